@@ -1,0 +1,1 @@
+"""Hyperparameter search and ablation for few-shot GANs: FastGAN on Ray."""

@@ -1,0 +1,17 @@
+"""Where caches live."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """The folder of decoded pictures, reference features and network weights.
+
+    `FASTGAN_RAY_CACHE` if set, else `fastgan-ray` in the user's cache folder. Not created here.
+    """
+    if own := os.environ.get("FASTGAN_RAY_CACHE"):
+        return Path(own).expanduser().resolve()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "fastgan-ray"

@@ -1,0 +1,235 @@
+"""RunConfig: every choice of one training run, with the published FastGAN as the default.
+
+Sections are frozen and strict: an unknown key, a wrong type or a value out of range is an error.
+Units stand in names (`total_kimg` = thousands of real images shown) or in the description.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
+AUGMENT_OPS = ("color", "translation", "cutout")
+# Published: a decay of .999 for each step of 8 images, as a half-life in thousands of images.
+PUBLISHED_EMA_HALFLIFE_KIMG = 8 * math.log(0.5) / math.log(0.999) / 1000
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class DataConfig(_Section):
+    """Which pictures, and how each becomes a square."""
+
+    path: str | None = Field(
+        None, description="folder, .zip, LMDB folder, or a name that `fastgan-ray data` lists"
+    )
+    fit: Literal["squash", "crop", "pad"] = Field(
+        "squash", description="how a picture that is not square becomes one (published: squash)"
+    )
+    background: str = Field(
+        "#ffffff",
+        pattern=r"^#[0-9a-fA-F]{6}$",
+        description="colour under transparent pixels and padding, as #rrggbb",
+    )
+    on_bad_image: Literal["error", "skip"] = Field(
+        "error", description="what an unreadable file does: stop with its name, or be left out"
+    )
+    limit: int | None = Field(
+        None, ge=2, description="train on this many pictures, drawn once by the seed; null = all"
+    )
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+
+
+class ModelConfig(_Section):
+    """Generator and discriminator: sizes and component switches."""
+
+    resolution: int = Field(256, description="side of the generated picture in pixels")
+    ngf: int = Field(64, ge=1, le=1024, description="generator's base width (filter count)")
+    ndf: int = Field(64, ge=1, le=1024, description="discriminator's base width (filter count)")
+    nz: int = Field(256, ge=1, le=8192, description="length of the latent vector")
+    g_channels: list[int] | None = Field(
+        None, description="generator's width at 4, 8, 16, ... px up to resolution, instead of ngf"
+    )
+    d_channels: list[int] | None = Field(
+        None, description="discriminator's width at 8, 16, ... px up to resolution, instead of ndf"
+    )
+    g_sle_4: bool = Field(True, description="skip-layer excitation from 4 px (to 64; 32 at 32 px)")
+    g_sle_8: bool = Field(True, description="skip-layer excitation 8 -> 128 px")
+    g_sle_16: bool = Field(True, description="skip-layer excitation 16 -> 256 px")
+    g_sle_32: bool = Field(True, description="skip-layer excitation 32 -> 512 px")
+    g_noise: bool = Field(True, description="noise injection in the generator")
+    output_activation: Literal["tanh", "none"] = Field(
+        "tanh", description="on both outputs; none = as the published 256 and 512 px checkpoints"
+    )
+    d_sle: bool = Field(True, description="skip-layer excitation in the discriminator")
+    d_small: bool = Field(True, description="the discriminator's branch on the small picture")
+    decode_full: bool = Field(True, description="decoder on the 8x8 trunk (self-supervision)")
+    decode_small: bool = Field(True, description="decoder on the small branch (self-supervision)")
+    decode_part: Literal["random", "centre", "none"] = Field(
+        "random", description="decoder on an 8x8 part of the 16x16 trunk: which part, or none"
+    )
+    spectral_norm: bool = Field(True, description="spectral normalisation of all convolutions")
+
+    @field_validator("resolution")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value not in RESOLUTIONS:
+            raise ValueError(f"must be a power of two from 32 to 1024 (one of {RESOLUTIONS})")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelConfig:
+        for name, first in (("g_channels", 4), ("d_channels", 8)):
+            widths = getattr(self, name)
+            if widths is None:
+                continue
+            expected = int(math.log2(self.resolution // first)) + 1
+            if len(widths) != expected or any(not 1 <= width <= 16384 for width in widths):
+                raise ValueError(
+                    f"{name} must list {expected} widths from 1 to 16384, one for each of "
+                    f"{first} to {self.resolution} px (got {widths})"
+                )
+        if self.decode_small and not self.d_small:
+            raise ValueError(
+                "decode_small reads the small branch: with d_small false, set it to false too"
+            )
+        return self
+
+
+class AugmentConfig(_Section):
+    """Differentiable augmentation of real and generated pictures (DiffAugment)."""
+
+    policy: str = Field(
+        "color,translation", description=f"comma list of {', '.join(AUGMENT_OPS)}; empty = none"
+    )
+    probability: float = Field(1.0, ge=0, le=1, description="chance of each picture to be augmented")
+    brightness: float = Field(0.5, ge=0, le=2, description="shift by U(-b, b), of a range of 2")
+    saturation: float = Field(1.0, ge=0, le=1, description="factor U(1-s, 1+s) about the grey")
+    contrast: float = Field(0.5, ge=0, le=1, description="factor U(1-c, 1+c) about the mean")
+    translation: float = Field(0.125, ge=0, le=1, description="shift by up to this share of a side")
+    cutout: float = Field(0.5, ge=0, le=1, description="side of the blank square, share of a side")
+
+    @field_validator("policy")
+    @classmethod
+    def _known_ops(cls, value: str) -> str:
+        ops = policy_ops(value)
+        if unknown := [op for op in ops if op not in AUGMENT_OPS]:
+            raise ValueError(f"must be a comma list of {AUGMENT_OPS}: {unknown} unknown")
+        if len(set(ops)) != len(ops):
+            raise ValueError("must name each operation once")
+        return value
+
+
+class TrainConfig(_Section):
+    """Losses, optimisers, length."""
+
+    total_kimg: float = Field(
+        400.0, gt=0, description="length in thousands of real images shown (published: 50k steps of 8)"
+    )
+    batch_size: int = Field(8, ge=1, le=4096, description="images a step")
+    lr_g: float = Field(2e-4, gt=0, lt=1, description="generator's Adam learning rate")
+    lr_d: float = Field(2e-4, gt=0, lt=1, description="discriminator's Adam learning rate")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first-moment decay, both networks")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second-moment decay, both networks")
+    loss: Literal["hinge", "logistic", "least_squares"] = Field(
+        "hinge", description="adversarial loss"
+    )
+    label_noise: float = Field(
+        0.2, ge=0, le=1, description="hinge margins drawn from U(1 - this, 1); 0 = plain hinge"
+    )
+    r1_gamma: float = Field(0.0, ge=0, description="weight of the R1 gradient penalty; 0 = off")
+    r1_interval: int = Field(16, ge=1, description="steps between R1 penalties (lazy)")
+    reconstruction: Literal["lpips_vgg", "efficientnet_lite0", "l1", "l2"] = Field(
+        "lpips_vgg", description="distance between the decoders' pictures and their targets"
+    )
+    reconstruction_weight: float = Field(
+        8.0, ge=0, description="weight of the mean distance (8 = published sum at batch 8)"
+    )
+    ema_halflife_kimg: float = Field(
+        PUBLISHED_EMA_HALFLIFE_KIMG,
+        ge=0,
+        description="half-life of the generator's weight average; 0 = no average",
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="of every random choice in the run")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="bf16 = autocast; auto = bf16 where the device is faster with it"
+    )
+
+
+class EvalConfig(_Section):
+    """The metric's protocol, and how often it is measured."""
+
+    extractor: Literal["inception", "efficientnet_lite0"] = Field(
+        "inception",
+        description="feature network: inception = FID; efficientnet_lite0 = embedded, no download",
+    )
+    num_fakes: int = Field(5000, ge=2, description="generated images per evaluation")
+    every_kimg: float = Field(40.0, gt=0, description="thousands of images between evaluations")
+    batch_size: int = Field(32, ge=1, le=4096, description="images per evaluation batch")
+    seed: int = Field(0, ge=0, lt=2**31, description="of the evaluation's latents")
+
+
+class ResourcesConfig(_Section):
+    """What one trial takes of the machine or cluster."""
+
+    cpus: float = Field(1.0, gt=0, description="CPU cores; threads of the trial")
+    gpus: float | None = Field(
+        None, ge=0, description="GPUs, fractions allowed; null = by resolution, width and batch"
+    )
+
+
+class RunConfig(_Section):
+    """One training run. `RunConfig.model_validate({})` is the published FastGAN at 256 px."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    augment: AugmentConfig = AugmentConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+
+
+def policy_ops(policy: str) -> list[str]:
+    """The operations of an augmentation policy in order: "color, cutout" -> ["color", "cutout"]."""
+    return [op.strip() for op in policy.split(",") if op.strip()]
+
+
+def nest(flat: dict[str, Any]) -> dict[str, Any]:
+    """Dotted keys to nested sections: {"model.ngf": 8} -> {"model": {"ngf": 8}}."""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, leaf = key.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[leaf] = value
+    return nested
+
+
+def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections to dotted keys, the inverse of `nest`."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def with_values(config: RunConfig, flat: dict[str, Any]) -> RunConfig:
+    """`config` with dotted fields replaced and everything checked again (pydantic's error)."""
+    return RunConfig.model_validate(nest({**flatten(config.model_dump()), **flat}))
+
+
+def field_names() -> Sequence[str]:
+    """Every dotted name that a search space may use, in schema order."""
+    return list(flatten(RunConfig().model_dump()))
