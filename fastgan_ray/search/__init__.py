@@ -1,0 +1,1 @@
+"""What to search: the grammar of a search space, and the configurations that it holds."""

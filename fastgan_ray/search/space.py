@@ -1,0 +1,199 @@
+"""A search space: named parameters in order, each with a domain and an optional condition.
+
+Pure: nothing here knows a sampler. `assign` walks the space and asks a caller's `suggest` for each
+value, so that grid, random and Bayesian searches share one meaning of `when`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Distribution = Literal[
+    "constant",
+    "categorical",
+    "int_uniform",
+    "uniform",
+    "q_uniform",
+    "log_uniform_values",
+    "q_log_uniform_values",
+]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One searched setting: a dotted RunConfig field and the values that it may take.
+
+    `values` for constant and categorical; `low`, `high` (inclusive) for the rest, `q` the step of
+    the values of int_uniform (1), q_uniform and q_log_uniform_values: multiples of q. `when`
+    holds (parent, values) pairs: the parameter takes part only if each parent has one of them.
+    """
+
+    name: str
+    distribution: Distribution
+    values: tuple[Any, ...] = ()
+    probabilities: tuple[float, ...] | None = None
+    low: float = 0
+    high: float = 0
+    q: float | None = None
+    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    @property
+    def log(self) -> bool:
+        """Whether values are spread evenly over orders of magnitude."""
+        return self.distribution in ("log_uniform_values", "q_log_uniform_values")
+
+    @property
+    def integer(self) -> bool:
+        """Whether every value is a whole number of type int."""
+        return self.q is not None and all(
+            isinstance(bound, int) for bound in (self.low, self.high, self.q)
+        )
+
+    @property
+    def steps(self) -> range:
+        """The k of the values k * q; only of a parameter with q."""
+        assert self.q is not None
+        slack = 1e-9  # 0.3 / 0.1 is a hair below 3
+        first = math.ceil(self.low / self.q - slack)
+        return range(first, math.floor(self.high / self.q + slack) + 1)
+
+    @property
+    def size(self) -> int | None:
+        """The number of values; None = a continuum."""
+        if self.values:
+            return len(self.values)
+        return len(self.steps) if self.q is not None else None
+
+    def at(self, index: int) -> Any:
+        """The value number `index`, ascending or as listed; only of a parameter with a size."""
+        if self.values:
+            return self.values[index]
+        assert self.q is not None
+        return self._multiple(self.steps[index])
+
+    def snap(self, value: float) -> float:
+        """The value of the numeric domain nearest to `value`: clipped, and a multiple of q."""
+        if self.q is None:
+            return min(max(value, self.low), self.high)
+        steps = self.steps
+        return self._multiple(min(max(round(value / self.q), steps[0]), steps[-1]))
+
+    def contains(self, value: Any) -> bool:
+        """Whether the parameter can take `value`; true and 1 differ."""
+        if self.values:
+            return any(same(value, own) for own in self.values)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if not self.low <= value <= self.high:
+            return False
+        return self.q is None or math.isclose(self.snap(value), value, abs_tol=1e-12)
+
+    def sample(self, rng: random.Random) -> Any:
+        """One random value."""
+        if self.values:
+            return rng.choices(self.values, self.probabilities)[0]
+        if self.log:
+            return self.snap(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
+        if self.q is not None:
+            return self._multiple(rng.choice(self.steps))
+        return self.snap(rng.uniform(self.low, self.high))
+
+    def active(self, point: Mapping[str, Any]) -> bool:
+        """Whether `when` holds at `point`; a parent that takes no part holds no value."""
+        return all(
+            parent in point and any(same(point[parent], value) for value in values)
+            for parent, values in self.when
+        )
+
+    def _multiple(self, step: int) -> float:
+        assert self.q is not None
+        return step * int(self.q) if self.integer else float(f"{step * self.q:.12g}")
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Parameters in the order of the file; parents of a `when` come before their children."""
+
+    parameters: tuple[Parameter, ...]
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter(self.parameters)
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equality in which a boolean is not a number."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def assign(space: SearchSpace, suggest: Callable[[Parameter], Any]) -> dict[str, Any]:
+    """A point: `suggest`'s value of each parameter whose `when` holds, as flat dotted keys."""
+    point: dict[str, Any] = {}
+    for parameter in space:
+        if parameter.active(point):
+            point[parameter.name] = suggest(parameter)
+    return point
+
+
+def sample(space: SearchSpace, rng: random.Random) -> dict[str, Any]:
+    """A random point."""
+    return assign(space, lambda parameter: parameter.sample(rng))
+
+
+def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """As much of `defaults` (flat dotted keys) as the space contains; constants stay constant.
+
+    A parameter whose domain lacks its default is left out, for the sampler to fill.
+    """
+    point: dict[str, Any] = {}
+    for parameter in space:
+        if not parameter.active(point):
+            continue
+        if parameter.size == 1:
+            point[parameter.name] = parameter.at(0)
+        elif parameter.contains(defaults[parameter.name]):
+            point[parameter.name] = defaults[parameter.name]
+    return point
+
+
+def size(space: SearchSpace) -> int | None:
+    """The number of distinct points; None = infinitely many."""
+    if any(parameter.size is None for parameter in space):
+        return None
+    parents = {parent for parameter in space for parent, _ in parameter.when}
+
+    def count(index: int, point: dict[str, Any]) -> int:
+        if index == len(space):
+            return 1
+        parameter = space.parameters[index]
+        if not parameter.active(point):
+            return count(index + 1, point)
+        values = parameter.size or 0
+        if parameter.name not in parents:
+            return values * count(index + 1, point)
+        return sum(
+            count(index + 1, {**point, parameter.name: parameter.at(i)}) for i in range(values)
+        )
+
+    return count(0, {})
+
+
+def grid(space: SearchSpace) -> list[dict[str, Any]]:
+    """Every point once, the last parameter varying fastest; ValueError for a continuum."""
+    points: list[dict[str, Any]] = [{}]
+    for parameter in space:
+        if parameter.size is None:
+            raise ValueError(f"{parameter.name} is continuous: a grid needs values to list")
+        values = [parameter.at(index) for index in range(parameter.size)]
+        points = [
+            {**point, parameter.name: value} if parameter.active(point) else point
+            for point in points
+            for value in (values if parameter.active(point) else (None,))
+        ]
+    return points
