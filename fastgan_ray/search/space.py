@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fastgan_ray.config.yaml_tree import Value
+
 Distribution = Literal[
     "constant",
     "categorical",
@@ -21,25 +23,23 @@ Distribution = Literal[
     "log_uniform_values",
     "q_log_uniform_values",
 ]
-
-
 @dataclass(frozen=True)
 class Parameter:
     """One searched setting: a dotted RunConfig field and the values that it may take.
 
     `values` for constant and categorical; `low`, `high` (inclusive) for the rest, `q` the step of
-    the values of int_uniform (1), q_uniform and q_log_uniform_values: multiples of q. `when`
+    int_uniform (1), q_uniform and q_log_uniform_values, whose values are multiples of q. `when`
     holds (parent, values) pairs: the parameter takes part only if each parent has one of them.
     """
 
     name: str
     distribution: Distribution
-    values: tuple[Any, ...] = ()
+    values: tuple[Value, ...] = ()
     probabilities: tuple[float, ...] | None = None
     low: float = 0
     high: float = 0
-    q: float | None = None
-    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    q: float = 0
+    when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
 
     @property
     def log(self) -> bool:
@@ -49,14 +49,11 @@ class Parameter:
     @property
     def integer(self) -> bool:
         """Whether every value is a whole number of type int."""
-        return self.q is not None and all(
-            isinstance(bound, int) for bound in (self.low, self.high, self.q)
-        )
+        return self.q > 0 and all(isinstance(x, int) for x in (self.low, self.high, self.q))
 
     @property
     def steps(self) -> range:
         """The k of the values k * q; only of a parameter with q."""
-        assert self.q is not None
         slack = 1e-9  # 0.3 / 0.1 is a hair below 3
         first = math.ceil(self.low / self.q - slack)
         return range(first, math.floor(self.high / self.q + slack) + 1)
@@ -66,23 +63,22 @@ class Parameter:
         """The number of values; None = a continuum."""
         if self.values:
             return len(self.values)
-        return len(self.steps) if self.q is not None else None
+        return len(self.steps) if self.q else None
 
-    def at(self, index: int) -> Any:
+    def at(self, index: int) -> Value:
         """The value number `index`, ascending or as listed; only of a parameter with a size."""
         if self.values:
             return self.values[index]
-        assert self.q is not None
         return self._multiple(self.steps[index])
 
     def snap(self, value: float) -> float:
         """The value of the numeric domain nearest to `value`: clipped, and a multiple of q."""
-        if self.q is None:
+        if not self.q:
             return min(max(value, self.low), self.high)
         steps = self.steps
         return self._multiple(min(max(round(value / self.q), steps[0]), steps[-1]))
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: Value) -> bool:
         """Whether the parameter can take `value`; true and 1 differ."""
         if self.values:
             return any(same(value, own) for own in self.values)
@@ -90,15 +86,15 @@ class Parameter:
             return False
         if not self.low <= value <= self.high:
             return False
-        return self.q is None or math.isclose(self.snap(value), value, abs_tol=1e-12)
+        return not self.q or math.isclose(self.snap(value), value, abs_tol=1e-12)
 
-    def sample(self, rng: random.Random) -> Any:
+    def sample(self, rng: random.Random) -> Value:
         """One random value."""
         if self.values:
             return rng.choices(self.values, self.probabilities)[0]
         if self.log:
             return self.snap(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
-        if self.q is not None:
+        if self.q:
             return self._multiple(rng.choice(self.steps))
         return self.snap(rng.uniform(self.low, self.high))
 
@@ -110,7 +106,6 @@ class Parameter:
         )
 
     def _multiple(self, step: int) -> float:
-        assert self.q is not None
         return step * int(self.q) if self.integer else float(f"{step * self.q:.12g}")
 
 
@@ -127,12 +122,12 @@ class SearchSpace:
         return len(self.parameters)
 
 
-def same(one: Any, other: Any) -> bool:
+def same(one: Value, other: Value) -> bool:
     """Equality in which a boolean is not a number."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
-def assign(space: SearchSpace, suggest: Callable[[Parameter], Any]) -> dict[str, Any]:
+def assign(space: SearchSpace, suggest: Callable[[Parameter], Value]) -> dict[str, Any]:
     """A point: `suggest`'s value of each parameter whose `when` holds, as flat dotted keys."""
     point: dict[str, Any] = {}
     for parameter in space:
@@ -190,10 +185,10 @@ def grid(space: SearchSpace) -> list[dict[str, Any]]:
     for parameter in space:
         if parameter.size is None:
             raise ValueError(f"{parameter.name} is continuous: a grid needs values to list")
-        values = [parameter.at(index) for index in range(parameter.size)]
+        values = [{parameter.name: parameter.at(index)} for index in range(parameter.size)]
         points = [
-            {**point, parameter.name: value} if parameter.active(point) else point
+            {**point, **value}
             for point in points
-            for value in (values if parameter.active(point) else (None,))
+            for value in (values if parameter.active(point) else [{}])
         ]
     return points
