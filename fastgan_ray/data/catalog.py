@@ -1,0 +1,227 @@
+"""Data sets known by name: two inside the package, the published few-shot sets by download.
+
+`FASTGAN_RAY_DATASETS_URL` replaces the address of the published sets (a mirror).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import http.client
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from rich.console import Console
+from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
+from fastgan_ray.config.paths import cache_dir
+from fastgan_ray.data.cache import atomic_file
+from fastgan_ray.errors import UserError
+
+DATASETS_URL = "https://data-efficient-gans.mit.edu/datasets"
+_EMBEDDED = Path(__file__).parent / "embedded"
+_NOT_STATED = "not stated by its authors: look at their site before you publish results"
+_TIMEOUT_SECONDS = 30
+_BLOCK = 2**18
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A named set of pictures."""
+
+    images: int
+    description: str
+    licence: str
+    embedded: bool = False
+
+
+class Row(TypedDict):
+    """A line of `fastgan-ray data`."""
+
+    name: str
+    images: int
+    description: str
+    licence: str
+    available: bool
+
+
+def catalog() -> list[Row]:
+    """Every named set; `available` means usable without a download."""
+    return [
+        Row(
+            name=name,
+            images=entry.images,
+            description=entry.description,
+            licence=entry.licence,
+            available=_local(name).is_file(),
+        )
+        for name, entry in CATALOG.items()
+    ]
+
+
+def resolve(path: str) -> Path:
+    """A path, or a name of the catalog (downloaded at its first use), as a path that exists.
+
+    A path that exists wins over a name. UserError, with near misses, if it is neither.
+    """
+    local = _as_path(path)
+    if local is not None:
+        return local
+    if path not in CATALOG:
+        raise UserError(_unknown(path))
+    if not CATALOG[path].embedded:
+        _ensure_downloaded(path)
+    return _local(path)
+
+
+def _local(name: str) -> Path:
+    folder = _EMBEDDED if CATALOG[name].embedded else cache_dir() / "datasets"
+    return folder / f"{name}.zip"
+
+
+def _as_path(text: str) -> Path | None:
+    """The path if something is there; None also for what no file system accepts."""
+    try:
+        path = Path(text).expanduser()
+        return path if text and path.exists() else None
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def _unknown(path: str) -> str:
+    lowered = {name.lower(): name for name in CATALOG}
+    near = [lowered[match] for match in difflib.get_close_matches(path.lower(), lowered)]
+    folder = Path(path).parent
+    if _as_path(str(folder)) is not None and folder.is_dir():
+        siblings = [entry.name for entry in folder.iterdir()]
+        near += [
+            str(folder / match) for match in difflib.get_close_matches(Path(path).name, siblings)
+        ]
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return (
+        f"data.path must be a folder, a .zip, an LMDB folder or a name that `fastgan-ray data` "
+        f"lists, but {path!r} is none (looked in {Path.cwd()}).{hint}"
+    )
+
+
+def _ensure_downloaded(name: str) -> None:
+    """Download the set if it is absent, and check its sha256 against the one first seen.
+
+    Its authors publish no checksums, so the first download is trusted and recorded beside it.
+    """
+    target = _local(name)
+    record = target.with_suffix(".json")
+    known = _recorded(record)
+    url = f"{_base_url()}/{name}.zip"
+    if target.is_file():
+        sha256 = _sha256(target)
+        if known is not None and sha256 != known:
+            raise UserError(
+                f"{target} changed since it was first seen (sha256 was {known}, is {sha256}). "
+                f"Delete it to download it again; delete {record.name} too to accept another one."
+            )
+        if not zipfile.is_zipfile(target):
+            raise UserError(f"{target} is no complete zip archive. Delete it to download it again.")
+    else:
+        sha256 = _download(name, url, target, known)
+    if known is None:
+        with atomic_file(record) as partial:
+            partial.write_text(json.dumps({"sha256": sha256, "url": url}) + "\n", encoding="utf-8")
+
+
+def _download(name: str, url: str, target: Path, known: str | None) -> str:
+    """Fetch to `target`, whole and checked or not at all; its sha256."""
+    with atomic_file(target) as partial:
+        try:
+            _fetch(url, partial)
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            raise UserError(
+                f"{name}: cannot download {url} ({error}). Where there is no network, fetch that "
+                f"file on another machine and put it at {target}; nothing else is needed. For a "
+                "mirror set FASTGAN_RAY_DATASETS_URL."
+            ) from error
+        if not zipfile.is_zipfile(partial):
+            raise UserError(
+                f"{name}: {url} did not give a zip archive. Look at that address in a browser, "
+                f"and put the right file at {target}."
+            )
+        sha256 = _sha256(partial)
+        if known is not None and sha256 != known:
+            raise UserError(
+                f"{name}: {url} has changed since its first download (sha256 was {known}, is "
+                f"{sha256}). To accept the new one delete {target.with_suffix('.json')}."
+            )
+    return sha256
+
+
+def _fetch(url: str, to: Path) -> None:
+    """Copy a URL to a file with a progress bar; OSError or HTTPException if any of it fails."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        print(f"downloading {url}", file=sys.stderr)
+    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with urllib.request.build_opener().open(url, timeout=_TIMEOUT_SECONDS) as answer:
+        length = int(answer.headers.get("Content-Length") or -1)
+        with progress, to.open("wb") as file:
+            task = progress.add_task(url.rsplit("/", 1)[-1], total=length if length >= 0 else None)
+            received = 0
+            while block := answer.read(_BLOCK):
+                received += file.write(block)
+                progress.update(task, completed=received)
+    if length >= 0 and received != length:
+        raise OSError(f"the connection ended after {received:,} of {length:,} bytes")
+
+
+def _base_url() -> str:
+    url = os.environ.get("FASTGAN_RAY_DATASETS_URL", DATASETS_URL).rstrip("/")
+    if not url.startswith(("https://", "http://")):
+        raise UserError(
+            f"FASTGAN_RAY_DATASETS_URL must start with https:// or http:// (got {url!r})."
+        )
+    return url
+
+
+def _recorded(record: Path) -> str | None:
+    try:
+        stored: Any = json.loads(record.read_text(encoding="utf-8"))
+        return str(stored["sha256"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{record} must hold the sha256 of the archive beside it, but cannot be read "
+            f"({error}). Delete it to record it afresh."
+        ) from error
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+CATALOG: dict[str, DataSet] = {
+    "fluent-heads": DataSet(198, "3D emoji heads on white, 128 px", "MIT (Microsoft)", True),
+    "matcaps": DataSet(284, "material spheres, 128 px: the easiest to learn", "CC0", True),
+    "100-shot-obama": DataSet(100, "faces of Barack Obama, 256 px", _NOT_STATED),
+    "100-shot-panda": DataSet(100, "faces of pandas, 256 px", _NOT_STATED),
+    "100-shot-grumpy_cat": DataSet(100, "faces of one cat, 256 px", _NOT_STATED),
+    "100-shot-bridge_of_sighs": DataSet(100, "the Bridge of Sighs, 256 px", _NOT_STATED),
+    "100-shot-medici_fountain": DataSet(100, "the Medici fountain, 256 px", _NOT_STATED),
+    "100-shot-temple_of_heaven": DataSet(100, "the Temple of Heaven, 256 px", _NOT_STATED),
+    "100-shot-wuzhen": DataSet(100, "Wuzhen water town, 256 px", _NOT_STATED),
+    "AnimalFace-cat": DataSet(160, "faces of cats, 256 px", _NOT_STATED),
+    "AnimalFace-dog": DataSet(389, "faces of dogs, 256 px", _NOT_STATED),
+}

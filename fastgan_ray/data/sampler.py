@@ -1,0 +1,62 @@
+"""Which picture comes next: seeded, endless, resumable."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastgan_ray.errors import UserError
+
+
+class Sampler:
+    """Batches of indices, epoch by epoch in fresh order, and which of them to flip.
+
+    A batch may span epochs, so any batch size works with any number of pictures. Flips are drawn
+    whatever their probability: the order of the pictures does not depend on it.
+    """
+
+    def __init__(self, count: int, batch_size: int, flip: float, rng: torch.Generator) -> None:
+        assert count >= 1 and batch_size >= 1 and 0 <= flip <= 1
+        self.count, self.batch_size, self.flip, self.rng = count, batch_size, flip, rng
+        self._order = torch.randperm(count, generator=rng)
+        self._position = 0
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """The next batch: indices (B,) int64 and flips (B,) bool."""
+        parts, missing = [], self.batch_size
+        while missing:
+            if self._position == self.count:
+                self._order = torch.randperm(self.count, generator=self.rng)
+                self._position = 0
+            part = self._order[self._position : self._position + missing]
+            self._position += len(part)
+            missing -= len(part)
+            parts.append(part)
+        flips = torch.rand(self.batch_size, generator=self.rng) < self.flip
+        return torch.cat(parts), flips
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything the next batches depend on, the generator's state included; copies."""
+        return {
+            "order": self._order.clone(),
+            "position": torch.tensor(self._position),
+            "rng": self.rng.get_state(),
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on exactly where `state` was taken; UserError if it is of another set of pictures."""
+        order, position = state["order"], int(state["position"])
+        if len(order) != self.count:
+            raise UserError(
+                f"sampler: the checkpoint was made with {len(order)} pictures, but the data has "
+                f"{self.count}. Resume with the data it was started with, or start a new run."
+            )
+        if not torch.equal(order.sort().values, torch.arange(self.count)) or not (
+            0 <= position <= self.count
+        ):
+            raise UserError(
+                "sampler: the checkpoint's order of pictures is damaged (no permutation, or "
+                f"position {position} outside 0..{self.count}). Resume from an earlier checkpoint."
+            )
+        self._order, self._position = order.clone(), position
+        self.rng.set_state(state["rng"])

@@ -1,0 +1,179 @@
+"""A set of pictures, opened once, checked in full, and known by its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import PIL
+from PIL import Image
+
+from fastgan_ray.config.paths import cache_dir
+from fastgan_ray.config.schema import DataConfig
+from fastgan_ray.data.cache import atomic_file
+from fastgan_ray.data.catalog import resolve
+from fastgan_ray.data.containers import Read, open_container, printable
+from fastgan_ray.data.images import decode, in_order, quiet
+from fastgan_ray.errors import UserError
+
+_CHECK_VERSION = 1  # raise it when `decode` gets stricter
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures in the order of their names, each decodable when the source was opened."""
+
+    path: Path
+    names: tuple[str, ...]
+    skipped: tuple[str, ...]  # "name: reason"
+    digest: str  # sha256 over names and bytes of the pictures used, in order
+    background: str
+    hashes: tuple[str, ...]  # sha256 of each picture's bytes
+    read_bytes: Read
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, index: int, background: str | None = None) -> Image.Image:
+        """Picture `index` at its original size: RGB, upright, alpha over the background.
+
+        UserError if it was changed, removed or damaged since the source was opened.
+        """
+        name = self.names[index]
+        try:
+            data = self.read_bytes(name)
+        except Exception as error:  # as many types as there are archive readers
+            raise UserError(f"{self.path}: {printable(name)} is gone ({error})") from error
+        if hashlib.sha256(data).hexdigest() != self.hashes[index]:
+            raise UserError(
+                f"{self.path}: {printable(name)} changed while in use. Start again with data that "
+                "stays as it is."
+            )
+        with quiet():
+            return decode(data, background or self.background)
+
+
+def open_source(config: DataConfig, seed: int = 0) -> Source:
+    """Open `config.path` (folder, zip, LMDB or a name of the catalog) and check every picture.
+
+    Each picture is decoded in full the first time its content is seen; the cache remembers the
+    good ones. `seed` only draws the subset of `config.limit`, which for a smaller limit lies
+    inside that for a larger one. UserError names every unreadable picture (`on_bad_image:
+    error`), and is raised when fewer than 2 pictures are usable.
+    """
+    if not config.path:
+        raise UserError(
+            "data.path: no data given. Give a folder of pictures, a .zip, an LMDB folder, or a "
+            "name that `fastgan-ray data` lists."
+        )
+    path = resolve(config.path)
+    names, read_bytes = open_container(path)
+    if not names:
+        raise UserError(_nothing_found(path))
+    checks = _check_all(path, names, read_bytes, config.background)
+    bad = tuple(f"{printable(check.name)}: {check.reason}" for check in checks if check.reason)
+    good = [check for check in checks if not check.reason]
+    if bad and config.on_bad_image == "error":
+        raise UserError(
+            f"{path}: {len(bad)} of {len(names)} pictures cannot be read:\n{_listed(bad)}\n"
+            "Replace or remove them, or leave them out with data.on_bad_image: skip."
+        )
+    if len(good) < 2:
+        raise UserError(
+            f"{path}: at least 2 usable pictures are needed, but got {len(good)} of {len(names)}"
+            + (f"; these cannot be read:\n{_listed(bad)}" if bad else ".")
+            + "\nAdd pictures (50 to 400 is usual)."
+        )
+    used = _subset(good, config.limit, seed)
+    return Source(
+        path=path,
+        names=tuple(check.name for check in used),
+        skipped=bad,
+        digest=_digest(used),
+        background=config.background,
+        hashes=tuple(check.sha256 for check in used),
+        read_bytes=read_bytes,
+    )
+
+
+class _Check(NamedTuple):
+    name: str
+    sha256: str
+    reason: str  # empty = decodable
+
+
+def _check_all(path: Path, names: Sequence[str], read: Read, background: str) -> list[_Check]:
+    """Read and hash every picture; decode those whose content is not known to be good."""
+    identity = f"{path.resolve()}\n{_CHECK_VERSION}\n{PIL.__version__}"
+    key = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
+    record = cache_dir() / "checked" / f"{key}.json"
+    known = _known_good(record)
+
+    def check(index: int) -> _Check:
+        name, sha256 = names[index], ""
+        try:
+            data = read(name)
+            sha256 = hashlib.sha256(data).hexdigest()
+            if sha256 not in known:
+                decode(data, background)
+        except UserError as error:
+            return _Check(name, sha256, str(error))
+        except Exception as error:  # as many types as there are archive readers
+            return _Check(name, sha256, f"cannot be read ({error or type(error).__name__})")
+        return _Check(name, sha256, "")
+
+    checks = list(in_order(check, len(names)))
+    good = {check.sha256 for check in checks if not check.reason}
+    if not good <= known:
+        with atomic_file(record) as partial:
+            partial.write_text(json.dumps(sorted(good)), encoding="utf-8")
+    return checks
+
+
+def _known_good(record: Path) -> set[str]:
+    try:
+        stored = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    return (
+        {sha256 for sha256 in stored if isinstance(sha256, str)}
+        if isinstance(stored, list)
+        else set()
+    )
+
+
+def _subset(checks: list[_Check], limit: int | None, seed: int) -> list[_Check]:
+    """`limit` pictures, those whose name hashes lowest with the seed, in the original order.
+
+    A hash and not a permutation: a picture added or removed changes one place at most.
+    """
+    if limit is None or limit >= len(checks):
+        return checks
+
+    def rank(check: _Check) -> bytes:
+        return hashlib.sha256(f"{seed}\n{printable(check.name)}".encode()).digest()
+
+    return sorted(sorted(checks, key=rank)[:limit], key=lambda check: check.name)
+
+
+def _digest(checks: list[_Check]) -> str:
+    digest = hashlib.sha256()
+    for check in checks:
+        digest.update(check.name.encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(bytes.fromhex(check.sha256))
+    return digest.hexdigest()
+
+
+def _nothing_found(path: Path) -> str:
+    kinds = "jpg, jpeg, png, webp, bmp, tif, tiff or gif"
+    if path.is_dir() and not any(path.iterdir()):
+        return f"{path} is an empty folder. Put pictures ({kinds}) into it."
+    return f"{path} contains no pictures (files ending in {kinds}). Put some into it."
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"  {line}" for line in lines)
