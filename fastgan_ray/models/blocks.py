@@ -1,0 +1,201 @@
+"""The building blocks that FastGAN's two networks share (Liu et al., ICLR 2021).
+
+Convolutions have no biases. Shapes: B images, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+_STD = 0.02
+_NOISE_SEED = 0
+_Conv = TypeVar("_Conv", nn.Conv2d, nn.ConvTranspose2d)
+
+
+class LayerFactory:
+    """Makes initialised layers, every draw from `rng` (on the CPU), never from the global RNG."""
+
+    def __init__(self, rng: torch.Generator, spectral: bool) -> None:
+        self._rng = rng
+        self._spectral = spectral
+        # The fixed noise maps are no part of the weights: the same in every network.
+        self._noise_rng = torch.Generator().manual_seed(_NOISE_SEED)
+
+    def conv(
+        self, c_in: int, c_out: int, kernel: int, stride: int = 1, padding: int = 0
+    ) -> nn.Conv2d:
+        """A convolution: weights N(0, .02), spectrally normalised if the factory says so."""
+        layer = nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False, device="meta")
+        return self._finish(layer)
+
+    def conv_transpose(self, c_in: int, c_out: int, kernel: int) -> nn.ConvTranspose2d:
+        """A transposed convolution, initialised and normalised as `conv`."""
+        layer = nn.ConvTranspose2d(c_in, c_out, kernel, bias=False, device="meta")
+        return self._finish(layer)
+
+    def norm(self, channels: int) -> nn.BatchNorm2d:
+        """A batch normalisation: scales N(1, .02), shifts 0."""
+        layer = nn.BatchNorm2d(channels)
+        nn.init.normal_(layer.weight, 1.0, _STD, generator=self._rng)
+        return layer
+
+    def noise(self, side: int) -> NoiseInjection:
+        """A noise injection for maps of `side` px with a fixed map of its own."""
+        return NoiseInjection(torch.randn(1, 1, side, side, generator=self._noise_rng))
+
+    def _finish(self, layer: _Conv) -> _Conv:
+        # Built on "meta", torch's own initialisation draws nothing from the global RNG.
+        layer = layer.to_empty(device="cpu")
+        # Before wrapping: afterwards `.weight` is computed, and writing to it changes nothing.
+        nn.init.normal_(layer.weight, 0.0, _STD, generator=self._rng)
+        if self._spectral:
+            seed = int(torch.randint(2**62, (), generator=self._rng))
+            # spectral_norm starts its power iteration from the global CPU generator.
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed)
+                spectral_norm(layer)
+        return layer
+
+
+class NoiseInjection(nn.Module):
+    """Adds one noise map to all channels, times a learnt scalar that starts at 0.
+
+    `rng` draws a map for each sample, on its own device; None takes the fixed map.
+    """
+
+    fixed: Tensor
+
+    def __init__(self, fixed_11HW: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.register_buffer("fixed", fixed_11HW, persistent=False)
+
+    def forward(self, x_BCHW: Tensor, rng: torch.Generator | None) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        noise = self.fixed
+        if rng is not None:
+            shape = (x_BCHW.shape[0], 1, *x_BCHW.shape[2:])
+            noise = torch.randn(shape, generator=rng, device=rng.device)
+        # Cast the product: under autocast a float32 summand would widen the features again.
+        return x_BCHW + (self.weight * noise.to(self.weight)).to(x_BCHW.dtype)
+
+
+class GatedConv(nn.Module):
+    """Convolution to 2c channels, noise (where given), BatchNorm, gated linear unit to c."""
+
+    def __init__(
+        self,
+        conv: nn.Conv2d | nn.ConvTranspose2d,
+        norm: nn.BatchNorm2d,
+        noise: NoiseInjection | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv = conv
+        self.noise = noise
+        self.norm = norm
+
+    def forward(self, x_BCHW: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Any convolution's input -> half its output channels."""
+        x_BCHW = self.conv(x_BCHW)
+        if self.noise is not None:
+            x_BCHW = self.noise(x_BCHW, rng)
+        return functional.glu(self.norm(x_BCHW), dim=1)
+
+
+class UpBlock(nn.Module):
+    """Nearest-neighbour doubling, then gated 3x3 convolutions."""
+
+    def __init__(self, *layers: GatedConv) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x_BCHW: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """(B, c_in, H, W) -> (B, c_out, 2H, 2W)."""
+        x_BCHW = functional.interpolate(x_BCHW, scale_factor=2, mode="nearest")
+        for layer in self.layers:
+            x_BCHW = layer(x_BCHW, rng)
+        return x_BCHW
+
+
+def plain_up(make: LayerFactory, c_in: int, c_out: int) -> UpBlock:
+    """One gated convolution, no noise."""
+    return UpBlock(GatedConv(make.conv(c_in, 2 * c_out, 3, padding=1), make.norm(2 * c_out)))
+
+
+def compound_up(make: LayerFactory, c_in: int, c_out: int, noise_side: int | None) -> UpBlock:
+    """Two gated convolutions, with noise into maps of `noise_side` px before each BatchNorm."""
+    return UpBlock(
+        *(
+            GatedConv(
+                make.conv(width, 2 * c_out, 3, padding=1),
+                make.norm(2 * c_out),
+                None if noise_side is None else make.noise(noise_side),
+            )
+            for width in (c_in, c_out)
+        )
+    )
+
+
+class SkipExcitation(nn.Module):
+    """Skip-layer excitation: features at one scale gate the channels of another."""
+
+    def __init__(self, make: LayerFactory, c_source: int, c_target: int) -> None:
+        super().__init__()
+        self.squeeze = make.conv(c_source, c_target, 4)
+        self.excite = make.conv(c_target, c_target, 1)
+
+    def forward(self, source_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
+        """`target` with each channel multiplied by a gate in (0, 1) computed from `source`."""
+        pooled = functional.adaptive_avg_pool2d(source_BCHW, 4)
+        gate_BC11 = torch.sigmoid(self.excite(functional.silu(self.squeeze(pooled))))
+        return target_BCHW * gate_BC11
+
+
+class DownBlock(nn.Module):
+    """Halves the side: the mean of a convolutional and a pooled path."""
+
+    def __init__(self, make: LayerFactory, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            *half_conv(make, c_in, c_out),
+            make.conv(c_out, c_out, 3, padding=1),
+            make.norm(c_out),
+            nn.LeakyReLU(0.2),
+        )
+        self.direct = nn.Sequential(
+            nn.AvgPool2d(2), make.conv(c_in, c_out, 1), make.norm(c_out), nn.LeakyReLU(0.2)
+        )
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """(B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
+        mean: Tensor = (self.main(x_BCHW) + self.direct(x_BCHW)) / 2
+        return mean
+
+
+def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
+    """The discriminator's step to half the side: 4x4 convolution, BatchNorm, LeakyReLU."""
+    return [
+        make.conv(c_in, c_out, 4, stride=2, padding=1),
+        make.norm(c_out),
+        nn.LeakyReLU(0.2),
+    ]
+
+
+def widths(
+    multipliers: dict[int, float], resolution: int, base: int, given: list[int] | None
+) -> dict[int, int]:
+    """Channels by level: `given` in order, or multiplier x base floored, at least 1."""
+    levels = [level for level in multipliers if level <= resolution]
+    if given is not None:
+        return dict(zip(levels, given, strict=True))
+    return {level: max(1, int(multipliers[level] * base)) for level in levels}
+
+
+def small_resolution(resolution: int) -> int:
+    """Side in px of the generator's second picture: 128, or half the side up to 128 px."""
+    return min(128, resolution // 2)

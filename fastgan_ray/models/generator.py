@@ -1,0 +1,104 @@
+"""FastGAN's generator: a latent becomes a picture at two scales."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fastgan_ray.config.schema import ModelConfig
+from fastgan_ray.models.blocks import (
+    GatedConv,
+    LayerFactory,
+    SkipExcitation,
+    UpBlock,
+    compound_up,
+    plain_up,
+    small_resolution,
+    widths,
+)
+
+# Channels at each side in px, in units of ngf.
+_MULTIPLIERS = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
+COMPOUND_SIDES = (8, 32, 128, 512)
+
+
+class Generator(nn.Module):
+    """Stem to 4x4, then blocks that double the side, some gated by features 16 times smaller.
+
+    `stem`, `blocks[side]`, `skips[target side]`, `to_small`, `to_full` are the stages.
+    """
+
+    def __init__(self, config: ModelConfig, make: LayerFactory) -> None:
+        super().__init__()
+        self.config = config
+        channels = generator_channels(config)
+        self.stem = GatedConv(
+            make.conv_transpose(config.nz, 2 * channels[4], 4), make.norm(2 * channels[4])
+        )
+        self.blocks = nn.ModuleDict(
+            {str(side): _up_block(config, make, side, channels) for side in channels if side > 4}
+        )
+        self._sources = skip_sources(config)
+        self.skips = nn.ModuleDict(
+            {
+                str(target): SkipExcitation(make, channels[source], channels[target])
+                for target, source in self._sources.items()
+            }
+        )
+        self._small_side = small_resolution(config.resolution)
+        self.to_small = make.conv(channels[self._small_side], 3, 1)
+        self.to_full = make.conv(channels[config.resolution], 3, 3, padding=1)
+
+    def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Pictures for latents: (B, nz) -> full (B, 3, R, R) and small (B, 3, r, r).
+
+        r = `small_resolution(R)`; values in [-1, 1] with tanh, unbounded without. `rng` draws the
+        injected noise on its own device; None takes fixed maps, the same for every sample.
+        """
+        features = {4: self.stem(z_BZ[:, :, None, None])}
+        for name, block in self.blocks.items():
+            side = int(name)
+            x_BCHW = block(features[side // 2], rng)
+            if side in self._sources:
+                x_BCHW = self.skips[name](features[self._sources[side]], x_BCHW)
+            features[side] = x_BCHW
+        full = self.to_full(features[self.config.resolution])
+        small = self.to_small(features[self._small_side])
+        if self.config.output_activation == "tanh":
+            return torch.tanh(full), torch.tanh(small)
+        return full, small
+
+
+def build_generator(config: ModelConfig, rng: torch.Generator | None = None) -> Generator:
+    """A freshly initialised generator on the CPU, in training mode.
+
+    `rng` (on the CPU) draws the weights; None is a generator seeded with 0.
+    """
+    rng = rng or torch.Generator().manual_seed(0)
+    return Generator(config, LayerFactory(rng, config.spectral_norm))
+
+
+def generator_channels(config: ModelConfig) -> dict[int, int]:
+    """Feature channels by side in px, from 4 to the resolution."""
+    return widths(_MULTIPLIERS, config.resolution, config.ngf, config.g_channels)
+
+
+def skip_sources(config: ModelConfig) -> dict[int, int]:
+    """The enabled skip-layer excitations: target side -> source side, in px."""
+    enabled = {4: config.g_sle_4, 8: config.g_sle_8, 16: config.g_sle_16, 32: config.g_sle_32}
+    # At 32 px the picture ends before the first target: the first site gates it there.
+    sites = {4: 32} if config.resolution == 32 else {source: 16 * source for source in enabled}
+    return {
+        target: source
+        for source, target in sites.items()
+        if enabled[source] and target <= config.resolution
+    }
+
+
+def _up_block(
+    config: ModelConfig, make: LayerFactory, side: int, channels: dict[int, int]
+) -> UpBlock:
+    c_in, c_out = channels[side // 2], channels[side]
+    if side in COMPOUND_SIDES:
+        return compound_up(make, c_in, c_out, side if config.g_noise else None)
+    return plain_up(make, c_in, c_out)
