@@ -51,7 +51,7 @@ _CHUNK = 64  # pictures in flight: bounds memory, not speed
 def decode(data: bytes, background: str) -> Image.Image:
     """An encoded picture as RGB: upright by its EXIF, alpha over `background`, first frame.
 
-    16-bit grey is scaled, not clipped. UserError with the reason alone (the caller knows the
+    16-bit grey is scaled, not clipped. Call it within `quiet`. UserError with the reason alone (the caller knows the
     name) for anything that is no complete picture of the known kinds or is over MAX_PIXELS.
     """
     if not data:
@@ -84,9 +84,9 @@ def square(image: Image.Image, fit: Fit, background: str, side: int | None = Non
     if fit == "crop":
         short = min(width, height)
         left, top = (width - short) // 2, (height - short) // 2
-        box = (left, top, left + short, top + short)
-        return image.crop(box) if side is None else image.resize((side, side), KERNEL, box)
-    if fit == "pad":
+        # Not `resize(box=...)`: its kernel reaches over the box's edge.
+        image = image.crop((left, top, left + short, top + short))
+    elif fit == "pad":
         # A square on the long side of a very oblong picture could be of any size.
         side = side or min(max(width, height), int(MAX_PIXELS**0.5))
         scale = side / max(width, height)
