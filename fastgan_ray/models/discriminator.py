@@ -1,0 +1,177 @@
+"""FastGAN's discriminator: two branches that judge, three decoders that keep it from forgetting."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fastgan_ray.config.schema import ModelConfig
+from fastgan_ray.models.blocks import (
+    DownBlock,
+    LayerFactory,
+    SkipExcitation,
+    half_conv,
+    plain_up,
+    small_resolution,
+    widths,
+)
+
+# Channels by level in units of ndf. The published network is a level narrower than its maps: after
+# the stem, features of level s are s/2 px wide (128 px have the channels of 256, ..., 8 of 16).
+_MULTIPLIERS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
+# Published decoders have these channels whatever ndf is.
+_DECODER_CHANNELS = {16: 128, 32: 64, 64: 64, 128: 32}
+# A down block's output is gated by the features this many blocks before it.
+_SKIP_DISTANCE = 3
+# Top and left edge of each part, in shares of the side; a part's side is half the whole.
+_PART_CORNERS = ((0, 0), (0, 0.5), (0.5, 0), (0.5, 0.5), (0.25, 0.25))
+
+
+class Discriminator(nn.Module):
+    """Big branch: `stem`, `blocks`, `skips[block index]`, `head`; small: `small`, `small_head`.
+
+    `decoders` holds the enabled ones of "full", "small", "part".
+    """
+
+    def __init__(self, config: ModelConfig, make: LayerFactory) -> None:
+        super().__init__()
+        self.config = config
+        channels = discriminator_channels(config)
+        # 2R up to 256 px, where the stem keeps the side; above, it halves down to 256 px.
+        top = min(2 * config.resolution, 512)
+        block_levels = _halvings(top // 2, 16)
+        self.stem = _stem(make, config.resolution, channels)
+        self.blocks = nn.ModuleList(
+            DownBlock(make, channels[2 * level], channels[level]) for level in block_levels
+        )
+        self.skips = nn.ModuleDict()
+        if config.d_sle:
+            sources = [top, *block_levels]
+            for index in range(_SKIP_DISTANCE - 1, len(block_levels)):
+                source = sources[index + 1 - _SKIP_DISTANCE]
+                self.skips[str(index)] = SkipExcitation(
+                    make, channels[source], channels[block_levels[index]]
+                )
+        self.head = nn.Sequential(
+            make.conv(channels[16], channels[8], 1),
+            make.norm(channels[8]),
+            nn.LeakyReLU(0.2),
+            make.conv(channels[8], 1, 4),
+        )
+        self.small: nn.Sequential | None = None
+        self.small_head: nn.Conv2d | None = None
+        if config.d_small:
+            self.small = _small_branch(make, small_resolution(config.resolution), channels)
+            self.small_head = make.conv(channels[32], 1, 4)
+        side = min(128, config.resolution)
+        self.decoders = nn.ModuleDict()
+        if config.decode_full:
+            self.decoders["full"] = Decoder(make, channels[16], side)
+        if config.decode_part != "none":
+            self.decoders["part"] = Decoder(make, channels[32], side)
+        if config.decode_small:
+            self.decoders["small"] = Decoder(make, channels[32], side)
+
+    def forward(
+        self, full: Tensor, small: Tensor, part: int | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits and reconstructions of pictures in [-1, 1].
+
+        full (B, 3, R, R), small (B, 3, r, r) with r = `small_resolution(R)` (not looked at without
+        the small branch) -> logits (B, 50), the big branch's 25 first, or (B, 25). `part` None: no
+        reconstructions; else, by enabled decoder, "full", "small" and "part" (of the quadrant
+        `part`, see `crop_part`), each (B, 3, s, s) with s = min(128, R), in [-1, 1].
+        """
+        features = [self.stem(full)]
+        for index, block in enumerate(self.blocks):
+            x_BCHW = block(features[-1])
+            if str(index) in self.skips:
+                x_BCHW = self.skips[str(index)](features[index + 1 - _SKIP_DISTANCE], x_BCHW)
+            features.append(x_BCHW)
+        logits = [self.head(features[-1]).flatten(1)]
+        decodable = {"full": features[-1]}
+        if self.small is not None and self.small_head is not None:
+            decodable["small"] = self.small(small)
+            logits.append(self.small_head(decodable["small"]).flatten(1))
+        if part is None:
+            return torch.cat(logits, dim=1), {}
+        decodable["part"] = crop_part(features[-2], part)
+        reconstructions = {
+            name: decoder(decodable[name]) for name, decoder in self.decoders.items()
+        }
+        return torch.cat(logits, dim=1), reconstructions
+
+
+class Decoder(nn.Module):
+    """From 8x8 features to the picture that they came from."""
+
+    def __init__(self, make: LayerFactory, c_in: int, side: int) -> None:
+        super().__init__()
+        levels = [level for level in _DECODER_CHANNELS if level <= side]
+        c_ins = [c_in, *(_DECODER_CHANNELS[level] for level in levels)]
+        self.blocks = nn.Sequential(
+            *(
+                plain_up(make, c_before, _DECODER_CHANNELS[level])
+                for c_before, level in zip(c_ins, levels, strict=False)
+            )
+        )
+        self.to_image = make.conv(c_ins[-1], 3, 3, padding=1)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """(B, c_in, 8, 8) -> (B, 3, side, side) in [-1, 1]."""
+        return torch.tanh(self.to_image(self.blocks(x_BCHW)))
+
+
+def build_discriminator(config: ModelConfig, rng: torch.Generator | None = None) -> Discriminator:
+    """A freshly initialised discriminator on the CPU, in training mode.
+
+    `rng` (on the CPU) draws the weights; None is a generator seeded with 0.
+    """
+    rng = rng or torch.Generator().manual_seed(0)
+    return Discriminator(config, LayerFactory(rng, config.spectral_norm))
+
+
+def crop_part(x_BCHW: Tensor, part: int) -> Tensor:
+    """Half the side of any square map: part 0..3 = quadrant by rows, 4 = the centre.
+
+    (B, C, H, H) -> (B, C, H/2, H/2). ValueError for another part.
+    """
+    if part not in range(len(_PART_CORNERS)):
+        raise ValueError(f"part must be 0..{len(_PART_CORNERS) - 1} (got {part})")
+    side = x_BCHW.shape[-1]
+    top, left = (int(share * side) for share in _PART_CORNERS[part])
+    return x_BCHW[:, :, top : top + side // 2, left : left + side // 2]
+
+
+def discriminator_channels(config: ModelConfig) -> dict[int, int]:
+    """Feature channels by level, from 8 to the resolution (and twice it up to 256 px)."""
+    channels = widths(_MULTIPLIERS, config.resolution, config.ndf, config.d_channels)
+    if config.resolution <= 256:
+        channels[2 * config.resolution] = max(1, channels[config.resolution] // 2)
+    return channels
+
+
+def _stem(make: LayerFactory, resolution: int, channels: dict[int, int]) -> nn.Sequential:
+    """Full picture -> features at min(256, R) px."""
+    if resolution <= 256:
+        first = make.conv(3, channels[2 * resolution], 3, padding=1)
+    else:
+        first = make.conv(3, channels[resolution], 4, stride=2, padding=1)
+    halvings = half_conv(make, channels[1024], channels[512]) if resolution == 1024 else []
+    return nn.Sequential(first, nn.LeakyReLU(0.2), *halvings)
+
+
+def _small_branch(make: LayerFactory, side: int, channels: dict[int, int]) -> nn.Sequential:
+    """Small picture -> 8x8 features with the channels of level 32."""
+    first, *rest = _halvings(2 * side, 32)
+    steps: list[nn.Module] = []
+    for level in rest:
+        steps += half_conv(make, channels[2 * level], channels[level])
+    return nn.Sequential(
+        make.conv(3, channels[first], 4, stride=2, padding=1), nn.LeakyReLU(0.2), *steps
+    )
+
+
+def _halvings(start: int, stop: int) -> list[int]:
+    """`_halvings(128, 16)` -> [128, 64, 32, 16]."""
+    return [start >> shift for shift in range((start // stop).bit_length())]
