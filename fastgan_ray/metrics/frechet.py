@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
@@ -63,7 +61,7 @@ def _centred(features: Array) -> tuple[Array, Array]:
     return mean, (features - mean) / np.sqrt(len(features) - 1)
 
 
-def _nuclear_norm_of_product(x: Array, y: Array) -> Any:
+def _nuclear_norm_of_product(x: Array, y: Array) -> float:
     """Sum of the singular values of x y', of at most min(n, m, d) of them.
 
     Singular values of the product itself, not roots of the eigenvalues of its Gram matrix or of
@@ -71,7 +69,7 @@ def _nuclear_norm_of_product(x: Array, y: Array) -> Any:
     """
     if min(len(x), len(y)) > x.shape[1]:
         x, y = _triangular(x), _triangular(y)
-    return np.sum(linalg.svdvals(x @ y.T, overwrite_a=True, check_finite=False))
+    return float(linalg.svdvals(x @ y.T, overwrite_a=True, check_finite=False).sum())
 
 
 def _triangular(x: Array) -> Array:
