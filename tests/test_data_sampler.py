@@ -72,5 +72,5 @@ def test_a_state_of_other_data_or_a_damaged_one_is_refused():
     state = _sampler(8, 2).state()
     with pytest.raises(UserError, match="damaged"):
         _sampler(8, 2).load_state({**state, "order": torch.zeros(8, dtype=torch.int64)})
-    with pytest.raises(UserError, match="position 9 outside 0..8"):
+    with pytest.raises(UserError, match=r"position 9 outside 0\.\.8"):
         _sampler(8, 2).load_state({**state, "position": torch.tensor(9)})

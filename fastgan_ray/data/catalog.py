@@ -141,7 +141,7 @@ def _download(name: str, url: str, target: Path, known: str | None) -> str:
     with atomic_file(target) as partial:
         try:
             _fetch(url, partial)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
             raise UserError(

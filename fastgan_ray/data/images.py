@@ -51,8 +51,9 @@ _CHUNK = 64  # pictures in flight: bounds memory, not speed
 def decode(data: bytes, background: str) -> Image.Image:
     """An encoded picture as RGB: upright by its EXIF, alpha over `background`, first frame.
 
-    16-bit grey is scaled, not clipped. Call it within `quiet`. UserError with the reason alone (the caller knows the
-    name) for anything that is no complete picture of the known kinds or is over MAX_PIXELS.
+    16-bit grey is scaled, not clipped. Call it within `quiet`. UserError with the reason alone
+    (the caller knows the name) for anything that is no complete picture of the known kinds or is
+    over MAX_PIXELS.
     """
     if not data:
         raise UserError("the file is empty")
