@@ -18,6 +18,11 @@ AUGMENT_OPS = ("color", "translation", "cutout")
 PUBLISHED_EMA_HALFLIFE_KIMG = 8 * math.log(0.5) / math.log(0.999) / 1000
 
 
+def policy_ops(policy: str) -> list[str]:
+    """The operations of an augmentation policy in order: "color, cutout" -> ["color", "cutout"]."""
+    return [op.strip() for op in policy.split(",") if op.strip()]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
@@ -75,6 +80,9 @@ class ModelConfig(_Section):
     decode_part: Literal["random", "centre", "none"] = Field(
         "random", description="decoder on an 8x8 part of the 16x16 trunk: which part, or none"
     )
+    decoder_width: int = Field(
+        32, ge=1, le=1024, description="decoders' base width (published: 32, whatever ndf is)"
+    )
     spectral_norm: bool = Field(True, description="spectral normalisation of all convolutions")
 
     @field_validator("resolution")
@@ -109,7 +117,9 @@ class AugmentConfig(_Section):
     policy: str = Field(
         "color,translation", description=f"comma list of {', '.join(AUGMENT_OPS)}; empty = none"
     )
-    probability: float = Field(1.0, ge=0, le=1, description="chance of each picture to be augmented")
+    probability: float = Field(
+        1.0, ge=0, le=1, description="chance of each picture to be augmented"
+    )
     brightness: float = Field(0.5, ge=0, le=2, description="shift by U(-b, b), of a range of 2")
     saturation: float = Field(1.0, ge=0, le=1, description="factor U(1-s, 1+s) about the grey")
     contrast: float = Field(0.5, ge=0, le=1, description="factor U(1-c, 1+c) about the mean")
@@ -131,7 +141,9 @@ class TrainConfig(_Section):
     """Losses, optimisers, length."""
 
     total_kimg: float = Field(
-        400.0, gt=0, description="length in thousands of real images shown (published: 50k steps of 8)"
+        400.0,
+        gt=0,
+        description="length in thousands of real images shown (published: 50k steps of 8)",
     )
     batch_size: int = Field(8, ge=1, le=4096, description="images a step")
     lr_g: float = Field(2e-4, gt=0, lt=1, description="generator's Adam learning rate")
@@ -156,6 +168,9 @@ class TrainConfig(_Section):
         PUBLISHED_EMA_HALFLIFE_KIMG,
         ge=0,
         description="half-life of the generator's weight average; 0 = no average",
+    )
+    ema_rampup: float = Field(
+        0.0, ge=0, description="cap the half-life at this share of the images shown; 0 = no cap"
     )
     seed: int = Field(0, ge=0, lt=2**31, description="of every random choice in the run")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
@@ -195,11 +210,6 @@ class RunConfig(_Section):
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     resources: ResourcesConfig = ResourcesConfig()
-
-
-def policy_ops(policy: str) -> list[str]:
-    """The operations of an augmentation policy in order: "color, cutout" -> ["color", "cutout"]."""
-    return [op.strip() for op in policy.split(",") if op.strip()]
 
 
 def nest(flat: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,36 @@
+# Needs Python 3.10 to 3.13 and pip; everything else is installed into .venv by the first target run.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: install demo test lint test-slow clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "Python 3.10 to 3.13 is needed, this is $$($(PYTHON) --version); choose: make PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): PyTorch is several GB, this takes a few minutes."
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# A whole search on a data set inside the package: minutes on two cores, no GPU, no download.
+demo: $(INSTALLED)
+	rm -rf runs/demo
+	$(BIN)/python -m fastgan_ray.tune --config search_spaces/demo.yaml
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,5 @@
+"""`python -m fastgan_ray` is the command `fastgan-ray`."""
+
+from fastgan_ray.cli import main
+
+main()

@@ -1,0 +1,235 @@
+"""Every command. A handler loads, builds, calls and prints; the work is done elsewhere.
+
+Heavy modules are imported by the handlers, so that `--help` and `check` answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fastgan_ray.errors import DivergedError, UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Find the FastGAN that is best for your pictures: search, train, evaluate, sample.",
+)
+console = Console()
+
+EMBEDDED: dict[str, Any] = {
+    "eval.extractor": "efficientnet_lite0",
+    "train.reconstruction": "efficientnet_lite0",
+}
+
+Data = Annotated[
+    str | None,
+    typer.Option(help="Folder, .zip, LMDB, or a name from `fastgan-ray data`; replaces data.path."),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Fix a field, as in train.lr_g=1e-4. Repeat."),
+]
+Embedded = Annotated[
+    bool,
+    typer.Option(
+        "--embedded",
+        help="Use the feature network inside the package for the metric and the reconstruction: "
+        "no download; a Frechet distance on it is named fd_efficientnet_lite0.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, print the plan, and stop.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@app.command()
+def tune(
+    config: Annotated[Path, typer.Option(help="Search file (YAML), as in search_spaces/.")],
+    data: Data = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; default: the file's.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped search.")] = False,
+    max_concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")
+    ] = None,
+    wandb: Annotated[
+        str, typer.Option(help="auto (online if logged in), online, offline or disabled.")
+    ] = "auto",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster; default: RAY_ADDRESS or this machine.")
+    ] = None,
+    assign: Assignments = None,
+    embedded: Embedded = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Search for the best configuration on your pictures, in parallel, on Ray."""
+    from fastgan_ray.search.spec import load_search
+
+    spec = load_search(config, _overrides(data, assign, embedded))
+    if dry_run:
+        _print_plan(spec)
+        return
+    from fastgan_ray.tune.run import TuneOptions, run_search
+
+    options = TuneOptions(
+        runs_dir=runs,
+        name=name,
+        resume=resume,
+        max_concurrent=max_concurrent,
+        wandb=wandb,
+        address=address,
+    )
+    run_search(spec, options)
+
+
+@app.command()
+def train(
+    config: Annotated[
+        Path | None, typer.Option(help="Run configuration (YAML), as in runs/x/best/config.yaml.")
+    ] = None,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and grids.")] = Path(
+        "runs/train"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's checkpoint.")] = False,
+    assign: Assignments = None,
+    embedded: Embedded = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train one generator; without --config the published FastGAN at 256 px."""
+    from fastgan_ray.config.schema import RunConfig
+    from fastgan_ray.config.yaml_io import load_run_config, override
+
+    run = load_run_config(config) if config else RunConfig()
+    run = override(run, _overrides(data, assign, embedded))
+    if dry_run:
+        _print_config(run)
+        return
+    from fastgan_ray.latent.load import find_checkpoint
+    from fastgan_ray.metrics.protocol import metric_name
+    from fastgan_ray.metrics.weights import require_weights
+    from fastgan_ray.terminal import TerminalReporter
+    from fastgan_ray.train import loop
+
+    require_weights(run)
+    start = find_checkpoint(out) if resume else None
+    if start is None:
+        _new_folder(out)
+    reporter = TerminalReporter(out, run.train.total_kimg, metric_name(run.eval), console)
+    loop.train(run, reporter, start)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint, run folder or published .pth.")],
+    data: Data = None,
+    assign: Assignments = None,
+    embedded: Embedded = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a generator against a data set."""
+    from fastgan_ray.latent.measure import measure
+
+    result = measure(checkpoint, _overrides(data, assign, embedded))
+    if as_json:
+        typer.echo(json.dumps(result, indent=1))
+        return
+    table = Table(title=str(checkpoint), title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for key, value in result["metrics"].items():
+        table.add_row(key, f"{value:.3f}")
+    console.print(table)
+    for key, value in result["protocol"].items():
+        console.print(f"  {key}: {value}", highlight=False)
+
+
+@app.command()
+def sample(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint, run folder or published .pth.")],
+    out: Annotated[Path, typer.Option(help="A .png for one grid, or a folder.")] = Path(
+        "samples.png"
+    ),
+    seeds: Annotated[str, typer.Option(help="Numbers and ranges, as in 0-35,99.")] = "0-35",
+    truncation: Annotated[
+        float, typer.Option(min=0, max=2, help="Scale of the latents; below 1: less varied.")
+    ] = 1.0,
+) -> None:
+    """Write pictures from a generator: the same seed gives the same picture."""
+    from fastgan_ray.data.grid import save_grid, save_image
+    from fastgan_ray.latent.load import load_model
+    from fastgan_ray.latent.sample import parse_seeds
+    from fastgan_ray.latent.sample import sample as draw
+
+    numbers = parse_seeds(seeds)
+    generator, model, _ = load_model(checkpoint)
+    pictures = draw(generator, model.nz, numbers, truncation)
+    if out.suffix.lower() == ".png":
+        save_grid(pictures, out)
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        for seed, picture in zip(numbers, pictures, strict=True):
+            save_image(picture, out / f"seed{seed:06d}.png")
+    console.print(f"{len(numbers)} pictures in {out}", highlight=False)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="Search file or run configuration (YAML).")],
+    data: Data = None,
+    assign: Assignments = None,
+    embedded: Embedded = False,
+) -> None:
+    """Validate a file without starting anything; show sampled configurations and the cost."""
+    from fastgan_ray.search.spec import load_search
+
+    _print_plan(load_search(file, _overrides(data, assign, embedded)))
+
+
+@app.command("data")
+def data_sets(as_json: AsJson = False) -> None:
+    """List the data sets that can be named instead of a folder."""
+    from fastgan_ray.data.catalog import catalog
+
+    rows = catalog()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    table = Table()
+    for heading in ("name", "images", "what", "licence", "here"):
+        table.add_column(heading)
+    for row in rows:
+        here = "yes" if row["available"] else "downloads on first use"
+        table.add_row(row["name"], str(row["images"]), row["description"], row["licence"], here)
+    console.print(table)
+
+
+def _overrides(data: str | None, assign: list[str] | None, embedded: bool) -> dict[str, Any]:
+    from fastgan_ray.config.yaml_io import parse_assignments
+
+    chosen = dict(EMBEDDED) if embedded else {}
+    if data is not None:
+        chosen["data.path"] = data
+    return chosen | parse_assignments(assign or [])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; a user's error is one message and exit status 2, never a traceback."""
+    try:
+        app(args=arguments, prog_name="fastgan-ray")
+    except UserError as error:
+        Console(stderr=True).print(f"[bold red]error:[/bold red] {error}", markup=True)
+        sys.exit(2)
+    except DivergedError as error:
+        Console(stderr=True).print(f"diverged: {error}", markup=False)
+        sys.exit(1)

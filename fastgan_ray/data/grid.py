@@ -1,0 +1,34 @@
+"""Pictures in [-1, 1] as 8-bit files and as grids of tiles."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def to_uint8(images_BCHW: Tensor) -> Tensor:
+    """Pictures in [-1, 1] rounded to 0..255, as a file would hold them; same shape, on the CPU."""
+    return ((images_BCHW.float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def save_image(image_CHW: Tensor, path: Path) -> None:
+    """Write one picture in [-1, 1] as a PNG."""
+    Image.fromarray(to_uint8(image_CHW).permute(1, 2, 0).numpy()).save(path)
+
+
+def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: int = 2) -> None:
+    """Write pictures in [-1, 1] as one PNG of tiles, row by row, about square by default."""
+    count, _, height, width = images_BCHW.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    sheet = torch.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255)
+    sheet = sheet.to(torch.uint8)
+    for index, tile in enumerate(to_uint8(images_BCHW).permute(0, 2, 3, 1)):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = tile
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet.numpy()).save(path)

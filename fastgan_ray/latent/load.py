@@ -1,0 +1,40 @@
+"""A generator from wherever it was left: a checkpoint, a search's folder, a published file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from fastgan_ray.config.schema import ModelConfig, RunConfig
+from fastgan_ray.errors import UserError
+from fastgan_ray.models.official import load_official
+from fastgan_ray.train import checkpoint
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint folder meant by `path`: itself, a search's best, or a run's latest."""
+    if not path.exists():
+        raise UserError(
+            f"{path}: no such file or folder; a checkpoint folder, a folder under runs/, or a "
+            "published .pth file is expected"
+        )
+    latest = sorted(path.glob("checkpoint-*"))
+    candidates = [path, path / "checkpoint", path / "best" / "checkpoint", *latest[-1:]]
+    for candidate in candidates:
+        if (candidate / "metadata.json").is_file():
+            return candidate
+    raise UserError(
+        f"{path}: no checkpoint in it; a folder with metadata.json, best/checkpoint or "
+        "checkpoint-* is expected"
+    )
+
+
+def load_model(path: Path) -> tuple[nn.Module, ModelConfig, RunConfig | None]:
+    """A generator in eval mode and its model section; the whole configuration if it is stored."""
+    if path.is_file():
+        published = load_official(path)
+        generator = published.ema or published.generator
+        return generator.requires_grad_(False).eval(), generator.config, None
+    generator, config = checkpoint.load_generator(find_checkpoint(path))
+    return generator, config.model, config

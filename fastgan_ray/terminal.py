@@ -1,0 +1,45 @@
+"""A training run's reporter for a person at a terminal (or a log file)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from fastgan_ray.train.reporter import Metrics
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class TerminalReporter:
+    """Prints a line at every evaluation and, in between, how far the run has come."""
+
+    def __init__(self, folder: Path, total_kimg: float, metric: str, console: Console) -> None:
+        self.folder = folder
+        self._total_kimg = total_kimg
+        self._metric = metric
+        self._console = console
+        self._printed = time.monotonic()
+
+    def report(self, metrics: Metrics, checkpoint: Path) -> None:
+        """Print the metric and where its pictures and weights are."""
+        self._console.print(
+            f"{metrics['kimg']:.1f} of {self._total_kimg:g} kimg  "
+            f"[bold]{self._metric} {metrics[self._metric]:.2f}[/bold]  "
+            f"{metrics['images_per_second']:.1f} images/s  {metrics['grid']}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        self._printed = time.monotonic()
+
+    def progress(self, kimg: float, seconds: float) -> None:
+        """Print the position and the time left, at most every ten seconds."""
+        if time.monotonic() - self._printed < SECONDS_BETWEEN_LINES:
+            return
+        left = seconds / kimg * (self._total_kimg - kimg)
+        self._console.print(
+            f"{kimg:.1f} of {self._total_kimg:g} kimg, about {left / 60:.0f} min of training left",
+            highlight=False,
+        )
+        self._printed = time.monotonic()

@@ -1,0 +1,1 @@
+"""From a configuration and a folder of pictures to a generator."""

@@ -1,0 +1,7 @@
+"""`python -m fastgan_ray.train` is the command `fastgan-ray train`."""
+
+import sys
+
+from fastgan_ray.cli import main
+
+main(["train", *sys.argv[1:]])

@@ -1,0 +1,184 @@
+"""Checkpoints: a folder of safetensors and one metadata.json, written atomically.
+
+`ema.safetensors` alone is the generator to sample from; the other files are what the next training
+step depends on, bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.errors import UserError
+from fastgan_ray.models import build_generator
+from fastgan_ray.train.state import TrainState
+
+FORMAT = "fastgan-ray-checkpoint-1"
+
+
+def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any]) -> Path:
+    """Write `state` to `folder`, which appears whole or not at all; an older one is replaced.
+
+    `info` (JSON-able: kimg, metrics, protocol, ...) goes to metadata.json beside the configuration.
+    """
+    metadata = {
+        "format": FORMAT,
+        "step": state.step,
+        "seconds": state.seconds,
+        **info,
+        "config": config.model_dump(),
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name, tensors in _tensors(state).items():
+            save_file(
+                {k: v.contiguous() for k, v in tensors.items()}, draft / f"{name}.safetensors"
+            )
+        (draft / "metadata.json").write_text(json.dumps(metadata, indent=1))
+        for path in draft.iterdir():
+            _fsync(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+        _fsync(folder.parent)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return folder
+
+
+def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
+    """Load into `state` everything that `save` wrote; the configuration must be the same."""
+    metadata = read_metadata(folder)
+    stored = stored_config(folder)
+    if stored.model != config.model:
+        raise UserError(
+            f"{folder}: the checkpoint's model differs from the configuration's: "
+            f"{_difference(stored.model.model_dump(), config.model.model_dump())}. "
+            "Resume with the configuration it was trained with."
+        )
+    networks = {
+        "generator": state.generator,
+        "discriminator": state.discriminator,
+        "ema": state.ema,
+    }
+    for name, network in networks.items():
+        _load_network(network, folder / f"{name}.safetensors")
+    for name, optimizer in (("optimizer_g", state.optimizer_g), ("optimizer_d", state.optimizer_d)):
+        _load_optimizer(optimizer, _read(folder / f"{name}.safetensors"))
+    for name, rng_state in _read(folder / "rngs.safetensors").items():
+        state.rngs[name].set_state(rng_state)
+    state.sampler.load_state(_read(folder / "sampler.safetensors"))
+    state.step = metadata["step"]
+    state.seconds = metadata["seconds"]
+
+
+def load_generator(folder: Path) -> tuple[nn.Module, RunConfig]:
+    """The generator to sample from (weight average, eval mode, CPU) and its run's configuration."""
+    config = stored_config(folder)
+    generator = build_generator(config.model)
+    _load_network(generator, folder / "ema.safetensors")
+    return generator.requires_grad_(False).eval(), config
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """A checkpoint's metadata.json; UserError if the folder is no checkpoint of ours."""
+    path = folder / "metadata.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: not a checkpoint: a folder with metadata.json is expected")
+    try:
+        metadata = json.loads(path.read_text())
+        recognised = metadata["format"] == FORMAT
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: unreadable ({error}); the checkpoint is damaged") from error
+    if not recognised:
+        raise UserError(f"{path}: format must be {FORMAT} (got {metadata['format']!r})")
+    return dict(metadata)
+
+
+def stored_config(folder: Path) -> RunConfig:
+    """The configuration a checkpoint was trained with."""
+    try:
+        return RunConfig.model_validate(read_metadata(folder)["config"])
+    except (KeyError, ValidationError) as error:
+        raise UserError(
+            f"{folder / 'metadata.json'}: its configuration is damaged: {error}"
+        ) from error
+
+
+def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
+    return {
+        "generator": state.generator.state_dict(),
+        "discriminator": state.discriminator.state_dict(),
+        "ema": state.ema.state_dict(),
+        "optimizer_g": _optimizer_tensors(state.optimizer_g),
+        "optimizer_d": _optimizer_tensors(state.optimizer_d),
+        "rngs": {name: rng.get_state() for name, rng in state.rngs.items()},
+        "sampler": state.sampler.state(),
+    }
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{index}.{name}": tensor
+        for index, moments in optimizer.state_dict()["state"].items()
+        for name, tensor in moments.items()
+    }
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".")
+        moments.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _load_network(network: nn.Module, path: Path) -> None:
+    tensors = _read(path)
+    own = network.state_dict()
+    wrong = [
+        f"{key}: {tuple(tensors[key].shape) if key in tensors else 'missing'} "
+        f"(expected {tuple(value.shape)})"
+        for key, value in own.items()
+        if key not in tensors or tensors[key].shape != value.shape
+    ]
+    wrong += [f"{key}: not expected" for key in tensors if key not in own]
+    if wrong:
+        raise UserError(
+            f"{path}: does not fit the configuration's network in {len(wrong)} tensors, "
+            f"the first: {wrong[0]}"
+        )
+    network.load_state_dict(tensors)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: missing, truncated or damaged ({error})") from error
+
+
+def _difference(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
+    changed = [key for key in wanted if stored[key] != wanted[key]]
+    return ", ".join(f"{key} {stored[key]!r}, not {wanted[key]!r}" for key in changed)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

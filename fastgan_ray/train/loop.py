@@ -1,0 +1,166 @@
+"""The training loop: steps, and an evaluation with a checkpoint every so many thousand images."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.data.grid import save_grid
+from fastgan_ray.data.images import load_images
+from fastgan_ray.data.source import Source, open_source
+from fastgan_ray.errors import DivergedError
+from fastgan_ray.metrics.evaluate import evaluate
+from fastgan_ray.metrics.features import Extractor, load_extractor
+from fastgan_ray.metrics.protocol import protocol
+from fastgan_ray.metrics.reference import reference_features
+from fastgan_ray.train import checkpoint
+from fastgan_ray.train.device import choose_device, use_bf16
+from fastgan_ray.train.perceptual import DISTANCES
+from fastgan_ray.train.reporter import Reporter
+from fastgan_ray.train.rng import seeded
+from fastgan_ray.train.state import TrainState, calibrate_average, new_state
+from fastgan_ray.train.step import train_step
+
+GRID_TILES = 36
+# Looking at a loss waits for the device: at every step on the CPU, rarely on a GPU.
+STEPS_BETWEEN_CHECKS = {"cpu": 1}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What stays the same during a run."""
+
+    config: RunConfig
+    device: torch.device
+    images: np.ndarray[Any, np.dtype[np.uint8]]
+    reference: np.ndarray[Any, np.dtype[np.float32]]
+    extractor: Extractor
+    protocol: dict[str, Any]
+
+
+def train(config: RunConfig, reporter: Reporter, resume_from: Path | None = None) -> None:
+    """Train to `config.train.total_kimg`, reporting at every evaluation, the last at the end.
+
+    `resume_from` is a checkpoint folder of the same model; the steps that follow equal those of a
+    run that was never interrupted, bit for bit on the CPU. Raises UserError on bad input and
+    DivergedError when a loss or a metric is no longer finite.
+    """
+    run = _prepare(config)
+    state = new_state(config, len(run.images), run.device)
+    if resume_from is not None:
+        checkpoint.restore(resume_from, state, config)
+    distance = DISTANCES[config.train.reconstruction](run.device)
+    bf16 = use_bf16(config.train, run.device)
+    batch, last_step = config.train.batch_size, total_steps(config)
+    check_every = STEPS_BETWEEN_CHECKS.get(run.device.type, 32)
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    started = time.monotonic() - state.seconds
+    while state.step < last_step:
+        scalars = train_step(state, next_batch(state, run), config, distance, bf16)
+        for name, value in scalars.items():
+            sums[name] = sums[name] + value if name in sums else value
+            counts[name] = counts.get(name, 0) + 1
+        state.seconds = time.monotonic() - started
+        evaluating = is_evaluation(state.step, config)
+        if evaluating or state.step % check_every == 0:
+            _check_finite(sums, state.step, batch)
+        reporter.progress(state.step * batch / 1000, state.seconds)
+        if evaluating:
+            means = {name: float(total) / counts[name] for name, total in sums.items()}
+            sums, counts = {}, {}
+            _evaluate_and_report(state, run, means, reporter)
+            started = time.monotonic() - state.seconds  # evaluation is not training time
+
+
+def total_steps(config: RunConfig) -> int:
+    """Steps of a whole run: the first count that shows `total_kimg` thousand images."""
+    return math.ceil(config.train.total_kimg * 1000 / config.train.batch_size)
+
+
+def is_evaluation(step: int, config: RunConfig) -> bool:
+    """Whether step `step` (from 1) is the first at or past a multiple of `eval.every_kimg`."""
+    batch, every = config.train.batch_size, config.eval.every_kimg * 1000
+    passed = math.floor(step * batch / every) > math.floor((step - 1) * batch / every)
+    return passed or step == total_steps(config)
+
+
+def next_batch(state: TrainState, run: Run) -> Tensor:
+    """The next pictures in the sampler's order, (B, 3, R, R) in [-1, 1] on the run's device."""
+    indices, flips = state.sampler.next()
+    pictures = torch.from_numpy(run.images[indices.numpy()]).permute(0, 3, 1, 2)
+    pictures = pictures.to(run.device, torch.float32) / 127.5 - 1
+    mirrored = flips.to(run.device)[:, None, None, None]
+    return torch.where(mirrored, pictures.flip(3), pictures)
+
+
+def _prepare(config: RunConfig) -> Run:
+    device = choose_device(config.train.device)
+    source = open_source(config.data, config.train.seed)
+    extractor = load_extractor(config.eval.extractor, device)
+    return Run(
+        config=config,
+        device=device,
+        images=load_images(source, config.data, config.model.resolution),
+        reference=reference_features(source, config.data, extractor),
+        extractor=extractor,
+        protocol=protocol(config, extractor, source),
+    )
+
+
+def _check_finite(sums: dict[str, Tensor], step: int, batch: int) -> None:
+    for name, value in sums.items():
+        if not math.isfinite(float(value)):
+            raise DivergedError(f"{name} is not finite at step {step} ({step * batch / 1000} kimg)")
+
+
+def _evaluate_and_report(
+    state: TrainState, run: Run, means: dict[str, float], reporter: Reporter
+) -> None:
+    config = run.config
+    images_shown = state.step * config.train.batch_size
+    calibrate_average(state, config.model.nz)
+
+    def sample(z_BZ: Tensor) -> Tensor:
+        return torch.as_tensor(state.ema(z_BZ.to(run.device))[0])
+
+    values = evaluate(
+        sample, config.model.nz, run.reference, run.extractor, config.eval, run.device
+    )
+    grid = reporter.folder / "grids" / f"{images_shown:09d}.png"
+    latents = torch.randn(GRID_TILES, config.model.nz, generator=seeded(0, "grid"))
+    with torch.no_grad():
+        save_grid(torch.cat([sample(z) for z in latents.split(config.eval.batch_size)]), grid)
+    metrics: dict[str, float | int | str] = {
+        "kimg": images_shown / 1000,
+        "seconds": round(state.seconds, 3),
+        "images_per_second": round(images_shown / state.seconds, 3),
+        **values,
+        **means,
+        "params_g": _parameters(state.generator),
+        "params_d": _parameters(state.discriminator),
+        "grid": str(grid),
+    }
+    info = {"kimg": images_shown / 1000, "metrics": metrics, "protocol": run.protocol}
+    folder = reporter.folder / f"checkpoint-{images_shown:09d}"
+    checkpoint.save(folder, state, config, info)
+    reporter.report(metrics, folder)
+    for older in reporter.folder.glob("checkpoint-*"):
+        if older != folder:
+            shutil.rmtree(older)
+
+
+def _parameters(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+__all__ = ["Run", "Source", "is_evaluation", "next_batch", "total_steps", "train"]

@@ -1,0 +1,22 @@
+"""What the trainer knows of whoever started it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+Metrics = Mapping[str, float | int | str]
+
+
+class Reporter(Protocol):
+    """Takes what a run produces. A Tune trial, a Ray Train worker and a terminal are three."""
+
+    folder: Path
+    """Where the trainer may write checkpoints and sample grids; exists."""
+
+    def report(self, metrics: Metrics, checkpoint: Path) -> None:
+        """One evaluation: scalars and paths by name, and the folder of the checkpoint."""
+
+    def progress(self, kimg: float, seconds: float) -> None:
+        """Called after every step; must return at once."""

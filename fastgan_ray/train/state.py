@@ -1,0 +1,90 @@
+"""Everything that the next training step depends on."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.data.sampler import Sampler
+from fastgan_ray.models import build_discriminator, build_generator
+from fastgan_ray.train.rng import seeded, streams
+
+
+@dataclass
+class TrainState:
+    """The two networks, G's weight average, optimisers, random streams and position in the data."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    ema: nn.Module
+    optimizer_g: torch.optim.Adam
+    optimizer_d: torch.optim.Adam
+    rngs: dict[str, torch.Generator]
+    sampler: Sampler
+    step: int = 0
+    seconds: float = 0.0
+
+
+def new_state(config: RunConfig, image_count: int, device: torch.device) -> TrainState:
+    """The state before the first step: a pure function of the configuration and image count."""
+    rngs = streams(config.train.seed, device)
+    generator = build_generator(config.model, rngs["init"])
+    discriminator = build_discriminator(config.model, rngs["init"])
+    for network in (generator, discriminator):
+        network.to(device=device, memory_format=torch.channels_last)
+    betas = (config.train.beta1, config.train.beta2)
+    return TrainState(
+        generator=generator,
+        discriminator=discriminator,
+        ema=copy.deepcopy(generator).requires_grad_(False),
+        optimizer_g=_adam(generator, config.train.lr_g, betas),
+        optimizer_d=_adam(discriminator, config.train.lr_d, betas),
+        rngs=rngs,
+        sampler=Sampler(image_count, config.train.batch_size, config.data.flip, rngs["data"]),
+    )
+
+
+def _adam(network: nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True)
+
+
+def update_average(state: TrainState, config: RunConfig) -> None:
+    """Move G's weight average one step towards G, by its half-life in kimg."""
+    halflife = config.train.ema_halflife_kimg * 1000
+    if config.train.ema_rampup > 0:
+        halflife = min(halflife, config.train.ema_rampup * state.step * config.train.batch_size)
+    decay = 0.5 ** (config.train.batch_size / halflife) if halflife > 0 else 0.0
+    averages, weights = list(state.ema.parameters()), list(state.generator.parameters())
+    with torch.no_grad():
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+
+
+@torch.no_grad()
+def calibrate_average(state: TrainState, nz: int, batches: int = 16, batch_size: int = 32) -> None:
+    """Give the weight average its own buffers, and put it in eval mode.
+
+    Batch statistics and the spectral norms' vectors belong to the weights they were measured with,
+    so those of G do not fit the average. They are measured afresh on the same latents each time:
+    the buffers are a function of the weights alone and not part of the training state.
+    """
+    live = dict(state.generator.named_buffers())
+    for name, buffer in state.ema.named_buffers():
+        buffer.copy_(live[name])
+    norms = [m for m in state.ema.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+    rng = seeded(0, "calibration")
+    device = next(state.ema.parameters()).device
+    state.ema.train()
+    for _ in range(batches):
+        z_BZ: Tensor = torch.randn(batch_size, nz, generator=rng)
+        state.ema(z_BZ.to(device))
+    state.ema.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

@@ -1,0 +1,7 @@
+"""`python -m fastgan_ray.tune` is the command `fastgan-ray tune`."""
+
+import sys
+
+from fastgan_ray.cli import main
+
+main(["tune", *sys.argv[1:]])
