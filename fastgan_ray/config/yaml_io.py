@@ -61,17 +61,22 @@ def explain(error: ValidationError) -> list[tuple[str, str]]:
         if kind == "extra_forbidden":
             found.append((key, unknown(key)))
             continue
-        rule = RULES[kind].format(**context) if kind in RULES else fault["msg"]
+        rule = fault["msg"]
+        if kind in RULES:
+            numbers = {k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()}
+            rule = RULES[kind].format(**numbers)
+        if key not in SECTIONS or kind != "value_error":
+            rule += f" (got {shown(fault['input'])})"
         if kind == "literal_error" and isinstance(fault["input"], str):
             rule += suggestion(fault["input"], context["expected"].split("'")[1::2])
-        whole_section = key in SECTIONS and kind == "value_error"
-        found.append((key, rule if whole_section else f"{rule} (got {shown(fault['input'])})"))
+        found.append((key, rule))
     return found
 
 
 def unknown(key: str) -> str:
     """The fault of a dotted key that no RunConfig has, with the nearest that it has."""
-    return "is no known setting" + suggestion(key, field_names())
+    sections = () if "." in key else SECTIONS
+    return "is no known setting" + suggestion(key, (*sections, *field_names()))
 
 
 def faults_of(flat: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -103,16 +103,16 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     if not near:  # the section forgotten, or a wrong one
         leaf = word.rpartition(".")[2]
         leaves = {name.rpartition(".")[2]: name for name in reversed(known)}
-        near = [leaves[hit] for hit in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.75)]
+        near = [leaves[hit] for hit in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)]
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file; UserError where there is none."""
     path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; give the YAML file in it")
     try:
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; give the YAML file in it")
         raw = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -186,7 +186,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
     mark = error.problem_mark
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     if "\\t" in problem or "\t" in line[: len(line) - len(line.lstrip())]:
-        return "a tab indents this line; YAML allows only spaces"
+        return "a tab stands where YAML allows only spaces"
     if "mapping values are not allowed" in problem:
         return "a second `: ` in this line, or wrong indentation; quote text that contains `: `"
     if "expected a single document" in (error.context or ""):

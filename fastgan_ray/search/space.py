@@ -23,6 +23,8 @@ Distribution = Literal[
     "log_uniform_values",
     "q_log_uniform_values",
 ]
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One searched setting: a dotted RunConfig field and the values that it may take.

@@ -1,31 +1,57 @@
-"""SearchSpec: what a search file says, checked."""
+"""SearchSpec: what a search file says, checked in every part before anything runs."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.search.space import SearchSpace
+from pydantic import ValidationError
 
+from fastgan_ray.config.schema import RunConfig, field_names, nest
+from fastgan_ray.config.yaml_io import check_settings, explain, faults_of, settings, unknown
+from fastgan_ray.config.yaml_tree import Document, Faults, Value, parse, read_text, shown
+from fastgan_ray.errors import UserError
+from fastgan_ray.search.grammar import read_space
+from fastgan_ray.search.options import (
+    EarlyTerminate,
+    Method,
+    Metric,
+    check_keys,
+    read_description,
+    read_early_terminate,
+    read_method,
+    read_metric,
+    read_name,
+    read_whole,
+)
+from fastgan_ray.search.space import (
+    Parameter,
+    SearchSpace,
+    default_point,
+    grid,
+    sample,
+    size,
+)
 
-@dataclass(frozen=True)
-class Metric:
-    """What the search optimises, under the name that the trainer reports (`fid5k_full`)."""
+__all__ = [
+    "EarlyTerminate",
+    "Method",
+    "Metric",
+    "SearchSpec",
+    "base_config",
+    "base_values",
+    "load_search",
+    "run_config",
+    "spec_from_text",
+    "start_point",
+]
 
-    name: str
-    goal: Literal["minimize", "maximize"] = "minimize"
-    target: float | None = None
-
-
-@dataclass(frozen=True)
-class EarlyTerminate:
-    """Successive halving: first rung at `min_iter` kimg, each next one `eta` times later."""
-
-    min_iter: float
-    eta: float = 3.0
+DEFAULT_RUN_CAP = 64
+MAX_GRID = 10_000
+TRIES = 256  # random points among which a listed value must find one that it goes with
 
 
 @dataclass(frozen=True)
@@ -37,7 +63,7 @@ class SearchSpec:
     """
 
     name: str
-    method: Literal["grid", "random", "bayes"]
+    method: Method
     metric: Metric
     run_cap: int
     early_terminate: EarlyTerminate | None
@@ -52,21 +78,158 @@ class SearchSpec:
 def load_search(path: str | Path, overrides: Mapping[str, Any] | None = None) -> SearchSpec:
     """The search in a YAML file; UserError with every fault of it, each with its line.
 
-    `overrides` (flat dotted keys) replace base values and searched parameters of the same name.
+    `overrides` (flat dotted keys) replace base values and searched parameters of the same name; if
+    they change the metric's protocol, the metric's name follows and its target is dropped.
     """
-    raise NotImplementedError
+    return spec_from_text(read_text(path), str(path), overrides)
 
 
 def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> SearchSpec:
-    """`load_search` of a file's text; `name` is what error messages call it."""
-    raise NotImplementedError
+    """`load_search` of a file's text; `name` is the file that messages speak of."""
+    document = parse(text, name)
+    overrides = dict(overrides or {})
+    _check_overrides(overrides)
+    check_keys(document)
+    method = read_method(document)
+    given = settings(document, ("base",)) if "base" in document.data else {}
+    fixed = {key: value for key, (value, _) in given.items()}
+    wrong = {key for key, _ in check_settings(document.faults, given)}
+    base = RunConfig.model_validate(nest(_without(fixed, wrong)))
+    length_known = "train.total_kimg" not in {*overrides, *wrong}
+    space = read_space(document, method)
+    spec = SearchSpec(
+        name=read_name(document, Path(name).stem),
+        method=method,
+        metric=read_metric(document, base),
+        run_cap=read_whole(document, "run_cap", 1) or 0,
+        early_terminate=read_early_terminate(document, base if length_known else None),
+        base=fixed,
+        space=space,
+        seed=read_whole(document, "seed", 0) or 0,
+        description=read_description(document),
+        text=text,
+        overrides=overrides,
+    )
+    if not wrong and len(space) == len(document.data.get("parameters") or ()):
+        spec = _checked(_overridden(spec, document.faults), document)
+    document.faults.check()
+    return spec
 
 
 def base_config(spec: SearchSpec) -> RunConfig:
     """The configuration with nothing searched: published defaults under the file's base."""
-    raise NotImplementedError
+    return run_config(spec, {})
 
 
 def run_config(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
     """The configuration of one trial; UserError if the point's values do not go together."""
-    raise NotImplementedError
+    try:
+        return RunConfig.model_validate(nest({**spec.base, **point}))
+    except ValidationError as error:
+        values = ", ".join(f"{key} = {shown(value)}" for key, value in point.items())
+        rules = "; ".join(f"{key}: {rule}" for key, rule in explain(error))
+        raise UserError(
+            f"{spec.name}: a point of the space is no valid run: {rules} (the point: {values})"
+        ) from None
+
+
+def start_point(spec: SearchSpec) -> dict[str, Any]:
+    """The default configuration as far as the space contains it: the first trial of a search."""
+    return default_point(spec.space, base_values(spec))
+
+
+def base_values(spec: SearchSpec) -> dict[str, Any]:
+    """What each field is where nothing is searched, by dotted name."""
+    config = base_config(spec).model_dump()
+    return {name: config[name.partition(".")[0]][name.partition(".")[2]] for name in field_names()}
+
+
+def _check_overrides(overrides: Mapping[str, Any]) -> None:
+    faults = Faults("--set")
+    for key in overrides:
+        if key not in field_names():
+            faults.add(None, f"{key}: {unknown(key)}")
+    for key, rule in faults_of({k: v for k, v in overrides.items() if k in field_names()}):
+        if "." in key:  # a section's rule may hold with the file's values
+            faults.add(None, f"{key}: {rule}")
+    faults.check()
+
+
+def _without(fixed: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
+    """`fixed` less the keys, and the keys of the sections, that are at fault."""
+    return {
+        key: value
+        for key, value in fixed.items()
+        if not any(fault == key or fault.startswith(f"{key}.") for fault in wrong)
+        and key.partition(".")[0] not in wrong
+    }
+
+
+def _overridden(spec: SearchSpec, faults: Faults) -> SearchSpec:
+    """`spec` with its overrides in base and, as constants, in the space where it names them."""
+    given = spec.overrides
+    # Imports torch, which whatever only reads YAML can do without.
+    from fastgan_ray.metrics.protocol import metric_name
+
+    base = {**spec.base, **given}
+    if wrong := faults_of(base):
+        for key, rule in wrong:
+            faults.add(None, f"with what --set changes: {key}: {rule}")
+        return spec
+    parameters = tuple(
+        Parameter(parameter.name, "constant", (given[parameter.name],))
+        if parameter.name in given
+        else parameter
+        for parameter in spec.space
+    )
+    name = metric_name(RunConfig.model_validate(nest(base)).eval)
+    metric = spec.metric if name == spec.metric.name else Metric(name, spec.metric.goal)
+    return replace(spec, base=base, space=SearchSpace(parameters), metric=metric)
+
+
+def _checked(spec: SearchSpec, document: Document) -> SearchSpec:
+    """`spec` with its run cap settled, after trying points of the space on the whole schema."""
+    count = size(spec.space)
+    line = document.line("parameters")
+    if spec.method == "grid":
+        if count is None or count > MAX_GRID:
+            rule = f"a grid may have at most {MAX_GRID} points (got {count}); use method random"
+            document.faults.add(line, f"parameters: {rule}")
+            return spec
+        for point in grid(spec.space):
+            try:
+                run_config(spec, point)
+            except UserError as error:
+                document.faults.add(line, f"parameters: {error}; a `when` can leave it out")
+                break
+        return replace(spec, run_cap=min(spec.run_cap or count, count))
+    for parameter in spec.space:
+        _try_values(spec, parameter, document)
+    return replace(spec, run_cap=spec.run_cap or DEFAULT_RUN_CAP)
+
+
+def _try_values(spec: SearchSpec, parameter: Parameter, document: Document) -> None:
+    """Note each listed value that goes with no point of the space."""
+    for value in parameter.values:
+        narrowed = _narrowed(spec.space, {parameter.name: (value,)})
+        rng = random.Random(0)
+        for _ in range(TRIES):
+            wrong = faults_of({**spec.base, **sample(narrowed, rng)})
+            if not wrong:
+                break
+        else:
+            key, rule = wrong[0]
+            text = f"{parameter.name}: {shown(value)} never makes a valid run: {key}: {rule}"
+            document.faults.add(document.line("parameters", parameter.name, "values"), text)
+
+
+def _narrowed(space: SearchSpace, values: dict[str, tuple[Value, ...]]) -> SearchSpace:
+    """`space` with only these values of some parameters, which always take part in it."""
+    parameters = []
+    for parameter in reversed(space.parameters):
+        if parameter.name in values:
+            for parent, wanted in parameter.when:
+                values.setdefault(parent, wanted)
+            parameter = Parameter(parameter.name, "categorical", values[parameter.name])
+        parameters.append(parameter)
+    return SearchSpace(tuple(reversed(parameters)))
