@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.weights import file_sha256, weights_path
+from fastgan_ray.metrics.weights import WEIGHTS, file_sha256, weights_path
 
 # On a CPU a few pictures at a time stay in its caches: 54 images/s a core for 29 in batches of 16.
 _CPU_CHUNK = 4
@@ -131,7 +131,7 @@ def _inception(device: torch.device) -> Extractor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)  # TorchScript is deprecated
         network = InceptionV3W(str(path.parent), download=False).to(device)
-    return Extractor("inception", file_sha256(path), 299, network, device)
+    return Extractor("inception", WEIGHTS["inception"].sha256, 299, network, device)
 
 
 EXTRACTORS: dict[str, Callable[[torch.device], Extractor]] = {

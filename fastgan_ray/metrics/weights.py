@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import logging
 import os
 import shutil
+import sys
 import tempfile
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,6 @@ from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.errors import UserError
 
 _TIMEOUT_SECONDS = 10  # to connect, and between two reads
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def _url(weights: Weights) -> str:
 
 def _download(weights: Weights, target: Path) -> None:
     url = _url(weights)
-    _log.info("Downloading %s to %s", url, target)
+    print(f"downloading {url}", file=sys.stderr)
     with atomic_file(target) as partial:
         try:
             # An opener of its own, because urlopen's can be replaced for the whole process.
@@ -109,6 +108,8 @@ def _download(weights: Weights, target: Path) -> None:
             with answer, partial.open("wb") as file:
                 shutil.copyfileobj(answer, file)
         except (OSError, ValueError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
             raise _missing(weights, target, f"could not be downloaded ({error})") from error
         if (found := file_sha256(partial)) != weights.sha256:
             size = partial.stat().st_size

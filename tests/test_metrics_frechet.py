@@ -1,0 +1,152 @@
+"""The Frechet distance against closed forms, its slow definition and its invariances."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import linalg
+
+from fastgan_ray.metrics.frechet import frechet_distance
+
+
+def by_definition(real, fake):
+    """The formula as published, by the general matrix square root."""
+    difference = real.mean(axis=0) - fake.mean(axis=0)
+    s1, s2 = np.atleast_2d(np.cov(real.T)), np.atleast_2d(np.cov(fake.T))
+    root = linalg.sqrtm(s1 @ s2)
+    return difference @ difference + np.trace(s1) + np.trace(s2) - 2 * np.trace(root).real
+
+
+def features(n, d, seed, shift=0.0):
+    """Correlated, unequally scaled features, as a network's are."""
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(d, d)) * np.linspace(0.1, 2, d)
+    return rng.normal(size=(n, d)) @ mixing + rng.normal(size=d) * shift
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(40, 60, 12), (200, 90, 30), (31, 400, 30), (12, 13, 1)])
+def test_equals_the_definition_above_full_rank(n, m, d):
+    real, fake = features(n, d, 1), features(m, d, 2, shift=0.5)
+    assert frechet_distance(real, fake) == pytest.approx(by_definition(real, fake), rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(10, 200, 64), (300, 20, 64), (20, 30, 64), (2, 2, 5)])
+def test_equals_the_definition_below_full_rank(n, m, d):
+    # sqrtm itself is only good to about half the digits of a singular product.
+    real, fake = features(n, d, 3), features(m, d, 4, shift=0.5)
+    assert frechet_distance(real, fake) == pytest.approx(by_definition(real, fake), rel=1e-6)
+
+
+def test_rank_one_closed_form():
+    # Two points a distance apart have variance a^2 / 2 along one axis and none along the others.
+    real = np.array([[0.0, 0, 0], [4, 0, 0]])
+    fake = np.array([[1.0, 0, 0], [7, 0, 0]])
+    expected = (2 - 4) ** 2 + (np.sqrt(8) - np.sqrt(18)) ** 2
+    assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-14)
+    across = np.array([[2.0, -3, 0], [2, 3, 0]])
+    assert frechet_distance(real, across) == pytest.approx(8 + 18, rel=1e-14)
+
+
+def test_gaussians_with_commuting_covariances_closed_form():
+    # Exactly whitened samples have the covariances that the closed form speaks of.
+    rng = np.random.default_rng(5)
+    sample = rng.normal(size=(50, 6))
+    sample -= sample.mean(axis=0)
+    white = sample @ np.linalg.inv(np.linalg.cholesky(np.cov(sample.T))).T
+    a, b = np.array([1.0, 2, 3, 0, 5, 0.1]), np.array([2.0, 2, 1, 4, 0, 0.3])
+    mean = np.arange(6.0)
+    expected = np.sum(mean**2) + np.sum((a - b) ** 2)
+    assert frechet_distance(white * a, white * b + mean) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "d"), [(2, 7), (30, 100), (100, 30)])
+def test_identical_sets_have_none(n, d):
+    real = features(n, d, 6, shift=3)
+    spread = float(np.trace(np.atleast_2d(np.cov(real.T))))
+    distance = frechet_distance(real, real)
+    assert 0 <= distance <= 1e-12 * spread
+    shuffled = real[np.random.default_rng(0).permutation(n)]
+    assert 0 <= frechet_distance(real, shuffled) <= 1e-12 * spread
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(2, 12), st.integers(2, 12), st.integers(1, 10), st.integers(0, 2**31), st.data()
+)
+def test_is_symmetric_rotation_and_translation_invariant_and_homogeneous(n, m, d, seed, data):
+    real, fake = features(n, d, seed, 1), features(m, d, seed + 1, 1)
+    distance = frechet_distance(real, fake)
+    tolerance = {"rel": 1e-9, "abs": 1e-9 * float(np.var(real) + np.var(fake)) * d}
+    assert frechet_distance(fake, real) == pytest.approx(distance, **tolerance)
+    rng = np.random.default_rng(seed)
+    rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    moved = rng.normal(size=d)
+    turned = frechet_distance(real @ rotation + moved, fake @ rotation + moved)
+    assert turned == pytest.approx(distance, **tolerance)
+    scale = 10.0 ** data.draw(st.integers(-6, 6))
+    tolerance["abs"] *= scale**2
+    assert frechet_distance(real * scale, fake * scale) == pytest.approx(
+        distance * scale**2, **tolerance
+    )
+
+
+def test_extreme_scales_neither_overflow_nor_vanish():
+    real, fake = features(20, 8, 7), features(30, 8, 8, shift=1)
+    distance = frechet_distance(real, fake)
+    assert frechet_distance(real * 1e150, fake * 1e150) == pytest.approx(distance * 1e300, rel=1e-9)
+    tiny = frechet_distance(real * 1e-140, fake * 1e-140)
+    assert tiny == pytest.approx(distance * 1e-280, rel=1e-9)
+
+
+def test_degenerate_sets():
+    point = np.ones((5, 4))
+    assert frechet_distance(point, point) == 0
+    assert frechet_distance(np.zeros((2, 3)), np.zeros((9, 3))) == 0
+    assert frechet_distance(point, point + 2) == pytest.approx(16, rel=1e-14)
+    cloud = features(9, 4, 9)
+    expected = np.sum((cloud.mean(axis=0) - 1) ** 2) + np.trace(np.cov(cloud.T))
+    assert frechet_distance(point, cloud) == pytest.approx(expected, rel=1e-12)
+
+
+def test_dead_features_and_duplicated_rows():
+    # Singular covariances with more rows than columns: where a Cholesky form needs a jitter.
+    real, fake = features(80, 10, 10), features(90, 10, 11, shift=1)
+    dead = np.zeros((1, 5))
+    wide = frechet_distance(
+        np.hstack([real, real, dead.repeat(80, 0)]), np.hstack([fake, fake, dead.repeat(90, 0)])
+    )
+    assert wide == pytest.approx(2 * frechet_distance(real, fake), rel=1e-10)
+    twice, n = np.vstack([real[:6]] * 2), 6
+    # Duplicating every row keeps the mean and shrinks the unbiased covariance by this factor.
+    shrunk = real[:6].mean(axis=0) + (real[:6] - real[:6].mean(axis=0)) * np.sqrt(
+        2 * (n - 1) / (2 * n - 1)
+    )
+    assert frechet_distance(twice, fake) == pytest.approx(frechet_distance(shrunk, fake), rel=1e-10)
+
+
+def test_takes_float32_without_losing_precision_to_it():
+    real, fake = features(30, 50, 12).astype(np.float32), features(40, 50, 13).astype(np.float32)
+    exact = frechet_distance(real.astype(np.float64), fake.astype(np.float64))
+    assert frechet_distance(real, fake) == exact
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "message"),
+    [
+        (np.ones((1, 3)), np.ones((5, 3)), r"real_features must have at least 2 rows.*got 1"),
+        (np.ones((5, 3)), np.ones((0, 3)), r"fake_features must have at least 2 rows.*got 0"),
+        (np.ones((5, 3)), np.ones((5, 4)), r"equally many columns \(got 3 and 4\)"),
+        (np.ones(5), np.ones((5, 1)), r"real_features must have shape .*got \(5,\)"),
+        (np.ones((5, 0)), np.ones((5, 0)), r"real_features must have shape .*got \(5, 0\)"),
+        (
+            np.ones((3, 2)),
+            np.array([[1, 2], [3, np.nan], [np.inf, 1]]),
+            r"fake_features must be finite \(got nan at row 1, column 1; 2 such values\)",
+        ),
+    ],
+)
+def test_refuses(real, fake, message):
+    with pytest.raises(ValueError, match=message):
+        frechet_distance(real, fake)
