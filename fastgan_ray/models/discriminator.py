@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -19,8 +21,8 @@ from fastgan_ray.models.blocks import (
 # Channels by level in units of ndf. The published network is a level narrower than its maps: after
 # the stem, features of level s are s/2 px wide (128 px have the channels of 256, ..., 8 of 16).
 _MULTIPLIERS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
-# Published decoders have these channels whatever ndf is.
-_DECODER_CHANNELS = {16: 128, 32: 64, 64: 64, 128: 32}
+# Decoders' channels at each side in px, in units of decoder_width.
+_DECODER_MULTIPLIERS = {16: 4, 32: 2, 64: 2, 128: 1}
 # A down block's output is gated by the features this many blocks before it.
 _SKIP_DISTANCE = 3
 # Top and left edge of each part, in shares of the side; a part's side is half the whole.
@@ -63,14 +65,19 @@ class Discriminator(nn.Module):
         if config.d_small:
             self.small = _small_branch(make, small_resolution(config.resolution), channels)
             self.small_head = make.conv(channels[32], 1, 4)
+        decoder_inputs = {
+            "full": channels[16] if config.decode_full else None,
+            "part": channels[32] if config.decode_part != "none" else None,
+            "small": channels[32] if config.decode_small else None,
+        }
         side = min(128, config.resolution)
-        self.decoders = nn.ModuleDict()
-        if config.decode_full:
-            self.decoders["full"] = Decoder(make, channels[16], side)
-        if config.decode_part != "none":
-            self.decoders["part"] = Decoder(make, channels[32], side)
-        if config.decode_small:
-            self.decoders["small"] = Decoder(make, channels[32], side)
+        self.decoders = nn.ModuleDict(
+            {
+                name: Decoder(make, c_in, config.decoder_width, side)
+                for name, c_in in decoder_inputs.items()
+                if c_in is not None
+            }
+        )
 
     def forward(
         self, full: Tensor, small: Tensor, part: int | None = None
@@ -105,17 +112,16 @@ class Discriminator(nn.Module):
 class Decoder(nn.Module):
     """From 8x8 features to the picture that they came from."""
 
-    def __init__(self, make: LayerFactory, c_in: int, side: int) -> None:
+    def __init__(self, make: LayerFactory, c_in: int, width: int, side: int) -> None:
         super().__init__()
-        levels = [level for level in _DECODER_CHANNELS if level <= side]
-        c_ins = [c_in, *(_DECODER_CHANNELS[level] for level in levels)]
+        channels = [
+            c_in,
+            *(times * width for level, times in _DECODER_MULTIPLIERS.items() if level <= side),
+        ]
         self.blocks = nn.Sequential(
-            *(
-                plain_up(make, c_before, _DECODER_CHANNELS[level])
-                for c_before, level in zip(c_ins, levels, strict=False)
-            )
+            *(plain_up(make, *neighbours) for neighbours in itertools.pairwise(channels))
         )
-        self.to_image = make.conv(c_ins[-1], 3, 3, padding=1)
+        self.to_image = make.conv(channels[-1], 3, 3, padding=1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, c_in, 8, 8) -> (B, 3, side, side) in [-1, 1]."""

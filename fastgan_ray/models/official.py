@@ -6,6 +6,7 @@ file adds "g_ema" (the averaged generator's parameters as a list, no buffers), "
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,14 +104,17 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a checkpoint (.pth) of the published FastGAN")
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        file = path.open("rb")
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    except Exception as error:  # torch.load raises whatever a damaged byte leads it to
-        raise UserError(
-            f"{path}: is damaged or no PyTorch checkpoint of plain tensors; fetch it again "
-            f"({type(error).__name__})"
-        ) from error
+    with file:
+        try:
+            contents = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load raises whatever a damaged byte leads it to
+            raise UserError(
+                f"{path}: is damaged or no PyTorch checkpoint of plain tensors; fetch it again "
+                f"({type(error).__name__})"
+            ) from error
     if not isinstance(contents, Mapping) or not {"g", "d"} <= contents.keys():
         found = sorted(map(str, contents)) if isinstance(contents, Mapping) else type(contents)
         raise UserError(
@@ -235,6 +239,8 @@ def _write(path: Path, contents: dict[str, Any]) -> None:
         with temporary.open("wb") as file:
             torch.save(contents, file)
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into the latter
         raise UserError(f"{path}: cannot be written: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
