@@ -51,7 +51,7 @@ def test_resizing_is_clean_fids(height_width):
         resizer = make_resizer("PIL", False, "bicubic", (299, 299))
         theirs = resizer(image[0].permute(1, 2, 0).numpy().astype(np.uint8))
     assert ours.shape == theirs.shape
-    assert 0 <= ours.min() and ours.max() <= 255
+    assert ours.min() >= 0 and ours.max() <= 255
     assert np.abs(ours - theirs).max() < 0.0025
 
 

@@ -72,9 +72,7 @@ def test_identical_sets_have_none(n, d):
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    st.integers(2, 12), st.integers(2, 12), st.integers(1, 10), st.integers(0, 2**31), st.data()
-)
+@given(st.integers(2, 12), st.integers(2, 12), st.integers(1, 10), st.integers(0, 2**31), st.data())
 def test_is_symmetric_rotation_and_translation_invariant_and_homogeneous(n, m, d, seed, data):
     real, fake = features(n, d, seed, 1), features(m, d, seed + 1, 1)
     distance = frechet_distance(real, fake)

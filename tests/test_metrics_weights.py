@@ -45,7 +45,7 @@ def server():
 
 @pytest.fixture
 def place(monkeypatch, tmp_path, server):
-    """Empty cache, temporary folder and torch hub; the server as the only publisher; small files."""
+    """Empty cache, temporary folder and torch hub; the server publishes small files."""
     for name in ("cache", "temporary", "torch"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("FASTGAN_RAY_CACHE", str(tmp_path / "cache"))

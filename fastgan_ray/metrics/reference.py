@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -60,11 +59,12 @@ def _cache_path(source: Source, config: DataConfig, extractor: Extractor) -> Pat
 
 def _read(path: Path, count: int) -> Features | None:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # A file of our own, because np.load leaves one that is no archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             features: Features = archive["features"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            whole = features.shape == (count, features.shape[-1]) and features.dtype == np.float32
+    except Exception:  # damaged archives raise nearly every type
         return None
-    whole = features.ndim == 2 and len(features) == count and features.dtype == np.float32
     return features if whole else None
 
 
