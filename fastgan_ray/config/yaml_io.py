@@ -181,6 +181,13 @@ class _Dumper(yaml.SafeDumper):
     """Quotes what either YAML 1.1 or our loader would take for something other than text."""
 
 
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # PyYAML writes these line breaks bare, and folds them away when it reads them.
+    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 for _name, _pattern in PLAIN_TYPES.items():
     _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, None)
 

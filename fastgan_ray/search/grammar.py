@@ -28,6 +28,8 @@ REFUSED = {
 }
 # These change what the metric is measured against, so that trials would not compare.
 FIXED = ("data.path", "data.fit", "data.background", "data.limit", "data.on_bad_image")
+MAX_VALUES = 1000
+MAX_BOUND = 10**15  # whole numbers beyond lose digits as floats
 PROBES = 17  # values of a range that are tried on the schema, the bounds among them
 
 
@@ -136,6 +138,8 @@ def _values(entry: dict[str, Any], distribution: Distribution) -> tuple[Value, .
         raise FieldError(
             "values", f"values must be a list with something in it (got {shown(values)})"
         )
+    if len(values) > MAX_VALUES:
+        raise FieldError("values", f"values must be at most {MAX_VALUES} (got {len(values)})")
     for index, value in enumerate(values):
         if any(same(value, other) for other in values[:index]):
             raise FieldError("values", f"values must differ (got {shown(value)} twice)")
@@ -172,6 +176,8 @@ def _range(entry: dict[str, Any], distribution: Distribution) -> tuple[float, fl
         if not (is_int if whole else is_number)(entry[key]):
             kind = "a whole number" if whole else "a finite number"
             raise FieldError(key, f"{key} must be {kind} (got {shown(entry[key])})")
+        if abs(entry[key]) > MAX_BOUND:
+            raise FieldError(key, f"{key} must be within +-10**15 (got {shown(entry[key])})")
     low, high = entry["min"], entry["max"]
     if low > high:
         raise FieldError("min", f"min <= max must hold (got min {shown(low)}, max {shown(high)})")
@@ -182,7 +188,7 @@ def _range(entry: dict[str, Any], distribution: Distribution) -> tuple[float, fl
     q = entry.get("q", 1)
     if not is_number(q) or q <= 0:
         raise FieldError("q", f"q must be a number greater than 0 (got {shown(q)})")
-    if high / q > 1e9:
+    if max(abs(low), abs(high)) / q > 1e9:
         raise FieldError("q", f"q must leave at most 10**9 steps (got {shown(q)})")
     if not Parameter("", distribution, low=low, high=high, q=q).steps:
         rule = f"no multiple of q lies between min and max (got q {shown(q)}"

@@ -199,9 +199,9 @@ def read_early_terminate(document: Document, base: RunConfig | None) -> EarlyTer
 
 
 def _early_numbers(document: Document, given: Mapping[str, Any]) -> EarlyTerminate | None:
-    for key, least in (("min_iter", 0), ("max_iter", 0), ("eta", 1)):
-        if key in given and not (is_number(given[key]) and given[key] > least):
-            rule = f"must be a number greater than {least} (got {shown(given[key])})"
+    for key, least, most in (("min_iter", 1e-6, 1e9), ("max_iter", 1e-6, 1e9), ("eta", 1.5, 100)):
+        if key in given and not (is_number(given[key]) and least <= given[key] <= most):
+            rule = f"must be a number from {least:g} to {most:g} (got {shown(given[key])})"
             _note(document, ("early_terminate", key), rule)
             return None
     eta, last = float(given.get("eta", 3)), given.get("max_iter")

@@ -24,6 +24,8 @@ Distribution = Literal[
     "q_log_uniform_values",
 ]
 
+_REST = object()  # stands for any value that no condition names
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -124,7 +126,7 @@ class SearchSpace:
         return len(self.parameters)
 
 
-def same(one: Value, other: Value) -> bool:
+def same(one: object, other: object) -> bool:
     """Equality in which a boolean is not a number."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
@@ -163,7 +165,10 @@ def size(space: SearchSpace) -> int | None:
     """The number of distinct points; None = infinitely many."""
     if any(parameter.size is None for parameter in space):
         return None
-    parents = {parent for parameter in space for parent, _ in parameter.when}
+    decisive: dict[str, list[Value]] = {parameter.name: [] for parameter in space}
+    for parent, values in (pair for parameter in space for pair in parameter.when):
+        known = decisive[parent]
+        known.extend(v for v in values if not any(same(v, old) for old in known))
 
     def count(index: int, point: dict[str, Any]) -> int:
         if index == len(space):
@@ -171,12 +176,10 @@ def size(space: SearchSpace) -> int | None:
         parameter = space.parameters[index]
         if not parameter.active(point):
             return count(index + 1, point)
-        values = parameter.size or 0
-        if parameter.name not in parents:
-            return values * count(index + 1, point)
-        return sum(
-            count(index + 1, {**point, parameter.name: parameter.at(i)}) for i in range(values)
-        )
+        values = decisive[parameter.name]
+        rest = (parameter.size or 0) - len(values)  # these all lead to the same branch
+        total = sum(count(index + 1, {**point, parameter.name: value}) for value in values)
+        return total + (rest * count(index + 1, {**point, parameter.name: _REST}) if rest else 0)
 
     return count(0, {})
 

@@ -97,6 +97,7 @@ def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = N
     base = RunConfig.model_validate(nest(_without(fixed, wrong)))
     length_known = "train.total_kimg" not in {*overrides, *wrong}
     space = read_space(document, method)
+    entries = list(document.data["parameters"]) if space else []
     spec = SearchSpec(
         name=read_name(document, Path(name).stem),
         method=method,
@@ -110,7 +111,7 @@ def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = N
         text=text,
         overrides=overrides,
     )
-    if not wrong and len(space) == len(document.data.get("parameters") or ()):
+    if space and not wrong and [parameter.name for parameter in space] == entries:
         spec = _checked(_overridden(spec, document.faults), document)
     document.faults.check()
     return spec
