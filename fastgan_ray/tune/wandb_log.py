@@ -67,11 +67,12 @@ class WandbLog(Callback):
         self.metric = metric
         self.mode = choose_mode(mode, os.environ)
         self._runs: dict[str, wandb.Run] = {}
+        self._tried_online: set[str] = set()
         self._known: dict[str, dict[str, Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Runs are of this process. A restored search opens them again under the same ids.
-        return {**self.__dict__, "_runs": {}}
+        return {**self.__dict__, "_runs": {}, "_tried_online": set()}
 
     @property
     def sync_line(self) -> str | None:
@@ -122,13 +123,17 @@ class WandbLog(Callback):
             raise RuntimeError("not logged in; `wandb login` does that")
         import wandb
 
+        # W&B keeps the id of a run that it failed to open, and refuses it from then on.
+        suffix = "-offline" if trial.trial_id in self._tried_online else ""
+        if self.mode == "online":
+            self._tried_online.add(trial.trial_id)
         known = wandb.Settings.model_fields
         self.folder.mkdir(parents=True, exist_ok=True)
         wandb.setup(settings=wandb.Settings(silent=True))
         run = wandb.init(
             project=self.project,
             group=self.group,
-            id=trial.trial_id,
+            id=trial.trial_id + suffix,
             name=name_of(trial),
             dir=str(self.folder),
             config=run_of(trial),
@@ -154,7 +159,8 @@ class WandbLog(Callback):
         run.log(row, step=images_shown)
 
     def _finish(self, trial: Trial, status: str) -> None:
-        known = self._known.pop(trial.trial_id, {})
+        stored = trial.last_result if trial.has_reported_at_least_once else {}
+        known = {**stored, **self._known.pop(trial.trial_id, {})}
         run = self._runs.pop(trial.trial_id, None)
         if run is None:
             return
