@@ -55,8 +55,9 @@ def read_space(document: Document, method: str) -> SearchSpace:
         try:
             if not isinstance(entry, dict):
                 raise FieldError("", f"must be a mapping such as {{value: {shown(entry)}}}")
-            found[name] = _parameter(name, entry, method, found, list(entries))
-            _check_values(found[name])
+            parameter = _parameter(name, entry, method, found, list(entries))
+            _check_values(parameter)
+            found[name] = parameter
         except FieldError as fault:
             where = ("parameters", name, fault.key) if fault.key else ("parameters", name)
             document.faults.add(document.line(*where), f"{name}: {fault.rule}")

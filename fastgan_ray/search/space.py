@@ -86,11 +86,13 @@ class Parameter:
         """Whether the parameter can take `value`; true and 1 differ."""
         if self.values:
             return any(same(value, own) for own in self.values)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
             return False
-        if not self.low <= value <= self.high:
-            return False
-        return not self.q or math.isclose(self.snap(value), value, abs_tol=1e-12)
+        return math.isclose(self.snap(value), value, rel_tol=1e-12, abs_tol=1e-300)
 
     def sample(self, rng: random.Random) -> Value:
         """One random value."""
@@ -110,7 +112,10 @@ class Parameter:
         )
 
     def _multiple(self, step: int) -> float:
-        return step * int(self.q) if self.integer else float(f"{step * self.q:.12g}")
+        if self.integer:
+            return step * int(self.q)
+        clean = float(f"{step * self.q:.15g}")  # 0.3, not 0.30000000000000004
+        return min(max(clean, float(self.low)), float(self.high))
 
 
 @dataclass(frozen=True)

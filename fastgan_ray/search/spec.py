@@ -204,24 +204,34 @@ def _checked(spec: SearchSpec, document: Document) -> SearchSpec:
                 document.faults.add(line, f"parameters: {error}; a `when` can leave it out")
                 break
         return replace(spec, run_cap=min(spec.run_cap or count, count))
-    for parameter in spec.space:
-        _try_values(spec, parameter, document)
+    _try_values(spec, document)
     return replace(spec, run_cap=spec.run_cap or DEFAULT_RUN_CAP)
 
 
-def _try_values(spec: SearchSpec, parameter: Parameter, document: Document) -> None:
-    """Note each listed value that goes with no point of the space."""
-    for value in parameter.values:
-        narrowed = _narrowed(spec.space, {parameter.name: (value,)})
-        rng = random.Random(0)
-        for _ in range(TRIES):
-            wrong = faults_of({**spec.base, **sample(narrowed, rng)})
-            if not wrong:
-                break
-        else:
-            key, rule = wrong[0]
-            text = f"{parameter.name}: {shown(value)} never makes a valid run: {key}: {rule}"
-            document.faults.add(document.line("parameters", parameter.name, "values"), text)
+def _try_values(spec: SearchSpec, document: Document) -> None:
+    """Note each listed value that no point goes with; if no point is valid, the whole space."""
+    if rule := _always_wrong(spec, spec.space):
+        named = [p.name for p in spec.space if p.name.rpartition(".")[2] in rule]
+        text = f"{(named or ['parameters'])[0]}: no point of the space is a valid run: {rule}"
+        document.faults.add(document.line("parameters", *named[:1]), text)
+        return
+    for parameter in spec.space:
+        for value in parameter.values:
+            if rule := _always_wrong(spec, _narrowed(spec.space, {parameter.name: (value,)})):
+                text = f"{parameter.name}: {shown(value)} never makes a valid run: {rule}"
+                document.faults.add(document.line("parameters", parameter.name, "values"), text)
+
+
+def _always_wrong(spec: SearchSpec, space: SearchSpace) -> str:
+    """The rule against which random points of `space` go, or nothing if one is valid."""
+    rng = random.Random(0)
+    rule = ""
+    for _ in range(TRIES):
+        wrong = faults_of({**spec.base, **sample(space, rng)})
+        if not wrong:
+            return ""
+        rule = ": ".join(wrong[0])
+    return rule
 
 
 def _narrowed(space: SearchSpace, values: dict[str, tuple[Value, ...]]) -> SearchSpace:

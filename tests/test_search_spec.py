@@ -1,0 +1,353 @@
+"""Search files: what they mean, every fault with its line, and the spaces that are shipped."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.errors import UserError
+from fastgan_ray.search.space import grid, sample, size
+from fastgan_ray.search.spec import (
+    EarlyTerminate,
+    base_config,
+    load_search,
+    run_config,
+    spec_from_text,
+    start_point,
+)
+
+SPACES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
+
+GOOD = """\
+# A search.
+# Two lines of it.
+name: good
+method: random
+metric: {name: fid, goal: minimize, target: 20}
+run_cap: 5
+seed: 3
+early_terminate: {type: hyperband, min_iter: 40, eta: 2}
+base: {data: {path: images}, train.total_kimg: 200}
+parameters:
+  train.loss: {values: [hinge, logistic]}
+  train.r1_gamma:
+    {distribution: log_uniform_values, min: 1e-2, max: 10, when: {train.loss: logistic}}
+  model.ngf: {min: 8, max: 64}
+  train.lr_g: {min: 1e-5, max: 1e-3}
+  train.total_kimg: {value: 100}
+"""
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        spec_from_text(text, "bad.yaml")
+    return str(caught.value).split("\n")
+
+
+def with_parameters(*lines: str, head: str = "method: random\nmetric: {name: fid}\n") -> str:
+    return head + "parameters:\n" + "".join(f"  {line}\n" for line in lines)
+
+
+def test_a_file_means_what_it_says():
+    spec = spec_from_text(GOOD, "good.yaml")
+    assert (spec.name, spec.method, spec.run_cap, spec.seed) == ("good", "random", 5, 3)
+    assert spec.description == "A search.\nTwo lines of it."
+    assert spec.metric.name == "fid5k_full" and spec.metric.target == 20
+    assert spec.early_terminate == EarlyTerminate(40.0, 2.0)
+    assert spec.early_terminate.rungs(200) == [40, 80, 160]
+    assert spec.base == {"data.path": "images", "train.total_kimg": 200}
+    assert [p.distribution for p in spec.space] == [
+        "categorical",
+        "log_uniform_values",
+        "int_uniform",
+        "uniform",
+        "constant",
+    ]
+    assert base_config(spec).train.total_kimg == 200
+    assert start_point(spec) == {
+        "train.loss": "hinge",
+        "model.ngf": 64,
+        "train.lr_g": 2e-4,
+        "train.total_kimg": 100,
+    }
+    assert spec_from_text(spec.text, "good.yaml", spec.overrides) == spec
+
+
+def test_a_parameter_that_takes_no_part_keeps_its_default():
+    spec = spec_from_text(GOOD, "good.yaml")
+    for seed in range(20):
+        point = sample(spec.space, random.Random(seed))
+        config = run_config(spec, point)
+        assert ("train.r1_gamma" in point) == (config.train.loss == "logistic")
+        assert config.train.r1_gamma == point.get("train.r1_gamma", 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train.beta1: {min: 0.5, max: 1.2}", "train.beta1: must be less than 1 (got 1.2)"),
+        ("lr_g: {values: [1]}", "lr_g: is no known setting; did you mean train.lr_g?"),
+        ("model.nz: 16", "model.nz: must be a mapping such as {value: 16}"),
+        ("model.nz: {valeus: [1]}", "valeus is no key of a parameter; did you mean values?"),
+        ("model.nz: {}", "must have value, values, or min with max"),
+        ("model.nz: {min: 3}", "max is missing"),
+        ("model.nz: {value: 3, min: 3}", "it has several"),
+        ("model.nz: {values: [8, 8]}", "values must differ (got 8 twice)"),
+        ("model.nz: {values: []}", "values must be a list with something in it"),
+        ("model.nz: {values: 8}", "values must be a list with something in it"),
+        ("model.nz: {values: [8, x]}", "model.nz: must be a whole number (got 'x')"),
+        ("model.nz: {min: 64, max: 8}", "min <= max must hold (got min 64, max 8)"),
+        ("model.nz: {min: a, max: 8}", "min must be a finite number (got 'a')"),
+        ("model.nz: {min: true, max: 8}", "min must be a finite number (got true)"),
+        ("model.ngf: {min: 8.0, max: 64}", "use distribution: int_uniform"),
+        ("model.ngf: {distribution: uniform, min: 8, max: 64}", "use distribution: int_uniform"),
+        (
+            "model.ngf: {distribution: log_uniform_values, min: 8, max: 64}",
+            "use q_log_uniform_values with q: 1",
+        ),
+        ("model.ngf: {distribution: q_uniform, min: 9, max: 15, q: 8}", "no multiple of q"),
+        ("model.ngf: {distribution: q_uniform, min: 8, max: 16, q: 0}", "q must be a number"),
+        ("model.ngf: {min: 0, max: 16}", "model.ngf: must be at least 1 (got 0)"),
+        ("model.resolution: {min: 64, max: 256}", "must be a power of two"),
+        ("train.lr_g: {distribution: log_uniform, min: -9, max: -3}", "use log_uniform_values"),
+        ("train.lr_g: {distribution: normal, mu: 0}", "mu is no key"),
+        ("train.lr_g: {distribution: normal}", "has no bounds"),
+        ("train.lr_g: {distribution: unifrom, min: 0.1, max: 0.2}", "did you mean uniform?"),
+        ("train.lr_g: {distribution: uniform, values: [0.1]}", "values does not go with"),
+        ("train.lr_g: {distribution: categorical}", "distribution categorical needs values"),
+        (
+            "train.lr_g: {distribution: log_uniform_values, min: 0, max: 1e-3}",
+            "min must be greater than 0 for log_uniform_values (got 0)",
+        ),
+        ("train.lr_g: {values: [1e-4], probabilities: [0.5]}", "with sum 1 (got [0.5])"),
+        ("eval.num_fakes: {values: [100, 200]}", "must be the same for all trials"),
+        ("data.fit: {values: [crop, pad]}", "must be the same for all trials"),
+        ("model: {parameters: {nz: {value: 8}}}", "use dotted names, as model.ngf"),
+        ("train.lr_g: {value: 1e-4, when: {train.loss: hinge}}", "is no parameter of this file"),
+        ("train.lr_g: {value: 1e-4, when: {}}", "when must map parents to values"),
+        ("model.g_channels: {values: [null, [1, 2]]}", "[1, 2] never makes a valid run"),
+        ("model.d_small: {value: false}", "decode_small reads the small branch"),
+        ("model.ngf: {min: 1, max: 9999999999999999999}", "max must be within +-10**15"),
+    ],
+)
+def test_faulty_parameters_are_named_with_their_line(line, message):
+    (fault,) = faults(with_parameters("train.lr_d: {value: 1e-4}", line))
+    assert fault.startswith("bad.yaml:5: ") and message in fault
+
+
+def test_a_bound_on_a_line_of_its_own_is_named_by_that_line():
+    text = with_parameters("train.beta1:", "  min: 0.5", "  max: 1.2")
+    assert faults(text) == ["bad.yaml:6: train.beta1: must be less than 1 (got 1.2)"]
+
+
+def test_parents_stand_earlier_and_can_take_the_value():
+    child = "train.r1_gamma: {min: 0.0, max: 1.0, when: {train.loss: logistic}}"
+    assert (
+        "must stand before"
+        in faults(with_parameters(child, "train.loss: {values: [hinge, logistic]}"))[0]
+    )
+    assert (
+        "train.loss can never be 'logistic'"
+        in faults(with_parameters("train.loss: {values: [hinge]}", child))[0]
+    )
+    both = faults(with_parameters("train.loss: {values: [hinge, foo]}", child))
+    assert len(both) == 2 and "train.loss is itself at fault" in both[1]
+
+
+def test_a_list_can_be_one_value_of_a_parent():
+    text = with_parameters(
+        "model.d_channels: {values: [null, [8, 8, 8, 8, 8, 8]]}",
+        "model.ndf: {values: [8, 16], when: {model.d_channels: null}}",
+        "model.d_sle: {values: [true, false], when: {model.d_channels: [8, 8, 8, 8, 8, 8]}}",
+    )
+    assert size(spec_from_text(text, "x.yaml").space) == 4
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ("metric: {name: fid}\n", "method: must be grid, random or bayes (got nothing)"),
+        ("method: byes\nmetric: {name: fid}\n", "did you mean bayes?"),
+        ("method: random\n", "metric: must be a mapping such as {name: fid5k_full"),
+        ("method: random\nmetric: {name: fid9k_full}\n", "metric.name: must be fid5k_full"),
+        (
+            "method: random\nmetric: {name: fd_efficientnet_lite0}\n",
+            "set eval.extractor: efficientnet_lite0",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\nbase: {eval.extractor: efficientnet_lite0}\n",
+            "for FID set eval.extractor: inception",
+        ),
+        ("method: random\nmetric: {name: fid, goal: maximize}\n", "must be minimize"),
+        ("method: random\nmetric: {name: fid, target: x}\n", "must be a finite number"),
+        ("method: random\nmetric: {name: fid}\nrun_cap: 0\n", "run_cap: must be a whole number"),
+        ("method: random\nmetric: {name: fid}\nname: a/b\n", "name: must be 1 to 100 letters"),
+        ("method: random\nmetric: {name: fid}\nprogram: x\n", "program: is not supported"),
+        ("method: random\nmetric: {name: fid}\nrun_cpa: 1\n", "did you mean run_cap?"),
+        ("method: random\nmetric: {name: fid}\nbase: 3\n", "base: must be a mapping"),
+        ("method: random\nmetric: {name: fid}\nbase: {train: {lr_q: 1}}\n", "train.lr_g?"),
+        (
+            "method: random\nmetric: {name: fid}\nearly_terminate: {type: hyperband}\n",
+            "early_terminate: needs min_iter",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\n"
+            "early_terminate: {type: hyperband, min_iter: 400}\n",
+            "must be less than train.total_kimg",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\nearly_terminate: {type: median, min_iter: 4}\n",
+            "early_terminate.type: must be hyperband",
+        ),
+    ],
+)
+def test_faulty_options(head, message):
+    (fault,) = faults(with_parameters("model.nz: {value: 64}", head=head))
+    assert message in fault
+
+
+def test_hyperband_by_brackets_is_wandbs():
+    head = (
+        "method: random\nmetric: {name: fid}\n"
+        "early_terminate: {type: hyperband, max_iter: 270, s: 2, eta: 3}\n"
+    )
+    spec = spec_from_text(with_parameters("model.nz: {value: 64}", head=head), "x.yaml")
+    assert spec.early_terminate.rungs(400) == pytest.approx([30, 90])
+
+
+def test_all_faults_of_a_file_at_once():
+    text = (
+        "method: byes\n"
+        "metric: {name: fid, goal: maximize}\n"
+        "run_cap: 0\n"
+        "base: {train: {lr_g: 3}}\n"
+        "parameters:\n"
+        "  train.beta1: {min: 0.5, max: 1.2}\n"
+        "  model.ngf: {values: [16]}\n"
+        "  model.ngf: {values: [32]}\n"
+    )
+    assert [fault.split(": ")[0] for fault in faults(text)] == [
+        f"bad.yaml:{line}" for line in (1, 2, 3, 4, 6, 8)
+    ]
+
+
+def test_a_grid_is_as_long_as_its_points():
+    head = "method: grid\nmetric: {name: fid}\n"
+    lines = ("model.nz: {values: [64, 128]}", "model.ngf: {min: 8, max: 10}")
+    spec = spec_from_text(with_parameters(*lines, head=head), "x.yaml")
+    assert spec.run_cap == 6 == len(grid(spec.space))
+    capped = spec_from_text(with_parameters(*lines, head=head + "run_cap: 4\n"), "x.yaml")
+    assert capped.run_cap == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train.lr_g: {min: 0.1, max: 0.2}", "uniform is continuous"),
+        ("train.seed: {min: 0, max: 2147483647}", "a grid may have at most 10000 points"),
+        ("model.d_small: {values: [true, false]}", "decode_small reads the small branch"),
+        ("model.nz: {values: [1, 2], probabilities: [0, 1]}", "need method random"),
+    ],
+)
+def test_what_a_grid_refuses(line, message):
+    (fault,) = faults(with_parameters(line, head="method: grid\nmetric: {name: fid}\n"))
+    assert message in fault
+
+
+def test_overrides_replace_base_and_searched_parameters():
+    spec = spec_from_text(GOOD, "good.yaml", {"train.loss": "hinge", "data.path": "other"})
+    for seed in range(10):
+        point = sample(spec.space, random.Random(seed))
+        config = run_config(spec, point)
+        assert config.train.loss == "hinge" and config.data.path == "other"
+        assert "train.r1_gamma" not in point
+
+
+def test_an_override_of_the_protocol_renames_the_metric():
+    spec = spec_from_text(GOOD, "x.yaml", {"eval.extractor": "efficientnet_lite0"})
+    assert spec.metric.name == "fd_efficientnet_lite0" and spec.metric.target is None
+    assert spec_from_text(GOOD, "x.yaml", {"eval.num_fakes": 300}).metric.name == "fid300_full"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"lr_g": 1}, "--set: lr_g: is no known setting; did you mean train.lr_g?"),
+        ({"train.lr_g": 3}, "--set: train.lr_g: must be less than 1 (got 3)"),
+        ({"model.d_small": False}, "with what --set changes: model: decode_small"),
+    ],
+)
+def test_faulty_overrides(overrides, message):
+    with pytest.raises(UserError) as caught:
+        spec_from_text(GOOD, "x.yaml", overrides)
+    assert message in str(caught.value)
+
+
+def test_values_that_do_not_go_together_are_refused_at_the_point():
+    text = with_parameters(
+        "model.d_small: {values: [true, false]}", "model.decode_small: {values: [true, false]}"
+    )
+    spec = spec_from_text(text, "x.yaml")
+    with pytest.raises(UserError, match=r"model\.d_small = false, model\.decode_small = true"):
+        run_config(spec, {"model.d_small": False, "model.decode_small": True})
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+def test_shipped_spaces_load_and_start_from_the_published_default(path):
+    spec = load_search(path)
+    assert spec.name == path.stem and "Command:" in spec.description
+    point = start_point(spec)
+    assert run_config(spec, point) == base_config(spec)
+    for seed in range(50):
+        run_config(spec, sample(spec.space, random.Random(seed)))
+
+
+def test_the_shipped_spaces_are_there():
+    assert {path.stem for path in SPACES} >= {"demo", "fewshot", "architecture"}
+
+
+_FIELDS = {
+    "train.lr_g": "{distribution: log_uniform_values, min: 1e-5, max: 1e-2}",
+    "train.beta1": "{min: 0.0, max: 0.9}",
+    "model.ngf": "{distribution: q_log_uniform_values, min: 1, max: 1024, q: 1}",
+    "model.ndf": "{distribution: q_uniform, min: 8, max: 100, q: 8}",
+    "model.nz": "{min: 1, max: 8192}",
+    "model.resolution": "{values: [32, 64, 128, 256, 512, 1024]}",
+    "train.loss": "{values: [hinge, logistic, least_squares]}",
+    "train.r1_gamma": "{distribution: q_uniform, min: 0, max: 1, q: 0.05}",
+    "augment.cutout": "{distribution: uniform, min: 0, max: 1}",
+    "model.decode_small": "{values: [true, false]}",
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(sorted(_FIELDS)), min_size=1, unique=True), st.integers(0, 10**6))
+def test_any_sampled_point_lies_in_bounds_and_makes_a_valid_run(names, seed):
+    spec = spec_from_text(with_parameters(*(f"{n}: {_FIELDS[n]}" for n in names)), "x.yaml")
+    point = sample(spec.space, random.Random(seed))
+    assert all(p.contains(point[p.name]) for p in spec.space)
+    assert isinstance(run_config(spec, point), RunConfig)
+
+
+_SCRAPS = st.sampled_from(
+    [*GOOD.replace("{", " { ").replace("}", " } ").split(" "), "1e400", "-1", "null", "[]", "&a",
+     "*a", "- x\n", "\t", "'", "probabilities:", "q: 0\n", "s: 3", "max_iter: 9", "\n", "  "]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_SCRAPS, max_size=30), st.integers(0, len(GOOD)), st.integers(0, 40))
+def test_any_text_gives_a_search_or_a_users_error(scraps, start, cut):
+    """Scraps of a search file put in place of a piece of one."""
+    text = GOOD[:start] + " ".join(scraps) + GOOD[start + cut :]
+    try:
+        spec = spec_from_text(text, "x.yaml")
+    except UserError as error:
+        assert "x.yaml" in str(error)
+    else:
+        sample(spec.space, random.Random(0))
