@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgan_ray.config.schema import RunConfig, with_values
+from fastgan_ray.config.schema import RunConfig, nest
 from fastgan_ray.config.yaml_io import dump_run_config, load_run_config, parse_assignments
 from fastgan_ray.config.yaml_tree import parse, parse_value
 from fastgan_ray.errors import UserError
@@ -171,7 +171,7 @@ def test_a_byte_order_mark_is_no_fault(tmp_path):
     ],
 )
 def test_a_configuration_survives_the_way_through_yaml(tmp_path, changes):
-    config = with_values(RunConfig(), changes)
+    config = RunConfig.model_validate(nest(changes))
     assert load(tmp_path, dump_run_config(config)) == config
     assert yaml.safe_load(dump_run_config(config))["data"]["path"] == config.data.path
 
@@ -179,7 +179,7 @@ def test_a_configuration_survives_the_way_through_yaml(tmp_path, changes):
 @settings(max_examples=100, deadline=None)
 @given(path=st.text(st.characters(codec="utf-8"), max_size=20), rate=st.floats(1e-300, 0.99))
 def test_any_text_and_number_survive_the_way_through_yaml(path, rate):
-    config = with_values(RunConfig(), {"data.path": path, "train.lr_g": rate})
+    config = RunConfig.model_validate(nest({"data.path": path, "train.lr_g": rate}))
     read = parse(dump_run_config(config), "x").data
     assert RunConfig.model_validate(read) == config
 

@@ -1,0 +1,79 @@
+"""What a search will cost: an estimate from the arithmetic of one trial, before anything runs."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.models import build_discriminator, build_generator, small_resolution
+from fastgan_ray.search.spec import SearchSpec, run_config, start_point
+
+# Of one decoded picture of 128 x 128 px: the network on it and its target, and back to the picture.
+# VGG-16 to its last convolution 10.0 GFLOP a pass; Lite0 at 224 px 0.8.
+RECONSTRUCTION_GFLOP = {"lpips_vgg": 30.0, "efficientnet_lite0": 2.4, "l1": 0.0, "l2": 0.0}
+# The paper's figure at 256 px: 80 kimg an hour on a 2080 Ti, evaluation not counted.
+RTX_2080_TI_GFLOPS = 4460.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A search's cost if every trial were like its first; evaluations are not counted."""
+
+    trials: int
+    gflop_per_image: float
+    kimg_at_most: float
+    kimg_expected: float  # if the best 1/eta pass each rung
+
+    def hours(self, gflops: float = RTX_2080_TI_GFLOPS) -> float:
+        """Expected hours on one device that sustains `gflops` (10**9 operations a second)."""
+        return self.kimg_expected * 1000 * self.gflop_per_image / gflops / 3600
+
+
+def estimate(spec: SearchSpec) -> Estimate:
+    """The cost of a search, from the configuration that it starts with."""
+    config = run_config(spec, start_point(spec))
+    total = config.train.total_kimg
+    expected = total
+    if spec.early_terminate is not None:
+        early = spec.early_terminate
+        edges = [0.0, *early.rungs(total), total]
+        stages = enumerate(itertools.pairwise(edges))
+        expected = sum((end - start) / early.eta**rung for rung, (start, end) in stages)
+    return Estimate(
+        trials=spec.run_cap,
+        gflop_per_image=gflop_per_image(config),
+        kimg_at_most=spec.run_cap * total,
+        kimg_expected=spec.run_cap * expected,
+    )
+
+
+def gflop_per_image(config: RunConfig) -> float:
+    """GFLOP of a training step for each real image in it, lazy R1 penalties left out.
+
+    Counted on the real networks without doing the sums. There and back is thrice there: for the
+    generator once, for the discriminator on a real and twice on a fake picture, for decoders once.
+    """
+    model = config.model
+    meta = torch.device("meta")
+    generator = build_generator(model).eval().to(meta)
+    discriminator = build_discriminator(model).eval().to(meta)
+    side, small = model.resolution, small_resolution(model.resolution)
+    full_BCHW = torch.empty(1, 3, side, side, device=meta)
+    small_BCHW = torch.empty(1, 3, small, small, device=meta)
+    with torch.no_grad():
+        with FlopCounterMode(display=False) as of_generator:
+            generator(torch.empty(1, model.nz, device=meta))
+        with FlopCounterMode(display=False) as of_discriminator:
+            discriminator(full_BCHW, small_BCHW)
+        with FlopCounterMode(display=False) as of_decoding:
+            _, decoded = discriminator(full_BCHW, small_BCHW, part=0)
+    forward = of_discriminator.get_total_flops()
+    network: float = (
+        3 * of_generator.get_total_flops() + 6 * forward + 3 * of_decoding.get_total_flops()
+    )
+    pictures: float = sum((picture.shape[-1] / 128) ** 2 for picture in decoded.values())
+    return network / 1e9 + pictures * RECONSTRUCTION_GFLOP[config.train.reconstruction]
