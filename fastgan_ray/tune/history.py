@@ -1,0 +1,70 @@
+"""A trial's folder: its rows in metrics.jsonl, its checkpoints, and its lock.
+
+The folder, not Ray's snapshot, says how far a trial has come: a trial that starts again repeats its
+rows and goes on from the checkpoint of the last of them, or ends at once if it had ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+Row = dict[str, Any]
+Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """The rows that a trial has written, in order; a last line cut short by a kill is left out."""
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text().splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return rows
+
+
+def write_rows(folder: Path, rows: list[Row]) -> None:
+    """Replace the rows of a trial, atomically."""
+    draft = folder / ".metrics.jsonl"
+    draft.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    draft.replace(folder / "metrics.jsonl")
+
+
+def append_row(folder: Path, row: Row) -> None:
+    """Add a row and wait until the disk has it."""
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
+    """The rows that still hold, and the checkpoint to go on from (None = from the start or ended).
+
+    Rows after the newest checkpoint are left out, for they will be measured again; if the last row
+    ended the trial, all rows hold.
+    """
+    rows = read_rows(folder)
+    if rows and rows[-1]["outcome"] != "running":
+        return rows, None
+    while rows:
+        checkpoint = folder / rows[-1]["checkpoint"]
+        if (checkpoint / "metadata.json").is_file():
+            return rows, checkpoint
+        rows.pop()
+    return [], None
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the exclusive lock of a file, waiting for it; a process that dies gives it back."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

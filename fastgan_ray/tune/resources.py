@@ -1,0 +1,100 @@
+"""What a trial takes of the machine or cluster, from its configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from fastgan_ray.config.schema import ModelConfig, RunConfig
+from fastgan_ray.errors import UserError
+
+Resources = Mapping[str, float]
+
+# Published multipliers of the base width at 4, 8, 16, ... px.
+WIDTHS = (16, 8, 4, 2, 2, 1, 0.5, 0.25, 0.125)
+# Rough: CUDA itself, the feature network and its batch.
+FIXED_GB = 2.0
+# float32 weight, gradient and two moments of Adam; the generator's average adds one.
+BYTES_PER_WEIGHT = 20
+# Maps kept for the backward pass, per map of the stage's width, over both networks and the
+# augmentation; with fp32, twice what bf16 needs.
+MAPS_PER_STAGE = 40
+SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
+
+
+def demand(config: RunConfig, nodes: Sequence[Resources], gpu_gb: float) -> dict[str, float]:
+    """The trial's {"CPU": cores, "GPU": share of one, or several}; 0 GPUs where `nodes` have none.
+
+    `nodes` are the resources of each machine. The share is the least one in which the estimated
+    memory fits, of a GPU with `gpu_gb`; `resources.gpus` overrides it.
+    """
+    gpus = config.resources.gpus
+    if gpus is None:
+        wanted = config.train.device not in ("cpu", "mps")
+        has_gpus = any(node.get("GPU", 0) for node in nodes)
+        gpus = share(memory_gb(config) / gpu_gb) if wanted and has_gpus else 0.0
+    return {"CPU": config.resources.cpus, "GPU": gpus}
+
+
+def share(needed: float) -> float:
+    """The smallest usual share of a GPU that is at least `needed`; at most one GPU."""
+    return next((part for part in SHARES if needed <= part), 1.0)
+
+
+def memory_gb(config: RunConfig) -> float:
+    """A rough, generous estimate of the GPU memory that training takes, in GB."""
+    model = config.model
+    stages = int(math.log2(model.resolution)) - 1
+    weights, maps = 0.0, 0.0
+    for widths in (_widths(model.ngf, model.g_channels, stages, model), _d_widths(model, stages)):
+        for index, width in enumerate(widths):
+            previous = widths[max(0, index - 1)]
+            weights += 2 * 9 * previous * width
+            side = model.resolution / 2 ** (len(widths) - 1 - index)
+            maps += width * side**2 / 2
+    activations = config.train.batch_size * maps * MAPS_PER_STAGE * 4
+    return FIXED_GB + (weights * BYTES_PER_WEIGHT + activations) / 1e9
+
+
+def check_feasible(demands: Iterable[Resources], nodes: Sequence[Resources]) -> None:
+    """UserError if a trial would wait for ever because no machine has what it asks for."""
+    for needed in demands:
+        if not any(_fits(needed, node) for node in nodes):
+            have = "; ".join(_shown(node) for node in nodes) or "no machine"
+            raise UserError(
+                f"resources: a trial needs {_shown(needed)}, and no machine has that (there is: "
+                f"{have}). Lower resources.cpus or resources.gpus, or add a machine."
+            )
+
+
+def fitting(demands: Iterable[Resources], nodes: Sequence[Resources]) -> int:
+    """How many trials of the least demanding kind run at once; at least 1."""
+    return max([1, *(sum(_count(needed, node) for node in nodes) for needed in demands)])
+
+
+def _widths(base: int, given: list[int] | None, stages: int, model: ModelConfig) -> Sequence[float]:
+    return given or [max(1.0, base * width) for width in WIDTHS[:stages]]
+
+
+def _d_widths(model: ModelConfig, stages: int) -> Sequence[float]:
+    return model.d_channels or [max(1.0, model.ndf * width) for width in WIDTHS[:stages]][1:]
+
+
+def _fits(needed: Resources, node: Resources) -> bool:
+    return all(amount <= node.get(name, 0) for name, amount in needed.items())
+
+
+def _count(needed: Resources, node: Resources) -> int:
+    # A trial on a share of a GPU stays on one: two shares of 0.6 do not make 1.2.
+    counts = []
+    for name, amount in needed.items():
+        have = node.get(name, 0)
+        if 0 < amount < 1 and name == "GPU":
+            counts.append(int(have) * int(1 / amount + 1e-9))
+        elif amount:
+            counts.append(int(have / amount + 1e-9))
+    return min(counts, default=1)
+
+
+def _shown(amounts: Resources) -> str:
+    return ", ".join(f"{amounts.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))

@@ -1,0 +1,277 @@
+"""What is tried next: grid, random or TPE, kept in an Optuna study beside the results."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+import random
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+from ray.tune.search.search_generator import SearchGenerator
+
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.yaml_tree import Value
+from fastgan_ray.errors import UserError
+from fastgan_ray.search.space import Parameter, assign, grid, sample, size
+from fastgan_ray.search.spec import SearchSpec, run_config, start_point
+from fastgan_ray.tune.trainable import trial_id as name_of
+
+Point = dict[str, Any]
+Scalar = None | bool | int | float | str
+
+FINISHED = cast(dict[str, Any], Searcher.FINISHED)  # a string, where Ray's types say a dict
+STARTUP_TRIALS = 8
+ATTEMPTS = 100  # at a point that is valid and new, before the search ends for want of one
+SAMPLER_ATTEMPTS = 10  # of those, by TPE, which may be stuck on points that it knows
+ENUMERABLE = 100_000
+_PLAIN = (bool, int, float, str)
+
+
+@dataclass
+class State:
+    """Everything that the next suggestion depends on besides the study."""
+
+    sampler: optuna.samplers.BaseSampler
+    rng: random.Random
+    suggested: int = 0
+    seen: set[str] = field(default_factory=set)
+    live: dict[str, int] = field(default_factory=dict)
+    reached: bool = False
+
+
+class StudySearcher(Searcher):
+    """Suggests points of a search's space, the published default first, and learns from trials.
+
+    A suggestion is {"number", "point" (flat), "run" (nested RunConfig)}; its trial is named by its
+    number. In the study a finished
+    trial is COMPLETE, one stopped early PRUNED with the values that it reported (by images shown),
+    and one that diverged, ran out of memory or failed FAIL. `save` and `restore` return to the very
+    state: the study's journal is cut back to where it stood.
+    """
+
+    def __init__(
+        self,
+        spec: SearchSpec,
+        journal: Path,
+        max_concurrent: int | None = None,
+        configure: Callable[[SearchSpec, Mapping[str, Any]], RunConfig] = run_config,
+    ) -> None:
+        mode = "min" if spec.metric.goal == "minimize" else "max"
+        super().__init__(metric=spec.metric.name, mode=mode)
+        self._spec = spec
+        self._journal = journal
+        self._max_concurrent = max_concurrent
+        self._configure = configure
+        self._size = size(spec.space)
+        self._grid = grid(spec.space) if spec.method == "grid" else None
+        self.state = State(_sampler(spec), random.Random(spec.seed))
+        self._study: optuna.Study | None = None
+
+    @property
+    def study(self) -> optuna.Study:
+        """The study, opened when first needed."""
+        if self._study is None:
+            optuna.logging.set_verbosity(optuna.logging.ERROR)
+            for lock in self._journal.parent.glob(f"{self._journal.name}.lock*"):
+                lock.unlink()  # of a killed driver
+            self._study = optuna.create_study(
+                study_name=self._spec.name,
+                storage=JournalStorage(JournalFileBackend(str(self._journal))),
+                sampler=self.state.sampler,
+                direction=self._spec.metric.goal,
+                load_if_exists=True,
+            )
+        return self._study
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The next trial, FINISHED if the target is reached or the space exhausted, None = wait."""
+        state = self.state
+        if state.reached or state.suggested >= self._spec.run_cap:
+            return FINISHED
+        if self._max_concurrent is not None and len(state.live) >= self._max_concurrent:
+            return None
+        for attempt in range(ATTEMPTS):
+            if len(state.seen) == self._size:
+                break
+            trial, point = self._ask(attempt)
+            key = _key(point)
+            if key in state.seen:
+                self._reject(trial, "tried before")
+                continue
+            state.seen.add(key)
+            try:
+                run = self._configure(self._spec, point)
+            except UserError as error:
+                self._reject(trial, str(error))
+                continue
+            name = name_of(state.suggested)
+            trial.set_user_attr("trial_id", name)
+            state.live[name] = trial.number
+            state.suggested += 1
+            return {"number": state.suggested - 1, "point": point, "run": run.model_dump()}
+        return FINISHED
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Store an intermediate value; a row that comes again is ignored."""
+        value = result.get(self._spec.metric.name)
+        if trial_id not in self.state.live or value is None:
+            return
+        assert math.isfinite(value), "the trial turns a value that is not finite into an outcome"
+        frozen = self.study.get_trials(deepcopy=False)[self.state.live[trial_id]]
+        step = round(result["kimg"] * 1000)
+        if step not in frozen.intermediate_values:
+            optuna.Trial(self.study, frozen._trial_id).report(value, step)
+        self.state.reached = self.state.reached or self._reaches_target(value)
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the study how a trial ended; one already told is left alone."""
+        if trial_id not in self.state.live:
+            return
+        self.on_trial_result(trial_id, result or {})
+        number = self.state.live.pop(trial_id)
+        outcome = "failed" if error or result is None else result.get("outcome", "failed")
+        if outcome == "finished":
+            assert result is not None
+            self.study.tell(number, result[self._spec.metric.name])
+        elif outcome == "running":
+            self.study.tell(number, state=TrialState.PRUNED)
+        else:
+            self.study.tell(number, state=TrialState.FAIL)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write the state, with the journal's length that goes with it."""
+        assert self.study.study_name == self._spec.name  # opened: an empty journal is none
+        with Path(checkpoint_path).open("wb") as file:
+            pickle.dump((self._journal.stat().st_size, self.state), file)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Return to what `save` wrote: the study forgets whatever came after."""
+        with Path(checkpoint_path).open("rb") as file:
+            length, self.state = pickle.load(file)  # noqa: S301 - written by `save`
+        os.truncate(self._journal, length)
+        self._study = None
+
+    def _ask(self, attempt: int) -> tuple[optuna.Trial, Point]:
+        """A new trial of the study, and its point."""
+        fixed = self._fixed_point(attempt)
+        if fixed is not None:
+            encoded = {
+                p.name: _encode(p, fixed[p.name]) for p in self._spec.space if p.name in fixed
+            }
+            self.study.enqueue_trial(encoded)
+        trial = self.study.ask()
+        with warnings.catch_warnings():
+            # Optuna warns of whatever it was not made for but does, as of a multiple of 0.1.
+            warnings.simplefilter("ignore")
+            return trial, assign(self._spec.space, lambda parameter: _suggest(trial, parameter))
+
+    def _fixed_point(self, attempt: int) -> Point | None:
+        """The point to try next, where it is not the sampler's to choose; maybe a part of one."""
+        spec, seen = self._spec, self.state.seen
+        start = start_point(spec)
+        if self._grid is not None:
+            rest = [point for point in self._grid if _key(point) not in seen]
+            return start if start in rest else rest[0]
+        if not seen:
+            if spec.method == "bayes":
+                return start
+            return assign(
+                spec.space,
+                lambda p: start[p.name] if p.name in start else p.sample(self.state.rng),
+            )
+        if self._size is not None and self._size <= ENUMERABLE and self._size <= 2 * len(seen):
+            # Half of the space is done: drawing at random would mostly repeat it.
+            return self.state.rng.choice([p for p in grid(spec.space) if _key(p) not in seen])
+        if spec.method == "random" or attempt >= SAMPLER_ATTEMPTS:
+            return sample(spec.space, self.state.rng)
+        return None
+
+    def _reject(self, trial: optuna.Trial, reason: str) -> None:
+        trial.set_user_attr("reason", reason)
+        self.study.tell(trial, state=TrialState.FAIL)
+
+    def _reaches_target(self, value: float) -> bool:
+        target = self._spec.metric.target
+        if target is None:
+            return False
+        return value <= target if self._spec.metric.goal == "minimize" else value >= target
+
+
+class NumberedTrials(SearchGenerator):
+    """Ray's generator of trials, with the searcher's names for their ids instead of random ones.
+
+    `resuming`: Ray must restore it. Where Ray cannot, it would begin again over the old results.
+    """
+
+    def __init__(self, searcher: Searcher, resuming: bool = False) -> None:
+        super().__init__(searcher)
+        self._resuming = resuming
+
+    def add_configurations(self, experiments: Any) -> None:  # noqa: ANN401 - as Ray has it
+        """Take in a new search."""
+        if self._resuming:
+            raise UserError("--resume: the state of the search cannot be read; its results stand")
+        super().add_configurations(experiments)
+
+    def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> Trial | None:
+        """The next trial, or None if there is none (yet)."""
+        trial = super().create_trial_if_possible(experiment_spec)
+        if trial is not None:
+            trial.trial_id = name_of(trial.config["number"])
+        return trial
+
+
+def _sampler(spec: SearchSpec) -> optuna.samplers.BaseSampler:
+    if spec.method != "bayes":
+        return optuna.samplers.RandomSampler(seed=spec.seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=spec.seed,
+            n_startup_trials=STARTUP_TRIALS,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+        )
+
+
+def _suggest(trial: optuna.Trial, parameter: Parameter) -> Value:
+    """The trial's value of a parameter, as a RunConfig takes it."""
+    name, count = parameter.name, parameter.size
+    if parameter.values:
+        choices = [_encode(parameter, value) for value in parameter.values]
+        return parameter.values[choices.index(trial.suggest_categorical(name, choices))]
+    if count is None or parameter.log:
+        return parameter.snap(
+            trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log)
+        )
+    low, high = parameter.snap(parameter.low), parameter.snap(parameter.high)
+    if parameter.integer:
+        return trial.suggest_int(name, int(low), int(high), step=int(parameter.q))
+    return parameter.snap(trial.suggest_float(name, low, high, step=parameter.q))
+
+
+def _encode(parameter: Parameter, value: Value) -> Scalar:
+    """A value as Optuna takes it: lists, and values that equal each other (1, True), as JSON."""
+    plain = all(choice is None or isinstance(choice, _PLAIN) for choice in parameter.values)
+    if not parameter.values or (plain and len(set(parameter.values)) == len(parameter.values)):
+        return cast(Scalar, value)
+    return json.dumps(value)
+
+
+def _key(point: Point) -> str:
+    return json.dumps(point, sort_keys=True)

@@ -1,0 +1,73 @@
+"""Copies of Ray's record of a search, each whole and of one moment.
+
+Ray uploads its files one by one and in place, so that a killed driver may leave half a file, or two
+that disagree. A copy here is complete when its folder has its final name.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+PATTERNS = (
+    "experiment_state-*.json",
+    "searcher-state-*.pkl",
+    "search_gen_state-*.json",
+    "callback_states-*.pkl",
+)
+
+
+def save_snapshot(source: Path, folder: Path) -> None:
+    """Copy Ray's files of the newest session in `source` to a new snapshot in `folder`."""
+    older = snapshots(folder)
+    number = int(older[-1].name) + 1 if older else 0
+    draft = folder / ".draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    for pattern in PATTERNS:
+        if found := sorted(source.glob(pattern)):
+            shutil.copy(found[-1], draft)
+    draft.rename(folder / f"{number:08d}")
+    for snapshot in older:
+        shutil.rmtree(snapshot)
+
+
+def restore_snapshot(folder: Path, target: Path) -> bool:
+    """Put the newest snapshot in place of Ray's files in `target`; False if there is none."""
+    found = snapshots(folder)
+    if not found:
+        return False
+    for pattern in PATTERNS:
+        for path in target.glob(pattern):
+            path.unlink()
+    for path in found[-1].iterdir():
+        shutil.copy(path, target)
+    return True
+
+
+def snapshots(folder: Path) -> list[Path]:
+    """The complete snapshots, oldest first."""
+    return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+
+
+class Snapshots(Callback):
+    """Takes a snapshot whenever Ray has written its files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._written = 0.0
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
+        """Copy the files if they changed; they are written in the thread that calls this."""
+        if not trials:
+            return
+        assert trials[0].storage is not None
+        source = Path(trials[0].storage.experiment_driver_staging_path)
+        states = sorted(source.glob(PATTERNS[0]))
+        written = states[-1].stat().st_mtime if states else 0.0
+        if written > self._written:
+            save_snapshot(source, self._folder)
+            self._written = written

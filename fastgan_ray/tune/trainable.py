@@ -1,0 +1,142 @@
+"""One trial: a configuration, trained in a process of Ray's, that reports to the search."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray.tune
+
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.errors import DivergedError, UserError
+from fastgan_ray.train.reporter import Metrics, Reporter
+from fastgan_ray.tune.history import (
+    Outcome,
+    Row,
+    append_row,
+    locked,
+    read_rows,
+    resume_point,
+    write_rows,
+)
+
+Objective = Callable[[RunConfig, Reporter, Path | None], None]
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate")
+
+
+def train_objective(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """Train a generator on as many CPU threads as the trial has cores."""
+    import torch
+
+    from fastgan_ray.train.loop import train
+
+    torch.set_num_threads(max(1, int(config.resources.cpus)))
+    train(config, reporter, resume_from)
+
+
+def trial_id(number: int) -> str:
+    """The id of a search's trial number `number`, from 0, and its folder's name: "00003"."""
+    return f"{number:05d}"
+
+
+class TuneReporter:
+    """Writes a run's rows to its folder and hands them to Ray Tune."""
+
+    def __init__(self, folder: Path, metric: str, total_kimg: float) -> None:
+        self.folder = folder
+        self._metric = metric
+        self._total_kimg = total_kimg
+
+    def report(self, metrics: Metrics, checkpoint: Path) -> None:
+        """Report one evaluation. DivergedError on a number that is not finite: Ray sees no NaN."""
+        for name, value in metrics.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise DivergedError(f"{name} is {value} at {metrics['kimg']} kimg")
+        if self._metric not in metrics:
+            numbers = ", ".join(key for key, value in metrics.items() if not isinstance(value, str))
+            raise UserError(
+                f"metric.name: the trial must report {self._metric}, but it reports {numbers}"
+            )
+        finished = float(metrics["kimg"]) >= self._total_kimg
+        self._hand_over(metrics, "finished" if finished else "running", checkpoint, "")
+
+    def progress(self, kimg: float, seconds: float) -> None:
+        """Nothing: between evaluations the search has nothing to decide."""
+
+    def end(self, outcome: Outcome, reason: str) -> None:
+        """Report a last row, without the metric, that says why the trial ended."""
+        rows = read_rows(self.folder)
+        last: Row = rows[-1] if rows else {"kimg": 0.0, "seconds": 0.0, "checkpoint": "."}
+        position = {"kimg": last["kimg"], "seconds": last["seconds"]}
+        self._hand_over(position, outcome, self.folder / last["checkpoint"], reason)
+
+    def repeat(self, rows: list[Row]) -> None:
+        """Report rows of an earlier process again, some of which the search may not have seen."""
+        write_rows(self.folder, rows)
+        for row in rows:
+            ray.tune.report(row)
+
+    def _hand_over(
+        self, metrics: Mapping[str, Any], outcome: Outcome, checkpoint: Path, reason: str
+    ) -> None:
+        row = {
+            **metrics,
+            "total_kimg": self._total_kimg,
+            "outcome": outcome,
+            "reason": reason,
+            "checkpoint": str(checkpoint.relative_to(self.folder)),
+        }
+        append_row(self.folder, row)
+        ray.tune.report(row)
+
+
+def make_trainable(
+    trials: Path, metric: str, objective: Objective
+) -> Callable[[dict[str, Any]], None]:
+    """The function that Ray runs for each trial, on {"number", "point", "run"} from the searcher.
+
+    Whatever goes wrong inside is an outcome that it reports; only the death of the process is left
+    to Ray, which starts the trial again.
+    """
+
+    def trial(suggestion: dict[str, Any]) -> None:
+        config = RunConfig.model_validate(suggestion["run"])
+        folder = trials / trial_id(suggestion["number"])
+        folder.mkdir(parents=True, exist_ok=True)
+        reporter = TuneReporter(folder, metric, config.train.total_kimg)
+        # After a killed driver, its trial may live on for seconds while a new one starts here.
+        with locked(folder / ".lock"):
+            rows, checkpoint = resume_point(folder)
+            reporter.repeat(rows)
+            if rows and rows[-1]["outcome"] != "running":
+                return
+            try:
+                objective(config, reporter, checkpoint)
+            except Exception as error:
+                reporter.end(*classify(error))
+
+    return trial
+
+
+def classify(error: BaseException) -> tuple[Outcome, str]:
+    """The outcome and the reason that an exception inside a trial stands for."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, DivergedError):
+        return "diverged", reason
+    if is_out_of_memory(error):
+        return "out_of_memory", " ".join(reason.split())[:300]
+    return "failed", reason if isinstance(error, UserError) else f"{type(error).__name__}: {reason}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine had no memory left."""
+    if isinstance(error, MemoryError):
+        return True
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(phrase in text for phrase in OUT_OF_MEMORY)
