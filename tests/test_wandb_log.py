@@ -23,12 +23,13 @@ METRIC = "fid5k_full"
 def fake_trial(number, total_kimg=8.0):
     config = RunConfig.model_validate({"train": {"total_kimg": total_kimg, "lr_g": 1e-3}})
     return SimpleNamespace(
-        trial_id=f"abcd{number:04d}",
+        trial_id=f"{number:05d}",
         config={"number": number, "point": {"train.lr_g": 1e-3}, "run": config.model_dump()},
         status="RUNNING",
         last_result={},
         has_reported_at_least_once=False,
         error_file=None,
+        path=None,
     )
 
 
@@ -69,6 +70,7 @@ def records(path):
 
 def read_run(folder, trial):
     """Config, history rows, summary and exit code of a trial's runs on disk, in order of time."""
+    wandb.teardown()  # waits for the files, as the end of a process does
     run = SimpleNamespace(config={}, history=[], summary={}, exit_code=None, name=None, group=None)
     paths = sorted(folder.glob(f"wandb/offline-run-*-{trial.trial_id}*/run-*.wandb"))
     assert paths
@@ -153,7 +155,7 @@ def test_runs_are_complete_on_disk_however_a_trial_ends(tmp_path, grid, capfd):
     assert (run.name, run.group) == ("00001", "demo")
     assert run.history[1][METRIC] == 100 and run.history[1]["_step"] == 4000
     assert run.history[1]["grid/caption"] == "4 kimg, fid5k_full 100"
-    picture = next(log.folder.glob("wandb/*-abcd0001")) / "files" / run.history[1]["grid/path"]
+    picture = next(log.folder.glob("wandb/*-00001")) / "files" / run.history[1]["grid/path"]
     assert Image.open(picture).getpixel((3, 3)) == (200, 30, 30)
     assert run.config["train"]["lr_g"] == 1e-3 and run.config["model"]["ngf"] == 64
     assert run.summary[METRIC] == 100 and run.summary["params_g"] == 1234
@@ -179,7 +181,10 @@ def test_a_restored_log_goes_on_under_the_same_id(tmp_path):
     restored = cloudpickle.loads(cloudpickle.dumps(log))
     log.on_experiment_end([trial])  # stands for what a killed driver had written
     (first,) = tmp_path.glob("wandb/offline-run-*")
-    first.rename(first.with_name("offline-run-20200101_000000-abcd0000"))  # the folder has seconds
+    run_id = first.name.split("-", 3)[-1]
+    first.rename(
+        first.with_name("offline-run-20200101_000000-first-00000")
+    )  # the folder has seconds
 
     restored.on_trial_start(0, [trial], trial)
     for kimg in (2, 2, 4):  # a resumed trial repeats its rows
@@ -187,6 +192,7 @@ def test_a_restored_log_goes_on_under_the_same_id(tmp_path):
     restored.on_trial_complete(0, [trial], trial)
     assert [row["_step"] for row in read_run(tmp_path, trial).history] == [2000, 2000, 4000]
     assert read_run(tmp_path, trial).summary["state"] == "stopped"
+    assert len(list(tmp_path.glob(f"wandb/offline-run-*-{run_id}"))) == 1
 
 
 def test_a_retried_trial_keeps_its_run(tmp_path):
@@ -304,8 +310,5 @@ def test_a_row_holds_finite_numbers_of_the_run_only():
 
 
 def test_a_summary_has_what_is_known():
-    assert summary("stopped", "", {"kimg": 2.0, "other": 1}, METRIC) == {
-        "kimg": 2.0,
-        "state": "stopped",
-        "reason": "",
-    }
+    known = {"kimg": 2.0, "reason": "", "other": 1}
+    assert summary("stopped", known, METRIC) == {"kimg": 2.0, "state": "stopped", "reason": ""}

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from fastgan_ray.tune.trainable import trial_id
-
 State = dict[str, Any]
 ENDED = ("finished", "stopped", "diverged", "out_of_memory", "failed")
 UNKNOWN = {
@@ -41,12 +39,6 @@ class TrialLike(Protocol):
         """The latest report, empty before the first."""
 
 
-def name_of(trial: TrialLike) -> str:
-    """What people and folders call a trial ("00003"); Ray's id if it has no number."""
-    number = trial.config.get("number")
-    return trial.trial_id if number is None else trial_id(number)
-
-
 def point_of(trial: TrialLike) -> dict[str, Any]:
     """The searched values of a trial, as flat dotted keys."""
     return dict(trial.config.get("point", {}))
@@ -63,7 +55,7 @@ def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str
     `status` is Tune's; a trial that ended before `total_kimg` was stopped by the scheduler.
     """
     if status == "ERROR":
-        return "failed"
+        return "out_of_memory" if "out of memory" in str(result.get("reason")) else "failed"
     if status != "TERMINATED":
         return "running" if status == "RUNNING" else "pending"
     if result.get("outcome") in ENDED:
@@ -72,12 +64,14 @@ def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str
 
 
 def reason_of(trial: TrialLike, result: Mapping[str, Any]) -> str:
-    """Why a trial ended, as it reported or as the last line of its traceback; may be empty."""
+    """Why a trial ended, as it reported or from the traceback of its process; may be empty."""
     path = getattr(trial, "error_file", None)
     if result.get("reason") or not path or not Path(path).is_file():
         return str(result.get("reason") or "")
-    lines = Path(path).read_text(errors="replace").split("\n")
-    return next((text.strip() for text in reversed(lines) if text.strip()), "")
+    text = Path(path).read_text(errors="replace").strip()
+    if "low on memory" in text:
+        return "out of memory: Ray ended the process because its machine was low on memory"
+    return text.split("\n")[-1].strip()
 
 
 def new_state(
@@ -110,7 +104,7 @@ def observe(
     """The state after looking at a trial, with a result or status that Tune has not stored yet."""
     stored = trial.last_result if trial.has_reported_at_least_once else {}
     result = {**stored, **(result or {})}
-    name = name_of(trial)
+    name = trial.trial_id
     old = state["trials"].get(name, UNKNOWN)
     row = {
         "id": name,
@@ -121,7 +115,8 @@ def observe(
         "images_per_second": result.get("images_per_second", old["images_per_second"]),
         "reason": reason_of(trial, result),
     }
-    row["state"] = state_word(status or trial.status, result, row["total_kimg"])
+    told = {**result, "reason": row["reason"]}
+    row["state"] = state_word(status or trial.status, told, row["total_kimg"])
     if old["state"] in ENDED and status is None:
         row["state"] = old["state"]  # Tune sets TERMINATED only after it has told us
     begins = row["state"] == "running" != old["state"]
@@ -132,13 +127,18 @@ def observe(
 
 
 def best_of(state: State) -> str | None:
-    """The id of the trial with the best latest value, of those that came to no bad end."""
-    values = {
-        row["id"]: row["value"] * (1 if state["goal"] == "minimize" else -1)
-        for row in state["trials"].values()
-        if row["value"] is not None and row["state"] not in BAD_ENDS
+    """The id of the trial with the best last value: a finished, else a stopped, else a running one.
+
+    The order of summary.json, so that the two agree at every moment.
+    """
+    sign = 1 if state["goal"] == "minimize" else -1
+    ranks = {"finished": 0, "stopped": 1, "running": 2}
+    keys = {
+        name: (ranks[row["state"]], sign * row["value"], name)
+        for name, row in state["trials"].items()
+        if row["value"] is not None and row["state"] in ranks
     }
-    return min(values, key=values.__getitem__, default=None)
+    return min(keys, key=keys.__getitem__, default=None)
 
 
 def trial_eta(row: Mapping[str, Any], now: float) -> float | None:

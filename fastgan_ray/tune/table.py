@@ -23,7 +23,6 @@ from fastgan_ray.tune.progress import (
     State,
     TrialLike,
     best_of,
-    name_of,
     new_state,
     observe,
     search_eta,
@@ -78,7 +77,7 @@ class Table(Callback):
         """Take up trials that are new or changed by other ways than a report."""
         now = time.monotonic()
         for trial in trials:
-            row = self._state["trials"].get(name_of(trial))
+            row = self._state["trials"].get(trial.trial_id)
             if row is None or row["state"] not in ENDED:
                 self._state = observe(self._state, trial, now)
 
@@ -97,7 +96,7 @@ class Table(Callback):
         **info: object,
     ) -> None:
         """Show an evaluation, unless a resumed trial repeats it or it tells of a bad end."""
-        row = self._state["trials"].get(name_of(trial))
+        row = self._state["trials"].get(trial.trial_id)
         repeated = row is not None and row["value"] is not None and result["kimg"] <= row["kimg"]
         if not repeated and result.get("outcome") not in BAD_ENDS:
             self._show(trial, result=result)
@@ -134,8 +133,8 @@ class Table(Callback):
         now = time.monotonic()
         self._state = observe(self._state, trial, now, result, status)
         # The table tells the rest, but not why a trial went wrong.
-        if self._live is None or self._state["trials"][name_of(trial)]["state"] in BAD_ENDS:
-            self._print(line(self._state, name_of(trial), now))
+        if self._live is None or self._state["trials"][trial.trial_id]["state"] in BAD_ENDS:
+            self._print(line(self._state, trial.trial_id, now))
 
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ import math
 import netrc
 import numbers
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.result import AUTO_RESULT_KEYS
 
-from fastgan_ray.tune.progress import BAD_ENDS, name_of, reason_of, run_of, state_word
+from fastgan_ray.tune.progress import BAD_ENDS, reason_of, run_of, state_word
 
 if TYPE_CHECKING:
     import wandb
@@ -49,7 +50,7 @@ SETTINGS: dict[str, Any] = {
 }
 # Numbers of a result that say nothing about the training.
 NOT_OURS = {*AUTO_RESULT_KEYS, "done", "iterations_since_restore"}
-SUMMARY = ("kimg", "seconds", "images_per_second", "params_g", "params_d")
+SUMMARY = ("reason", "kimg", "seconds", "images_per_second", "params_g", "params_d")
 
 
 class WandbLog(Callback):
@@ -125,16 +126,16 @@ class WandbLog(Callback):
 
         # W&B keeps the id of a run that it failed to open, and refuses it from then on.
         suffix = "-offline" if trial.trial_id in self._tried_online else ""
+        identifier = f"{search_id(self.folder / 'wandb')}-{trial.trial_id}{suffix}"
         if self.mode == "online":
             self._tried_online.add(trial.trial_id)
         known = wandb.Settings.model_fields
-        self.folder.mkdir(parents=True, exist_ok=True)
         wandb.setup(settings=wandb.Settings(silent=True))
         run = wandb.init(
             project=self.project,
             group=self.group,
-            id=trial.trial_id + suffix,
-            name=name_of(trial),
+            id=identifier,
+            name=trial.trial_id,
             dir=str(self.folder),
             config=run_of(trial),
             mode="online" if self.mode == "online" else "offline",
@@ -152,10 +153,10 @@ class WandbLog(Callback):
         if images_shown <= run.step:
             return  # a resumed trial repeats its rows
         grid = result.get("grid")
-        if grid and Path(grid).is_file():
+        if grid and (path := Path(trial.path or "", grid)).is_file():
             import wandb
 
-            row["grid"] = wandb.Image(str(grid), caption=caption(result, self.metric))
+            row["grid"] = wandb.Image(str(path), caption=caption(result, self.metric))
         run.log(row, step=images_shown)
 
     def _finish(self, trial: Trial, status: str) -> None:
@@ -164,9 +165,9 @@ class WandbLog(Callback):
         run = self._runs.pop(trial.trial_id, None)
         if run is None:
             return
-        total_kimg = run_of(trial)["train"]["total_kimg"]
-        state = state_word(status, known, total_kimg)
-        run.summary.update(summary(state, reason_of(trial, known), known, self.metric))
+        known["reason"] = reason_of(trial, known)
+        state = state_word(status, known, run_of(trial)["train"]["total_kimg"])
+        run.summary.update(summary(state, known, self.metric))
         run.finish(exit_code=1 if state in BAD_ENDS else 0)
 
     def _guarded(self, call: Callable[..., object], *arguments: object) -> None:
@@ -223,9 +224,15 @@ def caption(result: Mapping[str, Any], metric: str) -> str:
     return f"{result['kimg']:g} kimg" + ("" if value is None else f", {metric} {value:.4g}")
 
 
-def summary(
-    state: str, reason: str, known: Mapping[str, Any], metric: str
-) -> dict[str, float | int | str]:
+def summary(state: str, known: Mapping[str, Any], metric: str) -> dict[str, float | int | str]:
     """How a trial ended, from the last value of everything that it reported."""
-    last = {key: known[key] for key in (metric, *SUMMARY) if key in known}
-    return {**last, "state": state, "reason": reason}
+    return {"state": state, **{key: known[key] for key in (metric, *SUMMARY) if key in known}}
+
+
+def search_id(folder: Path) -> str:
+    """What sets a search's runs apart in their W&B project; made once and kept in `folder`."""
+    path = folder / "search_id"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(secrets.token_hex(4))
+    return path.read_text()
