@@ -73,11 +73,12 @@ def tune(
     dry_run: DryRun = False,
 ) -> None:
     """Search for the best configuration on your pictures, in parallel, on Ray."""
+    from fastgan_ray.plan import print_plan
     from fastgan_ray.search.spec import load_search
 
     spec = load_search(config, _overrides(data, assign, embedded))
     if dry_run:
-        _print_plan(spec)
+        print_plan(spec, console)
         return
     from fastgan_ray.tune.run import TuneOptions, run_search
 
@@ -107,13 +108,14 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Train one generator; without --config the published FastGAN at 256 px."""
+    from fastgan_ray.config.override import override
     from fastgan_ray.config.schema import RunConfig
-    from fastgan_ray.config.yaml_io import load_run_config, override
+    from fastgan_ray.config.yaml_io import dump_run_config, load_run_config
 
     run = load_run_config(config) if config else RunConfig()
     run = override(run, _overrides(data, assign, embedded))
     if dry_run:
-        _print_config(run)
+        console.print(dump_run_config(run), highlight=False, markup=False)
         return
     from fastgan_ray.latent.load import find_checkpoint
     from fastgan_ray.metrics.protocol import metric_name
@@ -124,7 +126,7 @@ def train(
     require_weights(run)
     start = find_checkpoint(out) if resume else None
     if start is None:
-        _new_folder(out)
+        _make_new(out)
     reporter = TerminalReporter(out, run.train.total_kimg, metric_name(run.eval), console)
     loop.train(run, reporter, start)
 
@@ -191,9 +193,10 @@ def check(
     embedded: Embedded = False,
 ) -> None:
     """Validate a file without starting anything; show sampled configurations and the cost."""
+    from fastgan_ray.plan import print_plan
     from fastgan_ray.search.spec import load_search
 
-    _print_plan(load_search(file, _overrides(data, assign, embedded)))
+    print_plan(load_search(file, _overrides(data, assign, embedded)), console)
 
 
 @app.command("data")
@@ -221,6 +224,17 @@ def _overrides(data: str | None, assign: list[str] | None, embedded: bool) -> di
     if data is not None:
         chosen["data.path"] = data
     return chosen | parse_assignments(assign or [])
+
+
+def _make_new(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: already there; choose another --out, or go on with --resume")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error}); choose another --out") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

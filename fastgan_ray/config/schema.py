@@ -63,7 +63,9 @@ class ModelConfig(_Section):
         None, description="generator's width at 4, 8, 16, ... px up to resolution, instead of ngf"
     )
     d_channels: list[int] | None = Field(
-        None, description="discriminator's width at 8, 16, ... px up to resolution, instead of ndf"
+        None,
+        description="discriminator's width at levels 8, 16, ... up to resolution, instead of ndf "
+        "(after the stem, maps of s px have the width of level 2s)",
     )
     g_sle_4: bool = Field(True, description="skip-layer excitation from 4 px (to 64; 32 at 32 px)")
     g_sle_8: bool = Field(True, description="skip-layer excitation 8 -> 128 px")
@@ -233,11 +235,6 @@ def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def with_values(config: RunConfig, flat: dict[str, Any]) -> RunConfig:
-    """`config` with dotted fields replaced and everything checked again (pydantic's error)."""
-    return RunConfig.model_validate(nest({**flatten(config.model_dump()), **flat}))
 
 
 def field_names() -> Sequence[str]:

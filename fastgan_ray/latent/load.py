@@ -34,7 +34,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelConfig, RunConfig | None]:
     """A generator in eval mode and its model section; the whole configuration if it is stored."""
     if path.is_file():
         published = load_official(path)
-        generator = published.ema or published.generator
-        return generator.requires_grad_(False).eval(), generator.config, None
+        own = published.ema or published.generator
+        return own.requires_grad_(False).eval(), own.config, None
     generator, config = checkpoint.load_generator(find_checkpoint(path))
     return generator, config.model, config

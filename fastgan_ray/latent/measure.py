@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastgan_ray.config.schema import RunConfig, with_values
+from fastgan_ray.config.override import override
+from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.load import load_model
@@ -29,12 +30,12 @@ def measure(checkpoint: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
     generator, model, stored = load_model(checkpoint)
     own = stored or RunConfig(model=model)
     fixed = {key: value for key, value in overrides.items() if not key.startswith("model.")}
-    config = with_values(own, fixed)
+    config = override(own, fixed)
     if config.data.path is None:
         raise UserError(f"{checkpoint}: it names no data set to be measured against; give --data")
     device = choose_device(config.train.device)
     extractor = load_extractor(config.eval.extractor, device)
-    source = open_source(config.data, config.train.seed)
+    source = open_source(config.data.model_copy(update={"limit": None}))
     reference = reference_features(source, config.data, extractor)
     generator.to(device)
 

@@ -225,10 +225,12 @@ def _refuse_unpublished(config: ModelConfig, path: Path) -> None:
         wrong.append("g_channels")
     if discriminator_channels(config) != discriminator_channels(published):
         wrong.append("d_channels")
+    if config.decoder_width != published.decoder_width:
+        wrong.append("decoder_width")
     if wrong:
         raise UserError(
             f"{path}: the published form cannot express this setting of {', '.join(wrong)}; it has "
-            f"every component on, widths by ngf and ndf, and at {config.resolution} px "
+            f"every component on, widths by ngf and ndf, decoder_width 32, and at {config.resolution} px "
             f"output_activation {published.output_activation}"
         )
 

@@ -144,6 +144,10 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
         moments.setdefault(int(index), {})[name] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    # Files hold plain rows; a fused step reads weights and moments in one order of memory.
+    for weight, loaded in optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            loaded[name] = torch.empty_like(weight).copy_(loaded[name])
 
 
 def _load_network(network: nn.Module, path: Path) -> None:

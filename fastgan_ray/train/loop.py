@@ -16,7 +16,7 @@ from torch import Tensor
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.grid import save_grid
 from fastgan_ray.data.images import load_images
-from fastgan_ray.data.source import Source, open_source
+from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError
 from fastgan_ray.metrics.evaluate import evaluate
 from fastgan_ray.metrics.features import Extractor, load_extractor
@@ -106,14 +106,16 @@ def next_batch(state: TrainState, run: Run) -> Tensor:
 def _prepare(config: RunConfig) -> Run:
     device = choose_device(config.train.device)
     source = open_source(config.data, config.train.seed)
+    # However few pictures it learns from, a run is measured against all of them.
+    everything = open_source(config.data.model_copy(update={"limit": None}))
     extractor = load_extractor(config.eval.extractor, device)
     return Run(
         config=config,
         device=device,
         images=load_images(source, config.data, config.model.resolution),
-        reference=reference_features(source, config.data, extractor),
+        reference=reference_features(everything, config.data, extractor),
         extractor=extractor,
-        protocol=protocol(config, extractor, source),
+        protocol=protocol(config, extractor, everything),
     )
 
 
@@ -139,7 +141,7 @@ def _evaluate_and_report(
     grid = reporter.folder / "grids" / f"{images_shown:09d}.png"
     latents = torch.randn(GRID_TILES, config.model.nz, generator=seeded(0, "grid"))
     with torch.no_grad():
-        save_grid(torch.cat([sample(z) for z in latents.split(config.eval.batch_size)]), grid)
+        save_grid(torch.cat([sample(z) for z in torch.split(latents, config.eval.batch_size)]), grid)
     metrics: dict[str, float | int | str] = {
         "kimg": images_shown / 1000,
         "seconds": round(state.seconds, 3),
@@ -161,6 +163,3 @@ def _evaluate_and_report(
 
 def _parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-__all__ = ["Run", "Source", "is_evaluation", "next_batch", "total_steps", "train"]

@@ -35,7 +35,7 @@ def new_state(config: RunConfig, image_count: int, device: torch.device) -> Trai
     generator = build_generator(config.model, rngs["init"])
     discriminator = build_discriminator(config.model, rngs["init"])
     for network in (generator, discriminator):
-        network.to(device=device, memory_format=torch.channels_last)
+        network.to(device).to(memory_format=torch.channels_last)
     betas = (config.train.beta1, config.train.beta2)
     return TrainState(
         generator=generator,
@@ -58,13 +58,14 @@ def update_average(state: TrainState, config: RunConfig) -> None:
     if config.train.ema_rampup > 0:
         halflife = min(halflife, config.train.ema_rampup * state.step * config.train.batch_size)
     decay = 0.5 ** (config.train.batch_size / halflife) if halflife > 0 else 0.0
-    averages, weights = list(state.ema.parameters()), list(state.generator.parameters())
+    averages: list[Tensor] = list(state.ema.parameters())
+    weights: list[Tensor] = list(state.generator.parameters())
     with torch.no_grad():
         torch._foreach_lerp_(averages, weights, 1 - decay)
 
 
 @torch.no_grad()
-def calibrate_average(state: TrainState, nz: int, batches: int = 16, batch_size: int = 32) -> None:
+def calibrate_average(state: TrainState, nz: int, batches: int = 8, batch_size: int = 32) -> None:
     """Give the weight average its own buffers, and put it in eval mode.
 
     Batch statistics and the spectral norms' vectors belong to the weights they were measured with,

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from fastgan_ray.augment import diffaugment
 from fastgan_ray.config.schema import ModelConfig, RunConfig
-from fastgan_ray.models import small_resolution
+from fastgan_ray.models import crop_part, small_resolution
 from fastgan_ray.train.losses import LOSSES, r1_penalty
 from fastgan_ray.train.state import TrainState, update_average
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Scalars = dict[str, Tensor]
-CENTRE = 4  # the discriminator's name for the middle part; 0..3 are the quadrants
+CENTRE = 4  # `crop_part`'s number of the middle; 0..3 are the quadrants
 
 
 def train_step(
@@ -95,16 +95,6 @@ def reconstruction_error(
     # One call for all decoders: they have the same size and count, so the mean times their
     # number is the sum of their means.
     return len(sized) * distance(torch.cat(list(decoded.values())), torch.cat(sized))
-
-
-def crop_part(images: Tensor, part: int) -> Tensor:
-    """A quarter of each picture: quadrants 0..3 row by row, or 4 for the centre."""
-    half_h, half_w = (side // 2 for side in images.shape[-2:])
-    if part == CENTRE:
-        top, left = half_h // 2, half_w // 2
-    else:
-        top, left = part // 2 * half_h, part % 2 * half_w
-    return images[..., top : top + half_h, left : left + half_w]
 
 
 def _draw_part(state: TrainState, model: ModelConfig) -> int:

@@ -1,0 +1,89 @@
+"""What a search file says, for a person: shown by `check` and `tune --dry-run`."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fastgan_ray.data.catalog import resolve
+from fastgan_ray.errors import UserError
+from fastgan_ray.search.estimate import estimate
+from fastgan_ray.search.space import Parameter, sample
+from fastgan_ray.search.spec import SearchSpec, base_config, start_point
+
+SAMPLES = 3
+
+
+def print_plan(spec: SearchSpec, console: Console) -> None:
+    """Print what would be searched, a few sampled configurations, the cost, and whether the data
+    is there."""
+    metric, early = spec.metric, spec.early_terminate
+    console.print(f"[bold]{spec.name}[/bold]: the file is valid", highlight=False)
+    lines = {
+        "method": f"{spec.method}, at most {spec.run_cap} trials, seed {spec.seed}",
+        "metric": f"{metric.goal} {metric.name}"
+        + (f" until {metric.target:g}" if metric.target is not None else ""),
+        "early stopping": f"from {early.min_iter:g} kimg, the best 1/{early.eta:g} go on"
+        if early
+        else "none",
+        "data": _data(spec),
+        "cost": _cost(spec),
+    }
+    for name, text in lines.items():
+        console.print(f"  {name}: {text}", highlight=False, markup=False)
+    console.print(_points(spec))
+
+
+def _data(spec: SearchSpec) -> str:
+    path = base_config(spec).data.path
+    if path is None:
+        return "not named yet: give --data FOLDER when you start"
+    try:
+        return f"{path} (found)" if resolve(path) else path
+    except UserError as error:
+        return f"not here yet: {error}"
+
+
+def _cost(spec: SearchSpec) -> str:
+    cost = estimate(spec)
+    return (
+        f"about {cost.kimg_expected:g} thousand images in all trials (at most "
+        f"{cost.kimg_at_most:g}), {cost.gflop_per_image:.1f} GFLOP each: about "
+        f"{cost.hours():.1f} hours of an RTX 2080 Ti, evaluations not counted"
+    )
+
+
+def _points(spec: SearchSpec) -> Table:
+    rng = random.Random(spec.seed)  # noqa: S311
+    samples = [sample(spec.space, rng) for _ in range(SAMPLES)]
+    table = Table()
+    for heading in ("searched", "values", "first trial", *("sample" for _ in samples)):
+        table.add_column(heading, overflow="fold")
+    start = start_point(spec)
+    for parameter in spec.space:
+        chosen = [_shown(point, parameter.name) for point in (start, *samples)]
+        table.add_row(parameter.name, _domain(parameter), *chosen)
+    return table
+
+
+def _domain(parameter: Parameter) -> str:
+    values = ", ".join(_text(value) for value in parameter.values)
+    text = values or f"{parameter.low:g} to {parameter.high:g}{' (log)' if parameter.log else ''}"
+    conditions = [
+        f"{parent} = {' or '.join(_text(value) for value in values)}"
+        for parent, values in parameter.when
+    ]
+    return text + (f", when {' and '.join(conditions)}" if conditions else "")
+
+
+def _shown(point: dict[str, Any], name: str) -> str:
+    return _text(point[name]) if name in point else "-"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return '""' if value == "" else str(value)
