@@ -160,13 +160,14 @@ def render(state: State, now: float, max_rows: int | None = None) -> rich.table.
         box=None,
         pad_edge=False,
         collapse_padding=True,
+        expand=True,  # else the title is broken at the width of the rows
         header_style="bold",
     )
     for heading in ("trial", "state"):
         table.add_column(heading, no_wrap=True)
     for heading in ("kimg", state["metric"].split("_")[0], "img/s", "ETA"):
         table.add_column(heading, no_wrap=True, justify="right")
-    table.add_column("parameters")  # the one that may wrap is the one that Rich narrows
+    table.add_column("parameters", ratio=1)  # the one that may wrap is the one that Rich narrows
     for row in shown:
         speed = row["images_per_second"]
         is_best = row["id"] == best
