@@ -6,12 +6,14 @@ state = observe(state, trial, now=12.5, result={"kimg": 4, "fid5k_full": 213.0})
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 State = dict[str, Any]
 ENDED = ("finished", "stopped", "diverged", "out_of_memory", "failed")
+LONGEST_REASON = 160
 UNKNOWN = {
     "state": "",
     "kimg": 0.0,
@@ -71,7 +73,7 @@ def reason_of(trial: TrialLike, result: Mapping[str, Any]) -> str:
     text = Path(path).read_text(errors="replace").strip()
     if "low on memory" in text:
         return "out of memory: Ray ended the process because its machine was low on memory"
-    return text.split("\n")[-1].strip()
+    return textwrap.shorten(text.split("\n")[-1], LONGEST_REASON, placeholder=" ...")
 
 
 def new_state(
