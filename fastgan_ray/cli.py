@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -63,7 +63,8 @@ def tune(
         int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")
     ] = None,
     wandb: Annotated[
-        str, typer.Option(help="auto (online if logged in), online, offline or disabled.")
+        Literal["auto", "online", "offline", "disabled"],
+        typer.Option(help="W&B; auto = online if logged in, else offline."),
     ] = "auto",
     address: Annotated[
         str | None, typer.Option(help="Ray cluster; default: RAY_ADDRESS or this machine.")

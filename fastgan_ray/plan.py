@@ -57,7 +57,7 @@ def _cost(spec: SearchSpec) -> str:
 
 
 def _points(spec: SearchSpec) -> Table:
-    rng = random.Random(spec.seed)  # noqa: S311
+    rng = random.Random(spec.seed)
     samples = [sample(spec.space, rng) for _ in range(SAMPLES)]
     table = Table()
     for heading in ("searched", "values", "first trial", *("sample" for _ in samples)):

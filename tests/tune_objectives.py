@@ -59,7 +59,9 @@ def troubled(config: RunConfig, reporter: Reporter, resume_from: Path | None) ->
     if config.model.ngf == 8:
         raise DivergedError("loss/d is not finite at step 12")
     if config.model.ngf == 16:
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
+        )
     if config.model.ngf == 32:
         raise KeyError("bug")
     if config.model.ngf == 64:
@@ -82,6 +84,7 @@ def slow_third(config: RunConfig, reporter: Reporter, resume_from: Path | None) 
         note(reporter, "begin at 0")
         evaluate(config, reporter, 1.0, loss(config, 1))
         evaluate(config, reporter, 2.0, loss(config, 2))
+        (reporter.folder / "pid.txt").write_text(str(os.getpid()))
         note(reporter, "waiting")
         time.sleep(600)
     smooth(config, reporter, resume_from)

@@ -22,7 +22,9 @@ def sample(
     """Full-size pictures (len(seeds), 3, R, R) in [-1, 1]; latents are scaled by `truncation`."""
     z_BZ = truncation * torch.stack([latent(seed, nz) for seed in seeds])
     device = next(generator.parameters()).device
-    return torch.cat([generator(z.to(device))[0].clamp(-1, 1).cpu() for z in torch.split(z_BZ, batch)])
+    return torch.cat(
+        [generator(z.to(device))[0].clamp(-1, 1).cpu() for z in torch.split(z_BZ, batch)]
+    )
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -141,7 +141,9 @@ def _evaluate_and_report(
     grid = reporter.folder / "grids" / f"{images_shown:09d}.png"
     latents = torch.randn(GRID_TILES, config.model.nz, generator=seeded(0, "grid"))
     with torch.no_grad():
-        save_grid(torch.cat([sample(z) for z in torch.split(latents, config.eval.batch_size)]), grid)
+        save_grid(
+            torch.cat([sample(z) for z in torch.split(latents, config.eval.batch_size)]), grid
+        )
     metrics: dict[str, float | int | str] = {
         "kimg": images_shown / 1000,
         "seconds": round(state.seconds, 3),

@@ -1,0 +1,233 @@
+"""The commands as a user meets them: what they print, and that bad input is one clear message."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fastgan_ray.cli import main
+from fastgan_ray.config.schema import RunConfig, nest
+from fastgan_ray.config.yaml_io import dump_run_config, load_run_config
+from fastgan_ray.models import build_discriminator, build_generator
+from fastgan_ray.models.official import save_official
+
+ROOT = Path(__file__).parent.parent
+TINY = {
+    "model.resolution": 32,
+    "model.ngf": 4,
+    "model.ndf": 4,
+    "model.nz": 8,
+    "model.decoder_width": 2,
+    "train.reconstruction": "l1",
+    "train.batch_size": 4,
+    "train.total_kimg": 0.016,
+    "eval.extractor": "efficientnet_lite0",
+    "eval.num_fakes": 4,
+    "eval.every_kimg": 0.008,
+}
+
+
+def call(*arguments: object) -> int:
+    """The exit status of a command."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    noise = np.random.default_rng(1)
+    for index in range(5):
+        pixels = noise.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.JPG")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    file = folder / "run.yaml"
+    file.write_text(dump_run_config(RunConfig.model_validate(nest(TINY))))
+    out = folder / "out"
+    assert call("train", "--config", file, "--data", pictures, "--out", out) == 0
+    return out
+
+
+def test_train_writes_a_checkpoint_and_says_how_good_it_is(trained, capsys):
+    assert (trained / "checkpoint-000000016" / "metadata.json").is_file()
+    assert (trained / "grids" / "000000016.png").is_file()
+
+
+def test_train_goes_on_where_it_stopped(trained, pictures, tmp_path, capsys):
+    file = tmp_path / "run.yaml"
+    file.write_text(dump_run_config(RunConfig.model_validate(nest(TINY))))
+    common = ("train", "--config", file, "--data", pictures, "--out", tmp_path / "out")
+    assert call(*common, "--set", "train.total_kimg=0.008") == 0
+    assert call(*common) == 2
+    assert "already there" in capsys.readouterr().err
+    assert call(*common, "--resume") == 0
+    ends = [folder / "checkpoint-000000016" for folder in (trained, tmp_path / "out")]
+    first, second = ((end / "ema.safetensors").read_bytes() for end in ends)
+    assert first == second
+
+
+def test_evaluate_repeats_the_number_that_training_reported(trained, capsys):
+    assert call("evaluate", trained, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    metadata = json.loads((trained / "checkpoint-000000016" / "metadata.json").read_text())
+    name = "fd_efficientnet_lite0"
+    assert result["metrics"][name] == pytest.approx(metadata["metrics"][name], rel=1e-4)
+    assert result["protocol"] == metadata["protocol"]
+
+
+def test_evaluate_against_other_pictures(trained, tmp_path, capsys):
+    for index in range(3):
+        Image.new("RGB", (8, 8), (index * 100, 0, 0)).save(tmp_path / f"{index}.png")
+    assert call("evaluate", trained, "--data", tmp_path) == 0
+    assert "reference_count: 3" in capsys.readouterr().out
+
+
+def test_sample_gives_the_same_picture_for_a_seed_in_a_grid_or_alone(trained, tmp_path, capsys):
+    assert call("sample", trained, "--seeds", "0-3,7", "--out", tmp_path / "one") == 0
+    assert call("sample", trained, "--seeds", "7", "--out", tmp_path / "two") == 0
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == [f"seed{seed:06d}.png" for seed in (0, 1, 2, 3, 7)]
+    with (
+        Image.open(tmp_path / "one" / "seed000007.png") as first,
+        Image.open(tmp_path / "two" / "seed000007.png") as second,
+    ):
+        # Convolutions of another batch size may round otherwise: by a level, no more.
+        difference = np.abs(np.asarray(first, dtype=int) - np.asarray(second, dtype=int))
+        assert difference.max() <= 1
+    assert call("sample", trained, "--out", tmp_path / "grid.png") == 0
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.size == (6 * 34 - 2, 6 * 34 - 2)
+
+
+def test_a_published_checkpoint_can_be_sampled_and_measured(tmp_path, pictures, capsys):
+    section = {"resolution": 256, "ngf": 8, "ndf": 8, "nz": 16, "output_activation": "none"}
+    model = RunConfig.model_validate({"model": section}).model
+    generator = build_generator(model, torch.Generator().manual_seed(0))
+    save_official(tmp_path / "all_1000.pth", generator, build_discriminator(model))
+    assert call("sample", tmp_path / "all_1000.pth", "--seeds", "0", "--out", tmp_path) == 0
+    assert call("evaluate", tmp_path / "all_1000.pth", "--embedded") == 2
+    assert "give --data" in capsys.readouterr().err
+    command = ("evaluate", tmp_path / "all_1000.pth", "--embedded", "--data", pictures, "--json")
+    assert call(*command, "--set", "eval.num_fakes=4") == 0
+    assert "fd_efficientnet_lite0" in json.loads(capsys.readouterr().out)["metrics"]
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "search_spaces").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_check_needs_no_data_and_shows_a_plan(file, capsys):
+    assert call("check", file) == 0
+    out = capsys.readouterr().out
+    assert "the file is valid" in out
+    assert "model.ngf" in out
+    assert "cost" in out
+
+
+def test_check_says_when_the_data_is_not_here(capsys):
+    assert call("check", ROOT / "search_spaces/fewshot.yaml", "--data", "no/such/folder") == 0
+    assert "not here yet" in capsys.readouterr().out
+
+
+def test_the_embedded_switch_renames_the_metric(capsys):
+    assert call("check", ROOT / "search_spaces/fewshot.yaml", "--embedded") == 0
+    assert "fd_efficientnet_lite0" in capsys.readouterr().out
+
+
+def test_data_lists_the_catalog(capsys):
+    assert call("data", "--json") == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["fluent-heads"]["images"] == 198
+    assert rows["matcaps"]["available"]
+    assert "100-shot-obama" in rows
+
+
+def test_dry_run_of_a_training_prints_a_configuration_that_loads(tmp_path, capsys):
+    assert call("train", "--dry-run", "--set", "model.ngf=8") == 0
+    (tmp_path / "run.yaml").write_text(capsys.readouterr().out)
+    assert load_run_config(tmp_path / "run.yaml").model.ngf == 8
+
+
+def bad_yaml(folder: Path) -> Path:
+    file = folder / "bad.yaml"
+    file.write_text(
+        "name: bad\nmethod: bayes\nmetric: {name: fid, goal: minimize}\nparameters:\n"
+        "  model.ngf: {values: [16]}\n  train.beta1: {min: 0.1, max: 1.2}\n"
+        "  train.lrg: {value: 1}\n"
+    )
+    return file
+
+
+def file_instead(folder: Path) -> Path:
+    (folder / "file").write_text("")
+    return folder / "file" / "out"
+
+
+BAD = {
+    "yaml": (
+        lambda folder, trained: ("check", bad_yaml(folder)),
+        ["bad.yaml:6: train.beta1", "less than 1", "1.2", "bad.yaml:7: train.lrg", "train.lr_g"],
+    ),
+    "no file": (lambda f, t: ("tune", "--config", f / "no.yaml"), ["no.yaml"]),
+    "a folder for a file": (lambda f, t: ("check", f), ["folder"]),
+    "no pictures": (
+        lambda f, t: ("train", "--embedded", "--data", f, "--out", f / "o"),
+        ["no pictures"],
+    ),
+    "no folder": (
+        lambda f, t: ("train", "--embedded", "--data", f / "nowhere", "--out", f / "o"),
+        ["nowhere"],
+    ),
+    "no data": (lambda f, t: ("train", "--embedded", "--out", f / "o"), ["data.path"]),
+    "resolution": (
+        lambda f, t: ("train", "--set", "model.resolution=100"),
+        ["model.resolution", "power of two", "100"],
+    ),
+    "unknown key": (lambda f, t: ("train", "--set", "model.ngff=8"), ["model.ngff", "model.ngf"]),
+    "type": (lambda f, t: ("train", "--set", "model.ngf=lots"), ["model.ngf", "lots"]),
+    "unwritable": (
+        lambda f, t: ("train", "--embedded", "--data", "matcaps", "--out", file_instead(f)),
+        ["cannot be written"],
+    ),
+    "no checkpoint": (lambda f, t: ("sample", f / "none"), ["no such file or folder"]),
+    "an empty folder": (lambda f, t: ("sample", f), ["no checkpoint in it"]),
+    "seeds": (lambda f, t: ("sample", t, "--seeds", "a-b"), ["--seeds", "a-b"]),
+    "nothing to resume": (
+        lambda f, t: ("train", "--embedded", "--data", "matcaps", "--resume", "--out", f / "o"),
+        ["no such file or folder"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_a_message_and_status_2(case, tmp_path, trained, capsys):
+    arguments, expected = BAD[case]
+    assert call(*arguments(tmp_path, trained)) == 2
+    printed = capsys.readouterr()
+    message = " ".join(printed.err.split())
+    assert all(words in message for words in expected), message
+    assert "Traceback" not in printed.err + printed.out
+
+
+def test_a_truncated_published_checkpoint_is_refused(tmp_path, capsys):
+    (tmp_path / "x.pth").write_bytes(b"PK\x03\x04 not really")
+    assert call("sample", tmp_path / "x.pth") == 2
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_missing_inception_says_what_to_put_where(tmp_path, pictures, capsys, monkeypatch):
+    monkeypatch.setenv("FASTGAN_RAY_WEIGHTS_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("FASTGAN_RAY_CACHE", str(tmp_path / "cache"))
+    assert call("train", "--data", pictures, "--out", tmp_path / "out") == 2
+    message = " ".join(capsys.readouterr().err.split())
+    for words in ("inception-2015-12-05.pt", "vgg16-397923af.pth", "--embedded"):
+        assert words in message
+    assert not (tmp_path / "out").exists()

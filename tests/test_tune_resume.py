@@ -1,0 +1,135 @@
+"""kill -9 of the driver, then --resume: nothing finished runs again, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fastgan_ray.search.spec import spec_from_text
+from fastgan_ray.tune.cluster import silenced
+from fastgan_ray.tune.run import TuneOptions, run_search
+from fastgan_ray.tune.snapshot import restore_snapshot, save_snapshot
+
+TEXT = """
+name: t
+method: bayes
+metric: {name: fd_efficientnet_lite0, goal: minimize}
+run_cap: 5
+seed: 3
+early_terminate: {type: hyperband, min_iter: 2, eta: 2}
+base: {eval: {extractor: efficientnet_lite0, every_kimg: 1}, train: {total_kimg: 8}}
+parameters:
+  model.ngf: {values: [8, 16, 32, 64]}
+  train.lr_g: {distribution: log_uniform_values, min: 1e-5, max: 1e-2}
+"""
+DRIVER = """
+import sys
+from pathlib import Path
+import test_tune_resume, tune_objectives
+objective = {"undisturbed": tune_objectives.smooth}.get(sys.argv[2], tune_objectives.slow_third)
+test_tune_resume.drive(Path(sys.argv[1]), sys.argv[2] == "resume", objective)
+"""
+PATIENCE = 120
+
+
+def drive(runs: Path, resume: bool, objective: Callable[..., None]) -> None:
+    """What the driver's process does."""
+    options = TuneOptions(runs_dir=runs, resume=resume, max_concurrent=1, wandb="disabled")
+    run_search(spec_from_text(TEXT, "t.yaml"), options, objective)
+
+
+def start_driver(runs: Path, mode: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(runs), mode],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "took too long"
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_killed_driver(tmp_path):
+    trials = tmp_path / "t" / "trials"
+    driver = start_driver(tmp_path, "new")
+    wait_until(lambda: "waiting" in lines(trials / "00002" / "ran.txt"), driver)
+    before = {name: lines(trials / name / "ran.txt") for name in ("00000", "00001")}
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    first_pid = int((trials / "00002" / "pid.txt").read_text())
+
+    output, _ = (again := start_driver(tmp_path, "resume")).communicate(timeout=PATIENCE)
+    assert again.returncode == 0, output
+    summary = json.loads((tmp_path / "t" / "summary.json").read_text())
+    assert [trial["trial_id"] for trial in summary["trials"]] == [f"{n:05d}" for n in range(5)]
+    assert {trial["state"] for trial in summary["trials"]} <= {"finished", "stopped"}
+    for name, log in before.items():
+        assert lines(trials / name / "ran.txt") == log, f"trial {name} had ended, and ran again"
+    log = lines(trials / "00002" / "ran.txt")
+    assert log[:5] == ["begin at 0", "1", "2", "waiting", "begin at 2"]
+    assert not alive(first_pid)
+
+    # The decisions are those of a search that was never killed.
+    _, _ = (whole := start_driver(tmp_path / "whole", "undisturbed")).communicate(timeout=PATIENCE)
+    assert whole.returncode == 0
+    undisturbed = json.loads((tmp_path / "whole" / "t" / "summary.json").read_text())
+    assert summary["trials"] == undisturbed["trials"]
+    assert summary["best"] == undisturbed["best"]
+
+    # Resuming what has ended runs nothing.
+    logs = {path: path.read_text() for path in trials.glob("*/ran.txt")}
+    output, _ = (last := start_driver(tmp_path, "resume")).communicate(timeout=PATIENCE)
+    assert last.returncode == 0, output
+    assert {path: path.read_text() for path in trials.glob("*/ran.txt")} == logs
+    assert json.loads((tmp_path / "t" / "summary.json").read_text()) == summary
+
+
+def test_snapshot_is_whole_and_the_newest(tmp_path):
+    source, folder, target = (tmp_path / name for name in ("source", "state", "target"))
+    source.mkdir()
+    target.mkdir()
+    assert restore_snapshot(folder, target) is False
+    for number in (1, 2):
+        (source / f"experiment_state-{number}.json").write_text(f"state {number}")
+        (source / "searcher-state-1.pkl").write_text(f"searcher {number}")
+        save_snapshot(source, folder)
+    (folder / ".draft").mkdir()
+    (target / "experiment_state-3.json").write_text('{"half a fi')
+    assert restore_snapshot(folder, target) is True
+    assert {path.name: path.read_text() for path in target.iterdir()} == {
+        "experiment_state-2.json": "state 2",
+        "searcher-state-1.pkl": "searcher 2",
+    }
+
+
+def test_what_ray_prints_goes_to_the_file(tmp_path, capsys):
+    with silenced(tmp_path / "ray.log"):
+        print("(raylet) a worker died")
+    assert capsys.readouterr().out == ""
+    assert "a worker died" in (tmp_path / "ray.log").read_text()
