@@ -23,7 +23,7 @@ SPACE = """
 
 
 def make_spec(
-    cap: int = 6, method: str = "bayes", space: str = SPACE, early: bool = True, extra: str = ""
+    cap: int = 4, method: str = "bayes", space: str = SPACE, early: bool = True, extra: str = ""
 ) -> SearchSpec:
     return spec_from_text(
         f"""
@@ -69,7 +69,7 @@ def test_sequential_search_is_reproducible_and_stops_the_weak(tmp_path):
     assert without_times(first) == without_times(second)
 
     by_state = {trial["trial_id"]: trial["state"] for trial in first["trials"]}
-    assert list(by_state) == [f"{number:05d}" for number in range(6)]
+    assert list(by_state) == [f"{number:05d}" for number in range(4)]
     assert set(by_state.values()) == {"finished", "stopped"}
     for trial in first["trials"]:
         assert (trial["kimg"] == 8) == (trial["state"] == "finished")

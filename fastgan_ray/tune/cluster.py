@@ -69,8 +69,8 @@ def node_resources() -> list[dict[str, float]]:
 def _start(address: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
-        # Whoever reaches Ray's ports runs code as this user, so Ray asks for a token by default. One
-        # of this process's own, unlike Ray's, leaves no file in the home folder.
+        # Whoever reaches Ray's ports runs code as this user, so Ray asks for a token by default.
+        # One of this process's own, unlike Ray's, leaves no file in the home folder.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
         return

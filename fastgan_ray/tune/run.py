@@ -158,7 +158,8 @@ def _tune(
     journal = folder / "study.journal"
     if not resuming:
         journal.unlink(missing_ok=True)  # of a search killed before it had begun
-    gpu_gb = local_gpu_gb() if options.address is None else ASSUMED_GPU_GB
+    local = options.address is None and any(node.get("GPU") for node in nodes)
+    gpu_gb = local_gpu_gb() if local else ASSUMED_GPU_GB
     demands = probe(spec, nodes, gpu_gb)
     check_feasible(demands, nodes)
     at_once = options.max_concurrent or fitting(demands, nodes)
