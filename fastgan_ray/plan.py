@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from fastgan_ray.config.yaml_tree import Value
 from fastgan_ray.data.catalog import resolve
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.estimate import estimate
@@ -83,7 +84,7 @@ def _shown(point: dict[str, Any], name: str) -> str:
     return _text(point[name]) if name in point else "-"
 
 
-def _text(value: Any) -> str:
+def _text(value: Value) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return '""' if value == "" else str(value)

@@ -230,8 +230,8 @@ def _refuse_unpublished(config: ModelConfig, path: Path) -> None:
     if wrong:
         raise UserError(
             f"{path}: the published form cannot express this setting of {', '.join(wrong)}; it has "
-            f"every component on, widths by ngf and ndf, decoder_width 32, and at {config.resolution} px "
-            f"output_activation {published.output_activation}"
+            "every component on, widths by ngf and ndf, decoder_width 32, and at "
+            f"{config.resolution} px output_activation {published.output_activation}"
         )
 
 
