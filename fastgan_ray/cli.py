@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fastgan_ray.errors import DivergedError, UserError
 
@@ -116,7 +117,7 @@ def train(
     run = load_run_config(config) if config else RunConfig()
     run = override(run, _overrides(data, assign, embedded))
     if dry_run:
-        console.print(dump_run_config(run), highlight=False, markup=False)
+        typer.echo(dump_run_config(run))
         return
     from fastgan_ray.latent.load import find_checkpoint
     from fastgan_ray.metrics.protocol import metric_name
@@ -194,10 +195,16 @@ def check(
     embedded: Embedded = False,
 ) -> None:
     """Validate a file without starting anything; show sampled configurations and the cost."""
-    from fastgan_ray.plan import print_plan
+    from fastgan_ray.config.override import override
+    from fastgan_ray.config.yaml_io import holds_run_config, load_run_config
+    from fastgan_ray.plan import print_plan, print_run
     from fastgan_ray.search.spec import load_search
 
-    print_plan(load_search(file, _overrides(data, assign, embedded)), console)
+    overrides = _overrides(data, assign, embedded)
+    if holds_run_config(file):
+        print_run(override(load_run_config(file), overrides), str(file), console)
+    else:
+        print_plan(load_search(file, overrides), console)
 
 
 @app.command("data")
@@ -238,13 +245,18 @@ def _make_new(folder: Path) -> None:
         raise UserError(f"{folder}: cannot be written ({error}); choose another --out") from error
 
 
+def _complain(label: str, message: str) -> None:
+    text = Text.assemble((label, "bold red"), message)
+    Console(stderr=True).print(text, soft_wrap=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a user's error is one message and exit status 2, never a traceback."""
     try:
         app(args=arguments, prog_name="fastgan-ray")
     except UserError as error:
-        Console(stderr=True).print(f"[bold red]error:[/bold red] {error}", markup=True)
+        _complain("error: ", str(error))
         sys.exit(2)
     except DivergedError as error:
-        Console(stderr=True).print(f"diverged: {error}", markup=False)
+        _complain("diverged: ", str(error))
         sys.exit(1)

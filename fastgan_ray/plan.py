@@ -8,10 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.config.yaml_tree import Value
 from fastgan_ray.data.catalog import resolve
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.estimate import estimate
+from fastgan_ray.metrics.protocol import metric_name
+from fastgan_ray.search.estimate import estimate, gflop_per_image, hours
 from fastgan_ray.search.space import Parameter, sample
 from fastgan_ray.search.spec import SearchSpec, base_config, start_point
 
@@ -30,7 +32,7 @@ def print_plan(spec: SearchSpec, console: Console) -> None:
         "early stopping": f"from {early.min_iter:g} kimg, the best 1/{early.eta:g} go on"
         if early
         else "none",
-        "data": _data(spec),
+        "data": _data(base_config(spec)),
         "cost": _cost(spec),
     }
     for name, text in lines.items():
@@ -38,8 +40,23 @@ def print_plan(spec: SearchSpec, console: Console) -> None:
     console.print(_points(spec))
 
 
-def _data(spec: SearchSpec) -> str:
-    path = base_config(spec).data.path
+def print_run(config: RunConfig, name: str, console: Console) -> None:
+    """Print that a run configuration is valid, what a step costs, and whether the data is there."""
+    gflop = gflop_per_image(config)
+    lines = {
+        "data": _data(config),
+        "metric": metric_name(config.eval),
+        "cost": f"{config.train.total_kimg:g} thousand images, {gflop:.1f} GFLOP each: about "
+        f"{hours(config.train.total_kimg, gflop):.1f} hours of an RTX 2080 Ti, evaluations not "
+        "counted",
+    }
+    console.print(f"[bold]{name}[/bold]: the file is valid", highlight=False)
+    for key, text in lines.items():
+        console.print(f"  {key}: {text}", highlight=False, markup=False)
+
+
+def _data(config: RunConfig) -> str:
+    path = config.data.path
     if path is None:
         return "not named yet: give --data FOLDER when you start"
     try:
@@ -50,10 +67,11 @@ def _data(spec: SearchSpec) -> str:
 
 def _cost(spec: SearchSpec) -> str:
     cost = estimate(spec)
+    time = hours(cost.kimg_expected, cost.gflop_per_image)
     return (
         f"about {cost.kimg_expected:g} thousand images in all trials (at most "
         f"{cost.kimg_at_most:g}), {cost.gflop_per_image:.1f} GFLOP each: about "
-        f"{cost.hours():.1f} hours of an RTX 2080 Ti, evaluations not counted"
+        f"{time:.1f} hours of an RTX 2080 Ti, evaluations not counted"
     )
 
 

@@ -132,6 +132,15 @@ def test_check_needs_no_data_and_shows_a_plan(file, capsys):
     assert "cost" in out
 
 
+def test_check_takes_a_run_configuration_too(tmp_path, capsys):
+    (tmp_path / "run.yaml").write_text("model: {ngf: 8}\ndata.path: matcaps\n")
+    assert call("check", tmp_path / "run.yaml") == 0
+    assert "matcaps (found)" in capsys.readouterr().out
+    (tmp_path / "run.yaml").write_text("model: {ngff: 8}\n")
+    assert call("check", tmp_path / "run.yaml") == 2
+    assert "run.yaml:1: model.ngff" in capsys.readouterr().err
+
+
 def test_check_says_when_the_data_is_not_here(capsys):
     assert call("check", ROOT / "search_spaces/fewshot.yaml", "--data", "no/such/folder") == 0
     assert "not here yet" in capsys.readouterr().out

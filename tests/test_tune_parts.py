@@ -98,3 +98,4 @@ def test_best_is_a_finished_trial_if_any_is():
     assert judge(worse, records[0], higher)[0] is True
     assert judge(records[0], records[0], lower)[0] is False
     assert judge(records[0], None, lower)[0] is None
+    assert "as far as this space contains it" in judge(records[0], worse, lower, whole=False)[1]

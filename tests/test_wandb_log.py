@@ -15,7 +15,7 @@ from wandb.proto import wandb_internal_pb2
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.tune import wandb_log
-from fastgan_ray.tune.wandb_log import WandbLog, choose_mode, log_row, summary
+from fastgan_ray.tune.wandb_log import WandbLog, choose_mode, log_row, summary, sync_line
 
 METRIC = "fid5k_full"
 
@@ -160,7 +160,7 @@ def test_runs_are_complete_on_disk_however_a_trial_ends(tmp_path, grid, capfd):
     assert run.config["train"]["lr_g"] == 1e-3 and run.config["model"]["ngf"] == 64
     assert run.summary[METRIC] == 100 and run.summary["params_g"] == 1234
     assert run.summary["images_per_second"] == 50
-    assert log.sync_line == f"wandb sync {tmp_path}/runs/wandb/offline-run-*"
+    assert sync_line(log.folder) == f"wandb sync {tmp_path}/runs/wandb/offline-run-*"
     assert capfd.readouterr() == ("", "")
 
 
@@ -273,7 +273,7 @@ def test_disabled_touches_nothing(tmp_path):
     log.on_trial_start(0, [trial], trial)
     log.on_trial_result(0, [trial], trial, result_of(2))
     log.on_trial_complete(0, [trial], trial)
-    assert list(tmp_path.iterdir()) == [] and log.sync_line is None
+    assert list(tmp_path.iterdir()) == [] and sync_line(tmp_path) is None
 
 
 @pytest.mark.parametrize(

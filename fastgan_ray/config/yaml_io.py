@@ -137,6 +137,12 @@ def _line_of(key: str, rule: str, given: Mapping[str, tuple[Any, int | None]]) -
     return max((given[name][1] or 0 for name in named or inside), default=0) or None
 
 
+def holds_run_config(path: str | Path) -> bool:
+    """Whether a YAML file has a run configuration's sections only, so that it is no search."""
+    document = parse(read_text(path), str(path))
+    return bool(document.data) and {key.partition(".")[0] for key in document.data} <= {*SECTIONS}
+
+
 def load_run_config(path: str | Path) -> RunConfig:
     """The configuration in a YAML file over the published defaults.
 

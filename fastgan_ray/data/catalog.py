@@ -27,7 +27,7 @@ from fastgan_ray.errors import UserError
 
 DATASETS_URL = "https://data-efficient-gans.mit.edu/datasets"
 _EMBEDDED = Path(__file__).parent / "embedded"
-_NOT_STATED = "not stated by its authors: look at their site before you publish results"
+_NOT_STATED = "not stated: ask its authors"
 _TIMEOUT_SECONDS = 30
 _BLOCK = 2**18
 

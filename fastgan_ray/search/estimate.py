@@ -28,9 +28,10 @@ class Estimate:
     kimg_at_most: float
     kimg_expected: float  # if the best 1/eta pass each rung
 
-    def hours(self, gflops: float = RTX_2080_TI_GFLOPS) -> float:
-        """Expected hours on one device that sustains `gflops` (10**9 operations a second)."""
-        return self.kimg_expected * 1000 * self.gflop_per_image / gflops / 3600
+
+def hours(kimg: float, gflop_per_image: float, gflops: float = RTX_2080_TI_GFLOPS) -> float:
+    """Hours that a device which sustains `gflops` (10**9 operations a second) needs for `kimg`."""
+    return kimg * 1000 * gflop_per_image / gflops / 3600
 
 
 def estimate(spec: SearchSpec) -> Estimate:

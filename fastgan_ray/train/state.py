@@ -65,7 +65,7 @@ def update_average(state: TrainState, config: RunConfig) -> None:
 
 
 @torch.no_grad()
-def calibrate_average(state: TrainState, nz: int, batches: int = 8, batch_size: int = 32) -> None:
+def calibrate_average(state: TrainState, nz: int, batches: int = 4, batch_size: int = 32) -> None:
     """Give the weight average its own buffers, and put it in eval mode.
 
     Batch statistics and the spectral norms' vectors belong to the weights they were measured with,

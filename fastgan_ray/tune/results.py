@@ -18,6 +18,7 @@ from ray.tune.experiment import Trial
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.config.yaml_io import dump_run_config
 from fastgan_ray.search.spec import Metric, SearchSpec, start_point
+from fastgan_ray.tune.progress import reason_of
 
 Record = dict[str, Any]
 
@@ -80,8 +81,8 @@ def summarise(
 ) -> dict[str, Any]:
     """The content of summary.json."""
     best = choose_best(records, spec.metric)
-    default = _default(records, spec)
-    beats, verdict = judge(best, default, spec.metric)
+    default, whole = _default(records, spec)
+    beats, verdict = judge(best, default, spec.metric, whole)
     return {
         "name": name,
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
@@ -101,24 +102,30 @@ def summarise(
     }
 
 
-def judge(best: Record | None, default: Record | None, metric: Metric) -> tuple[bool | None, str]:
-    """Whether the best trial beats the published default (None = unknown), and a sentence."""
+def judge(
+    best: Record | None, default: Record | None, metric: Metric, whole: bool = True
+) -> tuple[bool | None, str]:
+    """Whether the best trial beats the published default (None = unknown), and a sentence.
+
+    `whole`: the space contains every published value; else `default` is as near as it comes.
+    """
     if best is None:
         return None, "No trial has ended with a value."
     found = f"{metric.name} {best['value']:.4g} by trial {best['trial_id']}"
     if best["state"] != "finished":
         found += f" (which did not finish: it is {best['state']})"
     if default is None:
-        return None, f"Best: {found}. The published default is not in this space: not compared."
+        return None, f"Best: {found}. The published default was not tried: not compared."
+    name = "the published default" + ("" if whole else " (as far as this space contains it)")
     if default["value"] is None or default["state"] != "finished":
-        return None, f"Best: {found}. The published default is {default['state']}: not compared."
+        return None, f"Best: {found}. Not compared: {name} is {default['state']}."
     if best["trial_id"] == default["trial_id"]:
-        return False, f"Best: {found}, the published default: nothing tried so far beats it."
+        return False, f"Best: {found}, {name}: nothing tried so far beats it."
     better = best["value"] < default["value"]
     if metric.goal == "maximize":
         better = best["value"] > default["value"]
     relation = "better" if better else "no better"
-    return better, f"Best: {found}, {relation} than the published default's {default['value']:.4g}."
+    return better, f"Best: {found}, {relation} than the {default['value']:.4g} of {name}."
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -214,9 +221,13 @@ def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
     return text.getvalue()
 
 
-def _default(records: Sequence[Record], spec: SearchSpec) -> Record | None:
+def _default(records: Sequence[Record], spec: SearchSpec) -> tuple[Record | None, bool]:
+    """The trial that the search began with, and whether it is the published default in full."""
     start = start_point(spec)
-    return next((one for one in records if one["point"] == start), None)
+    for one in records:
+        if start and start.items() <= one["point"].items():
+            return one, one["point"].keys() == start.keys()
+    return None, False
 
 
 def _reason(state: str, last: dict[str, Any]) -> str:
@@ -231,11 +242,10 @@ def _reason(state: str, last: dict[str, Any]) -> str:
 def _error(trial: Trial) -> str:
     if trial.status != "ERROR":
         return ""
-    local = Path(trial.error_file or "")
-    error = local.read_text() if local.is_file() else str(trial.get_error() or "")
-    if "memory" in error:
-        return "out of memory: Ray ended the process because its machine was low on memory"
-    return "its process died again and again: " + error.strip().split("\n")[-1]
+    reason = reason_of(trial, {})
+    if reason.startswith("out of memory"):
+        return reason
+    return f"its process died again and again: {reason}"
 
 
 def _protocol(folder: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from fastgan_ray.tune.searcher import NumberedTrials, StudySearcher
 from fastgan_ray.tune.snapshot import Snapshots, restore_snapshot, save_snapshot
 from fastgan_ray.tune.table import Table
 from fastgan_ray.tune.trainable import Objective, make_trainable, train_objective, trial_id
-from fastgan_ray.tune.wandb_log import Mode, WandbLog
+from fastgan_ray.tune.wandb_log import Mode, WandbLog, sync_line
 
 PROJECT = "fastgan-ray"
 ASSUMED_GPU_GB = 16.0
@@ -63,9 +64,9 @@ def run_search(
     name = options.name or spec.name
     folder = (options.runs_dir / name).expanduser().resolve()
     open_folder(folder, spec, options.resume)
-    if objective is train_objective:
-        preflight(base_config(spec))
     console = Console(file=sys.stdout, quiet=options.quiet)
+    if objective is train_objective:
+        preflight(base_config(spec), here=options.address is None, console=console)
     with (
         only_driver(folder),
         silenced(folder / "ray.log"),
@@ -74,7 +75,10 @@ def run_search(
         results = Results(folder, spec, name)
         trials = _tune(spec, options, folder, results, nodes, objective, console)
         summary = results.write(trials, over=True)
-    console.print(f"{summary['verdict']}\nResults: {folder}", highlight=False, soft_wrap=True)
+    lines = [summary["verdict"], f"Results: {folder}"]
+    if upload := sync_line(folder):
+        lines.append(f"To W&B:  {upload}")
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
     return folder
 
 
@@ -123,13 +127,25 @@ def only_driver(folder: Path) -> Iterator[None]:
         yield
 
 
-def preflight(config: RunConfig) -> None:
-    """Find out now, not in every trial, that pictures or network weights are missing."""
+def preflight(config: RunConfig, here: bool, console: Console) -> None:
+    """Find out now, not in every trial, that pictures or network weights are missing.
+
+    `here`: the trials run on this machine, so the real pictures' features are made once for all.
+    """
+    import torch
+
     from fastgan_ray.data.source import open_source
+    from fastgan_ray.metrics.features import load_extractor
+    from fastgan_ray.metrics.reference import reference_features
     from fastgan_ray.metrics.weights import require_weights
 
-    open_source(config.data, config.train.seed)
+    source = open_source(config.data.model_copy(update={"limit": None}))
     require_weights(config)
+    left_out = f", {len(source.skipped)} unreadable ones left out" if source.skipped else ""
+    console.print(f"{len(source)} pictures in {source.path}{left_out}", highlight=False)
+    if here:
+        extractor = load_extractor(config.eval.extractor, torch.device("cpu"))
+        reference_features(source, config.data, extractor)
 
 
 def configure(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
@@ -193,9 +209,10 @@ def _callbacks(
 ) -> list[Callback]:
     tensorboard: Callable[[], Callback] = TBXLoggerCallback
     name, metric = folder.name, spec.metric
+    project = os.environ.get("WANDB_PROJECT", PROJECT)
     return [
         tensorboard(),
-        WandbLog(folder / "wandb", PROJECT, name, options.wandb, metric.name),
+        WandbLog(folder, project, name, options.wandb, metric.name),
         Table(name, metric.name, metric.goal, spec.run_cap, longest_kimg(spec), console),
         results,
         Snapshots(folder / "state"),

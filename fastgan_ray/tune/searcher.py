@@ -32,7 +32,7 @@ Point = dict[str, Any]
 Scalar = None | bool | int | float | str
 
 FINISHED = cast(dict[str, Any], Searcher.FINISHED)  # a string, where Ray's types say a dict
-STARTUP_TRIALS = 8
+STARTUP_TRIALS = (4, 10)  # drawn at random before TPE takes over: a quarter of all, within these
 ATTEMPTS = 100  # at a point that is valid and new, before the search ends for want of one
 SAMPLER_ATTEMPTS = 10  # of those, by TPE, which may be stuck on points that it knows
 ENUMERABLE = 100_000
@@ -242,7 +242,7 @@ def _sampler(spec: SearchSpec) -> optuna.samplers.BaseSampler:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(
             seed=spec.seed,
-            n_startup_trials=STARTUP_TRIALS,
+            n_startup_trials=min(max(spec.run_cap // 4, STARTUP_TRIALS[0]), STARTUP_TRIALS[1]),
             multivariate=True,
             group=True,
             constant_liar=True,

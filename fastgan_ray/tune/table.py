@@ -70,7 +70,13 @@ class Table(Callback):
         """Start the clock and, on a terminal, the table."""
         self._state = new_state(*self._facts, now=time.monotonic())
         if self._console.is_terminal:
-            self._live = Live(console=self._console, get_renderable=self._renderable)
+            # What Ray prints goes to its log, not above the table.
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._renderable,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self._live.start()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:

@@ -75,13 +75,6 @@ class WandbLog(Callback):
         # Runs are of this process. A restored search opens them again under the same ids.
         return {**self.__dict__, "_runs": {}, "_tried_online": set()}
 
-    @property
-    def sync_line(self) -> str | None:
-        """The shell command that uploads what was logged offline; None if nothing was."""
-        if not any(self.folder.glob("wandb/offline-run-*")):
-            return None
-        return f"wandb sync {shlex.quote(str(self.folder))}/wandb/offline-run-*"
-
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
     ) -> None:
@@ -236,3 +229,10 @@ def search_id(folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(secrets.token_hex(4))
     return path.read_text()
+
+
+def sync_line(folder: Path) -> str | None:
+    """The shell command that uploads what was logged offline in `folder`; None if nothing was."""
+    if not any(folder.glob("wandb/offline-run-*")):
+        return None
+    return f"wandb sync {shlex.quote(str(folder))}/wandb/offline-run-*"
