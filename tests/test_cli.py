@@ -206,6 +206,26 @@ BAD = {
         lambda f, t: ("train", "--embedded", "--data", "matcaps", "--out", file_instead(f)),
         ["cannot be written"],
     ),
+    "a search without data": (
+        lambda f, t: (
+            *("tune", "--config", ROOT / "search_spaces/demo.yaml", "--runs", f),
+            *("--data", f / "nowhere"),
+        ),
+        ["nowhere"],
+    ),
+    "a search nowhere": (
+        lambda f, t: (
+            *("tune", "--config", ROOT / "search_spaces/demo.yaml"),
+            *("--runs", file_instead(f)),
+        ),
+        ["cannot be written", "--runs"],
+    ),
+    "no search to resume": (
+        lambda f, t: (
+            *("tune", "--config", ROOT / "search_spaces/demo.yaml", "--runs", f, "--resume"),
+        ),
+        ["no search to resume"],
+    ),
     "no checkpoint": (lambda f, t: ("sample", f / "none"), ["no such file or folder"]),
     "an empty folder": (lambda f, t: ("sample", f), ["no checkpoint in it"]),
     "seeds": (lambda f, t: ("sample", t, "--seeds", "a-b"), ["--seeds", "a-b"]),
@@ -224,6 +244,7 @@ def test_bad_input_is_a_message_and_status_2(case, tmp_path, trained, capsys):
     message = " ".join(printed.err.split())
     assert all(words in message for words in expected), message
     assert "Traceback" not in printed.err + printed.out
+    assert not (tmp_path / "demo").exists()  # the name is free for a mended command
 
 
 def test_a_truncated_published_checkpoint_is_refused(tmp_path, capsys):

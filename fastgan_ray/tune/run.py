@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,9 +62,18 @@ def run_search(
     UserError if the folder cannot be used, no machine has what a trial needs, or the pictures or
     weights are missing. Trials that go wrong are results, not errors.
     """
-    name = options.name or spec.name
-    folder = (options.runs_dir / name).expanduser().resolve()
+    folder = (options.runs_dir / (options.name or spec.name)).expanduser().resolve()
     open_folder(folder, spec, options.resume)
+    try:
+        _run(spec, options, folder, objective)
+    except UserError:
+        if not options.resume and not (folder / "summary.json").exists():
+            shutil.rmtree(folder)  # nothing has begun, and the name is free for a mended command
+        raise
+    return folder
+
+
+def _run(spec: SearchSpec, options: TuneOptions, folder: Path, objective: Objective) -> None:
     console = Console(file=sys.stdout, quiet=options.quiet)
     if objective is train_objective:
         preflight(base_config(spec), here=options.address is None, console=console)
@@ -72,14 +82,15 @@ def run_search(
         silenced(folder / "ray.log"),
         connected(options.address) as nodes,
     ):
-        results = Results(folder, spec, name)
+        results = Results(folder, spec, folder.name)
         trials = _tune(spec, options, folder, results, nodes, objective, console)
         summary = results.write(trials, over=True)
     lines = [summary["verdict"], f"Results: {folder}"]
+    if any(trial["state"] == "unfinished" for trial in summary["trials"]):
+        lines.insert(0, "Stopped before the end. The same command with --resume goes on.")
     if upload := sync_line(folder):
         lines.append(f"To W&B:  {upload}")
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
-    return folder
 
 
 def open_folder(folder: Path, spec: SearchSpec, resume: bool) -> None:

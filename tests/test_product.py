@@ -1,0 +1,150 @@
+"""The product as a user runs it: real pictures, real training, Ray, W&B; killed and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from fastgan_ray.config.yaml_io import load_run_config
+
+SEARCH = """
+name: tiny
+method: bayes
+metric: {name: fd_efficientnet_lite0, goal: minimize}
+run_cap: 3
+early_terminate: {type: hyperband, min_iter: 0.1, eta: 2}
+base:
+  model: {resolution: 32, nz: 8, ndf: 4, decoder_width: 2}
+  train: {batch_size: 4, total_kimg: 0.4, reconstruction: l1}
+  eval: {extractor: efficientnet_lite0, num_fakes: 4, every_kimg: 0.1}
+parameters:
+  model.ngf: {values: [2, 4, 8]}
+  train.lr_g: {distribution: log_uniform_values, min: 1e-4, max: 1e-2}
+"""
+PATIENCE = 120.0  # seconds after which something is stuck; passing does not wait
+
+
+class Search:
+    """A search in a process of its own."""
+
+    def __init__(self, runs: Path, pictures: Path, *more: str) -> None:
+        file = runs / "tiny.yaml"
+        file.write_text(SEARCH)
+        self.folder = runs / "tiny"
+        command = [sys.executable, "-m", "fastgan_ray.tune", "--config", str(file), *more]
+        command += ["--data", str(pictures), "--runs", str(runs), "--max-concurrent", "1"]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "WANDB_MODE": "offline"},
+            start_new_session=True,
+        )
+
+    def finish(self) -> str:
+        """What it printed; it must have ended well."""
+        out, _ = self.process.communicate(timeout=PATIENCE)
+        assert self.process.returncode == 0, out
+        return out
+
+    def summary(self) -> dict:
+        return json.loads((self.folder / "summary.json").read_text())
+
+    def wait_for_row(self, trial: str) -> None:
+        """Until a trial has reported for the first time."""
+        rows = self.folder / "trials" / trial / "metrics.jsonl"
+        deadline = time.monotonic() + PATIENCE
+        while not (rows.is_file() and rows.stat().st_size):
+            assert self.process.poll() is None, self.process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def kill_trial(self) -> None:
+        """SIGKILL to the process that trains."""
+        for process in self.family():
+            try:
+                if process.cmdline()[0].startswith("ray::ImplicitFunc"):
+                    process.send_signal(signal.SIGKILL)
+            except (psutil.NoSuchProcess, IndexError):
+                continue
+
+    def kill_driver(self) -> list[psutil.Process]:
+        """SIGKILL to the driver; the processes that it leaves to notice it."""
+        family = self.family()
+        self.process.kill()
+        self.process.communicate()
+        return family
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    noise = np.random.default_rng(2)
+    for index in range(6):
+        pixels = noise.integers(0, 255, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((48, 48)).save(folder / f"{index}.png")
+    return folder
+
+
+def values(summary: dict) -> list[dict]:
+    """What must not depend on the hour or on accidents."""
+    return [
+        {key: value for key, value in trial.items() if key != "seconds"}
+        for trial in summary["trials"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pictures, tmp_path_factory):
+    search = Search(tmp_path_factory.mktemp("a"), pictures)
+    return search, search.finish()
+
+
+def test_a_search_ends_with_all_its_results(undisturbed):
+    search, out = undisturbed
+    summary = search.summary()
+    states = [trial["state"] for trial in summary["trials"]]
+    assert len(states) == 3
+    assert set(states) <= {"finished", "stopped"}
+    assert summary["metric"] == {"name": "fd_efficientnet_lite0", "goal": "minimize"}
+    assert summary["protocol"]["num_fakes"] == 4
+    best = search.folder / "best"
+    config = load_run_config(best / "config.yaml")
+    assert config.model_dump() == summary["best"]["config"]
+    assert (search.folder / summary["best"]["checkpoint"] / "ema.safetensors").is_file()
+    assert (best / "grid.png").is_file()
+    assert len(list((search.folder / "wandb").glob("offline-run-*/*.wandb"))) == 3
+    assert len(list((search.folder / "trials").glob("*/events.out.tfevents.*"))) == 3
+    lines = (search.folder / "trials.csv").read_text().splitlines()
+    assert lines[0] == "trial_id,state,value,kimg,seconds,reason,model.ngf,train.lr_g"
+    assert len(lines) == 4
+    assert summary["verdict"] in out
+    assert "wandb sync" in out
+    # Nothing but our own lines: no banner, no warning.
+    starts = ("[", "6 pictures", "tiny:", "Best:", "Results:", "To W&B:")
+    assert [line for line in out.splitlines() if line and not line.startswith(starts)] == []
+
+
+def test_killed_trial_and_killed_driver_change_no_value(undisturbed, pictures, tmp_path):
+    search = Search(tmp_path, pictures)
+    search.wait_for_row("00000")
+    search.kill_trial()
+    search.wait_for_row("00002")
+    left = search.kill_driver()
+    assert psutil.wait_procs(left, timeout=PATIENCE)[1] == []
+    resumed = Search(tmp_path, pictures, "--resume")
+    resumed.finish()
+    assert values(resumed.summary()) == values(undisturbed[0].summary())
+    assert resumed.summary()["best"]["value"] == undisturbed[0].summary()["best"]["value"]
