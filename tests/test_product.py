@@ -143,8 +143,8 @@ def test_killed_trial_and_killed_driver_change_no_value(undisturbed, pictures, t
     search.kill_trial()
     search.wait_for_row("00002")
     left = search.kill_driver()
-    assert psutil.wait_procs(left, timeout=PATIENCE)[1] == []
     resumed = Search(tmp_path, pictures, "--resume")
     resumed.finish()
+    assert psutil.wait_procs(left, timeout=PATIENCE)[1] == []
     assert values(resumed.summary()) == values(undisturbed[0].summary())
     assert resumed.summary()["best"]["value"] == undisturbed[0].summary()["best"]["value"]
