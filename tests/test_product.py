@@ -1,5 +1,6 @@
 """The product as a user runs it: real pictures, real training, Ray, W&B; killed and resumed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -68,24 +69,26 @@ class Search:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
-    def family(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
+    def training(self) -> list[psutil.Process]:
+        """The processes that train."""
+        found = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                if process.cmdline()[:1] == ["ray::ImplicitFunc.train"]:
+                    found.append(process)
+        return found
 
     def kill_trial(self) -> None:
         """SIGKILL to the process that trains."""
-        for process in self.family():
-            try:
-                if process.cmdline()[0].startswith("ray::ImplicitFunc"):
-                    process.send_signal(signal.SIGKILL)
-            except (psutil.NoSuchProcess, IndexError):
-                continue
+        (process,) = self.training()
+        process.send_signal(signal.SIGKILL)
 
     def kill_driver(self) -> list[psutil.Process]:
-        """SIGKILL to the driver; the processes that it leaves to notice it."""
-        family = self.family()
+        """SIGKILL to the driver; the training processes that it leaves to notice it."""
+        training = self.training()
         self.process.kill()
         self.process.communicate()
-        return family
+        return training
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +148,7 @@ def test_killed_trial_and_killed_driver_change_no_value(undisturbed, pictures, t
     left = search.kill_driver()
     resumed = Search(tmp_path, pictures, "--resume")
     resumed.finish()
+    # Ray's own agents take up to a minute to notice; what trains must be gone by now.
     assert psutil.wait_procs(left, timeout=PATIENCE)[1] == []
     assert values(resumed.summary()) == values(undisturbed[0].summary())
     assert resumed.summary()["best"]["value"] == undisturbed[0].summary()["best"]["value"]
