@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from PIL import Image
 
@@ -15,19 +16,6 @@ from fastgan_ray.models import build_discriminator, build_generator
 from fastgan_ray.models.official import save_official
 
 ROOT = Path(__file__).parent.parent
-TINY = {
-    "model.resolution": 32,
-    "model.ngf": 4,
-    "model.ndf": 4,
-    "model.nz": 8,
-    "model.decoder_width": 2,
-    "train.reconstruction": "l1",
-    "train.batch_size": 4,
-    "train.total_kimg": 0.016,
-    "eval.extractor": "efficientnet_lite0",
-    "eval.num_fakes": 4,
-    "eval.every_kimg": 0.008,
-}
 
 
 def call(*arguments: object) -> int:
@@ -39,19 +27,14 @@ def call(*arguments: object) -> int:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    noise = np.random.default_rng(1)
-    for index in range(5):
-        pixels = noise.integers(0, 255, (40, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{index}.JPG")
-    return folder
+    return tiny.write_pictures(tmp_path_factory.mktemp("pictures"), 5)
 
 
 @pytest.fixture(scope="module")
 def trained(pictures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     file = folder / "run.yaml"
-    file.write_text(dump_run_config(RunConfig.model_validate(nest(TINY))))
+    file.write_text(dump_run_config(RunConfig.model_validate(nest(tiny.SETTINGS))))
     out = folder / "out"
     assert call("train", "--config", file, "--data", pictures, "--out", out) == 0
     return out
@@ -64,7 +47,7 @@ def test_train_writes_a_checkpoint_and_says_how_good_it_is(trained, capsys):
 
 def test_train_goes_on_where_it_stopped(trained, pictures, tmp_path, capsys):
     file = tmp_path / "run.yaml"
-    file.write_text(dump_run_config(RunConfig.model_validate(nest(TINY))))
+    file.write_text(dump_run_config(RunConfig.model_validate(nest(tiny.SETTINGS))))
     common = ("train", "--config", file, "--data", pictures, "--out", tmp_path / "out")
     assert call(*common, "--set", "train.total_kimg=0.008") == 0
     assert call(*common) == 2

@@ -9,10 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
-from PIL import Image
+import tiny
 
 from fastgan_ray.config.yaml_io import load_run_config
 
@@ -93,12 +92,7 @@ class Search:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    noise = np.random.default_rng(2)
-    for index in range(6):
-        pixels = noise.integers(0, 255, (4, 4, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((48, 48)).save(folder / f"{index}.png")
-    return folder
+    return tiny.write_pictures(tmp_path_factory.mktemp("pictures"), 6)
 
 
 def values(summary: dict) -> list[dict]:

@@ -4,8 +4,8 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
+import tiny
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -16,36 +16,17 @@ from fastgan_ray.train import checkpoint, loop
 from fastgan_ray.train.loop import is_evaluation, total_steps, train
 from fastgan_ray.train.state import new_state
 
-TINY = {
-    "model.resolution": 32,
-    "model.ngf": 4,
-    "model.ndf": 4,
-    "model.nz": 8,
-    "model.decoder_width": 2,
-    "augment.policy": "color,translation,cutout",
-    "train.reconstruction": "l1",
-    "train.batch_size": 4,
-    "train.total_kimg": 0.016,
-    "eval.extractor": "efficientnet_lite0",
-    "eval.num_fakes": 4,
-    "eval.every_kimg": 0.008,
-}
-
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    noise = np.random.default_rng(0)
-    for index in range(6):
-        pixels = noise.integers(0, 255, (4, 4, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((40, 40)).save(folder / f"{index}.png")
-    return folder
+    return tiny.write_pictures(tmp_path_factory.mktemp("pictures"), 6)
 
 
 @pytest.fixture
 def config(pictures):
     def make(**changes):
-        return RunConfig.model_validate(nest({**TINY, "data.path": str(pictures), **changes}))
+        settings = {**tiny.SETTINGS, "data.path": str(pictures), **changes}
+        return RunConfig.model_validate(nest(settings))
 
     return make
 
@@ -160,7 +141,7 @@ def test_a_non_finite_loss_ends_the_run_and_says_when(config, tmp_path, monkeypa
 
 @pytest.fixture(scope="module")
 def folder(pictures, tmp_path_factory):
-    settings = RunConfig.model_validate(nest({**TINY, "data.path": str(pictures)}))
+    settings = RunConfig.model_validate(nest({**tiny.SETTINGS, "data.path": str(pictures)}))
     out = tmp_path_factory.mktemp("run")
     run(settings, out)
     return next(out.glob("checkpoint-*"))
