@@ -129,8 +129,8 @@ def test_a_search_ends_with_all_its_results(undisturbed):
     assert len(lines) == 4
     assert summary["verdict"] in out
     assert "wandb sync" in out
-    # Nothing but our own lines: no banner, no warning.
-    starts = ("[", "6 pictures", "tiny:", "Best:", "Results:", "To W&B:")
+    # Nothing but our own lines and table: no banner, no warning.
+    starts = ("[", "6 pictures", "tiny:", "trial ", "0000", "Best:", "Results:", "To W&B:")
     assert [line for line in out.splitlines() if line and not line.startswith(starts)] == []
 
 

@@ -349,8 +349,13 @@ def run_through(table):
 def test_plain_lines_where_there_is_no_terminal():
     file = io.StringIO()
     run_through(Table("demo", METRIC, "minimize", 3, 40.0, Console(file=file, width=80)))
-    lines = [text.split("] ")[-1] for text in file.getvalue().splitlines()]
-    assert lines == [
+    lines = [text.split("] ")[-1].rstrip() for text in file.getvalue().splitlines()]
+    assert [text.split()[:2] for text in lines[-3:]] == [  # the table
+        ["00000", "finished"],
+        ["00001", "stopped"],
+        ["00002", "diverged"],
+    ]
+    assert lines[:13] == [
         "trial 00000 running, ngf=16",
         "trial 00000 running, 4/40 kimg, fid5k_full 200.0, 45.7 images/s, ETA 0:00",
         "trial 00001 running, ngf=32",

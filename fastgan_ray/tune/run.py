@@ -153,7 +153,9 @@ def preflight(config: RunConfig, here: bool, console: Console) -> None:
     source = open_source(config.data.model_copy(update={"limit": None}))
     require_weights(config)
     left_out = f", {len(source.skipped)} unreadable ones left out" if source.skipped else ""
-    console.print(f"{len(source)} pictures in {source.path}{left_out}", highlight=False)
+    console.print(
+        f"{len(source)} pictures in {source.path}{left_out}", highlight=False, soft_wrap=True
+    )
     if here:
         extractor = load_extractor(config.eval.extractor, torch.device("cpu"))
         reference_features(source, config.data, extractor)

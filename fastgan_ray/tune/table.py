@@ -126,9 +126,9 @@ class Table(Callback):
         self._show(trial, status="ERROR")
 
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
-        """Leave the last table, or a last line, on the screen."""
+        """Leave the last table on the screen, or print it after the lines."""
         if self._live is None:
-            self._print(headline(self._state, time.monotonic()))
+            self._console.print(render(self._state, time.monotonic()))
         else:
             self._live.stop()
             self._live = None
