@@ -29,6 +29,7 @@ parameters:
   model.ngf: {values: [2, 4, 8]}
   train.lr_g: {distribution: log_uniform_values, min: 1e-4, max: 1e-2}
 """
+pytestmark = pytest.mark.timeout(600)
 PATIENCE = 120.0  # seconds after which something is stuck; passing does not wait
 
 
