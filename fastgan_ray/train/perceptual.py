@@ -49,7 +49,8 @@ def lpips_vgg(device: torch.device) -> Distance:
 def efficientnet_lite0(device: torch.device) -> Distance:
     """LPIPS' rule on the embedded network: unit-normalised features of five depths.
 
-    The squared difference summed over channels, averaged over positions, summed over depths.
+    The squared difference summed over channels, averaged over positions and depths: of LPIPS' size
+    (0.7 early, 0.5 later on drawn heads), so that one `reconstruction_weight` serves both.
     """
     network = load_efficientnet_lite0().to(device)
 
@@ -57,7 +58,7 @@ def efficientnet_lite0(device: torch.device) -> Distance:
         with torch.no_grad():
             wanted = _pyramid(network, target)
         pairs = zip(_pyramid(network, picture), wanted, strict=True)
-        return torch.stack([(a - b).square().sum(dim=1).mean() for a, b in pairs]).sum()
+        return torch.stack([(a - b).square().sum(dim=1).mean() for a, b in pairs]).mean()
 
     return distance
 
