@@ -176,14 +176,19 @@ def sample(
     from fastgan_ray.latent.sample import sample as draw
 
     numbers = parse_seeds(seeds)
+    if out.suffix.lower() not in ("", ".png"):
+        raise UserError(f"--out: must be a .png file or a folder (got {out})")
     generator, model, _ = load_model(checkpoint)
     pictures = draw(generator, model.nz, numbers, truncation)
-    if out.suffix.lower() == ".png":
-        save_grid(pictures, out)
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        for seed, picture in zip(numbers, pictures, strict=True):
-            save_image(picture, out / f"seed{seed:06d}.png")
+    try:
+        if out.suffix:
+            save_grid(pictures, out)
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            for seed, picture in zip(numbers, pictures, strict=True):
+                save_image(picture, out / f"seed{seed:06d}.png")
+    except OSError as error:
+        raise UserError(f"--out: {out} cannot be written ({error})") from error
     console.print(f"{len(numbers)} pictures in {out}", highlight=False)
 
 

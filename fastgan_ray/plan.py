@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +11,8 @@ from rich.table import Table
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.config.yaml_tree import Value
-from fastgan_ray.data.catalog import resolve
+from fastgan_ray.data.catalog import catalog
+from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.protocol import metric_name
 from fastgan_ray.search.estimate import estimate, gflop_per_image, hours
@@ -23,15 +25,13 @@ SAMPLES = 3
 def print_plan(spec: SearchSpec, console: Console) -> None:
     """Print what would be searched, a few sampled configurations, the cost, and whether the data
     is there."""
-    metric, early = spec.metric, spec.early_terminate
+    metric = spec.metric
     console.print(f"[bold]{spec.name}[/bold]: the file is valid", highlight=False)
     lines = {
         "method": f"{spec.method}, at most {spec.run_cap} trials, seed {spec.seed}",
         "metric": f"{metric.goal} {metric.name}"
         + (f" until {metric.target:g}" if metric.target is not None else ""),
-        "early stopping": f"from {early.min_iter:g} kimg, the best 1/{early.eta:g} go on"
-        if early
-        else "none",
+        "early stopping": _stopping(spec),
         "data": _data(base_config(spec)),
         "cost": _cost(spec),
     }
@@ -59,10 +59,23 @@ def _data(config: RunConfig) -> str:
     path = config.data.path
     if path is None:
         return "not named yet: give --data FOLDER when you start"
+    known = {row["name"]: row["available"] for row in catalog()}
+    if not known.get(path, True) and not Path(path).exists():
+        return f"{path}: downloads on first use"
     try:
-        return f"{path} (found)" if resolve(path) else path
+        source = open_source(config.data)
+        return f"{len(source)} pictures in {path}"
     except UserError as error:
-        return f"not here yet: {error}"
+        return f"not usable yet: {error}"
+
+
+def _stopping(spec: SearchSpec) -> str:
+    early, total = spec.early_terminate, base_config(spec).train.total_kimg
+    if early is None:
+        return "none"
+    if not early.rungs(total):
+        return f"never: trials end at {total:g} kimg, before the first rung at {early.min_iter:g}"
+    return f"from {early.min_iter:g} kimg, the best 1/{early.eta:g} go on"
 
 
 def _cost(spec: SearchSpec) -> str:

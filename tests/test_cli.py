@@ -118,7 +118,7 @@ def test_check_needs_no_data_and_shows_a_plan(file, capsys):
 def test_check_takes_a_run_configuration_too(tmp_path, capsys):
     (tmp_path / "run.yaml").write_text("model: {ngf: 8}\ndata.path: matcaps\n")
     assert call("check", tmp_path / "run.yaml") == 0
-    assert "matcaps (found)" in capsys.readouterr().out
+    assert "284 pictures in matcaps" in capsys.readouterr().out
     (tmp_path / "run.yaml").write_text("model: {ngff: 8}\n")
     assert call("check", tmp_path / "run.yaml") == 2
     assert "run.yaml:1: model.ngff" in capsys.readouterr().err
@@ -126,7 +126,7 @@ def test_check_takes_a_run_configuration_too(tmp_path, capsys):
 
 def test_check_says_when_the_data_is_not_here(capsys):
     assert call("check", ROOT / "search_spaces/fewshot.yaml", "--data", "no/such/folder") == 0
-    assert "not here yet" in capsys.readouterr().out
+    assert "not usable yet" in capsys.readouterr().out
 
 
 def test_the_embedded_switch_renames_the_metric(capsys):
@@ -212,6 +212,25 @@ BAD = {
     "no checkpoint": (lambda f, t: ("sample", f / "none"), ["no such file or folder"]),
     "an empty folder": (lambda f, t: ("sample", f), ["no checkpoint in it"]),
     "seeds": (lambda f, t: ("sample", t, "--seeds", "a-b"), ["--seeds", "a-b"]),
+    "a picture of another kind": (
+        lambda f, t: ("sample", t, "--seeds", "0", "--out", f / "x.jpg"),
+        ["--out", ".png"],
+    ),
+    "pictures nowhere": (
+        lambda f, t: ("sample", t, "--seeds", "0", "--out", file_instead(f)),
+        ["--out", "cannot be written"],
+    ),
+    "another model": (
+        lambda f, t: ("evaluate", t, "--set", "model.ngf=8"),
+        ["model.ngf", "cannot be changed"],
+    ),
+    "a name that is a path": (
+        lambda f, t: (
+            *("tune", "--config", ROOT / "search_spaces/demo.yaml", "--name", "../x"),
+            *("--runs", f),
+        ),
+        ["--name", "../x"],
+    ),
     "nothing to resume": (
         lambda f, t: ("train", "--embedded", "--data", "matcaps", "--resume", "--out", f / "o"),
         ["no such file or folder"],

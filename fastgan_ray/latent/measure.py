@@ -29,8 +29,9 @@ def measure(checkpoint: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """
     generator, model, stored = load_model(checkpoint)
     own = stored or RunConfig(model=model)
-    fixed = {key: value for key, value in overrides.items() if not key.startswith("model.")}
-    config = override(own, fixed)
+    if built := [key for key in overrides if key.startswith("model.")]:
+        raise UserError(f"--set: {', '.join(built)}: a trained generator's model cannot be changed")
+    config = override(own, overrides)
     if config.data.path is None:
         raise UserError(f"{checkpoint}: it names no data set to be measured against; give --data")
     device = choose_device(config.train.device)

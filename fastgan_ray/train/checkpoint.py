@@ -41,6 +41,7 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    draft.chmod(0o755)  # others of a cluster may read it
     try:
         for name, tensors in _tensors(state).items():
             save_file(

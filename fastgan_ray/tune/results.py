@@ -24,6 +24,8 @@ Record = dict[str, Any]
 
 # How long a trial's last checkpoint outlives it: until Ray's record of its end is on the disk.
 KEEP_SECONDS = 30.0
+# The sections in which the published FastGAN has its say; the others are the user's.
+PUBLISHED_PARTS = ("model", "augment", "train")
 COLUMNS = ("trial_id", "state", "value", "kimg", "seconds", "reason")
 
 
@@ -39,15 +41,15 @@ class TrialLike(Protocol):
         """The latest row, empty before the first."""
 
 
-def record(trial: TrialLike, spec: SearchSpec, ended: bool = False, error: str = "") -> Record:
-    """One trial as summary.json has it. `ended`: it is over, though Ray has not said so yet."""
+def record(trial: TrialLike, spec: SearchSpec, ended: bool, error: str = "") -> Record:
+    """One trial as summary.json has it. `ended`: it is over, not only interrupted."""
     last = trial.last_result or {}
     outcome = last.get("outcome", "running")
     if trial.status == "ERROR" or error:
         state = "out_of_memory" if "out of memory" in error.lower() else "failed"
     elif outcome != "running":
         state = outcome
-    elif trial.status == "TERMINATED" or ended:
+    elif ended:
         state = "stopped" if last.get("kimg") else "unfinished"
     else:
         state = "unfinished"
@@ -58,7 +60,7 @@ def record(trial: TrialLike, spec: SearchSpec, ended: bool = False, error: str =
         "value": value,
         "kimg": last.get("kimg", 0.0),
         "seconds": last.get("seconds", 0.0),
-        "reason": last.get("reason") or error or _reason(state, last),
+        "reason": last.get("reason") or error or _reason(state, last, trial.config),
         "point": trial.config["point"],
         "config": trial.config["run"],
         "checkpoint": last.get("checkpoint"),
@@ -142,7 +144,14 @@ class Results(Callback):
         self._folder = folder
         self._spec = spec
         self._name = name
+        self._begun: set[str] = set()
         self._ended: dict[str, float] = {}
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+    ) -> None:
+        """Note that a trial runs in this session."""
+        self._begun.add(trial.trial_id)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
@@ -160,7 +169,7 @@ class Results(Callback):
     def write(self, trials: Iterable[Trial], over: bool = False) -> dict[str, Any]:
         """Write everything; returns the summary. `over`: the search is, and so is every trial."""
         records = [
-            record(trial, self._spec, trial.trial_id in self._ended, _error(trial))
+            record(trial, self._spec, self._is_over(trial), _error(trial))
             for trial in sorted(trials, key=lambda trial: trial.trial_id)
         ]
         best = choose_best(records, self._spec.metric)
@@ -171,6 +180,11 @@ class Results(Callback):
         write_atomically(self._folder / "summary.json", json.dumps(summary, indent=1))
         self._tidy(records, over)
         return summary
+
+    def _is_over(self, trial: Trial) -> bool:
+        # An interrupted search leaves its running trials TERMINATED, but tells no callback so.
+        earlier = trial.status == "TERMINATED" and trial.trial_id not in self._begun
+        return earlier or trial.trial_id in self._ended
 
     def _tidy(self, records: Iterable[Record], over: bool) -> None:
         now = time.monotonic()
@@ -223,19 +237,19 @@ def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
 
 def _default(records: Sequence[Record], spec: SearchSpec) -> tuple[Record | None, bool]:
     """The trial that the search began with, and whether it is the published default in full."""
-    start = start_point(spec)
+    start, published = start_point(spec), RunConfig().model_dump()
     for one in records:
         if start and start.items() <= one["point"].items():
-            return one, one["point"].keys() == start.keys()
+            return one, all(one["config"][part] == published[part] for part in PUBLISHED_PARTS)
     return None, False
 
 
-def _reason(state: str, last: dict[str, Any]) -> str:
-    kimg = f"{last.get('kimg', 0.0):g} of {last.get('total_kimg', 0.0):g} kimg"
+def _reason(state: str, last: dict[str, Any], config: dict[str, Any]) -> str:
+    kimg = f"{last.get('kimg', 0.0):g} of {config['run']['train']['total_kimg']:g} kimg"
     return {
         "finished": f"trained {kimg}",
         "stopped": f"stopped early at {kimg}: not among the best there",
-        "unfinished": f"at {kimg}" if last else "not begun",
+        "unfinished": f"at {kimg}: running, or interrupted there",
     }.get(state, "")
 
 

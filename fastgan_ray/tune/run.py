@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ from fastgan_ray.tune.trainable import Objective, make_trainable, train_objectiv
 from fastgan_ray.tune.wandb_log import Mode, WandbLog, sync_line
 
 PROJECT = "fastgan-ray"
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+LOG_COLUMNS = 140  # of the table where there is no terminal
 ASSUMED_GPU_GB = 16.0
 # How often a trial whose process died starts again from its checkpoint.
 MAX_DEATHS = 2
@@ -62,7 +65,13 @@ def run_search(
     UserError if the folder cannot be used, no machine has what a trial needs, or the pictures or
     weights are missing. Trials that go wrong are results, not errors.
     """
-    folder = (options.runs_dir / (options.name or spec.name)).expanduser().resolve()
+    name = options.name or spec.name
+    if not NAME.fullmatch(name):
+        raise UserError(
+            "--name: must be letters, digits, '.', '_' and '-', and not start with '.' "
+            f"(got {name!r})"
+        )
+    folder = (options.runs_dir / name).expanduser().resolve()
     open_folder(folder, spec, options.resume)
     try:
         _run(spec, options, folder, objective)
@@ -74,7 +83,8 @@ def run_search(
 
 
 def _run(spec: SearchSpec, options: TuneOptions, folder: Path, objective: Objective) -> None:
-    console = Console(file=sys.stdout, quiet=options.quiet)
+    width = None if sys.stdout.isatty() else LOG_COLUMNS
+    console = Console(file=sys.stdout, quiet=options.quiet, width=width)
     if objective is train_objective:
         preflight(base_config(spec), here=options.address is None, console=console)
     with (

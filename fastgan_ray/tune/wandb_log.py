@@ -12,6 +12,7 @@ import numbers
 import os
 import secrets
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -235,4 +236,5 @@ def sync_line(folder: Path) -> str | None:
     """The shell command that uploads what was logged offline in `folder`; None if nothing was."""
     if not any(folder.glob("wandb/offline-run-*")):
         return None
-    return f"wandb sync {shlex.quote(str(folder))}/wandb/offline-run-*"
+    program = "wandb" if shutil.which("wandb") else f"{shlex.quote(sys.executable)} -m wandb"
+    return f"{program} sync {shlex.quote(str(folder))}/wandb/offline-run-*"
