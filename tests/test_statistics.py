@@ -170,7 +170,7 @@ def test_what_has_not_run_yet_is_left_out_and_counted():
 
 
 def test_an_arm_without_p_value_eases_nobodys_test():
-    base = {seed: 40.0 for seed in range(4)}
+    base = dict.fromkeys(range(4), 40.0)
     near = dict(enumerate([38.0, 39.0, 37.5, 38.5]))
     alone = compare({"base": base, "a": near}, "base", "minimize")["a"]
     beside = compare({"base": base, "a": near, "x": dict.fromkeys(range(4))}, "base", "minimize")
