@@ -14,7 +14,7 @@ from fastgan_ray.config.yaml_tree import Value
 from fastgan_ray.data.catalog import catalog
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.protocol import metric_name
+from fastgan_ray.metrics.names import metric_name
 from fastgan_ray.search.estimate import estimate, gflop_per_image, hours
 from fastgan_ray.search.space import Parameter, sample
 from fastgan_ray.search.spec import SearchSpec, base_config, start_point

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
 from rich.console import Console
 
+from fastgan_ray.metrics.names import value_of
 from fastgan_ray.train.reporter import Metrics
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -24,9 +26,10 @@ class TerminalReporter:
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
         """Print the metric and where its pictures and weights are."""
+        value = value_of(metrics, self._metric, math.nan)
         self._console.print(
-            f"{metrics['kimg']:.1f} of {self._total_kimg:g} kimg  "
-            f"[bold]{self._metric} {metrics[self._metric]:.2f}[/bold]  "
+            f"{metrics['kimg']:.4g} of {self._total_kimg:g} kimg  "
+            f"[bold]{self._metric} {value:.2f}[/bold]  "
             f"{metrics['images_per_second']:.1f} images/s  {metrics['grid']}",
             highlight=False,
             soft_wrap=True,
@@ -39,7 +42,7 @@ class TerminalReporter:
             return
         left = seconds / kimg * (self._total_kimg - kimg)
         self._console.print(
-            f"{kimg:.1f} of {self._total_kimg:g} kimg, about {left / 60:.0f} min of training left",
+            f"{kimg:.4g} of {self._total_kimg:g} kimg, about {left / 60:.0f} min of training left",
             highlight=False,
         )
         self._printed = time.monotonic()

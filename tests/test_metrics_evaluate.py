@@ -18,7 +18,8 @@ from fastgan_ray.errors import DivergedError, UserError
 from fastgan_ray.metrics.evaluate import evaluate
 from fastgan_ray.metrics.features import Extractor, load_extractor
 from fastgan_ray.metrics.frechet import frechet_distance
-from fastgan_ray.metrics.protocol import metric_name, protocol, same_protocol
+from fastgan_ray.metrics.names import metric_name
+from fastgan_ray.metrics.protocol import protocol, same_protocol
 from fastgan_ray.metrics.reference import reference_features
 
 CPU = torch.device("cpu")

@@ -174,7 +174,10 @@ def test_a_list_can_be_one_value_of_a_parent():
         ("metric: {name: fid}\n", "method: must be grid, random or bayes (got nothing)"),
         ("method: byes\nmetric: {name: fid}\n", "did you mean bayes?"),
         ("method: random\n", "metric: must be a mapping such as {name: fid5k_full"),
-        ("method: random\nmetric: {name: fid9k_full}\n", "metric.name: must be fid5k_full"),
+        (
+            "method: random\nmetric: {name: fid9k_full}\n",
+            "metric.name: must be one of fid5k_full, kid5k_full",
+        ),
         (
             "method: random\nmetric: {name: fd_efficientnet_lite0}\n",
             "set eval.extractor: efficientnet_lite0",

@@ -83,19 +83,28 @@ def test_history_goes_back_to_the_newest_checkpoint_there_is(tmp_path):
     assert len(read_rows(tmp_path)) == 3
 
 
+def ended(name, value, state="finished", error=None):
+    return {"trial_id": name, "state": state, "value": value, "error": error}
+
+
 def test_best_is_a_finished_trial_if_any_is():
-    records = [
-        {"trial_id": "0", "state": "finished", "value": 5.0},
-        {"trial_id": "1", "state": "stopped", "value": 1.0},
-        {"trial_id": "2", "state": "diverged", "value": None},
-    ]
+    records = [ended("0", 5.0), ended("1", 1.0, "stopped"), ended("2", None, "diverged")]
     lower, higher = Metric("m", "minimize"), Metric("m", "maximize")
     assert choose_best(records, lower)["trial_id"] == "0"
     assert choose_best(records[1:], lower)["trial_id"] == "1"
     assert choose_best(records[2:], lower) is None
-    worse = {"trial_id": "3", "state": "finished", "value": 6.0}
+    worse = ended("3", 6.0)
     assert judge(records[0], worse, lower)[0] is True
     assert judge(worse, records[0], higher)[0] is True
     assert judge(records[0], records[0], lower)[0] is False
     assert judge(records[0], None, lower)[0] is None
     assert "as far as this space contains it" in judge(records[0], worse, lower, whole=False)[1]
+
+
+def test_a_verdict_says_when_noise_may_explain_it():
+    lower, best = Metric("m", "minimize"), ended("0", 5.0, error=0.3)
+    assert "noise" not in judge(best, ended("1", 6.0, error=0.2), lower)[1]
+    close = judge(best, ended("1", 5.5, error=0.4), lower)
+    assert (
+        close[0] is True and "within the noise of the evaluation (standard error 0.5)" in close[1]
+    )

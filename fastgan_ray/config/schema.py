@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
-AUGMENT_OPS = ("color", "translation", "cutout")
+ADAPTIVE_OPS = ("bgc", "keras")  # those of the probability p that `augment.ada` controls
+AUGMENT_OPS = ("color", "translation", "cutout", *ADAPTIVE_OPS)
 # Published: a decay of .999 for each step of 8 images, as a half-life in thousands of images.
 PUBLISHED_EMA_HALFLIFE_KIMG = 8 * math.log(0.5) / math.log(0.999) / 1000
 
@@ -77,6 +78,14 @@ class ModelConfig(_Section):
     )
     d_sle: bool = Field(True, description="skip-layer excitation in the discriminator")
     d_small: bool = Field(True, description="the discriminator's branch on the small picture")
+    d_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of the features dropped before D's logits; 0 = off"
+    )
+    self_supervision: Literal["ae", "none", "contrastive", "ae_contrastive"] = Field(
+        "ae",
+        description="of the discriminator: ae = the enabled decoders (published); contrastive = a "
+        "projection of two augmented views; none and contrastive build no decoder",
+    )
     decode_full: bool = Field(True, description="decoder on the 8x8 trunk (self-supervision)")
     decode_small: bool = Field(True, description="decoder on the small branch (self-supervision)")
     decode_part: Literal["random", "centre", "none"] = Field(
@@ -86,6 +95,16 @@ class ModelConfig(_Section):
         32, ge=1, le=1024, description="decoders' base width (published: 32, whatever ndf is)"
     )
     spectral_norm: bool = Field(True, description="spectral normalisation of all convolutions")
+
+    @property
+    def autoencodes(self) -> bool:
+        """Whether the enabled decoders are built and trained."""
+        return self.self_supervision in ("ae", "ae_contrastive")
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether the projection of the contrastive loss is built and trained."""
+        return self.self_supervision in ("contrastive", "ae_contrastive")
 
     @field_validator("resolution")
     @classmethod
@@ -106,7 +125,7 @@ class ModelConfig(_Section):
                     f"{name} must list {expected} widths from 1 to 16384, one for each of "
                     f"{first} to {self.resolution} px (got {widths})"
                 )
-        if self.decode_small and not self.d_small:
+        if self.autoencodes and self.decode_small and not self.d_small:
             raise ValueError(
                 "decode_small reads the small branch: with d_small false, set it to false too"
             )
@@ -114,19 +133,39 @@ class ModelConfig(_Section):
 
 
 class AugmentConfig(_Section):
-    """Differentiable augmentation of real and generated pictures (DiffAugment)."""
+    """Differentiable augmentation of real and generated pictures: DiffAugment, ADA, or both."""
 
     policy: str = Field(
-        "color,translation", description=f"comma list of {', '.join(AUGMENT_OPS)}; empty = none"
+        "color,translation",
+        description=f"comma list of {', '.join(AUGMENT_OPS)} in their order; empty = none. "
+        "bgc and keras are adaptive: StyleGAN2-ADA's pipe and Keras' flip, shift, rotate, zoom",
     )
     probability: float = Field(
-        1.0, ge=0, le=1, description="chance of each picture to be augmented"
+        1.0, ge=0, le=1, description="chance of each picture to get color, translation and cutout"
     )
     brightness: float = Field(0.5, ge=0, le=2, description="shift by U(-b, b), of a range of 2")
     saturation: float = Field(1.0, ge=0, le=1, description="factor U(1-s, 1+s) about the grey")
     contrast: float = Field(0.5, ge=0, le=1, description="factor U(1-c, 1+c) about the mean")
     translation: float = Field(0.125, ge=0, le=1, description="shift by up to this share of a side")
     cutout: float = Field(0.5, ge=0, le=1, description="side of the blank square, share of a side")
+    ada: Literal["stylegan2", "keras", "none"] = Field(
+        "stylegan2", description="what controls p, the probability of bgc and keras; none = fixed"
+    )
+    ada_p: float = Field(0.0, ge=0, le=1, description="p at the start; all along with ada none")
+    ada_max_p: float = Field(
+        0.85, ge=0, le=1, description="bound of p: near 1, generated pictures look augmented"
+    )
+    ada_target: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="of stylegan2: the mean sign of D's real logits (null = 0.6); of keras: D's "
+        "accuracy on real pictures (null = 0.85)",
+    )
+    ada_kimg: float = Field(
+        500.0, gt=0, description="thousands of images in which stylegan2 moves p by 1"
+    )
+    ada_interval: int = Field(4, ge=1, le=1024, description="steps between stylegan2's moves of p")
 
     @field_validator("policy")
     @classmethod
@@ -138,6 +177,15 @@ class AugmentConfig(_Section):
             raise ValueError("must name each operation once")
         return value
 
+    @model_validator(mode="after")
+    def _starts_within_its_bound(self) -> AugmentConfig:
+        if self.ada_p > self.ada_max_p:
+            raise ValueError(
+                f"ada_p must not exceed ada_max_p (got {self.ada_p} and {self.ada_max_p}): "
+                "lower the one or raise the other"
+            )
+        return self
+
 
 class TrainConfig(_Section):
     """Losses, optimisers, length."""
@@ -147,24 +195,53 @@ class TrainConfig(_Section):
         gt=0,
         description="length in thousands of real images shown (published: 50k steps of 8)",
     )
-    batch_size: int = Field(8, ge=1, le=4096, description="images a step")
+    batch_size: int = Field(8, ge=1, le=4096, description="images a batch")
+    d_steps: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="discriminator's steps for each of the generator's, each on a batch of its own",
+    )
     lr_g: float = Field(2e-4, gt=0, lt=1, description="generator's Adam learning rate")
     lr_d: float = Field(2e-4, gt=0, lt=1, description="discriminator's Adam learning rate")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first-moment decay, both networks")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second-moment decay, both networks")
-    loss: Literal["hinge", "logistic", "least_squares"] = Field(
-        "hinge", description="adversarial loss"
+    loss: Literal["hinge", "logistic", "least_squares", "wasserstein", "relativistic"] = Field(
+        "hinge", description="adversarial loss (relativistic: R3GAN's, with r1_gamma and r2_gamma)"
     )
     label_noise: float = Field(
-        0.2, ge=0, le=1, description="hinge margins drawn from U(1 - this, 1); 0 = plain hinge"
+        0.2,
+        ge=0,
+        le=1,
+        description="labels (hinge: margins) drawn from U(1 - this, 1); 0 = plain hinge; "
+        "wasserstein and relativistic have none",
     )
-    r1_gamma: float = Field(0.0, ge=0, description="weight of the R1 gradient penalty; 0 = off")
-    r1_interval: int = Field(16, ge=1, description="steps between R1 penalties (lazy)")
+    r1_gamma: float = Field(
+        0.0, ge=0, description="weight of the gradient penalty on real pictures; 0 = off"
+    )
+    r2_gamma: float = Field(
+        0.0, ge=0, description="weight of the gradient penalty on generated pictures; 0 = off"
+    )
+    r1_interval: int = Field(
+        16, ge=1, description="discriminator's steps between R1 and R2 penalties (lazy)"
+    )
+    gp_weight: float = Field(
+        10.0, ge=0, description="weight of the wasserstein loss' gradient penalty, at every step"
+    )
     reconstruction: Literal["lpips_vgg", "efficientnet_lite0", "l1", "l2"] = Field(
         "lpips_vgg", description="distance between the decoders' pictures and their targets"
     )
     reconstruction_weight: float = Field(
         8.0, ge=0, description="weight of the mean distance (8 = published sum at batch 8)"
+    )
+    reconstruction_reduction: Literal["mean", "sum"] = Field(
+        "mean",
+        description="over a batch; sum = published, with reconstruction_weight 1: the weight grows "
+        "with batch_size",
+    )
+    contrastive_weight: float = Field(1.0, ge=0, description="weight of the contrastive loss")
+    contrastive_temperature: float = Field(
+        0.1, gt=0, le=100, description="divides the contrastive loss' cosine similarities"
     )
     ema_halflife_kimg: float = Field(
         PUBLISHED_EMA_HALFLIFE_KIMG,
@@ -180,6 +257,11 @@ class TrainConfig(_Section):
         "auto", description="bf16 = autocast; auto = bf16 where the device is faster with it"
     )
 
+    @property
+    def images_per_step(self) -> int:
+        """Real images that one step shows: a batch for each of the discriminator's."""
+        return self.d_steps * self.batch_size
+
 
 class EvalConfig(_Section):
     """The metric's protocol, and how often it is measured."""
@@ -189,9 +271,27 @@ class EvalConfig(_Section):
         description="feature network: inception = FID; efficientnet_lite0 = embedded, no download",
     )
     num_fakes: int = Field(5000, ge=2, description="generated images per evaluation")
+    early_fakes: int | None = Field(
+        None,
+        ge=2,
+        description="generated images of evaluations before a run's last, whose numbers are kept "
+        "apart as early/...; null = num_fakes",
+    )
+    mirrored_reference: bool = Field(
+        False, description="compare with the real pictures and their mirror images"
+    )
     every_kimg: float = Field(40.0, gt=0, description="thousands of images between evaluations")
     batch_size: int = Field(32, ge=1, le=4096, description="images per evaluation batch")
     seed: int = Field(0, ge=0, lt=2**31, description="of the evaluation's latents")
+
+    @model_validator(mode="after")
+    def _fewer_early(self) -> EvalConfig:
+        if self.early_fakes is not None and self.early_fakes > self.num_fakes:
+            raise ValueError(
+                "early_fakes must be at most num_fakes "
+                f"(got early_fakes {self.early_fakes}, num_fakes {self.num_fakes})"
+            )
+        return self
 
 
 class ResourcesConfig(_Section):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastgan_ray.config.schema import EvalConfig, RunConfig
+from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.source import Source
+from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.features import Extractor
 
 _WORDS = {
-    "metric": "metric",
     "extractor": "feature network",
     "weights_sha256": "feature network's weights",
     "resize": "resizing",
@@ -18,26 +18,15 @@ _WORDS = {
     "reference_count": "number of reference pictures",
     "fit": "fit of pictures that are not square",
     "background": "background colour",
+    "reference_flips": "mirror images among the reference",
     "num_fakes": "number of generated pictures",
     "eval_seed": "seed of the latents",
 }
 
 
-def metric_name(config: EvalConfig) -> str:
-    """The metric's name, which states its protocol: fid5k_full, fid256_full, fd_efficientnet_lite0.
-
-    Only the Frechet distance on Inception is called FID.
-    """
-    if config.extractor != "inception":
-        return f"fd_{config.extractor}"
-    thousands, rest = divmod(config.num_fakes, 1000)
-    return f"fid{config.num_fakes}_full" if rest else f"fid{thousands}k_full"
-
-
-def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[str, str | int]:
+def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[str, Any]:
     """The fingerprint that a number carries: JSON-able, and equal where numbers compare."""
     return {
-        "metric": metric_name(config.eval),
         "extractor": extractor.name,
         "weights_sha256": extractor.weights_sha256[:16],
         "resize": extractor.resize,
@@ -45,6 +34,7 @@ def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[st
         "reference_count": len(source),
         "fit": config.data.fit,
         "background": config.data.background.lower(),
+        "reference_flips": config.eval.mirrored_reference,
         "num_fakes": config.eval.num_fakes,
         "eval_seed": config.eval.seed,
     }
@@ -58,6 +48,21 @@ def same_protocol(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
         for key in keys
         if a.get(key) != b.get(key)
     ]
+
+
+def require_same_protocol(named: Mapping[str, Mapping[str, Any]], mend: str) -> None:
+    """UserError unless all fingerprints, by the name of what was measured, agree.
+
+    Each that differs from the first is named with how, and `mend` says what to do.
+    """
+    (first, wanted), *others = named.items()
+    faults = [
+        f"{name} does not compare with {first}: {'; '.join(differences)}"
+        for name, fingerprint in others
+        if (differences := same_protocol(fingerprint, wanted))
+    ]
+    if faults:
+        raise UserError("\n".join([*faults, mend]))
 
 
 def _shown(fingerprint: Mapping[str, Any], key: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.schema import EvalConfig, RunConfig
 from fastgan_ray.config.yaml_tree import Document, Value, shown, suggestion
+from fastgan_ray.metrics.names import Goal, full_name, searchable
 from fastgan_ray.search.grammar import is_int, is_number
 
 Method = Literal["grid", "random", "bayes"]
@@ -24,14 +25,18 @@ KEYS = (
     "base",
     "parameters",
 )
-REFUSED = {
+# Keys of W&B's sweeps that mean nothing here.
+REFUSED_OF_WANDB = {
     "program": "the program is always this one",
     "command": "the program is always this one",
-    "controller": "the search runs here, not on W&B's server",
-    "job": "the search runs here, not on W&B's server",
-    "image_uri": "the search runs here, not on W&B's server",
+    "controller": "it runs here, not on W&B's server",
+    "job": "it runs here, not on W&B's server",
+    "image_uri": "it runs here, not on W&B's server",
     "entity": "set WANDB_ENTITY instead",
     "project": "set WANDB_PROJECT instead",
+}
+REFUSED = {
+    **REFUSED_OF_WANDB,
     "baseline": "it belongs to an ablation, not to a search",
     "arms": "it belongs to an ablation, not to a search",
     "seeds": "it belongs to an ablation, not to a search; `seed` is the search's own",
@@ -46,7 +51,7 @@ class Metric:
     """
 
     name: str
-    goal: Literal["minimize", "maximize"] = "minimize"
+    goal: Goal = "minimize"
     target: float | None = None
 
 
@@ -55,12 +60,13 @@ class EarlyTerminate:
     """Successive halving: trials are compared at `min_iter` kimg, and each `eta` times later.
 
     At each of these rungs the best 1/eta go on; none lies at or past `max_iter` kimg (None = the
-    trial's length).
+    trial's length). A trial within `tolerance` standard errors of its value from the cut goes on.
     """
 
     min_iter: float
     eta: float = 3.0
     max_iter: float | None = None
+    tolerance: float = 0.0
 
     def rungs(self, total_kimg: float) -> list[float]:
         """The kimg at which a trial of that length is compared."""
@@ -72,14 +78,16 @@ class EarlyTerminate:
         return rungs
 
 
-def check_keys(document: Document) -> None:
-    """Note top-level keys that a search has not."""
+def check_keys(
+    document: Document, what: str, keys: Sequence[str], refused: Mapping[str, str]
+) -> None:
+    """Note top-level keys that `what` ("a search") has not; of `refused` ones, why."""
     for key in document.data:
-        if key in REFUSED:
-            text = f"{key}: is not supported: {REFUSED[key]}"
-        elif key not in KEYS:
-            hint = suggestion(key, KEYS) or f"; the keys are {', '.join(KEYS)}"
-            text = f"{key}: is no key of a search{hint}"
+        if key in refused:
+            text = f"{key}: is not supported: {refused[key]}"
+        elif key not in keys:
+            hint = suggestion(key, keys) or f"; the keys are {', '.join(keys)}"
+            text = f"{key}: is no key of {what}{hint}"
         else:
             continue
         document.faults.add(document.line(key), text)
@@ -99,7 +107,7 @@ def read_method(document: Document) -> Method:
 def read_name(document: Document, default: str) -> str:
     """`name`, which names a folder."""
     if "name" not in document.data:
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", default).strip(".-_") or "search"
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", default).strip(".-_") or "unnamed"
     name = document.data["name"]
     if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         return name
@@ -135,39 +143,48 @@ def read_whole(document: Document, key: str, least: int) -> int | None:
 
 
 def read_metric(document: Document, base: RunConfig) -> Metric:
-    """`metric`, named as the trainer reports it under `base`; `fid` is short for FID."""
-    # Imports torch, which whatever only reads YAML can do without.
-    from fastgan_ray.metrics.protocol import metric_name
-
-    actual = metric_name(base.eval)
+    """`metric`, named as the trainer reports it under `base`; `fid` and `kid` are short forms."""
+    goals = searchable(base.eval)
+    default = Metric(next(iter(goals)))
     given = document.data.get("metric")
     if not isinstance(given, dict):
-        rule = f"must be a mapping such as {{name: {actual}, goal: minimize}}"
+        rule = f"must be a mapping such as {{name: {default.name}, goal: minimize}}"
         _note(document, ("metric",), f"{rule} (got {shown(given)})")
-        return Metric(actual)
+        return default
     _only(document, "metric", given, ("name", "goal", "target"))
-    name, goal, target = given.get("name"), given.get("goal", "minimize"), given.get("target")
-    if name not in (actual, "fid" if base.eval.extractor == "inception" else actual):
-        _note(document, ("metric", "name"), _metric_rule(name, actual, base))
-    if goal != "minimize":
-        rule = f"must be minimize, as smaller is better with {actual} (got {shown(goal)})"
+    name = full_name(str(given.get("name")), base.eval)
+    if name not in goals:
+        _note(document, ("metric", "name"), _metric_rule(given.get("name"), goals, base))
+        return default
+    goal, target = given.get("goal", goals[name]), given.get("target")
+    if goal != goals[name]:
+        side = "smaller" if goals[name] == "minimize" else "greater"
+        rule = f"must be {goals[name]}, as {side} is better with {name} (got {shown(goal)})"
         _note(document, ("metric", "goal"), rule)
     if target is not None and not is_number(target):
         _note(document, ("metric", "target"), f"must be a finite number (got {shown(target)})")
         target = None
-    return Metric(actual, "minimize", target)
+    return Metric(name, goals[name], target)
 
 
-def _metric_rule(name: Value, actual: str, base: RunConfig) -> str:
-    rule = f"must be {actual}, which is what base's eval settings measure (got {shown(name)})"
+def follow_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
+    """The same kind of metric under another protocol; its target meant the old one."""
+    names = zip(searchable(before), searchable(after), strict=True)
+    name = next(new for old, new in names if old == metric.name)
+    return metric if name == metric.name else replace(metric, name=name, target=None)
+
+
+def _metric_rule(name: Value, goals: Mapping[str, Goal], base: RunConfig) -> str:
+    names = ", ".join(goals)
+    rule = f"must be one of {names}: what base's eval settings measure (got {shown(name)})"
     text = str(name)
-    if text.startswith("fid") and base.eval.extractor != "inception":
-        return f"{rule}; for FID set eval.extractor: inception"
-    if text.startswith("fd_") and text != actual:
-        return f"{rule}; for another network set eval.extractor: {text.removeprefix('fd_')}"
-    if text.startswith("fid"):
-        return f"{rule}; fid alone means the same, and eval.num_fakes changes it"
-    return rule + suggestion(text, ("fid", actual))
+    if text.startswith(("fid", "kid")) and base.eval.extractor == next(iter(goals))[3:]:
+        return f"{rule}; for {text[:3].upper()} set eval.extractor: inception"
+    if text.startswith(("fd_", "kd_")):
+        return f"{rule}; for another network set eval.extractor: {text[3:]}"
+    if text.startswith(("fid", "kid")):
+        return f"{rule}; {text[:3]} alone means the same, and eval.num_fakes changes it"
+    return rule + suggestion(text, (*goals, "fid", "kid"))
 
 
 def read_early_terminate(document: Document, base: RunConfig | None) -> EarlyTerminate | None:
@@ -179,7 +196,7 @@ def read_early_terminate(document: Document, base: RunConfig | None) -> EarlyTer
         rule = "must be a mapping such as {type: hyperband, min_iter: 40}"
         _note(document, ("early_terminate",), f"{rule} (got {shown(given)})")
         return None
-    keys = ("type", "min_iter", "eta", "max_iter", "s", "strict")
+    keys = ("type", "min_iter", "eta", "max_iter", "s", "strict", "tolerance")
     _only(document, "early_terminate", given, keys)
     if given.get("type") != "hyperband":
         rule = f"must be hyperband (got {shown(given.get('type'))})"
@@ -199,24 +216,32 @@ def read_early_terminate(document: Document, base: RunConfig | None) -> EarlyTer
 
 
 def _early_numbers(document: Document, given: Mapping[str, Any]) -> EarlyTerminate | None:
-    for key, least, most in (("min_iter", 1e-6, 1e9), ("max_iter", 1e-6, 1e9), ("eta", 1.5, 100)):
+    limits = {
+        "min_iter": (1e-6, 1e9),
+        "max_iter": (1e-6, 1e9),
+        "eta": (1.5, 100),
+        "tolerance": (0, 10),
+    }
+    for key, (least, most) in limits.items():
         if key in given and not (is_number(given[key]) and least <= given[key] <= most):
             rule = f"must be a number from {least:g} to {most:g} (got {shown(given[key])})"
             _note(document, ("early_terminate", key), rule)
             return None
     eta, last = float(given.get("eta", 3)), given.get("max_iter")
+    tolerance = float(given.get("tolerance", 0))
     if "s" in given:
         s = given["s"]
         if not is_int(s) or not 1 <= s <= 20 or last is None or "min_iter" in given:
             rule = "is a number of brackets (1 to 20) that goes with max_iter, without min_iter"
             _note(document, ("early_terminate", "s"), f"{rule} (got {shown(s)})")
             return None
-        return EarlyTerminate(last / eta**s, eta, float(last))
+        return EarlyTerminate(last / eta**s, eta, float(last), tolerance)
     if "min_iter" not in given:
         rule = "needs min_iter, the kimg at which trials are first compared (or max_iter with s)"
         _note(document, ("early_terminate",), rule)
         return None
-    return EarlyTerminate(float(given["min_iter"]), eta, None if last is None else float(last))
+    end = None if last is None else float(last)
+    return EarlyTerminate(float(given["min_iter"]), eta, end, tolerance)
 
 
 def _only(

@@ -16,10 +16,13 @@ from fastgan_ray.config.yaml_tree import Document, Faults, Value, parse, read_te
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.grammar import read_space
 from fastgan_ray.search.options import (
+    KEYS,
+    REFUSED,
     EarlyTerminate,
     Method,
     Metric,
     check_keys,
+    follow_protocol,
     read_description,
     read_early_terminate,
     read_method,
@@ -88,8 +91,8 @@ def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = N
     """`load_search` of a file's text; `name` is the file that messages speak of."""
     document = parse(text, name)
     overrides = dict(overrides or {})
-    _check_overrides(overrides)
-    check_keys(document)
+    check_overrides(overrides)
+    check_keys(document, "a search", KEYS, REFUSED)
     method = read_method(document)
     given = settings(document, ("base",)) if "base" in document.data else {}
     fixed = {key: value for key, (value, _) in given.items()}
@@ -145,7 +148,8 @@ def base_values(spec: SearchSpec) -> dict[str, Any]:
     return {name: config[name.partition(".")[0]][name.partition(".")[2]] for name in field_names()}
 
 
-def _check_overrides(overrides: Mapping[str, Any]) -> None:
+def check_overrides(overrides: Mapping[str, Any]) -> None:
+    """UserError, with every fault, unless these flat dotted settings are valid by themselves."""
     faults = Faults("--set")
     for key in overrides:
         if key not in field_names():
@@ -169,9 +173,6 @@ def _without(fixed: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
 def _overridden(spec: SearchSpec, faults: Faults) -> SearchSpec:
     """`spec` with its overrides in base and, as constants, in the space where it names them."""
     given = spec.overrides
-    # Imports torch, which whatever only reads YAML can do without.
-    from fastgan_ray.metrics.protocol import metric_name
-
     base = {**spec.base, **given}
     if wrong := faults_of(base):
         for key, rule in wrong:
@@ -183,8 +184,8 @@ def _overridden(spec: SearchSpec, faults: Faults) -> SearchSpec:
         else parameter
         for parameter in spec.space
     )
-    name = metric_name(RunConfig.model_validate(nest(base)).eval)
-    metric = spec.metric if name == spec.metric.name else Metric(name, spec.metric.goal)
+    before, after = base_config(spec).eval, RunConfig.model_validate(nest(base)).eval
+    metric = follow_protocol(spec.metric, before, after)
     return replace(spec, base=base, space=SearchSpace(parameters), metric=metric)
 
 

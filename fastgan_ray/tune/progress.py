@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from fastgan_ray.metrics.names import value_of
+
 State = dict[str, Any]
 ENDED = ("finished", "stopped", "diverged", "out_of_memory", "failed")
 LONGEST_REASON = 160
@@ -113,7 +115,7 @@ def observe(
         "point": point_of(trial),
         "total_kimg": run_of(trial).get("train", {}).get("total_kimg", state["total_kimg"]),
         "kimg": result.get("kimg", old["kimg"]),
-        "value": result.get(state["metric"], old["value"]),
+        "value": value_of(result, state["metric"], old["value"]),
         "images_per_second": result.get("images_per_second", old["images_per_second"]),
         "reason": reason_of(trial, result),
     }

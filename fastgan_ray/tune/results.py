@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import shutil
 import time
@@ -17,6 +18,7 @@ from ray.tune.experiment import Trial
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.config.yaml_io import dump_run_config
+from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.search.spec import Metric, SearchSpec, start_point
 from fastgan_ray.tune.progress import reason_of
 
@@ -26,7 +28,8 @@ Record = dict[str, Any]
 KEEP_SECONDS = 30.0
 # The sections in which the published FastGAN has its say; the others are the user's.
 PUBLISHED_PARTS = ("model", "augment", "train")
-COLUMNS = ("trial_id", "state", "value", "kimg", "seconds", "reason")
+COLUMNS = ("trial_id", "state", "value", "error", "num_fakes", "kimg", "seconds", "reason")
+CLEAR = 2.0  # standard errors of a difference that evaluation noise hardly explains
 
 
 class TrialLike(Protocol):
@@ -53,11 +56,13 @@ def record(trial: TrialLike, spec: SearchSpec, ended: bool, error: str = "") -> 
         state = "stopped" if last.get("kimg") else "unfinished"
     else:
         state = "unfinished"
-    value = last.get(spec.metric.name) if state in ("finished", "stopped", "unfinished") else None
+    metric, valued = spec.metric.name, state in ("finished", "stopped", "unfinished")
     return {
         "trial_id": trial.trial_id,
         "state": state,
-        "value": value,
+        "value": value_of(last, metric) if valued else None,
+        "error": value_of(last, fakes_error_name(metric)) if valued else None,
+        "num_fakes": last.get("num_fakes") if valued else None,
         "kimg": last.get("kimg", 0.0),
         "seconds": last.get("seconds", 0.0),
         "reason": last.get("reason") or error or _reason(state, last, trial.config),
@@ -69,7 +74,10 @@ def record(trial: TrialLike, spec: SearchSpec, ended: bool, error: str = "") -> 
 
 
 def choose_best(records: Iterable[Record], metric: Metric) -> Record | None:
-    """The best last value among the finished trials, or among the stopped if none has finished."""
+    """The best last value among the finished trials, or among the stopped if none has finished.
+
+    A cheap evaluation's value is so compared with its like alone: no run ends with one.
+    """
     valued = [one for one in records if one["value"] is not None and one["state"] != "unfinished"]
     finished = [one for one in valued if one["state"] == "finished"]
     sign = 1 if metric.goal == "minimize" else -1
@@ -93,11 +101,13 @@ def summarise(
         and {
             "trial_id": best["trial_id"],
             "value": best["value"],
+            "error": best["error"],
             "config": best["config"],
             "checkpoint": "best/checkpoint",
             "state": best["state"],
         },
-        "default": default and {key: default[key] for key in ("trial_id", "value", "state")},
+        "default": default
+        and {key: default[key] for key in ("trial_id", "value", "error", "state")},
         "best_beats_default": beats,
         "verdict": verdict,
         "trials": [{key: one[key] for key in (*COLUMNS, "point")} for one in records],
@@ -127,7 +137,11 @@ def judge(
     if metric.goal == "maximize":
         better = best["value"] > default["value"]
     relation = "better" if better else "no better"
-    return better, f"Best: {found}, {relation} than the {default['value']:.4g} of {name}."
+    verdict = f"Best: {found}, {relation} than the {default['value']:.4g} of {name}"
+    error = math.hypot(best["error"] or 0.0, default["error"] or 0.0)
+    if better and abs(best["value"] - default["value"]) < CLEAR * error:
+        verdict += f", but within the noise of the evaluation (standard error {error:.2g})"
+    return better, f"{verdict}."
 
 
 def write_atomically(path: Path, text: str) -> None:

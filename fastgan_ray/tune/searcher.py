@@ -24,6 +24,7 @@ from ray.tune.search.search_generator import SearchGenerator
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.config.yaml_tree import Value
 from fastgan_ray.errors import UserError
+from fastgan_ray.metrics.names import value_of
 from fastgan_ray.search.space import Parameter, assign, grid, sample, size
 from fastgan_ray.search.spec import SearchSpec, run_config, start_point
 from fastgan_ray.tune.trainable import trial_id as name_of
@@ -125,7 +126,8 @@ class StudySearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Store an intermediate value; a row that comes again is ignored."""
-        value = result.get(self._spec.metric.name)
+        name = self._spec.metric.name
+        value = value_of(result, name)
         if trial_id not in self.state.live or value is None:
             return
         assert math.isfinite(value), "the trial turns a value that is not finite into an outcome"
@@ -133,7 +135,8 @@ class StudySearcher(Searcher):
         step = round(result["kimg"] * 1000)
         if step not in frozen.intermediate_values:
             optuna.Trial(self.study, frozen._trial_id).report(value, step)
-        self.state.reached = self.state.reached or self._reaches_target(value)
+        if name in result:  # a target is not for the value of a cheap evaluation
+            self.state.reached = self.state.reached or self._reaches_target(value)
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False

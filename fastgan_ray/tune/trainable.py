@@ -12,6 +12,7 @@ import ray.tune
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import DivergedError, UserError
+from fastgan_ray.metrics.names import value_of
 from fastgan_ray.train.reporter import Metrics, Reporter
 from fastgan_ray.tune.history import (
     Outcome,
@@ -55,7 +56,7 @@ class TuneReporter:
         for name, value in metrics.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise DivergedError(f"{name} is {value} at {metrics['kimg']} kimg")
-        if self._metric not in metrics:
+        if value_of(metrics, self._metric) is None:
             numbers = ", ".join(key for key, value in metrics.items() if not isinstance(value, str))
             raise UserError(
                 f"metric.name: the trial must report {self._metric}, but it reports {numbers}"

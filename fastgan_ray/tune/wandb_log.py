@@ -23,6 +23,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.result import AUTO_RESULT_KEYS
 
+from fastgan_ray.metrics.names import value_of
 from fastgan_ray.tune.progress import BAD_ENDS, reason_of, run_of, state_word
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def log_row(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def caption(result: Mapping[str, Any], metric: str) -> str:
     """What stands under a sample grid: position and metric."""
-    value = result.get(metric)
+    value = value_of(result, metric)
     return f"{result['kimg']:g} kimg" + ("" if value is None else f", {metric} {value:.4g}")
 
 
