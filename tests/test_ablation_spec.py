@@ -1,0 +1,181 @@
+"""Ablation files: what they mean, every fault with its line, and the presets that are shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fastgan_ray.errors import UserError
+from fastgan_ray.search.ablation import (
+    ablation_from_text,
+    arm_config,
+    cell_config,
+    cells,
+    data_name,
+    holds_ablation,
+    load_ablation,
+)
+
+SPACES = Path(__file__).parents[1] / "search_spaces"
+PRESETS = sorted(SPACES.glob("ablation_*.yaml"))
+
+GOOD = """\
+# Two arms.
+name: good
+metric: {name: fid}
+baseline: plain
+seeds: [3, 1]
+data: [pictures/cats, 100-shot-obama]
+base: {train.total_kimg: 10, model: {ngf: 16}}
+arms:
+  plain:
+  no SLE: {model: {g_sle_4: false, d_sle: false}}
+  wide: {model.ngf: 32}
+"""
+HEAD = "metric: {name: fid}\nseeds: 2\n"
+
+
+def faults(text: str, **more: object) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        ablation_from_text(text, "bad.yaml", **more)
+    return str(caught.value).split("\n")
+
+
+def test_a_file_means_what_it_says():
+    spec = ablation_from_text(GOOD, "good.yaml")
+    assert (spec.name, spec.baseline, spec.seeds) == ("good", "plain", (3, 1))
+    assert spec.data == ("pictures/cats", "100-shot-obama")
+    assert spec.description == "Two arms."
+    assert (spec.metric.name, spec.metric.goal) == ("fid5k_full", "minimize")
+    assert spec.arms == {
+        "plain": {},
+        "no SLE": {"model.g_sle_4": False, "model.d_sle": False},
+        "wide": {"model.ngf": 32},
+    }
+    assert [data_name(data) for data in spec.data] == ["cats", "100-shot-obama"]
+
+
+def test_cells_are_arms_by_data_sets_by_seeds_a_whole_seed_first():
+    spec = ablation_from_text(GOOD, "good.yaml")
+    found = cells(spec)
+    assert len(found) == len(set(found)) == 3 * 2 * 2
+    assert [cell.arm for cell in found[:3]] == ["plain", "no SLE", "wide"]
+    assert {cell.seed for cell in found[:6]} == {3}
+    config = cell_config(spec, found[-1])
+    assert (config.data.path, config.train.seed) == ("100-shot-obama", 1)
+    assert (config.model.ngf, config.train.total_kimg) == (32, 10)
+    assert arm_config(spec, "no SLE").model.ngf == 16
+
+
+def test_the_baseline_may_be_settings_and_seeds_a_count():
+    text = HEAD + "baseline: {model.ngf: 8}\narms: {wide: {model.ngf: 64}}\n"
+    spec = ablation_from_text(text, "x.yaml")
+    assert spec.baseline == "baseline" and list(spec.arms) == ["baseline", "wide"]
+    assert arm_config(spec, "baseline").model.ngf == 8
+    assert spec.seeds == (0, 1) and spec.data == (None,)
+    base_itself = HEAD + "baseline: {}\narms: {wide: {model.ngf: 8}}\n"
+    assert ablation_from_text(base_itself, "x.yaml").arms["baseline"] == {}
+
+
+def test_overrides_win_over_base_and_arms():
+    chosen = {"model.resolution": 64, "data.path": "mine", "eval.extractor": "efficientnet_lite0"}
+    spec = ablation_from_text(GOOD, "good.yaml", chosen, seeds=[7])
+    assert spec.data == ("mine",) and spec.seeds == (7,)
+    assert spec.metric.name == "fd_efficientnet_lite0"
+    assert arm_config(spec, "wide").model.resolution == 64
+    again = ablation_from_text(spec.text, "good.yaml", spec.overrides, spec.seeds)
+    assert again == spec
+
+
+def test_an_override_that_makes_two_arms_one_is_refused():
+    (fault,) = faults(GOOD, overrides={"model.ngf": 8})
+    assert fault.startswith("bad.yaml:11: arms: wide: is the same configuration as plain with what")
+    (fault,) = faults(GOOD, overrides={"train.seed": 8})
+    assert fault == "--set: train.seed: is set by seeds; use --seeds"
+    text = HEAD + "baseline: {}\narms: {one: {model: {d_small: false, decode_small: false}}}\n"
+    (fault,) = faults(text, overrides={"model.decode_small": True})
+    assert "arm one, with what --set changes: model: decode_small reads the small branch" in fault
+
+
+def test_every_fault_is_told_at_once_with_its_line():
+    text = """\
+metric: {name: fid, target: 3}
+methd: bayes
+parameters: {}
+early_terminate: {min_iter: 1}
+seeds: [1, 1]
+data: [x, x]
+baseline: plan
+base: {data.path: y, train.seed: 4, train.beta1: 1.2}
+arms:
+  plain:
+  seeded: {train.seed: 3}
+  measured: {eval.num_fakes: 3, data: {path: z, fit: crop}}
+  mistyped: {model.nfg: 8, model.ngf: 0}
+  clash: {model.d_small: false}
+"""
+    found = faults(text)
+    for place, words in {
+        "1: metric.target": "is for a search",
+        "2: methd": "is no key of an ablation",
+        "3: parameters": "an ablation has arms",
+        "4: early_terminate": "stops nothing early",
+        "5: seeds": "must be a count",
+        "6: data": "base's data.path names another",
+        "7: baseline": "did you mean plain?",
+        "8: train.seed": "is set by seeds",
+        "8: train.beta1": "must be less than 1",
+        "11: arm seeded: train.seed": "is set by seeds",
+        "12: arm measured: eval.num_fakes": "must be the same for all arms",
+        "12: arm measured: data.path": "is set by data",
+        "12: arm measured: data.fit": "must be the same for all arms",
+        "13: model.nfg": "did you mean model.ngf?",
+        "13: model.ngf": "must be at least 1",
+        "14: model": "decode_small reads the small branch",
+    }.items():
+        line = next((line for line in found if line.startswith(f"bad.yaml:{place}: ")), None)
+        assert line is not None, f"{place} is not among\n" + "\n".join(found)
+        assert words in line
+
+
+@pytest.mark.parametrize(
+    ("rest", "words"),
+    [
+        ("baseline: a\narms: {a: }", "arms: must have one beside the baseline"),
+        ("baseline: a\narms: [a, b]", "arms: must map names to settings"),
+        ("baseline: a", "arms: must map names to settings"),
+        ("arms: {a: , b: {model.ngf: 8}}", "baseline: must name an arm, or be settings"),
+        ("baseline: {}\narms: {baseline: {model.ngf: 8}}", "arms has one named baseline, too"),
+        ("baseline: a\narms: {a: , b: {}}", "b: is the same configuration as a"),
+        ("baseline: a\narms: {a: , b: 3}", "b: must be a mapping of settings (got 3)"),
+        ("baseline: a\narms: {a: , '': {model.ngf: 8}}", "name must be 1 to 60 characters"),
+        ("baseline: a\narms: {a: , a: {model.ngf: 8}}", "is given twice"),
+        ("data: []\nbaseline: {}\narms: {b: {model.ngf: 8}}", "data: must be a list"),
+        ("data: [a/x, b/x]\nbaseline: {}\narms: {b: {model.ngf: 8}}", "that end differently"),
+    ],
+)
+def test_faults(rest, words):
+    assert any(words in fault for fault in faults(HEAD + rest))
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1", "[]", "[-1]", "[1.5]", "true", "five", "99999999"])
+def test_seeds_that_are_refused(seeds):
+    text = f"metric: {{name: fid}}\nseeds: {seeds}\nbaseline: {{}}\narms: {{b: {{model.ngf: 8}}}}\n"
+    assert faults(text)[0].startswith("bad.yaml:2: seeds: must be a count")
+
+
+def test_an_ablation_is_known_from_a_search():
+    assert not holds_ablation(SPACES / "demo.yaml")
+
+
+@pytest.mark.parametrize("file", PRESETS, ids=lambda path: path.stem)
+def test_presets(file):
+    assert holds_ablation(file)
+    spec = load_ablation(file)
+    assert spec.name == file.stem.replace("_", "-") or spec.name == file.stem
+    assert 2 <= len(spec.arms) <= 10 and len(spec.seeds) >= 3
+    for line in ("Command:", "Cost:", "Expect:"):
+        assert line in spec.description
+    assert f"search_spaces/{file.name}" in spec.description
+    load_ablation(file, {"eval.extractor": "efficientnet_lite0", "data.path": "mine"})
