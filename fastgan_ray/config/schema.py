@@ -266,9 +266,17 @@ class TrainConfig(_Section):
 class EvalConfig(_Section):
     """The metric's protocol, and how often it is measured."""
 
-    extractor: Literal["inception", "efficientnet_lite0"] = Field(
+    extractor: Literal[
         "inception",
-        description="feature network: inception = FID; efficientnet_lite0 = embedded, no download",
+        "inception_pytorch",
+        "dinov2_vitb14",
+        "dinov2_vitl14",
+        "clip_vitb32",
+        "efficientnet_lite0",
+    ] = Field(
+        "inception",
+        description="feature network: inception = FID, inception_pytorch = FID on the PyTorch "
+        "port, dinov2_vitl14 = FD_DINOv2; efficientnet_lite0 = embedded, no download",
     )
     num_fakes: int = Field(5000, ge=2, description="generated images per evaluation")
     early_fakes: int | None = Field(

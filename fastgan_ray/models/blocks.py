@@ -186,6 +186,17 @@ def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
     ]
 
 
+def dropout(x: Tensor, rate: float, rng: torch.Generator | None) -> Tensor:
+    """Zero a share `rate` of the values, drawn by `rng` on `x`'s device, and scale up the rest.
+
+    Any shape. `rng` None or rate 0: unchanged.
+    """
+    if rng is None or rate == 0:
+        return x
+    kept = torch.rand(x.shape, generator=rng, device=rng.device) >= rate
+    return x * (kept / (1 - rate)).to(x.dtype)
+
+
 def widths(
     multipliers: dict[int, float], resolution: int, base: int, given: list[int] | None
 ) -> dict[int, int]:

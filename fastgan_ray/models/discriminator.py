@@ -12,6 +12,7 @@ from fastgan_ray.models.blocks import (
     DownBlock,
     LayerFactory,
     SkipExcitation,
+    dropout,
     half_conv,
     plain_up,
     small_resolution,
@@ -25,6 +26,8 @@ _MULTIPLIERS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0
 _DECODER_MULTIPLIERS = {16: 4, 32: 2, 64: 2, 128: 1}
 # A down block's output is gated by the features this many blocks before it.
 _SKIP_DISTANCE = 3
+# Length of the contrastive loss' embeddings (Chen et al. 2020).
+_EMBEDDING = 128
 # Top and left edge of each part, in shares of the side; a part's side is half the whole.
 _PART_CORNERS = ((0, 0), (0, 0.5), (0.5, 0), (0.5, 0.5), (0.25, 0.25))
 
@@ -32,7 +35,8 @@ _PART_CORNERS = ((0, 0), (0, 0.5), (0.5, 0), (0.5, 0.5), (0.25, 0.25))
 class Discriminator(nn.Module):
     """Big branch: `stem`, `blocks`, `skips[block index]`, `head`; small: `small`, `small_head`.
 
-    `decoders` holds the enabled ones of "full", "small", "part".
+    `decoders` holds the enabled ones of "full", "small", "part" if the self-supervision decodes,
+    `projection` is there if it contrasts.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory) -> None:
@@ -75,31 +79,41 @@ class Discriminator(nn.Module):
             {
                 name: Decoder(make, c_in, config.decoder_width, side)
                 for name, c_in in decoder_inputs.items()
-                if c_in is not None
+                if c_in is not None and config.autoencodes
             }
         )
+        self.projection: nn.Sequential | None = None
+        if config.contrasts:
+            self.projection = nn.Sequential(
+                nn.AdaptiveAvgPool2d(1),
+                make.conv(channels[16], channels[16], 1),
+                nn.LeakyReLU(0.2),
+                make.conv(channels[16], _EMBEDDING, 1),
+                nn.Flatten(),
+            )
 
     def forward(
-        self, full: Tensor, small: Tensor, part: int | None = None
+        self,
+        full: Tensor,
+        small: Tensor,
+        part: int | None = None,
+        rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits and reconstructions of pictures in [-1, 1].
 
         full (B, 3, R, R), small (B, 3, r, r) with r = `small_resolution(R)` (not looked at without
         the small branch) -> logits (B, 50), the big branch's 25 first, or (B, 25). `part` None: no
         reconstructions; else, by enabled decoder, "full", "small" and "part" (of the quadrant
-        `part`, see `crop_part`), each (B, 3, s, s) with s = min(128, R), in [-1, 1].
+        `part`, see `crop_part`), each (B, 3, s, s) with s = min(128, R), in [-1, 1]. `rng`, on the
+        pictures' device, draws what the heads' dropout leaves out; None: nothing.
         """
-        features = [self.stem(full)]
-        for index, block in enumerate(self.blocks):
-            x_BCHW = block(features[-1])
-            if str(index) in self.skips:
-                x_BCHW = self.skips[str(index)](features[index + 1 - _SKIP_DISTANCE], x_BCHW)
-            features.append(x_BCHW)
-        logits = [self.head(features[-1]).flatten(1)]
+        features = self._features(full)
+        rate = self.config.d_dropout
+        logits = [self.head(dropout(features[-1], rate, rng)).flatten(1)]
         decodable = {"full": features[-1]}
         if self.small is not None and self.small_head is not None:
             decodable["small"] = self.small(small)
-            logits.append(self.small_head(decodable["small"]).flatten(1))
+            logits.append(self.small_head(dropout(decodable["small"], rate, rng)).flatten(1))
         if part is None:
             return torch.cat(logits, dim=1), {}
         decodable["part"] = crop_part(features[-2], part)
@@ -107,6 +121,25 @@ class Discriminator(nn.Module):
             name: decoder(decodable[name]) for name, decoder in self.decoders.items()
         }
         return torch.cat(logits, dim=1), reconstructions
+
+    def trunk(self, full: Tensor) -> Tensor:
+        """The big branch's last features: (B, 3, R, R) -> (B, C, 8, 8)."""
+        return self._features(full)[-1]
+
+    def embed(self, full: Tensor) -> Tensor:
+        """The trunk's projection, for the contrastive loss: (B, 3, R, R) -> (B, 128)."""
+        assert self.projection is not None
+        embedding_BK: Tensor = self.projection(self.trunk(full))
+        return embedding_BK
+
+    def _features(self, full: Tensor) -> list[Tensor]:
+        features: list[Tensor] = [self.stem(full)]
+        for index, block in enumerate(self.blocks):
+            x_BCHW = block(features[-1])
+            if str(index) in self.skips:
+                x_BCHW = self.skips[str(index)](features[index + 1 - _SKIP_DISTANCE], x_BCHW)
+            features.append(x_BCHW)
+        return features
 
 
 class Decoder(nn.Module):

@@ -217,6 +217,8 @@ def _refuse_unpublished(config: ModelConfig, path: Path) -> None:
     wrong = [name for name in _NEEDED if not getattr(config, name)]
     if config.decode_part == "none":
         wrong.append("decode_part")
+    if config.self_supervision != "ae":
+        wrong.append("self_supervision")
     if config.output_activation != published.output_activation:
         wrong.append("output_activation")
     if skip_sources(config) != skip_sources(published):

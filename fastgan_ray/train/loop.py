@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fastgan_ray.augment import ada
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.grid import save_grid
 from fastgan_ray.data.images import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError
 from fastgan_ray.metrics.evaluate import evaluate
-from fastgan_ray.metrics.features import Extractor, load_extractor
+from fastgan_ray.metrics.extractors import Extractor, load_extractor
 from fastgan_ray.metrics.protocol import protocol
 from fastgan_ray.metrics.reference import reference_features
 from fastgan_ray.train import checkpoint
@@ -60,21 +61,22 @@ def train(config: RunConfig, reporter: Reporter, resume_from: Path | None = None
         checkpoint.restore(resume_from, state, config)
     distance = DISTANCES[config.train.reconstruction](run.device)
     bf16 = use_bf16(config.train, run.device)
-    batch, last_step = config.train.batch_size, total_steps(config)
+    images, last_step = config.train.images_per_step, total_steps(config)
     check_every = STEPS_BETWEEN_CHECKS.get(run.device.type, 32)
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     started = time.monotonic() - state.seconds
     while state.step < last_step:
-        scalars = train_step(state, next_batch(state, run), config, distance, bf16)
+        batches = [next_batch(state, run) for _ in range(config.train.d_steps)]
+        scalars = train_step(state, batches, config, distance, bf16)
         for name, value in scalars.items():
             sums[name] = sums[name] + value if name in sums else value
             counts[name] = counts.get(name, 0) + 1
         state.seconds = time.monotonic() - started
         evaluating = is_evaluation(state.step, config)
         if evaluating or state.step % check_every == 0:
-            _check_finite(sums, state.step, batch)
-        reporter.progress(state.step * batch / 1000, state.seconds)
+            _check_finite(sums, state.step, images)
+        reporter.progress(state.step * images / 1000, state.seconds)
         if evaluating:
             means = {name: float(total) / counts[name] for name, total in sums.items()}
             sums, counts = {}, {}
@@ -84,13 +86,13 @@ def train(config: RunConfig, reporter: Reporter, resume_from: Path | None = None
 
 def total_steps(config: RunConfig) -> int:
     """Steps of a whole run: the first count that shows `total_kimg` thousand images."""
-    return math.ceil(config.train.total_kimg * 1000 / config.train.batch_size)
+    return math.ceil(config.train.total_kimg * 1000 / config.train.images_per_step)
 
 
 def is_evaluation(step: int, config: RunConfig) -> bool:
     """Whether step `step` (from 1) is the first at or past a multiple of `eval.every_kimg`."""
-    batch, every = config.train.batch_size, config.eval.every_kimg * 1000
-    passed = math.floor(step * batch / every) > math.floor((step - 1) * batch / every)
+    images, every = config.train.images_per_step, config.eval.every_kimg * 1000
+    passed = math.floor(step * images / every) > math.floor((step - 1) * images / every)
     return passed or step == total_steps(config)
 
 
@@ -119,17 +121,18 @@ def _prepare(config: RunConfig) -> Run:
     )
 
 
-def _check_finite(sums: dict[str, Tensor], step: int, batch: int) -> None:
+def _check_finite(sums: dict[str, Tensor], step: int, images: int) -> None:
     for name, value in sums.items():
         if not math.isfinite(float(value)):
-            raise DivergedError(f"{name} is not finite at step {step} ({step * batch / 1000} kimg)")
+            kimg = step * images / 1000
+            raise DivergedError(f"{name} is not finite at step {step} ({kimg} kimg)")
 
 
 def _evaluate_and_report(
     state: TrainState, run: Run, means: dict[str, float], reporter: Reporter
 ) -> None:
     config = run.config
-    images_shown = state.step * config.train.batch_size
+    images_shown = state.step * config.train.images_per_step
     calibrate_average(state, config.model.nz)
 
     def sample(z_BZ: Tensor) -> Tensor:
@@ -150,6 +153,7 @@ def _evaluate_and_report(
         "images_per_second": round(images_shown / state.seconds, 3),
         **values,
         **means,
+        **({"augment/p": state.ada.p} if ada.adaptive(config.augment) else {}),
         "params_g": _parameters(state.generator),
         "params_d": _parameters(state.discriminator),
         "grid": str(grid),

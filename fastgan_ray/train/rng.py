@@ -7,7 +7,19 @@ import hashlib
 import torch
 
 CPU = torch.device("cpu")
-STREAMS = ("init", "data", "latents", "noise", "augment", "labels", "part")
+# Drawn in the size of features, so where they are used; the others on the CPU.
+DEVICE_STREAMS = ("noise", "dropout")
+STREAMS = (
+    "init",
+    "data",
+    "latents",
+    "augment",
+    "labels",
+    "part",
+    "interpolates",
+    "contrastive",
+    *DEVICE_STREAMS,
+)
 
 
 def seeded(seed: int, name: str, device: torch.device = CPU) -> torch.Generator:
@@ -17,5 +29,5 @@ def seeded(seed: int, name: str, device: torch.device = CPU) -> torch.Generator:
 
 
 def streams(seed: int, device: torch.device) -> dict[str, torch.Generator]:
-    """All of a run's streams by name, on the CPU but for the noise, which is drawn where used."""
-    return {name: seeded(seed, name, device if name == "noise" else CPU) for name in STREAMS}
+    """All of a run's streams by name, on the CPU but for `DEVICE_STREAMS`."""
+    return {name: seeded(seed, name, device if name in DEVICE_STREAMS else CPU) for name in STREAMS}

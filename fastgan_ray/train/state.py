@@ -8,23 +8,28 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.sampler import Sampler
-from fastgan_ray.models import build_discriminator, build_generator
+from fastgan_ray.models import Discriminator, build_discriminator, build_generator
 from fastgan_ray.train.rng import seeded, streams
 
 
 @dataclass
 class TrainState:
-    """The two networks, G's weight average, optimisers, random streams and position in the data."""
+    """The two networks, G's weight average, optimisers, random streams and position in the data.
+
+    `ada` holds the probability of the adaptive augmentations.
+    """
 
     generator: nn.Module
-    discriminator: nn.Module
+    discriminator: Discriminator
     ema: nn.Module
     optimizer_g: torch.optim.Adam
     optimizer_d: torch.optim.Adam
     rngs: dict[str, torch.Generator]
     sampler: Sampler
+    ada: AdaState
     step: int = 0
     seconds: float = 0.0
 
@@ -45,6 +50,7 @@ def new_state(config: RunConfig, image_count: int, device: torch.device) -> Trai
         optimizer_d=_adam(discriminator, config.train.lr_d, betas),
         rngs=rngs,
         sampler=Sampler(image_count, config.train.batch_size, config.data.flip, rngs["data"]),
+        ada=AdaState(config.augment.ada_p),
     )
 
 
@@ -54,10 +60,10 @@ def _adam(network: nn.Module, rate: float, betas: tuple[float, float]) -> torch.
 
 def update_average(state: TrainState, config: RunConfig) -> None:
     """Move G's weight average one step towards G, by its half-life in kimg."""
-    halflife = config.train.ema_halflife_kimg * 1000
+    images, halflife = config.train.images_per_step, config.train.ema_halflife_kimg * 1000
     if config.train.ema_rampup > 0:
-        halflife = min(halflife, config.train.ema_rampup * state.step * config.train.batch_size)
-    decay = 0.5 ** (config.train.batch_size / halflife) if halflife > 0 else 0.0
+        halflife = min(halflife, config.train.ema_rampup * state.step * images)
+    decay = 0.5 ** (images / halflife) if halflife > 0 else 0.0
     averages: list[Tensor] = list(state.ema.parameters())
     weights: list[Tensor] = list(state.generator.parameters())
     with torch.no_grad():

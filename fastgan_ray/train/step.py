@@ -1,17 +1,21 @@
-"""One training step of FastGAN: D on real and generated pictures, then G on the same pictures."""
+"""One training step: D on real and generated pictures, once or more, then G on the last of these.
+
+D sees a picture at two sizes, [full (B, 3, R, R), small (B, 3, r, r)], both augmented alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan_ray.augment import diffaugment
+from fastgan_ray.augment import ada, pipeline
 from fastgan_ray.config.schema import ModelConfig, RunConfig
 from fastgan_ray.models import crop_part, small_resolution
-from fastgan_ray.train.losses import LOSSES, r1_penalty
+from fastgan_ray.train import losses
+from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.state import TrainState, update_average
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -20,67 +24,133 @@ CENTRE = 4  # `crop_part`'s number of the middle; 0..3 are the quadrants
 
 
 def train_step(
-    state: TrainState, real: Tensor, config: RunConfig, distance: Distance, bf16: bool = False
+    state: TrainState,
+    batches: Sequence[Tensor],
+    config: RunConfig,
+    distance: Distance,
+    bf16: bool = False,
 ) -> Scalars:
-    """Advance `state` by one step on `real` (B, 3, R, R) in [-1, 1]; the losses by name."""
-    device = real.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=bf16):
-        fake = generate(state, len(real), config, real.device)
-        loss_d, scalars = discriminator_loss(
-            state, real, [image.detach() for image in fake], config, distance
-        )
-    _update(state.optimizer_d, loss_d)
+    """Advance `state` by one step; the losses by name.
+
+    `batches` are `train.d_steps` of real pictures, (B, 3, R, R) in [-1, 1].
+    """
+    assert len(batches) == config.train.d_steps
+    scalars: Scalars = {}
+    for index, pictures in enumerate(batches):
+        for_g = index == len(batches) - 1
+        with torch.autocast(pictures.device.type, torch.bfloat16, enabled=bf16):
+            with torch.set_grad_enabled(for_g):
+                fake = generate(state, len(pictures), config, pictures.device)
+            real = shown(state, pictures, config)
+            turn = state.step * len(batches) + index
+            loss_d, parts = discriminator_loss(state, real, fake, turn, config, distance)
+            if config.model.contrasts:
+                parts["loss/contrastive"] = contrastive_loss(state, pictures, config)
+                loss_d = loss_d + config.train.contrastive_weight * parts["loss/contrastive"]
+        _update(state.optimizer_d, loss_d)
+        scalars |= parts
+        adapt(state, parts["sign/real"], len(pictures), config)
     state.discriminator.requires_grad_(False)
-    with torch.autocast(device, torch.bfloat16, enabled=bf16):
-        fake_logits, _ = state.discriminator(*fake)
-        loss_g = LOSSES[config.train.loss].generator(fake_logits.float())
+    with torch.autocast(fake[0].device.type, torch.bfloat16, enabled=bf16):
+        loss_g = generator_loss(state, real, fake, config)
     _update(state.optimizer_g, loss_g)
     state.discriminator.requires_grad_(True)
     state.step += 1
     update_average(state, config)
-    return {"loss/g": loss_g.detach()} | scalars
+    return {name: value.detach() for name, value in {"loss/g": loss_g, **scalars}.items()}
 
 
 def generate(
     state: TrainState, count: int, config: RunConfig, device: torch.device
 ) -> list[Tensor]:
-    """G's two outputs on fresh latents, both under the same augmentation draw."""
+    """G's two outputs on fresh latents, as D sees them."""
     z_BZ = torch.randn(count, config.model.nz, generator=state.rngs["latents"]).to(device)
-    draw = diffaugment.draw(config.augment, count, state.rngs["augment"])
     outputs = state.generator(z_BZ, state.rngs["noise"])
-    return [diffaugment.apply(image, draw, config.augment) for image in outputs]
+    return augmented(outputs, state, "augment", config)
+
+
+def shown(state: TrainState, pictures: Tensor, config: RunConfig) -> list[Tensor]:
+    """Real pictures as D sees them."""
+    (full,) = augmented([pictures], state, "augment", config)
+    return [full, F.interpolate(full, size=small_resolution(config.model.resolution))]
+
+
+def augmented(
+    images: Sequence[Tensor], state: TrainState, stream: str, config: RunConfig
+) -> list[Tensor]:
+    """The same pictures at any number of sizes, all under one augmentation draw."""
+    drawn = pipeline.draw(config.augment, len(images[0]), state.rngs[stream], state.ada.p)
+    return [pipeline.apply(image, drawn) for image in images]
+
+
+def adapt(state: TrainState, sign: Tensor, count: int, config: RunConfig) -> None:
+    """Let the augmentation's probability follow D's signs on `count` real pictures."""
+    if ada.adaptive(config.augment):  # to look at the sign waits for the device
+        state.ada = ada.update(state.ada, float(sign), count, config.augment)
 
 
 def discriminator_loss(
-    state: TrainState, real: Tensor, fake: list[Tensor], config: RunConfig, distance: Distance
+    state: TrainState,
+    real: Sequence[Tensor],
+    fake: Sequence[Tensor],
+    turn: int,
+    config: RunConfig,
+    distance: Distance,
 ) -> tuple[Tensor, Scalars]:
-    """D's loss with a graph, and its parts without one."""
-    train = config.train
-    penalise = train.r1_gamma > 0 and state.step % train.r1_interval == 0
-    draw = diffaugment.draw(config.augment, len(real), state.rngs["augment"])
-    real = diffaugment.apply(real, draw, config.augment).requires_grad_(penalise)
+    """D's loss with a graph, and its parts; `turn` counts D's steps from 0."""
+    train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
+    gamma = {"r1": train.r1_gamma, "r2": train.r2_gamma}
+    due = {name for name in gamma if gamma[name] > 0 and turn % train.r1_interval == 0}
+    real = [image.detach().requires_grad_("r1" in due) for image in real]
+    fake = [image.detach().requires_grad_("r2" in due) for image in fake]
     part = _draw_part(state, config.model)
-    small = F.interpolate(real, size=small_resolution(config.model.resolution))
-    real_logits, decoded = state.discriminator(real, small, part)
-    fake_logits, _ = state.discriminator(*fake)
+    real_logits, decoded = state.discriminator(*real, part, rng)
+    fake_logits, _ = state.discriminator(*fake, rng=rng)
     real_logits, fake_logits = real_logits.float(), fake_logits.float()
-    noise = torch.rand((2, *real_logits.shape), generator=state.rngs["labels"])
-    labels = 1 - train.label_noise * noise.to(real.device)
-    total = LOSSES[train.loss].discriminator(real_logits, fake_logits, labels[0], labels[1])
+    labels = _draw_labels(state, real_logits, train.label_noise)
     scalars = {
-        "loss/d": total,
+        "loss/d": loss.discriminator(real_logits, fake_logits, labels[0], labels[1]),
         "logits/real": real_logits.mean(),
         "logits/fake": fake_logits.mean(),
         "sign/real": real_logits.sign().mean(),
     }
+    weights = {"loss/d": 1.0}
     if decoded:
-        error = reconstruction_error(real.detach(), decoded, part, distance)
+        count = len(real_logits) if train.reconstruction_reduction == "sum" else 1
+        weights["loss/reconstruction"] = count * train.reconstruction_weight
+        error = reconstruction_error(real[0].detach(), decoded, part, distance)
         scalars["loss/reconstruction"] = error
-        total = total + train.reconstruction_weight * error
-    if penalise:
-        scalars["loss/r1"] = r1_penalty(real_logits, real)
-        total = total + train.r1_gamma * train.r1_interval * scalars["loss/r1"]
-    return total, {name: value.detach() for name, value in scalars.items()}
+    seen = {"r1": (real_logits, real), "r2": (fake_logits, fake)}
+    for name in sorted(due):
+        weights[f"loss/{name}"] = gamma[name] * train.r1_interval
+        scalars[f"loss/{name}"] = losses.zero_centred_penalty(*seen[name])
+    if loss.penalty is not None:
+        between = losses.interpolate(real, fake, _draw_shares(state, len(real_logits)))
+        logits = state.discriminator(*between, rng=rng)[0].float()
+        weights["loss/gp"] = train.gp_weight
+        scalars["loss/gp"] = loss.penalty(logits, between)
+    total = torch.stack([weight * scalars[name] for name, weight in weights.items()]).sum()
+    return total, scalars
+
+
+def generator_loss(
+    state: TrainState, real: Sequence[Tensor], fake: Sequence[Tensor], config: RunConfig
+) -> Tensor:
+    """G's loss with a graph; D looks at the real pictures again only if the loss pairs them."""
+    loss, rng = LOSSES[config.train.loss], state.rngs["dropout"]
+    real_logits = None
+    if loss.paired:
+        with torch.no_grad():
+            real_logits = state.discriminator(*real, rng=rng)[0].float()
+    fake_logits, _ = state.discriminator(*fake, rng=rng)
+    return loss.generator(fake_logits.float(), real_logits)
+
+
+def contrastive_loss(state: TrainState, pictures: Tensor, config: RunConfig) -> Tensor:
+    """How well D tells two augmented views of one real picture from those of the others."""
+    views = [augmented([pictures], state, "contrastive", config)[0] for _ in range(2)]
+    first, second = state.discriminator.embed(torch.cat(views)).float().chunk(2)
+    return losses.contrastive(first, second, config.train.contrastive_temperature)
 
 
 def reconstruction_error(
@@ -101,6 +171,16 @@ def _draw_part(state: TrainState, model: ModelConfig) -> int:
     if model.decode_part == "random":
         return int(torch.randint(4, (), generator=state.rngs["part"]))
     return CENTRE
+
+
+def _draw_shares(state: TrainState, count: int) -> Tensor:
+    return torch.rand(count, generator=state.rngs["interpolates"])
+
+
+def _draw_labels(state: TrainState, logits: Tensor, noise: float) -> Tensor:
+    """(2, B, L): for the real and for the generated pictures' logits."""
+    draw = torch.rand((2, *logits.shape), generator=state.rngs["labels"])
+    return 1 - noise * draw.to(logits.device)
 
 
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
