@@ -24,6 +24,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Find the FastGAN that is best for your pictures: search, train, evaluate, sample.",
 )
+weights_app = typer.Typer(
+    no_args_is_help=True,
+    help="The weights of feature networks: what there is, and filling the cache once for machines "
+    "without internet.",
+)
+app.add_typer(weights_app, name="weights")
 console = Console()
 
 EMBEDDED: dict[str, Any] = {
@@ -82,7 +88,8 @@ def tune(
     if dry_run:
         print_plan(spec, console)
         return
-    from fastgan_ray.tune.run import TuneOptions, run_search
+    from fastgan_ray.tune.experiment import TuneOptions
+    from fastgan_ray.tune.run import run_search
 
     options = TuneOptions(
         runs_dir=runs,
@@ -120,7 +127,7 @@ def train(
         typer.echo(dump_run_config(run))
         return
     from fastgan_ray.latent.load import find_checkpoint
-    from fastgan_ray.metrics.protocol import metric_name
+    from fastgan_ray.metrics.names import metric_name
     from fastgan_ray.metrics.weights import require_weights
     from fastgan_ray.terminal import TerminalReporter
     from fastgan_ray.train import loop
@@ -228,6 +235,49 @@ def data_sets(as_json: AsJson = False) -> None:
         here = "yes" if row["available"] else "downloads on first use"
         table.add_row(row["name"], str(row["images"]), row["description"], row["licence"], here)
     console.print(table)
+
+
+@weights_app.command("list")
+def weights_list(as_json: AsJson = False) -> None:
+    """List every published file, what it is for, and whether it is here."""
+    from fastgan_ray.metrics.weights import weights_table
+
+    rows = weights_table()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    table = Table()
+    for heading in ("name", "MB", "for", "state", "where"):
+        table.add_column(heading, justify="right" if heading == "MB" else "left", overflow="fold")
+    for row in rows:
+        size = f"{row['size_bytes'] / 1e6:,.0f}"
+        where = row["path"] or row["url"]
+        table.add_row(row["name"], size, row["purpose"], row["state"], where)
+    console.print(table)
+
+
+@weights_app.command("fetch")
+def weights_fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="As `weights list` has them; default: all.")
+    ] = None,
+) -> None:
+    """Download published files into the cache, each checked by its sha256."""
+    from fastgan_ray.metrics.weights import fetch_weights
+
+    for path in fetch_weights(names or []):
+        console.print(str(path), highlight=False, soft_wrap=True)
+
+
+@weights_app.command("add")
+def weights_add(
+    files: Annotated[list[Path], typer.Argument(help="Published files, whatever their names.")],
+) -> None:
+    """Copy files that were fetched elsewhere into the cache, known by their sha256."""
+    from fastgan_ray.metrics.weights import add_weights
+
+    for path in add_weights(files):
+        console.print(str(path), highlight=False, soft_wrap=True)
 
 
 def _overrides(data: str | None, assign: list[str] | None, embedded: bool) -> dict[str, Any]:

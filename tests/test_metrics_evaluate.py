@@ -16,7 +16,7 @@ from fastgan_ray.config.schema import EvalConfig, RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError, UserError
 from fastgan_ray.metrics.evaluate import evaluate
-from fastgan_ray.metrics.features import Extractor, load_extractor
+from fastgan_ray.metrics.extractors import Extractor, load_extractor
 from fastgan_ray.metrics.frechet import frechet_distance
 from fastgan_ray.metrics.names import metric_name
 from fastgan_ray.metrics.protocol import protocol, same_protocol

@@ -15,7 +15,7 @@ from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.load import load_model
 from fastgan_ray.metrics.evaluate import evaluate
-from fastgan_ray.metrics.features import load_extractor
+from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.protocol import protocol
 from fastgan_ray.metrics.reference import reference_features
 from fastgan_ray.train.device import choose_device

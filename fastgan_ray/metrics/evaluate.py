@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastgan_ray.config.schema import EvalConfig
 from fastgan_ray.errors import DivergedError
-from fastgan_ray.metrics.features import Extractor
+from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.frechet import frechet_distance
 from fastgan_ray.metrics.names import metric_name
 

@@ -8,7 +8,7 @@ from typing import Any
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.features import Extractor
+from fastgan_ray.metrics.extractors import Extractor
 
 _WORDS = {
     "extractor": "feature network",

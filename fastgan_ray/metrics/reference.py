@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,11 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.config.paths import cache_dir
-from fastgan_ray.config.schema import DataConfig
+from fastgan_ray.config.schema import DataConfig, RunConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.data.images import in_order, square
 from fastgan_ray.data.source import Source
-from fastgan_ray.metrics.features import Extractor
+from fastgan_ray.metrics.extractors import Extractor
 
 _VERSION = 1  # raise it when the same pictures would give other features
 _BATCH = 32
@@ -26,16 +27,34 @@ _BATCH = 32
 Features = npt.NDArray[np.float32]
 
 
-def reference_features(source: Source, data_config: DataConfig, extractor: Extractor) -> Features:
-    """Features (n, d) of the original pictures: no resampling but the extractor's own.
+class Reference(NamedTuple):
+    """The real pictures: features (n, d), and of their mirror images where those matter."""
 
-    The same for every trial and resolution, hence cached on disk by content and protocol. A
-    cache file that cannot be read is built anew. UserError where the cache cannot be written.
+    features: Features
+    mirrored: Features | None
+
+
+def load_reference(source: Source, config: RunConfig, extractor: Extractor) -> Reference:
+    """What a run is measured against, with mirror images if it trains on or compares with them."""
+    features = reference_features(source, config.data, extractor)
+    if config.data.flip == 0 and not config.eval.mirrored_reference:
+        return Reference(features, None)
+    return Reference(features, reference_features(source, config.data, extractor, mirrored=True))
+
+
+def reference_features(
+    source: Source, data_config: DataConfig, extractor: Extractor, mirrored: bool = False
+) -> Features:
+    """Features (n, d) of the original pictures, or of their mirror images, left for right.
+
+    No resampling but the extractor's own, hence the same for every trial and resolution, and
+    cached on disk by content and protocol. A cache file that cannot be read is built anew.
+    UserError where the cache cannot be written.
     """
-    path = _cache_path(source, data_config, extractor)
+    path = _cache_path(source, data_config, extractor, mirrored)
     if (cached := _read(path, len(source))) is not None:
         return cached
-    batches = _batches(_prepared(source, data_config, extractor))
+    batches = _batches(_prepared(source, data_config, extractor, mirrored))
     features = torch.cat([extractor(batch) for batch in batches]).numpy()
     # A zip archive, because that carries a checksum.
     with atomic_file(path) as partial, partial.open("wb") as file:
@@ -43,7 +62,7 @@ def reference_features(source: Source, data_config: DataConfig, extractor: Extra
     return features
 
 
-def _cache_path(source: Source, config: DataConfig, extractor: Extractor) -> Path:
+def _cache_path(source: Source, config: DataConfig, extractor: Extractor, mirrored: bool) -> Path:
     settings = [
         _VERSION,
         source.digest,
@@ -52,6 +71,7 @@ def _cache_path(source: Source, config: DataConfig, extractor: Extractor) -> Pat
         extractor.resize,
         config.fit,
         config.background.lower(),
+        mirrored,
     ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     return cache_dir() / "reference" / f"{key}.npz"
@@ -68,12 +88,16 @@ def _read(path: Path, count: int) -> Features | None:
     return features if whole else None
 
 
-def _prepared(source: Source, config: DataConfig, extractor: Extractor) -> Iterator[Tensor]:
+def _prepared(
+    source: Source, config: DataConfig, extractor: Extractor, mirrored: bool
+) -> Iterator[Tensor]:
     """Each picture (3, size, size), resized by the thread that decoded it: originals can be big."""
 
     def prepare(index: int) -> Tensor:
         image = square(source.read(index, config.background), config.fit, config.background)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        if mirrored:
+            pixels = pixels.flip(-1)
         return extractor.prepare(pixels[None].float())[0]
 
     yield from in_order(prepare, len(source))

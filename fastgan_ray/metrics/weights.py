@@ -1,7 +1,11 @@
-"""Where the weights of the feature networks are found, fetched from and checked."""
+"""Where files of weights are found, fetched from and checked.
+
+A file of another content than the published one is never used.
+"""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import http.client
 import os
@@ -10,8 +14,9 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Literal, TypedDict, TypeVar
 
 import torch
 
@@ -19,44 +24,35 @@ from fastgan_ray.config.paths import cache_dir
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.errors import UserError
+from fastgan_ray.metrics.published import OF_EXTRACTOR, OF_RECONSTRUCTION, WEIGHTS, Weights
 
 _TIMEOUT_SECONDS = 10  # to connect, and between two reads
 
+_Item = TypeVar("_Item")
 
-@dataclass(frozen=True)
-class Weights:
-    """One published file of weights: how to know it, where to get it, how to do without it."""
 
-    filename: str
-    sha256: str
-    url: str  # of the folder
+class Row(TypedDict):
+    """A line of `fastgan-ray weights list`; `path` is where the file is, None where missing."""
+
+    name: str
     purpose: str
-    instead: str
+    filename: str
+    size_bytes: int
+    sha256: str
+    url: str
+    state: Literal["here", "missing", "another file"]
+    path: str | None
 
 
 def weights_path(name: str) -> Path:
     """The checked file of the weights `name` (a key of WEIGHTS), downloaded on first use.
 
-    Looked for in `cache_dir()/weights`, then where clean-fid and torch hub keep theirs, then at
+    Looked for in `cache_dir()/weights`, then where the libraries that use it keep theirs, then at
     the publisher's address (FASTGAN_RAY_WEIGHTS_URL replaces its folder). UserError where none
     of them has it, or where the cache holds a file of another content.
     """
     weights = WEIGHTS[name]
-    own = cache_dir() / "weights" / weights.filename
-    if own.is_file():
-        if (found := file_sha256(own)) != weights.sha256:
-            raise UserError(
-                f"{own}: must be the published file with sha256 {weights.sha256} (got {found}). "
-                f"Remove it, or replace it by {_url(weights)}"
-            )
-        return own
-    for folder in _shared_folders():
-        path = folder / weights.filename
-        # Others write here, not always atomically: what does not match is not theirs to answer for.
-        if path.is_file() and file_sha256(path) == weights.sha256:
-            return path
-    _download(weights, own)
-    return own
+    return _found(weights) or _download(weights)
 
 
 def require_weights(config: RunConfig) -> None:
@@ -64,19 +60,29 @@ def require_weights(config: RunConfig) -> None:
 
     One UserError for all that are missing.
     """
-    needed = []
-    if config.eval.extractor == "inception":
-        needed.append("inception")
-    if config.train.reconstruction == "lpips_vgg":
-        needed.append("vgg16")
-    problems = []
-    for name in needed:
-        try:
-            weights_path(name)
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        raise UserError("\n".join(problems))
+    reconstruction = OF_RECONSTRUCTION[config.train.reconstruction]
+    _each(weights_path, [*OF_EXTRACTOR[config.eval.extractor], *reconstruction])
+
+
+def weights_table() -> list[Row]:
+    """Every published file, and whether it is here; reads each that is here, to check it."""
+    return [_row(name, weights) for name, weights in WEIGHTS.items()]
+
+
+def fetch_weights(names: Sequence[str]) -> list[Path]:
+    """Put published files (keys of WEIGHTS; all where none is named) into the cache.
+
+    From where libraries keep them, else from the publisher. One UserError for all that failed.
+    """
+    return _each(_fetch, list(dict.fromkeys(names)) or list(WEIGHTS))
+
+
+def add_weights(files: Sequence[Path]) -> list[Path]:
+    """Copy published files, known by their content and not their names, into the cache.
+
+    One UserError for all that cannot be read or are none of WEIGHTS.
+    """
+    return _each(_add, files)
 
 
 def file_sha256(path: Path) -> str:
@@ -88,9 +94,99 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _each(action: Callable[[_Item], Path], items: Iterable[_Item]) -> list[Path]:
+    """The action's results for all items; one UserError for all items that raise one."""
+    paths, problems = [], []
+    for item in items:
+        try:
+            paths.append(action(item))
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    return paths
+
+
+def _row(name: str, weights: Weights) -> Row:
+    state: Literal["here", "missing", "another file"]
+    try:
+        path = _found(weights)
+        state = "here" if path else "missing"
+    except UserError:
+        path, state = _cached(weights), "another file"
+    return Row(
+        name=name,
+        purpose=weights.purpose,
+        filename=weights.filename,
+        size_bytes=weights.size_bytes,
+        sha256=weights.sha256,
+        url=_url(weights),
+        state=state,
+        path=str(path) if path else None,
+    )
+
+
+def _fetch(name: str) -> Path:
+    if name not in WEIGHTS:
+        near = difflib.get_close_matches(name, WEIGHTS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"weights must be one of {', '.join(WEIGHTS)} (got {name}){hint}")
+    weights = WEIGHTS[name]
+    path = _found(weights)
+    if path is None:
+        return _download(weights)
+    return path if path == _cached(weights) else _copy(path, _cached(weights))
+
+
+def _add(file: Path) -> Path:
+    try:
+        sha256 = file_sha256(file)
+    except OSError as error:
+        raise UserError(f"{file}: must be a file that can be read ({error})") from error
+    for weights in WEIGHTS.values():
+        if weights.sha256 == sha256:
+            return _copy(file, _cached(weights))
+    known = "".join(f"\n  {weights.sha256}  {weights.filename}" for weights in WEIGHTS.values())
+    raise UserError(f"{file}: must be a published file (got sha256 {sha256}). Known are{known}")
+
+
+def _copy(source: Path, target: Path) -> Path:
+    if not (target.exists() and source.samefile(target)):
+        with atomic_file(target) as partial:
+            shutil.copyfile(source, partial)
+    return target
+
+
+def _cached(weights: Weights) -> Path:
+    return cache_dir() / "weights" / weights.filename
+
+
+def _found(weights: Weights) -> Path | None:
+    """The checked file on this machine; UserError for another file in its place in the cache."""
+    own = _cached(weights)
+    if own.is_file():
+        if (found := file_sha256(own)) != weights.sha256:
+            raise UserError(
+                f"{own}: must be the published file with sha256 {weights.sha256} (got {found}). "
+                f"Remove it, or replace it by {_url(weights)}"
+            )
+        return own
+    # Others write here, not always atomically: what does not match is not theirs to answer for.
+    shared = (folder / weights.filename for folder in _shared_folders())
+    return next((path for path in shared if _is(weights, path)), None)
+
+
+def _is(weights: Weights, path: Path) -> bool:
+    try:
+        return path.is_file() and file_sha256(path) == weights.sha256
+    except OSError:  # another user's
+        return False
+
+
 def _shared_folders() -> list[Path]:
-    """Where clean-fid (the system's temporary folder) and torch hub put what they download."""
-    return [Path(tempfile.gettempdir()), Path(torch.hub.get_dir()) / "checkpoints"]
+    """Where clean-fid (the system's temporary folder), torch hub and OpenAI's CLIP put theirs."""
+    clip = Path.home() / ".cache" / "clip"
+    return [Path(tempfile.gettempdir()), Path(torch.hub.get_dir()) / "checkpoints", clip]
 
 
 def _url(weights: Weights) -> str:
@@ -98,9 +194,10 @@ def _url(weights: Weights) -> str:
     return f"{base.rstrip('/')}/{weights.filename}"
 
 
-def _download(weights: Weights, target: Path) -> None:
+def _download(weights: Weights) -> Path:
+    target = _cached(weights)
     url = _url(weights)
-    print(f"downloading {url}", file=sys.stderr)
+    print(f"downloading {url} ({weights.size_bytes / 1e6:,.0f} MB)", file=sys.stderr)
     with atomic_file(target) as partial:
         try:
             # An opener of its own, because urlopen's can be replaced for the whole process.
@@ -115,6 +212,7 @@ def _download(weights: Weights, target: Path) -> None:
             size = partial.stat().st_size
             reason = f"has another content there: sha256 {found}, {size:,} bytes"
             raise _missing(weights, target, reason)
+    return target
 
 
 def _missing(weights: Weights, target: Path, reason: str) -> UserError:
@@ -122,28 +220,7 @@ def _missing(weights: Weights, target: Path, reason: str) -> UserError:
         f"{weights.purpose} needs {weights.filename}, which {reason}.\n"
         f"  Get it from  {_url(weights)}\n"
         f"  and put it at  {target}\n"
-        f"  (sha256 {weights.sha256}),\n"
+        "  (or give it to  fastgan-ray weights add FILE),\n"
+        f"  sha256  {weights.sha256},\n"
         f"  {weights.instead}"
     )
-
-
-WEIGHTS = {
-    # The checksum is the one that k-diffusion and others publish for NVIDIA's file.
-    "inception": Weights(
-        filename="inception-2015-12-05.pt",
-        sha256="f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
-        url="https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics",
-        purpose="FID (eval.extractor: inception)",
-        instead="or use the embedded network: --embedded (eval.extractor: efficientnet_lite0), "
-        "whose distance is not an FID and is not called so.",
-    ),
-    # torchvision's name carries the checksum's beginning.
-    "vgg16": Weights(
-        filename="vgg16-397923af.pth",
-        sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-        url="https://download.pytorch.org/models",
-        purpose="LPIPS (train.reconstruction: lpips_vgg)",
-        instead="or reconstruct without it: --embedded (which sets train.reconstruction too), or "
-        "train.reconstruction: l1 or efficientnet_lite0.",
-    ),
-}

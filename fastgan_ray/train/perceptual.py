@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastgan_ray.metrics.features import load_efficientnet_lite0
+from fastgan_ray.metrics.extractors.efficientnet import load_efficientnet_lite0
 from fastgan_ray.metrics.weights import weights_path
 
 Distance = Callable[[Tensor, Tensor], Tensor]

@@ -156,7 +156,7 @@ def preflight(config: RunConfig, here: bool, console: Console) -> None:
     import torch
 
     from fastgan_ray.data.source import open_source
-    from fastgan_ray.metrics.features import load_extractor
+    from fastgan_ray.metrics.extractors import load_extractor
     from fastgan_ray.metrics.reference import reference_features
     from fastgan_ray.metrics.weights import require_weights
 
