@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_generator
@@ -36,6 +38,7 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
         "format": FORMAT,
         "step": state.step,
         "seconds": state.seconds,
+        "ada": asdict(state.ada),
         **info,
         "config": config.model_dump(),
     }
@@ -83,6 +86,7 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
     state.sampler.load_state(_read(folder / "sampler.safetensors"))
     state.step = metadata["step"]
     state.seconds = metadata["seconds"]
+    state.ada = AdaState(**metadata["ada"])
 
 
 def load_generator(folder: Path) -> tuple[nn.Module, RunConfig]:

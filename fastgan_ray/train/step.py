@@ -86,7 +86,7 @@ def augmented(
 def adapt(state: TrainState, sign: Tensor, count: int, config: RunConfig) -> None:
     """Let the augmentation's probability follow D's signs on `count` real pictures."""
     if ada.adaptive(config.augment):  # to look at the sign waits for the device
-        state.ada = ada.update(state.ada, float(sign), count, config.augment)
+        state.ada = ada.update(state.ada, float(sign.detach()), count, config.augment)
 
 
 def discriminator_loss(

@@ -1,0 +1,48 @@
+"""The augmenter of Keras' ADA example (Beres 2021): flip, shift, rotate, zoom under one gate.
+
+The example's four layers, as documented: a shift by whole pixels (its interpolation is nearest),
+rotation and zoom in, and mirrored edges (their fill mode is reflect). Here all of it is one
+resampling. Square pictures (B, C, R, R).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fastgan_ray.augment.geometry import unrotate, unscale, unshift, warp
+
+Parameters = dict[str, Tensor]
+
+MAX_SHIFT = 0.125  # share of a side
+MAX_ANGLE = math.pi / 4
+MAX_ZOOM = 0.25  # share of a side that is lost; drawn for height and width apart
+
+
+def draw(count: int, p: float, rng: torch.Generator) -> Parameters:
+    """Parameters in float64; neutral where a picture's gate stays shut (probability 1 - p)."""
+    chosen = torch.rand(count, generator=rng) < p
+    flip, angle = torch.rand((2, count), generator=rng, dtype=torch.float64)
+    shift, zoom = torch.rand((2, count, 2), generator=rng, dtype=torch.float64)
+    pair = chosen[:, None]
+    return {
+        "flip": (flip < 0.5) & chosen,
+        "shift": torch.where(pair, MAX_SHIFT * (2 * shift - 1), 0),
+        "angle": torch.where(chosen, MAX_ANGLE * (2 * angle - 1), 0),
+        "shown": torch.where(pair, 1 - MAX_ZOOM * zoom, 1),
+    }
+
+
+def apply(images: Tensor, parameters: Parameters) -> Tensor:
+    """The chain at the pictures' size; same shape and dtype. ValueError if not square."""
+    mirror = 1 - 2 * parameters["flip"].double()
+    width, height = parameters["shown"].unbind(1)
+    inverse = (
+        unscale(mirror, torch.ones_like(mirror))
+        @ unshift(parameters["shift"], images.shape[-1])
+        @ unrotate(parameters["angle"])
+        @ unscale(1 / width, 1 / height)
+    )
+    return warp(images, inverse)
