@@ -13,7 +13,8 @@ from pathlib import Path
 
 from fastgan_ray.search.spec import spec_from_text
 from fastgan_ray.tune.cluster import silenced
-from fastgan_ray.tune.run import TuneOptions, run_search
+from fastgan_ray.tune.experiment import TuneOptions
+from fastgan_ray.tune.run import run_search
 from fastgan_ray.tune.snapshot import restore_snapshot, save_snapshot
 
 TEXT = """

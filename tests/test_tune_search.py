@@ -14,7 +14,8 @@ from fastgan_ray.config.yaml_io import load_run_config
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.spec import SearchSpec, spec_from_text
 from fastgan_ray.tune.cluster import connected
-from fastgan_ray.tune.run import TuneOptions, run_search
+from fastgan_ray.tune.experiment import TuneOptions
+from fastgan_ray.tune.run import run_search
 from fastgan_ray.tune.trainable import Objective
 
 SPACE = """

@@ -1,0 +1,246 @@
+"""Trials that belong together, from beginning to end: their folder, Ray, the trials, the account.
+
+A search and an ablation differ in which trials there are and in what is made of them; `Experiment`
+is that difference, and `conduct` is all the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import ray.tune
+from ray.tune import Callback, PlacementGroupFactory
+from ray.tune.experiment import Trial
+from ray.tune.logger import TBXLoggerCallback
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+from rich.console import Console, RenderableType
+
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.errors import UserError
+from fastgan_ray.search.spec import Metric
+from fastgan_ray.tune.cluster import connected, silenced
+from fastgan_ray.tune.ledger import Ledger, write_atomically
+from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
+from fastgan_ray.tune.resources import Resources, check_feasible, demand, fitting
+from fastgan_ray.tune.searcher import NumberedTrials
+from fastgan_ray.tune.snapshot import Snapshots, restore_snapshot, save_snapshot
+from fastgan_ray.tune.table import Table
+from fastgan_ray.tune.trainable import Objective, make_trainable, train_objective, trial_id
+from fastgan_ray.tune.wandb_log import Mode, WandbLog, sync_line
+
+PROJECT = "fastgan-ray"
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+LOG_COLUMNS = 140  # of the table where there is no terminal
+ASSUMED_GPU_GB = 16.0
+# How often a trial whose process died starts again from its checkpoint.
+MAX_DEATHS = 2
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """How and where trials run; which ones stands in a SearchSpec or an AblationSpec."""
+
+    runs_dir: Path = Path("runs")
+    name: str | None = None
+    resume: bool = False
+    max_concurrent: int | None = None
+    wandb: Mode = "auto"
+    address: str | None = None
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What sets one experiment apart.
+
+    `text` is its file, and `choices` what the command adds to it (JSON-able): both must be the same
+    when it is resumed. `inputs` are configurations whose data and weights must be at hand; `likely`
+    are those that trials may have. `account` is the file whose presence says that it has begun;
+    `conclude` turns what the ledger returns into what is said at the end.
+    """
+
+    kind: Literal["search", "ablation"]
+    name: str
+    text: str
+    choices: Mapping[str, Any]
+    metric: Metric
+    trials: int
+    longest_kimg: float
+    inputs: Sequence[RunConfig]
+    likely: Sequence[RunConfig]
+    account: str
+    make_searcher: Callable[[Path, int, bool], Searcher]
+    make_scheduler: Callable[[Path], TrialScheduler | None]
+    make_ledger: Callable[[Path], Ledger]
+    conclude: Callable[[dict[str, Any]], list[RenderableType]]
+
+
+def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) -> Path:
+    """Run, or with `resume` go on with, an experiment; returns its folder.
+
+    UserError if the folder cannot be used, no machine has what a trial needs, or the pictures or
+    weights are missing. Trials that go wrong are results, not errors.
+    """
+    name = options.name or experiment.name
+    if not NAME.fullmatch(name):
+        raise UserError(
+            "--name: must be letters, digits, '.', '_' and '-', and not start with '.' "
+            f"(got {name!r})"
+        )
+    folder = (options.runs_dir / name).expanduser().resolve()
+    open_folder(folder, experiment, options.resume)
+    try:
+        _conduct(experiment, options, folder, objective)
+    except UserError:
+        if not options.resume and not (folder / experiment.account).exists():
+            shutil.rmtree(folder)  # nothing has begun, and the name is free for a mended command
+        raise
+    return folder
+
+
+def _conduct(
+    experiment: Experiment, options: TuneOptions, folder: Path, objective: Objective
+) -> None:
+    width = None if sys.stdout.isatty() else LOG_COLUMNS
+    console = Console(file=sys.stdout, quiet=options.quiet, width=width)
+    if objective is train_objective:
+        here = options.address is None
+        check_inputs(experiment.inputs, folder, here, console)
+    with (
+        only_driver(folder),
+        silenced(folder / "ray.log"),
+        connected(options.address) as nodes,
+    ):
+        ledger = experiment.make_ledger(folder)
+        trials = _run_trials(experiment, options, ledger, nodes, objective, console)
+        account = ledger.write(trials, over=True)
+    if any(trial["state"] == "unfinished" for trial in account["trials"]):
+        _say(console, "Stopped before the end. The same command with --resume goes on.")
+    for part in experiment.conclude(account):
+        _say(console, part)
+    _say(console, f"Results: {folder}")
+    if upload := sync_line(folder):
+        _say(console, f"To W&B:  {upload}")
+
+
+def _say(console: Console, part: RenderableType) -> None:
+    console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+
+
+def open_folder(folder: Path, experiment: Experiment, resume: bool) -> None:
+    """Make the folder of a new experiment, or check that it holds the one to be resumed."""
+    file, choices = f"{experiment.kind}.yaml", json.dumps(experiment.choices, indent=1)
+    if not resume:
+        if folder.exists():
+            raise UserError(
+                f"{folder}: is there already. Go on with it by --resume, or choose another name by "
+                "--name."
+            )
+        try:
+            folder.mkdir(parents=True)
+            write_atomically(folder / "overrides.json", choices)
+            write_atomically(folder / file, experiment.text)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be written ({error.strerror}). Choose a folder of yours with "
+                "--runs."
+            ) from error
+        return
+    if not (folder / file).is_file():
+        raise UserError(
+            f"{folder}: there is no {experiment.kind} to resume. Leave --resume out to begin one, "
+            "or name it with --name and --runs."
+        )
+    for name, now in ((file, experiment.text), ("overrides.json", choices)):
+        if (folder / name).read_text() != now:
+            raise UserError(
+                f"{folder / name}: differs from what is to be resumed. It goes on as it began: "
+                "restore the file and the options, or begin another one with --name."
+            )
+
+
+@contextlib.contextmanager
+def only_driver(folder: Path) -> Iterator[None]:
+    """Hold the run folder's lock; UserError if another process runs this experiment."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"{folder}: another process is running this already; end that one first."
+            ) from error
+        yield
+
+
+def _run_trials(
+    experiment: Experiment,
+    options: TuneOptions,
+    ledger: Ledger,
+    nodes: Sequence[Resources],
+    objective: Objective,
+    console: Console,
+) -> list[Trial]:
+    """Run the trials; returns Ray's record of each."""
+    folder, metric = ledger.folder, experiment.metric.name
+    trials, states = folder / "trials", folder / "state"
+    trials.mkdir(exist_ok=True)
+    resuming = options.resume and restore_snapshot(states, trials)
+    local = options.address is None and any(node.get("GPU") for node in nodes)
+    gpu_gb = local_gpu_gb(ASSUMED_GPU_GB) if local else ASSUMED_GPU_GB
+    demands = [demand(config, nodes, gpu_gb) for config in experiment.likely]
+    check_feasible(demands, nodes)
+    at_once = options.max_concurrent or fitting(demands, nodes)
+    searcher = experiment.make_searcher(folder, at_once, resuming)
+
+    def needs(suggestion: dict[str, Any]) -> PlacementGroupFactory:
+        config = RunConfig.model_validate(suggestion["run"])
+        return PlacementGroupFactory([demand(config, nodes, gpu_gb)])
+
+    analysis = ray.tune.run(
+        ray.tune.with_resources(make_trainable(trials, metric, objective), needs),
+        name=trials.name,
+        storage_path=str(folder),
+        search_alg=NumberedTrials(searcher, resuming),
+        scheduler=experiment.make_scheduler(trials),
+        num_samples=experiment.trials,
+        max_failures=MAX_DEATHS,
+        callbacks=_callbacks(experiment, options, ledger, console),
+        resume="AUTO+ERRORED" if resuming else None,
+        trial_name_creator=_name,
+        trial_dirname_creator=_name,
+        raise_on_failed_trial=False,
+        verbose=0,
+    )
+    save_snapshot(trials, states)
+    return list(analysis.trials)
+
+
+def _callbacks(
+    experiment: Experiment, options: TuneOptions, ledger: Ledger, console: Console
+) -> list[Callback]:
+    tensorboard: Callable[[], Callback] = TBXLoggerCallback
+    folder, metric = ledger.folder, experiment.metric
+    project = os.environ.get("WANDB_PROJECT", PROJECT)
+    facts = (folder.name, metric.name, metric.goal, experiment.trials, experiment.longest_kimg)
+    return [
+        tensorboard(),
+        WandbLog(folder, project, folder.name, options.wandb, metric.name),
+        Table(*facts, console),
+        ledger,
+        Snapshots(folder / "state"),
+    ]
+
+
+def _name(trial: Trial) -> str:
+    return trial_id(trial.config["number"])

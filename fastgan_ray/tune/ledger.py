@@ -1,0 +1,147 @@
+"""What is known of the trials of a search or an ablation, and kept up to date on the disk."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from abc import abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from fastgan_ray.metrics.names import fakes_error_name, value_of
+from fastgan_ray.tune.progress import reason_of
+
+Record = dict[str, Any]
+
+# How long a trial's last checkpoint outlives it: until Ray's record of its end is on the disk.
+KEEP_SECONDS = 30.0
+
+
+class TrialLike(Protocol):
+    """The parts of `ray.tune.experiment.Trial` that a record is made of."""
+
+    trial_id: str
+    config: dict[str, Any]
+    status: str
+
+    @property
+    def last_result(self) -> dict[str, Any]:
+        """The latest row, empty before the first."""
+
+
+def record(trial: TrialLike, metric: str, ended: bool, error: str = "") -> Record:
+    """One trial: how far it came, and its metric. `ended`: it is over, not only interrupted."""
+    last = trial.last_result or {}
+    outcome = last.get("outcome", "running")
+    if trial.status == "ERROR" or error:
+        state = "out_of_memory" if "out of memory" in error.lower() else "failed"
+    elif outcome != "running":
+        state = outcome
+    elif ended:
+        state = "stopped" if last.get("kimg") else "unfinished"
+    else:
+        state = "unfinished"
+    valued = state in ("finished", "stopped", "unfinished")
+    return {
+        "trial_id": trial.trial_id,
+        "state": state,
+        "value": value_of(last, metric) if valued else None,
+        "error": value_of(last, fakes_error_name(metric)) if valued else None,
+        "num_fakes": last.get("num_fakes") if valued else None,
+        "kimg": last.get("kimg", 0.0),
+        "seconds": last.get("seconds", 0.0),
+        "reason": last.get("reason") or error or _reason(state, last, trial.config),
+        "point": trial.config["point"],
+        "config": trial.config["run"],
+        "checkpoint": last.get("checkpoint"),
+        "grid": last.get("grid"),
+    }
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's content; a reader sees the old or the new."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+class Ledger(Callback):
+    """Writes an account of all trials whenever one ends, and takes off the disk what it can."""
+
+    def __init__(self, folder: Path, metric: str) -> None:
+        self.folder = folder
+        self._metric = metric
+        self._begun: set[str] = set()
+        self._ended: dict[str, float] = {}
+
+    @abstractmethod
+    def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
+        """Write what `records` amount to; returns it. `over`: no trial will run any more."""
+
+    def discard(self, checkpoint: Path) -> None:
+        """Free the disk of the checkpoint of a trial that has ended, as far as nobody needs it."""
+        shutil.rmtree(checkpoint, ignore_errors=True)
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+    ) -> None:
+        """Note that a trial runs in this session."""
+        self._begun.add(trial.trial_id)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+    ) -> None:
+        """Take in a trial's end."""
+        self._ended[trial.trial_id] = time.monotonic()
+        self.write(trials)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+    ) -> None:
+        """Take in a trial whose process died once too often."""
+        self.on_trial_complete(iteration, trials, trial)
+
+    def write(self, trials: Iterable[Trial], over: bool = False) -> dict[str, Any]:
+        """Write everything; returns the account. `over`: no trial will run any more."""
+        records = [
+            record(trial, self._metric, self._is_over(trial), _error(trial))
+            for trial in sorted(trials, key=lambda trial: trial.trial_id)
+        ]
+        account = self.publish(records, over)
+        self._tidy(records, over)
+        return account
+
+    def _is_over(self, trial: Trial) -> bool:
+        # An interrupt leaves its running trials TERMINATED, but tells no callback so.
+        earlier = trial.status == "TERMINATED" and trial.trial_id not in self._begun
+        return earlier or trial.trial_id in self._ended
+
+    def _tidy(self, records: Iterable[Record], over: bool) -> None:
+        now = time.monotonic()
+        for one in records:
+            known = self._ended.get(one["trial_id"], now)
+            if one["state"] != "unfinished" and (over or now - known > KEEP_SECONDS):
+                for checkpoint in (self.folder / "trials" / one["trial_id"]).glob("checkpoint-*"):
+                    self.discard(checkpoint)
+
+
+def _reason(state: str, last: dict[str, Any], config: dict[str, Any]) -> str:
+    kimg = f"{last.get('kimg', 0.0):g} of {config['run']['train']['total_kimg']:g} kimg"
+    return {
+        "finished": f"trained {kimg}",
+        "stopped": f"stopped early at {kimg}: not among the best there",
+        "unfinished": f"at {kimg}: running, or interrupted there",
+    }.get(state, "")
+
+
+def _error(trial: Trial) -> str:
+    if trial.status != "ERROR":
+        return ""
+    reason = reason_of(trial, {})
+    if reason.startswith("out of memory"):
+        return reason
+    return f"its process died again and again: {reason}"
