@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,6 +22,7 @@ from fastgan_ray.models import (
     crop_part,
     small_resolution,
 )
+from fastgan_ray.models.blocks import dropout
 
 
 def _config(**fields: Any) -> ModelConfig:
@@ -180,6 +182,83 @@ def test_switch_decoder(field: str, value: object, name: str) -> None:
 def test_no_decoder_gives_no_reconstruction() -> None:
     _, none = _exercise(_config(decode_full=False, decode_small=False, decode_part="none"))
     assert none(*_pictures(none.config), part=0)[1] == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "decodes", "projects"),
+    [
+        ("ae", True, False),
+        ("none", False, False),
+        ("contrastive", False, True),
+        ("ae_contrastive", True, True),
+    ],
+)
+def test_switch_self_supervision(kind: str, decodes: bool, projects: bool) -> None:
+    config = _config(self_supervision=kind)
+    discriminator = build_discriminator(config)
+    assert set(discriminator.decoders) == ({"full", "small", "part"} if decodes else set())
+    assert (discriminator.projection is not None) == projects
+    assert bool(discriminator(*_pictures(config), part=0)[1]) == decodes
+    # The arms of an ablation start from the same weights where they have the same layers.
+    published = dict(build_discriminator(_config()).named_parameters())
+    for name, weight in discriminator.named_parameters():
+        if name in published:
+            assert torch.equal(weight, published[name]), name
+
+
+def test_embedding_is_the_trunks_projection() -> None:
+    discriminator = build_discriminator(_config(self_supervision="contrastive"))
+    full, _ = _pictures(discriminator.config, 3)
+    assert discriminator.trunk(full).shape == (3, 16, 8, 8)  # 8 ndf
+    assert discriminator.embed(full).shape == (3, 128)
+    discriminator.embed(full).square().mean().backward()
+    assert discriminator.projection is not None
+    _assert_all_used(discriminator.projection)
+    _assert_all_used(discriminator.stem)
+
+
+def test_trunk_is_what_the_head_judges() -> None:
+    discriminator = build_discriminator(_config()).eval()
+    full, small = _pictures(discriminator.config)
+    logits, _ = discriminator(full, small)
+    judged = discriminator.head(discriminator.trunk(full)).flatten(1)
+    assert torch.equal(judged, logits[:, :25])
+
+
+def test_without_decoders_the_small_branch_may_be_off() -> None:
+    _config(d_small=False, self_supervision="none")
+    with pytest.raises(ValidationError, match="decode_small reads the small branch"):
+        _config(d_small=False)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_dropout_zeroes_its_share_and_keeps_the_mean(rate: float) -> None:
+    x = torch.ones(100, 100)
+    state = torch.get_rng_state()
+    dropped = dropout(x, rate, _rng())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (dropped == 0).float().mean().item() == pytest.approx(rate, abs=0.015)
+    assert torch.equal(dropped.unique(), torch.tensor([0.0, 1 / (1 - rate)]))
+    assert torch.equal(dropout(x, rate, _rng()), dropped)
+    assert dropout(x.bfloat16(), rate, _rng()).dtype == torch.bfloat16
+
+
+def test_dropout_off() -> None:
+    x = torch.ones(4)
+    assert dropout(x, 0.0, _rng()) is x
+    assert dropout(x, 0.5, None) is x
+
+
+def test_dropout_stands_before_the_logits_only() -> None:
+    discriminator = build_discriminator(_config(d_dropout=0.5)).eval()
+    pictures = _pictures(discriminator.config)
+    logits, decoded = discriminator(*pictures, part=0)
+    again, decoded_again = discriminator(*pictures, part=0, rng=_rng())
+    other, _ = discriminator(*pictures, part=0, rng=_rng(1))
+    assert all(torch.equal(decoded[name], decoded_again[name]) for name in decoded)
+    for branch in (slice(0, 25), slice(25, 50)):
+        assert not torch.equal(logits[:, branch], again[:, branch])
+        assert not torch.equal(other[:, branch], again[:, branch])
 
 
 def test_switch_spectral_norm() -> None:

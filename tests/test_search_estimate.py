@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.schema import ModelConfig, RunConfig
+from fastgan_ray.models import build_discriminator
 from fastgan_ray.search.estimate import estimate, gflop_per_image, hours
 from fastgan_ray.search.spec import spec_from_text
+from fastgan_ray.train.losses import one_centred_penalty
 
 TEXT = """\
 method: random
@@ -35,9 +39,56 @@ def test_early_stopping_lowers_the_expected_length():
     assert estimate(without).kimg_expected == 4000
 
 
-def test_a_smaller_network_costs_less():
-    def cost(**model):
-        settings = {"model": {"resolution": 64, "ngf": 8, "ndf": 8, **model}}
-        return gflop_per_image(RunConfig.model_validate(settings))
+def cost(train=None, **model):
+    settings = {
+        "model": {"resolution": 64, "ngf": 8, "ndf": 8, **model},
+        "train": {"reconstruction": "l1", **(train or {})},
+    }
+    return gflop_per_image(RunConfig.model_validate(settings))
 
+
+def test_a_smaller_network_costs_less():
     assert cost(decode_part="none") < cost() < cost(ngf=16)
+
+
+def test_self_supervision_costs_what_it_adds():
+    none, ae = cost(self_supervision="none"), cost()
+    contrastive, both = (cost(self_supervision=kind) for kind in ("contrastive", "ae_contrastive"))
+    assert none < contrastive
+    assert none < ae < both
+    assert both - ae == pytest.approx(contrastive - none)
+
+
+def test_a_discriminator_step_more_costs_no_generator_step():
+    none = {"self_supervision": "none"}
+    one, two, many = (cost({"d_steps": steps}, **none) for steps in (1, 2, 64))
+    # The image's share of G's step shrinks; D's steps and a picture to judge stay.
+    assert one > two > many
+    assert one - two == pytest.approx((one - many) / 2 / (1 - 1 / 64))
+
+
+def test_losses_cost_their_additional_looks():
+    none = {"self_supervision": "none"}
+    hinge, paired, penalised = (
+        cost({"loss": loss}, **none) for loss in ("hinge", "relativistic", "wasserstein")
+    )
+    # One look at a real picture; there, back, and both ways again: see the counter below.
+    assert penalised - hinge == pytest.approx(6 * (paired - hinge))
+    assert cost({"loss": "logistic"}, **none) == hinge
+
+
+def test_a_gradient_penalty_costs_six_times_a_look():
+    config = ModelConfig.model_validate({"resolution": 32, "ngf": 8, "ndf": 16})
+    discriminator = build_discriminator(config)
+
+    def pictures():
+        # No leaves: the counter does not follow `autograd.grad` to them.
+        return [torch.zeros(1, 3, side, side).requires_grad_() * 1 for side in (32, 16)]
+
+    with FlopCounterMode(display=False) as once, torch.no_grad():
+        discriminator(*pictures())
+    with FlopCounterMode(display=False) as penalised:
+        seen = pictures()
+        one_centred_penalty(discriminator(*seen)[0], seen).backward()
+    ratio = penalised.get_total_flops() / once.get_total_flops()
+    assert ratio == pytest.approx(6, rel=0.01)

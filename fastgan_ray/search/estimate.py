@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.models import build_discriminator, build_generator, small_resolution
 from fastgan_ray.search.spec import SearchSpec, run_config, start_point
+from fastgan_ray.train.losses import LOSSES
 
 # Of one decoded picture of 128 x 128 px: the network on it and its target, and back to the picture.
 # VGG-16 to its last convolution 10.0 GFLOP a pass; Lite0 at 224 px 0.8.
@@ -53,12 +55,13 @@ def estimate(spec: SearchSpec) -> Estimate:
 
 
 def gflop_per_image(config: RunConfig) -> float:
-    """GFLOP of a training step for each real image in it, lazy R1 penalties left out.
+    """GFLOP of a training step for each real image in it, lazy R1 and R2 penalties left out.
 
-    Counted on the real networks without doing the sums. There and back is thrice there: for the
-    generator once, for the discriminator on a real and twice on a fake picture, for decoders once.
+    Counted on the real networks without doing the sums. There and back is thrice there, with a
+    gradient penalty on the way six times there.
     """
-    model = config.model
+    model, steps = config.model, config.train.d_steps
+    loss = LOSSES[config.train.loss]
     meta = torch.device("meta")
     generator = build_generator(model).eval().to(meta)
     discriminator = build_discriminator(model).eval().to(meta)
@@ -66,15 +69,22 @@ def gflop_per_image(config: RunConfig) -> float:
     full_BCHW = torch.empty(1, 3, side, side, device=meta)
     small_BCHW = torch.empty(1, 3, small, small, device=meta)
     with torch.no_grad():
-        with FlopCounterMode(display=False) as of_generator:
-            generator(torch.empty(1, model.nz, device=meta))
-        with FlopCounterMode(display=False) as of_discriminator:
-            discriminator(full_BCHW, small_BCHW)
-        with FlopCounterMode(display=False) as of_decoding:
-            _, decoded = discriminator(full_BCHW, small_BCHW, part=0)
-    forward = of_discriminator.get_total_flops()
-    network: float = (
-        3 * of_generator.get_total_flops() + 6 * forward + 3 * of_decoding.get_total_flops()
-    )
-    pictures: float = sum((picture.shape[-1] / 128) ** 2 for picture in decoded.values())
-    return network / 1e9 + pictures * RECONSTRUCTION_GFLOP[config.train.reconstruction]
+        made = _gflop(lambda: generator(torch.empty(1, model.nz, device=meta)))
+        judged = _gflop(lambda: discriminator(full_BCHW, small_BCHW))
+        decoded = _gflop(lambda: discriminator(full_BCHW, small_BCHW, part=0))
+        embedded = _gflop(lambda: discriminator.embed(full_BCHW)) if model.contrasts else 0.0
+        _, reconstructions = discriminator(full_BCHW, small_BCHW, part=0)
+    pictures: float = sum((picture.shape[-1] / 128) ** 2 for picture in reconstructions.values())
+    # At each of D's steps: a real and a generated picture, two views of the real one.
+    d_step = made + 3 * decoded + 3 * judged + 2 * 3 * embedded
+    d_step += 6 * judged if loss.penalty is not None else 0.0
+    d_step += pictures * RECONSTRUCTION_GFLOP[config.train.reconstruction]
+    # At each of G's: back through the last generated picture, and a look at the real one.
+    g_step = 2 * made + 3 * judged + (judged if loss.paired else 0.0)
+    return d_step + g_step / steps
+
+
+def _gflop(run: Callable[[], object]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops()) / 1e9
