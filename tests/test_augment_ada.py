@@ -13,6 +13,7 @@ from fastgan_ray.augment.ada import AdaState, adaptive, update
 from fastgan_ray.config.schema import AugmentConfig, RunConfig, nest
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.loop import train
+from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.state import new_state
 
 
@@ -163,6 +164,16 @@ def test_a_checkpoint_holds_p_to_the_last_digit(pictures, tmp_path):
     other = new_state(run, 6, torch.device("cpu"))
     checkpoint.restore(folder, other, run)
     assert other.ada == AdaState(0.30000000000000004, 1 / 3, 2)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("elsewhere", [-2.5, 0.3])
+def test_signs_are_counted_from_where_d_is_undecided(loss, elsewhere):
+    """There, with the same logit for both, no change of the logit makes D's loss smaller."""
+    start = elsewhere if loss.boundary is None else loss.boundary
+    logit = torch.full((4, 2), start, requires_grad=True)
+    loss.discriminator(logit, logit, torch.ones(4, 2), torch.ones(4, 2)).backward()
+    torch.testing.assert_close(logit.grad, torch.zeros(4, 2))
 
 
 def test_p_rises_while_d_is_sure_of_the_real_pictures():

@@ -126,12 +126,14 @@ class Loss(NamedTuple):
     """G's function needs the logits of real pictures, too."""
     penalty: Penalty | None = None
     """Part of D's loss: of the slope between real and generated pictures."""
+    boundary: float | None = 0.0
+    """The logit of an undecided D; None: only a difference to generated pictures says anything."""
 
 
 LOSSES: dict[str, Loss] = {
     "hinge": Loss(hinge_d, minus_mean_g),
     "logistic": Loss(logistic_d, logistic_g),
-    "least_squares": Loss(least_squares_d, least_squares_g),
-    "wasserstein": Loss(wasserstein_d, minus_mean_g, penalty=one_centred_penalty),
-    "relativistic": Loss(relativistic_d, relativistic_g, paired=True),
+    "least_squares": Loss(least_squares_d, least_squares_g, boundary=0.5),
+    "wasserstein": Loss(wasserstein_d, minus_mean_g, penalty=one_centred_penalty, boundary=None),
+    "relativistic": Loss(relativistic_d, relativistic_g, paired=True, boundary=None),
 }

@@ -108,11 +108,12 @@ def discriminator_loss(
     fake_logits, _ = state.discriminator(*fake, rng=rng)
     real_logits, fake_logits = real_logits.float(), fake_logits.float()
     labels = _draw_labels(state, real_logits, train.label_noise)
+    boundary = fake_logits if loss.boundary is None else loss.boundary
     scalars = {
         "loss/d": loss.discriminator(real_logits, fake_logits, labels[0], labels[1]),
         "logits/real": real_logits.mean(),
         "logits/fake": fake_logits.mean(),
-        "sign/real": real_logits.sign().mean(),
+        "sign/real": (real_logits - boundary).sign().mean(),
     }
     weights = {"loss/d": 1.0}
     if decoded:
