@@ -52,6 +52,8 @@ SETTINGS: dict[str, Any] = {
 }
 # Numbers of a result that say nothing about the training.
 NOT_OURS = {*AUTO_RESULT_KEYS, "done", "iterations_since_restore"}
+# Files that a result names: samples, and those most like a training picture beside it.
+PICTURES = ("grid", "pairs")
 SUMMARY = ("reason", "kimg", "seconds", "images_per_second", "params_g", "params_d")
 
 
@@ -147,11 +149,12 @@ class WandbLog(Callback):
         run, row, images_shown = self._open(trial), log_row(result), round(1000 * result["kimg"])
         if images_shown <= run.step:
             return  # a resumed trial repeats its rows
-        grid = result.get("grid")
-        if grid and (path := Path(trial.path or "", grid)).is_file():
-            import wandb
+        for key in PICTURES:
+            picture = result.get(key)
+            if picture and (path := Path(trial.path or "", picture)).is_file():
+                import wandb
 
-            row["grid"] = wandb.Image(str(path), caption=caption(result, self.metric))
+                row[key] = wandb.Image(str(path), caption=caption(result, self.metric))
         run.log(row, step=images_shown)
 
     def _finish(self, trial: Trial, status: str) -> None:
