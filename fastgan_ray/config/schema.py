@@ -291,6 +291,12 @@ class EvalConfig(_Section):
     every_kimg: float = Field(40.0, gt=0, description="thousands of images between evaluations")
     batch_size: int = Field(32, ge=1, le=4096, description="images per evaluation batch")
     seed: int = Field(0, ge=0, lt=2**31, description="of the evaluation's latents")
+    probe_steps: int = Field(
+        0,
+        ge=0,
+        description="batches of 8 that a fresh decoder learns at the run's end to reconstruct the "
+        "pictures from the discriminator's frozen features (d_reconstruction); 0 = off",
+    )
 
     @model_validator(mode="after")
     def _fewer_early(self) -> EvalConfig:

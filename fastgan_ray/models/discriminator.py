@@ -24,6 +24,7 @@ from fastgan_ray.models.blocks import (
 _MULTIPLIERS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
 # Decoders' channels at each side in px, in units of decoder_width.
 _DECODER_MULTIPLIERS = {16: 4, 32: 2, 64: 2, 128: 1}
+_DECODER_WIDTH = 32  # published
 # A down block's output is gated by the features this many blocks before it.
 _SKIP_DISTANCE = 3
 # Length of the contrastive loss' embeddings (Chen et al. 2020).
@@ -168,6 +169,11 @@ def build_discriminator(config: ModelConfig, rng: torch.Generator | None = None)
     """
     rng = rng or torch.Generator().manual_seed(0)
     return Discriminator(config, LayerFactory(rng, config.spectral_norm))
+
+
+def build_decoder(c_in: int, resolution: int, rng: torch.Generator) -> Decoder:
+    """A freshly initialised decoder of the published form, for features (B, c_in, 8, 8)."""
+    return Decoder(LayerFactory(rng, spectral=True), c_in, _DECODER_WIDTH, min(128, resolution))
 
 
 def crop_part(x_BCHW: Tensor, part: int) -> Tensor:

@@ -24,8 +24,10 @@ from fastgan_ray.metrics.extractors import Extractor, load_extractor
 from fastgan_ray.metrics.protocol import protocol
 from fastgan_ray.metrics.reference import reference_features
 from fastgan_ray.train import checkpoint
+from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.device import choose_device, use_bf16
 from fastgan_ray.train.perceptual import DISTANCES
+from fastgan_ray.train.probe import d_reconstruction
 from fastgan_ray.train.reporter import Reporter
 from fastgan_ray.train.rng import seeded
 from fastgan_ray.train.state import TrainState, calibrate_average, new_state
@@ -80,6 +82,14 @@ def train(config: RunConfig, reporter: Reporter, resume_from: Path | None = None
         if evaluating:
             means = {name: float(total) / counts[name] for name, total in sums.items()}
             sums, counts = {}, {}
+            if state.step == last_step and config.eval.probe_steps > 0:
+                means["d_reconstruction"] = d_reconstruction(
+                    state.discriminator,
+                    run.images,
+                    distance,
+                    config.eval.probe_steps,
+                    run.device,
+                )
             _evaluate_and_report(state, run, means, reporter)
             started = time.monotonic() - state.seconds  # evaluation is not training time
 
@@ -99,8 +109,7 @@ def is_evaluation(step: int, config: RunConfig) -> bool:
 def next_batch(state: TrainState, run: Run) -> Tensor:
     """The next pictures in the sampler's order, (B, 3, R, R) in [-1, 1] on the run's device."""
     indices, flips = state.sampler.next()
-    pictures = torch.from_numpy(run.images[indices.numpy()]).permute(0, 3, 1, 2)
-    pictures = pictures.to(run.device, torch.float32) / 127.5 - 1
+    pictures = pictures_at(run.images, indices, run.device)
     mirrored = flips.to(run.device)[:, None, None, None]
     return torch.where(mirrored, pictures.flip(3), pictures)
 

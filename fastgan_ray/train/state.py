@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -81,17 +83,24 @@ def calibrate_average(state: TrainState, nz: int, batches: int = 4, batch_size: 
     live = dict(state.generator.named_buffers())
     for name, buffer in state.ema.named_buffers():
         buffer.copy_(live[name])
-    norms = [m for m in state.ema.modules() if isinstance(m, nn.BatchNorm2d)]
+    rng = seeded(0, "calibration")
+    device = next(state.ema.parameters()).device
+    with own_statistics(state.ema):
+        for _ in range(batches):
+            z_BZ: Tensor = torch.randn(batch_size, nz, generator=rng)
+            state.ema(z_BZ.to(device))
+
+
+@contextlib.contextmanager
+def own_statistics(network: nn.Module) -> Iterator[None]:
+    """Inside, batch statistics are measured afresh, the plain mean over batches; then eval mode."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over all batches
-    rng = seeded(0, "calibration")
-    device = next(state.ema.parameters()).device
-    state.ema.train()
-    for _ in range(batches):
-        z_BZ: Tensor = torch.randn(batch_size, nz, generator=rng)
-        state.ema(z_BZ.to(device))
-    state.ema.eval()
+        norm.momentum = None  # torch's way to say the plain mean
+    network.train()
+    yield
+    network.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
