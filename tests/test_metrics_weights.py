@@ -1,21 +1,30 @@
-"""The search order of weight files, downloads from a local server, and what an error says."""
+"""The search order of weight files, downloads from a local server, and filling the cache."""
 
 from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fastgan_ray.cli import main
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics import weights
-from fastgan_ray.metrics.weights import WEIGHTS, Weights, require_weights, weights_path
+from fastgan_ray.metrics.published import OF_EXTRACTOR, OF_RECONSTRUCTION, WEIGHTS
+from fastgan_ray.metrics.weights import (
+    add_weights,
+    fetch_weights,
+    require_weights,
+    weights_path,
+    weights_table,
+)
 
-CONTENT = {"inception": b"inception " * 1000, "vgg16": b"vgg " * 1000}
+CONTENT = {name: f"{name} ".encode() * 1000 for name in WEIGHTS}
 
 
 @pytest.fixture
@@ -36,7 +45,7 @@ def server():
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         httpd.files, httpd.asked, httpd.claimed = {}, [], None
-        thread = threading.Thread(target=httpd.serve_forever)
+        thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield httpd
         httpd.shutdown()
@@ -46,18 +55,17 @@ def server():
 @pytest.fixture
 def place(monkeypatch, tmp_path, server):
     """Empty cache, temporary folder and torch hub; the server publishes small files."""
-    for name in ("cache", "temporary", "torch"):
+    for name in ("cache", "temporary", "torch", "home"):
         (tmp_path / name).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("FASTGAN_RAY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setenv("FASTGAN_RAY_WEIGHTS_URL", f"http://127.0.0.1:{server.server_port}/mirror/")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     for name, content in CONTENT.items():
-        old = WEIGHTS[name]
-        digest = hashlib.sha256(content).hexdigest()
-        new = Weights(old.filename, digest, old.url, old.purpose, old.instead)
-        monkeypatch.setitem(weights.WEIGHTS, name, new)
+        sha256 = hashlib.sha256(content).hexdigest()
+        monkeypatch.setitem(WEIGHTS, name, replace(WEIGHTS[name], sha256=sha256))
     return tmp_path
 
 
@@ -80,9 +88,15 @@ def test_the_cache_comes_first(place, server, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "folder"), [("inception", "temporary"), ("vgg16", "torch/hub/checkpoints")]
+    ("name", "folder"),
+    [
+        ("inception", "temporary"),
+        ("vgg16", "torch/hub/checkpoints"),
+        ("dinov2_vitl14", "torch/hub/checkpoints"),
+        ("clip_vitb32", "home/.cache/clip"),
+    ],
 )
-def test_then_the_places_of_clean_fid_and_torch_hub(place, server, name, folder):
+def test_then_the_places_where_libraries_keep_theirs(place, server, name, folder):
     path = put(place / folder / WEIGHTS[name].filename, CONTENT[name])
     assert weights_path(name) == path
     assert server.asked == []
@@ -148,30 +162,173 @@ def test_an_unwritable_cache_is_said_to_be(place, server, monkeypatch):
         weights_path("inception")
 
 
-@pytest.mark.parametrize(
-    ("extractor", "reconstruction", "needed"),
-    [
-        ("inception", "lpips_vgg", ["inception-2015-12-05.pt", "vgg16-397923af.pth"]),
-        ("inception", "l1", ["inception-2015-12-05.pt"]),
-        ("efficientnet_lite0", "lpips_vgg", ["vgg16-397923af.pth"]),
-        ("efficientnet_lite0", "l1", []),
-        ("efficientnet_lite0", "efficientnet_lite0", []),
-    ],
-)
-def test_a_run_requires_what_it_uses_all_at_once(place, server, extractor, reconstruction, needed):
+def test_a_file_that_another_user_locked_away_is_passed_over(place, server, monkeypatch):
+    url = f"/mirror/{WEIGHTS['inception'].filename}"
+    server.files[url] = CONTENT["inception"]
+    put(place / "temporary" / WEIGHTS["inception"].filename, CONTENT["inception"])
+    opened = Path.open
+
+    def refuse(path, *arguments, **keywords):
+        if path.parent == place / "temporary":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert weights_path("inception") == in_cache(place, "inception")
+
+
+@pytest.mark.parametrize("extractor", OF_EXTRACTOR)
+@pytest.mark.parametrize("reconstruction", OF_RECONSTRUCTION)
+def test_a_run_requires_what_it_uses_all_at_once(place, server, extractor, reconstruction):
+    needed = [*OF_EXTRACTOR[extractor], *OF_RECONSTRUCTION[reconstruction]]
+    filenames = sorted(WEIGHTS[name].filename for name in needed)
     config = RunConfig.model_validate(
         {"eval": {"extractor": extractor}, "train": {"reconstruction": reconstruction}}
     )
     if needed:
         with pytest.raises(UserError) as error:
             require_weights(config)
-        assert all(name in str(error.value) for name in needed)
-    server.files |= {f"/mirror/{WEIGHTS[name].filename}": CONTENT[name] for name in CONTENT}
+        assert all(name in str(error.value) for name in filenames)
+    publish(server)
     require_weights(config)
-    stored = sorted(path.name for path in (place / "cache").rglob("*.*"))
-    assert stored == needed
+    assert stored(place) == filenames
+
+
+def test_the_default_run_requires_inception_and_vgg():
+    run = RunConfig()
+    assert OF_EXTRACTOR[run.eval.extractor] == ("inception",)
+    assert OF_RECONSTRUCTION[run.train.reconstruction] == ("vgg16",)
 
 
 def test_published_checksums_match_the_names_that_carry_one():
     assert WEIGHTS["vgg16"].sha256.startswith("397923af")
+    assert WEIGHTS["inception_pytorch"].sha256.startswith("6726825d")
+    assert WEIGHTS["clip_vitb32"].url.endswith(WEIGHTS["clip_vitb32"].sha256)
     assert all(len(entry.sha256) == 64 for entry in WEIGHTS.values())
+    for distinct in ("filename", "sha256"):
+        assert len({getattr(entry, distinct) for entry in WEIGHTS.values()}) == len(WEIGHTS)
+
+
+# --- filling the cache
+
+
+def publish(server):
+    server.files |= {f"/mirror/{WEIGHTS[name].filename}": CONTENT[name] for name in CONTENT}
+
+
+def stored(place):
+    return sorted(path.name for path in (place / "cache").rglob("*") if path.is_file())
+
+
+def call(*arguments: object) -> int:
+    """The exit status of a `weights` command."""
+    with pytest.raises(SystemExit) as ended:
+        main(["weights", *map(str, arguments)])
+    return int(ended.value.code or 0)
+
+
+def test_fetch_fills_the_cache(place, server, capsys):
+    publish(server)
+    assert call("fetch", "vgg16", "clip_vitb32", "vgg16") == 0
+    assert stored(place) == ["ViT-B-32.pt", "vgg16-397923af.pth"]
+    printed = capsys.readouterr()
+    assert str(in_cache(place, "vgg16")) in printed.out
+    assert printed.err.count("downloading") == 2
+    assert call("fetch") == 0  # all of them, and nothing twice
+    assert stored(place) == sorted(entry.filename for entry in WEIGHTS.values())
+    assert len(server.asked) == len(set(server.asked)) == len(WEIGHTS)
+    assert {row["state"] for row in weights_table()} == {"here"}
+
+
+def test_fetch_takes_what_a_library_has_fetched(place, server):
+    kept = put(place / "torch/hub/checkpoints/vgg16-397923af.pth", CONTENT["vgg16"])
+    assert fetch_weights(["vgg16"]) == [in_cache(place, "vgg16")]
+    assert in_cache(place, "vgg16").read_bytes() == CONTENT["vgg16"] == kept.read_bytes()
+    assert server.asked == []
+
+
+def test_fetch_says_all_that_failed_and_keeps_the_rest(place, server, capsys):
+    publish(server)
+    del server.files["/mirror/ViT-B-32.pt"]
+    server.files["/mirror/dinov2_vitb14_pretrain.pth"] = b"<html>Please log in</html>"
+    put(in_cache(place, "inception"), b"a checkpoint of something else")
+    asked = ("clip_vitb32", "dinov2_vitb14", "inception", "dinov2_vitl15", "vgg16")
+    assert call("fetch", *asked) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    for words in (
+        "ViT-B-32.pt, which could not be downloaded (HTTP Error 404",
+        "dinov2_vitb14_pretrain.pth, which has another content there",
+        "inception-2015-12-05.pt: must be the published file",
+        "(got dinov2_vitl15); did you mean dinov2_vitl14?",
+    ):
+        assert words in message
+    assert stored(place) == ["inception-2015-12-05.pt", "vgg16-397923af.pth"]
+
+
+def test_add_knows_files_by_their_content(place, server, tmp_path, capsys):
+    files = [put(tmp_path / "usb" / f"{name}.bin", CONTENT[name]) for name in CONTENT]
+    assert call("add", *files) == 0
+    assert stored(place) == sorted(entry.filename for entry in WEIGHTS.values())
+    assert all(weights_path(name).read_bytes() == CONTENT[name] for name in CONTENT)
+    assert all(file.is_file() for file in files) and server.asked == []
+    assert str(in_cache(place, "vgg16")) in capsys.readouterr().out
+
+
+def test_add_refuses_what_it_does_not_know_all_at_once(place, server, tmp_path, capsys):
+    good = put(tmp_path / "vgg", CONTENT["vgg16"])
+    half = put(tmp_path / "inception-2015-12-05.pt", CONTENT["inception"][:-1])
+    assert call("add", half, tmp_path / "gone.pth", tmp_path, good) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert f"{half}: must be a published file" in message
+    assert hashlib.sha256(half.read_bytes()).hexdigest() in message
+    assert all(f"{entry.sha256} {entry.filename}" in message for entry in WEIGHTS.values())
+    assert f"{tmp_path / 'gone.pth'}: must be a file that can be read" in message
+    assert f"{tmp_path}: must be a file that can be read" in message
+    assert stored(place) == ["vgg16-397923af.pth"]
+
+
+def test_add_mends_a_damaged_cache_and_bears_its_own_file(place, server, tmp_path):
+    own = put(in_cache(place, "vgg16"), b"damaged")
+    good = put(tmp_path / "good", CONTENT["vgg16"])
+    assert add_weights([good]) == [own] and weights_path("vgg16") == own
+    assert add_weights([own]) == [own]
+    own.unlink()
+    own.symlink_to(good)
+    assert add_weights([good]) == [own]
+    assert own.read_bytes() == good.read_bytes() == CONTENT["vgg16"]
+
+
+def test_add_to_a_cache_that_cannot_be_written(place, server, tmp_path, monkeypatch):
+    good = put(tmp_path / "good", CONTENT["vgg16"])
+    monkeypatch.setenv("FASTGAN_RAY_CACHE", str(put(place / "file", b"")))
+    with pytest.raises(UserError, match="FASTGAN_RAY_CACHE"):
+        add_weights([good])
+
+
+def test_list_tells_what_is_here_and_where(place, server, capsys):
+    put(in_cache(place, "vgg16"), CONTENT["vgg16"])
+    put(place / "temporary" / "inception-2015-12-05.pt", CONTENT["inception"])
+    put(in_cache(place, "clip_vitb32"), b"damaged")
+    assert call("list", "--json") == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == list(WEIGHTS)
+    where = {name: (row["state"], row["path"]) for name, row in rows.items()}
+    assert where["vgg16"] == ("here", str(in_cache(place, "vgg16")))
+    assert where["inception"] == ("here", str(place / "temporary" / "inception-2015-12-05.pt"))
+    assert where["clip_vitb32"] == ("another file", str(in_cache(place, "clip_vitb32")))
+    assert where["dinov2_vitl14"] == ("missing", None)
+    entry = WEIGHTS["dinov2_vitl14"]
+    assert rows["dinov2_vitl14"]["size_bytes"] == entry.size_bytes == 1_217_586_395
+    assert rows["dinov2_vitl14"]["sha256"] == entry.sha256
+    assert rows["dinov2_vitl14"]["url"].endswith("/mirror/dinov2_vitl14_pretrain.pth")
+    assert server.asked == []
+
+
+def test_list_is_a_table_for_people(place, server, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "300")
+    assert call("list") == 0
+    table = capsys.readouterr().out
+    for name, entry in WEIGHTS.items():
+        line = next(line for line in table.splitlines() if f" {name} " in line)
+        assert f"{entry.size_bytes / 1e6:,.0f}" in line and entry.purpose in line
+        assert "missing" in line and entry.filename in line
