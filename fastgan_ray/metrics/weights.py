@@ -151,9 +151,8 @@ def _add(file: Path) -> Path:
 
 
 def _copy(source: Path, target: Path) -> Path:
-    if not (target.exists() and source.samefile(target)):
-        with atomic_file(target) as partial:
-            shutil.copyfile(source, partial)
+    with atomic_file(target) as partial:
+        shutil.copyfile(source, partial)
     return target
 
 
