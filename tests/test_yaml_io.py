@@ -93,8 +93,8 @@ def test_all_errors_at_once_in_order_of_lines(tmp_path):
         "bad.yaml:1: model.ngf: must be at least 1 (got 0)",
         "bad.yaml:3: train.lr_q: is no known setting; did you mean train.lr_g?",
         "bad.yaml:4: train.lr_d: must be a number (got 'abc')",
-        "bad.yaml:5: train.loss: must be one of 'hinge', 'logistic' or 'least_squares' "
-        "(got 'hing'); did you mean hinge?",
+        "bad.yaml:5: train.loss: must be one of 'hinge', 'logistic', 'least_squares', "
+        "'wasserstein' or 'relativistic' (got 'hing'); did you mean hinge?",
         "bad.yaml:7: train.beta1: is given twice (first in line 6)",
         "bad.yaml:8: train.batch_size: must be a whole number (got 8.0)",
         "bad.yaml:9: data.background: must be text in quotes (got nothing)",

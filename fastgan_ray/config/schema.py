@@ -263,6 +263,22 @@ class TrainConfig(_Section):
         return self.d_steps * self.batch_size
 
 
+class ReganConfig(_Section):
+    """Training the generator sparse and dense in turns (Re-GAN); off by default."""
+
+    sparsity: float = Field(
+        0.0, ge=0, lt=1, description="share of each convolution's weights pruned; 0 = off"
+    )
+    warmup_kimg: float = Field(40.0, ge=0, description="dense training before the first pruning")
+    interval_kimg: float = Field(40.0, gt=0, description="length of a sparse or a dense phase")
+    regrow: Literal["zero", "stored"] = Field(
+        "zero", description="where pruned weights start in a dense phase: 0, or their last value"
+    )
+    dense_lr_factor: float = Field(
+        0.1, gt=0, le=10, description="times lr_g in dense phases, the warm-up left out"
+    )
+
+
 class EvalConfig(_Section):
     """The metric's protocol, and how often it is measured."""
 
@@ -324,6 +340,7 @@ class RunConfig(_Section):
     model: ModelConfig = ModelConfig()
     augment: AugmentConfig = AugmentConfig()
     train: TrainConfig = TrainConfig()
+    regan: ReganConfig = ReganConfig()
     eval: EvalConfig = EvalConfig()
     resources: ResourcesConfig = ResourcesConfig()
 

@@ -83,6 +83,7 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
         _load_optimizer(optimizer, _read(folder / f"{name}.safetensors"))
     for name, rng_state in _read(folder / "rngs.safetensors").items():
         state.rngs[name].set_state(rng_state)
+    state.regan.load_state(_read(folder / "regan.safetensors"))
     state.sampler.load_state(_read(folder / "sampler.safetensors"))
     state.step = metadata["step"]
     state.seconds = metadata["seconds"]
@@ -131,6 +132,7 @@ def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
         "optimizer_d": _optimizer_tensors(state.optimizer_d),
         "rngs": {name: rng.get_state() for name, rng in state.rngs.items()},
         "sampler": state.sampler.state(),
+        "regan": state.regan.state(),
     }
 
 

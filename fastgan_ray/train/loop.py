@@ -162,6 +162,7 @@ def _evaluate_and_report(
         "images_per_second": round(images_shown / state.seconds, 3),
         **values,
         **means,
+        **state.regan.report(torch.zeros(1, config.model.nz, device=run.device)),
         **({"augment/p": state.ada.p} if ada.adaptive(config.augment) else {}),
         "params_g": _parameters(state.generator),
         "params_d": _parameters(state.discriminator),

@@ -14,6 +14,7 @@ from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.sampler import Sampler
 from fastgan_ray.models import Discriminator, build_discriminator, build_generator
+from fastgan_ray.train.regan import Regan
 from fastgan_ray.train.rng import seeded, streams
 
 
@@ -29,6 +30,7 @@ class TrainState:
     ema: nn.Module
     optimizer_g: torch.optim.Adam
     optimizer_d: torch.optim.Adam
+    regan: Regan
     rngs: dict[str, torch.Generator]
     sampler: Sampler
     ada: AdaState
@@ -44,12 +46,15 @@ def new_state(config: RunConfig, image_count: int, device: torch.device) -> Trai
     for network in (generator, discriminator):
         network.to(device).to(memory_format=torch.channels_last)
     betas = (config.train.beta1, config.train.beta2)
+    ema = copy.deepcopy(generator).requires_grad_(False)
+    optimizer_g = _adam(generator, config.train.lr_g, betas)
     return TrainState(
         generator=generator,
         discriminator=discriminator,
-        ema=copy.deepcopy(generator).requires_grad_(False),
-        optimizer_g=_adam(generator, config.train.lr_g, betas),
+        ema=ema,
+        optimizer_g=optimizer_g,
         optimizer_d=_adam(discriminator, config.train.lr_d, betas),
+        regan=Regan(config.regan, generator, ema, optimizer_g),
         rngs=rngs,
         sampler=Sampler(image_count, config.train.batch_size, config.data.flip, rngs["data"]),
         ada=AdaState(config.augment.ada_p),

@@ -35,6 +35,7 @@ def train_step(
     `batches` are `train.d_steps` of real pictures, (B, 3, R, R) in [-1, 1].
     """
     assert len(batches) == config.train.d_steps
+    state.regan.begin_step(state.step * config.train.images_per_step)
     scalars: Scalars = {}
     for index, pictures in enumerate(batches):
         for_g = index == len(batches) - 1
@@ -47,13 +48,16 @@ def train_step(
             if config.model.contrasts:
                 parts["loss/contrastive"] = contrastive_loss(state, pictures, config)
                 loss_d = loss_d + config.train.contrastive_weight * parts["loss/contrastive"]
-        _update(state.optimizer_d, loss_d)
+        _backward(state.optimizer_d, loss_d)
+        state.optimizer_d.step()
         scalars |= parts
         adapt(state, parts["sign/real"], len(pictures), config)
     state.discriminator.requires_grad_(False)
     with torch.autocast(fake[0].device.type, torch.bfloat16, enabled=bf16):
         loss_g = generator_loss(state, real, fake, config)
-    _update(state.optimizer_g, loss_g)
+    _backward(state.optimizer_g, loss_g)
+    state.regan.mask_gradients()
+    state.optimizer_g.step()
     state.discriminator.requires_grad_(True)
     state.step += 1
     update_average(state, config)
@@ -184,7 +188,6 @@ def _draw_labels(state: TrainState, logits: Tensor, noise: float) -> Tensor:
     return 1 - noise * draw.to(logits.device)
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def _backward(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
