@@ -9,20 +9,34 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fastgan_ray.cli_options import (
+    Address,
+    AsJson,
+    Assignments,
+    Data,
+    DryRun,
+    Embedded,
+    MaxConcurrent,
+    Name,
+    Resume,
+    Runs,
+    Wandb,
+)
 from fastgan_ray.errors import DivergedError, UserError
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Find the FastGAN that is best for your pictures: search, train, evaluate, sample.",
+    help="Find the FastGAN that is best for your pictures: search, ablate, train, evaluate, "
+    "sample.",
 )
 weights_app = typer.Typer(
     no_args_is_help=True,
@@ -37,45 +51,17 @@ EMBEDDED: dict[str, Any] = {
     "train.reconstruction": "efficientnet_lite0",
 }
 
-Data = Annotated[
-    str | None,
-    typer.Option(help="Folder, .zip, LMDB, or a name from `fastgan-ray data`; replaces data.path."),
-]
-Assignments = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Fix a field, as in train.lr_g=1e-4. Repeat."),
-]
-Embedded = Annotated[
-    bool,
-    typer.Option(
-        "--embedded",
-        help="Use the feature network inside the package for the metric and the reconstruction: "
-        "no download; a Frechet distance on it is named fd_efficientnet_lite0.",
-    ),
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Check everything, print the plan, and stop.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
 
 @app.command()
 def tune(
     config: Annotated[Path, typer.Option(help="Search file (YAML), as in search_spaces/.")],
     data: Data = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run; default: the file's.")] = None,
-    runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped search.")] = False,
-    max_concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")
-    ] = None,
-    wandb: Annotated[
-        Literal["auto", "online", "offline", "disabled"],
-        typer.Option(help="W&B; auto = online if logged in, else offline."),
-    ] = "auto",
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster; default: RAY_ADDRESS or this machine.")
-    ] = None,
+    name: Name = None,
+    runs: Runs = Path("runs"),
+    resume: Resume = False,
+    max_concurrent: MaxConcurrent = None,
+    wandb: Wandb = "auto",
+    address: Address = None,
     assign: Assignments = None,
     embedded: Embedded = False,
     dry_run: DryRun = False,
@@ -91,15 +77,41 @@ def tune(
     from fastgan_ray.tune.experiment import TuneOptions
     from fastgan_ray.tune.run import run_search
 
-    options = TuneOptions(
-        runs_dir=runs,
-        name=name,
-        resume=resume,
-        max_concurrent=max_concurrent,
-        wandb=wandb,
-        address=address,
-    )
-    run_search(spec, options)
+    run_search(spec, TuneOptions(runs, name, resume, max_concurrent, wandb, address))
+
+
+@app.command()
+def ablate(
+    config: Annotated[
+        Path, typer.Option(help="Ablation file (YAML), as in search_spaces/ablation_*.yaml.")
+    ],
+    data: Data = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="A count, or seeds and ranges as in 0-2,7; the file's else.")
+    ] = None,
+    name: Name = None,
+    runs: Runs = Path("runs"),
+    resume: Resume = False,
+    max_concurrent: MaxConcurrent = None,
+    wandb: Wandb = "auto",
+    address: Address = None,
+    assign: Assignments = None,
+    embedded: Embedded = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train every arm with every seed beside a baseline, and say which is better."""
+    from fastgan_ray.plan import print_ablation
+    from fastgan_ray.search.ablation import load_ablation, parse_seeds
+
+    chosen = parse_seeds(seeds) if seeds is not None else None
+    spec = load_ablation(config, _overrides(data, assign, embedded), chosen)
+    if dry_run:
+        print_ablation(spec, console)
+        return
+    from fastgan_ray.tune.ablate import run_ablation
+    from fastgan_ray.tune.experiment import TuneOptions
+
+    run_ablation(spec, TuneOptions(runs, name, resume, max_concurrent, wandb, address))
 
 
 @app.command()
@@ -201,7 +213,7 @@ def sample(
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="Search file or run configuration (YAML).")],
+    file: Annotated[Path, typer.Argument(help="Search, ablation or run configuration (YAML).")],
     data: Data = None,
     assign: Assignments = None,
     embedded: Embedded = False,
@@ -209,12 +221,15 @@ def check(
     """Validate a file without starting anything; show sampled configurations and the cost."""
     from fastgan_ray.config.override import override
     from fastgan_ray.config.yaml_io import holds_run_config, load_run_config
-    from fastgan_ray.plan import print_plan, print_run
+    from fastgan_ray.plan import print_ablation, print_plan, print_run
+    from fastgan_ray.search.ablation import holds_ablation, load_ablation
     from fastgan_ray.search.spec import load_search
 
     overrides = _overrides(data, assign, embedded)
     if holds_run_config(file):
         print_run(override(load_run_config(file), overrides), str(file), console)
+    elif holds_ablation(file):
+        print_ablation(load_ablation(file, overrides), console)
     else:
         print_plan(load_search(file, overrides), console)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.config.yaml_tree import Value
@@ -15,6 +16,8 @@ from fastgan_ray.data.catalog import catalog
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import metric_name
+from fastgan_ray.report.tables import settings_text
+from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
 from fastgan_ray.search.estimate import estimate, gflop_per_image, hours
 from fastgan_ray.search.space import Parameter, sample
 from fastgan_ray.search.spec import SearchSpec, base_config, start_point
@@ -38,6 +41,37 @@ def print_plan(spec: SearchSpec, console: Console) -> None:
     for name, text in lines.items():
         console.print(f"  {name}: {text}", highlight=False, markup=False)
     console.print(_points(spec))
+
+
+def print_ablation(spec: AblationSpec, console: Console) -> None:
+    """Print the arms, how many trainings they make and what these cost, and whether the data is
+    there."""
+    arms, data, seeds = len(spec.arms), len(spec.data), len(spec.seeds)
+    configs = {arm: arm_config(spec, arm) for arm in spec.arms}
+    gflop = {arm: gflop_per_image(config) for arm, config in configs.items()}
+    kimg = {arm: data * seeds * config.train.total_kimg for arm, config in configs.items()}
+    time = sum(hours(kimg[arm], gflop[arm]) for arm in spec.arms)
+    console.print(f"[bold]{spec.name}[/bold]: the file is valid", highlight=False)
+    lines = {
+        "trainings": f"{arms} arms x {data} data sets x {seeds} seeds = {arms * data * seeds}",
+        "baseline": spec.baseline,
+        "metric": f"{spec.metric.goal} {spec.metric.name}",
+        "seeds": ", ".join(map(str, spec.seeds)),
+        **{
+            f"data {number}": _data(cell_config(spec, Cell(spec.baseline, path, spec.seeds[0])))
+            for number, path in enumerate(spec.data, start=1)
+        },
+        "cost": f"{sum(kimg.values()):g} thousand images in all trainings: about {time:.1f} hours "
+        "of an RTX 2080 Ti, evaluations not counted",
+    }
+    for name, text in lines.items():
+        console.print(f"  {name}: {text}", highlight=False, markup=False)
+    table = Table("arm", "settings", "kimg each", "GFLOP/image")
+    for arm, settings in spec.arms.items():
+        total = configs[arm].train.total_kimg
+        cells = (arm, settings_text(settings), f"{total:g}", f"{gflop[arm]:.1f}")
+        table.add_row(*map(Text, cells))
+    console.print(table)
 
 
 def print_run(config: RunConfig, name: str, console: Console) -> None:

@@ -7,6 +7,7 @@ of `parameters`; nothing is sampled and nothing is stopped early.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,6 +154,21 @@ def arm_config(spec: AblationSpec, arm: str) -> RunConfig:
 def data_name(data: str | None) -> str:
     """A data set as tables call it: the last part of its path."""
     return "" if data is None else Path(data).name or data
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Of `--seeds`: "3" to [0, 1, 2], a count as in a file; "0-2,7" and "7," to the seeds named."""
+    if re.fullmatch(r"0*[1-9][0-9]{0,3}", text):
+        return list(range(int(text)))
+    seeds: list[int] = []
+    for part in text.rstrip(",").split(","):
+        found = re.fullmatch(r"\s*([0-9]{1,10})(?:-([0-9]{1,10}))?\s*", part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if not first <= last < 2**31 or last - first >= MAX_CELLS or first in seeds:
+            rule = "must be a count, or different seeds and ranges such as 0-2,7"
+            raise UserError(f"--seeds: {rule} (got {shown(text)})")
+        seeds.extend(range(first, last + 1))
+    return seeds
 
 
 def _config(flat: Mapping[str, Any]) -> RunConfig:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeVar
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
 Goal = Literal["minimize", "maximize"]
 Verdict = Literal["better", "worse", "indistinguishable", "no verdict"]
-# An arm's value by pair: None = it ended without one (diverged), no entry = it has not run.
-Values: TypeAlias = Mapping[Hashable, float | None]
+Pair = TypeVar("Pair", bound=Hashable)
 LEAST_PAIRS = 2  # one difference has no spread
 
 
@@ -92,10 +91,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def compare(
-    values: Mapping[str, Values], baseline: str, goal: Goal, confidence: float = 0.95
+    values: Mapping[str, Mapping[Pair, float | None]],
+    baseline: str,
+    goal: Goal,
+    confidence: float = 0.95,
 ) -> dict[str, Comparison]:
     """Every arm but the baseline against it, in order.
 
+    An arm's value by pair is None where it ended without one (diverged), and missing where it has
+    not run.
     An arm is better or worse where Holm's p-value, over all arms, is below 1 - confidence. An arm
     without p-value counts as one with p = 1, so that a failed arm does not ease the others' test.
     Whoever failed where the other did not may not win by what remains: then there is no verdict.
@@ -115,13 +119,20 @@ def compare(
     }
 
 
-def _differences(arm: Values, baseline: Values) -> list[float]:
+def _differences(
+    arm: Mapping[Pair, float | None], baseline: Mapping[Pair, float | None]
+) -> list[float]:
     pairs = ((value, baseline.get(pair)) for pair, value in arm.items())
     return [value - other for value, other in pairs if value is not None and other is not None]
 
 
 def _judge(
-    difference: Difference, p_holm: float, arm: Values, baseline: Values, goal: Goal, level: float
+    difference: Difference,
+    p_holm: float,
+    arm: Mapping[Pair, float | None],
+    baseline: Mapping[Pair, float | None],
+    goal: Goal,
+    level: float,
 ) -> Comparison:
     failed, baseline_failed = _fails_alone(arm, baseline), _fails_alone(baseline, arm)
     verdict, note = _verdict(difference, p_holm, goal, level)
@@ -151,7 +162,7 @@ def _verdict(
     return ("better" if (difference.mean < 0) == (goal == "minimize") else "worse"), ""
 
 
-def _fails_alone(one: Values, other: Values) -> int:
+def _fails_alone(one: Mapping[Pair, float | None], other: Mapping[Pair, float | None]) -> int:
     lost = (pair for pair, value in one.items() if value is None)
     return sum(not (pair in other and other[pair] is None) for pair in lost)
 

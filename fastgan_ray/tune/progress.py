@@ -53,6 +53,12 @@ def run_of(trial: TrialLike) -> dict[str, Any]:
     return dict(trial.config.get("run", {}))
 
 
+def cell_of(trial: TrialLike) -> dict[str, Any]:
+    """Of an ablation's trial its arm, data set and seed; of a search's, whose fields all have a
+    dot, nothing."""
+    return {name: value for name, value in point_of(trial).items() if "." not in name}
+
+
 def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str:
     """A trial's state in one word: "pending", "running" or one of `ENDED`.
 

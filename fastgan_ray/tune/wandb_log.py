@@ -24,7 +24,7 @@ from ray.tune.experiment import Trial
 from ray.tune.result import AUTO_RESULT_KEYS
 
 from fastgan_ray.metrics.names import value_of
-from fastgan_ray.tune.progress import BAD_ENDS, reason_of, run_of, state_word
+from fastgan_ray.tune.progress import BAD_ENDS, cell_of, reason_of, run_of, state_word
 
 if TYPE_CHECKING:
     import wandb
@@ -126,15 +126,15 @@ class WandbLog(Callback):
         identifier = f"{search_id(self.folder / 'wandb')}-{trial.trial_id}{suffix}"
         if self.mode == "online":
             self._tried_online.add(trial.trial_id)
-        known = wandb.Settings.model_fields
+        known, cell = wandb.Settings.model_fields, cell_of(trial)
         wandb.setup(settings=wandb.Settings(silent=True))
         run = wandb.init(
             project=self.project,
             group=self.group,
             id=identifier,
-            name=trial.trial_id,
+            name=" ".join([trial.trial_id, *map(str, cell.values())]),
             dir=str(self.folder),
-            config=run_of(trial),
+            config={**run_of(trial), **({"cell": cell} if cell else {})},
             mode="online" if self.mode == "online" else "offline",
             resume="allow",
             reinit="create_new",

@@ -1,0 +1,1 @@
+"""What came out, for a person: tables and pictures of numbers. Knows nothing of Ray."""

@@ -1,0 +1,166 @@
+"""An ablation on Ray: each cell of arms x data sets x seeds is a trial, and none is stopped."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from ray.tune.search import Searcher
+from rich.console import RenderableType
+
+from fastgan_ray.report import curves, tables
+from fastgan_ray.report.ablation import summarise
+from fastgan_ray.search.ablation import (
+    AblationSpec,
+    Cell,
+    arm_config,
+    cell_config,
+    cells,
+    data_name,
+)
+from fastgan_ray.search.estimate import gflop_per_image
+from fastgan_ray.tune.experiment import Experiment, TuneOptions, conduct
+from fastgan_ray.tune.history import read_rows
+from fastgan_ray.tune.ledger import Ledger, Record, write_atomically
+from fastgan_ray.tune.preflight import rooted
+from fastgan_ray.tune.trainable import Objective, train_objective
+from fastgan_ray.tune.trainable import trial_id as name_of
+
+FINISHED = cast(dict[str, Any], Searcher.FINISHED)  # a string, where Ray's types say a dict
+
+
+def run_ablation(
+    spec: AblationSpec, options: TuneOptions, objective: Objective = train_objective
+) -> Path:
+    """Run, or with `resume` go on with, an ablation; returns its folder, with ablation.json.
+
+    UserError as `conduct` has it. Trainings that go wrong are results, not errors.
+    """
+    configs = [
+        cell_config(spec, Cell(arm, data, spec.seeds[0])) for arm in spec.arms for data in spec.data
+    ]
+    ablation = Experiment(
+        kind="ablation",
+        name=spec.name,
+        text=spec.text,
+        choices={"set": spec.overrides, "seeds": list(spec.seeds)},
+        metric=spec.metric,
+        trials=len(cells(spec)),
+        longest_kimg=max(config.train.total_kimg for config in configs),
+        inputs=configs,
+        likely=configs,
+        account="ablation.json",
+        make_searcher=lambda folder, at_once, resuming: CellSearcher(spec, at_once),
+        make_scheduler=lambda trials: None,
+        make_ledger=lambda folder: AblationLedger(folder, spec),
+        conclude=conclude,
+    )
+    return conduct(ablation, options, objective)
+
+
+def conclude(summary: dict[str, Any]) -> list[RenderableType]:
+    """What is said at the end of an ablation: the table, and what it would hide."""
+    return [tables.on_terminal(summary), *tables.notes(summary)]
+
+
+class CellSearcher(Searcher):
+    """Hands out the cells in their order: {"number", "point", "run"}, as a search's does.
+
+    The point is {"arm", "data", "seed"}. Nothing is learnt from results.
+    """
+
+    def __init__(self, spec: AblationSpec, max_concurrent: int) -> None:
+        super().__init__(metric=spec.metric.name, mode="min")
+        self._spec = spec
+        self._cells = cells(spec)
+        self._max_concurrent = max_concurrent
+        self._next = 0
+        self._live: set[str] = set()
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The next cell; FINISHED after the last, None = wait."""
+        if self._next == len(self._cells):
+            return FINISHED
+        if len(self._live) >= self._max_concurrent:
+            return None
+        number, cell = self._next, self._cells[self._next]
+        self._next += 1
+        self._live.add(name_of(number))
+        point = {"arm": cell.arm, "data": data_name(cell.data), "seed": cell.seed}
+        run = rooted(cell_config(self._spec, cell))
+        return {"number": number, "point": point, "run": run.model_dump()}
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Make room for the next."""
+        self._live.discard(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write how far it has come."""
+        with Path(checkpoint_path).open("wb") as file:
+            pickle.dump((self._next, self._live), file)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Return to what `save` wrote."""
+        with Path(checkpoint_path).open("rb") as file:
+            self._next, self._live = pickle.load(file)  # noqa: S301 - written by `save`
+
+
+class AblationLedger(Ledger):
+    """Keeps ablation.json and its table up to date; draws the curves when all is over.
+
+    Of a training that has ended, the weights to sample from and what was measured stay.
+    """
+
+    def __init__(self, folder: Path, spec: AblationSpec) -> None:
+        super().__init__(folder, spec.metric.name)
+        self._spec = spec
+        self._gflop = {arm: gflop_per_image(arm_config(spec, arm)) for arm in spec.arms}
+
+    def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
+        """Write ablation.json, ablation.md and, at the end, the curves; returns the summary."""
+        known = {one["trial_id"]: one for one in records}
+        trials = [
+            self._trial(number, cell, known.get(name_of(number)))
+            for number, cell in enumerate(cells(self._spec))
+        ]
+        summary = summarise(self._spec, self.folder.name, trials, self._gflop)
+        write_atomically(self.folder / "ablation.json", json.dumps(summary, indent=1))
+        write_atomically(self.folder / "ablation.md", tables.markdown(summary, "curves.svg"))
+        if over:
+            name = curves.curve_name(trials, self._spec.metric.name)
+            points = curves.curves(trials, name)
+            write_atomically(self.folder / "curves.csv", curves.as_csv(points))
+            curves.draw(points, summary, name, self.folder / "curves")
+        return summary
+
+    def discard(self, checkpoint: Path) -> None:
+        """Remove what only further training would need."""
+        for path in checkpoint.glob("*.safetensors"):
+            if path.name != "ema.safetensors":
+                path.unlink()
+
+    def _trial(self, number: int, cell: Cell, record: Record | None) -> dict[str, Any]:
+        """One cell as `summarise` takes it."""
+        begun = record or {"state": "unfinished", "value": None, "kimg": 0.0, "seconds": 0.0}
+        folder = self.folder / "trials" / name_of(number)
+        return {
+            "trial_id": name_of(number),
+            "arm": cell.arm,
+            "data": data_name(cell.data),
+            "seed": cell.seed,
+            **{key: begun[key] for key in ("state", "value", "kimg", "seconds")},
+            "reason": begun.get("reason", "not begun"),
+            "rows": read_rows(folder),
+            "protocol": _protocol(folder),
+        }
+
+
+def _protocol(trial: Path) -> dict[str, Any]:
+    """What a trial's metric was measured against, from its newest checkpoint."""
+    found = sorted(trial.glob("checkpoint-*/metadata.json"))
+    return dict(json.loads(found[-1].read_text()).get("protocol", {})) if found else {}
