@@ -11,22 +11,23 @@ from fastgan_ray.config.schema import EvalConfig
 Goal = Literal["minimize", "maximize"]
 
 NEIGHBOURS = 5  # of precision, recall, density and coverage; part of their names
-# Distances by what they are on Inception and on any other network, where they have no such name.
-_DISTANCES = {"fd": ("fid", "fd"), "kd": ("kid", "kd")}
+# What Frechet distance, kernel distance and Inception score are called on Inception alone.
+_ON_INCEPTION = {"fd": "fid{count}_full", "kd": "kid{count}_full", "is": "is{count}"}
+_SHORT = {"fid": "fd", "kid": "kd"}
 _INCEPTIONS = ("inception", "inception_pytorch")
-_COUNTED = re.compile(r"(fid|kid)\d+k?_full")
+_COUNTED = re.compile(r"(fid|kid|is)\d+k?(_full)?")
 
 
 def metric_name(config: EvalConfig, family: str = "fd") -> str:
-    """The name of the Frechet (`fd`) or kernel (`kd`) distance: fid5k_full, kd_efficientnet_lite0.
+    """Frechet (`fd`) or kernel (`kd`) distance, or score (`is`): fid5k_full, kd_efficientnet_lite0.
 
-    Only distances on Inception are called FID and KID; they state the number of pictures.
+    Only on Inception are they FID, KID and Inception score, which state the number of pictures.
     """
-    on_inception, elsewhere = _DISTANCES[family]
     if config.extractor not in _INCEPTIONS:
-        return f"{elsewhere}_{config.extractor}"
+        return f"{family}_{config.extractor}"
     thousands, rest = divmod(config.num_fakes, 1000)
-    return f"{on_inception}{config.num_fakes if rest else f'{thousands}k'}_full"
+    count = str(config.num_fakes) if rest else f"{thousands}k"
+    return _ON_INCEPTION[family].format(count=count)
 
 
 def manifold_name(quantity: str) -> str:
@@ -46,16 +47,17 @@ def fakes_error_name(name: str) -> str:
 
 def searchable(config: EvalConfig) -> dict[str, Goal]:
     """The metrics that a search can optimise, the first of them by default; and which way."""
-    distances: dict[str, Goal] = {metric_name(config, family): "minimize" for family in _DISTANCES}
+    distances: dict[str, Goal] = {
+        metric_name(config, family): "minimize" for family in _SHORT.values()
+    }
     manifold = ("precision", "recall", "density", "coverage")
     return distances | {manifold_name(quantity): "maximize" for quantity in manifold}
 
 
 def full_name(name: str, config: EvalConfig) -> str:
     """`name`, or what it is short for: "fid" and "kid" on Inception."""
-    if config.extractor in _INCEPTIONS:
-        short = {on: metric_name(config, family) for family, (on, _) in _DISTANCES.items()}
-        return short.get(name, name)
+    if config.extractor in _INCEPTIONS and name in _SHORT:
+        return metric_name(config, _SHORT[name])
     return name
 
 

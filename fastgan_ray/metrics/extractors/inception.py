@@ -7,6 +7,7 @@ NVIDIA and torch-fidelity compute it.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -26,11 +27,13 @@ def inception(device: torch.device) -> Extractor:
         warnings.filterwarnings("ignore", category=FutureWarning)  # TorchScript is deprecated
         network = InceptionV3W(str(path.parent), download=False).to(device)
 
-    def logits(features: Tensor) -> Tensor:
-        return F.linear(features, network.base.output.weight.detach().cpu())
-
     sha256 = WEIGHTS["inception"].sha256
-    return Extractor("inception", sha256, 299, network, device, logits)
+    extractor = Extractor("inception", sha256, 299, network, device)
+    try:
+        classifier = network.base.output.weight.detach().cpu()
+    except AttributeError:  # a name inside another's file: without it there is no Inception score
+        return extractor
+    return replace(extractor, logits=lambda features: F.linear(features, classifier))
 
 
 def inception_pytorch(device: torch.device) -> Extractor:
