@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-Array = npt.NDArray[np.float64]
+from fastgan_ray.metrics.checks import Array, checked_pair
 
 
 def frechet_distance(real_features: npt.ArrayLike, fake_features: npt.ArrayLike) -> float:
@@ -20,13 +20,7 @@ def frechet_distance(real_features: npt.ArrayLike, fake_features: npt.ArrayLike)
     Source: Heusel et al. 2017, eq. 6. With X, Y the centred sets over sqrt(n - 1), the trace of
     sqrt(S1 S2) is the sum of the singular values of X Y', so no d x d root is ever taken.
     """
-    real = _checked("real_features", real_features)
-    fake = _checked("fake_features", fake_features)
-    if real.shape[1] != fake.shape[1]:
-        raise ValueError(
-            "real_features and fake_features must have equally many columns "
-            f"(got {real.shape[1]} and {fake.shape[1]})"
-        )
+    real, fake = checked_pair(real_features, fake_features, ("real_features", "fake_features"))
     scale = float(max(np.abs(real).max(), np.abs(fake).max()))
     if scale == 0:
         return 0.0
@@ -37,22 +31,6 @@ def frechet_distance(real_features: npt.ArrayLike, fake_features: npt.ArrayLike)
     total = difference @ difference + np.sum(x * x) + np.sum(y * y)
     distance = total - 2 * _nuclear_norm_of_product(x, y)
     return max(float(distance), 0.0) * scale * scale
-
-
-def _checked(name: str, features: npt.ArrayLike) -> Array:
-    array: Array = np.asarray(features, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] < 1:
-        raise ValueError(f"{name} must have shape (images, features) (got {array.shape})")
-    if len(array) < 2:
-        raise ValueError(f"{name} must have at least 2 rows for a covariance (got {len(array)})")
-    finite = np.isfinite(array)
-    if not finite.all():
-        row, column = (int(index) for index in np.argwhere(~finite)[0])
-        raise ValueError(
-            f"{name} must be finite (got {array[row, column]} at row {row}, column {column}; "
-            f"{finite.size - int(finite.sum())} such values)"
-        )
-    return array
 
 
 def _centred(features: Array) -> tuple[Array, Array]:
