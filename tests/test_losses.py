@@ -138,6 +138,12 @@ def test_slopes_add_over_the_inputs_of_a_picture():
     )
 
 
+def test_an_input_that_is_not_looked_at_has_no_slope():
+    images = [torch.ones(2, 3, side, side).requires_grad_() for side in (4, 2)]
+    logits = images[0].sum(dim=(1, 2, 3))[:, None]
+    assert torch.equal(squared_slopes(logits, images), torch.full((2,), 48.0))
+
+
 def test_gradient_penalty_is_zero_for_a_critic_of_slope_one():
     direction = F.normalize(torch.randn(48, generator=rng()), dim=0)
     images = torch.randn(3, 3, 4, 4, generator=rng(1)).requires_grad_()

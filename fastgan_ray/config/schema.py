@@ -54,8 +54,15 @@ class DataConfig(_Section):
 
 
 class ModelConfig(_Section):
-    """Generator and discriminator: sizes and component switches."""
+    """Generator and discriminator: sizes and component switches.
 
+    A field of one architecture means nothing to the other: dcgan reads resolution, nz, dcgan_width,
+    dcgan_depth, output_activation, d_dropout and, of self_supervision, whether it contrasts.
+    """
+
+    architecture: Literal["fastgan", "dcgan"] = Field(
+        "fastgan", description="dcgan = the baseline of Keras' adaptive-augmentation example"
+    )
     resolution: int = Field(256, description="side of the generated picture in pixels")
     ngf: int = Field(64, ge=1, le=1024, description="generator's base width (filter count)")
     ndf: int = Field(64, ge=1, le=1024, description="discriminator's base width (filter count)")
@@ -78,8 +85,12 @@ class ModelConfig(_Section):
     )
     d_sle: bool = Field(True, description="skip-layer excitation in the discriminator")
     d_small: bool = Field(True, description="the discriminator's branch on the small picture")
-    d_dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of the features dropped before D's logits; 0 = off"
+    d_dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="share of the features dropped before the discriminator's logits; null = the "
+        "architecture's own: fastgan 0, dcgan 0.4",
     )
     self_supervision: Literal["ae", "none", "contrastive", "ae_contrastive"] = Field(
         "ae",
@@ -95,16 +106,27 @@ class ModelConfig(_Section):
         32, ge=1, le=1024, description="decoders' base width (published: 32, whatever ndf is)"
     )
     spectral_norm: bool = Field(True, description="spectral normalisation of all convolutions")
+    dcgan_width: int = Field(128, ge=1, le=1024, description="filters of each of dcgan's layers")
+    dcgan_depth: int = Field(
+        4, ge=3, le=8, description="dcgan's doublings from 4 px: resolution is 4 * 2^depth"
+    )
 
     @property
     def autoencodes(self) -> bool:
         """Whether the enabled decoders are built and trained."""
-        return self.self_supervision in ("ae", "ae_contrastive")
+        kinds = ("ae", "ae_contrastive")
+        return self.architecture == "fastgan" and self.self_supervision in kinds
 
     @property
     def contrasts(self) -> bool:
         """Whether the projection of the contrastive loss is built and trained."""
         return self.self_supervision in ("contrastive", "ae_contrastive")
+
+    @property
+    def dropout(self) -> float:
+        """Share of the features dropped before the discriminator's logits."""
+        own = {"fastgan": 0.0, "dcgan": 0.4}[self.architecture]
+        return own if self.d_dropout is None else self.d_dropout
 
     @field_validator("resolution")
     @classmethod
@@ -125,6 +147,11 @@ class ModelConfig(_Section):
                     f"{name} must list {expected} widths from 1 to 16384, one for each of "
                     f"{first} to {self.resolution} px (got {widths})"
                 )
+        if self.architecture == "dcgan" and self.resolution != 4 * 2**self.dcgan_depth:
+            raise ValueError(
+                f"with architecture dcgan and dcgan_depth {self.dcgan_depth}, resolution must be "
+                f"4 * 2^dcgan_depth = {4 * 2**self.dcgan_depth} (got {self.resolution})"
+            )
         if self.autoencodes and self.decode_small and not self.d_small:
             raise ValueError(
                 "decode_small reads the small branch: with d_small false, set it to false too"

@@ -1,15 +1,14 @@
-"""FastGAN's networks."""
+"""The networks: FastGAN's, and a DCGAN as a baseline."""
 
+from fastgan_ray.models.architectures import ARCHITECTURES, build_discriminator, build_generator
 from fastgan_ray.models.blocks import small_resolution
-from fastgan_ray.models.discriminator import (
-    Discriminator,
-    build_decoder,
-    build_discriminator,
-    crop_part,
-)
-from fastgan_ray.models.generator import Generator, build_generator
+from fastgan_ray.models.discriminator import Discriminator, build_decoder, crop_part
+from fastgan_ray.models.generator import Generator
+from fastgan_ray.models.interface import AnyDiscriminator
 
 __all__ = [
+    "ARCHITECTURES",
+    "AnyDiscriminator",
     "Discriminator",
     "Generator",
     "build_decoder",

@@ -18,6 +18,7 @@ from fastgan_ray.models.blocks import (
     small_resolution,
     widths,
 )
+from fastgan_ray.models.interface import AnyDiscriminator, projection
 
 # Channels by level in units of ndf. The published network is a level narrower than its maps: after
 # the stem, features of level s are s/2 px wide (128 px have the channels of 256, ..., 8 of 16).
@@ -27,13 +28,11 @@ _DECODER_MULTIPLIERS = {16: 4, 32: 2, 64: 2, 128: 1}
 _DECODER_WIDTH = 32  # published
 # A down block's output is gated by the features this many blocks before it.
 _SKIP_DISTANCE = 3
-# Length of the contrastive loss' embeddings (Chen et al. 2020).
-_EMBEDDING = 128
 # Top and left edge of each part, in shares of the side; a part's side is half the whole.
 _PART_CORNERS = ((0, 0), (0, 0.5), (0.5, 0), (0.5, 0.5), (0.25, 0.25))
 
 
-class Discriminator(nn.Module):
+class Discriminator(AnyDiscriminator):
     """Big branch: `stem`, `blocks`, `skips[block index]`, `head`; small: `small`, `small_head`.
 
     `decoders` holds the enabled ones of "full", "small", "part" if the self-supervision decodes,
@@ -83,15 +82,9 @@ class Discriminator(nn.Module):
                 if c_in is not None and config.autoencodes
             }
         )
-        self.projection: nn.Sequential | None = None
+        self.projection: nn.Module | None = None
         if config.contrasts:
-            self.projection = nn.Sequential(
-                nn.AdaptiveAvgPool2d(1),
-                make.conv(channels[16], channels[16], 1),
-                nn.LeakyReLU(0.2),
-                make.conv(channels[16], _EMBEDDING, 1),
-                nn.Flatten(),
-            )
+            self.projection = projection(make, channels[16])
 
     def forward(
         self,
@@ -109,7 +102,7 @@ class Discriminator(nn.Module):
         pictures' device, draws what the heads' dropout leaves out; None: nothing.
         """
         features = self._features(full)
-        rate = self.config.d_dropout
+        rate = self.config.dropout
         logits = [self.head(dropout(features[-1], rate, rng)).flatten(1)]
         decodable = {"full": features[-1]}
         if self.small is not None and self.small_head is not None:
@@ -126,12 +119,6 @@ class Discriminator(nn.Module):
     def trunk(self, full: Tensor) -> Tensor:
         """The big branch's last features: (B, 3, R, R) -> (B, C, 8, 8)."""
         return self._features(full)[-1]
-
-    def embed(self, full: Tensor) -> Tensor:
-        """The trunk's projection, for the contrastive loss: (B, 3, R, R) -> (B, 128)."""
-        assert self.projection is not None
-        embedding_BK: Tensor = self.projection(self.trunk(full))
-        return embedding_BK
 
     def _features(self, full: Tensor) -> list[Tensor]:
         features: list[Tensor] = [self.stem(full)]
@@ -162,12 +149,8 @@ class Decoder(nn.Module):
         return torch.tanh(self.to_image(self.blocks(x_BCHW)))
 
 
-def build_discriminator(config: ModelConfig, rng: torch.Generator | None = None) -> Discriminator:
-    """A freshly initialised discriminator on the CPU, in training mode.
-
-    `rng` (on the CPU) draws the weights; None is a generator seeded with 0.
-    """
-    rng = rng or torch.Generator().manual_seed(0)
+def fastgan_discriminator(config: ModelConfig, rng: torch.Generator) -> Discriminator:
+    """A freshly initialised discriminator on the CPU, in training mode."""
     return Discriminator(config, LayerFactory(rng, config.spectral_norm))
 
 

@@ -69,12 +69,8 @@ class Generator(nn.Module):
         return full, small
 
 
-def build_generator(config: ModelConfig, rng: torch.Generator | None = None) -> Generator:
-    """A freshly initialised generator on the CPU, in training mode.
-
-    `rng` (on the CPU) draws the weights; None is a generator seeded with 0.
-    """
-    rng = rng or torch.Generator().manual_seed(0)
+def fastgan_generator(config: ModelConfig, rng: torch.Generator) -> Generator:
+    """A freshly initialised generator on the CPU, in training mode."""
     return Generator(config, LayerFactory(rng, config.spectral_norm))
 
 

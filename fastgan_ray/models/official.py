@@ -20,12 +20,12 @@ from fastgan_ray.config.schema import ModelConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models.discriminator import (
     Discriminator,
-    build_discriminator,
     discriminator_channels,
+    fastgan_discriminator,
 )
 from fastgan_ray.models.generator import (
     Generator,
-    build_generator,
+    fastgan_generator,
     generator_channels,
     skip_sources,
 )
@@ -60,14 +60,15 @@ def load_official(path: str | Path) -> Official:
     contents = _read(path)
     g_weights, d_weights = (_state_dict(contents, network, path) for network in ("g", "d"))
     config = _infer_config(g_weights, d_weights, path)
-    generator = build_generator(config)
-    discriminator = build_discriminator(config)
+    rng = torch.Generator()  # of weights that the file's replace
+    generator = fastgan_generator(config, rng)
+    discriminator = fastgan_discriminator(config, rng)
     _fill(generator, generator_names(generator), g_weights, f"{path}: g")
     _fill(discriminator, discriminator_names(discriminator), d_weights, f"{path}: d")
     ema = None
     if "g_ema" in contents:
         averaged = _averaged_weights(generator, contents["g_ema"], path)
-        ema = build_generator(config)
+        ema = fastgan_generator(config, rng)
         _fill(ema, generator_names(ema), {**g_weights, **averaged}, f"{path}: g_ema")
         ema.eval()
     return Official(generator.eval(), discriminator.eval(), ema)

@@ -75,7 +75,12 @@ def relativistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
 
 def squared_slopes(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
     """Squared gradient norm of each picture's mean logit in all `inputs`: (B,), with a graph."""
-    gradients = torch.autograd.grad(logits.mean(dim=1).sum(), list(inputs), create_graph=True)
+    gradients = torch.autograd.grad(
+        logits.mean(dim=1).sum(),
+        list(inputs),
+        create_graph=True,
+        materialize_grads=True,  # a D that does not look at an input has no slope there
+    )
     return torch.stack([g.float().square().flatten(1).sum(dim=1) for g in gradients]).sum(dim=0)
 
 

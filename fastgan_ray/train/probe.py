@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan_ray.models import Discriminator, build_decoder
+from fastgan_ray.models import AnyDiscriminator, build_decoder
 from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.rng import seeded
 from fastgan_ray.train.state import own_statistics
@@ -30,7 +30,7 @@ STATISTICS_BATCHES = 4
 
 
 def d_reconstruction(
-    discriminator: Discriminator,
+    discriminator: AnyDiscriminator,
     images: Images,
     distance: Callable[[Tensor, Tensor], Tensor],
     steps: int,

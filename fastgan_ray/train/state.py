@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.sampler import Sampler
-from fastgan_ray.models import Discriminator, build_discriminator, build_generator
+from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
 from fastgan_ray.train.regan import Regan
 from fastgan_ray.train.rng import seeded, streams
 
@@ -26,7 +26,7 @@ class TrainState:
     """
 
     generator: nn.Module
-    discriminator: Discriminator
+    discriminator: AnyDiscriminator
     ema: nn.Module
     optimizer_g: torch.optim.Adam
     optimizer_d: torch.optim.Adam

@@ -1,0 +1,99 @@
+"""The DCGAN of Keras' adaptive-augmentation example (Beres 2021), as a baseline beside FastGAN.
+
+Facts of that example: widths, kernels, batch normalisation without a scale (epsilon .001, rate
+.01), ReLU and LeakyReLU .2, dropout .4 before the logit, Glorot uniform weights. Its sigmoid on
+[0, 1] is a tanh on [-1, 1] here. One picture, one logit, no reconstruction, no spectral norm.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fastgan_ray.config.schema import ModelConfig
+from fastgan_ray.models.blocks import LayerFactory, dropout, small_resolution
+from fastgan_ray.models.interface import AnyDiscriminator, projection
+
+_Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+class DcganGenerator(nn.Module):
+    """`stem` to 4x4, `blocks` that double the side, the last of them `to_full`."""
+
+    def __init__(self, config: ModelConfig, rng: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        width = config.dcgan_width
+        cells = width * 4 * 4
+        self.stem = _glorot(nn.Linear(config.nz, cells, bias=False, device="meta"), rng)
+        # Each cell of the 4x4 map is normalised by itself.
+        self.stem_norm = _norm(cells)
+        self.blocks = nn.Sequential()
+        for _ in range(config.dcgan_depth - 1):
+            double = nn.ConvTranspose2d(width, width, 4, 2, 1, bias=False, device="meta")
+            self.blocks.extend([_glorot(double, rng), _norm(width), nn.ReLU()])
+        self.to_full = _glorot(nn.ConvTranspose2d(width, 3, 4, 2, 1, device="meta"), rng)
+
+    def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Pictures for latents: (B, nz) -> full (B, 3, R, R), and the same at the small side.
+
+        Values in [-1, 1] with tanh, unbounded without. There is no noise for `rng` to draw.
+        """
+        x_BC11 = functional.relu(self.stem_norm(self.stem(z_BZ)[:, :, None, None]))
+        full = self.to_full(self.blocks(x_BC11.view(-1, self.config.dcgan_width, 4, 4)))
+        if self.config.output_activation == "tanh":
+            full = torch.tanh(full)
+        return full, functional.interpolate(full, size=small_resolution(self.config.resolution))
+
+
+class DcganDiscriminator(AnyDiscriminator):
+    """`blocks` that halve the side down to 4x4, `head` to the logit."""
+
+    def __init__(self, config: ModelConfig, rng: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        width = config.dcgan_width
+        self.blocks = nn.ModuleList()
+        for index in range(config.dcgan_depth):
+            c_in = width if index else 3
+            halve = nn.Conv2d(c_in, width, 4, 2, 1, bias=False, device="meta")
+            self.blocks.append(nn.Sequential(_glorot(halve, rng), _norm(width), nn.LeakyReLU(0.2)))
+        self.head = _glorot(nn.Linear(width * 4 * 4, 1, device="meta"), rng)
+        self.projection: nn.Module | None = None
+        if config.contrasts:
+            self.projection = projection(LayerFactory(rng, spectral=False), width)
+
+    def forward(
+        self,
+        full: Tensor,
+        small: Tensor,
+        part: int | None = None,
+        rng: torch.Generator | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits (B, 1), and never a reconstruction; `small` and `part` are not looked at."""
+        x_BCHW = self.blocks[-1](self.trunk(full))
+        return self.head(dropout(x_BCHW.flatten(1), self.config.dropout, rng)), {}
+
+    def trunk(self, full: Tensor) -> Tensor:
+        """The features before the last block: (B, 3, R, R) -> (B, width, 8, 8)."""
+        for block in self.blocks[:-1]:
+            full = block(full)
+        return full
+
+
+def _glorot(layer: _Layer, rng: torch.Generator) -> _Layer:
+    """Keras' initialisation of a layer on "meta": weights Glorot uniform, biases 0."""
+    layer = layer.to_empty(device="cpu")
+    nn.init.xavier_uniform_(layer.weight, generator=rng)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+    norm.register_parameter("weight", None)  # a shift, but no scale
+    return norm
