@@ -154,26 +154,29 @@ def train(
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint, run folder or published .pth.")],
+    checkpoints: Annotated[
+        list[Path], typer.Argument(help="Checkpoints, run folders or published .pth files.")
+    ],
     data: Data = None,
     assign: Assignments = None,
     embedded: Embedded = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a generator against a data set."""
-    from fastgan_ray.latent.measure import measure
+    """Measure generators against a data set, the best first; several only by one protocol."""
+    from fastgan_ray.latent.measure import rank
 
-    result = measure(checkpoint, _overrides(data, assign, embedded))
+    results = rank(checkpoints, _overrides(data, assign, embedded))
     if as_json:
-        typer.echo(json.dumps(result, indent=1))
+        typer.echo(json.dumps(results, indent=1))
         return
-    table = Table(title=str(checkpoint), title_justify="left")
+    table = Table()
     table.add_column("metric")
-    table.add_column("value", justify="right")
-    for key, value in result["metrics"].items():
-        table.add_row(key, f"{value:.3f}")
+    for result in results:
+        table.add_column(result["checkpoint"], justify="right", overflow="fold")
+    for key in results[0]["metrics"]:
+        table.add_row(key, *(f"{result['metrics'][key]:.4g}" for result in results))
     console.print(table)
-    for key, value in result["protocol"].items():
+    for key, value in results[0]["protocol"].items():
         console.print(f"  {key}: {value}", highlight=False)
 
 

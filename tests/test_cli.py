@@ -60,7 +60,7 @@ def test_train_goes_on_where_it_stopped(trained, pictures, tmp_path, capsys):
 
 def test_evaluate_repeats_the_number_that_training_reported(trained, capsys):
     assert call("evaluate", trained, "--json") == 0
-    result = json.loads(capsys.readouterr().out)
+    (result,) = json.loads(capsys.readouterr().out)
     metadata = json.loads((trained / "checkpoint-000000016" / "metadata.json").read_text())
     name = "fd_efficientnet_lite0"
     assert result["metrics"][name] == pytest.approx(metadata["metrics"][name], rel=1e-4)
@@ -72,6 +72,22 @@ def test_evaluate_against_other_pictures(trained, tmp_path, capsys):
         Image.new("RGB", (8, 8), (index * 100, 0, 0)).save(tmp_path / f"{index}.png")
     assert call("evaluate", trained, "--data", tmp_path) == 0
     assert "reference_count: 3" in capsys.readouterr().out
+
+
+def test_evaluate_ranks_generators_of_one_protocol_alone(trained, tmp_path, pictures, capsys):
+    file, other = tmp_path / "run.yaml", tmp_path / "other"
+    settings = {**tiny.SETTINGS, "train.seed": 5, "eval.num_fakes": 5}
+    file.write_text(dump_run_config(RunConfig.model_validate(nest(settings))))
+    assert call("train", "--config", file, "--data", pictures, "--out", other) == 0
+    capsys.readouterr()
+    assert call("evaluate", trained, other) == 2
+    error = capsys.readouterr().err
+    assert "number of generated pictures: 5 against 4" in error and "--set eval." in error
+    assert call("evaluate", other, trained, "--set", "eval.num_fakes=4", "--json") == 0
+    ranked = json.loads(capsys.readouterr().out)
+    values = [result["metrics"]["fd_efficientnet_lite0"] for result in ranked]
+    assert values == sorted(values) and ranked[0]["protocol"] == ranked[1]["protocol"]
+    assert {result["checkpoint"] for result in ranked} == {str(trained), str(other)}
 
 
 def test_sample_gives_the_same_picture_for_a_seed_in_a_grid_or_alone(trained, tmp_path, capsys):
@@ -101,7 +117,7 @@ def test_a_published_checkpoint_can_be_sampled_and_measured(tmp_path, pictures, 
     assert "give --data" in capsys.readouterr().err
     command = ("evaluate", tmp_path / "all_1000.pth", "--embedded", "--data", pictures, "--json")
     assert call(*command, "--set", "eval.num_fakes=4") == 0
-    assert "fd_efficientnet_lite0" in json.loads(capsys.readouterr().out)["metrics"]
+    assert "fd_efficientnet_lite0" in json.loads(capsys.readouterr().out)[0]["metrics"]
 
 
 @pytest.mark.parametrize(

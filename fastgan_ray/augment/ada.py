@@ -26,13 +26,8 @@ class AdaState:
 
 
 def adaptive(config: AugmentConfig) -> bool:
-    """Whether p changes during training."""
-    return config.ada != "none" and uses_p(config)
-
-
-def uses_p(config: AugmentConfig) -> bool:
-    """Whether the policy has an operation that p is the probability of."""
-    return any(op in ADAPTIVE_OPS for op in policy_ops(config.policy))
+    """Whether p changes during training: with a controller, and an operation to control."""
+    return config.ada != "none" and any(op in ADAPTIVE_OPS for op in policy_ops(config.policy))
 
 
 def update(state: AdaState, sign: float, batch_size: int, config: AugmentConfig) -> AdaState:

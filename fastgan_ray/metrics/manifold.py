@@ -58,7 +58,8 @@ def precision_recall_density_coverage(
 def _squared_radii(x: Array, k: int) -> Array:
     """Squared distance of each row to its k-th nearest other, and what rounding may add to it."""
     nearest = min(k, len(x) - 1) - 1
-    radii = np.empty(len(x))
+    radii: Array = np.empty(len(x))
     for rows, squares in squared_distances_to_others(x):
         radii[rows] = np.partition(squares, nearest, axis=1)[:, nearest]
-    return radii + _ROUNDING * (np.einsum("id,id->i", x, x) + radii)
+    radii += _ROUNDING * (np.einsum("id,id->i", x, x) + radii)
+    return radii

@@ -111,7 +111,7 @@ def _main_row(arm: dict[str, Any], seeds: int) -> list[str]:
     comparison = arm["comparison"]
     compared = ["", "", "(baseline)"]
     if comparison:
-        compared = [difference(comparison), number(comparison["p_holm"]), comparison["verdict"]]
+        compared = [difference(comparison), _p(comparison["p_holm"]), comparison["verdict"]]
     parameters = "-"
     if arm["params_g"] is not None:
         parameters = f"{_count(arm['params_g'])} + {_count(arm['params_d'])}"
@@ -157,6 +157,10 @@ def number(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else "<0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def _count(parameters: int) -> str:

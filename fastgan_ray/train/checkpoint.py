@@ -85,6 +85,7 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
         state.rngs[name].set_state(rng_state)
     state.regan.load_state(_read(folder / "regan.safetensors"))
     state.sampler.load_state(_read(folder / "sampler.safetensors"))
+    state.shown = _read(folder / "shown.safetensors").get("pictures")
     state.step = metadata["step"]
     state.seconds = metadata["seconds"]
     state.ada = AdaState(**metadata["ada"])
@@ -133,6 +134,7 @@ def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
         "rngs": {name: rng.get_state() for name, rng in state.rngs.items()},
         "sampler": state.sampler.state(),
         "regan": state.regan.state(),
+        "shown": {} if state.shown is None else {"pictures": state.shown},
     }
 
 

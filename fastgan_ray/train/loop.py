@@ -3,51 +3,31 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fastgan_ray.augment import ada
 from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.data.grid import save_grid
 from fastgan_ray.data.images import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError
-from fastgan_ray.metrics.evaluate import evaluate
-from fastgan_ray.metrics.extractors import Extractor, load_extractor
+from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.protocol import protocol
-from fastgan_ray.metrics.reference import reference_features
+from fastgan_ray.metrics.reference import load_reference
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.device import choose_device, use_bf16
+from fastgan_ray.train.evaluation import Run, evaluate_and_report, sampling_gflop
 from fastgan_ray.train.perceptual import DISTANCES
-from fastgan_ray.train.probe import d_reconstruction
 from fastgan_ray.train.reporter import Reporter
-from fastgan_ray.train.rng import seeded
-from fastgan_ray.train.state import TrainState, calibrate_average, new_state
+from fastgan_ray.train.state import TrainState, new_state
 from fastgan_ray.train.step import train_step
+from fastgan_ray.train.watch import real_sample
 
-GRID_TILES = 36
 # Looking at a loss waits for the device: at every step on the CPU, rarely on a GPU.
 STEPS_BETWEEN_CHECKS = {"cpu": 1}
-
-
-@dataclass(frozen=True)
-class Run:
-    """What stays the same during a run."""
-
-    config: RunConfig
-    device: torch.device
-    images: np.ndarray[Any, np.dtype[np.uint8]]
-    reference: np.ndarray[Any, np.dtype[np.float32]]
-    extractor: Extractor
-    protocol: dict[str, Any]
 
 
 def train(config: RunConfig, reporter: Reporter, resume_from: Path | None = None) -> None:
@@ -61,7 +41,6 @@ def train(config: RunConfig, reporter: Reporter, resume_from: Path | None = None
     state = new_state(config, len(run.images), run.device)
     if resume_from is not None:
         checkpoint.restore(resume_from, state, config)
-    distance = DISTANCES[config.train.reconstruction](run.device)
     bf16 = use_bf16(config.train, run.device)
     images, last_step = config.train.images_per_step, total_steps(config)
     check_every = STEPS_BETWEEN_CHECKS.get(run.device.type, 32)
@@ -70,7 +49,7 @@ def train(config: RunConfig, reporter: Reporter, resume_from: Path | None = None
     started = time.monotonic() - state.seconds
     while state.step < last_step:
         batches = [next_batch(state, run) for _ in range(config.train.d_steps)]
-        scalars = train_step(state, batches, config, distance, bf16)
+        scalars = train_step(state, batches, config, run.distance, bf16)
         for name, value in scalars.items():
             sums[name] = sums[name] + value if name in sums else value
             counts[name] = counts.get(name, 0) + 1
@@ -82,15 +61,7 @@ def train(config: RunConfig, reporter: Reporter, resume_from: Path | None = None
         if evaluating:
             means = {name: float(total) / counts[name] for name, total in sums.items()}
             sums, counts = {}, {}
-            if state.step == last_step and config.eval.probe_steps > 0:
-                means["d_reconstruction"] = d_reconstruction(
-                    state.discriminator,
-                    run.images,
-                    distance,
-                    config.eval.probe_steps,
-                    run.device,
-                )
-            _evaluate_and_report(state, run, means, reporter)
+            evaluate_and_report(state, run, means, reporter, last=state.step == last_step)
             started = time.monotonic() - state.seconds  # evaluation is not training time
 
 
@@ -120,13 +91,18 @@ def _prepare(config: RunConfig) -> Run:
     # However few pictures it learns from, a run is measured against all of them.
     everything = open_source(config.data.model_copy(update={"limit": None}))
     extractor = load_extractor(config.eval.extractor, device)
+    images = load_images(source, config.data, config.model.resolution)
     return Run(
         config=config,
         device=device,
-        images=load_images(source, config.data, config.model.resolution),
-        reference=reference_features(everything, config.data, extractor),
+        images=images,
+        typical=real_sample(images, config.data.flip),
+        source=everything,
+        reference=load_reference(everything, config, extractor),
         extractor=extractor,
+        distance=DISTANCES[config.train.reconstruction](device),
         protocol=protocol(config, extractor, everything),
+        gflop_g=round(sampling_gflop(config.model), 6),
     )
 
 
@@ -135,47 +111,3 @@ def _check_finite(sums: dict[str, Tensor], step: int, images: int) -> None:
         if not math.isfinite(float(value)):
             kimg = step * images / 1000
             raise DivergedError(f"{name} is not finite at step {step} ({kimg} kimg)")
-
-
-def _evaluate_and_report(
-    state: TrainState, run: Run, means: dict[str, float], reporter: Reporter
-) -> None:
-    config = run.config
-    images_shown = state.step * config.train.images_per_step
-    calibrate_average(state, config.model.nz)
-
-    def sample(z_BZ: Tensor) -> Tensor:
-        return torch.as_tensor(state.ema(z_BZ.to(run.device))[0])
-
-    values = evaluate(
-        sample, config.model.nz, run.reference, run.extractor, config.eval, run.device
-    )
-    grid = reporter.folder / "grids" / f"{images_shown:09d}.png"
-    latents = torch.randn(GRID_TILES, config.model.nz, generator=seeded(0, "grid"))
-    with torch.no_grad():
-        save_grid(
-            torch.cat([sample(z) for z in torch.split(latents, config.eval.batch_size)]), grid
-        )
-    metrics: dict[str, float | int | str] = {
-        "kimg": images_shown / 1000,
-        "seconds": round(state.seconds, 3),
-        "images_per_second": round(images_shown / state.seconds, 3),
-        **values,
-        **means,
-        **state.regan.report(torch.zeros(1, config.model.nz, device=run.device)),
-        **({"augment/p": state.ada.p} if ada.adaptive(config.augment) else {}),
-        "params_g": _parameters(state.generator),
-        "params_d": _parameters(state.discriminator),
-        "grid": str(grid),
-    }
-    info = {"kimg": images_shown / 1000, "metrics": metrics, "protocol": run.protocol}
-    folder = reporter.folder / f"checkpoint-{images_shown:09d}"
-    checkpoint.save(folder, state, config, info)
-    reporter.report(metrics, folder)
-    for older in reporter.folder.glob("checkpoint-*"):
-        if older != folder:
-            shutil.rmtree(older)
-
-
-def _parameters(network: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())

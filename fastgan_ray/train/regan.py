@@ -85,8 +85,8 @@ class Regan:
         """Between backward and step: with no moment and no gradient, Adam leaves a 0 alone."""
         for name, pruned in self.pruned.items():
             gradient = self._weights[name].grad
-            assert gradient is not None
-            gradient.masked_fill_(pruned, 0.0)
+            if gradient is not None:  # without D's small branch, the small output gets none
+                gradient.masked_fill_(pruned, 0.0)
 
     def report(self, z_BZ: Tensor) -> dict[str, float]:
         """Of the average: the phase, the share of pruned weights, the share of multiply-adds left.

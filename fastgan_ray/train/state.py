@@ -1,4 +1,4 @@
-"""Everything that the next training step depends on."""
+"""Everything that the next training step, or evaluation, depends on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from fastgan_ray.train.rng import seeded, streams
 class TrainState:
     """The two networks, G's weight average, optimisers, random streams and position in the data.
 
-    `ada` holds the probability of the adaptive augmentations.
+    `ada` holds the probability of the adaptive augmentations, `shown` the fixed samples of the last
+    evaluation (N, 3, r, r) in 0..255, from which the next measures their drift.
     """
 
     generator: nn.Module
@@ -34,6 +35,7 @@ class TrainState:
     rngs: dict[str, torch.Generator]
     sampler: Sampler
     ada: AdaState
+    shown: Tensor | None = None
     step: int = 0
     seconds: float = 0.0
 

@@ -1,0 +1,206 @@
+"""What a run measures, draws and saves every so many thousand images."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from fastgan_ray.config.schema import ModelConfig, RunConfig
+from fastgan_ray.data.grid import save_grid, to_uint8
+from fastgan_ray.data.images import KERNEL, square
+from fastgan_ray.data.source import Source
+from fastgan_ray.metrics.evaluate import evaluate, latents
+from fastgan_ray.metrics.extractors import Extractor
+from fastgan_ray.metrics.reference import Reference
+from fastgan_ray.models import build_generator, small_resolution
+from fastgan_ray.train import checkpoint
+from fastgan_ray.train.batches import pictures_at
+from fastgan_ray.train.perceptual import Distance
+from fastgan_ray.train.probe import d_reconstruction
+from fastgan_ray.train.reporter import Reporter
+from fastgan_ray.train.rng import seeded
+from fastgan_ray.train.state import TrainState, calibrate_average
+from fastgan_ray.train.step import CENTRE, reconstruction_error
+from fastgan_ray.train.watch import augmentation_report, keeping
+
+GRID_TILES = 36
+PAIR_COLUMNS = 8  # four pairs a row
+RECONSTRUCTED = 64  # training pictures that D's decoders are tried on
+
+Images = np.ndarray[Any, np.dtype[np.uint8]]
+Sample = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What stays the same during a run."""
+
+    config: RunConfig
+    device: torch.device
+    images: Images
+    typical: Tensor
+    source: Source
+    reference: Reference
+    extractor: Extractor
+    distance: Distance
+    protocol: dict[str, Any]
+    gflop_g: float
+
+
+def evaluate_and_report(
+    state: TrainState, run: Run, means: dict[str, float], reporter: Reporter, last: bool
+) -> None:
+    """Measure, draw and save the state, and report it; `means` are the losses since the last time.
+
+    `last`: the run's last evaluation, which is never a cheap one.
+    """
+    config = run.config
+    images_shown = state.step * config.train.images_per_step
+    calibrate_average(state, config.model.nz)
+
+    def sample(z_BZ: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return torch.as_tensor(state.ema(z_BZ.to(run.device))[0])
+
+    kept: list[Tensor] = []
+    found = evaluate(
+        keeping(sample, kept),
+        config.model.nz,
+        run.reference,
+        run.extractor,
+        config.eval,
+        run.device,
+        early=not last,
+    )
+    pictures = {
+        **draw_grid(state, config, reporter.folder / "grids", run.device),
+        **draw_pairs(found.pairs, run, sample, reporter.folder / "pairs", images_shown),
+    }
+    metrics: dict[str, float | int | str] = {
+        "kimg": images_shown / 1000,
+        "images_shown": images_shown,
+        "seconds": round(state.seconds, 3),
+        "images_per_second": round(images_shown / state.seconds, 3),
+        **found.values,
+        **means,
+        **pictures,
+        **reconstruction(state, run, last),
+        **state.regan.report(torch.zeros(1, config.model.nz, device=run.device)),
+        **augmentation_report(run.typical, kept, config.augment, state.ada),
+        "params_g": _parameters(state.generator),
+        "params_d": _parameters(state.discriminator),
+        "gflop_g": run.gflop_g,
+        "peak_memory_gb": round(peak_memory_gb(run.device), 3),
+    }
+    info = {"kimg": images_shown / 1000, "metrics": metrics, "protocol": run.protocol}
+    folder = reporter.folder / f"checkpoint-{images_shown:09d}"
+    checkpoint.save(folder, state, config, info)
+    reporter.report(metrics, folder)
+    for older in reporter.folder.glob("checkpoint-*"):
+        if older != folder:
+            shutil.rmtree(older)
+
+
+def draw_grid(
+    state: TrainState, config: RunConfig, folder: Path, device: torch.device
+) -> dict[str, float | str]:
+    """A grid of samples of fixed latents, and how far they have moved since the grid before.
+
+    `drift` is the mean squared difference of the generator's small pictures in [-1, 1], rounded
+    as a file would hold them (Saxena et al. 2023 follow a training by it).
+    """
+    fixed = torch.randn(GRID_TILES, config.model.nz, generator=seeded(0, "grid"))
+    with torch.inference_mode():
+        parts = [state.ema(z.to(device)) for z in torch.split(fixed, config.eval.batch_size)]
+        full, small = (torch.cat(pictures) for pictures in zip(*parts, strict=True))
+    path = folder / f"{state.step * config.train.images_per_step:09d}.png"
+    save_grid(full, path)
+    before, state.shown = state.shown, to_uint8(small)
+    if before is None:
+        return {"grid": str(path)}
+    drift = ((state.shown.double() - before.double()) / 127.5).square().mean()
+    return {"grid": str(path), "drift": float(drift)}
+
+
+def draw_pairs(
+    pairs: list[Any], run: Run, sample: Sample, folder: Path, images_shown: int
+) -> dict[str, str]:
+    """A grid of the generated pictures most like a training picture, each beside that one."""
+    if not pairs:
+        return {}
+    config = run.config
+    chosen = latents(config.eval, config.model.nz)[[pair.fake for pair in pairs]]
+    fakes = torch.cat([sample(z) for z in torch.split(chosen, config.eval.batch_size)]).cpu()
+    reals = torch.stack([_real(run, pair.training) for pair in pairs])
+    path = folder / f"{images_shown:09d}.png"
+    save_grid(torch.stack([fakes, reals], dim=1).flatten(0, 1), path, PAIR_COLUMNS)
+    return {"pairs": str(path)}
+
+
+def _real(run: Run, index: int) -> Tensor:
+    """Reference picture `index` at the run's resolution, (3, R, R) in [-1, 1]."""
+    data, side = run.config.data, run.config.model.resolution
+    picture = square(run.source.read(index, data.background), data.fit, data.background)
+    pixels = np.array(picture.resize((side, side), KERNEL))
+    return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
+
+
+def reconstruction(state: TrainState, run: Run, last: bool) -> dict[str, float]:
+    """How much of a picture D still sees (Liu et al. 2021, table 7), in the run's own distance.
+
+    `reconstruction`: of D's decoders, averaged, from training pictures without augmentation;
+    `d_reconstruction`, at the end and if asked for: of a decoder trained on the frozen D.
+    """
+    found = _decoded(state, run)
+    if last and run.config.eval.probe_steps > 0:
+        found["d_reconstruction"] = d_reconstruction(
+            state.discriminator, run.images, run.distance, run.config.eval.probe_steps, run.device
+        )
+    return found
+
+
+@torch.no_grad()
+def _decoded(state: TrainState, run: Run) -> dict[str, float]:
+    side, errors, counts = small_resolution(run.config.model.resolution), [], []
+    state.discriminator.eval()
+    indices = torch.arange(min(len(run.images), RECONSTRUCTED))
+    for chosen in torch.split(indices, run.config.train.batch_size):
+        full = pictures_at(run.images, chosen, run.device)
+        _, decoded = state.discriminator(full, F.interpolate(full, size=side), CENTRE)
+        if decoded:
+            error = reconstruction_error(full, decoded, CENTRE, run.distance)
+            errors.append(float(error) / len(decoded))
+            counts.append(len(chosen))
+    state.discriminator.train()
+    return {"reconstruction": float(np.average(errors, weights=counts))} if errors else {}
+
+
+def sampling_gflop(model: ModelConfig) -> float:
+    """10**9 multiplications and additions to generate one picture, counted on the network."""
+    network = build_generator(model).eval().to("meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, model.nz, device="meta"))
+    return float(counter.get_total_flops()) / 1e9
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Most memory in use since the start, in 10**9 bytes: of the GPU, or of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def _parameters(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
