@@ -115,7 +115,8 @@ def _panel(axes: Axes, points: Sequence[Point], summary: dict[str, Any]) -> list
         axes.fill_between(kimg, low, high, color=style["color"], alpha=0.12, lw=0)
         handles.append(line)
     axes.grid(alpha=0.25)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
+    axes.set_xlim(left=0)
     return handles
 
 

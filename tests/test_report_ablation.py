@@ -1,0 +1,181 @@
+"""An ablation's account: what its tables say, what they must not hide, and its curves."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fastgan_ray.report import curves, tables
+from fastgan_ray.report.ablation import summarise
+from fastgan_ray.search.ablation import ablation_from_text, cells, data_name
+
+METRIC = "fd_efficientnet_lite0"
+TEXT = """
+name: t
+metric: {name: fd_efficientnet_lite0}
+baseline: plain
+data: [some/cats, dogs]
+seeds: 3
+base: {eval: {extractor: efficientnet_lite0}}
+arms:
+  plain:
+  good: {augment.policy: "", model.d_sle: false}
+  "odd | $a_1$": {train.lr_g: 0.001}
+"""
+SPEC = ablation_from_text(TEXT, "t.yaml")
+VALUES = {"plain": 40.0, "good": 20.0, "odd | $a_1$": 41.0}
+GFLOP = dict.fromkeys(SPEC.arms, 1.5)
+
+
+def trial(number, cell, state="finished", **more):
+    value = VALUES[cell.arm] + cell.seed + 0.1 * (number % 3)
+    rows = [
+        {
+            "kimg": kimg,
+            METRIC: value + 10 / kimg,
+            "images_per_second": 30.0,
+            "params_g": 29_100_000,
+            "params_d": 926_083,
+            "precision_k5": 0.5,
+            f"{METRIC}_se": 1.0,
+            "loss/d": 0.3,
+            "num_fakes": 256,
+        }
+        for kimg in (1.0, 2.0)
+    ]
+    return {
+        "trial_id": f"{number:05d}",
+        "arm": cell.arm,
+        "data": data_name(cell.data),
+        "seed": cell.seed,
+        "state": state,
+        "value": value if state == "finished" else None,
+        "kimg": 2.0,
+        "seconds": 3.0,
+        "reason": "why",
+        "rows": rows,
+        "protocol": {"reference": data_name(cell.data)},
+        **more,
+    }
+
+
+def trials(**of_number):
+    return [
+        trial(number, cell, **of_number.get(f"t{number}", {}))
+        for number, cell in enumerate(cells(SPEC))
+    ]
+
+
+def test_arms_are_compared_over_all_data_sets():
+    summary = summarise(SPEC, "t", trials(), GFLOP)
+    plain, good, odd = summary["arms"]
+    assert plain["comparison"] is None
+    assert (good["comparison"]["verdict"], good["comparison"]["pairs"]) == ("better", 6)
+    assert good["comparison"]["mean"] == pytest.approx(-19.9)
+    assert odd["comparison"]["verdict"] == "worse"
+    assert [one["data"] for one in good["by_data"]] == ["cats", "dogs"]
+    assert good["by_data"][0]["mean"] == pytest.approx(21.1)
+    assert good["also"] == {"precision_k5": {"seeds": 6, "mean": 0.5, "sd": 0.0}}
+    assert good["peak_memory_gb"] is None
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_the_markdown_says_it_all():
+    text = tables.markdown(summarise(SPEC, "t", trials(), GFLOP), "curves.svg")
+    lines = text.splitlines()
+    (good,) = [line for line in lines if line.startswith("| good |") and "±" in line][:1]
+    assert re.search(r"\| -19\.9 \[-19\.9, -19\.9\] \| <0\.0001 \| better \|", good)
+    assert "| 29.1 M + 926 k | 1.5 | 30.0 | - |" in good
+    assert any(line.startswith(r"| odd \| $a_1$ |") for line in lines)
+    assert '| good | augment.policy = "", model.d_sle = false |' in lines
+    assert "![fd_efficientnet_lite0 over" in text and "](curves.svg)" in text
+    assert "| arm | precision_k5 |" in lines
+    table_lines = [line for line in lines if line.startswith("|")]
+    assert all(line.endswith("|") for line in table_lines)
+
+
+def test_failures_are_told_and_win_nothing():
+    found = trials(t1={"state": "diverged", "reason": "loss/d is not finite"})
+    summary = summarise(SPEC, "t", found, GFLOP)
+    good = summary["arms"][1]
+    assert good["comparison"]["verdict"] == "no verdict" and good["comparison"]["failed"] == 1
+    assert good["states"] == {"diverged": 1, "finished": 5}
+    notes = tables.notes(summary)
+    assert any(
+        note.startswith("good: no verdict: better where both have a value") for note in notes
+    )
+    assert "good, seed 0 on cats: diverged at 2 kimg: loss/d is not finite." in notes
+    assert "(2 of 3)" in tables.markdown(summary, "x.svg")
+
+
+def test_what_has_not_ended_is_counted():
+    found = trials(t17={"state": "unfinished", "rows": [], "kimg": 0.0, "protocol": {}})
+    summary = summarise(SPEC, "t", found, GFLOP)
+    assert summary["arms"][2]["comparison"]["waiting"] == 1
+    assert "1 of 18 trainings have not ended." in tables.notes(summary)
+
+
+def test_numbers_of_different_protocols_are_warned_of():
+    found = trials(t5={"protocol": {"reference": "other dogs"}})
+    summary = summarise(SPEC, "t", found, GFLOP)
+    summary_again = summarise(SPEC, "t", trials(), GFLOP)
+    assert summary_again["warnings"] == []
+    (warning,) = [note for note in tables.notes(summary) if note.startswith("Warning")]
+    assert "trial 00005" in warning and "other dogs" in warning
+
+
+def test_the_table_on_a_terminal_has_a_row_for_each_arm():
+    table = tables.on_terminal(summarise(SPEC, "t", trials(), GFLOP))
+    assert table.row_count == 3
+    assert [column.header for column in table.columns][:3] == ["arm", "cats", "dogs"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "-"), (41.25, "41.2"), (0.01234, "0.0123"), (0.0, "0"), (-3, "-3.0")]
+)
+def test_numbers_are_short(value, text):
+    assert tables.number(value) == text
+
+
+def test_curves_are_means_and_ranges_over_seeds():
+    found = trials(t1={"rows": trial(1, cells(SPEC)[1])["rows"][:1], "state": "diverged"})
+    points = {(p["arm"], p["data"], p["kimg"]): p for p in curves.curves(found, METRIC)}
+    assert len(points) == 3 * 2 * 2
+    early, late = (points["good", "cats", kimg] for kimg in (1.0, 2.0))
+    assert (early["seeds"], late["seeds"]) == (3, 2)
+    own = [t["rows"][0][METRIC] for t in found if (t["arm"], t["data"]) == ("good", "cats")]
+    assert early["mean"] == pytest.approx(np.mean(own))
+    assert (early["low"], early["high"]) == (min(own), max(own))
+    assert curves.as_csv(list(points.values())).startswith("arm,data,kimg,seeds,mean,low,high\n")
+
+
+def test_cheap_and_full_evaluations_are_never_one_curve():
+    assert curves.curve_name(trials(), METRIC) == METRIC
+    found = trials()
+    for one in found:
+        one["rows"][0][f"early/{METRIC}"] = one["rows"][0].pop(METRIC)
+    assert curves.curve_name(found, METRIC) == f"early/{METRIC}"
+    assert {point["kimg"] for point in curves.curves(found, f"early/{METRIC}")} == {1.0}
+
+
+def test_pictures_are_the_same_each_time_and_readable(tmp_path):
+    summary = summarise(SPEC, "t", trials(), GFLOP)
+    points = curves.curves(trials(), METRIC)
+    for name in ("a", "b"):
+        curves.draw(points, summary, METRIC, tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.width > 1200 and picture.height > 500
+        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 100
+
+
+def test_an_ablation_of_which_nothing_is_known_yet_can_be_drawn(tmp_path):
+    found = trials(**{f"t{n}": {"rows": [], "state": "unfinished"} for n in range(18)})
+    summary = summarise(SPEC, "t", found, GFLOP)
+    curves.draw(curves.curves(found, METRIC), summary, METRIC, tmp_path / "a")
+    assert (tmp_path / "a.png").is_file()
+    assert "no verdict" in tables.markdown(summary, "a.svg")
