@@ -1,0 +1,266 @@
+"""Every setting of a network, a loss or an augmentation, in one table: it can be searched and
+ablated, builds, trains with finite gradients, and resumes bit for bit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+import yaml
+from torch import Tensor
+
+from fastgan_ray.augment.ada import CONTROLLERS
+from fastgan_ray.augment.pipeline import OPS
+from fastgan_ray.config.schema import RunConfig, flatten, nest
+from fastgan_ray.models import ARCHITECTURES
+from fastgan_ray.search.ablation import ablation_from_text, arm_config
+from fastgan_ray.search.estimate import gflop_per_image
+from fastgan_ray.search.space import assign
+from fastgan_ray.search.spec import run_config, spec_from_text
+from fastgan_ray.train import checkpoint
+from fastgan_ray.train.loop import next_batch
+from fastgan_ray.train.losses import LOSSES
+from fastgan_ray.train.perceptual import DISTANCES
+from fastgan_ray.train.regan import DENSE, SPARSE, phase_of
+from fastgan_ray.train.state import TrainState, new_state
+from fastgan_ray.train.step import train_step
+
+CPU = torch.device("cpu")
+BASE = {**tiny.SETTINGS, "train.batch_size": 2}
+PICTURES = np.random.default_rng(0).integers(0, 255, (5, 32, 32, 3), dtype=np.uint8)
+DCGAN = {"model.architecture": "dcgan", "model.dcgan_depth": 3, "model.dcgan_width": 4}
+PENALTIES = {"train.r1_gamma": 1.0, "train.r2_gamma": 0.5, "train.r1_interval": 1}
+# Steps of 2 images: sparse from the first, dense from the fourth.
+REGAN = {"regan.sparsity": 0.5, "regan.warmup_kimg": 0.0, "regan.interval_kimg": 0.006}
+ADA = {"augment.policy": "bgc", "augment.ada_interval": 1, "augment.ada_kimg": 0.01}
+
+# One entry for each way that a run can be, by a name of its own.
+CASES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    **{f"loss {name}": {"train.loss": name} for name in LOSSES},
+    **{
+        f"reconstruction {name}": {"train.reconstruction": name}
+        for name in DISTANCES
+        if name != "lpips_vgg"  # needs a download
+    },
+    **{
+        f"{kind} self-supervision": {"model.self_supervision": kind}
+        for kind in ("ae", "none", "contrastive", "ae_contrastive")
+    },
+    "contrastive settings": {
+        "model.self_supervision": "contrastive",
+        "train.contrastive_weight": 0.5,
+        "train.contrastive_temperature": 0.5,
+    },
+    **{f"without {name}": {f"model.{name}": False} for name in ("g_sle_4", "g_noise", "d_sle")},
+    **{f"without {name}": {f"model.{name}": False} for name in ("g_sle_8", "g_sle_16", "g_sle_32")},
+    **{f"without {name}": {f"model.{name}": False} for name in ("decode_full", "decode_small")},
+    "without spectral norm": {"model.spectral_norm": False},
+    "without small branch": {"model.d_small": False, "model.decode_small": False},
+    "centre part": {"model.decode_part": "centre"},
+    "no part": {"model.decode_part": "none"},
+    "no tanh": {"model.output_activation": "none"},
+    "dropout": {"model.d_dropout": 0.3},
+    "widths": {"model.g_channels": [9, 7, 5, 3], "model.d_channels": [8, 6, 4]},
+    "base widths": {
+        "model.ngf": 3,
+        "model.ndf": 2,
+        "model.nz": 5,
+        "model.decoder_width": 3,
+    },
+    **{f"architecture {name}": {**DCGAN, "model.architecture": name} for name in ARCHITECTURES},
+    "contrastive dcgan": {**DCGAN, "model.self_supervision": "contrastive"},
+    "dcgan with penalties": {**DCGAN, **PENALTIES},
+    "dcgan under Re-GAN": {**DCGAN, **REGAN},
+    "resolution 64": {"model.resolution": 64},
+    "d steps": {"train.d_steps": 2},
+    "r1": {"train.r1_gamma": 1.0, "train.r1_interval": 1},
+    "r2": {"train.r2_gamma": 1.0, "train.r1_interval": 1},
+    "R3GAN": {"train.loss": "relativistic", **PENALTIES},
+    "penalties without small branch": {
+        **PENALTIES,
+        "train.loss": "wasserstein",
+        "train.gp_weight": 1.0,
+        "model.d_small": False,
+        "model.decode_small": False,
+    },
+    "plain hinge": {"train.label_noise": 0.0},
+    "summed reconstruction": {
+        "train.reconstruction_reduction": "sum",
+        "train.reconstruction_weight": 1.0,
+    },
+    "average": {"train.ema_halflife_kimg": 0.01, "train.ema_rampup": 0.5},
+    "optimisers": {
+        "train.lr_g": 1e-3,
+        "train.lr_d": 3e-4,
+        "train.beta1": 0.0,
+        "train.beta2": 0.9,
+        "train.batch_size": 3,
+        "train.seed": 4,
+    },
+    "bf16": {"train.precision": "bf16"},
+    "bf16 with every penalty": {
+        "train.precision": "bf16",
+        **PENALTIES,
+        "train.loss": "wasserstein",
+    },
+    "no augmentation": {"augment.policy": ""},
+    **{f"augment {op}": {"augment.policy": op, "augment.ada_p": 0.5} for op in OPS},
+    **{f"ada {name}": {**ADA, "augment.ada": name} for name in (*CONTROLLERS, "none")},
+    "augment strengths": {
+        "augment.policy": "cutout,color,translation",
+        "augment.probability": 0.5,
+        "augment.brightness": 0.2,
+        "augment.saturation": 0.3,
+        "augment.contrast": 0.2,
+        "augment.translation": 0.2,
+        "augment.cutout": 0.25,
+    },
+    "ada bounds": {
+        **ADA,
+        "augment.ada_p": 0.1,
+        "augment.ada_max_p": 0.2,
+        "augment.ada_target": 0.1,
+    },
+    "flip": {"data.flip": 1.0},
+    "Re-GAN without small branch": {**REGAN, "model.d_small": False, "model.decode_small": False},
+    "Re-GAN": {**REGAN, "regan.dense_lr_factor": 0.5},
+    "Re-GAN regrowing stored weights": {**REGAN, "regan.regrow": "stored"},
+}
+# Of the sections above: how long, and where, but not what is trained.
+NOT_OF_A_STEP = {"train.total_kimg", "train.device"}
+
+
+def test_the_table_has_every_field():
+    sections = ("model.", "train.", "augment.", "regan.")
+    fields = {name for name in flatten(RunConfig().model_dump()) if name.startswith(sections)}
+    default = flatten(RunConfig().model_dump())
+    tried = {
+        name for case in CASES.values() for name, value in case.items() if value != default[name]
+    }
+    assert fields - tried - NOT_OF_A_STEP == set()
+
+
+def config(changes: dict[str, Any]) -> RunConfig:
+    return RunConfig.model_validate(nest({**BASE, **changes}))
+
+
+@pytest.fixture(scope="module")
+def distances():
+    return {name: DISTANCES[name](CPU) for name in DISTANCES if name != "lpips_vgg"}
+
+
+def advance(state: TrainState, settings: RunConfig, distances: dict[str, Any], steps: int) -> None:
+    larger = settings.model.resolution // 32
+    run: Any = SimpleNamespace(images=PICTURES.repeat(larger, 1).repeat(larger, 2), device=CPU)
+    bf16 = settings.train.precision == "bf16"
+    for _ in range(steps):
+        batches = [next_batch(state, run) for _ in range(settings.train.d_steps)]
+        distance = distances[settings.train.reconstruction]
+        scalars = train_step(state, batches, settings, distance, bf16)
+        assert all(math.isfinite(float(value)) for value in scalars.values()), scalars
+        for network in (state.generator, state.discriminator):
+            for name, weight in network.named_parameters():
+                if "to_small" in name and not settings.model.d_small:
+                    assert weight.grad is None  # nothing looks at the small picture
+                    continue
+                assert weight.grad is not None, name
+                assert bool(weight.grad.isfinite().all()), name
+
+
+def everything(state: TrainState) -> dict[str, Any]:
+    """All that the next step depends on."""
+    found: dict[str, Any] = {"step": state.step, "ada": asdict(state.ada)}
+    networks = {"g": state.generator, "d": state.discriminator, "ema": state.ema}
+    for kind, network in networks.items():
+        found |= {f"{kind}.{name}": value for name, value in network.state_dict().items()}
+    for kind, optimizer in (("og", state.optimizer_g), ("od", state.optimizer_d)):
+        for index, moments in optimizer.state_dict()["state"].items():
+            found |= {f"{kind}.{index}.{name}": value for name, value in moments.items()}
+        found[f"{kind}.lr"] = optimizer.param_groups[0]["lr"]
+    found |= {f"rng.{name}": rng.get_state() for name, rng in state.rngs.items()}
+    found |= {f"sampler.{name}": value for name, value in state.sampler.state().items()}
+    return found | {f"regan.{name}": value for name, value in state.regan.state().items()}
+
+
+def differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    assert first.keys() == second.keys()
+    return [
+        name
+        for name, value in first.items()
+        if not (
+            torch.equal(value, second[name]) if isinstance(value, Tensor) else value == second[name]
+        )
+    ]
+
+
+def resumed(state: TrainState, settings: RunConfig, folder: Path) -> TrainState:
+    checkpoint.save(folder, state, settings, {})
+    fresh = new_state(settings, len(PICTURES), CPU)
+    checkpoint.restore(folder, fresh, settings)
+    return fresh
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_trains_and_resumes_bit_for_bit(case, distances, tmp_path):
+    settings = config(CASES[case])
+    state = new_state(settings, len(PICTURES), CPU)
+    advance(state, settings, distances, 1)
+    other = resumed(state, settings, tmp_path / "checkpoint")
+    for each in (state, other):
+        advance(each, settings, distances, 1)
+    assert differing(everything(state), everything(other)) == []
+    assert other.step == 2
+
+
+@pytest.mark.parametrize("regrow", ["zero", "stored"])
+def test_everything_at_once_resumes_in_the_middle_of_a_sparse_phase(regrow, distances, tmp_path):
+    settings = config(
+        {
+            **REGAN,
+            **PENALTIES,
+            "regan.regrow": regrow,
+            "augment.policy": "color,translation,cutout,bgc,keras",
+            "augment.ada_p": 0.4,
+            "augment.ada_interval": 3,
+            "augment.ada_kimg": 0.02,
+            "model.self_supervision": "ae_contrastive",
+            "model.d_dropout": 0.2,
+            "train.r1_interval": 2,
+        }
+    )
+    state = new_state(settings, len(PICTURES), CPU)
+    advance(state, settings, distances, 2)
+    assert phase_of(state.regan.period) == SPARSE
+    assert state.ada.count == 2  # in the middle of ADA's interval, too
+    other = resumed(state, settings, tmp_path / "checkpoint")
+    for phase in (SPARSE, DENSE, DENSE):
+        for each in (state, other):
+            advance(each, settings, distances, 1)
+            assert phase_of(each.regan.period) == phase
+        assert differing(everything(state), everything(other)) == []
+    assert state.ada.p != 0.4
+
+
+@pytest.mark.parametrize("case", [name for name in CASES if CASES[name]])
+def test_it_can_be_searched_and_ablated(case):
+    wanted = config(CASES[case])
+    base = {name: value for name, value in BASE.items() if name not in CASES[case]}
+    shared = {"metric": {"name": "fd_efficientnet_lite0"}, "base": base}
+    parameters = {name: {"value": value} for name, value in CASES[case].items()}
+    search = {**shared, "method": "random", "run_cap": 2, "parameters": parameters}
+    spec = spec_from_text(yaml.safe_dump(search, sort_keys=False), "search.yaml")
+    assert run_config(spec, assign(spec.space, lambda parameter: parameter.values[0])) == wanted
+    assert gflop_per_image(wanted) > 0
+    arms = {name: value for name, value in CASES[case].items() if name != "train.seed"}
+    baseline = {"train.lr_g": 0.0123}  # other than every case
+    ablation = {**shared, "baseline": baseline, "seeds": 2, "arms": {"changed": arms}}
+    read = ablation_from_text(yaml.safe_dump(ablation, sort_keys=False), "ablation.yaml")
+    assert arm_config(read, "changed") == config(arms)
