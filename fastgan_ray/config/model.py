@@ -1,0 +1,118 @@
+"""The section `model`: which networks, of what size, with which components."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from fastgan_ray.config.section import Section
+
+RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
+
+
+class ModelConfig(Section):
+    """Generator and discriminator: sizes and component switches.
+
+    A field of one architecture means nothing to the other: dcgan reads resolution, nz, dcgan_width,
+    dcgan_depth, output_activation, d_dropout and, of self_supervision, whether it contrasts.
+    """
+
+    architecture: Literal["fastgan", "dcgan"] = Field(
+        "fastgan", description="dcgan = the baseline of Keras' adaptive-augmentation example"
+    )
+    resolution: int = Field(256, description="side of the generated picture in pixels")
+    ngf: int = Field(64, ge=1, le=1024, description="generator's base width (filter count)")
+    ndf: int = Field(64, ge=1, le=1024, description="discriminator's base width (filter count)")
+    nz: int = Field(256, ge=1, le=8192, description="length of the latent vector")
+    g_channels: list[int] | None = Field(
+        None, description="generator's width at 4, 8, 16, ... px up to resolution, instead of ngf"
+    )
+    d_channels: list[int] | None = Field(
+        None,
+        description="discriminator's width at levels 8, 16, ... up to resolution, instead of ndf "
+        "(after the stem, maps of s px have the width of level 2s)",
+    )
+    g_sle_4: bool = Field(True, description="skip-layer excitation from 4 px (to 64; 32 at 32 px)")
+    g_sle_8: bool = Field(True, description="skip-layer excitation 8 -> 128 px")
+    g_sle_16: bool = Field(True, description="skip-layer excitation 16 -> 256 px")
+    g_sle_32: bool = Field(True, description="skip-layer excitation 32 -> 512 px")
+    g_noise: bool = Field(True, description="noise injection in the generator")
+    output_activation: Literal["tanh", "none"] = Field(
+        "tanh", description="on both outputs; none = as the published 256 and 512 px checkpoints"
+    )
+    d_sle: bool = Field(True, description="skip-layer excitation in the discriminator")
+    d_small: bool = Field(True, description="the discriminator's branch on the small picture")
+    d_dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="share of the features dropped before the discriminator's logits; null = the "
+        "architecture's own: fastgan 0, dcgan 0.4",
+    )
+    self_supervision: Literal["ae", "none", "contrastive", "ae_contrastive"] = Field(
+        "ae",
+        description="of the discriminator: ae = the enabled decoders (published); contrastive = a "
+        "projection of two augmented views; none and contrastive build no decoder",
+    )
+    decode_full: bool = Field(True, description="decoder on the 8x8 trunk (self-supervision)")
+    decode_small: bool = Field(True, description="decoder on the small branch (self-supervision)")
+    decode_part: Literal["random", "centre", "none"] = Field(
+        "random", description="decoder on an 8x8 part of the 16x16 trunk: which part, or none"
+    )
+    decoder_width: int = Field(
+        32, ge=1, le=1024, description="decoders' base width (published: 32, whatever ndf is)"
+    )
+    spectral_norm: bool = Field(True, description="spectral normalisation of all convolutions")
+    dcgan_width: int = Field(128, ge=1, le=1024, description="filters of each of dcgan's layers")
+    dcgan_depth: int = Field(
+        4, ge=3, le=8, description="dcgan's doublings from 4 px: resolution is 4 * 2^depth"
+    )
+
+    @property
+    def autoencodes(self) -> bool:
+        """Whether the enabled decoders are built and trained."""
+        kinds = ("ae", "ae_contrastive")
+        return self.architecture == "fastgan" and self.self_supervision in kinds
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether the projection of the contrastive loss is built and trained."""
+        return self.self_supervision in ("contrastive", "ae_contrastive")
+
+    @property
+    def dropout(self) -> float:
+        """Share of the features dropped before the discriminator's logits."""
+        own = {"fastgan": 0.0, "dcgan": 0.4}[self.architecture]
+        return own if self.d_dropout is None else self.d_dropout
+
+    @field_validator("resolution")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value not in RESOLUTIONS:
+            raise ValueError(f"must be a power of two from 32 to 1024 (one of {RESOLUTIONS})")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelConfig:
+        for name, first in (("g_channels", 4), ("d_channels", 8)):
+            widths = getattr(self, name)
+            if widths is None:
+                continue
+            expected = int(math.log2(self.resolution // first)) + 1
+            if len(widths) != expected or any(not 1 <= width <= 16384 for width in widths):
+                raise ValueError(
+                    f"{name} must list {expected} widths from 1 to 16384, one for each of "
+                    f"{first} to {self.resolution} px (got {widths})"
+                )
+        if self.architecture == "dcgan" and self.resolution != 4 * 2**self.dcgan_depth:
+            raise ValueError(
+                f"with architecture dcgan and dcgan_depth {self.dcgan_depth}, resolution must be "
+                f"4 * 2^dcgan_depth = {4 * 2**self.dcgan_depth} (got {self.resolution})"
+            )
+        if self.autoencodes and self.decode_small and not self.d_small:
+            raise ValueError(
+                "decode_small reads the small branch: with d_small false, set it to false too"
+            )
+        return self

@@ -1,0 +1,105 @@
+"""The sections `train` and `regan`: losses, optimisers, length, pruning."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field
+
+from fastgan_ray.config.section import Section
+
+# Published: a decay of .999 for each step of 8 images, as a half-life in thousands of images.
+PUBLISHED_EMA_HALFLIFE_KIMG = 8 * math.log(0.5) / math.log(0.999) / 1000
+
+
+class TrainConfig(Section):
+    """Losses, optimisers, length."""
+
+    total_kimg: float = Field(
+        400.0,
+        gt=0,
+        description="length in thousands of real images shown (published: 50k steps of 8)",
+    )
+    batch_size: int = Field(8, ge=1, le=4096, description="images a batch")
+    d_steps: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="discriminator's steps for each of the generator's, each on a batch of its own",
+    )
+    lr_g: float = Field(2e-4, gt=0, lt=1, description="generator's Adam learning rate")
+    lr_d: float = Field(2e-4, gt=0, lt=1, description="discriminator's Adam learning rate")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first-moment decay, both networks")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second-moment decay, both networks")
+    loss: Literal["hinge", "logistic", "least_squares", "wasserstein", "relativistic"] = Field(
+        "hinge", description="adversarial loss (relativistic: R3GAN's, with r1_gamma and r2_gamma)"
+    )
+    label_noise: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="labels (hinge: margins) drawn from U(1 - this, 1); 0 = plain hinge; "
+        "wasserstein and relativistic have none",
+    )
+    r1_gamma: float = Field(
+        0.0, ge=0, description="weight of the gradient penalty on real pictures; 0 = off"
+    )
+    r2_gamma: float = Field(
+        0.0, ge=0, description="weight of the gradient penalty on generated pictures; 0 = off"
+    )
+    r1_interval: int = Field(
+        16, ge=1, description="discriminator's steps between R1 and R2 penalties (lazy)"
+    )
+    gp_weight: float = Field(
+        10.0, ge=0, description="weight of the wasserstein loss' gradient penalty, at every step"
+    )
+    reconstruction: Literal["lpips_vgg", "efficientnet_lite0", "l1", "l2"] = Field(
+        "lpips_vgg", description="distance between the decoders' pictures and their targets"
+    )
+    reconstruction_weight: float = Field(
+        8.0, ge=0, description="weight of the mean distance (8 = published sum at batch 8)"
+    )
+    reconstruction_reduction: Literal["mean", "sum"] = Field(
+        "mean",
+        description="over a batch; sum = published, with reconstruction_weight 1: the weight grows "
+        "with batch_size",
+    )
+    contrastive_weight: float = Field(1.0, ge=0, description="weight of the contrastive loss")
+    contrastive_temperature: float = Field(
+        0.1, gt=0, le=100, description="divides the contrastive loss' cosine similarities"
+    )
+    ema_halflife_kimg: float = Field(
+        PUBLISHED_EMA_HALFLIFE_KIMG,
+        ge=0,
+        description="half-life of the generator's weight average; 0 = no average",
+    )
+    ema_rampup: float = Field(
+        0.0, ge=0, description="cap the half-life at this share of the images shown; 0 = no cap"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="of every random choice in the run")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="bf16 = autocast; auto = bf16 where the device is faster with it"
+    )
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images that one step shows: a batch for each of the discriminator's."""
+        return self.d_steps * self.batch_size
+
+
+class ReganConfig(Section):
+    """Training the generator sparse and dense in turns (Re-GAN); off by default."""
+
+    sparsity: float = Field(
+        0.0, ge=0, lt=1, description="share of each convolution's weights pruned; 0 = off"
+    )
+    warmup_kimg: float = Field(40.0, ge=0, description="dense training before the first pruning")
+    interval_kimg: float = Field(40.0, gt=0, description="length of a sparse or a dense phase")
+    regrow: Literal["zero", "stored"] = Field(
+        "zero", description="where pruned weights start in a dense phase: 0, or their last value"
+    )
+    dense_lr_factor: float = Field(
+        0.1, gt=0, le=10, description="times lr_g in dense phases, the warm-up left out"
+    )
