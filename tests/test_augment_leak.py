@@ -1,0 +1,215 @@
+"""The leak check on real data: silent on real pictures, loud on augmented ones, in plain words."""
+
+import pytest
+import tiny
+import torch
+
+from fastgan_ray.augment import leak, pipeline
+from fastgan_ray.augment.ada import AdaState
+from fastgan_ray.augment.leak import OPS_SYMPTOMS, SYMPTOMS, Finding, examine, leaks, warnings
+from fastgan_ray.config.schema import AugmentConfig, DataConfig, RunConfig, nest
+from fastgan_ray.data.images import load_images
+from fastgan_ray.data.source import open_source
+from fastgan_ray.train import evaluation
+from fastgan_ray.train.loop import train
+from fastgan_ray.train.watch import SAMPLE, augmentation_report, keeping, real_sample
+
+ALL = AugmentConfig(policy=",".join(pipeline.OPS))
+SETS = ("fluent-heads", "matcaps")
+
+
+@pytest.fixture(scope="module")
+def sets():
+    """Each embedded set at 32 px, as the trainer samples it."""
+    result = {}
+    for name in SETS:
+        config = DataConfig(path=name)
+        images = load_images(open_source(config, 0), config, 32)
+        result[name] = real_sample(images, config.flip)
+    return result
+
+
+def named(findings: list[Finding]) -> set[str]:
+    return {finding.op for finding in findings if leak.speaks_for_a_leak(finding)}
+
+
+def augmented(images: torch.Tensor, policy: str, seed: int = 5, p: float = 0.85) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    config = AugmentConfig(policy=policy)
+    return pipeline.apply(images, pipeline.draw(config, len(images), rng, p))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_real_pictures_against_real_ones_raise_no_alarm(sets, name):
+    real, alarms = sets[name], 0
+    for seed in range(12):
+        order = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))
+        first, second = real[order].chunk(2)
+        alarms += bool(warnings(examine(first, second, ALL, 0.85), ALL))
+    assert alarms == 0
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("op", ["color", "translation", "cutout", "bgc"])
+def test_augmented_pictures_raise_the_alarm_of_their_operation(sets, name, op):
+    config = AugmentConfig(policy=op)
+    (sentence,) = warnings(examine(sets[name], augmented(sets[name], op), config, 0.4), config)
+    assert sentence.startswith(f"{op} has probably leaked: in ")
+
+
+def test_a_rotation_that_can_be_seen_raises_the_alarm_of_keras(sets):
+    heads = sets["fluent-heads"]
+    assert named(examine(heads, augmented(heads, "keras"), AugmentConfig(policy="keras"), 0.85))
+
+
+@pytest.mark.parametrize("op", ["color", "translation"])
+def test_an_operation_that_is_off_is_not_blamed(sets, op):
+    """A leak of another operation than the policy's has other symptoms."""
+    heads = sets["fluent-heads"]
+    other = {"color": "translation", "translation": "color"}[op]
+    assert not named(examine(heads, augmented(heads, other), AugmentConfig(policy=op), 0.85))
+
+
+@pytest.mark.parametrize("grey", [0.0, 0.7])
+def test_an_untrained_generators_pictures_are_no_leak(sets, grey):
+    for real in sets.values():
+        flat = torch.full((64, 3, 32, 32), grey)
+        noise = 0.02 * torch.randn(flat.shape, generator=torch.Generator().manual_seed(0))
+        assert not named(examine(real, flat + noise, ALL, 0.85))
+
+
+def test_a_generator_that_makes_one_picture_only_is_no_leak(sets):
+    for real in sets.values():
+        assert not named(examine(real, real[:1].expand(64, -1, -1, -1), ALL, 0.85))
+
+
+def test_what_was_never_applied_cannot_leak(sets):
+    heads = sets["fluent-heads"]
+    turned = augmented(heads, "bgc")
+    for config, p, blamed in [
+        (AugmentConfig(policy="bgc"), 0.0, False),
+        (AugmentConfig(policy="bgc"), 0.01, True),  # may have been more
+        (AugmentConfig(policy="bgc", ada="none", ada_p=0.85), 0.85, True),
+    ]:
+        assert bool(named(examine(heads, turned, config, p))) is blamed
+    coloured = augmented(heads, "color")
+    assert not named(examine(heads, coloured, AugmentConfig(policy="color", probability=0), 0.0))
+
+
+def test_the_same_pictures_give_the_same_finite_findings(sets):
+    heads = sets["fluent-heads"]
+    first, second = (examine(heads, augmented(heads, "bgc"), ALL, 0.5) for _ in range(2))
+    assert first == second
+    assert all(torch.tensor(finding[2:]).isfinite().all() for finding in first)
+    assert leaks(first).keys() == {f"leak/{symptom}" for symptom in SYMPTOMS}
+    assert leaks(examine(heads, heads, ALL, 0.5)) == dict.fromkeys(leaks(first), 0.0)
+
+
+def test_every_operation_has_symptoms():
+    assert OPS_SYMPTOMS.keys() == pipeline.OPS.keys()
+    assert {symptom for symptoms in OPS_SYMPTOMS.values() for symptom in symptoms} == set(SYMPTOMS)
+
+
+@pytest.mark.parametrize(
+    ("op", "changes", "mend"),
+    [
+        ("bgc", {}, "augment.ada_max_p"),
+        ("keras", {"ada": "none"}, "augment.ada_p"),
+        ("cutout", {}, "augment.cutout or augment.probability"),
+        (
+            "color",
+            {},
+            "augment.brightness or augment.saturation or augment.contrast or augment.probability",
+        ),
+    ],
+)
+def test_a_warning_names_the_operation_what_shows_it_and_the_mend(op, changes, mend):
+    config = AugmentConfig(policy=op, **changes)
+    findings = [Finding(op, symptom, 0.9, 1.0, 0.1) for symptom in OPS_SYMPTOMS[op]]
+    (sentence,) = warnings(findings, config)
+    signs = " and ".join(SYMPTOMS[symptom].name for symptom in OPS_SYMPTOMS[op])
+    assert sentence == (
+        f"{op} has probably leaked: in {signs}, generated pictures are like augmented ones, not "
+        f"like real ones. Lower {mend}."
+    )
+    RunConfig.model_validate(nest(dict.fromkeys(mend.split(" or "), 0.5)))
+
+
+@pytest.mark.parametrize(
+    ("fake", "augmented", "error", "leaked"),
+    [
+        (0.9, 1.0, 0.1, True),
+        (0.4, 1.0, 0.05, False),  # less than half of what augmentation does
+        (2.5, 1.0, 0.1, False),  # far more: something else
+        (0.9, 1.0, 0.3, False),  # chance
+        (0.0, 0.0, 0.0, False),
+        (-0.9, 1.0, 0.1, False),
+        (0.5, 0.0, 0.1, False),  # augmentation does nothing of the kind
+    ],
+)
+def test_what_speaks_for_a_leak(fake, augmented, error, leaked):
+    assert leak.speaks_for_a_leak(Finding("color", "luma", fake, augmented, error)) is leaked
+
+
+def test_too_few_pictures_are_refused():
+    one, two = torch.zeros(1, 3, 32, 32), torch.zeros(2, 3, 32, 32)
+    with pytest.raises(ValueError, match=r"2 pictures of each kind \(got 1 and 2\)"):
+        examine(one, two, ALL, 0.5)
+
+
+def test_pictures_are_shrunk_to_64_px_and_into_range():
+    images = 3 * torch.ones(2, 3, 128, 128, dtype=torch.bfloat16)
+    assert torch.equal(leak.shrunk(images), torch.ones(2, 3, 64, 64))
+    assert leak.shrunk(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+
+
+def test_the_first_pictures_of_an_evaluation_are_kept():
+    kept: list[torch.Tensor] = []
+    sample = keeping(lambda z: z[:, :, None, None].expand(-1, 3, 32, 32), kept)
+    for start in range(0, 2 * SAMPLE, 96):
+        values = torch.arange(start, start + 96.0)[:, None].expand(-1, 3) / 1000
+        assert len(sample(values)) == 96
+    together = torch.cat(kept)
+    assert len(together) == SAMPLE
+    torch.testing.assert_close(together[:, 0, 0, 0], torch.arange(float(SAMPLE)) / 1000)
+
+
+def test_the_report_holds_a_warning_only_if_there_is_one(sets):
+    heads, config = sets["fluent-heads"], AugmentConfig(policy="bgc")
+    quiet = augmentation_report(heads, [heads[:100], heads[100:]], config, AdaState(0.5))
+    assert quiet["augment/p"] == 0.5
+    assert "warning" not in quiet and "leak/luma" in quiet
+    loud = augmentation_report(heads, [augmented(heads, "bgc")], config, AdaState(0.5))
+    assert "bgc has probably leaked" in loud["warning"]
+    assert augmentation_report(heads, [heads], AugmentConfig(policy=""), AdaState(0.5)) == {}
+
+
+def test_a_run_whose_generator_makes_augmented_pictures_is_warned(tmp_path, monkeypatch):
+    (tmp_path / "pictures").mkdir()
+    settings = {
+        **tiny.SETTINGS,
+        "data.path": str(tiny.write_pictures(tmp_path / "pictures", 12)),
+        "train.total_kimg": 0.004,
+        "eval.num_fakes": 12,
+        "augment.policy": "translation,color",
+    }
+    config = RunConfig.model_validate(nest(settings))
+    images = load_images(open_source(config.data, 0), config.data, 32)
+    shifted = augmented(real_sample(images, 0.5), "translation")
+    monkeypatch.setattr(
+        evaluation, "keeping", lambda sample, kept: keeping(lambda z: shifted, kept)
+    )
+
+    class Recorder:
+        folder = tmp_path
+
+        def report(self, metrics, checkpoint):
+            self.row = dict(metrics)
+
+        def progress(self, kimg, seconds):
+            pass
+
+    recorder = Recorder()
+    train(config, recorder)
+    assert recorder.row["warning"].startswith("translation has probably leaked: in grey borders")
+    assert recorder.row["leak/border"] > 1
