@@ -52,8 +52,9 @@ def print_ablation(spec: AblationSpec, console: Console) -> None:
     kimg = {arm: data * seeds * config.train.total_kimg for arm, config in configs.items()}
     time = sum(hours(kimg[arm], gflop[arm]) for arm in spec.arms)
     console.print(f"[bold]{spec.name}[/bold]: the file is valid", highlight=False)
+    sets = f"{data} data set{'s' if data > 1 else ''}"
     lines = {
-        "trainings": f"{arms} arms x {data} data sets x {seeds} seeds = {arms * data * seeds}",
+        "trainings": f"{arms} arms x {sets} x {seeds} seeds = {arms * data * seeds}",
         "baseline": spec.baseline,
         "metric": f"{spec.metric.goal} {spec.metric.name}",
         "seeds": ", ".join(map(str, spec.seeds)),

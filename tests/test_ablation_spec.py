@@ -173,7 +173,7 @@ def test_an_ablation_is_known_from_a_search():
 def test_presets(file):
     assert holds_ablation(file)
     spec = load_ablation(file)
-    assert spec.name == file.stem.replace("_", "-") or spec.name == file.stem
+    assert spec.name == file.stem
     assert 2 <= len(spec.arms) <= 10 and len(spec.seeds) >= 3
     for line in ("Command:", "Cost:", "Expect:"):
         assert line in spec.description

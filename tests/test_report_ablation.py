@@ -43,6 +43,7 @@ def trial(number, cell, state="finished", **more):
             "precision_k5": 0.5,
             f"{METRIC}_se": 1.0,
             "loss/d": 0.3,
+            "augment/p": 0.2,
             "num_fakes": 256,
         }
         for kimg in (1.0, 2.0)
@@ -79,7 +80,8 @@ def test_arms_are_compared_over_all_data_sets():
     assert odd["comparison"]["verdict"] == "worse"
     assert [one["data"] for one in good["by_data"]] == ["cats", "dogs"]
     assert good["by_data"][0]["mean"] == pytest.approx(21.1)
-    assert good["also"] == {"precision_k5": {"seeds": 6, "mean": 0.5, "sd": 0.0}}
+    assert list(good["also"]) == ["precision_k5", "augment/p"]
+    assert good["also"]["precision_k5"] == {"seeds": 6, "mean": 0.5, "sd": 0.0}
     assert good["peak_memory_gb"] is None
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
@@ -93,7 +95,7 @@ def test_the_markdown_says_it_all():
     assert any(line.startswith(r"| odd \| $a_1$ |") for line in lines)
     assert '| good | augment.policy = "", model.d_sle = false |' in lines
     assert "![fd_efficientnet_lite0 over" in text and "](curves.svg)" in text
-    assert "| arm | precision_k5 |" in lines
+    assert "| arm | precision_k5 | augment/p |" in lines
     table_lines = [line for line in lines if line.startswith("|")]
     assert all(line.endswith("|") for line in table_lines)
 
@@ -126,6 +128,16 @@ def test_numbers_of_different_protocols_are_warned_of():
     assert summary_again["warnings"] == []
     (warning,) = [note for note in tables.notes(summary) if note.startswith("Warning")]
     assert "trial 00005" in warning and "other dogs" in warning
+
+
+def test_what_a_training_warned_of_is_told_by_arm():
+    found = trials()
+    for number in (0, 6):
+        found[number]["rows"][-1]["warning"] = "Augmentation leaks: tilted."
+    summary = summarise(SPEC, "t", found, GFLOP)
+    assert "plain: 2 of 6 trainings warn, the first: Augmentation leaks: tilted." in tables.notes(
+        summary
+    )
 
 
 def test_the_table_on_a_terminal_has_a_row_for_each_arm():

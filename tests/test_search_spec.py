@@ -21,7 +21,8 @@ from fastgan_ray.search.spec import (
     start_point,
 )
 
-SPACES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
+FILES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
+SPACES = [path for path in FILES if not path.stem.startswith("ablation")]
 
 GOOD = """\
 # A search.

@@ -20,15 +20,19 @@ Trial = dict[str, Any]
 CONFIDENCE = 0.95
 FAILED = ("diverged", "out_of_memory", "failed")
 COLUMNS = ("trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason")
-# Numbers of a row that are no measure of quality; those of training have a / in their name.
+# Numbers of a row that are no measure of quality; nor are those of training, with a / in the name,
+# but for a few.
+TOLD = ("augment/p", "regan/sparsity", "regan/flops_share")
 NO_METRICS = (
     "kimg",
+    "images_shown",
+    "total_kimg",
     "seconds",
     "images_per_second",
     "params_g",
     "params_d",
+    "gflop_g",
     "peak_memory_gb",
-    "total_kimg",
     "num_fakes",
 )
 
@@ -64,7 +68,9 @@ def summarise(
         "protocol": protocols,
         "warnings": warnings,
         "arms": arms,
-        "trials": [{key: trial[key] for key in COLUMNS} for trial in trials],
+        "trials": [
+            {**{key: trial[key] for key in COLUMNS}, "warning": _warning(trial)} for trial in trials
+        ],
     }
 
 
@@ -119,6 +125,11 @@ def _costs(trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
+def _warning(trial: Trial) -> str:
+    """What its last evaluation warned of, as of augmentation in generated pictures."""
+    return str(trial["rows"][-1].get("warning", "")) if trial["rows"] else ""
+
+
 def _told(rows: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
     return [row[key] for row in rows if row.get(key) is not None]
 
@@ -130,7 +141,7 @@ def _also(trials: Sequence[Trial], metric: str) -> dict[str, dict[str, Any]]:
     skipped = (metric, *NO_METRICS)
     found = {}
     for name in names:
-        if "/" in name or name in skipped or _is_error(name, names):
+        if ("/" in name and name not in TOLD) or name in skipped or _is_error(name, names):
             continue
         numbers = [value for value in _told(rows, name) if isinstance(value, int | float)]
         mean, sd = mean_and_sd(numbers)

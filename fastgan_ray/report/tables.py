@@ -63,7 +63,7 @@ def main_table(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         "parameters",
         "GFLOP/image",
         "images/s",
-        "GB",
+        "peak GB",
     ]
     return headings, [_main_row(arm, len(summary["seeds"])) for arm in summary["arms"]]
 
@@ -98,6 +98,11 @@ def notes(summary: dict[str, Any]) -> list[str]:
                 f"{trial['arm']}, seed {trial['seed']} on {trial['data']}: {state} at "
                 f"{trial['kimg']:g} kimg: {trial['reason']}."
             )
+    for arm in summary["arms"]:
+        own = [trial for trial in summary["trials"] if trial["arm"] == arm["name"]]
+        if warned := [trial["warning"] for trial in own if trial["warning"]]:
+            count = f"{len(warned)} of {len(own)} trainings warn"
+            sentences.append(f"{arm['name']}: {count}, the first: {warned[0]}")
     if unfinished := sum(trial["state"] == "unfinished" for trial in summary["trials"]):
         sentences.append(f"{unfinished} of {len(summary['trials'])} trainings have not ended.")
     return sentences
