@@ -194,7 +194,7 @@ def test_its_trunk_can_be_probed():
     images = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3), dtype=np.uint8)
     cpu = torch.device("cpu")
     discriminator = build_discriminator(config())
-    assert 0 < d_reconstruction(discriminator, images, DISTANCES["l1"](cpu), 1, cpu) < 2
+    assert 0 < d_reconstruction(discriminator, images, DISTANCES["l1"](cpu), 2, 1, cpu) < 2
 
 
 def test_cost_is_its_own():

@@ -115,7 +115,7 @@ def test_contrastive_loss_is_learnt():
 
 class TestProbe:
     def probe(self, state: TrainState, steps: int) -> float:
-        return d_reconstruction(state.discriminator, drawn(), L1, steps, CPU)
+        return d_reconstruction(state.discriminator, drawn(), L1, 8, steps, CPU)
 
     def test_it_repeats_itself_and_leaves_everything_as_it_was(self):
         state = start(config())

@@ -151,8 +151,9 @@ class EvalConfig(Section):
     probe_steps: int = Field(
         0,
         ge=0,
-        description="batches of 8 that a fresh decoder learns at the run's end to reconstruct the "
-        "pictures from the discriminator's frozen features (d_reconstruction); 0 = off",
+        description="batches of 8 that a fresh decoder of model.decoder_width learns at the run's "
+        "end to reconstruct the pictures from the discriminator's frozen features "
+        "(d_reconstruction); 0 = off",
     )
 
     @model_validator(mode="after")

@@ -25,7 +25,6 @@ from fastgan_ray.models.interface import AnyDiscriminator, projection
 _MULTIPLIERS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
 # Decoders' channels at each side in px, in units of decoder_width.
 _DECODER_MULTIPLIERS = {16: 4, 32: 2, 64: 2, 128: 1}
-_DECODER_WIDTH = 32  # published
 # A down block's output is gated by the features this many blocks before it.
 _SKIP_DISTANCE = 3
 # Top and left edge of each part, in shares of the side; a part's side is half the whole.
@@ -154,9 +153,9 @@ def fastgan_discriminator(config: ModelConfig, rng: torch.Generator) -> Discrimi
     return Discriminator(config, LayerFactory(rng, config.spectral_norm))
 
 
-def build_decoder(c_in: int, resolution: int, rng: torch.Generator) -> Decoder:
-    """A freshly initialised decoder of the published form, for features (B, c_in, 8, 8)."""
-    return Decoder(LayerFactory(rng, spectral=True), c_in, _DECODER_WIDTH, min(128, resolution))
+def build_decoder(c_in: int, width: int, resolution: int, rng: torch.Generator) -> Decoder:
+    """A freshly initialised decoder of features (B, c_in, 8, 8) into pictures of up to 128 px."""
+    return Decoder(LayerFactory(rng, spectral=True), c_in, width, min(128, resolution))
 
 
 def crop_part(x_BCHW: Tensor, part: int) -> Tensor:

@@ -165,7 +165,12 @@ def reconstruction(state: TrainState, run: Run, last: bool) -> dict[str, float]:
     found = _decoded(state, run)
     if last and run.config.eval.probe_steps > 0:
         found["d_reconstruction"] = d_reconstruction(
-            state.discriminator, run.images, run.distance, run.config.eval.probe_steps, run.device
+            state.discriminator,
+            run.images,
+            run.distance,
+            run.config.model.decoder_width,
+            run.config.eval.probe_steps,
+            run.device,
         )
     return found
 

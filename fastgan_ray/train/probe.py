@@ -1,8 +1,8 @@
 """How much of a picture D's trunk keeps: the D-reconstruction distance of the paper's table 7.
 
 D's own decoders cannot say it: arms of an ablation without them have none, and others train theirs
-together with D. So a fresh decoder of the published form learns, for as many steps for each arm, to
-undo a frozen D.
+together with D. So a fresh decoder of the same form learns, for as many steps for each arm, to undo
+a frozen D.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ def d_reconstruction(
     discriminator: AnyDiscriminator,
     images: Images,
     distance: Callable[[Tensor, Tensor], Tensor],
+    decoder_width: int,
     steps: int,
     device: torch.device,
 ) -> float:
     """Mean distance of `images` (N, R, R, 3) from what is decoded of D's 8x8 features of them.
 
     The decoder learns `steps` batches of the same pictures; everything drawn has its own fixed
-    seed. D is left as it is: a copy judges with batch statistics of these pictures.
+    seed. D is left as it is: a copy judges with batch statistics of these pictures. Values compare
+    if pictures, distance, width and steps agree.
     """
     frozen = copy.deepcopy(discriminator).requires_grad_(False)
     order = _batches(len(images))
@@ -48,7 +50,7 @@ def d_reconstruction(
             frozen.trunk(pictures_at(images, next(order), device))
     with torch.no_grad():
         channels = frozen.trunk(pictures_at(images, torch.zeros(1).long(), device)).shape[1]
-    decoder = build_decoder(channels, images.shape[1], seeded(0, "probe")).to(device)
+    decoder = build_decoder(channels, decoder_width, images.shape[1], seeded(0, "probe")).to(device)
     optimizer = torch.optim.Adam(decoder.parameters(), lr=RATE, betas=BETAS)
 
     def error(indices: Tensor) -> Tensor:
