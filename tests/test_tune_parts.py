@@ -32,6 +32,9 @@ def test_larger_trials_ask_for_more():
     )
     assert memory_gb(config(train={"batch_size": 32})) > memory_gb(config())
     assert memory_gb(config(model={"ngf": 8})) < memory_gb(config())
+    dcgan = {"architecture": "dcgan", "resolution": 64}
+    assert memory_gb(config(model={**dcgan, "dcgan_width": 512})) > memory_gb(config(model=dcgan))
+    assert memory_gb(config(model={**dcgan, "ngf": 8})) == memory_gb(config(model=dcgan))
 
 
 def test_gpus_only_where_there_are_some():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fastgan_ray.config.schema import ModelConfig, RunConfig
 from fastgan_ray.errors import UserError
@@ -44,9 +44,8 @@ def share(needed: float) -> float:
 def memory_gb(config: RunConfig) -> float:
     """A rough, generous estimate of the GPU memory that training takes, in GB."""
     model = config.model
-    stages = int(math.log2(model.resolution)) - 1
     weights, maps = 0.0, 0.0
-    for widths in (_widths(model.ngf, model.g_channels, stages, model), _d_widths(model, stages)):
+    for widths in STAGE_WIDTHS[model.architecture](model):
         for index, width in enumerate(widths):
             previous = widths[max(0, index - 1)]
             weights += 2 * 9 * previous * width
@@ -72,12 +71,15 @@ def fitting(demands: Iterable[Resources], nodes: Sequence[Resources]) -> int:
     return max([1, *(sum(_count(needed, node) for node in nodes) for needed in demands)])
 
 
-def _widths(base: int, given: list[int] | None, stages: int, model: ModelConfig) -> Sequence[float]:
-    return given or [max(1.0, base * width) for width in WIDTHS[:stages]]
+def _fastgan(model: ModelConfig) -> Sequence[Sequence[float]]:
+    """Widths of the generator's stages from 4 px, and of the discriminator's, to the resolution."""
+    stages = int(math.log2(model.resolution)) - 1
+    by_base = [[max(1.0, base * w) for w in WIDTHS[:stages]] for base in (model.ngf, model.ndf)]
+    return [model.g_channels or by_base[0], model.d_channels or by_base[1][1:]]
 
 
-def _d_widths(model: ModelConfig, stages: int) -> Sequence[float]:
-    return model.d_channels or [max(1.0, model.ndf * width) for width in WIDTHS[:stages]][1:]
+def _dcgan(model: ModelConfig) -> Sequence[Sequence[float]]:
+    return 2 * [[model.dcgan_width] * (model.dcgan_depth + 1)]
 
 
 def _fits(needed: Resources, node: Resources) -> bool:
@@ -98,3 +100,9 @@ def _count(needed: Resources, node: Resources) -> int:
 
 def _shown(amounts: Resources) -> str:
     return ", ".join(f"{amounts.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
+
+
+STAGE_WIDTHS: dict[str, Callable[[ModelConfig], Sequence[Sequence[float]]]] = {
+    "fastgan": _fastgan,
+    "dcgan": _dcgan,
+}
