@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,13 @@ from torch import Tensor
 
 from fastgan_ray.config.schema import EvalConfig
 from fastgan_ray.errors import DivergedError
+from fastgan_ray.metrics.diversity import diversity
 from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.frechet import frechet_distance
+from fastgan_ray.metrics.inception_score import inception_score
 from fastgan_ray.metrics.kernel import kernel_distance_with_errors
 from fastgan_ray.metrics.manifold import precision_recall_density_coverage
+from fastgan_ray.metrics.memorisation import Pair, memorisation, worst_pairs
 from fastgan_ray.metrics.names import (
     NEIGHBOURS,
     early_name,
@@ -47,7 +50,7 @@ class Evaluation(NamedTuple):
     """Numbers by name, and the pairs of generated and training pictures that are most alike."""
 
     values: dict[str, float]
-    pairs: list[Any]
+    pairs: list[Pair]
 
 
 def evaluate(
@@ -89,7 +92,8 @@ def evaluate(
             raise DivergedError(f"{name} is not finite (got {value})")
     if cheap:
         values = {early_name(name): value for name, value in values.items()}
-    return Evaluation(values | {"num_fakes": count}, [])
+    pairs = worst_pairs(sets.training, sets.fake, sets.mirrored, PAIRS)
+    return Evaluation(values | {"num_fakes": count}, pairs)
 
 
 def latents(config: EvalConfig, nz: int) -> Tensor:
@@ -144,8 +148,27 @@ def _manifold(sets: Sets, config: EvalConfig) -> dict[str, float]:
     return {manifold_name(name): value for name, value in found.items()}
 
 
+def _inception_score(sets: Sets, config: EvalConfig) -> dict[str, float]:
+    if sets.logits is None:
+        return {}
+    mean, deviation = inception_score(sets.logits)
+    name = metric_name(config, "is")
+    return {name: mean, f"{name}_sd": deviation}
+
+
+def _diversity(sets: Sets, config: EvalConfig) -> dict[str, float]:
+    return {"diversity": diversity(sets.real, sets.fake)}
+
+
+def _memorisation(sets: Sets, config: EvalConfig) -> dict[str, float]:
+    return memorisation(sets.training, sets.fake, sets.mirrored)
+
+
 METRICS: dict[str, Callable[[Sets, EvalConfig], dict[str, float]]] = {
     "frechet": _frechet,
     "kernel": _kernel,
     "manifold": _manifold,
+    "inception_score": _inception_score,
+    "diversity": _diversity,
+    "memorisation": _memorisation,
 }

@@ -22,6 +22,7 @@ from fastgan_ray.data.images import KERNEL, square
 from fastgan_ray.data.source import Source
 from fastgan_ray.metrics.evaluate import evaluate, latents
 from fastgan_ray.metrics.extractors import Extractor
+from fastgan_ray.metrics.memorisation import Pair
 from fastgan_ray.metrics.reference import Reference
 from fastgan_ray.models import build_generator, small_resolution
 from fastgan_ray.train import checkpoint
@@ -134,7 +135,7 @@ def draw_grid(
 
 
 def draw_pairs(
-    pairs: list[Any], run: Run, sample: Sample, folder: Path, images_shown: int
+    pairs: list[Pair], run: Run, sample: Sample, folder: Path, images_shown: int
 ) -> dict[str, str]:
     """A grid of the generated pictures most like a training picture, each beside that one."""
     if not pairs:

@@ -1,0 +1,93 @@
+"""Whether generated pictures are new, or training pictures again."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgan_ray.metrics.checks import Array, checked_pair
+from fastgan_ray.metrics.distances import (
+    normalised,
+    squared_distances,
+    squared_distances_to_others,
+)
+
+# Of real pictures, the share that is nearer to another than "too near" means.
+TOO_NEAR = 0.05
+# Of squared distances, relative to squared norms: equal rows are at distance 0, not nearly.
+_ROUNDING = 1e-13
+
+
+class Pair(NamedTuple):
+    """A fake, its nearest training picture, and their distance in units of the reals' own."""
+
+    fake: int
+    training: int
+    distance: float
+
+
+def memorisation(
+    training: npt.ArrayLike, fake: npt.ArrayLike, mirrored: npt.ArrayLike | None = None
+) -> dict[str, float]:
+    """How near fakes are to training pictures, against how near those are to each other.
+
+    nearest_ratio: mean distance of a fake to its nearest training picture, over that of a training
+    picture to its nearest other one; about 1 for new pictures of the same kind, 0 for copies.
+    memorised: share of fakes nearer to a training picture than all but 5 % of the training pictures
+    are to their nearest other; about .05 for new pictures of the same kind, 1 for copies.
+
+    training, fake: (n, d) and (m, d), n and m at least 2. mirrored: (n, d), row i the features of
+    training picture i's mirror image, where training flips: a mirrored copy is a copy, but a
+    picture's own mirror image is not another picture.
+    Raises ValueError for another shape, fewer rows, different widths, or a non-finite value.
+    Source: nearest neighbours against a real-to-real reference, as in Meehan et al. 2020.
+    """
+    distances, _, reference = _nearest(training, fake, mirrored)
+    usual, near = reference.mean(), np.quantile(reference, TOO_NEAR)
+    if usual == 0:  # every training picture is there twice: nothing can be nearer than that
+        return {"nearest_ratio": float(distances.mean() > 0), "memorised": 0.0}
+    return {
+        "nearest_ratio": float(distances.mean() / usual),
+        "memorised": float((distances < near).mean()),
+    }
+
+
+def worst_pairs(
+    training: npt.ArrayLike,
+    fake: npt.ArrayLike,
+    mirrored: npt.ArrayLike | None = None,
+    count: int = 16,
+) -> list[Pair]:
+    """The fakes nearest to a training picture, the nearest first; arguments as `memorisation`."""
+    distances, indices, reference = _nearest(training, fake, mirrored)
+    usual = float(reference.mean()) or 1.0
+    order = np.argsort(distances, kind="stable")[:count]
+    return [Pair(int(i), int(indices[i]), float(distances[i]) / usual) for i in order]
+
+
+def _nearest(
+    training: npt.ArrayLike, fake: npt.ArrayLike, mirrored: npt.ArrayLike | None
+) -> tuple[Array, npt.NDArray[np.int64], Array]:
+    """Each fake's distance to and index of its nearest training picture; the reals' own."""
+    real, made = checked_pair(training, fake, ("training", "fake"))
+    flipped = real if mirrored is None else checked_pair(real, mirrored)[1]
+    if len(flipped) != len(real):
+        raise ValueError(
+            f"mirrored must have a row for each of training (got {len(flipped)}, {len(real)})"
+        )
+    real, made, flipped = normalised(real, made, flipped)
+    own = np.empty(len(real))
+    for rows, squares in squared_distances_to_others(real):
+        own[rows] = squares.min(axis=1)
+    for rows, squares in squared_distances(real, flipped):
+        squares[np.arange(len(squares)), np.arange(rows.start, rows.stop)] = np.inf
+        own[rows] = np.minimum(own[rows], squares.min(axis=1))
+    distances, indices = np.empty(len(made)), np.empty(len(made), np.int64)
+    for rows, squares in squared_distances(made, np.concatenate([real, flipped])):
+        indices[rows] = squares.argmin(axis=1)
+        distances[rows] = squares[np.arange(len(squares)), indices[rows]]
+    rounding = _ROUNDING * float(np.einsum("id,id->i", real, real).max())
+    distances, own = (np.sqrt(np.where(d > rounding, d, 0)) for d in (distances, own))
+    return distances, indices % len(real), own

@@ -1,0 +1,141 @@
+"""Memorisation, diversity and the Inception score, on sets whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch_fidelity.metric_isc import isc_features_to_metric
+
+from fastgan_ray.metrics.diversity import diversity
+from fastgan_ray.metrics.inception_score import inception_score
+from fastgan_ray.metrics.memorisation import memorisation, worst_pairs
+
+
+def draw(n, d=16, seed=0, spread=1.0):
+    return np.random.default_rng(seed).normal(5, spread, (n, d))
+
+
+# --- memorisation
+
+
+def test_new_pictures_of_the_same_kind_are_as_near_as_reals_are():
+    found = [memorisation(draw(100, seed=i), draw(400, seed=i + 50)) for i in range(20)]
+    assert np.mean([one["nearest_ratio"] for one in found]) == pytest.approx(1, abs=0.01)
+    assert np.mean([one["memorised"] for one in found]) == pytest.approx(0.05, abs=0.02)
+
+
+def test_copies_are_found_and_named():
+    real = draw(60)
+    chosen = np.random.default_rng(1).integers(0, 60, 30)
+    found = memorisation(real, real[chosen] + 1e-9)
+    assert found["memorised"] == 1 and found["nearest_ratio"] < 1e-6
+    mixed = np.concatenate([draw(30, seed=2), real[chosen]])
+    assert 0.5 <= memorisation(real, mixed)["memorised"] < 0.65
+    pairs = worst_pairs(real, mixed, count=30)
+    assert {pair.fake for pair in pairs} == set(range(30, 60))
+    assert all(chosen[pair.fake - 30] == pair.training for pair in pairs)
+    assert [pair.distance for pair in pairs] == sorted(pair.distance for pair in pairs)
+    assert len(worst_pairs(real, mixed, count=1000)) == 60
+
+
+def test_copies_of_mirror_images_are_copies():
+    real, mirrored = draw(60), draw(60, seed=9)
+    assert memorisation(real, mirrored)["memorised"] < 0.3
+    found = memorisation(real, mirrored, mirrored)
+    assert found["memorised"] == 1 and found["nearest_ratio"] < 1e-6
+    assert [pair.training for pair in worst_pairs(real, mirrored[::-1], mirrored, 60)] == [
+        59 - pair.fake for pair in worst_pairs(real, mirrored[::-1], mirrored, 60)
+    ]
+
+
+def test_a_pictures_own_mirror_image_is_no_other_picture():
+    real = draw(40)
+    # Symmetrical pictures: with their mirror images as neighbours every real would be a copy.
+    found = memorisation(real, draw(40, seed=3), real + 1e-9)
+    assert found == pytest.approx(memorisation(real, draw(40, seed=3)))
+
+
+def test_nothing_is_nearer_than_training_pictures_that_are_there_twice():
+    twice = np.repeat(draw(20), 2, axis=0)
+    assert memorisation(twice, draw(10, seed=4)) == {"nearest_ratio": 1.0, "memorised": 0.0}
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
+def test_memorisation_does_not_depend_on_the_unit(scale):
+    real, fake = draw(30), draw(20, seed=1)
+    assert memorisation(real * scale, fake * scale) == pytest.approx(memorisation(real, fake))
+
+
+# --- diversity
+
+
+def test_diversity_is_one_for_new_pictures_and_nought_for_a_collapse():
+    real = draw(300)
+    for count in (5, 20, 100):
+        ratios = [diversity(real, draw(count, seed=seed)) for seed in range(1, 41)]
+        assert np.mean(ratios) == pytest.approx(1, abs=0.02)
+    assert diversity(real, np.repeat(real[:1], 50, axis=0)) == 0
+    assert diversity(real, draw(500, seed=2, spread=0.3)) == pytest.approx(0.3, rel=0.05)
+    assert diversity(real, real) == pytest.approx(1, rel=1e-12)
+
+
+def test_diversity_by_the_plain_formula():
+    def plain(rows):
+        pairs = [(i, j) for i in range(len(rows)) for j in range(len(rows)) if i != j]
+        return np.mean([np.linalg.norm(rows[i] - rows[j]) for i, j in pairs])
+
+    real, fake = draw(9), draw(7, seed=5, spread=2.0)
+    assert diversity(real, fake) == pytest.approx(plain(fake) / plain(real), rel=1e-12)
+
+
+def test_reals_that_are_all_the_same_are_refused():
+    with pytest.raises(ValueError, match="real must have rows that differ"):
+        diversity(np.ones((5, 3)), draw(5, 3))
+
+
+# --- Inception score
+
+
+@pytest.mark.parametrize(("n", "splits"), [(500, 10), (37, 10), (64, 1), (23, 4)])
+def test_inception_score_is_torch_fidelitys(n, splits):
+    logits = np.random.default_rng(n).normal(0, 3, (n, 50))
+    theirs = isc_features_to_metric(torch.from_numpy(logits), splits, shuffle=False)
+    mean, deviation = inception_score(logits, splits)
+    assert mean == pytest.approx(theirs["inception_score_mean"], rel=1e-9)
+    assert deviation == pytest.approx(theirs["inception_score_std"], rel=1e-6, abs=1e-9)
+
+
+def test_inception_score_of_extreme_logits():
+    one_hot = 1e4 * np.eye(20)
+    assert inception_score(one_hot, 1) == pytest.approx((20, 0))
+    assert inception_score(np.zeros((30, 5))) == pytest.approx((1, 0))
+    assert inception_score(np.repeat(one_hot[:1], 20, axis=0)) == pytest.approx((1, 0))
+    assert inception_score(one_hot[:3], splits=10)[0] == 1  # a picture a split
+
+
+# --- all
+
+
+@pytest.mark.parametrize("function", [memorisation, worst_pairs, diversity])
+@pytest.mark.parametrize(
+    ("real", "fake", "message"),
+    [
+        (draw(5), draw(5, 8), "equally many columns"),
+        (draw(1), draw(5), "at least 2 rows"),
+        (draw(5), np.full((4, 16), np.nan), "must be finite"),
+        (draw(5), draw(5)[0], "shape"),
+    ],
+)
+def test_bad_features_are_refused(function, real, fake, message):
+    with pytest.raises(ValueError, match=message):
+        function(real, fake)
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match="a row for each of training"):
+        memorisation(draw(5), draw(5), draw(4))
+    with pytest.raises(ValueError, match="splits must be at least 1"):
+        inception_score(draw(5), 0)
+    with pytest.raises(ValueError, match="at least 2 rows"):
+        inception_score(draw(1))
