@@ -30,7 +30,7 @@ def train_step(
     distance: Distance,
     bf16: bool = False,
 ) -> Scalars:
-    """Advance `state` by one step; the losses by name.
+    """Advance `state` by one step; the losses by name, of D's last step.
 
     `batches` are `train.d_steps` of real pictures, (B, 3, R, R) in [-1, 1].
     """
@@ -103,8 +103,8 @@ def discriminator_loss(
 ) -> tuple[Tensor, Scalars]:
     """D's loss with a graph, and its parts; `turn` counts D's steps from 0."""
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
-    gamma = {"r1": train.r1_gamma, "r2": train.r2_gamma}
-    due = {name for name in gamma if gamma[name] > 0 and turn % train.r1_interval == 0}
+    gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
+    due = [name for name in gammas if gammas[name] > 0 and turn % train.r1_interval == 0]
     real = [image.detach().requires_grad_("r1" in due) for image in real]
     fake = [image.detach().requires_grad_("r2" in due) for image in fake]
     part = _draw_part(state, config.model)
@@ -113,29 +113,26 @@ def discriminator_loss(
     real_logits, fake_logits = real_logits.float(), fake_logits.float()
     labels = _draw_labels(state, real_logits, train.label_noise)
     boundary = fake_logits if loss.boundary is None else loss.boundary
-    scalars = {
-        "loss/d": loss.discriminator(real_logits, fake_logits, labels[0], labels[1]),
+    terms = {"d": (1.0, loss.discriminator(real_logits, fake_logits, labels[0], labels[1]))}
+    if decoded:
+        count = len(real_logits) if train.reconstruction_reduction == "sum" else 1
+        error = reconstruction_error(real[0].detach(), decoded, part, distance)
+        terms["reconstruction"] = (count * train.reconstruction_weight, error)
+    seen = {"r1": (real_logits, real), "r2": (fake_logits, fake)}
+    for name in due:
+        penalty = losses.zero_centred_penalty(*seen[name])
+        terms[name] = (gammas[name] * train.r1_interval, penalty)
+    if loss.penalty is not None:
+        between = losses.interpolate(real, fake, _draw_shares(state, len(real_logits)))
+        logits = state.discriminator(*between, rng=rng)[0].float()
+        terms["gp"] = (train.gp_weight, loss.penalty(logits, between))
+    total = torch.stack([weight * value for weight, value in terms.values()]).sum()
+    return total, {
+        **{f"loss/{name}": value for name, (_, value) in terms.items()},
         "logits/real": real_logits.mean(),
         "logits/fake": fake_logits.mean(),
         "sign/real": (real_logits - boundary).sign().mean(),
     }
-    weights = {"loss/d": 1.0}
-    if decoded:
-        count = len(real_logits) if train.reconstruction_reduction == "sum" else 1
-        weights["loss/reconstruction"] = count * train.reconstruction_weight
-        error = reconstruction_error(real[0].detach(), decoded, part, distance)
-        scalars["loss/reconstruction"] = error
-    seen = {"r1": (real_logits, real), "r2": (fake_logits, fake)}
-    for name in sorted(due):
-        weights[f"loss/{name}"] = gamma[name] * train.r1_interval
-        scalars[f"loss/{name}"] = losses.zero_centred_penalty(*seen[name])
-    if loss.penalty is not None:
-        between = losses.interpolate(real, fake, _draw_shares(state, len(real_logits)))
-        logits = state.discriminator(*between, rng=rng)[0].float()
-        weights["loss/gp"] = train.gp_weight
-        scalars["loss/gp"] = loss.penalty(logits, between)
-    total = torch.stack([weight * scalars[name] for name, weight in weights.items()]).sum()
-    return total, scalars
 
 
 def generator_loss(
