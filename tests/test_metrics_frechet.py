@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import cleanfid.fid
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
-from fastgan_ray.metrics.frechet import frechet_distance
+from fastgan_ray.metrics import frechet as frechet_module
+from fastgan_ray.metrics.frechet import frechet_distance, frechet_distance_with_errors
 
 
 def by_definition(real, fake):
@@ -37,6 +41,45 @@ def test_equals_the_definition_below_full_rank(n, m, d):
     # sqrtm itself is only good to about half the digits of a singular product.
     real, fake = features(n, d, 3), features(m, d, 4, shift=0.5)
     assert frechet_distance(real, fake) == pytest.approx(by_definition(real, fake), rel=1e-6)
+
+
+@pytest.fixture
+def clean_fid(monkeypatch):
+    """clean-fid's distance; only its call sqrtm(a, disp=False) is put as SciPy now takes it."""
+
+    def sqrtm(matrix, disp=True):
+        root = linalg.sqrtm(matrix)
+        return root if disp else (root, None)
+
+    monkeypatch.setattr(cleanfid.fid, "linalg", SimpleNamespace(sqrtm=sqrtm))
+    return cleanfid.fid.fid_from_feats
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(400, 300, 96), (100, 300, 96), (40, 300, 96)])
+def test_equals_clean_fid(clean_fid, n, m, d):
+    real = np.maximum(features(n, d, 14) / 10 + 0.3, 0)
+    fake = np.maximum(features(m, d, 15, shift=0.5) / 10 + 0.3, 0)
+    assert frechet_distance(real, fake) == pytest.approx(clean_fid(real, fake), rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(300, 200, 60), (60, 200, 90)])
+def test_the_quick_way_and_the_exact_way_agree(monkeypatch, n, m, d):
+    real, fake = features(n, d, 16), features(m, d, 17, shift=0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(frechet_module, "_nuclear_norm", None)  # not called
+        quick = frechet_distance(real, fake)
+    monkeypatch.setattr(frechet_module, "_TOLERANCE", -1.0)
+    assert frechet_distance(real, fake) == pytest.approx(quick, rel=1e-11)
+
+
+def test_the_quick_way_is_not_trusted_where_it_cancels(monkeypatch):
+    # Almost the same set again: the distance is 1e-12 of the traces it is the difference of.
+    real = features(300, 40, 18)
+    near = real + 1e-6 * features(300, 40, 19)
+    monkeypatch.setattr(frechet_module, "_quick_nuclear_norm", lambda x, y: (0.0, np.inf))
+    exact = frechet_distance(real, near)
+    monkeypatch.undo()
+    assert frechet_distance(real, near) == exact
 
 
 def test_rank_one_closed_form():
@@ -148,3 +191,80 @@ def test_takes_float32_without_losing_precision_to_it():
 def test_refuses(real, fake, message):
     with pytest.raises(ValueError, match=message):
         frechet_distance(real, fake)
+
+
+def jackknife(statistic, rows):
+    values = [statistic(np.delete(rows, i, axis=0)) for i in range(len(rows))]
+    return (len(rows) - 1) * np.var(values)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "d"),
+    [(10, 30, 50), (30, 40, 8), (6, 90, 20), (50, 9, 20), (3, 3, 9), (3, 40, 1), (12, 12, 12)],
+)
+def test_errors_are_the_delete_one_jackknifes(n, m, d):
+    real, fake = features(n, d, 20), features(m, d, 21, shift=0.5)
+    value, over_fakes, over_both = frechet_distance_with_errors(real, fake)
+    assert value == pytest.approx(frechet_distance(real, fake), rel=1e-9)
+    fakes = jackknife(lambda rows: frechet_distance(real, rows), fake)
+    reals = jackknife(lambda rows: frechet_distance(rows, fake), real)
+    assert over_fakes == pytest.approx(np.sqrt(fakes), rel=1e-5)
+    assert over_both == pytest.approx(np.sqrt(fakes + reals), rel=1e-5)
+
+
+def test_errors_with_duplicated_rows_and_dead_features():
+    real = np.repeat(features(9, 12, 22), 2, axis=0)
+    fake = features(30, 12, 23, shift=0.5)
+    real[:, :3], fake[:, 2:4] = 0, 0
+    _, over_fakes, over_both = frechet_distance_with_errors(real, fake)
+    fakes = jackknife(lambda rows: frechet_distance(real, rows), fake)
+    reals = jackknife(lambda rows: frechet_distance(rows, fake), real)
+    assert over_fakes == pytest.approx(np.sqrt(fakes), rel=1e-5)
+    assert over_both == pytest.approx(np.sqrt(fakes + reals), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "d", "shift", "high"),
+    [
+        (30, 100, 120, 0.3, 1.2),  # fewer pictures than features, few of them real
+        (60, 60, 16, 0.5, 1.2),
+        (30, 100, 120, 0.0, 1.7),  # one distribution: an upper bound
+    ],
+)
+def test_errors_are_the_spread_over_fresh_draws(n, m, d, shift, high):
+    def draw(count, seed, shift=0.0):
+        # A network's features: a falling spectrum, and pictures of unequal contrast.
+        rng = np.random.default_rng(seed)
+        contrast = np.exp(0.3 * rng.normal(size=(count, 1)))
+        return (rng.normal(size=(count, d)) * contrast + shift) / np.sqrt(np.arange(1, d + 1))
+
+    both, fakes = [], []
+    fixed = draw(n, 10**6)
+    for index in range(200):
+        fake = draw(m, 2 * index, shift)
+        value, _, error = frechet_distance_with_errors(draw(n, 2 * index + 1), fake)
+        both.append((value, error))
+        fakes.append(frechet_distance_with_errors(fixed, fake)[:2])
+    for sample in (both, fakes):
+        values, errors = np.array(sample).T
+        assert 0.8 < np.sqrt(np.mean(errors**2)) / np.std(values, ddof=1) < high
+
+
+def test_errors_scale_with_the_features():
+    real, fake = features(20, 8, 24), features(30, 8, 25, shift=1)
+    measured = np.array(frechet_distance_with_errors(real, fake))
+    huge = np.array(frechet_distance_with_errors(real * 1e150, fake * 1e150))
+    assert huge == pytest.approx(measured * 1e300, rel=1e-9)
+
+
+def test_errors_of_degenerate_sets():
+    point = np.ones((5, 4))
+    assert frechet_distance_with_errors(point, point) == (0, 0, 0)
+    assert frechet_distance_with_errors(point, point + 2) == pytest.approx((16, 0, 0), abs=1e-12)
+    pair, cloud = np.array([[0.0, 0], [2, 0]]), features(9, 2, 26)
+    value, over_fakes, over_both = frechet_distance_with_errors(cloud, pair)
+    assert value == pytest.approx(frechet_distance(cloud, pair))
+    assert 0 < over_fakes < over_both < np.inf
+    assert np.isfinite(frechet_distance_with_errors(pair, pair)).all()
+    with pytest.raises(ValueError, match=r"fake_features must be finite"):
+        frechet_distance_with_errors(cloud, pair * np.nan)
