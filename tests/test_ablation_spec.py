@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fastgan_ray.cli import main
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.ablation import (
     ablation_from_text,
@@ -15,6 +16,7 @@ from fastgan_ray.search.ablation import (
     data_name,
     holds_ablation,
     load_ablation,
+    parse_seeds,
 )
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
@@ -163,6 +165,44 @@ def test_faults(rest, words):
 def test_seeds_that_are_refused(seeds):
     text = f"metric: {{name: fid}}\nseeds: {seeds}\nbaseline: {{}}\narms: {{b: {{model.ngf: 8}}}}\n"
     assert faults(text)[0].startswith("bad.yaml:2: seeds: must be a count")
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("3", [0, 1, 2]), ("7,", [7]), ("0-2,7", [0, 1, 2, 7]), ("4-5", [4, 5]), ("1, 3", [1, 3])],
+)
+def test_seeds_of_the_command(text, seeds):
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "5-9,3-6", "-1", "2-1", "a", "1,1", "1.5", "0-99999", "99999999999"]
+)
+def test_seeds_of_the_command_that_are_refused(text):
+    with pytest.raises(UserError, match="--seeds: must be a count"):
+        parse_seeds(text)
+
+
+def test_a_dry_run_shows_cells_cost_and_data(capsys):
+    file = SPACES / "ablation_demo.yaml"
+    for command in (["ablate", "--config", str(file), "--dry-run"], ["check", str(file)]):
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        out = capsys.readouterr().out
+        assert ended.value.code == 0
+        assert "4 arms x 1 data set x 5 seeds = 20" in out
+        assert "198 pictures in fluent-heads" in out
+        assert "+ decode" in out and "cost" in out
+
+
+def test_a_fault_is_a_sentence_and_exit_status_2(tmp_path, capsys):
+    (tmp_path / "x.yaml").write_text(HEAD + "baseline: a\narms: {b: {model.nfg: 8}}\n")
+    for more in ([], ["--seeds", "x"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["ablate", "--config", str(tmp_path / "x.yaml"), *more])
+        assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert "did you mean model.ngf?" in err and "--seeds: must be" in err
 
 
 def test_an_ablation_is_known_from_a_search():

@@ -158,13 +158,14 @@ def data_name(data: str | None) -> str:
 
 def parse_seeds(text: str) -> list[int]:
     """Of `--seeds`: "3" to [0, 1, 2], a count as in a file; "0-2,7" and "7," to the seeds named."""
-    if re.fullmatch(r"0*[1-9][0-9]{0,3}", text):
+    if re.fullmatch(r"\s*[0-9]{1,4}\s*", text) and int(text) > 0:
         return list(range(int(text)))
     seeds: list[int] = []
-    for part in text.rstrip(",").split(","):
+    for part in text.removesuffix(",").split(",") if re.search(r"[-,]", text) else [""]:
         found = re.fullmatch(r"\s*([0-9]{1,10})(?:-([0-9]{1,10}))?\s*", part)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
-        if not first <= last < 2**31 or last - first >= MAX_CELLS or first in seeds:
+        twice = any(first <= seed <= last for seed in seeds)
+        if not first <= last < 2**31 or last - first >= MAX_CELLS or twice:
             rule = "must be a count, or different seeds and ranges such as 0-2,7"
             raise UserError(f"--seeds: {rule} (got {shown(text)})")
         seeds.extend(range(first, last + 1))
