@@ -56,9 +56,49 @@ def test_a_pictures_own_mirror_image_is_no_other_picture():
     assert found == pytest.approx(memorisation(real, draw(40, seed=3)))
 
 
-def test_nothing_is_nearer_than_training_pictures_that_are_there_twice():
-    twice = np.repeat(draw(20), 2, axis=0)
-    assert memorisation(twice, draw(10, seed=4)) == {"nearest_ratio": 1.0, "memorised": 0.0}
+@pytest.mark.parametrize("copies", [2, 7])
+def test_duplicates_in_the_training_set_do_not_excuse_copies(copies):
+    real, fake = draw(20), draw(10, seed=4)
+    # A sixth digit of difference: the same picture through the network once more.
+    often = np.concatenate([real * (1 + 1e-6 * i) for i in range(copies)])
+    assert memorisation(often, fake) == pytest.approx(memorisation(real, fake), rel=1e-4)
+    assert memorisation(often, real + 1e-9)["memorised"] == 1
+    assert worst_pairs(often, real)[0].distance < 1e-4
+
+
+def test_a_training_set_that_holds_its_mirror_images():
+    real, mirrored, fake = draw(30), draw(30, seed=9) + 0.1, draw(10, seed=4)
+    both, turned = np.concatenate([real, mirrored]), np.concatenate([mirrored, real])
+    # Each real's mirror image is neither its other picture as such nor as another file.
+    assert memorisation(both, fake, turned)["nearest_ratio"] == pytest.approx(
+        memorisation_by_hand(both, fake, turned, pairs=30), rel=1e-9
+    )
+
+
+def memorisation_by_hand(real, fake, mirrored, pairs):
+    def distances(a, b):
+        return np.linalg.norm(a[:, None] - b[None], axis=2)
+
+    reference = np.minimum(distances(real, real), distances(real, mirrored))
+    index = np.arange(len(real)) % pairs
+    reference[index[:, None] == index[None]] = np.inf
+    to_fakes = np.minimum(distances(fake, real), distances(fake, mirrored)).min(axis=1)
+    return to_fakes.mean() / reference.min(axis=1).mean()
+
+
+def test_memorisation_by_the_plain_formula():
+    real, mirrored, fake = draw(30), draw(30, seed=9), draw(10, seed=4)
+    expected = memorisation_by_hand(real, fake, mirrored, pairs=30)
+    assert memorisation(real, fake, mirrored)["nearest_ratio"] == pytest.approx(expected, rel=1e-9)
+    assert memorisation(real, fake)["nearest_ratio"] == pytest.approx(
+        memorisation_by_hand(real, fake, real, pairs=30), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("function", [memorisation, worst_pairs])
+def test_a_training_set_of_one_picture_is_refused(function):
+    with pytest.raises(ValueError, match="training must have pictures that differ"):
+        function(np.ones((5, 16)), draw(5))
 
 
 @pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])

@@ -8,16 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgan_ray.metrics.checks import Array, checked_pair
-from fastgan_ray.metrics.distances import (
-    normalised,
-    squared_distances,
-    squared_distances_to_others,
-)
+from fastgan_ray.metrics.distances import normalised, squared_distances
 
 # Of real pictures, the share that is nearer to another than "too near" means.
 TOO_NEAR = 0.05
-# Of squared distances, relative to squared norms: equal rows are at distance 0, not nearly.
-_ROUNDING = 1e-13
+# Squared distance of one picture to itself, its features computed twice, at most; relative to the
+# mean squared distance from the mean.
+_SAME = 1e-6
 
 
 class Pair(NamedTuple):
@@ -41,13 +38,13 @@ def memorisation(
     training, fake: (n, d) and (m, d), n and m at least 2. mirrored: (n, d), row i the features of
     training picture i's mirror image, where training flips: a mirrored copy is a copy, but a
     picture's own mirror image is not another picture.
-    Raises ValueError for another shape, fewer rows, different widths, or a non-finite value.
+    Nor is a duplicate another picture, or a training set with duplicates would excuse copies.
+    Raises ValueError for another shape, fewer rows, different widths, a non-finite value, or
+    training pictures that are all the same.
     Source: nearest neighbours against a real-to-real reference, as in Meehan et al. 2020.
     """
     distances, _, reference = _nearest(training, fake, mirrored)
     usual, near = reference.mean(), np.quantile(reference, TOO_NEAR)
-    if usual == 0:  # every training picture is there twice: nothing can be nearer than that
-        return {"nearest_ratio": float(distances.mean() > 0), "memorised": 0.0}
     return {
         "nearest_ratio": float(distances.mean() / usual),
         "memorised": float((distances < near).mean()),
@@ -62,7 +59,7 @@ def worst_pairs(
 ) -> list[Pair]:
     """The fakes nearest to a training picture, the nearest first; arguments as `memorisation`."""
     distances, indices, reference = _nearest(training, fake, mirrored)
-    usual = float(reference.mean()) or 1.0
+    usual = float(reference.mean())
     order = np.argsort(distances, kind="stable")[:count]
     return [Pair(int(i), int(indices[i]), float(distances[i]) / usual) for i in order]
 
@@ -78,16 +75,28 @@ def _nearest(
             f"mirrored must have a row for each of training (got {len(flipped)}, {len(real)})"
         )
     real, made, flipped = normalised(real, made, flipped)
-    own = np.empty(len(real))
-    for rows, squares in squared_distances_to_others(real):
-        own[rows] = squares.min(axis=1)
-    for rows, squares in squared_distances(real, flipped):
-        squares[np.arange(len(squares)), np.arange(rows.start, rows.stop)] = np.inf
-        own[rows] = np.minimum(own[rows], squares.min(axis=1))
+    views = [real] if mirrored is None else [real, flipped]
+    images = np.concatenate(views)
     distances, indices = np.empty(len(made)), np.empty(len(made), np.int64)
-    for rows, squares in squared_distances(made, np.concatenate([real, flipped])):
+    for rows, squares in squared_distances(made, images):
         indices[rows] = squares.argmin(axis=1)
-        distances[rows] = squares[np.arange(len(squares)), indices[rows]]
-    rounding = _ROUNDING * float(np.einsum("id,id->i", real, real).max())
-    distances, own = (np.sqrt(np.where(d > rounding, d, 0)) for d in (distances, own))
-    return distances, indices % len(real), own
+        distances[rows] = squares.min(axis=1)
+    reference = _squares_to_others(views, images)
+    if not np.isfinite(reference).all():
+        raise ValueError("training must have pictures that differ, for a distance to compare with")
+    return np.sqrt(distances), indices % len(real), np.sqrt(reference)
+
+
+def _squares_to_others(views: list[Array], images: Array) -> Array:
+    """Squared distance (n,) of each picture to its nearest other one; infinite if there is none.
+
+    views: each picture's features (n, d), and its mirror image's; images: all of them as one.
+    """
+    first = views[0]
+    same = _SAME * float(np.einsum("id,id->", first, first)) / len(first)
+    nearest = np.empty(len(first))
+    for blocks in zip(*(squared_distances(view, images) for view in views), strict=True):
+        rows, squares = blocks[0]
+        itself = np.logical_or.reduce([block <= same for _, block in blocks])
+        nearest[rows] = np.where(itself, np.inf, squares).min(axis=1)
+    return nearest
