@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.errors import UserError
 from fastgan_ray.tune.ledger import write_atomically
 
 
@@ -27,10 +28,13 @@ def check_inputs(configs: Sequence[RunConfig], folder: Path, here: bool, console
         require_weights(config)
     for number, config in enumerate(reversed(sets.values())):
         name = "protocol.json" if len(sets) == 1 else f"protocol-{number}.json"
-        _check_pictures(config, folder / name, here, console)
+        limits = {other.data.limit for other in configs if other.data.path == config.data.path}
+        _check_pictures(config, limits, folder / name, here, console)
 
 
-def _check_pictures(config: RunConfig, record: Path, here: bool, console: Console) -> None:
+def _check_pictures(
+    config: RunConfig, limits: Set[int | None], record: Path, here: bool, console: Console
+) -> None:
     import torch
 
     from fastgan_ray.data.source import open_source
@@ -43,6 +47,12 @@ def _check_pictures(config: RunConfig, record: Path, here: bool, console: Consol
     console.print(
         f"{len(source)} pictures in {source.path}{left_out}", highlight=False, soft_wrap=True
     )
+    idle = [limit for limit in limits if limit is not None and limit >= len(source)]
+    if idle and len(limits) > 1:  # set against each other, two of them would be the same
+        raise UserError(
+            f"data.limit: {source.path} has {len(source)} pictures, so that a limit of "
+            f"{min(idle)} is none; set a lower one, or name a larger data set"
+        )
     if here:
         extractor = load_extractor(config.eval.extractor, torch.device("cpu"))
         keep_protocol(record, protocol(config, extractor, source))
@@ -63,9 +73,8 @@ def keep_protocol(path: Path, found: dict[str, Any]) -> None:
         "Values measured before and after would not compare. Restore the pictures and the weights, "
         "or begin another one with --name."
     )
-    require_same_protocol(
-        {"the search so far": json.loads(path.read_text()), "it now": found}, mend
-    )
+    before = json.loads(path.read_text())
+    require_same_protocol({"what there is so far": before, "what it is now": found}, mend)
 
 
 def rooted(config: RunConfig) -> RunConfig:
