@@ -136,19 +136,22 @@ def test_a_warning_names_the_operation_what_shows_it_and_the_mend(op, changes, m
 
 
 @pytest.mark.parametrize(
-    ("fake", "augmented", "error", "leaked"),
+    ("symptom", "fake", "augmented", "error", "leaked"),
     [
-        (0.9, 1.0, 0.1, True),
-        (0.4, 1.0, 0.05, False),  # less than half of what augmentation does
-        (2.5, 1.0, 0.1, False),  # far more: something else
-        (0.9, 1.0, 0.3, False),  # chance
-        (0.0, 0.0, 0.0, False),
-        (-0.9, 1.0, 0.1, False),
-        (0.5, 0.0, 0.1, False),  # augmentation does nothing of the kind
+        ("luma", 0.9, 1.0, 0.1, True),
+        ("luma", 0.4, 1.0, 0.05, False),  # less than half of what augmentation does
+        ("border", 2.5, 10.0, 0.1, True),  # a generator paints grey roughly
+        ("border", 1.5, 10.0, 0.1, False),
+        ("luma", 2.5, 1.0, 0.1, False),  # far more: something else
+        ("luma", 0.9, 1.0, 0.3, False),  # chance
+        ("luma", 0.0, 0.0, 0.0, False),
+        ("luma", -0.9, 1.0, 0.1, False),
+        ("luma", 0.5, 0.0, 0.1, False),  # augmentation does nothing of the kind
     ],
 )
-def test_what_speaks_for_a_leak(fake, augmented, error, leaked):
-    assert leak.speaks_for_a_leak(Finding("color", "luma", fake, augmented, error)) is leaked
+def test_what_speaks_for_a_leak(symptom, fake, augmented, error, leaked):
+    finding = Finding("color", symptom, fake, augmented, error)
+    assert leak.speaks_for_a_leak(finding) is leaked
 
 
 def test_too_few_pictures_are_refused():
