@@ -15,12 +15,13 @@ from PIL import Image
 from fastgan_ray.config.schema import EvalConfig, RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError, UserError
-from fastgan_ray.metrics.evaluate import evaluate
+from fastgan_ray.metrics.evaluate import METRICS, Sets, evaluate, latents
 from fastgan_ray.metrics.extractors import Extractor, load_extractor
 from fastgan_ray.metrics.frechet import frechet_distance
-from fastgan_ray.metrics.names import metric_name
+from fastgan_ray.metrics.kernel import kernel_distance
+from fastgan_ray.metrics.names import early_name, metric_name, searchable, value_of
 from fastgan_ray.metrics.protocol import protocol, same_protocol
-from fastgan_ray.metrics.reference import reference_features
+from fastgan_ray.metrics.reference import Reference, load_reference, reference_features
 
 CPU = torch.device("cpu")
 NZ = 6
@@ -55,7 +56,9 @@ def sample(z_BZ):
     return torch.tanh(F.interpolate(coarse, size=24, mode="bilinear"))
 
 
-REFERENCE = np.random.default_rng(0).normal(120, 40, size=(30, 12)).astype(np.float32)
+REAL = np.random.default_rng(0).normal(120, 40, size=(30, 12)).astype(np.float32)
+REFERENCE = Reference(REAL, None)
+FD = "fd_efficientnet_lite0"
 
 
 @pytest.fixture(autouse=True)
@@ -87,17 +90,26 @@ def configured(folder, **data):
 # --- evaluate
 
 
+def measured(sampler, extractor=None, reference=REFERENCE, early=False, **settings):
+    extractor = extractor or stand_in()
+    config = evaluation(**settings)
+    return evaluate(sampler, NZ, reference, extractor, config, CPU, early).values
+
+
 def test_is_the_distance_of_what_files_would_hold(tmp_path):
-    value = evaluate(sample, NZ, REFERENCE, stand_in(), evaluation(), CPU)
-    latents = torch.randn(50, NZ, generator=torch.Generator().manual_seed(0))
+    values = measured(sample)
+    drawn = torch.randn(50, NZ, generator=torch.Generator().manual_seed(0))
     stored = []
-    for index, image in enumerate(sample(latents)):
+    for index, image in enumerate(sample(drawn)):
         path = tmp_path / f"{index}.png"
         pixels = ((image.permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
         Image.fromarray(pixels).save(path)
         stored.append(torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1).float())
-    expected = frechet_distance(REFERENCE, stand_in()(torch.stack(stored)).numpy())
-    assert value == {"fd_efficientnet_lite0": pytest.approx(expected, rel=1e-5)}
+    features = stand_in()(torch.stack(stored)).numpy()
+    assert values[FD] == pytest.approx(frechet_distance(REAL, features), rel=1e-5)
+    kernel, _ = kernel_distance(REAL, features)
+    assert values["kd_efficientnet_lite0"] == pytest.approx(kernel, rel=1e-5)
+    assert values["num_fakes"] == 50
 
 
 def test_every_sample_is_drawn_once_from_the_configured_seed():
@@ -108,20 +120,19 @@ def test_every_sample_is_drawn_once_from_the_configured_seed():
         return sample(z_BZ)
 
     extractor = stand_in()
-    first = evaluate(recording, NZ, REFERENCE, extractor, evaluation(), CPU)
+    first = measured(recording, extractor)
     assert extractor.network.seen == 50
     assert [len(z) for z in drawn] == [16, 16, 16, 2]
     torch.manual_seed(123)
-    again = evaluate(recording, NZ, REFERENCE, extractor, evaluation(), CPU)
+    again = measured(recording, extractor)
     assert again == first
     assert torch.equal(torch.cat(drawn[:4]), torch.cat(drawn[4:]))
-    assert evaluate(sample, NZ, REFERENCE, extractor, evaluation(seed=1), CPU) != first
+    assert measured(sample, extractor, seed=1) != first
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 64])
 def test_batch_size_changes_only_the_rounding(batch_size):
-    one = evaluate(sample, NZ, REFERENCE, stand_in(), evaluation(), CPU)
-    other = evaluate(sample, NZ, REFERENCE, stand_in(), evaluation(batch_size=batch_size), CPU)
+    one, other = measured(sample), measured(sample, batch_size=batch_size)
     assert other == pytest.approx(one, rel=1e-6)
 
 
@@ -129,8 +140,7 @@ def test_pictures_beyond_the_range_are_clipped_as_in_a_file():
     def loud(z_BZ):
         return sample(z_BZ) * 3
 
-    clipped = evaluate(lambda z: loud(z).clamp(-1, 1), NZ, REFERENCE, stand_in(), evaluation(), CPU)
-    assert evaluate(loud, NZ, REFERENCE, stand_in(), evaluation(), CPU) == clipped
+    assert measured(loud) == measured(lambda z: loud(z).clamp(-1, 1))
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
@@ -140,20 +150,20 @@ def test_non_finite_pictures_are_a_divergence(bad):
         images[-1, 0, 0, 0] = bad
         return images
 
-    with pytest.raises(DivergedError, match=r"fd_efficientnet_lite0.*non-finite"):
-        evaluate(broken, NZ, REFERENCE, stand_in(), evaluation(), CPU)
+    with pytest.raises(DivergedError, match="picture with non-finite values"):
+        measured(broken)
 
 
 def test_non_finite_features_are_a_divergence():
     overflowing = Extractor("efficientnet_lite0", "", 16, lambda images: images[:, 0, 0] / 0, CPU)
     with pytest.raises(DivergedError, match="features of generated pictures are not finite"):
-        evaluate(sample, NZ, REFERENCE, overflowing, evaluation(), CPU)
+        measured(sample, overflowing)
 
 
 def test_leaves_no_trace_in_autograd_or_the_global_generator():
     weight = torch.nn.Parameter(torch.ones(()))
     before = torch.get_rng_state()
-    evaluate(lambda z: sample(z) * weight, NZ, REFERENCE, stand_in(), evaluation(), CPU)
+    measured(lambda z: sample(z) * weight)
     assert weight.grad is None and torch.equal(torch.get_rng_state(), before)
 
 
@@ -161,20 +171,86 @@ def test_the_embedded_network_prefers_the_better_generator(folder):
     config = configured(folder, fit="crop")
     extractor = load_extractor("efficientnet_lite0", CPU)
     source = open_source(config.data)
-    reference = reference_features(source, config.data, extractor)
-    assert reference.shape == (6, 1280)
-    settings = evaluation(num_fakes=6)
+    reference = load_reference(source, config, extractor)
+    assert reference.features.shape == reference.mirrored.shape == (6, 1280)
 
     def noise(z_BZ):
         rng = torch.Generator().manual_seed(int(z_BZ.sum() * 1e4))
         return torch.rand(len(z_BZ), 3, 32, 32, generator=rng) * 2 - 1
 
     # The folder is mostly noise: noise must come closer to it than flat grey does.
-    near = evaluate(noise, NZ, reference, extractor, settings, CPU)
-    far = evaluate(
-        lambda z: torch.zeros(len(z), 3, 32, 32), NZ, reference, extractor, settings, CPU
-    )
-    assert 0 < near["fd_efficientnet_lite0"] < far["fd_efficientnet_lite0"]
+    near = measured(noise, extractor, reference, num_fakes=6)
+    far = measured(lambda z: torch.zeros(len(z), 3, 32, 32), extractor, reference, num_fakes=6)
+    assert 0 < near[FD] < far[FD] and near["is_efficientnet_lite0"] >= 1
+
+
+def test_every_metric_reports_finite_numbers_under_its_own_name():
+    values, seen = measured(sample), set()
+    for measure in METRICS.values():
+        found = measure(sets(), evaluation())
+        assert all(isinstance(value, float) for value in found.values())
+        assert not seen & found.keys()
+        seen |= found.keys()
+    assert values.keys() == seen | {"num_fakes"}
+    assert searchable(evaluation()).keys() <= seen
+    assert values[f"{FD}_se"] >= values[f"{FD}_se_fakes"] > 0
+
+
+def sets():
+    fake = stand_in()(((sample(latents(evaluation(), NZ)) + 1) * 127.5).round()).numpy()
+    return Sets(REAL, fake, None, REAL, None)
+
+
+def test_a_generator_of_the_training_pictures_is_found_out():
+    copies = iter(range(10))
+
+    class Copying:
+        def __call__(self, images):
+            start = 5 * next(copies)
+            return torch.from_numpy(REAL[np.arange(start, start + 5) % 30])
+
+    extractor = Extractor("efficientnet_lite0", "0" * 64, 16, Copying(), CPU)
+    config = evaluation(batch_size=5)
+    # One call of the network for each batch: the extractor itself splits into fours.
+    found = evaluate(sample, NZ, REFERENCE, Whole(extractor), config, CPU)
+    assert found.values["memorised"] == 1 and found.values["nearest_ratio"] < 1e-6
+    assert found.values["precision_k5"] == 1
+    assert [pair.fake % 30 for pair in found.pairs] == [pair.training for pair in found.pairs]
+
+
+class Whole:
+    """An extractor that gives its network whole batches."""
+
+    def __init__(self, extractor):
+        self.name, self.logits, self._network = extractor.name, None, extractor.network
+
+    def __call__(self, images):
+        return self._network(images)
+
+
+def test_a_cheap_evaluation_takes_the_first_of_the_same_latents():
+    drawn = []
+
+    def recording(z_BZ):
+        drawn.append(z_BZ)
+        return sample(z_BZ)
+
+    early = measured(recording, early=True, early_fakes=20)
+    assert early["num_fakes"] == 20
+    assert torch.equal(torch.cat(drawn), latents(evaluation(), NZ)[:20])
+    # No number of it can be taken for one of a full evaluation.
+    full = measured(sample, early_fakes=20)
+    assert full == measured(sample) and full["num_fakes"] == 50
+    assert full.keys() & early.keys() == {"num_fakes"}
+    assert value_of(early, FD) == early[f"early/{FD}"] and value_of(full, FD) == full[FD]
+    assert measured(sample, early=True) == measured(sample)
+
+
+def test_mirror_images_can_be_part_of_the_reference():
+    both = Reference(REAL, REAL + 7)
+    plain, doubled = measured(sample), measured(sample, reference=both, mirrored_reference=True)
+    assert doubled[FD] != plain[FD]
+    assert measured(sample, reference=both)[FD] == plain[FD]
 
 
 # --- reference
@@ -297,6 +373,14 @@ def test_a_failure_leaves_no_cache_file(folder, cache):
 )
 def test_a_metric_is_named_by_its_protocol(extractor, num_fakes, name):
     assert metric_name(evaluation(extractor=extractor, num_fakes=num_fakes)) == name
+
+
+@pytest.mark.parametrize(
+    ("full", "early"),
+    [("fid5k_full", "early/fid"), ("kid256_full", "early/kid"), (FD, f"early/{FD}")],
+)
+def test_a_cheap_evaluations_name_claims_no_count(full, early):
+    assert early_name(full) == early
 
 
 def test_fingerprint_is_json_and_equal_for_equal_protocols(folder):

@@ -15,7 +15,7 @@ from fastgan_ray.config.schema import EvalConfig
 from fastgan_ray.errors import DivergedError
 from fastgan_ray.metrics.diversity import diversity
 from fastgan_ray.metrics.extractors import Extractor
-from fastgan_ray.metrics.frechet import frechet_distance
+from fastgan_ray.metrics.frechet import frechet_distance_with_errors
 from fastgan_ray.metrics.inception_score import inception_score
 from fastgan_ray.metrics.kernel import kernel_distance_with_errors
 from fastgan_ray.metrics.manifold import precision_recall_density_coverage
@@ -128,7 +128,8 @@ def _as_stored(images_BCHW: Tensor) -> Tensor:
 
 
 def _frechet(sets: Sets, config: EvalConfig) -> dict[str, float]:
-    return {metric_name(config, "fd"): frechet_distance(sets.real, sets.fake)}
+    measured = frechet_distance_with_errors(sets.real, sets.fake)
+    return _with_errors(metric_name(config, "fd"), measured)
 
 
 def _kernel(sets: Sets, config: EvalConfig) -> dict[str, float]:
