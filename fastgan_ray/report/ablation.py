@@ -151,7 +151,7 @@ def _also(trials: Sequence[Trial], metric: str) -> dict[str, dict[str, Any]]:
 
 
 def _is_error(name: str, names: Mapping[str, None]) -> bool:
-    return any(name in (error_name(one), fakes_error_name(one)) for one in names)
+    return any(name in (error_name(one), fakes_error_name(one), f"{one}_sd") for one in names)
 
 
 def _protocols(trials: Sequence[Trial]) -> tuple[dict[str, Any], list[str]]:
