@@ -34,6 +34,8 @@ class TerminalReporter:
             highlight=False,
             soft_wrap=True,
         )
+        if warning := metrics.get("warning"):
+            self._console.print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True)
         self._printed = time.monotonic()
 
     def progress(self, kimg: float, seconds: float) -> None:

@@ -12,7 +12,7 @@ from fastgan_ray.data.images import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.train import evaluation
 from fastgan_ray.train.loop import train
-from fastgan_ray.train.watch import SAMPLE, augmentation_report, keeping, real_sample
+from fastgan_ray.train.watch import SAMPLE, keeping, real_sample, watch
 
 ALL = AugmentConfig(policy=",".join(pipeline.OPS))
 SETS = ("fluent-heads", "matcaps")
@@ -179,12 +179,12 @@ def test_the_first_pictures_of_an_evaluation_are_kept():
 
 def test_the_report_holds_a_warning_only_if_there_is_one(sets):
     heads, config = sets["fluent-heads"], AugmentConfig(policy="bgc")
-    quiet = augmentation_report(heads, [heads[:100], heads[100:]], config, AdaState(0.5))
+    quiet = watch(heads, [heads[:100], heads[100:]], config, AdaState(0.5), {})
     assert quiet["augment/p"] == 0.5
     assert "warning" not in quiet and "leak/luma" in quiet
-    loud = augmentation_report(heads, [augmented(heads, "bgc")], config, AdaState(0.5))
+    loud = watch(heads, [augmented(heads, "bgc")], config, AdaState(0.5), {})
     assert "bgc has probably leaked" in loud["warning"]
-    assert augmentation_report(heads, [heads], AugmentConfig(policy=""), AdaState(0.5)) == {}
+    assert watch(heads, [heads], AugmentConfig(policy=""), AdaState(0.5), {}) == {}
 
 
 def test_a_run_whose_generator_makes_augmented_pictures_is_warned(tmp_path, monkeypatch):
@@ -216,3 +216,11 @@ def test_a_run_whose_generator_makes_augmented_pictures_is_warned(tmp_path, monk
     train(config, recorder)
     assert recorder.row["warning"].startswith("translation has probably leaked: in grey borders")
     assert recorder.row["leak/border"] > 1
+
+
+@pytest.mark.parametrize("name", ["memorised", "early/memorised"])
+def test_copies_of_training_pictures_are_warned_of(name):
+    heads, off = torch.rand(8, 3, 16, 16) * 2 - 1, AugmentConfig(policy="")
+    assert "warning" not in watch(heads, [heads], off, AdaState(0.0), {name: 0.3})
+    report = watch(heads, [heads], off, AdaState(0.0), {name: 0.8})
+    assert str(report["warning"]).startswith("80% of the generated pictures are nearer")

@@ -33,7 +33,7 @@ from fastgan_ray.train.reporter import Reporter
 from fastgan_ray.train.rng import seeded
 from fastgan_ray.train.state import TrainState, calibrate_average
 from fastgan_ray.train.step import CENTRE, reconstruction_error
-from fastgan_ray.train.watch import augmentation_report, keeping
+from fastgan_ray.train.watch import keeping, watch
 
 GRID_TILES = 36
 PAIR_COLUMNS = 8  # four pairs a row
@@ -98,7 +98,7 @@ def evaluate_and_report(
         **pictures,
         **reconstruction(state, run, last),
         **state.regan.report(torch.zeros(1, config.model.nz, device=run.device)),
-        **augmentation_report(run.typical, kept, config.augment, state.ada),
+        **watch(run.typical, kept, config.augment, state.ada, found.values),
         "params_g": _parameters(state.generator),
         "params_d": _parameters(state.discriminator),
         "gflop_g": run.gflop_g,

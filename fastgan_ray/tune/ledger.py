@@ -59,6 +59,7 @@ def record(trial: TrialLike, metric: str, ended: bool, error: str = "") -> Recor
         "config": trial.config["run"],
         "checkpoint": last.get("checkpoint"),
         "grid": last.get("grid"),
+        "warning": last.get("warning", ""),
     }
 
 

@@ -60,7 +60,7 @@ def summarise(
         and {key: default[key] for key in ("trial_id", "value", "error", "state")},
         "best_beats_default": beats,
         "verdict": verdict,
-        "trials": [{key: one[key] for key in (*COLUMNS, "point")} for one in records],
+        "trials": [{key: one[key] for key in (*COLUMNS, "warning", "point")} for one in records],
     }
 
 

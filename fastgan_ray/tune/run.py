@@ -59,8 +59,10 @@ def run_search(
 
 
 def conclude(summary: dict[str, Any]) -> list[RenderableType]:
-    """What is said at the end of a search."""
-    return [summary["verdict"]]
+    """What is said at the end of a search: the verdict, and what to beware of in the best."""
+    best = summary["best"] or {"trial_id": None}
+    warnings = [one["warning"] for one in summary["trials"] if one["trial_id"] == best["trial_id"]]
+    return [summary["verdict"], *(f"Warning: {text}" for text in warnings if text)]
 
 
 def configure(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
