@@ -175,3 +175,22 @@ def test_dropout_draws_from_a_stream_of_its_own():
     scalars = train_step(other, batches(settings), settings, L1)
     assert float(scalars["logits/real"]) != logits[0]
     assert torch.equal(other.rngs["latents"].get_state(), state.rngs["latents"].get_state())
+
+
+def test_the_gradients_norms_are_reported_and_change_nothing(monkeypatch):
+    settings = config()
+    weights, norms = [], []
+    for reported in (True, False):
+        state = start(settings)
+        if not reported:
+            monkeypatch.setattr(step, "get_total_norm", lambda gradients: torch.zeros(()))
+        for _ in range(2):
+            norms.append(train_step(state, batches(settings), settings, L1))
+        networks = (state.generator, state.discriminator)
+        gradients = [[weight.grad for weight in network.parameters()] for network in networks]
+        weights.append([weight for network in networks for weight in network.parameters()])
+        if reported:
+            for name, parts in zip(("grad/g", "grad/d"), gradients, strict=True):
+                squares = sum(float(part.double().square().sum()) for part in parts)
+                assert float(norms[-1][name]) == pytest.approx(math.sqrt(squares), rel=1e-5)
+    assert all(torch.equal(*pair) for pair in zip(*weights, strict=True))

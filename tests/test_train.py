@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -11,6 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from fastgan_ray.config.schema import RunConfig, nest
+from fastgan_ray.data.images import load_images
+from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError, UserError
 from fastgan_ray.train import checkpoint, loop
 from fastgan_ray.train.loop import is_evaluation, total_steps, train
@@ -85,7 +88,7 @@ def test_resuming_equals_never_having_stopped_bit_for_bit(config, tmp_path, chan
     assert half.rows[-1]["kimg"] == 0.008
     assert rest.steps == whole.steps - half.steps
     assert_identical(whole.weights[-1], rest.weights[-1])
-    varying = {"seconds", "images_per_second", "grid", "pairs", "peak_memory_gb"}
+    varying = {"seconds", "images_per_second", "grid", "pairs", "decoded", "peak_memory_gb"}
     same = whole.rows[-1].keys() - varying
     assert {key: whole.rows[-1][key] for key in same} == {key: rest.rows[-1][key] for key in same}
 
@@ -109,8 +112,25 @@ def test_a_report_holds_everything_that_the_table_and_wandb_show(config, tmp_pat
     losses = {"loss/d", "loss/g", "loss/reconstruction"}
     logits = {"logits/real", "logits/fake", "sign/real"}
     assert all(math.isfinite(row[name]) for name in losses | logits)
+    assert row["grad/g"] > 0 and row["grad/d"] > 0
     with Image.open(row["grid"]) as grid:
         assert grid.size == (6 * 34 - 2, 6 * 34 - 2)
+
+
+def test_the_discriminators_decodings_are_drawn_beside_the_pictures(config, tmp_path):
+    folder = tmp_path / "run"
+    row = run(config(), folder).rows[-1]
+    assert row["decoded"] == str(folder / "decoded" / "000000016.png")
+    settings = config()
+    with Image.open(row["decoded"]) as drawn:
+        # two a row, each before what is decoded of the trunk, the small branch and the part
+        assert drawn.size == (8 * 34 - 2, 3 * 34 - 2)
+        first = torch.tensor(np.array(drawn)[:32, :32])
+    images = load_images(open_source(settings.data, 0), settings.data, 32)
+    assert torch.equal(first, torch.tensor(images[0]))
+    bare = run(config(**{"model.self_supervision": "none"}), tmp_path / "bare").rows[-1]
+    assert "decoded" not in bare and "reconstruction" not in bare
+    assert not (tmp_path / "bare" / "decoded").exists()
 
 
 def test_only_the_last_checkpoint_stays(config, tmp_path):

@@ -37,6 +37,7 @@ from fastgan_ray.train.watch import keeping, watch
 
 GRID_TILES = 36
 PAIR_COLUMNS = 8  # four pairs a row
+DECODED = 8  # training pictures whose decodings are drawn, two a row
 RECONSTRUCTED = 64  # training pictures that D's decoders are tried on
 
 Images = np.ndarray[Any, np.dtype[np.uint8]]
@@ -96,7 +97,7 @@ def evaluate_and_report(
         **found.values,
         **means,
         **pictures,
-        **reconstruction(state, run, last),
+        **reconstruction(state, run, reporter.folder / "decoded", last),
         **state.regan.report(torch.zeros(1, config.model.nz, device=run.device)),
         **watch(run.typical, kept, config.augment, state.ada, found.values),
         "params_g": _parameters(state.generator),
@@ -157,13 +158,14 @@ def _real(run: Run, index: int) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
 
 
-def reconstruction(state: TrainState, run: Run, last: bool) -> dict[str, float]:
+def reconstruction(state: TrainState, run: Run, folder: Path, last: bool) -> dict[str, float | str]:
     """How much of a picture D still sees (Liu et al. 2021, table 7), in the run's own distance.
 
-    `reconstruction`: of D's decoders, averaged, from training pictures without augmentation;
-    `d_reconstruction`, at the end and if asked for: of a decoder trained on the frozen D.
+    `reconstruction`: of D's decoders, averaged, from training pictures without augmentation, and
+    `decoded`, a grid of some beside them; `d_reconstruction`, at the end and if asked for: of a
+    decoder trained on the frozen D.
     """
-    found = _decoded(state, run)
+    found = _decode(state, run, folder)
     if last and run.config.eval.probe_steps > 0:
         found["d_reconstruction"] = d_reconstruction(
             state.discriminator,
@@ -177,8 +179,9 @@ def reconstruction(state: TrainState, run: Run, last: bool) -> dict[str, float]:
 
 
 @torch.no_grad()
-def _decoded(state: TrainState, run: Run) -> dict[str, float]:
+def _decode(state: TrainState, run: Run, folder: Path) -> dict[str, float | str]:
     side, errors, counts = small_resolution(run.config.model.resolution), [], []
+    rows: list[Tensor] = []
     state.discriminator.eval()
     indices = torch.arange(min(len(run.images), RECONSTRUCTED))
     for chosen in torch.split(indices, run.config.train.batch_size):
@@ -188,8 +191,25 @@ def _decoded(state: TrainState, run: Run) -> dict[str, float]:
             error = reconstruction_error(full, decoded, CENTRE, run.distance)
             errors.append(float(error) / len(decoded))
             counts.append(len(chosen))
+            if (missing := DECODED - sum(map(len, rows))) > 0:
+                rows.append(beside(full, decoded)[:missing])
     state.discriminator.train()
-    return {"reconstruction": float(np.average(errors, weights=counts))} if errors else {}
+    if not rows:
+        return {}
+    drawn = torch.cat(rows)
+    path = folder / f"{state.step * run.config.train.images_per_step:09d}.png"
+    save_grid(drawn.flatten(0, 1), path, columns=2 * drawn.shape[1])
+    return {"reconstruction": float(np.average(errors, weights=counts)), "decoded": str(path)}
+
+
+def beside(full: Tensor, decoded: dict[str, Tensor]) -> Tensor:
+    """Each of some pictures (B, 3, R, R) at its decodings' size s, then these: (B, 1 + D, 3, s, s).
+
+    The part that "part" decodes is the middle.
+    """
+    pictures = [picture.float() for picture in decoded.values()]
+    small = F.interpolate(full, size=pictures[0].shape[-2:], mode="bilinear", antialias=True)
+    return torch.stack([small, *pictures], dim=1).cpu()
 
 
 def sampling_gflop(model: ModelConfig) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from fastgan_ray.augment import ada, pipeline
 from fastgan_ray.config.schema import ModelConfig, RunConfig
@@ -30,7 +31,7 @@ def train_step(
     distance: Distance,
     bf16: bool = False,
 ) -> Scalars:
-    """Advance `state` by one step; the losses by name, of D's last step.
+    """Advance `state` by one step; the losses and gradients' norms by name, of D's last step.
 
     `batches` are `train.d_steps` of real pictures, (B, 3, R, R) in [-1, 1].
     """
@@ -48,20 +49,20 @@ def train_step(
             if config.model.contrasts:
                 parts["loss/contrastive"] = contrastive_loss(state, pictures, config)
                 loss_d = loss_d + config.train.contrastive_weight * parts["loss/contrastive"]
-        _backward(state.optimizer_d, loss_d)
+        parts["grad/d"] = _backward(state.optimizer_d, loss_d)
         state.optimizer_d.step()
         scalars |= parts
         adapt(state, parts["sign/real"], len(pictures), config)
     state.discriminator.requires_grad_(False)
     with torch.autocast(fake[0].device.type, torch.bfloat16, enabled=bf16):
         loss_g = generator_loss(state, real, fake, config)
-    _backward(state.optimizer_g, loss_g)
+    scalars |= {"loss/g": loss_g, "grad/g": _backward(state.optimizer_g, loss_g)}
     state.regan.mask_gradients()
     state.optimizer_g.step()
     state.discriminator.requires_grad_(True)
     state.step += 1
     update_average(state, config)
-    return {name: value.detach() for name, value in {"loss/g": loss_g, **scalars}.items()}
+    return {name: value.detach() for name, value in scalars.items()}
 
 
 def generate(
@@ -185,6 +186,9 @@ def _draw_labels(state: TrainState, logits: Tensor, noise: float) -> Tensor:
     return 1 - noise * draw.to(logits.device)
 
 
-def _backward(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def _backward(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+    """Set the gradients; the Euclidean norm of all of them together, a scalar."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    weights: list[Tensor] = optimizer.param_groups[0]["params"]
+    return get_total_norm([weight.grad for weight in weights if weight.grad is not None])
