@@ -7,8 +7,9 @@ import torch
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import DivergedError, UserError
+from fastgan_ray.report.rows import read_rows
 from fastgan_ray.search.spec import Metric
-from fastgan_ray.tune.history import append_row, read_rows, resume_point
+from fastgan_ray.tune.history import append_row, resume_point
 from fastgan_ray.tune.resources import check_feasible, demand, fitting, memory_gb
 from fastgan_ray.tune.results import choose_best, judge
 from fastgan_ray.tune.trainable import classify

@@ -10,7 +10,7 @@ from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import Extractor
 
-_WORDS = {
+WORDS = {
     "extractor": "feature network",
     "weights_sha256": "feature network's weights",
     "resize": "resizing",
@@ -42,9 +42,9 @@ def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[st
 
 def same_protocol(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """How two fingerprints differ, in words; empty where their numbers compare."""
-    keys = [*_WORDS, *sorted((a.keys() | b.keys()) - _WORDS.keys())]
+    keys = [*WORDS, *sorted((a.keys() | b.keys()) - WORDS.keys())]
     return [
-        f"{_WORDS.get(key, key)}: {_shown(a, key)} against {_shown(b, key)}"
+        f"{WORDS.get(key, key)}: {_shown(a, key)} against {_shown(b, key)}"
         for key in keys
         if a.get(key) != b.get(key)
     ]

@@ -26,7 +26,7 @@ def markdown(summary: dict[str, Any], figure: str) -> str:
         f"`{summary['metric']['name']}` ({goal} is better) on {', '.join(summary['data'])}; "
         f"{len(summary['seeds'])} seeds; baseline: {summary['baseline']}.",
         _as_markdown(*main_table(summary)),
-        _reading(summary),
+        reading(summary),
         "\n".join(f"- {sentence}" for sentence in notes(summary)),
         f"![{summary['metric']['name']} over thousands of images, for each arm]({figure})",
         "What the arms are:",
@@ -101,14 +101,15 @@ def notes(summary: dict[str, Any]) -> list[str]:
     for arm in summary["arms"]:
         own = [trial for trial in summary["trials"] if trial["arm"] == arm["name"]]
         if warned := [trial["warning"] for trial in own if trial["warning"]]:
-            count = f"{len(warned)} of {len(own)} trainings warn"
-            sentences.append(f"{arm['name']}: {count}, the first: {warned[0]}")
+            told = f"{len(warned)} of {len(own)} trainings warn"
+            sentences.append(f"{arm['name']}: {told}, the first: {warned[0]}")
     if unfinished := sum(trial["state"] == "unfinished" for trial in summary["trials"]):
         sentences.append(f"{unfinished} of {len(summary['trials'])} trainings have not ended.")
     return sentences
 
 
-def _reading(summary: dict[str, Any]) -> str:
+def reading(summary: dict[str, Any]) -> str:
+    """How the main table is to be read."""
     return READING.format(confidence=summary["confidence"], level=1 - summary["confidence"])
 
 
@@ -119,7 +120,7 @@ def _main_row(arm: dict[str, Any], seeds: int) -> list[str]:
         compared = [difference(comparison), _p(comparison["p_holm"]), comparison["verdict"]]
     parameters = "-"
     if arm["params_g"] is not None:
-        parameters = f"{_count(arm['params_g'])} + {_count(arm['params_d'])}"
+        parameters = f"{count(arm['params_g'])} + {count(arm['params_d'])}"
     return [
         arm["name"],
         *(_of_data(one, seeds) for one in arm["by_data"]),
@@ -138,7 +139,7 @@ def _of_data(one: dict[str, Any], seeds: int) -> str:
 
 def settings_text(settings: Mapping[str, Any]) -> str:
     """An arm's settings in a line, as in "model.d_sle = false, model.ngf = 8"."""
-    given = ", ".join(f"{key} = {_value(value)}" for key, value in settings.items())
+    given = ", ".join(f"{key} = {value_text(value)}" for key, value in settings.items())
     return given or "as the base"
 
 
@@ -168,12 +169,13 @@ def _p(value: float | None) -> str:
     return "-" if value is None else "<0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
-def _count(parameters: int) -> str:
+def count(parameters: int) -> str:
     """29127846 -> "29.1 M", 926083 -> "926 k"."""
     return f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters / 1e3:.0f} k"
 
 
-def _value(value: object) -> str:
+def value_text(value: object) -> str:
+    """A setting as a file has it: true, 0.001, "" or "a,b" in quotes."""
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if value == "" or "," in str(value) else str(value)

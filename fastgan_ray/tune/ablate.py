@@ -13,6 +13,7 @@ from rich.console import RenderableType
 
 from fastgan_ray.report import curves, tables
 from fastgan_ray.report.ablation import summarise
+from fastgan_ray.report.rows import read_rows
 from fastgan_ray.search.ablation import (
     AblationSpec,
     Cell,
@@ -23,7 +24,6 @@ from fastgan_ray.search.ablation import (
 )
 from fastgan_ray.search.estimate import gflop_per_image
 from fastgan_ray.tune.experiment import Experiment, TuneOptions, conduct
-from fastgan_ray.tune.history import read_rows
 from fastgan_ray.tune.ledger import Ledger, Record, write_atomically
 from fastgan_ray.tune.preflight import rooted
 from fastgan_ray.tune.trainable import Objective, train_objective

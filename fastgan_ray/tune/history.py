@@ -14,20 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from fastgan_ray.report.rows import read_rows
+
 Row = dict[str, Any]
 Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
-
-
-def read_rows(folder: Path) -> list[Row]:
-    """The rows that a trial has written, in order; a last line cut short by a kill is left out."""
-    path = folder / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    rows = []
-    for line in path.read_text().splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            rows.append(json.loads(line))
-    return rows
 
 
 def write_rows(folder: Path, rows: list[Row]) -> None:

@@ -10,8 +10,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from fastgan_ray.metrics.names import fakes_error_name, value_of
+from fastgan_ray.report.rows import read_rows
 from fastgan_ray.search.spec import EarlyTerminate, SearchSpec
-from fastgan_ray.tune.history import read_rows
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController

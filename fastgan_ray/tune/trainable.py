@@ -13,13 +13,13 @@ import ray.tune
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import DivergedError, UserError
 from fastgan_ray.metrics.names import value_of
+from fastgan_ray.report.rows import read_rows
 from fastgan_ray.train.reporter import Metrics, Reporter
 from fastgan_ray.tune.history import (
     Outcome,
     Row,
     append_row,
     locked,
-    read_rows,
     resume_point,
     write_rows,
 )
