@@ -1,112 +1,28 @@
 """The W&B log: what lies on disk afterwards, and that W&B cannot stop a search."""
 
-import json
 import socket
-import struct
 import sys
-from types import SimpleNamespace
 
-import psutil
 import pytest
 import wandb
 from PIL import Image
 from ray import cloudpickle
-from wandb.proto import wandb_internal_pb2
+from wandb_files import (
+    METRIC,
+    MINIMISED,
+    fake_trial,
+    log_in,
+    no_login,  # noqa: F401 - for every test here
+    no_process_left,  # noqa: F401 - likewise
+    read_run,
+    result_of,
+)
 
-from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.tune import wandb_log
-from fastgan_ray.tune.wandb_log import WandbLog, choose_mode, log_row, summary, sync_line
-
-METRIC = "fid5k_full"
-
-
-def fake_trial(number, total_kimg=8.0):
-    config = RunConfig.model_validate({"train": {"total_kimg": total_kimg, "lr_g": 1e-3}})
-    return SimpleNamespace(
-        trial_id=f"{number:05d}",
-        config={"number": number, "point": {"train.lr_g": 1e-3}, "run": config.model_dump()},
-        status="RUNNING",
-        last_result={},
-        has_reported_at_least_once=False,
-        error_file=None,
-        path=None,
-    )
-
-
-def result_of(kimg, grid=None, **more):
-    return {
-        "kimg": float(kimg),
-        METRIC: 400.0 / kimg,
-        "loss/d": 1.5,
-        "seconds": 2.0 * kimg,
-        "images_per_second": 50.0,
-        "params_g": 1234,
-        "outcome": "running",
-        "reason": "",
-        "training_iteration": 3,
-        "pid": 77,
-        "hostname": "secret-host",
-        **({"grid": str(grid)} if grid else {}),
-        **more,
-    }
-
-
-def records(path):
-    """The records of a .wandb file: LevelDB's log format after a header of 7 bytes."""
-    data, position, parts = path.read_bytes(), 7, b""
-    while position + 7 <= len(data):
-        if (left := 32768 - position % 32768) < 7:
-            position += left
-            continue
-        length, kind = struct.unpack_from("<HB", data, position + 4)
-        body = data[position + 7 : position + 7 + length]
-        position += 7 + length
-        parts = body if kind in (1, 2) else parts + body
-        if kind in (1, 4):  # whole, or last part
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(parts)
-            yield record
-
-
-def read_run(folder, trial):
-    """Config, history rows, summary and exit code of a trial's runs on disk, in order of time."""
-    wandb.teardown()  # waits for the files, as the end of a process does
-    run = SimpleNamespace(config={}, history=[], summary={}, exit_code=None, name=None, group=None)
-    paths = sorted(folder.glob(f"wandb/offline-run-*-{trial.trial_id}*/run-*.wandb"))
-    assert paths
-    for record in (record for path in paths for record in records(path)):
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            run.name, run.group = record.run.display_name, record.run.run_group
-            run.config |= {
-                item.key: json.loads(item.value_json) for item in record.run.config.update
-            }
-        elif kind == "history":
-            row = {}
-            for item in record.history.item:
-                row["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
-            run.history.append(row)
-        elif kind == "summary":
-            for item in record.summary.update:
-                run.summary["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
-        elif kind == "exit":
-            run.exit_code = record.exit.exit_code
-    return run
-
-
-@pytest.fixture(autouse=True)
-def no_login(monkeypatch, tmp_path):
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_IDENTITY_TOKEN_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_process_left():
-    yield
-    wandb.teardown()
-    left = psutil.Process().children(recursive=True)
-    assert not [child for child in left if "wandb" in child.name()]
+from fastgan_ray.metrics.names import early_name
+from fastgan_ray.search.spec import Metric
+from fastgan_ray.tune.wandb_log import session
+from fastgan_ray.tune.wandb_log.rows import learn, log_row, summary
+from fastgan_ray.tune.wandb_log.session import choose_mode, sync_line
 
 
 @pytest.fixture
@@ -114,10 +30,6 @@ def grid(tmp_path):
     path = tmp_path / "grid.png"
     Image.new("RGB", (16, 16), (200, 30, 30)).save(path)
     return path
-
-
-def log_in(folder, mode="offline"):
-    return WandbLog(folder, "project", "demo", mode, METRIC)
 
 
 def test_runs_are_complete_on_disk_however_a_trial_ends(tmp_path, grid, capfd):
@@ -139,7 +51,7 @@ def test_runs_are_complete_on_disk_however_a_trial_ends(tmp_path, grid, capfd):
     log.on_trial_error(0, trials, killed)
     log.on_experiment_end(trials)
 
-    runs = [read_run(log.folder, trial) for trial in trials]
+    runs = [read_run(log.session.folder, trial.trial_id) for trial in trials]
     assert [[row["kimg"] for row in run.history] for run in runs] == [[2, 4, 8], *([[2, 4]] * 4)]
     assert [run.summary["state"] for run in runs] == [
         "finished",
@@ -155,12 +67,12 @@ def test_runs_are_complete_on_disk_however_a_trial_ends(tmp_path, grid, capfd):
     assert (run.name, run.group) == ("00001", "demo")
     assert run.history[1][METRIC] == 100 and run.history[1]["_step"] == 4000
     assert run.history[1]["grid/caption"] == "4 kimg, fid5k_full 100"
-    picture = next(log.folder.glob("wandb/*-00001")) / "files" / run.history[1]["grid/path"]
+    picture = next(log.session.folder.glob("wandb/*-00001")) / "files" / run.history[1]["grid/path"]
     assert Image.open(picture).getpixel((3, 3)) == (200, 30, 30)
     assert run.config["train"]["lr_g"] == 1e-3 and run.config["model"]["ngf"] == 64
     assert run.summary[METRIC] == 100 and run.summary["params_g"] == 1234
     assert run.summary["images_per_second"] == 50
-    assert sync_line(log.folder).endswith(f"wandb sync {tmp_path}/runs/wandb/offline-run-*")
+    assert sync_line(log.session.folder).endswith(f"wandb sync {tmp_path}/runs/wandb/offline-run-*")
     assert capfd.readouterr() == ("", "")
 
 
@@ -190,8 +102,12 @@ def test_a_restored_log_goes_on_under_the_same_id(tmp_path):
     for kimg in (2, 2, 4):  # a resumed trial repeats its rows
         restored.on_trial_result(0, [trial], trial, result_of(kimg))
     restored.on_trial_complete(0, [trial], trial)
-    assert [row["_step"] for row in read_run(tmp_path, trial).history] == [2000, 2000, 4000]
-    assert read_run(tmp_path, trial).summary["state"] == "stopped"
+    assert [row["_step"] for row in read_run(tmp_path, trial.trial_id).history] == [
+        2000,
+        2000,
+        4000,
+    ]
+    assert read_run(tmp_path, trial.trial_id).summary["state"] == "stopped"
     assert len(list(tmp_path.glob(f"wandb/offline-run-*-{run_id}"))) == 1
 
 
@@ -202,7 +118,7 @@ def test_a_retried_trial_keeps_its_run(tmp_path):
         log.on_trial_result(0, [trial], trial, result_of(2))
     log.on_trial_complete(0, [trial], trial)
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1
-    assert [row["kimg"] for row in read_run(tmp_path, trial).history] == [2]
+    assert [row["kimg"] for row in read_run(tmp_path, trial.trial_id).history] == [2]
 
 
 def test_a_missing_grid_is_left_out(tmp_path):
@@ -210,7 +126,7 @@ def test_a_missing_grid_is_left_out(tmp_path):
     log.on_trial_start(0, [trial], trial)
     log.on_trial_result(0, [trial], trial, result_of(2, tmp_path / "on-another-node.png"))
     log.on_trial_complete(0, [trial], trial)
-    (row,) = read_run(tmp_path, trial).history
+    (row,) = read_run(tmp_path, trial.trial_id).history
     assert row["kimg"] == 2 and not any(key.startswith("grid") for key in row)
 
 
@@ -218,18 +134,18 @@ def test_a_server_that_never_answers_leaves_an_offline_run(tmp_path, monkeypatch
     server = socket.create_server(("127.0.0.1", 0))
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setitem(wandb_log.SETTINGS, "init_timeout", 0.5)
+    monkeypatch.setitem(session.SETTINGS, "init_timeout", 0.5)
     log, trials = log_in(tmp_path, "auto"), [fake_trial(90), fake_trial(91)]
-    assert log.mode == "online"
+    assert log.session.mode == "online"
     for trial in trials:
         log.on_trial_start(0, trials, trial)
         log.on_trial_result(0, trials, trial, result_of(2))
         log.on_trial_complete(0, trials, trial)
     server.close()
-    assert log.mode == "offline"
+    assert log.session.mode == "offline"
     assert capsys.readouterr().err.count("\n") == 1
     for trial in trials:
-        assert [row["kimg"] for row in read_run(tmp_path, trial).history] == [2]
+        assert [row["kimg"] for row in read_run(tmp_path, trial.trial_id).history] == [2]
 
 
 def test_online_without_a_login_goes_offline_and_never_asks(tmp_path, capsys):
@@ -237,7 +153,7 @@ def test_online_without_a_login_goes_offline_and_never_asks(tmp_path, capsys):
     log.on_trial_start(0, [trial], trial)
     log.on_trial_complete(0, [trial], trial)
     assert "not logged in" in capsys.readouterr().err
-    assert read_run(tmp_path, trial).exit_code == 0
+    assert read_run(tmp_path, trial.trial_id).exit_code == 0
 
 
 def test_a_broken_wandb_is_told_once_and_left_alone(tmp_path, monkeypatch, capsys):
@@ -265,7 +181,7 @@ def test_a_missing_wandb_is_no_error(tmp_path, monkeypatch, capsys):
     log, trial = log_in(tmp_path), fake_trial(0)
     log.on_trial_start(0, [trial], trial)
     log.on_trial_complete(0, [trial], trial)
-    assert log.mode == "disabled" and "logging no more" in capsys.readouterr().err
+    assert log.session.mode == "disabled" and "logging no more" in capsys.readouterr().err
 
 
 def test_disabled_touches_nothing(tmp_path):
@@ -309,6 +225,77 @@ def test_a_row_holds_finite_numbers_of_the_run_only():
     assert isinstance(row["params_g"], int)
 
 
-def test_a_summary_has_what_is_known():
-    known = {"kimg": 2.0, "reason": "", "other": 1}
-    assert summary("stopped", known, METRIC) == {"kimg": 2.0, "state": "stopped", "reason": ""}
+def test_a_summary_has_the_same_names_whatever_was_searched():
+    known = {"kimg": 2.0, "reason": "", METRIC: 7.0, "best": 5.0, f"{METRIC}_se_fakes": 0.5}
+    told = {"kimg": 2.0, "reason": "", METRIC: 7.0, "best": 5.0}
+    assert summary("stopped", {**known, "other": 1}, METRIC) == {
+        **told,
+        "state": "stopped",
+        "value": 7.0,
+        "error": 0.5,
+    }
+    assert summary("diverged", known, METRIC) == {**told, "state": "diverged"}
+    assert summary("failed", {"reason": "killed"}, METRIC) == {
+        "state": "failed",
+        "reason": "killed",
+    }
+
+
+@pytest.mark.parametrize(("goal", "best"), [("minimize", 3.0), ("maximize", 9.0)])
+def test_the_best_value_is_known_and_cheap_evaluations_are_kept_apart(goal, best):
+    metric, known = Metric(METRIC, goal), {}
+    for value in (5.0, 3.0, 9.0, 4.0):
+        known = learn(known, {early_name(METRIC): value}, metric)
+    assert (summary("stopped", known, METRIC)["best"]) == best
+    known = learn(known, {METRIC: 8.0}, metric)
+    assert summary("finished", known, METRIC)["best"] == 8.0
+    known = learn(known, {"kimg": 9.0, "outcome": "diverged"}, metric)
+    assert summary("diverged", known, METRIC)["best"] == 8.0
+
+
+def test_a_warning_holds_until_the_next_evaluation():
+    known = learn({}, {METRIC: 1.0, "warning": "copies"}, MINIMISED)
+    assert learn(known, {"reason": "loss/d is nan"}, MINIMISED)["warning"] == "copies"
+    assert learn(known, {METRIC: 1.0}, MINIMISED)["warning"] == ""
+
+
+def test_what_a_person_chooses_by_is_logged(tmp_path, grid):
+    """Typed configuration, kimg under every curve, errors, watched quantities, all pictures."""
+    watched = ("augment/p", "regan/sparsity", "logits/real", "grad/g", "peak_memory_gb")
+    numbers = {**dict.fromkeys(watched, 0.5), f"{METRIC}_se": 3.0, f"{METRIC}_se_fakes": 2.0}
+    numbers |= {"memorised": 0.25, "num_fakes": 64, "gflop_g": 1.5}
+    pictures = {"pairs": str(grid), "decoded": str(grid), "warning": "copies"}
+    log, trial = log_in(tmp_path), fake_trial(0)
+    log.on_trial_start(0, [trial], trial)
+    for kimg in (2, 8):
+        log.on_trial_result(0, [trial], trial, result_of(kimg, grid, **numbers, **pictures))
+    log.on_trial_complete(0, [trial], trial)
+    run = read_run(tmp_path, "00000")
+    assert run.job == "trial"
+    model, train = run.config["model"], run.config["train"]
+    assert type(model["ngf"]) is int and type(train["lr_g"]) is float
+    assert run.config["data"]["limit"] is None and run.config["augment"]["policy"]
+    everything = dict(run.metrics)["*"]
+    assert everything.step_metric == "kimg"
+    for row, step in zip(run.history, (2000, 8000), strict=True):
+        assert row["_step"] == step and numbers.items() <= row.items()
+        for key in ("grid", "pairs", "decoded"):
+            assert (row[f"{key}/_type"], row[f"{key}/width"]) == ("image-file", 16)
+    told = {"state": "finished", "value": 50.0, "best": 50.0, "error": 2.0, "kimg": 8.0}
+    told |= {"memorised": 0.25, "warning": "copies", "gflop_g": 1.5, "num_fakes": 64}
+    assert told.items() <= run.summary.items()
+
+
+def test_a_refusing_server_leaves_an_offline_run(tmp_path, monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # nobody listens there from here on
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setitem(session.SETTINGS, "init_timeout", 0.5)
+    log, trial = log_in(tmp_path, "online"), fake_trial(92)
+    log.on_trial_start(0, [trial], trial)
+    log.on_trial_result(0, [trial], trial, result_of(2))
+    log.on_trial_complete(0, [trial], trial)
+    assert log.session.mode == "offline"
+    assert "logging offline from here" in capsys.readouterr().err
+    assert [row["kimg"] for row in read_run(tmp_path, "00092").history] == [2]

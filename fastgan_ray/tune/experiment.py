@@ -37,9 +37,10 @@ from fastgan_ray.tune.searcher import NumberedTrials
 from fastgan_ray.tune.snapshot import Snapshots, restore_snapshot, save_snapshot
 from fastgan_ray.tune.table import Table
 from fastgan_ray.tune.trainable import Objective, make_trainable, train_objective, trial_id
-from fastgan_ray.tune.wandb_log import Mode, WandbLog, sync_line
+from fastgan_ray.tune.wandb_log.callback import WandbLog
+from fastgan_ray.tune.wandb_log.outcome import log_outcome
+from fastgan_ray.tune.wandb_log.session import Mode, Session, project_name, sync_line
 
-PROJECT = "fastgan-ray"
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 LOG_COLUMNS = 140  # of the table where there is no terminal
 ASSUMED_GPU_GB = 16.0
@@ -123,8 +124,11 @@ def _conduct(
         connected(options.address) as nodes,
     ):
         ledger = experiment.make_ledger(folder)
-        trials = _run_trials(experiment, options, ledger, nodes, objective, console)
+        session = Session(folder, project_name(os.environ), folder.name, options.wandb)
+        watchers = _watchers(experiment, session, ledger, console)
+        trials = _run_trials(experiment, options, ledger, nodes, objective, watchers)
         account = ledger.write(trials, over=True)
+        log_outcome(session, experiment.kind, account)
     if any(trial["state"] == "unfinished" for trial in account["trials"]):
         _say(console, "Stopped before the end. The same command with --resume goes on.")
     for part in experiment.conclude(account):
@@ -189,7 +193,7 @@ def _run_trials(
     ledger: Ledger,
     nodes: Sequence[Resources],
     objective: Objective,
-    console: Console,
+    watchers: list[Callback],
 ) -> list[Trial]:
     """Run the trials; returns Ray's record of each."""
     folder, metric = ledger.folder, experiment.metric.name
@@ -215,7 +219,7 @@ def _run_trials(
         scheduler=experiment.make_scheduler(trials),
         num_samples=experiment.trials,
         max_failures=MAX_DEATHS,
-        callbacks=_callbacks(experiment, options, ledger, console),
+        callbacks=watchers,
         resume="AUTO+ERRORED" if resuming else None,
         trial_name_creator=_name,
         trial_dirname_creator=_name,
@@ -226,16 +230,15 @@ def _run_trials(
     return list(analysis.trials)
 
 
-def _callbacks(
-    experiment: Experiment, options: TuneOptions, ledger: Ledger, console: Console
+def _watchers(
+    experiment: Experiment, session: Session, ledger: Ledger, console: Console
 ) -> list[Callback]:
     tensorboard: Callable[[], Callback] = TBXLoggerCallback
     folder, metric = ledger.folder, experiment.metric
-    project = os.environ.get("WANDB_PROJECT", PROJECT)
     facts = (folder.name, metric.name, metric.goal, experiment.trials, experiment.longest_kimg)
     return [
         tensorboard(),
-        WandbLog(folder, project, folder.name, options.wandb, metric.name),
+        WandbLog(session, metric),
         Table(*facts, console),
         ledger,
         Snapshots(folder / "state"),

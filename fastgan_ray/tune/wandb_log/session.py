@@ -1,0 +1,162 @@
+"""What all of a search's W&B runs share: folder, names, settings, and what its failures come to."""
+
+from __future__ import annotations
+
+import netrc
+import os
+import secrets
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import wandb
+
+Mode = Literal["auto", "online", "offline", "disabled"]
+PROJECT = "fastgan-ray"
+# Nothing of the machine or the source goes to W&B, no call waits longer than these seconds, and
+# what was logged reaches the disk within two seconds, should the driver be killed.
+SETTINGS: dict[str, Any] = {
+    "console": "off",
+    "quiet": True,
+    "silent": True,
+    "init_timeout": 10.0,
+    "login_timeout": 10.0,
+    "finish_timeout": 15.0,
+    "finish_timeout_raises": True,
+    "disable_git": True,
+    "disable_code": True,
+    "save_code": False,
+    "disable_job_creation": True,
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+    "x_transaction_log_flush_interval": 2.0,
+}
+UNSENT = "unsent"  # in the folder of an online run until W&B has all of it
+
+
+class Session:
+    """The W&B runs of one search, in `folder`/wandb, under one project and group.
+
+    "auto" is online if W&B would find a login, else offline. W&B never stops a search: when it
+    fails online, the log goes on offline; when that fails, it ends. Each is told in one line on
+    stderr.
+    """
+
+    def __init__(self, folder: Path, project: str, group: str, mode: Mode) -> None:
+        self.folder = folder
+        self.project = project
+        self.group = group
+        self.mode = choose_mode(mode, os.environ)
+        self._tried_online: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tried_online": set()}  # of this process
+
+    def attempt(self, call: Callable[..., object], *arguments: object) -> None:
+        """The one place where W&B's failures end: it may raise nearly anything."""
+        if self.mode == "disabled":
+            return
+        try:
+            call(*arguments)
+        except Exception as error:
+            online = self.mode == "online"
+            self.mode = "offline" if online else "disabled"
+            then = "logging offline from here" if online else "logging no more"
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            print(f"W&B failed, {then}; the search goes on. {reason}", file=sys.stderr)
+            self.attempt(call, *arguments)
+
+    def open(self, name: str, job: str, title: str, config: Mapping[str, Any]) -> wandb.Run:
+        """A run of this search by a name of its own; the same again if that was open before.
+
+        `job` is its type. Everything logged has kimg as its x axis.
+        """
+        if self.mode == "online" and not logged_in(os.environ):
+            raise RuntimeError("not logged in; `wandb login` does that")
+        import wandb
+
+        # W&B keeps the id of a run that it failed to open, and refuses it from then on.
+        suffix = "-offline" if name in self._tried_online else ""
+        if self.mode == "online":
+            self._tried_online.add(name)
+        known = wandb.Settings.model_fields
+        wandb.setup(settings=wandb.Settings(silent=True))
+        run = wandb.init(
+            project=self.project,
+            group=self.group,
+            job_type=job,
+            id=f"{search_id(self.folder / 'wandb')}-{name}{suffix}",
+            name=title,
+            dir=str(self.folder),
+            config=dict(config),
+            mode="online" if self.mode == "online" else "offline",
+            resume="allow",
+            reinit="create_new",
+            settings=wandb.Settings(**{key: SETTINGS[key] for key in SETTINGS if key in known}),
+        )
+        if not run.offline:
+            (Path(run.dir).parent / UNSENT).touch()
+        run.define_metric("kimg", hidden=True)
+        run.define_metric("*", step_metric="kimg")
+        return run
+
+
+def close(run: wandb.Run, exit_code: int = 0) -> None:
+    """Finish a run; raises if W&B has not taken all of it in time, which stays on the disk."""
+    folder = Path(run.dir).parent
+    run.finish(exit_code=exit_code)
+    (folder / UNSENT).unlink(missing_ok=True)
+
+
+def choose_mode(mode: Mode, environ: Mapping[str, str]) -> Literal["online", "offline", "disabled"]:
+    """What "auto" means here: WANDB_MODE if set, else online with a login and offline without."""
+    if mode != "auto":
+        return mode
+    if environ.get("WANDB_MODE") in ("online", "offline", "disabled"):
+        return cast(Literal["online", "offline", "disabled"], environ["WANDB_MODE"])
+    return "online" if logged_in(environ) else "offline"
+
+
+def logged_in(environ: Mapping[str, str]) -> bool:
+    """Whether W&B would find a key: in the environment or, for its server, in netrc."""
+    if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    server = urlsplit(environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
+    home = Path(environ.get("HOME", Path.home()))
+    path = Path(environ.get("NETRC", home / ".netrc"))
+    try:
+        return netrc.netrc(path).authenticators(server) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def project_name(environ: Mapping[str, str]) -> str:
+    """The W&B project of every run: WANDB_PROJECT, or ours."""
+    return environ.get("WANDB_PROJECT") or PROJECT
+
+
+def search_id(folder: Path) -> str:
+    """What sets a search's runs apart in their W&B project; made once and kept in `folder`."""
+    path = folder / "search_id"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(secrets.token_hex(4))
+    return path.read_text()
+
+
+def sync_line(folder: Path) -> str | None:
+    """The shell command that uploads what W&B does not have of `folder`; None if it has all."""
+    left = folder / "wandb"
+    runs = [f"{shlex.quote(str(left))}/offline-run-*"] if any(left.glob("offline-run-*")) else []
+    runs += [shlex.quote(str(path.parent)) for path in sorted(left.glob(f"run-*/{UNSENT}"))]
+    if not runs:
+        return None
+    program = "wandb" if shutil.which("wandb") else f"{shlex.quote(sys.executable)} -m wandb"
+    return f"{program} sync {' '.join(runs)}"

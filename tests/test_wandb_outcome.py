@@ -1,0 +1,191 @@
+"""What a search leaves in W&B at its end: a leaderboard, its account and the winner, once."""
+
+import json
+from pathlib import Path
+
+import pytest
+import wandb
+from PIL import Image
+from wandb_files import (
+    METRIC,
+    no_login,  # noqa: F401 - for every test here
+    no_process_left,  # noqa: F401 - likewise
+    read_run,
+)
+
+from fastgan_ray.tune.wandb_log.outcome import leaderboard, log_outcome
+from fastgan_ray.tune.wandb_log.session import Session
+
+WEIGHTS = b"weights of the average"
+
+
+def trial(number, state, value, **point):
+    return {
+        "trial_id": f"{number:05d}",
+        "state": state,
+        "value": value,
+        "error": None if value is None else 1.5,
+        "kimg": 8.0,
+        "seconds": 9.0,
+        "reason": "",
+        "warning": "",
+        "point": point,
+    }
+
+
+TRIALS = [
+    trial(0, "stopped", 10.0, **{"train.lr_g": 1e-3, "augment.policy": ""}),
+    trial(1, "finished", 30.0, **{"train.lr_g": 2e-3}),
+    trial(2, "finished", 20.0, **{"train.lr_g": 3e-3, "model.ngf": 8}),
+    trial(3, "diverged", None, **{"train.lr_g": 4e-3}),
+]
+ACCOUNT = {
+    "name": "demo",
+    "metric": {"name": METRIC, "goal": "minimize"},
+    "protocol": {"extractor": "inception"},
+    "verdict": "Best: trial 00002.",
+    "best": {"trial_id": "00002", "value": 20.0, "error": 1.5, "state": "finished"},
+    "trials": TRIALS,
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A finished search's folder."""
+    folder = tmp_path / "demo"
+    for name in ("trials/00002/grids", "best/checkpoint"):
+        (folder / name).mkdir(parents=True)
+    for number in (4000, 8000):
+        picture = Image.new("RGB", (number // 1000, 8))
+        picture.save(folder / f"trials/00002/grids/{number:09d}.png")
+    (folder / "search.yaml").write_text("name: demo")
+    (folder / "summary.json").write_text(json.dumps(ACCOUNT))
+    (folder / "best/config.yaml").write_text("train: {}")
+    (folder / "best/checkpoint/metadata.json").write_text("{}")
+    (folder / "best/checkpoint/ema.safetensors").write_bytes(WEIGHTS)
+    (folder / "best/checkpoint/training.safetensors").write_bytes(b"not to sample from")
+    return folder
+
+
+def session_in(folder):
+    return Session(folder, "project", folder.name, "offline")
+
+
+def outcomes(folder):
+    return sorted(folder.glob("wandb/offline-run-*-outcome"))
+
+
+def test_the_best_finished_trial_leads_and_every_searched_value_has_a_column():
+    columns, rows = leaderboard(ACCOUNT, {"00002": "picture"})
+    assert columns[:3] == ["rank", "samples", "trial_id"]
+    assert columns[-3:] == ["train.lr_g", "model.ngf", "augment.policy"]
+    assert [row[2] for row in rows] == ["00002", "00001", "00000", "00003"]
+    assert rows[0][1] == "picture" and rows[0][-3:] == [3e-3, 8, None]
+    assert [row[0] for row in rows] == [1, 2, 3, 4]
+    most = {**ACCOUNT, "metric": {"name": METRIC, "goal": "maximize"}}
+    assert [row[2] for row in leaderboard(most, {})[1]] == ["00001", "00002", "00000", "00003"]
+
+
+@pytest.mark.parametrize(
+    ("values", "cells"),
+    [
+        ([1, 2.5, None], [1, 2.5, None]),
+        (["a", None], ["a", None]),
+        ([True, False], [True, False]),
+        ([1, "auto"], ["1", "auto"]),
+        ([True, 1], ["True", "1"]),
+        ([[1, 2], None], ["[1, 2]", None]),
+    ],
+)
+def test_a_column_has_one_type_as_wandb_demands(values, cells):
+    trials = [trial(number, "finished", 1.0, x=value) for number, value in enumerate(values)]
+    columns, rows = leaderboard({**ACCOUNT, "trials": trials}, {})
+    assert [row[-1] for row in rows] == cells
+    wandb.Table(columns=columns, data=rows)
+
+
+def test_an_ablations_cells_are_columns():
+    cells = [
+        {**{k: v for k, v in one.items() if k != "point"}, "arm": arm, "data": "heads", "seed": 0}
+        for one, arm in zip(TRIALS, "abcd", strict=True)
+    ]
+    columns, rows = leaderboard({**ACCOUNT, "trials": cells}, {})
+    assert columns[-3:] == ["arm", "data", "seed"] and rows[0][-3:] == ["c", "heads", 0]
+
+
+def test_leaderboard_account_and_winner_lie_in_the_runs_folder(folder, monkeypatch, capfd):
+    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
+    log_outcome(session_in(folder), "search", ACCOUNT)
+    run = read_run(folder, "outcome")
+    assert (run.group, run.job, run.name) == ("demo", "search", "demo search")
+    (row,) = run.history
+    assert (row["leaderboard/_type"], row["leaderboard/nrows"]) == ("table-file", 4)
+    artifacts = {one.name: one for one in run.artifacts}
+    (shown,) = (one for one in run.artifacts if one.type == "run_table")
+    parts = {entry.path: Path(entry.local_path) for entry in shown.manifest.contents}
+    table = json.loads(parts.pop("leaderboard.table.json").read_text())
+    assert table["columns"] == leaderboard(ACCOUNT, {})[0]
+    assert [line[2] for line in table["data"]] == ["00002", "00001", "00000", "00003"]
+    assert (table["data"][0][1]["width"], table["data"][1][1]) == (8, None)  # the newest grid
+    with Image.open(parts[table["data"][0][1]["path"]]) as picture:
+        assert picture.size == (8, 8)
+
+    winner = artifacts["demo-best"]
+    files = {entry.path: Path(entry.local_path) for entry in winner.manifest.contents}
+    assert files.keys() == {
+        "config.yaml",
+        "checkpoint/ema.safetensors",
+        "checkpoint/metadata.json",
+    }
+    assert files["checkpoint/ema.safetensors"].read_bytes() == WEIGHTS
+    told = json.loads(winner.metadata)
+    identifier = (folder / "wandb" / "search_id").read_text()
+    assert (told["trial_run"], told["value"]) == (f"{identifier}-00002", 20.0)
+    assert run.id == f"{identifier}-outcome" and run.summary["trial_run"] == told["trial_run"]
+    kept = {entry.path for entry in artifacts["demo-search"].manifest.contents}
+    assert kept == {"search.yaml", "summary.json"}
+    for one in run.artifacts:
+        assert all(Path(e.local_path).is_relative_to(folder) for e in one.manifest.contents)
+    assert run.exit_code == 0 and capfd.readouterr() == ("", "")
+
+
+def test_it_is_logged_once_also_after_a_resume(folder):
+    unfinished = {**ACCOUNT, "trials": [*TRIALS, trial(4, "unfinished", 9.0)]}
+    log_outcome(session_in(folder), "search", unfinished)
+    log_outcome(session_in(folder), "search", {**ACCOUNT, "trials": []})
+    assert outcomes(folder) == []
+    for _ in range(3):
+        log_outcome(session_in(folder), "search", ACCOUNT)
+    (first,) = outcomes(folder)
+    wandb.teardown()
+    # A trial that failed was tried again by --resume, and all came out otherwise.
+    first.rename(first.with_name("offline-run-20200101_000000-first-outcome"))
+    again = {**ACCOUNT, "trials": [*TRIALS[:3], trial(3, "finished", 1.0)]}
+    log_outcome(session_in(folder), "search", again)
+    assert len(outcomes(folder)) == 2
+
+
+def test_a_search_without_a_value_has_no_winner(folder):
+    nothing = {**ACCOUNT, "best": None, "trials": [TRIALS[3]]}
+    log_outcome(session_in(folder), "search", nothing)
+    run = read_run(folder, "outcome")
+    assert {"demo-search"} == {one.name for one in run.artifacts if one.type == "search"}
+    assert not [one for one in run.artifacts if one.type == "model"]
+
+
+def test_a_failure_is_told_in_a_line_and_stops_nothing(folder, monkeypatch, capsys):
+    def fail(**arguments):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(wandb, "init", fail)
+    session = session_in(folder)
+    log_outcome(session, "search", ACCOUNT)
+    assert session.mode == "disabled"
+    assert capsys.readouterr().err.count("\n") == 1
+    monkeypatch.undo()
+    assert not (folder / "wandb" / "outcome.sha256").exists()
+
+
+def test_disabled_logs_nothing(folder):
+    log_outcome(Session(folder, "project", "demo", "disabled"), "search", ACCOUNT)
+    assert not (folder / "wandb").exists()
