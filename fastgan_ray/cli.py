@@ -29,6 +29,7 @@ from fastgan_ray.cli_options import (
     Runs,
     Wandb,
 )
+from fastgan_ray.cli_report import report_app
 from fastgan_ray.errors import DivergedError, UserError
 
 app = typer.Typer(
@@ -44,6 +45,7 @@ weights_app = typer.Typer(
     "without internet.",
 )
 app.add_typer(weights_app, name="weights")
+app.add_typer(report_app)
 console = Console()
 
 EMBEDDED: dict[str, Any] = {

@@ -32,6 +32,7 @@ from fastgan_ray.search.spec import Metric
 from fastgan_ray.tune.cluster import connected, silenced
 from fastgan_ray.tune.ledger import Ledger, write_atomically
 from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
+from fastgan_ray.tune.reports import note_versions
 from fastgan_ray.tune.resources import Resources, check_feasible, demand, fitting
 from fastgan_ray.tune.searcher import NumberedTrials
 from fastgan_ray.tune.snapshot import Snapshots, restore_snapshot, save_snapshot
@@ -123,6 +124,7 @@ def _conduct(
         silenced(folder / "ray.log"),
         connected(options.address) as nodes,
     ):
+        note_versions(folder)
         ledger = experiment.make_ledger(folder)
         session = Session(folder, project_name(os.environ), folder.name, options.wandb)
         watchers = _watchers(experiment, session, ledger, console)
@@ -134,6 +136,7 @@ def _conduct(
     for part in experiment.conclude(account):
         _say(console, part)
     _say(console, f"Results: {folder}")
+    _say(console, ledger.reports.told())
     if upload := sync_line(folder):
         _say(console, f"To W&B:  {upload}")
 

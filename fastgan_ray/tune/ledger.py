@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial
 
 from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.tune.progress import reason_of
+from fastgan_ray.tune.reports import Reports
 
 Record = dict[str, Any]
 
@@ -71,10 +72,14 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 class Ledger(Callback):
-    """Writes an account of all trials whenever one ends, and takes off the disk what it can."""
+    """Writes an account of all trials whenever one ends, and takes off the disk what it can.
+
+    `reports` writes report.html from it, and from what running trials have measured.
+    """
 
     def __init__(self, folder: Path, metric: str) -> None:
         self.folder = folder
+        self.reports = Reports(folder)
         self._metric = metric
         self._begun: set[str] = set()
         self._ended: dict[str, float] = {}
@@ -92,6 +97,17 @@ class Ledger(Callback):
     ) -> None:
         """Note that a trial runs in this session."""
         self._begun.add(trial.trial_id)
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: object,
+    ) -> None:
+        """Let the report take in what a trial has measured."""
+        self.reports.refresh()
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
@@ -114,6 +130,7 @@ class Ledger(Callback):
         ]
         account = self.publish(records, over)
         self._tidy(records, over)
+        self.reports.refresh(over)
         return account
 
     def _is_over(self, trial: Trial) -> bool:
