@@ -30,6 +30,7 @@ from fastgan_ray.cli_options import (
     Wandb,
 )
 from fastgan_ray.cli_report import report_app
+from fastgan_ray.cli_wandb import wandb_app
 from fastgan_ray.errors import DivergedError, UserError
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ weights_app = typer.Typer(
 )
 app.add_typer(weights_app, name="weights")
 app.add_typer(report_app)
+app.add_typer(wandb_app)
 console = Console()
 
 EMBEDDED: dict[str, Any] = {

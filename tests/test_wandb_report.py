@@ -1,0 +1,169 @@
+"""The report at W&B: its outline, what is built of it, and what a W&B server is sent."""
+
+import json
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import wandb
+from typer.testing import CliRunner
+from wandb_files import no_login, no_process_left  # noqa: F401 - for every test here
+
+from fastgan_ray.cli import app
+from fastgan_ray.errors import UserError
+from fastgan_ray.tune.wandb_log.report import PANELS, outline, save
+
+SPACES = Path(__file__).parents[1] / "search_spaces"
+# wandb-workspaces is written for pydantic 1.
+pytestmark = pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")
+
+
+@pytest.fixture
+def search(tmp_path):
+    folder = tmp_path / "heads"
+    folder.mkdir()
+    (folder / "search.yaml").write_text((SPACES / "demo.yaml").read_text())
+    (folder / "overrides.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def ablation(tmp_path):
+    folder = tmp_path / "arms"
+    folder.mkdir()
+    (folder / "ablation.yaml").write_text((SPACES / "ablation_demo.yaml").read_text())
+    (folder / "overrides.json").write_text('{"set": {}, "seeds": [0, 1]}')
+    return folder
+
+
+def panels(told):
+    return [panel for section in told["sections"] for panel in section["panels"]]
+
+
+def test_a_search_is_shown_by_what_it_searched(search):
+    told = outline(search, "heads-project")
+    assert (told["project"], told["group"]) == ("heads-project", "heads")
+    assert {panel["kind"] for panel in panels(told)} == PANELS.keys()
+    (axes,) = (one["columns"] for one in panels(told) if one["kind"] == "parallel_coordinates")
+    assert {"config": "train.lr_g", "log": True} in axes
+    assert {"config": "augment.policy", "log": False} in axes
+    assert axes[-1] == {"summary": "value", "log": False}
+    keys = [key for one in panels(told) if one["kind"] == "curves" for key in one["y"]]
+    assert {"fd_efficientnet_lite0", "grad/g", "logits/real", "augment/p"} <= set(keys)
+    media = [key for one in panels(told) if one["kind"] == "media" for key in one["keys"]]
+    assert media == ["grid", "pairs", "decoded"]
+    runs = {section["heading"]: section["runs"] for section in told["sections"]}
+    assert (runs["Leaderboard"], runs["Curves"]) == ("search", "trial")
+
+
+def test_an_ablation_is_shown_by_its_cells(ablation):
+    told = outline(ablation, "p")
+    (axes,) = (one["columns"] for one in panels(told) if one["kind"] == "parallel_coordinates")
+    assert [axis.get("config") for axis in axes] == ["cell.arm", "cell.data", "cell.seed", None]
+    assert told["sections"][0]["runs"] == "ablation"
+
+
+def test_the_command_prints_the_outline_without_a_login(search, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "of-the-environment")
+    result = CliRunner().invoke(app, ["wandb-report", str(search), "--dry-run"])
+    assert json.loads(result.stdout) == outline(search, "of-the-environment")
+    result = CliRunner().invoke(app, ["wandb-report", str(search), "--project=x", "--dry-run"])
+    assert json.loads(result.stdout)["project"] == "x"
+
+
+def test_without_a_login_the_error_names_the_command(search):
+    with pytest.raises(UserError, match=r"must be logged in.*`wandb login`.*--dry-run"):
+        save(outline(search, "p"), None)
+
+
+def test_a_folder_of_nothing_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"must be the folder of a search or an ablation"):
+        outline(tmp_path, "p")
+
+
+def test_without_the_package_the_error_says_what_to_install(search, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
+    with pytest.raises(UserError, match=r"pip install 'fastgan-ray\[wandb-report\]'"):
+        save(outline(search, "p"), None)
+
+
+VIEW = {
+    "id": "VIEW",
+    "type": "runs",
+    "name": "n",
+    "displayName": "d",
+    "description": "",
+    "project": {"id": "1", "name": "p", "entityName": "me"},
+    "createdAt": "2020-01-01T00:00:00",
+    "updatedAt": "2020-01-01T00:00:00",
+    "spec": '{"version": 5, "panelSettings": {}, "blocks": [], "width": "fluid", "authors": [], '
+    '"discussionThreads": [], "ref": {}}',
+}
+PROJECT = {"id": "1", "name": "p", "entityName": "me", "createdAt": "", "isBenchmark": False}
+ANSWERS = {
+    "upsertView": {"upsertView": {"view": VIEW, "inserted": True}},
+    "viewer": {"viewer": {"id": "1", "entity": "me", "flags": "{}", "teams": {"edges": []}}},
+    "GetProjects": {
+        "models": {
+            "edges": [{"cursor": "", "node": {**PROJECT, "user": None}}],
+            "pageInfo": {"endCursor": None, "hasNextPage": False},
+        }
+    },
+}
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A stand-in for W&B's: the GraphQL requests that it got; each gets a fixed answer."""
+    requests = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = {}
+            if self.path == "/graphql":
+                requests.append(json.loads(body))
+                query = requests[-1]["query"]
+                answer = next((ANSWERS[key] for key in ANSWERS if key in query), {})
+            content = json.dumps({"data": answer}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{running.server_port}")
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        wandb.teardown()  # it reads the environment once
+        yield requests
+        wandb.teardown()
+        running.shutdown()
+        thread.join()
+
+
+def test_the_report_is_saved_at_the_server(search, server):
+    told = outline(search, "p")
+    assert save(told, None).endswith("--VIEW")
+    (sent,) = (one["variables"] for one in server if "upsertView" in one["query"])
+    assert (sent["entityName"], sent["projectName"]) == ("me", "p")
+    assert sent["displayName"] == told["title"]
+    grids = [one for one in json.loads(sent["spec"])["blocks"] if one["type"] == "panel-grid"]
+    assert len(grids) == len(told["sections"])
+    shown = [
+        panel for grid in grids for panel in grid["metadata"]["panelBankSectionConfig"]["panels"]
+    ]
+    assert len(shown) == len(panels(told))
+    (axes,) = (one["config"]["columns"] for one in shown if "columns" in one["config"])
+    # Nested, as the configuration is logged.
+    assert {"accessor": "config:train.value.lr_g", "log": True}.items() <= axes[2].items()
+    assert axes[-1]["accessor"] == "summary:value"
+    assert sent["spec"].count('"heads"') == len(grids)  # the runs of this group alone
