@@ -1,0 +1,116 @@
+"""Axes, fronts and lines: where things stand in a chart."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import report_runs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastgan_ray.report import charts
+from fastgan_ray.report.parallel import UNSET, parallel
+from fastgan_ray.report.ranking import ranked
+from fastgan_ray.report.run_folder import read_run
+from fastgan_ray.report.scale import fit
+
+NUMBERS = st.lists(
+    st.floats(-1e9, 1e9).map(lambda value: float(f"{value:.6g}")), min_size=1, max_size=9
+)
+
+
+@given(NUMBERS, st.booleans())
+def test_every_value_has_its_place_and_ticks_are_few_and_in_order(values, falling):
+    start, end = (300.0, 10.0) if falling else (10.0, 300.0)
+    axis = fit(values, start, end)
+    places = [axis.at(value) for value in sorted(values)]
+    assert places == sorted(places, reverse=falling)
+    assert all(10 <= place <= 300 for place in places)
+    ticks = axis.ticks()
+    assert 1 <= len(ticks) <= 9
+    at = [tick["at"] for tick in ticks]
+    assert at == sorted(at, reverse=falling)
+
+
+def test_ticks_are_round():
+    assert [tick["text"] for tick in fit([0.0, 9.7], 0, 1).ticks()] == [
+        "0",
+        "2.5",
+        "5",
+        "7.5",
+        "10",
+    ]
+    axis = fit([0.0002, 0.02], 0, 1)
+    assert axis.log
+    assert {"0.001", "0.01"} <= {tick["text"] for tick in axis.ticks(9)}
+
+
+def test_a_single_value_stands_in_the_middle():
+    assert fit([7.0], 0, 100).at(7.0) == pytest.approx(50)
+    assert fit([0.0], 0, 100).at(0.0) == pytest.approx(50)
+    assert fit([3.0], 0, 100, log=True).at(3.0) == pytest.approx(50)
+
+
+POINTS = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), max_size=12)
+
+
+@given(POINTS, st.sampled_from(["minimize", "maximize"]))
+def test_the_front_is_what_no_other_beats(points, goal):
+    sign = 1 if goal == "minimize" else -1
+    expected = {
+        (size, value)
+        for size, value in points
+        if not any(
+            (other, sign * its) != (size, sign * value)
+            and other <= size
+            and sign * its <= sign * value
+            for other, its in points
+        )
+    }
+    found = charts.front(points, goal)
+    assert set(found) == expected and len(found) == len(expected)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return read_run(report_runs.write_search(tmp_path_factory.mktemp("runs") / "x"))
+
+
+def test_curves_of_all_trials_are_drawn_the_best_last(run):
+    chart = charts.learning(run, report_runs.METRIC)
+    assert len(chart["series"]) == 20
+    assert chart["series"][-1]["id"] == ranked(run)[0]["trial_id"]
+    assert {one["state"] for one in chart["series"]} >= {"stopped", "diverged"}
+    assert all(one["bad"] == (one["state"] == "diverged") for one in chart["series"])
+    assert charts.learning(run, "another") is None
+    json.dumps(chart, allow_nan=False)
+
+
+def test_sizes_that_are_all_alike_are_no_trade(run):
+    chart = charts.trade(run, "params_g")
+    assert chart["front"].startswith("M") and len(chart["series"]) == 17
+    alike = {**run, "trials": [trial | {"rows": [{"params_g": 9}]} for trial in run["trials"]]}
+    assert charts.trade(alike, "params_g") is None
+    assert charts.trade({**run, "trials": []}, "params_g") is None
+
+
+def test_parallel_coordinates_have_an_axis_for_what_differs(run):
+    chart = parallel(run)
+    names = [axis["name"] for axis in chart["axes"]]
+    assert names == [
+        "model.ngf",
+        "train.lr_g",
+        "augment.policy",
+        "train.r1_gamma",
+        report_runs.METRIC,
+    ]
+    by_name = dict(zip(names, chart["axes"], strict=True))
+    assert [tick["text"] for tick in by_name["model.ngf"]["ticks"]] == ["4", "8", "16", "32"]
+    assert by_name["train.r1_gamma"]["ticks"][-1]["text"] == UNSET
+    assert '""' in [tick["text"] for tick in by_name["augment.policy"]["ticks"]]
+    assert all(len(axis["ys"]) == len(chart["series"]) for axis in chart["axes"])
+    assert all(math.isfinite(y) for axis in chart["axes"] for y in axis["ys"])
+    same = [trial | {"point": {"a": 1}} for trial in run["trials"]]
+    assert parallel({**run, "trials": same}) is None

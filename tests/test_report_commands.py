@@ -1,0 +1,133 @@
+"""report and compare; importances; and a report that never stands in a search's way."""
+
+from __future__ import annotations
+
+import json
+import webbrowser
+
+import optuna
+import pytest
+import report_runs
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from fastgan_ray.cli import main
+from fastgan_ray.errors import UserError
+from fastgan_ray.report.compare import compare
+from fastgan_ray.tune import reports
+from fastgan_ray.tune.importance import ENOUGH, importances
+from fastgan_ray.tune.reports import Reports, note_versions
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return ended.value.code
+
+
+def test_report_writes_the_file_and_opens_it(tmp_path, capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or True)
+    folder = report_runs.write_search(tmp_path / "x", 3)
+    assert run("report", folder, "--open") == 0
+    assert (folder / "report.html").read_text().startswith("<!doctype html>")
+    assert opened == [(folder / "report.html").as_uri()]
+    assert run("report", folder, "--out", tmp_path / "other.html") == 0
+    assert (tmp_path / "other.html").is_file()
+    assert [path.name for path in tmp_path.glob("**/.*")] == []
+    assert run("report", folder, "--out", tmp_path / "none" / "x.html") == 2
+    assert run("report", tmp_path) == 2
+    assert "cannot be" in capsys.readouterr().err
+
+
+def test_compare_sets_what_was_measured_alike_side_by_side(tmp_path, capsys):
+    a = report_runs.write_search(tmp_path / "a", 4)
+    assert run("compare", a, a / "trials" / "00001", "--json") == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["what"], first["value"], first["error"], first["trials"]) == (
+        "search",
+        200.0,
+        2.0,
+        4,
+    )
+    assert (second["what"], second["state"], second["trial"]) == ("trial", "stopped", "00001")
+    assert first["default"] == 200.0 and first["memorised"] == 0.25
+    assert run("compare", a, a / "trials" / "00001") == 0
+    assert "200 ± 2" in capsys.readouterr().out
+
+
+def test_unlike_protocols_are_refused_with_what_differs(tmp_path):
+    a = report_runs.write_search(tmp_path / "a", 2)
+    b = report_runs.write_search(
+        tmp_path / "b", 2, protocol=report_runs.PROTOCOL | {"num_fakes": 50_000}
+    )
+    with pytest.raises(UserError, match="number of generated pictures: 50000 against 4"):
+        compare([a, b])
+    c = report_runs.write_search(tmp_path / "c", 0)
+    with pytest.raises(UserError, match="nothing in it has a value"):
+        compare([a, c])
+    d = report_runs.write_ablation(tmp_path / "d")
+    with pytest.raises(UserError, match="reference pictures: dogs against cats"):
+        compare([d])
+
+
+def study(folder, count):
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    made = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(folder / "study.journal"))),
+        sampler=optuna.samplers.RandomSampler(seed=0),
+    )
+    made.optimize(
+        lambda trial: trial.suggest_float("x", 0, 1) + 0.001 * trial.suggest_float("y", 0, 1), count
+    )
+
+
+def test_importances_find_what_matters_and_need_trials(tmp_path):
+    assert importances(tmp_path) is None
+    study(tmp_path, ENOUGH - 1)
+    few = importances(tmp_path)
+    assert few["values"] == {} and f"{ENOUGH - 1} so far, and {ENOUGH}" in few["note"]
+    (tmp_path / "study.journal").unlink()
+    study(tmp_path, 40)
+    found = importances(tmp_path)
+    assert list(found["values"]) == ["x", "y"] and found["values"]["x"] > 0.6
+    assert sum(found["values"].values()) == pytest.approx(1)
+    assert found["trials"] == 40 and "40 finished trials" in found["note"]
+
+
+def test_a_report_is_written_now_and_then_and_its_faults_stop_nothing(tmp_path, monkeypatch):
+    now, written, fail = [0.0], [], []
+
+    def write(folder):
+        now[0] += 4.0
+        if fail:
+            raise OSError("disk full")
+        written.append(now[0])
+
+    monkeypatch.setattr(reports, "write_report", write)
+    kept = Reports(tmp_path, clock=lambda: now[0])
+    kept.refresh()
+    kept.refresh()
+    assert len(written) == 1
+    now[0] += 60  # 4 s of writing allow no other within 80 s
+    kept.refresh()
+    assert len(written) == 1
+    now[0] += 20
+    kept.refresh()
+    kept.refresh(over=True)
+    assert len(written) == 3
+    assert kept.told() == f"Report:  {tmp_path / 'report.html'}"
+    fail.append(True)
+    kept.refresh(over=True)
+    assert "could not be written (OSError: disk full)" in kept.told()
+
+
+def test_versions_are_noted_once_until_they_change(tmp_path):
+    note_versions(tmp_path)
+    note_versions(tmp_path)
+    path = tmp_path / "versions.json"
+    (known,) = json.loads(path.read_text())
+    assert {"torch", "ray", "Python"} <= known.keys()
+    path.write_text(json.dumps([known | {"torch": "0"}]))
+    note_versions(tmp_path)
+    assert [one["torch"] for one in json.loads(path.read_text())] == ["0", known["torch"]]

@@ -1,0 +1,167 @@
+"""report.html: what it holds, what it must not let through, and what it says of nothing."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from html.parser import HTMLParser
+
+import pytest
+import report_runs
+from PIL import Image
+
+from fastgan_ray.errors import UserError
+from fastgan_ray.report import sections
+from fastgan_ray.report.html import page
+from fastgan_ray.report.pictures import embedded
+from fastgan_ray.report.ranking import best, colours, ranked
+from fastgan_ray.report.run_folder import read_run
+
+NOW = datetime(2030, 1, 2, 3, 4, tzinfo=timezone.utc)
+VOID = {"meta", "link", "img", "br"}
+
+
+class Reader(HTMLParser):
+    """Checks that tags nest; gathers them, their attributes and the text outside of scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] not in (["script"], ["style"]):
+            self.text += data
+
+
+def read(folder, importance=None):
+    return Reader(page(read_run(folder), importance, NOW))
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory):
+    return report_runs.write_search(tmp_path_factory.mktemp("runs") / "x&<b>")
+
+
+def test_every_section_is_there_and_the_page_is_well_formed(search):
+    found = read(search, {"trials": 12, "values": {"a<b": 0.75, "c": 0.25}, "note": "rests on 12"})
+    ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {"leaderboard", "curves", "parallel", "importance", "trade", "grids"} <= set(ids)
+    assert {"nearest", "spent", "protocol"} <= set(ids)
+    assert "rests on 12" in found.text and "75 %" in found.text and "a<b" in found.text
+    assert "x&<b>" in found.text and "2030-01-02 03:04 UTC" in found.text
+    assert "number of generated pictures" in found.text
+
+
+def test_nothing_of_a_name_or_a_value_becomes_markup(search):
+    found = read(search)
+    assert [tag for tag, _ in found.tags].count("script") == 1
+    assert report_runs.HOSTILE in found.text
+    handlers = [name for _, attributes in found.tags for name in attributes if name[:2] == "on"]
+    assert handlers == []
+
+
+def test_the_file_needs_nothing_else(search):
+    for tag, attributes in read(search).tags:
+        for name in ("src", "href", "xlink:href", "data", "srcset", "action"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:", "#")), (tag, value)
+    text = page(read_run(search), None, NOW)
+    assert "url(" not in text and "@import" not in text and "http://" not in text
+    assert "default-src 'none'" in text.replace("&#39;", "'")
+    assert not re.search(r"\b(NaN|nan|None|inf)\b", read(search).text)
+
+
+def test_the_finished_come_first_and_six_have_colours(search):
+    run = read_run(search)
+    order = ranked(run)
+    states = [trial["state"] for trial in order]
+    assert states == sorted(states, key=["finished", "stopped", "unfinished", "diverged"].index)
+    values = [trial["value"] for trial in order if trial["state"] == "finished"]
+    assert values == sorted(values)
+    assert best(run)["trial_id"] == "00000"
+    chosen = colours(run)
+    assert [chosen[trial["trial_id"]] for trial in order[:7]] == [
+        *(f"c{number}" for number in range(1, 7)),
+        "c0",
+    ]
+
+
+def test_the_leaderboard_sorts_numbers_as_numbers(search):
+    table = sections.leaderboard(read_run(search))
+    names = [column["name"] for column in table["columns"]]
+    first = dict(zip(names, table["rows"][0]["cells"], strict=True))
+    assert first[report_runs.METRIC] == {"text": "200 ± 2", "sort": 200.0}
+    assert first["kimg"] == {"text": "4", "sort": 4.0}
+    assert first["train.r1_gamma"] == {"text": "", "sort": None}
+    assert first["memorised"]["text"] == "25.0%"
+
+
+def test_pictures_are_found_where_the_folder_now_is_and_made_small(search, tmp_path):
+    found = sections.galleries(read_run(search))
+    assert len(found["grids"]) == 6 and found["same"]
+    assert found["grids"][0]["uri"].startswith("data:image/webp;base64,")
+    large = tmp_path / "large.png"
+    Image.new("RGB", (3000, 1500)).save(large)
+    assert (embedded(large)["width"], embedded(large)["height"]) == (760, 380)
+    large.write_bytes(large.read_bytes()[:60])
+    assert embedded(large) is None
+
+
+def test_grids_of_other_latent_sizes_are_not_called_the_same(search):
+    run = read_run(search)
+    ranked(run)[1]["point"]["model.nz"] = 8
+    assert not sections.galleries(run)["same"]
+
+
+@pytest.mark.parametrize("account", ["with an account", "without"])
+def test_of_nothing_it_speaks_in_sentences(tmp_path, account):
+    folder = report_runs.write_search(tmp_path / "x", 0, verdict="No trial has ended.")
+    if account == "without":
+        (folder / "summary.json").unlink()
+    text = read(folder).text
+    assert "No trial has" in text and "No trial has reported yet" in text
+    assert "no study to compute importances" in text and "Nothing to compare yet" in text
+
+
+def test_a_running_trial_is_shown_as_far_as_it_is(tmp_path):
+    folder = report_runs.write_search(tmp_path / "x", 6)
+    (folder / "summary.json").unlink()
+    run = read_run(folder)
+    assert [trial["state"] for trial in run["trials"]] == ["unfinished"] * 6
+    assert run["trials"][0]["value"] == 200.0 and run["trials"][0]["kimg"] == 4.0
+    assert "trial 00000: unfinished at 4 kimg" in str(read(folder).tags)
+
+
+def test_an_ablation_has_its_verdicts_intervals_and_curves(tmp_path):
+    folder = report_runs.write_ablation(tmp_path / "x")
+    found = read(folder)
+    assert "Against plain: " in found.text and "better: good" in found.text
+    assert "What sets" not in found.text and "baseline" in found.text
+    assert "good: better" in found.text and "Settings of the arms" in found.text
+    view = sections.ablation(read_run(folder))
+    assert [panel["data"] for panel in view["panels"]] == ["cats", "dogs"]
+    assert view["colours"][0] == ("plain", "base")
+    assert [tag for tag, _ in found.tags].count("script") == 1
+    (folder / "ablation.json").unlink()
+    assert "No trial has ended yet" in read(folder).text
+
+
+def test_another_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="neither a search nor an ablation"):
+        read_run(tmp_path)
