@@ -15,6 +15,8 @@ _NAMES = ("real_features", "fake_features")
 _EPSILON = float(np.finfo(np.float64).eps)
 # The share of a distance that rounding may make up, at worst, before the slower way is taken.
 _TOLERANCE = 1e-6
+# From the inverse of it upwards, a fourth power could overflow.
+_SMALLEST = 1e-50
 # Nodes of an integral over u from 1e-7 to 1e7 times its scale: good to about 1e-7.
 _LOG_NODES = np.linspace(-16, 16, 65)
 
@@ -70,15 +72,19 @@ class _Set(NamedTuple):
 
 
 def _normalised(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[_Set, _Set, float]:
-    """Both sets in units of the largest value, where nothing overflows on the way; that value."""
+    """Both sets in a unit in which nothing overflows or vanishes on the way; that unit."""
     a, b = checked_pair(real, fake, _NAMES)
-    scale = max(float(np.abs(a).max()), float(np.abs(b).max())) or 1.0
-    return _centred(a / scale), _centred(b / scale), scale
+    largest = max(float(a.max()), -float(a.min()), float(b.max()), -float(b.min()))
+    if largest == 0 or _SMALLEST < largest < 1 / _SMALLEST:
+        return _centred(a), _centred(b), 1.0
+    return _centred(a / largest), _centred(b / largest), largest
 
 
 def _centred(features: Array) -> _Set:
     mean: Array = features.mean(axis=0)
-    return _Set(mean, (features - mean) / np.sqrt(len(features) - 1))
+    rows = features - mean
+    rows /= math.sqrt(len(features) - 1)
+    return _Set(mean, rows)
 
 
 def _apart(a: _Set, b: _Set) -> float:
@@ -99,7 +105,9 @@ def _quick_nuclear_norm(x: Array, y: Array) -> tuple[float, float]:
             factor = linalg.cholesky(first, lower=True, check_finite=False)
         except linalg.LinAlgError:
             return 0.0, math.inf
-        squares = linalg.eigvalsh(factor.T @ second @ factor, check_finite=False)
+        half = linalg.blas.dtrmm(1.0, factor, second, lower=1, trans_a=1)
+        gram = linalg.blas.dtrmm(1.0, factor, half, side=1, lower=1)
+        squares = linalg.eigvalsh(gram, overwrite_a=True, check_finite=False)
         rounding = _EPSILON * float(np.linalg.norm(first) * np.linalg.norm(second))
     else:
         product = x @ y.T if len(x) <= len(y) else y @ x.T
