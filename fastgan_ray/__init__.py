@@ -1,1 +1,19 @@
 """Hyperparameter search and ablation for few-shot GANs: FastGAN on Ray."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastgan_ray.latent.generator import Generator
+
+__all__ = ["Generator"]
+
+
+def __getattr__(name: str) -> type[Generator]:
+    """`Generator` when it is first asked for: importing the package alone must not import torch."""
+    if name == "Generator":
+        from fastgan_ray.latent.generator import Generator
+
+        return Generator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,13 +9,14 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fastgan_ray.cli_latent import latent_app
 from fastgan_ray.cli_options import (
     Address,
     AsJson,
@@ -28,6 +29,7 @@ from fastgan_ray.cli_options import (
     Resume,
     Runs,
     Wandb,
+    overrides,
 )
 from fastgan_ray.cli_report import report_app
 from fastgan_ray.cli_wandb import wandb_app
@@ -47,13 +49,9 @@ weights_app = typer.Typer(
 )
 app.add_typer(weights_app, name="weights")
 app.add_typer(report_app)
+app.add_typer(latent_app)
 app.add_typer(wandb_app)
 console = Console()
-
-EMBEDDED: dict[str, Any] = {
-    "eval.extractor": "efficientnet_lite0",
-    "train.reconstruction": "efficientnet_lite0",
-}
 
 
 @app.command()
@@ -74,7 +72,7 @@ def tune(
     from fastgan_ray.plan import print_plan
     from fastgan_ray.search.spec import load_search
 
-    spec = load_search(config, _overrides(data, assign, embedded))
+    spec = load_search(config, overrides(data, assign, embedded))
     if dry_run:
         print_plan(spec, console)
         return
@@ -108,7 +106,7 @@ def ablate(
     from fastgan_ray.search.ablation import load_ablation, parse_seeds
 
     chosen = parse_seeds(seeds) if seeds is not None else None
-    spec = load_ablation(config, _overrides(data, assign, embedded), chosen)
+    spec = load_ablation(config, overrides(data, assign, embedded), chosen)
     if dry_run:
         print_ablation(spec, console)
         return
@@ -138,7 +136,7 @@ def train(
     from fastgan_ray.config.yaml_io import dump_run_config, load_run_config
 
     run = load_run_config(config) if config else RunConfig()
-    run = override(run, _overrides(data, assign, embedded))
+    run = override(run, overrides(data, assign, embedded))
     if dry_run:
         typer.echo(dump_run_config(run))
         return
@@ -169,7 +167,7 @@ def evaluate(
     """Measure generators against a data set, the best first; several only by one protocol."""
     from fastgan_ray.latent.measure import rank
 
-    results = rank(checkpoints, _overrides(data, assign, embedded))
+    results = rank(checkpoints, overrides(data, assign, embedded))
     if as_json:
         typer.echo(json.dumps(results, indent=1))
         return
@@ -182,40 +180,6 @@ def evaluate(
     console.print(table)
     for key, value in results[0]["protocol"].items():
         console.print(f"  {key}: {value}", highlight=False)
-
-
-@app.command()
-def sample(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint, run folder or published .pth.")],
-    out: Annotated[Path, typer.Option(help="A .png for one grid, or a folder.")] = Path(
-        "samples.png"
-    ),
-    seeds: Annotated[str, typer.Option(help="Numbers and ranges, as in 0-35,99.")] = "0-35",
-    truncation: Annotated[
-        float, typer.Option(min=0, max=2, help="Scale of the latents; below 1: less varied.")
-    ] = 1.0,
-) -> None:
-    """Write pictures from a generator: the same seed gives the same picture."""
-    from fastgan_ray.data.grid import save_grid, save_image
-    from fastgan_ray.latent.load import load_model
-    from fastgan_ray.latent.sample import parse_seeds
-    from fastgan_ray.latent.sample import sample as draw
-
-    numbers = parse_seeds(seeds)
-    if out.suffix.lower() not in ("", ".png"):
-        raise UserError(f"--out: must be a .png file or a folder (got {out})")
-    generator, model, _ = load_model(checkpoint)
-    pictures = draw(generator, model.nz, numbers, truncation)
-    try:
-        if out.suffix:
-            save_grid(pictures, out)
-        else:
-            out.mkdir(parents=True, exist_ok=True)
-            for seed, picture in zip(numbers, pictures, strict=True):
-                save_image(picture, out / f"seed{seed:06d}.png")
-    except OSError as error:
-        raise UserError(f"--out: {out} cannot be written ({error})") from error
-    console.print(f"{len(numbers)} pictures in {out}", highlight=False)
 
 
 @app.command()
@@ -232,13 +196,13 @@ def check(
     from fastgan_ray.search.ablation import holds_ablation, load_ablation
     from fastgan_ray.search.spec import load_search
 
-    overrides = _overrides(data, assign, embedded)
+    chosen = overrides(data, assign, embedded)
     if holds_run_config(file):
-        print_run(override(load_run_config(file), overrides), str(file), console)
+        print_run(override(load_run_config(file), chosen), str(file), console)
     elif holds_ablation(file):
-        print_ablation(load_ablation(file, overrides), console)
+        print_ablation(load_ablation(file, chosen), console)
     else:
-        print_plan(load_search(file, overrides), console)
+        print_plan(load_search(file, chosen), console)
 
 
 @app.command("data")
@@ -300,15 +264,6 @@ def weights_add(
 
     for path in add_weights(files):
         console.print(str(path), highlight=False, soft_wrap=True)
-
-
-def _overrides(data: str | None, assign: list[str] | None, embedded: bool) -> dict[str, Any]:
-    from fastgan_ray.config.yaml_io import parse_assignments
-
-    chosen = dict(EMBEDDED) if embedded else {}
-    if data is not None:
-        chosen["data.path"] = data
-    return chosen | parse_assignments(assign or [])
 
 
 def _make_new(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -40,3 +40,18 @@ Wandb = Annotated[
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster; default: RAY_ADDRESS or this machine.")
 ]
+
+EMBEDDED: dict[str, Any] = {
+    "eval.extractor": "efficientnet_lite0",
+    "train.reconstruction": "efficientnet_lite0",
+}
+
+
+def overrides(data: str | None, assign: list[str] | None, embedded: bool) -> dict[str, Any]:
+    """The fields of a configuration, by dotted name, that the options replace."""
+    from fastgan_ray.config.yaml_io import parse_assignments
+
+    chosen = dict(EMBEDDED) if embedded else {}
+    if data is not None:
+        chosen["data.path"] = data
+    return chosen | parse_assignments(assign or [])

@@ -1,4 +1,4 @@
-"""A generator from wherever it was left: a checkpoint, a search's folder, a published file."""
+"""A generator from wherever it was left: a checkpoint, a search's folder, an export, a .pth."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import nn
 
 from fastgan_ray.config.schema import ModelConfig, RunConfig
 from fastgan_ray.errors import UserError
+from fastgan_ray.latent.exported import DESCRIPTION, read_folder
 from fastgan_ray.models.official import load_official
 from fastgan_ray.train import checkpoint
 
@@ -36,5 +37,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelConfig, RunConfig | None]:
         published = load_official(path)
         own = published.ema or published.generator
         return own.requires_grad_(False).eval(), own.config, None
+    if (path / DESCRIPTION).is_file():
+        return *read_folder(path), None
     generator, config = checkpoint.load_generator(find_checkpoint(path))
     return generator, config.model, config

@@ -25,6 +25,14 @@ class Pair(NamedTuple):
     distance: float
 
 
+class Neighbours(NamedTuple):
+    """For each fake its nearest training pictures, the nearest first."""
+
+    pairs: list[list[Pair]]
+    too_near: float
+    """Nearer than this only 5 % of the training pictures are to another; in the pairs' unit."""
+
+
 def memorisation(
     training: npt.ArrayLike, fake: npt.ArrayLike, mirrored: npt.ArrayLike | None = None
 ) -> dict[str, float]:
@@ -64,10 +72,45 @@ def worst_pairs(
     return [Pair(int(i), int(indices[i]), float(distances[i]) / usual) for i in order]
 
 
+def neighbours(
+    training: npt.ArrayLike,
+    fake: npt.ArrayLike,
+    mirrored: npt.ArrayLike | None = None,
+    count: int = 3,
+) -> Neighbours:
+    """The `count` training pictures nearest to each fake; other arguments as `memorisation`."""
+    views, made = _views(training, fake, mirrored)
+    images = np.concatenate(views)
+    reference = _reference(views, images)
+    usual = float(reference.mean())
+    pairs: list[list[Pair]] = []
+    for rows, squares in squared_distances(made, images):
+        # A training picture is as near as the nearer of itself and its mirror image.
+        away = np.sqrt(squares.reshape(len(squares), len(views), -1).min(axis=1)) / usual
+        order = np.argsort(away, axis=1, kind="stable")[:, :count]
+        for row, (indices, distances) in enumerate(zip(order, away, strict=True)):
+            fake_index = rows.start + row
+            pairs.append([Pair(fake_index, int(i), float(distances[i])) for i in indices])
+    return Neighbours(pairs, float(np.quantile(reference, TOO_NEAR)) / usual)
+
+
 def _nearest(
     training: npt.ArrayLike, fake: npt.ArrayLike, mirrored: npt.ArrayLike | None
 ) -> tuple[Array, npt.NDArray[np.int64], Array]:
     """Each fake's distance to and index of its nearest training picture; the reals' own."""
+    views, made = _views(training, fake, mirrored)
+    images = np.concatenate(views)
+    distances, indices = np.empty(len(made)), np.empty(len(made), np.int64)
+    for rows, squares in squared_distances(made, images):
+        indices[rows] = squares.argmin(axis=1)
+        distances[rows] = squares.min(axis=1)
+    return np.sqrt(distances), indices % len(views[0]), _reference(views, images)
+
+
+def _views(
+    training: npt.ArrayLike, fake: npt.ArrayLike, mirrored: npt.ArrayLike | None
+) -> tuple[list[Array], Array]:
+    """Training features (n, d), then their mirror images' if given; and the fakes' (m, d)."""
     real, made = checked_pair(training, fake, ("training", "fake"))
     flipped = real if mirrored is None else checked_pair(real, mirrored)[1]
     if len(flipped) != len(real):
@@ -75,16 +118,15 @@ def _nearest(
             f"mirrored must have a row for each of training (got {len(flipped)}, {len(real)})"
         )
     real, made, flipped = normalised(real, made, flipped)
-    views = [real] if mirrored is None else [real, flipped]
-    images = np.concatenate(views)
-    distances, indices = np.empty(len(made)), np.empty(len(made), np.int64)
-    for rows, squares in squared_distances(made, images):
-        indices[rows] = squares.argmin(axis=1)
-        distances[rows] = squares.min(axis=1)
-    reference = _squares_to_others(views, images)
-    if not np.isfinite(reference).all():
+    return ([real] if mirrored is None else [real, flipped]), made
+
+
+def _reference(views: list[Array], images: Array) -> Array:
+    """The distance (n,) of each training picture to its nearest other one."""
+    squares = _squares_to_others(views, images)
+    if not np.isfinite(squares).all():
         raise ValueError("training must have pictures that differ, for a distance to compare with")
-    return np.sqrt(distances), indices % len(real), np.sqrt(reference)
+    return np.sqrt(squares)
 
 
 def _squares_to_others(views: list[Array], images: Array) -> Array:

@@ -39,6 +39,7 @@ class Generator(nn.Module):
             {str(side): _up_block(config, make, side, channels) for side in channels if side > 4}
         )
         self._sources = skip_sources(config)
+        self._styled = {side for side in self._sources if side > 64} or set(self._sources)
         self.skips = nn.ModuleDict(
             {
                 str(target): SkipExcitation(make, channels[source], channels[target])
@@ -55,13 +56,33 @@ class Generator(nn.Module):
         r = `small_resolution(R)`; values in [-1, 1] with tanh, unbounded without. `rng` draws the
         injected noise on its own device; None takes fixed maps, the same for every sample.
         """
+        return self._pictures(self._features(z_BZ, rng))
+
+    def mix(self, content_BZ: Tensor, style_BZ: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures laid out by `content_BZ`, gated by `style_BZ` above 64 px; as `forward`.
+
+        Style mixing (Liu et al. 2021): the gates of the skips to more than 64 px come from the
+        style's features. A generator without such skips takes all its gates from the style. The
+        noise maps are the fixed ones.
+        """
+        style = self._features(style_BZ, None)
+        return self._pictures(self._features(content_BZ, None, style))
+
+    def _features(
+        self, z_BZ: Tensor, rng: torch.Generator | None, style: dict[int, Tensor] | None = None
+    ) -> dict[int, Tensor]:
+        """Features by side in px; `style`: those that gate the styled sides in place of its own."""
         features = {4: self.stem(z_BZ[:, :, None, None])}
         for name, block in self.blocks.items():
             side = int(name)
             x_BCHW = block(features[side // 2], rng)
             if side in self._sources:
-                x_BCHW = self.skips[name](features[self._sources[side]], x_BCHW)
+                gating = features if style is None or side not in self._styled else style
+                x_BCHW = self.skips[name](gating[self._sources[side]], x_BCHW)
             features[side] = x_BCHW
+        return features
+
+    def _pictures(self, features: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
         full = self.to_full(features[self.config.resolution])
         small = self.to_small(features[self._small_side])
         if self.config.output_activation == "tanh":

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.models import build_generator
+from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
 from fastgan_ray.train.state import TrainState
 
 FORMAT = "fastgan-ray-checkpoint-1"
@@ -97,6 +97,13 @@ def load_generator(folder: Path) -> tuple[nn.Module, RunConfig]:
     generator = build_generator(config.model)
     _load_network(generator, folder / "ema.safetensors")
     return generator.requires_grad_(False).eval(), config
+
+
+def load_discriminator(folder: Path) -> AnyDiscriminator:
+    """A checkpoint's discriminator: eval mode, frozen, on the CPU."""
+    discriminator = build_discriminator(stored_config(folder).model)
+    _load_network(discriminator, folder / "discriminator.safetensors")
+    return discriminator.requires_grad_(False).eval()
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:

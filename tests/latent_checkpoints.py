@@ -1,0 +1,54 @@
+"""Small checkpoints without a training: random weights, with statistics that let them through."""
+
+import json
+from pathlib import Path
+
+import tiny
+import torch
+from safetensors.torch import save_file
+
+from fastgan_ray.config.schema import ModelConfig, RunConfig, nest
+from fastgan_ray.models import build_discriminator, build_generator
+from fastgan_ray.models.official import save_official
+from fastgan_ray.train.checkpoint import FORMAT
+
+
+def model(**section) -> ModelConfig:
+    """The smallest FastGAN but for `section`."""
+    smallest = nest(tiny.SETTINGS)["model"]
+    return ModelConfig.model_validate({**smallest, **section})
+
+
+def tiny_checkpoint(folder: Path, data: Path | None = None, **section) -> Path:
+    """A checkpoint folder of ours; the run's data set is `data`."""
+    settings = nest({**tiny.SETTINGS, "data.path": str(data) if data else None})
+    settings["model"] |= section
+    config = RunConfig.model_validate(settings)
+    save_file(alive(build_generator(config.model)).state_dict(), folder / "ema.safetensors")
+    discriminator = build_discriminator(config.model)
+    save_file(discriminator.state_dict(), folder / "discriminator.safetensors")
+    (folder / "metadata.json").write_text(
+        json.dumps({"format": FORMAT, "config": config.model_dump()})
+    )
+    return folder
+
+
+def published(path: Path) -> Path:
+    """A published checkpoint of 256 px."""
+    config = ModelConfig(resolution=256, ngf=4, ndf=4, nz=8, output_activation="none")
+    save_official(path, alive(build_generator(config)), build_discriminator(config))
+    return path
+
+
+def alive(generator: torch.nn.Module) -> torch.nn.Module:
+    """The generator with statistics and noise as if trained: fresh ones draw grey."""
+    for name, weight in generator.named_parameters():
+        if name.endswith("noise.weight"):
+            weight.data.fill_(0.05)
+    for norm in generator.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = 1.0  # the last batch's statistics
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        generator.train()(torch.randn(8, generator.config.nz, generator=rng))
+    return generator.eval()

@@ -1,0 +1,108 @@
+"""A generator in other formats draws what it drew before."""
+
+import json
+import sys
+
+import pytest
+import torch
+from latent_checkpoints import published, tiny_checkpoint
+from safetensors.torch import load_file
+
+from fastgan_ray.errors import UserError
+from fastgan_ray.latent.export import FORMS, export
+from fastgan_ray.latent.load import load_model
+from fastgan_ray.latent.sample import latents
+
+SMALLER = [name for name in FORMS if name != "official"]
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    sections = {
+        "fastgan": {},
+        # Every kind of stage: 8 to 128 px is pooled to 4 px first.
+        "fastgan128": {"resolution": 128, "ngf": 1},
+        "dcgan": {"architecture": "dcgan", "dcgan_width": 4, "dcgan_depth": 3},
+    }
+    return {
+        name: tiny_checkpoint(tmp_path_factory.mktemp(name), **section)
+        for name, section in sections.items()
+    }
+
+
+@pytest.mark.parametrize("form", SMALLER)
+@pytest.mark.parametrize("name", ["fastgan", "fastgan128", "dcgan"])
+def test_any_number_of_latents_gives_the_same_pictures(form, name, checkpoints, tmp_path):
+    assert export(checkpoints[name], form, tmp_path / f"out.{form}") < 1e-4
+    draw = FORMS[form].read(tmp_path / f"out.{form}")
+    generator, config, _ = load_model(checkpoints[name])
+    for count in (1, 5):
+        z = latents(range(10, 10 + count), config.nz)
+        with torch.inference_mode():
+            expected = generator(z)[0].clamp(-1, 1)
+            assert expected.std() > 0.01
+            torch.testing.assert_close(draw(z), expected, atol=1e-4, rtol=0)
+
+
+def test_a_folder_holds_plain_weights_and_what_builds_them(checkpoints, tmp_path):
+    export(checkpoints["fastgan"], "folder", tmp_path / "out")
+    names = load_file(tmp_path / "out" / "generator.safetensors").keys()
+    assert not [name for name in names if "parametrizations" in name or "_u" in name]
+    assert json.loads((tmp_path / "out" / "generator.json").read_text())["model"]["nz"] == 8
+    # It can be exported in its turn.
+    assert export(tmp_path / "out", "folder", tmp_path / "again") == 0
+
+
+def test_the_published_form_draws_the_same(tmp_path):
+    (tmp_path / "ours").mkdir()
+    section = {"resolution": 256, "ngf": 4, "output_activation": "none"}
+    ours = tiny_checkpoint(tmp_path / "ours", decoder_width=32, **section)
+    assert export(ours, "official", tmp_path / "x.pth") == 0
+    again, config, _ = load_model(tmp_path / "x.pth")
+    z = latents([7], config.nz)
+    with torch.inference_mode():
+        assert torch.equal(again(z)[0], load_model(ours)[0](z)[0])
+
+
+def test_what_has_no_published_form_is_refused(checkpoints, tmp_path):
+    cases = {
+        "must be one of": checkpoints["fastgan"],
+        "dcgan": checkpoints["dcgan"],
+        "already": published(tmp_path / "all.pth"),
+    }
+    export(checkpoints["fastgan"], "folder", tmp_path / "folder")
+    cases["no checkpoint in it"] = tmp_path / "folder"
+    for words, checkpoint in cases.items():
+        with pytest.raises(UserError, match=words):
+            export(checkpoint, "official", tmp_path / "x.pth")
+    assert not (tmp_path / "x.pth").exists()
+
+
+def test_without_onnx_the_error_says_what_to_install(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"pip install 'fastgan-ray\[export\]'"):
+        export(checkpoints["fastgan"], "onnx", tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "generator.json").write_text("{"),
+        lambda folder: (folder / "generator.json").write_text('{"format": "other"}'),
+        lambda folder: (folder / "generator.json").write_text("[]"),
+        lambda folder: (folder / "generator.safetensors").write_bytes(b"x" * 40),
+        lambda folder: (folder / "generator.safetensors").unlink(),
+    ],
+)
+def test_a_damaged_folder_is_named(damage, checkpoints, tmp_path):
+    export(checkpoints["fastgan"], "folder", tmp_path / "out")
+    damage(tmp_path / "out")
+    with pytest.raises(UserError, match=str(tmp_path / "out")):
+        load_model(tmp_path / "out")
+
+
+def test_an_export_that_draws_something_else_is_refused(checkpoints, tmp_path, monkeypatch):
+    wrong = FORMS["folder"]._replace(read=lambda out: lambda z: torch.full((3, 3, 32, 32), -1.0))
+    monkeypatch.setitem(FORMS, "folder", wrong)
+    with pytest.raises(UserError, match="do not use it"):
+        export(checkpoints["fastgan"], "folder", tmp_path / "out")

@@ -1,0 +1,81 @@
+"""Walks between latents, and the films of them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fastgan_ray.errors import UserError
+from fastgan_ray.latent.interpolate import slerp, walk
+from fastgan_ray.latent.sample import latents
+from fastgan_ray.latent.video import FILMS, film_writer
+
+
+def test_slerp_keeps_to_the_arc():
+    a, b = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
+    third = slerp(a, b, 1 / 3)
+    expected = torch.tensor([np.cos(np.pi / 6), np.sin(np.pi / 6), 0.0], dtype=torch.float32)
+    torch.testing.assert_close(third, expected)
+    a, b = latents([1, 2], 64)
+    torch.testing.assert_close(slerp(a, b, 0.0), a)
+    torch.testing.assert_close(slerp(a, b, 1.0), b)
+    for share in np.linspace(0, 1, 9):
+        assert min(a.norm(), b.norm()) * 0.98 < slerp(a, b, share).norm()
+
+
+@pytest.mark.parametrize("b", [[2.0, 4.0], [-1.0, -2.0], [0.0, 0.0]])
+def test_slerp_is_finite_where_no_arc_is_given(b):
+    a = torch.tensor([1.0, 2.0])
+    middle = slerp(a, torch.tensor(b), 0.5)
+    torch.testing.assert_close(middle, (a + torch.tensor(b)) / 2)
+
+
+def test_a_walk_meets_every_stop_and_a_loop_its_beginning():
+    ends = latents([0, 1, 2], 8)
+    open_walk = walk(ends, 5)
+    torch.testing.assert_close(open_walk[[0, 2, 4]], ends)
+    loop = walk(ends, 6, loop=True)
+    torch.testing.assert_close(loop[[0, 2, 4]], ends)
+    torch.testing.assert_close(loop[5], slerp(ends[2], ends[0], 0.5))
+    steps = (loop - loop.roll(-1, 0)).norm(dim=1)
+    assert steps.max() < 3 * steps.min()
+    for wrong in ((ends[:1], 5), (ends, 2)):
+        with pytest.raises(ValueError, match="a frame for each"):
+            walk(*wrong)
+
+
+def frames(count):
+    for index in range(count):
+        yield np.full((32, 32, 3), [index * 20, 0, 255 - index * 20], dtype=np.uint8)
+
+
+def test_a_gif_has_every_frame_in_its_colours(tmp_path):
+    film_writer(tmp_path / "x.GIF")(frames(7), tmp_path / "x.GIF", 20)
+    with Image.open(tmp_path / "x.GIF") as film:
+        assert film.n_frames == 7 and film.info["loop"] == 0 and film.info["duration"] == 50
+        for index, frame in enumerate(frames(7)):
+            film.seek(index)
+            shown = np.asarray(film.convert("RGB"), dtype=int)
+            assert np.abs(shown - frame).max() <= 8
+
+
+def test_an_mp4_has_every_frame(tmp_path):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    film_writer(tmp_path / "x.mp4")(frames(7), tmp_path / "x.mp4", 20)
+    decode = [ffmpeg, "-i", tmp_path / "x.mp4", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    decoded = subprocess.run(decode, capture_output=True, check=True).stdout
+    shown = np.frombuffer(decoded, np.uint8).reshape(-1, 32, 32, 3).astype(int)
+    assert len(shown) == 7
+    assert np.abs(shown - np.stack(list(frames(7)))).mean() < 10
+
+
+def test_without_ffmpeg_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(UserError, match=r"pip install 'fastgan-ray\[video\]'"):
+        film_writer(tmp_path / "x.mp4")
+    assert set(FILMS) == {".gif", ".mp4"}
+    with pytest.raises(UserError, match=r"\.gif or \.mp4"):
+        film_writer(tmp_path / "x.webm")

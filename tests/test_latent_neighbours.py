@@ -1,0 +1,103 @@
+"""Training pictures beside samples."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from latent_checkpoints import model
+from PIL import Image
+
+from fastgan_ray.config.schema import DataConfig, EvalConfig, RunConfig
+from fastgan_ray.data.source import open_source
+from fastgan_ray.errors import UserError
+from fastgan_ray.latent.invert import read_pictures
+from fastgan_ray.latent.neighbours import nearest_pictures, rows, save_neighbours, settings
+from fastgan_ray.metrics.extractors import load_extractor
+from fastgan_ray.metrics.memorisation import memorisation, neighbours, worst_pairs
+
+DEVICE = torch.device("cpu")
+
+
+def clouds(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_neighbours_against_every_pair_looked_at(mirrored):
+    real, fake = clouds(40, 6), clouds(9, 6, seed=1)
+    flipped = clouds(40, 6, seed=2) if mirrored else None
+    views = [real] if flipped is None else [real, flipped]
+
+    def away(x, i):
+        return min(float(np.linalg.norm(x - view[i])) for view in views)
+
+    own = [min(min(away(view[i], j) for view in views[:1]) for j in range(40) if j != i)
+           for i in range(40)]  # fmt: skip
+    found = neighbours(real, fake, flipped, 4)
+    if not mirrored:
+        assert found.too_near == pytest.approx(np.quantile(own, 0.05) / np.mean(own), rel=1e-4)
+    for row, pairs in enumerate(found.pairs):
+        distances = np.array([away(fake[row], i) for i in range(40)])
+        assert [pair.training for pair in pairs] == list(np.argsort(distances)[:4])
+        ratio = [pair.distance for pair in pairs] / distances[np.argsort(distances)[:4]]
+        assert ratio == pytest.approx(ratio[0], rel=1e-4)
+
+
+def test_neighbours_agree_with_the_worst_pairs_and_the_share_that_is_too_near():
+    real = clouds(50, 4)
+    fake = np.concatenate([real[:3] + 1e-4, clouds(7, 4, seed=1)])
+    found = neighbours(real, fake, real[:, ::-1].copy(), 1)
+    nearest = sorted((pairs[0] for pairs in found.pairs), key=lambda pair: pair.distance)
+    assert nearest == worst_pairs(real, fake, real[:, ::-1].copy())
+    share = np.mean([pairs[0].distance < found.too_near for pairs in found.pairs])
+    assert share == pytest.approx(memorisation(real, fake, real[:, ::-1].copy())["memorised"])
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    folder = tiny.write_pictures(tmp_path_factory.mktemp("pictures"), 6)
+    config = RunConfig(
+        data=DataConfig(path=str(folder)), eval=EvalConfig(extractor="efficientnet_lite0")
+    )
+    return folder, config, open_source(config.data), load_extractor("efficientnet_lite0", DEVICE)
+
+
+def test_a_copy_is_found_and_called_too_near_mirrored_or_not(setting, tmp_path):
+    folder, config, source, extractor = setting
+    pictures = read_pictures(folder, config.data, 40)
+    samples = torch.stack([pictures["4.PNG"], pictures["2.PNG"].flip(-1)])
+    found = nearest_pictures(samples, source, config, extractor, 3)
+    first, second = rows(found, [10, 11], source)
+    assert first["seed"] == 10 and first["too_near"] and second["too_near"]
+    assert first["neighbours"][0]["picture"] == "4.PNG"
+    assert second["neighbours"][0]["picture"] == "2.PNG"
+    assert first["neighbours"][0]["distance"] < 0.1 < first["neighbours"][1]["distance"]
+    save_neighbours(samples, found, source, config, tmp_path / "near.png")
+    with Image.open(tmp_path / "near.png") as grid:
+        assert grid.size == (4 * 42 - 2, 2 * 42 - 2)
+        tiles = np.asarray(grid)
+    assert np.abs(tiles[:40, :40].astype(int) - tiles[:40, 42:82]).max() <= 1
+
+
+def test_a_lone_sample_has_neighbours_as_many_as_there_are(setting):
+    folder, config, source, extractor = setting
+    sample = read_pictures(folder, config.data, 32)["1.PNG"][None]
+    found = nearest_pictures(sample, source, config, extractor, 64)
+    assert len(found.pairs) == 1 and len(found.pairs[0]) == 6
+
+
+def test_pictures_all_alike_are_no_reference(setting, tmp_path):
+    for index in range(3):
+        Image.new("RGB", (8, 8), "red").save(tmp_path / f"{index}.png")
+    _, config, _, extractor = setting
+    source = open_source(DataConfig(path=str(tmp_path)))
+    with pytest.raises(UserError, match="pictures that differ"):
+        nearest_pictures(torch.zeros(2, 3, 8, 8), source, config, extractor, 1)
+
+
+def test_settings_are_the_runs_own_unless_replaced(setting):
+    _, config, _, _ = setting
+    assert settings(model(), config, {}) == config
+    assert settings(model(), config, {"data.path": "other"}).data.path == "other"
+    with pytest.raises(UserError, match="--data"):
+        settings(model(), None, {})
