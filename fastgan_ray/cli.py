@@ -166,18 +166,20 @@ def evaluate(
 ) -> None:
     """Measure generators against a data set, the best first; several only by one protocol."""
     from fastgan_ray.latent.measure import rank
+    from fastgan_ray.metrics.names import with_error, without_errors
 
     results = rank(checkpoints, overrides(data, assign, embedded))
     if as_json:
         typer.echo(json.dumps(results, indent=1))
         return
     table = Table()
-    table.add_column("metric")
+    table.add_column("metric", overflow="fold")
     for result in results:
         table.add_column(result["checkpoint"], justify="right", overflow="fold")
-    for key in results[0]["metrics"]:
-        table.add_row(key, *(f"{result['metrics'][key]:.4g}" for result in results))
+    for key in without_errors(results[0]["metrics"]):
+        table.add_row(key, *(with_error(result["metrics"], key) for result in results))
     console.print(table)
+    console.print("  ± is the standard error over generated and real pictures", highlight=False)
     for key, value in results[0]["protocol"].items():
         console.print(f"  {key}: {value}", highlight=False)
 

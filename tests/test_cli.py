@@ -71,7 +71,8 @@ def test_evaluate_against_other_pictures(trained, tmp_path, capsys):
     for index in range(3):
         Image.new("RGB", (8, 8), (index * 100, 0, 0)).save(tmp_path / f"{index}.png")
     assert call("evaluate", trained, "--data", tmp_path) == 0
-    assert "reference_count: 3" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "reference_count: 3" in shown and " ± " in shown and "_se" not in shown
 
 
 def test_evaluate_ranks_generators_of_one_protocol_alone(trained, tmp_path, pictures, capsys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from fastgan_ray.config.schema import EvalConfig
@@ -70,3 +70,16 @@ def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) ->
     """A row's value of a metric, full or, in a row of a cheap evaluation, early; or `missing`."""
     value = row.get(name, row.get(early_name(name), missing))
     return None if value is None else float(value)
+
+
+def without_errors(names: Iterable[str]) -> list[str]:
+    """The metrics among names that are not errors of others."""
+    given = list(names)
+    errors = {name for of in given for name in (error_name(of), fakes_error_name(of))}
+    return [name for name in given if name not in errors]
+
+
+def with_error(row: Mapping[str, float], name: str) -> str:
+    """A metric's value as text, with its standard error where the row has one: 219.4 ± 2.1."""
+    error = row.get(error_name(name))
+    return f"{row[name]:.4g}" + ("" if error is None else f" ± {error:.2g}")
