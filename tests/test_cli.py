@@ -72,7 +72,7 @@ def test_evaluate_against_other_pictures(trained, tmp_path, capsys):
         Image.new("RGB", (8, 8), (index * 100, 0, 0)).save(tmp_path / f"{index}.png")
     assert call("evaluate", trained, "--data", tmp_path) == 0
     shown = capsys.readouterr().out
-    assert "reference_count: 3" in shown and " ± " in shown and "_se" not in shown
+    assert "reference_count: 3" in shown and " ± " in shown and "_se_fakes" not in shown
 
 
 def test_evaluate_ranks_generators_of_one_protocol_alone(trained, tmp_path, pictures, capsys):
