@@ -148,7 +148,7 @@ def test_a_search_ends_with_all_its_results(undisturbed):
     assert summary["verdict"] in out
     assert "wandb sync" in out
     # Nothing but our own lines and table: no banner, no warning.
-    ours = ("[", "6 pictures", "tiny:", "fd_", "trial ", "0000", "Best:", "Results:", "To W&B:")
+    ours = ("[", "6 pictures", "tiny:", "fd_", "trial ", "0000", "Best:", "Results:", "Report:", "To W&B:")
     assert [line for line in out.splitlines() if line and not line.startswith(ours)] == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -85,6 +86,8 @@ def test_curves_of_all_trials_are_drawn_the_best_last(run):
     assert {one["state"] for one in chart["series"]} >= {"stopped", "diverged"}
     assert all(one["bad"] == (one["state"] == "diverged") for one in chart["series"])
     assert charts.learning(run, "another") is None
+    numbers = sorted(one["number_y"] for one in chart["series"] if one["colour"] != "c0")
+    assert all(b - a >= charts.NUMBER_HEIGHT for a, b in itertools.pairwise(numbers))
     json.dumps(chart, allow_nan=False)
 
 

@@ -17,6 +17,7 @@ from fastgan_ray.report.scale import Axis, fit
 Chart = dict[str, Any]
 
 WIDTH, HEIGHT = 640.0, 400.0
+NUMBER_HEIGHT = 15.0
 ALIKE = 1.01  # sizes within this factor are the same to whoever chooses
 LEFT, RIGHT, TOP, BOTTOM = 74.0, 598.0, 20.0, 336.0
 SIZES = {
@@ -70,7 +71,15 @@ def learning(run: Run, name: str) -> Chart | None:
                     "text": sentence(trial, metric),
                 }
             )
+    _part_numbers([one for one in series if one["colour"] != "c0"])
     return frame(x, y, "thousands of images shown (kimg)", name, series[::-1])
+
+
+def _part_numbers(series: Sequence[dict[str, Any]]) -> None:
+    """Give each its "number_y" beside the end of its line, where no two lie on each other."""
+    last = -NUMBER_HEIGHT
+    for one in sorted(series, key=lambda one: float(one["end"][1])):
+        one["number_y"] = last = max(one["end"][1], last + NUMBER_HEIGHT)
 
 
 def polyline(points: Sequence[tuple[float, float]]) -> str:
