@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from types import SimpleNamespace
 
 import pytest
 import wandb
@@ -17,6 +18,7 @@ from wandb_files import (
     read_run,
     result_of,
 )
+from wandb_server import server  # noqa: F401 - a fixture
 
 from fastgan_ray.metrics.names import early_name
 from fastgan_ray.search.spec import Metric
@@ -131,8 +133,8 @@ def test_a_missing_grid_is_left_out(tmp_path):
 
 
 def test_a_server_that_never_answers_leaves_an_offline_run(tmp_path, monkeypatch, capsys):
-    server = socket.create_server(("127.0.0.1", 0))
-    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+    silent = socket.create_server(("127.0.0.1", 0))
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setitem(session.SETTINGS, "init_timeout", 0.5)
     log, trials = log_in(tmp_path, "auto"), [fake_trial(90), fake_trial(91)]
@@ -141,7 +143,7 @@ def test_a_server_that_never_answers_leaves_an_offline_run(tmp_path, monkeypatch
         log.on_trial_start(0, trials, trial)
         log.on_trial_result(0, trials, trial, result_of(2))
         log.on_trial_complete(0, trials, trial)
-    server.close()
+    silent.close()
     assert log.session.mode == "offline"
     assert capsys.readouterr().err.count("\n") == 1
     for trial in trials:
@@ -287,8 +289,8 @@ def test_what_a_person_chooses_by_is_logged(tmp_path, grid):
 
 
 def test_a_refusing_server_leaves_an_offline_run(tmp_path, monkeypatch, capsys):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]  # nobody listens there from here on
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]  # nobody listens there from here on
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setitem(session.SETTINGS, "init_timeout", 0.5)
@@ -299,3 +301,43 @@ def test_a_refusing_server_leaves_an_offline_run(tmp_path, monkeypatch, capsys):
     assert log.session.mode == "offline"
     assert "logging offline from here" in capsys.readouterr().err
     assert [row["kimg"] for row in read_run(tmp_path, "00092").history] == [2]
+
+
+def test_a_server_that_falls_silent_loses_nothing_and_is_made_good_by_sync(
+    tmp_path,
+    monkeypatch,
+    capsys,
+    server,  # noqa: F811 - the fixture
+):
+    monkeypatch.setitem(session.SETTINGS, "finish_timeout", 0.5)
+    log, trials = log_in(tmp_path, "auto"), [fake_trial(93), fake_trial(94)]
+    first, second = trials
+    log.on_trial_start(0, trials, first)
+    log.on_trial_result(0, trials, first, result_of(2))
+    assert log.session.mode == "online"
+    server.speaking.clear()
+    log.on_trial_result(0, trials, first, result_of(4))
+    log.on_trial_complete(0, trials, first)
+    assert log.session.mode == "offline"
+    log.on_trial_start(0, trials, second)
+    log.on_trial_result(0, trials, second, result_of(2))
+    log.on_trial_complete(0, trials, second)
+    assert capsys.readouterr().err.count("W&B failed") == 1
+    (online,) = tmp_path.glob("wandb/run-*-00093")
+    (offline,) = tmp_path.glob("wandb/offline-run-*-00094")
+    left = str(tmp_path / "wandb")
+    assert sync_line(tmp_path).endswith(f"wandb sync {left}/offline-run-* {online}")
+    server.speaking.set()
+    run = read_run(tmp_path, "00093", "run")
+    assert [row["kimg"] for row in run.history] == [2, 4]
+    assert (run.summary["state"], run.exit_code) == ("stopped", 0)
+    assert offline.is_dir() and read_run(tmp_path, "00094").summary["state"] == "stopped"
+
+
+def test_what_a_server_has_taken_is_not_to_be_sent_again(tmp_path):
+    files = tmp_path / "wandb" / "run-20200101_000000-x-00000" / "files"
+    files.mkdir(parents=True)
+    (files.parent / session.UNSENT).touch()  # as if the driver had been killed
+    assert sync_line(tmp_path).endswith(f"wandb sync {files.parent}")
+    session.close(SimpleNamespace(dir=str(files), finish=lambda exit_code: None))
+    assert sync_line(tmp_path) is None

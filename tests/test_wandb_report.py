@@ -2,14 +2,12 @@
 
 import json
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import wandb
 from typer.testing import CliRunner
 from wandb_files import no_login, no_process_left  # noqa: F401 - for every test here
+from wandb_server import server  # noqa: F401 - a fixture
 
 from fastgan_ray.cli import app
 from fastgan_ray.errors import UserError
@@ -90,70 +88,10 @@ def test_without_the_package_the_error_says_what_to_install(search, monkeypatch)
         save(outline(search, "p"), None)
 
 
-VIEW = {
-    "id": "VIEW",
-    "type": "runs",
-    "name": "n",
-    "displayName": "d",
-    "description": "",
-    "project": {"id": "1", "name": "p", "entityName": "me"},
-    "createdAt": "2020-01-01T00:00:00",
-    "updatedAt": "2020-01-01T00:00:00",
-    "spec": '{"version": 5, "panelSettings": {}, "blocks": [], "width": "fluid", "authors": [], '
-    '"discussionThreads": [], "ref": {}}',
-}
-PROJECT = {"id": "1", "name": "p", "entityName": "me", "createdAt": "", "isBenchmark": False}
-ANSWERS = {
-    "upsertView": {"upsertView": {"view": VIEW, "inserted": True}},
-    "viewer": {"viewer": {"id": "1", "entity": "me", "flags": "{}", "teams": {"edges": []}}},
-    "GetProjects": {
-        "models": {
-            "edges": [{"cursor": "", "node": {**PROJECT, "user": None}}],
-            "pageInfo": {"endCursor": None, "hasNextPage": False},
-        }
-    },
-}
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """A stand-in for W&B's: the GraphQL requests that it got; each gets a fixed answer."""
-    requests = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            answer = {}
-            if self.path == "/graphql":
-                requests.append(json.loads(body))
-                query = requests[-1]["query"]
-                answer = next((ANSWERS[key] for key in ANSWERS if key in query), {})
-            content = json.dumps({"data": answer}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *arguments):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{running.server_port}")
-        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-        wandb.teardown()  # it reads the environment once
-        yield requests
-        wandb.teardown()
-        running.shutdown()
-        thread.join()
-
-
-def test_the_report_is_saved_at_the_server(search, server):
+def test_the_report_is_saved_at_the_server(search, server):  # noqa: F811 - the fixture
     told = outline(search, "p")
     assert save(told, None).endswith("--VIEW")
-    (sent,) = (one["variables"] for one in server if "upsertView" in one["query"])
+    (sent,) = (one["variables"] for one in server.requests if "upsertView" in one["query"])
     assert (sent["entityName"], sent["projectName"]) == ("me", "p")
     assert sent["displayName"] == told["title"]
     grids = [one for one in json.loads(sent["spec"])["blocks"] if one["type"] == "panel-grid"]
