@@ -12,8 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 import tiny
+from wandb_files import read_run
 
 from fastgan_ray.config.yaml_io import load_run_config
+from fastgan_ray.tune.history import read_rows
 
 SEARCH = """
 name: tiny
@@ -140,15 +142,21 @@ def test_a_search_ends_with_all_its_results(undisturbed):
     assert config.model_dump() == summary["best"]["config"]
     assert (search.folder / summary["best"]["checkpoint"] / "ema.safetensors").is_file()
     assert (best / "grid.png").is_file()
-    assert len(list((search.folder / "wandb").glob("offline-run-*/*.wandb"))) == 3
+    assert len(list((search.folder / "wandb").glob("offline-run-*/*.wandb"))) == 4
+    outcome = read_run(search.folder, "outcome")
+    assert outcome.summary["trial"] == summary["best"]["trial_id"]
+    assert outcome.summary["verdict"] == summary["verdict"]
     assert len(list((search.folder / "trials").glob("*/events.out.tfevents.*"))) == 3
     lines = (search.folder / "trials.csv").read_text().splitlines()
-    assert lines[0] == "trial_id,state,value,kimg,seconds,reason,model.ngf,train.lr_g"
+    assert (
+        lines[0] == "trial_id,state,value,error,num_fakes,kimg,seconds,reason,model.ngf,train.lr_g"
+    )
     assert len(lines) == 4
     assert summary["verdict"] in out
     assert "wandb sync" in out
     # Nothing but our own lines and table: no banner, no warning.
-    ours = ("[", "6 pictures", "tiny:", "fd_", "trial ", "0000", "Best:", "Results:", "Report:", "To W&B:")
+    ours = ("[", "6 pictures", "tiny:", "fd_", "trial ", "0000", "Best:", "Warning:")
+    ours += ("Results:", "Report:", "To W&B:")
     assert [line for line in out.splitlines() if line and not line.startswith(ours)] == []
 
 
@@ -164,3 +172,19 @@ def test_killed_trial_and_killed_driver_change_no_value(undisturbed, launch, tmp
     assert psutil.wait_procs(left, timeout=PATIENCE)[1] == []
     assert values(resumed.summary()) == values(undisturbed[0].summary())
     assert resumed.summary()["best"]["value"] == undisturbed[0].summary()["best"]["value"]
+    for folder in (undisturbed[0].folder, resumed.folder):
+        nothing_is_missing_in_wandb(folder)
+    assert len(list(resumed.folder.glob("wandb/offline-run-*-outcome"))) == 1
+
+
+def nothing_is_missing_in_wandb(folder):
+    """Every row and picture of every trial, stopped and killed ones too, and how it ended."""
+    for trial in json.loads((folder / "summary.json").read_text())["trials"]:
+        run = read_run(folder, trial["trial_id"])
+        rows = read_rows(folder / "trials" / trial["trial_id"])
+        logged = {row["kimg"]: row for row in run.history}
+        for row in rows:
+            numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
+            assert numbers.items() <= logged[row["kimg"]].items()
+            assert {f"{key}/path" for key in ("grid", "decoded")} <= logged[row["kimg"]].keys()
+        assert (run.summary["state"], run.summary["value"]) == (trial["state"], trial["value"])
