@@ -86,7 +86,8 @@ def test_curves_of_all_trials_are_drawn_the_best_last(run):
     assert {one["state"] for one in chart["series"]} >= {"stopped", "diverged"}
     assert all(one["bad"] == (one["state"] == "diverged") for one in chart["series"])
     assert charts.learning(run, "another") is None
-    numbers = sorted(one["number_y"] for one in chart["series"] if one["colour"] != "c0")
+    numbers = sorted(one["number_y"] for one in chart["series"] if one["number"])
+    assert len(numbers) == 6 and numbers[-1] <= charts.BOTTOM
     assert all(b - a >= charts.NUMBER_HEIGHT for a, b in itertools.pairwise(numbers))
     json.dumps(chart, allow_nan=False)
 

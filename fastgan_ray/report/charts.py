@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastgan_ray.report.ablation import FAILED
-from fastgan_ray.report.ranking import colours, ranked, sentence
+from fastgan_ray.report.ranking import COLOURS, colours, ranked, sentence
 from fastgan_ray.report.run_folder import Run, Trial
 from fastgan_ray.report.scale import Axis, fit
 
@@ -67,19 +67,28 @@ def learning(run: Run, name: str) -> Chart | None:
                     "path": polyline(placed),
                     "dots": placed,
                     "end": placed[-1],
-                    "number": number if trial["value"] is not None else "",
+                    "number": _rank(number, trial),
                     "text": sentence(trial, metric),
                 }
             )
-    _part_numbers([one for one in series if one["colour"] != "c0"])
+    _part_numbers([one for one in series if one["number"]])
     return frame(x, y, "thousands of images shown (kimg)", name, series[::-1])
+
+
+def _rank(number: int, trial: Trial) -> str:
+    """What is written beside a trial: its rank, if it is among the first."""
+    return str(number) if number <= COLOURS and trial["value"] is not None else ""
 
 
 def _part_numbers(series: Sequence[dict[str, Any]]) -> None:
     """Give each its "number_y" beside the end of its line, where no two lie on each other."""
+    order = sorted(series, key=lambda one: float(one["end"][1]))
     last = -NUMBER_HEIGHT
-    for one in sorted(series, key=lambda one: float(one["end"][1])):
+    for one in order:
         one["number_y"] = last = max(one["end"][1], last + NUMBER_HEIGHT)
+    last = BOTTOM + NUMBER_HEIGHT
+    for one in reversed(order):
+        one["number_y"] = last = min(one["number_y"], last - NUMBER_HEIGHT)
 
 
 def polyline(points: Sequence[tuple[float, float]]) -> str:
@@ -132,7 +141,7 @@ def _point(x: Axis, y: Axis, size: float, number: int, trial: Trial, metric: str
         "y": y.at(trial["value"]),
         "low": y.at(trial["value"] - error),
         "high": y.at(trial["value"] + error),
-        "number": number,
+        "number": _rank(number, trial),
         "text": f"{sentence(trial, metric)}; {size:.4g} on the horizontal axis",
     }
 
@@ -146,8 +155,10 @@ def bands(
     x = fit([point["kimg"] for point in points], LEFT, RIGHT, zero=True, log=False)
     y = fit([point[side] for point in points for side in ("low", "high")], BOTTOM, TOP)
     series = []
-    for number, arm in enumerate(dict.fromkeys(point["arm"] for point in points)):
+    for number, arm in enumerate(colour, 1):
         own = [point for point in points if point["arm"] == arm]
+        if not own:
+            continue
         mean = [(x.at(point["kimg"]), y.at(point["mean"])) for point in own]
         low = [(x.at(point["kimg"]), y.at(point["low"])) for point in own]
         high = [(x.at(point["kimg"]), y.at(point["high"])) for point in reversed(own)]
@@ -156,7 +167,8 @@ def bands(
             {
                 "id": arm,
                 "colour": colour[arm],
-                "dash": number // 7,
+                "number": number,
+                "dash": (number - 1) // 7,
                 "path": polyline(mean),
                 "band": f"{polyline(low + high)}Z",
                 "dots": mean,
@@ -165,6 +177,7 @@ def bands(
                 f"{last['kimg']:g} kimg, from {last['low']:.4g} to {last['high']:.4g}",
             }
         )
+    _part_numbers(series)
     return frame(x, y, "thousands of images shown (kimg)", name, series)
 
 
