@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-browser lint clean
+.PHONY: install demo test test-browser lint bench clean
 
 install: $(INSTALLED)
 
@@ -33,6 +33,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# One thread: CPU time then compares, whatever else the machine does.
+bench: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/metrics.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info
