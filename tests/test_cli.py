@@ -148,7 +148,7 @@ def test_check_says_when_the_data_is_not_here(capsys):
 
 def test_the_embedded_switch_renames_the_metric(capsys):
     assert call("check", ROOT / "search_spaces/fewshot.yaml", "--embedded") == 0
-    assert "fd_efficientnet_lite0" in capsys.readouterr().out
+    assert "kd_efficientnet_lite0" in capsys.readouterr().out
 
 
 def test_data_lists_the_catalog(capsys):
