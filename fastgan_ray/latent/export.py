@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import warnings
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from fastgan_ray.train.checkpoint import load_discriminator
 
 # Of pictures in [-1, 1]: half of one of 256 levels is .004.
 TOLERANCE = 1e-3
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # of the extra `export`
 _SEEDS = (0, 1, 2)
 
 Draw = Callable[[Tensor], Tensor]
@@ -106,15 +108,12 @@ def _program(checkpoint: Path) -> torch.export.ExportedProgram:
 
 
 def _need_onnx(checkpoint: Path) -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
         raise UserError(
-            f"--to onnx needs a package that is not installed ({error.name}): "
+            f"--to onnx needs packages that are not installed ({', '.join(missing)}): "
             "pip install 'fastgan-ray[export]'"
-        ) from error
+        )
 
 
 def _write_onnx(checkpoint: Path, out: Path) -> None:

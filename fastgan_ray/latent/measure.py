@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,13 @@ def rank(checkpoints: Sequence[Path], overrides: Mapping[str, Any]) -> list[dict
     configs = {
         name: _config(name, model, stored, overrides) for name, (_, model, stored) in models.items()
     }
+    # Mostly they share all of it: nothing is loaded twice.
+    extractor_of, source_of = functools.cache(_extractor), functools.cache(open_source)
     extractors = {
-        name: load_extractor(config.eval.extractor, choose_device(config.train.device))
-        for name, config in configs.items()
+        name: extractor_of(c.eval.extractor, c.train.device) for name, c in configs.items()
     }
     sources = {
-        name: open_source(config.data.model_copy(update={"limit": None}))
+        name: source_of(config.data.model_copy(update={"limit": None}))
         for name, config in configs.items()
     }
     protocols = {name: protocol(configs[name], extractors[name], sources[name]) for name in configs}
@@ -72,6 +74,10 @@ def measure(
     reference = load_reference(source, config, extractor)
     nz = config.model.nz
     return evaluate(sample, nz, reference, extractor, config.eval, extractor.device).values
+
+
+def _extractor(name: str, device: str) -> Extractor:
+    return load_extractor(name, choose_device(device))
 
 
 def _config(

@@ -71,8 +71,8 @@ def evaluate(
     DivergedError for a non-finite picture, feature or number.
     """
     assert extractor.name == config.extractor
-    cheap = early and config.early_fakes is not None
-    count = config.early_fakes if cheap and config.early_fakes else config.num_fakes
+    fewer = config.early_fakes if early else None
+    count = fewer or config.num_fakes
     features = _fake_features(sample, latents(config, nz)[:count], extractor, config, device)
     real, mirrored = reference
     sets = Sets(
@@ -90,7 +90,7 @@ def evaluate(
     for name, value in values.items():
         if not math.isfinite(value):
             raise DivergedError(f"{name} is not finite (got {value})")
-    if cheap:
+    if fewer:
         values = {early_name(name): value for name, value in values.items()}
     pairs = worst_pairs(sets.training, sets.fake, sets.mirrored, PAIRS)
     return Evaluation(values | {"num_fakes": count}, pairs)

@@ -62,7 +62,7 @@ def d_reconstruction(
 
     for _ in range(steps):
         optimizer.zero_grad(set_to_none=True)
-        error(next(order)).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(error(next(order)))
         optimizer.step()
     decoder.eval()
     with torch.no_grad():

@@ -189,6 +189,6 @@ def _draw_labels(state: TrainState, logits: Tensor, noise: float) -> Tensor:
 def _backward(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
     """Set the gradients; the Euclidean norm of all of them together, a scalar."""
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(loss)
     weights: list[Tensor] = optimizer.param_groups[0]["params"]
     return get_total_norm([weight.grad for weight in weights if weight.grad is not None])
