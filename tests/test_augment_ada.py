@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from fastgan_ray.augment import ada
 from fastgan_ray.augment.ada import AdaState, adaptive, update
-from fastgan_ray.config.schema import AugmentConfig, RunConfig, nest
+from fastgan_ray.config.schema import AugmentConfig, RunConfig
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.loop import train
 from fastgan_ray.train.losses import LOSSES
@@ -95,18 +95,6 @@ def test_every_controller_of_the_schema_is_in_the_table():
         AugmentConfig(ada=name)
 
 
-class Recorder:
-    def __init__(self, folder):
-        self.folder, self.rows = folder, []
-        folder.mkdir()
-
-    def report(self, metrics, checkpoint):
-        self.rows.append(dict(metrics))
-
-    def progress(self, kimg, seconds):
-        pass
-
-
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     return tiny.write_pictures(tmp_path_factory.mktemp("pictures"), 6)
@@ -114,7 +102,6 @@ def pictures(tmp_path_factory):
 
 def settings(pictures, **changes) -> RunConfig:
     values = {
-        **tiny.SETTINGS,
         "data.path": str(pictures),
         "augment.policy": "bgc,color",
         "augment.ada_p": 0.3,
@@ -122,7 +109,7 @@ def settings(pictures, **changes) -> RunConfig:
         "augment.ada_interval": 3,
         **changes,
     }
-    return RunConfig.model_validate(nest(values))
+    return tiny.config(**values)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +118,7 @@ def settings(pictures, **changes) -> RunConfig:
 def test_resuming_in_the_middle_of_an_interval_equals_never_having_stopped(
     pictures, tmp_path, changes
 ):
-    whole, half, rest = (Recorder(tmp_path / name) for name in ("whole", "half", "rest"))
+    whole, half, rest = (tiny.Recorder(tmp_path / name) for name in ("whole", "half", "rest"))
     train(settings(pictures, **changes), whole)
     train(settings(pictures, **changes, **{"train.total_kimg": 0.008}), half)
     middle = half.folder / "checkpoint-000000008"
@@ -150,7 +137,7 @@ def test_resuming_in_the_middle_of_an_interval_equals_never_having_stopped(
 
 
 def test_p_is_reported_only_where_it_moves(pictures, tmp_path):
-    recorder = Recorder(tmp_path / "run")
+    recorder = tiny.Recorder(tmp_path / "run")
     train(settings(pictures, **{"augment.ada": "none"}), recorder)
     assert all("augment/p" not in row for row in recorder.rows)
 

@@ -190,32 +190,23 @@ def test_the_report_holds_a_warning_only_if_there_is_one(sets):
 def test_a_run_whose_generator_makes_augmented_pictures_is_warned(tmp_path, monkeypatch):
     (tmp_path / "pictures").mkdir()
     settings = {
-        **tiny.SETTINGS,
         "data.path": str(tiny.write_pictures(tmp_path / "pictures", 12)),
         "train.total_kimg": 0.004,
         "eval.num_fakes": 12,
         "augment.policy": "translation,color",
     }
-    config = RunConfig.model_validate(nest(settings))
+    config = tiny.config(**settings)
     images = load_images(open_source(config.data, 0), config.data, 32)
     shifted = augmented(real_sample(images, 0.5), "translation")
     monkeypatch.setattr(
         evaluation, "keeping", lambda sample, kept: keeping(lambda z: shifted, kept)
     )
 
-    class Recorder:
-        folder = tmp_path
-
-        def report(self, metrics, checkpoint):
-            self.row = dict(metrics)
-
-        def progress(self, kimg, seconds):
-            pass
-
-    recorder = Recorder()
+    recorder = tiny.Recorder(tmp_path)
     train(config, recorder)
-    assert recorder.row["warning"].startswith("translation has probably leaked: in grey borders")
-    assert recorder.row["leak/border"] > 1
+    row = recorder.rows[-1]
+    assert row["warning"].startswith("translation has probably leaked: in grey borders")
+    assert row["leak/border"] > 1
 
 
 @pytest.mark.parametrize("name", ["memorised", "early/memorised"])

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from fastgan_ray.cli import main
-from fastgan_ray.config.schema import RunConfig, nest
+from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.config.yaml_io import dump_run_config, load_run_config
 from fastgan_ray.models import build_discriminator, build_generator
 from fastgan_ray.models.official import save_official
@@ -34,7 +34,7 @@ def pictures(tmp_path_factory):
 def trained(pictures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     file = folder / "run.yaml"
-    file.write_text(dump_run_config(RunConfig.model_validate(nest(tiny.SETTINGS))))
+    file.write_text(dump_run_config(tiny.config()))
     out = folder / "out"
     assert call("train", "--config", file, "--data", pictures, "--out", out) == 0
     return out
@@ -47,7 +47,7 @@ def test_train_writes_a_checkpoint_and_says_how_good_it_is(trained, capsys):
 
 def test_train_goes_on_where_it_stopped(trained, pictures, tmp_path, capsys):
     file = tmp_path / "run.yaml"
-    file.write_text(dump_run_config(RunConfig.model_validate(nest(tiny.SETTINGS))))
+    file.write_text(dump_run_config(tiny.config()))
     common = ("train", "--config", file, "--data", pictures, "--out", tmp_path / "out")
     assert call(*common, "--set", "train.total_kimg=0.008") == 0
     assert call(*common) == 2
@@ -77,8 +77,8 @@ def test_evaluate_against_other_pictures(trained, tmp_path, capsys):
 
 def test_evaluate_ranks_generators_of_one_protocol_alone(trained, tmp_path, pictures, capsys):
     file, other = tmp_path / "run.yaml", tmp_path / "other"
-    settings = {**tiny.SETTINGS, "train.seed": 5, "eval.num_fakes": 5}
-    file.write_text(dump_run_config(RunConfig.model_validate(nest(settings))))
+    settings = {"train.seed": 5, "eval.num_fakes": 5}
+    file.write_text(dump_run_config(tiny.config(**settings)))
     assert call("train", "--config", file, "--data", pictures, "--out", other) == 0
     capsys.readouterr()
     assert call("evaluate", trained, other) == 2

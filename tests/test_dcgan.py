@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from fastgan_ray.config.schema import ModelConfig, RunConfig, nest
+from fastgan_ray.config.schema import ModelConfig, RunConfig
 from fastgan_ray.models import (
     ARCHITECTURES,
     build_discriminator,
@@ -21,7 +21,6 @@ from fastgan_ray.models import (
 )
 from fastgan_ray.search.estimate import gflop_per_image
 from fastgan_ray.train import checkpoint
-from fastgan_ray.train.loop import train
 from fastgan_ray.train.losses import zero_centred_penalty
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.probe import d_reconstruction
@@ -179,15 +178,11 @@ def test_it_contrasts_but_never_decodes(kind):
         assert discriminator.embed(full).shape == (4, 128)
 
 
+DCGAN = {"model.architecture": "dcgan", "model.dcgan_width": 4, "model.dcgan_depth": 3}
+
+
 def run_config(**changes: Any) -> RunConfig:
-    settings = {
-        **tiny.SETTINGS,
-        "model.architecture": "dcgan",
-        "model.dcgan_width": 4,
-        "model.dcgan_depth": 3,
-        **changes,
-    }
-    return RunConfig.model_validate(nest(settings))
+    return tiny.config(**DCGAN | changes)
 
 
 def test_its_trunk_can_be_probed():
@@ -203,23 +198,9 @@ def test_cost_is_its_own():
 
 
 def test_it_trains_is_measured_and_can_be_loaded(tmp_path):
-    rows = []
-
-    class Recorder:
-        folder = tmp_path / "run"
-
-        def report(self, metrics, checkpoint):
-            rows.append(dict(metrics))
-
-        def progress(self, kimg, seconds):
-            pass
-
-    Recorder.folder.mkdir()
-    (tmp_path / "pictures").mkdir()
-    path = tiny.write_pictures(tmp_path / "pictures", 4)
-    train(run_config(**{"data.path": str(path)}), Recorder())
+    rows = tiny.rows_of(tmp_path, **DCGAN)
     assert math.isfinite(rows[-1]["fd_efficientnet_lite0"])
     assert "loss/reconstruction" not in rows[-1]
-    generator, loaded = checkpoint.load_generator(next(Recorder.folder.glob("checkpoint-*")))
+    generator, loaded = checkpoint.load_generator(next(tmp_path.glob("run/checkpoint-*")))
     assert loaded.model.architecture == "dcgan"
     assert generator(torch.zeros(1, 8))[0].shape == (1, 3, 32, 32)

@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fastgan_ray.config.schema import ReganConfig, RunConfig, nest
+from fastgan_ray.config.schema import ReganConfig, RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_generator
 from fastgan_ray.train import checkpoint
-from fastgan_ray.train.loop import train
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.regan import (
     DENSE,
@@ -40,7 +39,7 @@ PHASES = [WARM_UP, SPARSE, SPARSE, DENSE, DENSE, SPARSE, SPARSE, DENSE]
 
 
 def config(**changes: Any) -> RunConfig:
-    return RunConfig.model_validate(nest({**tiny.SETTINGS, **ON, **changes}))
+    return tiny.config(**ON | changes)
 
 
 def advance(state: TrainState, settings: RunConfig, steps: int) -> None:
@@ -243,24 +242,10 @@ class TestReport:
         assert dense["regan/flops_share"] > 0.99
 
     def test_rows_hold_it(self, tmp_path):
-        rows = []
-
-        class Recorder:
-            folder = tmp_path / "run"
-
-            def report(self, metrics, checkpoint):
-                rows.append(dict(metrics))
-
-            def progress(self, kimg, seconds):
-                pass
-
-        Recorder.folder.mkdir()
-        (tmp_path / "pictures").mkdir()
-        path = tiny.write_pictures(tmp_path / "pictures", 4)
-        train(config(**{"data.path": str(path)}), Recorder())
+        rows = tiny.rows_of(tmp_path, **ON)
         assert [row["regan/phase"] for row in rows] == [SPARSE, DENSE]
         assert rows[0]["regan/sparsity"] == pytest.approx(0.7, abs=0.01)
-        generator, _ = checkpoint.load_generator(next(Recorder.folder.glob("checkpoint-*")))
+        generator, _ = checkpoint.load_generator(next(tmp_path.glob("run/checkpoint-*")))
         assert not generator.training
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import tiny
 import torch
 from torch import Tensor
 
-from fastgan_ray.config.schema import RunConfig, nest
+from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.train import step
 from fastgan_ray.train.batches import pictures_at
-from fastgan_ray.train.loop import train
 from fastgan_ray.train.losses import contrastive
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.probe import d_reconstruction
@@ -22,10 +19,6 @@ from fastgan_ray.train.step import train_step
 
 CPU = torch.device("cpu")
 L1 = DISTANCES["l1"](CPU)
-
-
-def config(**changes: Any) -> RunConfig:
-    return RunConfig.model_validate(nest({**tiny.SETTINGS, **changes}))
 
 
 def start(settings: RunConfig) -> TrainState:
@@ -65,7 +58,7 @@ def test_stored_pictures_are_scaled_and_turned():
     ],
 )
 def test_each_arm_has_its_losses(kind, losses):
-    settings = config(**{"model.self_supervision": kind})
+    settings = tiny.config(**{"model.self_supervision": kind})
     state = start(settings)
     scalars = train_step(state, [pictures()], settings, L1)
     assert scalars.keys() & {"loss/reconstruction", "loss/contrastive"} == losses
@@ -75,7 +68,7 @@ def test_each_arm_has_its_losses(kind, losses):
 def test_arms_see_the_same_draws_elsewhere():
     rngs = []
     for kind in ("none", "ae_contrastive"):
-        settings = config(**{"model.self_supervision": kind})
+        settings = tiny.config(**{"model.self_supervision": kind})
         state = start(settings)
         train_step(state, [pictures()], settings, L1)
         rngs.append({name: rng.get_state() for name, rng in state.rngs.items()})
@@ -84,7 +77,7 @@ def test_arms_see_the_same_draws_elsewhere():
 
 
 def test_contrastive_loss_is_of_two_different_views_of_each_picture(monkeypatch):
-    settings = config(**{"model.self_supervision": "contrastive"})
+    settings = tiny.config(**{"model.self_supervision": "contrastive"})
     state = start(settings)
     seen = []
     monkeypatch.setattr(
@@ -99,7 +92,7 @@ def test_contrastive_loss_is_of_two_different_views_of_each_picture(monkeypatch)
 
 
 def test_contrastive_loss_is_learnt():
-    settings = config(
+    settings = tiny.config(
         **{"model.self_supervision": "contrastive", "train.lr_d": 2e-3, "augment.policy": "cutout"}
     )
     state = start(settings)
@@ -118,8 +111,8 @@ class TestProbe:
         return d_reconstruction(state.discriminator, drawn(), L1, 8, steps, CPU)
 
     def test_it_repeats_itself_and_leaves_everything_as_it_was(self):
-        state = start(config())
-        train_step(state, [pictures()], config(), L1)
+        state = start(tiny.config())
+        train_step(state, [pictures()], tiny.config(), L1)
         before = {name: value.clone() for name, value in state.discriminator.state_dict().items()}
         gradients = [weight.grad.clone() for weight in state.discriminator.parameters()]
         seed = torch.get_rng_state()
@@ -136,11 +129,11 @@ class TestProbe:
         assert torch.equal(torch.get_rng_state(), seed)
 
     def test_it_learns(self):
-        state = start(config())
+        state = start(tiny.config())
         assert self.probe(state, 30) < 0.7 * self.probe(state, 0)
 
     def test_a_trunk_that_lost_the_picture_cannot_give_it_back(self):
-        settings = config(**{"model.spectral_norm": False})
+        settings = tiny.config(**{"model.spectral_norm": False})
         sighted, blind = start(settings), start(settings)
         torch.nn.init.zeros_(blind.discriminator.stem[0].weight)
         # Of pictures that it cannot tell apart, the best guess is the median of all.
@@ -151,23 +144,9 @@ class TestProbe:
 
     def test_every_arm_can_be_probed(self):
         for kind in ("none", "contrastive"):
-            assert self.probe(start(config(**{"model.self_supervision": kind})), 1) > 0
+            assert self.probe(start(tiny.config(**{"model.self_supervision": kind})), 1) > 0
 
     def test_it_stands_in_the_last_row_only(self, tmp_path):
-        rows = []
-
-        class Recorder:
-            folder = tmp_path / "run"
-
-            def report(self, metrics, checkpoint):
-                rows.append(dict(metrics))
-
-            def progress(self, kimg, seconds):
-                pass
-
-        Recorder.folder.mkdir()
-        (tmp_path / "pictures").mkdir()
-        path = tiny.write_pictures(tmp_path / "pictures", 4)
-        train(config(**{"data.path": str(path), "eval.probe_steps": 2}), Recorder())
+        rows = tiny.rows_of(tmp_path, **{"eval.probe_steps": 2})
         assert ["d_reconstruction" in row for row in rows] == [False, True]
         assert 0 < rows[-1]["d_reconstruction"] < 2

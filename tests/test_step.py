@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import tiny
 import torch
 from torch import Tensor
 
-from fastgan_ray.config.schema import RunConfig, nest
+from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.train import step
 from fastgan_ray.train.loop import is_evaluation, total_steps
 from fastgan_ray.train.losses import LOSSES
@@ -20,10 +19,6 @@ from fastgan_ray.train.step import train_step
 
 CPU = torch.device("cpu")
 L1 = DISTANCES["l1"](CPU)
-
-
-def config(**changes: Any) -> RunConfig:
-    return RunConfig.model_validate(nest({**tiny.SETTINGS, **changes}))
 
 
 def start(settings: RunConfig) -> TrainState:
@@ -44,7 +39,7 @@ def steps_taken(optimizer: torch.optim.Optimizer) -> set[float]:
 
 class TestDSteps:
     def test_d_takes_as_many_steps_and_each_batch_teaches(self):
-        settings = config(**{"train.d_steps": 3})
+        settings = tiny.config(**{"train.d_steps": 3})
         state = start(settings)
         train_step(state, batches(settings), settings, L1)
         assert steps_taken(state.optimizer_d) == {3}
@@ -56,14 +51,14 @@ class TestDSteps:
         assert not torch.equal(*weights)
 
     def test_every_batch_shown_is_counted(self):
-        settings = config(**{"train.d_steps": 2, "train.total_kimg": 0.033})
+        settings = tiny.config(**{"train.d_steps": 2, "train.total_kimg": 0.033})
         assert settings.train.images_per_step == 8
         assert total_steps(settings) == 5
         steps = [s for s in range(1, 6) if is_evaluation(s, settings)]
         assert steps == [1, 2, 3, 4, 5]  # eval.every_kimg is 0.008
 
     def test_the_averages_halflife_counts_them_too(self):
-        settings = config(**{"train.d_steps": 2, "train.ema_halflife_kimg": 0.04})
+        settings = tiny.config(**{"train.d_steps": 2, "train.ema_halflife_kimg": 0.04})
         state = start(settings)
         for weight, average in zip(
             state.generator.parameters(), state.ema.parameters(), strict=True
@@ -77,7 +72,9 @@ class TestDSteps:
             torch.testing.assert_close(average, torch.full_like(average, 0.5))
 
     def test_lazy_penalties_count_ds_steps(self):
-        settings = config(**{"train.d_steps": 2, "train.r1_gamma": 1.0, "train.r1_interval": 3})
+        settings = tiny.config(
+            **{"train.d_steps": 2, "train.r1_gamma": 1.0, "train.r1_interval": 3}
+        )
         state = start(settings)
         penalised = ["loss/r1" in train_step(state, batches(settings), settings, L1) for _ in "123"]
         assert penalised == [True, True, False]  # D's steps 0 and 3 of 0 to 5
@@ -92,7 +89,7 @@ class TestDSteps:
     ],
 )
 def test_penalties_are_finite_and_teach_d(changes, bf16):
-    settings = config(**changes, **{"model.self_supervision": "none"})
+    settings = tiny.config(**changes, **{"model.self_supervision": "none"})
     state = start(settings)
     scalars = train_step(state, batches(settings), settings, L1, bf16)
     penalties = {"loss/gp"} if "wasserstein" in changes.values() else {"loss/r1", "loss/r2"}
@@ -107,7 +104,7 @@ def test_penalties_are_finite_and_teach_d(changes, bf16):
 def test_a_penalty_has_its_weight_in_the_total(name):
     values = {}
     for gamma in (1.0, 3.0):
-        settings = config(**{f"train.{name}_gamma": gamma, "train.r1_interval": 5})
+        settings = tiny.config(**{f"train.{name}_gamma": gamma, "train.r1_interval": 5})
         state = start(settings)
         real = step.shown(state, pictures(0), settings)
         fake = step.shown(state, pictures(1), settings)
@@ -119,7 +116,7 @@ def test_a_penalty_has_its_weight_in_the_total(name):
 
 def test_no_penalty_between_its_turns_or_by_default():
     for changes, turn in (({"train.r1_gamma": 1.0, "train.r2_gamma": 1.0}, 1), ({}, 0)):
-        settings = config(**changes)
+        settings = tiny.config(**changes)
         state = start(settings)
         real, fake = (step.shown(state, pictures(seed), settings) for seed in (0, 1))
         _, scalars = step.discriminator_loss(state, real, fake, turn, settings, L1)
@@ -128,7 +125,7 @@ def test_no_penalty_between_its_turns_or_by_default():
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_d_judges_real_pictures_for_g_only_if_the_loss_pairs_them(name):
-    settings = config(**{"train.loss": name})
+    settings = tiny.config(**{"train.loss": name})
     state = start(settings)
     fake = step.generate(state, 4, settings, CPU)
     if LOSSES[name].paired:
@@ -142,7 +139,7 @@ def test_d_judges_real_pictures_for_g_only_if_the_loss_pairs_them(name):
 def test_summed_reconstruction_grows_with_the_batch():
     totals = {}
     for reduction, weight in (("mean", 8.0), ("sum", 1.0), ("sum", 0.0)):
-        settings = config(
+        settings = tiny.config(
             **{
                 "train.reconstruction_reduction": reduction,
                 "train.reconstruction_weight": weight,
@@ -160,7 +157,7 @@ def test_summed_reconstruction_grows_with_the_batch():
 
 
 def test_dropout_draws_from_a_stream_of_its_own():
-    settings = config(**{"model.d_dropout": 0.5})
+    settings = tiny.config(**{"model.d_dropout": 0.5})
     logits = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
@@ -178,7 +175,7 @@ def test_dropout_draws_from_a_stream_of_its_own():
 
 
 def test_the_gradients_norms_are_reported_and_change_nothing(monkeypatch):
-    settings = config()
+    settings = tiny.config()
     weights, norms = [], []
     for reported in (True, False):
         state = start(settings)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from fastgan_ray.config.schema import RunConfig, nest
+from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.images import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError, UserError
@@ -28,24 +28,21 @@ def pictures(tmp_path_factory):
 @pytest.fixture
 def config(pictures):
     def make(**changes):
-        settings = {**tiny.SETTINGS, "data.path": str(pictures), **changes}
-        return RunConfig.model_validate(nest(settings))
+        return tiny.config(**{"data.path": str(pictures), **changes})
 
     return make
 
 
-class Recorder:
-    """Keeps the rows, and a copy of every checkpoint's weights."""
+class Recorder(tiny.Recorder):
+    """Keeps a copy of every checkpoint's weights, too, and counts steps."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.rows: list[dict] = []
+        super().__init__(folder)
         self.weights: list[dict] = []
         self.steps = 0
-        folder.mkdir(exist_ok=True)
 
     def report(self, metrics, checkpoint):
-        self.rows.append(dict(metrics))
+        super().report(metrics, checkpoint)
         self.weights.append(tensors(checkpoint))
 
     def progress(self, kimg, seconds):
@@ -162,7 +159,7 @@ def test_a_non_finite_loss_ends_the_run_and_says_when(config, tmp_path, monkeypa
 
 @pytest.fixture(scope="module")
 def folder(pictures, tmp_path_factory):
-    settings = RunConfig.model_validate(nest({**tiny.SETTINGS, "data.path": str(pictures)}))
+    settings = tiny.config(**{"data.path": str(pictures)})
     out = tmp_path_factory.mktemp("run")
     run(settings, out)
     return next(out.glob("checkpoint-*"))
