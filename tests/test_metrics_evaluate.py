@@ -1,51 +1,24 @@
-"""From a generator and a folder of pictures to a number with its fingerprint."""
+"""From a generator to its numbers."""
 
 from __future__ import annotations
-
-import json
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from stand_in_metrics import CPU, configured, evaluation, stand_in, unequal_pictures
 
-from fastgan_ray.config.schema import EvalConfig, RunConfig
 from fastgan_ray.data.source import open_source
-from fastgan_ray.errors import DivergedError, UserError
+from fastgan_ray.errors import DivergedError
 from fastgan_ray.metrics.evaluate import METRICS, Sets, evaluate, latents
 from fastgan_ray.metrics.extractors import Extractor, load_extractor
 from fastgan_ray.metrics.frechet import frechet_distance
 from fastgan_ray.metrics.kernel import kernel_distance
-from fastgan_ray.metrics.names import early_name, metric_name, searchable, value_of
-from fastgan_ray.metrics.protocol import protocol, same_protocol
-from fastgan_ray.metrics.reference import Reference, load_reference, reference_features
+from fastgan_ray.metrics.names import searchable, value_of
+from fastgan_ray.metrics.reference import Reference, load_reference
 
-CPU = torch.device("cpu")
 NZ = 6
-
-
-class Network:
-    """Pooled colours in place of a network; counts the pictures it has seen."""
-
-    def __init__(self):
-        self.seen = 0
-
-    def __call__(self, images):
-        self.seen += len(images)
-        return F.adaptive_avg_pool2d(images, 2).flatten(1)
-
-
-def stand_in(weights="0" * 64, size=16):
-    return Extractor("efficientnet_lite0", weights, size, Network(), CPU)
-
-
-def evaluation(**values):
-    return EvalConfig.model_validate(
-        {"extractor": "efficientnet_lite0", "num_fakes": 50, "batch_size": 16, **values}
-    )
 
 
 def sample(z_BZ):
@@ -69,25 +42,7 @@ def cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six pictures of unequal sizes, one half transparent."""
-    (tmp_path / "pictures").mkdir()
-    rng = np.random.default_rng(1)
-    for index, (width, height) in enumerate([(40, 40), (64, 32), (20, 50), (16, 16), (33, 34)]):
-        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{index}.png")
-    half = np.full((30, 30, 4), 90, dtype=np.uint8)
-    half[:, :, 3] = 128
-    Image.fromarray(half).save(tmp_path / "pictures" / "half.png")
-    return tmp_path / "pictures"
-
-
-def configured(folder, **data):
-    return RunConfig.model_validate(
-        {"data": {"path": str(folder), **data}, "eval": evaluation().model_dump()}
-    )
-
-
-# --- evaluate
+    return unequal_pictures(tmp_path)
 
 
 def measured(sampler, extractor=None, reference=REFERENCE, early=False, **settings):
@@ -251,173 +206,3 @@ def test_mirror_images_can_be_part_of_the_reference():
     plain, doubled = measured(sample), measured(sample, reference=both, mirrored_reference=True)
     assert doubled[FD] != plain[FD]
     assert measured(sample, reference=both)[FD] == plain[FD]
-
-
-# --- reference
-
-
-@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
-def test_reference_is_of_the_originals_in_order(folder, fit):
-    config = configured(folder, fit=fit).data
-    source = open_source(config)
-    extractor = stand_in()
-    features = reference_features(source, config, extractor)
-    assert features.shape == (6, 12) and features.dtype == np.float32
-    wide = torch.from_numpy(np.array(source.read(1))).permute(2, 0, 1).float()
-    if fit == "crop":
-        wide = wide[:, :, 16:48]
-    if fit == "pad":
-        wide = F.pad(wide, (0, 0, 16, 16), value=255)
-    expected = extractor(wide[None])[0].numpy()
-    np.testing.assert_allclose(features[1], expected, rtol=1e-5)
-
-
-def test_reference_is_computed_once_for_each_protocol(folder):
-    config = configured(folder).data
-    extractor = stand_in()
-    source = open_source(config)
-    first = reference_features(source, config, extractor)
-    assert extractor.network.seen == 6
-    np.testing.assert_array_equal(reference_features(source, config, extractor), first)
-    assert extractor.network.seen == 6
-    others = [
-        (config.model_copy(update={"fit": "crop"}), extractor),
-        (config.model_copy(update={"background": "#000000"}), extractor),
-        (config, stand_in(weights="1" * 64)),
-        (config, stand_in(size=17)),
-    ]
-    for data, other in others:
-        before = other.network.seen
-        reference_features(source, data, other)
-        assert other.network.seen == before + 6
-    (folder / "3.png").unlink()
-    assert len(reference_features(open_source(config), config, extractor)) == 5
-
-
-def test_reference_shows_transparency_over_the_background(folder):
-    white, black = configured(folder).data, configured(folder, background="#000000").data
-    source = open_source(white)
-    last = source.names.index("half.png")
-    light = reference_features(source, white, stand_in())[last]
-    dark = reference_features(source, black, stand_in())[last]
-    assert (light > dark + 100).all()
-
-
-def _truncate(path: Path):
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def _flip_a_bit(path: Path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(bytes(content))
-
-
-def _empty(path: Path):
-    path.write_bytes(b"")
-
-
-def _of_another_shape(path: Path):
-    np.savez(path, features=np.zeros((2, 12), np.float32))
-
-
-def _without_features(path: Path):
-    np.savez(path, something=np.zeros(3))
-
-
-def _other_archive(path: Path):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("features.npy", b"no array")
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [_truncate, _flip_a_bit, _empty, _of_another_shape, _without_features, _other_archive],
-)
-def test_a_damaged_cache_file_is_built_anew(folder, cache, damage):
-    config = configured(folder).data
-    source = open_source(config)
-    extractor = stand_in()
-    features = reference_features(source, config, extractor)
-    (path,) = (cache / "reference").iterdir()
-    damage(path)
-    np.testing.assert_array_equal(reference_features(source, config, extractor), features)
-    assert extractor.network.seen == 12
-    np.testing.assert_array_equal(reference_features(source, config, extractor), features)
-    assert extractor.network.seen == 12
-    assert list((cache / "reference").iterdir()) == [path]
-
-
-def test_a_failure_leaves_no_cache_file(folder, cache):
-    config = configured(folder).data
-    source = open_source(config)
-    (folder / "2.png").unlink()
-    with pytest.raises(UserError, match=r"2\.png"):
-        reference_features(source, config, stand_in())
-    assert not (cache / "reference").exists()
-
-
-# --- protocol
-
-
-@pytest.mark.parametrize(
-    ("extractor", "num_fakes", "name"),
-    [
-        ("inception", 5000, "fid5k_full"),
-        ("inception", 50_000, "fid50k_full"),
-        ("inception", 256, "fid256_full"),
-        ("inception", 1500, "fid1500_full"),
-        ("efficientnet_lite0", 5000, "fd_efficientnet_lite0"),
-        ("efficientnet_lite0", 256, "fd_efficientnet_lite0"),
-    ],
-)
-def test_a_metric_is_named_by_its_protocol(extractor, num_fakes, name):
-    assert metric_name(evaluation(extractor=extractor, num_fakes=num_fakes)) == name
-
-
-@pytest.mark.parametrize(
-    ("full", "early"),
-    [("fid5k_full", "early/fid"), ("kid256_full", "early/kid"), (FD, f"early/{FD}")],
-)
-def test_a_cheap_evaluations_name_claims_no_count(full, early):
-    assert early_name(full) == early
-
-
-def test_fingerprint_is_json_and_equal_for_equal_protocols(folder):
-    config = configured(folder)
-    source = open_source(config.data)
-    fingerprint = protocol(config, stand_in(), source)
-    assert json.loads(json.dumps(fingerprint)) == fingerprint
-    assert fingerprint["reference_count"] == 6 and fingerprint["num_fakes"] == 50
-    other = config.model_copy(
-        update={"eval": evaluation(batch_size=3, every_kimg=1.0), "model": config.model}
-    )
-    assert same_protocol(fingerprint, protocol(other, stand_in(), source)) == []
-
-
-def test_fingerprints_differ_in_words(folder):
-    config = configured(folder)
-    source = open_source(config.data)
-    a = protocol(config, stand_in(), source)
-    changed = RunConfig.model_validate(
-        {
-            "data": {"path": str(folder), "fit": "pad"},
-            "eval": evaluation(num_fakes=51, seed=4).model_dump(),
-        }
-    )
-    b = protocol(changed, stand_in(weights="1" * 64), source)
-    assert same_protocol(a, b) == [
-        "feature network's weights: 0000000000000000 against 1111111111111111",
-        "fit of pictures that are not square: squash against pad",
-        "number of generated pictures: 50 against 51",
-        "seed of the latents: 0 against 4",
-    ]
-    (folder / "0.png").unlink()
-    fewer = same_protocol(a, protocol(config, stand_in(), open_source(config.data)))
-    assert [line.split(":")[0] for line in fewer] == [
-        "reference pictures",
-        "number of reference pictures",
-    ]
-    assert same_protocol(a, {}) != [] and same_protocol({}, {"kid": 1}) == [
-        "kid: not stated against 1"
-    ]

@@ -1,41 +1,39 @@
-"""Features of mirrored originals: those of mirrored files, and never mistaken for the others."""
+"""Features of the originals: in order, cached by protocol, and of their mirror images."""
 
 from __future__ import annotations
+
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
+from stand_in_metrics import configured, stand_in, unequal_pictures
 
 from fastgan_ray.config.schema import DataConfig
 from fastgan_ray.data.source import open_source
-from fastgan_ray.metrics.extractors import Extractor
+from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.reference import reference_features
 
 SIZES = [(40, 40), (64, 32), (21, 50), (16, 16)]
 
 
-class Network:
-    """Pooled colours of four quarters; counts the pictures it has seen."""
-
-    def __init__(self):
-        self.seen = 0
-
-    def __call__(self, images):
-        self.seen += len(images)
-        return F.adaptive_avg_pool2d(images, 2).flatten(1)
-
-
 @pytest.fixture
 def extractor():
-    return Extractor("efficientnet_lite0", "0" * 64, 16, Network(), torch.device("cpu"))
+    return stand_in()
 
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTGAN_RAY_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return unequal_pictures(tmp_path)
 
 
 @pytest.fixture
@@ -71,3 +69,104 @@ def test_both_are_kept_apart(folders, extractor, cache):
     np.testing.assert_array_equal(features(folders[0], extractor), straight)
     np.testing.assert_array_equal(features(folders[0], extractor, mirrored=True), mirrored)
     assert extractor.network.seen == 2 * len(SIZES)
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+def test_reference_is_of_the_originals_in_order(folder, fit):
+    config = configured(folder, fit=fit).data
+    source = open_source(config)
+    extractor = stand_in()
+    features = reference_features(source, config, extractor)
+    assert features.shape == (6, 12) and features.dtype == np.float32
+    wide = torch.from_numpy(np.array(source.read(1))).permute(2, 0, 1).float()
+    if fit == "crop":
+        wide = wide[:, :, 16:48]
+    if fit == "pad":
+        wide = F.pad(wide, (0, 0, 16, 16), value=255)
+    expected = extractor(wide[None])[0].numpy()
+    np.testing.assert_allclose(features[1], expected, rtol=1e-5)
+
+
+def test_reference_is_computed_once_for_each_protocol(folder):
+    config = configured(folder).data
+    extractor = stand_in()
+    source = open_source(config)
+    first = reference_features(source, config, extractor)
+    assert extractor.network.seen == 6
+    np.testing.assert_array_equal(reference_features(source, config, extractor), first)
+    assert extractor.network.seen == 6
+    others = [
+        (config.model_copy(update={"fit": "crop"}), extractor),
+        (config.model_copy(update={"background": "#000000"}), extractor),
+        (config, stand_in(weights="1" * 64)),
+        (config, stand_in(size=17)),
+    ]
+    for data, other in others:
+        before = other.network.seen
+        reference_features(source, data, other)
+        assert other.network.seen == before + 6
+    (folder / "3.png").unlink()
+    assert len(reference_features(open_source(config), config, extractor)) == 5
+
+
+def test_reference_shows_transparency_over_the_background(folder):
+    white, black = configured(folder).data, configured(folder, background="#000000").data
+    source = open_source(white)
+    last = source.names.index("half.png")
+    light = reference_features(source, white, stand_in())[last]
+    dark = reference_features(source, black, stand_in())[last]
+    assert (light > dark + 100).all()
+
+
+def _truncate(path: Path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def _flip_a_bit(path: Path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def _empty(path: Path):
+    path.write_bytes(b"")
+
+
+def _of_another_shape(path: Path):
+    np.savez(path, features=np.zeros((2, 12), np.float32))
+
+
+def _without_features(path: Path):
+    np.savez(path, something=np.zeros(3))
+
+
+def _other_archive(path: Path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("features.npy", b"no array")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_truncate, _flip_a_bit, _empty, _of_another_shape, _without_features, _other_archive],
+)
+def test_a_damaged_cache_file_is_built_anew(folder, cache, damage):
+    config = configured(folder).data
+    source = open_source(config)
+    extractor = stand_in()
+    features = reference_features(source, config, extractor)
+    (path,) = (cache / "reference").iterdir()
+    damage(path)
+    np.testing.assert_array_equal(reference_features(source, config, extractor), features)
+    assert extractor.network.seen == 12
+    np.testing.assert_array_equal(reference_features(source, config, extractor), features)
+    assert extractor.network.seen == 12
+    assert list((cache / "reference").iterdir()) == [path]
+
+
+def test_a_failure_leaves_no_cache_file(folder, cache):
+    config = configured(folder).data
+    source = open_source(config)
+    (folder / "2.png").unlink()
+    with pytest.raises(UserError, match=r"2\.png"):
+        reference_features(source, config, stand_in())
+    assert not (cache / "reference").exists()

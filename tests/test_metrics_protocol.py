@@ -1,0 +1,91 @@
+"""What metrics are called, and the protocol that a number carries."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from stand_in_metrics import configured, evaluation, stand_in, unequal_pictures
+
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.data.source import open_source
+from fastgan_ray.metrics.names import early_name, metric_name
+from fastgan_ray.metrics.protocol import protocol, same_protocol
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTGAN_RAY_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return unequal_pictures(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("extractor", "num_fakes", "name"),
+    [
+        ("inception", 5000, "fid5k_full"),
+        ("inception", 50_000, "fid50k_full"),
+        ("inception", 256, "fid256_full"),
+        ("inception", 1500, "fid1500_full"),
+        ("efficientnet_lite0", 5000, "fd_efficientnet_lite0"),
+        ("efficientnet_lite0", 256, "fd_efficientnet_lite0"),
+    ],
+)
+def test_a_metric_is_named_by_its_protocol(extractor, num_fakes, name):
+    assert metric_name(evaluation(extractor=extractor, num_fakes=num_fakes)) == name
+
+
+@pytest.mark.parametrize(
+    ("full", "early"),
+    [
+        ("fid5k_full", "early/fid"),
+        ("kid256_full", "early/kid"),
+        ("fd_efficientnet_lite0", "early/fd_efficientnet_lite0"),
+    ],
+)
+def test_a_cheap_evaluations_name_claims_no_count(full, early):
+    assert early_name(full) == early
+
+
+def test_fingerprint_is_json_and_equal_for_equal_protocols(folder):
+    config = configured(folder)
+    source = open_source(config.data)
+    fingerprint = protocol(config, stand_in(), source)
+    assert json.loads(json.dumps(fingerprint)) == fingerprint
+    assert fingerprint["reference_count"] == 6 and fingerprint["num_fakes"] == 50
+    other = config.model_copy(
+        update={"eval": evaluation(batch_size=3, every_kimg=1.0), "model": config.model}
+    )
+    assert same_protocol(fingerprint, protocol(other, stand_in(), source)) == []
+
+
+def test_fingerprints_differ_in_words(folder):
+    config = configured(folder)
+    source = open_source(config.data)
+    a = protocol(config, stand_in(), source)
+    changed = RunConfig.model_validate(
+        {
+            "data": {"path": str(folder), "fit": "pad"},
+            "eval": evaluation(num_fakes=51, seed=4).model_dump(),
+        }
+    )
+    b = protocol(changed, stand_in(weights="1" * 64), source)
+    assert same_protocol(a, b) == [
+        "feature network's weights: 0000000000000000 against 1111111111111111",
+        "fit of pictures that are not square: squash against pad",
+        "number of generated pictures: 50 against 51",
+        "seed of the latents: 0 against 4",
+    ]
+    (folder / "0.png").unlink()
+    fewer = same_protocol(a, protocol(config, stand_in(), open_source(config.data)))
+    assert [line.split(":")[0] for line in fewer] == [
+        "reference pictures",
+        "number of reference pictures",
+    ]
+    assert same_protocol(a, {}) != [] and same_protocol({}, {"kid": 1}) == [
+        "kid: not stated against 1"
+    ]
