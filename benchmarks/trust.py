@@ -36,6 +36,7 @@ from fastgan_ray.config.schema import EvalConfig
 from fastgan_ray.metrics.evaluate import METRICS, Sets
 from fastgan_ray.metrics.frechet import frechet_distance, frechet_distance_with_errors
 from fastgan_ray.metrics.kernel import kernel_distance, kernel_distance_with_errors
+from fastgan_ray.metrics.memorisation import nearest
 from fastgan_ray.metrics.reference import Features
 
 RESULT = Path(__file__).parent / "results" / "trust.md"
@@ -159,7 +160,8 @@ def sight(pool: Pool) -> tuple[list[str], Rows]:
 def every_metric(pool: Pool, drawn: Draw, fake: Features) -> dict[str, float]:
     """What an evaluation reports, but for its errors."""
     real, mirrored = pool.real[drawn.training], pool.mirrored[drawn.training]
-    sets = Sets(real, fake, pool.logits(torch.from_numpy(fake)).numpy(), real, mirrored)
+    logits = pool.logits(torch.from_numpy(fake)).numpy()
+    sets = Sets(real, fake, logits, nearest(real, fake, mirrored))
     values: dict[str, float] = {}
     for measure in METRICS.values():
         values |= measure(sets, EVAL)

@@ -14,6 +14,7 @@ from fastgan_ray.latent.invert import read_pictures
 from fastgan_ray.latent.neighbours import nearest_pictures, rows, save_neighbours, settings
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.memorisation import memorisation, neighbours, worst_pairs
+from fastgan_ray.metrics.memorisation import nearest as nearest_of
 
 DEVICE = torch.device("cpu")
 
@@ -48,9 +49,10 @@ def test_neighbours_agree_with_the_worst_pairs_and_the_share_that_is_too_near():
     fake = np.concatenate([real[:3] + 1e-4, clouds(7, 4, seed=1)])
     found = neighbours(real, fake, real[:, ::-1].copy(), 1)
     nearest = sorted((pairs[0] for pairs in found.pairs), key=lambda pair: pair.distance)
-    assert nearest == worst_pairs(real, fake, real[:, ::-1].copy())
+    expected = nearest_of(real, fake, real[:, ::-1].copy())
+    assert nearest == worst_pairs(expected)
     share = np.mean([pairs[0].distance < found.too_near for pairs in found.pairs])
-    assert share == pytest.approx(memorisation(real, fake, real[:, ::-1].copy())["memorised"])
+    assert share == pytest.approx(memorisation(expected)["memorised"])
 
 
 @pytest.fixture(scope="module")

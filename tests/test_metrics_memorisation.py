@@ -7,13 +7,22 @@ import pytest
 import torch
 from torch_fidelity.metric_isc import isc_features_to_metric
 
+from fastgan_ray.metrics import memorisation as measures
 from fastgan_ray.metrics.diversity import diversity
 from fastgan_ray.metrics.inception_score import inception_score
-from fastgan_ray.metrics.memorisation import memorisation, worst_pairs
+from fastgan_ray.metrics.memorisation import nearest, neighbours
 
 
 def draw(n, d=16, seed=0, spread=1.0):
     return np.random.default_rng(seed).normal(5, spread, (n, d))
+
+
+def memorisation(*sets):
+    return measures.memorisation(nearest(*sets))
+
+
+def worst_pairs(*sets, count=16):
+    return measures.worst_pairs(nearest(*sets), count)
 
 
 # --- memorisation
@@ -44,8 +53,8 @@ def test_copies_of_mirror_images_are_copies():
     assert memorisation(real, mirrored)["memorised"] < 0.3
     found = memorisation(real, mirrored, mirrored)
     assert found["memorised"] == 1 and found["nearest_ratio"] < 1e-6
-    assert [pair.training for pair in worst_pairs(real, mirrored[::-1], mirrored, 60)] == [
-        59 - pair.fake for pair in worst_pairs(real, mirrored[::-1], mirrored, 60)
+    assert [pair.training for pair in worst_pairs(real, mirrored[::-1], mirrored, count=60)] == [
+        59 - pair.fake for pair in worst_pairs(real, mirrored[::-1], mirrored, count=60)
     ]
 
 
@@ -95,7 +104,7 @@ def test_memorisation_by_the_plain_formula():
     )
 
 
-@pytest.mark.parametrize("function", [memorisation, worst_pairs])
+@pytest.mark.parametrize("function", [nearest, neighbours])
 def test_a_training_set_of_one_picture_is_refused(function):
     with pytest.raises(ValueError, match="training must have pictures that differ"):
         function(np.ones((5, 16)), draw(5))
@@ -157,7 +166,7 @@ def test_inception_score_of_extreme_logits():
 # --- all
 
 
-@pytest.mark.parametrize("function", [memorisation, worst_pairs, diversity])
+@pytest.mark.parametrize("function", [nearest, neighbours, diversity])
 @pytest.mark.parametrize(
     ("real", "fake", "message"),
     [

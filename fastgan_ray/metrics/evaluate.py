@@ -19,7 +19,7 @@ from fastgan_ray.metrics.frechet import frechet_distance_with_errors
 from fastgan_ray.metrics.inception_score import inception_score
 from fastgan_ray.metrics.kernel import kernel_distance_with_errors
 from fastgan_ray.metrics.manifold import precision_recall_density_coverage
-from fastgan_ray.metrics.memorisation import Pair, memorisation, worst_pairs
+from fastgan_ray.metrics.memorisation import Nearest, Pair, memorisation, nearest, worst_pairs
 from fastgan_ray.metrics.names import (
     NEIGHBOURS,
     early_name,
@@ -36,14 +36,13 @@ PAIRS = 16  # of the closest generated and training pictures that an evaluation 
 class Sets(NamedTuple):
     """What a metric is made of: features (n, d) and (m, d), logits (m, classes) if there are any.
 
-    `real` is what the fakes are compared with, `training` and `mirrored` what they may copy.
+    `real` is what the fakes are compared with, `nearest` what they may be copies of.
     """
 
     real: Features
     fake: Features
     logits: npt.NDArray[np.float32] | None
-    training: Features
-    mirrored: Features | None
+    nearest: Nearest
 
 
 class Evaluation(NamedTuple):
@@ -81,8 +80,7 @@ def evaluate(
         else real,
         fake=features.numpy(),
         logits=extractor.logits(features).numpy() if extractor.logits else None,
-        training=real,
-        mirrored=mirrored,
+        nearest=nearest(real, features.numpy(), mirrored),
     )
     values: dict[str, float] = {}
     for measure in METRICS.values():
@@ -92,8 +90,7 @@ def evaluate(
             raise DivergedError(f"{name} is not finite (got {value})")
     if fewer:
         values = {early_name(name): value for name, value in values.items()}
-    pairs = worst_pairs(sets.training, sets.fake, sets.mirrored, PAIRS)
-    return Evaluation(values | {"num_fakes": count}, pairs)
+    return Evaluation(values | {"num_fakes": count}, worst_pairs(sets.nearest, PAIRS))
 
 
 def latents(config: EvalConfig, nz: int) -> Tensor:
@@ -162,7 +159,7 @@ def _diversity(sets: Sets, config: EvalConfig) -> dict[str, float]:
 
 
 def _memorisation(sets: Sets, config: EvalConfig) -> dict[str, float]:
-    return memorisation(sets.training, sets.fake, sets.mirrored)
+    return memorisation(sets.nearest)
 
 
 METRICS: dict[str, Callable[[Sets, EvalConfig], dict[str, float]]] = {

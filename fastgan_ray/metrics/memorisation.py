@@ -33,15 +33,21 @@ class Neighbours(NamedTuple):
     """Nearer than this only 5 % of the training pictures are to another; in the pairs' unit."""
 
 
-def memorisation(
-    training: npt.ArrayLike, fake: npt.ArrayLike, mirrored: npt.ArrayLike | None = None
-) -> dict[str, float]:
-    """How near fakes are to training pictures, against how near those are to each other.
+class Nearest(NamedTuple):
+    """Each fake's distance to, and index of, its nearest training picture: both (m,).
 
-    nearest_ratio: mean distance of a fake to its nearest training picture, over that of a training
-    picture to its nearest other one; about 1 for new pictures of the same kind, 0 for copies.
-    memorised: share of fakes nearer to a training picture than all but 5 % of the training pictures
-    are to their nearest other; about .05 for new pictures of the same kind, 1 for copies.
+    `reference` (n,): each training picture's distance to its nearest other one.
+    """
+
+    distances: Array
+    indices: npt.NDArray[np.int64]
+    reference: Array
+
+
+def nearest(
+    training: npt.ArrayLike, fake: npt.ArrayLike, mirrored: npt.ArrayLike | None = None
+) -> Nearest:
+    """How near fakes are to training pictures, and how near those are to each other.
 
     training, fake: (n, d) and (m, d), n and m at least 2. mirrored: (n, d), row i the features of
     training picture i's mirror image, where training flips: a mirrored copy is a copy, but a
@@ -49,27 +55,38 @@ def memorisation(
     Nor is a duplicate another picture, or a training set with duplicates would excuse copies.
     Raises ValueError for another shape, fewer rows, different widths, a non-finite value, or
     training pictures that are all the same.
+    """
+    views, made = _views(training, fake, mirrored)
+    images = np.concatenate(views)
+    distances, indices = np.empty(len(made)), np.empty(len(made), np.int64)
+    for rows, squares in squared_distances(made, images):
+        indices[rows] = squares.argmin(axis=1)
+        distances[rows] = squares.min(axis=1)
+    return Nearest(np.sqrt(distances), indices % len(views[0]), _reference(views, images))
+
+
+def memorisation(found: Nearest) -> dict[str, float]:
+    """How near fakes are to training pictures, against how near those are to each other.
+
+    nearest_ratio: mean distance of a fake to its nearest training picture, over that of a training
+    picture to its nearest other one; about 1 for new pictures of the same kind, 0 for copies.
+    memorised: share of fakes nearer to a training picture than all but 5 % of the training pictures
+    are to their nearest other; about .05 for new pictures of the same kind, 1 for copies.
+
     Source: nearest neighbours against a real-to-real reference, as in Meehan et al. 2020.
     """
-    distances, _, reference = _nearest(training, fake, mirrored)
-    usual, near = reference.mean(), np.quantile(reference, TOO_NEAR)
+    near = np.quantile(found.reference, TOO_NEAR)
     return {
-        "nearest_ratio": float(distances.mean() / usual),
-        "memorised": float((distances < near).mean()),
+        "nearest_ratio": float(found.distances.mean() / found.reference.mean()),
+        "memorised": float((found.distances < near).mean()),
     }
 
 
-def worst_pairs(
-    training: npt.ArrayLike,
-    fake: npt.ArrayLike,
-    mirrored: npt.ArrayLike | None = None,
-    count: int = 16,
-) -> list[Pair]:
-    """The fakes nearest to a training picture, the nearest first; arguments as `memorisation`."""
-    distances, indices, reference = _nearest(training, fake, mirrored)
-    usual = float(reference.mean())
-    order = np.argsort(distances, kind="stable")[:count]
-    return [Pair(int(i), int(indices[i]), float(distances[i]) / usual) for i in order]
+def worst_pairs(found: Nearest, count: int = 16) -> list[Pair]:
+    """The fakes nearest to a training picture, the nearest first."""
+    away = found.distances / float(found.reference.mean())
+    order = np.argsort(away, kind="stable")[:count]
+    return [Pair(int(i), int(found.indices[i]), float(away[i])) for i in order]
 
 
 def neighbours(
@@ -78,7 +95,7 @@ def neighbours(
     mirrored: npt.ArrayLike | None = None,
     count: int = 3,
 ) -> Neighbours:
-    """The `count` training pictures nearest to each fake; other arguments as `memorisation`."""
+    """The `count` training pictures nearest to each fake; other arguments as `nearest`."""
     views, made = _views(training, fake, mirrored)
     images = np.concatenate(views)
     reference = _reference(views, images)
@@ -92,19 +109,6 @@ def neighbours(
             fake_index = rows.start + row
             pairs.append([Pair(fake_index, int(i), float(distances[i])) for i in indices])
     return Neighbours(pairs, float(np.quantile(reference, TOO_NEAR)) / usual)
-
-
-def _nearest(
-    training: npt.ArrayLike, fake: npt.ArrayLike, mirrored: npt.ArrayLike | None
-) -> tuple[Array, npt.NDArray[np.int64], Array]:
-    """Each fake's distance to and index of its nearest training picture; the reals' own."""
-    views, made = _views(training, fake, mirrored)
-    images = np.concatenate(views)
-    distances, indices = np.empty(len(made)), np.empty(len(made), np.int64)
-    for rows, squares in squared_distances(made, images):
-        indices[rows] = squares.argmin(axis=1)
-        distances[rows] = squares.min(axis=1)
-    return np.sqrt(distances), indices % len(views[0]), _reference(views, images)
 
 
 def _views(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -11,11 +13,12 @@ from fastgan_ray.models.blocks import LayerFactory
 _EMBEDDING = 128
 
 
-class AnyDiscriminator(nn.Module):
+class AnyDiscriminator(nn.Module, ABC):
     """Judges pictures; may reconstruct them, and project its features for the contrastive loss."""
 
     projection: nn.Module | None
 
+    @abstractmethod
     def forward(
         self,
         full: Tensor,
@@ -29,11 +32,10 @@ class AnyDiscriminator(nn.Module):
         reconstructions; else that of "part" is of `crop_part`'s part. `rng`, on the pictures'
         device, draws what dropout leaves out; None: nothing.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def trunk(self, full: Tensor) -> Tensor:
         """The features that the logits come from, at 8 px: (B, 3, R, R) -> (B, C, 8, 8)."""
-        raise NotImplementedError
 
     def embed(self, full: Tensor) -> Tensor:
         """The trunk's projection, for the contrastive loss: (B, 3, R, R) -> (B, 128)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -101,13 +100,13 @@ class CellSearcher(Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         """Write how far it has come."""
-        with Path(checkpoint_path).open("wb") as file:
-            pickle.dump((self._next, self._live), file)
+        state = {"next": self._next, "live": sorted(self._live)}
+        Path(checkpoint_path).write_text(json.dumps(state))
 
     def restore(self, checkpoint_path: str) -> None:
         """Return to what `save` wrote."""
-        with Path(checkpoint_path).open("rb") as file:
-            self._next, self._live = pickle.load(file)  # noqa: S301 - written by `save`
+        state = json.loads(Path(checkpoint_path).read_text())
+        self._next, self._live = state["next"], set(state["live"])
 
 
 class AblationLedger(Ledger):
