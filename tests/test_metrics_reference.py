@@ -10,12 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
-from stand_in_metrics import configured, stand_in, unequal_pictures
+from stand_in_metrics import configured, evaluation, stand_in, unequal_pictures
 
-from fastgan_ray.config.schema import DataConfig
+from fastgan_ray.config.schema import DataConfig, RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.reference import reference_features
+from fastgan_ray.metrics.reference import load_reference, reference_features
 
 SIZES = [(40, 40), (64, 32), (21, 50), (16, 16)]
 
@@ -170,3 +170,24 @@ def test_a_failure_leaves_no_cache_file(folder, cache):
     with pytest.raises(UserError, match=r"2\.png"):
         reference_features(source, config, stand_in())
     assert not (cache / "reference").exists()
+
+
+def test_pictures_that_are_all_the_same_are_refused(tmp_path):
+    (tmp_path / "same").mkdir()
+    for index in range(3):
+        Image.new("RGB", (20, 20), (9, 90, 200)).save(tmp_path / "same" / f"{index}.png")
+    config = configured(tmp_path / "same")
+    with pytest.raises(UserError, match="its 3 pictures are all the same"):
+        load_reference(open_source(config.data), config, stand_in())
+
+
+def test_mirror_images_come_along_only_where_they_matter(folder):
+    settings = {"data": {"path": str(folder), "flip": 0.0}, "eval": evaluation().model_dump()}
+    config = RunConfig.model_validate(settings)
+    source = open_source(config.data)
+    assert load_reference(source, config, stand_in()).mirrored is None
+    flipping = RunConfig.model_validate({**settings, "data": {"path": str(folder)}})
+    assert load_reference(source, flipping, stand_in()).mirrored.shape == (6, 12)
+    settings["eval"]["mirrored_reference"] = True
+    comparing = RunConfig.model_validate(settings)
+    assert load_reference(source, comparing, stand_in()).mirrored is not None

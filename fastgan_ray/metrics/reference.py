@@ -19,10 +19,12 @@ from fastgan_ray.config.schema import DataConfig, RunConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.data.images import in_order, square
 from fastgan_ray.data.source import Source
+from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import Extractor
 
 _VERSION = 1  # raise it when the same pictures would give other features
 _BATCH = 32
+_ALIKE = 1e-4  # of the largest feature: what rounding may make of one picture in two batches
 
 Features = npt.NDArray[np.float32]
 
@@ -35,8 +37,16 @@ class Reference(NamedTuple):
 
 
 def load_reference(source: Source, config: RunConfig, extractor: Extractor) -> Reference:
-    """What a run is measured against, with mirror images if it trains on or compares with them."""
+    """What a run is measured against, with mirror images if it trains on or compares with them.
+
+    UserError where the pictures are all the same: no variety to compare with, nor to learn.
+    """
     features = reference_features(source, config.data, extractor)
+    if np.abs(features - features[0]).max() <= _ALIKE * np.abs(features).max():
+        raise UserError(
+            f"{source.path}: its {len(source)} pictures are all the same to the feature network; "
+            "at least two different ones are needed"
+        )
     if config.data.flip == 0 and not config.eval.mirrored_reference:
         return Reference(features, None)
     return Reference(features, reference_features(source, config.data, extractor, mirrored=True))
