@@ -33,7 +33,7 @@ from fastgan_ray.cli_options import (
 )
 from fastgan_ray.cli_report import report_app
 from fastgan_ray.cli_wandb import wandb_app
-from fastgan_ray.errors import DivergedError, UserError
+from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -291,6 +291,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         _complain("error: ", str(error))
         sys.exit(2)
+    except InterruptedRunError:
+        sys.exit(130)
     except DivergedError as error:
         _complain("diverged: ", str(error))
         sys.exit(1)

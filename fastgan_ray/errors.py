@@ -1,4 +1,4 @@
-"""The two exceptions that commands turn into a sentence instead of a traceback."""
+"""The exceptions that commands turn into a sentence instead of a traceback."""
 
 
 class UserError(Exception):
@@ -10,3 +10,10 @@ class UserError(Exception):
 
 class DivergedError(Exception):
     """Training met a non-finite number; the text says which, and when (step and kimg)."""
+
+
+class InterruptedRunError(Exception):
+    """Someone stopped a search or an ablation before its end, which it has told already.
+
+    Commands exit with status 130, as the shell has it for Ctrl-C.
+    """

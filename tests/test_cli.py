@@ -1,6 +1,7 @@
 """The commands as a user meets them: what they print, and that bad input is one clear message."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from fastgan_ray.cli import main
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.config.yaml_io import dump_run_config, load_run_config
+from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.models import build_discriminator, build_generator
 from fastgan_ray.models.official import save_official
 
@@ -280,3 +282,17 @@ def test_missing_inception_says_what_to_put_where(tmp_path, pictures, capsys, mo
     for words in ("inception-2015-12-05.pt", "vgg16-397923af.pth", "--embedded"):
         assert words in message
     assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_search_has_the_shells_status_for_that(monkeypatch):
+    def stopped(*arguments: object) -> None:
+        raise InterruptedRunError("runs/demo")
+
+    monkeypatch.setattr("fastgan_ray.tune.run.run_search", stopped)
+    assert call("tune", "--config", ROOT / "search_spaces" / "demo.yaml") == 130
+
+
+def test_a_folder_without_a_best_names_its_trials(trained, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "ablation" / "trials" / "00000")
+    assert call("evaluate", tmp_path / "ablation") == 2
+    assert "name one of its trials, as" in capsys.readouterr().err

@@ -88,10 +88,13 @@ def test_short_forms():
         "7.1",
         "123.5",
     ]
-    assert [progress(*p) for p in ((0, 4.0), (1.2345, 4.0), (120.08, 400.0))] == [
+    positions = ((0, 4.0), (1.2345, 4.0), (120.08, 400.0), (0.016, 0.03), (0.25, 0.6))
+    assert [progress(*position) for position in positions] == [
         "0/4",
         "1.2/4",
         "120/400",
+        "0.016/0.03",
+        "0.25/0.6",
     ]
     assert [duration(s) for s in (None, 5, 65.9, 3725, 200000)] == [
         "-",

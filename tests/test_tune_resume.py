@@ -112,6 +112,20 @@ def test_killed_driver(tmp_path):
     assert json.loads((tmp_path / "t" / "summary.json").read_text()) == summary
 
 
+def test_an_interrupted_search_says_so_and_goes_on(tmp_path):
+    trials = tmp_path / "t" / "trials"
+    driver = start_driver(tmp_path, "new")
+    wait_until(lambda: "waiting" in lines(trials / "00002" / "ran.txt"), driver)
+    driver.send_signal(signal.SIGINT)
+    output, _ = driver.communicate(timeout=PATIENCE)
+    assert driver.returncode != 0 and "InterruptedRunError" in output
+    assert "Stopped before the end. The same command with --resume goes on." in output
+    summary = json.loads((tmp_path / "t" / "summary.json").read_text())
+    assert summary["trials"][2]["state"] == "unfinished"
+    output, _ = (again := start_driver(tmp_path, "resume")).communicate(timeout=PATIENCE)
+    assert again.returncode == 0, output
+
+
 def test_snapshot_is_whole_and_the_newest(tmp_path):
     source, folder, target = (tmp_path / name for name in ("source", "state", "target"))
     source.mkdir()

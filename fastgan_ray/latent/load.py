@@ -25,6 +25,10 @@ def find_checkpoint(path: Path) -> Path:
     for candidate in candidates:
         if (candidate / "metadata.json").is_file():
             return candidate
+    if trial := next(iter(sorted(path.glob("trials/*/checkpoint-*"))), None):
+        raise UserError(
+            f"{path}: no best checkpoint in it; name one of its trials, as {trial.parent}"
+        )
     raise UserError(
         f"{path}: no checkpoint in it; a folder with metadata.json, best/checkpoint or "
         "checkpoint-* is expected"

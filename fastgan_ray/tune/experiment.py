@@ -26,8 +26,8 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console, RenderableType
 
-from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.errors import UserError
+from fastgan_ray.config.schema import RunConfig, flatten
+from fastgan_ray.errors import InterruptedRunError, UserError
 from fastgan_ray.search.spec import Metric
 from fastgan_ray.tune.cluster import connected, silenced
 from fastgan_ray.tune.ledger import Ledger, write_atomically
@@ -92,7 +92,8 @@ def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) 
     """Run, or with `resume` go on with, an experiment; returns its folder.
 
     UserError if the folder cannot be used, no machine has what a trial needs, or the pictures or
-    weights are missing. Trials that go wrong are results, not errors.
+    weights are missing. InterruptedRunError, when all is written and told, if trials were cut off.
+    Trials that go wrong are results, not errors.
     """
     name = options.name or experiment.name
     if not NAME.fullmatch(name):
@@ -131,7 +132,8 @@ def _conduct(
         trials = _run_trials(experiment, options, ledger, nodes, objective, watchers)
         account = ledger.write(trials, over=True)
         log_outcome(session, experiment.kind, account)
-    if any(trial["state"] == "unfinished" for trial in account["trials"]):
+    interrupted = any(trial["state"] == "unfinished" for trial in account["trials"])
+    if interrupted:
         _say(console, "Stopped before the end. The same command with --resume goes on.")
     for part in experiment.conclude(account):
         _say(console, part)
@@ -139,6 +141,8 @@ def _conduct(
     _say(console, ledger.reports.told())
     if upload := sync_line(folder):
         _say(console, f"To W&B:  {upload}")
+    if interrupted:
+        raise InterruptedRunError(str(folder))
 
 
 def _say(console: Console, part: RenderableType) -> None:
@@ -169,12 +173,29 @@ def open_folder(folder: Path, experiment: Experiment, resume: bool) -> None:
             f"{folder}: there is no {experiment.kind} to resume. Leave --resume out to begin one, "
             "or name it with --name and --runs."
         )
-    for name, now in ((file, experiment.text), ("overrides.json", choices)):
-        if (folder / name).read_text() != now:
-            raise UserError(
-                f"{folder / name}: differs from what is to be resumed. It goes on as it began: "
-                "restore the file and the options, or begin another one with --name."
-            )
+    if (folder / file).read_text() != experiment.text:
+        raise UserError(
+            f"{folder / file}: differs from what is to be resumed. It goes on as it began: restore "
+            "the file, or begin another one with --name."
+        )
+    before = json.loads((folder / "overrides.json").read_text())
+    if before != json.loads(choices):
+        raise UserError(
+            f"{folder}: it began with other options than it is to be resumed with: "
+            f"{'; '.join(_changes(before, json.loads(choices)))}. Give those it began with, or "
+            "begin another one with --name."
+        )
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """How the options of two commands differ, by dotted name."""
+    then, given = flatten(dict(before)), flatten(dict(now))
+    return [
+        f"{key} {json.dumps(then[key]) if key in then else 'not given'} then, "
+        f"{json.dumps(given[key]) if key in given else 'not given'} now"
+        for key in sorted(then.keys() | given.keys())
+        if key not in then or key not in given or then[key] != given[key]
+    ]
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -258,8 +259,9 @@ def metric_text(value: float | None) -> str:
 
 
 def progress(kimg: float, total_kimg: float) -> str:
-    """Position and total in kimg, short: "12.5/40"."""
-    return f"{round(kimg, 1 if total_kimg < 100 else 0):g}/{total_kimg:g}"
+    """Position and total in kimg, short: "12.5/40", "0.015/0.03"."""
+    decimals = 0 if total_kimg >= 100 else max(1, 1 - math.floor(math.log10(total_kimg)))
+    return f"{round(kimg, decimals):g}/{total_kimg:g}"
 
 
 def duration(seconds: float | None) -> str:
