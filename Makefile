@@ -21,8 +21,9 @@ demo: $(INSTALLED)
 	rm -rf runs/demo
 	$(BIN)/python -m fastgan_ray.tune --config search_spaces/demo.yaml
 
+# Two processes; the tests of a file share what it sets up, so they stay together.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The report in a real browser, and screenshots of it: see tests/browser.
 test-browser: $(INSTALLED)
