@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_con
 from fastgan_ray.search.estimate import estimate, gflop_per_image, hours
 from fastgan_ray.search.space import Parameter, sample
 from fastgan_ray.search.spec import SearchSpec, base_config, start_point
+from fastgan_ray.search.stopping import Halving, Median, Patience
 
 SAMPLES = 3
 
@@ -31,9 +33,10 @@ def print_plan(spec: SearchSpec, console: Console) -> None:
     metric = spec.metric
     console.print(f"[bold]{spec.name}[/bold]: the file is valid", highlight=False)
     lines = {
-        "method": f"{spec.method}, at most {spec.run_cap} trials, seed {spec.seed}",
+        "method": f"{_method(spec)}, at most {spec.run_cap} trials, seed {spec.seed}",
         "metric": f"{metric.goal} {metric.name}"
-        + (f" until {metric.target:g}" if metric.target is not None else ""),
+        + (f" until {metric.target:g}" if metric.target is not None else "")
+        + "".join(f", and {cost.goal} {cost.name}" for cost in spec.costs),
         "early stopping": _stopping(spec),
         "data": _data(base_config(spec)),
         "cost": _cost(spec),
@@ -104,13 +107,28 @@ def _data(config: RunConfig) -> str:
         return f"not usable yet: {error}"
 
 
+def _method(spec: SearchSpec) -> str:
+    return f"{spec.method} ({spec.sampler})" if spec.sampler else spec.method
+
+
 def _stopping(spec: SearchSpec) -> str:
-    early, total = spec.early_terminate, base_config(spec).train.total_kimg
-    if early is None:
-        return "none"
-    if not early.rungs(total):
-        return f"never: trials end at {total:g} kimg, before the first rung at {early.min_iter:g}"
-    return f"from {early.min_iter:g} kimg, the best 1/{early.eta:g} go on"
+    total = base_config(spec).train.total_kimg
+    return "; ".join(SAID[type(rule)](rule, total) for rule in spec.early_terminate) or "none"
+
+
+def _halving(rule: Halving, total: float) -> str:
+    if not rule.rungs(total):
+        return f"never: trials end at {total:g} kimg, before the first rung at {rule.min_iter:g}"
+    dealt = f", dealt to {rule.brackets} brackets" if rule.brackets > 1 else ""
+    return f"from {rule.min_iter:g} kimg, the best 1/{rule.eta:g} go on{dealt}"
+
+
+def _median(rule: Median, total: float) -> str:
+    return f"from {rule.min_iter:g} kimg, trials whose best is worse than the median end"
+
+
+def _patience(rule: Patience, total: float) -> str:
+    return f"after {rule.kimg:g} kimg without improvement"
 
 
 def _cost(spec: SearchSpec) -> str:
@@ -154,3 +172,10 @@ def _text(value: Value) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return '""' if value == "" else str(value)
+
+
+SAID: dict[type, Callable[..., str]] = {
+    Halving: _halving,
+    Median: _median,
+    Patience: _patience,
+}

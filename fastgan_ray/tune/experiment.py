@@ -30,7 +30,8 @@ from fastgan_ray.config.schema import RunConfig, flatten
 from fastgan_ray.errors import InterruptedRunError, UserError
 from fastgan_ray.search.spec import Metric
 from fastgan_ray.tune.cluster import connected, silenced
-from fastgan_ray.tune.ledger import Ledger, write_atomically
+from fastgan_ray.tune.history import write_atomically
+from fastgan_ray.tune.ledger import Ledger
 from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
 from fastgan_ray.tune.reports import note_versions
 from fastgan_ray.tune.resources import Resources, check_feasible, demand, fitting

@@ -1,4 +1,4 @@
-"""A trial's folder: its rows in metrics.jsonl, its checkpoints, and its lock.
+"""A trial's folder: its rows in metrics.jsonl, its checkpoints, its lock, and why it was stopped.
 
 The folder, not Ray's snapshot, says how far a trial has come: a trial that starts again repeats its
 rows and goes on from the checkpoint of the last of them, or ends at once if it had ended.
@@ -20,11 +20,28 @@ Row = dict[str, Any]
 Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
 
 
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's content; a reader sees the old or the new."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text)
+    draft.replace(path)
+
+
 def write_rows(folder: Path, rows: list[Row]) -> None:
     """Replace the rows of a trial, atomically."""
-    draft = folder / ".metrics.jsonl"
-    draft.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    draft.replace(folder / "metrics.jsonl")
+    write_atomically(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_stop(folder: Path, kimg: float, reason: str) -> None:
+    """Note that the search stops the trial at `kimg`, and why."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "stop.json", json.dumps({"kimg": kimg, "reason": reason}))
+
+
+def stop_reason(folder: Path) -> str:
+    """Why the search stopped the trial, or nothing."""
+    path = folder / "stop.json"
+    return str(json.loads(path.read_text())["reason"]) if path.is_file() else ""
 
 
 def append_row(folder: Path, row: Row) -> None:

@@ -13,6 +13,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from fastgan_ray.metrics.names import fakes_error_name, value_of
+from fastgan_ray.tune.history import stop_reason
 from fastgan_ray.tune.progress import reason_of
 from fastgan_ray.tune.reports import Reports
 
@@ -34,8 +35,13 @@ class TrialLike(Protocol):
         """The latest row, empty before the first."""
 
 
-def record(trial: TrialLike, metric: str, ended: bool, error: str = "") -> Record:
-    """One trial: how far it came, and its metric. `ended`: it is over, not only interrupted."""
+def record(
+    trial: TrialLike, metric: str, ended: bool, error: str = "", stopped: str = ""
+) -> Record:
+    """One trial: how far it came, and its metric. `ended`: it is over, not only interrupted.
+
+    `error` is why its process died for good, `stopped` why the search stopped it, if so.
+    """
     last = trial.last_result or {}
     outcome = last.get("outcome", "running")
     if trial.status == "ERROR" or error:
@@ -55,20 +61,13 @@ def record(trial: TrialLike, metric: str, ended: bool, error: str = "") -> Recor
         "num_fakes": last.get("num_fakes") if valued else None,
         "kimg": last.get("kimg", 0.0),
         "seconds": last.get("seconds", 0.0),
-        "reason": last.get("reason") or error or _reason(state, last, trial.config),
+        "reason": last.get("reason") or error or _reason(state, last, trial.config, stopped),
         "point": trial.config["point"],
         "config": trial.config["run"],
         "checkpoint": last.get("checkpoint"),
         "grid": last.get("grid"),
         "warning": last.get("warning", ""),
     }
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's content; a reader sees the old or the new."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text)
-    draft.replace(path)
 
 
 class Ledger(Callback):
@@ -125,7 +124,13 @@ class Ledger(Callback):
     def write(self, trials: Iterable[Trial], over: bool = False) -> dict[str, Any]:
         """Write everything; returns the account. `over`: no trial will run any more."""
         records = [
-            record(trial, self._metric, self._is_over(trial), _error(trial))
+            record(
+                trial,
+                self._metric,
+                self._is_over(trial),
+                _error(trial),
+                stop_reason(self.folder / "trials" / trial.trial_id),
+            )
             for trial in sorted(trials, key=lambda trial: trial.trial_id)
         ]
         account = self.publish(records, over)
@@ -147,11 +152,11 @@ class Ledger(Callback):
                     self.discard(checkpoint)
 
 
-def _reason(state: str, last: dict[str, Any], config: dict[str, Any]) -> str:
+def _reason(state: str, last: dict[str, Any], config: dict[str, Any], stopped: str) -> str:
     kimg = f"{last.get('kimg', 0.0):g} of {config['run']['train']['total_kimg']:g} kimg"
     return {
         "finished": f"trained {kimg}",
-        "stopped": f"stopped early at {kimg}: not among the best there",
+        "stopped": f"stopped early at {kimg}" + (f": {stopped}" if stopped else ""),
         "unfinished": f"at {kimg}: running, or interrupted there",
     }.get(state, "")
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.tune.ledger import write_atomically
+from fastgan_ray.tune.history import write_atomically
 
 
 def check_inputs(configs: Sequence[RunConfig], folder: Path, here: bool, console: Console) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.config.yaml_io import dump_run_config
 from fastgan_ray.search.spec import Metric, SearchSpec, start_point
-from fastgan_ray.tune.ledger import Ledger, Record, write_atomically
+from fastgan_ray.tune.history import write_atomically
+from fastgan_ray.tune.ledger import Ledger, Record
 
 # The sections in which the published FastGAN has its say; the others are the user's.
 PUBLISHED_PARTS = ("model", "augment", "train")
