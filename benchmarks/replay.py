@@ -51,23 +51,24 @@ def replay(
     curve_of: CurveOf,
     folder: Path,
     workers: int = 2,
+    budget: float = float("inf"),
     interrupt: Callable[[int], bool] = lambda reports: False,
-    searcher_class: type[StudySearcher] = StudySearcher,
 ) -> list[Played]:
     """Play a search to its end; the trials in the order of their start.
 
-    `interrupt` is asked after each report, by their count, whether the driver dies: searcher and
-    rules are then made anew from what a restart has.
+    No trial begins once `budget` seconds of work are done. `interrupt` is asked after each report,
+    by their count, whether the driver dies: searcher and rules are then made anew from what a
+    restart has.
     """
     journal = folder / "study.journal"
-    searcher = searcher_class(spec, journal, workers)
+    searcher = StudySearcher(spec, journal, workers)
     judges = _judges(spec)
     trials: list[Played] = []
     queue: list[tuple[float, int, int]] = []  # (time, trial, step)
     now, reports, curves = 0.0, 0, dict[int, Sequence[Step]]()
 
     def start() -> None:
-        while len(queue) < workers:
+        while len(queue) < workers and cost(trials) < budget:
             suggestion = searcher.suggest("simulated")
             if suggestion is None or suggestion == FINISHED:
                 return
@@ -127,7 +128,7 @@ def _restarted(
     spec: SearchSpec, searcher: StudySearcher, folder: Path, workers: int, trials: list[Played]
 ) -> tuple[StudySearcher, Judges]:
     searcher.save(str(folder / "searcher.pkl"))
-    again = type(searcher)(spec, folder / "study.journal", workers)
+    again = StudySearcher(spec, folder / "study.journal", workers)
     again.restore(str(folder / "searcher.pkl"))
     judges = _judges(spec)
     for trial in trials:

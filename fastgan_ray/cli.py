@@ -64,6 +64,14 @@ def tune(
     max_concurrent: MaxConcurrent = None,
     wandb: Wandb = "auto",
     address: Address = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Folder of another search, of other pictures or a smaller size: its best points "
+            "are tried first, and its trials guide the sampler at the start.",
+        ),
+    ] = None,
     assign: Assignments = None,
     embedded: Embedded = False,
     dry_run: DryRun = False,
@@ -79,7 +87,8 @@ def tune(
     from fastgan_ray.tune.experiment import TuneOptions
     from fastgan_ray.tune.run import run_search
 
-    run_search(spec, TuneOptions(runs, name, resume, max_concurrent, wandb, address))
+    options = TuneOptions(runs, name, resume, max_concurrent, wandb, address, source=source)
+    run_search(spec, options)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from fastgan_ray.metrics.names import metric_name
 from fastgan_ray.report.tables import settings_text
 from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
 from fastgan_ray.search.estimate import estimate, gflop_per_image, hours
+from fastgan_ray.search.population import Population
 from fastgan_ray.search.space import Parameter, sample
 from fastgan_ray.search.spec import SearchSpec, base_config, start_point
 from fastgan_ray.search.stopping import Halving, Median, Patience
@@ -38,6 +39,7 @@ def print_plan(spec: SearchSpec, console: Console) -> None:
         + (f" until {metric.target:g}" if metric.target is not None else "")
         + "".join(f", and {cost.goal} {cost.name}" for cost in spec.costs),
         "early stopping": _stopping(spec),
+        **({"population": _population(spec.population)} if spec.population else {}),
         "data": _data(base_config(spec)),
         "cost": _cost(spec),
     }
@@ -114,6 +116,13 @@ def _method(spec: SearchSpec) -> str:
 def _stopping(spec: SearchSpec) -> str:
     total = base_config(spec).train.total_kimg
     return "; ".join(SAID[type(rule)](rule, total) for rule in spec.early_terminate) or "none"
+
+
+def _population(rule: Population) -> str:
+    return (
+        f"every {rule.every:g} kimg, those in the worst {rule.quantile:.0%} go on from one of the "
+        f"best, with other {', '.join(rule.change)}"
+    )
 
 
 def _halving(rule: Halving, total: float) -> str:

@@ -77,7 +77,9 @@ def test_every_sampler_with_every_rule(tmp_path, method, sampler, rule):
     trials = replay(spec, curve, _made(tmp_path / "whole"), workers=3)
     assert len(trials) == CAP
     assert all(trial.state != "running" for trial in trials)
-    assert any(trial.state == "stopped" for trial in trials) == (rule != "none") or rule == "patience"
+    assert (
+        any(trial.state == "stopped" for trial in trials) == (rule != "none") or rule == "patience"
+    )
     assert all(trial.reason for trial in trials if trial.state == "stopped")
     assert len({str(trial.point) for trial in trials}) == CAP
     for trial in trials:

@@ -1,4 +1,4 @@
-"""`early_terminate` of a search file: one stopping rule, or a list of them."""
+"""`early_terminate` of a search file, one stopping rule or a list of them, and `population`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Any
 
 from fastgan_ray.config.yaml_tree import Document, shown, suggestion
 from fastgan_ray.search.grammar import is_int, is_number
-from fastgan_ray.search.options import note
+from fastgan_ray.search.options import Place, note
+from fastgan_ray.search.population import Population, changeable
+from fastgan_ray.search.space import SearchSpace
 from fastgan_ray.search.stopping import Halving, Median, Patience, Rule
 
 Given = Mapping[str, Any]
 Note = Callable[[str, str], None]  # takes a key ("" = the whole rule) and what is wrong with it
 
+POPULATION_KEYS = "; its keys are every, quantile, change"
 LIMITS = {
     "min_iter": (1e-6, 1e9),
     "max_iter": (1e-6, 1e9),
@@ -42,9 +45,40 @@ def read_early_terminate(document: Document, total_kimg: float | None) -> tuple[
     return tuple(rule for rule in rules if rule is not None)
 
 
-def _read(
-    document: Document, place: tuple[str | int, ...], given: object, total_kimg: float | None
-) -> Rule | None:
+def read_population(
+    document: Document, total_kimg: float | None, space: SearchSpace
+) -> Population | None:
+    """`population`: how trials take over from each other; None where it is left out or null."""
+    given = document.data.get("population")
+    if given is None:
+        return None
+    place, known = ("population",), changeable(space)
+    if not isinstance(given, dict):
+        note(document, place, f"must be a mapping such as {{every: 40}} (got {shown(given)})")
+        return None
+    for key in given:
+        if key not in ("every", "quantile", "change"):
+            hint = suggestion(key, ("every", "quantile", "change"))
+            note(document, (*place, key), f"is no key of population{hint or POPULATION_KEYS}")
+    every, quantile = given.get("every"), given.get("quantile", 0.25)
+    change = given.get("change", known)
+    if not is_number(every) or not 0 < every < (total_kimg or 1e9):
+        rule = "must be the kimg between comparisons, less than train.total_kimg"
+        note(document, (*place, "every"), f"{rule} (got {shown(every)})")
+        return None
+    if not is_number(quantile) or not 0 < quantile <= 0.5:
+        rule = f"must be a number above 0, at most 0.5 (got {shown(quantile)})"
+        note(document, (*place, "quantile"), rule)
+        return None
+    if not isinstance(change, list) or not change or any(name not in known for name in change):
+        rule = "must list searched numbers that may change in mid-training, of: "
+        text = f"{rule}{', '.join(known) or 'none here'} (got {shown(change)})"
+        note(document, (*place, "change"), text)
+        return None
+    return Population(float(every), float(quantile), tuple(change))
+
+
+def _read(document: Document, place: Place, given: object, total_kimg: float | None) -> Rule | None:
     faults: list[str] = []
 
     def fault(key: str, rule: str) -> None:

@@ -23,6 +23,7 @@ KEYS = (
     "run_cap",
     "sampler",
     "early_terminate",
+    "population",
     "seed",
     "base",
     "parameters",

@@ -14,7 +14,7 @@ from fastgan_ray.config.schema import RunConfig, field_names, nest
 from fastgan_ray.config.yaml_io import check_settings, explain, faults_of, settings, unknown
 from fastgan_ray.config.yaml_tree import Document, Faults, Value, parse, read_text, shown
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.early_terminate import read_early_terminate
+from fastgan_ray.search.early_terminate import read_early_terminate, read_population
 from fastgan_ray.search.grammar import read_space
 from fastgan_ray.search.options import (
     KEYS,
@@ -30,6 +30,7 @@ from fastgan_ray.search.options import (
     read_sampler,
     read_whole,
 )
+from fastgan_ray.search.population import Population
 from fastgan_ray.search.space import (
     Parameter,
     SearchSpace,
@@ -73,6 +74,7 @@ class SearchSpec:
     costs: tuple[Metric, ...]
     run_cap: int
     early_terminate: tuple[Rule, ...]
+    population: Population | None
     base: dict[str, Any]
     space: SearchSpace
     seed: int
@@ -105,6 +107,7 @@ def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = N
     space = read_space(document, method)
     entries = list(document.data["parameters"]) if space else []
     metric, *costs = read_metrics(document, base)
+    length = base.train.total_kimg if length_known else None
     spec = SearchSpec(
         name=read_name(document, Path(name).stem),
         method=method,
@@ -112,9 +115,8 @@ def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = N
         metric=metric,
         costs=tuple(costs),
         run_cap=read_whole(document, "run_cap", 1) or 0,
-        early_terminate=read_early_terminate(
-            document, base.train.total_kimg if length_known else None
-        ),
+        early_terminate=read_early_terminate(document, length),
+        population=read_population(document, length, space),
         base=fixed,
         space=space,
         seed=read_whole(document, "seed", 0) or 0,

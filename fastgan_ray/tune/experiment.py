@@ -61,6 +61,7 @@ class TuneOptions:
     wandb: Mode = "auto"
     address: str | None = None
     quiet: bool = False
+    source: Path | None = None  # another search, whose trials are a start for this one
 
 
 @dataclass(frozen=True)

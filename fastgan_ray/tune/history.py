@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -67,6 +68,23 @@ def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
             return rows, checkpoint
         rows.pop()
     return [], None
+
+
+def linked_copy(source: Path, target: Path) -> None:
+    """Copy a folder to `target`, in place of what is there; files are linked where they can be."""
+    draft = target.with_name(f".{target.name}.draft")
+    for left in (draft, target):
+        shutil.rmtree(left, ignore_errors=True)
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source, draft, copy_function=_link)
+    draft.rename(target)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,9 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from fastgan_ray.metrics.names import fakes_error_name, value_of
+from fastgan_ray.search.options import COSTS
 from fastgan_ray.tune.history import stop_reason
+from fastgan_ray.tune.population import orders
 from fastgan_ray.tune.progress import reason_of
 from fastgan_ray.tune.reports import Reports
 
@@ -67,6 +69,7 @@ def record(
         "checkpoint": last.get("checkpoint"),
         "grid": last.get("grid"),
         "warning": last.get("warning", ""),
+        "costs": {name: last[name] for name in COSTS if name in last},
     }
 
 
@@ -124,19 +127,22 @@ class Ledger(Callback):
     def write(self, trials: Iterable[Trial], over: bool = False) -> dict[str, Any]:
         """Write everything; returns the account. `over`: no trial will run any more."""
         records = [
-            record(
-                trial,
-                self._metric,
-                self._is_over(trial),
-                _error(trial),
-                stop_reason(self.folder / "trials" / trial.trial_id),
-            )
-            for trial in sorted(trials, key=lambda trial: trial.trial_id)
+            self._record(trial) for trial in sorted(trials, key=lambda trial: trial.trial_id)
         ]
         account = self.publish(records, over)
         self._tidy(records, over)
         self.reports.refresh(over)
         return account
+
+    def _record(self, trial: Trial) -> Record:
+        folder = self.folder / "trials" / trial.trial_id
+        error, stopped = _error(trial), stop_reason(folder)
+        found = record(trial, self._metric, self._is_over(trial), error, stopped)
+        if given := orders(folder):
+            found |= {"point": given[-1]["point"], "config": given[-1]["run"]}
+            donors = ", ".join(f"{one['donor']:05d} at {one['kimg']:g} kimg" for one in given)
+            found["reason"] += f"; went on from {donors}"
+        return found
 
     def _is_over(self, trial: Trial) -> bool:
         # An interrupt leaves its running trials TERMINATED, but tells no callback so.

@@ -7,10 +7,12 @@ import warnings
 from collections.abc import Callable
 from typing import cast
 
-import optuna
 from optuna import samplers
+from optuna.distributions import BaseDistribution
+from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, TrialState, create_trial
 
 from fastgan_ray.config.yaml_tree import Value
+from fastgan_ray.search.priors import Prior
 from fastgan_ray.search.space import Parameter
 from fastgan_ray.search.spec import SearchSpec
 
@@ -31,7 +33,7 @@ def make_sampler(spec: SearchSpec) -> samplers.BaseSampler:
         return SAMPLERS[spec.sampler or "random"](spec)
 
 
-def suggest(trial: optuna.Trial, parameter: Parameter) -> Value:
+def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
     """The trial's value of a parameter, as a RunConfig takes it."""
     name, count = parameter.name, parameter.size
     if parameter.values:
@@ -45,6 +47,31 @@ def suggest(trial: optuna.Trial, parameter: Parameter) -> Value:
     if parameter.integer:
         return trial.suggest_int(name, int(low), int(high), step=int(parameter.q))
     return parameter.snap(trial.suggest_float(name, low, high, step=parameter.q))
+
+
+def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
+    """Another search's trial for a study: PRUNED after one picture, with its rank as the value.
+
+    TPE ranks stopped trials below finished ones and by how far they came, then by value: priors
+    guide it until there is something better to go by, whatever their metric was.
+    """
+    sign = -1 if spec.metric.goal == "maximize" else 1
+    mine = [parameter for parameter in spec.space if parameter.name in prior.point]
+    return create_trial(
+        state=TrialState.PRUNED,
+        params={p.name: encode(p, prior.point[p.name]) for p in mine},
+        distributions={p.name: _distribution(p) for p in mine},
+        intermediate_values={} if spec.costs else {1: sign * float(prior.rank)},
+        user_attrs={"prior": prior.trial_id},
+    )
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    """What `suggest` asks of a trial."""
+    start = parameter.at(0) if parameter.values else parameter.snap(parameter.low)
+    probe = FixedTrial({parameter.name: encode(parameter, start)})
+    suggest(probe, parameter)
+    return probe.distributions[parameter.name]
 
 
 def encode(parameter: Parameter, value: Value) -> Scalar:

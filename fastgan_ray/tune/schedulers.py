@@ -1,4 +1,4 @@
-"""Early stopping as Ray calls it: rows become readings, and a judge's reason a stop."""
+"""Early stopping and exchanges as Ray calls them: rows become readings, reasons become stops."""
 
 from __future__ import annotations
 
@@ -12,22 +12,30 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.report.rows import read_rows
 from fastgan_ray.search.options import Metric
-from fastgan_ray.search.spec import SearchSpec
+from fastgan_ray.search.population import Exchange
+from fastgan_ray.search.spec import SearchSpec, run_config
 from fastgan_ray.search.stopping import Judges, Reading
 from fastgan_ray.tune.history import write_stop
+from fastgan_ray.tune.population import Exchanger
+from fastgan_ray.tune.preflight import rooted
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
 
 def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialScheduler | None:
-    """What stops trials as `early_terminate` says; None = every trial runs to its end.
+    """What stops trials as `early_terminate` says, and lets them take over as `population` does.
 
-    `max_kimg` is the length of the longest trial; `trials` holds the trials' folders.
+    None = every trial runs to its end by itself. `max_kimg` is the length of the longest trial;
+    `trials` holds the trials' folders.
     """
-    if not spec.early_terminate:
+    if not spec.early_terminate and spec.population is None:
         return None
-    return Stopping(Judges(spec.early_terminate, max_kimg), spec.metric, trials)
+    exchanger = None
+    if spec.population is not None:
+        exchange = Exchange(spec.population, spec.space, max_kimg, spec.run_cap, spec.seed)
+        exchanger = Exchanger(exchange, trials, lambda point: rooted(run_config(spec, point)))
+    return Stopping(Judges(spec.early_terminate, max_kimg), spec.metric, trials, exchanger)
 
 
 def reading_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Reading | None:
@@ -44,17 +52,20 @@ def reading_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Reading | 
 
 
 class Stopping(FIFOScheduler):
-    """Hands rows to judges, and stops trials.
+    """Hands rows to judges, and stops trials; to an exchanger those that go on.
 
     Ray's snapshot leaves the scheduler out, so the judges are told again what restored trials had
     reported, from the rows in their folders.
     """
 
-    def __init__(self, judges: Judges, metric: Metric, trials: Path) -> None:
+    def __init__(
+        self, judges: Judges, metric: Metric, trials: Path, exchanger: Exchanger | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._judges = judges
         self._of = metric
         self._folder = trials
+        self._exchanger = exchanger
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         """Take a trial in; if it ran before, with what it had reported."""
@@ -64,16 +75,27 @@ class Stopping(FIFOScheduler):
         for row in read_rows(self._folder / trial.trial_id):
             if row["kimg"] <= until:
                 self._judge(trial, row)
+                reading = reading_of(row, trial.config["number"], self._of)
+                if self._exchanger is not None and reading is not None:
+                    self._exchanger.remember(reading)
 
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]
     ) -> str:
         """STOP, and the reason in the trial's folder, if a judge says so; else CONTINUE."""
         reason = self._judge(trial, result)
-        if not reason or result.get("outcome", "running") != "running":
+        if result.get("outcome", "running") != "running":
+            return str(TrialScheduler.CONTINUE)
+        if not reason:
+            self._exchange(trial, result)
             return str(TrialScheduler.CONTINUE)
         write_stop(self._folder / trial.trial_id, result["kimg"], reason)
         return str(TrialScheduler.STOP)
+
+    def _exchange(self, trial: Trial, row: Mapping[str, Any]) -> None:
+        reading = reading_of(row, trial.config["number"], self._of)
+        if self._exchanger is not None and reading is not None:
+            self._exchanger.observe(reading, row, trial.config["point"])
 
     def _judge(self, trial: Trial, row: Mapping[str, Any]) -> str:
         reading = reading_of(row, trial.config["number"], self._of)

@@ -8,7 +8,7 @@ import os
 import pickle
 import random
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -24,9 +24,10 @@ from ray.tune.search.search_generator import SearchGenerator
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import value_of
+from fastgan_ray.search.priors import Prior
 from fastgan_ray.search.space import assign, grid, sample, size
 from fastgan_ray.search.spec import SearchSpec, run_config, start_point
-from fastgan_ray.tune.samplers import encode, make_sampler, suggest
+from fastgan_ray.tune.samplers import encode, frozen_prior, make_sampler, suggest
 from fastgan_ray.tune.trainable import trial_id as name_of
 
 Point = dict[str, Any]
@@ -35,6 +36,7 @@ FINISHED = cast(dict[str, Any], Searcher.FINISHED)  # a string, where Ray's type
 ATTEMPTS = 100  # at a point that is valid and new, before the search ends for want of one
 SAMPLER_ATTEMPTS = 10  # of those, by the sampler, which may be stuck on points that it knows
 ENUMERABLE = 100_000
+TRIED_AGAIN = 3  # of another search's best, right after the published default
 # How a trial went wrong because of its configuration: a sampler shall keep away from there.
 INFEASIBLE = ("diverged", "out_of_memory")
 
@@ -48,6 +50,7 @@ class State:
     suggested: int = 0
     seen: set[str] = field(default_factory=set)
     live: dict[str, int] = field(default_factory=dict)
+    waiting: list[Point] = field(default_factory=list)  # to be tried next, maybe in part
     reached: bool = False
 
 
@@ -58,8 +61,10 @@ class StudySearcher(Searcher):
     number. In the study a finished trial is COMPLETE, one stopped early PRUNED with the values that
     it reported (by images shown), one that diverged or ran out of memory PRUNED against a
     constraint, which TPE heeds, and one that failed FAIL; the attribute `outcome` tells them
-    apart. `save` and `restore` return to the very state: the study's journal is cut back to where
-    it stood.
+    apart. One that took over from another is PRUNED too: its point is not where it ended.
+    `priors` come before all others, as if stopped at once, so that whatever is measured here
+    outranks them. `save`
+    and `restore` return to the very state: the study's journal is cut back to where it stood.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class StudySearcher(Searcher):
         journal: Path,
         max_concurrent: int | None = None,
         configure: Callable[[SearchSpec, Mapping[str, Any]], RunConfig] = run_config,
+        priors: Sequence[Prior] = (),
     ) -> None:
         mode = "min" if spec.metric.goal == "minimize" else "max"
         super().__init__(metric=spec.metric.name, mode=mode)
@@ -78,7 +84,9 @@ class StudySearcher(Searcher):
         self._configure = configure
         self._size = size(spec.space)
         self._grid = grid(spec.space) if spec.method == "grid" else None
+        self._priors = priors
         self.state = State(make_sampler(spec), random.Random(spec.seed))
+        self.state.waiting = [prior.point for prior in priors[:TRIED_AGAIN]]
         self._study: optuna.Study | None = None
 
     @property
@@ -95,6 +103,9 @@ class StudySearcher(Searcher):
                 directions=[metric.goal for metric in self._metrics],
                 load_if_exists=True,
             )
+            if not self._study.get_trials(deepcopy=False):
+                for prior in self._priors:
+                    self._study.add_trial(frozen_prior(prior, self._spec))
         return self._study
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
@@ -135,6 +146,8 @@ class StudySearcher(Searcher):
         value = value_of(result, name)
         if trial_id not in self.state.live or value is None:
             return
+        if result.get("orders"):  # it has other settings now than the study knows of
+            return
         assert math.isfinite(value), "the trial turns a value that is not finite into an outcome"
         frozen = self.study.get_trials(deepcopy=False)[self.state.live[trial_id]]
         step = round(result["kimg"] * 1000)
@@ -159,10 +172,10 @@ class StudySearcher(Searcher):
             trial.set_constraint("ends well", 1.0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of constraints that a sampler does not use
-            if outcome == "finished":
+            if outcome == "finished" and not (result or {}).get("orders"):
                 assert result is not None
                 self.study.tell(number, [result[metric.name] for metric in self._metrics])
-            elif outcome == "running" or outcome in INFEASIBLE:
+            elif outcome in ("finished", "running", *INFEASIBLE):
                 self.study.tell(number, state=TrialState.PRUNED)
             else:
                 self.study.tell(number, state=TrialState.FAIL)
@@ -196,7 +209,7 @@ class StudySearcher(Searcher):
 
     def _fixed_point(self, attempt: int) -> Point | None:
         """The point to try next, where it is not the sampler's to choose; maybe a part of one."""
-        spec, seen = self._spec, self.state.seen
+        spec, state, seen = self._spec, self.state, self.state.seen
         start = start_point(spec)
         if self._grid is not None:
             rest = [point for point in self._grid if _key(point) not in seen]
@@ -208,6 +221,8 @@ class StudySearcher(Searcher):
                 spec.space,
                 lambda p: start[p.name] if p.name in start else p.sample(self.state.rng),
             )
+        if state.waiting:
+            return state.waiting.pop(0)
         if self._size is not None and self._size <= ENUMERABLE and self._size <= 2 * len(seen):
             # Half of the space is done: drawing at random would mostly repeat it.
             return self.state.rng.choice([p for p in grid(spec.space) if _key(p) not in seen])

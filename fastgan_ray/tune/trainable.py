@@ -23,6 +23,7 @@ from fastgan_ray.tune.history import (
     resume_point,
     write_rows,
 )
+from fastgan_ray.tune.population import TakeOverError, drop_taken_over, orders
 
 Objective = Callable[[RunConfig, Reporter, Path | None], None]
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate")
@@ -50,9 +51,13 @@ class TuneReporter:
         self.folder = folder
         self._metric = metric
         self._total_kimg = total_kimg
+        self._orders = len(orders(folder))
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Report one evaluation. DivergedError on a number that is not finite: Ray sees no NaN."""
+        """Report one evaluation. DivergedError on a number that is not finite: Ray sees no NaN.
+
+        TakeOverError if the search then orders the trial to go on from another one's weights.
+        """
         for name, value in metrics.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise DivergedError(f"{name} is {value} at {metrics['kimg']} kimg")
@@ -63,6 +68,10 @@ class TuneReporter:
             )
         finished = float(metrics["kimg"]) >= self._total_kimg
         self._hand_over(metrics, "finished" if finished else "running", checkpoint, "")
+        drop_taken_over(self.folder, self._orders)  # its own checkpoint is newer now
+        # Ray lets a trial go on only after it has decided on its report.
+        if len(orders(self.folder)) > self._orders:
+            raise TakeOverError
 
     def progress(self, kimg: float, seconds: float) -> None:
         """Nothing: between evaluations the search has nothing to decide."""
@@ -74,12 +83,6 @@ class TuneReporter:
         position = {"kimg": last["kimg"], "seconds": last["seconds"]}
         self._hand_over(position, outcome, self.folder / last["checkpoint"], reason)
 
-    def repeat(self, rows: list[Row]) -> None:
-        """Report rows of an earlier process again, some of which the search may not have seen."""
-        write_rows(self.folder, rows)
-        for row in rows:
-            ray.tune.report(row)
-
     def _hand_over(
         self, metrics: Mapping[str, Any], outcome: Outcome, checkpoint: Path, reason: str
     ) -> None:
@@ -89,6 +92,7 @@ class TuneReporter:
             "outcome": outcome,
             "reason": reason,
             "checkpoint": str(checkpoint.relative_to(self.folder)),
+            "orders": self._orders,
         }
         append_row(self.folder, row)
         ray.tune.report(row)
@@ -104,22 +108,43 @@ def make_trainable(
     """
 
     def trial(suggestion: dict[str, Any]) -> None:
-        config = RunConfig.model_validate(suggestion["run"])
         folder = trials / trial_id(suggestion["number"])
         folder.mkdir(parents=True, exist_ok=True)
-        reporter = TuneReporter(folder, metric, config.train.total_kimg)
         # After a killed driver, its trial may live on for seconds while a new one starts here.
         with locked(folder / ".lock"):
-            rows, checkpoint = resume_point(folder)
-            reporter.repeat(rows)
-            if rows and rows[-1]["outcome"] != "running":
-                return
-            try:
-                objective(config, reporter, checkpoint)
-            except Exception as error:
-                reporter.end(*classify(error))
+            repeat(folder)
+            while _goes_on(suggestion, folder, metric, objective):
+                pass
 
     return trial
+
+
+def repeat(folder: Path) -> None:
+    """Report the rows of an earlier process again, some of which the search may not have seen."""
+    rows, _ = resume_point(folder)
+    write_rows(folder, rows)
+    for row in rows:
+        ray.tune.report(row)
+
+
+def _goes_on(
+    suggestion: Mapping[str, Any], folder: Path, metric: str, objective: Objective
+) -> bool:
+    """Run a trial from where its folder says, to its end or, True, to an order of the search's."""
+    given, (rows, checkpoint) = orders(folder), resume_point(folder)
+    if rows and rows[-1]["outcome"] != "running":
+        return False
+    config = RunConfig.model_validate(given[-1]["run"] if given else suggestion["run"])
+    reporter = TuneReporter(folder, metric, config.train.total_kimg)
+    if given and rows and rows[-1]["kimg"] <= given[-1]["kimg"]:
+        checkpoint = folder / given[-1]["checkpoint"]
+    try:
+        objective(config, reporter, checkpoint)
+    except TakeOverError:
+        return True
+    except Exception as error:
+        reporter.end(*classify(error))
+    return False
 
 
 def classify(error: BaseException) -> tuple[Outcome, str]:
