@@ -278,9 +278,9 @@ def report(
         "first row.",
         "",
         f"Regret (median over {seeds} seeds) after a cost in trainings; the cost at which the "
-        f"regret of random search without stopping after {BUDGET:g} trainings ({goal:.1f}) is reached, "
-        "median and quartiles; how many seeds reach it within a quarter of that; CPU seconds of a "
-        "replay, without anything that trains.",
+        f"regret of random search without stopping after {BUDGET:g} trainings ({goal:.1f}) is "
+        "reached, median and quartiles; how many seeds reach it within a quarter of that; CPU "
+        "seconds of a replay, without anything that trains.",
         "",
         "| sampler, stopping | " + " | ".join(f"at {mark:g}" for mark in MARKS) + " | cost to "
         f"reach {goal:.1f} | within {QUARTER:g} | s |",
