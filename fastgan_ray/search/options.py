@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from fastgan_ray.config.schema import EvalConfig, RunConfig
 from fastgan_ray.config.yaml_tree import Document, Value, shown, suggestion
-from fastgan_ray.metrics.names import Goal, full_name, searchable
+from fastgan_ray.metrics.names import Goal, full_name, same_metric, searchable
 from fastgan_ray.search.grammar import is_int, is_number
 
 Method = Literal["grid", "random", "bayes"]
@@ -169,8 +169,8 @@ def read_metric(document: Document, base: RunConfig) -> Metric:
 
 def follow_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
     """The same kind of metric under another protocol; its target meant the old one."""
-    names = zip(searchable(before), searchable(after), strict=True)
-    name = next(new for old, new in names if old == metric.name)
+    name = same_metric(metric.name, before, after)
+    assert name is not None
     return metric if name == metric.name else replace(metric, name=name, target=None)
 
 
