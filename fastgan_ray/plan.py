@@ -153,10 +153,9 @@ def _print_lines(name: str, lines: Mapping[str, str], console: Console) -> None:
 
 
 def _time(facts: Mapping[str, Any]) -> str:
-    return (
-        f"about {facts['hours_of_rtx_2080_ti']:.1f} hours of an RTX 2080 Ti, evaluations not "
-        "counted"
-    )
+    time = facts["hours_of_rtx_2080_ti"]
+    told = f"{time:.1f} hours" if time >= 1 else f"{60 * time:.2g} minutes"
+    return f"about {told} of an RTX 2080 Ti, evaluations not counted"
 
 
 def _data(config: RunConfig, track: Track) -> dict[str, Any]:

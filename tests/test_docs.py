@@ -49,6 +49,7 @@ NOT_RUN = {
     "fastgan-ray weights add": "takes published files; tests/test_metrics_weights.py has some",
     "fastgan-ray wandb-report runs/demo": "wants a login; tests/test_wandb_report.py has a server",
     "wandb": "sends to W&B, or asks for a key",
+    "fastgan-ray --install-completion": "changes the shell's files; tests/test_cli.py completes",
 }
 RUN_ALL_THE_SAME = ("fastgan-ray wandb-report runs/demo --dry-run",)
 
