@@ -139,7 +139,7 @@ def test_a_verdict_on_less_than_an_evaluations_own_error_is_told_to_be_doubtful(
 
     assert notes(1.0) == []  # "good" is better by 20
     note, _ = notes(30.0)
-    assert note.startswith("good: better: by 20, of which ") and "6 pairs" in note
+    assert note.startswith("good: better: by 19.9, where ") and "6 pairs" in note
 
 
 def test_what_a_training_warned_of_is_told_by_arm():
