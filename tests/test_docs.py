@@ -95,7 +95,10 @@ def look_at(command):
         while name in getattr(parser, "commands", {}):
             parser = parser.commands[name]
             name, *arguments = arguments
-        parser.make_context("it", [name, *arguments])
+        if isinstance(parser, typer.core.TyperGroup):  # an option that acts as soon as it is parsed
+            assert any(name in option.opts for option in parser.params), name
+        else:
+            parser.make_context("it", [name, *arguments])
     elif program == "make":
         assert f"\n{name}:" in (ROOT / "Makefile").read_text()
     elif program == "wandb":

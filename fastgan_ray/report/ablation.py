@@ -118,9 +118,9 @@ def _flat(comparison: Comparison, error: float | None) -> dict[str, Any]:
         own = error * math.sqrt(2 / difference["pairs"])
         if abs(difference["mean"]) < ERRORS_AWAY * own:
             found["note"] = (
-                f"by {abs(difference['mean']):.3g}, where the evaluations' own error alone may make "
-                f"{ERRORS_AWAY * own:.2g}: {difference['pairs']} pairs that agree so well may be "
-                "chance; add seeds, or raise eval.num_fakes"
+                f"by {abs(difference['mean']):.3g}, where the evaluations' own error alone may "
+                f"make {ERRORS_AWAY * own:.2g}: {difference['pairs']} pairs that agree so well may "
+                "be chance; add seeds, or raise eval.num_fakes"
             )
     return difference | found
 
