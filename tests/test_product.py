@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import tiny
+from documentation import ROOT, tree
 from wandb_files import read_run
 
 from fastgan_ray.config.yaml_io import load_run_config
@@ -142,6 +143,7 @@ def test_a_search_ends_with_all_its_results(undisturbed):
     assert config.model_dump() == summary["best"]["config"]
     assert (search.folder / summary["best"]["checkpoint"] / "ema.safetensors").is_file()
     assert (best / "grid.png").is_file()
+    assert [name for name in tree(ROOT / "README.md") if not (search.folder / name).exists()] == []
     assert len(list((search.folder / "wandb").glob("offline-run-*/*.wandb"))) == 4
     outcome = read_run(search.folder, "outcome")
     assert outcome.summary["trial"] == summary["best"]["trial_id"]

@@ -9,7 +9,7 @@ from typing import Literal
 
 from fastgan_ray.config.schema import EvalConfig, RunConfig
 from fastgan_ray.config.yaml_tree import Document, Value, shown, suggestion
-from fastgan_ray.metrics.names import Goal, full_name, searchable
+from fastgan_ray.metrics.names import Goal, full_name, same_metric, searchable
 from fastgan_ray.search.grammar import is_int, is_number
 
 Method = Literal["grid", "random", "bayes"]
@@ -213,8 +213,7 @@ def read_sampler(document: Document, method: Method, metrics: int) -> str:
 
 def follow_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
     """The same kind of metric under another protocol; its target meant the old one."""
-    names = dict(zip(searchable(before), searchable(after), strict=True))
-    name = names.get(metric.name, metric.name)  # what a trial costs is under every protocol
+    name = same_metric(metric.name, before, after) or metric.name  # a cost is under every one
     return metric if name == metric.name else replace(metric, name=name, target=None)
 
 

@@ -33,6 +33,13 @@ class Population:
     quantile: float = 0.25
     change: tuple[str, ...] = ()
 
+    def said(self) -> str:
+        """The rule in words."""
+        return (
+            f"every {self.every:g} kimg, those in the worst {self.quantile:.0%} go on from one of "
+            f"the best, with other {', '.join(self.change)}"
+        )
+
 
 def changeable(space: SearchSpace) -> list[str]:
     """The searched parameters that a network in training can bear to have changed."""

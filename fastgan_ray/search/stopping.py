@@ -54,6 +54,16 @@ class Halving:
             rung *= self.eta
         return rungs
 
+    def said(self, total_kimg: float) -> str:
+        """The rule in words, of trials of that length."""
+        if not self.rungs(total_kimg):
+            return (
+                f"never: trials end at {total_kimg:g} kimg, before the first rung at "
+                f"{self.min_iter:g}"
+            )
+        dealt = f", dealt to {self.brackets} brackets" if self.brackets > 1 else ""
+        return f"from {self.min_iter:g} kimg, the best 1/{self.eta:g} go on{dealt}"
+
 
 @dataclass(frozen=True)
 class Median:
@@ -67,6 +77,10 @@ class Median:
     min_trials: int = 3
     tolerance: float = 0.0
 
+    def said(self, total_kimg: float) -> str:
+        """The rule in words."""
+        return f"from {self.min_iter:g} kimg, trials whose best is worse than the median end"
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -74,6 +88,10 @@ class Patience:
 
     kimg: float
     tolerance: float = 0.0
+
+    def said(self, total_kimg: float) -> str:
+        """The rule in words."""
+        return f"after {self.kimg:g} kimg without improvement"
 
 
 Rule: TypeAlias = Halving | Median | Patience
