@@ -161,7 +161,8 @@ def test_kuberay_job():
     assert cluster["authOptions"] == {"mode": "token"}
     assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
     (workers,) = cluster["workerGroupSpecs"]
-    assert workers["minReplicas"] == workers["replicas"] == 0 < workers["maxReplicas"]
+    # A search sees no types of workers here, only workers: one must be there when it begins.
+    assert workers["minReplicas"] == workers["replicas"] == 1 < workers["maxReplicas"]
     assert cluster["enableInTreeAutoscaling"] is True
     containers = []
     for group in (cluster["headGroupSpec"], workers):
