@@ -44,9 +44,8 @@ def machines(desk: Path) -> Iterator[list[Machine]]:
         )
     ssh = shutil.which("ssh")
     # Ray knows no port of ssh but 22, and ssh no home but the account's; Ray finds this first.
-    script(
-        desk / "bin" / "ssh", f'#!/bin/sh\nexec {ssh} -F /dev/null -p {port} -i {desk}/key "$@"\n'
-    )
+    options = f"-F /dev/null -p {port} -i {desk}/key"
+    script(desk / "bin" / "ssh", f'#!/bin/sh\nexec {ssh} {options} "$@"\n')
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     found = [Machine(f"127.0.0.{n}", desk / f"node{n}") for n in (1, 2)]

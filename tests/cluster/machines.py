@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -18,7 +19,7 @@ import psutil
 ROOT = Path(__file__).parent.parent.parent
 # Debian's sshd is no command of plain users' PATH.
 SSHD_FOLDERS = os.pathsep.join((os.environ["PATH"], "/usr/sbin", "/sbin"))
-PATIENCE = 180.0  # seconds after which something is stuck; passing does not wait
+PATIENCE = 300.0  # seconds after which something is stuck; passing does not wait
 
 # `ray stop` ends every Ray of a machine. These two share theirs with each other, and with whatever
 # else runs on it, so that here it ends what belongs to the home that it is called from.
@@ -59,10 +60,8 @@ def kill(processes: Iterable[psutil.Process]) -> None:
     """SIGKILL; processes that are gone already are no error."""
     doomed = list(processes)
     for process in doomed:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            pass
     psutil.wait_procs(doomed, timeout=20)
 
 

@@ -44,14 +44,15 @@ class Cluster:
         self.file = desk / "local.yaml"
         self.dashboard = free_port()
         config = yaml.safe_load((ROOT / "cluster" / "local.yaml").read_text())
-        ports = {
-            "--port=6379": f"--port={(gcs := free_port())} --dashboard-port={self.dashboard} "
-            f"--ray-client-server-port={free_port()} --num-cpus=1",
-            "--address=$RAY_HEAD_IP:6379": f"--address=$RAY_HEAD_IP:{gcs} --num-cpus=1",
+        gcs = free_port()
+        changes = {
+            "--port=6379": f"--port={gcs} --dashboard-port={self.dashboard} "
+            f"--ray-client-server-port={free_port()} {self.own()}",
+            "--address=$RAY_HEAD_IP:6379": f"--address=$RAY_HEAD_IP:{gcs} {self.own()}",
             "/mnt/fastgan": str(desk / "shared"),
         }
         for part in ("head_start_ray_commands", "worker_start_ray_commands"):
-            for before, after in ports.items():
+            for before, after in changes.items():
                 config[part] = [command.replace(before, after) for command in config[part]]
         head, worker = machines
         config["cluster_name"] = desk.name
@@ -78,6 +79,10 @@ class Cluster:
             "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{self.dashboard}",
         }
 
+    def own(self) -> str:
+        """What sets a node apart from the other, and from what else runs on this machine."""
+        return f"--dashboard-agent-listen-port={free_port()} --num-cpus=1"
+
     def start(self, *command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             ["ray", *command],
@@ -96,7 +101,7 @@ class Cluster:
         return output
 
     def up(self) -> None:
-        """`ray up`, again if need be: Ray gives a node 30 s to start, which a busy machine misses."""
+        """`ray up`; again where a node misses the 30 s that Ray gives it, as on a busy machine."""
         for left in (2, 1, 0):
             process = self.start("up", "-y", str(self.file), "--no-config-cache")
             output, _ = process.communicate(timeout=300)
@@ -153,10 +158,15 @@ def test_a_search_on_two_machines_outlives_one(desk, machines):
         assert refused.value.code in (401, 403)
         refused.value.close()
 
-    what = "python -m fastgan_ray.tune --address auto --wandb disabled".split()
+    what = ["python", "-m", "fastgan_ray.tune", "--address", "auto", "--wandb", "disabled"]
     where = ["--config", str(shared / "tiny.yaml"), "--runs", str(shared / "runs")]
     job = cluster.start("job", "submit", "--working-dir", str(ROOT), "--", *what, *where)
-    (lost,) = wait_for(lambda: training(worker), "a checkpoint of the worker's trial")
+
+    def on_the_worker() -> list[Path]:
+        assert job.poll() is None, job.communicate()[0]
+        return training(worker)
+
+    (lost,) = wait_for(on_the_worker, "a checkpoint of the worker's trial")
     before = read_rows(lost)
     kill(worker.processes())
     output, _ = job.communicate(timeout=600)
