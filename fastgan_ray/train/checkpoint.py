@@ -79,8 +79,8 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
         raise
     except Exception as error:  # as many types as there are parts of a state
         raise UserError(
-            f"{folder}: the checkpoint is damaged ({type(error).__name__}: {error}). Resume from an "
-            "earlier one, or begin a new run."
+            f"{folder}: the checkpoint is damaged ({type(error).__name__}: {error}). Resume from "
+            "an earlier one, or begin a new run."
         ) from error
 
 
