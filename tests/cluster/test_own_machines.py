@@ -29,8 +29,8 @@ run_cap: 2
 base:
   data: {path: fluent-heads}
   model: {resolution: 32, nz: 8, ndf: 4, decoder_width: 2}
-  train: {batch_size: 4, total_kimg: 1.6, reconstruction: l1}
-  eval: {extractor: efficientnet_lite0, num_fakes: 4, every_kimg: 0.2}
+  train: {batch_size: 4, total_kimg: 0.6, reconstruction: l1}
+  eval: {extractor: efficientnet_lite0, num_fakes: 4, every_kimg: 0.1}
 parameters:
   model.ngf: {values: [2, 4]}
 """
@@ -44,17 +44,19 @@ class Cluster:
         self.file = desk / "local.yaml"
         self.dashboard = free_port()
         config = yaml.safe_load((ROOT / "cluster" / "local.yaml").read_text())
+        head, worker = machines
         gcs = free_port()
+        # A worker's files are where the head's are, and on one machine the same, unless told.
         changes = {
             "--port=6379": f"--port={gcs} --dashboard-port={self.dashboard} "
             f"--ray-client-server-port={free_port()} {self.own()}",
-            "--address=$RAY_HEAD_IP:6379": f"--address=$RAY_HEAD_IP:{gcs} {self.own()}",
+            "--address=$RAY_HEAD_IP:6379": f"--address=$RAY_HEAD_IP:{gcs} {self.own()} "
+            f"--temp-dir={worker.home}/t/ray",
             "/mnt/fastgan": str(desk / "shared"),
         }
         for part in ("head_start_ray_commands", "worker_start_ray_commands"):
             for before, after in changes.items():
                 config[part] = [command.replace(before, after) for command in config[part]]
-        head, worker = machines
         config["cluster_name"] = desk.name
         config["provider"] = {
             "type": "local",
