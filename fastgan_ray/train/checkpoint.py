@@ -7,6 +7,7 @@ step depends on, bit for bit.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -72,23 +73,15 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
             f"{_difference(stored.model.model_dump(), config.model.model_dump())}. "
             "Resume with the configuration it was trained with."
         )
-    networks = {
-        "generator": state.generator,
-        "discriminator": state.discriminator,
-        "ema": state.ema,
-    }
-    for name, network in networks.items():
-        _load_network(network, folder / f"{name}.safetensors")
-    for name, optimizer in (("optimizer_g", state.optimizer_g), ("optimizer_d", state.optimizer_d)):
-        _load_optimizer(optimizer, _read(folder / f"{name}.safetensors"))
-    for name, rng_state in _read(folder / "rngs.safetensors").items():
-        state.rngs[name].set_state(rng_state)
-    state.regan.load_state(_read(folder / "regan.safetensors"))
-    state.sampler.load_state(_read(folder / "sampler.safetensors"))
-    state.shown = _read(folder / "shown.safetensors").get("pictures")
-    state.step = metadata["step"]
-    state.seconds = metadata["seconds"]
-    state.ada = AdaState(**metadata["ada"])
+    try:
+        _restore(folder, metadata, state)
+    except UserError:
+        raise
+    except Exception as error:  # as many types as there are parts of a state
+        raise UserError(
+            f"{folder}: the checkpoint is damaged ({type(error).__name__}: {error}). Resume from "
+            "an earlier one, or begin a new run."
+        ) from error
 
 
 def load_generator(folder: Path) -> tuple[nn.Module, RunConfig]:
@@ -114,7 +107,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     try:
         metadata = json.loads(path.read_text())
         recognised = metadata["format"] == FORMAT
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: unreadable ({error}); the checkpoint is damaged") from error
     if not recognised:
         raise UserError(f"{path}: format must be {FORMAT} (got {metadata['format']!r})")
@@ -129,6 +122,36 @@ def stored_config(folder: Path) -> RunConfig:
         raise UserError(
             f"{folder / 'metadata.json'}: its configuration is damaged: {error}"
         ) from error
+
+
+def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
+    networks = {
+        "generator": state.generator,
+        "discriminator": state.discriminator,
+        "ema": state.ema,
+    }
+    for name, network in networks.items():
+        _load_network(network, folder / f"{name}.safetensors")
+    for name, optimizer in (("optimizer_g", state.optimizer_g), ("optimizer_d", state.optimizer_d)):
+        _load_optimizer(optimizer, _read(folder / f"{name}.safetensors"))
+    for name, rng_state in _read(folder / "rngs.safetensors").items():
+        state.rngs[name].set_state(rng_state)
+    state.regan.load_state(_read(folder / "regan.safetensors"))
+    state.sampler.load_state(_read(folder / "sampler.safetensors"))
+    state.shown = _read(folder / "shown.safetensors").get("pictures")
+    state.step, state.seconds, state.ada = _position(metadata)
+
+
+def _position(metadata: dict[str, Any]) -> tuple[int, float, AdaState]:
+    """How far a training is; ValueError if these are no such numbers."""
+    step, seconds, ada = metadata["step"], metadata["seconds"], AdaState(**metadata["ada"])
+    for name, count in (("step", step), ("ada.count", ada.count)):
+        if type(count) is not int or count < 0:
+            raise ValueError(f"{name} must be a whole number from 0 (got {count!r})")
+    for name, number in (("seconds", seconds), ("ada.p", ada.p), ("ada.sign_sum", ada.sign_sum)):
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise ValueError(f"{name} must be a finite number (got {number!r})")
+    return step, seconds, ada
 
 
 def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
@@ -163,6 +186,8 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     # Files hold plain rows; a fused step reads weights and moments in one order of memory.
     for weight, loaded in optimizer.state.items():
         for name in ("exp_avg", "exp_avg_sq"):
+            if loaded[name].shape != weight.shape:
+                raise ValueError(f"{name} of shape {tuple(loaded[name].shape)} fits no weight")
             loaded[name] = torch.empty_like(weight).copy_(loaded[name])
 
 
