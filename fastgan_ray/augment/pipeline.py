@@ -29,6 +29,14 @@ def draw(config: AugmentConfig, count: int, rng: torch.Generator, p: float) -> D
     return {op: OPS[op].draw(config, chosen, p, rng) for op in policy_ops(config.policy)}
 
 
+def each(drawn: Draw, choose: Callable[[Tensor], Tensor]) -> Draw:
+    """A `draw` for those pictures that `choose` takes of rows that stand for all of them."""
+    return {
+        op: {name: choose(value) if value.ndim else value for name, value in parameters.items()}
+        for op, parameters in drawn.items()
+    }
+
+
 def apply(images_BCHW: Tensor, drawn: Draw) -> Tensor:
     """The pictures in [-1, 1] under one `draw`; same shape and dtype."""
     for op, parameters in drawn.items():

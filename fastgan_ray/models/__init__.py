@@ -5,6 +5,7 @@ from fastgan_ray.models.blocks import small_resolution
 from fastgan_ray.models.discriminator import Discriminator, build_decoder, crop_part
 from fastgan_ray.models.generator import Generator
 from fastgan_ray.models.interface import AnyDiscriminator
+from fastgan_ray.models.spread import spread
 
 __all__ = [
     "ARCHITECTURES",
@@ -16,4 +17,5 @@ __all__ = [
     "build_generator",
     "crop_part",
     "small_resolution",
+    "spread",
 ]

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from fastgan_ray.group import ALONE, Group
+
 _STD = 0.02
 _NOISE_SEED = 0
 _Conv = TypeVar("_Conv", nn.Conv2d, nn.ConvTranspose2d)
@@ -69,6 +71,7 @@ class NoiseInjection(nn.Module):
     """
 
     fixed: Tensor
+    group: Group = ALONE
 
     def __init__(self, fixed_11HW: Tensor) -> None:
         super().__init__()
@@ -79,8 +82,8 @@ class NoiseInjection(nn.Module):
         """(B, C, H, W) -> (B, C, H, W)."""
         noise = self.fixed
         if rng is not None:
-            shape = (x_BCHW.shape[0], 1, *x_BCHW.shape[2:])
-            noise = torch.randn(shape, generator=rng, device=rng.device)
+            shape = (self.group.size * x_BCHW.shape[0], 1, *x_BCHW.shape[2:])
+            noise = self.group.share(torch.randn(shape, generator=rng, device=rng.device))
         # Cast the product: under autocast a float32 summand would widen the features again.
         return x_BCHW + (self.weight * noise.to(self.weight)).to(x_BCHW.dtype)
 
@@ -186,14 +189,15 @@ def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
     ]
 
 
-def dropout(x: Tensor, rate: float, rng: torch.Generator | None) -> Tensor:
+def dropout(x: Tensor, rate: float, rng: torch.Generator | None, group: Group = ALONE) -> Tensor:
     """Zero a share `rate` of the values, drawn by `rng` on `x`'s device, and scale up the rest.
 
-    Any shape. `rng` None or rate 0: unchanged.
+    Any shape, samples first, of which `group` has more. `rng` None or rate 0: unchanged.
     """
     if rng is None or rate == 0:
         return x
-    kept = torch.rand(x.shape, generator=rng, device=rng.device) >= rate
+    shape = (group.size * x.shape[0], *x.shape[1:])
+    kept = group.share(torch.rand(shape, generator=rng, device=rng.device)) >= rate
     return x * (kept / (1 - rate)).to(x.dtype)
 
 

@@ -75,7 +75,8 @@ class DcganDiscriminator(AnyDiscriminator):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits (B, 1), and never a reconstruction; `small` and `part` are not looked at."""
         x_BCHW = self.blocks[-1](self.trunk(full))
-        return self.head(dropout(x_BCHW.flatten(1), self.config.dropout, rng)), {}
+        kept = dropout(x_BCHW.flatten(1), self.config.dropout, rng, self.group)
+        return self.head(kept), {}
 
     def trunk(self, full: Tensor) -> Tensor:
         """The features before the last block: (B, 3, R, R) -> (B, width, 8, 8)."""

@@ -102,11 +102,12 @@ class Discriminator(AnyDiscriminator):
         """
         features = self._features(full)
         rate = self.config.dropout
-        logits = [self.head(dropout(features[-1], rate, rng)).flatten(1)]
+        logits = [self.head(dropout(features[-1], rate, rng, self.group)).flatten(1)]
         decodable = {"full": features[-1]}
         if self.small is not None and self.small_head is not None:
             decodable["small"] = self.small(small)
-            logits.append(self.small_head(dropout(decodable["small"], rate, rng)).flatten(1))
+            kept = dropout(decodable["small"], rate, rng, self.group)
+            logits.append(self.small_head(kept).flatten(1))
         if part is None:
             return torch.cat(logits, dim=1), {}
         decodable["part"] = crop_part(features[-2], part)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from fastgan_ray.group import ALONE, Group
 from fastgan_ray.models.blocks import LayerFactory
 
 # Length of the contrastive loss' embeddings (Chen et al. 2020).
@@ -17,6 +18,7 @@ class AnyDiscriminator(nn.Module, ABC):
     """Judges pictures; may reconstruct them, and project its features for the contrastive loss."""
 
     projection: nn.Module | None
+    group: Group = ALONE
 
     @abstractmethod
     def forward(

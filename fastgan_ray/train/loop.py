@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.images import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError
+from fastgan_ray.group import ALONE, Group
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.protocol import protocol
 from fastgan_ray.metrics.reference import load_reference
@@ -35,6 +37,7 @@ def train(
     config: RunConfig,
     reporter: Reporter,
     resume_from: Path | None = None,
+    group: Group = ALONE,
     track: Track = silently,
 ) -> None:
     """Train to `config.train.total_kimg`, reporting at every evaluation, the last at the end.
@@ -43,9 +46,12 @@ def train(
     run that was never interrupted, bit for bit on the CPU. Raises UserError on bad input and
     DivergedError when a loss or a metric is no longer finite. `track` tells of the reading of
     pictures and of evaluations; the reporter of the training.
+
+    Every process of a `group` calls this alike; only the first one's reporter is given rows. The
+    checkpoints are those of a single process, and go on with any number of them.
     """
     run = _prepare(config, track)
-    state = new_state(config, len(run.images), run.device)
+    state = new_state(config, len(run.images), run.device, group)
     if resume_from is not None:
         checkpoint.restore(resume_from, state, config)
     bf16 = use_bf16(config.train, run.device)
@@ -68,7 +74,8 @@ def train(
         if evaluating:
             means = {name: float(total) / counts[name] for name, total in sums.items()}
             sums, counts = {}, {}
-            evaluate_and_report(state, run, means, reporter, last=state.step == last_step)
+            last = state.step == last_step
+            group.first(partial(evaluate_and_report, state, run, means, reporter, last))
             started = time.monotonic() - state.seconds  # evaluation is not training time
 
 
@@ -85,8 +92,11 @@ def is_evaluation(step: int, config: RunConfig) -> bool:
 
 
 def next_batch(state: TrainState, run: Run) -> Tensor:
-    """The next pictures in the sampler's order, (B, 3, R, R) in [-1, 1] on the run's device."""
-    indices, flips = state.sampler.next()
+    """The next pictures in the sampler's order, (B, 3, R, R) in [-1, 1] on the run's device.
+
+    Of a group, this process's share of them.
+    """
+    indices, flips = map(state.group.share, state.sampler.next())
     pictures = pictures_at(run.images, indices, run.device)
     mirrored = flips.to(run.device)[:, None, None, None]
     return torch.where(mirrored, pictures.flip(3), pictures)

@@ -73,6 +73,11 @@ def relativistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
     return F.softplus(real - fake).mean()
 
 
+def widened(values: Tensor) -> Tensor:
+    """In float32 at least: bfloat16 is for the networks, not for what is made of their outputs."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def squared_slopes(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
     """Squared gradient norm of each picture's mean logit in all `inputs`: (B,), with a graph."""
     gradients = torch.autograd.grad(
@@ -81,7 +86,7 @@ def squared_slopes(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
         create_graph=True,
         materialize_grads=True,  # a D that does not look at an input has no slope there
     )
-    return torch.stack([g.float().square().flatten(1).sum(dim=1) for g in gradients]).sum(dim=0)
+    return torch.stack([widened(g).square().flatten(1).sum(dim=1) for g in gradients]).sum(dim=0)
 
 
 def zero_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
@@ -100,7 +105,7 @@ def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor
     The same share for all of a picture's sizes.
     """
     return [
-        torch.lerp(b.float(), a.float(), shares_B.to(b.device)[:, None, None, None])
+        torch.lerp(widened(b), widened(a), shares_B.to(b.device)[:, None, None, None])
         .detach()
         .requires_grad_()
         for a, b in zip(real, fake, strict=True)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.sampler import Sampler
-from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
+from fastgan_ray.group import ALONE, Group
+from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator, spread
 from fastgan_ray.train.regan import Regan
 from fastgan_ray.train.rng import seeded, streams
 
@@ -23,7 +24,8 @@ class TrainState:
     """The two networks, G's weight average, optimisers, random streams and position in the data.
 
     `ada` holds the probability of the adaptive augmentations, `shown` the fixed samples of the last
-    evaluation (N, 3, r, r) in 0..255, from which the next measures their drift.
+    evaluation (N, 3, r, r) in 0..255, from which the next measures their drift. `group` are the
+    processes that have the same state and share its batches.
     """
 
     generator: nn.Module
@@ -35,12 +37,15 @@ class TrainState:
     rngs: dict[str, torch.Generator]
     sampler: Sampler
     ada: AdaState
+    group: Group = ALONE
     shown: Tensor | None = None
     step: int = 0
     seconds: float = 0.0
 
 
-def new_state(config: RunConfig, image_count: int, device: torch.device) -> TrainState:
+def new_state(
+    config: RunConfig, image_count: int, device: torch.device, group: Group = ALONE
+) -> TrainState:
     """The state before the first step: a pure function of the configuration and image count."""
     rngs = streams(config.train.seed, device)
     generator = build_generator(config.model, rngs["init"])
@@ -49,6 +54,8 @@ def new_state(config: RunConfig, image_count: int, device: torch.device) -> Trai
         network.to(device).to(memory_format=torch.channels_last)
     betas = (config.train.beta1, config.train.beta2)
     ema = copy.deepcopy(generator).requires_grad_(False)
+    for network in (generator, discriminator):
+        spread(network, group)
     optimizer_g = _adam(generator, config.train.lr_g, betas)
     return TrainState(
         generator=generator,
@@ -60,6 +67,7 @@ def new_state(config: RunConfig, image_count: int, device: torch.device) -> Trai
         rngs=rngs,
         sampler=Sampler(image_count, config.train.batch_size, config.data.flip, rngs["data"]),
         ada=AdaState(config.augment.ada_p),
+        group=group,
     )
 
 

@@ -16,7 +16,7 @@ from fastgan_ray.augment import ada, pipeline
 from fastgan_ray.config.schema import ModelConfig, RunConfig
 from fastgan_ray.models import crop_part, small_resolution
 from fastgan_ray.train import losses
-from fastgan_ray.train.losses import LOSSES
+from fastgan_ray.train.losses import LOSSES, widened
 from fastgan_ray.train.state import TrainState, update_average
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -33,7 +33,8 @@ def train_step(
 ) -> Scalars:
     """Advance `state` by one step; the losses and gradients' norms by name, of D's last step.
 
-    `batches` are `train.d_steps` of real pictures, (B, 3, R, R) in [-1, 1].
+    `batches` are `train.d_steps` of real pictures, (B, 3, R, R) in [-1, 1]; of a group, this
+    process's share of them.
     """
     assert len(batches) == config.train.d_steps
     state.regan.begin_step(state.step * config.train.images_per_step)
@@ -49,27 +50,27 @@ def train_step(
             if config.model.contrasts:
                 parts["loss/contrastive"] = contrastive_loss(state, pictures, config)
                 loss_d = loss_d + config.train.contrastive_weight * parts["loss/contrastive"]
-        parts["grad/d"] = _backward(state.optimizer_d, loss_d)
+        scalars |= (parts := _backward(state, state.optimizer_d, loss_d, "grad/d", parts))
         state.optimizer_d.step()
-        scalars |= parts
         adapt(state, parts["sign/real"], len(pictures), config)
     state.discriminator.requires_grad_(False)
     with torch.autocast(fake[0].device.type, torch.bfloat16, enabled=bf16):
         loss_g = generator_loss(state, real, fake, config)
-    scalars |= {"loss/g": loss_g, "grad/g": _backward(state.optimizer_g, loss_g)}
+    scalars |= _backward(state, state.optimizer_g, loss_g, "grad/g", {"loss/g": loss_g})
     state.regan.mask_gradients()
     state.optimizer_g.step()
     state.discriminator.requires_grad_(True)
     state.step += 1
     update_average(state, config)
-    return {name: value.detach() for name, value in scalars.items()}
+    return scalars
 
 
 def generate(
     state: TrainState, count: int, config: RunConfig, device: torch.device
 ) -> list[Tensor]:
     """G's two outputs on fresh latents, as D sees them."""
-    z_BZ = torch.randn(count, config.model.nz, generator=state.rngs["latents"]).to(device)
+    size = (state.group.size * count, config.model.nz)
+    z_BZ = state.group.share(torch.randn(size, generator=state.rngs["latents"])).to(device)
     outputs = state.generator(z_BZ, state.rngs["noise"])
     return augmented(outputs, state, "augment", config)
 
@@ -84,14 +85,16 @@ def augmented(
     images: Sequence[Tensor], state: TrainState, stream: str, config: RunConfig
 ) -> list[Tensor]:
     """The same pictures at any number of sizes, all under one augmentation draw."""
-    drawn = pipeline.draw(config.augment, len(images[0]), state.rngs[stream], state.ada.p)
+    count = state.group.size * len(images[0])
+    drawn = pipeline.draw(config.augment, count, state.rngs[stream], state.ada.p)
+    drawn = pipeline.each(drawn, state.group.share)
     return [pipeline.apply(image, drawn) for image in images]
 
 
 def adapt(state: TrainState, sign: Tensor, count: int, config: RunConfig) -> None:
     """Let the augmentation's probability follow D's signs on `count` real pictures."""
     if ada.adaptive(config.augment):  # to look at the sign waits for the device
-        state.ada = ada.update(state.ada, float(sign.detach()), count, config.augment)
+        state.ada = ada.update(state.ada, float(sign), state.group.size * count, config.augment)
 
 
 def discriminator_loss(
@@ -111,12 +114,13 @@ def discriminator_loss(
     part = _draw_part(state, config.model)
     real_logits, decoded = state.discriminator(*real, part, rng)
     fake_logits, _ = state.discriminator(*fake, rng=rng)
-    real_logits, fake_logits = real_logits.float(), fake_logits.float()
+    real_logits, fake_logits = widened(real_logits), widened(fake_logits)
     labels = _draw_labels(state, real_logits, train.label_noise)
     boundary = fake_logits if loss.boundary is None else loss.boundary
     terms = {"d": (1.0, loss.discriminator(real_logits, fake_logits, labels[0], labels[1]))}
     if decoded:
-        count = len(real_logits) if train.reconstruction_reduction == "sum" else 1
+        summed = train.reconstruction_reduction == "sum"
+        count = state.group.size * len(real_logits) if summed else 1
         error = reconstruction_error(real[0].detach(), decoded, part, distance)
         terms["reconstruction"] = (count * train.reconstruction_weight, error)
     seen = {"r1": (real_logits, real), "r2": (fake_logits, fake)}
@@ -125,7 +129,7 @@ def discriminator_loss(
         terms[name] = (gammas[name] * train.r1_interval, penalty)
     if loss.penalty is not None:
         between = losses.interpolate(real, fake, _draw_shares(state, len(real_logits)))
-        logits = state.discriminator(*between, rng=rng)[0].float()
+        logits = widened(state.discriminator(*between, rng=rng)[0])
         terms["gp"] = (train.gp_weight, loss.penalty(logits, between))
     total = torch.stack([weight * value for weight, value in terms.values()]).sum()
     return total, {
@@ -144,16 +148,17 @@ def generator_loss(
     real_logits = None
     if loss.paired:
         with torch.no_grad():
-            real_logits = state.discriminator(*real, rng=rng)[0].float()
+            real_logits = widened(state.discriminator(*real, rng=rng)[0])
     fake_logits, _ = state.discriminator(*fake, rng=rng)
-    return loss.generator(fake_logits.float(), real_logits)
+    return loss.generator(widened(fake_logits), real_logits)
 
 
 def contrastive_loss(state: TrainState, pictures: Tensor, config: RunConfig) -> Tensor:
     """How well D tells two augmented views of one real picture from those of the others."""
     views = [augmented([pictures], state, "contrastive", config)[0] for _ in range(2)]
-    first, second = state.discriminator.embed(torch.cat(views)).float().chunk(2)
-    return losses.contrastive(first, second, config.train.contrastive_temperature)
+    first, second = widened(state.discriminator.embed(torch.cat(views))).chunk(2)
+    gather = state.group.gather  # the others' pictures are to be told from as well
+    return losses.contrastive(gather(first), gather(second), config.train.contrastive_temperature)
 
 
 def reconstruction_error(
@@ -177,18 +182,28 @@ def _draw_part(state: TrainState, model: ModelConfig) -> int:
 
 
 def _draw_shares(state: TrainState, count: int) -> Tensor:
-    return torch.rand(count, generator=state.rngs["interpolates"])
+    draw = torch.rand(state.group.size * count, generator=state.rngs["interpolates"])
+    return state.group.share(draw)
 
 
 def _draw_labels(state: TrainState, logits: Tensor, noise: float) -> Tensor:
     """(2, B, L): for the real and for the generated pictures' logits."""
-    draw = torch.rand((2, *logits.shape), generator=state.rngs["labels"])
+    size = (2, state.group.size * logits.shape[0], logits.shape[1])
+    draw = state.group.share(torch.rand(size, generator=state.rngs["labels"]), dim=1)
     return 1 - noise * draw.to(logits.device)
 
 
-def _backward(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
-    """Set the gradients; the Euclidean norm of all of them together, a scalar."""
+def _backward(
+    state: TrainState, optimizer: torch.optim.Optimizer, loss: Tensor, norm: str, parts: Scalars
+) -> Scalars:
+    """Set the gradients; `parts` and, by the name `norm`, the Euclidean norm of all gradients.
+
+    Gradients and parts are the means over the group.
+    """
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
     weights: list[Tensor] = optimizer.param_groups[0]["params"]
-    return get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    parts = {name: value.detach() for name, value in parts.items()}
+    state.group.average_([*gradients, *parts.values()])
+    return {**parts, norm: get_total_norm(gradients)}

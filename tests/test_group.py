@@ -1,0 +1,199 @@
+"""Two processes with half a batch each do what one does with the whole batch."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.group import ALONE, Group, PeerFailedError, TorchGroup
+from fastgan_ray.train.perceptual import DISTANCES
+from fastgan_ray.train.state import new_state
+from fastgan_ray.train.step import train_step
+
+CPU = torch.device("cpu")
+STEPS = {"hinge": 20, "adaptive": 20}  # of the others 8: enough for what they are for
+PATIENCE = timedelta(seconds=60)
+CASES: dict[str, dict[str, Any]] = {
+    "hinge": {"augment.policy": "color,translation,cutout"},
+    "penalties": {
+        "train.loss": "logistic",
+        "train.r1_gamma": 1.0,
+        "train.r2_gamma": 0.5,
+        "train.r1_interval": 7,
+        "model.d_dropout": 0.3,
+        "train.reconstruction_reduction": "sum",
+        "train.reconstruction_weight": 1.0,
+    },
+    "adaptive": {
+        "augment.policy": "bgc",
+        "augment.ada_p": 0.4,
+        "augment.ada_kimg": 0.4,
+        "augment.ada_interval": 2,
+        "train.loss": "relativistic",
+    },
+    "contrastive": {"model.self_supervision": "contrastive", "train.d_steps": 2},
+    "dcgan": {
+        "model.architecture": "dcgan",
+        "model.dcgan_depth": 3,
+        "model.dcgan_width": 4,
+        "train.loss": "wasserstein",
+        "augment.policy": "keras,color",
+        "augment.ada": "keras",
+        "regan.sparsity": 0.5,
+        "regan.warmup_kimg": 0.02,
+        "regan.interval_kimg": 0.02,
+    },
+}
+
+
+def trained(changes: dict[str, Any], steps: int, group: Group) -> dict[str, Tensor]:
+    """Everything that some steps lead to, by name."""
+    settings = tiny.config(**changes)
+    state = new_state(settings, 8, CPU, group)
+    for network in (state.generator, state.discriminator, state.ema):
+        network.to(torch.get_default_dtype())
+    draw = torch.Generator().manual_seed(1)
+    found = {}
+    for _ in range(steps):
+        batches = [batch(settings, draw, group) for _ in range(settings.train.d_steps)]
+        found = train_step(state, batches, settings, DISTANCES["l1"](CPU))
+    for name in ("generator", "discriminator", "ema"):
+        tensors = getattr(state, name).state_dict().items()
+        found |= {f"{name}.{key}": value for key, value in tensors}
+    return {**found, "p": torch.tensor(state.ada.p)}
+
+
+def batch(settings: RunConfig, draw: torch.Generator, group: Group) -> Tensor:
+    pictures = torch.rand(settings.train.batch_size, 3, 32, 32, generator=draw) * 2 - 1
+    return group.share(pictures)
+
+
+def work(rank: int, folder: Path) -> None:
+    """One process of two: trains every case, and writes down what came out."""
+    begin(rank, folder)
+    group = TorchGroup()
+    torch.set_default_dtype(torch.float64)
+    for name, changes in CASES.items():
+        torch.save(trained(changes, STEPS.get(name, 8), group), folder / f"{name}-{rank}.pt")
+    torch.set_default_dtype(torch.float32)
+    torch.save(trained({}, 1, group), folder / f"single-{rank}.pt")
+    torch.save(talk(group), folder / f"talk-{rank}.pt")
+    dist.destroy_process_group()
+
+
+def begin(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    meeting = f"file://{folder / 'meeting'}"
+    dist.init_process_group("gloo", meeting, PATIENCE, world_size=2, rank=rank)
+
+
+def talk(group: Group) -> dict[str, Any]:
+    """What the parts of a group's protocol answer."""
+    done: list[int] = []
+    group.first(lambda: done.append(group.size))
+    try:
+        group.first(lambda: [].index(0))
+    except (ValueError, PeerFailedError) as error:
+        failure = type(error)
+    rows = torch.full((1, 2), float(group.rank), requires_grad=True)
+    everyone = group.gather(rows)
+    (slope,) = torch.autograd.grad(everyone.pow(3).sum(), rows, create_graph=True)
+    (curve,) = torch.autograd.grad(slope.sum(), rows)
+    mean = [torch.tensor([float(group.rank)]), torch.full((2, 2), 4.0)]
+    group.average_(mean)
+    return {
+        "done": done,
+        "failure": failure,
+        "size": group.size,
+        "any": [group.any(False), group.any(group.rank == 1)],
+        "share": group.share(torch.arange(4)).tolist(),
+        "gather": everyone.tolist(),
+        "slope": slope.tolist(),
+        "curve": curve.tolist(),
+        "mean": [mean[0].item(), mean[1].tolist()],
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What the two processes have written, and beside it what one process does alone."""
+    path = tmp_path_factory.mktemp("group")
+    running = mp.spawn(work, (path,), nprocs=2, join=False)
+    torch.set_default_dtype(torch.float64)
+    try:
+        for name, changes in CASES.items():
+            torch.save(trained(changes, STEPS.get(name, 8), ALONE), path / f"{name}.pt")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.save(trained({}, 1, ALONE), path / "single.pt")
+    while not running.join(PATIENCE.seconds):
+        pass
+    return path
+
+
+def read(folder: Path, name: str) -> Any:
+    return torch.load(folder / f"{name}.pt", weights_only=False)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_with_half_a_batch_are_one_with_the_whole_in_float64(folder, case):
+    one, first, second = (read(folder, name) for name in (case, f"{case}-0", f"{case}-1"))
+    assert one.keys() == first.keys() == second.keys()
+    assert any(name.startswith("ema.") for name in one)
+    for name, value in one.items():
+        assert torch.equal(first[name], second[name]), f"{name}: the two differ"
+        torch.testing.assert_close(first[name], value, rtol=1e-8, atol=1e-8, msg=name)
+
+
+def test_the_first_step_in_fp32(folder):
+    """Adam turns the sign of a gradient near 0 into a whole step: of a few weights in 10,000."""
+    one, two = read(folder, "single"), read(folder, "single-0")
+    off, count = 0, 0
+    for name, value in one.items():
+        if "." in name:
+            off += int(((two[name] - value).abs() > 1e-4).sum())
+            count += value.numel()
+        else:
+            torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-4, msg=name)
+    assert off <= 1e-4 * count
+
+
+def test_the_cases_do_what_they_are_for(folder):
+    """Each has moved what it is there to move: else its agreement would say nothing."""
+    assert 0 < float(read(folder, "adaptive")["p"]) < 0.4
+    assert {"loss/r1", "loss/r2"} <= read(folder, "penalties").keys()
+    assert float(read(folder, "contrastive")["loss/contrastive"]) > 0
+    pruned = read(folder, "dcgan")["generator.blocks.0.weight"]
+    assert 0.4 < float((pruned == 0).double().mean()) < 0.6
+
+
+def test_how_processes_talk(folder):
+    first, second = (read(folder, f"talk-{rank}") for rank in (0, 1))
+    assert (first["done"], second["done"]) == ([1], [])
+    assert (first["failure"], second["failure"]) == (ValueError, PeerFailedError)
+    assert (first["share"], second["share"]) == ([0, 1], [2, 3])
+    for each in (first, second):
+        assert each["size"] == 2
+        assert each["any"] == [False, True]
+        assert each["gather"] == [[0.0, 0.0], [1.0, 1.0]]
+        assert each["mean"] == [0.5, [[4.0, 4.0], [4.0, 4.0]]]
+    # Each process's loss is the sum over both rows' cubes, so that a row counts twice.
+    assert second["slope"] == [[6.0, 6.0]] and second["curve"] == [[12.0, 12.0]]
+    assert first["slope"] == [[0.0, 0.0]]
+
+
+def test_alone_nothing_changes():
+    rows = torch.arange(3)
+    assert torch.equal(ALONE.share(rows), rows) and ALONE.gather(rows) is rows
+    assert ALONE.any(True) and not ALONE.any(False)
