@@ -21,7 +21,7 @@ from fastgan_ray.train.state import new_state
 from fastgan_ray.train.step import train_step
 
 CPU = torch.device("cpu")
-STEPS = {"hinge": 20, "adaptive": 20}  # of the others 8: enough for what they are for
+STEPS = {"hinge": 20, "adaptive": 12}  # of the others 8: enough for what they are for
 PATIENCE = timedelta(seconds=60)
 CASES: dict[str, dict[str, Any]] = {
     "hinge": {"augment.policy": "color,translation,cutout"},

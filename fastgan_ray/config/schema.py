@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fastgan_ray.config.model import RESOLUTIONS, ModelConfig
 from fastgan_ray.config.section import Section
@@ -169,10 +169,42 @@ class EvalConfig(Section):
 class ResourcesConfig(Section):
     """What one trial takes of the machine or cluster."""
 
-    cpus: float = Field(1.0, gt=0, description="CPU cores; threads of the trial")
-    gpus: float | None = Field(
-        None, ge=0, description="GPUs, fractions allowed; null = by resolution, width and batch"
+    workers: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="processes that train one generator, each on its share of train.batch_size",
     )
+    cpus: float = Field(1.0, gt=0, description="CPU cores of each worker; its threads")
+    gpus: float | None = Field(
+        None,
+        ge=0,
+        description="GPUs of each worker, fractions allowed if there is one worker; null = by "
+        "resolution, width and batch, a whole one for each of several workers",
+    )
+    backend: Literal["auto", "flat", "ray_train"] = Field(
+        "auto",
+        description="what runs a search's trial: flat = one process of Ray Tune, in seconds; "
+        "ray_train = Ray Train's workers, some ten seconds later; auto = ray_train for several",
+    )
+
+    @property
+    def nested(self) -> bool:
+        """Whether Ray Train runs the trial's workers, inside of a process of Ray Tune."""
+        return self.workers > 1 if self.backend == "auto" else self.backend == "ray_train"
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> ResourcesConfig:
+        if self.backend == "flat" and self.workers > 1:
+            raise ValueError(
+                f"backend flat has one process, but workers is {self.workers}: use backend auto"
+            )
+        if self.workers > 1 and self.gpus not in (None, 0, 1):
+            raise ValueError(
+                "gpus must be null, 0 or 1 with several workers, which share no GPU "
+                f"(got gpus {self.gpus:g}, workers {self.workers})"
+            )
+        return self
 
 
 class RunConfig(Section):
@@ -185,6 +217,17 @@ class RunConfig(Section):
     regan: ReganConfig = ReganConfig()
     eval: EvalConfig = EvalConfig()
     resources: ResourcesConfig = ResourcesConfig()
+
+    @field_validator("resources")
+    @classmethod
+    def _batch_divides(cls, value: ResourcesConfig, info: ValidationInfo) -> ResourcesConfig:
+        train: TrainConfig | None = info.data.get("train")  # None: it is at fault itself
+        if train is not None and train.batch_size % value.workers:
+            raise ValueError(
+                "train.batch_size must be a multiple of workers, which have equal shares of it "
+                f"(got batch_size {train.batch_size}, workers {value.workers})"
+            )
+        return value
 
 
 def nest(flat: dict[str, Any]) -> dict[str, Any]:

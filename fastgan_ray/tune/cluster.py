@@ -7,12 +7,15 @@ import json
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray._private import ray_constants
+from ray.util.state import list_actors
+from ray.util.state.exception import RayStateApiException
 
 from fastgan_ray.errors import UserError
 
@@ -27,29 +30,40 @@ SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
 }
 RECORD = Path("~/ray_bootstrap_config.yaml")  # of `ray up`, on a cluster's head
+DASHBOARD = "RAY_API_SERVER_ADDRESS"
 OBJECT_STORE_BYTES = 128 * 2**20  # trials exchange numbers, not arrays
 
 
 @contextlib.contextmanager
-def connected(address: str | None) -> Iterator[list[dict[str, float]]]:
+def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[str, float]]]:
     """Ray at `address` (None = RAY_ADDRESS, or else this machine); yields each node's resources.
 
     Those of nodes that its autoscaler can still start are among them. A Ray that runs in this
-    process already is used and left running.
+    process already is used and left running. `nested`: with the dashboard, which Ray Train asks who
+    is alive; without it, what a stopped trial's workers took is not given back.
     """
     os.environ.update(SETTINGS)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if ray.is_initialized():
+        if nested:
+            _require_dashboard()
         yield node_resources()
         return
     with _on_loopback() if address == "local" else contextlib.nullcontext():
-        _start(address)
+        _start(address, nested)
         try:
+            if nested:
+                _require_dashboard()
             yield node_resources() + (startable(RECORD) if address != "local" else [])
         finally:
             ray.shutdown()
+            if address == "local":
+                os.environ.pop(DASHBOARD, None)
 
 
 @contextlib.contextmanager
@@ -109,13 +123,35 @@ def _on_loopback() -> Iterator[None]:
             os.environ[name] = before[1]
 
 
-def _start(address: str) -> None:
+def _require_dashboard() -> None:
+    try:
+        list_actors(ray.get_runtime_context().gcs_address, limit=1)
+    except (RayStateApiException, ConnectionError, ValueError) as error:
+        raise UserError(
+            "resources.workers: trials of several workers need Ray's dashboard, and this Ray has "
+            f"none ({str(error).strip().splitlines()[0]}). Start Ray with "
+            "--include-dashboard=true, or set resources.workers to 1."
+        ) from error
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _start(address: str, dashboard: bool) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         # Whoever reaches Ray's ports runs code as this user, so Ray asks for a token by default.
         # One of this process's own, unlike Ray's, leaves no file in the home folder.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+        if dashboard:
+            # Where its processes find it; else they look for whatever Ray runs on this machine.
+            quiet["dashboard_port"] = _free_port()
+            os.environ[DASHBOARD] = f"http://127.0.0.1:{quiet['dashboard_port']}"
+        size = OBJECT_STORE_BYTES
+        ray.init("local", include_dashboard=dashboard, object_store_memory=size, **quiet)
         return
     try:
         ray.init(address, runtime_env={"env_vars": SETTINGS}, **quiet)

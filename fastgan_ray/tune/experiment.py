@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,11 +35,17 @@ from fastgan_ray.tune.history import write_atomically
 from fastgan_ray.tune.ledger import Ledger
 from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
 from fastgan_ray.tune.reports import note_versions
-from fastgan_ray.tune.resources import Resources, check_feasible, demand, fitting
+from fastgan_ray.tune.resources import Resources, check_feasible, demand, fitting, request
 from fastgan_ray.tune.searcher import NumberedTrials
 from fastgan_ray.tune.snapshot import Snapshots, restore_snapshot, save_snapshot
 from fastgan_ray.tune.table import Table
-from fastgan_ray.tune.trainable import Objective, make_trainable, train_objective, trial_id
+from fastgan_ray.tune.trainable import (
+    MAX_DEATHS,
+    Objective,
+    make_trainable,
+    train_objective,
+    trial_id,
+)
 from fastgan_ray.tune.wandb_log.callback import WandbLog
 from fastgan_ray.tune.wandb_log.outcome import log_outcome
 from fastgan_ray.tune.wandb_log.session import Mode, Session, project_name, sync_line
@@ -46,8 +53,8 @@ from fastgan_ray.tune.wandb_log.session import Mode, Session, project_name, sync
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 LOG_COLUMNS = 140  # of the table where there is no terminal
 ASSUMED_GPU_GB = 16.0
-# How often a trial whose process died starts again from its checkpoint.
-MAX_DEATHS = 2
+# Of the process of Ray Tune's in which a trial waits for its workers.
+OUTER_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -122,10 +129,11 @@ def _conduct(
     if objective is train_objective:
         here = options.address is None
         check_inputs(experiment.inputs, folder, here, console)
+    nested = any(config.resources.nested for config in experiment.likely)
     with (
         only_driver(folder),
         silenced(folder / "ray.log"),
-        connected(options.address) as nodes,
+        connected(options.address, nested) as nodes,
     ):
         note_versions(folder)
         ledger = experiment.make_ledger(folder)
@@ -228,17 +236,20 @@ def _run_trials(
     resuming = options.resume and restore_snapshot(states, trials)
     local = options.address is None and any(node.get("GPU") for node in nodes)
     gpu_gb = local_gpu_gb(ASSUMED_GPU_GB) if local else ASSUMED_GPU_GB
-    demands = [demand(config, nodes, gpu_gb) for config in experiment.likely]
-    check_feasible(demands, nodes)
-    at_once = options.max_concurrent or fitting(demands, nodes)
+    requests = [request(config, nodes, gpu_gb) for config in experiment.likely]
+    check_feasible(requests, nodes)
+    at_once = fitting(requests, nodes, options.max_concurrent)
     searcher = experiment.make_searcher(folder, at_once, resuming)
+    worker_needs = partial(demand, nodes=nodes, gpu_gb=gpu_gb)
 
     def needs(suggestion: dict[str, Any]) -> PlacementGroupFactory:
         config = RunConfig.model_validate(suggestion["run"])
-        return PlacementGroupFactory([demand(config, nodes, gpu_gb)])
+        if config.resources.nested:  # something it must ask for, and no core that workers lack
+            return PlacementGroupFactory([{"memory": OUTER_BYTES}])
+        return PlacementGroupFactory([worker_needs(config)])
 
     analysis = ray.tune.run(
-        ray.tune.with_resources(make_trainable(trials, metric, objective), needs),
+        ray.tune.with_resources(make_trainable(trials, metric, objective, worker_needs), needs),
         name=trials.name,
         storage_path=str(folder),
         search_alg=NumberedTrials(searcher, resuming),

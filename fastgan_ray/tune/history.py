@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,7 +60,7 @@ def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
     ended the trial, all rows hold.
     """
     rows = read_rows(folder)
-    if rows and rows[-1]["outcome"] != "running":
+    if has_ended(rows):
         return rows, None
     while rows:
         checkpoint = folder / rows[-1]["checkpoint"]
@@ -68,6 +68,11 @@ def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
             return rows, checkpoint
         rows.pop()
     return [], None
+
+
+def has_ended(rows: Sequence[Row]) -> bool:
+    """Whether the last of a trial's rows says that it is over."""
+    return bool(rows) and rows[-1]["outcome"] != "running"
 
 
 def linked_copy(source: Path, target: Path) -> None:

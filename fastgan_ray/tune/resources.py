@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from fastgan_ray.config.schema import ModelConfig, RunConfig
 from fastgan_ray.errors import UserError
@@ -23,17 +24,38 @@ SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
 
 
 def demand(config: RunConfig, nodes: Sequence[Resources], gpu_gb: float) -> dict[str, float]:
-    """The trial's {"CPU": cores, "GPU": share of one, or several}; 0 GPUs where `nodes` have none.
+    """Each worker's {"CPU": cores, "GPU": share of one, or several}; 0 where `nodes` have no GPU.
 
     `nodes` are the resources of each machine. The share is the least one in which the estimated
-    memory fits, of a GPU with `gpu_gb`; `resources.gpus` overrides it.
+    memory fits, of a GPU with `gpu_gb`; `resources.gpus` overrides it. Several workers have a GPU
+    each, for NCCL refuses two processes on one.
     """
     gpus = config.resources.gpus
     if gpus is None:
         wanted = config.train.device not in ("cpu", "mps")
         has_gpus = any(node.get("GPU", 0) for node in nodes)
         gpus = share(memory_gb(config) / gpu_gb) if wanted and has_gpus else 0.0
+        gpus = math.ceil(gpus) if config.resources.workers > 1 else gpus
     return {"CPU": config.resources.cpus, "GPU": gpus}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one trial takes: so much for each of its workers, which may be on different machines."""
+
+    worker: Resources
+    workers: int = 1
+    nested: bool = False
+
+    def count(self, nodes: Sequence[Resources]) -> int:
+        """How many such trials run at once."""
+        return sum(_count(self.worker, node) for node in nodes) // self.workers
+
+
+def request(config: RunConfig, nodes: Sequence[Resources], gpu_gb: float) -> Request:
+    """What a trial takes; arguments as of `demand`."""
+    resources = config.resources
+    return Request(demand(config, nodes, gpu_gb), resources.workers, resources.nested)
 
 
 def share(needed: float) -> float:
@@ -55,20 +77,37 @@ def memory_gb(config: RunConfig) -> float:
     return FIXED_GB + (weights * BYTES_PER_WEIGHT + activations) / 1e9
 
 
-def check_feasible(demands: Iterable[Resources], nodes: Sequence[Resources]) -> None:
+def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> None:
     """UserError if a trial would wait for ever because no machine has what it asks for."""
-    for needed in demands:
-        if not any(_fits(needed, node) for node in nodes):
-            have = "; ".join(_shown(node) for node in nodes) or "no machine"
+    for one in requests:
+        have = "; ".join(_shown(node) for node in nodes) or "no machine"
+        if not any(_fits(one.worker, node) for node in nodes):
             raise UserError(
-                f"resources: a trial needs {_shown(needed)}, and no machine has that (there is: "
-                f"{have}). Lower resources.cpus or resources.gpus, or add a machine."
+                f"resources: a trial needs {_shown(one.worker)}"
+                f"{' for each worker' if one.workers > 1 else ''}, and no machine has that "
+                f"(there is: {have}). Lower resources.cpus or resources.gpus, or add a machine."
+            )
+        if not one.count(nodes):
+            raise UserError(
+                f"resources: a trial needs {one.workers} workers of {_shown(one.worker)}, and all "
+                f"machines together have no room for them (there is: {have}). Lower "
+                "resources.workers, cpus or gpus, or add a machine."
             )
 
 
-def fitting(demands: Iterable[Resources], nodes: Sequence[Resources]) -> int:
-    """How many trials of the least demanding kind run at once; at least 1."""
-    return max([1, *(sum(_count(needed, node) for node in nodes) for needed in demands)])
+def fitting(
+    requests: Sequence[Request], nodes: Sequence[Resources], wanted: int | None = None
+) -> int:
+    """How many trials run at once, at least 1: as many as `wanted`, or of the least demanding kind.
+
+    Where some are nested, at most as many as there is room for of any kind: Ray Tune does not see
+    what their workers take, and would start trials whose workers then wait.
+    """
+    counts = [one.count(nodes) for one in requests]
+    most = wanted or max(counts, default=1)
+    if any(one.nested for one in requests):
+        most = min(most, *counts)
+    return max(1, most)
 
 
 def _fastgan(model: ModelConfig) -> Sequence[Sequence[float]]:

@@ -6,12 +6,13 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray.tune
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import DivergedError, UserError
+from fastgan_ray.group import ALONE, Group
 from fastgan_ray.metrics.names import value_of
 from fastgan_ray.report.rows import read_rows
 from fastgan_ray.train.reporter import Metrics, Reporter
@@ -19,24 +20,46 @@ from fastgan_ray.tune.history import (
     Outcome,
     Row,
     append_row,
+    has_ended,
     locked,
     resume_point,
     write_rows,
 )
 from fastgan_ray.tune.population import TakeOverError, drop_taken_over, orders
 
-Objective = Callable[[RunConfig, Reporter, Path | None], None]
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate")
+# How often a trial whose process died starts again from its checkpoint.
+MAX_DEATHS = 2
+OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate",
+    "low on memory",  # Ray's memory monitor
+)
 
 
-def train_objective(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
-    """Train a generator on as many CPU threads as the trial has cores."""
+class Objective(Protocol):
+    """What a trial does; each worker of several is given the group that they are."""
+
+    def __call__(
+        self, config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group = ALONE
+    ) -> None:
+        """Train as `config` says, from a checkpoint if there is one."""
+
+
+WorkerNeeds = Callable[[RunConfig], dict[str, float]]
+
+
+def train_objective(
+    config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group = ALONE
+) -> None:
+    """Train a generator on as many CPU threads as the trial, or each of its workers, has cores."""
     import torch
 
     from fastgan_ray.train.loop import train
 
     torch.set_num_threads(max(1, int(config.resources.cpus)))
-    train(config, reporter, resume_from)
+    train(config, reporter, resume_from, group)
 
 
 def trial_id(number: int) -> str:
@@ -44,8 +67,8 @@ def trial_id(number: int) -> str:
     return f"{number:05d}"
 
 
-class TuneReporter:
-    """Writes a run's rows to its folder and hands them to Ray Tune."""
+class RowReporter:
+    """Writes a run's rows to its folder."""
 
     def __init__(self, folder: Path, metric: str, total_kimg: float) -> None:
         self.folder = folder
@@ -85,7 +108,7 @@ class TuneReporter:
 
     def _hand_over(
         self, metrics: Mapping[str, Any], outcome: Outcome, checkpoint: Path, reason: str
-    ) -> None:
+    ) -> Row:
         row = {
             **metrics,
             "total_kimg": self._total_kimg,
@@ -95,16 +118,31 @@ class TuneReporter:
             "orders": self._orders,
         }
         append_row(self.folder, row)
+        return row
+
+
+class TuneReporter(RowReporter):
+    """Hands a run's rows to Ray Tune as well."""
+
+    def _hand_over(
+        self, metrics: Mapping[str, Any], outcome: Outcome, checkpoint: Path, reason: str
+    ) -> Row:
+        row = super()._hand_over(metrics, outcome, checkpoint, reason)
         ray.tune.report(row)
+        return row
 
 
 def make_trainable(
-    trials: Path, metric: str, objective: Objective
+    trials: Path,
+    metric: str,
+    objective: Objective,
+    worker_needs: WorkerNeeds,
 ) -> Callable[[dict[str, Any]], None]:
     """The function that Ray runs for each trial, on {"number", "point", "run"} from the searcher.
 
     Whatever goes wrong inside is an outcome that it reports; only the death of the process is left
-    to Ray, which starts the trial again.
+    to Ray, which starts the trial again. `worker_needs` is what each worker takes, where there are
+    several.
     """
 
     def trial(suggestion: dict[str, Any]) -> None:
@@ -113,7 +151,7 @@ def make_trainable(
         # After a killed driver, its trial may live on for seconds while a new one starts here.
         with locked(folder / ".lock"):
             repeat(folder)
-            while _goes_on(suggestion, folder, metric, objective):
+            while _goes_on(suggestion, folder, metric, objective, worker_needs):
                 pass
 
     return trial
@@ -127,19 +165,42 @@ def repeat(folder: Path) -> None:
         ray.tune.report(row)
 
 
-def _goes_on(
-    suggestion: Mapping[str, Any], folder: Path, metric: str, objective: Objective
-) -> bool:
-    """Run a trial from where its folder says, to its end or, True, to an order of the search's."""
+def standing(
+    suggestion: Mapping[str, Any], folder: Path
+) -> tuple[RunConfig, list[Row], Path | None] | None:
+    """How a trial goes on: its configuration, its rows so far, the checkpoint; None: it has ended.
+
+    The folder says so, and the last of the search's orders in it.
+    """
     given, (rows, checkpoint) = orders(folder), resume_point(folder)
-    if rows and rows[-1]["outcome"] != "running":
-        return False
+    if has_ended(rows):
+        return None
     config = RunConfig.model_validate(given[-1]["run"] if given else suggestion["run"])
-    reporter = TuneReporter(folder, metric, config.train.total_kimg)
     if given and rows and rows[-1]["kimg"] <= given[-1]["kimg"]:
         checkpoint = folder / given[-1]["checkpoint"]
+    return config, rows, checkpoint
+
+
+def _goes_on(
+    suggestion: Mapping[str, Any],
+    folder: Path,
+    metric: str,
+    objective: Objective,
+    worker_needs: WorkerNeeds,
+) -> bool:
+    """Run a trial from where its folder says, to its end or, True, to an order of the search's."""
+    if (found := standing(suggestion, folder)) is None:
+        return False
+    config, rows, checkpoint = found
+    reporter = TuneReporter(folder, metric, config.train.total_kimg)
     try:
-        objective(config, reporter, checkpoint)
+        if config.resources.nested:
+            from fastgan_ray.tune.workers import Task, run_workers  # few trials need Ray Train
+
+            task = Task(suggestion, folder, metric, objective)
+            run_workers(task, config.resources.workers, worker_needs(config), len(rows))
+        else:
+            objective(config, reporter, checkpoint)
     except TakeOverError:
         return True
     except Exception as error:

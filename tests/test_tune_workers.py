@@ -1,0 +1,137 @@
+"""Trials of several workers: Ray Train inside of Ray Tune, with real training."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import tiny
+import worker_objectives as objectives
+from ray.util.state import list_actors
+
+from fastgan_ray.config.yaml_io import dump_run_config
+from fastgan_ray.errors import UserError
+from fastgan_ray.report.rows import read_rows
+from fastgan_ray.search.spec import SearchSpec, spec_from_text
+from fastgan_ray.train.loop import train
+from fastgan_ray.tune.cluster import connected
+from fastgan_ray.tune.experiment import TuneOptions
+from fastgan_ray.tune.run import run_search
+from fastgan_ray.tune.trainable import Objective, train_objective
+
+PATIENCE = 120
+# What does not depend on the machine and its clock.
+COMPARED = ("kimg", "loss/d", "loss/g", "grad/d", "logits/real", objectives.METRIC, "drift")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return tiny.write_pictures(tmp_path_factory.mktemp("pictures"), 6)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_session():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *_given()]))
+        patch.setenv("WANDB_MODE", "disabled")
+        with connected(None, nested=True):
+            yield
+
+
+def _given() -> list[str]:
+    return os.environ["PYTHONPATH"].split(os.pathsep) if "PYTHONPATH" in os.environ else []
+
+
+def make_spec(pictures: Path, cap: int, **changes: Any) -> SearchSpec:
+    settings = tiny.config(**{"data.path": str(pictures), **changes})
+    base = "\n".join(f"  {line}" for line in dump_run_config(settings).splitlines())
+    return spec_from_text(
+        f"""
+name: t
+method: grid
+metric: {{name: {objectives.METRIC}, goal: minimize}}
+run_cap: {cap}
+early_terminate: {{type: hyperband, min_iter: 0.008, eta: 2}}
+parameters:
+  train.lr_g: {{values: [2e-4, 3e-4]}}
+base:
+{base}
+""",
+        "t.yaml",
+    )
+
+
+def search(spec: SearchSpec, runs: Path, objective: Objective) -> dict[str, Any]:
+    options = TuneOptions(runs_dir=runs, wandb="disabled", quiet=True)
+    return json.loads((run_search(spec, options, objective) / "summary.json").read_text())
+
+
+def alone(pictures: Path, folder: Path) -> list[dict[str, Any]]:
+    """The rows of the same training in one process, this one."""
+    recorder = tiny.Recorder(folder)
+    train(tiny.config(**{"data.path": str(pictures)}), recorder)
+    return recorder.rows
+
+
+def assert_same(rows: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    assert len(rows) == len(expected) == 2
+    for row, other in zip(rows, expected, strict=True):
+        assert other.keys() <= row.keys()
+        for name in COMPARED:
+            if name in other:
+                assert row[name] == pytest.approx(other[name], rel=1e-2, abs=1e-3), name
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def assert_nothing_left(trials: Path) -> None:
+    """No process of a worker, no actor and no placement group."""
+    pids = [int(pid) for path in trials.glob("*/pids.txt") for pid in path.read_text().split()]
+    assert pids
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "processes left")
+    alive = partial(list_actors, filters=[("state", "=", "ALIVE")])
+    wait_until(lambda: not alive(), "actors left")
+    groups = ray.util.placement_group_table
+    wait_until(lambda: {one["state"] for one in groups().values()} == {"REMOVED"}, "groups left")
+
+
+def test_a_search_with_two_workers_a_trial(pictures, tmp_path):
+    spec = make_spec(pictures, 1, **{"resources.workers": 2})
+    summary = search(spec, tmp_path, train_objective)
+    (trial,) = summary["trials"]
+    assert trial["state"] == "finished", trial["reason"]
+    assert_same(read_rows(tmp_path / "t" / "trials" / "00000"), alone(pictures, tmp_path / "alone"))
+    assert (tmp_path / "t" / "best" / "checkpoint" / "ema.safetensors").is_file()
+
+
+def test_a_killed_worker_and_an_early_stop(pictures, tmp_path):
+    spec = make_spec(pictures, 2, **{"resources.workers": 2})
+    summary = search(spec, tmp_path, objectives.eventful)
+    first, second = summary["trials"]
+    trials = tmp_path / "t" / "trials"
+    assert first["state"] == "finished", first["reason"]
+    for rank in (0, 1):
+        log = (trials / "00000" / f"worker-{rank}.txt").read_text().splitlines()
+        assert log == ["the start of 2", "checkpoint-000000008 of 2"]
+    assert_same(read_rows(trials / "00000"), alone(pictures, tmp_path / "alone"))
+    assert second["state"] == "stopped", second["reason"]
+    assert second["kimg"] == 0.008
+    assert_nothing_left(trials)
+
+
+def test_more_workers_than_there_is_room_for_are_refused_at_once(pictures, tmp_path):
+    changes = {"resources.workers": 4, "resources.cpus": 1000}
+    with pytest.raises(UserError, match=r"1000 CPUs, 0 GPUs for each worker, and no machine"):
+        search(make_spec(pictures, 1, **changes), tmp_path, train_objective)

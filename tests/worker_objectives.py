@@ -1,0 +1,56 @@
+"""Real training by several workers, in which something happens. Imported by these workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.group import Group
+from fastgan_ray.train.reporter import Reporter
+from fastgan_ray.tune.trainable import train_objective
+
+METRIC = "fd_efficientnet_lite0"
+WAIT_S = 600  # to be stopped
+
+
+class Eventful:
+    """A worker's reporter. In the first trial, the second worker dies once, after 0.008 kimg.
+
+    In the second trial the metric is hopeless, and the first worker waits to be stopped for it.
+    """
+
+    def __init__(self, reporter: Reporter, rank: int) -> None:
+        self.folder = reporter.folder
+        self._reporter = reporter
+        self._rank = rank
+
+    def report(self, metrics: Mapping[str, Any], checkpoint: Path) -> None:
+        if self.folder.name == "00000":
+            self._reporter.report(metrics, checkpoint)
+            return
+        self._reporter.report({**metrics, METRIC: 1e9}, checkpoint)
+        threading.Event().wait(WAIT_S)
+
+    def progress(self, kimg: float, seconds: float) -> None:
+        died = self.folder / "died"
+        if self.folder.name == "00000" and self._rank == 1 and kimg > 0.008 and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._reporter.progress(kimg, seconds)
+
+
+def eventful(
+    config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group
+) -> None:
+    """Train, with what `Eventful` has happen; each process notes itself, and where it begins."""
+    with (reporter.folder / "pids.txt").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    start = resume_from.name if resume_from else "the start"
+    with (reporter.folder / f"worker-{group.rank}.txt").open("a") as file:
+        file.write(f"{start} of {group.size}\n")
+    train_objective(config, Eventful(reporter, group.rank), resume_from, group)
