@@ -150,14 +150,16 @@ def train(
     from fastgan_ray.metrics.names import metric_name
     from fastgan_ray.metrics.weights import require_weights
     from fastgan_ray.terminal import TerminalReporter
-    from fastgan_ray.train import loop
+    from fastgan_ray.train.loop import train as train_alone
+    from fastgan_ray.train.together import train_together
 
     require_weights(run)
     start = find_checkpoint(out) if resume else None
     if start is None:
         _make_new(out)
     reporter = TerminalReporter(out, run.train.total_kimg, metric_name(run.eval), console)
-    loop.train(run, reporter, start, track_on(progress_console))
+    train_by = train_together if run.resources.workers > 1 else train_alone
+    train_by(run, reporter, start, track=track_on(progress_console))
 
 
 @app.command()

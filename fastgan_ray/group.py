@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class PeerFailedError(RuntimeError):
-    """Another process of the group has failed, and says why."""
+    """Another process of the group has failed, and says why; or it is gone."""
 
 
 class Group:
@@ -70,7 +70,7 @@ class TorchGroup(Group):
         if self.size == 1:
             return
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
-        dist.all_reduce(flat)
+        _all_reduce(flat)
         parts = torch.split(flat / self.size, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.detach().copy_(part.view(tensor.shape))
@@ -80,7 +80,7 @@ class TorchGroup(Group):
         if self.size == 1:
             return flag
         count = torch.tensor(float(flag), device=self._device)
-        dist.all_reduce(count)
+        _all_reduce(count)
         return bool(count > 0)
 
     def first(self, work: Callable[[], None]) -> None:
@@ -108,13 +108,20 @@ class _Sum(torch.autograd.Function):
     def forward(ctx: torch.autograd.function.FunctionCtx, tensor: Tensor) -> Tensor:
         """Any shape."""
         total = tensor.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
+        _all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
         """Differentiable itself, as gradient penalties need it."""
         return _sum(gradient)
+
+
+def _all_reduce(tensor: Tensor) -> None:
+    try:
+        dist.all_reduce(tensor)
+    except RuntimeError as error:
+        raise PeerFailedError(f"a process of the group is gone: {error}") from error
 
 
 def _sum(tensor: Tensor) -> Tensor:

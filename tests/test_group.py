@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.group import ALONE, Group, PeerFailedError, TorchGroup
+from fastgan_ray.train.loop import train
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.state import new_state
 from fastgan_ray.train.step import train_step
@@ -78,6 +80,21 @@ def batch(settings: RunConfig, draw: torch.Generator, group: Group) -> Tensor:
     return group.share(pictures)
 
 
+class Keeper(tiny.Recorder):
+    """Keeps every checkpoint, where a training leaves the last."""
+
+    def report(self, metrics: Any, checkpoint: Path) -> None:
+        super().report(metrics, checkpoint)
+        shutil.copytree(checkpoint, self.folder.parent / f"{self.folder.name}-{len(self.rows)}")
+
+
+def whole(folder: Path, name: str, group: Group, start: Path | None = None) -> None:
+    """A training by the loop, with its rows in a file; from a checkpoint if there is one."""
+    keeper = Keeper(folder / name)
+    train(tiny.config(**{"data.path": str(folder / "pictures")}), keeper, start, group)
+    torch.save(keeper.rows, folder / f"{name}.pt")
+
+
 def work(rank: int, folder: Path) -> None:
     """One process of two: trains every case, and writes down what came out."""
     begin(rank, folder)
@@ -88,6 +105,8 @@ def work(rank: int, folder: Path) -> None:
     torch.set_default_dtype(torch.float32)
     torch.save(trained({}, 1, group), folder / f"single-{rank}.pt")
     torch.save(talk(group), folder / f"talk-{rank}.pt")
+    whole(folder, f"two-{rank}", group)
+    whole(folder, f"one-then-two-{rank}", group, folder / "one-1")
     dist.destroy_process_group()
 
 
@@ -129,6 +148,9 @@ def talk(group: Group) -> dict[str, Any]:
 def folder(tmp_path_factory):
     """What the two processes have written, and beside it what one process does alone."""
     path = tmp_path_factory.mktemp("group")
+    (path / "pictures").mkdir()
+    tiny.write_pictures(path / "pictures", 6)
+    whole(path, "one", ALONE)
     running = mp.spawn(work, (path,), nprocs=2, join=False)
     torch.set_default_dtype(torch.float64)
     try:
@@ -139,6 +161,7 @@ def folder(tmp_path_factory):
     torch.save(trained({}, 1, ALONE), path / "single.pt")
     while not running.join(PATIENCE.seconds):
         pass
+    whole(path, "two-then-one", ALONE, path / "two-0-1")
     return path
 
 
@@ -167,6 +190,24 @@ def test_the_first_step_in_fp32(folder):
         else:
             torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-4, msg=name)
     assert off <= 1e-4 * count
+
+
+@pytest.mark.parametrize("name", ["two-0", "one-then-two-0", "two-then-one"])
+def test_a_training_does_not_depend_on_how_many_take_part(folder, name):
+    """Nor a checkpoint on how many have made it, or go on from it."""
+    expected, rows = read(folder, "one"), read(folder, name)
+    assert len(expected) == 2
+    for row, other in zip(rows[::-1], expected[::-1], strict=False):
+        assert row.keys() == other.keys()
+        for key in ("kimg", "loss/d", "loss/g", "logits/real", "fd_efficientnet_lite0", "drift"):
+            if key in other:
+                assert row[key] == pytest.approx(other[key], rel=1e-2, abs=1e-3), key
+
+
+def test_only_the_first_process_reports(folder):
+    assert read(folder, "two-1") == []
+    assert {path.name for path in folder.glob("two-1*")} == {"two-1", "two-1.pt"}
+    assert not list((folder / "two-1").iterdir())
 
 
 def test_the_cases_do_what_they_are_for(folder):

@@ -44,9 +44,7 @@ class Eventful:
         self._reporter.progress(kimg, seconds)
 
 
-def eventful(
-    config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group
-) -> None:
+def eventful(config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group) -> None:
     """Train, with what `Eventful` has happen; each process notes itself, and where it begins."""
     with (reporter.folder / "pids.txt").open("a") as file:
         file.write(f"{os.getpid()}\n")
