@@ -24,7 +24,7 @@ from fastgan_ray.train.step import train_step
 
 CPU = torch.device("cpu")
 STEPS = {"hinge": 20, "adaptive": 12}  # of the others 8: enough for what they are for
-PATIENCE = timedelta(seconds=60)
+PATIENCE = timedelta(seconds=120)
 CASES: dict[str, dict[str, Any]] = {
     "hinge": {"augment.policy": "color,translation,cutout"},
     "penalties": {

@@ -5,17 +5,26 @@ from __future__ import annotations
 import pytest
 import torch
 
+from fastgan_ray.config.override import override
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import DivergedError, UserError
 from fastgan_ray.report.rows import read_rows
 from fastgan_ray.search.spec import Metric
 from fastgan_ray.tune.history import append_row, resume_point
-from fastgan_ray.tune.resources import check_feasible, demand, fitting, memory_gb
+from fastgan_ray.tune.resources import (
+    Request,
+    check_feasible,
+    demand,
+    fitting,
+    memory_gb,
+    request,
+)
 from fastgan_ray.tune.results import choose_best, judge
 from fastgan_ray.tune.trainable import classify
 
 GPU_NODE = [{"CPU": 8.0, "GPU": 1.0}]
 CPU_NODE = [{"CPU": 2.0}]
+TWO_NODES = [{"CPU": 2.0}, {"CPU": 2.0}]
 
 
 def config(**sections):
@@ -45,14 +54,58 @@ def test_gpus_only_where_there_are_some():
 
 
 def test_a_trial_must_fit_one_machine():
-    two = [{"CPU": 2.0}, {"CPU": 2.0}]
-    check_feasible([{"CPU": 2.0, "GPU": 0.0}], two)
+    check_feasible([Request({"CPU": 2.0, "GPU": 0.0})], TWO_NODES)
     with pytest.raises(UserError, match="needs 3 CPUs"):
-        check_feasible([{"CPU": 3.0, "GPU": 0.0}], two)
+        check_feasible([Request({"CPU": 3.0, "GPU": 0.0})], TWO_NODES)
     with pytest.raises(UserError, match="1 GPUs"):
-        check_feasible([{"CPU": 1.0, "GPU": 1.0}], two)
-    assert fitting([{"CPU": 1.0, "GPU": 0.0}], two) == 4
-    assert fitting([{"CPU": 1.0, "GPU": 0.6}], [{"CPU": 8.0, "GPU": 2.0}]) == 2
+        check_feasible([Request({"CPU": 1.0, "GPU": 1.0})], TWO_NODES)
+    assert fitting([Request({"CPU": 1.0, "GPU": 0.0})], TWO_NODES) == 4
+    assert fitting([Request({"CPU": 1.0, "GPU": 0.6})], [{"CPU": 8.0, "GPU": 2.0}]) == 2
+
+
+def test_workers_may_be_on_different_machines_but_must_all_have_room():
+    four = Request({"CPU": 1.0, "GPU": 0.0}, workers=4, nested=True)
+    check_feasible([four], TWO_NODES)
+    assert four.count(TWO_NODES) == 1
+    assert four.count([{"CPU": 3.0}, {"CPU": 4.0}, {"CPU": 2.0}]) == 2
+    with pytest.raises(UserError, match=r"5 workers of 1 CPUs, 0 GPUs.*2 CPUs, 0 GPUs; 2 CPUs"):
+        check_feasible([Request({"CPU": 1.0, "GPU": 0.0}, workers=5)], TWO_NODES)
+    with pytest.raises(UserError, match="3 CPUs, 0 GPUs for each worker, and no machine has that"):
+        check_feasible([Request({"CPU": 3.0, "GPU": 0.0}, workers=2)], TWO_NODES)
+
+
+def test_nested_trials_are_never_more_than_their_workers_have_room():
+    """Ray Tune sees nothing of what these take, and would start them all."""
+    flat, nested = (Request({"CPU": 1.0, "GPU": 0.0}, workers, workers > 1) for workers in (1, 2))
+    assert fitting([flat], TWO_NODES, wanted=9) == 9  # the others wait in Ray Tune
+    assert fitting([nested], TWO_NODES, wanted=9) == fitting([nested], TWO_NODES) == 2
+    assert fitting([flat, nested], TWO_NODES) == 2
+    assert fitting([nested], TWO_NODES, wanted=1) == 1
+
+
+def test_several_workers_have_a_gpu_each():
+    settings = {"model": {"resolution": 128}}
+    alone, together = (
+        request(config(**settings, resources={"workers": workers}), GPU_NODE, 40)
+        for workers in (1, 2)
+    )
+    assert alone.worker["GPU"] < 1 and not alone.nested
+    assert together.worker["GPU"] == 1 and together.nested
+    assert request(config(resources={"backend": "ray_train"}), GPU_NODE, 40).nested
+
+
+@pytest.mark.parametrize(
+    ("resources", "rule"),
+    [
+        ({"workers": 3}, r"multiple of workers.*batch_size 8, workers 3"),
+        ({"workers": 2, "gpus": 0.5}, r"null, 0 or 1 with several workers.*gpus 0\.5"),
+        ({"workers": 2, "backend": "flat"}, "backend flat has one process, but workers is 2"),
+    ],
+)
+def test_workers_that_do_not_go_together_with_the_rest(resources, rule):
+    given = {f"resources.{name}": value for name, value in resources.items()}
+    with pytest.raises(UserError, match=f"resources: .*{rule}"):
+        override(RunConfig(), given)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.run import run_search
 from fastgan_ray.tune.trainable import Objective, train_objective
 
+pytestmark = pytest.mark.timeout(900)  # Ray starts a dozen processes for each trial
 PATIENCE = 120
 # What does not depend on the machine and its clock.
 COMPARED = ("kimg", "loss/d", "loss/g", "grad/d", "logits/real", objectives.METRIC, "drift")
@@ -116,6 +117,7 @@ def test_a_search_with_two_workers_a_trial(pictures, tmp_path):
     assert (tmp_path / "t" / "best" / "checkpoint" / "ema.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_and_an_early_stop(pictures, tmp_path):
     spec = make_spec(pictures, 2, **{"resources.workers": 2})
     summary = search(spec, tmp_path, objectives.eventful)
