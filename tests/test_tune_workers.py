@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ def _given() -> list[str]:
     return os.environ["PYTHONPATH"].split(os.pathsep) if "PYTHONPATH" in os.environ else []
 
 
-def make_spec(pictures: Path, cap: int, **changes: Any) -> SearchSpec:
+def make_spec(pictures: Path, workers: list[int], **changes: Any) -> SearchSpec:
+    """A trial for each number of workers."""
     settings = tiny.config(**{"data.path": str(pictures), **changes})
     base = "\n".join(f"  {line}" for line in dump_run_config(settings).splitlines())
     return spec_from_text(
@@ -58,10 +59,9 @@ def make_spec(pictures: Path, cap: int, **changes: Any) -> SearchSpec:
 name: t
 method: grid
 metric: {{name: {objectives.METRIC}, goal: minimize}}
-run_cap: {cap}
-early_terminate: {{type: hyperband, min_iter: 0.008, eta: 2}}
+early_terminate: {{type: hyperband, min_iter: 0.016, eta: 2}}
 parameters:
-  train.lr_g: {{values: [2e-4, 3e-4]}}
+  resources.workers: {{values: {workers}}}
 base:
 {base}
 """,
@@ -81,11 +81,13 @@ def alone(pictures: Path, folder: Path) -> list[dict[str, Any]]:
     return recorder.rows
 
 
-def assert_same(rows: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+def assert_same(
+    rows: list[dict[str, Any]], expected: list[dict[str, Any]], names: Sequence[str] = COMPARED
+) -> None:
     assert len(rows) == len(expected) == 2
     for row, other in zip(rows, expected, strict=True):
         assert other.keys() <= row.keys()
-        for name in COMPARED:
+        for name in names:
             if name in other:
                 assert row[name] == pytest.approx(other[name], rel=1e-2, abs=1e-3), name
 
@@ -109,9 +111,7 @@ def assert_nothing_left(trials: Path) -> None:
 
 
 def test_a_search_with_two_workers_a_trial(pictures, tmp_path):
-    spec = make_spec(pictures, 1, **{"resources.workers": 2})
-    summary = search(spec, tmp_path, train_objective)
-    (trial,) = summary["trials"]
+    (trial,) = search(make_spec(pictures, [2]), tmp_path, train_objective)["trials"]
     assert trial["state"] == "finished", trial["reason"]
     assert_same(read_rows(tmp_path / "t" / "trials" / "00000"), alone(pictures, tmp_path / "alone"))
     assert (tmp_path / "t" / "best" / "checkpoint" / "ema.safetensors").is_file()
@@ -119,21 +119,23 @@ def test_a_search_with_two_workers_a_trial(pictures, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_worker_and_an_early_stop(pictures, tmp_path):
-    spec = make_spec(pictures, 2, **{"resources.workers": 2})
-    summary = search(spec, tmp_path, objectives.eventful)
-    first, second = summary["trials"]
+    """Of two trials the first has one worker; in the second things happen."""
+    spec = make_spec(pictures, [1, 2], **{"train.total_kimg": 0.024})
+    first, second = search(spec, tmp_path, objectives.eventful)["trials"]
     trials = tmp_path / "t" / "trials"
     assert first["state"] == "finished", first["reason"]
     for rank in (0, 1):
-        log = (trials / "00000" / f"worker-{rank}.txt").read_text().splitlines()
+        log = (trials / "00001" / f"worker-{rank}.txt").read_text().splitlines()
         assert log == ["the start of 2", "checkpoint-000000008 of 2"]
-    assert_same(read_rows(trials / "00000"), alone(pictures, tmp_path / "alone"))
+    unchanged = [name for name in COMPARED if name != objectives.METRIC]
+    expected, rows = (read_rows(trials / name) for name in ("00000", "00001"))
+    assert_same(rows, expected[:2], unchanged)
     assert second["state"] == "stopped", second["reason"]
-    assert second["kimg"] == 0.008
+    assert second["kimg"] == 0.016
     assert_nothing_left(trials)
 
 
 def test_more_workers_than_there_is_room_for_are_refused_at_once(pictures, tmp_path):
-    changes = {"resources.workers": 4, "resources.cpus": 1000}
+    spec = make_spec(pictures, [4], **{"resources.cpus": 1000})
     with pytest.raises(UserError, match=r"1000 CPUs, 0 GPUs for each worker, and no machine"):
-        search(make_spec(pictures, 1, **changes), tmp_path, train_objective)
+        search(spec, tmp_path, train_objective)

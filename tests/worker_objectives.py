@@ -19,18 +19,18 @@ WAIT_S = 600  # to be stopped
 
 
 class Eventful:
-    """A worker's reporter. In the first trial, the second worker dies once, after 0.008 kimg.
+    """A worker's reporter. The second of two dies once, after 0.008 kimg.
 
-    In the second trial the metric is hopeless, and the first worker waits to be stopped for it.
+    At 0.016 kimg the second trial's metric is hopeless, and its first worker waits to be stopped.
     """
 
-    def __init__(self, reporter: Reporter, rank: int) -> None:
+    def __init__(self, reporter: Reporter, group: Group) -> None:
         self.folder = reporter.folder
         self._reporter = reporter
-        self._rank = rank
+        self._group = group
 
     def report(self, metrics: Mapping[str, Any], checkpoint: Path) -> None:
-        if self.folder.name == "00000":
+        if metrics["kimg"] < 0.016 or self.folder.name == "00000":
             self._reporter.report(metrics, checkpoint)
             return
         self._reporter.report({**metrics, METRIC: 1e9}, checkpoint)
@@ -38,17 +38,19 @@ class Eventful:
 
     def progress(self, kimg: float, seconds: float) -> None:
         died = self.folder / "died"
-        if self.folder.name == "00000" and self._rank == 1 and kimg > 0.008 and not died.exists():
+        if self._group.rank == 1 and kimg > 0.008 and not died.exists():
             died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         self._reporter.progress(kimg, seconds)
 
 
-def eventful(config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group) -> None:
+def eventful(
+    config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group = ALONE
+) -> None:
     """Train, with what `Eventful` has happen; each process notes itself, and where it begins."""
     with (reporter.folder / "pids.txt").open("a") as file:
         file.write(f"{os.getpid()}\n")
     start = resume_from.name if resume_from else "the start"
     with (reporter.folder / f"worker-{group.rank}.txt").open("a") as file:
         file.write(f"{start} of {group.size}\n")
-    train_objective(config, Eventful(reporter, group.rank), resume_from, group)
+    train_objective(config, Eventful(reporter, group), resume_from, group)
