@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.group import Group
+from fastgan_ray.group import ALONE, Group
 from fastgan_ray.train.reporter import Reporter
 from fastgan_ray.tune.trainable import train_objective
 
