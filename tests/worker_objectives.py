@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ from fastgan_ray.train.reporter import Reporter
 from fastgan_ray.tune.trainable import train_objective
 
 METRIC = "fd_efficientnet_lite0"
-WAIT_S = 600  # to be stopped
 
 
 class Eventful:
     """A worker's reporter. The second of two dies once, after 0.008 kimg.
 
-    At 0.016 kimg the second trial's metric is hopeless, and its first worker waits to be stopped.
+    At 0.016 kimg the second trial's metric is hopeless.
     """
 
     def __init__(self, reporter: Reporter, group: Group) -> None:
@@ -34,7 +32,6 @@ class Eventful:
             self._reporter.report(metrics, checkpoint)
             return
         self._reporter.report({**metrics, METRIC: 1e9}, checkpoint)
-        threading.Event().wait(WAIT_S)
 
     def progress(self, kimg: float, seconds: float) -> None:
         died = self.folder / "died"

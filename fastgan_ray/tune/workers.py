@@ -1,14 +1,18 @@
 """A trial of several workers: Ray Train runs them, from inside the trial's process.
 
-The first worker writes the rows to the trial's folder, and the process that waits for all of them
-hands them to Ray Tune from there. (Ray's own callback for this passes them through a queue of one,
-in which the last may be left when training ends.)
+The first worker writes the rows to the trial's folder; the process that waits for all of them hands
+them to Ray Tune from there, and notes how many are decided on before the workers go on. (Ray's own
+callback for this passes rows through a queue of one, in which the last may be left when training
+ends, and the workers go on at once.)
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,73 +22,77 @@ from ray.train import RunConfig as TrainRunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch.distributed import DistError
 
-from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.group import PeerFailedError, TorchGroup
 from fastgan_ray.report.rows import read_rows
-from fastgan_ray.tune.history import Row, has_ended, locked, resume_point
-from fastgan_ray.tune.trainable import (
-    MAX_DEATHS,
-    Objective,
-    RowReporter,
-    TuneReporter,
-    classify,
+from fastgan_ray.tune.history import (
+    Outcome,
+    Row,
+    has_ended,
+    locked,
+    write_atomically,
+    write_rows,
 )
+from fastgan_ray.tune.population import TakeOverError, orders
+from fastgan_ray.tune.trainable import MAX_DEATHS, Objective, RowReporter, classify, standing
 
-SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_LOOKS = 0.1
+DECIDED = "decided.txt"
 # The others wait in a message for as long as the first worker evaluates.
 LONGEST_EVALUATION_S = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the workers are to do: a trial as the searcher suggests it, and its folder."""
+
+    suggestion: Mapping[str, Any]
+    folder: Path
+    metric: str
+    objective: Objective
 
 
 class WorkersLostError(RuntimeError):
     """Workers that died, and were started again too often."""
 
 
-def run_workers(
-    config: RunConfig,
-    reporter: TuneReporter,
-    metric: str,
-    objective: Objective,
-    needs: dict[str, float],
-) -> None:
-    """Have workers, which take `needs` each, do `objective`; report their rows.
+def run_workers(task: Task, workers: int, needs: dict[str, float], told: int) -> None:
+    """Have so many workers, which take `needs` each, go on with a trial; report their rows.
 
-    When one dies, all of them start again from the newest checkpoint; WorkersLostError after
-    MAX_DEATHS of these.
+    Ray Tune knows the first `told` rows. When a worker dies, all start again from the newest
+    checkpoint; WorkersLostError after MAX_DEATHS of these. TakeOverError if the search orders so.
     """
-    given = {
-        "run": config.model_dump(),
-        "folder": str(reporter.folder),
-        "metric": metric,
-        "objective": objective,
-    }
-    told = len(read_rows(reporter.folder))
+    folder, given = task.folder, len(orders(task.folder))
+    write_atomically(folder / DECIDED, str(told))
     for _ in range(MAX_DEATHS + 1):
-        trainer = TorchTrainer(
-            work,
-            train_loop_config=given,
-            torch_config=TorchConfig(timeout_s=LONGEST_EVALUATION_S),
-            scaling_config=ScalingConfig(
-                num_workers=config.resources.workers,
-                use_gpu=needs["GPU"] > 0,
-                resources_per_worker=needs,
-            ),
-            run_config=TrainRunConfig(
-                name=reporter.folder.name,
-                storage_path=str(reporter.folder.parent),
-                failure_config=FailureConfig(max_failures=0),
-            ),
-        )
-        fitting = _Fitting(trainer)
+        fitting = _Fitting(_trainer(task, workers, needs))
         while fitting.is_alive():
             fitting.join(SECONDS_BETWEEN_LOOKS)
-            told = _tell(reporter.folder, told)
-        if fitting.failure is None or has_ended(read_rows(reporter.folder)):
+            told = _tell(folder, told)
+        told = _tell(folder, told, over=True)
+        if fitting.failure is None or has_ended(read_rows(folder)):
+            if len(orders(folder)) > given:
+                raise TakeOverError
             return
         if not isinstance(fitting.failure, TrainingFailedError):
             raise fitting.failure
-    assert fitting.failure is not None
     last = " ".join(str(fitting.failure).split())
     raise WorkersLostError(f"a worker died again and again, the last time so: {last}")
+
+
+def _trainer(task: Task, workers: int, needs: dict[str, float]) -> TorchTrainer:
+    return TorchTrainer(
+        work,
+        train_loop_config={"task": task},
+        torch_config=TorchConfig(timeout_s=LONGEST_EVALUATION_S),
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=needs["GPU"] > 0, resources_per_worker=needs
+        ),
+        run_config=TrainRunConfig(
+            name=task.folder.name,
+            storage_path=str(task.folder.parent),
+            failure_config=FailureConfig(max_failures=0),
+        ),
+    )
 
 
 class _Fitting(threading.Thread):
@@ -104,32 +112,59 @@ class _Fitting(threading.Thread):
             self.failure = error
 
 
-def _tell(folder: Path, told: int) -> int:
-    """Hand the rows after the first `told` to Ray Tune; how many it knows then."""
+def _tell(folder: Path, told: int, over: bool = False) -> int:
+    """Hand the rows after the first `told` to Ray Tune; how many it has decided on then.
+
+    The row of a trial's end only when the workers are `over`: this process may end with it.
+    """
     rows: list[Row] = read_rows(folder)
     for row in rows[told:]:
+        if has_ended([row]) and not over:
+            break
         ray.tune.report(row)
-    return max(told, len(rows))
+        told += 1
+        write_atomically(folder / DECIDED, str(told))
+    return told
 
 
-def work(given: dict[str, Any]) -> None:
+class WorkerReporter(RowReporter):
+    """Writes the rows of several workers, and lets them go on when the search has decided."""
+
+    def _hand_over(
+        self, metrics: Mapping[str, Any], outcome: Outcome, checkpoint: Path, reason: str
+    ) -> Row:
+        row = super()._hand_over(metrics, outcome, checkpoint, reason)
+        count = len(read_rows(self.folder)) if outcome == "running" else 0
+        while int((self.folder / DECIDED).read_text()) < count:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        return row
+
+
+def work(given: dict[str, Task]) -> None:
     """One worker of a trial. What goes wrong in it stands in the trial's last row."""
-    config, folder = RunConfig.model_validate(given["run"]), Path(given["folder"])
-    group = TorchGroup()
-    reporter = RowReporter(folder, given["metric"], config.train.total_kimg)
+    task, group = given["task"], TorchGroup()
     # Workers of a killed trial may live on for a moment while new ones start here.
     first = group.rank == 0
-    with locked(folder / ".workers.lock") if first else contextlib.nullcontext():
+    with locked(task.folder / ".workers.lock") if first else contextlib.nullcontext():
         group.any(False)  # now nobody writes there, and all see the same
-        rows, checkpoint = resume_point(folder)
+        found = standing(task.suggestion, task.folder)
+        if found is None:
+            return
+        config, rows, checkpoint = found
+        known = len(orders(task.folder))
+        reporter = WorkerReporter(task.folder, task.metric, config.train.total_kimg)
         if first:
-            reporter.repeat(rows)
+            write_rows(task.folder, rows)
         try:
-            given["objective"](config, reporter, checkpoint, group)
+            task.objective(config, reporter, checkpoint, group)
+        except TakeOverError:
+            return
         except (PeerFailedError, DistError):
+            if len(orders(task.folder)) > known:
+                return
             raise  # another has died, or says itself what went wrong
         except Exception as error:
-            with locked(folder / ".end.lock"):
-                if not has_ended(read_rows(folder)):
+            with locked(task.folder / ".end.lock"):
+                if not has_ended(read_rows(task.folder)):
                     reporter.end(*classify(error))
             raise
