@@ -15,7 +15,7 @@ from fastgan_ray.cli import main
 from fastgan_ray.errors import UserError
 from fastgan_ray.report.compare import compare
 from fastgan_ray.tune import reports
-from fastgan_ray.tune.importance import ENOUGH, importances
+from fastgan_ray.tune.importance import importances
 from fastgan_ray.tune.reports import Reports, note_versions
 
 
