@@ -6,6 +6,7 @@ thousand would take an hour, which is not the driver's time.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import os
@@ -100,8 +101,12 @@ def _measure(trials: int) -> Costs:
             clock.watch(part, owner, name)
     ray.tune.run = functools.partial(ray.tune.run, reuse_actors=True)
     spec = known_work.known_search(trials, 3.0, stops=True)
-    sys.stdout = Path(os.devnull).open("w")
-    with tempfile.TemporaryDirectory() as runs, connected(None):
+    with (
+        tempfile.TemporaryDirectory() as runs,
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        connected(None),
+    ):
         options = TuneOptions(Path(runs), max_concurrent=WORKERS, wandb="disabled")
         cpu, began = time.process_time(), time.monotonic()
         run_search(spec, options, known_work.at_once)

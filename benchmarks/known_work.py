@@ -31,7 +31,8 @@ parameters:
   train.lr_g: {{distribution: log_uniform_values, min: 1e-5, max: 1e-2}}
   train.lr_d: {{distribution: log_uniform_values, min: 1e-5, max: 1e-2}}
   train.loss: {{values: [hinge, logistic]}}
-  train.r1_gamma: {{distribution: log_uniform_values, min: 0.01, max: 10, when: {{train.loss: logistic}}}}
+  train.r1_gamma:
+    {{distribution: log_uniform_values, min: 0.01, max: 10, when: {{train.loss: logistic}}}}
 """
 
 

@@ -47,6 +47,14 @@ def note(trials: Sequence[Trial], without: int) -> str:
     return text
 
 
+def shortened(text: str, letters: int) -> str:
+    """A text of so many letters (2 or more) at most: of a longer one the beginning and the end."""
+    if len(text) <= letters:
+        return text
+    head = letters // 2
+    return f"{text[:head]}…{text[len(text) - (letters - 1 - head) :]}"
+
+
 def _chart(run: Run, name: str, trials: Sequence[Trial]) -> Chart:
     metric, colour = run["metric"]["name"], colours(run)
     y = fit([trial["value"] for trial in trials], BOTTOM, TOP)
@@ -94,15 +102,11 @@ def _categories(values: Sequence[object]) -> Column:
         middle = LEFT + band * (names.index(own) + 0.5)
         places.append(round(middle + apart * (before - (count - 1) / 2), 1))
     ticks = [
-        {"at": round(LEFT + band * (n + 0.5), 1), "text": _cut(name, letters), "line": n % 2}
+        {
+            "at": round(LEFT + band * (n + 0.5), 1),
+            "text": shortened(name, max(2, letters)),
+            "line": n % 2,
+        }
         for n, name in enumerate(names)
     ]
     return places, ticks, ""
-
-
-def _cut(text: str, letters: int) -> str:
-    """A text of so many letters at most; of one that is longer the beginning and the end."""
-    if len(text) <= letters:
-        return text
-    head = max(1, (letters - 1) // 2)
-    return f"{text[:head]}…{text[len(text) - max(0, letters - 1 - head) :]}"
