@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -36,6 +36,10 @@ from fastgan_ray.cli_wandb import wandb_app
 from fastgan_ray.cli_weights import weights_app
 from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError
 from fastgan_ray.progress import track_on
+
+if TYPE_CHECKING:
+    from fastgan_ray.config.schema import RunConfig
+    from fastgan_ray.search.estimate import Timing
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -86,6 +90,30 @@ def tune(
 
     options = TuneOptions(runs, name, resume, max_concurrent, wandb, address, source=source)
     run_search(spec, options)
+
+
+@app.command()
+def confirm(
+    run: Annotated[Path, typer.Argument(help="Folder of a search that has ended, as runs/demo.")],
+    top: Annotated[
+        int | None, typer.Option(min=1, max=20, help="How many of the best trials; default: 2.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=2, max=100, help="Fresh seeds for each; default: 3.")
+    ] = None,
+    max_concurrent: MaxConcurrent = None,
+    wandb: Wandb = "auto",
+    address: Address = None,
+) -> None:
+    """Train a search's best trials and the published default anew: does the winner hold up?
+
+    What has been trained already is kept: the command goes on with it, or adds trials and seeds.
+    """
+    from fastgan_ray.tune.experiment import TuneOptions
+    from fastgan_ray.tune.run import confirm_run
+
+    options = TuneOptions(max_concurrent=max_concurrent, wandb=wandb, address=address)
+    confirm_run(run.expanduser().resolve(), top, seeds, options)
 
 
 @app.command()
@@ -208,21 +236,28 @@ def check(
     assign: Assignments = None,
     embedded: Embedded = False,
     as_json: AsJson = False,
+    timed: Annotated[
+        bool, typer.Option("--timed", help="Time a few steps of its configurations here: a minute.")
+    ] = False,
 ) -> None:
     """Validate a file without starting anything; show sampled configurations and the cost."""
     from fastgan_ray import plan
     from fastgan_ray.config.override import override
     from fastgan_ray.config.yaml_io import holds_run_config, load_run_config
-    from fastgan_ray.search.ablation import holds_ablation, load_ablation
-    from fastgan_ray.search.spec import load_search
+    from fastgan_ray.search.ablation import arm_config, holds_ablation, load_ablation
+    from fastgan_ray.search.spec import load_search, probe
 
     chosen, track = overrides(data, assign, embedded), track_on(progress_console)
     if holds_run_config(file):
-        facts = plan.run_facts(override(load_run_config(file), chosen), str(file), track)
+        run = override(load_run_config(file), chosen)
+        facts = plan.run_facts(run, str(file), track, _timing([run]) if timed else None)
     elif holds_ablation(file):
-        facts = plan.ablation_facts(load_ablation(file, chosen), track)
+        ablation = load_ablation(file, chosen)
+        arms = [arm_config(ablation, arm) for arm in ablation.arms]
+        facts = plan.ablation_facts(ablation, track, _timing(arms) if timed else None)
     else:
-        facts = plan.search_facts(load_search(file, chosen), track)
+        search = load_search(file, chosen)
+        facts = plan.search_facts(search, track, _timing(probe(search)) if timed else None)
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
     else:
@@ -245,6 +280,14 @@ def data_sets(as_json: AsJson = False) -> None:
         here = "yes" if row["available"] else "downloads on first use"
         table.add_row(row["name"], str(row["images"]), row["description"], row["licence"], here)
     console.print(table)
+
+
+def _timing(configs: Sequence[RunConfig]) -> Timing:
+    from fastgan_ray.metrics.weights import require_weights
+    from fastgan_ray.tune.timing import time_configs
+
+    require_weights(configs[0])
+    return time_configs(configs)
 
 
 def _make_new(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,28 @@ from fastgan_ray.metrics.names import metric_name
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.report.tables import settings_text
 from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
-from fastgan_ray.search.estimate import estimate, gflop_per_image, hours
+from fastgan_ray.search.confirm import DEFAULT, plan_confirmation
+from fastgan_ray.search.estimate import Timing, estimate, gflop_per_image, hours, seconds_of
 from fastgan_ray.search.space import Parameter, sample
 from fastgan_ray.search.spec import SearchSpec, base_config, start_point
 
 SAMPLES = 3
 
 
-def search_facts(spec: SearchSpec, track: Track = silently) -> dict[str, Any]:
-    """What would be searched, its cost, a few points, and whether the data is there: JSON-able."""
+def search_facts(
+    spec: SearchSpec, track: Track = silently, timing: Timing | None = None
+) -> dict[str, Any]:
+    """What would be searched, its cost, a few points, and whether the data is there: JSON-able.
+
+    `timing`: of the search's configurations on this machine. kimg are those of the trials, hours
+    those of the confirmation too.
+    """
     cost, metric, rng = estimate(spec), spec.metric, random.Random(spec.seed)
+    confirmation, config = plan_confirmation(spec), base_config(spec)
+    expected = cost.kimg_expected
+    if spec.budget.kimg is not None:
+        expected = min(expected, spec.budget.kimg - confirmation.kimg)
+    kimg = expected + confirmation.kimg
     return {
         "kind": "search",
         "name": spec.name,
@@ -42,17 +55,22 @@ def search_facts(spec: SearchSpec, track: Track = silently) -> dict[str, Any]:
         "early_stopping": _stopping(spec),
         "population": spec.population.said() if spec.population else "none",
         "data": [_data(base_config(spec), track)],
-        "kimg_expected": cost.kimg_expected,
+        "budget": {key: limit for key, limit in asdict(spec.budget).items() if limit is not None},
+        "confirmation": asdict(confirmation),
+        "kimg_expected": expected,
         "kimg_at_most": cost.kimg_at_most,
         "gflop_per_image": cost.gflop_per_image,
-        "hours_of_rtx_2080_ti": hours(cost.kimg_expected, cost.gflop_per_image),
+        "hours_of_rtx_2080_ti": hours(kimg, cost.gflop_per_image),
+        **_measured(timing, kimg, config),
         "parameters": {parameter.name: _domain(parameter) for parameter in spec.space},
         "first_trial": start_point(spec),
         "samples": [sample(spec.space, rng) for _ in range(SAMPLES)],
     }
 
 
-def ablation_facts(spec: AblationSpec, track: Track = silently) -> dict[str, Any]:
+def ablation_facts(
+    spec: AblationSpec, track: Track = silently, timing: Timing | None = None
+) -> dict[str, Any]:
     """What an ablation would train, as above; kimg and hours are of all trainings."""
     configs = {arm: arm_config(spec, arm) for arm in spec.arms}
     gflop = {arm: gflop_per_image(config) for arm, config in configs.items()}
@@ -71,6 +89,7 @@ def ablation_facts(spec: AblationSpec, track: Track = silently) -> dict[str, Any
         ],
         "kimg": sum(kimg.values()),
         "hours_of_rtx_2080_ti": sum(hours(kimg[arm], gflop[arm]) for arm in spec.arms),
+        **_measured(timing, sum(kimg.values()), configs[spec.baseline]),
         "arms": [
             {
                 "name": arm,
@@ -83,7 +102,9 @@ def ablation_facts(spec: AblationSpec, track: Track = silently) -> dict[str, Any
     }
 
 
-def run_facts(config: RunConfig, name: str, track: Track = silently) -> dict[str, Any]:
+def run_facts(
+    config: RunConfig, name: str, track: Track = silently, timing: Timing | None = None
+) -> dict[str, Any]:
     """What a training would do, as above."""
     gflop, kimg = gflop_per_image(config), config.train.total_kimg
     return {
@@ -94,7 +115,15 @@ def run_facts(config: RunConfig, name: str, track: Track = silently) -> dict[str
         "kimg": kimg,
         "gflop_per_image": gflop,
         "hours_of_rtx_2080_ti": hours(kimg, gflop),
+        **_measured(timing and replace(timing, at_once=1), kimg, config),
     }
+
+
+def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
+    """What `kimg` in trainings like `config` take here, and what that rests on."""
+    if timing is None:
+        return {"measured": None}
+    return {"measured": {"minutes": seconds_of(timing, kimg, config) / 60, **asdict(timing)}}
 
 
 def print_facts(facts: Mapping[str, Any], console: Console) -> None:
@@ -104,10 +133,10 @@ def print_facts(facts: Mapping[str, Any], console: Console) -> None:
 
 def _print_search(facts: Mapping[str, Any], console: Console) -> None:
     metric = facts["metric"]
-    cost = (
-        f"about {facts['kimg_expected']:g} thousand images in all trials (at most "
-        f"{facts['kimg_at_most']:g}), {facts['gflop_per_image']:.1f} GFLOP each: {_time(facts)}"
-    )
+    again = facts["confirmation"]["kimg"]
+    images = f"about {facts['kimg_expected']:g} thousand images in all trials (at most "
+    images += f"{facts['kimg_at_most']:g})" + (f" and {again:g} in the confirmation" * bool(again))
+    cost = f"{images}, {facts['gflop_per_image']:.1f} GFLOP each: {_time(facts)}"
     sampler = f" ({facts['sampler']})" if facts["sampler"] else ""
     lines = {
         "method": f"{facts['method']}{sampler}, at most {facts['trials']} trials, seed "
@@ -117,6 +146,8 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
         + "".join(f", and {cost['goal']} {cost['name']}" for cost in facts["costs"]),
         "early stopping": facts["early_stopping"],
         "population": facts["population"],
+        "budget": _budget(facts),
+        "confirmation": _confirmation(facts["confirmation"]),
         "data": _data_text(facts["data"][0]),
         "cost": cost,
     }
@@ -159,7 +190,35 @@ def _print_lines(name: str, lines: Mapping[str, str], console: Console) -> None:
         console.print(f"  {key}: {text}", highlight=False, markup=False)
 
 
+def _confirmation(plan: Mapping[str, Any]) -> str:
+    if not plan["top"]:
+        return f"none: {plan['why']}"
+    trials = "the best trial" if plan["top"] == 1 else f"the {plan['top']} best trials"
+    cost = f"{plan['kimg']:g} thousand images more: {plan['why']}"
+    return f"{trials} and the {DEFAULT} anew with {plan['seeds']} seeds, {cost}"
+
+
+def _budget(facts: Mapping[str, Any]) -> str:
+    """What is limited, and what of it is the confirmation's."""
+    budget, again = facts["budget"], facts["confirmation"]["kimg"]
+    text = ", ".join(f"{limit:g} {key.replace('_', '-')}" for key, limit in budget.items())
+    if text and again:
+        kept = f"{again:g} thousand images" if "kimg" in budget else "its time, half at most,"
+        text += f"; of that {kept} kept for the confirmation"
+    return text or "none"
+
+
 def _time(facts: Mapping[str, Any]) -> str:
+    if found := facts["measured"]:
+        minutes = found["minutes"]
+        told = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+        together = "one at a time" if found["at_once"] == 1 else f"{found['at_once']} at once"
+        return (
+            f"about {told} on this machine, {together}: {found['seconds_per_kimg']:.3g} s for a "
+            f"thousand images, measured on {found['configurations']} configurations of "
+            f"{found['classes']} classes in {found['seconds']:.0f} s; statistics of evaluations "
+            "and starting not counted"
+        )
     time = facts["hours_of_rtx_2080_ti"]
     told = f"{time:.1f} hours" if time >= 1 else f"{60 * time:.2g} minutes"
     return f"about {told} of an RTX 2080 Ti, evaluations not counted"

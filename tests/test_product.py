@@ -23,6 +23,7 @@ name: tiny
 method: bayes
 metric: {name: fd_efficientnet_lite0, goal: minimize}
 run_cap: 3
+confirm: false
 early_terminate: {type: hyperband, min_iter: 0.1, eta: 2}
 base:
   model: {resolution: 32, nz: 8, ndf: 4, decoder_width: 2}

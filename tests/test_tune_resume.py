@@ -22,6 +22,7 @@ name: t
 method: bayes
 metric: {name: fd_efficientnet_lite0, goal: minimize}
 run_cap: 4
+confirm: false
 seed: 3
 early_terminate: {type: hyperband, min_iter: 2, eta: 2}
 base: {eval: {extractor: efficientnet_lite0, every_kimg: 1}, train: {total_kimg: 8}}

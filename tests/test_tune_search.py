@@ -36,6 +36,7 @@ name: t
 method: {method}
 metric: {{name: {objectives.METRIC}, goal: minimize}}
 run_cap: {cap}
+confirm: false
 seed: 3
 {"early_terminate: {type: hyperband, min_iter: 2, eta: 2}" if early else ""}
 base: {{eval: {{extractor: efficientnet_lite0, every_kimg: 1}}, train: {{total_kimg: 8}} {extra}}}

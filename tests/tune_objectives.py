@@ -115,3 +115,21 @@ def inherited(config: RunConfig, reporter: Reporter, resume_from: Path | None) -
         (folder / "metadata.json").write_text(json.dumps(metadata))
         row = {"kimg": float(kimg), "seconds": kimg / 10, "images_per_second": 10.0, METRIC: debt}
         reporter.report(row, folder)
+
+
+def lucky(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """As `smooth`; ngf below 64 is good with seed 2 and best with 4, and worse with the others.
+
+    The second training with another seed than 2 interrupts the driver, once.
+    """
+    start = json.loads((resume_from / "metadata.json").read_text())["kimg"] if resume_from else 0
+    note(reporter, f"begin at {start:g}")
+    wide, seed = config.model.ngf == 64, config.train.seed
+    if not wide and seed == 1 and not (reporter.folder / "pid.txt").exists():
+        evaluate(config, reporter, 1.0, 50.0)
+        (reporter.folder / "pid.txt").write_text(str(os.getpid()))
+        os.kill(int(os.environ["DRIVER"]), signal.SIGINT)
+        time.sleep(600)
+    value = 20.0 if wide else {2: 10.0, 4: 1.0}.get(seed, 25.0 + seed)
+    for kimg in range(int(start) + 1, int(config.train.total_kimg) + 1):
+        evaluate(config, reporter, float(kimg), value + 0.1 * seed)

@@ -57,6 +57,7 @@ def view(run: Run, importance: Mapping[str, Any] | None) -> dict[str, Any]:
         "run": run,
         "headline": sections.headline(run),
         "ablation": sections.ablation(run),
+        "confirmation": sections.confirmation(run),
         "leaderboard": sections.leaderboard(run),
         "curve": {"name": curve, "chart": charts.learning(run, curve)},
         "parallel": parallel(run) if run["kind"] == "search" else None,

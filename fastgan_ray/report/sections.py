@@ -7,6 +7,7 @@ from typing import Any
 
 from fastgan_ray.metrics.protocol import WORDS
 from fastgan_ray.report import charts, curves, tables
+from fastgan_ray.report import confirmation as confirmed
 from fastgan_ray.report.pictures import embedded, latest
 from fastgan_ray.report.ranking import (
     COLOURS,
@@ -198,6 +199,20 @@ def protocols(run: Run) -> list[dict[str, Any]]:
         {"data": data, "rows": [(WORDS.get(key, key), str(value)) for key, value in found.items()]}
         for data, found in run["protocols"].items()
     ]
+
+
+def confirmation(run: Run) -> dict[str, Any] | None:
+    """{"sentence", "table", "reading"} of a search's confirmation; None without one."""
+    found = (run["account"] or {}).get("confirmation")
+    if not found:
+        return None
+    if not found["arms"]:
+        return {"sentence": found["sentence"], "table": None, "reading": ""}
+    return {
+        "sentence": found["sentence"],
+        "table": confirmed.table(found),
+        "reading": confirmed.reading(found),
+    }
 
 
 def ablation(run: Run) -> dict[str, Any] | None:

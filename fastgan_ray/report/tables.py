@@ -117,7 +117,7 @@ def _main_row(arm: dict[str, Any], seeds: int) -> list[str]:
     comparison = arm["comparison"]
     compared = ["", "", "(baseline)"]
     if comparison:
-        compared = [difference(comparison), _p(comparison["p_holm"]), comparison["verdict"]]
+        compared = [difference(comparison), p_value(comparison["p_holm"]), comparison["verdict"]]
     parameters = "-"
     if arm["params_g"] is not None:
         parameters = f"{count(arm['params_g'])} + {count(arm['params_d'])}"
@@ -165,7 +165,8 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
-def _p(value: float | None) -> str:
+def p_value(value: float | None) -> str:
+    """A p-value to two digits; "-" for none."""
     return "-" if value is None else "<0.0001" if value < 1e-4 else f"{value:.2g}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.models import build_discriminator, build_generator, small_resolution
-from fastgan_ray.search.spec import SearchSpec, run_config, start_point
+from fastgan_ray.search.spec import SearchSpec, base_values, first_point, run_config
 from fastgan_ray.search.stopping import Halving
 from fastgan_ray.train.losses import LOSSES
 
@@ -32,6 +33,34 @@ class Estimate:
     kimg_expected: float  # if the best 1/eta pass each rung
 
 
+@dataclass(frozen=True)
+class Timing:
+    """What was measured on this machine, as means over configurations; see `seconds_of`.
+
+    `seconds_per_kfakes`: to generate a thousand pictures and have the metric's network look at
+    them. `at_once`: trainings that fit on the machine; `seconds`: what the measuring itself took.
+    """
+
+    seconds_per_kimg: float
+    seconds_per_kfakes: float
+    at_once: int
+    configurations: int
+    classes: int
+    seconds: float
+
+
+def seconds_of(timing: Timing, kimg: float, config: RunConfig) -> float:
+    """Seconds of the clock for `kimg` in trainings like `config`, with evaluations' pictures.
+
+    The statistics of evaluations, the start of processes and the reading of pictures are left out.
+    """
+    total, every, cheap = config.train.total_kimg, config.eval.every_kimg, config.eval.early_fakes
+    early = math.ceil(total / every - 1e-9) - 1
+    kfakes = (early * (cheap or config.eval.num_fakes) + config.eval.num_fakes) / 1000
+    each = timing.seconds_per_kimg + timing.seconds_per_kfakes * kfakes / total
+    return kimg * each / timing.at_once
+
+
 def hours(kimg: float, gflop_per_image: float, gflops: float = RTX_2080_TI_GFLOPS) -> float:
     """Hours that a device which sustains `gflops` (10**9 operations a second) needs for `kimg`."""
     return kimg * 1000 * gflop_per_image / gflops / 3600
@@ -39,20 +68,25 @@ def hours(kimg: float, gflop_per_image: float, gflops: float = RTX_2080_TI_GFLOP
 
 def estimate(spec: SearchSpec) -> Estimate:
     """The cost of a search, from the configuration that it starts with."""
-    config = run_config(spec, start_point(spec))
-    total = config.train.total_kimg
+    config = run_config(spec, first_point(spec))
+    return Estimate(
+        trials=spec.run_cap,
+        gflop_per_image=gflop_per_image(config),
+        kimg_at_most=spec.run_cap * config.train.total_kimg,
+        kimg_expected=kimg_expected(spec),
+    )
+
+
+def kimg_expected(spec: SearchSpec) -> float:
+    """Thousands of images in all trials if the best 1/eta pass each rung; its budget aside."""
+    total: float = {**base_values(spec), **first_point(spec)}["train.total_kimg"]
     expected = total
     for early in (rule for rule in spec.early_terminate if isinstance(rule, Halving)):
         edges = [0.0, *early.rungs(total), total]
         stages = enumerate(itertools.pairwise(edges))
         length = sum((end - start) / early.eta**rung for rung, (start, end) in stages)
         expected = min(expected, length)
-    return Estimate(
-        trials=spec.run_cap,
-        gflop_per_image=gflop_per_image(config),
-        kimg_at_most=spec.run_cap * total,
-        kimg_expected=spec.run_cap * expected,
-    )
+    return spec.run_cap * expected
 
 
 def gflop_per_image(config: RunConfig) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from fastgan_ray.config.yaml_tree import Document, Faults, Value, parse, read_te
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.early_terminate import read_early_terminate, read_population
 from fastgan_ray.search.grammar import read_space
+from fastgan_ray.search.limits import Budget, Confirm, Confirmation, read_budget, read_confirm
 from fastgan_ray.search.options import (
     KEYS,
     REFUSED,
@@ -34,6 +36,7 @@ from fastgan_ray.search.population import Population
 from fastgan_ray.search.space import (
     Parameter,
     SearchSpace,
+    assign,
     default_point,
     grid,
     sample,
@@ -47,13 +50,18 @@ __all__ = [
     "SearchSpec",
     "base_config",
     "base_values",
+    "confirmation_kimg",
+    "first_point",
     "load_search",
+    "longest_kimg",
+    "probe",
     "run_config",
     "spec_from_text",
     "start_point",
 ]
 
 DEFAULT_RUN_CAP = 64
+PROBES = 64
 MAX_GRID = 10_000
 TRIES = 256  # random points among which a listed value must find one that it goes with
 
@@ -73,8 +81,10 @@ class SearchSpec:
     metric: Metric
     costs: tuple[Metric, ...]
     run_cap: int
+    budget: Budget
     early_terminate: tuple[Rule, ...]
     population: Population | None
+    confirm: Confirmation
     base: dict[str, Any]
     space: SearchSpace
     seed: int
@@ -115,8 +125,10 @@ def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = N
         metric=metric,
         costs=tuple(costs),
         run_cap=read_whole(document, "run_cap", 1) or 0,
+        budget=read_budget(document),
         early_terminate=read_early_terminate(document, length),
         population=read_population(document, length, space),
+        confirm=read_confirm(document),
         base=fixed,
         space=space,
         seed=read_whole(document, "seed", 0) or 0,
@@ -126,6 +138,7 @@ def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = N
     )
     if space and not wrong and [parameter.name for parameter in space] == entries:
         spec = _checked(_overridden(spec, document.faults), document)
+        _check_budget(spec, document)
     document.faults.check()
     return spec
 
@@ -152,10 +165,40 @@ def start_point(spec: SearchSpec) -> dict[str, Any]:
     return default_point(spec.space, base_values(spec))
 
 
+def first_point(spec: SearchSpec) -> dict[str, Any]:
+    """A point as the first trial has it: the default, at random where the space lacks it."""
+    start, rng = start_point(spec), random.Random(spec.seed)
+    return assign(spec.space, lambda p: start[p.name] if p.name in start else p.sample(rng))
+
+
 def base_values(spec: SearchSpec) -> dict[str, Any]:
     """What each field is where nothing is searched, by dotted name."""
     config = base_config(spec).model_dump()
     return {name: config[name.partition(".")[0]][name.partition(".")[2]] for name in field_names()}
+
+
+def probe(spec: SearchSpec) -> list[RunConfig]:
+    """The first trial's and some random configurations of the space."""
+    rng = random.Random(0)
+    points = [first_point(spec), *(sample(spec.space, rng) for _ in range(PROBES))]
+    configs = []
+    for point in points:
+        with contextlib.suppress(UserError):  # values that do not go together: never a trial
+            configs.append(run_config(spec, point))
+    return configs
+
+
+def longest_kimg(spec: SearchSpec) -> float:
+    """The length of the longest trial that the space allows."""
+    for parameter in spec.space:
+        if parameter.name == "train.total_kimg":
+            return max(parameter.high, *(v for v in parameter.values if isinstance(v, int | float)))
+    return base_config(spec).train.total_kimg
+
+
+def confirmation_kimg(spec: SearchSpec, top: int, seeds: int) -> float:
+    """Thousands of images in a confirmation of `top` trials and the default, with `seeds` seeds."""
+    return (top + 1) * seeds * longest_kimg(spec)
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
@@ -222,6 +265,20 @@ def _checked(spec: SearchSpec, document: Document) -> SearchSpec:
         return replace(spec, run_cap=min(spec.run_cap or count, count))
     _try_values(spec, document)
     return replace(spec, run_cap=spec.run_cap or DEFAULT_RUN_CAP)
+
+
+def _check_budget(spec: SearchSpec, document: Document) -> None:
+    """Note a budget in which not one trial fits beside the confirmation that the file asks for."""
+    if spec.budget.kimg is None:
+        return
+    longest, kept, beside = longest_kimg(spec), 0.0, ""
+    if isinstance(spec.confirm, Confirm):
+        kept = confirmation_kimg(spec, spec.confirm.top, spec.confirm.seeds)
+        beside = f" beside the confirmation's {kept:g}"
+    if spec.budget.kimg < longest + kept:
+        rule = f"must be enough for a trial of {longest:g} kimg{beside}"
+        text = f"budget.kimg: {rule} (got {spec.budget.kimg:g})"
+        document.faults.add(document.line("budget", "kimg"), text)
 
 
 def _try_values(spec: SearchSpec, document: Document) -> None:

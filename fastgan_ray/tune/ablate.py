@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,26 +39,36 @@ def run_ablation(
 
     UserError as `conduct` has it. Trainings that go wrong are results, not errors.
     """
+    return conduct(ablation_of(spec, cells(spec)), options, objective)
+
+
+def ablation_of(
+    spec: AblationSpec, order: Sequence[Cell], ended: Mapping[str, Record] | None = None
+) -> Experiment:
+    """The experiment that trains the cells in that order, which also numbers them.
+
+    Those of the trials `ended`, as ablation.json has them, are left alone.
+    """
+    known = dict(ended or {})
     configs = [
         cell_config(spec, Cell(arm, data, spec.seeds[0])) for arm in spec.arms for data in spec.data
     ]
-    ablation = Experiment(
+    return Experiment(
         kind="ablation",
         name=spec.name,
         text=spec.text,
         choices={"set": spec.overrides, "seeds": list(spec.seeds)},
         metric=spec.metric,
-        trials=len(cells(spec)),
+        trials=len(order) - len(known),
         longest_kimg=max(config.train.total_kimg for config in configs),
         inputs=configs,
         likely=configs,
         account="ablation.json",
-        make_searcher=lambda folder, at_once, resuming: CellSearcher(spec, at_once),
+        make_searcher=lambda folder, at_once, resuming: CellSearcher(spec, order, known, at_once),
         make_scheduler=lambda trials: None,
-        make_ledger=lambda folder: AblationLedger(folder, spec),
+        make_ledger=lambda folder: AblationLedger(folder, spec, order, known),
         conclude=conclude,
     )
-    return conduct(ablation, options, objective)
 
 
 def conclude(summary: dict[str, Any]) -> list[RenderableType]:
@@ -69,19 +79,25 @@ def conclude(summary: dict[str, Any]) -> list[RenderableType]:
 class CellSearcher(Searcher):
     """Hands out the cells in their order: {"number", "point", "run"}, as a search's does.
 
-    The point is {"arm", "data", "seed"}. Nothing is learnt from results.
+    The point is {"arm", "data", "seed"}. Cells of the trials `ended` are passed over. Nothing is
+    learnt from results.
     """
 
-    def __init__(self, spec: AblationSpec, max_concurrent: int) -> None:
+    def __init__(
+        self, spec: AblationSpec, order: Sequence[Cell], ended: Container[str], max_concurrent: int
+    ) -> None:
         super().__init__(metric=spec.metric.name, mode="min")
         self._spec = spec
-        self._cells = cells(spec)
+        self._cells = list(order)
+        self._ended = ended
         self._max_concurrent = max_concurrent
         self._next = 0
         self._live: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next cell; FINISHED after the last, None = wait."""
+        while self._next < len(self._cells) and name_of(self._next) in self._ended:
+            self._next += 1
         if self._next == len(self._cells):
             return FINISHED
         if len(self._live) >= self._max_concurrent:
@@ -116,17 +132,25 @@ class AblationLedger(Ledger):
     Of a training that has ended, the weights to sample from and what was measured stay.
     """
 
-    def __init__(self, folder: Path, spec: AblationSpec) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spec: AblationSpec,
+        order: Sequence[Cell],
+        ended: Mapping[str, Record],
+    ) -> None:
         super().__init__(folder, spec.metric.name)
+        self._ended_before = ended
         self._spec = spec
+        self._order = order
         self._gflop = {arm: gflop_per_image(arm_config(spec, arm)) for arm in spec.arms}
 
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
         """Write ablation.json, ablation.md and, at the end, the curves; returns the summary."""
-        known = {one["trial_id"]: one for one in records}
+        known = {**self._ended_before, **{one["trial_id"]: one for one in records}}
         trials = [
             self._trial(number, cell, known.get(name_of(number)))
-            for number, cell in enumerate(cells(self._spec))
+            for number, cell in enumerate(self._order)
         ]
         summary = summarise(self._spec, self.folder.name, trials, self._gflop)
         write_atomically(self.folder / "ablation.json", json.dumps(summary, indent=1))

@@ -30,11 +30,12 @@ from rich.console import Console, RenderableType
 from fastgan_ray.config.schema import RunConfig, flatten
 from fastgan_ray.errors import InterruptedRunError, UserError
 from fastgan_ray.search.spec import Metric
+from fastgan_ray.tune.budget import BudgetStopper, Meter, Rationed
 from fastgan_ray.tune.cluster import connected, silenced
 from fastgan_ray.tune.history import write_atomically
 from fastgan_ray.tune.ledger import Ledger
 from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
-from fastgan_ray.tune.reports import note_versions
+from fastgan_ray.tune.reports import Reports, note_versions
 from fastgan_ray.tune.resources import Resources, check_feasible, demand, fitting, request
 from fastgan_ray.tune.searcher import NumberedTrials
 from fastgan_ray.tune.snapshot import Snapshots, restore_snapshot, save_snapshot
@@ -78,7 +79,9 @@ class Experiment:
     `text` is its file, and `choices` what the command adds to it (JSON-able): both must be the same
     when it is resumed. `inputs` are configurations whose data and weights must be at hand; `likely`
     are those that trials may have. `account` is the file whose presence says that it has begun;
-    `conclude` turns what the ledger returns into what is said at the end.
+    `make_meter` counts against a budget; `follow_up` goes on when every trial has ended, and
+    returns the account with what came of it; `conclude` turns that into what is said at the end.
+    `parts` are folders of `follow_up`'s in the experiment's.
     """
 
     kind: Literal["search", "ablation"]
@@ -95,6 +98,19 @@ class Experiment:
     make_scheduler: Callable[[Path], TrialScheduler | None]
     make_ledger: Callable[[Path], Ledger]
     conclude: Callable[[dict[str, Any]], list[RenderableType]]
+    make_meter: Callable[[Path], Meter] | None = None
+    follow_up: Callable[[dict[str, Any], Ledger, Stage], dict[str, Any]] | None = None
+    parts: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where experiments run that share a Ray session, one after the other."""
+
+    options: TuneOptions
+    nodes: Sequence[Resources]
+    objective: Objective
+    console: Console
 
 
 def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) -> Path:
@@ -124,8 +140,7 @@ def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) 
 def _conduct(
     experiment: Experiment, options: TuneOptions, folder: Path, objective: Objective
 ) -> None:
-    width = None if sys.stdout.isatty() else LOG_COLUMNS
-    console = Console(file=sys.stdout, quiet=options.quiet, width=width)
+    console = make_console(options)
     if objective is train_objective:
         here = options.address is None
         check_inputs(experiment.inputs, folder, here, console)
@@ -135,24 +150,69 @@ def _conduct(
         silenced(folder / "ray.log"),
         connected(options.address, nested) as nodes,
     ):
-        note_versions(folder)
-        ledger = experiment.make_ledger(folder)
-        session = Session(folder, project_name(os.environ), folder.name, options.wandb)
-        watchers = _watchers(experiment, session, ledger, console)
-        trials = _run_trials(experiment, options, ledger, nodes, objective, watchers)
-        account = ledger.write(trials, over=True)
-        log_outcome(session, experiment.kind, account)
-    interrupted = any(trial["state"] == "unfinished" for trial in account["trials"])
+        stage = Stage(options, nodes, objective, console)
+        ledger, account = carry_out(experiment, folder, stage)
+    places = [folder, *(folder / part for part in experiment.parts)]
+    tell(console, places, account, experiment.conclude(account), ledger.reports)
+
+
+def tell(
+    console: Console,
+    places: Sequence[Path],
+    account: Mapping[str, Any],
+    conclusion: Sequence[RenderableType],
+    reports: Reports,
+    onward: str = "The same command with --resume goes on.",
+) -> None:
+    """Say what came out, and where it lies; InterruptedRunError if it is not all.
+
+    `places` are the experiment's folder and those in it that have W&B runs of their own.
+    """
+    interrupted = is_interrupted(account)
     if interrupted:
-        _say(console, "Stopped before the end. The same command with --resume goes on.")
-    for part in experiment.conclude(account):
+        _say(console, f"Stopped before the end. {onward}")
+    for part in conclusion:
         _say(console, part)
-    _say(console, f"Results: {folder}")
-    _say(console, ledger.reports.told())
-    if upload := sync_line(folder):
-        _say(console, f"To W&B:  {upload}")
+    _say(console, f"Results: {places[0]}")
+    _say(console, reports.told())
+    for place in places:
+        if upload := sync_line(place):
+            _say(console, f"To W&B:  {upload}")
     if interrupted:
-        raise InterruptedRunError(str(folder))
+        raise InterruptedRunError(str(places[0]))
+
+
+def make_console(options: TuneOptions) -> Console:
+    """What is said goes to standard output, past Ray's log."""
+    width = None if sys.stdout.isatty() else LOG_COLUMNS
+    return Console(file=sys.stdout, quiet=options.quiet, width=width)
+
+
+def session_of(folder: Path, group: str, options: TuneOptions) -> Session:
+    """The W&B runs of an experiment."""
+    return Session(folder, project_name(os.environ), group, options.wandb)
+
+
+def carry_out(experiment: Experiment, folder: Path, stage: Stage) -> tuple[Ledger, dict[str, Any]]:
+    """Run an experiment's trials and what follows them in its folder; returns the whole account."""
+    note_versions(folder)
+    ledger = experiment.make_ledger(folder)
+    session = session_of(folder, stage.options.name or experiment.name, stage.options)
+    meter = experiment.make_meter(folder) if experiment.make_meter else None
+    watchers = _watchers(experiment, session, ledger, stage.console, meter)
+    trials = _run_trials(experiment, stage, ledger, watchers, meter)
+    account = ledger.write(trials, over=True)
+    if experiment.follow_up and not is_interrupted(account):
+        account = experiment.follow_up(account, ledger, stage)
+    log_outcome(session, experiment.kind, account)
+    return ledger, account
+
+
+def is_interrupted(account: Mapping[str, Any]) -> bool:
+    """Whether trials, or those of the confirmation, have yet to end."""
+    confirmation = account.get("confirmation") or {"unfinished": 0}
+    unfinished = any(trial["state"] == "unfinished" for trial in account["trials"])
+    return unfinished or bool(confirmation["unfinished"])
 
 
 def _say(console: Console, part: RenderableType) -> None:
@@ -223,13 +283,13 @@ def only_driver(folder: Path) -> Iterator[None]:
 
 def _run_trials(
     experiment: Experiment,
-    options: TuneOptions,
+    stage: Stage,
     ledger: Ledger,
-    nodes: Sequence[Resources],
-    objective: Objective,
     watchers: list[Callback],
+    meter: Meter | None,
 ) -> list[Trial]:
     """Run the trials; returns Ray's record of each."""
+    options, nodes, objective = stage.options, stage.nodes, stage.objective
     folder, metric = ledger.folder, experiment.metric.name
     trials, states = folder / "trials", folder / "state"
     trials.mkdir(exist_ok=True)
@@ -241,6 +301,9 @@ def _run_trials(
     at_once = fitting(requests, nodes, options.max_concurrent)
     searcher = experiment.make_searcher(folder, at_once, resuming)
     worker_needs = partial(demand, nodes=nodes, gpu_gb=gpu_gb)
+    if meter:
+        meter.check_gpus([one.worker for one in requests])
+        searcher = Rationed(searcher, meter, experiment.longest_kimg)
 
     def needs(suggestion: dict[str, Any]) -> PlacementGroupFactory:
         config = RunConfig.model_validate(suggestion["run"])
@@ -254,6 +317,7 @@ def _run_trials(
         storage_path=str(folder),
         search_alg=NumberedTrials(searcher, resuming),
         scheduler=experiment.make_scheduler(trials),
+        stop=BudgetStopper(meter.path) if meter else None,
         num_samples=experiment.trials,
         max_failures=MAX_DEATHS,
         callbacks=watchers,
@@ -268,15 +332,20 @@ def _run_trials(
 
 
 def _watchers(
-    experiment: Experiment, session: Session, ledger: Ledger, console: Console
+    experiment: Experiment,
+    session: Session,
+    ledger: Ledger,
+    console: Console,
+    meter: Meter | None,
 ) -> list[Callback]:
     tensorboard: Callable[[], Callback] = TBXLoggerCallback
-    folder, metric = ledger.folder, experiment.metric
-    facts = (folder.name, metric.name, metric.goal, experiment.trials, experiment.longest_kimg)
+    folder, metric, name = ledger.folder, experiment.metric, session.group
+    facts = (name, metric.name, metric.goal, experiment.trials, experiment.longest_kimg)
     return [
+        *([meter] if meter else []),  # before those that it tells
         tensorboard(),
         WandbLog(session, metric),
-        Table(*facts, console),
+        Table(*facts, console, meter),
         ledger,
         Snapshots(folder / "state"),
     ]

@@ -100,6 +100,8 @@ def new_state(
         "total_trials": total_trials,
         "total_kimg": total_kimg,
         "started": now,
+        "budget": "",  # what is used of it, and how long the rest lasts
+        "seconds_left": None,
         "trials": {},
     }
 

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,14 @@ def summarise(
             "config": best["config"],
             "checkpoint": "best/checkpoint",
             "state": best["state"],
+            "source": source_of(best),
         },
         "default": default
         and {key: default[key] for key in ("trial_id", "value", "error", "state")},
         "best_beats_default": beats,
         "verdict": verdict,
+        "confirmation": None,
+        "budget": {},
         "front": front_of(records, (spec.metric, *spec.costs)),
         "trials": [
             {key: one[key] for key in (*COLUMNS, "warning", "point", "costs")} for one in records
@@ -109,34 +112,45 @@ class Results(Ledger):
         """Write summary.json, trials.csv and best/; returns the summary."""
         best = choose_best(records, self._spec.metric)
         if best is not None:
-            keep_best(best, self.folder)
+            keep_best({**best, "source": source_of(best)}, self.folder)
         summary = summarise(records, self._spec, self.folder.name, _protocol(self.folder))
         write_atomically(self.folder / "trials.csv", as_csv(records, self._spec))
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary
 
 
-def keep_best(best: Record, folder: Path) -> None:
-    """Make `folder`/best the trial's configuration, checkpoint and sample grid.
+def keep_best(best: Mapping[str, Any], folder: Path) -> None:
+    """Make `folder`/best the configuration, checkpoint and sample grid of the trial at "source".
 
     Weights are linked, not copied, where the file system can. A trial whose checkpoint is gone is
     there already.
     """
-    trial = folder / "trials" / best["trial_id"]
+    trial = folder / best["source"]
     checkpoint = trial / str(best["checkpoint"])
-    source = json.dumps([best["trial_id"], best["kimg"]])
+    source = json.dumps([best["source"], best["kimg"]])
     target = folder / "best"
     if not (checkpoint / "metadata.json").is_file() or _text(target / ".source") == source:
         return
-    draft, old = folder / ".best", folder / ".old-best"
-    for left in (draft, old):
-        shutil.rmtree(left, ignore_errors=True)
+    draft = folder / ".best"
+    shutil.rmtree(draft, ignore_errors=True)
     linked_copy(checkpoint, draft / "checkpoint")
     config = RunConfig.model_validate(best["config"])
     (draft / "config.yaml").write_text(dump_run_config(config))
     if best["grid"] and (grid := trial / best["grid"]).is_file():
         shutil.copy(grid, draft / "grid.png")
     (draft / ".source").write_text(source)
+    put_in_place(draft, target)
+
+
+def source_of(best: Record) -> str:
+    """A search's trial's folder, in that of the search."""
+    return f"trials/{best['trial_id']}"
+
+
+def put_in_place(draft: Path, target: Path) -> None:
+    """Replace a folder by a draft of it."""
+    old = target.with_name(f".old-{target.name}")
+    shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
     draft.rename(target)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,41 @@ from rich.console import RenderableType
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
+from fastgan_ray.report.confirmation import on_terminal
 from fastgan_ray.report.front import front_on_terminal
+from fastgan_ray.search.confirm import Plan, fitted, plan_confirmation
+from fastgan_ray.search.limits import Confirm
 from fastgan_ray.search.priors import Prior, load_priors
-from fastgan_ray.search.space import sample
-from fastgan_ray.search.spec import SearchSpec, base_config, run_config, start_point
-from fastgan_ray.tune.experiment import Experiment, TuneOptions, conduct
-from fastgan_ray.tune.preflight import rooted
+from fastgan_ray.search.spec import (
+    SearchSpec,
+    base_config,
+    confirmation_kimg,
+    longest_kimg,
+    probe,
+    run_config,
+    spec_from_text,
+)
+from fastgan_ray.tune.budget import Meter
+from fastgan_ray.tune.cluster import connected, silenced
+from fastgan_ray.tune.confirm import FOLDER, confirm_search, own_summary, sizes_of
+from fastgan_ray.tune.experiment import (
+    Experiment,
+    Stage,
+    TuneOptions,
+    conduct,
+    make_console,
+    only_driver,
+    session_of,
+    tell,
+)
+from fastgan_ray.tune.ledger import Ledger
+from fastgan_ray.tune.preflight import check_inputs, rooted
+from fastgan_ray.tune.reports import Reports
 from fastgan_ray.tune.results import Results
 from fastgan_ray.tune.schedulers import make_scheduler
 from fastgan_ray.tune.searcher import StudySearcher
 from fastgan_ray.tune.trainable import Objective, train_objective
-
-PROBES = 64
+from fastgan_ray.tune.wandb_log.outcome import log_outcome
 
 
 def run_search(
@@ -33,7 +55,7 @@ def run_search(
 
     UserError as `conduct` has it. Trials that go wrong are results, not errors.
     """
-    longest = longest_kimg(spec)
+    longest, plan = longest_kimg(spec), plan_confirmation(spec)
     priors = _priors(spec, options)
 
     def make_searcher(folder: Path, at_once: int, resuming: bool) -> StudySearcher:
@@ -41,6 +63,17 @@ def run_search(
         if not resuming:
             journal.unlink(missing_ok=True)  # of a search killed before it had begun
         return StudySearcher(spec, journal, at_once, configure, priors)
+
+    def make_meter(folder: Path) -> Meter:
+        return Meter(spec.budget, plan.kimg, folder)
+
+    def confirm(account: dict[str, Any], ledger: Ledger, stage: Stage) -> dict[str, Any]:
+        meter = make_meter(ledger.folder)
+        chosen = fitted(spec, plan, meter.kimg_left()) if plan.top else plan
+        account = {**account, "budget": meter.used()}
+        confirmed = confirm_search(spec, chosen, account, ledger.folder, stage)
+        ledger.reports.refresh(over=True)
+        return confirmed
 
     search = Experiment(
         kind="search",
@@ -57,6 +90,9 @@ def run_search(
         make_scheduler=lambda trials: make_scheduler(spec, longest, trials),
         make_ledger=lambda folder: Results(folder, spec),
         conclude=conclude,
+        make_meter=make_meter if spec.budget else None,
+        follow_up=confirm,
+        parts=(FOLDER,),
     )
     return conduct(search, options, objective)
 
@@ -69,33 +105,80 @@ def _priors(spec: SearchSpec, options: TuneOptions) -> list[Prior]:
     return load_priors(options.source, spec)
 
 
+def confirm_run(
+    folder: Path,
+    top: int | None,
+    seeds: int | None,
+    options: TuneOptions,
+    objective: Objective = train_objective,
+) -> None:
+    """Confirm a search that has ended, or go on with its confirmation, or enlarge it.
+
+    None = as many as there are already, or else as the file or its length has it, or else 2 and 3.
+    UserError if the folder holds no search that has ended, or its pictures or weights are others.
+    """
+    spec, summary = _ended_search(folder)
+    before = sizes_of(folder / FOLDER)
+    planned = plan_confirmation(spec)
+    usual = (planned.top, planned.seeds) if planned.top else (Confirm.top, Confirm.seeds)
+    known = before if all(before) else usual
+    top, seeds = top or known[0], seeds or known[1]
+    plan = Plan(top, seeds, confirmation_kimg(spec, top, seeds), "as the command says")
+    console = make_console(options)
+    config = RunConfig.model_validate(summary["best"]["config"])
+    if objective is train_objective:
+        check_inputs([config], folder, options.address is None, console)
+    with (
+        only_driver(folder),
+        silenced(folder / "ray.log"),
+        connected(options.address, config.resources.nested) as nodes,
+    ):
+        stage = Stage(options, nodes, objective, console)
+        account = confirm_search(spec, plan, own_summary(summary), folder, stage)
+        reports = Reports(folder)
+        reports.refresh(over=True)
+        log_outcome(session_of(folder, folder.name, options), "search", account)
+    places, onward = [folder, folder / FOLDER], "The same command goes on."
+    tell(console, places, account, conclude(account), reports, onward)
+
+
+def _ended_search(folder: Path) -> tuple[SearchSpec, dict[str, Any]]:
+    """The search in a folder, and its summary; UserError unless it has ended with a best trial."""
+    if not (folder / "search.yaml").is_file():
+        raise UserError(
+            f"{folder}: there is no search to confirm (no search.yaml in it); name a folder that "
+            "`tune` has made, as runs/demo"
+        )
+    text, choices = (folder / "search.yaml").read_text(), folder / "overrides.json"
+    spec = spec_from_text(text, str(folder / "search.yaml"), json.loads(choices.read_text()))
+    path = folder / "summary.json"
+    summary = json.loads(path.read_text()) if path.is_file() else {"trials": [], "best": None}
+    left = sum(one["state"] == "unfinished" for one in summary["trials"])
+    if left or summary["best"] is None:
+        state = f"{left} of its trials have not" if left else "no trial of it has"
+        raise UserError(
+            f"{folder}: {state} ended with a value, so that there is nothing to confirm yet; go on "
+            "with it by `tune --resume`"
+        )
+    return spec, summary
+
+
 def conclude(summary: dict[str, Any]) -> list[RenderableType]:
     """What is said at the end of a search: the verdict, what to beware of, the front if any."""
     best = summary["best"] or {"trial_id": None}
     warnings = [one["warning"] for one in summary["trials"] if one["trial_id"] == best["trial_id"]]
-    said = [summary["verdict"], *(f"Warning: {text}" for text in warnings if text)]
-    return [*said, *front_on_terminal(summary)]
+    confirmed = summary["confirmation"]
+    parts: list[RenderableType] = [summary["verdict"]]
+    if confirmed and confirmed["arms"]:
+        parts.insert(0, on_terminal(confirmed))
+    if confirmed and not confirmed["winner"]:
+        parts.append(confirmed["sentence"])
+    for key, one in summary["budget"].items():
+        parts.append(f"Budget:  {one['used']:.3g} of {one['limit']:g} {key} used by the search")
+    parts += [f"Warning: {text}" for text in warnings if text]
+    return [*parts, *front_on_terminal(summary)]
 
 
 def configure(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
     """The configuration of a trial, with the pictures' path good in any working directory."""
     return rooted(run_config(spec, point))
-
-
-def probe(spec: SearchSpec) -> list[RunConfig]:
-    """The default and some random configurations of the space."""
-    rng = random.Random(0)
-    points = [start_point(spec), *(sample(spec.space, rng) for _ in range(PROBES))]
-    configs = []
-    for point in points:
-        with contextlib.suppress(UserError):  # values that do not go together: never a trial
-            configs.append(run_config(spec, point))
-    return configs
-
-
-def longest_kimg(spec: SearchSpec) -> float:
-    """The length of the longest trial that the space allows."""
-    for parameter in spec.space:
-        if parameter.name == "train.total_kimg":
-            return max(parameter.high, *(v for v in parameter.values if isinstance(v, int | float)))
-    return base_config(spec).train.total_kimg

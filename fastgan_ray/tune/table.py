@@ -9,7 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import rich.table
 from ray.tune import Callback
@@ -32,7 +32,17 @@ from fastgan_ray.tune.progress import (
 
 STYLES = {"running": "cyan", "pending": "dim", "finished": "green", "stopped": "yellow"}
 LONG_VALUE = 9
-LINES_AROUND_ROWS = 6  # title, headings, caption, and one free
+LINES_AROUND_ROWS = 7  # title, budget, headings, caption, and one free
+
+
+class Purse(Protocol):
+    """A budget as the table shows it."""
+
+    def told(self) -> str:
+        """What is used of it, in a line."""
+
+    def seconds_left(self) -> float | None:
+        """Until it is used up; None while that is unknown."""
 
 
 class Table(Callback):
@@ -40,7 +50,7 @@ class Table(Callback):
 
     On a terminal a table that stays in place; elsewhere a line at each start, evaluation and end.
     `metric` is the name that trials report; `total_trials` is None for an open end; `total_kimg` is
-    a trial's length unless its configuration varies it.
+    a trial's length unless its configuration varies it. `purse`: the budget, shown above.
     """
 
     def __init__(
@@ -51,12 +61,14 @@ class Table(Callback):
         total_trials: int | None,
         total_kimg: float,
         console: Console | None = None,
+        purse: Purse | None = None,
     ) -> None:
         self._facts = (name, metric, goal, total_trials, total_kimg)
-        self._open(console)
+        self._open(console, purse)
 
-    def _open(self, console: Console | None) -> None:
+    def _open(self, console: Console | None, purse: Purse | None = None) -> None:
         self._console = console or Console()
+        self._purse = purse
         self._live: Live | None = None
         self._state = new_state(*self._facts, now=time.monotonic())
 
@@ -129,7 +141,7 @@ class Table(Callback):
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
         """Leave the last table on the screen, or print it after the lines."""
         if self._live is None:
-            self._console.print(render(self._state, time.monotonic()))
+            self._console.print(render(self._with_budget(), time.monotonic()))
         else:
             self._live.stop()
             self._live = None
@@ -148,9 +160,14 @@ class Table(Callback):
         self._console.file.flush()
 
     def _renderable(self) -> rich.table.Table:
-        return render(
-            self._state, time.monotonic(), max(1, self._console.height - LINES_AROUND_ROWS)
-        )
+        rows = max(1, self._console.height - LINES_AROUND_ROWS)
+        return render(self._with_budget(), time.monotonic(), rows)
+
+    def _with_budget(self) -> State:
+        if self._purse is None:
+            return self._state
+        told, left = self._purse.told(), self._purse.seconds_left()
+        return {**self._state, "budget": told, "seconds_left": left}
 
 
 def render(state: State, now: float, max_rows: int | None = None) -> rich.table.Table:
@@ -218,7 +235,8 @@ def headline(state: State, now: float) -> str:
     done = sum(row["state"] in ENDED for row in state["trials"].values())
     total = state["total_trials"]
     of = "" if total is None else f" of {total}"
-    eta = search_eta(state, now)
+    known = [eta for eta in (search_eta(state, now), state["seconds_left"]) if eta is not None]
+    eta = min(known, default=None)
     left = "" if not eta else f", about {duration(eta)} left"
     elapsed = duration(now - state["started"])
     return f"{state['name']}: {done}{of} trials done, {elapsed} elapsed{left}"
@@ -293,7 +311,8 @@ def _title(state: State, now: float) -> Text:
     second = f"{state['metric']} ({goal} is better)"
     if best is not None:
         second += f", best {metric_text(state['trials'][best]['value'])} by {best}"
-    return Text(f"{headline(state, now)}\n{second}")
+    lines = [headline(state, now), *([state["budget"]] if state["budget"] else []), second]
+    return Text("\n".join(lines))
 
 
 def _most_interesting(rows: list[State], best: str | None, max_rows: int | None) -> list[State]:

@@ -1,0 +1,344 @@
+"""A search's confirmation: what is chosen, what is said of it, and that it runs and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import tune_objectives as objectives
+
+from fastgan_ray.errors import InterruptedRunError, UserError
+from fastgan_ray.report import confirmation as shown
+from fastgan_ray.report.ablation import summarise
+from fastgan_ray.search.ablation import arm_config, cells
+from fastgan_ray.search.confirm import (
+    DEFAULT,
+    confirmation_spec,
+    contenders,
+    fitted,
+    outcome,
+    plan_confirmation,
+)
+from fastgan_ray.search.spec import SearchSpec, spec_from_text, start_point
+from fastgan_ray.tune.cluster import connected
+from fastgan_ray.tune.experiment import TuneOptions
+from fastgan_ray.tune.run import confirm_run, run_search
+
+METRIC = objectives.METRIC
+
+
+def make_spec(cap: int = 40, extra: str = "", early: str = "", method: str = "random"):
+    return spec_from_text(
+        f"""
+name: t
+method: {method}
+metric: {{name: {METRIC}}}
+run_cap: {cap}
+{early}
+{extra}
+base:
+  data: {{path: pictures}}
+  model: {{resolution: 32, ndf: 4}}
+  eval: {{extractor: efficientnet_lite0, every_kimg: 1}}
+  train: {{total_kimg: 2, seed: 2}}
+parameters:
+  model.ngf: {{values: [16, 32, 64]}}
+""",
+        "t.yaml",
+    )
+
+
+# --- what is chosen ---
+
+
+@pytest.mark.parametrize(
+    ("cap", "extra", "sizes", "why"),
+    [
+        (18, "", (2, 3), "at most half of the 36"),
+        (17, "", (1, 3), "at most half of the 34"),
+        (11, "", (1, 2), "at most half of the 22"),
+        (7, "", (0, 0), "takes 8 thousand images, more than half of the 14"),
+        (7, "confirm: {top: 3, seeds: 5}", (3, 5), "as the file's `confirm` says"),
+        (7, "confirm: {top: 1}", (1, 3), "as the file's `confirm` says"),
+        (99, "confirm: false", (0, 0), "the file says"),
+        (99, "budget: {kimg: 54}", (2, 3), "at most half of the 36"),
+        (99, "budget: {kimg: 53}", (1, 3), "at most half of the 41"),
+        (99, "budget: {kimg: 9}", (0, 0), "more than half of the 1 "),
+    ],
+)
+def test_as_much_as_the_search_allows(cap, extra, sizes, why):
+    plan = plan_confirmation(make_spec(cap, extra))
+    assert (plan.top, plan.seeds) == sizes
+    assert plan.kimg == ((sizes[0] + 1) * sizes[1] * 2 if sizes[0] else 0)
+    assert why in plan.why
+
+
+def test_early_stopping_leaves_less_to_confirm_with():
+    early = "early_terminate: {type: hyperband, min_iter: 0.5, eta: 3}"  # 1.17 of 2 kimg a trial
+    assert plan_confirmation(make_spec(18, early=early)).seeds == 2
+
+
+def test_a_budgets_rest_takes_arms_then_seeds():
+    spec = make_spec()
+    plan = plan_confirmation(spec)
+    left = {18: (2, 3), 17: (1, 3), 11: (1, 2), 7: (0, 0)}
+    assert {kimg: (fitted(spec, plan, kimg).top, fitted(spec, plan, kimg).seeds) for kimg in left}
+    for kimg, sizes in left.items():
+        found = fitted(spec, plan, kimg)
+        assert (found.top, found.seeds) == sizes
+        assert found is plan or f"{kimg}" in found.why
+
+
+@pytest.mark.parametrize(
+    ("extra", "rule"),
+    [
+        ("confirm: 3", "t.yaml:7: confirm: must be false, or a mapping"),
+        ("confirm: true", "must be false, or a mapping"),
+        ("confirm: {tpo: 1}", "confirm.tpo: is no key of confirm; did you mean top?"),
+        ("confirm: {top: 0}", "confirm.top: must be a whole number from 1 to 20 (got 0)"),
+        ("confirm: {seeds: 1}", "confirm.seeds: must be a whole number from 2 to 100"),
+        ("budget: 3", "t.yaml:7: budget: must be a mapping of any of kimg, hours, gpu_hours"),
+        ("budget: {}", "budget: must be a mapping"),
+        ("budget: {days: 1}", "budget.days: is no key of budget; the keys are kimg, hours"),
+        ("budget: {hours: 0}", "budget.hours: must be a number above 0"),
+        ("budget: {kimg: 1}", "budget.kimg: must be enough for a trial of 2 kimg (got 1)"),
+        (
+            "budget: {kimg: 9}\nconfirm: {top: 1, seeds: 2}",
+            "must be enough for a trial of 2 kimg beside the confirmation's 8 (got 9)",
+        ),
+    ],
+)
+def test_keys_that_are_refused(extra, rule):
+    with pytest.raises(UserError) as caught:
+        make_spec(extra=extra)
+    assert rule in str(caught.value)
+
+
+def trial(number: int, value: float | None, ngf: int, state: str = "finished"):
+    point = {"model.ngf": ngf}
+    return {"trial_id": f"{number:05d}", "state": state, "value": value, "point": point}
+
+
+def summary_of(*trials):
+    valued = [one for one in trials if one["value"] is not None]
+    best = min(valued, key=lambda one: one["value"], default=None)
+    default = next((one for one in trials if one["point"]["model.ngf"] == 64), None)
+    return {"name": "t", "trials": list(trials), "best": best, "default": default}
+
+
+def test_contenders_are_the_best_and_no_doubles():
+    spec = make_spec()
+    assert start_point(spec) == {"model.ngf": 64}
+    found = summary_of(
+        trial(0, 5.0, 64),
+        trial(1, 4.0, 32),
+        trial(2, 3.0, 64),  # the default again
+        trial(3, 4.5, 32),  # trial 1 again
+        trial(4, 1.0, 16, "stopped"),
+        trial(5, None, 16, "diverged"),
+        trial(6, 9.0, 16),
+    )
+    assert [one["trial_id"] for one in contenders(spec, found, 9)] == ["00001", "00006"]
+    assert [one["trial_id"] for one in contenders(spec, found, 1)] == ["00001"]
+    stopped = summary_of(trial(0, 5.0, 64, "stopped"), trial(1, 4.0, 32, "stopped"))
+    assert [one["trial_id"] for one in contenders(spec, stopped, 9)] == ["00001"]
+    assert confirmation_spec(spec, summary_of(trial(0, 5.0, 64)), 2, 3, None) is None
+
+
+def test_it_is_an_ablation_with_fresh_seeds():
+    spec = make_spec()
+    found = summary_of(trial(0, 5.0, 64), trial(1, 4.0, 32), trial(2, 4.5, 16))
+    ablation = confirmation_spec(spec, found, 2, 3, "/there/pictures")
+    assert list(ablation.arms) == [DEFAULT, "trial 00001", "trial 00002"]
+    assert ablation.baseline == DEFAULT and ablation.metric.name == METRIC
+    assert ablation.seeds == (1, 3, 4)  # the search trained with 2
+    assert ablation.data == ("/there/pictures",)
+    config = arm_config(ablation, "trial 00002")
+    assert (config.model.ngf, config.train.total_kimg, config.eval.every_kimg) == (16, 2, 1)
+    # Where the space lacks the default, it is what the search has tried for it.
+    nearest = {**found, "default": found["trials"][1]}
+    lacking = confirmation_spec(spec, nearest, 2, 3, "/there/pictures")
+    assert lacking.arms[DEFAULT] == {"model.ngf": 32}
+    assert "trial 00001" not in lacking.arms and "trial 00000" in lacking.arms
+    more = confirmation_spec(spec, found, 2, 5, "/there/pictures")
+    assert more.seeds[:3] == ablation.seeds  # the same cells, and new ones
+
+
+# --- what is said ---
+
+
+def confirmed(spec: SearchSpec, found, top: int = 2, **values: list[float | None]):
+    """The outcome where default (d) and trials (t1, ...) measured those values; None failed."""
+    ablation = confirmation_spec(spec, found, top, 3, "pictures")
+    of_arm = {DEFAULT: values["d"], **{f"trial 0000{key[-1]}": values[key] for key in values}}
+    trials = []
+    for number, cell in enumerate(cells(ablation)):
+        listed = of_arm[cell.arm]
+        place = ablation.seeds.index(cell.seed)
+        value = listed[place] if place < len(listed) else None
+        state = "unfinished" if place >= len(listed) else "finished" if value else "diverged"
+        trials.append(
+            {
+                "trial_id": f"{number:05d}",
+                "arm": cell.arm,
+                "data": "pictures",
+                "seed": cell.seed,
+                "state": state,
+                "value": value,
+                "kimg": 2.0,
+                "seconds": 1.0,
+                "reason": "",
+                "rows": [{"kimg": 2.0, METRIC: value}],
+                "protocol": {},
+            }
+        )
+    account = summarise(ablation, "confirm", trials, dict.fromkeys(ablation.arms, 1.0))
+    return outcome(spec, found, account)
+
+
+THREE = summary_of(trial(0, 30.0, 64), trial(1, 20.0, 32), trial(2, 25.0, 16))
+GOOD = [31.0, 32.0, 30.0]
+
+
+def test_a_winner_that_holds_up():
+    found = confirmed(make_spec(), THREE, d=GOOD, t1=[22.0, 23.2, 21.1], t2=[29.0, 33.0, 31.0])
+    assert (found["searched"], found["winner"]) == ("trial 00001", "trial 00001")
+    default, first, second = found["arms"]
+    assert default["verdict"] == "" and default["values"] == GOOD
+    assert default["mean"] == pytest.approx(31) and default["sd"] == pytest.approx(1)
+    assert default["interval"] == pytest.approx([31 - 2.484, 31 + 2.484], abs=1e-3)
+    assert first["verdict"] == "better" and first["difference"] == pytest.approx(-8.9)
+    assert first["difference_interval"][1] < 0 < first["p_holm"] < 0.05
+    assert second["verdict"] == "indistinguishable"
+    assert (first["search_value"], first["trial_id"]) == (20.0, "00001")
+    assert found["sentence"] == (
+        f"Confirmed: trial 00001 is better than the published default in 3 seeds ({METRIC} "
+        "22.1 ± 1.1 against 31 ± 1). The search had measured 20 for it, too good by 2.1."
+    )
+    rows = shown.table(found)[1]
+    assert rows[0][-1] == "(baseline)"
+    assert rows[1][:3] == ["trial 00001", "20.0", "22.1 ± 1.1"]
+    assert "1, 3, 4" in shown.reading(found)
+
+
+def test_a_winner_that_does_not_hold_up():
+    found = confirmed(make_spec(), THREE, d=GOOD, t1=[29.0, 33.5, 31.0], t2=[29.0, 30.5, 31.0])
+    assert found["winner"] == "trial 00002"
+    assert found["sentence"].startswith(
+        "Did not hold up: trial 00001 is indistinguishable from the published default in 3 seeds"
+    )
+    assert (
+        "On average over 3 seeds trial 00002 is the best: 30.17 ± 1; best/ is" in found["sentence"]
+    )
+    worse = confirmed(make_spec(), THREE, d=GOOD, t1=[51.0, 52.1, 50.2], t2=[41.0, 42.2, 40.1])
+    assert worse["winner"] == DEFAULT
+    assert "trial 00001 is worse than the published default" in worse["sentence"]
+
+
+def test_another_that_is_better_than_the_searchs_best():
+    found = confirmed(make_spec(), THREE, d=GOOD, t1=[22.0, 23.2, 21.1], t2=[12.0, 13.2, 11.1])
+    assert found["winner"] == "trial 00002"
+    assert found["sentence"].startswith("Confirmed, but not as the best: trial 00001 is better")
+
+
+def test_a_failed_training_wins_nothing():
+    found = confirmed(make_spec(), THREE, 1, d=GOOD, t1=[22.0, None, 21.1])
+    assert found["winner"] == DEFAULT and found["arms"][1]["ended_well"] == 2
+    assert found["sentence"].startswith("Not confirmed: trial 00001 has no verdict against the")
+    assert "(2 of 3)" in shown.table(found)[1][1][2]
+    nothing = confirmed(make_spec(), THREE, 1, d=[None] * 3, t1=[None] * 3)
+    assert nothing["winner"] is None
+    assert nothing["sentence"].startswith("Not confirmed: no training")
+
+
+def test_the_default_may_have_been_the_best():
+    found = summary_of(trial(0, 10.0, 64), trial(1, 20.0, 32))
+    stays = confirmed(make_spec(), found, 1, d=GOOD, t1=[41.0, 42.2, 40.1])
+    assert stays["searched"] == stays["winner"] == DEFAULT
+    assert "the search's best, stays: nothing was better in 3 seeds" in stays["sentence"]
+    lost = confirmed(make_spec(), found, 1, d=GOOD, t1=[21.0, 22.2, 20.1])
+    assert lost["sentence"].startswith("Did not hold up: trial 00001 is better than the published")
+
+
+def test_half_a_confirmation_has_no_verdict():
+    found = confirmed(make_spec(), THREE, 1, d=GOOD[:2], t1=[22.0])
+    assert found["winner"] is None and found["unfinished"] == 3
+    assert found["sentence"] == "Its confirmation has not ended: 3 trainings are left."
+
+
+# --- on Ray ---
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("DRIVER", str(os.getpid()))
+        with connected(None):
+            yield tmp_path_factory.mktemp("runs")
+
+
+def logs(folder: Path) -> dict[str, list[str]]:
+    return {
+        str(path.parent.relative_to(folder)): path.read_text().split("\n")[:-1]
+        for path in sorted(folder.glob("**/ran.txt"))
+    }
+
+
+def test_interrupted_resumed_and_enlarged(runs, capfd):
+    """The search's best is lucky with the search's seed; the driver is interrupted meanwhile."""
+    spec = make_spec(2, "confirm: {top: 1, seeds: 2}", method="grid")
+    options = TuneOptions(runs_dir=runs, wandb="disabled", max_concurrent=1)
+    folder = runs / "t"
+    with pytest.raises(InterruptedRunError):
+        run_search(spec, options, objectives.lucky)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["confirmation"]["unfinished"] == 3
+    assert summary["verdict"].startswith("Best: ") and summary["best"]["trial_id"] == "00001"
+    assert "--resume goes on" in capfd.readouterr().out
+    before = logs(folder)
+
+    run_search(spec, TuneOptions(runs_dir=runs, wandb="disabled", resume=True), objectives.lucky)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert {name: logs(folder)[name] for name in ("trials/00000", "trials/00001")} == {
+        name: before[name] for name in ("trials/00000", "trials/00001")
+    }
+    assert logs(folder)["confirm/trials/00000"] == before["confirm/trials/00000"]
+    assert [len(logs(folder)[f"confirm/trials/0000{n}"]) for n in range(4)] == [3, 4, 3, 3]
+    found = summary["confirmation"]
+    assert found["winner"] == DEFAULT and found["searched"] == "trial 00001"
+    assert summary["verdict"] == found["sentence"]
+    best = summary["best"]
+    assert (best["trial_id"], best["source"]) == ("00000", "confirm/trials/00000")
+    assert best["config"]["train"]["seed"] == 1 and best["value"] == min(found["arms"][0]["values"])
+    assert (folder / best["checkpoint"] / "metadata.json").is_file()
+    assert summary["best_beats_default"] is False
+    out = capfd.readouterr().out
+    assert found["sentence"] in out and "in the search" in out
+    assert "Confirmation</h2>" in (folder / "report.html").read_text()
+
+    # Two seeds more, with which the search's best is the best after all.
+    ended = logs(folder)
+    confirm_run(folder, None, 3, TuneOptions(wandb="disabled"), objectives.lucky)
+    enlarged = json.loads((folder / "summary.json").read_text())
+    assert enlarged["confirmation"]["seeds"] == [1, 3, 4]
+    assert ended.items() <= logs(folder).items() and len(logs(folder)) == len(ended) + 2
+    assert enlarged["confirmation"]["winner"] == "trial 00001"
+    assert enlarged["best"]["source"] == "trials/00001"
+    assert enlarged["best"]["value"] == summary["confirmation"]["arms"][1]["search_value"]
+    assert '"trials/00001"' in (folder / "best" / ".source").read_text()
+
+
+def test_only_a_search_that_has_ended_is_confirmed(tmp_path):
+    with pytest.raises(UserError, match="there is no search to confirm"):
+        confirm_run(tmp_path, None, None, TuneOptions())
+    (tmp_path / "search.yaml").write_text(make_spec().text)
+    (tmp_path / "overrides.json").write_text("{}")
+    with pytest.raises(UserError, match="no trial of it has ended with a value"):
+        confirm_run(tmp_path, None, None, TuneOptions())
+    unfinished = {"trials": [{"state": "unfinished"}], "best": {}}
+    (tmp_path / "summary.json").write_text(json.dumps(unfinished))
+    with pytest.raises(UserError, match="1 of its trials have not ended"):
+        confirm_run(tmp_path, None, None, TuneOptions())

@@ -1,0 +1,72 @@
+"""What a search costs on this machine: classes of configurations, and what times amount to."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+from rich.console import Console
+
+from fastgan_ray.plan import print_facts, search_facts
+from fastgan_ray.search.estimate import Timing, seconds_of
+from fastgan_ray.search.spec import spec_from_text
+from fastgan_ray.tune.timing import cost_class, time_configs
+
+TIMING = Timing(30.0, 20.0, 2, configurations=65, classes=6, seconds=9.0)
+
+
+def test_configurations_of_a_class_are_timed_once():
+    threads = torch.get_num_threads()
+    configs = [tiny.config(**{"train.lr_g": lr}) for lr in (1e-4, 1e-3)]
+    assert cost_class(configs[0]) == cost_class(configs[1])
+    others = {"model.ngf": 8, "train.batch_size": 8, "train.loss": "relativistic"}
+    for name, value in others.items():
+        assert cost_class(tiny.config(**{name: value})) != cost_class(configs[0])
+    timing = time_configs([*configs, tiny.config(**{"model.ngf": 8})], seconds=0.0)
+    assert (timing.configurations, timing.classes) == (2, 1)  # no time is left for another
+    assert timing.at_once >= 1
+    assert 0 < timing.seconds_per_kimg < 1000 * timing.seconds / 4
+    assert torch.get_num_threads() == threads
+
+
+def test_a_trainings_time_is_its_images_and_its_evaluations():
+    config = tiny.config(
+        **{
+            "train.total_kimg": 10.0,
+            "eval.every_kimg": 4.0,
+            "eval.num_fakes": 1000,
+            "eval.early_fakes": 500,
+        }
+    )
+    # 10 kimg at 30 s; two cheap evaluations and the last, 2000 pictures at 20 s; two at once.
+    assert seconds_of(TIMING, 10.0, config) == pytest.approx((300 + 40) / 2)
+    alone = seconds_of(replace(TIMING, at_once=1), 20.0, config)
+    assert alone == pytest.approx(2 * 340)
+
+
+def test_the_plan_says_how_long_it_takes_here():
+    spec = spec_from_text(
+        """
+method: random
+metric: {name: fid}
+run_cap: 20
+budget: {kimg: 30, hours: 3}
+base:
+  model: {resolution: 32, ngf: 4, ndf: 4}
+  train: {total_kimg: 2, reconstruction: l1}
+  eval: {every_kimg: 2, num_fakes: 1000}
+parameters: {train.lr_g: {min: 1e-5, max: 1e-3}}
+""",
+        "x.yaml",
+    )
+    said = io.StringIO()
+    print_facts(search_facts(spec, timing=TIMING), Console(file=said, width=400))
+    text = said.getvalue()
+    assert "confirmation: the best trial and the published default anew with 2 seeds" in text
+    assert "about 22 thousand images in all trials (at most 40) and 8 in the confirmation" in text
+    assert "about 10.0 minutes on this machine, 2 at once: 30 s for a thousand images" in text
+    assert "budget: 30 kimg, 3 hours; of that 8 thousand images kept for the confirmation" in text
+    assert "2080" not in text
