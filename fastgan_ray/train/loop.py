@@ -18,7 +18,7 @@ from fastgan_ray.metrics.protocol import protocol
 from fastgan_ray.metrics.reference import load_reference
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at
-from fastgan_ray.train.device import choose_device, use_bf16
+from fastgan_ray.train.device import choose_device, keep_freed_memory, use_bf16
 from fastgan_ray.train.evaluation import Run, evaluate_and_report, sampling_gflop
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.reporter import Reporter
@@ -87,6 +87,7 @@ def next_batch(state: TrainState, run: Run) -> Tensor:
 
 def _prepare(config: RunConfig) -> Run:
     device = choose_device(config.train.device)
+    keep_freed_memory()
     source = open_source(config.data, config.train.seed)
     # However few pictures it learns from, a run is measured against all of them.
     everything = open_source(config.data.model_copy(update={"limit": None}))
