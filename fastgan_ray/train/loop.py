@@ -41,7 +41,7 @@ def train(config: RunConfig, reporter: Reporter, resume_from: Path | None = None
     state = new_state(config, len(run.images), run.device)
     if resume_from is not None:
         checkpoint.restore(resume_from, state, config)
-    bf16 = use_bf16(config.train, run.device)
+    bf16 = use_bf16(config, run.device)
     images, last_step = config.train.images_per_step, total_steps(config)
     check_every = STEPS_BETWEEN_CHECKS.get(run.device.type, 32)
     sums: dict[str, Tensor] = {}

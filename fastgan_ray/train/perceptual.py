@@ -70,7 +70,9 @@ def lpips_distance(network: Any, device: torch.device) -> Distance:
         if dtype not in networks:  # else autocast would cast the weights at every look
             networks[dtype] = copy.deepcopy(network).to(dtype)
         with torch.autocast(kind, enabled=False):
-            value, gradient = _lpips(networks[dtype], pictures.detach().to(dtype), targets.to(dtype))
+            value, gradient = _lpips(
+                networks[dtype], pictures.detach().to(dtype), targets.to(dtype)
+            )
         attached: Tensor = _Ready.apply(pictures, value, gradient)
         return attached
 

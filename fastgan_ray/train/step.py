@@ -111,7 +111,7 @@ def discriminator_loss(
     part = _draw_part(state, config.model)
     real_logits, decoded = state.discriminator(*real, part, rng)
     fake_logits, _ = state.discriminator(*fake, rng=rng)
-    real_logits, fake_logits = real_logits.float(), fake_logits.float()
+    real_logits, fake_logits = _precise(real_logits), _precise(fake_logits)
     labels = _draw_labels(state, real_logits, train.label_noise)
     boundary = fake_logits if loss.boundary is None else loss.boundary
     terms = {"d": (1.0, loss.discriminator(real_logits, fake_logits, labels[0], labels[1]))}
@@ -125,7 +125,7 @@ def discriminator_loss(
         terms[name] = (gammas[name] * train.r1_interval, penalty)
     if loss.penalty is not None:
         between = losses.interpolate(real, fake, _draw_shares(state, len(real_logits)))
-        logits = state.discriminator(*between, rng=rng)[0].float()
+        logits = _precise(state.discriminator(*between, rng=rng)[0])
         terms["gp"] = (train.gp_weight, loss.penalty(logits, between))
     total = torch.stack([weight * value for weight, value in terms.values()]).sum()
     return total, {
@@ -144,9 +144,9 @@ def generator_loss(
     real_logits = None
     if loss.paired:
         with torch.no_grad():
-            real_logits = state.discriminator(*real, rng=rng)[0].float()
+            real_logits = _precise(state.discriminator(*real, rng=rng)[0])
     fake_logits, _ = state.discriminator(*fake, rng=rng)
-    return loss.generator(fake_logits.float(), real_logits)
+    return loss.generator(_precise(fake_logits), real_logits)
 
 
 def contrastive_loss(state: TrainState, pictures: Tensor, config: RunConfig) -> Tensor:
@@ -169,6 +169,10 @@ def reconstruction_error(
         # All have the same size and count: the mean times their number is the sum of their means.
         errors.append(len(pictures) * distance(torch.cat(pictures), target))
     return torch.stack(errors).sum()
+
+
+def _precise(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _draw_part(state: TrainState, model: ModelConfig) -> int:
