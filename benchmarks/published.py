@@ -9,6 +9,8 @@ can be carried over, and random numbers are drawn from the same streams in the s
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -128,7 +130,7 @@ class Decoder(nn.Module):
         super().__init__()
         multiples = {16: 4, 32: 2, 64: 2, 128: 1}
         c = [c_in, *(m * width for s, m in multiples.items() if s <= side)]
-        self.blocks = nn.Sequential(*(Up(a, b) for a, b in zip(c, c[1:], strict=False)))
+        self.blocks = nn.Sequential(*(Up(a, b) for a, b in itertools.pairwise(c)))
         self.to_image = conv(c[-1], 3, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:

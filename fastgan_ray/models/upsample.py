@@ -50,6 +50,6 @@ def transposed_kernel(weight: Tensor) -> Tensor:
     A transposed convolution puts its kernel down as it is, so that the weights are turned over.
     """
     for side in (2, 3):
-        first, middle, last = weight.split(1, side)
+        first, middle, last = torch.split(weight, 1, side)
         weight = torch.cat([last, middle + last, first + middle, first], side)
     return weight

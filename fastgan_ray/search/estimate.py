@@ -58,8 +58,8 @@ def estimate(spec: SearchSpec) -> Estimate:
 def gflop_per_image(config: RunConfig) -> float:
     """GFLOP of a training step for each real image in it, lazy R1 and R2 penalties left out.
 
-    Counted on the real networks without doing the sums, in the published form. There and back is thrice there, with a
-    gradient penalty on the way six times there.
+    Counted on the real networks without doing the sums, in the published form. There and back is
+    thrice there, with a gradient penalty on the way six times there.
     """
     model, steps = config.model, config.train.d_steps
     loss = LOSSES[config.train.loss]

@@ -44,7 +44,8 @@ def use_bf16(config: RunConfig, device: torch.device) -> bool:
 
 
 def _multiplies_bf16() -> bool:
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    instructions = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
+    return any(supported() for supported in instructions)
 
 
 def keep_freed_memory() -> None:

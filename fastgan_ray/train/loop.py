@@ -16,6 +16,7 @@ from fastgan_ray.errors import DivergedError
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.protocol import protocol
 from fastgan_ray.metrics.reference import load_reference
+from fastgan_ray.models.upsample import plain_forms
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.device import choose_device, keep_freed_memory, use_bf16
@@ -49,7 +50,8 @@ def train(config: RunConfig, reporter: Reporter, resume_from: Path | None = None
     started = time.monotonic() - state.seconds
     while state.step < last_step:
         batches = [next_batch(state, run) for _ in range(config.train.d_steps)]
-        scalars = train_step(state, batches, config, run.distance, bf16)
+        with plain_forms(config.train.precision == "fp32"):
+            scalars = train_step(state, batches, config, run.distance, bf16)
         for name, value in scalars.items():
             sums[name] = sums[name] + value if name in sums else value
             counts[name] = counts.get(name, 0) + 1

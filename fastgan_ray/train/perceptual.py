@@ -44,7 +44,7 @@ def lpips_vgg(device: torch.device) -> Distance:
     return lpips_distance(network, device)
 
 
-def lpips_network() -> Any:
+def lpips_network() -> Any:  # noqa: ANN401
     """The network of LPIPS with its published linear layers, VGG's weights drawn."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # lpips passes torchvision's retired arguments
@@ -53,7 +53,7 @@ def lpips_network() -> Any:
         return lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
 
 
-def lpips_distance(network: Any, device: torch.device) -> Distance:
+def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN401
     """The mean of what a network of LPIPS says, a few targets at a time.
 
     The gradient is made at once with the value, so that nothing is kept until the backward pass;
@@ -79,9 +79,9 @@ def lpips_distance(network: Any, device: torch.device) -> Distance:
     return distance
 
 
-def _lpips(network: Any, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _lpips(network: Any, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
     """The mean distance and its gradient."""
-    groups = pictures.unflatten(0, (-1, len(targets)))
+    groups = pictures.view(-1, len(targets), *pictures.shape[1:])
     at_once = _LPIPS_TARGETS.get(pictures.device.type, len(targets))
     gradient = torch.empty_like(groups)
     precise = torch.promote_types(pictures.dtype, torch.float32)
@@ -91,7 +91,7 @@ def _lpips(network: Any, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Ten
         with torch.no_grad():
             wanted = _vgg_features(network, targets[some])
         for group, into in zip(groups, gradient, strict=True):
-            leaf = group[some].detach().requires_grad_()
+            leaf = group[some].clone().requires_grad_()
             with torch.enable_grad():
                 levels = zip(_vgg_features(network, leaf), wanted, strict=True)
                 errors = [F.mse_loss(a, b, reduction="none") for a, b in levels]
@@ -99,12 +99,14 @@ def _lpips(network: Any, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Ten
                 # over depths.
                 error = torch.stack([e.sum(dtype=precise) / e[0, 0].numel() for e in errors])
                 mean = error.sum() / len(pictures)
-                into[some] = torch.autograd.grad(mean, leaf)[0]
+                torch.autograd.backward(mean)
+            assert leaf.grad is not None
+            into[some] = leaf.grad
             total += mean.detach()
     return total, gradient.flatten(0, 1)
 
 
-def _vgg_features(network: Any, images: Tensor) -> list[Tensor]:
+def _vgg_features(network: Any, images: Tensor) -> list[Tensor]:  # noqa: ANN401
     """Features of five depths, of unit length, times the roots of LPIPS' channel weights."""
     images = network.scaling_layer(images).contiguous(memory_format=torch.channels_last)
     found = []
@@ -118,13 +120,13 @@ class _Ready(torch.autograd.Function):
     """A value whose gradient with respect to the pictures is known."""
 
     @staticmethod
-    def forward(ctx: Any, pictures: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+    def forward(ctx: Any, pictures: Tensor, value: Tensor, gradient: Tensor) -> Tensor:  # noqa: ANN401
         ctx.save_for_backward(gradient.to(pictures.dtype))
         return value
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         (gradient,) = ctx.saved_tensors
         return gradient * above.to(gradient.dtype), None, None
 
