@@ -37,7 +37,7 @@ def use_bf16(config: RunConfig, device: torch.device) -> bool:
     if config.train.precision != "auto":
         return config.train.precision == "bf16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # By the configuration, not by a clock: the same run must give the same numbers each time.
     enough = config.model.resolution >= BF16_FROM_PX
     return device.type == "cpu" and enough and _multiplies_bf16()
