@@ -80,7 +80,9 @@ class TrainConfig(Section):
     seed: int = Field(0, ge=0, lt=2**31, description="of every random choice in the run")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="bf16 = autocast; auto = bf16 where the device is faster with it"
+        "auto",
+        description="fp32 = every operation in its plain form; bf16 = autocast; auto = bf16 where "
+        "the device is faster with it",
     )
 
     @property

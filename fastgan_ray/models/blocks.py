@@ -10,9 +10,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
 from fastgan_ray.group import ALONE, Group
+from fastgan_ray.models.gate import gated
+from fastgan_ray.models.spectral import spectral_norm
+from fastgan_ray.models.upsample import doubled
 
 _STD = 0.02
 _NOISE_SEED = 0
@@ -57,10 +59,7 @@ class LayerFactory:
         nn.init.normal_(layer.weight, 0.0, _STD, generator=self._rng)
         if self._spectral:
             seed = int(torch.randint(2**62, (), generator=self._rng))
-            # spectral_norm starts its power iteration from the global CPU generator.
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(seed)
-                spectral_norm(layer)
+            spectral_norm(layer, torch.Generator().manual_seed(seed))
         return layer
 
 
@@ -102,12 +101,14 @@ class GatedConv(nn.Module):
         self.noise = noise
         self.norm = norm
 
-    def forward(self, x_BCHW: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Any convolution's input -> half its output channels."""
-        x_BCHW = self.conv(x_BCHW)
+    def forward(
+        self, x_BCHW: Tensor, rng: torch.Generator | None = None, double: bool = False
+    ) -> Tensor:
+        """Any convolution's input -> half its output channels; `double`: the side first."""
+        x_BCHW = doubled(x_BCHW, self.conv) if double else self.conv(x_BCHW)
         if self.noise is not None:
             x_BCHW = self.noise(x_BCHW, rng)
-        return functional.glu(self.norm(x_BCHW), dim=1)
+        return gated(self.norm(x_BCHW))
 
 
 class UpBlock(nn.Module):
@@ -119,9 +120,8 @@ class UpBlock(nn.Module):
 
     def forward(self, x_BCHW: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """(B, c_in, H, W) -> (B, c_out, 2H, 2W)."""
-        x_BCHW = functional.interpolate(x_BCHW, scale_factor=2, mode="nearest")
-        for layer in self.layers:
-            x_BCHW = layer(x_BCHW, rng)
+        for index, layer in enumerate(self.layers):
+            x_BCHW = layer(x_BCHW, rng, double=index == 0)
         return x_BCHW
 
 

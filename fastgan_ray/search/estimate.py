@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.models import build_discriminator, build_generator, small_resolution
+from fastgan_ray.models.upsample import plain_forms
 from fastgan_ray.search.spec import SearchSpec, base_values, first_point, run_config
 from fastgan_ray.search.stopping import Halving
 from fastgan_ray.train.losses import LOSSES
@@ -92,8 +93,8 @@ def kimg_expected(spec: SearchSpec) -> float:
 def gflop_per_image(config: RunConfig) -> float:
     """GFLOP of a training step for each real image in it, lazy R1 and R2 penalties left out.
 
-    Counted on the real networks without doing the sums. There and back is thrice there, with a
-    gradient penalty on the way six times there.
+    Counted on the real networks without doing the sums, in the published form. There and back is
+    thrice there, with a gradient penalty on the way six times there.
     """
     model, steps = config.model, config.train.d_steps
     loss = LOSSES[config.train.loss]
@@ -120,6 +121,6 @@ def gflop_per_image(config: RunConfig) -> float:
 
 
 def _gflop(run: Callable[[], object]) -> float:
-    with FlopCounterMode(display=False) as counter:
+    with plain_forms(), FlopCounterMode(display=False) as counter:
         run()
     return float(counter.get_total_flops()) / 1e9

@@ -1,11 +1,20 @@
-"""Which device and number format a run uses."""
+"""Which device and number format a run uses, and how its memory is kept."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 import torch
 
-from fastgan_ray.config.schema import TrainConfig
+from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
+
+# From this resolution up a CPU with instructions for bfloat16 is faster with it, at any width
+# (benchmarks/results/step.md).
+BF16_FROM_PX = 128
+# Names of the C library's settings (mallopt(3)): when to hand memory back, how often to map it.
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def choose_device(wish: str) -> torch.device:
@@ -23,8 +32,31 @@ def choose_device(wish: str) -> torch.device:
     return torch.device(wish)
 
 
-def use_bf16(config: TrainConfig, device: torch.device) -> bool:
-    """Whether to autocast to bfloat16: as asked; for "auto", on GPUs that compute in it."""
-    if config.precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return config.precision == "bf16"
+def use_bf16(config: RunConfig, device: torch.device) -> bool:
+    """Whether to autocast to bfloat16: as asked; for "auto", where the device is faster with it."""
+    if config.train.precision != "auto":
+        return config.train.precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # By the configuration, not by a clock: the same run must give the same numbers each time.
+    enough = config.model.resolution >= BF16_FROM_PX
+    return device.type == "cpu" and enough and _multiplies_bf16()
+
+
+def _multiplies_bf16() -> bool:
+    instructions = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
+    return any(supported() for supported in instructions)
+
+
+def keep_freed_memory() -> None:
+    """Let this process reuse the memory that tensors free, on Linux with GNU's C library.
+
+    That library hands back every block of more than 32 MiB at once, and the system clears the pages
+    of the next one: an operation on such a tensor then takes up to eight times as long.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, "gnu_get_libc_version"):
+        library.mallopt(_MMAP_MAX, 0)
+        library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)

@@ -25,6 +25,7 @@ from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.memorisation import Pair
 from fastgan_ray.metrics.reference import Reference
 from fastgan_ray.models import build_generator, small_resolution
+from fastgan_ray.models.upsample import plain_forms
 from fastgan_ray.progress import Track
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at
@@ -216,9 +217,9 @@ def beside(full: Tensor, decoded: dict[str, Tensor]) -> Tensor:
 
 
 def sampling_gflop(model: ModelConfig) -> float:
-    """10**9 multiplications and additions to generate one picture, counted on the network."""
+    """10**9 multiplications and additions to generate one picture, in the published form."""
     network = build_generator(model).eval().to("meta")
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), plain_forms(), FlopCounterMode(display=False) as counter:
         network(torch.empty(1, model.nz, device="meta"))
     return float(counter.get_total_flops()) / 1e9
 

@@ -18,10 +18,11 @@ from fastgan_ray.group import ALONE, Group
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.protocol import protocol
 from fastgan_ray.metrics.reference import load_reference
+from fastgan_ray.models.upsample import plain_forms
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at
-from fastgan_ray.train.device import choose_device, use_bf16
+from fastgan_ray.train.device import choose_device, keep_freed_memory, use_bf16
 from fastgan_ray.train.evaluation import Run, evaluate_and_report, sampling_gflop
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.reporter import Reporter
@@ -54,7 +55,7 @@ def train(
     state = new_state(config, len(run.images), run.device, group)
     if resume_from is not None:
         checkpoint.restore(resume_from, state, config)
-    bf16 = use_bf16(config.train, run.device)
+    bf16 = use_bf16(config, run.device)
     images, last_step = config.train.images_per_step, total_steps(config)
     check_every = STEPS_BETWEEN_CHECKS.get(run.device.type, 32)
     sums: dict[str, Tensor] = {}
@@ -62,7 +63,8 @@ def train(
     started = time.monotonic() - state.seconds
     while state.step < last_step:
         batches = [next_batch(state, run) for _ in range(config.train.d_steps)]
-        scalars = train_step(state, batches, config, run.distance, bf16)
+        with plain_forms(config.train.precision == "fp32"):
+            scalars = train_step(state, batches, config, run.distance, bf16)
         for name, value in scalars.items():
             sums[name] = sums[name] + value if name in sums else value
             counts[name] = counts.get(name, 0) + 1
@@ -104,6 +106,7 @@ def next_batch(state: TrainState, run: Run) -> Tensor:
 
 def _prepare(config: RunConfig, track: Track) -> Run:
     device = choose_device(config.train.device)
+    keep_freed_memory()
     source = open_source(config.data, config.train.seed, track)
     # However few pictures it learns from, a run is measured against all of them.
     everything = open_source(config.data.model_copy(update={"limit": None}))

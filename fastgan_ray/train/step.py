@@ -165,14 +165,15 @@ def reconstruction_error(
     real: Tensor, decoded: dict[str, Tensor], part: int, distance: Distance
 ) -> Tensor:
     """The sum over decoders of the mean distance to the (augmented) picture, or to its part."""
-    targets = [crop_part(real, part) if name == "part" else real for name in decoded]
-    sized = [
-        F.interpolate(target, size=picture.shape[-2:])
-        for target, picture in zip(targets, decoded.values(), strict=True)
-    ]
-    # One call for all decoders: they have the same size and count, so the mean times their
-    # number is the sum of their means.
-    return len(sized) * distance(torch.cat(list(decoded.values())), torch.cat(sized))
+    whole = [picture for name, picture in decoded.items() if name != "part"]
+    parts = [picture for name, picture in decoded.items() if name == "part"]
+    errors = []
+    for pictures in filter(None, (whole, parts)):
+        source = crop_part(real, part) if pictures is parts else real
+        target = F.interpolate(source, size=pictures[0].shape[-2:])
+        # All have the same size and count: the mean times their number is the sum of their means.
+        errors.append(len(pictures) * distance(torch.cat(pictures), target))
+    return torch.stack(errors).sum()
 
 
 def _draw_part(state: TrainState, model: ModelConfig) -> int:

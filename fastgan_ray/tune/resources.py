@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fastgan_ray.config.schema import ModelConfig, RunConfig
 from fastgan_ray.errors import UserError
+from fastgan_ray.models import small_resolution
+from fastgan_ray.models.discriminator import discriminator_channels
+from fastgan_ray.models.generator import COMPOUND_SIDES, generator_channels, skip_sources
 
 Resources = Mapping[str, float]
 
-# Published multipliers of the base width at 4, 8, 16, ... px.
-WIDTHS = (16, 8, 4, 2, 2, 1, 0.5, 0.25, 0.125)
 # Rough: CUDA itself, the feature network and its batch.
 FIXED_GB = 2.0
-# float32 weight, gradient and two moments of Adam; the generator's average adds one.
-BYTES_PER_WEIGHT = 20
-# Maps kept for the backward pass, per map of the stage's width, over both networks and the
-# augmentation; with fp32, twice what bf16 needs.
-MAPS_PER_STAGE = 40
+# float32 weight, gradient, two moments of Adam, and the normalised weight; G has an average, too,
+# and D is used twice.
+BYTES_PER_WEIGHT = 24
+# What the backward pass keeps, in maps of a stage's width, counted on the networks
+# (benchmarks/results/step.md): of a gated convolution what goes into the normalisation and the
+# gate, twice the width each, and what comes out; of D's stages, averaged over its two paths.
+MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
+# Beside it for a moment: gradients of the largest map, twice the width.
+MAPS_AT_ONCE = 6
 SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
 
 
@@ -64,17 +70,16 @@ def share(needed: float) -> float:
 
 
 def memory_gb(config: RunConfig) -> float:
-    """A rough, generous estimate of the GPU memory that training takes, in GB."""
-    model = config.model
-    weights, maps = 0.0, 0.0
-    for widths in STAGE_WIDTHS[model.architecture](model):
-        for index, width in enumerate(widths):
-            previous = widths[max(0, index - 1)]
-            weights += 2 * 9 * previous * width
-            side = model.resolution / 2 ** (len(widths) - 1 - index)
-            maps += width * side**2 / 2
-    activations = config.train.batch_size * maps * MAPS_PER_STAGE * 4
-    return FIXED_GB + (weights * BYTES_PER_WEIGHT + activations) / 1e9
+    """The GPU memory that training takes, in GB, within a quarter: `training_gb` and CUDA's own."""
+    return FIXED_GB + training_gb(config, bf16=config.train.precision != "fp32")
+
+
+def training_gb(config: RunConfig, bf16: bool) -> float:
+    """Weights, their gradients and moments, and what a step keeps for its backward passes."""
+    weights, maps, largest = COUNTS[config.model.architecture](config.model)
+    bytes_each = 2 if bf16 else 4
+    kept = config.train.batch_size * (maps + MAPS_AT_ONCE * largest) * bytes_each
+    return (weights * BYTES_PER_WEIGHT + kept) / 1e9
 
 
 def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> None:
@@ -110,15 +115,38 @@ def fitting(
     return max(1, most)
 
 
-def _fastgan(model: ModelConfig) -> Sequence[Sequence[float]]:
-    """Widths of the generator's stages from 4 px, and of the discriminator's, to the resolution."""
-    stages = int(math.log2(model.resolution)) - 1
-    by_base = [[max(1.0, base * w) for w in WIDTHS[:stages]] for base in (model.ngf, model.ndf)]
-    return [model.g_channels or by_base[0], model.d_channels or by_base[1][1:]]
+def _fastgan(model: ModelConfig) -> tuple[float, float, float]:
+    """Weights, values kept for each picture, and values of the largest map."""
+    g, d = generator_channels(model), discriminator_channels(model)
+    # D's maps are half as wide as the level that they have the channels of, the stem's at most 256.
+    judged = [(min(level // 2, 256), width) for level, width in d.items() if level > 8]
+    decoded = [
+        (side, times * model.decoder_width)
+        for side, times in {16: 4, 32: 2, 64: 2, 128: 1}.items()
+        if side <= model.resolution and model.autoencodes
+    ]
+    convolutions = {side: 2 if side in COMPOUND_SIDES else 1 for side in g}
+    gated = sum(convolutions[side] * width * side**2 for side, width in g.items())
+    skipped = sum(g[side] * side**2 for side in skip_sources(model))
+    pictures = 3 * (model.resolution**2 + small_resolution(model.resolution) ** 2)
+    maps = MAPS_PER_GATED * (gated + 3 * sum(width * side**2 for side, width in decoded)) + skipped
+    maps += 2 * (MAPS_PER_DOWN * sum(width * side**2 for side, width in judged) + pictures)
+    weights = 16 * model.nz * 2 * g[4]
+    for side, width in g.items():
+        weights += 9 * 2 * width * (g.get(side // 2, 0) + (convolutions[side] - 1) * width)
+    for side, source in skip_sources(model).items():
+        weights += 16 * g[source] * g[side] + g[side] ** 2
+    widths = [width for _, width in judged]
+    weights += sum((2 * 16 + 9 + 1) * a * b for a, b in itertools.pairwise(widths))
+    largest = max(width * side**2 for side, width in [*g.items(), *judged])
+    return weights, maps, largest
 
 
-def _dcgan(model: ModelConfig) -> Sequence[Sequence[float]]:
-    return 2 * [[model.dcgan_width] * (model.dcgan_depth + 1)]
+def _dcgan(model: ModelConfig) -> tuple[float, float, float]:
+    width, sides = model.dcgan_width, [4 << level for level in range(model.dcgan_depth + 1)]
+    maps = MAPS_PER_DCGAN * 3 * sum(width * side**2 for side in sides)
+    weights = 2 * 16 * width * (width * model.dcgan_depth + model.nz)
+    return weights, maps, width * sides[-1] ** 2
 
 
 def _fits(needed: Resources, node: Resources) -> bool:
@@ -141,7 +169,7 @@ def _shown(amounts: Resources) -> str:
     return ", ".join(f"{amounts.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
 
 
-STAGE_WIDTHS: dict[str, Callable[[ModelConfig], Sequence[Sequence[float]]]] = {
+COUNTS: dict[str, Callable[[ModelConfig], tuple[float, float, float]]] = {
     "fastgan": _fastgan,
     "dcgan": _dcgan,
 }

@@ -16,6 +16,7 @@ from torch import Tensor
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.metrics.evaluate import latents
 from fastgan_ray.metrics.extractors import load_extractor
+from fastgan_ray.models.upsample import plain_forms
 from fastgan_ray.search.estimate import Timing
 from fastgan_ray.train.device import choose_device, use_bf16
 from fastgan_ray.train.perceptual import DISTANCES
@@ -80,11 +81,12 @@ def time_class(config: RunConfig) -> tuple[float, float]:
     device = choose_device(config.train.device)
     state = new_state(config, config.train.batch_size, device)
     distance = DISTANCES[config.train.reconstruction](device)
-    bf16 = use_bf16(config.train, device)
+    bf16 = use_bf16(config, device)
     side, count = config.model.resolution, config.train.batch_size
     noise = torch.rand(count, 3, side, side, generator=seeded(0, "timing")).to(device) * 2 - 1
     batches = [noise] * config.train.d_steps
-    step = _fastest(lambda: train_step(state, batches, config, distance, bf16), device)
+    with plain_forms(config.train.precision == "fp32"):
+        step = _fastest(lambda: train_step(state, batches, config, distance, bf16), device)
     extractor = load_extractor(config.eval.extractor, device)
     z_BZ = latents(config.eval, config.model.nz)[: config.eval.batch_size].to(device)
 

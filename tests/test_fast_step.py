@@ -1,0 +1,173 @@
+"""The fast step has the published step's mathematics, and each of its parts the plain part's."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+
+import lpips
+import pytest
+import tiny
+import torch
+import torch.nn.functional as F
+from published import PublishedStep
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.models.gate import gated
+from fastgan_ray.models.spectral import spectral_norm
+from fastgan_ray.models.upsample import doubled, plain_forms
+from fastgan_ray.train.perceptual import DISTANCES, lpips_distance
+from fastgan_ray.train.state import TrainState, new_state
+from fastgan_ray.train.step import train_step
+
+CPU = torch.device("cpu")
+L1 = DISTANCES["l1"](CPU)
+DOUBLE = torch.float64
+
+
+@pytest.fixture
+def all_digits() -> Iterator[None]:
+    """Networks and draws in float64."""
+    torch.set_default_dtype(DOUBLE)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def both(**changes: object) -> tuple[RunConfig, TrainState, PublishedStep]:
+    """Our state and the published step, of the same weights, on the same random streams."""
+    settings = tiny.config(**{"augment.policy": "color,translation", **changes})
+    state = new_state(settings, 4, CPU)
+    return settings, state, PublishedStep(state, settings, L1)
+
+
+def compare_steps(
+    settings: RunConfig, state: TrainState, published: PublishedStep, steps: int, tolerance: float
+) -> None:
+    """Losses, gradients and weight averages, as shares of each one's size."""
+    side = settings.model.resolution
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        pictures = torch.rand(4, 3, side, side, generator=rng) * 2 - 1
+        ours, theirs = train_step(state, [pictures], settings, L1), published(pictures)
+        for name, loss in theirs.items():
+            assert abs(float(ours[name]) - float(loss)) < tolerance * abs(float(loss)), name
+        for plain, fast in published.networks(state):
+            expected = dict(plain.named_parameters())
+            for name, weight in fast.named_parameters():
+                # D's of the published step has G's step in it, too: our D takes no part in that.
+                if fast is state.generator:
+                    close(weight.grad, expected[name].grad, tolerance, name)
+                close(weight.detach(), expected[name].detach(), tolerance, name)
+        for name, average in state.ema.named_parameters():
+            close(average, published.average[name], tolerance, name)
+
+
+def close(ours: Tensor | None, expected: Tensor | None, tolerance: float, name: str) -> None:
+    assert ours is not None and expected is not None
+    # Beside nearly nothing (a noise's first gradient), rounding is not small.
+    assert (ours - expected).norm() <= tolerance * (expected.norm() + tolerance), name
+
+
+def test_five_steps_equal_the_published_in_float64(all_digits: None) -> None:
+    compare_steps(*both(), steps=5, tolerance=1e-8)
+
+
+def test_the_first_losses_and_gradients_equal_the_published_in_float32() -> None:
+    settings, state, published = both(**{"model.resolution": 64})
+    pictures = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    ours, theirs = train_step(state, [pictures], settings, L1), published(pictures)
+    for name, loss in theirs.items():
+        assert float(ours[name]) == pytest.approx(float(loss), rel=1e-4), name
+    fast, plain = (
+        torch.cat([weight.grad.flatten() for _, weight in sorted(network.named_parameters())])
+        for network in (state.generator, published.generator)
+    )
+    close(fast, plain, 1e-3, "G")
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_transposed_form_is_the_plain_one(layout: torch.memory_format) -> None:
+    rng = torch.Generator().manual_seed(0)
+    conv = nn.Conv2d(3, 4, 3, padding=1, bias=False).to(DOUBLE).to(memory_format=layout)
+    nn.init.normal_(conv.weight, generator=rng)
+    x = torch.randn(1, 3, 128, 128, generator=rng, dtype=DOUBLE).to(memory_format=layout)
+    slope = torch.randn(1, 4, 256, 256, generator=rng, dtype=DOUBLE)
+    found = []
+    for plain in (True, False):
+        x = x.detach().requires_grad_()
+        with plain_forms(plain):
+            y = doubled(x, conv)
+        found.append((y, *torch.autograd.grad(y, (x, conv.weight), slope)))
+    assert not torch.equal(found[0][0], found[1][0])  # the two forms were taken
+    for plain_one, transposed in zip(*found, strict=True):
+        torch.testing.assert_close(transposed, plain_one, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("channels", [4, 64])
+def test_the_gate_is_pytorchs_and_keeps_the_layout(
+    channels: int, layout: torch.memory_format
+) -> None:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(2, channels, 5, 3, generator=rng, dtype=DOUBLE).to(memory_format=layout)
+    slope = torch.randn(2, channels // 2, 5, 3, generator=rng, dtype=DOUBLE)
+    slope = slope.to(memory_format=layout)
+    values = [gate(x.requires_grad_()) for gate in (gated, lambda x: F.glu(x, dim=1))]
+    torch.testing.assert_close(*values)
+    slopes = [torch.autograd.grad(value, x, slope)[0] for value in values]
+    torch.testing.assert_close(*slopes)
+    assert values[0].is_contiguous(memory_format=layout)
+    assert slopes[0].is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("make", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("kernel", [1, 4])
+def test_spectral_norm_is_pytorchs(
+    make: type[nn.Conv2d | nn.ConvTranspose2d], kernel: int, layout: torch.memory_format
+) -> None:
+    rng = torch.Generator().manual_seed(0)
+    ours = make(6, 5, kernel, bias=False)
+    nn.init.normal_(ours.weight, generator=rng)
+    theirs, shape = copy.deepcopy(ours), ours.weight.shape
+    spectral_norm(ours, torch.Generator().manual_seed(7))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(7)
+        parametrizations.spectral_norm(theirs)
+    for training in (True, True, False):
+        slope, grads = torch.randn(shape, generator=rng, dtype=DOUBLE), []
+        slope = slope.to(memory_format=layout)
+        for layer in (ours, theirs):
+            layer.to(DOUBLE).to(memory_format=layout).train(training)
+            weight = layer.parametrizations.weight.original
+            grads.append(torch.autograd.grad((layer.weight * slope).sum(), weight)[0])
+        torch.testing.assert_close(grads[0], grads[1], rtol=1e-5, atol=1e-6)
+        assert grads[0].is_contiguous(memory_format=layout)
+        expected = theirs.state_dict()
+        assert list(ours.state_dict()) == list(expected)
+        for name, tensor in ours.state_dict().items():
+            torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_lpips_in_pieces_is_lpips() -> None:
+    rng = torch.Generator().manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # lpips passes torchvision's retired arguments
+        # The smallest of its networks: LPIPS is the same on each.
+        network = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False)
+    for weight in network.net.parameters():  # drawn from the global generator
+        nn.init.normal_(weight, 0.0, 0.05, generator=rng)
+    pictures = torch.rand(10, 3, 32, 32, generator=rng) * 2 - 1
+    targets = torch.rand(5, 3, 32, 32, generator=rng) * 2 - 1
+    expected = network(pictures.requires_grad_(), targets.repeat(2, 1, 1, 1)).mean()
+    slope = torch.autograd.grad(expected, pictures)[0]
+    value = lpips_distance(network, CPU)(pictures, targets)
+    found = torch.autograd.grad(value, pictures)[0]
+    assert float(value.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    close(found, slope, 1e-4, "pictures")
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = lpips_distance(network, CPU)(pictures, targets)
+    assert float(rough.detach()) == pytest.approx(float(expected.detach()), rel=0.02)
