@@ -6,6 +6,7 @@ Heavy modules are imported by the handlers, so that `--help` and `check` answer 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +53,7 @@ app.add_typer(report_app)
 app.add_typer(latent_app)
 app.add_typer(wandb_app)
 console = Console()
+STOPPING = "Stopping once this step is saved; the same signal again ends it at once."
 
 
 @app.command()
@@ -145,13 +147,19 @@ def train(
     from fastgan_ray.metrics.weights import require_weights
     from fastgan_ray.terminal import TerminalReporter
     from fastgan_ray.train import loop
+    from fastgan_ray.train.checkpoint import interrupted
+    from fastgan_ray.train.interrupt import stopping
 
     require_weights(run)
-    start = find_checkpoint(out) if resume else None
+    start = (interrupted(out) or find_checkpoint(out)) if resume else None
     if start is None:
         _make_new(out)
-    reporter = TerminalReporter(out, run.train.total_kimg, metric_name(run.eval), console)
-    loop.train(run, reporter, start)
+    with stopping(lambda stop: console.print(STOPPING)) as stop:
+        reporter = TerminalReporter(out, run.train.total_kimg, metric_name(run.eval), console, stop)
+        try:
+            loop.train(run, reporter, start)
+        except InterruptedRunError as error:
+            raise stop.error(str(error)) from error
 
 
 @app.command()
@@ -291,8 +299,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         _complain("error: ", str(error))
         sys.exit(2)
-    except InterruptedRunError:
-        sys.exit(130)
+    except InterruptedRunError as error:
+        given = [str(one) for one in (sys.argv[1:] if arguments is None else arguments)]
+        again = shlex.join(["fastgan-ray", *given, *([] if "--resume" in given else ["--resume"])])
+        _complain("stopped: ", f"{error}. To go on:\n{again}")
+        sys.exit(error.status)
     except DivergedError as error:
         _complain("diverged: ", str(error))
         sys.exit(1)

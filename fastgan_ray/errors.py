@@ -13,7 +13,11 @@ class DivergedError(Exception):
 
 
 class InterruptedRunError(Exception):
-    """Someone stopped a search or an ablation before its end, which it has told already.
+    """Someone stopped a training, a search or an ablation before its end; it can be resumed.
 
-    Commands exit with status 130, as the shell has it for Ctrl-C.
+    Commands say how, and exit with `status`: the shell's for the signal, 130 for Ctrl-C.
     """
+
+    def __init__(self, message: str, status: int = 130) -> None:
+        super().__init__(message)
+        self.status = status

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from fastgan_ray.latent.progress import Track
 from fastgan_ray.metrics.names import value_of
+from fastgan_ray.train.interrupt import Stop
 from fastgan_ray.train.reporter import Metrics
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -23,8 +24,11 @@ _Item = TypeVar("_Item")
 class TerminalReporter:
     """Prints a line at every evaluation and, in between, how far the run has come."""
 
-    def __init__(self, folder: Path, total_kimg: float, metric: str, console: Console) -> None:
+    def __init__(
+        self, folder: Path, total_kimg: float, metric: str, console: Console, stop: Stop
+    ) -> None:
         self.folder = folder
+        self._stop = stop
         self._total_kimg = total_kimg
         self._metric = metric
         self._console = console
@@ -54,6 +58,10 @@ class TerminalReporter:
             highlight=False,
         )
         self._printed = time.monotonic()
+
+    def stopping(self) -> bool:
+        """Whether Ctrl-C or SIGTERM has come."""
+        return self._stop.asked
 
 
 def track_on(console: Console) -> Track:

@@ -24,6 +24,7 @@ from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
+from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.train.state import TrainState
 
 FORMAT = "fastgan-ray-checkpoint-1"
@@ -39,6 +40,7 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
         "step": state.step,
         "seconds": state.seconds,
         "ada": asdict(state.ada),
+        "counts": state.counts,
         **info,
         "config": config.model_dump(),
     }
@@ -86,9 +88,19 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
     state.regan.load_state(_read(folder / "regan.safetensors"))
     state.sampler.load_state(_read(folder / "sampler.safetensors"))
     state.shown = _read(folder / "shown.safetensors").get("pictures")
+    device = next(state.generator.parameters()).device
+    losses = _read(folder / "losses.safetensors")
+    state.sums = {name: total.to(device) for name, total in losses.items()}
+    state.counts = dict(metadata["counts"])
     state.step = metadata["step"]
     state.seconds = metadata["seconds"]
     state.ada = AdaState(**metadata["ada"])
+
+
+def interrupted(folder: Path) -> Path | None:
+    """Where the training in `folder` was stopped between two evaluations, or None."""
+    found = folder / INTERRUPTED
+    return found if (found / "metadata.json").is_file() else None
 
 
 def load_generator(folder: Path) -> tuple[nn.Module, RunConfig]:
@@ -141,6 +153,7 @@ def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
         "rngs": {name: rng.get_state() for name, rng in state.rngs.items()},
         "sampler": state.sampler.state(),
         "regan": state.regan.state(),
+        "losses": state.sums,
         "shown": {} if state.shown is None else {"pictures": state.shown},
     }
 

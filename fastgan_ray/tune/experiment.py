@@ -27,15 +27,17 @@ from ray.tune.search import Searcher
 from rich.console import Console, RenderableType
 
 from fastgan_ray.config.schema import RunConfig, flatten
-from fastgan_ray.errors import InterruptedRunError, UserError
+from fastgan_ray.errors import UserError
 from fastgan_ray.search.spec import Metric
 from fastgan_ray.tune.cluster import connected, silenced
+from fastgan_ray.tune.deaths import MAX_DEATHS, Deaths
 from fastgan_ray.tune.ledger import Ledger, write_atomically
 from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
 from fastgan_ray.tune.reports import note_versions
 from fastgan_ray.tune.resources import Resources, check_feasible, demand, fitting
 from fastgan_ray.tune.searcher import NumberedTrials
 from fastgan_ray.tune.snapshot import Snapshots, restore_snapshot, save_snapshot
+from fastgan_ray.tune.stopping import driver_stopping
 from fastgan_ray.tune.table import Table
 from fastgan_ray.tune.trainable import Objective, make_trainable, train_objective, trial_id
 from fastgan_ray.tune.wandb_log.callback import WandbLog
@@ -45,8 +47,7 @@ from fastgan_ray.tune.wandb_log.session import Mode, Session, project_name, sync
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 LOG_COLUMNS = 140  # of the table where there is no terminal
 ASSUMED_GPU_GB = 16.0
-# How often a trial whose process died starts again from its checkpoint.
-MAX_DEATHS = 2
+STOPPING = "Stopping: trials save where they are. The same signal again ends all at once."
 
 
 @dataclass(frozen=True)
@@ -122,18 +123,22 @@ def _conduct(
         check_inputs(experiment.inputs, folder, here, console)
     with (
         only_driver(folder),
+        driver_stopping(folder / "trials", lambda: _say(console, STOPPING)) as driver,
         silenced(folder / "ray.log"),
         connected(options.address) as nodes,
     ):
+        driver.listen()
         note_versions(folder)
         ledger = experiment.make_ledger(folder)
         session = Session(folder, project_name(os.environ), folder.name, options.wandb)
         watchers = _watchers(experiment, session, ledger, console)
+        driver.begin()
         trials = _run_trials(experiment, options, ledger, nodes, objective, watchers)
+        driver.trials_are_over()
         account = ledger.write(trials, over=True)
         log_outcome(session, experiment.kind, account)
-    interrupted = any(trial["state"] == "unfinished" for trial in account["trials"])
-    if interrupted:
+    unfinished = any(trial["state"] == "unfinished" for trial in account["trials"])
+    if interrupted := unfinished or driver.stop.asked:
         _say(console, "Stopped before the end. The same command with --resume goes on.")
     for part in experiment.conclude(account):
         _say(console, part)
@@ -142,7 +147,7 @@ def _conduct(
     if upload := sync_line(folder):
         _say(console, f"To W&B:  {upload}")
     if interrupted:
-        raise InterruptedRunError(str(folder))
+        raise driver.stop.error(f"{folder} is not finished")
 
 
 def _say(console: Console, part: RenderableType) -> None:
@@ -265,6 +270,7 @@ def _watchers(
         WandbLog(session, metric),
         Table(*facts, console),
         ledger,
+        Deaths(folder / "trials"),
         Snapshots(folder / "state"),
     ]
 

@@ -1,7 +1,8 @@
 """A trial's folder: its rows in metrics.jsonl, its checkpoints, and its lock.
 
 The folder, not Ray's snapshot, says how far a trial has come: a trial that starts again repeats its
-rows and goes on from the checkpoint of the last of them, or ends at once if it had ended.
+rows and goes on from the checkpoint of the last of them, or from where it was stopped after that;
+or it ends at once if it had ended.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastgan_ray.report.rows import read_rows
+from fastgan_ray.train.reporter import INTERRUPTED
+
+CHECKPOINTS = ("checkpoint-*", INTERRUPTED, ".checkpoint-*", f".{INTERRUPTED}-*")
 
 Row = dict[str, Any]
 Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
@@ -44,12 +48,33 @@ def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
     rows = read_rows(folder)
     if rows and rows[-1]["outcome"] != "running":
         return rows, None
+    later = folder / INTERRUPTED
+    if (kimg := _kimg(later)) is not None and (not rows or kimg > rows[-1]["kimg"]):
+        return rows, later
     while rows:
         checkpoint = folder / rows[-1]["checkpoint"]
         if (checkpoint / "metadata.json").is_file():
             return rows, checkpoint
         rows.pop()
     return [], None
+
+
+def reached(folder: Path) -> float:
+    """The kimg from which a trial would go on."""
+    rows, checkpoint = resume_point(folder)
+    if checkpoint is not None:
+        return _kimg(checkpoint) or 0.0
+    return float(rows[-1]["kimg"]) if rows else 0.0
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Every checkpoint in a trial's folder, those half written included."""
+    return [path for name in CHECKPOINTS for path in folder.glob(name)]
+
+
+def _kimg(checkpoint: Path) -> float | None:
+    path = checkpoint / "metadata.json"
+    return float(json.loads(path.read_text())["kimg"]) if path.is_file() else None
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from fastgan_ray.metrics.names import fakes_error_name, value_of
+from fastgan_ray.tune.history import checkpoints
 from fastgan_ray.tune.progress import reason_of
 from fastgan_ray.tune.reports import Reports
 
@@ -143,7 +144,7 @@ class Ledger(Callback):
         for one in records:
             known = self._ended.get(one["trial_id"], now)
             if one["state"] != "unfinished" and (over or now - known > KEEP_SECONDS):
-                for checkpoint in (self.folder / "trials" / one["trial_id"]).glob("checkpoint-*"):
+                for checkpoint in checkpoints(self.folder / "trials" / one["trial_id"]):
                     self.discard(checkpoint)
 
 

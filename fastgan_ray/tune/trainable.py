@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import ray.tune
+from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.errors import DivergedError, UserError
+from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError
 from fastgan_ray.metrics.names import value_of
 from fastgan_ray.report.rows import read_rows
+from fastgan_ray.train.interrupt import Stop, listen
 from fastgan_ray.train.reporter import Metrics, Reporter
 from fastgan_ray.tune.history import (
     Outcome,
@@ -23,8 +27,10 @@ from fastgan_ray.tune.history import (
     resume_point,
     write_rows,
 )
+from fastgan_ray.tune.stopping import TrialStop
 
 Objective = Callable[[RunConfig, Reporter, Path | None], None]
+STOP = Stop()  # of this process, in which one trial runs
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate")
 
 
@@ -43,11 +49,23 @@ def trial_id(number: int) -> str:
     return f"{number:05d}"
 
 
+class Stoppable(FunctionTrainable):
+    """Mixed into Ray's trainable, as its `setup` runs where signals can be taken: SIGTERM, as of
+    a spot machine about to go, has the trial save where it is."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take the signals, then do what Ray does."""
+        listen(STOP, lambda stop: None)
+        rays: Callable[[dict[str, Any]], None] = super().setup
+        rays(config)
+
+
 class TuneReporter:
     """Writes a run's rows to its folder and hands them to Ray Tune."""
 
     def __init__(self, folder: Path, metric: str, total_kimg: float) -> None:
         self.folder = folder
+        self._stop = TrialStop(STOP, folder.parent)
         self._metric = metric
         self._total_kimg = total_kimg
 
@@ -66,6 +84,10 @@ class TuneReporter:
 
     def progress(self, kimg: float, seconds: float) -> None:
         """Nothing: between evaluations the search has nothing to decide."""
+
+    def stopping(self) -> bool:
+        """Whether this process has had a signal, or the driver stops."""
+        return self._stop.asked
 
     def end(self, outcome: Outcome, reason: str) -> None:
         """Report a last row, without the metric, that says why the trial ended."""
@@ -116,9 +138,13 @@ def make_trainable(
                 return
             try:
                 objective(config, reporter, checkpoint)
+            except InterruptedRunError:
+                # Like a death, but with nothing lost. Whoever runs the search starts it again.
+                os._exit(128 + signal.SIGTERM)
             except Exception as error:
                 reporter.end(*classify(error))
 
+    trial.__mixins__ = (Stoppable,)  # type: ignore[attr-defined]
     return trial
 
 
