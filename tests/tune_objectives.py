@@ -5,6 +5,7 @@ Trials run in other processes, which import this module; what they did is read f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,9 +13,10 @@ import time
 from pathlib import Path
 
 from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.errors import DivergedError
-from fastgan_ray.train.reporter import Reporter
+from fastgan_ray.errors import DivergedError, InterruptedRunError
+from fastgan_ray.train.reporter import INTERRUPTED, Reporter
 
+PATIENCE = 120.0
 METRIC = "fd_efficientnet_lite0"
 
 
@@ -98,3 +100,41 @@ def seeded(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> N
             raise DivergedError("loss/d is not finite at step 12")
         noise = 0.01 * ((config.train.seed * 7 + config.model.ngf) % 5)
         evaluate(config, reporter, float(kimg), loss(config, kimg) + 10 * config.train.seed + noise)
+
+
+def patient(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """As `smooth`, but the third trial, in the first process, steps until it is asked to stop, and
+    is saved then between two evaluations."""
+    if reporter.folder.name == "00002" and resume_from is None:
+        note(reporter, "begin at 0")
+        evaluate(config, reporter, 1.0, loss(config, 1))
+        note(reporter, "waiting")
+        deadline = time.monotonic() + PATIENCE
+        while not reporter.stopping():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        folder = reporter.folder / INTERRUPTED
+        folder.mkdir()
+        (folder / "metadata.json").write_text(json.dumps({"kimg": 1.5}))
+        raise InterruptedRunError("stopped")
+    smooth(config, reporter, resume_from)
+
+
+def disk_filler(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """As `smooth`; the fourth trial, in the first process, fills the disk after 2 kimg."""
+    if reporter.folder.name == "00003" and resume_from is None:
+        note(reporter, "begin at 0")
+        evaluate(config, reporter, 1.0, loss(config, 1))
+        evaluate(config, reporter, 2.0, loss(config, 2))
+        fill(reporter.folder.parents[2] / "filler")
+        resume_from = reporter.folder / "checkpoint-000002000"
+    smooth(config, reporter, resume_from)
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        for size in (2**16, 1):
+            with contextlib.suppress(OSError):
+                while file.write(bytes(size)) == size:
+                    pass

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
     """Write `state` to `folder`, which appears whole or not at all; an older one is replaced.
 
     `info` (JSON-able: kimg, metrics, protocol, ...) goes to metadata.json beside the configuration.
+    UserError if it cannot be written, as on a full disk.
     """
     metadata = {
         "format": FORMAT,
@@ -44,10 +44,10 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
         **info,
         "config": config.model_dump(),
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    draft.chmod(0o755)  # others of a cluster may read it
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)  # of a process killed here
     try:
+        draft.mkdir(parents=True)
         for name, tensors in _tensors(state).items():
             save_file(
                 {k: v.contiguous() for k, v in tensors.items()}, draft / f"{name}.safetensors"
@@ -58,9 +58,12 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
         _fsync(folder.parent)
-    except BaseException:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(draft, ignore_errors=True)
-        raise
+        raise UserError(
+            f"{folder}: cannot be written ({error}). The checkpoint before it stands; free some "
+            "disk, and go on from there with --resume."
+        ) from error
     return folder
 
 

@@ -7,6 +7,7 @@ is that difference, and `conduct` is all the rest.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -110,7 +111,23 @@ def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) 
         if not options.resume and not (folder / experiment.account).exists():
             shutil.rmtree(folder)  # nothing has begun, and the name is free for a mended command
         raise
+    except Exception as error:
+        if (full := full_disk(error)) is None:
+            raise
+        raise UserError(
+            f"{folder}: cannot be written ({full.strerror}). What is there stands: free some disk, "
+            "and go on with --resume."
+        ) from error
     return folder
+
+
+def full_disk(error: BaseException | None) -> OSError | None:
+    """What says that a disk is full (or a quota used up) among what led to an error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _conduct(

@@ -18,7 +18,8 @@ from typing import Any, Literal
 from fastgan_ray.report.rows import read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
 
-CHECKPOINTS = ("checkpoint-*", INTERRUPTED, ".checkpoint-*", f".{INTERRUPTED}-*")
+# Checkpoints, whole and half written ones.
+CHECKPOINTS = ("checkpoint-*", INTERRUPTED, ".checkpoint-*.draft", f".{INTERRUPTED}.draft")
 
 Row = dict[str, Any]
 Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
@@ -32,11 +33,17 @@ def write_rows(folder: Path, rows: list[Row]) -> None:
 
 
 def append_row(folder: Path, row: Row) -> None:
-    """Add a row and wait until the disk has it."""
-    with (folder / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(row) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Add a row and wait until the disk has it; OSError, and no half row, if the disk is full."""
+    path = folder / "metrics.jsonl"
+    before = path.stat().st_size if path.is_file() else 0
+    try:
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        os.truncate(path, before)  # or the next row would be glued to the rest of this one
+        raise
 
 
 def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
