@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-browser lint bench clean
+.PHONY: install demo test test-slow test-browser lint bench clean
 
 install: $(INSTALLED)
 
@@ -24,6 +24,10 @@ demo: $(INSTALLED)
 # Two processes; the tests of a file share what it sets up, so they stay together.
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Minutes of kills at random moments: see tests/test_chaos.py.
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow -s tests
 
 # The report in a real browser, and screenshots of it: see tests/browser.
 test-browser: $(INSTALLED)

@@ -121,8 +121,8 @@ def patient(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> 
 
 
 def disk_filler(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
-    """As `smooth`; the fourth trial, in the first process, fills the disk after 2 kimg."""
-    if reporter.folder.name == "00003" and resume_from is None:
+    """As `smooth`; the first process fills the disk after 2 kimg."""
+    if resume_from is None:
         note(reporter, "begin at 0")
         evaluate(config, reporter, 1.0, loss(config, 1))
         evaluate(config, reporter, 2.0, loss(config, 2))
@@ -138,3 +138,15 @@ def fill(path: Path) -> None:
             with contextlib.suppress(OSError):
                 while file.write(bytes(size)) == size:
                     pass
+
+
+def on_a_node(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """As `smooth`, with a note of the machine; the first process waits there after 1 kimg."""
+    import ray
+
+    note(reporter, f"on {ray.get_runtime_context().get_node_id()}")
+    if resume_from is None:
+        evaluate(config, reporter, 1.0, loss(config, 1))
+        note(reporter, "waiting")
+        time.sleep(PATIENCE)
+    smooth(config, reporter, resume_from)

@@ -7,7 +7,6 @@ is that difference, and `conduct` is all the rest.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -28,7 +27,7 @@ from ray.tune.search import Searcher
 from rich.console import Console, RenderableType
 
 from fastgan_ray.config.schema import RunConfig, flatten
-from fastgan_ray.errors import UserError
+from fastgan_ray.errors import UserError, full_disk
 from fastgan_ray.search.spec import Metric
 from fastgan_ray.tune.cluster import connected, silenced
 from fastgan_ray.tune.deaths import MAX_DEATHS, Deaths
@@ -112,22 +111,13 @@ def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) 
             shutil.rmtree(folder)  # nothing has begun, and the name is free for a mended command
         raise
     except Exception as error:
-        if (full := full_disk(error)) is None:
+        if not (full := full_disk(error)):
             raise
         raise UserError(
-            f"{folder}: cannot be written ({full.strerror}). What is there stands: free some disk, "
+            f"{folder}: cannot be written ({full}). What is there stands: free some disk, "
             "and go on with --resume."
         ) from error
     return folder
-
-
-def full_disk(error: BaseException | None) -> OSError | None:
-    """What says that a disk is full (or a quota used up) among what led to an error."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _conduct(

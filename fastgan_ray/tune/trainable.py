@@ -14,7 +14,7 @@ import ray.tune
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError
+from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError, full_disk
 from fastgan_ray.metrics.names import value_of
 from fastgan_ray.report.rows import read_rows
 from fastgan_ray.train.interrupt import Stop, listen
@@ -121,8 +121,8 @@ def make_trainable(
 ) -> Callable[[dict[str, Any]], None]:
     """The function that Ray runs for each trial, on {"number", "point", "run"} from the searcher.
 
-    Whatever goes wrong inside is an outcome that it reports; only the death of the process is left
-    to Ray, which starts the trial again.
+    Whatever goes wrong inside is an outcome that it reports; only the death of the process and a
+    full disk are left to Ray, which starts the trial again.
     """
 
     def trial(suggestion: dict[str, Any]) -> None:
@@ -142,6 +142,8 @@ def make_trainable(
                 # Like a death, but with nothing lost. Whoever runs the search starts it again.
                 os._exit(128 + signal.SIGTERM)
             except Exception as error:
+                if full_disk(error):  # it says nothing of the configuration: tried again
+                    raise
                 reporter.end(*classify(error))
 
     trial.__mixins__ = (Stoppable,)  # type: ignore[attr-defined]
