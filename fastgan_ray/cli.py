@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fastgan_ray.cli_clean import clean_app
 from fastgan_ray.cli_latent import latent_app
 from fastgan_ray.cli_options import (
     Address,
@@ -52,6 +53,7 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(report_app)
 app.add_typer(latent_app)
 app.add_typer(wandb_app)
+app.add_typer(clean_app)
 console = Console()
 STOPPING = "Stopping once this step is saved; the same signal again ends it at once."
 

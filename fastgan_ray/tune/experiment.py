@@ -6,14 +6,12 @@ is that difference, and `conduct` is all the rest.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +30,7 @@ from fastgan_ray.search.spec import Metric
 from fastgan_ray.tune.cluster import connected, silenced
 from fastgan_ray.tune.deaths import MAX_DEATHS, Deaths
 from fastgan_ray.tune.ledger import Ledger, write_atomically
+from fastgan_ray.tune.lock import only_driver
 from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
 from fastgan_ray.tune.reports import note_versions
 from fastgan_ray.tune.resources import Resources, check_feasible, demand, fitting
@@ -208,19 +207,6 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for key in sorted(then.keys() | given.keys())
         if key not in then or key not in given or then[key] != given[key]
     ]
-
-
-@contextlib.contextmanager
-def only_driver(folder: Path) -> Iterator[None]:
-    """Hold the run folder's lock; UserError if another process runs this experiment."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"{folder}: another process is running this already; end that one first."
-            ) from error
-        yield
 
 
 def _run_trials(

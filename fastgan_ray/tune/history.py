@@ -18,8 +18,8 @@ from typing import Any, Literal
 from fastgan_ray.report.rows import read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
 
-# Checkpoints, whole and half written ones.
-CHECKPOINTS = ("checkpoint-*", INTERRUPTED, ".checkpoint-*.draft", f".{INTERRUPTED}.draft")
+# What a process that died while it wrote has left.
+DRAFTS = (".*.draft", ".metrics.jsonl", ".best", ".old-best", ".draft")
 
 Row = dict[str, Any]
 Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
@@ -75,8 +75,8 @@ def reached(folder: Path) -> float:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Every checkpoint in a trial's folder, those half written included."""
-    return [path for name in CHECKPOINTS for path in folder.glob(name)]
+    """The whole checkpoints in a trial's folder."""
+    return [path for name in ("checkpoint-*", INTERRUPTED) for path in sorted(folder.glob(name))]
 
 
 def _kimg(checkpoint: Path) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -123,14 +123,15 @@ class Ledger(Callback):
         """Take in a trial whose process died once too often."""
         self.on_trial_complete(iteration, trials, trial)
 
-    def write(self, trials: Iterable[Trial], over: bool = False) -> dict[str, Any]:
+    def write(self, trials: Sequence[Trial], over: bool = False) -> dict[str, Any]:
         """Write everything; returns the account. `over`: no trial will run any more."""
         records = [
             record(trial, self._metric, self._is_over(trial), _error(trial))
             for trial in sorted(trials, key=lambda trial: trial.trial_id)
         ]
         account = self.publish(records, over)
-        self._tidy(records, over)
+        again = {trial.trial_id for trial in trials if trial.status == "ERROR"}
+        self._tidy([one for one in records if one["trial_id"] not in again], over)
         self.reports.refresh(over)
         return account
 
@@ -140,6 +141,7 @@ class Ledger(Callback):
         return earlier or trial.trial_id in self._ended
 
     def _tidy(self, records: Iterable[Record], over: bool) -> None:
+        """Discard checkpoints; `records` has no trial that a resume would start again."""
         now = time.monotonic()
         for one in records:
             known = self._ended.get(one["trial_id"], now)
