@@ -20,10 +20,12 @@ from rich.text import Text
 from fastgan_ray.cli_clean import clean_app
 from fastgan_ray.cli_latent import latent_app
 from fastgan_ray.cli_options import (
+    RUNS,
     Address,
     AsJson,
     Assignments,
     Data,
+    DiskGb,
     DryRun,
     Embedded,
     MaxConcurrent,
@@ -32,6 +34,7 @@ from fastgan_ray.cli_options import (
     Runs,
     Wandb,
     overrides,
+    place_of,
 )
 from fastgan_ray.cli_report import report_app
 from fastgan_ray.cli_wandb import wandb_app
@@ -63,9 +66,10 @@ def tune(
     config: Annotated[Path, typer.Option(help="Search file (YAML), as in search_spaces/.")],
     data: Data = None,
     name: Name = None,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     resume: Resume = False,
     max_concurrent: MaxConcurrent = None,
+    disk_gb: DiskGb = None,
     wandb: Wandb = "auto",
     address: Address = None,
     assign: Assignments = None,
@@ -83,7 +87,10 @@ def tune(
     from fastgan_ray.tune.experiment import TuneOptions
     from fastgan_ray.tune.run import run_search
 
-    run_search(spec, TuneOptions(runs, name, resume, max_concurrent, wandb, address))
+    options = TuneOptions(
+        *place_of(runs), name, resume, max_concurrent, wandb, address, disk_gb=disk_gb
+    )
+    run_search(spec, options)
 
 
 @app.command()
@@ -96,9 +103,10 @@ def ablate(
         str | None, typer.Option(help="A count, or seeds and ranges as in 0-2,7; the file's else.")
     ] = None,
     name: Name = None,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     resume: Resume = False,
     max_concurrent: MaxConcurrent = None,
+    disk_gb: DiskGb = None,
     wandb: Wandb = "auto",
     address: Address = None,
     assign: Assignments = None,
@@ -117,7 +125,10 @@ def ablate(
     from fastgan_ray.tune.ablate import run_ablation
     from fastgan_ray.tune.experiment import TuneOptions
 
-    run_ablation(spec, TuneOptions(runs, name, resume, max_concurrent, wandb, address))
+    options = TuneOptions(
+        *place_of(runs), name, resume, max_concurrent, wandb, address, disk_gb=disk_gb
+    )
+    run_ablation(spec, options)
 
 
 @app.command()

@@ -6,10 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+import tiny
+import torch
 
 from fastgan_ray.cli import main
 from fastgan_ray.errors import UserError
+from fastgan_ray.train.checkpoint import save
+from fastgan_ray.train.rng import CPU
+from fastgan_ray.train.state import new_state
 from fastgan_ray.tune.cleaning import clean
+from fastgan_ray.tune.disk import checkpoint_gb, within
 from fastgan_ray.tune.lock import only_driver
 
 FILES = ("ema.safetensors", "generator.safetensors", "metadata.json")
@@ -80,3 +86,21 @@ def test_the_command_lists_bytes(tmp_path, capsys):
     assert not ended.value.code
     out = capsys.readouterr().out
     assert "100 " in out and out.endswith("154 bytes to free\n")
+
+
+def test_a_budget_of_disk_limits_the_trials_at_once(tmp_path):
+    small, large = tiny.config(), tiny.config(**{"model.ngf": 16, "model.ndf": 16})
+    state = new_state(large, 6, CPU)
+    for optimizer in (state.optimizer_g, state.optimizer_d):  # which have moments after a step
+        for weight in optimizer.param_groups[0]["params"]:
+            weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+    saved = save(tmp_path / "checkpoint", state, large, {})
+    on_disk = sum(path.stat().st_size for path in saved.iterdir()) / 1e9
+    whole, weights = checkpoint_gb(large)
+    assert whole == pytest.approx(on_disk, rel=0.1)
+    assert weights == pytest.approx((saved / "ema.safetensors").stat().st_size / 1e9, rel=0.1)
+    assert within(whole * (1 + 3 * 4.1), [small, large], 0) == 3
+    assert within(10 * weights + whole * 4.1, [small, large], 10) == 1
+    with pytest.raises(UserError, match=r"--disk-gb: must be at least .* \(got "):
+        within(whole * 4, [small, large], 0)

@@ -35,24 +35,27 @@ import sys
 from pathlib import Path
 import test_tune_resume, tune_objectives
 objective = getattr(tune_objectives, sys.argv[3])
-test_tune_resume.drive(Path(sys.argv[1]), sys.argv[2] == "resume", objective)
+store = sys.argv[4] or None
+test_tune_resume.drive(Path(sys.argv[1]), sys.argv[2] == "resume", objective, store)
 """
 PATIENCE = 120
 
 
-def drive(runs: Path, resume: bool, objective: Callable[..., None]) -> None:
+def drive(runs: Path, resume: bool, objective: Callable[..., None], store: str | None) -> None:
     """What the driver's process does."""
-    options = TuneOptions(runs_dir=runs, resume=resume, max_concurrent=1, wandb="disabled")
+    options = TuneOptions(runs, store, resume=resume, max_concurrent=1, wandb="disabled")
     try:
         run_search(spec_from_text(TEXT, "t.yaml"), options, objective)
     except InterruptedRunError as error:
         sys.exit(error.status)
 
 
-def start_driver(runs: Path, mode: str, objective: str = "slow_third") -> subprocess.Popen[str]:
+def start_driver(
+    runs: Path, mode: str, objective: str = "slow_third", store: str = ""
+) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(runs), mode, objective],
+        [sys.executable, "-c", DRIVER, str(runs), mode, objective, store],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

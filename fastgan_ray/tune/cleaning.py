@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from fastgan_ray.errors import UserError
 from fastgan_ray.tune.history import DRAFTS, checkpoints
 from fastgan_ray.tune.lock import only_driver
-from fastgan_ray.tune.snapshot import PATTERNS, snapshots
+from fastgan_ray.tune.snapshot import PATTERNS, over_in_snapshot, snapshots
 
 KEPT_OF_AN_ABLATION = ("ema.safetensors", "metadata.json")  # the weights to sample from
 
@@ -40,7 +39,7 @@ def superfluous(folder: Path, ablation: bool) -> Iterator[Path]:
     sample from; and what a snapshot of the search's state has replaced."""
     for place in (".", "state", "trials/*"):
         yield from (path for name in DRAFTS for path in folder.glob(f"{place}/{name}"))
-    ended = over(folder)
+    ended = over_in_snapshot(folder)
     for trial in sorted(folder.glob("trials/[0-9]*")):
         if trial.name not in ended:
             continue
@@ -55,16 +54,6 @@ def superfluous(folder: Path, ablation: bool) -> Iterator[Path]:
             )
     if snapshots(folder / "state"):
         yield from (path for name in PATTERNS for path in sorted(folder.glob(f"trials/{name}")))
-
-
-def over(folder: Path) -> set[str]:
-    """The trials that a resume does not start again, by the newest snapshot of Ray's record."""
-    found = snapshots(folder / "state")
-    states = sorted(found[-1].glob(PATTERNS[0])) if found else []
-    if not states:
-        return set()
-    trials = (json.loads(told) for told, _ in json.loads(states[-1].read_text())["trial_data"])
-    return {trial["trial_id"] for trial in trials if trial["status"] == "TERMINATED"}
 
 
 def freed(path: Path) -> int:

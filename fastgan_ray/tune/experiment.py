@@ -29,14 +29,17 @@ from fastgan_ray.errors import UserError, full_disk
 from fastgan_ray.search.spec import Metric
 from fastgan_ray.tune.cluster import connected, silenced
 from fastgan_ray.tune.deaths import MAX_DEATHS, Deaths
+from fastgan_ray.tune.disk import within
 from fastgan_ray.tune.ledger import Ledger, write_atomically
 from fastgan_ray.tune.lock import only_driver
+from fastgan_ray.tune.mirror import DriverMirror, fetch_run
 from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
 from fastgan_ray.tune.reports import note_versions
 from fastgan_ray.tune.resources import Resources, check_feasible, demand, fitting
 from fastgan_ray.tune.searcher import NumberedTrials
 from fastgan_ray.tune.snapshot import Snapshots, restore_snapshot, save_snapshot
 from fastgan_ray.tune.stopping import driver_stopping
+from fastgan_ray.tune.store import Store
 from fastgan_ray.tune.table import Table
 from fastgan_ray.tune.trainable import Objective, make_trainable, train_objective, trial_id
 from fastgan_ray.tune.wandb_log.callback import WandbLog
@@ -51,15 +54,21 @@ STOPPING = "Stopping: trials save where they are. The same signal again ends all
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """How and where trials run; which ones stands in a SearchSpec or an AblationSpec."""
+    """How and where trials run; which ones stands in a SearchSpec or an AblationSpec.
+
+    `store` is a URI to which `runs_dir` is copied, and from which `resume` fetches it: machines
+    need no common folder then. `disk_gb` is what all checkpoints together may take.
+    """
 
     runs_dir: Path = Path("runs")
+    store: str | None = None
     name: str | None = None
     resume: bool = False
     max_concurrent: int | None = None
     wandb: Mode = "auto"
     address: str | None = None
     quiet: bool = False
+    disk_gb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,9 +111,10 @@ def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) 
             f"(got {name!r})"
         )
     folder = (options.runs_dir / name).expanduser().resolve()
+    store = open_store(options.store, name, folder, options.resume) if options.store else None
     open_folder(folder, experiment, options.resume)
     try:
-        _conduct(experiment, options, folder, objective)
+        _conduct(experiment, options, folder, store, objective)
     except UserError:
         if not options.resume and not (folder / experiment.account).exists():
             shutil.rmtree(folder)  # nothing has begun, and the name is free for a mended command
@@ -120,7 +130,11 @@ def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) 
 
 
 def _conduct(
-    experiment: Experiment, options: TuneOptions, folder: Path, objective: Objective
+    experiment: Experiment,
+    options: TuneOptions,
+    folder: Path,
+    store: Store | None,
+    objective: Objective,
 ) -> None:
     width = None if sys.stdout.isatty() else LOG_COLUMNS
     console = Console(file=sys.stdout, quiet=options.quiet, width=width)
@@ -138,11 +152,15 @@ def _conduct(
         ledger = experiment.make_ledger(folder)
         session = Session(folder, project_name(os.environ), folder.name, options.wandb)
         watchers = _watchers(experiment, session, ledger, console)
+        mirror = DriverMirror(store, folder) if store else None
+        watchers = [mirror, *watchers] if mirror else watchers
         driver.begin()
-        trials = _run_trials(experiment, options, ledger, nodes, objective, watchers)
+        trials = _run_trials(experiment, options, ledger, nodes, objective, store, watchers)
         driver.trials_are_over()
         account = ledger.write(trials, over=True)
         log_outcome(session, experiment.kind, account)
+        if mirror:
+            mirror.send()
     unfinished = any(trial["state"] == "unfinished" for trial in account["trials"])
     if interrupted := unfinished or driver.stop.asked:
         _say(console, "Stopped before the end. The same command with --resume goes on.")
@@ -150,6 +168,9 @@ def _conduct(
         _say(console, part)
     _say(console, f"Results: {folder}")
     _say(console, ledger.reports.told())
+    if mirror:
+        fault = f", but not all of it ({mirror.fault}); what is in the folder stands"
+        _say(console, f"Copied:  {store}{fault if mirror.fault else ''}")
     if upload := sync_line(folder):
         _say(console, f"To W&B:  {upload}")
     if interrupted:
@@ -158,6 +179,21 @@ def _conduct(
 
 def _say(console: Console, part: RenderableType) -> None:
     console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+
+
+def open_store(uri: str, name: str, folder: Path, resume: bool) -> Store:
+    """The store of a run, from which a run to be resumed is fetched; UserError if it cannot be
+    written, or has another run of that name."""
+    store = Store(uri, name)
+    store.check()
+    if resume:
+        fetch_run(store, folder)
+    elif store.names():
+        raise UserError(
+            f"{store}: is there already. Go on with it by --resume, or choose another name by "
+            "--name."
+        )
+    return store
 
 
 def open_folder(folder: Path, experiment: Experiment, resume: bool) -> None:
@@ -215,6 +251,7 @@ def _run_trials(
     ledger: Ledger,
     nodes: Sequence[Resources],
     objective: Objective,
+    store: Store | None,
     watchers: list[Callback],
 ) -> list[Trial]:
     """Run the trials; returns Ray's record of each."""
@@ -227,6 +264,9 @@ def _run_trials(
     demands = [demand(config, nodes, gpu_gb) for config in experiment.likely]
     check_feasible(demands, nodes)
     at_once = options.max_concurrent or fitting(demands, nodes)
+    if options.disk_gb is not None:
+        kept = experiment.trials if experiment.kind == "ablation" else 0
+        at_once = min(at_once, within(options.disk_gb, experiment.likely, kept))
     searcher = experiment.make_searcher(folder, at_once, resuming)
 
     def needs(suggestion: dict[str, Any]) -> PlacementGroupFactory:
@@ -234,7 +274,7 @@ def _run_trials(
         return PlacementGroupFactory([demand(config, nodes, gpu_gb)])
 
     analysis = ray.tune.run(
-        ray.tune.with_resources(make_trainable(trials, metric, objective), needs),
+        ray.tune.with_resources(make_trainable(trials, metric, objective, store), needs),
         name=trials.name,
         storage_path=str(folder),
         search_alg=NumberedTrials(searcher, resuming),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,11 +15,9 @@ from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.tune.history import checkpoints
 from fastgan_ray.tune.progress import reason_of
 from fastgan_ray.tune.reports import Reports
+from fastgan_ray.tune.snapshot import over_in_snapshot
 
 Record = dict[str, Any]
-
-# How long a trial's last checkpoint outlives it: until Ray's record of its end is on the disk.
-KEEP_SECONDS = 30.0
 
 
 class TrialLike(Protocol):
@@ -83,7 +80,7 @@ class Ledger(Callback):
         self.reports = Reports(folder)
         self._metric = metric
         self._begun: set[str] = set()
-        self._ended: dict[str, float] = {}
+        self._ended: set[str] = set()
 
     @abstractmethod
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
@@ -114,7 +111,7 @@ class Ledger(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
     ) -> None:
         """Take in a trial's end."""
-        self._ended[trial.trial_id] = time.monotonic()
+        self._ended.add(trial.trial_id)
         self.write(trials)
 
     def on_trial_error(
@@ -141,11 +138,11 @@ class Ledger(Callback):
         return earlier or trial.trial_id in self._ended
 
     def _tidy(self, records: Iterable[Record], over: bool) -> None:
-        """Discard checkpoints; `records` has no trial that a resume would start again."""
-        now = time.monotonic()
+        """Discard the checkpoints of trials of whose end Ray's record is on the disk; `records` has
+        none that a resume would start again."""
+        recorded = set() if over else over_in_snapshot(self.folder)
         for one in records:
-            known = self._ended.get(one["trial_id"], now)
-            if one["state"] != "unfinished" and (over or now - known > KEEP_SECONDS):
+            if one["state"] != "unfinished" and (over or one["trial_id"] in recorded):
                 for checkpoint in checkpoints(self.folder / "trials" / one["trial_id"]):
                     self.discard(checkpoint)
 

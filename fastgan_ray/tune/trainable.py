@@ -27,7 +27,9 @@ from fastgan_ray.tune.history import (
     resume_point,
     write_rows,
 )
+from fastgan_ray.tune.mirror import TrialMirror
 from fastgan_ray.tune.stopping import TrialStop
+from fastgan_ray.tune.store import Store
 
 Objective = Callable[[RunConfig, Reporter, Path | None], None]
 STOP = Stop()  # of this process, in which one trial runs
@@ -63,8 +65,9 @@ class Stoppable(FunctionTrainable):
 class TuneReporter:
     """Writes a run's rows to its folder and hands them to Ray Tune."""
 
-    def __init__(self, folder: Path, metric: str, total_kimg: float) -> None:
+    def __init__(self, folder: Path, metric: str, total_kimg: float, mirror: TrialMirror) -> None:
         self.folder = folder
+        self._mirror = mirror
         self._stop = TrialStop(STOP, folder.parent)
         self._metric = metric
         self._total_kimg = total_kimg
@@ -113,11 +116,12 @@ class TuneReporter:
             "checkpoint": str(checkpoint.relative_to(self.folder)),
         }
         append_row(self.folder, row)
+        self._mirror.send()
         ray.tune.report(row)
 
 
 def make_trainable(
-    trials: Path, metric: str, objective: Objective
+    trials: Path, metric: str, objective: Objective, store: Store | None = None
 ) -> Callable[[dict[str, Any]], None]:
     """The function that Ray runs for each trial, on {"number", "point", "run"} from the searcher.
 
@@ -129,9 +133,11 @@ def make_trainable(
         config = RunConfig.model_validate(suggestion["run"])
         folder = trials / trial_id(suggestion["number"])
         folder.mkdir(parents=True, exist_ok=True)
-        reporter = TuneReporter(folder, metric, config.train.total_kimg)
+        mirror = TrialMirror(store, trials.parent, folder.name)
+        reporter = TuneReporter(folder, metric, config.train.total_kimg, mirror)
         # After a killed driver, its trial may live on for seconds while a new one starts here.
         with locked(folder / ".lock"):
+            mirror.fetch()
             rows, checkpoint = resume_point(folder)
             reporter.repeat(rows)
             if rows and rows[-1]["outcome"] != "running":
@@ -140,6 +146,7 @@ def make_trainable(
                 objective(config, reporter, checkpoint)
             except InterruptedRunError:
                 # Like a death, but with nothing lost. Whoever runs the search starts it again.
+                mirror.send()
                 os._exit(128 + signal.SIGTERM)
             except Exception as error:
                 if full_disk(error):  # it says nothing of the configuration: tried again
