@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-browser lint bench clean
+.PHONY: install demo test test-slow test-browser test-cluster lint bench clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,10 @@ test-slow: $(INSTALLED)
 # The report in a real browser, and screenshots of it: see tests/browser.
 test-browser: $(INSTALLED)
 	$(BIN)/python -m pytest -m browser tests/browser
+
+# A real `ray up` of two machines that are this one: see tests/cluster.
+test-cluster: $(INSTALLED)
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastgan_ray.cli_clean import clean_app
-from fastgan_ray.cli_latent import latent_app
+from fastgan_ray.cli_latent import latent_app, progress_console
 from fastgan_ray.cli_options import (
     RUNS,
     Address,
@@ -38,7 +38,9 @@ from fastgan_ray.cli_options import (
 )
 from fastgan_ray.cli_report import report_app
 from fastgan_ray.cli_wandb import wandb_app
+from fastgan_ray.cli_weights import weights_app
 from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError
+from fastgan_ray.progress import track_on
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,11 +48,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Find the FastGAN that is best for your pictures: search, ablate, train, evaluate, "
     "sample.",
-)
-weights_app = typer.Typer(
-    no_args_is_help=True,
-    help="The weights of feature networks: what there is, and filling the cache once for machines "
-    "without internet.",
 )
 app.add_typer(weights_app, name="weights")
 app.add_typer(report_app)
@@ -72,23 +69,38 @@ def tune(
     disk_gb: DiskGb = None,
     wandb: Wandb = "auto",
     address: Address = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Folder of another search, of other pictures or a smaller size: its best points "
+            "are tried first, and its trials guide the sampler at the start.",
+        ),
+    ] = None,
     assign: Assignments = None,
     embedded: Embedded = False,
     dry_run: DryRun = False,
 ) -> None:
     """Search for the best configuration on your pictures, in parallel, on Ray."""
-    from fastgan_ray.plan import print_plan
+    from fastgan_ray.plan import print_facts, search_facts
     from fastgan_ray.search.spec import load_search
 
     spec = load_search(config, overrides(data, assign, embedded))
     if dry_run:
-        print_plan(spec, console)
+        print_facts(search_facts(spec, track_on(progress_console)), console)
         return
     from fastgan_ray.tune.experiment import TuneOptions
     from fastgan_ray.tune.run import run_search
 
     options = TuneOptions(
-        *place_of(runs), name, resume, max_concurrent, wandb, address, disk_gb=disk_gb
+        *place_of(runs),
+        name,
+        resume,
+        max_concurrent,
+        wandb,
+        address,
+        source=source,
+        disk_gb=disk_gb,
     )
     run_search(spec, options)
 
@@ -114,13 +126,13 @@ def ablate(
     dry_run: DryRun = False,
 ) -> None:
     """Train every arm with every seed beside a baseline, and say which is better."""
-    from fastgan_ray.plan import print_ablation
+    from fastgan_ray.plan import ablation_facts, print_facts
     from fastgan_ray.search.ablation import load_ablation, parse_seeds
 
     chosen = parse_seeds(seeds) if seeds is not None else None
     spec = load_ablation(config, overrides(data, assign, embedded), chosen)
     if dry_run:
-        print_ablation(spec, console)
+        print_facts(ablation_facts(spec, track_on(progress_console)), console)
         return
     from fastgan_ray.tune.ablate import run_ablation
     from fastgan_ray.tune.experiment import TuneOptions
@@ -170,7 +182,7 @@ def train(
     with stopping(lambda stop: console.print(STOPPING)) as stop:
         reporter = TerminalReporter(out, run.train.total_kimg, metric_name(run.eval), console, stop)
         try:
-            loop.train(run, reporter, start)
+            loop.train(run, reporter, start, track_on(progress_console))
         except InterruptedRunError as error:
             raise stop.error(str(error)) from error
 
@@ -183,13 +195,20 @@ def evaluate(
     data: Data = None,
     assign: Assignments = None,
     embedded: Embedded = False,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Metric that ranks; default: that of their searches, else Frechet's."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure generators against a data set, the best first; several only by one protocol."""
     from fastgan_ray.latent.measure import rank
     from fastgan_ray.metrics.names import with_error, without_errors
+    from fastgan_ray.report.run_folder import searched_metric
 
-    results = rank(checkpoints, overrides(data, assign, embedded))
+    searched = {path: searched_metric(path) for path in checkpoints}
+    track = track_on(progress_console)
+    results = rank(searched, overrides(data, assign, embedded), by, track)
     if as_json:
         typer.echo(json.dumps(results, indent=1))
         return
@@ -201,6 +220,8 @@ def evaluate(
         table.add_row(key, *(with_error(result["metrics"], key) for result in results))
     console.print(table)
     console.print("  ± is the standard error over generated and real pictures", highlight=False)
+    if len(results) > 1:
+        console.print(f"  the best first, by {results[0]['by']}", highlight=False)
     for key, value in results[0]["protocol"].items():
         console.print(f"  {key}: {value}", highlight=False)
 
@@ -211,21 +232,26 @@ def check(
     data: Data = None,
     assign: Assignments = None,
     embedded: Embedded = False,
+    as_json: AsJson = False,
 ) -> None:
     """Validate a file without starting anything; show sampled configurations and the cost."""
+    from fastgan_ray import plan
     from fastgan_ray.config.override import override
     from fastgan_ray.config.yaml_io import holds_run_config, load_run_config
-    from fastgan_ray.plan import print_ablation, print_plan, print_run
     from fastgan_ray.search.ablation import holds_ablation, load_ablation
     from fastgan_ray.search.spec import load_search
 
-    chosen = overrides(data, assign, embedded)
+    chosen, track = overrides(data, assign, embedded), track_on(progress_console)
     if holds_run_config(file):
-        print_run(override(load_run_config(file), chosen), str(file), console)
+        facts = plan.run_facts(override(load_run_config(file), chosen), str(file), track)
     elif holds_ablation(file):
-        print_ablation(load_ablation(file, chosen), console)
+        facts = plan.ablation_facts(load_ablation(file, chosen), track)
     else:
-        print_plan(load_search(file, chosen), console)
+        facts = plan.search_facts(load_search(file, chosen), track)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+    else:
+        plan.print_facts(facts, console)
 
 
 @app.command("data")
@@ -244,49 +270,6 @@ def data_sets(as_json: AsJson = False) -> None:
         here = "yes" if row["available"] else "downloads on first use"
         table.add_row(row["name"], str(row["images"]), row["description"], row["licence"], here)
     console.print(table)
-
-
-@weights_app.command("list")
-def weights_list(as_json: AsJson = False) -> None:
-    """List every published file, what it is for, and whether it is here."""
-    from fastgan_ray.metrics.weights import weights_table
-
-    rows = weights_table()
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1))
-        return
-    table = Table()
-    for heading in ("name", "MB", "for", "state", "where"):
-        table.add_column(heading, justify="right" if heading == "MB" else "left", overflow="fold")
-    for row in rows:
-        size = f"{row['size_bytes'] / 1e6:,.0f}"
-        where = row["path"] or row["url"]
-        table.add_row(row["name"], size, row["purpose"], row["state"], where)
-    console.print(table)
-
-
-@weights_app.command("fetch")
-def weights_fetch(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="As `weights list` has them; default: all.")
-    ] = None,
-) -> None:
-    """Download published files into the cache, each checked by its sha256."""
-    from fastgan_ray.metrics.weights import fetch_weights
-
-    for path in fetch_weights(names or []):
-        console.print(str(path), highlight=False, soft_wrap=True)
-
-
-@weights_app.command("add")
-def weights_add(
-    files: Annotated[list[Path], typer.Argument(help="Published files, whatever their names.")],
-) -> None:
-    """Copy files that were fetched elsewhere into the cache, known by their sha256."""
-    from fastgan_ray.metrics.weights import add_weights
-
-    for path in add_weights(files):
-        console.print(str(path), highlight=False, soft_wrap=True)
 
 
 def _make_new(folder: Path) -> None:

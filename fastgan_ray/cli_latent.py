@@ -12,7 +12,7 @@ from rich.console import Console
 
 from fastgan_ray.cli_options import AsJson, Assignments, Data, Embedded, overrides
 from fastgan_ray.errors import UserError
-from fastgan_ray.terminal import track_on
+from fastgan_ray.progress import track_on
 
 if TYPE_CHECKING:
     import torch
@@ -177,9 +177,9 @@ def neighbours(
     _require_png(out)
     generator, model, stored = _load(checkpoint)
     config = near.settings(model, stored, overrides(data, assign, embedded))
-    source = open_source(config.data.model_copy(update={"limit": None}))
-    extractor = load_extractor(config.eval.extractor, _device(generator))
     track = track_on(progress_console)
+    source = open_source(config.data.model_copy(update={"limit": None}), track=track)
+    extractor = load_extractor(config.eval.extractor, _device(generator))
     samples = draw(generator, model.nz, numbers, truncation, track=track)
     found = near.nearest_pictures(samples, source, config, extractor, count, track)
     near.save_neighbours(samples, found, source, config, out)

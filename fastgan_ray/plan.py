@@ -1,8 +1,9 @@
-"""What a search file says, for a person: shown by `check` and `tune --dry-run`."""
+"""What a file says: facts for machines, and for a person, by `check` and `tune --dry-run`."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fastgan_ray.data.catalog import catalog
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import metric_name
+from fastgan_ray.progress import Track, silently
 from fastgan_ray.report.tables import settings_text
 from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
 from fastgan_ray.search.estimate import estimate, gflop_per_image, hours
@@ -25,114 +27,176 @@ from fastgan_ray.search.spec import SearchSpec, base_config, start_point
 SAMPLES = 3
 
 
-def print_plan(spec: SearchSpec, console: Console) -> None:
-    """Print what would be searched, a few sampled configurations, the cost, and whether the data
-    is there."""
-    metric = spec.metric
-    console.print(f"[bold]{spec.name}[/bold]: the file is valid", highlight=False)
-    lines = {
-        "method": f"{spec.method}, at most {spec.run_cap} trials, seed {spec.seed}",
-        "metric": f"{metric.goal} {metric.name}"
-        + (f" until {metric.target:g}" if metric.target is not None else ""),
-        "early stopping": _stopping(spec),
-        "data": _data(base_config(spec)),
-        "cost": _cost(spec),
+def search_facts(spec: SearchSpec, track: Track = silently) -> dict[str, Any]:
+    """What would be searched, its cost, a few points, and whether the data is there: JSON-able."""
+    cost, metric, rng = estimate(spec), spec.metric, random.Random(spec.seed)
+    return {
+        "kind": "search",
+        "name": spec.name,
+        "method": spec.method,
+        "sampler": spec.sampler,
+        "trials": spec.run_cap,
+        "seed": spec.seed,
+        "metric": {"name": metric.name, "goal": metric.goal, "target": metric.target},
+        "costs": [{"name": cost.name, "goal": cost.goal} for cost in spec.costs],
+        "early_stopping": _stopping(spec),
+        "population": spec.population.said() if spec.population else "none",
+        "data": [_data(base_config(spec), track)],
+        "kimg_expected": cost.kimg_expected,
+        "kimg_at_most": cost.kimg_at_most,
+        "gflop_per_image": cost.gflop_per_image,
+        "hours_of_rtx_2080_ti": hours(cost.kimg_expected, cost.gflop_per_image),
+        "parameters": {parameter.name: _domain(parameter) for parameter in spec.space},
+        "first_trial": start_point(spec),
+        "samples": [sample(spec.space, rng) for _ in range(SAMPLES)],
     }
-    for name, text in lines.items():
-        console.print(f"  {name}: {text}", highlight=False, markup=False)
-    console.print(_points(spec))
 
 
-def print_ablation(spec: AblationSpec, console: Console) -> None:
-    """Print the arms, how many trainings they make and what these cost, and whether the data is
-    there."""
-    arms, data, seeds = len(spec.arms), len(spec.data), len(spec.seeds)
+def ablation_facts(spec: AblationSpec, track: Track = silently) -> dict[str, Any]:
+    """What an ablation would train, as above; kimg and hours are of all trainings."""
     configs = {arm: arm_config(spec, arm) for arm in spec.arms}
     gflop = {arm: gflop_per_image(config) for arm, config in configs.items()}
-    kimg = {arm: data * seeds * config.train.total_kimg for arm, config in configs.items()}
-    time = sum(hours(kimg[arm], gflop[arm]) for arm in spec.arms)
-    console.print(f"[bold]{spec.name}[/bold]: the file is valid", highlight=False)
+    cells = len(spec.data) * len(spec.seeds)
+    kimg = {arm: cells * config.train.total_kimg for arm, config in configs.items()}
+    first = spec.seeds[0]
+    return {
+        "kind": "ablation",
+        "name": spec.name,
+        "trainings": len(spec.arms) * cells,
+        "baseline": spec.baseline,
+        "seeds": list(spec.seeds),
+        "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
+        "data": [
+            _data(cell_config(spec, Cell(spec.baseline, path, first)), track) for path in spec.data
+        ],
+        "kimg": sum(kimg.values()),
+        "hours_of_rtx_2080_ti": sum(hours(kimg[arm], gflop[arm]) for arm in spec.arms),
+        "arms": [
+            {
+                "name": arm,
+                "settings": settings,
+                "kimg_each": configs[arm].train.total_kimg,
+                "gflop_per_image": gflop[arm],
+            }
+            for arm, settings in spec.arms.items()
+        ],
+    }
+
+
+def run_facts(config: RunConfig, name: str, track: Track = silently) -> dict[str, Any]:
+    """What a training would do, as above."""
+    gflop, kimg = gflop_per_image(config), config.train.total_kimg
+    return {
+        "kind": "run",
+        "name": name,
+        "metric": {"name": metric_name(config.eval), "goal": "minimize"},
+        "data": [_data(config, track)],
+        "kimg": kimg,
+        "gflop_per_image": gflop,
+        "hours_of_rtx_2080_ti": hours(kimg, gflop),
+    }
+
+
+def print_facts(facts: Mapping[str, Any], console: Console) -> None:
+    """Print what one of the functions above has found, for a person."""
+    PRINTERS[facts["kind"]](facts, console)
+
+
+def _print_search(facts: Mapping[str, Any], console: Console) -> None:
+    metric = facts["metric"]
+    cost = (
+        f"about {facts['kimg_expected']:g} thousand images in all trials (at most "
+        f"{facts['kimg_at_most']:g}), {facts['gflop_per_image']:.1f} GFLOP each: {_time(facts)}"
+    )
+    sampler = f" ({facts['sampler']})" if facts["sampler"] else ""
+    lines = {
+        "method": f"{facts['method']}{sampler}, at most {facts['trials']} trials, seed "
+        f"{facts['seed']}",
+        "metric": f"{metric['goal']} {metric['name']}"
+        + (f" until {metric['target']:g}" if metric["target"] is not None else "")
+        + "".join(f", and {cost['goal']} {cost['name']}" for cost in facts["costs"]),
+        "early stopping": facts["early_stopping"],
+        "population": facts["population"],
+        "data": _data_text(facts["data"][0]),
+        "cost": cost,
+    }
+    _print_lines(facts["name"], lines, console)
+    console.print(_points(facts["parameters"], [facts["first_trial"], *facts["samples"]]))
+
+
+def _print_ablation(facts: Mapping[str, Any], console: Console) -> None:
+    arms, data, seeds = (len(facts[key]) for key in ("arms", "data", "seeds"))
     sets = f"{data} data set{'s' if data > 1 else ''}"
     lines = {
-        "trainings": f"{arms} arms x {sets} x {seeds} seeds = {arms * data * seeds}",
-        "baseline": spec.baseline,
-        "metric": f"{spec.metric.goal} {spec.metric.name}",
-        "seeds": ", ".join(map(str, spec.seeds)),
-        **{
-            f"data {number}": _data(cell_config(spec, Cell(spec.baseline, path, spec.seeds[0])))
-            for number, path in enumerate(spec.data, start=1)
-        },
-        "cost": f"{sum(kimg.values()):g} thousand images in all trainings: about {time:.1f} hours "
-        "of an RTX 2080 Ti, evaluations not counted",
+        "trainings": f"{arms} arms x {sets} x {seeds} seeds = {facts['trainings']}",
+        "baseline": facts["baseline"],
+        "metric": f"{facts['metric']['goal']} {facts['metric']['name']}",
+        "seeds": ", ".join(map(str, facts["seeds"])),
+        **{f"data {n}": _data_text(one) for n, one in enumerate(facts["data"], start=1)},
+        "cost": f"{facts['kimg']:g} thousand images in all trainings: {_time(facts)}",
     }
-    for name, text in lines.items():
-        console.print(f"  {name}: {text}", highlight=False, markup=False)
+    _print_lines(facts["name"], lines, console)
     table = Table("arm", "settings", "kimg each", "GFLOP/image")
-    for arm, settings in spec.arms.items():
-        total = configs[arm].train.total_kimg
-        cells = (arm, settings_text(settings), f"{total:g}", f"{gflop[arm]:.1f}")
-        table.add_row(*map(Text, cells))
+    for arm in facts["arms"]:
+        numbers = (f"{arm['kimg_each']:g}", f"{arm['gflop_per_image']:.1f}")
+        table.add_row(*map(Text, (arm["name"], settings_text(arm["settings"]), *numbers)))
     console.print(table)
 
 
-def print_run(config: RunConfig, name: str, console: Console) -> None:
-    """Print that a run configuration is valid, what a step costs, and whether the data is there."""
-    gflop = gflop_per_image(config)
+def _print_run(facts: Mapping[str, Any], console: Console) -> None:
     lines = {
-        "data": _data(config),
-        "metric": metric_name(config.eval),
-        "cost": f"{config.train.total_kimg:g} thousand images, {gflop:.1f} GFLOP each: about "
-        f"{hours(config.train.total_kimg, gflop):.1f} hours of an RTX 2080 Ti, evaluations not "
-        "counted",
+        "data": _data_text(facts["data"][0]),
+        "metric": facts["metric"]["name"],
+        "cost": f"{facts['kimg']:g} thousand images, {facts['gflop_per_image']:.1f} GFLOP each: "
+        f"{_time(facts)}",
     }
+    _print_lines(facts["name"], lines, console)
+
+
+def _print_lines(name: str, lines: Mapping[str, str], console: Console) -> None:
     console.print(f"[bold]{name}[/bold]: the file is valid", highlight=False)
     for key, text in lines.items():
         console.print(f"  {key}: {text}", highlight=False, markup=False)
 
 
-def _data(config: RunConfig) -> str:
+def _time(facts: Mapping[str, Any]) -> str:
+    time = facts["hours_of_rtx_2080_ti"]
+    told = f"{time:.1f} hours" if time >= 1 else f"{60 * time:.2g} minutes"
+    return f"about {told} of an RTX 2080 Ti, evaluations not counted"
+
+
+def _data(config: RunConfig, track: Track) -> dict[str, Any]:
+    """{"path", "pictures": how many, None where that is not known, "note": why not}."""
     path = config.data.path
     if path is None:
-        return "not named yet: give --data FOLDER when you start"
+        note = "not named yet: give --data FOLDER when you start"
+        return {"path": None, "pictures": None, "note": note}
     known = {row["name"]: row["available"] for row in catalog()}
     if not known.get(path, True) and not Path(path).exists():
-        return f"{path}: downloads on first use"
+        return {"path": path, "pictures": None, "note": f"{path}: downloads on first use"}
     try:
-        source = open_source(config.data)
-        return f"{len(source)} pictures in {path}"
+        count = len(open_source(config.data, track=track))
+        return {"path": path, "pictures": count, "note": ""}
     except UserError as error:
-        return f"not usable yet: {error}"
+        return {"path": path, "pictures": None, "note": f"not usable yet: {error}"}
+
+
+def _data_text(data: Mapping[str, Any]) -> str:
+    return str(data["note"]) or f"{data['pictures']} pictures in {data['path']}"
 
 
 def _stopping(spec: SearchSpec) -> str:
-    early, total = spec.early_terminate, base_config(spec).train.total_kimg
-    if early is None:
-        return "none"
-    if not early.rungs(total):
-        return f"never: trials end at {total:g} kimg, before the first rung at {early.min_iter:g}"
-    return f"from {early.min_iter:g} kimg, the best 1/{early.eta:g} go on"
+    total = base_config(spec).train.total_kimg
+    return "; ".join(rule.said(total) for rule in spec.early_terminate) or "none"
 
 
-def _cost(spec: SearchSpec) -> str:
-    cost = estimate(spec)
-    time = hours(cost.kimg_expected, cost.gflop_per_image)
-    return (
-        f"about {cost.kimg_expected:g} thousand images in all trials (at most "
-        f"{cost.kimg_at_most:g}), {cost.gflop_per_image:.1f} GFLOP each: about "
-        f"{time:.1f} hours of an RTX 2080 Ti, evaluations not counted"
-    )
-
-
-def _points(spec: SearchSpec) -> Table:
-    rng = random.Random(spec.seed)
-    samples = [sample(spec.space, rng) for _ in range(SAMPLES)]
+def _points(space: Mapping[str, str], points: Sequence[Mapping[str, Any]]) -> Table:
+    """What is searched, and its values in the first trial and in samples."""
     table = Table()
-    for heading in ("searched", "values", "first trial", *("sample" for _ in samples)):
+    for heading in ("searched", "values", "first trial", *("sample" for _ in points[1:])):
         table.add_column(heading, overflow="fold")
-    start = start_point(spec)
-    for parameter in spec.space:
-        chosen = [_shown(point, parameter.name) for point in (start, *samples)]
-        table.add_row(parameter.name, _domain(parameter), *chosen)
+    for name, domain in space.items():
+        table.add_row(name, domain, *(_shown(point, name) for point in points))
     return table
 
 
@@ -146,7 +210,7 @@ def _domain(parameter: Parameter) -> str:
     return text + (f", when {' and '.join(conditions)}" if conditions else "")
 
 
-def _shown(point: dict[str, Any], name: str) -> str:
+def _shown(point: Mapping[str, Any], name: str) -> str:
     return _text(point[name]) if name in point else "-"
 
 
@@ -154,3 +218,10 @@ def _text(value: Value) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return '""' if value == "" else str(value)
+
+
+PRINTERS: dict[str, Callable[[Mapping[str, Any], Console], None]] = {
+    "search": _print_search,
+    "ablation": _print_ablation,
+    "run": _print_run,
+}

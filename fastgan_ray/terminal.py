@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import Progress
 
-from fastgan_ray.latent.progress import Track
 from fastgan_ray.metrics.names import value_of
+from fastgan_ray.progress import SECONDS_BETWEEN_LINES
 from fastgan_ray.train.interrupt import Stop
 from fastgan_ray.train.reporter import Metrics
-
-SECONDS_BETWEEN_LINES = 10.0
-
-_Item = TypeVar("_Item")
 
 
 class TerminalReporter:
@@ -62,27 +55,3 @@ class TerminalReporter:
     def stopping(self) -> bool:
         """Whether Ctrl-C or SIGTERM has come."""
         return self._stop.asked
-
-
-def track_on(console: Console) -> Track:
-    """Work's progress: a bar that goes when it is done, or without a terminal plain lines."""
-
-    def bar(items: Sequence[_Item], doing: str) -> Iterator[_Item]:
-        with Progress(console=console, transient=True) as progress:
-            yield from progress.track(items, description=doing)
-
-    def lines(items: Sequence[_Item], doing: str) -> Iterator[_Item]:
-        start = printed = time.monotonic()
-        for done, item in enumerate(items):
-            now = time.monotonic()
-            if now - printed >= SECONDS_BETWEEN_LINES:
-                left = (now - start) / done * (len(items) - done)
-                console.print(
-                    f"{doing}: {done} of {len(items)}, about {left:.0f} s left",
-                    highlight=False,
-                    soft_wrap=True,
-                )
-                printed = now
-            yield item
-
-    return bar if console.is_terminal else lines

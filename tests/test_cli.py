@@ -1,7 +1,10 @@
 """The commands as a user meets them: what they print, and that bad input is one clear message."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import tiny
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from fastgan_ray.cli import main
 from fastgan_ray.config.schema import RunConfig
@@ -93,6 +97,33 @@ def test_evaluate_ranks_generators_of_one_protocol_alone(trained, tmp_path, pict
     assert {result["checkpoint"] for result in ranked} == {str(trained), str(other)}
 
 
+def test_evaluate_ranks_by_the_metric_of_the_searches(trained, tmp_path, capsys):
+    def order(*more):
+        assert call("evaluate", *places, "--json", *more) == 0
+        found = json.loads(capsys.readouterr().out)
+        return found[0]["by"], [result["metrics"][found[0]["by"]] for result in found]
+
+    places = [tmp_path / name / "trials" / "00000" for name in ("a", "b")]
+    for number, place in enumerate(places):
+        shutil.copytree(trained / "checkpoint-000000016", place / "checkpoint-000000016")
+        path = place / "checkpoint-000000016" / "ema.safetensors"
+        weights = load_file(path)
+        for name in weights:
+            if number and name.endswith("weight"):
+                weights[name] = weights[name] * 0.5
+        save_file(weights, path)
+    assert order()[0] == "fd_efficientnet_lite0"
+    for place in places:
+        account = {"metric": {"name": "kd_efficientnet_lite0", "goal": "minimize"}}
+        (place.parents[1] / "summary.json").write_text(json.dumps(account))
+    by, values = order()
+    assert by == "kd_efficientnet_lite0" and values == sorted(values)
+    (places[0].parents[1] / "summary.json").unlink()
+    assert order("--by", "fd_efficientnet_lite0")[0] == "fd_efficientnet_lite0"
+    assert call("evaluate", *places, "--by", "speed") == 2
+    assert "--by: must be one of fd_efficientnet_lite0" in capsys.readouterr().err
+
+
 def test_sample_gives_the_same_picture_for_a_seed_in_a_grid_or_alone(trained, tmp_path, capsys):
     assert call("sample", trained, "--seeds", "0-3,7", "--out", tmp_path / "one") == 0
     assert call("sample", trained, "--seeds", "7", "--out", tmp_path / "two") == 0
@@ -134,10 +165,21 @@ def test_check_needs_no_data_and_shows_a_plan(file, capsys):
     assert "cost" in out
 
 
+@pytest.mark.parametrize("name", ["demo", "ablation_demo"])
+def test_check_tells_machines_the_same(name, capsys):
+    assert call("check", ROOT / "search_spaces" / f"{name}.yaml", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["data"] == [{"path": "fluent-heads", "pictures": 198, "note": ""}]
+    assert facts["kind"] == ("ablation" if "ablation" in name else "search")
+    assert facts["hours_of_rtx_2080_ti"] > 0 and facts["metric"]["goal"] == "minimize"
+
+
 def test_check_takes_a_run_configuration_too(tmp_path, capsys):
     (tmp_path / "run.yaml").write_text("model: {ngf: 8}\ndata.path: matcaps\n")
     assert call("check", tmp_path / "run.yaml") == 0
     assert "284 pictures in matcaps" in capsys.readouterr().out
+    assert call("check", tmp_path / "run.yaml", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["data"][0]["pictures"] == 284
     (tmp_path / "run.yaml").write_text("model: {ngff: 8}\n")
     assert call("check", tmp_path / "run.yaml") == 2
     assert "run.yaml:1: model.ngff" in capsys.readouterr().err
@@ -266,6 +308,14 @@ def test_bad_input_is_a_message_and_status_2(case, tmp_path, trained, capsys):
     assert all(words in message for words in expected), message
     assert "Traceback" not in printed.err + printed.out
     assert not (tmp_path / "demo").exists()  # the name is free for a mended command
+
+
+def test_a_shell_completes_commands():
+    asked = {"_FASTGAN_RAY_COMPLETE": "complete_bash", "COMP_WORDS": "fastgan-ray wei"}
+    environment = {**os.environ, **asked, "COMP_CWORD": "1"}
+    command = [sys.executable, "-m", "fastgan_ray"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["weights"]
 
 
 def test_a_truncated_published_checkpoint_is_refused(tmp_path, capsys):

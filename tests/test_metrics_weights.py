@@ -120,7 +120,7 @@ def test_then_one_download(place, server, name, capfd):
     [
         (None, None, "HTTP Error 404"),
         (b"<html>Please log in</html>", None, "another content there: sha256 .*26 bytes"),
-        (CONTENT["inception"][:5000], 10_000, "(5,000 bytes|IncompleteRead)"),
+        (CONTENT["inception"][:5000], 10_000, "(5,000 of 10,000 bytes|IncompleteRead)"),
     ],
 )
 def test_a_failed_download_leaves_nothing_and_says_what_to_do(place, server, body, claimed, reason):
@@ -324,11 +324,13 @@ def test_list_tells_what_is_here_and_where(place, server, capsys):
     assert server.asked == []
 
 
-def test_list_is_a_table_for_people(place, server, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "300")
+def test_list_is_a_table_for_people_and_breaks_no_address(place, server, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
     assert call("list") == 0
-    table = capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
     for name, entry in WEIGHTS.items():
-        line = next(line for line in table.splitlines() if f" {name} " in line)
-        assert f"{entry.size_bytes / 1e6:,.0f}" in line and entry.purpose in line
-        assert "missing" in line and entry.filename in line
+        row = next(line for line in lines if f" {name} " in line)
+        assert f"{entry.size_bytes / 1e6:,.0f}" in row and "missing" in row
+        url = f"http://127.0.0.1:{server.server_port}/mirror/{entry.filename}"
+        assert f"{name}: {url}" in lines
+    assert any(line.startswith("efficientnet_lite0: ") for line in lines)

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import tiny
+from documentation import ROOT, tree
 from wandb_files import read_run
 
 from fastgan_ray.config.yaml_io import load_run_config
@@ -31,6 +32,19 @@ parameters:
   model.ngf: {values: [2, 4, 8]}
   train.lr_g: {distribution: log_uniform_values, min: 1e-4, max: 1e-2}
 """
+SECRETS = {
+    name: f"{number:x}" * 8 + "5ec2e7" + f"{number:x}" * 50
+    for number, name in enumerate(
+        (
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "WANDB_API_KEY",
+            "RAY_AUTH_TOKEN",
+            "HF_TOKEN",
+        ),
+        start=10,
+    )
+}
 pytestmark = pytest.mark.timeout(600)
 PATIENCE = 120.0  # seconds after which something is stuck; passing does not wait
 
@@ -49,7 +63,7 @@ class Search:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "WANDB_MODE": "offline"},
+            env={**os.environ, "WANDB_MODE": "offline", **SECRETS},
             start_new_session=True,
         )
 
@@ -142,6 +156,7 @@ def test_a_search_ends_with_all_its_results(undisturbed):
     assert config.model_dump() == summary["best"]["config"]
     assert (search.folder / summary["best"]["checkpoint"] / "ema.safetensors").is_file()
     assert (best / "grid.png").is_file()
+    assert [name for name in tree(ROOT / "README.md") if not (search.folder / name).exists()] == []
     assert len(list((search.folder / "wandb").glob("offline-run-*/*.wandb"))) == 4
     outcome = read_run(search.folder, "outcome")
     assert outcome.summary["trial"] == summary["best"]["trial_id"]
@@ -158,6 +173,16 @@ def test_a_search_ends_with_all_its_results(undisturbed):
     ours = ("[", "6 pictures", "tiny:", "fd_", "trial ", "0000", "Best:", "Warning:")
     ours += ("Results:", "Report:", "To W&B:")
     assert [line for line in out.splitlines() if line and not line.startswith(ours)] == []
+
+
+def test_no_secret_of_the_environment_is_written_anywhere(undisturbed):
+    search, out = undisturbed
+    files = [path for path in search.folder.rglob("*") if path.is_file()]
+    kinds = {path.suffix for path in files}
+    assert {".json", ".yaml", ".csv", ".html", ".wandb", ".pkl", ".log"} <= kinds
+    for name, secret in SECRETS.items():
+        assert secret not in out, name
+        assert [path for path in files if secret.encode() in path.read_bytes()] == [], name
 
 
 def test_killed_trial_and_killed_driver_change_no_value(undisturbed, launch, tmp_path):

@@ -130,6 +130,18 @@ def test_numbers_of_different_protocols_are_warned_of():
     assert "trial 00005" in warning and "other dogs" in warning
 
 
+def test_a_verdict_on_less_than_an_evaluations_own_error_is_told_to_be_doubtful():
+    def notes(error):
+        found = trials()
+        for one in found:
+            one["rows"][-1][f"{METRIC}_se_fakes"] = error
+        return [note for note in tables.notes(summarise(SPEC, "t", found, GFLOP)) if "by " in note]
+
+    assert notes(1.0) == []  # "good" is better by 20
+    note, _ = notes(30.0)
+    assert note.startswith("good: better: by 19.9, where ") and "6 pairs" in note
+
+
 def test_what_a_training_warned_of_is_told_by_arm():
     found = trials()
     for number in (0, 6):

@@ -95,6 +95,12 @@ def test_curves_of_all_trials_are_drawn_the_best_last(run):
 def test_sizes_that_are_all_alike_are_no_trade(run):
     chart = charts.trade(run, "params_g")
     assert chart["front"].startswith("M") and len(chart["series"]) == 17
+    best = {one["id"] for one in chart["series"] if one["best"]}
+    assert "00000" in best and chart["front"].count("L") == len(best) - 1
+    assert all(one["state"] == "finished" for one in chart["series"] if one["best"])
+    for one, other in itertools.combinations([o for o in chart["series"] if o["number"]], 2):
+        apart = abs(one["x"] - other["x"]) >= charts.NUMBER_WIDTH
+        assert apart or abs(one["number_y"] - other["number_y"]) >= charts.NUMBER_HEIGHT
     alike = {**run, "trials": [trial | {"rows": [{"params_g": 9}]} for trial in run["trials"]]}
     assert charts.trade(alike, "params_g") is None
     assert charts.trade({**run, "trials": []}, "params_g") is None

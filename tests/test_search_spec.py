@@ -13,13 +13,13 @@ from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.space import grid, sample, size
 from fastgan_ray.search.spec import (
-    EarlyTerminate,
     base_config,
     load_search,
     run_config,
     spec_from_text,
     start_point,
 )
+from fastgan_ray.search.stopping import Halving, Median, Patience
 
 FILES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
 SPACES = [path for path in FILES if not path.stem.startswith("ablation")]
@@ -59,8 +59,8 @@ def test_a_file_means_what_it_says():
     assert (spec.name, spec.method, spec.run_cap, spec.seed) == ("good", "random", 5, 3)
     assert spec.description == "A search.\nTwo lines of it."
     assert spec.metric.name == "fid5k_full" and spec.metric.target == 20
-    assert spec.early_terminate == EarlyTerminate(40.0, 2.0)
-    assert spec.early_terminate.rungs(200) == [40, 80, 160]
+    assert spec.early_terminate == (Halving(40.0, 2.0),)
+    assert spec.early_terminate[0].rungs(200) == [40, 80, 160]
     assert spec.base == {"data.path": "images", "train.total_kimg": 200}
     assert [p.distribution for p in spec.space] == [
         "categorical",
@@ -205,8 +205,47 @@ def test_a_list_can_be_one_value_of_a_parent():
             "must be less than train.total_kimg",
         ),
         (
-            "method: random\nmetric: {name: fid}\nearly_terminate: {type: median, min_iter: 4}\n",
-            "early_terminate.type: must be hyperband",
+            "method: random\nmetric: {name: fid}\nearly_terminate: {type: medium, min_iter: 4}\n",
+            "early_terminate.type: must be one of hyperband, median, patience (got 'medium'); did "
+            "you mean median?",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\nearly_terminate: [{type: median}]\n",
+            "early_terminate.0: needs min_iter",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\nearly_terminate: {type: patience, kimg: 0}\n",
+            "early_terminate.kimg: must be a number from 1e-06",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\n"
+            "early_terminate: {type: median, min_iter: 4, min_trials: 1.5}\n",
+            "early_terminate.min_trials: must be a whole number",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\nearly_terminate: {type: patience, min_iter: 4}\n",
+            "early_terminate.min_iter: is no key of patience; its keys are kimg, tolerance",
+        ),
+        (
+            "method: random\nmetric: [{name: fid}, {name: params_q}]\n",
+            "metric.1.name: must be one of",
+        ),
+        (
+            "method: random\nmetric: [{name: fid}, {name: fid5k_full}]\n",
+            "metric.1.name: fid5k_full is in the list already",
+        ),
+        (
+            "method: random\nmetric: [{name: fid}, {name: params_g, target: 3}]\n",
+            "metric.1.target: only the first metric",
+        ),
+        ("method: random\nmetric: {name: params_g}\n", "metric.name: must be one of fid5k_full"),
+        (
+            "method: random\nmetric: {name: fid}\nsampler: tpe\n",
+            "sampler: of method random must be one of random, qmc (got 'tpe')",
+        ),
+        (
+            "method: bayes\nmetric: [{name: fid}, {name: params_g}]\nsampler: cmaes\n",
+            "sampler: cmaes takes one metric; for several choose tpe, gp, nsga2, nsga3",
         ),
     ],
 )
@@ -221,7 +260,28 @@ def test_hyperband_by_brackets_is_wandbs():
         "early_terminate: {type: hyperband, max_iter: 270, s: 2, eta: 3}\n"
     )
     spec = spec_from_text(with_parameters("model.nz: {value: 64}", head=head), "x.yaml")
-    assert spec.early_terminate.rungs(400) == pytest.approx([30, 90])
+    assert spec.early_terminate[0].rungs(400) == pytest.approx([30, 90])
+
+
+def test_stopping_rules_and_metrics_may_be_lists():
+    head = (
+        "method: bayes\nsampler: nsga2\nmetric: [{name: kid}, {name: params_g}]\n"
+        "early_terminate:\n"
+        "  - {type: hyperband, min_iter: 10, brackets: 3, tolerance: 1}\n"
+        "  - {type: median, min_iter: 40}\n"
+        "  - {type: patience, kimg: 80}\n"
+    )
+    text = with_parameters("model.nz: {value: 64}", head=head)
+    spec = spec_from_text(text, "x.yaml")
+    rules = (Halving(10.0, brackets=3, tolerance=1.0), Median(40.0), Patience(80.0))
+    assert spec.early_terminate == rules
+    assert (spec.metric.name, spec.sampler) == ("kid5k_full", "nsga2")
+    assert [(cost.name, cost.goal) for cost in spec.costs] == [("params_g", "minimize")]
+    embedded = spec_from_text(text, "x.yaml", {"eval.extractor": "efficientnet_lite0"})
+    assert [metric.name for metric in (embedded.metric, *embedded.costs)] == [
+        "kd_efficientnet_lite0",
+        "params_g",
+    ]
 
 
 def test_all_faults_of_a_file_at_once():

@@ -143,8 +143,12 @@ def test_how_each_end_is_told(tmp_path):
     assert complete.intermediate_values == {2000: 50.0, 4000: 40.0}
     assert pruned.state == TrialState.PRUNED
     assert pruned.intermediate_values == {1000: 50.0, 2000: 45.0}
-    assert [trial.state for trial in failed] == [TrialState.FAIL] * 4
-    assert complete.user_attrs == {"trial_id": "00000"}
+    states_of = [trial.state for trial in failed]
+    assert states_of == [TrialState.PRUNED] * 2 + [TrialState.FAIL] * 2
+    assert [bool(trial.constraints) for trial in failed] == [True, True, False, False]
+    assert complete.user_attrs == {"trial_id": "00000", "seed": 0, "outcome": "finished"}
+    outcomes = [trial.user_attrs["outcome"] for trial in (pruned, *failed)]
+    assert outcomes == ["stopped", "diverged", "out_of_memory", "failed", "failed"]
 
 
 def test_repeated_rows_and_ends_change_nothing(tmp_path):

@@ -81,6 +81,16 @@ def test_a_line_tells_what_happened():
     )
 
 
+def test_a_cell_is_told_whole_also_where_it_repeats_another():
+    def started(number, arm):
+        trial = fake_trial(number)
+        trial.config["point"] = {"arm": arm, "data": "cats", "seed": 0}
+        return trial
+
+    state = observe(state_of(started(0, "plain")), started(1, "good"), 100.0)
+    assert "arm=good" in line(state, "00001", 100.0) and "seed=0" in line(state, "00001", 100.0)
+
+
 def test_short_forms():
     assert [metric_text(v) for v in (None, 0.01234, 7.06, 123.456)] == [
         "-",

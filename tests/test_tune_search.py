@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import ipaddress
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import tune_objectives as objectives
+from ray._raylet import AuthenticationMode, get_authentication_mode
 
 from fastgan_ray.config.yaml_io import load_run_config
 from fastgan_ray.errors import UserError
@@ -137,6 +141,20 @@ def test_names_and_folders_that_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         search(spec, tmp_path / "file", objectives.smooth)
+
+
+def test_ray_listens_on_loopback_only_and_asks_for_a_token():
+    """Whoever reaches its ports and is not asked for one runs code as this user."""
+    ours = psutil.Process()
+    listening = {
+        str(ipaddress.ip_address(connection.laddr.ip.removeprefix("::ffff:")))
+        for process in (ours, *ours.children(recursive=True))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+    assert get_authentication_mode() == AuthenticationMode.TOKEN
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
 
 
 def test_infeasible_request_is_refused_at_once(tmp_path):

@@ -198,3 +198,20 @@ def memory_hog(config: RunConfig, reporter: Reporter, resume_from: Path | None) 
         taken.append(bytearray(os.urandom(2**20)) * 32)
         time.sleep(0.02)
     raise AssertionError("nobody stopped it")
+
+
+def inherited(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """Each kimg takes the rate's worth off a debt that a checkpoint carries; notes every start."""
+    start, debt = 0, 100.0
+    if resume_from is not None:
+        state = json.loads((resume_from / "metadata.json").read_text())
+        start, debt = int(state["kimg"]), state["debt"]
+    note(reporter, f"begin at {start} with lr_g {config.train.lr_g:.6g}, debt {debt:.6g}")
+    for kimg in range(start + 1, int(config.train.total_kimg) + 1):
+        debt -= 1000 * config.train.lr_g
+        folder = reporter.folder / f"checkpoint-{kimg * 1000:09d}"
+        folder.mkdir(exist_ok=True)
+        metadata = {"kimg": kimg, "debt": debt, "protocol": {"test": 1}}
+        (folder / "metadata.json").write_text(json.dumps(metadata))
+        row = {"kimg": float(kimg), "seconds": kimg / 10, "images_per_second": 10.0, METRIC: debt}
+        reporter.report(row, folder)

@@ -10,19 +10,15 @@ import hashlib
 import http.client
 import json
 import os
-import sys
 import urllib.error
-import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from rich.console import Console
-from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
-
 from fastgan_ray.config.paths import cache_dir
 from fastgan_ray.data.cache import atomic_file
+from fastgan_ray.data.download import fetch
 from fastgan_ray.errors import UserError
 
 DATASETS_URL = "https://data-efficient-gans.mit.edu/datasets"
@@ -140,7 +136,7 @@ def _download(name: str, url: str, target: Path, known: str | None) -> str:
     """Fetch to `target`, whole and checked or not at all; its sha256."""
     with atomic_file(target) as partial:
         try:
-            _fetch(url, partial)
+            fetch(url, partial, _TIMEOUT_SECONDS)
         except (OSError, ValueError, http.client.HTTPException) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
@@ -161,25 +157,6 @@ def _download(name: str, url: str, target: Path, known: str | None) -> str:
                 f"{sha256}). To accept the new one delete {target.with_suffix('.json')}."
             )
     return sha256
-
-
-def _fetch(url: str, to: Path) -> None:
-    """Copy a URL to a file with a progress bar; OSError or HTTPException if any of it fails."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        print(f"downloading {url}", file=sys.stderr)
-    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with urllib.request.build_opener().open(url, timeout=_TIMEOUT_SECONDS) as answer:
-        length = int(answer.headers.get("Content-Length") or -1)
-        with progress, to.open("wb") as file:
-            task = progress.add_task(url.rsplit("/", 1)[-1], total=length if length >= 0 else None)
-            received = 0
-            while block := answer.read(_BLOCK):
-                received += file.write(block)
-                progress.update(task, completed=received)
-    if length >= 0 and received != length:
-        raise OSError(f"the connection ended after {received:,} of {length:,} bytes")
 
 
 def _base_url() -> str:

@@ -20,6 +20,7 @@ from fastgan_ray.config.paths import cache_dir
 from fastgan_ray.config.schema import DataConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.errors import UserError
+from fastgan_ray.progress import Track, silently
 
 if TYPE_CHECKING:
     from fastgan_ray.data.source import Source
@@ -99,7 +100,9 @@ def square(image: Image.Image, fit: Fit, background: str, side: int | None = Non
     return image if side is None else image.resize((side, side), KERNEL)
 
 
-def load_images(source: Source, config: DataConfig, resolution: int) -> np.ndarray[Any, Any]:
+def load_images(
+    source: Source, config: DataConfig, resolution: int, track: Track = silently
+) -> np.ndarray[Any, Any]:
     """All pictures of a source, uint8 (N, R, R, 3): a read-only memory map of a cached file.
 
     The file is keyed by content and settings and shared by all processes of the machine; those
@@ -121,18 +124,21 @@ def load_images(source: Source, config: DataConfig, resolution: int) -> np.ndarr
         # Plain writes, not a writable map: a full disk is then an error and not a SIGBUS.
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        for pixels in in_order(row, len(source)):
+        for pixels in in_order(row, len(source), track, "shrinking pictures"):
             file.write(pixels)
     array = _open_array(path, shape)
     assert array is not None
     return array
 
 
-def in_order(function: Callable[[int], T], count: int) -> Iterator[T]:
+def in_order(function: Callable[[int], T], count: int, track: Track, doing: str) -> Iterator[T]:
     """function(0), function(1), ... computed by threads (Pillow releases the GIL), in order."""
     with quiet(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, count, _CHUNK):
-            yield from pool.map(function, range(start, min(start + _CHUNK, count)))
+        results: Iterator[T] = iter(())
+        for index in track(range(count), doing):
+            if index % _CHUNK == 0:
+                results = pool.map(function, range(index, min(index + _CHUNK, count)))
+            yield next(results)
 
 
 @contextmanager

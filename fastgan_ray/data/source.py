@@ -19,6 +19,7 @@ from fastgan_ray.data.catalog import resolve
 from fastgan_ray.data.containers import Read, open_container, printable
 from fastgan_ray.data.images import decode, in_order, quiet
 from fastgan_ray.errors import UserError
+from fastgan_ray.progress import Track, silently
 
 _CHECK_VERSION = 1  # raise it when `decode` gets stricter
 
@@ -57,7 +58,7 @@ class Source:
             return decode(data, background or self.background)
 
 
-def open_source(config: DataConfig, seed: int = 0) -> Source:
+def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> Source:
     """Open `config.path` (folder, zip, LMDB or a name of the catalog) and check every picture.
 
     Each picture is decoded in full the first time its content is seen; the cache remembers the
@@ -74,7 +75,7 @@ def open_source(config: DataConfig, seed: int = 0) -> Source:
     names, read_bytes = open_container(path)
     if not names:
         raise UserError(_nothing_found(path))
-    checks = _check_all(path, names, read_bytes, config.background)
+    checks = _check_all(path, names, read_bytes, config.background, track)
     bad = tuple(f"{printable(check.name)}: {check.reason}" for check in checks if check.reason)
     good = [check for check in checks if not check.reason]
     if bad and config.on_bad_image == "error":
@@ -106,7 +107,9 @@ class _Check(NamedTuple):
     reason: str  # empty = decodable
 
 
-def _check_all(path: Path, names: Sequence[str], read: Read, background: str) -> list[_Check]:
+def _check_all(
+    path: Path, names: Sequence[str], read: Read, background: str, track: Track
+) -> list[_Check]:
     """Read and hash every picture; decode those whose content is not known to be good."""
     identity = f"{path.resolve()}\n{_CHECK_VERSION}\n{PIL.__version__}"
     key = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
@@ -126,7 +129,7 @@ def _check_all(path: Path, names: Sequence[str], read: Read, background: str) ->
             return _Check(name, sha256, f"cannot be read ({error or type(error).__name__})")
         return _Check(name, sha256, "")
 
-    checks = list(in_order(check, len(names)))
+    checks = list(in_order(check, len(names), track, "checking pictures"))
     good = {check.sha256 for check in checks if not check.reason}
     if not good <= known:
         with atomic_file(record) as partial:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -56,7 +55,7 @@ def read_folder(folder: Path) -> tuple[nn.Module, ModelConfig]:
         config = ModelConfig.model_validate(description["model"])
         generator = build_generator(config)
         generator.load_state_dict(load_file(folder / _WEIGHTS))
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); export it again") from error
     except (SafetensorError, RuntimeError) as error:  # the latter of weights that do not fit
         raise UserError(f"{folder / _WEIGHTS}: damaged ({error}); export it again") from error

@@ -18,8 +18,8 @@ from fastgan_ray.data.containers import Read, open_container, printable
 from fastgan_ray.data.grid import save_grid
 from fastgan_ray.data.images import SUFFIXES, decode, quiet, square
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.progress import Track, silently
 from fastgan_ray.latent.sample import latent
+from fastgan_ray.progress import Track, silently
 from fastgan_ray.train.perceptual import Distance
 
 _RATE = 0.1

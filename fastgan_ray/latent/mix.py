@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.progress import Track, silently
 from fastgan_ray.latent.sample import latents
 from fastgan_ray.models import Generator
+from fastgan_ray.progress import Track, silently
 
 _BATCH = 16
 

@@ -17,10 +17,10 @@ from fastgan_ray.data.grid import save_grid, to_uint8
 from fastgan_ray.data.images import square
 from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.progress import Track, silently
 from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.memorisation import Neighbours, neighbours
 from fastgan_ray.metrics.reference import load_reference
+from fastgan_ray.progress import Track, silently
 
 _BATCH = 16
 
@@ -48,7 +48,7 @@ def nearest_pictures(
     A distance of 1 is the mean from a training picture to its nearest other one. Mirror images
     count where the run trains on them. UserError where no such mean exists.
     """
-    reference = load_reference(source, config, extractor)
+    reference = load_reference(source, config, extractor, track)
     # As a file would hold them: so were the reference's.
     stored_NCHW = to_uint8(samples_NCHW).float()
     batches = track(torch.split(stored_NCHW, _BATCH), "comparing")

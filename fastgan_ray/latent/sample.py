@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.progress import Track, silently
+from fastgan_ray.progress import Track, silently
 
 _MOST_SEEDS = 100_000
 _BATCH = 16

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from fastgan_ray.metrics.names import (
     metric_name,
 )
 from fastgan_ray.metrics.reference import Features, Reference
+from fastgan_ray.progress import Track, silently
 
 PAIRS = 16  # of the closest generated and training pictures that an evaluation names
 
@@ -60,6 +61,7 @@ def evaluate(
     config: EvalConfig,
     device: torch.device,
     early: bool = False,
+    track: Track = silently,
 ) -> Evaluation:
     """Every one of METRICS, of `config.num_fakes` samples against the reference.
 
@@ -72,7 +74,11 @@ def evaluate(
     assert extractor.name == config.extractor
     fewer = config.early_fakes if early else None
     count = fewer or config.num_fakes
-    features = _fake_features(sample, latents(config, nz)[:count], extractor, config, device)
+    batches = track(
+        torch.split(latents(config, nz)[:count], config.batch_size),
+        "features of generated pictures",
+    )
+    features = _fake_features(sample, batches, extractor, device)
     real, mirrored = reference
     sets = Sets(
         real=np.concatenate([real, mirrored])
@@ -100,15 +106,14 @@ def latents(config: EvalConfig, nz: int) -> Tensor:
 
 def _fake_features(
     sample: Callable[[Tensor], Tensor],
-    latents_NZ: Tensor,
+    latents_BZ: Iterable[Tensor],
     extractor: Extractor,
-    config: EvalConfig,
     device: torch.device,
 ) -> Tensor:
-    """Features (N, d) of the samples, which only exist a batch at a time."""
+    """Features (N, d) of the samples of each batch of latents, which only exist for a moment."""
     parts = []
     with torch.inference_mode():
-        for z_BZ in torch.split(latents_NZ, config.batch_size):
+        for z_BZ in latents_BZ:
             images_BCHW = sample(z_BZ.to(device)).float()
             if not bool(torch.isfinite(images_BCHW).all()):
                 raise DivergedError("the generator made a picture with non-finite values")

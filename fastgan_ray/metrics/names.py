@@ -61,6 +61,12 @@ def full_name(name: str, config: EvalConfig) -> str:
     return name
 
 
+def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
+    """What is measured as `name` under one protocol, under another; None if `name` is not of it."""
+    names = zip(searchable(before), searchable(after), strict=True)
+    return next((new for old, new in names if old == name), None)
+
+
 def early_name(name: str) -> str:
     """The name of the same metric in a cheap evaluation, which no full one is compared with."""
     return "early/" + _COUNTED.sub(r"\1", name)

@@ -21,6 +21,7 @@ from fastgan_ray.data.images import in_order, square
 from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import Extractor
+from fastgan_ray.progress import Track, silently
 
 _VERSION = 1  # raise it when the same pictures would give other features
 _BATCH = 32
@@ -36,12 +37,14 @@ class Reference(NamedTuple):
     mirrored: Features | None
 
 
-def load_reference(source: Source, config: RunConfig, extractor: Extractor) -> Reference:
+def load_reference(
+    source: Source, config: RunConfig, extractor: Extractor, track: Track = silently
+) -> Reference:
     """What a run is measured against, with mirror images if it trains on or compares with them.
 
     UserError where the pictures are all the same: no variety to compare with, nor to learn.
     """
-    features = reference_features(source, config.data, extractor)
+    features = reference_features(source, config.data, extractor, track=track)
     if np.abs(features - features[0]).max() <= _ALIKE * np.abs(features).max():
         raise UserError(
             f"{source.path}: its {len(source)} pictures are all the same to the feature network; "
@@ -49,11 +52,16 @@ def load_reference(source: Source, config: RunConfig, extractor: Extractor) -> R
         )
     if config.data.flip == 0 and not config.eval.mirrored_reference:
         return Reference(features, None)
-    return Reference(features, reference_features(source, config.data, extractor, mirrored=True))
+    mirrored = reference_features(source, config.data, extractor, mirrored=True, track=track)
+    return Reference(features, mirrored)
 
 
 def reference_features(
-    source: Source, data_config: DataConfig, extractor: Extractor, mirrored: bool = False
+    source: Source,
+    data_config: DataConfig,
+    extractor: Extractor,
+    mirrored: bool = False,
+    track: Track = silently,
 ) -> Features:
     """Features (n, d) of the original pictures, or of their mirror images, left for right.
 
@@ -64,7 +72,7 @@ def reference_features(
     path = _cache_path(source, data_config, extractor, mirrored)
     if (cached := _read(path, len(source))) is not None:
         return cached
-    batches = _batches(_prepared(source, data_config, extractor, mirrored))
+    batches = _batches(_prepared(source, data_config, extractor, mirrored, track))
     features = torch.cat([extractor(batch) for batch in batches]).numpy()
     # A zip archive, because that carries a checksum.
     with atomic_file(path) as partial, partial.open("wb") as file:
@@ -99,7 +107,7 @@ def _read(path: Path, count: int) -> Features | None:
 
 
 def _prepared(
-    source: Source, config: DataConfig, extractor: Extractor, mirrored: bool
+    source: Source, config: DataConfig, extractor: Extractor, mirrored: bool, track: Track
 ) -> Iterator[Tensor]:
     """Each picture (3, size, size), resized by the thread that decoded it: originals can be big."""
 
@@ -110,7 +118,8 @@ def _prepared(
             pixels = pixels.flip(-1)
         return extractor.prepare(pixels[None].float())[0]
 
-    yield from in_order(prepare, len(source))
+    doing = "features of mirror images" if mirrored else "features of real pictures"
+    yield from in_order(prepare, len(source), track, doing)
 
 
 def _batches(pictures: Iterator[Tensor]) -> Iterator[Tensor]:

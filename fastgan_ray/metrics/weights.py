@@ -10,10 +10,8 @@ import hashlib
 import http.client
 import os
 import shutil
-import sys
 import tempfile
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict, TypeVar
@@ -23,10 +21,12 @@ import torch
 from fastgan_ray.config.paths import cache_dir
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.cache import atomic_file
+from fastgan_ray.data.download import fetch
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.published import OF_EXTRACTOR, OF_RECONSTRUCTION, WEIGHTS, Weights
+from fastgan_ray.progress import Track, silently
 
-_TIMEOUT_SECONDS = 10  # to connect, and between two reads
+_TIMEOUT_SECONDS = 10
 
 _Item = TypeVar("_Item")
 
@@ -64,9 +64,9 @@ def require_weights(config: RunConfig) -> None:
     _each(weights_path, [*OF_EXTRACTOR[config.eval.extractor], *reconstruction])
 
 
-def weights_table() -> list[Row]:
+def weights_table(track: Track = silently) -> list[Row]:
     """Every published file, and whether it is here; reads each that is here, to check it."""
-    return [_row(name, weights) for name, weights in WEIGHTS.items()]
+    return [_row(name, weights) for name, weights in track([*WEIGHTS.items()], "checking weights")]
 
 
 def fetch_weights(names: Sequence[str]) -> list[Path]:
@@ -196,13 +196,9 @@ def _url(weights: Weights) -> str:
 def _download(weights: Weights) -> Path:
     target = _cached(weights)
     url = _url(weights)
-    print(f"downloading {url} ({weights.size_bytes / 1e6:,.0f} MB)", file=sys.stderr)
     with atomic_file(target) as partial:
         try:
-            # An opener of its own, because urlopen's can be replaced for the whole process.
-            answer = urllib.request.build_opener().open(url, timeout=_TIMEOUT_SECONDS)
-            with answer, partial.open("wb") as file:
-                shutil.copyfileobj(answer, file)
+            fetch(url, partial, _TIMEOUT_SECONDS)
         except (OSError, ValueError, http.client.HTTPException) as error:
             if isinstance(error, urllib.error.HTTPError):
                 error.close()

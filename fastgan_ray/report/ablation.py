@@ -6,6 +6,7 @@ A trial is {"trial_id", "arm", "data", "seed", "state", "value", "kimg", "second
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +19,7 @@ from fastgan_ray.search.statistics import Comparison, compare, mean_and_sd
 Trial = dict[str, Any]
 
 CONFIDENCE = 0.95
+ERRORS_AWAY = 2.0  # a difference of less may be evaluation alone
 FAILED = ("diverged", "out_of_memory", "failed")
 COLUMNS = ("trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason")
 # Numbers of a row that are no measure of quality; nor are those of training, with a / in the name,
@@ -45,13 +47,14 @@ def summarise(
     values = {arm: values_of(_of(trials, arm)) for arm in spec.arms}
     comparisons = compare(values, spec.baseline, metric.goal, CONFIDENCE)
     protocols, warnings = _protocols(trials)
+    error = _evaluation_error(trials, metric.name)
     arms = [
         {
             "name": arm,
             "settings": settings,
             "by_data": _by_data(spec, values[arm]),
             "states": _states(_of(trials, arm)),
-            "comparison": _flat(comparisons[arm]) if arm in comparisons else None,
+            "comparison": _flat(comparisons[arm], error) if arm in comparisons else None,
             "gflop_per_image": gflop[arm],
             **_costs(_of(trials, arm)),
             "also": _also(_of(trials, arm), metric.name),
@@ -107,10 +110,26 @@ def _states(trials: Sequence[Trial]) -> dict[str, int]:
     return counts
 
 
-def _flat(comparison: Comparison) -> dict[str, Any]:
+def _flat(comparison: Comparison, error: float | None) -> dict[str, Any]:
     found = asdict(comparison)
     difference: dict[str, Any] = found.pop("difference")
+    if comparison.verdict in ("better", "worse") and error is not None:
+        # What other latents alone would change in the mean of the pairs' differences.
+        own = error * math.sqrt(2 / difference["pairs"])
+        if abs(difference["mean"]) < ERRORS_AWAY * own:
+            found["note"] = (
+                f"by {abs(difference['mean']):.3g}, where the evaluations' own error alone may "
+                f"make {ERRORS_AWAY * own:.2g}: {difference['pairs']} pairs that agree so well may "
+                "be chance; add seeds, or raise eval.num_fakes"
+            )
     return difference | found
+
+
+def _evaluation_error(trials: Sequence[Trial], metric: str) -> float | None:
+    """An evaluation's own standard error: the root mean square over what has finished."""
+    last = [trial["rows"][-1] for trial in trials if trial["state"] == "finished" and trial["rows"]]
+    errors = _told(last, fakes_error_name(metric))
+    return math.sqrt(sum(error**2 for error in errors) / len(errors)) if errors else None
 
 
 def _costs(trials: Sequence[Trial]) -> dict[str, Any]:

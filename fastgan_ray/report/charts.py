@@ -18,6 +18,7 @@ Chart = dict[str, Any]
 
 WIDTH, HEIGHT = 640.0, 400.0
 NUMBER_HEIGHT = 15.0
+NUMBER_WIDTH = 24.0  # with the point it stands beside
 ALIKE = 1.01  # sizes within this factor are the same to whoever chooses
 LEFT, RIGHT, TOP, BOTTOM = 74.0, 598.0, 20.0, 336.0
 SIZES = {
@@ -71,7 +72,7 @@ def learning(run: Run, name: str) -> Chart | None:
                     "text": sentence(trial, metric),
                 }
             )
-    _part_numbers([one for one in series if one["number"]])
+    part_numbers([one for one in series if one["number"]], BOTTOM)
     return frame(x, y, "thousands of images shown (kimg)", name, series[::-1])
 
 
@@ -80,13 +81,13 @@ def _rank(number: int, trial: Trial) -> str:
     return str(number) if number <= COLOURS and trial["value"] is not None else ""
 
 
-def _part_numbers(series: Sequence[dict[str, Any]]) -> None:
-    """Give each its "number_y" beside the end of its line, where no two lie on each other."""
+def part_numbers(series: Sequence[dict[str, Any]], bottom: float) -> None:
+    """Give each its "number_y" beside its "end", above `bottom`, where no two lie on each other."""
     order = sorted(series, key=lambda one: float(one["end"][1]))
     last = -NUMBER_HEIGHT
     for one in order:
         one["number_y"] = last = max(one["end"][1], last + NUMBER_HEIGHT)
-    last = BOTTOM + NUMBER_HEIGHT
+    last = bottom + NUMBER_HEIGHT
     for one in reversed(order):
         one["number_y"] = last = min(one["number_y"], last - NUMBER_HEIGHT)
 
@@ -117,9 +118,26 @@ def trade(run: Run, name: str) -> Chart | None:
     for point, (_, _, trial) in zip(points, found, strict=True):
         point["colour"] = colour[trial["trial_id"]]
     finished = [(value, t["value"]) for value, _, t in found if t["state"] == "finished"]
-    edge = [(x.at(a), y.at(b)) for a, b in front(finished, metric["goal"])]
+    best = front(finished, metric["goal"])
+    for point, (value, _, trial) in zip(points, found, strict=True):
+        point["best"] = trial["state"] == "finished" and (value, trial["value"]) in best
+        point["text"] += ", which no other beats in both" if point["best"] else ""
+    for beside in _beside(points):
+        part_numbers(beside, BOTTOM)
+    edge = [(x.at(a), y.at(b)) for a, b in best]
     chart = frame(x, y, label + (", logarithmic" if x.log else ""), metric["name"], points[::-1])
     return chart | {"front": polyline(edge) if len(edge) > 1 else ""}
+
+
+def _beside(points: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Numbered points in groups that stand so near each other that their numbers may touch."""
+    groups: list[list[dict[str, Any]]] = []
+    for point in sorted((one for one in points if one["number"]), key=lambda one: float(one["x"])):
+        if groups and point["x"] - groups[-1][-1]["x"] < NUMBER_WIDTH:
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    return groups
 
 
 def front(points: Sequence[tuple[float, float]], goal: str) -> list[tuple[float, float]]:
@@ -139,6 +157,7 @@ def _point(x: Axis, y: Axis, size: float, number: int, trial: Trial, metric: str
         "state": trial["state"],
         "x": x.at(size),
         "y": y.at(trial["value"]),
+        "end": (x.at(size), y.at(trial["value"])),
         "low": y.at(trial["value"] - error),
         "high": y.at(trial["value"] + error),
         "number": _rank(number, trial),
@@ -177,7 +196,7 @@ def bands(
                 f"{last['kimg']:g} kimg, from {last['low']:.4g} to {last['high']:.4g}",
             }
         )
-    _part_numbers(series)
+    part_numbers(series, BOTTOM)
     return frame(x, y, "thousands of images shown (kimg)", name, series)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastgan_ray.report.charts import Chart, polyline
+from fastgan_ray.report.charts import Chart, part_numbers, polyline
 from fastgan_ray.report.ranking import colours, parameters, ranked, sentence, shown
 from fastgan_ray.report.run_folder import Run
 from fastgan_ray.report.scale import fit
@@ -42,6 +42,7 @@ def parallel(run: Run) -> Chart | None:
         }
         for number, trial in enumerate(trials)
     ]
+    part_numbers([line for line in lines if line["colour"] != "c0"], HEIGHT)
     return {
         "width": xs[-1] + MARGIN,
         "height": HEIGHT,

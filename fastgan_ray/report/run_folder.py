@@ -17,6 +17,7 @@ Run = dict[str, Any]
 Trial = dict[str, Any]
 
 ACCOUNTS = {"search": "summary.json", "ablation": "ablation.json"}
+DEPTH = 3  # of a trial's checkpoint in its run's folder
 UNKNOWN = {"state": "unfinished", "value": None, "error": None, "kimg": 0.0, "seconds": 0.0}
 
 
@@ -47,6 +48,17 @@ def read_run(folder: Path) -> Run:
         "protocols": _protocols(folder, account or {}),
         "versions": _json(folder / "versions.json") or [],
     }
+
+
+def searched_metric(path: Path) -> str | None:
+    """The metric of the search or ablation that `path` lies in (or is), if it has an account."""
+    whole = path.resolve()
+    accounts = (
+        _json(folder / account)
+        for folder in (whole, *whole.parents[:DEPTH])
+        for account in ACCOUNTS.values()
+    )
+    return next((str(found["metric"]["name"]) for found in accounts if found), None)
 
 
 def _metric(kind: str, folder: Path) -> dict[str, Any]:

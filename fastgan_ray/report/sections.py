@@ -52,8 +52,9 @@ def _search_warnings(run: Run) -> list[str]:
         found.append(f"The best trial, {first['trial_id']}: {first['warning']}")
     others = [trial for trial in trials if trial["warning"] and trial is not first]
     if others:
-        subject = "other trial warns" if len(others) == 1 else "other trials warn"
-        found.append(f"{len(others)} {subject} too: see the last column of the leaderboard.")
+        other, too = ("other ", " too") if found else ("", ", the best not")
+        subject = f"{other}trial warns" if len(others) == 1 else f"{other}trials warn"
+        found.append(f"{len(others)} {subject}{too}: see the last column of the leaderboard.")
     for state in ("diverged", "out_of_memory", "failed"):
         if count := sum(trial["state"] == state for trial in trials):
             found.append(f"{count} of {len(trials)} trials: {state.replace('_', ' ')}.")

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.models import build_discriminator, build_generator, small_resolution
 from fastgan_ray.search.spec import SearchSpec, run_config, start_point
+from fastgan_ray.search.stopping import Halving
 from fastgan_ray.train.losses import LOSSES
 
 # Of one decoded picture of 128 x 128 px: the network on it and its target, and back to the picture.
@@ -41,11 +42,11 @@ def estimate(spec: SearchSpec) -> Estimate:
     config = run_config(spec, start_point(spec))
     total = config.train.total_kimg
     expected = total
-    if spec.early_terminate is not None:
-        early = spec.early_terminate
+    for early in (rule for rule in spec.early_terminate if isinstance(rule, Halving)):
         edges = [0.0, *early.rungs(total), total]
         stages = enumerate(itertools.pairwise(edges))
-        expected = sum((end - start) / early.eta**rung for rung, (start, end) in stages)
+        length = sum((end - start) / early.eta**rung for rung, (start, end) in stages)
+        expected = min(expected, length)
     return Estimate(
         trials=spec.run_cap,
         gflop_per_image=gflop_per_image(config),

@@ -1,18 +1,19 @@
-"""A search file beside its `parameters`: metric, early stopping, and the plain options."""
+"""A search file beside its `parameters` and stopping rules: the metric and the plain options."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from fastgan_ray.config.schema import EvalConfig, RunConfig
 from fastgan_ray.config.yaml_tree import Document, Value, shown, suggestion
-from fastgan_ray.metrics.names import Goal, full_name, searchable
+from fastgan_ray.metrics.names import Goal, full_name, same_metric, searchable
 from fastgan_ray.search.grammar import is_int, is_number
 
 Method = Literal["grid", "random", "bayes"]
+Place = tuple[str | int, ...]  # keys and positions from the top of the file
 
 KEYS = (
     "name",
@@ -20,11 +21,29 @@ KEYS = (
     "method",
     "metric",
     "run_cap",
+    "sampler",
     "early_terminate",
+    "population",
     "seed",
     "base",
     "parameters",
 )
+# By method, the default first. Which of them learn from trials that were stopped early, and which
+# take one metric only, is in docs/search.md.
+SAMPLERS: dict[Method, tuple[str, ...]] = {
+    "bayes": ("tpe", "gp", "cmaes", "nsga2", "nsga3"),
+    "random": ("random", "qmc"),
+    "grid": (),
+}
+SINGLE = ("cmaes",)  # samplers that take one metric
+# What a trial costs, as rows have it: a second metric of a search.
+COSTS: dict[str, Goal] = {
+    "params_g": "minimize",
+    "params_d": "minimize",
+    "gflop_g": "minimize",
+    "images_per_second": "maximize",
+    "peak_memory_gb": "minimize",
+}
 # Keys of W&B's sweeps that mean nothing here.
 REFUSED_OF_WANDB = {
     "program": "the program is always this one",
@@ -55,29 +74,6 @@ class Metric:
     target: float | None = None
 
 
-@dataclass(frozen=True)
-class EarlyTerminate:
-    """Successive halving: trials are compared at `min_iter` kimg, and each `eta` times later.
-
-    At each of these rungs the best 1/eta go on; none lies at or past `max_iter` kimg (None = the
-    trial's length). A trial within `tolerance` standard errors of its value from the cut goes on.
-    """
-
-    min_iter: float
-    eta: float = 3.0
-    max_iter: float | None = None
-    tolerance: float = 0.0
-
-    def rungs(self, total_kimg: float) -> list[float]:
-        """The kimg at which a trial of that length is compared."""
-        end = min(total_kimg, self.max_iter or total_kimg)
-        rungs, rung = [], self.min_iter
-        while rung < end:
-            rungs.append(rung)
-            rung *= self.eta
-        return rungs
-
-
 def check_keys(
     document: Document, what: str, keys: Sequence[str], refused: Mapping[str, str]
 ) -> None:
@@ -100,7 +96,7 @@ def read_method(document: Document) -> Method:
             return method
     given = document.data.get("method")
     rule = f"must be grid, random or bayes (got {shown(given)})"
-    _note(document, ("method",), rule + suggestion(str(given), ("grid", "random", "bayes")))
+    note(document, ("method",), rule + suggestion(str(given), ("grid", "random", "bayes")))
     return "random"
 
 
@@ -112,7 +108,7 @@ def read_name(document: Document, default: str) -> str:
     if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         return name
     rule = "must be 1 to 100 letters, digits, '.', '_', '-', as it names a folder"
-    _note(document, ("name",), f"{rule} (got {shown(name)})")
+    note(document, ("name",), f"{rule} (got {shown(name)})")
     return default
 
 
@@ -122,7 +118,7 @@ def read_description(document: Document) -> str:
     if isinstance(given, str):
         return given
     if given is not None:
-        _note(document, ("description",), f"must be text (got {shown(given)})")
+        note(document, ("description",), f"must be text (got {shown(given)})")
     lines = []
     for line in document.text.splitlines():
         if not line.startswith("#"):
@@ -138,39 +134,86 @@ def read_whole(document: Document, key: str, least: int) -> int | None:
         return None
     if is_int(value) and least <= value < 2**31:
         return value
-    _note(document, (key,), f"must be a whole number of at least {least} (got {shown(value)})")
+    note(document, (key,), f"must be a whole number of at least {least} (got {shown(value)})")
     return None
 
 
 def read_metric(document: Document, base: RunConfig) -> Metric:
     """`metric`, named as the trainer reports it under `base`; `fid` and `kid` are short forms."""
-    goals = searchable(base.eval)
-    default = Metric(next(iter(goals)))
-    given = document.data.get("metric")
+    given, goals = document.data.get("metric"), searchable(base.eval)
+    read = _read_metric(document, ("metric",), given, goals, base)
+    return read or Metric(next(iter(goals)))
+
+
+def read_metrics(document: Document, base: RunConfig) -> tuple[Metric, ...]:
+    """`metric`, which may be a list: the first is what trials are stopped and judged by.
+
+    The others may also be what a trial costs, as params_g or images_per_second.
+    """
+    given, goals = document.data.get("metric"), searchable(base.eval)
+    if not isinstance(given, list) or not given:
+        return (read_metric(document, base),)
+    first = _read_metric(document, ("metric", 0), given[0], goals, base)
+    metrics = [first or Metric(next(iter(goals)))]
+    for index, one in enumerate(given[1:], start=1):
+        metric = _read_metric(document, ("metric", index), one, {**goals, **COSTS}, base)
+        if metric is None:
+            continue
+        if any(metric.name == known.name for known in metrics):
+            note(document, ("metric", index, "name"), f"{metric.name} is in the list already")
+        if metric.target is not None:
+            note(document, ("metric", index, "target"), "only the first metric may have a target")
+        metrics.append(metric)
+    return tuple(metrics)
+
+
+def _read_metric(
+    document: Document, place: Place, given: object, goals: Mapping[str, Goal], base: RunConfig
+) -> Metric | None:
     if not isinstance(given, dict):
-        rule = f"must be a mapping such as {{name: {default.name}, goal: minimize}}"
-        _note(document, ("metric",), f"{rule} (got {shown(given)})")
-        return default
-    _only(document, "metric", given, ("name", "goal", "target"))
+        rule = f"must be a mapping such as {{name: {next(iter(goals))}, goal: minimize}}"
+        note(document, place, f"{rule} (got {shown(given)})")
+        return None
+    for key in given:
+        if key not in ("name", "goal", "target"):
+            hint = suggestion(key, given) or "; the keys are name, goal, target"
+            note(document, (*place, key), f"is no key of metric{hint}")
     name = full_name(str(given.get("name")), base.eval)
     if name not in goals:
-        _note(document, ("metric", "name"), _metric_rule(given.get("name"), goals, base))
-        return default
+        note(document, (*place, "name"), _metric_rule(given.get("name"), goals, base))
+        return None
     goal, target = given.get("goal", goals[name]), given.get("target")
     if goal != goals[name]:
         side = "smaller" if goals[name] == "minimize" else "greater"
         rule = f"must be {goals[name]}, as {side} is better with {name} (got {shown(goal)})"
-        _note(document, ("metric", "goal"), rule)
+        note(document, (*place, "goal"), rule)
     if target is not None and not is_number(target):
-        _note(document, ("metric", "target"), f"must be a finite number (got {shown(target)})")
+        note(document, (*place, "target"), f"must be a finite number (got {shown(target)})")
         target = None
     return Metric(name, goals[name], target)
 
 
+def read_sampler(document: Document, method: Method, metrics: int) -> str:
+    """`sampler`: how `method` chooses points; its first one by default."""
+    known = SAMPLERS[method]
+    default = next(iter(known), "")
+    if "sampler" not in document.data:
+        return default
+    given = document.data["sampler"]
+    if given not in known:
+        names = ", ".join(known) or "none: leave it out"
+        rule = f"of method {method} must be one of {names} (got {shown(given)})"
+        note(document, ("sampler",), rule + suggestion(str(given), known))
+        return default
+    if metrics > 1 and given in SINGLE:
+        several = ", ".join(name for name in known if name not in SINGLE)
+        note(document, ("sampler",), f"{given} takes one metric; for several choose {several}")
+    return str(given)
+
+
 def follow_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
     """The same kind of metric under another protocol; its target meant the old one."""
-    names = zip(searchable(before), searchable(after), strict=True)
-    name = next(new for old, new in names if old == metric.name)
+    name = same_metric(metric.name, before, after) or metric.name  # a cost is under every one
     return metric if name == metric.name else replace(metric, name=name, target=None)
 
 
@@ -187,71 +230,6 @@ def _metric_rule(name: Value, goals: Mapping[str, Goal], base: RunConfig) -> str
     return rule + suggestion(text, (*goals, "fid", "kid"))
 
 
-def read_early_terminate(document: Document, base: RunConfig | None) -> EarlyTerminate | None:
-    """`early_terminate`, W&B's hyperband in kimg: min_iter, or max_iter with s brackets."""
-    given = document.data.get("early_terminate")
-    if given is None:
-        return None
-    if not isinstance(given, dict):
-        rule = "must be a mapping such as {type: hyperband, min_iter: 40}"
-        _note(document, ("early_terminate",), f"{rule} (got {shown(given)})")
-        return None
-    keys = ("type", "min_iter", "eta", "max_iter", "s", "strict", "tolerance")
-    _only(document, "early_terminate", given, keys)
-    if given.get("type") != "hyperband":
-        rule = f"must be hyperband (got {shown(given.get('type'))})"
-        _note(document, ("early_terminate", "type"), rule)
-    if given.get("strict", False) is not False:
-        rule = "is not supported: only the best 1/eta go on at each rung anyway; leave it out"
-        _note(document, ("early_terminate", "strict"), rule)
-    numbers = _early_numbers(document, given)
-    if numbers is None:
-        return None
-    first = numbers.min_iter
-    if base is not None and first >= base.train.total_kimg:
-        rule = "must be less than train.total_kimg, or no trial is ever stopped"
-        text = f"{rule} (got first rung {first:g}, total_kimg {base.train.total_kimg:g})"
-        _note(document, ("early_terminate", "min_iter"), text)
-    return numbers
-
-
-def _early_numbers(document: Document, given: Mapping[str, Any]) -> EarlyTerminate | None:
-    limits = {
-        "min_iter": (1e-6, 1e9),
-        "max_iter": (1e-6, 1e9),
-        "eta": (1.5, 100),
-        "tolerance": (0, 10),
-    }
-    for key, (least, most) in limits.items():
-        if key in given and not (is_number(given[key]) and least <= given[key] <= most):
-            rule = f"must be a number from {least:g} to {most:g} (got {shown(given[key])})"
-            _note(document, ("early_terminate", key), rule)
-            return None
-    eta, last = float(given.get("eta", 3)), given.get("max_iter")
-    tolerance = float(given.get("tolerance", 0))
-    if "s" in given:
-        s = given["s"]
-        if not is_int(s) or not 1 <= s <= 20 or last is None or "min_iter" in given:
-            rule = "is a number of brackets (1 to 20) that goes with max_iter, without min_iter"
-            _note(document, ("early_terminate", "s"), f"{rule} (got {shown(s)})")
-            return None
-        return EarlyTerminate(last / eta**s, eta, float(last), tolerance)
-    if "min_iter" not in given:
-        rule = "needs min_iter, the kimg at which trials are first compared (or max_iter with s)"
-        _note(document, ("early_terminate",), rule)
-        return None
-    end = None if last is None else float(last)
-    return EarlyTerminate(float(given["min_iter"]), eta, end, tolerance)
-
-
-def _only(
-    document: Document, section: str, given: Mapping[str, Any], keys: tuple[str, ...]
-) -> None:
-    for key in given:
-        if key not in keys:
-            hint = suggestion(key, keys) or f"; the keys are {', '.join(keys)}"
-            _note(document, (section, key), f"is no key of {section}{hint}")
-
-
-def _note(document: Document, keys: tuple[str, ...], rule: str) -> None:
-    document.faults.add(document.line(*keys), f"{'.'.join(keys)}: {rule}")
+def note(document: Document, keys: Place, rule: str) -> None:
+    """Add a fault of the entry at `keys`, with its line."""
+    document.faults.add(document.line(*keys), f"{'.'.join(map(str, keys))}: {rule}")

@@ -14,22 +14,23 @@ from fastgan_ray.config.schema import RunConfig, field_names, nest
 from fastgan_ray.config.yaml_io import check_settings, explain, faults_of, settings, unknown
 from fastgan_ray.config.yaml_tree import Document, Faults, Value, parse, read_text, shown
 from fastgan_ray.errors import UserError
+from fastgan_ray.search.early_terminate import read_early_terminate, read_population
 from fastgan_ray.search.grammar import read_space
 from fastgan_ray.search.options import (
     KEYS,
     REFUSED,
-    EarlyTerminate,
     Method,
     Metric,
     check_keys,
     follow_protocol,
     read_description,
-    read_early_terminate,
     read_method,
-    read_metric,
+    read_metrics,
     read_name,
+    read_sampler,
     read_whole,
 )
+from fastgan_ray.search.population import Population
 from fastgan_ray.search.space import (
     Parameter,
     SearchSpace,
@@ -38,9 +39,9 @@ from fastgan_ray.search.space import (
     sample,
     size,
 )
+from fastgan_ray.search.stopping import Rule
 
 __all__ = [
-    "EarlyTerminate",
     "Method",
     "Metric",
     "SearchSpec",
@@ -62,14 +63,18 @@ class SearchSpec:
     """A search: which configurations, how they are chosen and compared, and when it ends.
 
     `base` (flat dotted keys) is fixed and has the overrides in it, `space` is searched, every other
-    field has its published default. `text` and `overrides` rebuild it (`spec_from_text`).
+    field has its published default. `metric` is what trials are judged and stopped by, `costs` are
+    further objectives. `text` and `overrides` rebuild it (`spec_from_text`).
     """
 
     name: str
     method: Method
+    sampler: str
     metric: Metric
+    costs: tuple[Metric, ...]
     run_cap: int
-    early_terminate: EarlyTerminate | None
+    early_terminate: tuple[Rule, ...]
+    population: Population | None
     base: dict[str, Any]
     space: SearchSpace
     seed: int
@@ -101,12 +106,17 @@ def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = N
     length_known = "train.total_kimg" not in {*overrides, *wrong}
     space = read_space(document, method)
     entries = list(document.data["parameters"]) if space else []
+    metric, *costs = read_metrics(document, base)
+    length = base.train.total_kimg if length_known else None
     spec = SearchSpec(
         name=read_name(document, Path(name).stem),
         method=method,
-        metric=read_metric(document, base),
+        sampler=read_sampler(document, method, 1 + len(costs)),
+        metric=metric,
+        costs=tuple(costs),
         run_cap=read_whole(document, "run_cap", 1) or 0,
-        early_terminate=read_early_terminate(document, base if length_known else None),
+        early_terminate=read_early_terminate(document, length),
+        population=read_population(document, length, space),
         base=fixed,
         space=space,
         seed=read_whole(document, "seed", 0) or 0,
@@ -185,8 +195,13 @@ def _overridden(spec: SearchSpec, faults: Faults) -> SearchSpec:
         for parameter in spec.space
     )
     before, after = base_config(spec).eval, RunConfig.model_validate(nest(base)).eval
-    metric = follow_protocol(spec.metric, before, after)
-    return replace(spec, base=base, space=SearchSpace(parameters), metric=metric)
+    return replace(
+        spec,
+        base=base,
+        space=SearchSpace(parameters),
+        metric=follow_protocol(spec.metric, before, after),
+        costs=tuple(follow_protocol(cost, before, after) for cost in spec.costs),
+    )
 
 
 def _checked(spec: SearchSpec, document: Document) -> SearchSpec:

@@ -7,6 +7,7 @@ step depends on, bit for bit.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from dataclasses import asdict
@@ -77,27 +78,15 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
             f"{_difference(stored.model.model_dump(), config.model.model_dump())}. "
             "Resume with the configuration it was trained with."
         )
-    networks = {
-        "generator": state.generator,
-        "discriminator": state.discriminator,
-        "ema": state.ema,
-    }
-    for name, network in networks.items():
-        _load_network(network, folder / f"{name}.safetensors")
-    for name, optimizer in (("optimizer_g", state.optimizer_g), ("optimizer_d", state.optimizer_d)):
-        _load_optimizer(optimizer, _read(folder / f"{name}.safetensors"))
-    for name, rng_state in _read(folder / "rngs.safetensors").items():
-        state.rngs[name].set_state(rng_state)
-    state.regan.load_state(_read(folder / "regan.safetensors"))
-    state.sampler.load_state(_read(folder / "sampler.safetensors"))
-    state.shown = _read(folder / "shown.safetensors").get("pictures")
-    device = next(state.generator.parameters()).device
-    losses = _read(folder / "losses.safetensors")
-    state.sums = {name: total.to(device) for name, total in losses.items()}
-    state.counts = dict(metadata["counts"])
-    state.step = metadata["step"]
-    state.seconds = metadata["seconds"]
-    state.ada = AdaState(**metadata["ada"])
+    try:
+        _restore(folder, metadata, state)
+    except UserError:
+        raise
+    except Exception as error:  # as many types as there are parts of a state
+        raise UserError(
+            f"{folder}: the checkpoint is damaged ({type(error).__name__}: {error}). Resume from "
+            "an earlier one, or begin a new run."
+        ) from error
 
 
 def interrupted(folder: Path) -> Path | None:
@@ -129,7 +118,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     try:
         metadata = json.loads(path.read_text())
         recognised = metadata["format"] == FORMAT
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: unreadable ({error}); the checkpoint is damaged") from error
     if not recognised:
         raise UserError(f"{path}: format must be {FORMAT} (got {metadata['format']!r})")
@@ -144,6 +133,39 @@ def stored_config(folder: Path) -> RunConfig:
         raise UserError(
             f"{folder / 'metadata.json'}: its configuration is damaged: {error}"
         ) from error
+
+
+def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
+    networks = {
+        "generator": state.generator,
+        "discriminator": state.discriminator,
+        "ema": state.ema,
+    }
+    for name, network in networks.items():
+        _load_network(network, folder / f"{name}.safetensors")
+    for name, optimizer in (("optimizer_g", state.optimizer_g), ("optimizer_d", state.optimizer_d)):
+        _load_optimizer(optimizer, _read(folder / f"{name}.safetensors"))
+    for name, rng_state in _read(folder / "rngs.safetensors").items():
+        state.rngs[name].set_state(rng_state)
+    state.regan.load_state(_read(folder / "regan.safetensors"))
+    state.sampler.load_state(_read(folder / "sampler.safetensors"))
+    state.shown = _read(folder / "shown.safetensors").get("pictures")
+    device, losses = next(state.generator.parameters()).device, _read(folder / "losses.safetensors")
+    state.sums = {name: total.to(device) for name, total in losses.items()}
+    state.counts = {name: int(metadata["counts"][name]) for name in losses}
+    state.step, state.seconds, state.ada = _position(metadata)
+
+
+def _position(metadata: dict[str, Any]) -> tuple[int, float, AdaState]:
+    """How far a training is; ValueError if these are no such numbers."""
+    step, seconds, ada = metadata["step"], metadata["seconds"], AdaState(**metadata["ada"])
+    for name, count in (("step", step), ("ada.count", ada.count)):
+        if type(count) is not int or count < 0:
+            raise ValueError(f"{name} must be a whole number from 0 (got {count!r})")
+    for name, number in (("seconds", seconds), ("ada.p", ada.p), ("ada.sign_sum", ada.sign_sum)):
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise ValueError(f"{name} must be a finite number (got {number!r})")
+    return step, seconds, ada
 
 
 def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
@@ -179,6 +201,8 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     # Files hold plain rows; a fused step reads weights and moments in one order of memory.
     for weight, loaded in optimizer.state.items():
         for name in ("exp_avg", "exp_avg_sq"):
+            if loaded[name].shape != weight.shape:
+                raise ValueError(f"{name} of shape {tuple(loaded[name].shape)} fits no weight")
             loaded[name] = torch.empty_like(weight).copy_(loaded[name])
 
 

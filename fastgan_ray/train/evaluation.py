@@ -25,6 +25,7 @@ from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.memorisation import Pair
 from fastgan_ray.metrics.reference import Reference
 from fastgan_ray.models import build_generator, small_resolution
+from fastgan_ray.progress import Track
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.perceptual import Distance
@@ -58,6 +59,7 @@ class Run:
     distance: Distance
     protocol: dict[str, Any]
     gflop_g: float
+    track: Track
 
 
 def evaluate_and_report(
@@ -84,6 +86,7 @@ def evaluate_and_report(
         config.eval,
         run.device,
         early=not last,
+        track=run.track,
     )
     pictures = {
         **draw_grid(state, config, reporter.folder / "grids", run.device),

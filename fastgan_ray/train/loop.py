@@ -16,6 +16,7 @@ from fastgan_ray.errors import DivergedError, InterruptedRunError
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.protocol import protocol
 from fastgan_ray.metrics.reference import load_reference
+from fastgan_ray.progress import Track, silently
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.device import choose_device, use_bf16
@@ -30,15 +31,21 @@ from fastgan_ray.train.watch import real_sample
 STEPS_BETWEEN_CHECKS = {"cpu": 1}
 
 
-def train(config: RunConfig, reporter: Reporter, resume_from: Path | None = None) -> None:
+def train(
+    config: RunConfig,
+    reporter: Reporter,
+    resume_from: Path | None = None,
+    track: Track = silently,
+) -> None:
     """Train to `config.train.total_kimg`, reporting at every evaluation, the last at the end.
 
     `resume_from` is a checkpoint folder of the same model; the steps that follow equal those of a
     run that was never interrupted, bit for bit on the CPU. Raises UserError on bad input and
     DivergedError when a loss or a metric is no longer finite. InterruptedRunError, when all is
-    saved, if the reporter has it stop before the end.
+    saved, if the reporter has it stop before the end. `track` tells of the reading of pictures and
+    of evaluations; the reporter of the training.
     """
-    run = _prepare(config)
+    run = _prepare(config, track)
     state = new_state(config, len(run.images), run.device)
     if resume_from is not None:
         checkpoint.restore(resume_from, state, config)
@@ -90,24 +97,25 @@ def next_batch(state: TrainState, run: Run) -> Tensor:
     return torch.where(mirrored, pictures.flip(3), pictures)
 
 
-def _prepare(config: RunConfig) -> Run:
+def _prepare(config: RunConfig, track: Track) -> Run:
     device = choose_device(config.train.device)
-    source = open_source(config.data, config.train.seed)
+    source = open_source(config.data, config.train.seed, track)
     # However few pictures it learns from, a run is measured against all of them.
     everything = open_source(config.data.model_copy(update={"limit": None}))
     extractor = load_extractor(config.eval.extractor, device)
-    images = load_images(source, config.data, config.model.resolution)
+    images = load_images(source, config.data, config.model.resolution, track)
     return Run(
         config=config,
         device=device,
         images=images,
         typical=real_sample(images, config.data.flip),
         source=everything,
-        reference=load_reference(everything, config, extractor),
+        reference=load_reference(everything, config, extractor, track),
         extractor=extractor,
         distance=DISTANCES[config.train.reconstruction](device),
         protocol=protocol(config, extractor, everything),
         gflop_g=round(sampling_gflop(config.model), 6),
+        track=track,
     )
 
 

@@ -23,7 +23,8 @@ from fastgan_ray.search.ablation import (
 )
 from fastgan_ray.search.estimate import gflop_per_image
 from fastgan_ray.tune.experiment import Experiment, TuneOptions, conduct
-from fastgan_ray.tune.ledger import Ledger, Record, write_atomically
+from fastgan_ray.tune.history import write_atomically
+from fastgan_ray.tune.ledger import Ledger, Record
 from fastgan_ray.tune.preflight import rooted
 from fastgan_ray.tune.trainable import Objective, train_objective
 from fastgan_ray.tune.trainable import trial_id as name_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import secrets
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 
 from fastgan_ray.errors import UserError
 
@@ -27,6 +29,7 @@ SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+RECORD = Path("~/ray_bootstrap_config.yaml")  # of `ray up`, on a cluster's head
 OBJECT_STORE_BYTES = 128 * 2**20  # trials exchange numbers, not arrays
 
 
@@ -34,17 +37,19 @@ OBJECT_STORE_BYTES = 128 * 2**20  # trials exchange numbers, not arrays
 def connected(address: str | None) -> Iterator[list[dict[str, float]]]:
     """Ray at `address` (None = RAY_ADDRESS, or else this machine); yields each node's resources.
 
-    A Ray that runs in this process already is used and left running.
+    Those of nodes that its autoscaler can still start are among them. A Ray that runs in this
+    process already is used and left running.
     """
     os.environ.update(SETTINGS)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    ours = not ray.is_initialized()
-    if ours:
-        _start(address)
-    try:
+    if ray.is_initialized():
         yield node_resources()
-    finally:
-        if ours:
+        return
+    with _on_loopback() if address == "local" else contextlib.nullcontext():
+        _start(address)
+        try:
+            yield node_resources() + (startable(RECORD) if address != "local" else [])
+        finally:
             ray.shutdown()
 
 
@@ -65,6 +70,44 @@ def node_resources() -> list[dict[str, float]]:
     """What each living machine has: {"CPU": 8.0, "GPU": 1.0, ...}."""
     list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     return [dict(node["Resources"]) for node in list_nodes() if node["Alive"]]
+
+
+def startable(record: Path) -> list[dict[str, float]]:
+    """What the machines have that an autoscaler starts only when trials wait for them.
+
+    Ray itself does not tell; `record` is what `ray up` leaves on the head, where it keeps the types
+    of machines and how many there may be. Without one, or one that cannot be read: none.
+    """
+    try:
+        config = json.loads(record.expanduser().read_text())
+        kinds = [kind for kind in config["available_node_types"].values() if kind["resources"]]
+        limit = config["max_workers"]
+        return [
+            {name: float(amount) for name, amount in kind["resources"].items()}
+            for number in range(limit)
+            for kind in kinds
+            if number < kind["max_workers"]
+        ][:limit]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return []
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a Ray that is started here listen on 127.0.0.1 only, as it does on macOS and Windows.
+
+    On Linux it would listen on every address of the machine, with its token for a defence.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR  # which its processes read
+    before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(name)
+    ray_constants.ENABLE_RAY_CLUSTER, os.environ[name] = False, "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before[0]
+        os.environ.pop(name)
+        if before[1] is not None:
+            os.environ[name] = before[1]
 
 
 def _start(address: str) -> None:

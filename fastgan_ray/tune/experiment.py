@@ -30,7 +30,8 @@ from fastgan_ray.search.spec import Metric
 from fastgan_ray.tune.cluster import connected, silenced
 from fastgan_ray.tune.deaths import MAX_DEATHS, Deaths
 from fastgan_ray.tune.disk import within
-from fastgan_ray.tune.ledger import Ledger, write_atomically
+from fastgan_ray.tune.history import write_atomically
+from fastgan_ray.tune.ledger import Ledger
 from fastgan_ray.tune.lock import only_driver
 from fastgan_ray.tune.mirror import DriverMirror, fetch_run
 from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
@@ -68,6 +69,7 @@ class TuneOptions:
     wandb: Mode = "auto"
     address: str | None = None
     quiet: bool = False
+    source: Path | None = None  # another search, whose trials are a start for this one
     disk_gb: float | None = None
 
 

@@ -1,4 +1,4 @@
-"""A trial's folder: its rows in metrics.jsonl, its checkpoints, and its lock.
+"""A trial's folder: its rows in metrics.jsonl, its checkpoints, its lock, and why it was stopped.
 
 The folder, not Ray's snapshot, says how far a trial has come: a trial that starts again repeats its
 rows and goes on from the checkpoint of the last of them, or from where it was stopped after that;
@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -25,11 +26,28 @@ Row = dict[str, Any]
 Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
 
 
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's content; a reader sees the old or the new."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text)
+    draft.replace(path)
+
+
 def write_rows(folder: Path, rows: list[Row]) -> None:
     """Replace the rows of a trial, atomically."""
-    draft = folder / ".metrics.jsonl"
-    draft.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    draft.replace(folder / "metrics.jsonl")
+    write_atomically(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_stop(folder: Path, kimg: float, reason: str) -> None:
+    """Note that the search stops the trial at `kimg`, and why."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "stop.json", json.dumps({"kimg": kimg, "reason": reason}))
+
+
+def stop_reason(folder: Path) -> str:
+    """Why the search stopped the trial, or nothing."""
+    path = folder / "stop.json"
+    return str(json.loads(path.read_text())["reason"]) if path.is_file() else ""
 
 
 def append_row(folder: Path, row: Row) -> None:
@@ -76,12 +94,30 @@ def reached(folder: Path) -> float:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The whole checkpoints in a trial's folder."""
-    return [path for name in ("checkpoint-*", INTERRUPTED) for path in sorted(folder.glob(name))]
+    names = ("checkpoint-*", "taken-over-*", INTERRUPTED)
+    return [path for name in names for path in sorted(folder.glob(name))]
 
 
 def _kimg(checkpoint: Path) -> float | None:
     path = checkpoint / "metadata.json"
     return float(json.loads(path.read_text())["kimg"]) if path.is_file() else None
+
+
+def linked_copy(source: Path, target: Path) -> None:
+    """Copy a folder to `target`, in place of what is there; files are linked where they can be."""
+    draft = target.with_name(f".{target.name}.draft")
+    for left in (draft, target):
+        shutil.rmtree(left, ignore_errors=True)
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source, draft, copy_function=_link)
+    draft.rename(target)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,9 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from fastgan_ray.metrics.names import fakes_error_name, value_of
-from fastgan_ray.tune.history import checkpoints
+from fastgan_ray.search.options import COSTS
+from fastgan_ray.tune.history import checkpoints, stop_reason
+from fastgan_ray.tune.population import orders
 from fastgan_ray.tune.progress import reason_of
 from fastgan_ray.tune.reports import Reports
 from fastgan_ray.tune.snapshot import over_in_snapshot
@@ -32,8 +34,13 @@ class TrialLike(Protocol):
         """The latest row, empty before the first."""
 
 
-def record(trial: TrialLike, metric: str, ended: bool, error: str = "") -> Record:
-    """One trial: how far it came, and its metric. `ended`: it is over, not only interrupted."""
+def record(
+    trial: TrialLike, metric: str, ended: bool, error: str = "", stopped: str = ""
+) -> Record:
+    """One trial: how far it came, and its metric. `ended`: it is over, not only interrupted.
+
+    `error` is why its process died for good, `stopped` why the search stopped it, if so.
+    """
     last = trial.last_result or {}
     outcome = last.get("outcome", "running")
     if trial.status == "ERROR" or error:
@@ -53,20 +60,14 @@ def record(trial: TrialLike, metric: str, ended: bool, error: str = "") -> Recor
         "num_fakes": last.get("num_fakes") if valued else None,
         "kimg": last.get("kimg", 0.0),
         "seconds": last.get("seconds", 0.0),
-        "reason": last.get("reason") or error or _reason(state, last, trial.config),
+        "reason": last.get("reason") or error or _reason(state, last, trial.config, stopped),
         "point": trial.config["point"],
         "config": trial.config["run"],
         "checkpoint": last.get("checkpoint"),
         "grid": last.get("grid"),
         "warning": last.get("warning", ""),
+        "costs": {name: last[name] for name in COSTS if name in last},
     }
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's content; a reader sees the old or the new."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text)
-    draft.replace(path)
 
 
 class Ledger(Callback):
@@ -123,14 +124,23 @@ class Ledger(Callback):
     def write(self, trials: Sequence[Trial], over: bool = False) -> dict[str, Any]:
         """Write everything; returns the account. `over`: no trial will run any more."""
         records = [
-            record(trial, self._metric, self._is_over(trial), _error(trial))
-            for trial in sorted(trials, key=lambda trial: trial.trial_id)
+            self._record(trial) for trial in sorted(trials, key=lambda trial: trial.trial_id)
         ]
         account = self.publish(records, over)
         again = {trial.trial_id for trial in trials if trial.status == "ERROR"}
         self._tidy([one for one in records if one["trial_id"] not in again], over)
         self.reports.refresh(over)
         return account
+
+    def _record(self, trial: Trial) -> Record:
+        folder = self.folder / "trials" / trial.trial_id
+        error, stopped = _error(trial), stop_reason(folder)
+        found = record(trial, self._metric, self._is_over(trial), error, stopped)
+        if given := orders(folder):
+            found |= {"point": given[-1]["point"], "config": given[-1]["run"]}
+            donors = ", ".join(f"{one['donor']:05d} at {one['kimg']:g} kimg" for one in given)
+            found["reason"] += f"; went on from {donors}"
+        return found
 
     def _is_over(self, trial: Trial) -> bool:
         # An interrupt leaves its running trials TERMINATED, but tells no callback so.
@@ -147,11 +157,11 @@ class Ledger(Callback):
                     self.discard(checkpoint)
 
 
-def _reason(state: str, last: dict[str, Any], config: dict[str, Any]) -> str:
+def _reason(state: str, last: dict[str, Any], config: dict[str, Any], stopped: str) -> str:
     kimg = f"{last.get('kimg', 0.0):g} of {config['run']['train']['total_kimg']:g} kimg"
     return {
         "finished": f"trained {kimg}",
-        "stopped": f"stopped early at {kimg}: not among the best there",
+        "stopped": f"stopped early at {kimg}" + (f": {stopped}" if stopped else ""),
         "unfinished": f"at {kimg}: running, or interrupted there",
     }.get(state, "")
 

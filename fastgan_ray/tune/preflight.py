@@ -11,7 +11,8 @@ from rich.console import Console
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.tune.ledger import write_atomically
+from fastgan_ray.progress import track_on
+from fastgan_ray.tune.history import write_atomically
 
 
 def check_inputs(configs: Sequence[RunConfig], folder: Path, here: bool, console: Console) -> None:
@@ -42,7 +43,8 @@ def _check_pictures(
     from fastgan_ray.metrics.protocol import protocol
     from fastgan_ray.metrics.reference import load_reference
 
-    source = open_source(config.data.model_copy(update={"limit": None}))
+    track = track_on(Console(stderr=True, quiet=console.quiet))
+    source = open_source(config.data.model_copy(update={"limit": None}), track=track)
     left_out = f", {len(source.skipped)} unreadable ones left out" if source.skipped else ""
     console.print(
         f"{len(source)} pictures in {source.path}{left_out}", highlight=False, soft_wrap=True
@@ -56,7 +58,7 @@ def _check_pictures(
     if here:
         extractor = load_extractor(config.eval.extractor, torch.device("cpu"))
         keep_protocol(record, protocol(config, extractor, source))
-        load_reference(source, config, extractor)
+        load_reference(source, config, extractor, track)
 
 
 def keep_protocol(path: Path, found: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Any
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.config.yaml_io import dump_run_config
+from fastgan_ray.search.pareto import front_of
 from fastgan_ray.search.spec import Metric, SearchSpec, start_point
-from fastgan_ray.tune.ledger import Ledger, Record, write_atomically
+from fastgan_ray.tune.history import linked_copy, write_atomically
+from fastgan_ray.tune.ledger import Ledger, Record
 
 # The sections in which the published FastGAN has its say; the others are the user's.
 PUBLISHED_PARTS = ("model", "augment", "train")
@@ -60,7 +61,10 @@ def summarise(
         and {key: default[key] for key in ("trial_id", "value", "error", "state")},
         "best_beats_default": beats,
         "verdict": verdict,
-        "trials": [{key: one[key] for key in (*COLUMNS, "warning", "point")} for one in records],
+        "front": front_of(records, (spec.metric, *spec.costs)),
+        "trials": [
+            {key: one[key] for key in (*COLUMNS, "warning", "point", "costs")} for one in records
+        ],
     }
 
 
@@ -127,7 +131,7 @@ def keep_best(best: Record, folder: Path) -> None:
     draft, old = folder / ".best", folder / ".old-best"
     for left in (draft, old):
         shutil.rmtree(left, ignore_errors=True)
-    shutil.copytree(checkpoint, draft / "checkpoint", copy_function=_link)
+    linked_copy(checkpoint, draft / "checkpoint")
     config = RunConfig.model_validate(best["config"])
     (draft / "config.yaml").write_text(dump_run_config(config))
     if best["grid"] and (grid := trial / best["grid"]).is_file():
@@ -168,10 +172,3 @@ def _protocol(folder: Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     return path.read_text() if path.is_file() else ""
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

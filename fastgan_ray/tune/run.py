@@ -12,6 +12,7 @@ from rich.console import RenderableType
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
+from fastgan_ray.search.priors import Prior, load_priors
 from fastgan_ray.search.space import sample
 from fastgan_ray.search.spec import SearchSpec, base_config, run_config, start_point
 from fastgan_ray.tune.experiment import Experiment, TuneOptions, conduct
@@ -32,12 +33,13 @@ def run_search(
     UserError as `conduct` has it. Trials that go wrong are results, not errors.
     """
     longest = longest_kimg(spec)
+    priors = _priors(spec, options)
 
     def make_searcher(folder: Path, at_once: int, resuming: bool) -> StudySearcher:
         journal = folder / "study.journal"
         if not resuming:
             journal.unlink(missing_ok=True)  # of a search killed before it had begun
-        return StudySearcher(spec, journal, at_once, configure)
+        return StudySearcher(spec, journal, at_once, configure, priors)
 
     search = Experiment(
         kind="search",
@@ -56,6 +58,14 @@ def run_search(
         conclude=conclude,
     )
     return conduct(search, options, objective)
+
+
+def _priors(spec: SearchSpec, options: TuneOptions) -> list[Prior]:
+    if options.source is None:
+        return []
+    if options.resume:
+        raise UserError("--from: what is resumed has its start already; leave --from out")
+    return load_priors(options.source, spec)
 
 
 def conclude(summary: dict[str, Any]) -> list[RenderableType]:

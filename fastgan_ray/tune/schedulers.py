@@ -1,4 +1,4 @@
-"""Which trials are stopped early."""
+"""Early stopping and exchanges as Ray calls them: rows become readings, reasons become stops."""
 
 from __future__ import annotations
 
@@ -7,99 +7,96 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.report.rows import read_rows
-from fastgan_ray.search.spec import EarlyTerminate, SearchSpec
+from fastgan_ray.search.options import Metric
+from fastgan_ray.search.population import Exchange
+from fastgan_ray.search.spec import SearchSpec, run_config
+from fastgan_ray.search.stopping import Judges, Reading
+from fastgan_ray.tune.history import write_stop
+from fastgan_ray.tune.population import Exchanger
+from fastgan_ray.tune.preflight import rooted
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
 
 def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialScheduler | None:
-    """Successive halving in kimg as `early_terminate` says; None = every trial runs to its end.
+    """What stops trials as `early_terminate` says, and lets them take over as `population` does.
 
-    `max_kimg` is the length of the longest trial; `trials` holds the trials' folders.
+    None = every trial runs to its end by itself. `max_kimg` is the length of the longest trial;
+    `trials` holds the trials' folders.
     """
-    rule = spec.early_terminate
-    if rule is None or rule.min_iter >= max_kimg:
+    if not spec.early_terminate and spec.population is None:
         return None
-    mode = "min" if spec.metric.goal == "minimize" else "max"
-    return Asha(spec.metric.name, mode, rule, max_kimg, trials)
+    exchanger = None
+    if spec.population is not None:
+        exchange = Exchange(spec.population, spec.space, max_kimg, spec.run_cap, spec.seed)
+        exchanger = Exchanger(exchange, trials, lambda point: rooted(run_config(spec, point)))
+    return Stopping(Judges(spec.early_terminate, max_kimg), spec.metric, trials, exchanger)
 
 
-class Asha(AsyncHyperBandScheduler):
-    """Ray's ASHA, which lacks three things: a memory across a restart, tolerance of repeats, doubt.
+def reading_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Reading | None:
+    """A row as judges take it, None if it has no value (a trial that ended badly, by itself).
 
-    Ray's snapshot leaves the scheduler out, so rungs are refilled from the rows in the folders of
-    restored trials. A row that a restarted trial reports again would enter a lower rung. And a
-    trial is spared that lies within `rule.tolerance` standard errors of the cut; of its value,
-    that is: the trials share the real pictures and the latents, so the error is the fakes' alone.
+    The error is that from the generated pictures alone, for trials share the real ones.
+    """
+    value = value_of(row, metric.name)
+    if value is None:
+        return None
+    sign = -1 if metric.goal == "maximize" else 1
+    error = value_of(row, fakes_error_name(metric.name), 0.0) or 0.0
+    return Reading(trial, row["kimg"], sign * value, error)
+
+
+class Stopping(FIFOScheduler):
+    """Hands rows to judges, and stops trials; to an exchanger those that go on.
+
+    Ray's snapshot leaves the scheduler out, so the judges are told again what restored trials had
+    reported, from the rows in their folders.
     """
 
     def __init__(
-        self,
-        metric: str,
-        mode: str,
-        rule: EarlyTerminate,
-        max_kimg: float,
-        trials: Path,
+        self, judges: Judges, metric: Metric, trials: Path, exchanger: Exchanger | None = None
     ) -> None:
-        # Ray's types say that time is whole; its arithmetic does not.
-        times: dict[str, Any] = {"max_t": max_kimg, "grace_period": rule.min_iter}
-        super().__init__(
-            time_attr="kimg", metric=metric, mode=mode, reduction_factor=rule.eta, **times
-        )
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._judges = judges
+        self._of = metric
         self._folder = trials
-        self._name = metric
-        self._tolerance = rule.tolerance
-        self._seen: dict[str, float] = {}
+        self._exchanger = exchanger
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         """Take a trial in; if it ran before, with what it had reported."""
-        super().on_trial_add(tune_controller, trial)
-        if trial.trial_id in self._seen or not trial.last_result:
+        if not trial.last_result:
             return
         until = trial.last_result.get("kimg", 0.0)
         for row in read_rows(self._folder / trial.trial_id):
             if row["kimg"] <= until:
-                self.on_trial_result(tune_controller, trial, row)
+                self._judge(trial, row)
+                reading = reading_of(row, trial.config["number"], self._of)
+                if self._exchanger is not None and reading is not None:
+                    self._exchanger.remember(reading)
 
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]
     ) -> str:
-        """STOP if the value is not (nearly) among the best 1/eta at its rung, else CONTINUE."""
-        kimg = result.get("kimg", 0.0)
-        value = value_of(result, self._name)
-        if kimg <= self._seen.get(trial.trial_id, 0.0) or value is None:
+        """STOP, and the reason in the trial's folder, if a judge says so; else CONTINUE."""
+        reason = self._judge(trial, result)
+        if result.get("outcome", "running") != "running":
             return str(TrialScheduler.CONTINUE)
-        self._seen[trial.trial_id] = kimg
-        cut = self._cut(trial, kimg)
-        action = super().on_trial_result(tune_controller, trial, {**result, self._name: value})
-        error = value_of(result, fakes_error_name(self._name), 0.0)
-        if action != TrialScheduler.STOP or cut is None or error is None:
-            return str(action)
-        if abs(value - cut) > self._tolerance * error:
-            return str(action)
-        self._num_stopped -= 1
-        return str(TrialScheduler.CONTINUE)
+        if not reason:
+            self._exchange(trial, result)
+            return str(TrialScheduler.CONTINUE)
+        write_stop(self._folder / trial.trial_id, result["kimg"], reason)
+        return str(TrialScheduler.STOP)
 
-    def _cut(self, trial: Trial, kimg: float) -> float | None:
-        """The value that the trial must reach at the rung it is at; None without one."""
-        bracket = self._trial_info[trial.trial_id]
-        for milestone, recorded in bracket._rungs:  # from the last rung down
-            if kimg >= milestone and trial.trial_id not in recorded:
-                cutoff = bracket.cutoff(recorded)
-                return None if cutoff is None else float(self._metric_op * cutoff)
-        return None
+    def _exchange(self, trial: Trial, row: Mapping[str, Any]) -> None:
+        reading = reading_of(row, trial.config["number"], self._of)
+        if self._exchanger is not None and reading is not None:
+            self._exchanger.observe(reading, row, trial.config["point"])
 
-    def on_trial_complete(
-        self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]
-    ) -> None:
-        """Nothing more to record: the last row came as a result already."""
-        self._trial_info.pop(trial.trial_id, None)
-
-    def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Forget a trial that never ran."""
-        self._trial_info.pop(trial.trial_id, None)
+    def _judge(self, trial: Trial, row: Mapping[str, Any]) -> str:
+        reading = reading_of(row, trial.config["number"], self._of)
+        return "" if reading is None else self._judges.judge(reading)

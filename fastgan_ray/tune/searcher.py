@@ -1,4 +1,4 @@
-"""What is tried next: grid, random or TPE, kept in an Optuna study beside the results."""
+"""What is tried next: a grid or a sampler of Optuna's, kept in a study beside the results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import pickle
 import random
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -22,22 +22,23 @@ from ray.tune.search import Searcher
 from ray.tune.search.search_generator import SearchGenerator
 
 from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.config.yaml_tree import Value
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import value_of
-from fastgan_ray.search.space import Parameter, assign, grid, sample, size
+from fastgan_ray.search.priors import Prior
+from fastgan_ray.search.space import assign, grid, sample, size
 from fastgan_ray.search.spec import SearchSpec, run_config, start_point
+from fastgan_ray.tune.samplers import encode, frozen_prior, make_sampler, suggest
 from fastgan_ray.tune.trainable import trial_id as name_of
 
 Point = dict[str, Any]
-Scalar = None | bool | int | float | str
 
 FINISHED = cast(dict[str, Any], Searcher.FINISHED)  # a string, where Ray's types say a dict
-STARTUP_TRIALS = (4, 10)  # drawn at random before TPE takes over: a quarter of all, within these
 ATTEMPTS = 100  # at a point that is valid and new, before the search ends for want of one
-SAMPLER_ATTEMPTS = 10  # of those, by TPE, which may be stuck on points that it knows
+SAMPLER_ATTEMPTS = 10  # of those, by the sampler, which may be stuck on points that it knows
 ENUMERABLE = 100_000
-_PLAIN = (bool, int, float, str)
+TRIED_AGAIN = 3  # of another search's best, right after the published default
+# How a trial went wrong because of its configuration: a sampler shall keep away from there.
+INFEASIBLE = ("diverged", "out_of_memory")
 
 
 @dataclass
@@ -49,6 +50,7 @@ class State:
     suggested: int = 0
     seen: set[str] = field(default_factory=set)
     live: dict[str, int] = field(default_factory=dict)
+    waiting: list[Point] = field(default_factory=list)  # to be tried next, maybe in part
     reached: bool = False
 
 
@@ -56,10 +58,13 @@ class StudySearcher(Searcher):
     """Suggests points of a search's space, the published default first, and learns from trials.
 
     A suggestion is {"number", "point" (flat), "run" (nested RunConfig)}; its trial is named by its
-    number. In the study a finished
-    trial is COMPLETE, one stopped early PRUNED with the values that it reported (by images shown),
-    and one that diverged, ran out of memory or failed FAIL. `save` and `restore` return to the very
-    state: the study's journal is cut back to where it stood.
+    number. In the study a finished trial is COMPLETE, one stopped early PRUNED with the values that
+    it reported (by images shown), one that diverged or ran out of memory PRUNED against a
+    constraint, which TPE heeds, and one that failed FAIL; the attribute `outcome` tells them
+    apart. One that took over from another is PRUNED too: its point is not where it ended.
+    `priors` come before all others, as if stopped at once, so that whatever is measured here
+    outranks them. `save`
+    and `restore` return to the very state: the study's journal is cut back to where it stood.
     """
 
     def __init__(
@@ -68,16 +73,20 @@ class StudySearcher(Searcher):
         journal: Path,
         max_concurrent: int | None = None,
         configure: Callable[[SearchSpec, Mapping[str, Any]], RunConfig] = run_config,
+        priors: Sequence[Prior] = (),
     ) -> None:
         mode = "min" if spec.metric.goal == "minimize" else "max"
         super().__init__(metric=spec.metric.name, mode=mode)
         self._spec = spec
+        self._metrics = (spec.metric, *spec.costs)
         self._journal = journal
         self._max_concurrent = max_concurrent
         self._configure = configure
         self._size = size(spec.space)
         self._grid = grid(spec.space) if spec.method == "grid" else None
-        self.state = State(_sampler(spec), random.Random(spec.seed))
+        self._priors = priors
+        self.state = State(make_sampler(spec), random.Random(spec.seed))
+        self.state.waiting = [prior.point for prior in priors[:TRIED_AGAIN]]
         self._study: optuna.Study | None = None
 
     @property
@@ -91,9 +100,12 @@ class StudySearcher(Searcher):
                 study_name=self._spec.name,
                 storage=JournalStorage(JournalFileBackend(str(self._journal))),
                 sampler=self.state.sampler,
-                direction=self._spec.metric.goal,
+                directions=[metric.goal for metric in self._metrics],
                 load_if_exists=True,
             )
+            if not self._study.get_trials(deepcopy=False):
+                for prior in self._priors:
+                    self._study.add_trial(frozen_prior(prior, self._spec))
         return self._study
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
@@ -119,21 +131,27 @@ class StudySearcher(Searcher):
                 continue
             name = name_of(state.suggested)
             trial.set_user_attr("trial_id", name)
+            trial.set_user_attr("seed", run.train.seed)
             state.live[name] = trial.number
             state.suggested += 1
             return {"number": state.suggested - 1, "point": point, "run": run.model_dump()}
         return FINISHED
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Store an intermediate value; a row that comes again is ignored."""
+        """Store an intermediate value; a row that comes again is ignored.
+
+        A study of several metrics has none: Optuna ranks stopped trials by one metric only.
+        """
         name = self._spec.metric.name
         value = value_of(result, name)
         if trial_id not in self.state.live or value is None:
             return
+        if result.get("orders"):  # it has other settings now than the study knows of
+            return
         assert math.isfinite(value), "the trial turns a value that is not finite into an outcome"
         frozen = self.study.get_trials(deepcopy=False)[self.state.live[trial_id]]
         step = round(result["kimg"] * 1000)
-        if step not in frozen.intermediate_values:
+        if len(self._metrics) == 1 and step not in frozen.intermediate_values:
             optuna.Trial(self.study, frozen._trial_id).report(value, step)
         if name in result:  # a target is not for the value of a cheap evaluation
             self.state.reached = self.state.reached or self._reaches_target(value)
@@ -147,13 +165,20 @@ class StudySearcher(Searcher):
         self.on_trial_result(trial_id, result or {})
         number = self.state.live.pop(trial_id)
         outcome = "failed" if error or result is None else result.get("outcome", "failed")
-        if outcome == "finished":
-            assert result is not None
-            self.study.tell(number, result[self._spec.metric.name])
-        elif outcome == "running":
-            self.study.tell(number, state=TrialState.PRUNED)
-        else:
-            self.study.tell(number, state=TrialState.FAIL)
+        frozen = self.study.get_trials(deepcopy=False)[number]
+        trial = optuna.Trial(self.study, frozen._trial_id)
+        trial.set_user_attr("outcome", "stopped" if outcome == "running" else outcome)
+        if outcome in INFEASIBLE:
+            trial.set_constraint("ends well", 1.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of constraints that a sampler does not use
+            if outcome == "finished" and not (result or {}).get("orders"):
+                assert result is not None
+                self.study.tell(number, [result[metric.name] for metric in self._metrics])
+            elif outcome in ("finished", "running", *INFEASIBLE):
+                self.study.tell(number, state=TrialState.PRUNED)
+            else:
+                self.study.tell(number, state=TrialState.FAIL)
 
     def save(self, checkpoint_path: str) -> None:
         """Write the state, with the journal's length that goes with it."""
@@ -173,18 +198,18 @@ class StudySearcher(Searcher):
         fixed = self._fixed_point(attempt)
         if fixed is not None:
             encoded = {
-                p.name: _encode(p, fixed[p.name]) for p in self._spec.space if p.name in fixed
+                p.name: encode(p, fixed[p.name]) for p in self._spec.space if p.name in fixed
             }
             self.study.enqueue_trial(encoded)
         trial = self.study.ask()
         with warnings.catch_warnings():
             # Optuna warns of whatever it was not made for but does, as of a multiple of 0.1.
             warnings.simplefilter("ignore")
-            return trial, assign(self._spec.space, lambda parameter: _suggest(trial, parameter))
+            return trial, assign(self._spec.space, lambda parameter: suggest(trial, parameter))
 
     def _fixed_point(self, attempt: int) -> Point | None:
         """The point to try next, where it is not the sampler's to choose; maybe a part of one."""
-        spec, seen = self._spec, self.state.seen
+        spec, state, seen = self._spec, self.state, self.state.seen
         start = start_point(spec)
         if self._grid is not None:
             rest = [point for point in self._grid if _key(point) not in seen]
@@ -196,6 +221,8 @@ class StudySearcher(Searcher):
                 spec.space,
                 lambda p: start[p.name] if p.name in start else p.sample(self.state.rng),
             )
+        if state.waiting:
+            return state.waiting.pop(0)
         if self._size is not None and self._size <= ENUMERABLE and self._size <= 2 * len(seen):
             # Half of the space is done: drawing at random would mostly repeat it.
             return self.state.rng.choice([p for p in grid(spec.space) if _key(p) not in seen])
@@ -236,44 +263,6 @@ class NumberedTrials(SearchGenerator):
         if trial is not None:
             trial.trial_id = name_of(trial.config["number"])
         return trial
-
-
-def _sampler(spec: SearchSpec) -> optuna.samplers.BaseSampler:
-    if spec.method != "bayes":
-        return optuna.samplers.RandomSampler(seed=spec.seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            seed=spec.seed,
-            n_startup_trials=min(max(spec.run_cap // 4, STARTUP_TRIALS[0]), STARTUP_TRIALS[1]),
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-        )
-
-
-def _suggest(trial: optuna.Trial, parameter: Parameter) -> Value:
-    """The trial's value of a parameter, as a RunConfig takes it."""
-    name, count = parameter.name, parameter.size
-    if parameter.values:
-        choices = [_encode(parameter, value) for value in parameter.values]
-        return parameter.values[choices.index(trial.suggest_categorical(name, choices))]
-    if count is None or parameter.log:
-        return parameter.snap(
-            trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log)
-        )
-    low, high = parameter.snap(parameter.low), parameter.snap(parameter.high)
-    if parameter.integer:
-        return trial.suggest_int(name, int(low), int(high), step=int(parameter.q))
-    return parameter.snap(trial.suggest_float(name, low, high, step=parameter.q))
-
-
-def _encode(parameter: Parameter, value: Value) -> Scalar:
-    """A value as Optuna takes it: lists, and values that equal each other (1, True), as JSON."""
-    plain = all(choice is None or isinstance(choice, _PLAIN) for choice in parameter.values)
-    if not parameter.values or (plain and len(set(parameter.values)) == len(parameter.values)):
-        return cast(Scalar, value)
-    return json.dumps(value)
 
 
 def _key(point: Point) -> str:

@@ -203,8 +203,10 @@ def line(state: State, name: str, now: float) -> str:
         if eta := trial_eta(row, now):
             facts.append(f"ETA {duration(eta)}")
         if row["kimg"] == row["began"][1]:
+            # An ablation's arm, data and seed also where the trials so far share them.
+            cell = [name for name in row["point"] if "." not in name]
             names = varied([other["point"] for other in state["trials"].values()])
-            facts.append(parameters(row["point"], names))
+            facts.append(parameters(row["point"], [*dict.fromkeys([*cell, *names])]))
     elif row["reason"]:
         facts.append(row["reason"])
     text = f"[{duration(now - state['started'])}] trial {name} {row['state']}"

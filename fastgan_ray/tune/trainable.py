@@ -18,7 +18,7 @@ from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError, fu
 from fastgan_ray.metrics.names import value_of
 from fastgan_ray.report.rows import read_rows
 from fastgan_ray.train.interrupt import Stop, listen
-from fastgan_ray.train.reporter import Metrics, Reporter
+from fastgan_ray.train.reporter import INTERRUPTED, Metrics, Reporter
 from fastgan_ray.tune.history import (
     Outcome,
     Row,
@@ -28,6 +28,7 @@ from fastgan_ray.tune.history import (
     write_rows,
 )
 from fastgan_ray.tune.mirror import TrialMirror
+from fastgan_ray.tune.population import TakeOverError, drop_taken_over, orders
 from fastgan_ray.tune.stopping import TrialStop
 from fastgan_ray.tune.store import Store
 
@@ -71,9 +72,13 @@ class TuneReporter:
         self._stop = TrialStop(STOP, folder.parent)
         self._metric = metric
         self._total_kimg = total_kimg
+        self._orders = len(orders(folder))
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Report one evaluation. DivergedError on a number that is not finite: Ray sees no NaN."""
+        """Report one evaluation. DivergedError on a number that is not finite: Ray sees no NaN.
+
+        TakeOverError if the search then orders the trial to go on from another one's weights.
+        """
         for name, value in metrics.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise DivergedError(f"{name} is {value} at {metrics['kimg']} kimg")
@@ -84,6 +89,10 @@ class TuneReporter:
             )
         finished = float(metrics["kimg"]) >= self._total_kimg
         self._hand_over(metrics, "finished" if finished else "running", checkpoint, "")
+        drop_taken_over(self.folder, self._orders)  # its own checkpoint is newer now
+        # Ray lets a trial go on only after it has decided on its report.
+        if len(orders(self.folder)) > self._orders:
+            raise TakeOverError
 
     def progress(self, kimg: float, seconds: float) -> None:
         """Nothing: between evaluations the search has nothing to decide."""
@@ -99,12 +108,6 @@ class TuneReporter:
         position = {"kimg": last["kimg"], "seconds": last["seconds"]}
         self._hand_over(position, outcome, self.folder / last["checkpoint"], reason)
 
-    def repeat(self, rows: list[Row]) -> None:
-        """Report rows of an earlier process again, some of which the search may not have seen."""
-        write_rows(self.folder, rows)
-        for row in rows:
-            ray.tune.report(row)
-
     def _hand_over(
         self, metrics: Mapping[str, Any], outcome: Outcome, checkpoint: Path, reason: str
     ) -> None:
@@ -114,6 +117,7 @@ class TuneReporter:
             "outcome": outcome,
             "reason": reason,
             "checkpoint": str(checkpoint.relative_to(self.folder)),
+            "orders": self._orders,
         }
         append_row(self.folder, row)
         self._mirror.send()
@@ -130,31 +134,57 @@ def make_trainable(
     """
 
     def trial(suggestion: dict[str, Any]) -> None:
-        config = RunConfig.model_validate(suggestion["run"])
         folder = trials / trial_id(suggestion["number"])
         folder.mkdir(parents=True, exist_ok=True)
         mirror = TrialMirror(store, trials.parent, folder.name)
-        reporter = TuneReporter(folder, metric, config.train.total_kimg, mirror)
         # After a killed driver, its trial may live on for seconds while a new one starts here.
         with locked(folder / ".lock"):
             mirror.fetch()
-            rows, checkpoint = resume_point(folder)
-            reporter.repeat(rows)
-            if rows and rows[-1]["outcome"] != "running":
-                return
-            try:
-                objective(config, reporter, checkpoint)
-            except InterruptedRunError:
-                # Like a death, but with nothing lost. Whoever runs the search starts it again.
-                mirror.send()
-                os._exit(128 + signal.SIGTERM)
-            except Exception as error:
-                if full_disk(error):  # it says nothing of the configuration: tried again
-                    raise
-                reporter.end(*classify(error))
+            repeat(folder)
+            while _goes_on(suggestion, folder, metric, objective, mirror):
+                pass
 
     trial.__mixins__ = (Stoppable,)  # type: ignore[attr-defined]
     return trial
+
+
+def repeat(folder: Path) -> None:
+    """Report the rows of an earlier process again, some of which the search may not have seen."""
+    rows, _ = resume_point(folder)
+    write_rows(folder, rows)
+    for row in rows:
+        ray.tune.report(row)
+
+
+def _goes_on(
+    suggestion: Mapping[str, Any],
+    folder: Path,
+    metric: str,
+    objective: Objective,
+    mirror: TrialMirror,
+) -> bool:
+    """Run a trial from where its folder says, to its end or, True, to an order of the search's."""
+    given, (rows, checkpoint) = orders(folder), resume_point(folder)
+    if rows and rows[-1]["outcome"] != "running":
+        return False
+    config = RunConfig.model_validate(given[-1]["run"] if given else suggestion["run"])
+    reporter = TuneReporter(folder, metric, config.train.total_kimg, mirror)
+    stopped_since = checkpoint == folder / INTERRUPTED
+    if given and rows and rows[-1]["kimg"] <= given[-1]["kimg"] and not stopped_since:
+        checkpoint = folder / given[-1]["checkpoint"]
+    try:
+        objective(config, reporter, checkpoint)
+    except TakeOverError:
+        return True
+    except InterruptedRunError:
+        # Like a death, but with nothing lost. Whoever runs the search starts it again.
+        mirror.send()
+        os._exit(128 + signal.SIGTERM)
+    except Exception as error:
+        if full_disk(error):  # it says nothing of the configuration: tried again
+            raise
+        reporter.end(*classify(error))
+    return False
 
 
 def classify(error: BaseException) -> tuple[Outcome, str]:

@@ -1,0 +1,109 @@
+"""The recorded curves as a task to be searched: any point's curve, its true value, its cost."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import json
+import math
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from record_curves import GRID, METRIC, RATES, recorded
+from replay import Step
+
+Point = dict[str, Any]
+
+SHARED = 0.9  # correlation of a training's noise from row to row
+# The share of a training's time that goes with its batches, its width, and neither: the networks
+# here are so small that most is overhead. By arithmetic, not by the clock of a machine in use.
+STEPS, WIDTH, REST = 0.3, 0.2, 0.5
+SPACE = f"""
+  model.ngf: {{values: [4, 8]}}
+  train.batch_size: {{values: [4, 8]}}
+  augment.policy: {{values: ["", "color,translation"]}}
+  train.lr_g: {{distribution: log_uniform_values, min: {RATES[0]}, max: {RATES[-1]}}}
+  train.lr_d: {{distribution: log_uniform_values, min: {RATES[0]}, max: {RATES[-1]}}}
+"""
+
+
+class Task:
+    """Every combination of the grid, trained once; between learning rates, bilinear in their logs.
+
+    A replayed trial gets the noise that a second seed made, so that nobody wins by luck twice.
+    """
+
+    def __init__(self) -> None:
+        found = [one for one in recorded() if one["outcome"] == "finished"]
+        self._logs = {
+            _key(one["point"]): np.log([row[METRIC] for row in one["rows"]])
+            for one in found
+            if one["point"]["train.seed"] == 0
+        }
+        again = [one for one in found if one["point"]["train.seed"] == 1]
+        differences = [
+            np.log([row[METRIC] for row in one["rows"]]) - self._logs[_key(one["point"])]
+            for one in again
+            if _key(one["point"]) in self._logs
+        ]
+        self.repeated = len(differences)
+        self.noise = np.std(differences, axis=0) / math.sqrt(2)  # of the logarithm, by row
+        self.kimg = [round(row["kimg"], 1) for row in found[0]["rows"]]
+        self.points = len(self._logs)
+        self.best = min(math.exp(log[-1]) for log in self._logs.values())
+        self.values = sorted(math.exp(log[-1]) for log in self._logs.values())
+
+    def curve(self, point: Point, seed: int) -> list[Step]:
+        """A training's reports; one that meets a grid point that diverged diverges."""
+        log = self._log(point)
+        if log is None:
+            return [Step(self.kimg[0], None, 0.0, self._seconds(point), "diverged")]
+        rng = random.Random(f"{seed}:{json.dumps(point, sort_keys=True)}")
+        shared, own = rng.gauss(0, 1), math.sqrt(1 - SHARED**2)
+        return [
+            Step(
+                kimg,
+                math.exp(value + noise * (SHARED * shared + own * rng.gauss(0, 1))),
+                0.0,
+                self._seconds(point),
+            )
+            for kimg, value, noise in zip(self.kimg, log, self.noise, strict=True)
+        ]
+
+    def truth(self, point: Point) -> float:
+        """What a training of this point ends with, but for its noise; infinite if it diverges."""
+        log = self._log(point)
+        return math.inf if log is None else math.exp(log[-1])
+
+    def _log(self, point: Point) -> Any:  # noqa: ANN401 - an array, or None
+        corners = list(_corners(point))
+        if any(key not in self._logs for key, weight in corners if weight > 0):
+            return None
+        return sum(weight * self._logs[key] for key, weight in corners if weight > 0)
+
+    def _seconds(self, point: Point) -> float:
+        """From one row to the next; the mean over the grid of a whole training is 1."""
+        steps = STEPS * 8 / point["train.batch_size"] / 1.5
+        width = WIDTH * point["model.ngf"] / 6
+        return (steps + width + REST) / len(self.kimg)
+
+
+def _key(point: Point) -> str:
+    return json.dumps({name: point[name] for name in GRID})
+
+
+def _corners(point: Point) -> Iterator[tuple[str, float]]:
+    """The grid's points around one, with weights that add up to 1."""
+    sides = [_between(point[name]) for name in ("train.lr_g", "train.lr_d")]
+    for (lr_g, share_g), (lr_d, share_d) in itertools.product(*sides):
+        yield _key({**point, "train.lr_g": lr_g, "train.lr_d": lr_d}), share_g * share_d
+
+
+def _between(rate: float) -> Sequence[tuple[float, float]]:
+    """The recorded rates on either side, with their weights."""
+    high = min(max(bisect.bisect_left(RATES, rate), 1), len(RATES) - 1)
+    below, above = RATES[high - 1], RATES[high]
+    share = min(max(math.log(rate / below) / math.log(above / below), 0.0), 1.0)
+    return [(below, 1 - share), (above, share)]

@@ -1,0 +1,308 @@
+"""Does it search well? Every sampler with every stopping rule, on recorded trainings.
+
+    python benchmarks/search.py [SEEDS]     50 by default; about half an hour of two cores
+
+The product's own searcher and rules are replayed in simulated time on the curves of
+`record_curves.py`. Cost is in trainings: 1 is what one takes from beginning to end, on average.
+Regret is how much worse the point that a search would hand over truly is than the grid's best.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import multiprocessing
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import optuna
+from machine import provenance
+from ray.tune.schedulers import AsyncHyperBandScheduler
+from ray.tune.search.optuna import OptunaSearch
+from recorded_task import SPACE, Point, Task
+from replay import Played, Step, replay
+
+from fastgan_ray.search.spec import spec_from_text
+
+RESULTS = Path(__file__).parent / "results" / "search.md"
+METRIC = "fd_efficientnet_lite0"
+BUDGET = 32.0  # trainings; what random search without stopping has
+QUARTER = BUDGET / 4
+MARKS = (4.0, 8.0, 16.0, 32.0)
+WORKERS = 2
+RULES = {
+    "none": "",
+    "asha 2": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 2}",
+    "asha 3": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 3}",
+    "asha 3 from .4": "early_terminate: {type: hyperband, min_iter: 0.4, eta: 3}",
+    "hyperband": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 2, brackets: 2}",
+    "median": "early_terminate: {type: median, min_iter: 0.2}",
+    "patience": "early_terminate: {type: patience, kimg: 0.4}",
+}
+SAMPLERS = {
+    "random": "random",
+    "qmc": "random",
+    "tpe": "bayes",
+    "gp": "bayes",
+    "cmaes": "bayes",
+    "nsga2": "bayes",
+    "nsga3": "bayes",
+}
+Found: TypeAlias = list[tuple[float, Point]]  # cost so far, and the point to be handed over
+Search: TypeAlias = Callable[[Task, int], Found]
+
+
+def ours(sampler: str, rule: str, task: Task, seed: int) -> Found:
+    """The product: its searcher over a sampler, and its judges over a rule."""
+    text = (
+        f"name: b\nmethod: {SAMPLERS[sampler]}\nsampler: {sampler}\nmetric: {{name: {METRIC}}}\n"
+        f"run_cap: 64\nseed: {seed}\n{RULES[rule]}\n"
+        f"base: {{eval: {{extractor: efficientnet_lite0}}, train: {{total_kimg: {task.kimg[-1]}}}}}"
+        f"\nparameters:{SPACE}"
+    ).replace("run_cap: 64", "run_cap: 200")
+    spec = spec_from_text(text, "b.yaml")
+    with tempfile.TemporaryDirectory(dir=_memory()) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trials = replay(
+            spec, lambda point, config: task.curve(point, seed), Path(folder), WORKERS, BUDGET
+        )
+    return handed_over(trials)
+
+
+def grid(task: Task, seed: int) -> Found:
+    """Ours over a grid of as many points as the budget has trainings, in a drawn order."""
+    rates = "[1e-4, 6.3e-4, 4e-3]"
+    text = (
+        f"name: b\nmethod: random\nmetric: {{name: {METRIC}}}\nrun_cap: 72\nseed: {seed}\n"
+        f"base: {{eval: {{extractor: efficientnet_lite0}}, train: {{total_kimg: {task.kimg[-1]}}}}}"
+        "\nparameters:\n  model.ngf: {values: [4, 8]}\n  train.batch_size: {values: [4, 8]}\n"
+        '  augment.policy: {values: ["", "color,translation"]}\n'
+        f"  train.lr_g: {{values: {rates}}}\n  train.lr_d: {{values: {rates}}}\n"
+    )
+    spec = spec_from_text(text, "b.yaml")
+    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+        trials = replay(
+            spec, lambda point, config: task.curve(point, seed), Path(folder), WORKERS, BUDGET
+        )
+    return handed_over(trials)
+
+
+def plain_optuna(task: Task, seed: int) -> Found:
+    """Optuna's TPE as it comes, one training after the other, each to its end."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    trials: list[Played] = []
+    now = 0.0
+    while now < BUDGET:
+        trial = study.ask()
+        point = _suggested(trial)
+        played = Played(trial.number, point, now)
+        for step in task.curve(point, seed):
+            now += step.seconds
+            played.steps.append((now, step))
+        value = played.steps[-1][1].value
+        played.state = "diverged" if value is None else "finished"
+        if value is None:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, value)
+        trials.append(played)
+    return handed_over(trials)
+
+
+def rays_own(task: Task, seed: int) -> Found:
+    """Ray's OptunaSearch with Ray's ASHA, called as Tune calls them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _rays_own(task, seed)
+
+
+def _rays_own(task: Task, seed: int) -> Found:
+    search = OptunaSearch(_suggested_space, metric=METRIC, mode="min", seed=seed)
+    asha = AsyncHyperBandScheduler(
+        time_attr="kimg", metric=METRIC, mode="min", grace_period=0.2, max_t=1.0, reduction_factor=3
+    )
+    trials: list[Played] = []
+    running: list[tuple[float, Played, list[Step], Any]] = []
+    now = 0.0
+    while True:
+        while len(running) < WORKERS and _cost(trials) < BUDGET:
+            name = f"{len(trials):05d}"
+            point = dict(search.suggest(name))
+            played = Played(len(trials), point, now)
+            trials.append(played)
+            steps = task.curve(point, seed)
+            trial = _Named(name)
+            asha.on_trial_add(None, trial)
+            running.append((now + steps[0].seconds, played, steps, trial))
+        if not running:
+            return handed_over(trials)
+        running.sort(key=lambda one: (one[0], one[1].number))
+        now, played, steps, trial = running.pop(0)
+        step, *rest = steps
+        played.steps.append((now, step))
+        if step.value is None:
+            played.state = "diverged"
+            search.on_trial_complete(trial.trial_id, None, error=True)
+            continue
+        row = {"kimg": step.kimg, METRIC: step.value, "training_iteration": len(played.steps)}
+        search.on_trial_result(trial.trial_id, row)
+        stop = asha.on_trial_result(None, trial, row) == "STOP"
+        if rest and not stop:
+            running.append((now + rest[0].seconds, played, rest, trial))
+            continue
+        played.state = "stopped" if rest else "finished"
+        search.on_trial_complete(trial.trial_id, row)
+
+
+class _Named:
+    """What ASHA knows of a trial."""
+
+    def __init__(self, trial_id: str) -> None:
+        self.trial_id = trial_id
+
+
+def _suggested(trial: optuna.Trial) -> Point:
+    low, high = 1e-4, 4e-3
+    return {
+        "model.ngf": trial.suggest_categorical("model.ngf", [4, 8]),
+        "train.batch_size": trial.suggest_categorical("train.batch_size", [4, 8]),
+        "augment.policy": trial.suggest_categorical("augment.policy", ["", "color,translation"]),
+        "train.lr_g": trial.suggest_float("train.lr_g", low, high, log=True),
+        "train.lr_d": trial.suggest_float("train.lr_d", low, high, log=True),
+    }
+
+
+def _suggested_space(trial: optuna.Trial) -> None:
+    _suggested(trial)
+
+
+def handed_over(trials: Sequence[Played]) -> Found:
+    """After each trial's end, the cost so far and the point that summary.json would call best."""
+    spent = sorted((now, step.seconds) for trial in trials for now, step in trial.steps)
+    costs = np.cumsum([seconds for _, seconds in spent])
+    times = np.array([now for now, _ in spent])
+    found: Found = []
+    ended: list[tuple[bool, float, int, Point]] = []
+    for trial in sorted(trials, key=lambda one: one.steps[-1][0]):
+        now, last = trial.steps[-1]
+        if last.value is not None:
+            ended.append((trial.state != "finished", last.value, trial.number, trial.point))
+        if ended:
+            cost = float(costs[np.searchsorted(times, now, side="right") - 1])
+            found.append((cost, min(ended, key=lambda one: one[:3])[3]))
+    return found
+
+
+def regret_at(found: Found, task: Task, cost: float) -> float:
+    """How much worse than the grid's best is what was handed over at a cost."""
+    known = [point for spent, point in found if spent <= cost]
+    return task.truth(known[-1]) - task.best if known else math.nan
+
+
+def cost_to_reach(found: Found, task: Task, regret: float) -> float:
+    """The cost at which a search hands over something as good, for the first time."""
+    return next((spent for spent, point in found if task.truth(point) - task.best <= regret), 1e9)
+
+
+def _cost(trials: Sequence[Played]) -> float:
+    return sum(step.seconds for trial in trials for _, step in trial.steps)
+
+
+def _memory() -> str | None:
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # a journal waits for the disk
+
+
+def searches() -> dict[str, Search]:
+    """Every way to search that is compared."""
+    table: dict[str, Search] = {
+        f"{sampler}, {rule}": functools.partial(ours, sampler, rule)
+        for sampler in SAMPLERS
+        for rule in RULES
+    }
+    return {
+        **table,
+        "grid (3 rates), none": grid,
+        "plain Optuna TPE, none": plain_optuna,
+        "Ray's OptunaSearch + ASHA 3": rays_own,
+    }
+
+
+def _one(job: tuple[str, int]) -> tuple[str, int, Found, float]:
+    began = time.process_time()
+    found = searches()[job[0]](Task(), job[1])
+    return (*job, found, time.process_time() - began)
+
+
+def main() -> None:
+    """Replay everything and write the table."""
+    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    names = list(searches())
+    jobs = [(name, seed) for seed in range(seeds) for name in names]
+    results: dict[str, dict[int, Found]] = {name: {} for name in names}
+    seconds: dict[str, float] = dict.fromkeys(names, 0.0)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(2) as pool:
+        for name, seed, found, took in pool.imap_unordered(_one, jobs, chunksize=4):
+            results[name][seed] = found
+            seconds[name] += took / seeds
+    RESULTS.write_text("\n".join(report(Task(), results, seconds, seeds)) + "\n")
+    print(RESULTS.read_text())
+
+
+def report(
+    task: Task,
+    results: dict[str, dict[int, Found]],
+    seconds: dict[str, float],
+    seeds: int,
+) -> list[str]:
+    """The results as Markdown."""
+    random = results["random, none"]
+    goal = float(np.median([regret_at(found, task, BUDGET) for found in random.values()]))
+    low, middle, high = (task.values[int(share * (task.points - 1))] for share in (0.05, 0.5, 0.95))
+    lines = [
+        "# Does it search well?",
+        "",
+        f"`python benchmarks/search.py {seeds}`; {provenance(('optuna', 'ray', 'cmaes'))}",
+        "",
+        f"{task.points} recorded trainings of the embedded matcaps at 32 px: {METRIC} at "
+        f"{task.kimg[-1]:g} kimg {task.best:.1f} at best; 5 % are below {low:.1f}, half below "
+        f"{middle:.1f}, 95 % below {high:.1f}. {task.repeated} were trained with a second seed: "
+        f"noise of {100 * task.noise[-1]:.1f} % at the end, {100 * task.noise[0]:.1f} % at the "
+        "first row.",
+        "",
+        f"Regret (median over {seeds} seeds) after a cost in trainings; the cost at which the "
+        f"regret of random search without stopping after {BUDGET:g} trainings ({goal:.1f}) is "
+        "reached, median and quartiles; how many seeds reach it within a quarter of that; CPU "
+        "seconds of a replay, without anything that trains.",
+        "",
+        "| sampler, stopping | " + " | ".join(f"at {mark:g}" for mark in MARKS) + " | cost to "
+        f"reach {goal:.1f} | within {QUARTER:g} | s |",
+        "|---" * (len(MARKS) + 4) + "|",
+    ]
+    rows = []
+    for name, found in results.items():
+        regrets = [
+            np.nanmedian([regret_at(one, task, mark) for one in found.values()]) for mark in MARKS
+        ]
+        costs = [cost_to_reach(one, task, goal) for one in found.values()]
+        quartiles = ", ".join(_cost_text(q) for q in np.quantile(costs, (0.25, 0.75)))
+        share = np.mean([cost <= QUARTER for cost in costs])
+        cells = [f"{regret:.1f}" for regret in regrets]
+        cells += [f"{_cost_text(float(np.median(costs)))} ({quartiles})", f"{share:.0%}"]
+        rows.append((np.median(costs), f"| {name} | {' | '.join(cells)} | {seconds[name]:.1f} |"))
+    return [*lines, *(row for _, row in sorted(rows))]
+
+
+def _cost_text(cost: float) -> str:
+    return f"{cost:.1f}" if cost <= BUDGET + WORKERS else f"over {BUDGET:g}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""README and docs: every command in them is run here, or said below why not; the Python runs, and
+the search file loads."""
+
+import json
+import re
+import shlex
+import shutil
+
+import numpy as np
+import pytest
+import report_runs
+import tiny
+import typer
+import wandb.cli.cli
+from documentation import PAGES, ROOT, blocks, commands
+from latent_checkpoints import published, tiny_checkpoint
+
+from fastgan_ray.cli import app, main
+from fastgan_ray.config.yaml_io import dump_run_config
+from fastgan_ray.search.spec import spec_from_text
+from fastgan_ray.train.checkpoint import stored_config
+
+# What a reader puts his own things for.
+WORDS = {
+    "FOLDER": "pictures",
+    "A": "runs/demo",
+    "B": "runs/256px",
+    "FILE...": "weights.pt",
+    "runs/a": "runs/demo",
+    "runs/b": "runs/demo/trials/00000",
+}
+# The same with less of it.
+SHORTER = {
+    "--steps 300": "--steps 3",
+    "eval.num_fakes=5000": "eval.num_fakes=4",
+    "total_kimg=50 --out runs/longer --resume": "total_kimg=0.016 --out runs/longer --resume",
+    "total_kimg=50": "total_kimg=0.008",
+    # There is no browser here; tests/test_report_commands.py looks after --open.
+    "report runs/demo --open": "report runs/demo",
+}
+# With --dry-run: tests/test_product.py runs a search to its end, tests/test_ablate.py an ablation.
+PLANNED = ("fastgan-ray tune", "fastgan-ray ablate")
+# By its beginning, what is only looked at: that the command is there and takes these options.
+NOT_RUN = {
+    "make": "each runs one of the other commands here, or the tests themselves",
+    "pip install": "installs",
+    "python benchmarks/": "half an hour of a core",
+    "fastgan-ray weights fetch": "downloads; tests/test_metrics_weights.py runs it with a server",
+    "fastgan-ray weights add": "takes published files; tests/test_metrics_weights.py has some",
+    "fastgan-ray wandb-report runs/demo": "wants a login; tests/test_wandb_report.py has a server",
+    "wandb": "sends to W&B, or asks for a key",
+    "fastgan-ray --install-completion": "changes the shell's files; tests/test_cli.py completes",
+}
+RUN_ALL_THE_SAME = ("fastgan-ray wandb-report runs/demo --dry-run",)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with what the pages speak of, in which their commands are run."""
+    place = tmp_path_factory.mktemp("place")
+    shutil.copytree(ROOT / "search_spaces", place / "search_spaces")
+    (place / "pictures").mkdir()
+    tiny.write_pictures(place / "pictures", 3)
+    published(place / "all_50000.pth")
+    best = report_runs.write_search(place / "runs" / "demo") / "best"
+    large = {"resolution": 256, "output_activation": "none", "decoder_width": 32}
+    for checkpoint, section in (best, {}), (place / "runs" / "256px", large):
+        (checkpoint / "checkpoint").mkdir(parents=True)
+        tiny_checkpoint(checkpoint / "checkpoint", place / "pictures", **section)
+    config = stored_config(best / "checkpoint")
+    (best / "config.yaml").write_text(dump_run_config(config))
+    return place
+
+
+def to_run(command):
+    """A page's command as it is run here."""
+    for long, short in SHORTER.items():
+        if long in command:
+            command = command.replace(long, short)
+            break
+    if command.startswith(PLANNED):
+        command += " --dry-run"
+    return [WORDS.get(word, word) for word in shlex.split(command)]
+
+
+def is_run(command):
+    return command in RUN_ALL_THE_SAME or not command.startswith(tuple(NOT_RUN))
+
+
+def look_at(command):
+    """Fail unless a command that is not run is there and takes what it is given."""
+    program, name, *arguments = to_run(command)
+    if program == "fastgan-ray":
+        parser = typer.main.get_command(app)
+        while name in getattr(parser, "commands", {}):
+            parser = parser.commands[name]
+            name, *arguments = arguments
+        if isinstance(parser, typer.core.TyperGroup):  # an option that acts as soon as it is parsed
+            assert any(name in option.opts for option in parser.params), name
+        else:
+            parser.make_context("it", [name, *arguments])
+    elif program == "make":
+        assert f"\n{name}:" in (ROOT / "Makefile").read_text()
+    elif program == "wandb":
+        assert name in wandb.cli.cli.cli.commands
+    elif program == "pip":
+        (extra,) = re.findall(r"fastgan-ray\[(\S+)\]", arguments[0])
+        assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text()
+    else:
+        assert program == "python" and (ROOT / name).is_file()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda p: p.stem)
+def test_every_command_of_a_page(page, place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("FASTGAN_RAY_WEIGHTS_URL", "http://127.0.0.1:9")
+    for command in commands(page):
+        if not is_run(command):
+            look_at(command)
+            continue
+        program, *words = to_run(command)
+        assert program == "fastgan-ray", f"{page}: nothing here knows how to run: {command}"
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        printed = capsys.readouterr()
+        assert not ended.value.code, f"{page}: {command}: {printed.err}"
+        assert json.loads(printed.out) if "--json" in words else printed.out
+        if "--out" in words:
+            assert (place / words[words.index("--out") + 1]).exists()
+
+
+def test_no_reason_is_left_of_a_command_that_is_gone():
+    known = [command for page in PAGES for command in commands(page)]
+    for beginning in (*NOT_RUN, *PLANNED, *RUN_ALL_THE_SAME):
+        assert any(command.startswith(beginning) for command in known), beginning
+    for part in (*SHORTER, *WORDS):
+        assert any(part in command for command in known), part
+
+
+@pytest.mark.parametrize(
+    "code", [code for page in PAGES for code in blocks(page, "python")], ids=lambda code: "python"
+)
+def test_the_python_of_the_pages(code, place, monkeypatch):
+    monkeypatch.chdir(place)
+    names: dict = {}
+    exec(code, names)  # our own page
+    assert names["pictures"].shape == (8, 32, 32, 3) and names["pictures"].dtype == np.uint8
+    if "between" in names:
+        assert names["between"].shape == (1, 32, 32, 3)
+        assert (place / "grid.png").is_file() and len(list((place / "folder").iterdir())) == 8
+
+
+def test_the_search_file_of_the_readme_is_one():
+    (text,) = blocks(ROOT / "README.md", "yaml")
+    assert spec_from_text(text, "README.md").run_cap == 32
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["```sh\nrm -rf /\n```", "    rm -rf /", "`kubectl apply -f x.yaml`"],
+)
+def test_a_command_that_nothing_knows_is_noticed(text, tmp_path):
+    (tmp_path / "page.md").write_text(f"Text.\n\n{text}\n")
+    (command,) = commands(tmp_path / "page.md")
+    assert is_run(command) and not command.startswith("fastgan-ray ")

@@ -1,0 +1,112 @@
+"""A search that starts from another: what is taken, what is tried first, what guides it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from optuna.trial import TrialState
+
+from fastgan_ray.errors import UserError
+from fastgan_ray.search.priors import load_priors
+from fastgan_ray.search.spec import spec_from_text
+from fastgan_ray.tune.searcher import StudySearcher
+
+METRIC = "fd_efficientnet_lite0"
+
+
+def spec_of(method="bayes", cap=20):
+    return spec_from_text(
+        f"""
+name: t
+method: {method}
+metric: {{name: {METRIC}}}
+{"" if method == "grid" else f"run_cap: {cap}"}
+seed: 2
+base: {{eval: {{extractor: efficientnet_lite0}}, train: {{total_kimg: 4}}}}
+parameters:
+  train.lr_g: {{values: [1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3]}}
+  model.ngf: {{values: [8, 16, 32, 64]}}
+  train.loss: {{values: [hinge, logistic]}}
+  train.r1_gamma: {{values: [0.1, 1.0, 10.0], when: {{train.loss: logistic}}}}
+""",
+        "t.yaml",
+    )
+
+
+def trial(number, value, state="finished", kimg=8.0, **point):
+    settings = {"train.lr_g": 1e-3, "model.ngf": 8, "train.loss": "hinge", **point}
+    return {
+        "trial_id": f"{number:05d}",
+        "value": value,
+        "state": state,
+        "kimg": kimg,
+        "point": settings,
+    }
+
+
+@pytest.fixture
+def run(tmp_path):
+    trials = [
+        trial(0, 300.0, **{"model.ngf": 64}),
+        trial(1, 200.0, **{"model.ngf": 16, "train.r1_gamma": 1.0}),
+        trial(2, 100.0, "stopped", 2.0, **{"train.lr_g": 3e-3}),
+        trial(3, None, "diverged"),
+        trial(4, 250.0, **{"train.loss": "logistic", "train.r1_gamma": 10.0, "model.nz": 8}),
+    ]
+    folder = tmp_path / "other"
+    folder.mkdir()
+    text = json.dumps({"metric": {"name": "fid", "goal": "minimize"}, "trials": trials})
+    (folder / "summary.json").write_text(text)
+    return folder
+
+
+def test_finished_trials_come_first_and_only_what_the_space_contains(run):
+    priors = load_priors(run, spec_of())
+    assert [(prior.trial_id, prior.rank) for prior in priors] == [
+        ("00001", 0),
+        ("00004", 1),
+        ("00000", 2),
+        ("00002", 3),
+    ]
+    assert priors[0].point == {"train.lr_g": 1e-3, "model.ngf": 16, "train.loss": "hinge"}
+    assert priors[1].point["train.r1_gamma"] == 10.0 and "model.nz" not in priors[1].point
+    assert priors[3].point == {"model.ngf": 8, "train.loss": "hinge"}  # 3e-3 is not listed
+
+
+def test_the_default_is_tried_first_then_the_others_best(run, tmp_path):
+    spec = spec_of()
+    searcher = StudySearcher(spec, tmp_path / "study.journal", priors=load_priors(run, spec))
+    points = [searcher.suggest("x")["point"] for _ in range(4)]
+    assert (points[0]["train.lr_g"], points[0]["model.ngf"]) == (2e-4, 64)
+    assert points[1] == {"train.lr_g": 1e-3, "model.ngf": 16, "train.loss": "hinge"}
+    assert points[2]["train.r1_gamma"] == 10.0
+    assert points[3] == {"train.lr_g": 1e-3, "model.ngf": 64, "train.loss": "hinge"}
+    told = searcher.study.trials[:4]
+    assert [one.state for one in told] == [TrialState.PRUNED] * 4
+    assert [one.intermediate_values for one in told] == [{1: 0.0}, {1: 1.0}, {1: 2.0}, {1: 3.0}]
+
+
+def test_a_restart_has_the_same_priors_once(run, tmp_path):
+    spec = spec_of()
+    journal, state = tmp_path / "study.journal", tmp_path / "state.pkl"
+    first = StudySearcher(spec, journal, priors=load_priors(run, spec))
+    first.suggest("x")
+    first.save(str(state))
+    expected = [first.suggest("x")["point"] for _ in range(5)]
+    second = StudySearcher(spec, journal)
+    second.restore(str(state))
+    assert [second.suggest("x")["point"] for _ in range(5)] == expected
+    assert sum("prior" in one.user_attrs for one in second.study.trials) == 4
+
+
+def test_what_is_no_start(run, tmp_path):
+    with pytest.raises(UserError, match=r"no summary\.json"):
+        load_priors(tmp_path, spec_of())
+    with pytest.raises(UserError, match="a grid tries every point"):
+        load_priors(run, spec_of("grid"))
+    (run / "summary.json").write_text(
+        json.dumps({"metric": {"goal": "minimize"}, "trials": [trial(0, None, "failed")]})
+    )
+    with pytest.raises(UserError, match="none of its 1 trials"):
+        load_priors(run, spec_of())

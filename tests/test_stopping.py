@@ -1,0 +1,196 @@
+"""Stopping rules on made-up trials: Ray as an oracle, what noise does, what tolerance mends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ray.tune.schedulers import AsyncHyperBandScheduler
+
+from fastgan_ray.search.options import Metric
+from fastgan_ray.search.stopping import (
+    Halving,
+    HalvingJudge,
+    Judges,
+    Median,
+    Patience,
+    Reading,
+)
+from fastgan_ray.tune.history import append_row, stop_reason
+from fastgan_ray.tune.schedulers import Stopping
+
+METRIC = "fd_efficientnet_lite0"
+RUNG = 2.0
+
+
+def judge(rules, *readings, total=100.0):
+    """Why each reading ends its trial, in turn."""
+    judges = Judges(rules, total)
+    return [judges.judge(Reading(*reading)) for reading in readings]
+
+
+@pytest.mark.parametrize("eta", [2.0, 3.0])
+def test_halving_decides_as_rays_asha_does(eta):
+    theirs = AsyncHyperBandScheduler(
+        time_attr="kimg", metric="m", mode="min", grace_period=2, max_t=30, reduction_factor=eta
+    )
+    ours = Judges([Halving(2.0, eta)], 30.0)
+    noise = np.random.default_rng(0)
+    alive = {number: SimpleNamespace(trial_id=f"{number}") for number in range(40)}
+    stops = 0
+    for trial in alive.values():
+        theirs.on_trial_add(None, trial)
+    for kimg in range(1, 30):
+        for number, trial in list(alive.items()):
+            value = 100 / kimg + float(noise.normal(number / 4, 3))
+            stopped = bool(ours.judge(Reading(number, kimg, value)))
+            decision = theirs.on_trial_result(None, trial, {"kimg": kimg, "m": value})
+            assert stopped == (decision == "STOP")
+            if stopped:
+                stops += 1
+                del alive[number]
+    assert stops > 20
+
+
+def test_a_sparse_report_counts_at_the_last_rung_it_passed():
+    rules = [Halving(2.0, 2.0)]
+    good = (0, 5.0, 10.0)  # past the rungs at 2 and 4
+    assert judge(rules, good, (1, 2.0, 99.0), (1, 4.0, 98.0)) == [
+        "",
+        "",
+        "not among the best 1/2 of 1 before it at this rung",
+    ]
+
+
+def test_brackets_start_later_one_by_one_and_get_trials_by_their_budget():
+    rule = Halving(1.0, 3.0, brackets=3)
+    asked = HalvingJudge(rule, 27.0)
+    dealt = [asked.bracket(number) for number in range(26)]
+    assert Counter(dealt) == {0: 18, 1: 6, 2: 2}
+    assert set(dealt[:13]) == {0, 1, 2}
+    first, third = dealt.index(0), [n for n, bracket in enumerate(dealt) if bracket == 2]
+    judges = Judges([rule], 27.0)
+    assert not judges.judge(Reading(first, 1.0, 1.0))
+    for number in third:  # worse, but not compared before 9 kimg, and then with its own bracket
+        assert not judges.judge(Reading(number, 3.0, 90.0 + number))
+    assert not judges.judge(Reading(third[0], 9.0, 90.0))
+    assert judges.judge(Reading(third[1], 9.0, 91.0))
+
+
+def test_median_ends_a_trial_whose_best_is_worse_than_usual():
+    rules = [Median(2.0, min_trials=3)]
+    others = [(n, kimg, 10.0 * n + 10) for n in range(3) for kimg in (1.0, 2.0, 3.0)]
+    late = [(9, 1.0, 99.0), (9, 2.0, 21.0), (9, 3.0, 25.0)]
+    reasons = judge(rules, *others, *late)
+    assert reasons[:10] == [""] * 10
+    assert "median of 3 others" in reasons[10]  # best 21 against means 10, 20, 30
+    assert judge(rules, *others, (9, 2.0, 19.0)) == [""] * 10
+    assert judge(rules, *others, (9, 2.0, 21.0, 0.5)) != judge(
+        [Median(2.0, 3, tolerance=2.0)], *others, (9, 2.0, 21.0, 0.5)
+    )
+
+
+def test_patience_ends_a_trial_that_no_longer_improves():
+    rows = [(0, 1.0, 9.0), (0, 2.0, 5.0), (0, 3.0, 6.0), (0, 4.0, 5.5)]
+    assert judge([Patience(2.0)], *rows) == ["", "", "", "no better than at 2 kimg"]
+    assert judge([Patience(3.0)], *rows) == [""] * 4
+    within = [(0, 2.0, 5.0), (0, 9.0, 5.5, 0.5)]
+    assert judge([Patience(2.0, tolerance=1.0)], *within) == ["", ""]
+
+
+def test_any_rule_ends_a_trial_and_all_take_in_every_reading():
+    rules = [Patience(1.0), Halving(2.0, 2.0)]
+    assert judge(rules, (0, 1.0, 5.0), (0, 2.0, 6.0), (1, 2.0, 7.0))[1:] == [
+        "no better than at 1 kimg",
+        "not among the best 1/2 of 1 before it at this rung",
+    ]
+
+
+def test_a_reading_that_comes_again_is_ignored():
+    readings = [(0, 2.0, 5.0), (0, 1.0, 5.0), (0, 2.0, 99.0), (1, 2.0, 4.0)]
+    assert judge([Halving(1.0, 2.0)], *readings) == [""] * 4
+
+
+def stops(tolerance, error, seed):
+    """Of 60 trials, those that are stopped, and those whose true value would not have been."""
+    noise = np.random.default_rng(seed)
+    truth = noise.normal(300, 20, size=60)
+    seen = truth + noise.normal(0, error, size=60)
+    judges, oracle = (Judges([Halving(RUNG, tolerance=t)], 6.0) for t in (tolerance, 0.0))
+    stopped, wrong = 0, 0
+    for index in range(60):
+        stop = bool(judges.judge(Reading(index, RUNG, seen[index], error)))
+        deserved = bool(oracle.judge(Reading(index, RUNG, truth[index])))
+        stopped += stop
+        wrong += stop and not deserved
+    return stopped, wrong
+
+
+def test_tolerance_spares_those_that_only_noise_would_stop():
+    totals = [
+        np.mean([stops(tolerance, 8.0, seed) for seed in range(20)], axis=0)
+        for tolerance in (0.0, 1.0, 2.0)
+    ]
+    stopped, wrong = zip(*totals, strict=True)
+    # Of about 37 stops in 60 without tolerance, more than 3 are noise's; each standard error
+    # of tolerance takes most of the rest away, at the price of trials that go on.
+    assert wrong[0] > 3
+    assert wrong[1] < 0.4 * wrong[0] and wrong[2] < 0.1 * wrong[0]
+    assert stopped[0] > stopped[1] > stopped[2] > 0.5 * stopped[0]
+
+
+def trial(number, last_result=None):
+    name = f"{number:05d}"
+    return SimpleNamespace(trial_id=name, config={"number": number}, last_result=last_result or {})
+
+
+def scheduler(folder, goal="minimize", **rule):
+    rules = [Halving(RUNG, **rule)]
+    return Stopping(Judges(rules, 6.0), Metric(METRIC, goal), folder)
+
+
+def decide(asked, number, row):
+    return asked.on_trial_result(None, trial(number), {"kimg": RUNG, "outcome": "running", **row})
+
+
+def test_a_stop_has_its_reason_in_the_trials_folder(tmp_path):
+    asked = scheduler(tmp_path)
+    assert decide(asked, 0, {METRIC: 300.0}) == "CONTINUE"
+    assert decide(asked, 1, {METRIC: 400.0}) == "STOP"
+    assert stop_reason(tmp_path / "00001").startswith("not among the best 1/3 of 1")
+    assert stop_reason(tmp_path / "00000") == ""
+
+
+def test_greater_may_be_better(tmp_path):
+    asked = scheduler(tmp_path, "maximize")
+    assert decide(asked, 0, {METRIC: 0.5}) == "CONTINUE"
+    assert decide(asked, 1, {METRIC: 0.4}) == "STOP"
+    assert decide(asked, 2, {METRIC: 0.6}) == "CONTINUE"
+
+
+def test_cheap_evaluations_are_compared_with_each_other(tmp_path):
+    asked = scheduler(tmp_path)
+    early = f"early/{METRIC}"
+    assert decide(asked, 0, {early: 300.0}) == "CONTINUE"
+    assert decide(asked, 1, {early: 400.0}) == "STOP"
+    assert decide(asked, 2, {"outcome": "diverged"}) == "CONTINUE"  # it ends by itself
+
+
+def test_a_trial_is_spared_by_the_error_of_its_fakes(tmp_path):
+    for number, (error, decision) in enumerate([(4.9, "STOP"), (5.1, "CONTINUE")]):
+        asked = scheduler(tmp_path / str(number), tolerance=2.0)
+        decide(asked, 0, {METRIC: 300.0})
+        row = {METRIC: 310.0, f"{METRIC}_se_fakes": error}
+        assert decide(asked, 1, row) == decision
+
+
+def test_after_a_restart_rungs_hold_what_restored_trials_had_reported(tmp_path):
+    rows = [{"kimg": kimg, METRIC: 300.0, "outcome": "running"} for kimg in (1.0, 2.0, 3.0)]
+    (tmp_path / "00000").mkdir()
+    for row in rows:
+        append_row(tmp_path / "00000", row)
+    asked = scheduler(tmp_path)
+    asked.on_trial_add(None, trial(0, rows[1]))  # Ray had not seen the third yet
+    assert decide(asked, 1, {METRIC: 301.0}) == "STOP"
