@@ -288,6 +288,15 @@ def _complain(label: str, message: str) -> None:
     Console(stderr=True).print(text, soft_wrap=True)
 
 
+def _again(given: list[str]) -> str:
+    """The command that goes on with what `given` began."""
+    if "--from" in given:  # what is resumed has its start already
+        at = given.index("--from")
+        given = [*given[:at], *given[at + 2 :]]
+    more = [] if "--resume" in given else ["--resume"]
+    return shlex.join(["fastgan-ray", *given, *more])
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a user's error is one message and exit status 2, never a traceback."""
     try:
@@ -296,9 +305,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain("error: ", str(error))
         sys.exit(2)
     except InterruptedRunError as error:
-        given = [str(one) for one in (sys.argv[1:] if arguments is None else arguments)]
-        again = shlex.join(["fastgan-ray", *given, *([] if "--resume" in given else ["--resume"])])
-        _complain("stopped: ", f"{error}. To go on:\n{again}")
+        given = sys.argv[1:] if arguments is None else arguments
+        _complain("stopped: ", f"{error}. To go on:\n{_again([str(one) for one in given])}")
         sys.exit(error.status)
     except DivergedError as error:
         _complain("diverged: ", str(error))

@@ -340,7 +340,8 @@ def test_an_interrupted_search_has_the_shells_status_and_says_how_to_go_on(monke
 
     monkeypatch.setattr("fastgan_ray.tune.run.run_search", stopped)
     file = ROOT / "search_spaces" / "demo.yaml"
-    for given in (["--name", "a b"], ["--name", "a b", "--resume"]):
+    name = ["--name", "a b"]
+    for given in (name, [*name, "--resume"], ["--from", "runs/other", *name]):
         assert call("tune", "--config", file, *given) == 143
         told = f"fastgan-ray tune --config {file} --name 'a b' --resume\n"
         assert capsys.readouterr().err.endswith(told)

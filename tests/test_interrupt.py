@@ -99,7 +99,9 @@ def test_sigterm_to_the_command_saves_and_says_how_to_go_on(pictures, tmp_path):
     # The signal may have come while the evaluation was not quite over.
     stopped = checkpoint.interrupted(out) or out / "checkpoint-000000100"
     assert 0.1 <= json.loads((stopped / "metadata.json").read_text())["kimg"] < 0.2
-    main([*arguments, "--resume"])
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--resume"])
+    assert not ended.value.code
     assert (out / "checkpoint-000000200").is_dir() and not (out / "interrupted").exists()
 
 

@@ -20,6 +20,7 @@ from fastgan_ray.tune.preflight import rooted
 from fastgan_ray.tune.results import Results
 from fastgan_ray.tune.schedulers import make_scheduler
 from fastgan_ray.tune.searcher import StudySearcher
+from fastgan_ray.tune.store import shown
 from fastgan_ray.tune.trainable import Objective, train_objective
 
 PROBES = 64
@@ -32,6 +33,11 @@ def run_search(
 
     UserError as `conduct` has it. Trials that go wrong are results, not errors.
     """
+    if spec.population is not None and options.store:
+        raise UserError(
+            "--runs: a search with `population` needs a folder that all its machines share, as "
+            f"trials take over each other's weights (got {shown(options.store)})"
+        )
     longest = longest_kimg(spec)
     priors = _priors(spec, options)
 

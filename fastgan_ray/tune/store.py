@@ -35,9 +35,7 @@ class Store:
         self._open()
 
     def __str__(self) -> str:
-        """Where it is, without a query, or a name and password, that the URI may have."""
-        scheme, _, rest = self._uri.partition("://")
-        return f"{scheme}://{rest.split('?')[0].rsplit('@')[-1].rstrip('/')}/{self._run}"
+        return f"{shown(self._uri)}/{self._run}"
 
     def _open(self) -> None:
         try:
@@ -115,6 +113,12 @@ class Store:
         # S3 has no folders, and to ask for one may be forbidden.
         if self._fs.type_name != "s3":
             self._fs.create_dir(self._at(name).rsplit("/", 1)[0], recursive=True)
+
+
+def shown(uri: str) -> str:
+    """A URI without a query, or a name and password, that it may have."""
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.split('?')[0].rsplit('@')[-1].rstrip('/')}"
 
 
 def files_below(folder: Path, under: str = "") -> list[str]:
