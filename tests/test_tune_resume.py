@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.search.spec import spec_from_text
 from fastgan_ray.tune.cluster import silenced
@@ -38,7 +40,19 @@ objective = getattr(tune_objectives, sys.argv[3])
 store = sys.argv[4] or None
 test_tune_resume.drive(Path(sys.argv[1]), sys.argv[2] == "resume", objective, store)
 """
-PATIENCE = 120
+PATIENCE = 240
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def no_driver_left():
+    """End what a failed test has left running."""
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    STARTED.clear()
 
 
 def drive(runs: Path, resume: bool, objective: Callable[..., None], store: str | None) -> None:
@@ -54,13 +68,15 @@ def start_driver(
     runs: Path, mode: str, objective: str = "slow_third", store: str = ""
 ) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(runs), mode, objective, store],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    STARTED.append(process)
+    return process
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
