@@ -67,6 +67,10 @@ class Curve:
     def progress(self, kimg: float, seconds: float) -> None:
         """Nothing."""
 
+    def stopping(self) -> bool:
+        """Never."""
+        return False
+
 
 def points() -> list[dict[str, Any]]:
     """All trainings in a drawn order: the grid with seed 0, and some of it with seed 1."""

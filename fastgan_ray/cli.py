@@ -6,6 +6,7 @@ Heavy modules are imported by the handlers, so that `--help` and `check` answer 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +17,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fastgan_ray.cli_clean import clean_app
 from fastgan_ray.cli_latent import latent_app, progress_console
 from fastgan_ray.cli_options import (
+    RUNS,
     Address,
     AsJson,
     Assignments,
     Data,
+    DiskGb,
     DryRun,
     Embedded,
     MaxConcurrent,
@@ -30,6 +34,7 @@ from fastgan_ray.cli_options import (
     Runs,
     Wandb,
     overrides,
+    place_of,
 )
 from fastgan_ray.cli_report import report_app
 from fastgan_ray.cli_wandb import wandb_app
@@ -52,7 +57,9 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(report_app)
 app.add_typer(latent_app)
 app.add_typer(wandb_app)
+app.add_typer(clean_app)
 console = Console()
+STOPPING = "Stopping once this step is saved; the same signal again ends it at once."
 
 
 @app.command()
@@ -60,9 +67,10 @@ def tune(
     config: Annotated[Path, typer.Option(help="Search file (YAML), as in search_spaces/.")],
     data: Data = None,
     name: Name = None,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     resume: Resume = False,
     max_concurrent: MaxConcurrent = None,
+    disk_gb: DiskGb = None,
     wandb: Wandb = "auto",
     address: Address = None,
     source: Annotated[
@@ -88,7 +96,16 @@ def tune(
     from fastgan_ray.tune.experiment import TuneOptions
     from fastgan_ray.tune.run import run_search
 
-    options = TuneOptions(runs, name, resume, max_concurrent, wandb, address, source=source)
+    options = TuneOptions(
+        *place_of(runs),
+        name,
+        resume,
+        max_concurrent,
+        wandb,
+        address,
+        source=source,
+        disk_gb=disk_gb,
+    )
     run_search(spec, options)
 
 
@@ -126,9 +143,10 @@ def ablate(
         str | None, typer.Option(help="A count, or seeds and ranges as in 0-2,7; the file's else.")
     ] = None,
     name: Name = None,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     resume: Resume = False,
     max_concurrent: MaxConcurrent = None,
+    disk_gb: DiskGb = None,
     wandb: Wandb = "auto",
     address: Address = None,
     assign: Assignments = None,
@@ -147,7 +165,10 @@ def ablate(
     from fastgan_ray.tune.ablate import run_ablation
     from fastgan_ray.tune.experiment import TuneOptions
 
-    run_ablation(spec, TuneOptions(runs, name, resume, max_concurrent, wandb, address))
+    options = TuneOptions(
+        *place_of(runs), name, resume, max_concurrent, wandb, address, disk_gb=disk_gb
+    )
+    run_ablation(spec, options)
 
 
 @app.command()
@@ -178,16 +199,22 @@ def train(
     from fastgan_ray.metrics.names import metric_name
     from fastgan_ray.metrics.weights import require_weights
     from fastgan_ray.terminal import TerminalReporter
+    from fastgan_ray.train.checkpoint import interrupted
+    from fastgan_ray.train.interrupt import stopping
     from fastgan_ray.train.loop import train as train_alone
     from fastgan_ray.train.together import train_together
 
     require_weights(run)
-    start = find_checkpoint(out) if resume else None
+    start = (interrupted(out) or find_checkpoint(out)) if resume else None
     if start is None:
         _make_new(out)
-    reporter = TerminalReporter(out, run.train.total_kimg, metric_name(run.eval), console)
     train_by = train_together if run.resources.workers > 1 else train_alone
-    train_by(run, reporter, start, track=track_on(progress_console))
+    with stopping(lambda stop: console.print(STOPPING)) as stop:
+        reporter = TerminalReporter(out, run.train.total_kimg, metric_name(run.eval), console, stop)
+        try:
+            train_by(run, reporter, start, track=track_on(progress_console))
+        except InterruptedRunError as error:
+            raise stop.error(str(error)) from error
 
 
 @app.command()
@@ -306,6 +333,15 @@ def _complain(label: str, message: str) -> None:
     Console(stderr=True).print(text, soft_wrap=True)
 
 
+def _again(given: list[str]) -> str:
+    """The command that goes on with what `given` began."""
+    if "--from" in given:  # what is resumed has its start already
+        at = given.index("--from")
+        given = [*given[:at], *given[at + 2 :]]
+    more = [] if "--resume" in given else ["--resume"]
+    return shlex.join(["fastgan-ray", *given, *more])
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a user's error is one message and exit status 2, never a traceback."""
     try:
@@ -313,8 +349,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         _complain("error: ", str(error))
         sys.exit(2)
-    except InterruptedRunError:
-        sys.exit(130)
+    except InterruptedRunError as error:
+        given = sys.argv[1:] if arguments is None else arguments
+        _complain("stopped: ", f"{error}. To go on:\n{_again([str(one) for one in given])}")
+        sys.exit(error.status)
     except DivergedError as error:
         _complain("diverged: ", str(error))
         sys.exit(1)

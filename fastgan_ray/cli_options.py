@@ -28,10 +28,22 @@ DryRun = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run; default: the file's.")]
-Runs = Annotated[Path, typer.Option(help="Folder of all runs.")]
+Runs = Annotated[
+    str,
+    typer.Option(
+        help="Folder of all runs, or a URI as s3://bucket/prefix: a copy is kept there then, so "
+        "that machines need no common folder, and any can --resume."
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was stopped.")]
 MaxConcurrent = Annotated[
     int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")
+]
+DiskGb = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="GB that all checkpoints together may take; fewer trials run at once then."
+    ),
 ]
 Wandb = Annotated[
     Literal["auto", "online", "offline", "disabled"],
@@ -41,10 +53,16 @@ Address = Annotated[
     str | None, typer.Option(help="Ray cluster; default: RAY_ADDRESS or this machine.")
 ]
 
+RUNS = "runs"
 EMBEDDED: dict[str, Any] = {
     "eval.extractor": "efficientnet_lite0",
     "train.reconstruction": "efficientnet_lite0",
 }
+
+
+def place_of(runs: str) -> tuple[Path, str | None]:
+    """The folder of all runs, and the URI of which it is a copy, if one was given."""
+    return (Path(RUNS), runs) if "://" in runs else (Path(runs), None)
 
 
 def overrides(data: str | None, assign: list[str] | None, embedded: bool) -> dict[str, Any]:

@@ -1,5 +1,13 @@
 """The exceptions that commands turn into a sentence instead of a traceback."""
 
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class UserError(Exception):
     """Something the user gave is wrong; the text says what, where, the rule, the value, the mend.
@@ -13,7 +21,23 @@ class DivergedError(Exception):
 
 
 class InterruptedRunError(Exception):
-    """Someone stopped a search or an ablation before its end, which it has told already.
+    """Someone stopped a training, a search or an ablation before its end; it can be resumed.
 
-    Commands exit with status 130, as the shell has it for Ctrl-C.
+    Commands say how, and exit with `status`: the shell's for the signal, 130 for Ctrl-C.
     """
+
+    def __init__(self, message: str, status: int = 130) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def full_disk(error: BaseException | None) -> str:
+    """What the system says if a full disk, or a quota used up, led to an error; else ""."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if said := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors' way to say it
+            number = int(said[1])
+        if number in FULL:
+            return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    return ""

@@ -10,14 +10,18 @@ from rich.console import Console
 
 from fastgan_ray.metrics.names import value_of
 from fastgan_ray.progress import SECONDS_BETWEEN_LINES
+from fastgan_ray.train.interrupt import Stop
 from fastgan_ray.train.reporter import Metrics
 
 
 class TerminalReporter:
     """Prints a line at every evaluation and, in between, how far the run has come."""
 
-    def __init__(self, folder: Path, total_kimg: float, metric: str, console: Console) -> None:
+    def __init__(
+        self, folder: Path, total_kimg: float, metric: str, console: Console, stop: Stop
+    ) -> None:
         self.folder = folder
+        self._stop = stop
         self._total_kimg = total_kimg
         self._metric = metric
         self._console = console
@@ -47,3 +51,7 @@ class TerminalReporter:
             highlight=False,
         )
         self._printed = time.monotonic()
+
+    def stopping(self) -> bool:
+        """Whether Ctrl-C or SIGTERM has come."""
+        return self._stop.asked

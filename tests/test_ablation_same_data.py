@@ -34,6 +34,9 @@ class Nobody:
     def progress(self, kimg, seconds):
         pass
 
+    def stopping(self):
+        return False
+
 
 @pytest.fixture
 def shown(tmp_path, monkeypatch):

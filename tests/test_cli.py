@@ -334,12 +334,17 @@ def test_missing_inception_says_what_to_put_where(tmp_path, pictures, capsys, mo
     assert not (tmp_path / "out").exists()
 
 
-def test_an_interrupted_search_has_the_shells_status_for_that(monkeypatch):
+def test_an_interrupted_search_has_the_shells_status_and_says_how_to_go_on(monkeypatch, capsys):
     def stopped(*arguments: object) -> None:
-        raise InterruptedRunError("runs/demo")
+        raise InterruptedRunError("runs/demo is not finished", 143)
 
     monkeypatch.setattr("fastgan_ray.tune.run.run_search", stopped)
-    assert call("tune", "--config", ROOT / "search_spaces" / "demo.yaml") == 130
+    file = ROOT / "search_spaces" / "demo.yaml"
+    name = ["--name", "a b"]
+    for given in (name, [*name, "--resume"], ["--from", "runs/other", *name]):
+        assert call("tune", "--config", file, *given) == 143
+        told = f"fastgan-ray tune --config {file} --name 'a b' --resume\n"
+        assert capsys.readouterr().err.endswith(told)
 
 
 def test_a_folder_without_a_best_names_its_trials(trained, tmp_path, capsys):

@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.search.spec import spec_from_text
 from fastgan_ray.tune.cluster import silenced
 from fastgan_ray.tune.experiment import TuneOptions
@@ -34,27 +37,47 @@ DRIVER = """
 import sys
 from pathlib import Path
 import test_tune_resume, tune_objectives
-objective = {"undisturbed": tune_objectives.smooth}.get(sys.argv[2], tune_objectives.slow_third)
-test_tune_resume.drive(Path(sys.argv[1]), sys.argv[2] == "resume", objective)
+objective = getattr(tune_objectives, sys.argv[3])
+store = sys.argv[4] or None
+test_tune_resume.drive(Path(sys.argv[1]), sys.argv[2] == "resume", objective, store)
 """
-PATIENCE = 120
+PATIENCE = 240
+STARTED: list[subprocess.Popen[str]] = []
 
 
-def drive(runs: Path, resume: bool, objective: Callable[..., None]) -> None:
+@pytest.fixture(autouse=True)
+def no_driver_left():
+    """End what a failed test has left running."""
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    STARTED.clear()
+
+
+def drive(runs: Path, resume: bool, objective: Callable[..., None], store: str | None) -> None:
     """What the driver's process does."""
-    options = TuneOptions(runs_dir=runs, resume=resume, max_concurrent=1, wandb="disabled")
-    run_search(spec_from_text(TEXT, "t.yaml"), options, objective)
+    options = TuneOptions(runs, store, resume=resume, max_concurrent=1, wandb="disabled")
+    try:
+        run_search(spec_from_text(TEXT, "t.yaml"), options, objective)
+    except InterruptedRunError as error:
+        sys.exit(error.status)
 
 
-def start_driver(runs: Path, mode: str) -> subprocess.Popen[str]:
+def start_driver(
+    runs: Path, mode: str, objective: str = "slow_third", store: str = ""
+) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(runs), mode],
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(runs), mode, objective, store],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    STARTED.append(process)
+    return process
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -79,7 +102,7 @@ def alive(pid: int) -> bool:
 
 def test_killed_driver(tmp_path):
     trials = tmp_path / "t" / "trials"
-    whole = start_driver(tmp_path / "whole", "undisturbed")
+    whole = start_driver(tmp_path / "whole", "new", "smooth")
     driver = start_driver(tmp_path, "new")
     wait_until(lambda: "waiting" in lines(trials / "00002" / "ran.txt"), driver)
     before = {name: lines(trials / name / "ran.txt") for name in ("00000", "00001")}
@@ -113,18 +136,40 @@ def test_killed_driver(tmp_path):
     assert json.loads((tmp_path / "t" / "summary.json").read_text()) == summary
 
 
-def test_an_interrupted_search_says_so_and_goes_on(tmp_path):
+def test_one_signal_stops_in_good_order(tmp_path):
     trials = tmp_path / "t" / "trials"
-    driver = start_driver(tmp_path, "new")
+    driver = start_driver(tmp_path, "new", "patient")
     wait_until(lambda: "waiting" in lines(trials / "00002" / "ran.txt"), driver)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(signal.SIGTERM)
     output, _ = driver.communicate(timeout=PATIENCE)
-    assert driver.returncode != 0 and "InterruptedRunError" in output
+    assert driver.returncode == 143, output
+    assert "Stopping: trials save where they are." in output
     assert "Stopped before the end. The same command with --resume goes on." in output
+    assert "Traceback" not in output and "***" not in output  # Python's and C++'s stacks
     summary = json.loads((tmp_path / "t" / "summary.json").read_text())
     assert summary["trials"][2]["state"] == "unfinished"
-    output, _ = (again := start_driver(tmp_path, "resume")).communicate(timeout=PATIENCE)
+    output, _ = (again := start_driver(tmp_path, "resume", "patient")).communicate(timeout=PATIENCE)
     assert again.returncode == 0, output
+    log = lines(trials / "00002" / "ran.txt")
+    assert log[:4] == ["begin at 0", "1", "waiting", "begin at 1.5"]
+    assert log[4] == "2"
+
+
+def test_two_signals_end_it_at_once(tmp_path):
+    driver = start_driver(tmp_path, "new")
+    wait_until(lambda: "waiting" in lines(tmp_path / "t" / "trials" / "00002" / "ran.txt"), driver)
+    (training,) = lines(tmp_path / "t" / "trials" / "00002" / "pid.txt")
+    driver.send_signal(signal.SIGINT)
+    assert driver.stdout is not None
+    while "Stopping" not in driver.stdout.readline():
+        assert driver.poll() is None
+    driver.send_signal(signal.SIGINT)
+    driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == -signal.SIGINT
+    deadline = time.monotonic() + PATIENCE
+    while alive(int(training)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_snapshot_is_whole_and_the_newest(tmp_path):

@@ -54,6 +54,10 @@ class Recorder:
     def progress(self, kimg: float, seconds: float) -> None:
         """Nothing."""
 
+    def stopping(self) -> bool:
+        """Never."""
+        return False
+
 
 def rows_of(folder: Path, **changes: Any) -> list[dict[str, Any]]:
     """What a training on four made-up pictures reports, one row for each evaluation."""

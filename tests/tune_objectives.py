@@ -5,16 +5,22 @@ Trials run in other processes, which import this module; what they did is read f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
-from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.errors import DivergedError
-from fastgan_ray.train.reporter import Reporter
+import numpy as np
 
+from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.errors import DivergedError, InterruptedRunError
+from fastgan_ray.train.reporter import INTERRUPTED, Reporter
+
+PATIENCE = 120.0
+MOST_HOGGED = 400  # times 32 MB
 METRIC = "fd_efficientnet_lite0"
 
 
@@ -29,19 +35,22 @@ def note(reporter: Reporter, text: str) -> None:
         file.write(f"{text}\n")
 
 
-def evaluate(config: RunConfig, reporter: Reporter, kimg: float, value: float) -> None:
-    """What the training loop does at an evaluation."""
+def evaluate(
+    config: RunConfig, reporter: Reporter, kimg: float, value: float, **state: object
+) -> None:
+    """What the training loop does at an evaluation; `state` is what a resume needs."""
     folder = reporter.folder / f"checkpoint-{round(kimg * 1000):09d}"
     folder.mkdir(exist_ok=True)
-    (folder / "metadata.json").write_text(json.dumps({"kimg": kimg, "protocol": {"test": 1}}))
+    draft = folder / "draft.json"
+    draft.write_text(json.dumps({"kimg": kimg, "protocol": {"test": 1}, **state}))
+    draft.replace(folder / "metadata.json")
     (reporter.folder / "grid.png").write_bytes(b"no picture")
     note(reporter, f"{kimg:g}")
     metrics = {"kimg": kimg, "seconds": kimg / 10, "images_per_second": 10.0, METRIC: value}
     reporter.report({**metrics, "grid": str(reporter.folder / "grid.png")}, folder)
     for older in reporter.folder.glob("checkpoint-*"):
         if older != folder:
-            (older / "metadata.json").unlink()
-            older.rmdir()
+            shutil.rmtree(older)
 
 
 def smooth(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
@@ -98,6 +107,97 @@ def seeded(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> N
             raise DivergedError("loss/d is not finite at step 12")
         noise = 0.01 * ((config.train.seed * 7 + config.model.ngf) % 5)
         evaluate(config, reporter, float(kimg), loss(config, kimg) + 10 * config.train.seed + noise)
+
+
+def patient(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """As `smooth`, but the third trial, in the first process, steps until it is asked to stop, and
+    is saved then between two evaluations."""
+    if reporter.folder.name == "00002" and resume_from is None:
+        note(reporter, "begin at 0")
+        evaluate(config, reporter, 1.0, loss(config, 1))
+        note(reporter, "waiting")
+        deadline = time.monotonic() + PATIENCE
+        while not reporter.stopping():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        folder = reporter.folder / INTERRUPTED
+        folder.mkdir()
+        (folder / "metadata.json").write_text(json.dumps({"kimg": 1.5}))
+        raise InterruptedRunError("stopped")
+    smooth(config, reporter, resume_from)
+
+
+def disk_filler(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """As `smooth`; the first process fills the disk after 2 kimg."""
+    if resume_from is None:
+        note(reporter, "begin at 0")
+        evaluate(config, reporter, 1.0, loss(config, 1))
+        evaluate(config, reporter, 2.0, loss(config, 2))
+        fill(reporter.folder.parents[2] / "filler")
+        resume_from = reporter.folder / "checkpoint-000002000"
+    smooth(config, reporter, resume_from)
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        for size in (2**16, 1):
+            with contextlib.suppress(OSError):
+                while file.write(bytes(size)) == size:
+                    pass
+
+
+def on_a_node(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """As `smooth`, with a note of the machine; the first process waits there after 1 kimg."""
+    import ray
+
+    note(reporter, f"on {ray.get_runtime_context().get_node_id()}")
+    if resume_from is None:
+        evaluate(config, reporter, 1.0, loss(config, 1))
+        note(reporter, "waiting")
+        time.sleep(PATIENCE)
+    smooth(config, reporter, resume_from)
+
+
+def stepwise(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """A training small enough for a thousand starts: 20 steps of a noisy descent a kimg, of which
+    each depends on all before it; it saves between two evaluations if it is asked to stop."""
+    rng, step, weights = np.random.default_rng(config.model.ngf), 0, np.zeros(8)
+    if resume_from is not None:
+        saved = json.loads((resume_from / "metadata.json").read_text())
+        rng.bit_generator.state = saved["rng"]
+        step, weights = saved["step"], np.array(saved["weights"])
+    while step < 20 * config.train.total_kimg:
+        weights = weights - config.train.lr_g * (weights - 1 + rng.normal(size=8))
+        step += 1
+        time.sleep(0.02)
+        state = {"step": step, "rng": rng.bit_generator.state, "weights": weights.tolist()}
+        if step % 20 == 0:
+            value = float(np.square(weights - 1).sum())
+            evaluate(config, reporter, step / 20, value, **state)
+            shutil.rmtree(reporter.folder / INTERRUPTED, ignore_errors=True)
+        elif reporter.stopping():
+            draft = reporter.folder / f".{INTERRUPTED}.draft"
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            (draft / "metadata.json").write_text(json.dumps({"kimg": step / 20, **state}))
+            shutil.rmtree(reporter.folder / INTERRUPTED, ignore_errors=True)
+            draft.rename(reporter.folder / INTERRUPTED)
+            raise InterruptedRunError("stopped")
+
+
+def memory_hog(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """As `smooth`, but with ngf 8 it takes memory without end after 1 kimg."""
+    if config.model.ngf != 8:
+        return smooth(config, reporter, resume_from)
+    note(reporter, "begin")
+    evaluate(config, reporter, 1.0, loss(config, 1))
+    taken = []
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and len(taken) < MOST_HOGGED:
+        taken.append(bytearray(os.urandom(2**20)) * 32)
+        time.sleep(0.02)
+    raise AssertionError("nobody stopped it")
 
 
 def inherited(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:

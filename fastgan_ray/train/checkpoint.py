@@ -10,7 +10,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
+from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.train.state import TrainState
 
 FORMAT = "fastgan-ray-checkpoint-1"
@@ -34,19 +34,21 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
     """Write `state` to `folder`, which appears whole or not at all; an older one is replaced.
 
     `info` (JSON-able: kimg, metrics, protocol, ...) goes to metadata.json beside the configuration.
+    UserError if it cannot be written, as on a full disk.
     """
     metadata = {
         "format": FORMAT,
         "step": state.step,
         "seconds": state.seconds,
         "ada": asdict(state.ada),
+        "counts": state.counts,
         **info,
         "config": config.model_dump(),
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    draft.chmod(0o755)  # others of a cluster may read it
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)  # of a process killed here
     try:
+        draft.mkdir(parents=True)
         for name, tensors in _tensors(state).items():
             save_file(
                 {k: v.contiguous() for k, v in tensors.items()}, draft / f"{name}.safetensors"
@@ -57,9 +59,12 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
         _fsync(folder.parent)
-    except BaseException:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(draft, ignore_errors=True)
-        raise
+        raise UserError(
+            f"{folder}: cannot be written ({error}). The checkpoint before it stands; free some "
+            "disk, and go on from there with --resume."
+        ) from error
     return folder
 
 
@@ -82,6 +87,12 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
             f"{folder}: the checkpoint is damaged ({type(error).__name__}: {error}). Resume from "
             "an earlier one, or begin a new run."
         ) from error
+
+
+def interrupted(folder: Path) -> Path | None:
+    """Where the training in `folder` was stopped between two evaluations, or None."""
+    found = folder / INTERRUPTED
+    return found if (found / "metadata.json").is_file() else None
 
 
 def load_generator(folder: Path) -> tuple[nn.Module, RunConfig]:
@@ -139,6 +150,9 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
     state.regan.load_state(_read(folder / "regan.safetensors"))
     state.sampler.load_state(_read(folder / "sampler.safetensors"))
     state.shown = _read(folder / "shown.safetensors").get("pictures")
+    device, losses = next(state.generator.parameters()).device, _read(folder / "losses.safetensors")
+    state.sums = {name: total.to(device) for name, total in losses.items()}
+    state.counts = {name: int(metadata["counts"][name]) for name in losses}
     state.step, state.seconds, state.ada = _position(metadata)
 
 
@@ -164,6 +178,7 @@ def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
         "rngs": {name: rng.get_state() for name, rng in state.rngs.items()},
         "sampler": state.sampler.state(),
         "regan": state.regan.state(),
+        "losses": state.sums,
         "shown": {} if state.shown is None else {"pictures": state.shown},
     }
 

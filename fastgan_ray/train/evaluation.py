@@ -31,7 +31,7 @@ from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.perceptual import Distance
 from fastgan_ray.train.probe import d_reconstruction
-from fastgan_ray.train.reporter import Reporter
+from fastgan_ray.train.reporter import INTERRUPTED, Reporter
 from fastgan_ray.train.rng import seeded
 from fastgan_ray.train.state import TrainState, calibrate_average
 from fastgan_ray.train.step import CENTRE, reconstruction_error
@@ -113,9 +113,9 @@ def evaluate_and_report(
     folder = reporter.folder / f"checkpoint-{images_shown:09d}"
     checkpoint.save(folder, state, config, info)
     reporter.report(metrics, folder)
-    for older in reporter.folder.glob("checkpoint-*"):
+    for older in (*reporter.folder.glob("checkpoint-*"), reporter.folder / INTERRUPTED):
         if older != folder:
-            shutil.rmtree(older)
+            shutil.rmtree(older, ignore_errors=True)
 
 
 def draw_grid(

@@ -13,7 +13,7 @@ from torch import Tensor
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.images import load_images
 from fastgan_ray.data.source import open_source
-from fastgan_ray.errors import DivergedError
+from fastgan_ray.errors import DivergedError, InterruptedRunError
 from fastgan_ray.group import ALONE, Group
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.protocol import protocol
@@ -25,8 +25,8 @@ from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.device import choose_device, keep_freed_memory, use_bf16
 from fastgan_ray.train.evaluation import Run, evaluate_and_report, sampling_gflop
 from fastgan_ray.train.perceptual import DISTANCES
-from fastgan_ray.train.reporter import Reporter
-from fastgan_ray.train.state import TrainState, new_state
+from fastgan_ray.train.reporter import INTERRUPTED, Reporter
+from fastgan_ray.train.state import TrainState, new_state, note_losses, take_means
 from fastgan_ray.train.step import train_step
 from fastgan_ray.train.watch import real_sample
 
@@ -45,8 +45,9 @@ def train(
 
     `resume_from` is a checkpoint folder of the same model; the steps that follow equal those of a
     run that was never interrupted, bit for bit on the CPU. Raises UserError on bad input and
-    DivergedError when a loss or a metric is no longer finite. `track` tells of the reading of
-    pictures and of evaluations; the reporter of the training.
+    DivergedError when a loss or a metric is no longer finite. InterruptedRunError, when all is
+    saved, if the reporter has it stop before the end. `track` tells of the reading of pictures and
+    of evaluations; the reporter of the training.
 
     Every process of a `group` calls this alike; only the first one's reporter is given rows. The
     checkpoints are those of a single process, and go on with any number of them.
@@ -58,27 +59,31 @@ def train(
     bf16 = use_bf16(config, run.device)
     images, last_step = config.train.images_per_step, total_steps(config)
     check_every = STEPS_BETWEEN_CHECKS.get(run.device.type, 32)
-    sums: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
     started = time.monotonic() - state.seconds
     while state.step < last_step:
         batches = [next_batch(state, run) for _ in range(config.train.d_steps)]
         with plain_forms(config.train.precision == "fp32"):
-            scalars = train_step(state, batches, config, run.distance, bf16)
-        for name, value in scalars.items():
-            sums[name] = sums[name] + value if name in sums else value
-            counts[name] = counts.get(name, 0) + 1
+            losses = train_step(state, batches, config, run.distance, bf16)
+        note_losses(state, losses)
         state.seconds = time.monotonic() - started
         evaluating = is_evaluation(state.step, config)
         if evaluating or state.step % check_every == 0:
-            _check_finite(sums, state.step, images)
+            _check_finite(state.sums, state.step, images)
         reporter.progress(state.step * images / 1000, state.seconds)
         if evaluating:
-            means = {name: float(total) / counts[name] for name, total in sums.items()}
-            sums, counts = {}, {}
-            last = state.step == last_step
+            means, last = take_means(state), state.step == last_step
             group.first(partial(evaluate_and_report, state, run, means, reporter, last))
             started = time.monotonic() - state.seconds  # evaluation is not training time
+        if state.step < last_step and group.any(reporter.stopping()):
+            if not evaluating:
+                group.first(partial(save_between, state, config, reporter.folder))
+            raise InterruptedRunError(f"stopped at {state.step * images / 1000:g} kimg")
+
+
+def save_between(state: TrainState, config: RunConfig, folder: Path) -> None:
+    """Save a training that stops between two evaluations."""
+    kimg = state.step * config.train.images_per_step / 1000
+    checkpoint.save(folder / INTERRUPTED, state, config, {"kimg": kimg})
 
 
 def total_steps(config: RunConfig) -> int:

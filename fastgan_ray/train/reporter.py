@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+# The folder, beside the checkpoints of evaluations, of a checkpoint where a run was stopped between
+# two of them. The next evaluation removes it.
+INTERRUPTED = "interrupted"
+
 Metrics = Mapping[str, float | int | str]
 
 
@@ -20,3 +24,6 @@ class Reporter(Protocol):
 
     def progress(self, kimg: float, seconds: float) -> None:
         """Called after every step; must return at once."""
+
+    def stopping(self) -> bool:
+        """Called after every step: whether to save and stop here. Must return at once."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,9 @@ class TrainState:
     """The two networks, G's weight average, optimisers, random streams and position in the data.
 
     `ada` holds the probability of the adaptive augmentations, `shown` the fixed samples of the last
-    evaluation (N, 3, r, r) in 0..255, from which the next measures their drift. `group` are the
-    processes that have the same state and share its batches.
+    evaluation (N, 3, r, r) in 0..255, from which the next measures their drift. `sums` and `counts`
+    are of the losses since then, by name. `group` are the processes that have the same state and
+    share its batches.
     """
 
     generator: nn.Module
@@ -39,6 +40,8 @@ class TrainState:
     ada: AdaState
     group: Group = ALONE
     shown: Tensor | None = None
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     step: int = 0
     seconds: float = 0.0
 
@@ -73,6 +76,20 @@ def new_state(
 
 def _adam(network: nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
     return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True)
+
+
+def note_losses(state: TrainState, scalars: Mapping[str, Tensor]) -> None:
+    """Add a step's losses to the sums."""
+    for name, value in scalars.items():
+        state.sums[name] = state.sums[name] + value if name in state.sums else value
+        state.counts[name] = state.counts.get(name, 0) + 1
+
+
+def take_means(state: TrainState) -> dict[str, float]:
+    """The losses' means, by name, after which the sums begin anew."""
+    means = {name: float(total) / state.counts[name] for name, total in state.sums.items()}
+    state.sums, state.counts = {}, {}
+    return means
 
 
 def update_average(state: TrainState, config: RunConfig) -> None:

@@ -18,7 +18,7 @@ import torch.multiprocessing as mp
 from torch.distributed.rendezvous import rendezvous
 
 from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.errors import DivergedError, UserError
+from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError
 from fastgan_ray.group import PeerFailedError, TorchGroup
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train.device import choose_device
@@ -132,6 +132,10 @@ class _Silent:
     def progress(self, kimg: float, seconds: float) -> None:
         """Nothing."""
 
+    def stopping(self) -> bool:
+        """Never by itself: the group stops when the first process does."""
+        return False
+
 
 def _follow(
     rank: int,
@@ -147,7 +151,7 @@ def _follow(
     torch.set_num_threads(threads)
     # What goes wrong in all of them, the first one says.
     with (
-        contextlib.suppress(UserError, DivergedError, PeerFailedError),
+        contextlib.suppress(UserError, DivergedError, InterruptedRunError, PeerFailedError),
         _joined(backend, meeting, config.resources.workers, rank),
     ):
         train(config, _Silent(folder), resume_from, TorchGroup())

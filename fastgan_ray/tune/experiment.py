@@ -6,14 +6,12 @@ is that difference, and `conduct` is all the rest.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,20 +26,25 @@ from ray.tune.search import Searcher
 from rich.console import Console, RenderableType
 
 from fastgan_ray.config.schema import RunConfig, flatten
-from fastgan_ray.errors import InterruptedRunError, UserError
+from fastgan_ray.errors import UserError, full_disk
 from fastgan_ray.search.spec import Metric
 from fastgan_ray.tune.budget import BudgetStopper, Meter, Rationed
 from fastgan_ray.tune.cluster import connected, silenced
+from fastgan_ray.tune.deaths import MAX_DEATHS, Deaths
+from fastgan_ray.tune.disk import within
 from fastgan_ray.tune.history import write_atomically
 from fastgan_ray.tune.ledger import Ledger
+from fastgan_ray.tune.lock import only_driver
+from fastgan_ray.tune.mirror import DriverMirror, fetch_run
 from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
 from fastgan_ray.tune.reports import Reports, note_versions
 from fastgan_ray.tune.resources import Resources, check_feasible, demand, fitting, request
 from fastgan_ray.tune.searcher import NumberedTrials
 from fastgan_ray.tune.snapshot import Snapshots, restore_snapshot, save_snapshot
+from fastgan_ray.tune.stopping import DriverStop, driver_stopping
+from fastgan_ray.tune.store import Store
 from fastgan_ray.tune.table import Table
 from fastgan_ray.tune.trainable import (
-    MAX_DEATHS,
     Objective,
     make_trainable,
     train_objective,
@@ -56,13 +59,19 @@ LOG_COLUMNS = 140  # of the table where there is no terminal
 ASSUMED_GPU_GB = 16.0
 # Of the process of Ray Tune's in which a trial waits for its workers.
 OUTER_BYTES = 128 * 2**20
+STOPPING = "Stopping: trials save where they are. The same signal again ends all at once."
 
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """How and where trials run; which ones stands in a SearchSpec or an AblationSpec."""
+    """How and where trials run; which ones stands in a SearchSpec or an AblationSpec.
+
+    `store` is a URI to which `runs_dir` is copied, and from which `resume` fetches it: machines
+    need no common folder then. `disk_gb` is what all checkpoints together may take.
+    """
 
     runs_dir: Path = Path("runs")
+    store: str | None = None
     name: str | None = None
     resume: bool = False
     max_concurrent: int | None = None
@@ -70,6 +79,7 @@ class TuneOptions:
     address: str | None = None
     quiet: bool = False
     source: Path | None = None  # another search, whose trials are a start for this one
+    disk_gb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,9 @@ class Stage:
     nodes: Sequence[Resources]
     objective: Objective
     console: Console
+    driver: DriverStop
+    store: Store | None = None
+    mirror: DriverMirror | None = None
 
 
 def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) -> Path:
@@ -127,37 +140,59 @@ def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) 
             f"(got {name!r})"
         )
     folder = (options.runs_dir / name).expanduser().resolve()
+    store = open_store(options.store, name, folder, options.resume) if options.store else None
     open_folder(folder, experiment, options.resume)
     try:
-        _conduct(experiment, options, folder, objective)
+        _conduct(experiment, options, folder, store, objective)
     except UserError:
         if not options.resume and not (folder / experiment.account).exists():
             shutil.rmtree(folder)  # nothing has begun, and the name is free for a mended command
         raise
+    except Exception as error:
+        if not (full := full_disk(error)):
+            raise
+        raise UserError(
+            f"{folder}: cannot be written ({full}). What is there stands: free some disk, "
+            "and go on with --resume."
+        ) from error
     return folder
 
 
 def _conduct(
-    experiment: Experiment, options: TuneOptions, folder: Path, objective: Objective
+    experiment: Experiment,
+    options: TuneOptions,
+    folder: Path,
+    store: Store | None,
+    objective: Objective,
 ) -> None:
     console = make_console(options)
     if objective is train_objective:
         here = options.address is None
         check_inputs(experiment.inputs, folder, here, console)
     nested = any(config.resources.nested for config in experiment.likely)
+    if nested and store:
+        raise UserError(
+            "--runs: trials of several workers need a folder that all machines share "
+            f"(got {store}); set resources.workers to 1, or name such a folder"
+        )
     with (
         only_driver(folder),
+        driver_stopping(lambda: _say(console, STOPPING)) as driver,
         silenced(folder / "ray.log"),
         connected(options.address, nested) as nodes,
     ):
-        stage = Stage(options, nodes, objective, console)
+        driver.listen()
+        mirror = DriverMirror(store, folder) if store else None
+        stage = Stage(options, nodes, objective, console, driver, store, mirror)
         ledger, account = carry_out(experiment, folder, stage)
+        if mirror:
+            mirror.send()
     places = [folder, *(folder / part for part in experiment.parts)]
-    tell(console, places, account, experiment.conclude(account), ledger.reports)
+    tell(stage, places, account, experiment.conclude(account), ledger.reports)
 
 
 def tell(
-    console: Console,
+    stage: Stage,
     places: Sequence[Path],
     account: Mapping[str, Any],
     conclusion: Sequence[RenderableType],
@@ -168,18 +203,21 @@ def tell(
 
     `places` are the experiment's folder and those in it that have W&B runs of their own.
     """
-    interrupted = is_interrupted(account)
-    if interrupted:
+    console, stop = stage.console, stage.driver.stop
+    if interrupted := is_interrupted(account) or stop.asked:
         _say(console, f"Stopped before the end. {onward}")
     for part in conclusion:
         _say(console, part)
     _say(console, f"Results: {places[0]}")
     _say(console, reports.told())
+    if mirror := stage.mirror:
+        fault = f", but not all of it ({mirror.fault}); what is in the folder stands"
+        _say(console, f"Copied:  {stage.store}{fault if mirror.fault else ''}")
     for place in places:
         if upload := sync_line(place):
             _say(console, f"To W&B:  {upload}")
     if interrupted:
-        raise InterruptedRunError(str(places[0]))
+        raise stop.error(f"{places[0]} is not finished")
 
 
 def make_console(options: TuneOptions) -> Console:
@@ -200,9 +238,11 @@ def carry_out(experiment: Experiment, folder: Path, stage: Stage) -> tuple[Ledge
     session = session_of(folder, stage.options.name or experiment.name, stage.options)
     meter = experiment.make_meter(folder) if experiment.make_meter else None
     watchers = _watchers(experiment, session, ledger, stage.console, meter)
+    watchers = [stage.mirror, *watchers] if stage.mirror else watchers
     trials = _run_trials(experiment, stage, ledger, watchers, meter)
     account = ledger.write(trials, over=True)
-    if experiment.follow_up and not is_interrupted(account):
+    stopped = is_interrupted(account) or stage.driver.stop.asked
+    if experiment.follow_up and not stopped:
         account = experiment.follow_up(account, ledger, stage)
     log_outcome(session, experiment.kind, account)
     return ledger, account
@@ -217,6 +257,21 @@ def is_interrupted(account: Mapping[str, Any]) -> bool:
 
 def _say(console: Console, part: RenderableType) -> None:
     console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+
+
+def open_store(uri: str, name: str, folder: Path, resume: bool) -> Store:
+    """The store of a run, from which a run to be resumed is fetched; UserError if it cannot be
+    written, or has another run of that name."""
+    store = Store(uri, name)
+    store.check()
+    if resume:
+        fetch_run(store, folder)
+    elif store.names():
+        raise UserError(
+            f"{store}: is there already. Go on with it by --resume, or choose another name by "
+            "--name."
+        )
+    return store
 
 
 def open_folder(folder: Path, experiment: Experiment, resume: bool) -> None:
@@ -268,19 +323,6 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-@contextlib.contextmanager
-def only_driver(folder: Path) -> Iterator[None]:
-    """Hold the run folder's lock; UserError if another process runs this experiment."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"{folder}: another process is running this already; end that one first."
-            ) from error
-        yield
-
-
 def _run_trials(
     experiment: Experiment,
     stage: Stage,
@@ -299,6 +341,9 @@ def _run_trials(
     requests = [request(config, nodes, gpu_gb) for config in experiment.likely]
     check_feasible(requests, nodes)
     at_once = fitting(requests, nodes, options.max_concurrent)
+    if options.disk_gb is not None:
+        kept = experiment.trials if experiment.kind == "ablation" else 0
+        at_once = min(at_once, within(options.disk_gb, experiment.likely, kept))
     searcher = experiment.make_searcher(folder, at_once, resuming)
     worker_needs = partial(demand, nodes=nodes, gpu_gb=gpu_gb)
     if meter:
@@ -311,8 +356,11 @@ def _run_trials(
             return PlacementGroupFactory([{"memory": OUTER_BYTES}])
         return PlacementGroupFactory([worker_needs(config)])
 
+    stage.driver.begin(trials)
     analysis = ray.tune.run(
-        ray.tune.with_resources(make_trainable(trials, metric, objective, worker_needs), needs),
+        ray.tune.with_resources(
+            make_trainable(trials, metric, objective, worker_needs, stage.store), needs
+        ),
         name=trials.name,
         storage_path=str(folder),
         search_alg=NumberedTrials(searcher, resuming),
@@ -327,6 +375,7 @@ def _run_trials(
         raise_on_failed_trial=False,
         verbose=0,
     )
+    stage.driver.trials_are_over()
     save_snapshot(trials, states)
     return list(analysis.trials)
 
@@ -347,6 +396,7 @@ def _watchers(
         WandbLog(session, metric),
         Table(*facts, console, meter),
         ledger,
+        Deaths(folder / "trials"),
         Snapshots(folder / "state"),
     ]
 

@@ -1,7 +1,8 @@
 """A trial's folder: its rows in metrics.jsonl, its checkpoints, its lock, and why it was stopped.
 
 The folder, not Ray's snapshot, says how far a trial has come: a trial that starts again repeats its
-rows and goes on from the checkpoint of the last of them, or ends at once if it had ended.
+rows and goes on from the checkpoint of the last of them, or from where it was stopped after that;
+or it ends at once if it had ended.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastgan_ray.report.rows import read_rows
+from fastgan_ray.train.reporter import INTERRUPTED
+
+# What a process that died while it wrote has left.
+DRAFTS = (".*.draft", ".metrics.jsonl", ".best", ".old-best", ".draft")
 
 Row = dict[str, Any]
 Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
@@ -46,11 +51,17 @@ def stop_reason(folder: Path) -> str:
 
 
 def append_row(folder: Path, row: Row) -> None:
-    """Add a row and wait until the disk has it."""
-    with (folder / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(row) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Add a row and wait until the disk has it; OSError, and no half row, if the disk is full."""
+    path = folder / "metrics.jsonl"
+    before = path.stat().st_size if path.is_file() else 0
+    try:
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        os.truncate(path, before)  # or the next row would be glued to the rest of this one
+        raise
 
 
 def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
@@ -62,6 +73,9 @@ def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
     rows = read_rows(folder)
     if has_ended(rows):
         return rows, None
+    later = folder / INTERRUPTED
+    if (kimg := _kimg(later)) is not None and (not rows or kimg > rows[-1]["kimg"]):
+        return rows, later
     while rows:
         checkpoint = folder / rows[-1]["checkpoint"]
         if (checkpoint / "metadata.json").is_file():
@@ -73,6 +87,25 @@ def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
 def has_ended(rows: Sequence[Row]) -> bool:
     """Whether the last of a trial's rows says that it is over."""
     return bool(rows) and rows[-1]["outcome"] != "running"
+
+
+def reached(folder: Path) -> float:
+    """The kimg from which a trial would go on."""
+    rows, checkpoint = resume_point(folder)
+    if checkpoint is not None:
+        return _kimg(checkpoint) or 0.0
+    return float(rows[-1]["kimg"]) if rows else 0.0
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints in a trial's folder."""
+    names = ("checkpoint-*", "taken-over-*", INTERRUPTED)
+    return [path for name in names for path in sorted(folder.glob(name))]
+
+
+def _kimg(checkpoint: Path) -> float | None:
+    path = checkpoint / "metadata.json"
+    return float(json.loads(path.read_text())["kimg"]) if path.is_file() else None
 
 
 def linked_copy(source: Path, target: Path) -> None:

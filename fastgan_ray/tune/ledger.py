@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,15 +14,14 @@ from ray.tune.experiment import Trial
 
 from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.search.options import COSTS
-from fastgan_ray.tune.history import stop_reason
+from fastgan_ray.tune.history import checkpoints, stop_reason
 from fastgan_ray.tune.population import orders
 from fastgan_ray.tune.progress import reason_of
 from fastgan_ray.tune.reports import Reports
+from fastgan_ray.tune.snapshot import over_in_snapshot
 
 Record = dict[str, Any]
 
-# How long a trial's last checkpoint outlives it: until Ray's record of its end is on the disk.
-KEEP_SECONDS = 30.0
 SHARE = 0.05  # of the driver's time at most: an account of a thousand trials takes a while to write
 
 
@@ -86,7 +85,7 @@ class Ledger(Callback):
         self.reports = Reports(folder)
         self._metric = metric
         self._begun: set[str] = set()
-        self._ended: dict[str, float] = {}
+        self._ended: set[str] = set()
         self._told: dict[str, Record] = {}  # of trials that are over, whose records stay
         self._tidied: set[str] = set()
         self._waiting = False
@@ -121,7 +120,7 @@ class Ledger(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
     ) -> None:
         """Take in a trial's end."""
-        self._ended[trial.trial_id] = time.monotonic()
+        self._ended.add(trial.trial_id)
         self._waiting = True
 
     def on_trial_error(
@@ -135,7 +134,7 @@ class Ledger(Callback):
         if self._waiting and time.monotonic() >= self._due:
             self.write(trials)
 
-    def write(self, trials: Iterable[Trial], over: bool = False) -> dict[str, Any]:
+    def write(self, trials: Sequence[Trial], over: bool = False) -> dict[str, Any]:
         """Write everything; returns the account. `over`: no trial will run any more."""
         began = time.monotonic()
         records = [
@@ -143,7 +142,8 @@ class Ledger(Callback):
             for trial in sorted(trials, key=lambda trial: trial.trial_id)
         ]
         account = self.publish(records, over)
-        self._tidy(records, over)
+        again = {trial.trial_id for trial in trials if trial.status == "ERROR"}
+        self._tidy([one for one in records if one["trial_id"] not in again], over)
         now = time.monotonic()
         self._waiting, self._due = False, now + (now - began) / SHARE
         self.reports.refresh(over)
@@ -168,14 +168,15 @@ class Ledger(Callback):
         return earlier or trial.trial_id in self._ended
 
     def _tidy(self, records: Iterable[Record], over: bool) -> None:
-        now = time.monotonic()
+        """Discard the checkpoints of trials of whose end Ray's record is on the disk; `records` has
+        none that a resume would start again."""
+        recorded = set() if over else over_in_snapshot(self.folder)
         for one in records:
             name = one["trial_id"]
-            known = self._ended.get(name, now)
             if one["state"] == "unfinished" or name in self._tidied:
                 continue
-            if over or now - known > KEEP_SECONDS:
-                for checkpoint in (self.folder / "trials" / name).glob("checkpoint-*"):
+            if over or name in recorded:
+                for checkpoint in checkpoints(self.folder / "trials" / name):
                     self.discard(checkpoint)
                 self._tidied.add(name)
 

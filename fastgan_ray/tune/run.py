@@ -29,21 +29,24 @@ from fastgan_ray.tune.budget import Meter
 from fastgan_ray.tune.cluster import connected, silenced
 from fastgan_ray.tune.confirm import FOLDER, confirm_search, own_summary, sizes_of
 from fastgan_ray.tune.experiment import (
+    STOPPING,
     Experiment,
     Stage,
     TuneOptions,
     conduct,
     make_console,
-    only_driver,
     session_of,
     tell,
 )
 from fastgan_ray.tune.ledger import Ledger
+from fastgan_ray.tune.lock import only_driver
 from fastgan_ray.tune.preflight import check_inputs, rooted
 from fastgan_ray.tune.reports import Reports
 from fastgan_ray.tune.results import Results
 from fastgan_ray.tune.schedulers import make_scheduler
 from fastgan_ray.tune.searcher import StudySearcher
+from fastgan_ray.tune.stopping import driver_stopping
+from fastgan_ray.tune.store import shown
 from fastgan_ray.tune.trainable import Objective, train_objective
 from fastgan_ray.tune.wandb_log.outcome import log_outcome
 
@@ -55,7 +58,15 @@ def run_search(
 
     UserError as `conduct` has it. Trials that go wrong are results, not errors.
     """
+    if spec.population is not None and options.store:
+        raise UserError(
+            "--runs: a search with `population` needs a folder that all its machines share, as "
+            f"trials take over each other's weights (got {shown(options.store)})"
+        )
     longest, plan = longest_kimg(spec), plan_confirmation(spec)
+    if options.store and plan.top:
+        why = "none here: --runs is no folder that a confirmation could be in"
+        plan = Plan(0, 0, 0.0, why)
     priors = _priors(spec, options)
 
     def make_searcher(folder: Path, at_once: int, resuming: bool) -> StudySearcher:
@@ -130,16 +141,18 @@ def confirm_run(
         check_inputs([config], folder, options.address is None, console)
     with (
         only_driver(folder),
+        driver_stopping(lambda: console.print(STOPPING)) as driver,
         silenced(folder / "ray.log"),
         connected(options.address, config.resources.nested) as nodes,
     ):
-        stage = Stage(options, nodes, objective, console)
+        driver.listen()
+        stage = Stage(options, nodes, objective, console, driver)
         account = confirm_search(spec, plan, own_summary(summary), folder, stage)
         reports = Reports(folder)
         reports.refresh(over=True)
         log_outcome(session_of(folder, folder.name, options), "search", account)
     places, onward = [folder, folder / FOLDER], "The same command goes on."
-    tell(console, places, account, conclude(account), reports, onward)
+    tell(stage, places, account, conclude(account), reports, onward)
 
 
 def _ended_search(folder: Path) -> tuple[SearchSpec, dict[str, Any]]:

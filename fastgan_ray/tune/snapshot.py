@@ -6,6 +6,7 @@ that disagree. A copy here is complete when its folder has its final name.
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,16 @@ def restore_snapshot(folder: Path, target: Path) -> bool:
 def snapshots(folder: Path) -> list[Path]:
     """The complete snapshots, oldest first."""
     return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+
+
+def over_in_snapshot(folder: Path) -> set[str]:
+    """The trials of a run's folder that a resume does not start again, by the newest snapshot."""
+    found = snapshots(folder / "state")
+    states = sorted(found[-1].glob(PATTERNS[0])) if found else []
+    if not states:
+        return set()
+    trials = (json.loads(told) for told, _ in json.loads(states[-1].read_text())["trial_data"])
+    return {trial["trial_id"] for trial in trials if trial["status"] == "TERMINATED"}
 
 
 class Snapshots(Callback):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import ray.tune
+from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.errors import DivergedError, UserError
+from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError, full_disk
 from fastgan_ray.group import ALONE, Group
 from fastgan_ray.metrics.names import value_of
 from fastgan_ray.report.rows import read_rows
-from fastgan_ray.train.reporter import Metrics, Reporter
+from fastgan_ray.train.interrupt import Stop, listen
+from fastgan_ray.train.reporter import INTERRUPTED, Metrics, Reporter
 from fastgan_ray.tune.history import (
     Outcome,
     Row,
@@ -25,10 +29,12 @@ from fastgan_ray.tune.history import (
     resume_point,
     write_rows,
 )
+from fastgan_ray.tune.mirror import TrialMirror
 from fastgan_ray.tune.population import TakeOverError, drop_taken_over, orders
+from fastgan_ray.tune.stopping import TrialStop
+from fastgan_ray.tune.store import Store
 
-# How often a trial whose process died starts again from its checkpoint.
-MAX_DEATHS = 2
+STOP = Stop()  # of this process, in which one trial runs
 OUT_OF_MEMORY = (
     "out of memory",
     "not enough memory",
@@ -67,11 +73,23 @@ def trial_id(number: int) -> str:
     return f"{number:05d}"
 
 
+class Stoppable(FunctionTrainable):
+    """Mixed into Ray's trainable, as its `setup` runs where signals can be taken: SIGTERM, as of
+    a spot machine about to go, has the trial save where it is."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take the signals, then do what Ray does."""
+        listen(STOP, lambda stop: None)
+        rays: Callable[[dict[str, Any]], None] = super().setup
+        rays(config)
+
+
 class RowReporter:
     """Writes a run's rows to its folder."""
 
     def __init__(self, folder: Path, metric: str, total_kimg: float) -> None:
         self.folder = folder
+        self._stop = TrialStop(STOP, folder.parent)
         self._metric = metric
         self._total_kimg = total_kimg
         self._orders = len(orders(folder))
@@ -99,6 +117,10 @@ class RowReporter:
     def progress(self, kimg: float, seconds: float) -> None:
         """Nothing: between evaluations the search has nothing to decide."""
 
+    def stopping(self) -> bool:
+        """Whether this process has had a signal, or the driver stops."""
+        return self._stop.asked
+
     def end(self, outcome: Outcome, reason: str) -> None:
         """Report a last row, without the metric, that says why the trial ended."""
         rows = read_rows(self.folder)
@@ -122,12 +144,17 @@ class RowReporter:
 
 
 class TuneReporter(RowReporter):
-    """Hands a run's rows to Ray Tune as well."""
+    """Hands a run's rows to its store, if it has one, and to Ray Tune as well."""
+
+    def __init__(self, folder: Path, metric: str, total_kimg: float, mirror: TrialMirror) -> None:
+        super().__init__(folder, metric, total_kimg)
+        self._mirror = mirror
 
     def _hand_over(
         self, metrics: Mapping[str, Any], outcome: Outcome, checkpoint: Path, reason: str
     ) -> Row:
         row = super()._hand_over(metrics, outcome, checkpoint, reason)
+        self._mirror.send()
         ray.tune.report(row)
         return row
 
@@ -137,23 +164,27 @@ def make_trainable(
     metric: str,
     objective: Objective,
     worker_needs: WorkerNeeds,
+    store: Store | None = None,
 ) -> Callable[[dict[str, Any]], None]:
     """The function that Ray runs for each trial, on {"number", "point", "run"} from the searcher.
 
-    Whatever goes wrong inside is an outcome that it reports; only the death of the process is left
-    to Ray, which starts the trial again. `worker_needs` is what each worker takes, where there are
-    several.
+    Whatever goes wrong inside is an outcome that it reports; only the death of the process and a
+    full disk are left to Ray, which starts the trial again. `worker_needs` is what each worker
+    takes, where there are several; `store` is where the trial's files are kept besides.
     """
 
     def trial(suggestion: dict[str, Any]) -> None:
         folder = trials / trial_id(suggestion["number"])
         folder.mkdir(parents=True, exist_ok=True)
+        mirror = TrialMirror(store, trials.parent, folder.name)
         # After a killed driver, its trial may live on for seconds while a new one starts here.
         with locked(folder / ".lock"):
+            mirror.fetch()
             repeat(folder)
-            while _goes_on(suggestion, folder, metric, objective, worker_needs):
+            while _goes_on(suggestion, folder, metric, objective, worker_needs, mirror):
                 pass
 
+    trial.__mixins__ = (Stoppable,)  # type: ignore[attr-defined]
     return trial
 
 
@@ -176,7 +207,8 @@ def standing(
     if has_ended(rows):
         return None
     config = RunConfig.model_validate(given[-1]["run"] if given else suggestion["run"])
-    if given and rows and rows[-1]["kimg"] <= given[-1]["kimg"]:
+    stopped_since = checkpoint == folder / INTERRUPTED
+    if given and rows and rows[-1]["kimg"] <= given[-1]["kimg"] and not stopped_since:
         checkpoint = folder / given[-1]["checkpoint"]
     return config, rows, checkpoint
 
@@ -187,12 +219,13 @@ def _goes_on(
     metric: str,
     objective: Objective,
     worker_needs: WorkerNeeds,
+    mirror: TrialMirror,
 ) -> bool:
     """Run a trial from where its folder says, to its end or, True, to an order of the search's."""
     if (found := standing(suggestion, folder)) is None:
         return False
     config, rows, checkpoint = found
-    reporter = TuneReporter(folder, metric, config.train.total_kimg)
+    reporter = TuneReporter(folder, metric, config.train.total_kimg, mirror)
     try:
         if config.resources.nested:
             from fastgan_ray.tune.workers import Task, run_workers  # few trials need Ray Train
@@ -203,7 +236,13 @@ def _goes_on(
             objective(config, reporter, checkpoint)
     except TakeOverError:
         return True
+    except InterruptedRunError:
+        # Like a death, but with nothing lost. Whoever runs the search starts it again.
+        mirror.send()
+        os._exit(128 + signal.SIGTERM)
     except Exception as error:
+        if full_disk(error):  # it says nothing of the configuration: tried again
+            raise
         reporter.end(*classify(error))
     return False
 

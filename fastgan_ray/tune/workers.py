@@ -22,8 +22,10 @@ from ray.train import RunConfig as TrainRunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch.distributed import DistError
 
+from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.group import PeerFailedError, TorchGroup
 from fastgan_ray.report.rows import read_rows
+from fastgan_ray.tune.deaths import MAX_DEATHS
 from fastgan_ray.tune.history import (
     Outcome,
     Row,
@@ -33,7 +35,7 @@ from fastgan_ray.tune.history import (
     write_rows,
 )
 from fastgan_ray.tune.population import TakeOverError, orders
-from fastgan_ray.tune.trainable import MAX_DEATHS, Objective, RowReporter, classify, standing
+from fastgan_ray.tune.trainable import Objective, RowReporter, classify, standing
 
 SECONDS_BETWEEN_LOOKS = 0.1
 DECIDED = "decided.txt"
@@ -59,7 +61,8 @@ def run_workers(task: Task, workers: int, needs: dict[str, float], told: int) ->
     """Have so many workers, which take `needs` each, go on with a trial; report their rows.
 
     Ray Tune knows the first `told` rows. When a worker dies, all start again from the newest
-    checkpoint; WorkersLostError after MAX_DEATHS of these. TakeOverError if the search orders so.
+    checkpoint; WorkersLostError after MAX_DEATHS of these. TakeOverError if the search orders so,
+    InterruptedRunError if it stops.
     """
     folder, given = task.folder, len(orders(task.folder))
     write_atomically(folder / DECIDED, str(told))
@@ -72,6 +75,8 @@ def run_workers(task: Task, workers: int, needs: dict[str, float], told: int) ->
         if fitting.failure is None or has_ended(read_rows(folder)):
             if len(orders(folder)) > given:
                 raise TakeOverError
+            if not has_ended(read_rows(folder)):
+                raise InterruptedRunError("the workers have saved, and stopped")
             return
         if not isinstance(fitting.failure, TrainingFailedError):
             raise fitting.failure
@@ -157,7 +162,7 @@ def work(given: dict[str, Task]) -> None:
             write_rows(task.folder, rows)
         try:
             task.objective(config, reporter, checkpoint, group)
-        except TakeOverError:
+        except (TakeOverError, InterruptedRunError):
             return
         except (PeerFailedError, DistError):
             if len(orders(task.folder)) > known:

@@ -1,0 +1,48 @@
+"""How often a trial's process may die."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from fastgan_ray.tune.history import reached
+
+# How often a trial whose process died starts again without having come any further.
+MAX_DEATHS = 2
+
+
+class Deaths(Callback):
+    """Has Ray forget the deaths that came before progress: a cluster of spot machines kills a long
+    trial many times, and only one that cannot get on is given up."""
+
+    def __init__(self, trials: Path) -> None:
+        self._trials = trials
+        self._reached: dict[str, float] = {}
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: object,
+    ) -> None:
+        """Take in a row: if it is no repeated one, the trial has got on."""
+        self._take_in(trial, result["kimg"], 0)
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+    ) -> None:
+        """Take in a death, maybe after a checkpoint between two rows."""
+        self._take_in(trial, reached(self._trials / trial.trial_id), 1)
+
+    def _take_in(self, trial: Trial, kimg: float, deaths: int) -> None:
+        if kimg > self._reached.get(trial.trial_id, 0.0):
+            self._reached[trial.trial_id] = kimg
+            trial.run_metadata.num_failures = deaths
+            forget: Callable[[], None] = trial.run_metadata.invalidate_cache
+            forget()

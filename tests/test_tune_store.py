@@ -1,0 +1,154 @@
+"""A search whose results live in S3: moto's server, asked over real connections."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import tune_objectives as objectives
+from moto.server import ThreadedMotoServer
+from pyarrow import fs
+from test_tune_resume import lines, no_driver_left, start_driver, wait_until
+from test_tune_search import make_spec
+
+from fastgan_ray.errors import UserError
+from fastgan_ray.search.spec import run_config
+from fastgan_ray.tune.cluster import connected
+from fastgan_ray.tune.experiment import TuneOptions, open_store
+from fastgan_ray.tune.history import append_row, resume_point
+from fastgan_ray.tune.mirror import DriverMirror, TrialMirror, fetch_run
+from fastgan_ray.tune.run import run_search
+from fastgan_ray.tune.store import Store
+
+__all__ = ["no_driver_left"]  # a fixture that runs by itself
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """The URI of an empty bucket."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        query = f"scheme=http&endpoint_override={host}:{port}&region=us-east-1"
+        filesystem, _ = fs.FileSystem.from_uri(f"s3://here?allow_bucket_creation=true&{query}")
+        filesystem.create_dir("here")
+        yield f"s3://here/runs?{query}"
+    server.stop()
+
+
+@pytest.fixture(params=["s3", "file", "memory"])
+def store(request, bucket, tmp_path):
+    """The same by pyarrow's S3, by its local files, and by a file system of fsspec's."""
+    uri = {"s3": bucket, "file": f"file://{tmp_path}/there", "memory": "memory://there"}
+    return Store(uri[request.param], request.function.__name__)
+
+
+def write_trial(run: Path, kimg: float, outcome: str = "running") -> None:
+    """What a trial has after an evaluation."""
+    trial = run / "trials" / "00000"
+    checkpoint = trial / f"checkpoint-{kimg:g}"
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    (checkpoint / "metadata.json").write_text(json.dumps({"kimg": kimg}))
+    (checkpoint / "ema.safetensors").write_text(f"weights at {kimg:g}")
+    row = {"kimg": kimg, "outcome": outcome, "checkpoint": checkpoint.name}
+    append_row(trial, row)
+
+
+def test_a_trial_goes_on_elsewhere(store, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "elsewhere"
+    mirror = TrialMirror(store, here, "00000")
+    write_trial(here, 1.0)
+    mirror.send()
+    write_trial(here, 2.0)
+    mirror.send()
+    shutil.rmtree(here / "trials" / "00000" / "checkpoint-1")
+    mirror.send()
+    # What is left there of another run does not count.
+    write_trial(there, 7.0)
+    other = TrialMirror(store, there, "00000")
+    other.fetch()
+    rows, checkpoint = resume_point(there / "trials" / "00000")
+    assert [row["kimg"] for row in rows] == [1.0, 2.0]
+    assert checkpoint == there / "trials" / "00000" / "checkpoint-2"
+    assert (checkpoint / "ema.safetensors").read_text() == "weights at 2"
+    assert [name for name in store.names() if "checkpoint-1" in name] == []
+    # A copy that was cut off half way is none: the rows do not name it yet.
+    write_trial(here, 3.0)
+    store.put(here, ["trials/00000/checkpoint-3/ema.safetensors"])
+    other.fetch()
+    assert resume_point(there / "trials" / "00000")[1] == checkpoint
+
+
+def test_a_run_is_fetched_where_it_went_further(store, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "elsewhere"
+    for number, text in ((1, "first"), (2, "second")):
+        state = here / "state" / f"{number:08d}"
+        state.mkdir(parents=True)
+        (state / "searcher.pkl").write_text(text)
+        (here / "study.journal").write_text(text)
+        (here / "search.yaml").write_text("name: t")
+        mirror = DriverMirror(store, here)
+        mirror.send()
+        assert mirror.fault == ""
+    assert [name for name in store.names() if name.startswith("state")] == ["state/00000002.tar"]
+    (there / "state" / "00000001").mkdir(parents=True)
+    (there / "old.txt").write_text("of before")
+    fetch_run(store, there)
+    assert (there / "study.journal").read_text() == "second"
+    assert (there / "state" / "00000002" / "searcher.pkl").read_text() == "second"
+    assert not (there / "old.txt").exists()
+    (there / "search.yaml").write_text("as far as the store: left alone")
+    fetch_run(store, there)
+    assert (there / "search.yaml").read_text() == "as far as the store: left alone"
+
+
+def test_a_store_that_cannot_be_used_is_refused(bucket, tmp_path):
+    with pytest.raises(UserError, match="no place that can be opened"):
+        Store("nosuch://x/y", "t")
+    missing = bucket.replace("here/runs", "missing/runs")
+    with pytest.raises(UserError, match=r"--runs s3://missing/runs/t: cannot be written"):
+        open_store(missing, "t", tmp_path, resume=False)
+    Store(bucket, "taken").write("search.yaml", b"")
+    with pytest.raises(UserError, match=r"s3://here/runs/taken: is there already.*--resume"):
+        open_store(bucket, "taken", tmp_path, resume=False)
+    named = Store(bucket.replace("s3://", "s3://user:secret@"), "t")
+    assert str(named) == "s3://here/runs/t"
+
+
+def test_a_killed_search_goes_on_from_s3_on_another_machine(bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    lost, fresh = tmp_path / "lost", tmp_path / "fresh"
+    driver = start_driver(lost, "new", "slow_third", bucket)
+    log = lost / "t" / "trials" / "00002" / "ran.txt"
+    wait_until(lambda: "waiting" in lines(log), driver)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    shutil.rmtree(lost)
+    options = TuneOptions(
+        fresh, bucket, resume=True, max_concurrent=1, wandb="disabled", quiet=True
+    )
+    with connected(None):
+        folder = run_search(make_spec(), options, objectives.smooth)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert len(summary["trials"]) == 4
+    assert {trial["state"] for trial in summary["trials"]} <= {"finished", "stopped"}
+    ran = lines(fresh / "t" / "trials" / "00002" / "ran.txt")
+    assert [line for line in ran if "begin" in line][-1] == "begin at 2"
+    for trial in summary["trials"]:
+        config = run_config(make_spec(), trial["point"])
+        assert trial["value"] == objectives.loss(config, trial["kimg"])
+    # All results are in the store, and no more of the losers than here.
+    store = Store(bucket, "t")
+    there = set(store.names())
+    assert {"summary.json", "best/config.yaml", "best/checkpoint/metadata.json"} <= there
+    assert json.loads(store.read("summary.json") or b"") == summary
+    assert [name for name in there if "trials" in name and "checkpoint-" in name] == []
