@@ -40,6 +40,9 @@ class Eventful:
             os.kill(os.getpid(), signal.SIGKILL)
         self._reporter.progress(kimg, seconds)
 
+    def stopping(self) -> bool:
+        return self._reporter.stopping()
+
 
 def eventful(
     config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group = ALONE
