@@ -71,7 +71,7 @@ def test_gpu_hours_are_of_each_trial_the_share_that_it_has(tmp_path):
     meter = meter_of(tmp_path, clock=clock, gpu_hours=1)
     factory = SimpleNamespace(required_resources={"CPU": 1.0, "GPU": 0.25})
     trials = [
-        SimpleNamespace(status=status, placement_group_factory=factory)
+        SimpleNamespace(status=status, placement_group_factory=factory, config={"run": {}})
         for status in ("RUNNING", "RUNNING", "PENDING", "TERMINATED")
     ]
     meter.on_step_end(0, trials)

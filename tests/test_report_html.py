@@ -189,6 +189,7 @@ def test_the_front_of_several_metrics_is_a_table(tmp_path):
 def test_a_search_ends_with_its_front(tmp_path):
     metric = {"name": report_runs.METRIC, "goal": "minimize"}
     summary = {"verdict": "Best: x.", "best": None, "trials": [], "metric": metric}
+    summary |= {"confirmation": None, "budget": {}}
     said = io.StringIO()
     for part in conclude(summary | {"front": FRONT}):
         Console(file=said, width=100).print(part)

@@ -222,7 +222,7 @@ class TestCheckpoint:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(checkpoint, "save_file", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(UserError, match="No space"):
             checkpoint.save(copy, state, config(), {})
         assert_identical(before, tensors(copy))
         assert [path.name for path in tmp_path.iterdir()] == ["c"]

@@ -53,13 +53,15 @@ def _given() -> list[str]:
 def make_spec(pictures: Path, workers: list[int], **changes: Any) -> SearchSpec:
     """A trial for each number of workers."""
     settings = tiny.config(**{"data.path": str(pictures), **changes})
+    rule = "early_terminate: {type: hyperband, min_iter: 0.016, eta: 2}"
     base = "\n".join(f"  {line}" for line in dump_run_config(settings).splitlines())
     return spec_from_text(
         f"""
 name: t
 method: grid
 metric: {{name: {objectives.METRIC}, goal: minimize}}
-early_terminate: {{type: hyperband, min_iter: 0.016, eta: 2}}
+confirm: false
+{rule if settings.train.total_kimg > 0.016 else ""}
 parameters:
   resources.workers: {{values: {workers}}}
 base:

@@ -72,14 +72,16 @@ class Exchange:
         """How many comparisons lie at or before this position."""
         return math.floor(kimg / self._rule.every + 1e-9)
 
+    def passes(self, reading: Reading) -> bool:
+        """Whether the trial passes a rung with this reading; not at its end."""
+        before = self._seen.get(reading.trial, 0.0)
+        return self.rung(reading.kimg) > self.rung(before) and reading.kimg < self._total
+
     def donor(self, reading: Reading) -> int | None:
         """Take in a reading; the trial that this one goes on from, None = from itself."""
-        before = self._seen.get(reading.trial, 0.0)
-        rung = self.rung(reading.kimg)
-        if reading.kimg <= before:
-            return None
-        self._seen[reading.trial] = reading.kimg
-        if rung == self.rung(before) or reading.kimg >= self._total:
+        rung, passes = self.rung(reading.kimg), self.passes(reading)
+        self._seen[reading.trial] = max(reading.kimg, self._seen.get(reading.trial, 0.0))
+        if not passes:
             return None
         passed = self._passed.setdefault(rung, {})
         passed[reading.trial] = reading.value

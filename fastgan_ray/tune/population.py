@@ -59,7 +59,9 @@ class Exchanger:
         trial = self._trials / f"{reading.trial:05d}"
         given = orders(trial)
         current = given[-1]["point"] if given else point
-        donor = self._exchange.donor(reading)
+        passes, donor = self._exchange.passes(reading), self._exchange.donor(reading)
+        if not passes:
+            return
         rung = self._exchange.rung(reading.kimg)
         self._keep(reading.trial, rung, trial / row["checkpoint"], current)
         if donor is None:
