@@ -4,8 +4,20 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "benchmarks" / "README.md"]
-PROGRAMS = ("fastgan-ray", "python", "make", "pip", "wandb", "ray", "kubectl", "docker")
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES += [ROOT / folder / "README.md" for folder in ("benchmarks", "cluster")]
+PROGRAMS = (
+    "fastgan-ray",
+    "python",
+    "make",
+    "pip",
+    "wandb",
+    "ray",
+    "kubectl",
+    "docker",
+    "aws",
+    "gcloud",
+)
 # A fence with its language, an indented line, or a code span, which may be broken over two lines.
 CODE = re.compile(r"^```(\w*)\n(.*?)^```$|^    (\S[^\n]*)$|`([^`]+)`", re.M | re.S)
 MODULE = re.compile(r"^python -m fastgan_ray\.(\w+)")
@@ -30,8 +42,9 @@ def commands(page: Path) -> list[str]:
 
 
 def own_name(command: str) -> str:
-    """A command without the environment's folder, and ours always as fastgan-ray."""
-    return MODULE.sub(r"fastgan-ray \1", command.removeprefix(".venv/bin/"))
+    """A command without variables and the environment's folder, ours always as fastgan-ray."""
+    plain = re.sub(r"^([A-Z_]+=\S* )+", "", command).removeprefix(".venv/bin/")
+    return MODULE.sub(r"fastgan-ray \1", plain)
 
 
 def blocks(page: Path, language: str) -> list[str]:

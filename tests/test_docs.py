@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+import ray.scripts.scripts
 import report_runs
 import tiny
 import typer
@@ -48,6 +49,10 @@ NOT_RUN = {
     "fastgan-ray weights fetch": "downloads; tests/test_metrics_weights.py runs it with a server",
     "fastgan-ray weights add": "takes published files; tests/test_metrics_weights.py has some",
     "fastgan-ray wandb-report runs/demo": "wants a login; tests/test_wandb_report.py has a server",
+    **dict.fromkeys(
+        ("ray", "kubectl", "aws", "gcloud"),
+        "wants machines or an account; tests/test_cluster_files.py looks into cluster/",
+    ),
     "wandb": "sends to W&B, or asks for a key",
     "fastgan-ray --install-completion": "changes the shell's files; tests/test_cli.py completes",
 }
@@ -83,6 +88,10 @@ def to_run(command):
     return [WORDS.get(word, word) for word in shlex.split(command)]
 
 
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
 def is_run(command):
     return command in RUN_ALL_THE_SAME or not command.startswith(tuple(NOT_RUN))
 
@@ -104,13 +113,17 @@ def look_at(command):
     elif program == "wandb":
         assert name in wandb.cli.cli.cli.commands
     elif program == "pip":
-        (extra,) = re.findall(r"fastgan-ray\[(\S+)\]", arguments[0])
-        assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text()
+        for extra in re.findall(r"fastgan-ray\[(\S+)\]", arguments[0]):
+            assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text()
+    elif program in ("ray", "kubectl", "aws", "gcloud"):
+        assert program != "ray" or name in ray.scripts.scripts.cli.commands
+        files = [word for word in arguments if word.startswith("cluster/")]
+        assert all((ROOT / file).is_file() for file in files), command
     else:
         assert program == "python" and (ROOT / name).is_file()
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name)
 def test_every_command_of_a_page(page, place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     monkeypatch.setenv("FASTGAN_RAY_WEIGHTS_URL", "http://127.0.0.1:9")
@@ -157,7 +170,7 @@ def test_the_search_file_of_the_readme_is_one():
 
 @pytest.mark.parametrize(
     "text",
-    ["```sh\nrm -rf /\n```", "    rm -rf /", "`kubectl apply -f x.yaml`"],
+    ["```sh\nrm -rf /\n```", "    rm -rf /", "`docker run x y`"],
 )
 def test_a_command_that_nothing_knows_is_noticed(text, tmp_path):
     (tmp_path / "page.md").write_text(f"Text.\n\n{text}\n")
