@@ -101,13 +101,13 @@ def look_at(command):
     program, name, *arguments = to_run(command)
     if program == "fastgan-ray":
         parser = typer.main.get_command(app)
-        while name in getattr(parser, "commands", {}):
-            parser = parser.commands[name]
-            name, *arguments = arguments
+        words = [name, *arguments]
+        while words and words[0] in getattr(parser, "commands", {}):
+            parser, words = parser.commands[words[0]], words[1:]
         if isinstance(parser, typer.core.TyperGroup):  # an option that acts as soon as it is parsed
-            assert any(name in option.opts for option in parser.params), name
+            assert any(words[0] in option.opts for option in parser.params), command
         else:
-            parser.make_context("it", [name, *arguments])
+            parser.make_context("it", words)
     elif program == "make":
         assert f"\n{name}:" in (ROOT / "Makefile").read_text()
     elif program == "wandb":
