@@ -20,6 +20,7 @@ PROGRAMS = (
 )
 # A fence with its language, an indented line, or a code span, which may be broken over two lines.
 CODE = re.compile(r"^```(\w*)\n(.*?)^```$|^    (\S[^\n]*)$|`([^`]+)`", re.M | re.S)
+CONTINUED = re.compile(r"\\\n *")
 MODULE = re.compile(r"^python -m fastgan_ray\.(\w+)")
 MENTION = re.compile(r"[\w-]+( [a-z][\w-]*)?")  # a program, or a command without arguments
 
@@ -28,10 +29,10 @@ def commands(page: Path) -> list[str]:
     """Every command of a page, without its comment: fenced, indented, or with arguments in a line
     of text. A fence of an unknown language and an indented line that is none are errors."""
     found = []
-    for language, fenced, indented, span in CODE.findall(page.read_text()):
+    for language, fenced, indented, span in CODE.findall(CONTINUED.sub("", page.read_text())):
         if fenced:
             assert language in ("", "sh", "python", "yaml"), f"{page}: a fence of {language}"
-            lines = fenced.replace("\\\n", " ").splitlines() if language == "sh" else []
+            lines = fenced.splitlines() if language == "sh" else []
         elif indented:
             lines = [] if re.fullmatch(r"\S+/", indented) else [indented]  # a tree's head
         else:
