@@ -20,6 +20,7 @@ pytestmark = pytest.mark.timeout(240)  # what hangs
 SEARCH = """
 name: s
 method: {method}
+{sampler}
 metric: {{name: fd_efficientnet_lite0, goal: minimize, target: 3}}
 run_cap: 8
 seed: 1
@@ -34,9 +35,11 @@ parameters:
 DOCUMENTS = {
     "run": dump_run_config(RunConfig()),
     "bayes": SEARCH.format(
-        method="bayes", lr="distribution: log_uniform_values, min: 1e-5, max: 1e-2"
+        method="bayes",
+        sampler="sampler: tpe",
+        lr="distribution: log_uniform_values, min: 1e-5, max: 1e-2",
     ),
-    "grid": SEARCH.format(method="grid", lr="values: [1e-4, 1e-3]"),
+    "grid": SEARCH.format(method="grid", sampler="", lr="values: [1e-4, 1e-3]"),
     "ablation": """
 name: a
 metric: {name: fd_efficientnet_lite0}

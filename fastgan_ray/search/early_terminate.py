@@ -90,7 +90,7 @@ def _read(document: Document, place: Place, given: object, total_kimg: float | N
         fault("", f"{rule} (got {shown(given)})")
         return None
     kind = given.get("type")
-    if kind not in READERS:
+    if not isinstance(kind, str) or kind not in READERS:
         names = ", ".join(READERS)
         fault("type", f"must be one of {names} (got {shown(kind)}){suggestion(str(kind), READERS)}")
         return None

@@ -93,8 +93,10 @@ def start_sshd(desk: Path, machine: Machine, port: int) -> subprocess.Popen[byte
     facts = {"ray": Path(sys.executable).with_name("ray"), "python": sys.executable}
     script(bin_folder / "ray", RAY.format(**facts, here=Path(__file__).parent))
     script(bin_folder / "python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    # Ray kills jobs where memory runs out, and here that may be somebody else's.
     (machine.home / ".bashrc").write_text(
-        f"export PATH={desk}/bin:$PATH RAY_TMPDIR={machine.home}/t PYTHONPATH={ROOT}\n"
+        f"export PATH={desk}/bin:$PATH RAY_TMPDIR={machine.home}/t PYTHONPATH={ROOT} "
+        "RAY_memory_monitor_refresh_ms=0\n"
     )
     config = machine.home / "sshd_config"
     config.write_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -137,13 +138,13 @@ def training(machine: Machine) -> list[Path]:
 
 def listening(machines: list[Machine], port: int) -> set[str]:
     """The addresses on which the machines' processes listen at a port."""
-    return {
-        connection.laddr.ip
-        for machine in machines
-        for process in machine.processes()
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-    }
+    found = set()
+    for process in (process for machine in machines for process in machine.processes()):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for connection in process.net_connections("inet"):
+                if (connection.status, connection.laddr.port) == (psutil.CONN_LISTEN, port):
+                    found.add(connection.laddr.ip)
+    return found
 
 
 def test_a_search_on_two_machines_outlives_one(desk, machines):
