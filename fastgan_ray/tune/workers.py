@@ -62,9 +62,9 @@ def run_workers(
 ) -> None:
     """Have so many workers, which take `needs` each, go on with a trial; report their rows.
 
-    Ray Tune knows the first `told` rows; `send` keeps the trial's files elsewhere too. When a worker dies, all start again from the newest
-    checkpoint; WorkersLostError after MAX_DEATHS of these. TakeOverError if the search orders so,
-    InterruptedRunError if it stops.
+    Ray Tune knows the first `told` rows; `send` keeps the trial's files elsewhere too. When a
+    worker dies, all start again from the newest checkpoint; WorkersLostError after MAX_DEATHS of
+    these. TakeOverError if the search orders so, InterruptedRunError if it stops.
     """
     folder, given = task.folder, len(orders(task.folder))
     write_atomically(folder / DECIDED, str(told))
