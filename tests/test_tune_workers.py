@@ -50,10 +50,11 @@ def _given() -> list[str]:
     return os.environ["PYTHONPATH"].split(os.pathsep) if "PYTHONPATH" in os.environ else []
 
 
-def make_spec(pictures: Path, workers: list[int], **changes: Any) -> SearchSpec:
-    """A trial for each number of workers."""
+def make_spec(
+    pictures: Path, workers: list[int], early: bool = False, **changes: Any
+) -> SearchSpec:
+    """A trial for each number of workers; `early`: the weak are stopped at 0.016 kimg."""
     settings = tiny.config(**{"data.path": str(pictures), **changes})
-    rule = "early_terminate: {type: hyperband, min_iter: 0.016, eta: 2}"
     base = "\n".join(f"  {line}" for line in dump_run_config(settings).splitlines())
     return spec_from_text(
         f"""
@@ -61,7 +62,7 @@ name: t
 method: grid
 metric: {{name: {objectives.METRIC}, goal: minimize}}
 confirm: false
-{rule if settings.train.total_kimg > 0.016 else ""}
+{"early_terminate: {type: hyperband, min_iter: 0.016, eta: 2}" if early else ""}
 parameters:
   resources.workers: {{values: {workers}}}
 base:
@@ -122,7 +123,7 @@ def test_a_search_with_two_workers_a_trial(pictures, tmp_path):
 @pytest.mark.slow
 def test_a_killed_worker_and_an_early_stop(pictures, tmp_path):
     """Of two trials the first has one worker; in the second things happen."""
-    spec = make_spec(pictures, [1, 2], **{"train.total_kimg": 0.024})
+    spec = make_spec(pictures, [1, 2], early=True, **{"train.total_kimg": 0.024})
     first, second = search(spec, tmp_path, objectives.eventful)["trials"]
     trials = tmp_path / "t" / "trials"
     assert first["state"] == "finished", first["reason"]

@@ -231,7 +231,8 @@ def _goes_on(
             from fastgan_ray.tune.workers import Task, run_workers  # few trials need Ray Train
 
             task = Task(suggestion, folder, metric, objective)
-            run_workers(task, config.resources.workers, worker_needs(config), len(rows))
+            workers = config.resources.workers
+            run_workers(task, workers, worker_needs(config), len(rows), mirror.send)
         else:
             objective(config, reporter, checkpoint)
     except TakeOverError:

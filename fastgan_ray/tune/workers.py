@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ray.train import RunConfig as TrainRunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch.distributed import DistError
 
-from fastgan_ray.errors import InterruptedRunError
+from fastgan_ray.errors import InterruptedRunError, full_disk
 from fastgan_ray.group import PeerFailedError, TorchGroup
 from fastgan_ray.report.rows import read_rows
 from fastgan_ray.tune.deaths import MAX_DEATHS
@@ -57,12 +57,14 @@ class WorkersLostError(RuntimeError):
     """Workers that died, and were started again too often."""
 
 
-def run_workers(task: Task, workers: int, needs: dict[str, float], told: int) -> None:
+def run_workers(
+    task: Task, workers: int, needs: dict[str, float], told: int, send: Callable[[], None]
+) -> None:
     """Have so many workers, which take `needs` each, go on with a trial; report their rows.
 
-    Ray Tune knows the first `told` rows. When a worker dies, all start again from the newest
-    checkpoint; WorkersLostError after MAX_DEATHS of these. TakeOverError if the search orders so,
-    InterruptedRunError if it stops.
+    Ray Tune knows the first `told` rows; `send` keeps the trial's files elsewhere too. When a
+    worker dies, all start again from the newest checkpoint; WorkersLostError after MAX_DEATHS of
+    these. TakeOverError if the search orders so, InterruptedRunError if it stops.
     """
     folder, given = task.folder, len(orders(task.folder))
     write_atomically(folder / DECIDED, str(told))
@@ -70,8 +72,8 @@ def run_workers(task: Task, workers: int, needs: dict[str, float], told: int) ->
         fitting = _Fitting(_trainer(task, workers, needs))
         while fitting.is_alive():
             fitting.join(SECONDS_BETWEEN_LOOKS)
-            told = _tell(folder, told)
-        told = _tell(folder, told, over=True)
+            told = _tell(folder, told, send)
+        told = _tell(folder, told, send, over=True)
         if fitting.failure is None or has_ended(read_rows(folder)):
             if len(orders(folder)) > given:
                 raise TakeOverError
@@ -117,7 +119,7 @@ class _Fitting(threading.Thread):
             self.failure = error
 
 
-def _tell(folder: Path, told: int, over: bool = False) -> int:
+def _tell(folder: Path, told: int, send: Callable[[], None], over: bool = False) -> int:
     """Hand the rows after the first `told` to Ray Tune; how many it has decided on then.
 
     The row of a trial's end only when the workers are `over`: this process may end with it.
@@ -126,6 +128,7 @@ def _tell(folder: Path, told: int, over: bool = False) -> int:
     for row in rows[told:]:
         if has_ended([row]) and not over:
             break
+        send()
         ray.tune.report(row)
         told += 1
         write_atomically(folder / DECIDED, str(told))
@@ -169,6 +172,8 @@ def work(given: dict[str, Task]) -> None:
                 return
             raise  # another has died, or says itself what went wrong
         except Exception as error:
+            if full_disk(error):  # it says nothing of the configuration: tried again
+                raise
             with locked(task.folder / ".end.lock"):
                 if not has_ended(read_rows(task.folder)):
                     reporter.end(*classify(error))
