@@ -45,6 +45,7 @@ NOT_RUN = {
     "make": "each runs one of the other commands here, or the tests themselves",
     "pip install": "installs",
     "python benchmarks/": "half an hour of a core",
+    "fastgan-ray confirm": "trains; tests/test_confirm.py runs it after a search",
     "fastgan-ray weights fetch": "downloads; tests/test_metrics_weights.py runs it with a server",
     "fastgan-ray weights add": "takes published files; tests/test_metrics_weights.py has some",
     "fastgan-ray wandb-report runs/demo": "wants a login; tests/test_wandb_report.py has a server",
