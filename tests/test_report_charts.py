@@ -16,6 +16,7 @@ from fastgan_ray.report.parallel import UNSET, parallel
 from fastgan_ray.report.ranking import ranked
 from fastgan_ray.report.run_folder import read_run
 from fastgan_ray.report.scale import fit
+from fastgan_ray.report.slices import ENOUGH, note, shortened, slices
 
 NUMBERS = st.lists(
     st.floats(-1e9, 1e9).map(lambda value: float(f"{value:.6g}")), min_size=1, max_size=9
@@ -124,3 +125,51 @@ def test_parallel_coordinates_have_an_axis_for_what_differs(run):
     assert all(math.isfinite(y) for axis in chart["axes"] for y in axis["ys"])
     same = [trial | {"point": {"a": 1}} for trial in run["trials"]]
     assert parallel({**run, "trials": same}) is None
+
+
+def test_a_slice_has_every_trial_that_has_the_parameter_and_a_value(run):
+    found = {one["name"]: one for one in slices(run)}
+    assert list(found) == ["model.ngf", "train.lr_g", "augment.policy", "train.r1_gamma"]
+    chart = found["train.r1_gamma"]["chart"]
+    valued = [trial for trial in ranked(run) if trial["value"] is not None]
+    own = [trial for trial in valued if "train.r1_gamma" in trial["point"]]
+    assert [one["id"] for one in chart["series"][::-1]] == [trial["trial_id"] for trial in own]
+    assert 0 < len(own) < len(valued)
+    left_out = f"{len(valued) - len(own)} without this parameter"
+    assert left_out in found["train.r1_gamma"]["note"]
+    order = sorted(chart["series"], key=lambda one: one["x"])
+    by_id = {trial["trial_id"]: trial["point"]["train.r1_gamma"] for trial in own}
+    values = [by_id[one["id"]] for one in order]
+    assert values == sorted(values)
+    json.dumps(list(found.values()), allow_nan=False)
+
+
+def test_a_slice_says_when_it_rests_on_too_few(run):
+    def ended(state, count):
+        return [{"state": state}] * count
+
+    assert note(ended("finished", ENOUGH), 0) == f"{ENOUGH} trials: {ENOUGH} finished."
+    few = note(ended("finished", ENOUGH - 1) + ended("stopped", 4), 2)
+    assert few.startswith(f"{ENOUGH + 3} trials: {ENOUGH - 1} finished, 4 not. 2 without")
+    assert f"Too few to go by: {ENOUGH} finished ones are needed" in few
+    same = [trial | {"point": {"a": 1}} for trial in run["trials"]]
+    assert slices({**run, "trials": same}) == []
+
+
+def test_categories_have_bands_and_their_trials_lie_abreast(run):
+    chart = {one["name"]: one["chart"] for one in slices(run)}["augment.policy"]
+    ticks = [tick["at"] for tick in chart["x"]["ticks"]]
+    assert len(ticks) == 3 and [tick["line"] for tick in chart["x"]["ticks"]] == [0, 1, 0]
+    middle = [(a + b) / 2 for a, b in itertools.pairwise(ticks)]
+    bands: dict[int, list[float]] = {}
+    for one in chart["series"]:
+        assert chart["left"] <= one["x"] <= chart["right"]
+        bands.setdefault(sum(one["x"] > edge for edge in middle), []).append(one["x"])
+    assert all(len(set(own)) == len(own) for own in bands.values())
+    for band, own in bands.items():
+        assert (min(own) + max(own)) / 2 == pytest.approx(ticks[band], abs=0.1)
+
+
+@pytest.mark.parametrize(("letters", "expected"), [(9, "abcdefghi"), (5, "ab…hi"), (2, "a…")])
+def test_a_name_that_is_too_long_keeps_its_ends(letters, expected):
+    assert shortened("abcdefghi", letters) == expected

@@ -14,8 +14,9 @@ from optuna.storages.journal import JournalFileBackend
 from fastgan_ray.cli import main
 from fastgan_ray.errors import UserError
 from fastgan_ray.report.compare import compare
+from fastgan_ray.report.slices import ENOUGH
 from fastgan_ray.tune import reports
-from fastgan_ray.tune.importance import ENOUGH, importances
+from fastgan_ray.tune.importance import importances
 from fastgan_ray.tune.reports import Reports, note_versions
 
 

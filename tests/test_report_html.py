@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from datetime import datetime, timezone
 from html.parser import HTMLParser
@@ -9,13 +10,16 @@ from html.parser import HTMLParser
 import pytest
 import report_runs
 from PIL import Image
+from rich.console import Console
 
 from fastgan_ray.errors import UserError
 from fastgan_ray.report import sections
+from fastgan_ray.report.front import front_on_terminal, front_table
 from fastgan_ray.report.html import page
 from fastgan_ray.report.pictures import embedded
 from fastgan_ray.report.ranking import best, colours, ranked
 from fastgan_ray.report.run_folder import read_run
+from fastgan_ray.tune.run import conclude
 
 NOW = datetime(2030, 1, 2, 3, 4, tzinfo=timezone.utc)
 VOID = {"meta", "link", "img", "br"}
@@ -62,7 +66,7 @@ def test_every_section_is_there_and_the_page_is_well_formed(search):
     ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert {"leaderboard", "curves", "parallel", "importance", "trade", "grids"} <= set(ids)
-    assert {"nearest", "spent", "protocol"} <= set(ids)
+    assert {"nearest", "slices", "spent", "protocol"} <= set(ids) and "front" not in ids
     assert "rests on 12" in found.text and "75 %" in found.text and "a<b" in found.text
     assert "x&<b>" in found.text and "2030-01-02 03:04 UTC" in found.text
     assert "number of generated pictures" in found.text
@@ -165,3 +169,29 @@ def test_an_ablation_has_its_verdicts_intervals_and_curves(tmp_path):
 def test_another_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="neither a search nor an ablation"):
         read_run(tmp_path)
+
+
+FRONT = [
+    {"trial_id": "00000", report_runs.METRIC: 200.0, "params_g": 64000},
+    {"trial_id": "00004", report_runs.METRIC: 240.0, "params_g": 16000},
+]
+
+
+def test_the_front_of_several_metrics_is_a_table(tmp_path):
+    text = read(report_runs.write_search(tmp_path / "x", front=FRONT)).text
+    assert "Pareto front" in text and "params_g (lower is better)" in text and "64 k" in text
+    account = {"metric": {"name": report_runs.METRIC, "goal": "minimize"}}
+    assert front_table(account | {"front": [{"trial_id": "0", report_runs.METRIC: 1.0}]}) is None
+    assert front_table(account | {"front": []}) is None
+    assert front_on_terminal(account) == []
+
+
+def test_a_search_ends_with_its_front(tmp_path):
+    metric = {"name": report_runs.METRIC, "goal": "minimize"}
+    summary = {"verdict": "Best: x.", "best": None, "trials": [], "metric": metric}
+    said = io.StringIO()
+    for part in conclude(summary | {"front": FRONT}):
+        Console(file=said, width=100).print(part)
+    assert conclude(summary | {"front": []}) == ["Best: x."]
+    assert said.getvalue().startswith("Best: x.") and "no other one beats" in said.getvalue()
+    assert re.search(r"00004 .* 240 .* 16 k", said.getvalue())

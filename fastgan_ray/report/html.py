@@ -15,8 +15,10 @@ from markupsafe import Markup
 
 from fastgan_ray.report import charts, sections
 from fastgan_ray.report.curves import curve_name
+from fastgan_ray.report.front import front_table
 from fastgan_ray.report.parallel import parallel
 from fastgan_ray.report.run_folder import Run
+from fastgan_ray.report.slices import slices
 
 TEMPLATES = files("fastgan_ray.report") / "templates"
 
@@ -59,6 +61,8 @@ def view(run: Run, importance: Mapping[str, Any] | None) -> dict[str, Any]:
         "curve": {"name": curve, "chart": charts.learning(run, curve)},
         "parallel": parallel(run) if run["kind"] == "search" else None,
         "importance": importance,
+        "slices": slices(run) if run["kind"] == "search" else [],
+        "front": front_table(run["account"] or {}) if run["kind"] == "search" else None,
         "bars": charts.importance_bars(importance["values"]) if importance else [],
         "trades": [chart for chart in trades if chart],
         "galleries": sections.galleries(run),

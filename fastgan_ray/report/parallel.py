@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastgan_ray.report.charts import Chart, part_numbers, polyline
-from fastgan_ray.report.ranking import colours, parameters, ranked, sentence, shown
+from fastgan_ray.report.ranking import colours, parameters, ranked, sentence
 from fastgan_ray.report.run_folder import Run
-from fastgan_ray.report.scale import fit
+from fastgan_ray.report.scale import fit, numeric, value_ticks, word
 
 SPACING, MARGIN = 150.0, 84.0
 TOP, BOTTOM, HEIGHT = 58.0, 330.0, 352.0
@@ -56,30 +56,23 @@ def parallel(run: Run) -> Chart | None:
 def _axis(column: Sequence[Any]) -> dict[str, Any]:
     """{"ticks", "ys" (of each trial)}: by number where all that is set is one, else by name."""
     given = [value for value in column if value != UNSET]
-    if given and all(isinstance(v, int | float) and not isinstance(v, bool) for v in given):
+    if given and numeric(given):
         unset = len(given) < len(column)
         scale = fit(given, BOTTOM - (36 if unset else 0), TOP)
-        few = sorted(set(given))
-        ticks: list[Mapping[str, Any]] = list(scale.ticks(4))
-        if len(few) <= 4:
-            ticks = [{"at": scale.at(value), "text": str(shown(value))} for value in few]
+        ticks = value_ticks(scale, given)
         if unset:
             ticks.append({"at": BOTTOM, "text": UNSET})
         return {
             "ticks": ticks,
             "ys": [BOTTOM if value == UNSET else scale.at(value) for value in column],
         }
-    names = sorted({_text(value) for value in column}, key=lambda text: (text == UNSET, text))
+    names = sorted({word(value) for value in column}, key=lambda text: (text == UNSET, text))
     step = (BOTTOM - TOP) / max(1, len(names) - 1)
     at = {name: round(TOP + step * number, 1) for number, name in enumerate(names)}
     return {
         "ticks": [{"at": y, "text": name} for name, y in at.items()],
-        "ys": [at[_text(value)] for value in column],
+        "ys": [at[word(value)] for value in column],
     }
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 def _key(point: Mapping[str, Any], name: str) -> str:

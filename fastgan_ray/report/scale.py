@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 LOG_RATIO = 8.0  # from here on small values would lie on top of each other
+FEW = 4  # values that are all written beside an axis
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -72,3 +75,21 @@ def log_ticks(low: float, high: float) -> list[float]:
     factors = (1, 2, 5) if len(powers) <= 4 else (1,)
     values = [float(f"{factor}e{power}") for power in powers for factor in factors]
     return [value for value in values if low <= value <= high]
+
+
+def numeric(values: Sequence[object]) -> bool:
+    """Whether all values are numbers, so that they have an axis."""
+    return all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
+
+
+def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
+    """{"at", "text"} of the values themselves where they are few, else of round numbers."""
+    few = sorted(set(values))
+    if len(few) > FEW:
+        return list(axis.ticks(FEW))
+    return [{"at": axis.at(value), "text": f"{value:.4g}"} for value in few]
+
+
+def word(value: object) -> str:
+    """A value as the name of a category; what is no text or empty, as JSON has it."""
+    return value if isinstance(value, str) and value else json.dumps(value)

@@ -12,8 +12,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from fastgan_ray.report.slices import ENOUGH
+
 EVALUATOR = "PED-ANOVA"
-ENOUGH = 10  # finished trials: of fewer, any parameter can seem to matter
 BEST = 5  # trials among the best that the evaluator wants to see (Watanabe et al. 2023)
 
 

@@ -12,6 +12,7 @@ from rich.console import RenderableType
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
+from fastgan_ray.report.front import front_on_terminal
 from fastgan_ray.search.priors import Prior, load_priors
 from fastgan_ray.search.space import sample
 from fastgan_ray.search.spec import SearchSpec, base_config, run_config, start_point
@@ -69,10 +70,11 @@ def _priors(spec: SearchSpec, options: TuneOptions) -> list[Prior]:
 
 
 def conclude(summary: dict[str, Any]) -> list[RenderableType]:
-    """What is said at the end of a search: the verdict, and what to beware of in the best."""
+    """What is said at the end of a search: the verdict, what to beware of, the front if any."""
     best = summary["best"] or {"trial_id": None}
     warnings = [one["warning"] for one in summary["trials"] if one["trial_id"] == best["trial_id"]]
-    return [summary["verdict"], *(f"Warning: {text}" for text in warnings if text)]
+    said = [summary["verdict"], *(f"Warning: {text}" for text in warnings if text)]
+    return [*said, *front_on_terminal(summary)]
 
 
 def configure(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
