@@ -19,12 +19,13 @@ def front(values: Mapping[str, Sequence[float]], metrics: Sequence[Metric]) -> l
         name: tuple(sign * value for sign, value in zip(signs, own, strict=True))
         for name, own in values.items()
     }
-    kept = [
-        name
-        for name, own in points.items()
-        if not any(other != own and _as_good(other, own) for other in points.values())
-    ]
-    return sorted(kept, key=lambda name: (points[name], name))
+    kept: list[str] = []
+    # Whoever dominates another one comes before it in this order, or a third one does.
+    for name in sorted(points, key=lambda name: (points[name], name)):
+        own = points[name]
+        if all(points[one] == own or not _as_good(points[one], own) for one in kept):
+            kept.append(name)
+    return kept
 
 
 def front_of(

@@ -23,6 +23,7 @@ Record = dict[str, Any]
 
 # How long a trial's last checkpoint outlives it: until Ray's record of its end is on the disk.
 KEEP_SECONDS = 30.0
+SHARE = 0.05  # of the driver's time at most: an account of a thousand trials takes a while to write
 
 
 class TrialLike(Protocol):
@@ -74,9 +75,10 @@ def record(
 
 
 class Ledger(Callback):
-    """Writes an account of all trials whenever one ends, and takes off the disk what it can.
+    """Writes an account of all trials when one has ended, and takes off the disk what it can.
 
-    `reports` writes report.html from it, and from what running trials have measured.
+    Of ends that follow each other closely it writes once. `reports` writes report.html from it, and
+    from what running trials have measured.
     """
 
     def __init__(self, folder: Path, metric: str) -> None:
@@ -85,6 +87,10 @@ class Ledger(Callback):
         self._metric = metric
         self._begun: set[str] = set()
         self._ended: dict[str, float] = {}
+        self._told: dict[str, Record] = {}  # of trials that are over, whose records stay
+        self._tidied: set[str] = set()
+        self._waiting = False
+        self._due = -float("inf")
 
     @abstractmethod
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
@@ -116,7 +122,7 @@ class Ledger(Callback):
     ) -> None:
         """Take in a trial's end."""
         self._ended[trial.trial_id] = time.monotonic()
-        self.write(trials)
+        self._waiting = True
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
@@ -124,17 +130,27 @@ class Ledger(Callback):
         """Take in a trial whose process died once too often."""
         self.on_trial_complete(iteration, trials, trial)
 
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
+        """Write what has ended, unless that was done just now."""
+        if self._waiting and time.monotonic() >= self._due:
+            self.write(trials)
+
     def write(self, trials: Iterable[Trial], over: bool = False) -> dict[str, Any]:
         """Write everything; returns the account. `over`: no trial will run any more."""
+        began = time.monotonic()
         records = [
-            self._record(trial) for trial in sorted(trials, key=lambda trial: trial.trial_id)
+            self._told.get(trial.trial_id) or self._record(trial)
+            for trial in sorted(trials, key=lambda trial: trial.trial_id)
         ]
         account = self.publish(records, over)
         self._tidy(records, over)
+        now = time.monotonic()
+        self._waiting, self._due = False, now + (now - began) / SHARE
         self.reports.refresh(over)
         return account
 
     def _record(self, trial: Trial) -> Record:
+        """A trial as it stands; kept once the trial is over and Ray has set its last status."""
         folder = self.folder / "trials" / trial.trial_id
         error, stopped = _error(trial), stop_reason(folder)
         found = record(trial, self._metric, self._is_over(trial), error, stopped)
@@ -142,6 +158,8 @@ class Ledger(Callback):
             found |= {"point": given[-1]["point"], "config": given[-1]["run"]}
             donors = ", ".join(f"{one['donor']:05d} at {one['kimg']:g} kimg" for one in given)
             found["reason"] += f"; went on from {donors}"
+        if self._is_over(trial) and trial.status in ("TERMINATED", "ERROR"):
+            self._told[trial.trial_id] = found
         return found
 
     def _is_over(self, trial: Trial) -> bool:
@@ -152,10 +170,14 @@ class Ledger(Callback):
     def _tidy(self, records: Iterable[Record], over: bool) -> None:
         now = time.monotonic()
         for one in records:
-            known = self._ended.get(one["trial_id"], now)
-            if one["state"] != "unfinished" and (over or now - known > KEEP_SECONDS):
-                for checkpoint in (self.folder / "trials" / one["trial_id"]).glob("checkpoint-*"):
+            name = one["trial_id"]
+            known = self._ended.get(name, now)
+            if one["state"] == "unfinished" or name in self._tidied:
+                continue
+            if over or now - known > KEEP_SECONDS:
+                for checkpoint in (self.folder / "trials" / name).glob("checkpoint-*"):
                     self.discard(checkpoint)
+                self._tidied.add(name)
 
 
 def _reason(state: str, last: dict[str, Any], config: dict[str, Any], stopped: str) -> str:

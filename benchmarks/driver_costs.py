@@ -1,0 +1,121 @@
+"""What a search's own process spends on a trial, by part, and the memory that it needs.
+
+Trials are real, but do nothing, and Ray starts them in processes that it has already: else a
+thousand would take an hour, which is not the driver's time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import known_work
+import ray.tune
+from ray.tune.execution.tune_controller import TuneController
+
+from fastgan_ray.tune.cluster import connected
+from fastgan_ray.tune.experiment import TuneOptions
+from fastgan_ray.tune.ledger import Ledger
+from fastgan_ray.tune.reports import Reports
+from fastgan_ray.tune.run import run_search
+from fastgan_ray.tune.schedulers import Stopping
+from fastgan_ray.tune.searcher import StudySearcher
+from fastgan_ray.tune.snapshot import Snapshots
+from fastgan_ray.tune.table import Table
+
+WORKERS = 2
+PARTS: dict[str, tuple[type, tuple[str, ...]]] = {
+    "the sampler's suggestion": (StudySearcher, ("suggest",)),
+    "the study: values and ends": (StudySearcher, ("on_trial_result", "on_trial_complete")),
+    "the searcher's state": (StudySearcher, ("save",)),
+    "stopping rule": (Stopping, ("on_trial_result",)),
+    "summary, table, best": (
+        Ledger,
+        ("write", "on_trial_complete", "on_trial_start", "on_step_end"),
+    ),
+    "report.html": (Reports, ("refresh",)),
+    "snapshots of Ray's record": (Snapshots, ("on_step_end",)),
+    "what is shown": (
+        Table,
+        ("on_step_begin", "on_trial_start", "on_trial_result", "on_trial_complete"),
+    ),
+    "Ray's record": (TuneController, ("checkpoint",)),
+}
+REST = "Ray and all else"
+
+
+class Costs(NamedTuple):
+    """CPU milliseconds a trial, by part, in all; the process' largest memory in MB; seconds."""
+
+    trials: int
+    parts: dict[str, float]
+    total: float
+    memory_mb: float
+    seconds: float
+
+
+class Clock:
+    """CPU seconds of this thread by part; what a part calls of another one is that one's."""
+
+    def __init__(self) -> None:
+        self.spent = dict.fromkeys(PARTS, 0.0)
+        self._inner = [0.0]
+
+    def watch(self, part: str, owner: type, name: str) -> None:
+        """Count what a method takes as the part's, in this process, for good."""
+        plain: Callable[..., Any] = getattr(owner, name)
+
+        @functools.wraps(plain)
+        def timed(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - of any method
+            self._inner.append(0.0)
+            began = time.thread_time()
+            try:
+                return plain(*arguments, **named)
+            finally:
+                took = time.thread_time() - began
+                self.spent[part] += took - self._inner.pop()
+                self._inner[-1] += took
+
+        setattr(owner, name, timed)
+
+
+def driver_costs(trials: int) -> Costs:
+    """Run a search of so many trials in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measure, (trials,))
+
+
+def _measure(trials: int) -> Costs:
+    clock = Clock()
+    for part, (owner, names) in PARTS.items():
+        for name in names:
+            clock.watch(part, owner, name)
+    ray.tune.run = functools.partial(ray.tune.run, reuse_actors=True)
+    spec = known_work.known_search(trials, 3.0, stops=True)
+    with (
+        tempfile.TemporaryDirectory() as runs,
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        connected(None),
+    ):
+        options = TuneOptions(Path(runs), max_concurrent=WORKERS, wandb="disabled")
+        cpu, began = time.process_time(), time.monotonic()
+        run_search(spec, options, known_work.at_once)
+        cpu, seconds = time.process_time() - cpu, time.monotonic() - began
+    parts = {part: 1000 * spent / trials for part, spent in clock.spent.items()}
+    total = 1000 * cpu / trials
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Costs(trials, parts | {REST: total - sum(parts.values())}, total, memory, seconds)
+
+
+if __name__ == "__main__":
+    print(driver_costs(int(sys.argv[1])))
