@@ -11,8 +11,8 @@ from fastgan_ray.report.run_folder import Run, Trial
 from fastgan_ray.report.scale import fit, numeric, value_ticks, word
 
 ENOUGH = 10  # finished trials: of fewer, any parameter can seem to matter
-WIDTH, HEIGHT = 400.0, 280.0
-LEFT, RIGHT, TOP, BOTTOM = 64.0, 384.0, 14.0, 214.0
+WIDTH, HEIGHT = 400.0, 286.0
+LEFT, RIGHT, TOP, BOTTOM = 64.0, 384.0, 14.0, 208.0
 LETTER = 7.5  # width of one, at most
 ABREAST = 7.0  # between trials of one category, as far as there is room
 Column = tuple[list[float], list[dict[str, Any]], str]  # places, ticks, and a word on the axis
