@@ -12,11 +12,10 @@ import pytest
 import tune_objectives as objectives
 from moto.server import ThreadedMotoServer
 from pyarrow import fs
-from test_tune_resume import lines, no_driver_left, start_driver, wait_until
-from test_tune_search import make_spec
+from test_tune_resume import TEXT, lines, no_driver_left, start_driver, wait_until
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.spec import run_config
+from fastgan_ray.search.spec import run_config, spec_from_text
 from fastgan_ray.tune.cluster import connected
 from fastgan_ray.tune.experiment import TuneOptions, open_store
 from fastgan_ray.tune.history import append_row, resume_point
@@ -136,15 +135,16 @@ def test_a_killed_search_goes_on_from_s3_on_another_machine(bucket, tmp_path, mo
     options = TuneOptions(
         fresh, bucket, resume=True, max_concurrent=1, wandb="disabled", quiet=True
     )
+    spec = spec_from_text(TEXT, "t.yaml")
     with connected(None):
-        folder = run_search(make_spec(), options, objectives.smooth)
+        folder = run_search(spec, options, objectives.smooth)
     summary = json.loads((folder / "summary.json").read_text())
     assert len(summary["trials"]) == 4
     assert {trial["state"] for trial in summary["trials"]} <= {"finished", "stopped"}
     ran = lines(fresh / "t" / "trials" / "00002" / "ran.txt")
     assert [line for line in ran if "begin" in line][-1] == "begin at 2"
     for trial in summary["trials"]:
-        config = run_config(make_spec(), trial["point"])
+        config = run_config(spec, trial["point"])
         assert trial["value"] == objectives.loss(config, trial["kimg"])
     # All results are in the store, and no more of the losers than here.
     store = Store(bucket, "t")
