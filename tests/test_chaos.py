@@ -113,8 +113,7 @@ class Driver:
 
     def rows(self) -> int:
         """Evaluations in the folder, of all trials."""
-        files = self.folder.glob("trials/*/metrics.jsonl")
-        return sum(path.read_text().count("\n") for path in files)
+        return sum(evaluations(trial) for trial in self.folder.glob("trials/[0-9]*"))
 
     def summary(self) -> dict[str, Any]:
         return json.loads((self.folder / "summary.json").read_text())
@@ -145,14 +144,6 @@ def start() -> Iterator[Callable[[Path, str], Driver]]:
         driver.close()
 
 
-def until(condition: Callable[[], Any], driver: Driver, deadline: float) -> Any:
-    """Wait for what becomes true or the driver's end; what the condition was then."""
-    while not (found := condition()) and driver.process.poll() is None:
-        assert time.monotonic() < deadline, driver.told()
-        time.sleep(0.05)
-    return found
-
-
 def marked(name: str = "") -> list[psutil.Process]:
     """The cluster's processes whose command begins with `name`."""
     found = []
@@ -173,47 +164,72 @@ def schedule(rng: random.Random) -> list[tuple[int, str]]:
     )
 
 
-def kill_one(name: str, number: int, rng: random.Random) -> bool:
-    found = sorted(marked(name), key=lambda process: process.pid)
-    if found:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            rng.choice(found).send_signal(number)
-    return bool(found)
+class Havoc:
+    """Kills as scheduled, each trial only after it got on since it was killed before, but for
+    `AGAIN` deaths at a start: a trial that never gets on is given up, and rightly."""
 
+    def __init__(self, driver: Driver, rng: random.Random, deadline: float) -> None:
+        self.killed: Counter[str] = Counter()
+        self._driver, self._rng, self._deadline = driver, rng, deadline
+        self._again = set(rng.sample(range(KILLS["trial"]), AGAIN))
+        self._rows: dict[str, int] = {}
 
-def wreak(driver: Driver, rng: random.Random, deadline: float) -> Counter[str]:
-    """Kill as scheduled; what was really killed."""
-    killed: Counter[str] = Counter()
-    again = set(rng.sample(range(KILLS["trial"]), AGAIN))
-    for rows, kind in schedule(rng):
-        until(lambda rows=rows: driver.rows() >= rows, driver, deadline)
-        time.sleep(rng.uniform(0, 0.3))  # somewhere between two evaluations
-        if kind == "driver":
-            driver.stop(signal.SIGKILL, -signal.SIGKILL)
-        elif kind == "driver, politely":
-            driver.stop(signal.SIGTERM, 143)
-        else:
-            name, number = {
-                "trial": ("ray::ImplicitFunc", signal.SIGKILL),
-                "trial, politely": ("ray::ImplicitFunc", signal.SIGTERM),
-                "worker": ("ray::IDLE", signal.SIGKILL),
-            }[kind]
-            hit = until(lambda n=name, s=number: kill_one(n, s, rng), driver, deadline)
-            if kind == "trial" and killed[kind] in again:
-                before = {process.pid for process in marked(name)}
-                fresh = until(
-                    lambda n=name, b=before: [p for p in marked(n) if p.pid not in b],
-                    driver,
-                    deadline,
-                )
-                for process in fresh or []:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        process.kill()
-                        killed["trial, as it starts"] += 1
-            if not hit:
+    def wreak(self) -> None:
+        for rows, kind in schedule(self._rng):
+            self._until(lambda rows=rows: self._driver.rows() >= rows)
+            time.sleep(self._rng.uniform(0, 0.3))  # somewhere between two evaluations
+            if kind == "driver":
+                self._driver.stop(signal.SIGKILL, -signal.SIGKILL)
+            elif kind == "driver, politely":
+                self._driver.stop(signal.SIGTERM, 143)
+            elif kind == "worker":
+                if not (idle := self._until(lambda: marked("ray::IDLE"))):
+                    continue
+                end(self._rng.choice(idle).pid, signal.SIGKILL)
+            elif not self._kill_trial(kind):
                 continue
-        killed[kind] += 1
-    return killed
+            self.killed[kind] += 1
+
+    def _kill_trial(self, kind: str) -> bool:
+        found = self._until(self._training)
+        if not found:
+            return False
+        trial, pid = self._rng.choice(found)
+        self._rows[trial.name] = evaluations(trial)
+        end(pid, signal.SIGTERM if "politely" in kind else signal.SIGKILL)
+        if kind == "trial" and self.killed[kind] in self._again:
+            log = trial / "pid.txt"
+            if self._until(lambda: log.read_text() not in ("", str(pid))):
+                end(int(log.read_text()), signal.SIGKILL)
+                self.killed["trial, as it starts"] += 1
+        return True
+
+    def _training(self) -> list[tuple[Path, int]]:
+        """Trials that got on since they were killed, and their processes."""
+        alive = {process.pid for process in marked("ray::ImplicitFunc")}
+        return [
+            (path.parent, int(path.read_text()))
+            for path in sorted(self._driver.folder.glob("trials/*/pid.txt"))
+            if path.read_text() in map(str, alive)
+            and evaluations(path.parent) > self._rows.get(path.parent.name, -1)
+        ]
+
+    def _until(self, condition: Callable[[], Any]) -> Any:
+        """Wait for what becomes true or the driver's end; what the condition was then."""
+        while not (found := condition()) and self._driver.process.poll() is None:
+            assert time.monotonic() < self._deadline, self._driver.told()
+            time.sleep(0.05)
+        return found
+
+
+def end(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def evaluations(trial: Path) -> int:
+    rows = trial / "metrics.jsonl"
+    return rows.read_text().count("\n") if rows.is_file() else 0
 
 
 def values(summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -237,7 +253,9 @@ def test_a_search_survives_many_deaths(cluster, start, tmp_path):
     assert whole.process.wait(PATIENCE) == 0, whole.told()
     began = time.monotonic()
     driver = start(tmp_path / "killed", cluster.address)
-    killed = wreak(driver, random.Random(7), deadline)
+    havoc = Havoc(driver, random.Random(7), deadline)
+    havoc.wreak()
+    killed = havoc.killed
     assert driver.process.wait(PATIENCE) == 0, driver.told()
     print(f"{sum(killed.values())} kills in {time.monotonic() - began:.0f} s: {dict(killed)}")
     assert sum(killed.values()) >= 20

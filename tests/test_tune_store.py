@@ -24,7 +24,6 @@ from fastgan_ray.tune.run import run_search
 from fastgan_ray.tune.store import Store
 
 __all__ = ["no_driver_left"]  # a fixture that runs by itself
-SPEC = spec_from_text(TEXT, "t.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -136,15 +135,16 @@ def test_a_killed_search_goes_on_from_s3_on_another_machine(bucket, tmp_path, mo
     options = TuneOptions(
         fresh, bucket, resume=True, max_concurrent=1, wandb="disabled", quiet=True
     )
+    spec = spec_from_text(TEXT, "t.yaml")
     with connected(None):
-        folder = run_search(SPEC, options, objectives.smooth)
+        folder = run_search(spec, options, objectives.smooth)
     summary = json.loads((folder / "summary.json").read_text())
     assert len(summary["trials"]) == 4
     assert {trial["state"] for trial in summary["trials"]} <= {"finished", "stopped"}
     ran = lines(fresh / "t" / "trials" / "00002" / "ran.txt")
     assert [line for line in ran if "begin" in line][-1] == "begin at 2"
     for trial in summary["trials"]:
-        config = run_config(SPEC, trial["point"])
+        config = run_config(spec, trial["point"])
         assert trial["value"] == objectives.loss(config, trial["kimg"])
     # All results are in the store, and no more of the losers than here.
     store = Store(bucket, "t")

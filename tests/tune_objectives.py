@@ -162,6 +162,7 @@ def on_a_node(config: RunConfig, reporter: Reporter, resume_from: Path | None) -
 def stepwise(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
     """A training small enough for a thousand starts: 20 steps of a noisy descent a kimg, of which
     each depends on all before it; it saves between two evaluations if it is asked to stop."""
+    (reporter.folder / "pid.txt").write_text(str(os.getpid()))
     rng, step, weights = np.random.default_rng(config.model.ngf), 0, np.zeros(8)
     if resume_from is not None:
         saved = json.loads((resume_from / "metadata.json").read_text())

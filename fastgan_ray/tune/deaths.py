@@ -12,16 +12,24 @@ from ray.tune.experiment import Trial
 from fastgan_ray.tune.history import reached
 
 # How often a trial whose process died starts again without having come any further.
-MAX_DEATHS = 2
+MAX_DEATHS = 4
 
 
 class Deaths(Callback):
-    """Has Ray forget the deaths that came before progress: a cluster of spot machines kills a long
-    trial many times, and only one that cannot get on is given up."""
+    """Has Ray forget the deaths that came before progress, or before a resume: a cluster of spot
+    machines kills a long trial many times, and only one that cannot get on is given up."""
 
     def __init__(self, trials: Path) -> None:
         self._trials = trials
         self._reached: dict[str, float] = {}
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+    ) -> None:
+        """Take in a trial's start, its first in this session or one after a death."""
+        if trial.trial_id not in self._reached:
+            self._reached[trial.trial_id] = 0.0
+            _set_deaths(trial, 0)
 
     def on_trial_result(
         self,
@@ -43,6 +51,10 @@ class Deaths(Callback):
     def _take_in(self, trial: Trial, kimg: float, deaths: int) -> None:
         if kimg > self._reached.get(trial.trial_id, 0.0):
             self._reached[trial.trial_id] = kimg
-            trial.run_metadata.num_failures = deaths
-            forget: Callable[[], None] = trial.run_metadata.invalidate_cache
-            forget()
+            _set_deaths(trial, deaths)
+
+
+def _set_deaths(trial: Trial, count: int) -> None:
+    trial.run_metadata.num_failures = count
+    forget: Callable[[], None] = trial.run_metadata.invalidate_cache
+    forget()

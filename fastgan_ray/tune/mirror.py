@@ -20,7 +20,7 @@ from ray.tune.experiment import Trial
 from fastgan_ray.report.rows import read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.tune.history import reached
-from fastgan_ray.tune.snapshot import snapshots
+from fastgan_ray.tune.snapshot import over_in_snapshot, snapshots
 from fastgan_ray.tune.store import Store, files_below
 
 SECONDS_BETWEEN = 10.0
@@ -89,7 +89,8 @@ class DriverMirror(Callback):
         self._folder = folder
         self._sent: dict[str, tuple[int, int]] = {}
         self._due = 0.0
-        self._ended: dict[str, list[str]] = {}
+        self._tidied: dict[str, list[str]] = {}
+        self._behind: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_sent": {}}
@@ -113,14 +114,18 @@ class DriverMirror(Callback):
         rows = read_rows(here)
         ended = bool(rows) and rows[-1]["outcome"] == result["outcome"]
         if result["kimg"] > reached(here) or not (ended or result["outcome"] == "running"):
-            TrialMirror(self._store, self._folder, trial.trial_id).fetch()
+            try:
+                TrialMirror(self._store, self._folder, trial.trial_id).fetch()
+                self._behind.discard(trial.trial_id)
+            except OSError as error:  # with the next row
+                self.fault = str(error)
+                self._behind.add(trial.trial_id)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
     ) -> None:
         """Have it sent."""
         self._due = 0.0
-        self._ended[trial.trial_id] = []
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
         """Send what is new, now and then."""
@@ -144,12 +149,12 @@ class DriverMirror(Callback):
         )
         self._sent = mine
         send_state(self._store, self._folder)
-        for trial, before in self._ended.items():
+        for trial in over_in_snapshot(self._folder) - self._behind:
             now = [name for name in found if name.startswith(f"trials/{trial}/")]
-            if now != before:  # its checkpoints have gone, maybe
-                self._ended[trial] = now
+            if now != self._tidied.get(trial):  # its checkpoints have gone, maybe
+                self._tidied[trial] = now
                 for name in self._store.names(f"trials/{trial}"):
-                    if name not in found:
+                    if _is_checkpoints(name) and name not in found:
                         self._store.remove(name)
 
 
@@ -190,6 +195,10 @@ def fetch_run(store: Store, folder: Path) -> None:
 def _is_trials(name: str) -> bool:
     parts = name.split("/")
     return parts[0] == "trials" and len(parts) > 2 and parts[2].startswith(OF_TRIALS)
+
+
+def _is_checkpoints(name: str) -> bool:
+    return _is_trials(name) and name.split("/")[2].startswith(("checkpoint-", INTERRUPTED))
 
 
 def _is_drivers(name: str) -> bool:
