@@ -95,12 +95,19 @@ def compare(size: str, turns: int, precision: str) -> dict[str, Any]:
             answer = ask(worker)
             seconds[side].append(answer["cpu"])
             clock[side].append(answer["clock"])
+    shares = ask(workers["ours"], "profile")
     for worker in workers.values():
         assert worker.stdin is not None
         worker.stdin.close()
         worker.wait()
     memory = {side: answer["memory_gb"] for side, answer in first.items()}
-    return row | {"cpu": seconds, "clock": clock, "peaks": peaks, "memory_gb": memory}
+    return row | {
+        "profile": shares,
+        "cpu": seconds,
+        "clock": clock,
+        "peaks": peaks,
+        "memory_gb": memory,
+    }
 
 
 def start(side: str, size: str, precision: str) -> subprocess.Popen[str]:
@@ -115,10 +122,10 @@ def start(side: str, size: str, precision: str) -> subprocess.Popen[str]:
     )
 
 
-def ask(worker: subprocess.Popen[str]) -> dict[str, Any]:
+def ask(worker: subprocess.Popen[str], what: str = "step") -> dict[str, Any]:
     """What a side says of its next step."""
     assert worker.stdin is not None and worker.stdout is not None
-    worker.stdin.write("step\n")
+    worker.stdin.write(f"{what}\n")
     worker.stdin.flush()
     answer: dict[str, Any] = json.loads(worker.stdout.readline())
     return answer
@@ -127,12 +134,14 @@ def ask(worker: subprocess.Popen[str]) -> dict[str, Any]:
 def serve(side: str, config: RunConfig) -> None:
     """A step for each line read; the first, in which operations are counted, warms up."""
     step, used = a_step(side, config)
-    for index, _ in enumerate(sys.stdin):
-        if index == 0:
+    for index, line in enumerate(sys.stdin):
+        if line == "profile\n":
+            answer: dict[str, Any] = shares_of_time(step)
+        elif index == 0:
             bare = memory_gb()
             with FlopCounterMode(display=False) as counter:
                 losses = step()
-            answer: dict[str, Any] = {
+            answer = {
                 "gflop": counter.get_total_flops() / 1e9,
                 "losses": {name: float(loss) for name, loss in losses.items()},
                 "memory_gb": [bare, memory_gb()],
@@ -143,6 +152,15 @@ def serve(side: str, config: RunConfig) -> None:
             step()
             answer = {"cpu": time.process_time() - cpu, "clock": time.perf_counter() - clock}
         print(json.dumps(answer), flush=True)
+
+
+def shares_of_time(step: Callable[[], object]) -> dict[str, float]:
+    """Of one step's time, by operation, the twelve that take most."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        step()
+    times = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    most = sorted(times, key=lambda name: -times[name])[:12]
+    return {name: times[name] / sum(times.values()) for name in most}
 
 
 def a_step(side: str, config: RunConfig) -> tuple[Callable[[], dict[str, Any]], str]:
@@ -233,7 +251,13 @@ def write(rows: list[dict[str, Any]], path: Path) -> None:
         "| GB: published, ours | ratio |",
         "|---|---|---|---|---|---|---|---|---|",
         *map(table_row, rows),
+        "",
+        "What our step's time goes to, in per cent of one step by the clock:",
+        "",
     ]
+    for row in rows:
+        shares = ", ".join(f"{name} {100 * part:.1f}" for name, part in row["profile"].items())
+        lines.append(f"- {row['size']}: {shares}")
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 
