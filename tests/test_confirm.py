@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -290,7 +291,8 @@ def logs(folder: Path) -> dict[str, list[str]]:
 def test_interrupted_resumed_and_enlarged(runs, capfd):
     """The search's best is lucky with the search's seed; the driver is interrupted meanwhile."""
     spec = make_spec(2, "confirm: {top: 1, seeds: 2}", method="grid")
-    options = TuneOptions(runs_dir=runs, wandb="disabled", max_concurrent=1)
+    store = f"file://{runs}/there"  # trials of the search and of its confirmation share numbers
+    options = TuneOptions(runs_dir=runs, wandb="disabled", max_concurrent=1, store=store)
     folder = runs / "t"
     with pytest.raises(InterruptedRunError):
         run_search(spec, options, objectives.lucky)
@@ -300,7 +302,7 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
     assert "--resume goes on" in capfd.readouterr().out
     before = logs(folder)
 
-    run_search(spec, TuneOptions(runs_dir=runs, wandb="disabled", resume=True), objectives.lucky)
+    run_search(spec, replace(options, max_concurrent=None, resume=True), objectives.lucky)
     summary = json.loads((folder / "summary.json").read_text())
     assert {name: logs(folder)[name] for name in ("trials/00000", "trials/00001")} == {
         name: before[name] for name in ("trials/00000", "trials/00001")
@@ -315,6 +317,10 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
     assert best["config"]["train"]["seed"] == 1 and best["value"] == min(found["arms"][0]["values"])
     assert (folder / best["checkpoint"] / "metadata.json").is_file()
     assert summary["best_beats_default"] is False
+    rows = "trials/00001/metrics.jsonl"
+    for part in (folder, folder / "confirm"):
+        there = runs / "there" / part.relative_to(runs)
+        assert (there / rows).read_bytes() == (part / rows).read_bytes()
     out = capfd.readouterr().out
     assert found["sentence"] in out and "in the search" in out
     assert "Confirmation</h2>" in (folder / "report.html").read_text()

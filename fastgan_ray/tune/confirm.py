@@ -24,6 +24,7 @@ from fastgan_ray.search.spec import SearchSpec
 from fastgan_ray.tune.ablate import ablation_of
 from fastgan_ray.tune.experiment import Stage, carry_out
 from fastgan_ray.tune.history import linked_copy, write_atomically
+from fastgan_ray.tune.mirror import DriverMirror, fetch_run
 from fastgan_ray.tune.preflight import rooted
 from fastgan_ray.tune.results import keep_best, put_in_place
 
@@ -40,6 +41,9 @@ def confirm_search(
     `summary` is the search's own (`own_summary`); summary.json and best/ follow the outcome.
     """
     place = folder / FOLDER
+    store = stage.store.below(FOLDER) if stage.store else None
+    if store:
+        fetch_run(store, place)
     top, seeds = _with_those_before(place, plan)
     if not top and spec.confirm == "off":
         return _publish(folder, summary)
@@ -59,7 +63,11 @@ def confirm_search(
         highlight=False,
         soft_wrap=True,
     )
-    account = _train(ablation, place, f"{folder.name}-{FOLDER}", stage)
+    mirror = DriverMirror(store, place) if store else None
+    own = replace(stage, store=store, mirror=mirror)
+    account = _train(ablation, place, f"{folder.name}-{FOLDER}", own)
+    if mirror:
+        mirror.send()
     return settle(spec, plan, summary, ablation, account, folder)
 
 

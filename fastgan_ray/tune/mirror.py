@@ -203,6 +203,8 @@ def _is_checkpoints(name: str) -> bool:
 
 def _is_drivers(name: str) -> bool:
     first, *rest = name.split("/")
+    if rest and rest[0] in ("trials", STATE):  # of a run in this one, which has its own mirror
+        return False
     if first == "trials":  # beside the trials' folders are Ray's files, of which `state` is made
         return len(rest) > 1 and not _is_trials(name) and not rest[-1].startswith(".")
     hidden = (first, *rest)[-1].startswith(".") and rest[-1:] != [".source"]

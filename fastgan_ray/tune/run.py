@@ -64,9 +64,6 @@ def run_search(
             f"trials take over each other's weights (got {shown(options.store)})"
         )
     longest, plan = longest_kimg(spec), plan_confirmation(spec)
-    if options.store and plan.top:
-        why = "none here: --runs is no folder that a confirmation could be in"
-        plan = Plan(0, 0, 0.0, why)
     priors = _priors(spec, options)
 
     def make_searcher(folder: Path, at_once: int, resuming: bool) -> StudySearcher:

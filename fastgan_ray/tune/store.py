@@ -37,6 +37,10 @@ class Store:
     def __str__(self) -> str:
         return f"{shown(self._uri)}/{self._run}"
 
+    def below(self, folder: str) -> Store:
+        """The store of a run that lies in this one's folder."""
+        return Store(self._uri, f"{self._run}/{folder}")
+
     def _open(self) -> None:
         try:
             try:
