@@ -87,6 +87,7 @@ def compare(size: str, turns: int, precision: str) -> dict[str, Any]:
     row |= {"losses": {side: answer["losses"] for side, answer in first.items()}}
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     clock: dict[str, list[float]] = {side: [] for side in SIDES}
+    memory: dict[str, list[float]] = {}
     peaks: dict[str, list[float]] = {"float32": [], "bfloat16": []}
     for _ in range(max(2, round(turns * SIZES[size][1]))):
         for dtype, found in peaks.items():
@@ -95,12 +96,12 @@ def compare(size: str, turns: int, precision: str) -> dict[str, Any]:
             answer = ask(worker)
             seconds[side].append(answer["cpu"])
             clock[side].append(answer["clock"])
+            memory[side] = [first[side]["bare_gb"], answer["memory_gb"]]
     shares = ask(workers["ours"], "profile")
     for worker in workers.values():
         assert worker.stdin is not None
         worker.stdin.close()
         worker.wait()
-    memory = {side: answer["memory_gb"] for side, answer in first.items()}
     return row | {
         "profile": shares,
         "cpu": seconds,
@@ -144,13 +145,15 @@ def serve(side: str, config: RunConfig) -> None:
             answer = {
                 "gflop": counter.get_total_flops() / 1e9,
                 "losses": {name: float(loss) for name, loss in losses.items()},
-                "memory_gb": [bare, memory_gb()],
+                "bare_gb": bare,
                 "format": used,
             }
         else:
             clock, cpu = time.perf_counter(), time.process_time()
             step()
             answer = {"cpu": time.process_time() - cpu, "clock": time.perf_counter() - clock}
+            # The first step's peak is lower: it has no moments of Adam yet.
+            answer["memory_gb"] = memory_gb()
         print(json.dumps(answer), flush=True)
 
 

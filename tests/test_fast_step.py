@@ -19,9 +19,11 @@ from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.models.gate import gated
 from fastgan_ray.models.spectral import spectral_norm
 from fastgan_ray.models.upsample import doubled, plain_forms
+from fastgan_ray.train import step
 from fastgan_ray.train.perceptual import DISTANCES, lpips_distance
 from fastgan_ray.train.state import TrainState, new_state
 from fastgan_ray.train.step import train_step
+from fastgan_ray.tune.resources import COUNTS
 
 CPU = torch.device("cpu")
 L1 = DISTANCES["l1"](CPU)
@@ -171,3 +173,28 @@ def test_lpips_in_pieces_is_lpips() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rough = lpips_distance(network, CPU)(pictures, targets)
     assert float(rough.detach()) == pytest.approx(float(expected.detach()), rel=0.02)
+
+
+@pytest.mark.parametrize("side", [64, 128])
+def test_the_estimated_memory_is_what_a_step_keeps(side: int) -> None:
+    settings = tiny.config(
+        **{"model.resolution": side, "model.ngf": 8, "model.ndf": 8, "model.decoder_width": 4}
+    )
+    state, kept = new_state(settings, 4, CPU), {}
+    networks = (state.generator, state.discriminator)
+    own = {w.data_ptr() for network in networks for w in network.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if tensor.ndim == 4 and len(tensor) == 4 and storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = (storage.nbytes(), tensor)
+        return tensor
+
+    pictures = torch.zeros(4, 3, side, side)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        fakes = step.generate(state, 4, settings, CPU)
+        shown = step.shown(state, pictures, settings)
+        losses = step.discriminator_loss(state, shown, fakes, 0, settings, L1)
+    _, maps, _ = COUNTS["fastgan"](settings.model)
+    assert sum(size for size, _ in kept.values()) == pytest.approx(4 * 4 * maps, rel=0.25)
+    assert losses[0].requires_grad

@@ -21,7 +21,7 @@ FIXED_GB = 2.0
 # and D is used twice.
 BYTES_PER_WEIGHT = 24
 # What the backward pass keeps, in maps of a stage's width, counted on the networks
-# (benchmarks/results/step.md): of a gated convolution what goes into the normalisation and the
+# (docs/findings.md): of a gated convolution what goes into the normalisation and the
 # gate, twice the width each, and what comes out; of D's stages, averaged over its two paths.
 MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
 # Beside it for a moment: gradients of the largest map, twice the width.
