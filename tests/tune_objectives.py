@@ -155,7 +155,9 @@ def on_a_node(config: RunConfig, reporter: Reporter, resume_from: Path | None) -
     if resume_from is None:
         evaluate(config, reporter, 1.0, loss(config, 1))
         note(reporter, "waiting")
-        time.sleep(PATIENCE)
+        while not reporter.stopping():  # as the training loop asks after each step
+            time.sleep(0.05)
+        raise InterruptedRunError("stopped at 1 kimg")
     smooth(config, reporter, resume_from)
 
 
