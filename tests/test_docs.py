@@ -36,8 +36,6 @@ SHORTER = {
     "eval.num_fakes=5000": "eval.num_fakes=4",
     "total_kimg=50 --out runs/longer --resume": "total_kimg=0.016 --out runs/longer --resume",
     "total_kimg=50": "total_kimg=0.008",
-    # Its networks have no weights to download, and its steps are short.
-    "fewshot.yaml --data FOLDER --timed": "demo.yaml --data FOLDER --timed",
     # There is no browser here; tests/test_report_commands.py looks after --open.
     "report runs/demo --open": "report runs/demo",
 }

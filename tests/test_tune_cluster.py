@@ -18,6 +18,10 @@ from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.run import run_search
 
 
+# By itself it takes half a minute; after other tests' Rays in the same process it was seen to hang.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def cluster(monkeypatch):
     """A head without work for trials, and two nodes with a core each."""
