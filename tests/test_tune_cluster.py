@@ -17,7 +17,6 @@ from fastgan_ray.tune.cluster import connected
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.run import run_search
 
-
 # By itself it takes half a minute; after other tests' Rays in the same process it was seen to hang.
 pytestmark = pytest.mark.slow
 
