@@ -23,8 +23,9 @@ from fastgan_ray.report.tables import settings_text
 from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
 from fastgan_ray.search.confirm import DEFAULT, plan_confirmation
 from fastgan_ray.search.estimate import Timing, estimate, gflop_per_image, hours, seconds_of
+from fastgan_ray.search.memory import gpu_gb_of, host_gb_of
 from fastgan_ray.search.space import Parameter, sample
-from fastgan_ray.search.spec import SearchSpec, base_config, start_point
+from fastgan_ray.search.spec import SearchSpec, base_config, probe, start_point
 
 SAMPLES = 3
 
@@ -62,6 +63,7 @@ def search_facts(
         "gflop_per_image": cost.gflop_per_image,
         "hours_of_rtx_2080_ti": hours(kimg, cost.gflop_per_image),
         **_measured(timing, kimg, config),
+        "memory_gb": memory_facts(probe(spec)),
         "parameters": {parameter.name: _domain(parameter) for parameter in spec.space},
         "first_trial": start_point(spec),
         "samples": [sample(spec.space, rng) for _ in range(SAMPLES)],
@@ -90,6 +92,7 @@ def ablation_facts(
         "kimg": sum(kimg.values()),
         "hours_of_rtx_2080_ti": sum(hours(kimg[arm], gflop[arm]) for arm in spec.arms),
         **_measured(timing, sum(kimg.values()), configs[spec.baseline]),
+        "memory_gb": memory_facts(list(configs.values())),
         "arms": [
             {
                 "name": arm,
@@ -116,6 +119,7 @@ def run_facts(
         "gflop_per_image": gflop,
         "hours_of_rtx_2080_ti": hours(kimg, gflop),
         **_measured(timing and replace(timing, at_once=1), kimg, config),
+        "memory_gb": memory_facts([config]),
     }
 
 
@@ -150,6 +154,7 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
         "confirmation": _confirmation(facts["confirmation"]),
         "data": _data_text(facts["data"][0]),
         "cost": cost,
+        "memory": _memory(facts),
     }
     _print_lines(facts["name"], lines, console)
     console.print(_points(facts["parameters"], [facts["first_trial"], *facts["samples"]]))
@@ -165,6 +170,7 @@ def _print_ablation(facts: Mapping[str, Any], console: Console) -> None:
         "seeds": ", ".join(map(str, facts["seeds"])),
         **{f"data {n}": _data_text(one) for n, one in enumerate(facts["data"], start=1)},
         "cost": f"{facts['kimg']:g} thousand images in all trainings: {_time(facts)}",
+        "memory": _memory(facts),
     }
     _print_lines(facts["name"], lines, console)
     table = Table("arm", "settings", "kimg each", "GFLOP/image")
@@ -180,6 +186,7 @@ def _print_run(facts: Mapping[str, Any], console: Console) -> None:
         "metric": facts["metric"]["name"],
         "cost": f"{facts['kimg']:g} thousand images, {facts['gflop_per_image']:.1f} GFLOP each: "
         f"{_time(facts)}",
+        "memory": _memory(facts),
     }
     _print_lines(facts["name"], lines, console)
 
@@ -222,6 +229,23 @@ def _time(facts: Mapping[str, Any]) -> str:
     time = facts["hours_of_rtx_2080_ti"]
     told = f"{time:.1f} hours" if time >= 1 else f"{60 * time:.2g} minutes"
     return f"about {told} of an RTX 2080 Ti, evaluations not counted"
+
+
+def memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
+    """The least and the most that one of these trainings takes, in GB, by where it trains."""
+    places = {"gpu": gpu_gb_of, "cpu": host_gb_of}
+    needs = {place: [needed(config) for config in configs] for place, needed in places.items()}
+    return {place: [min(found), max(found)] for place, found in needs.items()}
+
+
+def _memory(facts: Mapping[str, Any]) -> str:
+    ranges = {}
+    for place, (least, most) in facts["memory_gb"].items():
+        ranges[place] = f"{least:.1f}" + f" to {most:.1f}" * (f"{least:.1f}" != f"{most:.1f}")
+    return (
+        f"about {ranges['gpu']} GB of a GPU for each training, or {ranges['cpu']} GB of the "
+        "machine's on its CPU (estimated)"
+    )
 
 
 def _data(config: RunConfig, track: Track) -> dict[str, Any]:

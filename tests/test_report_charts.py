@@ -55,26 +55,6 @@ def test_a_single_value_stands_in_the_middle():
     assert fit([3.0], 0, 100, log=True).at(3.0) == pytest.approx(50)
 
 
-POINTS = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), max_size=12)
-
-
-@given(POINTS, st.sampled_from(["minimize", "maximize"]))
-def test_the_front_is_what_no_other_beats(points, goal):
-    sign = 1 if goal == "minimize" else -1
-    expected = {
-        (size, value)
-        for size, value in points
-        if not any(
-            (other, sign * its) != (size, sign * value)
-            and other <= size
-            and sign * its <= sign * value
-            for other, its in points
-        )
-    }
-    found = charts.front(points, goal)
-    assert set(found) == expected and len(found) == len(expected)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return read_run(report_runs.write_search(tmp_path_factory.mktemp("runs") / "x"))

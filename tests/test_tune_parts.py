@@ -9,14 +9,15 @@ from fastgan_ray.config.override import override
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import DivergedError, UserError
 from fastgan_ray.report.rows import read_rows
+from fastgan_ray.search.memory import gpu_gb_of, host_gb_of
 from fastgan_ray.search.spec import Metric
-from fastgan_ray.tune.history import append_row, resume_point
+from fastgan_ray.tune.history import append_row, claim, resume_point
 from fastgan_ray.tune.resources import (
     Request,
     check_feasible,
+    check_memory,
     demand,
     fitting,
-    memory_gb,
     request,
 )
 from fastgan_ray.tune.results import choose_best, judge
@@ -32,7 +33,7 @@ def config(**sections):
 
 
 def test_larger_trials_ask_for_more():
-    sizes = [memory_gb(config(model={"resolution": r})) for r in (32, 128, 256, 1024)]
+    sizes = [gpu_gb_of(config(model={"resolution": r})) for r in (32, 128, 256, 1024)]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
     small, large = ({"resolution": r} for r in (128, 1024))
     assert demand(config(model=small), GPU_NODE, 40)["GPU"] < 1
@@ -40,17 +41,31 @@ def test_larger_trials_ask_for_more():
         demand(config(model=large), GPU_NODE, 40)["GPU"]
         > demand(config(model=small), GPU_NODE, 40)["GPU"]
     )
-    assert memory_gb(config(train={"batch_size": 32})) > memory_gb(config())
-    assert memory_gb(config(model={"ngf": 8})) < memory_gb(config())
+    assert gpu_gb_of(config(train={"batch_size": 32})) > gpu_gb_of(config())
+    assert gpu_gb_of(config(model={"ngf": 8})) < gpu_gb_of(config())
     dcgan = {"architecture": "dcgan", "resolution": 64}
-    assert memory_gb(config(model={**dcgan, "dcgan_width": 512})) > memory_gb(config(model=dcgan))
-    assert memory_gb(config(model={**dcgan, "ngf": 8})) == memory_gb(config(model=dcgan))
+    assert gpu_gb_of(config(model={**dcgan, "dcgan_width": 512})) > gpu_gb_of(config(model=dcgan))
+    assert gpu_gb_of(config(model={**dcgan, "ngf": 8})) == gpu_gb_of(config(model=dcgan))
 
 
 def test_gpus_only_where_there_are_some():
     assert demand(config(), CPU_NODE, 16) == {"CPU": 1.0, "GPU": 0.0}
     assert demand(config(train={"device": "cpu"}), GPU_NODE, 16)["GPU"] == 0
     assert demand(config(resources={"gpus": 0.3}), GPU_NODE, 16)["GPU"] == 0.3
+
+
+def test_memory_that_is_there_limits_how_many_run_and_how_large_they_are():
+    small, large = config(model={"ngf": 8}), config(model={"ngf": 256})
+    nodes = [{"CPU": 64.0, "memory": 10e9}, {"CPU": 64.0, "memory": 5e9}]
+    assert check_memory([small], [{"CPU": 2.0}], 16) == (None, "")
+    few, warning = check_memory([small], nodes, 16)
+    assert few == sum(int(gb / (0.8 * host_gb_of(small))) for gb in (10, 5)) and not warning
+    limit, warning = check_memory([small, large], [{"CPU": 1.0, "memory": 4e9}], 16)
+    assert limit and "1 of 2" in warning and "infeasible" in warning
+    with pytest.raises(UserError, match=r"memory, and no machine has more than 4\.0 GB"):
+        check_memory([large], [{"CPU": 1.0, "memory": 4e9}], 16)
+    with pytest.raises(UserError, match=r"memory, and no GPU has more than 2\.0 GB"):
+        check_memory([config()], GPU_NODE, 2.0)
 
 
 def test_a_trial_must_fit_one_machine():
@@ -138,6 +153,17 @@ def test_history_goes_back_to_the_newest_checkpoint_there_is(tmp_path):
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"kimg": 4.0, "outc')
     assert len(read_rows(tmp_path)) == 3
+
+
+def test_a_folder_keeps_only_what_is_of_the_trials_own_point(tmp_path):
+    (tmp_path / ".lock").touch()
+    claim(tmp_path, {"train.lr_g": 1e-3, "model.ngf": 8})
+    append_row(tmp_path, {"kimg": 1.0, "outcome": "running", "checkpoint": "checkpoint-1"})
+    (tmp_path / "checkpoint-1").mkdir()
+    claim(tmp_path, {"model.ngf": 8, "train.lr_g": 1e-3})
+    assert len(read_rows(tmp_path)) == 1
+    claim(tmp_path, {"model.ngf": 16, "train.lr_g": 1e-3})
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "point.json"}
 
 
 def ended(name, value, state="finished", error=None):

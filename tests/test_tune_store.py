@@ -17,7 +17,8 @@ from test_tune_resume import TEXT, lines, no_driver_left, start_driver, wait_unt
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.spec import run_config, spec_from_text
 from fastgan_ray.tune.cluster import connected
-from fastgan_ray.tune.experiment import TuneOptions, open_store
+from fastgan_ray.tune.experiment import TuneOptions
+from fastgan_ray.tune.folder import open_store
 from fastgan_ray.tune.history import append_row, resume_point
 from fastgan_ray.tune.mirror import DriverMirror, TrialMirror, fetch_run
 from fastgan_ray.tune.run import run_search

@@ -218,6 +218,17 @@ class RunConfig(Section):
     eval: EvalConfig = EvalConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
+    @field_validator("train")
+    @classmethod
+    def _has_blocks(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        model: ModelConfig | None = info.data.get("model")  # None: it is at fault itself
+        if value.gradient_checkpointing and model and model.architecture != "fastgan":
+            raise ValueError(
+                "gradient_checkpointing is for architecture fastgan's blocks "
+                f"(got architecture {model.architecture}): leave it off"
+            )
+        return value
+
     @field_validator("resources")
     @classmethod
     def _batch_divides(cls, value: ResourcesConfig, info: ValidationInfo) -> ResourcesConfig:

@@ -84,6 +84,11 @@ class TrainConfig(Section):
         description="fp32 = every operation in its plain form; bf16 = autocast; auto = bf16 where "
         "the device is faster with it",
     )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="keep less in memory: maps inside FastGAN's blocks are computed again for the "
+        "gradients, which stay the same; takes more time",
+    )
 
     @property
     def images_per_step(self) -> int:

@@ -5,6 +5,7 @@ from fastgan_ray.models.blocks import small_resolution
 from fastgan_ray.models.discriminator import Discriminator, build_decoder, crop_part
 from fastgan_ray.models.generator import Generator
 from fastgan_ray.models.interface import AnyDiscriminator
+from fastgan_ray.models.recompute import recompute
 from fastgan_ray.models.spread import spread
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "build_discriminator",
     "build_generator",
     "crop_part",
+    "recompute",
     "small_resolution",
     "spread",
 ]

@@ -35,9 +35,14 @@ def plain_forms(wanted: bool = True) -> Iterator[None]:
         _plain.reset(token)
 
 
+def are_plain() -> bool:
+    """Whether this is inside `plain_forms`."""
+    return _plain.get()
+
+
 def doubled(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
     """(B, c_in, H, W) -> (B, c_out, 2H, 2W) by a 3x3 convolution with a padding of 1, no bias."""
-    if _plain.get() or x_BCHW.shape[-1] < TRANSPOSED_FROM:
+    if are_plain() or x_BCHW.shape[-1] < TRANSPOSED_FROM:
         result: Tensor = conv(F.interpolate(x_BCHW, scale_factor=2, mode="nearest"))
         return result
     kernel = transposed_kernel(conv.weight)

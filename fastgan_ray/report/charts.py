@@ -13,6 +13,8 @@ from fastgan_ray.report.ablation import FAILED
 from fastgan_ray.report.ranking import COLOURS, colours, ranked, sentence
 from fastgan_ray.report.run_folder import Run, Trial
 from fastgan_ray.report.scale import Axis, fit
+from fastgan_ray.search.options import Metric
+from fastgan_ray.search.pareto import front
 
 Chart = dict[str, Any]
 
@@ -117,14 +119,18 @@ def trade(run: Run, name: str) -> Chart | None:
     points = [_point(x, y, value, number, trial, metric["name"]) for value, number, trial in found]
     for point, (_, _, trial) in zip(points, found, strict=True):
         point["colour"] = colour[trial["trial_id"]]
-    finished = [(value, t["value"]) for value, _, t in found if t["state"] == "finished"]
-    best = front(finished, metric["goal"])
-    for point, (value, _, trial) in zip(points, found, strict=True):
-        point["best"] = trial["state"] == "finished" and (value, trial["value"]) in best
+    finished = {
+        trial["trial_id"]: (size, trial["value"])
+        for size, _, trial in found
+        if trial["state"] == "finished"
+    }
+    best = front(finished, [Metric(name, "minimize"), Metric(metric["name"], metric["goal"])])
+    for point, (_, _, trial) in zip(points, found, strict=True):
+        point["best"] = trial["trial_id"] in best
         point["text"] += ", which no other beats in both" if point["best"] else ""
     for beside in _beside(points):
         part_numbers(beside, BOTTOM)
-    edge = [(x.at(a), y.at(b)) for a, b in best]
+    edge = [(x.at(size), y.at(value)) for size, value in map(finished.__getitem__, best)]
     chart = frame(x, y, label + (", logarithmic" if x.log else ""), metric["name"], points[::-1])
     return chart | {"front": polyline(edge) if len(edge) > 1 else ""}
 
@@ -138,16 +144,6 @@ def _beside(points: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         else:
             groups.append([point])
     return groups
-
-
-def front(points: Sequence[tuple[float, float]], goal: str) -> list[tuple[float, float]]:
-    """The (size, value) that no other beats in both, by rising size."""
-    sign = 1 if goal == "minimize" else -1
-    kept: list[tuple[float, float]] = []
-    for size, value in sorted(points, key=lambda point: (point[0], sign * point[1])):
-        if not kept or sign * value < sign * kept[-1][1]:
-            kept.append((size, value))
-    return kept
 
 
 def _point(x: Axis, y: Axis, size: float, number: int, trial: Trial, metric: str) -> dict[str, Any]:

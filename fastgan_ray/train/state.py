@@ -14,7 +14,13 @@ from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.data.sampler import Sampler
 from fastgan_ray.group import ALONE, Group
-from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator, spread
+from fastgan_ray.models import (
+    AnyDiscriminator,
+    build_discriminator,
+    build_generator,
+    recompute,
+    spread,
+)
 from fastgan_ray.train.regan import Regan
 from fastgan_ray.train.rng import seeded, streams
 
@@ -59,6 +65,8 @@ def new_state(
     ema = copy.deepcopy(generator).requires_grad_(False)
     for network in (generator, discriminator):
         spread(network, group)
+        if config.train.gradient_checkpointing:
+            recompute(network)
     optimizer_g = _adam(generator, config.train.lr_g, betas)
     return TrainState(
         generator=generator,

@@ -20,15 +20,13 @@ from ray.util.state.exception import RayStateApiException
 from fastgan_ray.errors import UserError
 
 # A trial trains in a thread: with one arena, the memory that it frees is kept for it as for a main
-# thread (train/device.py). What a killed driver loses is what Ray has not written down: it writes
-# every second. A trial's last row has no metric where it diverged. Paths in a configuration stay
-# relative to nothing.
+# thread (train/device.py). A trial's last row has no metric where it diverged. Paths in a
+# configuration stay relative to nothing.
 SETTINGS = {
     "MALLOC_ARENA_MAX": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",

@@ -1,4 +1,4 @@
-"""How often a trial's process may die."""
+"""How often a trial's process may die, and why it did."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from fastgan_ray.tune.history import reached
+from fastgan_ray.tune.progress import reason_of
 
 # How often a trial whose process died starts again without having come any further.
 MAX_DEATHS = 4
@@ -22,11 +23,18 @@ class Deaths(Callback):
     def __init__(self, trials: Path) -> None:
         self._trials = trials
         self._reached: dict[str, float] = {}
+        self._started: dict[str, Trial] = {}
+
+    def reason(self, trial_id: str) -> str:
+        """Why a trial's process died last, if it has been started in this session and died."""
+        trial = self._started.get(trial_id)
+        return "" if trial is None else reason_of(trial, {})
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
     ) -> None:
         """Take in a trial's start, its first in this session or one after a death."""
+        self._started[trial.trial_id] = trial
         if trial.trial_id not in self._reached:
             self._reached[trial.trial_id] = 0.0
             _set_deaths(trial, 0)

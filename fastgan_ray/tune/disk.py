@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.tune.resources import memory_gb
+from fastgan_ray.search.memory import gpu_gb_of
 
 # Of a trial that runs: its last, the one being written, and where it was stopped in between; and
 # the last of the trial before it, which goes when the search's record says that it is over.
@@ -33,7 +33,7 @@ def within(budget_gb: float, configs: Sequence[RunConfig], weights_kept: int) ->
     `weights_kept`: of how many trials the weights to sample from stay; 0 = a whole checkpoint of
     one, the best. UserError if it allows none.
     """
-    whole, weights = checkpoint_gb(max(configs, key=memory_gb))
+    whole, weights = checkpoint_gb(max(configs, key=gpu_gb_of))
     kept = weights * weights_kept or whole
     allowed = int((budget_gb - kept) / (CHECKPOINTS_A_TRIAL * whole))
     if allowed < 1:

@@ -6,9 +6,7 @@ is that difference, and `conduct` is all the rest.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,22 +23,34 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console, RenderableType
 
-from fastgan_ray.config.schema import RunConfig, flatten
+from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError, full_disk
 from fastgan_ray.search.spec import Metric
 from fastgan_ray.tune.budget import BudgetStopper, Meter, Rationed
 from fastgan_ray.tune.cluster import connected, silenced
 from fastgan_ray.tune.deaths import MAX_DEATHS, Deaths
 from fastgan_ray.tune.disk import within
-from fastgan_ray.tune.history import write_atomically
+from fastgan_ray.tune.folder import folder_of, open_folder, open_store
 from fastgan_ray.tune.ledger import Ledger
 from fastgan_ray.tune.lock import only_driver
-from fastgan_ray.tune.mirror import DriverMirror, fetch_run
+from fastgan_ray.tune.mirror import DriverMirror
 from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
 from fastgan_ray.tune.reports import Reports, note_versions
-from fastgan_ray.tune.resources import Resources, check_feasible, demand, fitting, request
+from fastgan_ray.tune.resources import (
+    Resources,
+    check_feasible,
+    check_memory,
+    demand,
+    fitting,
+    request,
+)
 from fastgan_ray.tune.searcher import NumberedTrials
-from fastgan_ray.tune.snapshot import Snapshots, restore_snapshot, save_snapshot
+from fastgan_ray.tune.snapshot import (
+    Snapshots,
+    restore_snapshot,
+    save_snapshot,
+    seconds_between_records,
+)
 from fastgan_ray.tune.stopping import DriverStop, driver_stopping
 from fastgan_ray.tune.store import Store
 from fastgan_ray.tune.table import Table
@@ -54,7 +64,6 @@ from fastgan_ray.tune.wandb_log.callback import WandbLog
 from fastgan_ray.tune.wandb_log.outcome import log_outcome
 from fastgan_ray.tune.wandb_log.session import Mode, Session, project_name, sync_line
 
-NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 LOG_COLUMNS = 140  # of the table where there is no terminal
 ASSUMED_GPU_GB = 16.0
 # Of the process of Ray Tune's in which a trial waits for its workers.
@@ -134,14 +143,9 @@ def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) 
     Trials that go wrong are results, not errors.
     """
     name = options.name or experiment.name
-    if not NAME.fullmatch(name):
-        raise UserError(
-            "--name: must be letters, digits, '.', '_' and '-', and not start with '.' "
-            f"(got {name!r})"
-        )
-    folder = (options.runs_dir / name).expanduser().resolve()
+    folder = folder_of(options.runs_dir, name)
     store = open_store(options.store, name, folder, options.resume) if options.store else None
-    open_folder(folder, experiment, options.resume)
+    open_folder(folder, experiment.kind, experiment.text, experiment.choices, options.resume)
     try:
         _conduct(experiment, options, folder, store, objective)
     except UserError:
@@ -259,70 +263,6 @@ def _say(console: Console, part: RenderableType) -> None:
     console.print(part, highlight=False, soft_wrap=isinstance(part, str))
 
 
-def open_store(uri: str, name: str, folder: Path, resume: bool) -> Store:
-    """The store of a run, from which a run to be resumed is fetched; UserError if it cannot be
-    written, or has another run of that name."""
-    store = Store(uri, name)
-    store.check()
-    if resume:
-        fetch_run(store, folder)
-    elif store.names():
-        raise UserError(
-            f"{store}: is there already. Go on with it by --resume, or choose another name by "
-            "--name."
-        )
-    return store
-
-
-def open_folder(folder: Path, experiment: Experiment, resume: bool) -> None:
-    """Make the folder of a new experiment, or check that it holds the one to be resumed."""
-    file, choices = f"{experiment.kind}.yaml", json.dumps(experiment.choices, indent=1)
-    if not resume:
-        if folder.exists():
-            raise UserError(
-                f"{folder}: is there already. Go on with it by --resume, or choose another name by "
-                "--name."
-            )
-        try:
-            folder.mkdir(parents=True)
-            write_atomically(folder / "overrides.json", choices)
-            write_atomically(folder / file, experiment.text)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: cannot be written ({error.strerror}). Choose a folder of yours with "
-                "--runs."
-            ) from error
-        return
-    if not (folder / file).is_file():
-        raise UserError(
-            f"{folder}: there is no {experiment.kind} to resume. Leave --resume out to begin one, "
-            "or name it with --name and --runs."
-        )
-    if (folder / file).read_text() != experiment.text:
-        raise UserError(
-            f"{folder / file}: differs from what is to be resumed. It goes on as it began: restore "
-            "the file, or begin another one with --name."
-        )
-    before = json.loads((folder / "overrides.json").read_text())
-    if before != json.loads(choices):
-        raise UserError(
-            f"{folder}: it began with other options than it is to be resumed with: "
-            f"{'; '.join(_changes(before, json.loads(choices)))}. Give those it began with, or "
-            "begin another one with --name."
-        )
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """How the options of two commands differ, by dotted name."""
-    then, given = flatten(dict(before)), flatten(dict(now))
-    return [
-        f"{key} {json.dumps(then[key]) if key in then else 'not given'} then, "
-        f"{json.dumps(given[key]) if key in given else 'not given'} now"
-        for key in sorted(then.keys() | given.keys())
-        if key not in then or key not in given or then[key] != given[key]
-    ]
-
-
 def _run_trials(
     experiment: Experiment,
     stage: Stage,
@@ -341,10 +281,14 @@ def _run_trials(
     requests = [request(config, nodes, gpu_gb) for config in experiment.likely]
     check_feasible(requests, nodes)
     at_once = fitting(requests, nodes, options.max_concurrent)
+    with_room, warning = check_memory(experiment.likely, nodes, gpu_gb)
+    at_once = min(at_once, with_room or at_once)
+    if warning:
+        _say(stage.console, warning)
     if options.disk_gb is not None:
         kept = experiment.trials if experiment.kind == "ablation" else 0
         at_once = min(at_once, within(options.disk_gb, experiment.likely, kept))
-    searcher = experiment.make_searcher(folder, at_once, resuming)
+    searcher, deaths = experiment.make_searcher(folder, at_once, resuming), Deaths(trials)
     worker_needs = partial(demand, nodes=nodes, gpu_gb=gpu_gb)
     if meter:
         meter.check_gpus([one.worker for one in requests])
@@ -357,18 +301,19 @@ def _run_trials(
         return PlacementGroupFactory([worker_needs(config)])
 
     stage.driver.begin(trials)
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = f"{seconds_between_records(experiment.trials):g}"
     analysis = ray.tune.run(
         ray.tune.with_resources(
             make_trainable(trials, metric, objective, worker_needs, stage.store), needs
         ),
         name=trials.name,
         storage_path=str(folder),
-        search_alg=NumberedTrials(searcher, resuming),
+        search_alg=NumberedTrials(searcher, resuming, deaths.reason),
         scheduler=experiment.make_scheduler(trials),
         stop=BudgetStopper(meter.path) if meter else None,
         num_samples=experiment.trials,
         max_failures=MAX_DEATHS,
-        callbacks=watchers,
+        callbacks=[*watchers, deaths, Snapshots(states)],
         resume="AUTO+ERRORED" if resuming else None,
         trial_name_creator=_name,
         trial_dirname_creator=_name,
@@ -388,7 +333,7 @@ def _watchers(
     meter: Meter | None,
 ) -> list[Callback]:
     tensorboard: Callable[[], Callback] = TBXLoggerCallback
-    folder, metric, name = ledger.folder, experiment.metric, session.group
+    metric, name = experiment.metric, session.group
     facts = (name, metric.name, metric.goal, experiment.trials, experiment.longest_kimg)
     return [
         *([meter] if meter else []),  # before those that it tells
@@ -396,8 +341,6 @@ def _watchers(
         WandbLog(session, metric),
         Table(*facts, console, meter),
         ledger,
-        Deaths(folder / "trials"),
-        Snapshots(folder / "state"),
     ]
 
 

@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,8 @@ from fastgan_ray.train.reporter import INTERRUPTED
 
 # What a process that died while it wrote has left.
 DRAFTS = (".*.draft", ".metrics.jsonl", ".best", ".old-best", ".draft")
+
+LOCK = ".lock"  # of a trial's folder
 
 Row = dict[str, Any]
 Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
@@ -48,6 +50,23 @@ def stop_reason(folder: Path) -> str:
     """Why the search stopped the trial, or nothing."""
     path = folder / "stop.json"
     return str(json.loads(path.read_text())["reason"]) if path.is_file() else ""
+
+
+def claim(folder: Path, point: Mapping[str, Any]) -> None:
+    """Make the folder that of a trial at `point`: if another's files are there, they go.
+
+    A killed driver forgets trials that it began since it last wrote down which; what it tries
+    under their numbers, when it goes on, may be other points.
+    """
+    path, text = folder / "point.json", json.dumps(point, sort_keys=True)
+    if path.is_file() and path.read_text() != text:
+        for left in folder.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != LOCK:
+                left.unlink()
+    if not path.is_file():
+        write_atomically(path, text)
 
 
 def append_row(folder: Path, row: Row) -> None:

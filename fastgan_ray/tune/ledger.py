@@ -16,7 +16,7 @@ from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.search.options import COSTS
 from fastgan_ray.tune.history import checkpoints, stop_reason
 from fastgan_ray.tune.population import orders
-from fastgan_ray.tune.progress import reason_of
+from fastgan_ray.tune.progress import OUT_OF_MEMORY, reason_of
 from fastgan_ray.tune.reports import Reports
 from fastgan_ray.tune.snapshot import over_in_snapshot
 
@@ -194,6 +194,6 @@ def _error(trial: Trial) -> str:
     if trial.status != "ERROR":
         return ""
     reason = reason_of(trial, {})
-    if reason.startswith("out of memory"):
+    if reason.startswith(OUT_OF_MEMORY):
         return reason
     return f"its process died again and again: {reason}"

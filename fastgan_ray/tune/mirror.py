@@ -26,7 +26,7 @@ from fastgan_ray.tune.store import Store, files_below
 SECONDS_BETWEEN = 10.0
 TRIES = 3
 # A trial's own files; all others are the driver's.
-OF_TRIALS = ("checkpoint-", INTERRUPTED, "metrics.jsonl", "grids", "pairs", "decoded")
+OF_TRIALS = ("checkpoint-", INTERRUPTED, "metrics.jsonl", "point.json", "grids", "pairs", "decoded")
 STATE = "state"
 
 

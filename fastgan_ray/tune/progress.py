@@ -15,6 +15,7 @@ from fastgan_ray.metrics.names import value_of
 
 State = dict[str, Any]
 ENDED = ("finished", "stopped", "diverged", "out_of_memory", "failed")
+OUT_OF_MEMORY = "out of memory"
 LONGEST_REASON = 160
 UNKNOWN = {
     "state": "",
@@ -80,7 +81,7 @@ def reason_of(trial: TrialLike, result: Mapping[str, Any]) -> str:
         return str(result.get("reason") or "")
     text = Path(path).read_text(errors="replace").strip()
     if "low on memory" in text:
-        return "out of memory: Ray ended the process because its machine was low on memory"
+        return f"{OUT_OF_MEMORY}: Ray ended the process because its machine was low on memory"
     return textwrap.shorten(text.split("\n")[-1], LONGEST_REASON, placeholder=" ...")
 
 

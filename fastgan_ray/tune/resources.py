@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fastgan_ray.config.schema import ModelConfig, RunConfig
+from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.models import small_resolution
-from fastgan_ray.models.discriminator import discriminator_channels
-from fastgan_ray.models.generator import COMPOUND_SIDES, generator_channels, skip_sources
+from fastgan_ray.search.memory import gpu_gb_of, host_gb_of
 
 Resources = Mapping[str, float]
 
-# Rough: CUDA itself, the feature network and its batch.
-FIXED_GB = 2.0
-# float32 weight, gradient, two moments of Adam, and the normalised weight; G has an average, too,
-# and D is used twice.
-BYTES_PER_WEIGHT = 24
-# What the backward pass keeps, in maps of a stage's width, counted on the networks
-# (docs/findings.md): of a gated convolution what goes into the normalisation and the
-# gate, twice the width each, and what comes out; of D's stages, averaged over its two paths.
-MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
-# Beside it for a moment: gradients of the largest map, twice the width.
-MAPS_AT_ONCE = 6
+SURELY = 0.8  # of an estimate of memory, which is right within a quarter
 SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
 
 
@@ -40,7 +27,7 @@ def demand(config: RunConfig, nodes: Sequence[Resources], gpu_gb: float) -> dict
     if gpus is None:
         wanted = config.train.device not in ("cpu", "mps")
         has_gpus = any(node.get("GPU", 0) for node in nodes)
-        gpus = share(memory_gb(config) / gpu_gb) if wanted and has_gpus else 0.0
+        gpus = share(gpu_gb_of(config) / gpu_gb) if wanted and has_gpus else 0.0
         gpus = math.ceil(gpus) if config.resources.workers > 1 else gpus
     return {"CPU": config.resources.cpus, "GPU": gpus}
 
@@ -69,19 +56,6 @@ def share(needed: float) -> float:
     return next((part for part in SHARES if needed <= part), 1.0)
 
 
-def memory_gb(config: RunConfig) -> float:
-    """The GPU memory that training takes, in GB, within a quarter: `training_gb` and CUDA's own."""
-    return FIXED_GB + training_gb(config, bf16=config.train.precision != "fp32")
-
-
-def training_gb(config: RunConfig, bf16: bool) -> float:
-    """Weights, their gradients and moments, and what a step keeps for its backward passes."""
-    weights, maps, largest = COUNTS[config.model.architecture](config.model)
-    bytes_each = 2 if bf16 else 4
-    kept = config.train.batch_size * (maps + MAPS_AT_ONCE * largest) * bytes_each
-    return (weights * BYTES_PER_WEIGHT + kept) / 1e9
-
-
 def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> None:
     """UserError if a trial would wait for ever because no machine has what it asks for."""
     for one in requests:
@@ -100,6 +74,41 @@ def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> N
             )
 
 
+def check_memory(
+    configs: Sequence[RunConfig], nodes: Sequence[Resources], gpu_gb: float
+) -> tuple[int | None, str]:
+    """How many trials the machines' memory has room for, and a warning, by estimate.
+
+    None = no limit that is known. UserError if no trial would fit, not even if it takes a quarter
+    less than the estimate; the warning is of those that would not.
+    """
+    rooms = [node["memory"] / 1e9 for node in nodes if node.get("memory")]
+    lacking: list[tuple[float, float, str]] = []
+    together: list[int] = []
+    for config in configs:
+        on_gpu = demand(config, nodes, gpu_gb)["GPU"] > 0
+        needed = gpu_gb_of(config) if on_gpu else host_gb_of(config)
+        have = gpu_gb if on_gpu else max(rooms, default=math.inf)
+        if SURELY * needed > have:
+            lacking.append((needed, have, "GPU" if on_gpu else "machine"))
+        elif rooms and not on_gpu:
+            count = sum(int(room / (SURELY * needed)) for room in rooms)
+            together.append(max(1, count // config.resources.workers))
+    limit = min(together, default=None)
+    if not lacking:
+        return limit, ""
+    needed, have, place = max(lacking)
+    told = f"about {needed:.1f} GB of memory, and no {place} has more than {have:.1f} GB for it"
+    mend = (
+        "Lower model.ngf, model.ndf, model.resolution or train.batch_size, or set "
+        "train.gradient_checkpointing"
+    )
+    if len(lacking) == len(configs):
+        raise UserError(f"resources: a trial needs {told}. {mend}.")
+    share = f"{len(lacking)} of {len(configs)} configurations like those to come"
+    return limit, f"Memory: {share} need up to {told}, and would be infeasible. {mend}."
+
+
 def fitting(
     requests: Sequence[Request], nodes: Sequence[Resources], wanted: int | None = None
 ) -> int:
@@ -113,40 +122,6 @@ def fitting(
     if any(one.nested for one in requests):
         most = min(most, *counts)
     return max(1, most)
-
-
-def _fastgan(model: ModelConfig) -> tuple[float, float, float]:
-    """Weights, values kept for each picture, and values of the largest map."""
-    g, d = generator_channels(model), discriminator_channels(model)
-    # D's maps are half as wide as the level that they have the channels of, the stem's at most 256.
-    judged = [(min(level // 2, 256), width) for level, width in d.items() if level > 8]
-    decoded = [
-        (side, times * model.decoder_width)
-        for side, times in {16: 4, 32: 2, 64: 2, 128: 1}.items()
-        if side <= model.resolution and model.autoencodes
-    ]
-    convolutions = {side: 2 if side in COMPOUND_SIDES else 1 for side in g}
-    gated = sum(convolutions[side] * width * side**2 for side, width in g.items())
-    skipped = sum(g[side] * side**2 for side in skip_sources(model))
-    pictures = 3 * (model.resolution**2 + small_resolution(model.resolution) ** 2)
-    maps = MAPS_PER_GATED * (gated + 3 * sum(width * side**2 for side, width in decoded)) + skipped
-    maps += 2 * (MAPS_PER_DOWN * sum(width * side**2 for side, width in judged) + pictures)
-    weights = 16 * model.nz * 2 * g[4]
-    for side, width in g.items():
-        weights += 9 * 2 * width * (g.get(side // 2, 0) + (convolutions[side] - 1) * width)
-    for side, source in skip_sources(model).items():
-        weights += 16 * g[source] * g[side] + g[side] ** 2
-    widths = [width for _, width in judged]
-    weights += sum((2 * 16 + 9 + 1) * a * b for a, b in itertools.pairwise(widths))
-    largest = max(width * side**2 for side, width in [*g.items(), *judged])
-    return weights, maps, largest
-
-
-def _dcgan(model: ModelConfig) -> tuple[float, float, float]:
-    width, sides = model.dcgan_width, [4 << level for level in range(model.dcgan_depth + 1)]
-    maps = MAPS_PER_DCGAN * 3 * sum(width * side**2 for side in sides)
-    weights = 2 * 16 * width * (width * model.dcgan_depth + model.nz)
-    return weights, maps, width * sides[-1] ** 2
 
 
 def _fits(needed: Resources, node: Resources) -> bool:
@@ -167,9 +142,3 @@ def _count(needed: Resources, node: Resources) -> int:
 
 def _shown(amounts: Resources) -> str:
     return ", ".join(f"{amounts.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
-
-
-COUNTS: dict[str, Callable[[ModelConfig], tuple[float, float, float]]] = {
-    "fastgan": _fastgan,
-    "dcgan": _dcgan,
-}

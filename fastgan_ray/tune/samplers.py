@@ -18,10 +18,8 @@ from fastgan_ray.search.spec import SearchSpec
 
 Scalar = None | bool | int | float | str
 
-STARTUP_TRIALS = (
-    4,
-    10,
-)  # drawn at random before a model takes over: a quarter of all, within these
+# Drawn at random before a model takes over: a quarter of all, within these.
+STARTUP_TRIALS = (4, 10)
 POPULATION = (6, 50)  # of a genetic sampler: a quarter of all trials, within these
 _PLAIN = (bool, int, float, str)
 

@@ -27,6 +27,7 @@ from fastgan_ray.metrics.names import value_of
 from fastgan_ray.search.priors import Prior
 from fastgan_ray.search.space import assign, grid, sample, size
 from fastgan_ray.search.spec import SearchSpec, run_config, start_point
+from fastgan_ray.tune.progress import OUT_OF_MEMORY
 from fastgan_ray.tune.samplers import encode, frozen_prior, make_sampler, suggest
 from fastgan_ray.tune.trainable import trial_id as name_of
 
@@ -245,11 +246,18 @@ class NumberedTrials(SearchGenerator):
     """Ray's generator of trials, with the searcher's names for their ids instead of random ones.
 
     `resuming`: Ray must restore it. Where Ray cannot, it would begin again over the old results.
+    `reason` says why a trial's process died for good, of which Ray tells the searcher nothing.
     """
 
-    def __init__(self, searcher: Searcher, resuming: bool = False) -> None:
+    def __init__(
+        self,
+        searcher: Searcher,
+        resuming: bool = False,
+        reason: Callable[[str], str] = lambda trial_id: "",
+    ) -> None:
         super().__init__(searcher)
         self._resuming = resuming
+        self._reason = reason
 
     def add_configurations(self, experiments: Any) -> None:  # noqa: ANN401 - as Ray has it
         """Take in a new search."""
@@ -263,6 +271,14 @@ class NumberedTrials(SearchGenerator):
         if trial is not None:
             trial.trial_id = name_of(trial.config["number"])
         return trial
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Take in a trial's end; one whose machine had no memory left ended by its own doing."""
+        if error and self._reason(trial_id).startswith(OUT_OF_MEMORY):
+            result, error = {"outcome": "out_of_memory"}, False
+        super().on_trial_complete(trial_id, result, error)
 
 
 def _key(point: Point) -> str:

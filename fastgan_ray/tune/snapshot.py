@@ -20,6 +20,17 @@ PATTERNS = (
     "callback_states-*.pkl",
 )
 
+TRIALS_A_SECOND = 100
+
+
+def seconds_between_records(trials: int) -> float:
+    """How often Ray shall write down where a search of so many trials stands.
+
+    What a killed driver forgets is what came since, and has to be tried again. As writing takes
+    time for each trial that there is, it is done less often where there are many.
+    """
+    return max(1.0, trials / TRIALS_A_SECOND)
+
 
 def save_snapshot(source: Path, folder: Path) -> None:
     """Copy Ray's files of the newest session in `source` to a new snapshot in `folder`."""

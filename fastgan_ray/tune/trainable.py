@@ -21,9 +21,11 @@ from fastgan_ray.report.rows import read_rows
 from fastgan_ray.train.interrupt import Stop, listen
 from fastgan_ray.train.reporter import INTERRUPTED, Metrics, Reporter
 from fastgan_ray.tune.history import (
+    LOCK,
     Outcome,
     Row,
     append_row,
+    claim,
     has_ended,
     locked,
     resume_point,
@@ -178,8 +180,9 @@ def make_trainable(
         folder.mkdir(parents=True, exist_ok=True)
         mirror = TrialMirror(store, trials.parent, folder.name)
         # After a killed driver, its trial may live on for seconds while a new one starts here.
-        with locked(folder / ".lock"):
+        with locked(folder / LOCK):
             mirror.fetch()
+            claim(folder, suggestion["point"])
             repeat(folder)
             while _goes_on(suggestion, folder, metric, objective, worker_needs, mirror):
                 pass
