@@ -200,7 +200,7 @@ def train(
     from fastgan_ray.metrics.weights import require_weights
     from fastgan_ray.terminal import TerminalReporter
     from fastgan_ray.train.checkpoint import interrupted
-    from fastgan_ray.train.interrupt import stopping
+    from fastgan_ray.train.interrupt import say_at_once, stopping
     from fastgan_ray.train.loop import train as train_alone
     from fastgan_ray.train.together import train_together
 
@@ -209,7 +209,7 @@ def train(
     if start is None:
         _make_new(out)
     train_by = train_together if run.resources.workers > 1 else train_alone
-    with stopping(lambda stop: console.print(STOPPING)) as stop:
+    with stopping(lambda stop: say_at_once(STOPPING)) as stop:
         reporter = TerminalReporter(out, run.train.total_kimg, metric_name(run.eval), console, stop)
         try:
             train_by(run, reporter, start, track=track_on(progress_console))

@@ -4,6 +4,7 @@ ends the process at once."""
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -62,6 +63,12 @@ def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
 
     for number in SIGNALS:
         signal.signal(number, handle)
+
+
+def say_at_once(text: str) -> None:
+    """Write a line to standard error, past whatever writing a signal's handler has interrupted."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{text}\n".encode())
 
 
 def end_at_once(number: int) -> None:

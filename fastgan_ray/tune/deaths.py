@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ray.air.execution._internal import RayActorManager
+from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
@@ -14,6 +18,31 @@ from fastgan_ray.tune.progress import reason_of
 
 # How often a trial whose process died starts again without having come any further.
 MAX_DEATHS = 4
+
+
+@contextlib.contextmanager
+def all_are_deaths() -> Iterator[None]:
+    """Inside, whatever ends a trial's process is a death, of which the search takes note.
+
+    Ray Tune (2.60) knows actors that died and tasks that raised; that its own memory monitor ended
+    a process is neither, and ends the whole search.
+    """
+    plain = RayActorManager._actor_task_failed
+
+    def failed(
+        manager: RayActorManager, tracked_actor_task: TrackedActorTask, exception: Exception
+    ) -> None:
+        if isinstance(exception, RayError) and not isinstance(
+            exception, RayActorError | RayTaskError
+        ):
+            exception = RayActorError(error_msg=str(exception))
+        plain(manager, tracked_actor_task, exception)
+
+    RayActorManager._actor_task_failed = failed
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = plain
 
 
 class Deaths(Callback):

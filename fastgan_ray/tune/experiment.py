@@ -28,7 +28,7 @@ from fastgan_ray.errors import UserError, full_disk
 from fastgan_ray.search.spec import Metric
 from fastgan_ray.tune.budget import BudgetStopper, Meter, Rationed
 from fastgan_ray.tune.cluster import connected, silenced
-from fastgan_ray.tune.deaths import MAX_DEATHS, Deaths
+from fastgan_ray.tune.deaths import MAX_DEATHS, Deaths, all_are_deaths
 from fastgan_ray.tune.disk import within
 from fastgan_ray.tune.folder import folder_of, open_folder, open_store
 from fastgan_ray.tune.ledger import Ledger
@@ -68,7 +68,6 @@ LOG_COLUMNS = 140  # of the table where there is no terminal
 ASSUMED_GPU_GB = 16.0
 # Of the process of Ray Tune's in which a trial waits for its workers.
 OUTER_BYTES = 128 * 2**20
-STOPPING = "Stopping: trials save where they are. The same signal again ends all at once."
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ def _conduct(
         )
     with (
         only_driver(folder),
-        driver_stopping(lambda: _say(console, STOPPING)) as driver,
+        driver_stopping(options.quiet) as driver,
         silenced(folder / "ray.log"),
         connected(options.address, nested) as nodes,
     ):
@@ -302,24 +301,25 @@ def _run_trials(
 
     stage.driver.begin(trials)
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = f"{seconds_between_records(experiment.trials):g}"
-    analysis = ray.tune.run(
-        ray.tune.with_resources(
-            make_trainable(trials, metric, objective, worker_needs, stage.store), needs
-        ),
-        name=trials.name,
-        storage_path=str(folder),
-        search_alg=NumberedTrials(searcher, resuming, deaths.reason),
-        scheduler=experiment.make_scheduler(trials),
-        stop=BudgetStopper(meter.path) if meter else None,
-        num_samples=experiment.trials,
-        max_failures=MAX_DEATHS,
-        callbacks=[*watchers, deaths, Snapshots(states)],
-        resume="AUTO+ERRORED" if resuming else None,
-        trial_name_creator=_name,
-        trial_dirname_creator=_name,
-        raise_on_failed_trial=False,
-        verbose=0,
-    )
+    with all_are_deaths():
+        analysis = ray.tune.run(
+            ray.tune.with_resources(
+                make_trainable(trials, metric, objective, worker_needs, stage.store), needs
+            ),
+            name=trials.name,
+            storage_path=str(folder),
+            search_alg=NumberedTrials(searcher, resuming, deaths.reason),
+            scheduler=experiment.make_scheduler(trials),
+            stop=BudgetStopper(meter.path) if meter else None,
+            num_samples=experiment.trials,
+            max_failures=MAX_DEATHS,
+            callbacks=[*watchers, deaths, Snapshots(states)],
+            resume="AUTO+ERRORED" if resuming else None,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+            raise_on_failed_trial=False,
+            verbose=0,
+        )
     stage.driver.trials_are_over()
     save_snapshot(trials, states)
     return list(analysis.trials)

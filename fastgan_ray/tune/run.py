@@ -29,7 +29,6 @@ from fastgan_ray.tune.budget import Meter
 from fastgan_ray.tune.cluster import connected, silenced
 from fastgan_ray.tune.confirm import FOLDER, confirm_search, own_summary, sizes_of
 from fastgan_ray.tune.experiment import (
-    STOPPING,
     Experiment,
     Stage,
     TuneOptions,
@@ -138,7 +137,7 @@ def confirm_run(
         check_inputs([config], folder, options.address is None, console)
     with (
         only_driver(folder),
-        driver_stopping(lambda: console.print(STOPPING)) as driver,
+        driver_stopping(options.quiet) as driver,
         silenced(folder / "ray.log"),
         connected(options.address, config.resources.nested) as nodes,
     ):

@@ -10,12 +10,13 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from fastgan_ray.train.interrupt import Stop, listen, stopping
+from fastgan_ray.train.interrupt import Stop, listen, say_at_once, stopping
 
+STOPPING = "Stopping: trials save where they are. The same signal again ends all at once."
 NOTE = ".stop"  # in the folder of all trials, which look for it
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -23,10 +24,10 @@ SECONDS_BETWEEN_LOOKS = 1.0
 class DriverStop:
     """The driver's part: takes the signals, and leaves a note for the trials that run."""
 
-    def __init__(self, stop: Stop, told: Callable[[], None]) -> None:
+    def __init__(self, stop: Stop, quiet: bool) -> None:
         self.stop = stop
         self._note: Path | None = None
-        self._told = told
+        self._quiet = quiet
         self._here = threading.current_thread() is threading.main_thread()
 
     def listen(self) -> None:
@@ -38,7 +39,8 @@ class DriverStop:
     def asked(self, stop: Stop) -> None:
         """Act on the first signal."""
         signal.raise_signal(signal.SIGUSR1)
-        self._told()
+        if not self._quiet:
+            say_at_once(STOPPING)
         if self._note:
             self._note.touch()
 
@@ -62,10 +64,10 @@ class DriverStop:
 
 
 @contextlib.contextmanager
-def driver_stopping(told: Callable[[], None]) -> Iterator[DriverStop]:
-    """Inside, Ctrl-C and SIGTERM stop what runs; `told` is called when they do."""
+def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
+    """Inside, Ctrl-C and SIGTERM stop what runs, which is said unless `quiet`."""
     with stopping(lambda stop: driver.asked(stop)) as stop:
-        driver = DriverStop(stop, told)
+        driver = DriverStop(stop, quiet)
         driver.listen()
         yield driver
 
