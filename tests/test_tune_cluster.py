@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import threading
 import time
 from pathlib import Path
@@ -17,14 +19,12 @@ from fastgan_ray.tune.cluster import connected
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.run import run_search
 
-# By itself it takes half a minute; after other tests' Rays in the same process it was seen to hang.
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def cluster(monkeypatch):
     """A head without work for trials, and two nodes with a core each."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    # A process keeps the token that it has once used, and other tests' Rays have used one.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     for _ in range(2):
@@ -55,6 +55,7 @@ def test_a_trial_moves_when_its_node_is_lost(cluster, tmp_path):
     options = TuneOptions(tmp_path, wandb="disabled", address=cluster.address, quiet=True)
     with connected(cluster.address):
         folder = run_search(make_spec(1, early=False), options, objectives.on_a_node)
+        assert lost, (folder / "summary.json").read_text()
         killer.join()
         groups = placement_group_table().values()
         assert {group["state"] for group in groups} == {"REMOVED"}
