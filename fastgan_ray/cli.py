@@ -10,13 +10,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fastgan_ray.cli_check import check_app
 from fastgan_ray.cli_clean import clean_app
 from fastgan_ray.cli_latent import latent_app, progress_console
 from fastgan_ray.cli_options import (
@@ -42,10 +43,6 @@ from fastgan_ray.cli_weights import weights_app
 from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError
 from fastgan_ray.progress import track_on
 
-if TYPE_CHECKING:
-    from fastgan_ray.config.schema import RunConfig
-    from fastgan_ray.search.estimate import Timing
-
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -53,6 +50,7 @@ app = typer.Typer(
     help="Find the FastGAN that is best for your pictures: search, ablate, train, evaluate, "
     "sample.",
 )
+app.add_typer(check_app)
 app.add_typer(weights_app, name="weights")
 app.add_typer(report_app)
 app.add_typer(latent_app)
@@ -254,67 +252,6 @@ def evaluate(
         console.print(f"  the best first, by {results[0]['by']}", highlight=False)
     for key, value in results[0]["protocol"].items():
         console.print(f"  {key}: {value}", highlight=False)
-
-
-@app.command()
-def check(
-    file: Annotated[Path, typer.Argument(help="Search, ablation or run configuration (YAML).")],
-    data: Data = None,
-    assign: Assignments = None,
-    embedded: Embedded = False,
-    as_json: AsJson = False,
-    timed: Annotated[
-        bool, typer.Option("--timed", help="Time a few steps of its configurations here: a minute.")
-    ] = False,
-) -> None:
-    """Validate a file without starting anything; show sampled configurations and the cost."""
-    from fastgan_ray import plan
-    from fastgan_ray.config.override import override
-    from fastgan_ray.config.yaml_io import holds_run_config, load_run_config
-    from fastgan_ray.search.ablation import arm_config, holds_ablation, load_ablation
-    from fastgan_ray.search.spec import load_search, probe
-
-    chosen, track = overrides(data, assign, embedded), track_on(progress_console)
-    if holds_run_config(file):
-        run = override(load_run_config(file), chosen)
-        facts = plan.run_facts(run, str(file), track, _timing([run]) if timed else None)
-    elif holds_ablation(file):
-        ablation = load_ablation(file, chosen)
-        arms = [arm_config(ablation, arm) for arm in ablation.arms]
-        facts = plan.ablation_facts(ablation, track, _timing(arms) if timed else None)
-    else:
-        search = load_search(file, chosen)
-        facts = plan.search_facts(search, track, _timing(probe(search)) if timed else None)
-    if as_json:
-        typer.echo(json.dumps(facts, indent=1))
-    else:
-        plan.print_facts(facts, console)
-
-
-@app.command("data")
-def data_sets(as_json: AsJson = False) -> None:
-    """List the data sets that can be named instead of a folder."""
-    from fastgan_ray.data.catalog import catalog
-
-    rows = catalog()
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1))
-        return
-    table = Table()
-    for heading in ("name", "images", "what", "licence", "here"):
-        table.add_column(heading)
-    for row in rows:
-        here = "yes" if row["available"] else "downloads on first use"
-        table.add_row(row["name"], str(row["images"]), row["description"], row["licence"], here)
-    console.print(table)
-
-
-def _timing(configs: Sequence[RunConfig]) -> Timing:
-    from fastgan_ray.metrics.weights import require_weights
-    from fastgan_ray.tune.timing import time_configs
-
-    require_weights(configs[0])
-    return time_configs(configs)
 
 
 def _make_new(folder: Path) -> None:

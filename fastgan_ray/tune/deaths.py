@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
@@ -38,11 +39,8 @@ def all_are_deaths() -> Iterator[None]:
             exception = RayActorError(error_msg=str(exception))
         plain(manager, tracked_actor_task, exception)
 
-    RayActorManager._actor_task_failed = failed
-    try:
+    with patch.object(RayActorManager, "_actor_task_failed", failed):
         yield
-    finally:
-        RayActorManager._actor_task_failed = plain
 
 
 class Deaths(Callback):
