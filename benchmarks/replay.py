@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.metrics.names import fakes_error_name
+from fastgan_ray.search.priors import Prior
 from fastgan_ray.search.spec import SearchSpec, base_config
 from fastgan_ray.search.stopping import Judges
 from fastgan_ray.tune.run import longest_kimg
@@ -53,6 +54,7 @@ def replay(
     workers: int = 2,
     budget: float = float("inf"),
     interrupt: Callable[[int], bool] = lambda reports: False,
+    priors: Sequence[Prior] = (),
 ) -> list[Played]:
     """Play a search to its end; the trials in the order of their start.
 
@@ -61,7 +63,7 @@ def replay(
     restart has.
     """
     journal = folder / "study.journal"
-    searcher = StudySearcher(spec, journal, workers)
+    searcher = StudySearcher(spec, journal, workers, priors=priors)
     judges = _judges(spec)
     trials: list[Played] = []
     queue: list[tuple[float, int, int]] = []  # (time, trial, step)

@@ -28,6 +28,7 @@ from ray.tune.search.optuna import OptunaSearch
 from recorded_task import SPACE, Point, Task
 from replay import Played, Step, replay
 
+from fastgan_ray.search.priors import Prior
 from fastgan_ray.search.spec import spec_from_text
 
 RESULTS = Path(__file__).parent / "results" / "search.md"
@@ -36,10 +37,12 @@ BUDGET = 32.0  # trainings; what random search without stopping has
 QUARTER = BUDGET / 4
 MARKS = (4.0, 8.0, 16.0, 32.0)
 WORKERS = 2
+SHORT, SHORT_BUDGET = 2, 4.0  # rows of a training of the search before, and what that costs
 RULES = {
     "none": "",
     "asha 2": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 2}",
     "asha 3": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 3}",
+    "asha 3 once": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 3, revisit: false}",
     "asha 3 from .4": "early_terminate: {type: hyperband, min_iter: 0.4, eta: 3}",
     "hyperband": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 2, brackets: 2}",
     "median": "early_terminate: {type: median, min_iter: 0.2}",
@@ -58,21 +61,52 @@ Found: TypeAlias = list[tuple[float, Point]]  # cost so far, and the point to be
 Search: TypeAlias = Callable[[Task, int], Found]
 
 
-def ours(sampler: str, rule: str, task: Task, seed: int) -> Found:
-    """The product: its searcher over a sampler, and its judges over a rule."""
-    text = (
+def ours(sampler: str, rule: str, task: Task, seed: int, first: bool = False) -> Found:
+    """The product: its searcher over a sampler, and its judges over a rule.
+
+    `first`: another search comes first, of trainings that are not as long, whose trials are a start
+    for this one, as `--from` has it. Its cost is `SHORT_BUDGET` more.
+    """
+    if not first:
+        return handed_over(played(sampler, rule, task, seed, task.kimg, BUDGET))
+    short = task.kimg[:SHORT]
+    before = played(sampler, "none", task, seed + 10_000, short, SHORT_BUDGET)
+    known = sorted(
+        (trial.steps[-1][1].value, trial.number, trial.point)
+        for trial in before
+        if trial.state == "finished" and trial.steps[-1][1].value is not None
+    )
+    priors = [Prior(one[2], rank, str(one[1])) for rank, one in enumerate(known)]
+    return handed_over(played(sampler, rule, task, seed, task.kimg, BUDGET, priors))
+
+
+def played(
+    sampler: str,
+    rule: str,
+    task: Task,
+    seed: int,
+    kimg: Sequence[float],
+    budget: float,
+    priors: Sequence[Prior] = (),
+) -> list[Played]:
+    """A search's trials, of as many rows as `kimg` has."""
+    spec = spec_from_text(
         f"name: b\nmethod: {SAMPLERS[sampler]}\nsampler: {sampler}\nmetric: {{name: {METRIC}}}\n"
-        f"run_cap: 64\nseed: {seed}\n{RULES[rule]}\n"
-        f"base: {{eval: {{extractor: efficientnet_lite0}}, train: {{total_kimg: {task.kimg[-1]}}}}}"
-        f"\nparameters:{SPACE}"
-    ).replace("run_cap: 64", "run_cap: 200")
-    spec = spec_from_text(text, "b.yaml")
+        f"run_cap: 200\nseed: {seed}\n{RULES[rule]}\n"
+        f"base: {{eval: {{extractor: efficientnet_lite0}}, train: {{total_kimg: {kimg[-1]}}}}}"
+        f"\nparameters:{SPACE}",
+        "b.yaml",
+    )
     with tempfile.TemporaryDirectory(dir=_memory()) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trials = replay(
-            spec, lambda point, config: task.curve(point, seed), Path(folder), WORKERS, BUDGET
+        return replay(
+            spec,
+            lambda point, config: task.curve(point, seed)[: len(kimg)],
+            Path(folder),
+            WORKERS,
+            budget,
+            priors=priors,
         )
-    return handed_over(trials)
 
 
 def grid(task: Task, seed: int) -> Found:
@@ -228,6 +262,9 @@ def searches() -> dict[str, Search]:
     }
     return {
         **table,
+        "tpe, asha 3, --from a search of 0.4 kimg": functools.partial(
+            ours, "tpe", "asha 3", first=True
+        ),
         "grid (3 rates), none": grid,
         "plain Optuna TPE, none": plain_optuna,
         "Ray's OptunaSearch + ASHA 3": rays_own,

@@ -106,6 +106,7 @@ CASES: dict[str, dict[str, Any]] = {
         "train.seed": 4,
     },
     "bf16": {"train.precision": "bf16"},
+    "gradient checkpointing": {"train.gradient_checkpointing": True, **PENALTIES},
     "bf16 with every penalty": {
         "train.precision": "bf16",
         **PENALTIES,

@@ -36,7 +36,7 @@ def test_halving_decides_as_rays_asha_does(eta):
     theirs = AsyncHyperBandScheduler(
         time_attr="kimg", metric="m", mode="min", grace_period=2, max_t=30, reduction_factor=eta
     )
-    ours = Judges([Halving(2.0, eta)], 30.0)
+    ours = Judges([Halving(2.0, eta, revisit=False)], 30.0)
     noise = np.random.default_rng(0)
     alive = {number: SimpleNamespace(trial_id=f"{number}") for number in range(40)}
     stops = 0
@@ -54,13 +54,24 @@ def test_halving_decides_as_rays_asha_does(eta):
     assert stops > 20
 
 
+def test_a_trial_that_came_first_is_looked_at_again_when_it_reports():
+    first, better = [(0, 2.0, 9.0), (0, 3.0, 8.0)], [(n, 2.0, float(n)) for n in (1, 2, 3)]
+    assert judge([Halving(2.0, 2.0)], first[0], *better, first[1])[-1] == (
+        "not among the best 1/2 of 3 others at 2 kimg"
+    )
+    unchanged = Halving(2.0, 2.0, revisit=False)
+    assert judge([unchanged], first[0], *better, first[1])[-1] == ""
+    # Its value where it was compared counts, not what it reports meanwhile.
+    assert judge([Halving(2.0, 2.0)], (0, 2.0, 1.0), *better[1:], (0, 3.0, 99.0))[-1] == ""
+
+
 def test_a_sparse_report_counts_at_the_last_rung_it_passed():
     rules = [Halving(2.0, 2.0)]
     good = (0, 5.0, 10.0)  # past the rungs at 2 and 4
     assert judge(rules, good, (1, 2.0, 99.0), (1, 4.0, 98.0)) == [
         "",
         "",
-        "not among the best 1/2 of 1 before it at this rung",
+        "not among the best 1/2 of 1 others at 4 kimg",
     ]
 
 
@@ -104,7 +115,7 @@ def test_any_rule_ends_a_trial_and_all_take_in_every_reading():
     rules = [Patience(1.0), Halving(2.0, 2.0)]
     assert judge(rules, (0, 1.0, 5.0), (0, 2.0, 6.0), (1, 2.0, 7.0))[1:] == [
         "no better than at 1 kimg",
-        "not among the best 1/2 of 1 before it at this rung",
+        "not among the best 1/2 of 1 others at 2 kimg",
     ]
 
 

@@ -103,6 +103,8 @@ def _read(document: Document, place: Place, given: object, total_kimg: float | N
             fault(key, f"is no key of {kind}{hint}")
         elif key in LIMITS or key in COUNTS:
             _check_number(key, given[key], fault)
+        elif key == "revisit" and not isinstance(given[key], bool):
+            fault(key, f"must be true or false (got {shown(given[key])})")
     if faults:
         return None
     found = read(given, fault)
@@ -131,7 +133,11 @@ def _halving(given: Given, fault: Note) -> Halving | None:
     """W&B's hyperband in kimg: min_iter, or max_iter with s rungs below it."""
     eta, last = float(given.get("eta", 3)), given.get("max_iter")
     end = None if last is None else float(last)
-    rest = (int(given.get("brackets", 1)), float(given.get("tolerance", 0)))
+    rest = (
+        int(given.get("brackets", 1)),
+        float(given.get("tolerance", 0)),
+        given.get("revisit", True),
+    )
     if "s" in given:
         if end is None or "min_iter" in given:
             fault("s", f"goes with max_iter, without min_iter (got {shown(given['s'])})")
@@ -159,8 +165,12 @@ def _patience(given: Given, fault: Note) -> Patience | None:
     return Patience(float(given["kimg"]), float(given.get("tolerance", 0)))
 
 
+_HALVING_KEYS = ("min_iter", "max_iter", "s", "eta", "brackets", "tolerance", "revisit")
 READERS: dict[str, tuple[tuple[str, ...], Callable[[Given, Note], Rule | None]]] = {
-    "hyperband": (("min_iter", "max_iter", "s", "eta", "brackets", "tolerance"), _halving),
+    "hyperband": (
+        ("min_iter", "max_iter", "s", "eta", "brackets", "tolerance", "revisit"),
+        _halving,
+    ),
     "median": (("min_iter", "min_trials", "tolerance"), _median),
     "patience": (("kimg", "tolerance"), _patience),
 }

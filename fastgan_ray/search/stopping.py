@@ -37,6 +37,9 @@ class Halving:
     Trials are compared at `min_iter` kimg, and each `eta` times later; the best 1/eta go on. No
     rung lies at or past `max_iter` kimg (None = the trial's length). With several `brackets`
     (Hyperband) trials are dealt to them, and each bracket begins a rung later than the one before.
+    `revisit`: a trial that passed a rung when few had come there is looked at again whenever it
+    reports, and ends once it is no longer among the best of all that have come there since; without
+    it, as in ASHA itself, those that come first always go on.
     """
 
     min_iter: float
@@ -44,6 +47,7 @@ class Halving:
     max_iter: float | None = None
     brackets: int = 1
     tolerance: float = 0.0
+    revisit: bool = True
 
     def rungs(self, total_kimg: float) -> list[float]:
         """The kimg at which a trial of that length is compared, of the first bracket."""
@@ -105,25 +109,30 @@ class HalvingJudge:
         self._rule = rule
         rungs = rule.rungs(total_kimg)
         self._brackets = [rungs[first:] for first in range(max(1, min(rule.brackets, len(rungs))))]
-        self._recorded: dict[tuple[int, float], dict[int, float]] = {}
+        self._recorded: dict[tuple[int, float], dict[int, Reading]] = {}
 
     def judge(self, reading: Reading) -> str:
-        """Why the trial is not among the best at the rung that it has just passed."""
+        """Why the trial is not among the best at a rung that it has passed."""
         bracket = self.bracket(reading.trial)
         passed = [rung for rung in self._brackets[bracket] if rung <= reading.kimg]
         if not passed:
             return ""
-        recorded = self._recorded.setdefault((bracket, passed[-1]), {})
-        if reading.trial in recorded:
+        newest = self._recorded.setdefault((bracket, passed[-1]), {})
+        new = reading.trial not in newest
+        newest.setdefault(reading.trial, reading)
+        looked_at = passed[::-1] if self._rule.revisit else passed[-1:] if new else []
+        reasons = (self._compare(reading.trial, bracket, rung) for rung in looked_at)
+        return next(filter(None, reasons), "")
+
+    def _compare(self, trial: int, bracket: int, rung: float) -> str:
+        recorded = self._recorded.get((bracket, rung), {})
+        others = [one.value for number, one in recorded.items() if number != trial]
+        if trial not in recorded or not others:
             return ""
-        before = list(recorded.values())
-        recorded[reading.trial] = reading.value
-        if not before:
+        own, eta = recorded[trial], self._rule.eta
+        if own.value <= float(np.percentile(others, 100 / eta)) + self._rule.tolerance * own.error:
             return ""
-        cut = float(np.percentile(before, 100 / self._rule.eta))
-        if reading.value <= cut + self._rule.tolerance * reading.error:
-            return ""
-        return f"not among the best 1/{self._rule.eta:g} of {len(before)} before it at this rung"
+        return f"not among the best 1/{eta:g} of {len(others)} others at {rung:g} kimg"
 
     def bracket(self, trial: int) -> int:
         """Which bracket a trial is dealt to: eta times as many to one as to the next."""

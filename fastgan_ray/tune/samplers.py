@@ -19,7 +19,7 @@ from fastgan_ray.search.spec import SearchSpec
 Scalar = None | bool | int | float | str
 
 # Drawn at random before a model takes over: a quarter of all, within these.
-STARTUP_TRIALS = (4, 10)
+STARTUP_TRIALS = (4, 6)
 POPULATION = (6, 50)  # of a genetic sampler: a quarter of all trials, within these
 _PLAIN = (bool, int, float, str)
 
