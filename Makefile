@@ -25,7 +25,7 @@ demo: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Minutes of kills at random moments: see tests/test_chaos.py.
+# Minutes of kills at random moments: see tests/test_chaos.py. Needs nothing else.
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s tests
 
@@ -33,9 +33,9 @@ test-slow: $(INSTALLED)
 test-browser: $(INSTALLED)
 	$(BIN)/python -m pytest -m browser tests/browser
 
-# A real `ray up` of two machines that are this one: see tests/cluster.
+# A real `ray up` of two machines that are this one (see tests/cluster), and what test-slow does.
 test-cluster: $(INSTALLED)
-	$(BIN)/python -m pytest -m cluster tests/cluster
+	$(BIN)/python -m pytest -m 'cluster or slow' -s tests
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import random
+import secrets
 import signal
 import subprocess
 import sys
@@ -68,7 +69,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * PATIENCE)]
 def cluster() -> Iterator[Cluster]:
     """Two nodes on this machine; everything that they start carries a mark in its environment."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
+        # A process keeps the token that it has once used, and other tests' Rays have used one.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         patch.setenv(MARK, uuid.uuid4().hex)
         found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
