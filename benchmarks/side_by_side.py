@@ -38,7 +38,7 @@ base:
 parameters:
   train.seed: {{values: {seeds}}}
 """
-KIMG = 1.5
+KIMG = 1.0
 
 
 def rate(trials: int, cpus: float) -> float:

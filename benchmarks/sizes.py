@@ -24,7 +24,7 @@ from step import CPU, a_step, memory_gb
 
 from fastgan_ray.config.schema import RunConfig, nest
 from fastgan_ray.search.estimate import gflop_per_image
-from fastgan_ray.search.memory import training_gb
+from fastgan_ray.search.memory import SCRATCH_GB, training_gb
 from fastgan_ray.train.device import use_bf16
 from fastgan_ray.train.state import new_state
 from fastgan_ray.tune.timing import time_class
@@ -32,7 +32,7 @@ from fastgan_ray.tune.timing import time_class
 SIDES, WIDTHS = (64, 128, 256, 512), (8, 16, 32, 64)
 RESULTS = Path(__file__).parent / "results" / "sizes.md"
 PLOT = Path(__file__).parents[1] / "docs" / "images" / "cost-by-size.png"
-TURNS = 3
+TURNS = 2
 HEAD = """# What a step costs by size
 
 `python benchmarks/sizes.py`; one thread; {provenance}.
@@ -85,7 +85,7 @@ def measure(side: int, width: int) -> dict[str, Any]:
         "estimated": kimg * config.train.images_per_step / 1000,
         "gflop": gflop_per_image(config),
         "gb": held + weights / 1e9,
-        "estimated_gb": training_gb(config, use_bf16(config, CPU)),
+        "estimated_gb": SCRATCH_GB + training_gb(config, use_bf16(config, CPU)),
         "batch": config.train.batch_size,
     }
 

@@ -13,8 +13,9 @@ from fastgan_ray.train.device import BF16_FROM_PX
 
 # Rough: CUDA itself, the feature network and its batch.
 CUDA_GB = 2.0
-# A trial's process with PyTorch, Ray, the pictures and a feature network, as measured.
-PROCESS_GB = 0.9
+# A trial's process with PyTorch, Ray, the pictures and a feature network, as measured, and what
+# the libraries set aside in it at the first step: compiled kernels, and scratch for them.
+PROCESS_GB, SCRATCH_GB = 0.75, 0.17
 # float32 weight, gradient, two moments of Adam, and the normalised weight; G has an average, too,
 # and D is used twice.
 BYTES_PER_WEIGHT = 24
@@ -35,7 +36,7 @@ def host_gb_of(config: RunConfig) -> float:
     """What a worker takes of its machine's memory, in GB, where it trains on the CPU."""
     bf16 = config.train.precision == "bf16"
     bf16 = bf16 or (config.train.precision == "auto" and config.model.resolution >= BF16_FROM_PX)
-    return PROCESS_GB + training_gb(config, bf16) / config.resources.workers
+    return PROCESS_GB + SCRATCH_GB + training_gb(config, bf16) / config.resources.workers
 
 
 def training_gb(config: RunConfig, bf16: bool) -> float:

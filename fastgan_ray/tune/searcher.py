@@ -227,7 +227,8 @@ class StudySearcher(Searcher):
         if self._size is not None and self._size <= ENUMERABLE and self._size <= 2 * len(seen):
             # Half of the space is done: drawing at random would mostly repeat it.
             return self.state.rng.choice([p for p in grid(spec.space) if _key(p) not in seen])
-        if spec.method == "random" or attempt >= SAMPLER_ATTEMPTS:
+        draws = spec.method == "random" and spec.sampler != "qmc"
+        if draws or attempt >= SAMPLER_ATTEMPTS:
             return sample(spec.space, self.state.rng)
         return None
 
