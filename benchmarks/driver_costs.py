@@ -1,5 +1,7 @@
 """What a search's own process spends on a trial, by part, and the memory that it needs.
 
+    python benchmarks/driver_costs.py [TRIALS...]     100, 300 and 1000 by default: ten minutes
+
 Trials are real, but do nothing, and Ray starts them in processes that it has already: else a
 thousand would take an hour, which is not the driver's time.
 """
@@ -14,12 +16,13 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import known_work
 import ray.tune
+from machine import provenance
 from ray.tune.execution.tune_controller import TuneController
 
 from fastgan_ray.tune.cluster import connected
@@ -32,6 +35,23 @@ from fastgan_ray.tune.searcher import StudySearcher
 from fastgan_ray.tune.snapshot import Snapshots
 from fastgan_ray.tune.table import Table
 
+RESULTS = Path(__file__).parent / "results" / "driver_costs.md"
+SIZES = (100, 300, 1000)
+LIBRARIES = ("ray", "optuna", "torch", "numpy")
+COSTS = """
+## A thousand trials
+
+CPU milliseconds of the search's own process a trial, by part, in searches of {sizes} trials: real
+ones through Ray, that report three evaluations and end at once, so that all is the driver's. TPE
+over six parameters with ASHA. Ray starts them in processes that it has already.
+
+| part | {heads} |
+| --- | {rule} |
+{rows}
+| **in all** | {total} |
+| largest memory, MB | {memory} |
+| wall-clock, s a trial | {wall} |
+"""
 WORKERS = 2
 PARTS: dict[str, tuple[type, tuple[str, ...]]] = {
     "the sampler's suggestion": (StudySearcher, ("suggest",)),
@@ -117,5 +137,39 @@ def _measure(trials: int) -> Costs:
     return Costs(trials, parts | {REST: total - sum(parts.values())}, total, memory, seconds)
 
 
+def known_work_for_processes() -> None:
+    """Let Ray's processes import what lies beside this file."""
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+
+
+def scale(found: Sequence[Costs]) -> str:
+    """The second table."""
+    columns = [f"{costs.trials} trials" for costs in found]
+    rows = [_row(part, [costs.parts[part] for costs in found]) for part in found[0].parts]
+    return COSTS.format(
+        sizes=", ".join(str(costs.trials) for costs in found),
+        heads=" | ".join(columns),
+        rule=" | ".join("---:" for _ in found),
+        rows="\n".join(rows),
+        total=" | ".join(f"**{costs.total:.1f}**" for costs in found),
+        memory=" | ".join(f"{costs.memory_mb:.0f}" for costs in found),
+        wall=" | ".join(f"{costs.seconds / costs.trials:.2f}" for costs in found),
+    )
+
+
+def _row(part: str, values: Sequence[float]) -> str:
+    return f"| {part} | {' | '.join(f'{value:.1f}' for value in values)} |"
+
+
+def main() -> None:
+    sizes = [int(argument) for argument in sys.argv[1:]]
+    known_work_for_processes()
+    print(text := scale([driver_costs(size) for size in sizes or SIZES]))
+    if not sizes:
+        head = f"`python benchmarks/driver_costs.py`, {provenance(LIBRARIES)}."
+        RESULTS.write_text(f"# What the driver costs\n\n{head}\n{text}")
+
+
 if __name__ == "__main__":
-    print(driver_costs(int(sys.argv[1])))
+    main()

@@ -22,6 +22,7 @@ TEXT = """
 name: known-work
 method: bayes
 metric: {{name: {metric}}}
+confirm: false
 run_cap: {trials}
 {rule}
 base: {{eval: {{extractor: efficientnet_lite0}}, train: {{total_kimg: {kimg}}}}}

@@ -1,15 +1,14 @@
-"""What does orchestration cost? Trials of a known work against the ideal, and a thousand trials.
+"""What does orchestration cost beside trials of a minute? A known work against the ideal.
 
     python benchmarks/orchestration.py [SECONDS [TRIALS]]     60 and 10 by default
 
-Ten minutes on two quiet cores, and two more for the second part. Without an argument the result is
-written to results/; with one it is only printed.
+Six minutes of two quiet cores. Without an argument the result is written to results/; with one it
+is only printed. `driver_costs.py` has what a thousand trials cost.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import known_work
-from driver_costs import WORKERS, Costs, driver_costs
+from driver_costs import LIBRARIES, WORKERS, known_work_for_processes
 from machine import provenance
 
 from fastgan_ray.tune.cluster import connected
@@ -27,7 +26,6 @@ from fastgan_ray.tune.run import run_search
 
 RESULTS = Path(__file__).parent / "results" / "orchestration.md"
 SECONDS, TRIALS = 60.0, 10
-SIZES = (100, 300, 1000)
 TARGET = 0.9
 EFFICIENCY = """
 ## Trials of a known work
@@ -49,20 +47,6 @@ return. The ideal is {ideal:.0f} s: no start, no gap, no end.
 The efficiency counts whatever else the machine does (the stretch says how much), the share at
 work only what lies between trials.
 """
-COSTS = """
-## A thousand trials
-
-CPU milliseconds of the search's own process a trial, by part, in searches of {sizes} trials: real
-ones through Ray, that report three evaluations and end at once, so that all is the driver's. TPE
-over six parameters with ASHA. Ray starts them in processes that it has already.
-
-| part | {heads} |
-| --- | {rule} |
-{rows}
-| **in all** | {total} |
-| largest memory, MB | {memory} |
-| wall-clock, s a trial | {wall} |
-"""
 
 
 class Works(NamedTuple):
@@ -79,17 +63,9 @@ def main() -> None:
     seconds, trials = (*given, *(SECONDS, TRIALS)[len(given) :])
     known_work_for_processes()
     print(text := efficiency(search(seconds, int(trials)), seconds), flush=True)
-    print(more := scale([driver_costs(size) for size in SIZES]))
     if not given:
-        libraries = ("ray", "optuna", "torch", "numpy")
-        head = f"`python benchmarks/orchestration.py`, {provenance(libraries)}."
-        RESULTS.write_text(f"# What orchestration costs\n\n{head}\n{text}{more}")
-
-
-def known_work_for_processes() -> None:
-    """Let Ray's processes import what lies beside this file."""
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        head = f"`python benchmarks/orchestration.py`, {provenance(LIBRARIES)}."
+        RESULTS.write_text(f"# What orchestration costs\n\n{head}\n{text}")
 
 
 def search(seconds: float, trials: int) -> Works:
@@ -136,25 +112,6 @@ def mean_gap(spans: Sequence[tuple[float, float]]) -> float:
     ends = sorted(ended for _, ended in spans)
     gaps = [begun - ended for begun, ended in zip(begins, ends, strict=False)]
     return sum(gaps) / max(1, len(gaps))
-
-
-def scale(found: Sequence[Costs]) -> str:
-    """The second table."""
-    columns = [f"{costs.trials} trials" for costs in found]
-    rows = [_row(part, [costs.parts[part] for costs in found]) for part in found[0].parts]
-    return COSTS.format(
-        sizes=", ".join(str(costs.trials) for costs in found),
-        heads=" | ".join(columns),
-        rule=" | ".join("---:" for _ in found),
-        rows="\n".join(rows),
-        total=" | ".join(f"**{costs.total:.1f}**" for costs in found),
-        memory=" | ".join(f"{costs.memory_mb:.0f}" for costs in found),
-        wall=" | ".join(f"{costs.seconds / costs.trials:.2f}" for costs in found),
-    )
-
-
-def _row(part: str, values: Sequence[float]) -> str:
-    return f"| {part} | {' | '.join(f'{value:.1f}' for value in values)} |"
 
 
 if __name__ == "__main__":

@@ -102,7 +102,8 @@ def test_sobol_points_are_spread_more_evenly_than_drawn_ones(tmp_path):
             finish(searcher, number, rates[-1])
         # The published default, and a first draw that tells Optuna the space, come before.
         filled[sampler] = len({int(4 * (math.log10(rate) + 5)) for rate in rates[2:]})
-    assert filled["qmc"] == 16 > filled["random"]
+    # Of 16 parts 16 points, unless the first of them is not the sequence's; drawn ones 10.
+    assert filled["qmc"] >= 15 > 12 > filled["random"]
 
 
 def test_suggestion_carries_the_whole_configuration(tmp_path):
