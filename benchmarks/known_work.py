@@ -49,7 +49,7 @@ def compute(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> 
 
     What a training imports is imported before.
     """
-    import fastgan_ray.train.loop  # noqa: F401
+    import fastgan_ray.train.loop  # noqa: F401 - what it takes is no part of the work
 
     began = time.time()
     total = config.train.total_kimg

@@ -1,6 +1,6 @@
 """What does a step cost by resolution and width, and do the estimates know it?
 
-    python benchmarks/sizes.py     a quarter of an hour of a core
+    python benchmarks/sizes.py     five minutes of a core
 
 Each size in a process of its own, on one thread. The estimates are those of the product: time as
 `check --timed` measures it, memory as a search is planned by it.

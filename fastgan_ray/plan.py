@@ -63,7 +63,7 @@ def search_facts(
         "gflop_per_image": cost.gflop_per_image,
         "hours_of_rtx_2080_ti": hours(kimg, cost.gflop_per_image),
         **_measured(timing, kimg, config),
-        "memory_gb": memory_facts(probe(spec)),
+        "memory_gb": _memory_facts(probe(spec)),
         "parameters": {parameter.name: _domain(parameter) for parameter in spec.space},
         "first_trial": start_point(spec),
         "samples": [sample(spec.space, rng) for _ in range(SAMPLES)],
@@ -92,7 +92,7 @@ def ablation_facts(
         "kimg": sum(kimg.values()),
         "hours_of_rtx_2080_ti": sum(hours(kimg[arm], gflop[arm]) for arm in spec.arms),
         **_measured(timing, sum(kimg.values()), configs[spec.baseline]),
-        "memory_gb": memory_facts(list(configs.values())),
+        "memory_gb": _memory_facts(list(configs.values())),
         "arms": [
             {
                 "name": arm,
@@ -119,7 +119,7 @@ def run_facts(
         "gflop_per_image": gflop,
         "hours_of_rtx_2080_ti": hours(kimg, gflop),
         **_measured(timing and replace(timing, at_once=1), kimg, config),
-        "memory_gb": memory_facts([config]),
+        "memory_gb": _memory_facts([config]),
     }
 
 
@@ -231,7 +231,7 @@ def _time(facts: Mapping[str, Any]) -> str:
     return f"about {told} of an RTX 2080 Ti, evaluations not counted"
 
 
-def memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
+def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
     """The least and the most that one of these trainings takes, in GB, by where it trains."""
     places = {"gpu": gpu_gb_of, "cpu": host_gb_of}
     needs = {place: [needed(config) for config in configs] for place, needed in places.items()}

@@ -124,6 +124,9 @@ def test_the_reason_of_a_dead_process_is_its_last_line(tmp_path):
     assert reason_of(trial, {}) == ""
     (tmp_path / "error.txt").write_text("Traceback\n  here\nValueError: boom\n\n")
     assert reason_of(trial, {}) == "ValueError: boom"
+    deaths = "Failure # 1 (occurred at x)\nlow on memory\nFailure # 2 (occurred at y)\nkilled\n"
+    (tmp_path / "error.txt").write_text(deaths)
+    assert reason_of(trial, {}) == "killed"  # the last death counts
     assert reason_of(trial, {"reason": "its own"}) == "its own"
     (tmp_path / "error.txt").write_text(
         "Task was killed: node running low on memory.\nTo disable\n"

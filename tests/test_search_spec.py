@@ -238,6 +238,11 @@ def test_a_list_can_be_one_value_of_a_parent():
             "method: random\nmetric: [{name: fid}, {name: params_g, target: 3}]\n",
             "metric.1.target: only the first metric",
         ),
+        (
+            "method: random\nmetric: {name: fid}\n"
+            "early_terminate: {type: hyperband, min_iter: 4, revisit: 1}\n",
+            "early_terminate.revisit: must be true or false (got 1)",
+        ),
         ("method: random\nmetric: {name: params_g}\n", "metric.name: must be one of fid5k_full"),
         (
             "method: random\nmetric: {name: fid}\nsampler: tpe\n",

@@ -155,14 +155,19 @@ def test_history_goes_back_to_the_newest_checkpoint_there_is(tmp_path):
     assert len(read_rows(tmp_path)) == 3
 
 
-def test_a_folder_keeps_only_what_is_of_the_trials_own_point(tmp_path):
+def test_a_folder_keeps_only_what_is_of_the_trials_own_point(tmp_path, monkeypatch):
     (tmp_path / ".lock").touch()
     claim(tmp_path, {"train.lr_g": 1e-3, "model.ngf": 8})
     append_row(tmp_path, {"kimg": 1.0, "outcome": "running", "checkpoint": "checkpoint-1"})
     (tmp_path / "checkpoint-1").mkdir()
     claim(tmp_path, {"model.ngf": 8, "train.lr_g": 1e-3})
     assert len(read_rows(tmp_path)) == 1
-    claim(tmp_path, {"model.ngf": 16, "train.lr_g": 1e-3})
+    other = {"model.ngf": 16, "train.lr_g": 1e-3}
+    with monkeypatch.context() as patch:  # whoever clears it dies over it
+        patch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            claim(tmp_path, other)
+    claim(tmp_path, other)
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "point.json"}
 
 

@@ -25,13 +25,13 @@ def gated(x_BCHW: Tensor) -> Tensor:
 
 class _Gate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401 - autograd has no type for it
         ctx.save_for_backward(x)
         return x[:, : x.shape[1] // 2] * _sigmoid(x)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401 - autograd has no type for it
         (x,) = ctx.saved_tensors
         gate = _sigmoid(x)
         value = gradient * gate

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from types import TracebackType
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ def recompute(network: nn.Module) -> None:
     """
     for module in network.modules():
         if isinstance(module, UpBlock | DownBlock):
-            module.forward = partial(_stage, module)  # type: ignore[method-assign]
+            module.forward = partial(_stage, module)  # type: ignore[method-assign]  # of one object
 
 
 def _stage(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None = None) -> Tensor:
@@ -68,8 +68,13 @@ class _Again(AbstractContextManager[None]):
         self._current = self._make()
         self._current.__enter__()
 
-    def __exit__(self, *error: Any) -> bool | None:  # noqa: ANN401 - an exception, its type, its place
-        return self._current.__exit__(*error)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return self._current.__exit__(kind, error, trace)
 
 
 @contextmanager

@@ -86,13 +86,13 @@ class _Divide(torch.autograd.Function):
     """weight / value, where value = u weight v; u and v span the weight and are constants."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, value: Tensor, u: Tensor, v: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, weight: Tensor, value: Tensor, u: Tensor, v: Tensor) -> Tensor:  # noqa: ANN401 - autograd has no type
         ctx.save_for_backward(weight, value, u, v)
         return weight / value
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - autograd has no type
         weight, value, u, v = ctx.saved_tensors
         gradient = gradient / value
         share = (gradient * weight).sum() / value

@@ -167,10 +167,7 @@ def _patience(given: Given, fault: Note) -> Patience | None:
 
 _HALVING_KEYS = ("min_iter", "max_iter", "s", "eta", "brackets", "tolerance", "revisit")
 READERS: dict[str, tuple[tuple[str, ...], Callable[[Given, Note], Rule | None]]] = {
-    "hyperband": (
-        ("min_iter", "max_iter", "s", "eta", "brackets", "tolerance", "revisit"),
-        _halving,
-    ),
+    "hyperband": (_HALVING_KEYS, _halving),
     "median": (("min_iter", "min_trials", "tolerance"), _median),
     "patience": (("kimg", "tolerance"), _patience),
 }

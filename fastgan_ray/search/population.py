@@ -115,7 +115,7 @@ class Exchange:
         return random.Random(f"{self._seed}:{key}")
 
 
-def _changed(parameter: Parameter, value: Any, rng: random.Random) -> Value:  # noqa: ANN401
+def _changed(parameter: Parameter, value: Any, rng: random.Random) -> Value:  # noqa: ANN401 - numbers are added to it
     if rng.random() < RESAMPLED:
         return parameter.sample(rng)
     if parameter.values:

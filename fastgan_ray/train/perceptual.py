@@ -44,7 +44,7 @@ def lpips_vgg(device: torch.device) -> Distance:
     return lpips_distance(network, device)
 
 
-def lpips_network() -> Any:  # noqa: ANN401
+def lpips_network() -> Any:  # noqa: ANN401 - of lpips, which has no types
     """The network of LPIPS with its published linear layers, VGG's weights drawn."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # lpips passes torchvision's retired arguments

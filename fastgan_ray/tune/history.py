@@ -59,14 +59,16 @@ def claim(folder: Path, point: Mapping[str, Any]) -> None:
     under their numbers, when it goes on, may be other points.
     """
     path, text = folder / "point.json", json.dumps(point, sort_keys=True)
-    if path.is_file() and path.read_text() != text:
+    if path.is_file() and path.read_text() == text:
+        return
+    if path.is_file():
+        # The old point goes last: whoever dies here is followed by one who sees that it was there.
         for left in folder.iterdir():
             if left.is_dir():
                 shutil.rmtree(left)
-            elif left.name != LOCK:
+            elif left.name not in (LOCK, path.name):
                 left.unlink()
-    if not path.is_file():
-        write_atomically(path, text)
+    write_atomically(path, text)
 
 
 def append_row(folder: Path, row: Row) -> None:

@@ -79,7 +79,8 @@ def reason_of(trial: TrialLike, result: Mapping[str, Any]) -> str:
     path = getattr(trial, "error_file", None)
     if result.get("reason") or not path or not Path(path).is_file():
         return str(result.get("reason") or "")
-    text = Path(path).read_text(errors="replace").strip()
+    # Ray adds each death to those before it.
+    text = Path(path).read_text(errors="replace").rpartition("Failure # ")[2].strip()
     if "low on memory" in text:
         return f"{OUT_OF_MEMORY}: Ray ended the process because its machine was low on memory"
     return textwrap.shorten(text.split("\n")[-1], LONGEST_REASON, placeholder=" ...")
