@@ -11,12 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from record_curves import GRID, METRIC, RATES, recorded
+from record_curves import GRID, METRIC, RATES, SEEDS, recorded
 from replay import Step
 
 Point = dict[str, Any]
 
-SHARED = 0.9  # correlation of a training's noise from row to row
 # The share of a training's time that goes with its batches, its width, and neither: the networks
 # here are so small that most is overhead. By arithmetic, not by the clock of a machine in use.
 STEPS, WIDTH, REST = 0.3, 0.2, 0.5
@@ -30,30 +29,28 @@ SPACE = f"""
 
 
 class Task:
-    """Every combination of the grid, trained once; between learning rates, bilinear in their logs.
+    """Every combination of the grid, trained with each seed; between learning rates, bilinear in
+    their logs.
 
-    A replayed trial gets the noise that a second seed made, so that nobody wins by luck twice.
+    What a point is truly worth is the mean over the seeds, of the logarithm. A replayed trial gets
+    the noise of a recorded one, drawn: what a training differs by from its twin, over the square
+    root of two. So nobody wins by the same luck twice, and noise has its true size and course.
     """
 
     def __init__(self) -> None:
-        found = [one for one in recorded() if one["outcome"] == "finished"]
-        self._logs = {
-            _key(one["point"]): np.log([row[METRIC] for row in one["rows"]])
-            for one in found
-            if one["point"]["train.seed"] == 0
-        }
-        again = [one for one in found if one["point"]["train.seed"] == 1]
-        differences = [
-            np.log([row[METRIC] for row in one["rows"]]) - self._logs[_key(one["point"])]
-            for one in again
-            if _key(one["point"]) in self._logs
-        ]
-        self.repeated = len(differences)
-        self.noise = np.std(differences, axis=0) / math.sqrt(2)  # of the logarithm, by row
-        self.kimg = [round(row["kimg"], 1) for row in found[0]["rows"]]
-        self.points = len(self._logs)
-        self.best = min(math.exp(log[-1]) for log in self._logs.values())
+        by_seed: dict[int, dict[str, Any]] = {seed: {} for seed in SEEDS}
+        for one in recorded():
+            if one["outcome"] == "finished":
+                curve = np.log([row[METRIC] for row in one["rows"]])
+                by_seed[one["point"]["train.seed"]][_key(one["point"])] = curve
+                self.kimg = [round(row["kimg"], 1) for row in one["rows"]]
+        first, second = (by_seed[seed] for seed in SEEDS)
+        both = sorted(first.keys() & second.keys())
+        self._logs = {key: (first[key] + second[key]) / 2 for key in both}
+        self._noise = [(first[key] - second[key]) / math.sqrt(2) for key in both]
+        self.noise = np.std(self._noise, axis=0)  # of the logarithm, by row
         self.values = sorted(math.exp(log[-1]) for log in self._logs.values())
+        self.best = self.values[0]
 
     def curve(self, point: Point, seed: int) -> list[Step]:
         """A training's reports; one that meets a grid point that diverged diverges."""
@@ -61,15 +58,10 @@ class Task:
         if log is None:
             return [Step(self.kimg[0], None, 0.0, self._seconds(point), "diverged")]
         rng = random.Random(f"{seed}:{json.dumps(point, sort_keys=True)}")
-        shared, own = rng.gauss(0, 1), math.sqrt(1 - SHARED**2)
+        noise = rng.choice((-1, 1)) * rng.choice(self._noise)
         return [
-            Step(
-                kimg,
-                math.exp(value + noise * (SHARED * shared + own * rng.gauss(0, 1))),
-                0.0,
-                self._seconds(point),
-            )
-            for kimg, value, noise in zip(self.kimg, log, self.noise, strict=True)
+            Step(kimg, math.exp(value), 0.0, self._seconds(point))
+            for kimg, value in zip(self.kimg, log + noise, strict=True)
         ]
 
     def truth(self, point: Point) -> float:
