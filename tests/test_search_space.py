@@ -17,6 +17,7 @@ from fastgan_ray.search.space import (
     grid,
     sample,
     size,
+    sobol,
 )
 
 
@@ -72,6 +73,18 @@ def test_probabilities_weigh_values():
     parameter = Parameter("x", "categorical", (1, 2, 3), (0.0, 0.25, 0.75))
     drawn = [parameter.sample(random.Random(i)) for i in range(1000)]
     assert 1 not in drawn and 0.7 < drawn.count(3) / 1000 < 0.8
+
+
+def test_sobol_points_keep_to_shares_and_conditions():
+    policy = Parameter("augment.policy", "categorical", ("", "color"), (0.75, 0.25))
+    rate = Parameter("train.lr_d", "uniform", low=0, high=1, when=(("augment.policy", ("color",)),))
+    space = SearchSpace((policy, rate))
+    points = [sobol(space, index, 3) for index in range(1, 65)]
+    colored = [point for point in points if point["augment.policy"] == "color"]
+    assert len(colored) == pytest.approx(16, abs=1)
+    assert all(("train.lr_d" in point) == (point in colored) for point in points)
+    assert points[:5] == [sobol(space, index, 3) for index in range(1, 6)]
+    assert points != [sobol(space, index, 4) for index in range(1, 65)]
 
 
 def test_grid_honours_conditions_without_duplicates():

@@ -89,21 +89,15 @@ def test_conditional_parameters_take_part_only_under_their_condition(tmp_path, m
         assert isinstance(point["train.batch_size"], int) and 2 <= point["train.batch_size"] <= 16
 
 
-def test_sobol_points_are_spread_more_evenly_than_drawn_ones(tmp_path):
+def test_sobol_points_are_spread_evenly(tmp_path):
     space = "\n  train.lr_g: {distribution: log_uniform_values, min: 1e-5, max: 1e-1}"
-    filled = {}
-    for sampler in ("random", "qmc"):
-        spec = replace(make_spec("random", space), sampler=sampler)
-        (tmp_path / sampler).mkdir()
-        searcher = make_searcher(tmp_path / sampler, spec)
-        rates = []
-        for number in range(18):
-            rates.append(ask(searcher)["train.lr_g"])
-            finish(searcher, number, rates[-1])
-        # The published default, and a first draw that tells Optuna the space, come before.
-        filled[sampler] = len({int(4 * (math.log10(rate) + 5)) for rate in rates[2:]})
-    # Of 16 parts 16 points, unless the first of them is not the sequence's; drawn ones 10.
-    assert filled["qmc"] >= 15 > 12 > filled["random"]
+    searcher = make_searcher(tmp_path, replace(make_spec("random", space), sampler="qmc"))
+    rates = []
+    for number in range(16):
+        rates.append(ask(searcher)["train.lr_g"])
+        finish(searcher, number, rates[-1])
+    # After the published default: of 16 points in 16 equal parts, the first is left out.
+    assert len({int(4 * (math.log10(rate) + 5)) for rate in rates[1:]}) == 15
 
 
 def test_suggestion_carries_the_whole_configuration(tmp_path):

@@ -6,6 +6,8 @@ value, so that grid, random and Bayesian searches share one meaning of `when`.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -96,13 +98,20 @@ class Parameter:
 
     def sample(self, rng: random.Random) -> Value:
         """One random value."""
+        return self.quantile(rng.random())
+
+    def quantile(self, share: float) -> Value:
+        """The value below which lies `share`, from 0 to under 1, of what is drawn at random."""
         if self.values:
-            return rng.choices(self.values, self.probabilities)[0]
+            weights = self.probabilities or (1.0,) * len(self.values)
+            bounds = list(itertools.accumulate(weights))
+            return self.values[bisect.bisect_right(bounds[:-1], share * bounds[-1])]
         if self.log:
-            return self.snap(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
+            low, high = math.log(self.low), math.log(self.high)
+            return self.snap(math.exp(low + share * (high - low)))
         if self.q:
-            return self._multiple(rng.choice(self.steps))
-        return self.snap(rng.uniform(self.low, self.high))
+            return self._multiple(self.steps[int(share * len(self.steps))])
+        return self.snap(self.low + share * (self.high - self.low))
 
     def active(self, point: Mapping[str, Any]) -> bool:
         """Whether `when` holds at `point`; a parent that takes no part holds no value."""
@@ -148,6 +157,18 @@ def assign(space: SearchSpace, suggest: Callable[[Parameter], Value]) -> dict[st
 def sample(space: SearchSpace, rng: random.Random) -> dict[str, Any]:
     """A random point."""
     return assign(space, lambda parameter: parameter.sample(rng))
+
+
+def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
+    """Point number `index`, from 1, of a scrambled Sobol sequence: random, but spread evenly.
+
+    A parameter keeps its coordinate whether it takes part or not. SciPy's sequence.
+    """
+    from scipy.stats import qmc  # a second to import, which only a search has
+
+    shares = qmc.Sobol(len(space), seed=seed).fast_forward(index).random(1)[0]
+    share_of = {one.name: float(share) for one, share in zip(space, shares, strict=True)}
+    return assign(space, lambda parameter: parameter.quantile(share_of[parameter.name]))
 
 
 def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from fastgan_ray.config.schema import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import value_of
 from fastgan_ray.search.priors import Prior
-from fastgan_ray.search.space import assign, grid, sample, size
+from fastgan_ray.search.space import assign, grid, sample, size, sobol
 from fastgan_ray.search.spec import SearchSpec, run_config, start_point
 from fastgan_ray.tune.progress import OUT_OF_MEMORY
 from fastgan_ray.tune.samplers import encode, frozen_prior, make_sampler, suggest
@@ -227,8 +227,9 @@ class StudySearcher(Searcher):
         if self._size is not None and self._size <= ENUMERABLE and self._size <= 2 * len(seen):
             # Half of the space is done: drawing at random would mostly repeat it.
             return self.state.rng.choice([p for p in grid(spec.space) if _key(p) not in seen])
-        draws = spec.method == "random" and spec.sampler != "qmc"
-        if draws or attempt >= SAMPLER_ATTEMPTS:
+        if spec.sampler == "qmc":
+            return sobol(spec.space, len(self.study.get_trials(deepcopy=False)), spec.seed)
+        if spec.method == "random" or attempt >= SAMPLER_ATTEMPTS:
             return sample(spec.space, self.state.rng)
         return None
 
