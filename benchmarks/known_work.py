@@ -47,9 +47,12 @@ def known_search(trials: int, kimg: float, stops: bool) -> SearchSpec:
 def compute(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
     """Take a second of a core for each kimg; the folder's work.json says from when to when.
 
-    What a training imports is imported before.
+    What a training imports, itself or by making an optimiser, is imported before.
     """
-    import fastgan_ray.train.loop  # noqa: F401 - what it takes is no part of the work
+    # What they take is no part of the work.
+    import torch._dynamo  # noqa: F401
+
+    import fastgan_ray.train.loop  # noqa: F401
 
     began = time.time()
     total = config.train.total_kimg

@@ -3,16 +3,24 @@
 Every network comes from a library, its weights from `metrics.weights`: none is fetched elsewhere.
 """
 
-from collections.abc import Callable
+import importlib
 
 import torch
 
-from fastgan_ray.metrics.extractors.efficientnet import efficientnet_lite0
 from fastgan_ray.metrics.extractors.extractor import Extractor
-from fastgan_ray.metrics.extractors.inception import inception, inception_pytorch
-from fastgan_ray.metrics.extractors.transformers import clip_vitb32, dinov2_vitb14, dinov2_vitl14
 
 __all__ = ["EXTRACTORS", "Extractor", "load_extractor"]
+
+# The module of each network's function, which has its name. It is imported when needed only, as
+# some libraries take seconds, which every trial of a search would wait.
+EXTRACTORS = {
+    "inception": "inception",
+    "inception_pytorch": "inception",
+    "dinov2_vitb14": "transformers",
+    "dinov2_vitl14": "transformers",
+    "clip_vitb32": "transformers",
+    "efficientnet_lite0": "efficientnet",
+}
 
 
 def load_extractor(name: str, device: torch.device) -> Extractor:
@@ -20,14 +28,6 @@ def load_extractor(name: str, device: torch.device) -> Extractor:
 
     UserError where its weights cannot be had.
     """
-    return EXTRACTORS[name](device)
-
-
-EXTRACTORS: dict[str, Callable[[torch.device], Extractor]] = {
-    "inception": inception,
-    "inception_pytorch": inception_pytorch,
-    "dinov2_vitb14": dinov2_vitb14,
-    "dinov2_vitl14": dinov2_vitl14,
-    "clip_vitb32": clip_vitb32,
-    "efficientnet_lite0": efficientnet_lite0,
-}
+    module = importlib.import_module(f"{__name__}.{EXTRACTORS[name]}")
+    extractor: Extractor = getattr(module, name)(device)
+    return extractor
