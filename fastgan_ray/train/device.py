@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import sys
+from pathlib import Path
 
 import torch
 
@@ -15,6 +18,7 @@ from fastgan_ray.errors import UserError
 BF16_FROM_PX = 128
 # Names of the C library's settings (mallopt(3)): when to hand memory back, how often to map it.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_PEAK = "5"  # what clear_refs (proc(5)) takes for it
 
 
 def choose_device(wish: str) -> torch.device:
@@ -54,9 +58,25 @@ def keep_freed_memory() -> None:
     That library hands back every block of more than 32 MiB at once, and the system clears the pages
     of the next one: an operation on such a tensor then takes up to eight times as long.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    library = ctypes.CDLL(None)
-    if hasattr(library, "gnu_get_libc_version"):
+    if library := _gnu_library():
         library.mallopt(_MMAP_MAX, 0)
         library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def forget_training() -> None:
+    """Hand back what an earlier training in this process has freed, and measure its peak anew.
+
+    On Linux with GNU's C library; where it cannot be done, `peak_memory_gb` has the highest so far.
+    """
+    gc.collect()
+    if library := _gnu_library():
+        library.malloc_trim(0)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text(_PEAK)
+
+
+def _gnu_library() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "gnu_get_libc_version") else None

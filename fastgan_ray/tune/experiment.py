@@ -42,6 +42,7 @@ from fastgan_ray.tune.resources import (
     check_memory,
     demand,
     fitting,
+    leaves_nothing,
     request,
 )
 from fastgan_ray.tune.searcher import NumberedTrials
@@ -318,6 +319,7 @@ def _run_trials(
             trial_name_creator=_name,
             trial_dirname_creator=_name,
             raise_on_failed_trial=False,
+            reuse_actors=all(map(leaves_nothing, requests)),
             verbose=0,
         )
     stage.driver.trials_are_over()

@@ -51,6 +51,14 @@ def request(config: RunConfig, nodes: Sequence[Resources], gpu_gb: float) -> Req
     return Request(demand(config, nodes, gpu_gb), resources.workers, resources.nested)
 
 
+def leaves_nothing(request: Request) -> bool:
+    """Whether the process of such a trial is as good as new for the next one.
+
+    That of a GPU's is not: an error of CUDA's would stay with it. Nor is one that has had workers.
+    """
+    return not request.worker.get("GPU") and not request.nested
+
+
 def share(needed: float) -> float:
     """The smallest usual share of a GPU that is at least `needed`; at most one GPU."""
     return next((part for part in SHARES if needed <= part), 1.0)

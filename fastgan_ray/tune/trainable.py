@@ -64,8 +64,10 @@ def train_objective(
     """Train a generator on as many CPU threads as the trial, or each of its workers, has cores."""
     import torch
 
+    from fastgan_ray.train.device import forget_training
     from fastgan_ray.train.loop import train
 
+    forget_training()  # of a trial before this one, whose process it may be
     torch.set_num_threads(max(1, int(config.resources.cpus)))
     train(config, reporter, resume_from, group)
 
