@@ -70,12 +70,12 @@ def without_times(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_sequential_search_is_reproducible_and_stops_the_weak(tmp_path):
-    first = search(make_spec(), tmp_path / "a", objectives.smooth, max_concurrent=1)
-    second = search(make_spec(), tmp_path / "b", objectives.smooth, max_concurrent=1)
+    first = search(make_spec(8), tmp_path / "a", objectives.smooth, max_concurrent=1)
+    second = search(make_spec(8), tmp_path / "b", objectives.smooth, max_concurrent=1)
     assert without_times(first) == without_times(second)
 
     by_state = {trial["trial_id"]: trial["state"] for trial in first["trials"]}
-    assert list(by_state) == [f"{number:05d}" for number in range(4)]
+    assert list(by_state) == [f"{number:05d}" for number in range(8)]
     assert set(by_state.values()) == {"finished", "stopped"}
     for trial in first["trials"]:
         assert (trial["kimg"] == 8) == (trial["state"] == "finished")
