@@ -1,9 +1,8 @@
 """What a search's own process spends on a trial, by part, and the memory that it needs.
 
-    python benchmarks/driver_costs.py [TRIALS...]     100, 300 and 1000 by default: ten minutes
+    python benchmarks/driver_costs.py [TRIALS...]     100, 300 and 1000 by default: three minutes
 
-Trials are real, but do nothing, and Ray starts them in processes that it has already: else a
-thousand would take an hour, which is not the driver's time.
+Trials are real, but do nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import known_work
-import ray.tune
 from machine import provenance
 from ray.tune.execution.tune_controller import TuneController
 
@@ -43,7 +41,7 @@ COSTS = """
 
 CPU milliseconds of the search's own process a trial, by part, in searches of {sizes} trials: real
 ones through Ray, that report three evaluations and end at once, so that all is the driver's. TPE
-over six parameters with ASHA. Ray starts them in processes that it has already.
+over six parameters with ASHA.
 
 | part | {heads} |
 | --- | {rule} |
@@ -119,7 +117,6 @@ def _measure(trials: int) -> Costs:
     for part, (owner, names) in PARTS.items():
         for name in names:
             clock.watch(part, owner, name)
-    ray.tune.run = functools.partial(ray.tune.run, reuse_actors=True)
     spec = known_work.known_search(trials, 3.0, stops=True)
     with (
         tempfile.TemporaryDirectory() as runs,

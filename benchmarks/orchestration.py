@@ -40,7 +40,7 @@ return. The ideal is {ideal:.0f} s: no start, no gap, no end.
 | how much longer than a core's second a second of work took | {stretch:.2f} x |
 | share of the {workers} places' time at work, by the clock | {at_work:.1%} |
 | from the call to the first trial's first step | {first:.1f} s |
-| between two trials of a place: a process starts, and imports the trainer | {gap:.1f} s |
+| between two trials of a place, in the same process | {gap:.1f} s |
 | from the last trial's last step to the return | {last:.1f} s |
 | not counted: Ray's own start | {start:.1f} s |
 

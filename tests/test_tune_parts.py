@@ -18,6 +18,7 @@ from fastgan_ray.tune.resources import (
     check_memory,
     demand,
     fitting,
+    leaves_nothing,
     request,
 )
 from fastgan_ray.tune.results import choose_best, judge
@@ -96,6 +97,12 @@ def test_nested_trials_are_never_more_than_their_workers_have_room():
     assert fitting([nested], TWO_NODES, wanted=9) == fitting([nested], TWO_NODES) == 2
     assert fitting([flat, nested], TWO_NODES) == 2
     assert fitting([nested], TWO_NODES, wanted=1) == 1
+
+
+def test_a_gpus_and_several_workers_processes_are_not_for_the_next_trial():
+    assert leaves_nothing(Request({"CPU": 1.0, "GPU": 0.0}))
+    assert not leaves_nothing(Request({"CPU": 1.0, "GPU": 0.3}))
+    assert not leaves_nothing(Request({"CPU": 1.0, "GPU": 0.0}, 2, nested=True))
 
 
 def test_several_workers_have_a_gpu_each():

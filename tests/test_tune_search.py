@@ -69,6 +69,16 @@ def without_times(summary: dict[str, Any]) -> dict[str, Any]:
     return {**summary, "trials": [{**trial, "seconds": 0} for trial in summary["trials"]]}
 
 
+def test_trials_without_a_gpu_follow_each_other_in_a_process(tmp_path):
+    space = "\n  model.ngf: {values: [64, 32, 16, 8]}"
+    summary = search(
+        make_spec(space=space), tmp_path, objectives.named_by_process, max_concurrent=1
+    )
+    states = {trial["state"] for trial in summary["trials"]}
+    assert states == {"finished", "stopped", "failed"}
+    assert len({ran(tmp_path, trial["trial_id"])[0] for trial in summary["trials"]}) == 1
+
+
 def test_sequential_search_is_reproducible_and_stops_the_weak(tmp_path):
     first = search(make_spec(8), tmp_path / "a", objectives.smooth, max_concurrent=1)
     second = search(make_spec(8), tmp_path / "b", objectives.smooth, max_concurrent=1)

@@ -61,6 +61,15 @@ def smooth(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> N
         evaluate(config, reporter, float(kimg), loss(config, kimg))
 
 
+def named_by_process(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """A run that goes well, or has a bug at ngf 8, and notes in which process."""
+    note(reporter, str(os.getpid()))
+    if config.model.ngf == 8:
+        raise RuntimeError("a bug")
+    for kimg in range(1, int(config.train.total_kimg) + 1):
+        evaluate(config, reporter, float(kimg), loss(config, kimg))
+
+
 def troubled(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
     """By ngf: 8 diverges, 16 has no memory, 32 has a bug, 64 reports NaN, others go well."""
     if config.model.ngf != 16:

@@ -36,7 +36,10 @@ from fastgan_ray.tune.population import TakeOverError, drop_taken_over, orders
 from fastgan_ray.tune.stopping import TrialStop
 from fastgan_ray.tune.store import Store
 
-STOP = Stop()  # of this process, in which one trial runs
+STOP = Stop()  # of this process, in which one trial runs at a time
+# Seconds that a stopped trial's thread has to end before the next one may have its process; Ray
+# fails that next trial where it takes longer, which is 2 s by default.
+THREAD_ENDS = "60"
 OUT_OF_MEMORY = (
     "out of memory",
     "not enough memory",
@@ -84,6 +87,7 @@ class Stoppable(FunctionTrainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Take the signals, then do what Ray does."""
         listen(STOP, lambda stop: None)
+        os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = THREAD_ENDS
         rays: Callable[[dict[str, Any]], None] = super().setup
         rays(config)
 
