@@ -228,6 +228,10 @@ def peak_memory_gb(device: torch.device) -> float:
     """Most memory in use since the start, in 10**9 bytes: of the GPU, or of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.is_file() else ():
+        if line.startswith("VmHWM:"):  # of this program alone: getrusage counts who started it, too
+            return int(line.split()[1]) * 1024 / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
