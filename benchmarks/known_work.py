@@ -49,10 +49,9 @@ def compute(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> 
 
     What a training imports, itself or by making an optimiser, is imported before.
     """
-    # What they take is no part of the work.
-    import torch._dynamo  # noqa: F401
+    import torch._dynamo  # noqa: F401 - its time is no part of the work
 
-    import fastgan_ray.train.loop  # noqa: F401
+    import fastgan_ray.train.loop  # noqa: F401 - nor is this one's
 
     began = time.time()
     total = config.train.total_kimg

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from record_curves import GRID, METRIC, RATES, SEEDS, recorded
 from replay import Step
 
@@ -69,7 +70,7 @@ class Task:
         log = self._log(point)
         return math.inf if log is None else math.exp(log[-1])
 
-    def _log(self, point: Point) -> Any:  # noqa: ANN401 - an array, or None
+    def _log(self, point: Point) -> NDArray[np.float64] | None:
         corners = list(_corners(point))
         if any(key not in self._logs for key, weight in corners if weight > 0):
             return None

@@ -114,6 +114,7 @@ def test_samplers_of_several_metrics(tmp_path, sampler):
 def test_the_names_of_a_file_are_the_samplers_that_there_are():
     models = {sampler for method, sampler in CHOICES if method == "bayes"}
     assert models == set(samplers.SAMPLERS)
+    assert {sampler for _, sampler in CHOICES} - models == {"random", "qmc"}  # need none
 
 
 def test_tpe_keeps_away_from_where_trials_went_wrong(tmp_path):

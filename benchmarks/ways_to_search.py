@@ -1,0 +1,244 @@
+"""The ways to search that `search.py` compares: ours by sampler and rule, and others'.
+
+Each replays a task with a seed, and says what it would hand over after what cost.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import optuna
+from ray.tune.schedulers import AsyncHyperBandScheduler
+from ray.tune.search.optuna import OptunaSearch
+from recorded_task import SPACE, Point, Task
+from replay import Played, Step, cost, replay
+
+from fastgan_ray.search.priors import Prior
+from fastgan_ray.search.spec import spec_from_text
+
+METRIC = "fd_efficientnet_lite0"
+BUDGET = 32.0  # trainings; what random search without stopping has
+WORKERS = 2
+SHORT, SHORT_BUDGET = 2, 4.0  # rows of a training of the search before, and what that costs
+RULES = {
+    "none": "",
+    "asha 2": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 2}",
+    "asha 3": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 3}",
+    "asha 3 once": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 3, revisit: false}",
+    "asha 3 from .4": "early_terminate: {type: hyperband, min_iter: 0.4, eta: 3}",
+    "hyperband": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 2, brackets: 2}",
+    "median": "early_terminate: {type: median, min_iter: 0.2}",
+    "patience": "early_terminate: {type: patience, kimg: 0.4}",
+}
+SAMPLERS = {
+    "random": "random",
+    "qmc": "random",
+    "tpe": "bayes",
+    "gp": "bayes",
+    "cmaes": "bayes",
+    "nsga2": "bayes",
+    "nsga3": "bayes",
+}
+Found: TypeAlias = list[tuple[float, Point]]  # cost so far, and the point to be handed over
+Search: TypeAlias = Callable[[Task, int], Found]
+
+
+def ours(sampler: str, rule: str, task: Task, seed: int, first: bool = False) -> Found:
+    """The product: its searcher over a sampler, and its judges over a rule.
+
+    `first`: another search comes first, of trainings that are not as long, whose trials are a start
+    for this one, as `--from` has it. Its cost is `SHORT_BUDGET` more.
+    """
+    if not first:
+        return handed_over(played(sampler, rule, task, seed, task.kimg, BUDGET))
+    short = task.kimg[:SHORT]
+    before = played(sampler, "none", task, seed + 100_000, short, SHORT_BUDGET)
+    known = sorted(
+        (trial.steps[-1][1].value, trial.number, trial.point)
+        for trial in before
+        if trial.state == "finished" and trial.steps[-1][1].value is not None
+    )
+    priors = [Prior(one[2], rank, str(one[1])) for rank, one in enumerate(known)]
+    return handed_over(played(sampler, rule, task, seed, task.kimg, BUDGET, priors))
+
+
+def played(
+    sampler: str,
+    rule: str,
+    task: Task,
+    seed: int,
+    kimg: Sequence[float],
+    budget: float,
+    priors: Sequence[Prior] = (),
+) -> list[Played]:
+    """A search's trials, of as many rows as `kimg` has."""
+    spec = spec_from_text(
+        f"name: b\nmethod: {SAMPLERS[sampler]}\nsampler: {sampler}\nmetric: {{name: {METRIC}}}\n"
+        f"run_cap: 200\nseed: {seed}\n{RULES[rule]}\n"
+        f"base: {{eval: {{extractor: efficientnet_lite0}}, train: {{total_kimg: {kimg[-1]}}}}}"
+        f"\nparameters:{SPACE}",
+        "b.yaml",
+    )
+    with tempfile.TemporaryDirectory(dir=_memory()) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return replay(
+            spec,
+            lambda point, config: task.curve(point, seed)[: len(kimg)],
+            Path(folder),
+            WORKERS,
+            budget,
+            priors=priors,
+        )
+
+
+def grid(task: Task, seed: int) -> Found:
+    """Ours over a grid of as many points as the budget has trainings, in a drawn order."""
+    rates = "[1e-4, 6.3e-4, 4e-3]"
+    text = (
+        f"name: b\nmethod: random\nmetric: {{name: {METRIC}}}\nrun_cap: 72\nseed: {seed}\n"
+        f"base: {{eval: {{extractor: efficientnet_lite0}}, train: {{total_kimg: {task.kimg[-1]}}}}}"
+        "\nparameters:\n  model.ngf: {values: [4, 8]}\n  train.batch_size: {values: [4, 8]}\n"
+        '  augment.policy: {values: ["", "color,translation"]}\n'
+        f"  train.lr_g: {{values: {rates}}}\n  train.lr_d: {{values: {rates}}}\n"
+    )
+    spec = spec_from_text(text, "b.yaml")
+    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+        trials = replay(
+            spec, lambda point, config: task.curve(point, seed), Path(folder), WORKERS, BUDGET
+        )
+    return handed_over(trials)
+
+
+def plain_optuna(task: Task, seed: int) -> Found:
+    """Optuna's TPE as it comes, one training after the other, each to its end."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    trials: list[Played] = []
+    now = 0.0
+    while now < BUDGET:
+        trial = study.ask()
+        point = _suggested(trial)
+        played = Played(trial.number, point, now)
+        for step in task.curve(point, seed):
+            now += step.seconds
+            played.steps.append((now, step))
+        value = played.steps[-1][1].value
+        played.state = "diverged" if value is None else "finished"
+        if value is None:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, value)
+        trials.append(played)
+    return handed_over(trials)
+
+
+def rays_own(task: Task, seed: int) -> Found:
+    """Ray's OptunaSearch with Ray's ASHA, called as Tune calls them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _rays_own(task, seed)
+
+
+def _rays_own(task: Task, seed: int) -> Found:
+    search = OptunaSearch(_suggested_space, metric=METRIC, mode="min", seed=seed)
+    asha = AsyncHyperBandScheduler(
+        time_attr="kimg", metric=METRIC, mode="min", grace_period=0.2, max_t=1.0, reduction_factor=3
+    )
+    trials: list[Played] = []
+    running: list[tuple[float, Played, list[Step], Any]] = []
+    now = 0.0
+    while True:
+        while len(running) < WORKERS and cost(trials) < BUDGET:
+            name = f"{len(trials):05d}"
+            point = dict(search.suggest(name))
+            played = Played(len(trials), point, now)
+            trials.append(played)
+            steps = task.curve(point, seed)
+            trial = _Named(name)
+            asha.on_trial_add(None, trial)
+            running.append((now + steps[0].seconds, played, steps, trial))
+        if not running:
+            return handed_over(trials)
+        running.sort(key=lambda one: (one[0], one[1].number))
+        now, played, steps, trial = running.pop(0)
+        step, *rest = steps
+        played.steps.append((now, step))
+        if step.value is None:
+            played.state = "diverged"
+            search.on_trial_complete(trial.trial_id, None, error=True)
+            continue
+        row = {"kimg": step.kimg, METRIC: step.value, "training_iteration": len(played.steps)}
+        search.on_trial_result(trial.trial_id, row)
+        stop = asha.on_trial_result(None, trial, row) == "STOP"
+        if rest and not stop:
+            running.append((now + rest[0].seconds, played, rest, trial))
+            continue
+        played.state = "stopped" if rest else "finished"
+        search.on_trial_complete(trial.trial_id, row)
+
+
+class _Named:
+    """What ASHA knows of a trial."""
+
+    def __init__(self, trial_id: str) -> None:
+        self.trial_id = trial_id
+
+
+def _suggested(trial: optuna.Trial) -> Point:
+    low, high = 1e-4, 4e-3
+    return {
+        "model.ngf": trial.suggest_categorical("model.ngf", [4, 8]),
+        "train.batch_size": trial.suggest_categorical("train.batch_size", [4, 8]),
+        "augment.policy": trial.suggest_categorical("augment.policy", ["", "color,translation"]),
+        "train.lr_g": trial.suggest_float("train.lr_g", low, high, log=True),
+        "train.lr_d": trial.suggest_float("train.lr_d", low, high, log=True),
+    }
+
+
+def _suggested_space(trial: optuna.Trial) -> None:
+    _suggested(trial)
+
+
+def handed_over(trials: Sequence[Played]) -> Found:
+    """After each trial's end, the cost so far and the point that summary.json would call best."""
+    spent = sorted((now, step.seconds) for trial in trials for now, step in trial.steps)
+    costs = np.cumsum([seconds for _, seconds in spent])
+    times = np.array([now for now, _ in spent])
+    found: Found = []
+    ended: list[tuple[bool, float, int, Point]] = []
+    for trial in sorted(trials, key=lambda one: one.steps[-1][0]):
+        now, last = trial.steps[-1]
+        if last.value is not None:
+            ended.append((trial.state != "finished", last.value, trial.number, trial.point))
+        if ended:
+            cost = float(costs[np.searchsorted(times, now, side="right") - 1])
+            found.append((cost, min(ended, key=lambda one: one[:3])[3]))
+    return found
+
+
+def _memory() -> str | None:
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # a journal waits for the disk
+
+
+def searches() -> dict[str, Search]:
+    """Every way to search that is compared."""
+    table: dict[str, Search] = {
+        f"{sampler}, {rule}": functools.partial(ours, sampler, rule)
+        for sampler in SAMPLERS
+        for rule in RULES
+    }
+    return {
+        **table,
+        "tpe, asha 3, --from a search of 0.4 kimg": functools.partial(
+            ours, "tpe", "asha 3", first=True
+        ),
+        "grid (3 rates), none": grid,
+        "plain Optuna TPE, none": plain_optuna,
+        "Ray's OptunaSearch + ASHA 3": rays_own,
+    }
