@@ -23,15 +23,15 @@ import known_work
 from machine import provenance
 from ray.tune.execution.tune_controller import TuneController
 
-from fastgan_ray.tune.cluster import connected
+from fastgan_ray.tune.driver.early_stopping import EarlyStoppingScheduler
+from fastgan_ray.tune.driver.records import TrialRecords
+from fastgan_ray.tune.driver.reports import Reports
+from fastgan_ray.tune.driver.table import Table
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.ledger import Ledger
-from fastgan_ray.tune.reports import Reports
-from fastgan_ray.tune.run import run_search
-from fastgan_ray.tune.schedulers import Stopping
-from fastgan_ray.tune.searcher import StudySearcher
-from fastgan_ray.tune.snapshot import Snapshots
-from fastgan_ray.tune.table import Table
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import run_search
+from fastgan_ray.tune.storage.snapshot import Snapshots
+from fastgan_ray.tune.suggest.searcher import StudySearcher
 
 RESULTS = Path(__file__).parent / "results" / "driver_costs.md"
 SIZES = (100, 300, 1000)
@@ -55,9 +55,9 @@ PARTS: dict[str, tuple[type, tuple[str, ...]]] = {
     "the sampler's suggestion": (StudySearcher, ("suggest",)),
     "the study: values and ends": (StudySearcher, ("on_trial_result", "on_trial_complete")),
     "the searcher's state": (StudySearcher, ("save",)),
-    "stopping rule": (Stopping, ("on_trial_result",)),
+    "stopping rule": (EarlyStoppingScheduler, ("on_trial_result",)),
     "summary, table, best": (
-        Ledger,
+        TrialRecords,
         ("write", "on_trial_complete", "on_trial_start", "on_step_end"),
     ),
     "report.html": (Reports, ("refresh",)),

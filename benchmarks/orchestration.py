@@ -20,9 +20,9 @@ import known_work
 from driver_costs import LIBRARIES, WORKERS, known_work_for_processes
 from machine import provenance
 
-from fastgan_ray.tune.cluster import connected
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.run import run_search
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import run_search
 
 RESULTS = Path(__file__).parent / "results" / "orchestration.md"
 SECONDS, TRIALS = 60.0, 10

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from fastgan_ray.config.schema import RunConfig, nest
+from fastgan_ray.config.run_config import RunConfig, nest
 from fastgan_ray.errors import DivergedError
 from fastgan_ray.train.loop import train
 

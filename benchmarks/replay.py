@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.metrics.names import fakes_error_name
-from fastgan_ray.search.priors import Prior
-from fastgan_ray.search.spec import SearchSpec, base_config
-from fastgan_ray.search.stopping import Judges
-from fastgan_ray.tune.run import longest_kimg
-from fastgan_ray.tune.schedulers import reading_of
-from fastgan_ray.tune.searcher import FINISHED, StudySearcher
+from fastgan_ray.search.file.spec import SearchSpec, base_config
+from fastgan_ray.search.stopping import StoppingRules
+from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.tune.driver.early_stopping import observation_of
+from fastgan_ray.tune.search import longest_kimg
+from fastgan_ray.tune.suggest.searcher import FINISHED, StudySearcher
 
 
 class Step(NamedTuple):
@@ -91,8 +91,8 @@ def replay(
         name = f"{number:05d}"
         if step.value is not None and not last:
             searcher.on_trial_result(name, row)
-        reading = reading_of(row, number, spec.metric)
-        reason = judges.judge(reading) if reading is not None else ""
+        reading = observation_of(row, number, spec.metric)
+        reason = judges.decide(reading) if reading is not None else ""
         if last or step.value is None:
             trial.state = row["outcome"]
         elif reason:
@@ -113,8 +113,10 @@ def cost(trials: Sequence[Played]) -> float:
     return sum(step.seconds for trial in trials for _, step in trial.steps)
 
 
-def _judges(spec: SearchSpec) -> Judges:
-    return Judges(spec.early_terminate, longest_kimg(spec) or base_config(spec).train.total_kimg)
+def _judges(spec: SearchSpec) -> StoppingRules:
+    return StoppingRules(
+        spec.early_terminate, longest_kimg(spec) or base_config(spec).train.total_kimg
+    )
 
 
 def _row(spec: SearchSpec, step: Step, last: bool) -> dict[str, Any]:
@@ -128,14 +130,14 @@ def _row(spec: SearchSpec, step: Step, last: bool) -> dict[str, Any]:
 
 def _restarted(
     spec: SearchSpec, searcher: StudySearcher, folder: Path, workers: int, trials: list[Played]
-) -> tuple[StudySearcher, Judges]:
+) -> tuple[StudySearcher, StoppingRules]:
     searcher.save(str(folder / "searcher.pkl"))
     again = StudySearcher(spec, folder / "study.journal", workers)
     again.restore(str(folder / "searcher.pkl"))
     judges = _judges(spec)
     for trial in trials:
         for _, step in trial.steps:
-            reading = reading_of(_row(spec, step, False), trial.number, spec.metric)
+            reading = observation_of(_row(spec, step, False), trial.number, spec.metric)
             if reading is not None:
-                judges.judge(reading)
+                judges.decide(reading)
     return again, judges

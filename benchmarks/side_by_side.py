@@ -15,10 +15,10 @@ from pathlib import Path
 
 from machine import provenance
 
-from fastgan_ray.search.spec import spec_from_text
-from fastgan_ray.tune.cluster import connected
+from fastgan_ray.search.file.spec import spec_from_text
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.run import run_search
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import run_search
 
 RESULTS = Path(__file__).parent / "results" / "side_by_side.md"
 TURNS = 3

@@ -22,12 +22,12 @@ import torch
 from machine import provenance
 from step import CPU, a_step, memory_gb
 
-from fastgan_ray.config.schema import RunConfig, nest
-from fastgan_ray.search.estimate import gflop_per_image
-from fastgan_ray.search.memory import SCRATCH_GB, training_gb
+from fastgan_ray.config.run_config import RunConfig, nest
+from fastgan_ray.search.cost.estimate import gflop_per_image
+from fastgan_ray.search.cost.memory import SCRATCH_GB, training_gb
 from fastgan_ray.train.device import use_bf16
 from fastgan_ray.train.state import new_state
-from fastgan_ray.tune.timing import time_class
+from fastgan_ray.tune.trial.timing import time_class
 
 SIDES, WIDTHS = (64, 128, 256, 512), (8, 16, 32, 64)
 RESULTS = Path(__file__).parent / "results" / "sizes.md"

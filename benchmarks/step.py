@@ -26,7 +26,7 @@ from published import PublishedStep
 from torch.utils.flop_counter import FlopCounterMode
 from turns import spread
 
-from fastgan_ray.config.schema import RunConfig, nest
+from fastgan_ray.config.run_config import RunConfig, nest
 from fastgan_ray.train.device import keep_freed_memory, use_bf16
 from fastgan_ray.train.perceptual import DISTANCES, lpips_distance, lpips_network
 from fastgan_ray.train.state import new_state

@@ -32,7 +32,7 @@ from simulated_generators import (
     other_latents,
 )
 
-from fastgan_ray.config.schema import EvalConfig
+from fastgan_ray.config.run_config import EvalConfig
 from fastgan_ray.metrics.evaluate import METRICS, Sets
 from fastgan_ray.metrics.frechet import frechet_distance, frechet_distance_with_errors
 from fastgan_ray.metrics.kernel import kernel_distance, kernel_distance_with_errors

@@ -19,8 +19,8 @@ from ray.tune.search.optuna import OptunaSearch
 from recorded_task import SPACE, Point, Task
 from replay import Played, Step, cost, replay
 
-from fastgan_ray.search.priors import Prior
-from fastgan_ray.search.spec import spec_from_text
+from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.search.warm_start import Prior
 
 METRIC = "fd_efficientnet_lite0"
 BUDGET = 32.0  # trainings; what random search without stopping has

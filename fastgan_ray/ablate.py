@@ -2,7 +2,7 @@
 
 import sys
 
-from fastgan_ray.cli import main
+from fastgan_ray.cli.main import main
 
 if __name__ == "__main__":
     main(["ablate", *sys.argv[1:]])

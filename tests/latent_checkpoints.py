@@ -7,9 +7,9 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from fastgan_ray.config.schema import ModelConfig, RunConfig, nest
+from fastgan_ray.config.run_config import ModelConfig, RunConfig, nest
 from fastgan_ray.models import build_discriminator, build_generator
-from fastgan_ray.models.official import save_official
+from fastgan_ray.models.published_checkpoint import save_official
 from fastgan_ray.train.checkpoint import FORMAT
 
 

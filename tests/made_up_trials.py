@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from fastgan_ray.tune.progress import (
+from fastgan_ray.tune.driver.state import (
     new_state,
     observe,
 )
-from fastgan_ray.tune.table import (
+from fastgan_ray.tune.driver.table import (
     render,
 )
 

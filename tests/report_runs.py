@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fastgan_ray.report.ablation import summarise
+from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.search.ablation import ablation_from_text, cells, data_name
 
 METRIC = "fd_efficientnet_lite0"

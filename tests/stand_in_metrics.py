@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from fastgan_ray.config.schema import EvalConfig, RunConfig
+from fastgan_ray.config.run_config import EvalConfig, RunConfig
 from fastgan_ray.metrics.extractors import Extractor
 
 CPU = torch.device("cpu")

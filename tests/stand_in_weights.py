@@ -12,7 +12,7 @@ from torch import nn
 from torch_fidelity import FeatureExtractorInceptionV3
 from torch_fidelity.feature_extractor_clip import VisionTransformer
 
-from fastgan_ray.metrics.published import WEIGHTS
+from fastgan_ray.metrics.weight_catalog import WEIGHTS
 
 
 def install(monkeypatch, folder: Path, name: str, save) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgan_ray.cli import main
+from fastgan_ray.cli.main import main
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.ablation import (
     ablation_from_text,

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from fastgan_ray.augment import ada
 from fastgan_ray.augment.ada import AdaState, adaptive, update
-from fastgan_ray.config.schema import AugmentConfig, RunConfig
+from fastgan_ray.config.run_config import AugmentConfig, RunConfig
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.loop import train
 from fastgan_ray.train.losses import LOSSES

@@ -4,15 +4,23 @@ import pytest
 import tiny
 import torch
 
-from fastgan_ray.augment import leak, pipeline
+from fastgan_ray.augment import augmentation_leak as leak
+from fastgan_ray.augment import pipeline
 from fastgan_ray.augment.ada import AdaState
-from fastgan_ray.augment.leak import OPS_SYMPTOMS, SYMPTOMS, Finding, examine, leaks, warnings
-from fastgan_ray.config.schema import AugmentConfig, DataConfig, RunConfig, nest
+from fastgan_ray.augment.augmentation_leak import (
+    OPS_SYMPTOMS,
+    SYMPTOMS,
+    Finding,
+    examine,
+    leaks,
+    warnings,
+)
+from fastgan_ray.config.run_config import AugmentConfig, DataConfig, RunConfig, nest
 from fastgan_ray.data.images import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.train import evaluation
+from fastgan_ray.train.diagnostics import SAMPLE, keeping, real_sample, watch
 from fastgan_ray.train.loop import train
-from fastgan_ray.train.watch import SAMPLE, keeping, real_sample, watch
 
 ALL = AugmentConfig(policy=",".join(pipeline.OPS))
 SETS = ("fluent-heads", "matcaps")

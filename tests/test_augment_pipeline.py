@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from fastgan_ray.augment.pipeline import OPS, apply, draw
-from fastgan_ray.config.schema import ADAPTIVE_OPS, AUGMENT_OPS, AugmentConfig
+from fastgan_ray.config.run_config import ADAPTIVE_OPS, AUGMENT_OPS, AugmentConfig
 
 STACKED = ["bgc,color", "color,translation,bgc", "keras,cutout", "cutout, keras,bgc, color"]
 

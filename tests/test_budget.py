@@ -11,14 +11,14 @@ import tune_objectives as objectives
 from made_up_trials import fake_trial, start, text_of
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.limits import Budget
-from fastgan_ray.search.spec import SearchSpec, spec_from_text
-from fastgan_ray.tune.budget import FINISHED, BudgetStopper, Meter, Rationed
-from fastgan_ray.tune.cluster import connected
+from fastgan_ray.search.file.budget import Budget
+from fastgan_ray.search.file.spec import SearchSpec, spec_from_text
+from fastgan_ray.tune.driver.budget import FINISHED, BudgetedSearcher, BudgetStopper, BudgetTracker
+from fastgan_ray.tune.driver.table import headline
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.history import stop_reason
-from fastgan_ray.tune.run import run_search
-from fastgan_ray.tune.table import headline
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import run_search
+from fastgan_ray.tune.trial.folder import stop_reason
 
 
 class Clock:
@@ -31,17 +31,17 @@ class Clock:
         return self.now
 
 
-def meter_of(folder: Path, kept: float = 0.0, clock=None, **limits: float) -> Meter:
-    return Meter(Budget(**limits), kept, folder, clock or Clock())
+def meter_of(folder: Path, kept: float = 0.0, clock=None, **limits: float) -> BudgetTracker:
+    return BudgetTracker(Budget(**limits), kept, folder, clock or Clock())
 
 
-def pass_time(meter: Meter, clock: Clock, seconds: float, gpus: float = 0.0) -> None:
+def pass_time(meter: BudgetTracker, clock: Clock, seconds: float, gpus: float = 0.0) -> None:
     meter.tick(gpus)
     clock.now += seconds
     meter.tick(gpus)
 
 
-def reported(meter: Meter, number: int, kimg: float) -> None:
+def reported(meter: BudgetTracker, number: int, kimg: float) -> None:
     trial = fake_trial(number)
     meter.on_trial_result(1, [trial], trial, {"kimg": kimg})
 
@@ -53,7 +53,7 @@ def test_time_counts_over_all_sessions(tmp_path):
     clock.now += 999  # between the sessions
     meter = meter_of(tmp_path, clock=clock, hours=2, gpu_hours=1)
     pass_time(meter, clock, 1800, gpus=0.5)
-    assert meter.told() == "budget: 1.5 of 2 hours, 0.5 of 1 gpu-hours"
+    assert meter.describe() == "budget: 1.5 of 2 hours, 0.5 of 1 gpu-hours"
     assert meter.seconds_left() == pytest.approx(1800)
     (tmp_path / "trials" / "00000").mkdir(parents=True)
     row = {"kimg": 1.0, "outcome": "running"}
@@ -135,7 +135,7 @@ class Endless:
 
 def test_a_trial_begins_only_if_all_of_it_fits(tmp_path):
     meter = meter_of(tmp_path, kept=8, kimg=20)
-    searcher = Rationed(Endless(4.0), meter, 4.0)
+    searcher = BudgetedSearcher(Endless(4.0), meter, 4.0)
     for _ in range(3):
         assert searcher.suggest("x") is not None
     assert searcher.suggest("x") is None  # 12 of 12 are spoken for, but may come free
@@ -151,7 +151,7 @@ def test_a_trial_begins_only_if_all_of_it_fits(tmp_path):
         searcher.on_trial_complete(name)
     assert meter.kimg == 12 and searcher.suggest("x") == FINISHED
     state = searcher.get_state()
-    again = Rationed(Endless(4.0), meter, 4.0)
+    again = BudgetedSearcher(Endless(4.0), meter, 4.0)
     again.set_state(state)
     assert again.suggest("x") == FINISHED
 
@@ -159,7 +159,7 @@ def test_a_trial_begins_only_if_all_of_it_fits(tmp_path):
 def test_nothing_begins_when_the_time_is_used_up(tmp_path):
     clock = Clock()
     meter = meter_of(tmp_path, clock=clock, hours=1)
-    searcher = Rationed(Endless(4.0), meter, 4.0)
+    searcher = BudgetedSearcher(Endless(4.0), meter, 4.0)
     assert searcher.suggest("x")["number"] == 0
     pass_time(meter, clock, 3600)
     assert searcher.suggest("x") == FINISHED

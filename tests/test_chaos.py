@@ -29,9 +29,9 @@ from ray.cluster_utils import Cluster
 from ray.util import placement_group_table
 
 from fastgan_ray.errors import InterruptedRunError
-from fastgan_ray.search.spec import spec_from_text
+from fastgan_ray.search.file.spec import spec_from_text
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.run import run_search
+from fastgan_ray.tune.search import run_search
 
 SEARCH = """
 name: chaos

@@ -9,14 +9,14 @@ import pytest
 import tiny
 import torch
 
-from fastgan_ray.cli import main
+from fastgan_ray.cli.main import main
 from fastgan_ray.errors import UserError
 from fastgan_ray.train.checkpoint import save
 from fastgan_ray.train.rng import CPU
 from fastgan_ray.train.state import new_state
-from fastgan_ray.tune.cleaning import clean
-from fastgan_ray.tune.disk import checkpoint_gb, within
-from fastgan_ray.tune.lock import only_driver
+from fastgan_ray.tune.storage.cleaning import clean
+from fastgan_ray.tune.storage.disk import checkpoint_gb, within
+from fastgan_ray.tune.storage.lock import only_driver
 
 FILES = ("ema.safetensors", "generator.safetensors", "metadata.json")
 

@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from fastgan_ray.cli import main
-from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.config.yaml_io import dump_run_config, load_run_config
+from fastgan_ray.cli.main import main
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.run_file import dump_run_config, load_run_config
 from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.models import build_discriminator, build_generator
-from fastgan_ray.models.official import save_official
+from fastgan_ray.models.published_checkpoint import save_official
 
 ROOT = Path(__file__).parent.parent
 
@@ -338,7 +338,7 @@ def test_an_interrupted_search_has_the_shells_status_and_says_how_to_go_on(monke
     def stopped(*arguments: object) -> None:
         raise InterruptedRunError("runs/demo is not finished", 143)
 
-    monkeypatch.setattr("fastgan_ray.tune.run.run_search", stopped)
+    monkeypatch.setattr("fastgan_ray.tune.search.run_search", stopped)
     file = ROOT / "search_spaces" / "demo.yaml"
     name = ["--name", "a b"]
     for given in (name, [*name, "--resume"], ["--from", "runs/other", *name]):

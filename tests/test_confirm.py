@@ -11,21 +11,21 @@ import pytest
 import tune_objectives as objectives
 
 from fastgan_ray.errors import InterruptedRunError, UserError
-from fastgan_ray.report import confirmation as shown
-from fastgan_ray.report.ablation import summarise
+from fastgan_ray.report.data.ablation import summarise
+from fastgan_ray.report.tables import confirmation as shown
 from fastgan_ray.search.ablation import arm_config, cells
-from fastgan_ray.search.confirm import (
+from fastgan_ray.search.confirmation import (
     DEFAULT,
     confirmation_spec,
-    contenders,
-    fitted,
+    fit_to_budget,
     outcome,
     plan_confirmation,
+    top_candidates,
 )
-from fastgan_ray.search.spec import SearchSpec, spec_from_text, start_point
-from fastgan_ray.tune.cluster import connected
+from fastgan_ray.search.file.spec import SearchSpec, spec_from_text, start_point
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.run import confirm_run, run_search
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import confirm_run, run_search
 
 METRIC = objectives.METRIC
 
@@ -85,9 +85,12 @@ def test_a_budgets_rest_takes_arms_then_seeds():
     spec = make_spec()
     plan = plan_confirmation(spec)
     left = {18: (2, 3), 17: (1, 3), 11: (1, 2), 7: (0, 0)}
-    assert {kimg: (fitted(spec, plan, kimg).top, fitted(spec, plan, kimg).seeds) for kimg in left}
+    assert {
+        kimg: (fit_to_budget(spec, plan, kimg).top, fit_to_budget(spec, plan, kimg).seeds)
+        for kimg in left
+    }
     for kimg, sizes in left.items():
-        found = fitted(spec, plan, kimg)
+        found = fit_to_budget(spec, plan, kimg)
         assert (found.top, found.seeds) == sizes
         assert found is plan or f"{kimg}" in found.why
 
@@ -141,10 +144,10 @@ def test_contenders_are_the_best_and_no_doubles():
         trial(5, None, 16, "diverged"),
         trial(6, 9.0, 16),
     )
-    assert [one["trial_id"] for one in contenders(spec, found, 9)] == ["00001", "00006"]
-    assert [one["trial_id"] for one in contenders(spec, found, 1)] == ["00001"]
+    assert [one["trial_id"] for one in top_candidates(spec, found, 9)] == ["00001", "00006"]
+    assert [one["trial_id"] for one in top_candidates(spec, found, 1)] == ["00001"]
     stopped = summary_of(trial(0, 5.0, 64, "stopped"), trial(1, 4.0, 32, "stopped"))
-    assert [one["trial_id"] for one in contenders(spec, stopped, 9)] == ["00001"]
+    assert [one["trial_id"] for one in top_candidates(spec, stopped, 9)] == ["00001"]
     assert confirmation_spec(spec, summary_of(trial(0, 5.0, 64)), 2, 3, None) is None
 
 

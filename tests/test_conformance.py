@@ -18,12 +18,12 @@ from torch import Tensor
 
 from fastgan_ray.augment.ada import CONTROLLERS
 from fastgan_ray.augment.pipeline import OPS
-from fastgan_ray.config.schema import RunConfig, flatten, nest
+from fastgan_ray.config.run_config import RunConfig, flatten, nest
 from fastgan_ray.models import ARCHITECTURES
 from fastgan_ray.search.ablation import ablation_from_text, arm_config
-from fastgan_ray.search.estimate import gflop_per_image
+from fastgan_ray.search.cost.estimate import gflop_per_image
+from fastgan_ray.search.file.spec import run_config, spec_from_text
 from fastgan_ray.search.space import assign
-from fastgan_ray.search.spec import run_config, spec_from_text
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.loop import next_batch
 from fastgan_ray.train.losses import LOSSES

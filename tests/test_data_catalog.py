@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fastgan_ray.config.schema import DataConfig
+from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data.catalog import CATALOG, catalog, resolve
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError

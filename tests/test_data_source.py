@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastgan_ray.config.schema import DataConfig
+from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data import source as source_module
 from fastgan_ray.data.images import load_images, square
 from fastgan_ray.data.source import Source, open_source

@@ -12,18 +12,18 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from fastgan_ray.config.schema import ModelConfig, RunConfig
+from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.models import (
     ARCHITECTURES,
     build_discriminator,
     build_generator,
     small_resolution,
 )
-from fastgan_ray.search.estimate import gflop_per_image
+from fastgan_ray.search.cost.estimate import gflop_per_image
 from fastgan_ray.train import checkpoint
+from fastgan_ray.train.d_reconstruction import d_reconstruction
 from fastgan_ray.train.losses import zero_centred_penalty
 from fastgan_ray.train.perceptual import DISTANCES
-from fastgan_ray.train.probe import d_reconstruction
 
 KERAS: dict[str, Any] = {"architecture": "dcgan", "resolution": 64, "nz": 64}
 

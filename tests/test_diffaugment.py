@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from fastgan_ray.augment import pipeline
 from fastgan_ray.augment.pipeline import apply
-from fastgan_ray.config.schema import AugmentConfig
+from fastgan_ray.config.run_config import AugmentConfig
 
 OPS = ("color", "translation", "cutout")
 
@@ -113,5 +113,5 @@ def test_color_does_what_its_parameters_say():
     torch.testing.assert_close(grey, image.mean(dim=1, keepdim=True).expand_as(image))
     lighter = changed(brightness=torch.full((1,), 0.25))
     torch.testing.assert_close(lighter, image + 0.25)
-    doubled = changed(contrast=torch.full((1,), 2.0))
-    torch.testing.assert_close(doubled, 2 * image - image.mean(), rtol=1e-5, atol=1e-5)
+    upsample_conv2x = changed(contrast=torch.full((1,), 2.0))
+    torch.testing.assert_close(upsample_conv2x, 2 * image - image.mean(), rtol=1e-5, atol=1e-5)

@@ -16,9 +16,9 @@ import wandb.cli.cli
 from documentation import PAGES, ROOT, blocks, commands
 from latent_checkpoints import published, tiny_checkpoint
 
-from fastgan_ray.cli import app, main
-from fastgan_ray.config.yaml_io import dump_run_config
-from fastgan_ray.search.spec import spec_from_text
+from fastgan_ray.cli.main import app, main
+from fastgan_ray.config.run_file import dump_run_config
+from fastgan_ray.search.file.spec import spec_from_text
 from fastgan_ray.train.checkpoint import stored_config
 
 # What a reader puts his own things for.

@@ -15,11 +15,11 @@ from published import PublishedStep
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.models.gate import gated
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.models.glu import gated
 from fastgan_ray.models.spectral import spectral_norm
-from fastgan_ray.models.upsample import doubled, plain_forms
-from fastgan_ray.search.memory import COUNTS
+from fastgan_ray.models.upsample import reference_kernels, upsample_conv2x
+from fastgan_ray.search.cost.memory import COUNTS
 from fastgan_ray.train import step
 from fastgan_ray.train.perceptual import DISTANCES, lpips_distance
 from fastgan_ray.train.state import TrainState, new_state
@@ -123,8 +123,8 @@ def test_the_transposed_form_is_the_plain_one(layout: torch.memory_format) -> No
     found = []
     for plain in (True, False):
         x = x.detach().requires_grad_()
-        with plain_forms(plain):
-            y = doubled(x, conv)
+        with reference_kernels(plain):
+            y = upsample_conv2x(x, conv)
         found.append((y, *torch.autograd.grad(y, (x, conv.weight), slope)))
     assert not torch.equal(found[0][0], found[1][0])  # the two forms were taken
     for plain_one, transposed in zip(*found, strict=True):
@@ -216,7 +216,7 @@ def test_the_estimated_memory_is_what_a_step_keeps(side: int) -> None:
     pictures = torch.zeros(4, 3, side, side)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         fakes = step.generate(state, 4, settings, CPU)
-        shown = step.shown(state, pictures, settings)
+        shown = step.augment_real(state, pictures, settings)
         losses = step.discriminator_loss(state, shown, fakes, 0, settings, L1)
     _, maps, _ = COUNTS["fastgan"](settings.model, again=False)
     assert sum(size for size, _ in kept.values()) == pytest.approx(4 * 4 * maps, rel=0.25)

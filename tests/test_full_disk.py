@@ -16,15 +16,15 @@ import tune_objectives as objectives
 from test_tune_search import make_spec, ran
 
 from fastgan_ray.errors import UserError, full_disk
-from fastgan_ray.report.rows import read_rows
-from fastgan_ray.search.spec import run_config, start_point
+from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.search.file.spec import run_config, start_point
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.rng import CPU
 from fastgan_ray.train.state import new_state
-from fastgan_ray.tune.cluster import connected
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.history import append_row
-from fastgan_ray.tune.run import run_search
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import run_search
+from fastgan_ray.tune.trial.folder import append_row
 
 FILES = 10  # of a checkpoint
 

@@ -15,8 +15,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.group import ALONE, Group, PeerFailedError, TorchGroup
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.distributed import ALONE, Group, PeerFailedError, TorchGroup
 from fastgan_ray.train.loop import train
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.state import new_state
@@ -77,7 +77,7 @@ def trained(changes: dict[str, Any], steps: int, group: Group) -> dict[str, Tens
 
 def batch(settings: RunConfig, draw: torch.Generator, group: Group) -> Tensor:
     pictures = torch.rand(settings.train.batch_size, 3, 32, 32, generator=draw) * 2 - 1
-    return group.share(pictures)
+    return group.local_rows(pictures)
 
 
 class Keeper(tiny.Recorder):
@@ -120,9 +120,9 @@ def begin(rank: int, folder: Path) -> None:
 def talk(group: Group) -> dict[str, Any]:
     """What the parts of a group's protocol answer."""
     done: list[int] = []
-    group.first(lambda: done.append(group.size))
+    group.on_rank_zero(lambda: done.append(group.size))
     try:
-        group.first(lambda: [].index(0))
+        group.on_rank_zero(lambda: [].index(0))
     except (ValueError, PeerFailedError) as error:
         failure = type(error)
     rows = torch.full((1, 2), float(group.rank), requires_grad=True)
@@ -136,7 +136,7 @@ def talk(group: Group) -> dict[str, Any]:
         "failure": failure,
         "size": group.size,
         "any": [group.any(False), group.any(group.rank == 1)],
-        "share": group.share(torch.arange(4)).tolist(),
+        "share": group.local_rows(torch.arange(4)).tolist(),
         "gather": everyone.tolist(),
         "slope": slope.tolist(),
         "curve": curve.tolist(),
@@ -236,5 +236,5 @@ def test_how_processes_talk(folder):
 
 def test_alone_nothing_changes():
     rows = torch.arange(3)
-    assert torch.equal(ALONE.share(rows), rows) and ALONE.gather(rows) is rows
+    assert torch.equal(ALONE.local_rows(rows), rows) and ALONE.gather(rows) is rows
     assert ALONE.any(True) and not ALONE.any(False)

@@ -11,10 +11,11 @@ import pytest
 import tiny
 from safetensors.torch import load_file
 
-from fastgan_ray.cli import main
-from fastgan_ray.config.yaml_io import dump_run_config
+from fastgan_ray.cli.main import main
+from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.errors import InterruptedRunError
-from fastgan_ray.train import checkpoint, interrupt
+from fastgan_ray.train import checkpoint
+from fastgan_ray.train import signals as interrupt
 from fastgan_ray.train.loop import train
 
 VARYING = {"seconds", "images_per_second", "grid", "pairs", "decoded", "peak_memory_gb"}
@@ -107,7 +108,7 @@ def test_sigterm_to_the_command_saves_and_says_how_to_go_on(pictures, tmp_path):
 
 def test_a_second_signal_ends_at_once(tmp_path):
     code = (
-        "import time; from fastgan_ray.train.interrupt import stopping\n"
+        "import time; from fastgan_ray.train.signals import stopping\n"
         "with stopping(lambda stop: print('asked', stop.signal, flush=True)):\n"
         "    print('ready', flush=True)\n"
         "    while True: time.sleep(0.01)\n"

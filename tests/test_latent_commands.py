@@ -9,7 +9,7 @@ from latent_checkpoints import tiny_checkpoint
 from PIL import Image
 from safetensors.numpy import load_file
 
-from fastgan_ray.cli import main
+from fastgan_ray.cli.main import main
 
 
 def call(*arguments: object) -> int:

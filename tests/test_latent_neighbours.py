@@ -7,7 +7,7 @@ import torch
 from latent_checkpoints import model
 from PIL import Image
 
-from fastgan_ray.config.schema import DataConfig, EvalConfig, RunConfig
+from fastgan_ray.config.run_config import DataConfig, EvalConfig, RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.invert import read_pictures

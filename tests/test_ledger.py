@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastgan_ray.search.spec import run_config, spec_from_text, start_point
-from fastgan_ray.tune import ledger
-from fastgan_ray.tune.history import write_stop
-from fastgan_ray.tune.results import Results
+from fastgan_ray.search.file.spec import run_config, spec_from_text, start_point
+from fastgan_ray.tune.driver import records as ledger
+from fastgan_ray.tune.driver.results import Results
+from fastgan_ray.tune.trial.folder import write_stop
 
 TEXT = """
 name: t

@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
-from fastgan_ray.config.schema import TrainConfig
+from fastgan_ray.config.run_config import TrainConfig
 from fastgan_ray.train import perceptual
 from fastgan_ray.train.losses import (
     LOSSES,
     contrastive,
     interpolate,
     one_centred_penalty,
-    squared_slopes,
+    squared_gradient_norms,
     zero_centred_penalty,
 )
 from fastgan_ray.train.perceptual import DISTANCES
@@ -124,7 +124,7 @@ def test_slopes_of_a_linear_critic():
     weights, images, logits = linear_critic()
     expected = weights.mean(dim=1).square().sum()
     # float32 inside, so that bfloat16's gradients sum without loss.
-    slopes = squared_slopes(logits, [images]).double()
+    slopes = squared_gradient_norms(logits, [images]).double()
     torch.testing.assert_close(slopes, expected.expand(2), rtol=1e-6, atol=0)
     penalty = zero_centred_penalty(logits, [images]).double()
     torch.testing.assert_close(penalty, 0.5 * expected, rtol=1e-6, atol=0)
@@ -134,14 +134,17 @@ def test_slopes_add_over_the_inputs_of_a_picture():
     images = [torch.zeros(2, 3, side, side).requires_grad_() for side in (4, 2)]
     logits = (2 * images[0].sum(dim=(1, 2, 3)) + 3 * images[1].sum(dim=(1, 2, 3)))[:, None]
     torch.testing.assert_close(
-        squared_slopes(logits, images), torch.full((2,), 4.0 * 48 + 9 * 12), rtol=1e-6, atol=0
+        squared_gradient_norms(logits, images),
+        torch.full((2,), 4.0 * 48 + 9 * 12),
+        rtol=1e-6,
+        atol=0,
     )
 
 
 def test_an_input_that_is_not_looked_at_has_no_slope():
     images = [torch.ones(2, 3, side, side).requires_grad_() for side in (4, 2)]
     logits = images[0].sum(dim=(1, 2, 3))[:, None]
-    assert torch.equal(squared_slopes(logits, images), torch.full((2,), 48.0))
+    assert torch.equal(squared_gradient_norms(logits, images), torch.full((2,), 48.0))
 
 
 def test_gradient_penalty_is_zero_for_a_critic_of_slope_one():

@@ -16,11 +16,11 @@ from hypothesis import given
 from malformed import ACCIDENTS, damaged, examples, refused
 from PIL import Image
 
-from fastgan_ray.config.schema import DataConfig, ModelConfig
+from fastgan_ray.config.run_config import DataConfig, ModelConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.latent.load import load_model
 from fastgan_ray.models import build_discriminator, build_generator
-from fastgan_ray.models.official import load_official, save_official
+from fastgan_ray.models.published_checkpoint import load_official, save_official
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.state import new_state
 

@@ -204,6 +204,9 @@ def test_a_cheap_evaluation_takes_the_first_of_the_same_latents():
 
 def test_mirror_images_can_be_part_of_the_reference():
     both = Reference(REAL, REAL + 7)
-    plain, doubled = measured(sample), measured(sample, reference=both, mirrored_reference=True)
+    plain, doubled = (
+        measured(sample),
+        measured(sample, reference=both, mirrored_reference=True),
+    )
     assert doubled[FD] != plain[FD]
     assert measured(sample, reference=both)[FD] == plain[FD]

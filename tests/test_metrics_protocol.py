@@ -7,7 +7,7 @@ import json
 import pytest
 from stand_in_metrics import configured, evaluation, stand_in, unequal_pictures
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.metrics.names import early_name, metric_name
 from fastgan_ray.metrics.protocol import protocol, same_protocol

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from stand_in_metrics import configured, evaluation, stand_in, unequal_pictures
 
-from fastgan_ray.config.schema import DataConfig, RunConfig
+from fastgan_ray.config.run_config import DataConfig, RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.reference import load_reference, reference_features

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from fastgan_ray.cli import main
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.cli.main import main
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.published import OF_EXTRACTOR, OF_RECONSTRUCTION, WEIGHTS
+from fastgan_ray.metrics.weight_catalog import OF_EXTRACTOR, OF_RECONSTRUCTION, WEIGHTS
 from fastgan_ray.metrics.weights import (
     add_weights,
     fetch_weights,

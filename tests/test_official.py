@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastgan_ray.config.schema import ModelConfig
+from fastgan_ray.config.run_config import ModelConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_discriminator, build_generator
-from fastgan_ray.models.official import Official, load_official, save_official
+from fastgan_ray.models.published_checkpoint import Official, load_official, save_official
 
 DATA = Path(__file__).parent / "data"
 CHECKPOINT = DATA / "official_256_ngf8.pth"

@@ -12,10 +12,10 @@ import tune_objectives as objectives
 from optuna.trial import TrialState
 from test_tune_search import make_spec, ran
 
-from fastgan_ray.tune.cluster import connected
-from fastgan_ray.tune.deaths import MAX_DEATHS
+from fastgan_ray.tune.driver.retries import MAX_DEATHS
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.run import run_search
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import run_search
 
 ROOM = 3e9  # bytes, which other programs on the machine are unlikely to take meanwhile
 

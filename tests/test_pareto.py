@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from fastgan_ray.search.options import Metric
+from fastgan_ray.search.file.options import Metric
 from fastgan_ray.search.pareto import front, front_of
 
 METRICS = (Metric("fd"), Metric("params_g"), Metric("images_per_second", "maximize"))

@@ -9,13 +9,13 @@ import pytest
 import tune_objectives as objectives
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.population import Exchange, Population, changeable
-from fastgan_ray.search.spec import spec_from_text
-from fastgan_ray.search.stopping import Reading
-from fastgan_ray.tune.cluster import connected
+from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.search.pbt import Population, PopulationBasedTraining, changeable
+from fastgan_ray.search.stopping import Observation
+from fastgan_ray.tune.driver.pbt import orders
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.population import orders
-from fastgan_ray.tune.run import run_search
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import run_search
 
 CHANGE = "[train.lr_g, train.beta1, augment.ada_p]"
 
@@ -42,7 +42,7 @@ parameters:
 
 
 def exchange_of(spec):
-    return Exchange(spec.population, spec.space, 8.0, spec.run_cap, spec.seed)
+    return PopulationBasedTraining(spec.population, spec.space, 8.0, spec.run_cap, spec.seed)
 
 
 def test_what_may_change_are_numbers_that_a_network_in_training_bears():
@@ -69,17 +69,17 @@ def test_faults(given, message):
 def test_the_worst_of_a_rung_goes_on_from_the_best_of_it():
     exchange = exchange_of(spec_of("{every: 2}"))
     values = [5.0, 1.0, 3.0, 9.0, 2.0, 8.5, 0.5, 9.5]
-    donors = [exchange.donor(Reading(n, 2.0, value)) for n, value in enumerate(values)]
+    donors = [exchange.donor(Observation(n, 2.0, value)) for n, value in enumerate(values)]
     assert donors[:3] == [None] * 3  # a quarter of three is nobody
     assert donors[3] == 1 and donors[4:7] == [None] * 3
     assert donors[7] in (6, 1)
     assert exchange.promising(1) == [6, 1]
     # Between two rungs, again at the same, and at the end nothing is compared.
-    assert exchange.donor(Reading(3, 3.0, 99.0)) is None
-    assert exchange.donor(Reading(3, 3.0, 99.0)) is None
-    assert exchange.donor(Reading(3, 8.0, 99.0)) is None
+    assert exchange.donor(Observation(3, 3.0, 99.0)) is None
+    assert exchange.donor(Observation(3, 3.0, 99.0)) is None
+    assert exchange.donor(Observation(3, 8.0, 99.0)) is None
     again = exchange_of(spec_of("{every: 2}"))
-    assert donors == [again.donor(Reading(n, 2.0, value)) for n, value in enumerate(values)]
+    assert donors == [again.donor(Observation(n, 2.0, value)) for n, value in enumerate(values)]
 
 
 def test_explored_points_stay_in_the_space_and_differ():
@@ -92,13 +92,13 @@ def test_explored_points_stay_in_the_space_and_differ():
         "augment.ada_p": 0.4,
         "train.loss": "hinge",
     }
-    points = [exchange.explored(start, trial, 2.0) for trial in range(200)]
+    points = [exchange.perturb(start, trial, 2.0) for trial in range(200)]
     for point in points:
         assert all(p.contains(point[p.name]) for p in spec.space), point
         assert (point["model.ngf"], point["train.loss"]) == (8, "hinge")
     assert len({point["train.lr_g"] for point in points}) > 20
     assert {point["augment.ada_p"] for point in points} == {0.0, 0.2, 0.4}
-    assert points[0] == exchange_of(spec).explored(start, 0, 2.0)
+    assert points[0] == exchange_of(spec).perturb(start, 0, 2.0)
 
 
 def test_trials_take_over_weights_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -15,8 +15,8 @@ import tiny
 from documentation import ROOT, tree
 from wandb_files import read_run
 
-from fastgan_ray.config.yaml_io import load_run_config
-from fastgan_ray.tune.history import read_rows
+from fastgan_ray.config.run_file import load_run_config
+from fastgan_ray.tune.trial.folder import read_rows
 
 SEARCH = """
 name: tiny

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_trials import fake_trial, report, start, state_of, text_of
 
-from fastgan_ray.tune.progress import (
+from fastgan_ray.tune.driver.state import (
     BAD_ENDS,
     ENDED,
     best_of,
@@ -17,7 +17,7 @@ from fastgan_ray.tune.progress import (
     state_word,
     trial_eta,
 )
-from fastgan_ray.tune.table import (
+from fastgan_ray.tune.driver.table import (
     line,
 )
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.config.override import override
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.memory import training_gb
+from fastgan_ray.search.cost.memory import training_gb
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.state import TrainState, new_state
 from fastgan_ray.train.step import train_step

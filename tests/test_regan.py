@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fastgan_ray.config.schema import ReganConfig, RunConfig
+from fastgan_ray.config.run_config import ReganConfig, RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_generator
 from fastgan_ray.train import checkpoint

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastgan_ray.report import curves, tables
-from fastgan_ray.report.ablation import summarise
+from fastgan_ray.report.charts import curves
+from fastgan_ray.report.data.ablation import summarise
+from fastgan_ray.report.tables import ablation as tables
 from fastgan_ray.search.ablation import ablation_from_text, cells, data_name
 
 METRIC = "fd_efficientnet_lite0"
@@ -162,7 +163,7 @@ def test_the_table_on_a_terminal_has_a_row_for_each_arm():
     ("value", "text"), [(None, "-"), (41.25, "41.2"), (0.01234, "0.0123"), (0.0, "0"), (-3, "-3.0")]
 )
 def test_numbers_are_short(value, text):
-    assert tables.number(value) == text
+    assert text.number(value) == text
 
 
 def test_curves_are_means_and_ranges_over_seeds():

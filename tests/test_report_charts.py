@@ -11,12 +11,12 @@ import report_runs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgan_ray.report import charts
-from fastgan_ray.report.parallel import UNSET, parallel
-from fastgan_ray.report.ranking import ranked
-from fastgan_ray.report.run_folder import read_run
-from fastgan_ray.report.scale import fit
-from fastgan_ray.report.slices import ENOUGH, note, shortened, slices
+from fastgan_ray.report.charts import charts
+from fastgan_ray.report.charts.axis import fit
+from fastgan_ray.report.charts.parallel_coordinates import UNSET, parallel
+from fastgan_ray.report.charts.slices import ENOUGH, note, shortened, slices
+from fastgan_ray.report.data.ranking import ranked
+from fastgan_ray.report.data.run_folder import read_run
 
 NUMBERS = st.lists(
     st.floats(-1e9, 1e9).map(lambda value: float(f"{value:.6g}")), min_size=1, max_size=9

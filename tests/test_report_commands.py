@@ -11,13 +11,13 @@ import report_runs
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from fastgan_ray.cli import main
+from fastgan_ray.cli.main import main
 from fastgan_ray.errors import UserError
-from fastgan_ray.report.compare import compare
-from fastgan_ray.report.slices import ENOUGH
-from fastgan_ray.tune import reports
-from fastgan_ray.tune.importance import importances
-from fastgan_ray.tune.reports import Reports, note_versions
+from fastgan_ray.report.charts.slices import ENOUGH
+from fastgan_ray.report.data.compare import compare
+from fastgan_ray.tune.driver import reports
+from fastgan_ray.tune.driver.reports import Reports, note_versions
+from fastgan_ray.tune.suggest.importance import importances
 
 
 def run(*arguments):
@@ -117,10 +117,10 @@ def test_a_report_is_written_now_and_then_and_its_faults_stop_nothing(tmp_path, 
     kept.refresh()
     kept.refresh(over=True)
     assert len(written) == 3
-    assert kept.told() == f"Report:  {tmp_path / 'report.html'}"
+    assert kept.describe() == f"Report:  {tmp_path / 'report.html'}"
     fail.append(True)
     kept.refresh(over=True)
-    assert "could not be written (OSError: disk full)" in kept.told()
+    assert "could not be written (OSError: disk full)" in kept.describe()
 
 
 def test_versions_are_noted_once_until_they_change(tmp_path):

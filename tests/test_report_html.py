@@ -13,13 +13,13 @@ from PIL import Image
 from rich.console import Console
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.report import sections
-from fastgan_ray.report.front import front_on_terminal, front_table
-from fastgan_ray.report.html import page
-from fastgan_ray.report.pictures import embedded
-from fastgan_ray.report.ranking import best, colours, ranked
-from fastgan_ray.report.run_folder import read_run
-from fastgan_ray.tune.run import conclude
+from fastgan_ray.report.data.ranking import best, colours, ranked
+from fastgan_ray.report.data.run_folder import read_run
+from fastgan_ray.report.page import sections
+from fastgan_ray.report.page.html import page
+from fastgan_ray.report.page.pictures import embedded
+from fastgan_ray.report.tables.pareto import front_on_terminal, front_table
+from fastgan_ray.tune.search import conclude
 
 NOW = datetime(2030, 1, 2, 3, 4, tzinfo=timezone.utc)
 VOID = {"meta", "link", "img", "br"}

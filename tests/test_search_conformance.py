@@ -9,10 +9,10 @@ import pytest
 from optuna.trial import TrialState
 from replay import Step, replay
 
-from fastgan_ray.search.options import SAMPLERS, SINGLE
-from fastgan_ray.search.spec import spec_from_text
-from fastgan_ray.tune import samplers
-from fastgan_ray.tune.searcher import StudySearcher
+from fastgan_ray.search.file.options import SAMPLERS, SINGLE
+from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.tune.suggest import samplers
+from fastgan_ray.tune.suggest.searcher import StudySearcher
 
 METRIC = "fd_efficientnet_lite0"
 RULES = {

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fastgan_ray.config.schema import ModelConfig, RunConfig
+from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.models import build_discriminator
-from fastgan_ray.search.estimate import estimate, gflop_per_image, hours
-from fastgan_ray.search.spec import spec_from_text
+from fastgan_ray.search.cost.estimate import estimate, gflop_per_image, hours
+from fastgan_ray.search.file.spec import spec_from_text
 from fastgan_ray.train.losses import one_centred_penalty
 
 TEXT = """\

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.space import grid, sample, size
-from fastgan_ray.search.spec import (
+from fastgan_ray.search.file.spec import (
     base_config,
     load_search,
     run_config,
     spec_from_text,
     start_point,
 )
+from fastgan_ray.search.space import grid, sample, size
 from fastgan_ray.search.stopping import Halving, Median, Patience
 
 FILES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))

@@ -11,9 +11,9 @@ import pytest
 from optuna.trial import TrialState
 
 from fastgan_ray.errors import UserError
+from fastgan_ray.search.file.spec import SearchSpec, run_config, spec_from_text
 from fastgan_ray.search.space import grid
-from fastgan_ray.search.spec import SearchSpec, run_config, spec_from_text
-from fastgan_ray.tune.searcher import StudySearcher
+from fastgan_ray.tune.suggest.searcher import StudySearcher
 
 METRIC = "fd_efficientnet_lite0"
 SPACE = """

@@ -15,16 +15,16 @@ import pytest
 import tiny
 import torch
 
-from fastgan_ray.config.schema import DataConfig
-from fastgan_ray.config.yaml_io import load_run_config, parse_assignments
+from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.run_file import load_run_config, parse_assignments
 from fastgan_ray.data.images import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.load import load_model
-from fastgan_ray.models.official import load_official
+from fastgan_ray.models.published_checkpoint import load_official
 from fastgan_ray.search.ablation import load_ablation
-from fastgan_ray.search.spec import load_search
-from fastgan_ray.tune.cluster import startable
+from fastgan_ray.search.file.spec import load_search
+from fastgan_ray.tune.ray.session import startable
 
 
 class Intruder:

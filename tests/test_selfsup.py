@@ -8,12 +8,12 @@ import tiny
 import torch
 from torch import Tensor
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.train import step
 from fastgan_ray.train.batches import pictures_at
+from fastgan_ray.train.d_reconstruction import d_reconstruction
 from fastgan_ray.train.losses import contrastive
 from fastgan_ray.train.perceptual import DISTANCES
-from fastgan_ray.train.probe import d_reconstruction
 from fastgan_ray.train.state import TrainState, new_state
 from fastgan_ray.train.step import train_step
 

@@ -9,12 +9,12 @@ import tiny
 import torch
 from torch import Tensor
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.train import step
 from fastgan_ray.train.loop import is_evaluation, total_steps
 from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.perceptual import DISTANCES
-from fastgan_ray.train.state import TrainState, new_state, update_average
+from fastgan_ray.train.state import TrainState, new_state, update_ema
 from fastgan_ray.train.step import train_step
 
 CPU = torch.device("cpu")
@@ -67,7 +67,7 @@ class TestDSteps:
             average.data.fill_(0.0)
         for _ in range(5):  # 5 steps of 2 batches of 4 are one half-life
             state.step += 1
-            update_average(state, settings)
+            update_ema(state, settings)
         for average in state.ema.parameters():
             torch.testing.assert_close(average, torch.full_like(average, 0.5))
 
@@ -106,8 +106,8 @@ def test_a_penalty_has_its_weight_in_the_total(name):
     for gamma in (1.0, 3.0):
         settings = tiny.config(**{f"train.{name}_gamma": gamma, "train.r1_interval": 5})
         state = start(settings)
-        real = step.shown(state, pictures(0), settings)
-        fake = step.shown(state, pictures(1), settings)
+        real = step.augment_real(state, pictures(0), settings)
+        fake = step.augment_real(state, pictures(1), settings)
         total, scalars = step.discriminator_loss(state, real, fake, 0, settings, L1)
         values[gamma] = float(total.detach())
         penalty = float(scalars[f"loss/{name}"].detach())
@@ -118,7 +118,7 @@ def test_no_penalty_between_its_turns_or_by_default():
     for changes, turn in (({"train.r1_gamma": 1.0, "train.r2_gamma": 1.0}, 1), ({}, 0)):
         settings = tiny.config(**changes)
         state = start(settings)
-        real, fake = (step.shown(state, pictures(seed), settings) for seed in (0, 1))
+        real, fake = (step.augment_real(state, pictures(seed), settings) for seed in (0, 1))
         _, scalars = step.discriminator_loss(state, real, fake, turn, settings, L1)
         assert not {"loss/r1", "loss/r2", "loss/gp"} & scalars.keys()
 
@@ -129,7 +129,7 @@ def test_d_judges_real_pictures_for_g_only_if_the_loss_pairs_them(name):
     state = start(settings)
     fake = step.generate(state, 4, settings, CPU)
     if LOSSES[name].paired:
-        real = step.shown(state, pictures(0), settings)
+        real = step.augment_real(state, pictures(0), settings)
         step.generator_loss(state, real, fake, settings).backward()
         assert all(weight.grad is not None for weight in state.generator.parameters())
     else:
@@ -147,7 +147,7 @@ def test_summed_reconstruction_grows_with_the_batch():
             }
         )
         state = start(settings)
-        real, fake = (step.shown(state, pictures(seed, 8), settings) for seed in (0, 1))
+        real, fake = (step.augment_real(state, pictures(seed, 8), settings) for seed in (0, 1))
         total, scalars = step.discriminator_loss(state, real, fake, 0, settings, L1)
         totals[reduction, weight] = float(total.detach())
         error = float(scalars["loss/reconstruction"].detach())

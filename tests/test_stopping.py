@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
-from fastgan_ray.search.options import Metric
+from fastgan_ray.search.file.options import Metric
 from fastgan_ray.search.stopping import (
     Halving,
-    HalvingJudge,
-    Judges,
+    HalvingRule,
     Median,
+    Observation,
     Patience,
-    Reading,
+    StoppingRules,
 )
-from fastgan_ray.tune.history import append_row, stop_reason
-from fastgan_ray.tune.schedulers import Stopping
+from fastgan_ray.tune.driver.early_stopping import EarlyStoppingScheduler
+from fastgan_ray.tune.trial.folder import append_row, stop_reason
 
 METRIC = "fd_efficientnet_lite0"
 RUNG = 2.0
@@ -27,8 +27,8 @@ RUNG = 2.0
 
 def judge(rules, *readings, total=100.0):
     """Why each reading ends its trial, in turn."""
-    judges = Judges(rules, total)
-    return [judges.judge(Reading(*reading)) for reading in readings]
+    judges = StoppingRules(rules, total)
+    return [judges.decide(Observation(*reading)) for reading in readings]
 
 
 @pytest.mark.parametrize("eta", [2.0, 3.0])
@@ -36,7 +36,7 @@ def test_halving_decides_as_rays_asha_does(eta):
     theirs = AsyncHyperBandScheduler(
         time_attr="kimg", metric="m", mode="min", grace_period=2, max_t=30, reduction_factor=eta
     )
-    ours = Judges([Halving(2.0, eta, revisit=False)], 30.0)
+    ours = StoppingRules([Halving(2.0, eta, revisit=False)], 30.0)
     noise = np.random.default_rng(0)
     alive = {number: SimpleNamespace(trial_id=f"{number}") for number in range(40)}
     stops = 0
@@ -45,7 +45,7 @@ def test_halving_decides_as_rays_asha_does(eta):
     for kimg in range(1, 30):
         for number, trial in list(alive.items()):
             value = 100 / kimg + float(noise.normal(number / 4, 3))
-            stopped = bool(ours.judge(Reading(number, kimg, value)))
+            stopped = bool(ours.decide(Observation(number, kimg, value)))
             decision = theirs.on_trial_result(None, trial, {"kimg": kimg, "m": value})
             assert stopped == (decision == "STOP")
             if stopped:
@@ -77,17 +77,17 @@ def test_a_sparse_report_counts_at_the_last_rung_it_passed():
 
 def test_brackets_start_later_one_by_one_and_get_trials_by_their_budget():
     rule = Halving(1.0, 3.0, brackets=3)
-    asked = HalvingJudge(rule, 27.0)
+    asked = HalvingRule(rule, 27.0)
     dealt = [asked.bracket(number) for number in range(26)]
     assert Counter(dealt) == {0: 18, 1: 6, 2: 2}
     assert set(dealt[:13]) == {0, 1, 2}
     first, third = dealt.index(0), [n for n, bracket in enumerate(dealt) if bracket == 2]
-    judges = Judges([rule], 27.0)
-    assert not judges.judge(Reading(first, 1.0, 1.0))
+    judges = StoppingRules([rule], 27.0)
+    assert not judges.decide(Observation(first, 1.0, 1.0))
     for number in third:  # worse, but not compared before 9 kimg, and then with its own bracket
-        assert not judges.judge(Reading(number, 3.0, 90.0 + number))
-    assert not judges.judge(Reading(third[0], 9.0, 90.0))
-    assert judges.judge(Reading(third[1], 9.0, 91.0))
+        assert not judges.decide(Observation(number, 3.0, 90.0 + number))
+    assert not judges.decide(Observation(third[0], 9.0, 90.0))
+    assert judges.decide(Observation(third[1], 9.0, 91.0))
 
 
 def test_median_ends_a_trial_whose_best_is_worse_than_usual():
@@ -129,11 +129,11 @@ def stops(tolerance, error, seed):
     noise = np.random.default_rng(seed)
     truth = noise.normal(300, 20, size=60)
     seen = truth + noise.normal(0, error, size=60)
-    judges, oracle = (Judges([Halving(RUNG, tolerance=t)], 6.0) for t in (tolerance, 0.0))
+    judges, oracle = (StoppingRules([Halving(RUNG, tolerance=t)], 6.0) for t in (tolerance, 0.0))
     stopped, wrong = 0, 0
     for index in range(60):
-        stop = bool(judges.judge(Reading(index, RUNG, seen[index], error)))
-        deserved = bool(oracle.judge(Reading(index, RUNG, truth[index])))
+        stop = bool(judges.decide(Observation(index, RUNG, seen[index], error)))
+        deserved = bool(oracle.decide(Observation(index, RUNG, truth[index])))
         stopped += stop
         wrong += stop and not deserved
     return stopped, wrong
@@ -159,7 +159,7 @@ def trial(number, last_result=None):
 
 def scheduler(folder, goal="minimize", **rule):
     rules = [Halving(RUNG, **rule)]
-    return Stopping(Judges(rules, 6.0), Metric(METRIC, goal), folder)
+    return EarlyStoppingScheduler(StoppingRules(rules, 6.0), Metric(METRIC, goal), folder)
 
 
 def decide(asked, number, row):

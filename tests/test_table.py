@@ -7,10 +7,10 @@ from made_up_trials import METRIC, eight_trials, fake_trial, report, start, stat
 from ray import cloudpickle
 from rich.console import Console
 
-from fastgan_ray.tune.progress import (
+from fastgan_ray.tune.driver.state import (
     observe,
 )
-from fastgan_ray.tune.table import (
+from fastgan_ray.tune.driver.table import (
     Table,
     duration,
     headline,

@@ -10,10 +10,10 @@ import tiny
 import torch
 from rich.console import Console
 
-from fastgan_ray.plan import print_facts, search_facts
-from fastgan_ray.search.estimate import Timing, seconds_of
-from fastgan_ray.search.spec import spec_from_text
-from fastgan_ray.tune.timing import cost_class, time_configs
+from fastgan_ray.search.cost.estimate import Timing, seconds_of
+from fastgan_ray.search.cost.plan import print_facts, search_facts
+from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.tune.trial.timing import cost_class, time_configs
 
 TIMING = Timing(30.0, 20.0, 2, configurations=65, classes=6, seconds=9.0)
 

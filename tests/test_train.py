@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.images import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError, UserError
@@ -229,7 +229,7 @@ class TestCheckpoint:
 
 
 def test_the_average_follows_its_halflife(config):
-    from fastgan_ray.train.state import update_average
+    from fastgan_ray.train.state import update_ema
 
     settings = config(**{"train.ema_halflife_kimg": 0.04})
     state = new_state(settings, 6, torch.device("cpu"))
@@ -239,7 +239,7 @@ def test_the_average_follows_its_halflife(config):
         average.data.fill_(0.0)
     for _ in range(10):  # 10 steps of 4 images are one half-life
         state.step += 1
-        update_average(state, settings)
+        update_ema(state, settings)
     for average in state.ema.parameters():
         torch.testing.assert_close(average, torch.full_like(average, 0.5))
 

@@ -11,10 +11,10 @@ import pytest
 import tiny
 import torch
 
-from fastgan_ray.cli import main
+from fastgan_ray.cli.main import main
 from fastgan_ray.errors import UserError
-from fastgan_ray.train import together
-from fastgan_ray.train.together import train_together
+from fastgan_ray.train import launch as together
+from fastgan_ray.train.launch import train_together
 
 TWO = {"resources.workers": 2}
 

@@ -15,9 +15,9 @@ from ray.cluster_utils import Cluster
 from ray.util import placement_group_table
 from test_tune_search import make_spec, ran
 
-from fastgan_ray.tune.cluster import connected
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.run import run_search
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import run_search
 
 
 @pytest.fixture

@@ -6,23 +6,23 @@ import pytest
 import torch
 
 from fastgan_ray.config.override import override
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import DivergedError, UserError
-from fastgan_ray.report.rows import read_rows
-from fastgan_ray.search.memory import gpu_gb_of, host_gb_of
-from fastgan_ray.search.spec import Metric
-from fastgan_ray.tune.history import append_row, claim, resume_point
-from fastgan_ray.tune.resources import (
+from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.search.cost.memory import gpu_gb_of, host_gb_of
+from fastgan_ray.search.file.spec import Metric
+from fastgan_ray.tune.driver.results import choose_best, compare_with_default
+from fastgan_ray.tune.ray.resources import (
     Request,
+    can_reuse_process,
     check_feasible,
     check_memory,
     demand,
-    fitting,
-    leaves_nothing,
+    max_concurrent,
     request,
 )
-from fastgan_ray.tune.results import choose_best, judge
-from fastgan_ray.tune.trainable import classify
+from fastgan_ray.tune.trial.folder import append_row, reset_if_other_point, resume_point
+from fastgan_ray.tune.trial.trainable import classify
 
 GPU_NODE = [{"CPU": 8.0, "GPU": 1.0}]
 CPU_NODE = [{"CPU": 2.0}]
@@ -75,8 +75,8 @@ def test_a_trial_must_fit_one_machine():
         check_feasible([Request({"CPU": 3.0, "GPU": 0.0})], TWO_NODES)
     with pytest.raises(UserError, match="1 GPUs"):
         check_feasible([Request({"CPU": 1.0, "GPU": 1.0})], TWO_NODES)
-    assert fitting([Request({"CPU": 1.0, "GPU": 0.0})], TWO_NODES) == 4
-    assert fitting([Request({"CPU": 1.0, "GPU": 0.6})], [{"CPU": 8.0, "GPU": 2.0}]) == 2
+    assert max_concurrent([Request({"CPU": 1.0, "GPU": 0.0})], TWO_NODES) == 4
+    assert max_concurrent([Request({"CPU": 1.0, "GPU": 0.6})], [{"CPU": 8.0, "GPU": 2.0}]) == 2
 
 
 def test_workers_may_be_on_different_machines_but_must_all_have_room():
@@ -93,16 +93,16 @@ def test_workers_may_be_on_different_machines_but_must_all_have_room():
 def test_nested_trials_are_never_more_than_their_workers_have_room():
     """Ray Tune sees nothing of what these take, and would start them all."""
     flat, nested = (Request({"CPU": 1.0, "GPU": 0.0}, workers, workers > 1) for workers in (1, 2))
-    assert fitting([flat], TWO_NODES, wanted=9) == 9  # the others wait in Ray Tune
-    assert fitting([nested], TWO_NODES, wanted=9) == fitting([nested], TWO_NODES) == 2
-    assert fitting([flat, nested], TWO_NODES) == 2
-    assert fitting([nested], TWO_NODES, wanted=1) == 1
+    assert max_concurrent([flat], TWO_NODES, wanted=9) == 9  # the others wait in Ray Tune
+    assert max_concurrent([nested], TWO_NODES, wanted=9) == max_concurrent([nested], TWO_NODES) == 2
+    assert max_concurrent([flat, nested], TWO_NODES) == 2
+    assert max_concurrent([nested], TWO_NODES, wanted=1) == 1
 
 
 def test_a_gpus_and_several_workers_processes_are_not_for_the_next_trial():
-    assert leaves_nothing(Request({"CPU": 1.0, "GPU": 0.0}))
-    assert not leaves_nothing(Request({"CPU": 1.0, "GPU": 0.3}))
-    assert not leaves_nothing(Request({"CPU": 1.0, "GPU": 0.0}, 2, nested=True))
+    assert can_reuse_process(Request({"CPU": 1.0, "GPU": 0.0}))
+    assert not can_reuse_process(Request({"CPU": 1.0, "GPU": 0.3}))
+    assert not can_reuse_process(Request({"CPU": 1.0, "GPU": 0.0}, 2, nested=True))
 
 
 def test_several_workers_have_a_gpu_each():
@@ -164,17 +164,17 @@ def test_history_goes_back_to_the_newest_checkpoint_there_is(tmp_path):
 
 def test_a_folder_keeps_only_what_is_of_the_trials_own_point(tmp_path, monkeypatch):
     (tmp_path / ".lock").touch()
-    claim(tmp_path, {"train.lr_g": 1e-3, "model.ngf": 8})
+    reset_if_other_point(tmp_path, {"train.lr_g": 1e-3, "model.ngf": 8})
     append_row(tmp_path, {"kimg": 1.0, "outcome": "running", "checkpoint": "checkpoint-1"})
     (tmp_path / "checkpoint-1").mkdir()
-    claim(tmp_path, {"model.ngf": 8, "train.lr_g": 1e-3})
+    reset_if_other_point(tmp_path, {"model.ngf": 8, "train.lr_g": 1e-3})
     assert len(read_rows(tmp_path)) == 1
     other = {"model.ngf": 16, "train.lr_g": 1e-3}
     with monkeypatch.context() as patch:  # whoever clears it dies over it
         patch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            claim(tmp_path, other)
-    claim(tmp_path, other)
+            reset_if_other_point(tmp_path, other)
+    reset_if_other_point(tmp_path, other)
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "point.json"}
 
 
@@ -189,17 +189,17 @@ def test_best_is_a_finished_trial_if_any_is():
     assert choose_best(records[1:], lower)["trial_id"] == "1"
     assert choose_best(records[2:], lower) is None
     worse = ended("3", 6.0)
-    assert judge(records[0], worse, lower)[0] is True
-    assert judge(worse, records[0], higher)[0] is True
-    assert judge(records[0], records[0], lower)[0] is False
-    assert judge(records[0], None, lower)[0] is None
-    assert "as far as this space contains it" in judge(records[0], worse, lower, whole=False)[1]
+    assert compare_with_default(records[0], worse, lower)[0] is True
+    assert compare_with_default(worse, records[0], higher)[0] is True
+    assert compare_with_default(records[0], records[0], lower)[0] is False
+    assert compare_with_default(records[0], None, lower)[0] is None
+    assert "as far as this space contains it" in compare_with_default(records[0], worse, lower, whole=False)[1]
 
 
 def test_a_verdict_says_when_noise_may_explain_it():
     lower, best = Metric("m", "minimize"), ended("0", 5.0, error=0.3)
-    assert "noise" not in judge(best, ended("1", 6.0, error=0.2), lower)[1]
-    close = judge(best, ended("1", 5.5, error=0.4), lower)
+    assert "noise" not in compare_with_default(best, ended("1", 6.0, error=0.2), lower)[1]
+    close = compare_with_default(best, ended("1", 5.5, error=0.4), lower)
     assert (
         close[0] is True and "within the noise of the evaluation (standard error 0.5)" in close[1]
     )

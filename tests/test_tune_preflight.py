@@ -8,7 +8,7 @@ import pytest
 import tiny
 from rich.console import Console
 
-from fastgan_ray.config.schema import RunConfig, nest
+from fastgan_ray.config.run_config import RunConfig, nest
 from fastgan_ray.errors import UserError
 from fastgan_ray.tune.preflight import check_inputs, keep_protocol, rooted
 

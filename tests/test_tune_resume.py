@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from fastgan_ray.errors import InterruptedRunError
-from fastgan_ray.search.spec import spec_from_text
-from fastgan_ray.tune.cluster import silenced
+from fastgan_ray.search.file.spec import spec_from_text
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.run import run_search
-from fastgan_ray.tune.snapshot import restore_snapshot, save_snapshot
+from fastgan_ray.tune.ray.session import silenced
+from fastgan_ray.tune.search import run_search
+from fastgan_ray.tune.storage.snapshot import restore_snapshot, save_snapshot
 
 TEXT = """
 name: t

@@ -14,13 +14,13 @@ import pytest
 import tune_objectives as objectives
 from ray._raylet import AuthenticationMode, get_authentication_mode
 
-from fastgan_ray.config.yaml_io import load_run_config
+from fastgan_ray.config.run_file import load_run_config
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.spec import SearchSpec, spec_from_text
-from fastgan_ray.tune.cluster import connected
+from fastgan_ray.search.file.spec import SearchSpec, spec_from_text
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.run import run_search
-from fastgan_ray.tune.trainable import Objective
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import run_search
+from fastgan_ray.tune.trial.trainable import Objective
 
 SPACE = """
   model.ngf: {values: [8, 16, 32, 64]}

@@ -15,14 +15,14 @@ from pyarrow import fs
 from test_tune_resume import TEXT, lines, no_driver_left, start_driver, wait_until
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.spec import run_config, spec_from_text
-from fastgan_ray.tune.cluster import connected
+from fastgan_ray.search.file.spec import run_config, spec_from_text
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.folder import open_store
-from fastgan_ray.tune.history import append_row, resume_point
-from fastgan_ray.tune.mirror import DriverMirror, TrialMirror, fetch_run
-from fastgan_ray.tune.run import run_search
-from fastgan_ray.tune.store import Store
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import run_search
+from fastgan_ray.tune.storage.experiment_folder import open_store
+from fastgan_ray.tune.storage.remote import RemoteStorage
+from fastgan_ray.tune.storage.sync import DriverSync, TrialSync, fetch_run
+from fastgan_ray.tune.trial.folder import append_row, resume_point
 
 __all__ = ["no_driver_left"]  # a fixture that runs by itself
 
@@ -49,7 +49,7 @@ def bucket():
 def store(request, bucket, tmp_path):
     """The same by pyarrow's S3, by its local files, and by a file system of fsspec's."""
     uri = {"s3": bucket, "file": f"file://{tmp_path}/there", "memory": "memory://there"}
-    return Store(uri[request.param], request.function.__name__)
+    return RemoteStorage(uri[request.param], request.function.__name__)
 
 
 def write_trial(run: Path, kimg: float, outcome: str = "running") -> None:
@@ -65,7 +65,7 @@ def write_trial(run: Path, kimg: float, outcome: str = "running") -> None:
 
 def test_a_trial_goes_on_elsewhere(store, tmp_path):
     here, there = tmp_path / "here", tmp_path / "elsewhere"
-    mirror = TrialMirror(store, here, "00000")
+    mirror = TrialSync(store, here, "00000")
     write_trial(here, 1.0)
     mirror.send()
     write_trial(here, 2.0)
@@ -74,7 +74,7 @@ def test_a_trial_goes_on_elsewhere(store, tmp_path):
     mirror.send()
     # What is left there of another run does not count.
     write_trial(there, 7.0)
-    other = TrialMirror(store, there, "00000")
+    other = TrialSync(store, there, "00000")
     other.fetch()
     rows, checkpoint = resume_point(there / "trials" / "00000")
     assert [row["kimg"] for row in rows] == [1.0, 2.0]
@@ -96,7 +96,7 @@ def test_a_run_is_fetched_where_it_went_further(store, tmp_path):
         (state / "searcher.pkl").write_text(text)
         (here / "study.journal").write_text(text)
         (here / "search.yaml").write_text("name: t")
-        mirror = DriverMirror(store, here)
+        mirror = DriverSync(store, here)
         mirror.send()
         assert mirror.fault == ""
     assert [name for name in store.names() if name.startswith("state")] == ["state/00000002.tar"]
@@ -113,14 +113,14 @@ def test_a_run_is_fetched_where_it_went_further(store, tmp_path):
 
 def test_a_store_that_cannot_be_used_is_refused(bucket, tmp_path):
     with pytest.raises(UserError, match="no place that can be opened"):
-        Store("nosuch://x/y", "t")
+        RemoteStorage("nosuch://x/y", "t")
     missing = bucket.replace("here/runs", "missing/runs")
     with pytest.raises(UserError, match=r"--runs s3://missing/runs/t: cannot be written"):
         open_store(missing, "t", tmp_path, resume=False)
-    Store(bucket, "taken").write("search.yaml", b"")
+    RemoteStorage(bucket, "taken").write("search.yaml", b"")
     with pytest.raises(UserError, match=r"s3://here/runs/taken: is there already.*--resume"):
         open_store(bucket, "taken", tmp_path, resume=False)
-    named = Store(bucket.replace("s3://", "s3://user:secret@"), "t")
+    named = RemoteStorage(bucket.replace("s3://", "s3://user:secret@"), "t")
     assert str(named) == "s3://here/runs/t"
 
 
@@ -148,7 +148,7 @@ def test_a_killed_search_goes_on_from_s3_on_another_machine(bucket, tmp_path, mo
         config = run_config(spec, trial["point"])
         assert trial["value"] == objectives.loss(config, trial["kimg"])
     # All results are in the store, and no more of the losers than here.
-    store = Store(bucket, "t")
+    store = RemoteStorage(bucket, "t")
     there = set(store.names())
     assert {"summary.json", "best/config.yaml", "best/checkpoint/metadata.json"} <= there
     assert json.loads(store.read("summary.json") or b"") == summary

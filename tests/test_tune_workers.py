@@ -16,15 +16,15 @@ import tiny
 import worker_objectives as objectives
 from ray.util.state import list_actors
 
-from fastgan_ray.config.yaml_io import dump_run_config
+from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.errors import UserError
-from fastgan_ray.report.rows import read_rows
-from fastgan_ray.search.spec import SearchSpec, spec_from_text
+from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.search.file.spec import SearchSpec, spec_from_text
 from fastgan_ray.train.loop import train
-from fastgan_ray.tune.cluster import connected
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.run import run_search
-from fastgan_ray.tune.trainable import Objective, train_objective
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import run_search
+from fastgan_ray.tune.trial.trainable import Objective, train_objective
 
 pytestmark = pytest.mark.timeout(900)  # Ray starts a dozen processes for each trial
 PATIENCE = 120

@@ -21,10 +21,10 @@ from wandb_files import (
 from wandb_server import server  # noqa: F401 - a fixture
 
 from fastgan_ray.metrics.names import early_name
-from fastgan_ray.search.spec import Metric
-from fastgan_ray.tune.wandb_log import session
-from fastgan_ray.tune.wandb_log.rows import learn, log_row, summary
-from fastgan_ray.tune.wandb_log.session import choose_mode, sync_line
+from fastgan_ray.search.file.spec import Metric
+from fastgan_ray.tune.wandb import session
+from fastgan_ray.tune.wandb.rows import learn, log_row, summary
+from fastgan_ray.tune.wandb.session import choose_mode, sync_line
 
 
 @pytest.fixture

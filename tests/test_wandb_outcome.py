@@ -13,8 +13,8 @@ from wandb_files import (
     read_run,
 )
 
-from fastgan_ray.tune.wandb_log.outcome import leaderboard, log_outcome
-from fastgan_ray.tune.wandb_log.session import Session
+from fastgan_ray.tune.wandb.outcome import leaderboard, log_outcome
+from fastgan_ray.tune.wandb.session import Session
 
 WEIGHTS = b"weights of the average"
 

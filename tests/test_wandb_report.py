@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 from wandb_files import no_login, no_process_left  # noqa: F401 - for every test here
 from wandb_server import server  # noqa: F401 - a fixture
 
-from fastgan_ray.cli import app
+from fastgan_ray.cli.main import app
 from fastgan_ray.errors import UserError
-from fastgan_ray.tune.wandb_log.report import PANELS, outline, save
+from fastgan_ray.tune.wandb.report import PANELS, outline, save
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 # wandb-workspaces is written for pydantic 1.

@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgan_ray.config.schema import RunConfig, nest
-from fastgan_ray.config.yaml_io import dump_run_config, load_run_config, parse_assignments
-from fastgan_ray.config.yaml_tree import parse, parse_value
+from fastgan_ray.config.run_config import RunConfig, nest
+from fastgan_ray.config.run_file import dump_run_config, load_run_config, parse_assignments
+from fastgan_ray.config.strict_yaml import parse, parse_value
 from fastgan_ray.errors import UserError
 
 

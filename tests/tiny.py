@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fastgan_ray.config.schema import RunConfig, nest
+from fastgan_ray.config.run_config import RunConfig, nest
 from fastgan_ray.train.loop import train
 
 SETTINGS = {

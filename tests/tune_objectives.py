@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import DivergedError, InterruptedRunError
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
 

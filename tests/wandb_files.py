@@ -9,10 +9,10 @@ import pytest
 import wandb
 from wandb.proto import wandb_internal_pb2
 
-from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.search.spec import Metric
-from fastgan_ray.tune.wandb_log.callback import WandbLog
-from fastgan_ray.tune.wandb_log.session import Session
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.search.file.spec import Metric
+from fastgan_ray.tune.wandb.callback import WandbLog
+from fastgan_ray.tune.wandb.session import Session
 
 METRIC = "fid5k_full"
 MINIMISED = Metric(METRIC, "minimize", None)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fastgan_ray.config.schema import RunConfig
-from fastgan_ray.group import ALONE, Group
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.train.reporter import Reporter
-from fastgan_ray.tune.trainable import train_objective
+from fastgan_ray.tune.trial.trainable import train_objective
 
 METRIC = "fd_efficientnet_lite0"
 

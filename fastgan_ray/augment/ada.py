@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastgan_ray.config.schema import ADAPTIVE_OPS, AugmentConfig, policy_ops
+from fastgan_ray.config.run_config import ADAPTIVE_OPS, AugmentConfig, policy_ops
 
 STYLEGAN2_TARGET = 0.6
 KERAS_TARGET = 0.85

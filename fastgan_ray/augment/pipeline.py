@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.augment import bgc, diffaugment, keras
-from fastgan_ray.config.schema import AugmentConfig, policy_ops
+from fastgan_ray.config.run_config import AugmentConfig, policy_ops
 
 Parameters = dict[str, Tensor]
 Draw = dict[str, Parameters]

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fastgan_ray.config.schema import RunConfig, flatten, nest
-from fastgan_ray.config.yaml_io import explain
+from fastgan_ray.config.run_config import RunConfig, flatten, nest
+from fastgan_ray.config.run_file import explain
 from fastgan_ray.errors import UserError
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fastgan_ray.config.paths import cache_dir
-from fastgan_ray.config.schema import DataConfig
+from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.errors import UserError
 from fastgan_ray.progress import Track, silently

@@ -13,7 +13,7 @@ import PIL
 from PIL import Image
 
 from fastgan_ray.config.paths import cache_dir
-from fastgan_ray.config.schema import DataConfig
+from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.data.catalog import resolve
 from fastgan_ray.data.containers import Read, open_container, printable

@@ -18,7 +18,7 @@ from fastgan_ray.latent.exported import folded, read_folder, write_folder
 from fastgan_ray.latent.load import find_checkpoint, load_model
 from fastgan_ray.latent.sample import latents
 from fastgan_ray.models import Discriminator, Generator
-from fastgan_ray.models.official import load_official, save_official
+from fastgan_ray.models.published_checkpoint import load_official, save_official
 from fastgan_ray.train.checkpoint import load_discriminator
 
 # Of pictures in [-1, 1]: half of one of 256 levels is .004.

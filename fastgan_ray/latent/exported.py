@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from fastgan_ray.config.schema import ModelConfig
+from fastgan_ray.config.run_config import ModelConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_generator
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fastgan_ray.config.schema import DataConfig
+from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data.containers import Read, open_container, printable
 from fastgan_ray.data.grid import save_grid
 from fastgan_ray.data.images import SUFFIXES, decode, quiet, square

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import nn
 
-from fastgan_ray.config.schema import ModelConfig, RunConfig
+from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.exported import DESCRIPTION, read_folder
-from fastgan_ray.models.official import load_official
+from fastgan_ray.models.published_checkpoint import load_official
 from fastgan_ray.train import checkpoint
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fastgan_ray.config.override import override
-from fastgan_ray.config.schema import ModelConfig, RunConfig
+from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.data.source import Source, open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.load import load_model

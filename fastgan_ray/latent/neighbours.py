@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.config.override import override
-from fastgan_ray.config.schema import ModelConfig, RunConfig
+from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.data.containers import printable
 from fastgan_ray.data.grid import save_grid, to_uint8
 from fastgan_ray.data.images import square

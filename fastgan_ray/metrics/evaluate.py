@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fastgan_ray.config.schema import EvalConfig
+from fastgan_ray.config.run_config import EvalConfig
 from fastgan_ray.errors import DivergedError
 from fastgan_ray.metrics.diversity import diversity
 from fastgan_ray.metrics.extractors import Extractor

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from fastgan_ray.config.schema import EvalConfig
+from fastgan_ray.config.run_config import EvalConfig
 
 Goal = Literal["minimize", "maximize"]
 

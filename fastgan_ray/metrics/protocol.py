@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import Extractor

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.config.paths import cache_dir
-from fastgan_ray.config.schema import DataConfig, RunConfig
+from fastgan_ray.config.run_config import DataConfig, RunConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.data.images import in_order, square
 from fastgan_ray.data.source import Source

@@ -19,11 +19,11 @@ from typing import Literal, TypedDict, TypeVar
 import torch
 
 from fastgan_ray.config.paths import cache_dir
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.data.download import fetch
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.published import OF_EXTRACTOR, OF_RECONSTRUCTION, WEIGHTS, Weights
+from fastgan_ray.metrics.weight_catalog import OF_EXTRACTOR, OF_RECONSTRUCTION, WEIGHTS, Weights
 from fastgan_ray.progress import Track, silently
 
 _TIMEOUT_SECONDS = 10

@@ -1,12 +1,12 @@
 """The networks: FastGAN's, and a DCGAN as a baseline."""
 
 from fastgan_ray.models.architectures import ARCHITECTURES, build_discriminator, build_generator
+from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.blocks import small_resolution
 from fastgan_ray.models.discriminator import Discriminator, build_decoder, crop_part
 from fastgan_ray.models.generator import Generator
-from fastgan_ray.models.interface import AnyDiscriminator
-from fastgan_ray.models.recompute import recompute
-from fastgan_ray.models.spread import spread
+from fastgan_ray.models.gradient_checkpointing import recompute
+from fastgan_ray.models.sync_batchnorm import spread
 
 __all__ = [
     "ARCHITECTURES",

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from fastgan_ray.config.schema import ModelConfig
+from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.dcgan import DcganDiscriminator, DcganGenerator
 from fastgan_ray.models.discriminator import fastgan_discriminator
 from fastgan_ray.models.generator import fastgan_generator
-from fastgan_ray.models.interface import AnyDiscriminator
 
 
 class Architecture(NamedTuple):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastgan_ray.group import ALONE, Group
-from fastgan_ray.models.gate import gated
+from fastgan_ray.distributed import ALONE, Group
+from fastgan_ray.models.glu import gated
 from fastgan_ray.models.spectral import spectral_norm
-from fastgan_ray.models.upsample import doubled
+from fastgan_ray.models.upsample import upsample_conv2x
 
 _STD = 0.02
 _NOISE_SEED = 0
@@ -82,7 +82,7 @@ class NoiseInjection(nn.Module):
         noise = self.fixed
         if rng is not None:
             shape = (self.group.size * x_BCHW.shape[0], 1, *x_BCHW.shape[2:])
-            noise = self.group.share(torch.randn(shape, generator=rng, device=rng.device))
+            noise = self.group.local_rows(torch.randn(shape, generator=rng, device=rng.device))
         # Cast the product: under autocast a float32 summand would widen the features again.
         return x_BCHW + (self.weight * noise.to(self.weight)).to(x_BCHW.dtype)
 
@@ -105,7 +105,7 @@ class GatedConv(nn.Module):
         self, x_BCHW: Tensor, rng: torch.Generator | None = None, double: bool = False
     ) -> Tensor:
         """Any convolution's input -> half its output channels; `double`: the side first."""
-        x_BCHW = doubled(x_BCHW, self.conv) if double else self.conv(x_BCHW)
+        x_BCHW = upsample_conv2x(x_BCHW, self.conv) if double else self.conv(x_BCHW)
         if self.noise is not None:
             x_BCHW = self.noise(x_BCHW, rng)
         return gated(self.norm(x_BCHW))
@@ -197,7 +197,7 @@ def dropout(x: Tensor, rate: float, rng: torch.Generator | None, group: Group = 
     if rng is None or rate == 0:
         return x
     shape = (group.size * x.shape[0], *x.shape[1:])
-    kept = group.share(torch.rand(shape, generator=rng, device=rng.device)) >= rate
+    kept = group.local_rows(torch.rand(shape, generator=rng, device=rng.device)) >= rate
     return x * (kept / (1 - rate)).to(x.dtype)
 
 

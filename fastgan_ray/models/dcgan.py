@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastgan_ray.config.schema import ModelConfig
+from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.models.base import AnyDiscriminator, projection
 from fastgan_ray.models.blocks import LayerFactory, dropout, small_resolution
-from fastgan_ray.models.interface import AnyDiscriminator, projection
 
 _Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 

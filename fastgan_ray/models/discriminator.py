@@ -7,7 +7,8 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from fastgan_ray.config.schema import ModelConfig
+from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.models.base import AnyDiscriminator, projection
 from fastgan_ray.models.blocks import (
     DownBlock,
     LayerFactory,
@@ -18,7 +19,6 @@ from fastgan_ray.models.blocks import (
     small_resolution,
     widths,
 )
-from fastgan_ray.models.interface import AnyDiscriminator, projection
 
 # Channels by level in units of ndf. The published network is a level narrower than its maps: after
 # the stem, features of level s are s/2 px wide (128 px have the channels of 256, ..., 8 of 16).

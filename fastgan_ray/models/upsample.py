@@ -26,7 +26,7 @@ _plain = ContextVar("plain", default=False)
 
 
 @contextmanager
-def plain_forms(wanted: bool = True) -> Iterator[None]:
+def reference_kernels(wanted: bool = True) -> Iterator[None]:
     """Inside, doubling has the plain form everywhere, as published."""
     token = _plain.set(wanted)
     try:
@@ -40,7 +40,7 @@ def are_plain() -> bool:
     return _plain.get()
 
 
-def doubled(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
+def upsample_conv2x(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
     """(B, c_in, H, W) -> (B, c_out, 2H, 2W) by a 3x3 convolution with a padding of 1, no bias."""
     if are_plain() or x_BCHW.shape[-1] < TRANSPOSED_FROM:
         result: Tensor = conv(F.interpolate(x_BCHW, scale_factor=2, mode="nearest"))

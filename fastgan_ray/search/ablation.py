@@ -13,12 +13,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from fastgan_ray.config.schema import RunConfig, nest
-from fastgan_ray.config.yaml_io import check_settings, faults_of, settings
-from fastgan_ray.config.yaml_tree import Document, Faults, parse, read_text, shown, suggestion
+from fastgan_ray.config.run_config import RunConfig, nest
+from fastgan_ray.config.run_file import check_settings, faults_of, settings
+from fastgan_ray.config.strict_yaml import (
+    Document,
+    ErrorList,
+    format_value,
+    parse,
+    read_text,
+    suggestion,
+)
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.grammar import is_int
-from fastgan_ray.search.options import (
+from fastgan_ray.search.file.options import (
     REFUSED_OF_WANDB,
     Metric,
     check_keys,
@@ -27,7 +33,8 @@ from fastgan_ray.search.options import (
     read_metric,
     read_name,
 )
-from fastgan_ray.search.spec import check_overrides
+from fastgan_ray.search.file.parameters import is_int
+from fastgan_ray.search.file.spec import check_overrides
 
 KEYS = ("name", "description", "metric", "base", "baseline", "arms", "data", "seeds")
 REFUSED = {
@@ -167,7 +174,7 @@ def parse_seeds(text: str) -> list[int]:
         twice = any(first <= seed <= last for seed in seeds)
         if not first <= last < 2**31 or last - first >= MAX_CELLS or twice:
             rule = "must be a count, or different seeds and ranges such as 0-2,7"
-            raise UserError(f"--seeds: {rule} (got {shown(text)})")
+            raise UserError(f"--seeds: {rule} (got {format_value(text)})")
         seeds.extend(range(first, last + 1))
     return seeds
 
@@ -197,13 +204,16 @@ def _read_arms(document: Document, base: Given) -> tuple[dict[str, Given], str]:
         baseline = OWN_BASELINE
     elif not isinstance(baseline, str) or (entries and baseline not in entries):
         hint = suggestion(baseline, entries) if isinstance(baseline, str) else ""
-        rule = f"must name an arm, or be settings; {{}} = base itself (got {shown(baseline)}){hint}"
+        rule = "must name an arm, or be settings; {} = base itself "
+        rule += f"(got {format_value(baseline)}){hint}"
         document.faults.add(document.line("baseline"), f"baseline: {rule}")
     for name in entries:
         arms[name] = settings(document, ("arms", name))
         if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
             rule = f"an arm's name must be 1 to {LONGEST_NAME} characters of one line"
-            document.faults.add(document.line("arms", name), f"arms: {rule} (got {shown(name)})")
+            document.faults.add(
+                document.line("arms", name), f"arms: {rule} (got {format_value(name)})"
+            )
     if len(arms) == 1:
         document.faults.add(document.line("arms"), "arms: must have one beside the baseline")
     for name, given in arms.items():
@@ -212,7 +222,7 @@ def _read_arms(document: Document, base: Given) -> tuple[dict[str, Given], str]:
     return arms, str(baseline)
 
 
-def _refuse_fixed(arm: str, given: Given, faults: Faults) -> None:
+def _refuse_fixed(arm: str, given: Given, faults: ErrorList) -> None:
     """Note fields that an arm must leave alone."""
     for key, (_, line) in given.items():
         if key in SET_BY:
@@ -234,7 +244,7 @@ def _read_data(document: Document, base: Given) -> tuple[str | None, ...]:
     valid = isinstance(given, list) and given and all(isinstance(x, str) and x for x in given)
     if not valid or len({data_name(entry) for entry in given}) < len(given):
         rule = "must be a list of folders or data sets' names that end differently"
-        document.faults.add(document.line("data"), f"data: {rule} (got {shown(given)})")
+        document.faults.add(document.line("data"), f"data: {rule} (got {format_value(given)})")
         return (None,)
     return tuple(given)
 
@@ -247,11 +257,11 @@ def _read_seeds(document: Document) -> tuple[int, ...]:
     if isinstance(given, list) and given and whole and len(set(given)) == len(given):
         return tuple(given)
     rule = "must be a count (5 = 0, 1, 2, 3, 4) or a list of different seeds from 0 to 2**31 - 1"
-    document.faults.add(document.line("seeds"), f"seeds: {rule} (got {shown(given)})")
+    document.faults.add(document.line("seeds"), f"seeds: {rule} (got {format_value(given)})")
     return (0,)
 
 
-def _overridden(spec: AblationSpec, faults: Faults) -> AblationSpec:
+def _overridden(spec: AblationSpec, faults: ErrorList) -> AblationSpec:
     """`spec` with its overrides in base, and out of the arms."""
     given = {key: value for key, value in spec.overrides.items() if key != "data.path"}
     base = {**spec.base, **given}

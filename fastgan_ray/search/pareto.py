@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastgan_ray.search.options import Metric
+from fastgan_ray.search.file.options import Metric
 
 
 def front(values: Mapping[str, Sequence[float]], metrics: Sequence[Metric]) -> list[str]:

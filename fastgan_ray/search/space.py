@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fastgan_ray.config.yaml_tree import Value
+from fastgan_ray.config.strict_yaml import Value
 
 Distribution = Literal[
     "constant",

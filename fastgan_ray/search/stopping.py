@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 
-class Reading(NamedTuple):
+class Observation(NamedTuple):
     """A trial's evaluation: its number, position, value (smaller is better) and standard error."""
 
     trial: int
@@ -23,10 +23,10 @@ class Reading(NamedTuple):
     error: float = 0.0
 
 
-class Judge(Protocol):
+class StoppingRule(Protocol):
     """Takes in each reading once, in the order in which they come."""
 
-    def judge(self, reading: Reading) -> str:
+    def decide(self, reading: Observation) -> str:
         """Why the trial ends now; nothing = it goes on."""
 
 
@@ -58,7 +58,7 @@ class Halving:
             rung *= self.eta
         return rungs
 
-    def said(self, total_kimg: float) -> str:
+    def describe(self, total_kimg: float) -> str:
         """The rule in words, of trials of that length."""
         if not self.rungs(total_kimg):
             return (
@@ -81,7 +81,7 @@ class Median:
     min_trials: int = 3
     tolerance: float = 0.0
 
-    def said(self, total_kimg: float) -> str:
+    def describe(self, total_kimg: float) -> str:
         """The rule in words."""
         return f"from {self.min_iter:g} kimg, trials whose best is worse than the median end"
 
@@ -93,7 +93,7 @@ class Patience:
     kimg: float
     tolerance: float = 0.0
 
-    def said(self, total_kimg: float) -> str:
+    def describe(self, total_kimg: float) -> str:
         """The rule in words."""
         return f"after {self.kimg:g} kimg without improvement"
 
@@ -101,7 +101,7 @@ class Patience:
 Rule: TypeAlias = Halving | Median | Patience
 
 
-class HalvingJudge:
+class HalvingRule:
     """Holds what was recorded at each bracket's rungs; a late row counts at the last rung it has
     passed, and the first trial at a rung goes on."""
 
@@ -109,9 +109,9 @@ class HalvingJudge:
         self._rule = rule
         rungs = rule.rungs(total_kimg)
         self._brackets = [rungs[first:] for first in range(max(1, min(rule.brackets, len(rungs))))]
-        self._recorded: dict[tuple[int, float], dict[int, Reading]] = {}
+        self._recorded: dict[tuple[int, float], dict[int, Observation]] = {}
 
-    def judge(self, reading: Reading) -> str:
+    def decide(self, reading: Observation) -> str:
         """Why the trial is not among the best at a rung that it has passed."""
         bracket = self.bracket(reading.trial)
         passed = [rung for rung in self._brackets[bracket] if rung <= reading.kimg]
@@ -148,14 +148,14 @@ class HalvingJudge:
         raise AssertionError(trial)
 
 
-class MedianJudge:
+class MedianRule:
     """Holds every trial's readings."""
 
     def __init__(self, rule: Median, total_kimg: float) -> None:
         self._rule = rule
-        self._readings: dict[int, list[Reading]] = {}
+        self._readings: dict[int, list[Observation]] = {}
 
-    def judge(self, reading: Reading) -> str:
+    def decide(self, reading: Observation) -> str:
         """Why the trial's best is worse than usual here."""
         own = self._readings.setdefault(reading.trial, [])
         own.append(reading)
@@ -172,14 +172,14 @@ class MedianJudge:
         return f"its best is worse than the median of {len(others)} others here"
 
 
-class PatienceJudge:
+class PatienceRule:
     """Holds every trial's best reading."""
 
     def __init__(self, rule: Patience, total_kimg: float) -> None:
         self._rule = rule
-        self._best: dict[int, Reading] = {}
+        self._best: dict[int, Observation] = {}
 
-    def judge(self, reading: Reading) -> str:
+    def decide(self, reading: Observation) -> str:
         """Why the trial has waited long enough."""
         best = self._best.setdefault(reading.trial, reading)
         if reading.value < best.value:
@@ -193,24 +193,24 @@ class PatienceJudge:
         return f"no better than at {best.kimg:g} kimg"
 
 
-class Judges:
+class StoppingRules:
     """Asks every rule's judge; a reading that comes again, as after a restart, is ignored."""
 
     def __init__(self, rules: Sequence[Rule], total_kimg: float) -> None:
-        self._judges = [JUDGES[type(rule)](rule, total_kimg) for rule in rules]
+        self._judges = [STOPPING_RULES[type(rule)](rule, total_kimg) for rule in rules]
         self._seen: dict[int, float] = {}
 
-    def judge(self, reading: Reading) -> str:
+    def decide(self, reading: Observation) -> str:
         """Why the trial ends now, by the first rule that says so; nothing = it goes on."""
         if reading.kimg <= self._seen.get(reading.trial, 0.0):
             return ""
         self._seen[reading.trial] = reading.kimg
-        reasons = [judge.judge(reading) for judge in self._judges]
+        reasons = [judge.decide(reading) for judge in self._judges]
         return next((reason for reason in reasons if reason), "")
 
 
-JUDGES: dict[type, Callable[..., Judge]] = {
-    Halving: HalvingJudge,
-    Median: MedianJudge,
-    Patience: PatienceJudge,
+STOPPING_RULES: dict[type, Callable[..., StoppingRule]] = {
+    Halving: HalvingRule,
+    Median: MedianRule,
+    Patience: PatienceRule,
 }

@@ -2,6 +2,6 @@
 
 import sys
 
-from fastgan_ray.cli import main
+from fastgan_ray.cli.main import main
 
 main(["train", *sys.argv[1:]])

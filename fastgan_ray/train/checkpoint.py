@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fastgan_ray.augment.ada import AdaState
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
 from fastgan_ray.train.reporter import INTERRUPTED

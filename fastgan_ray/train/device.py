@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 
 # From this resolution up a CPU with instructions for bfloat16 uses it: at 256 px it is twice as

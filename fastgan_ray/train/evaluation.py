@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from fastgan_ray.config.schema import ModelConfig, RunConfig
+from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.data.grid import save_grid, to_uint8
 from fastgan_ray.data.images import KERNEL, square
 from fastgan_ray.data.source import Source
@@ -25,17 +25,17 @@ from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.memorisation import Pair
 from fastgan_ray.metrics.reference import Reference
 from fastgan_ray.models import build_generator, small_resolution
-from fastgan_ray.models.upsample import plain_forms
+from fastgan_ray.models.upsample import reference_kernels
 from fastgan_ray.progress import Track
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at
+from fastgan_ray.train.d_reconstruction import d_reconstruction
+from fastgan_ray.train.diagnostics import keeping, watch
 from fastgan_ray.train.perceptual import Distance
-from fastgan_ray.train.probe import d_reconstruction
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
 from fastgan_ray.train.rng import seeded
-from fastgan_ray.train.state import TrainState, calibrate_average
+from fastgan_ray.train.state import TrainState, recalibrate_ema
 from fastgan_ray.train.step import CENTRE, reconstruction_error
-from fastgan_ray.train.watch import keeping, watch
 
 GRID_TILES = 36
 PAIR_COLUMNS = 8  # four pairs a row
@@ -72,7 +72,7 @@ def evaluate_and_report(
     """
     config = run.config
     images_shown = state.step * config.train.images_per_step
-    calibrate_average(state, config.model.nz)
+    recalibrate_ema(state, config.model.nz)
 
     def sample(z_BZ: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -219,7 +219,7 @@ def beside(full: Tensor, decoded: dict[str, Tensor]) -> Tensor:
 def sampling_gflop(model: ModelConfig) -> float:
     """10**9 multiplications and additions to generate one picture, in the published form."""
     network = build_generator(model).eval().to("meta")
-    with torch.no_grad(), plain_forms(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), reference_kernels(), FlopCounterMode(display=False) as counter:
         network(torch.empty(1, model.nz, device="meta"))
     return float(counter.get_total_flops()) / 1e9
 

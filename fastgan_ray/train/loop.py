@@ -10,25 +10,25 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.images import load_images
 from fastgan_ray.data.source import open_source
+from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.errors import DivergedError, InterruptedRunError
-from fastgan_ray.group import ALONE, Group
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.protocol import protocol
 from fastgan_ray.metrics.reference import load_reference
-from fastgan_ray.models.upsample import plain_forms
+from fastgan_ray.models.upsample import reference_kernels
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.device import choose_device, keep_freed_memory, use_bf16
+from fastgan_ray.train.diagnostics import real_sample
 from fastgan_ray.train.evaluation import Run, evaluate_and_report, sampling_gflop
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
-from fastgan_ray.train.state import TrainState, new_state, note_losses, take_means
+from fastgan_ray.train.state import TrainState, accumulate_losses, new_state, pop_mean_losses
 from fastgan_ray.train.step import train_step
-from fastgan_ray.train.watch import real_sample
 
 # Looking at a loss waits for the device: at every step on the CPU, rarely on a GPU.
 STEPS_BETWEEN_CHECKS = {"cpu": 1}
@@ -62,21 +62,21 @@ def train(
     started = time.monotonic() - state.seconds
     while state.step < last_step:
         batches = [next_batch(state, run) for _ in range(config.train.d_steps)]
-        with plain_forms(config.train.precision == "fp32"):
+        with reference_kernels(config.train.precision == "fp32"):
             losses = train_step(state, batches, config, run.distance, bf16)
-        note_losses(state, losses)
+        accumulate_losses(state, losses)
         state.seconds = time.monotonic() - started
         evaluating = is_evaluation(state.step, config)
         if evaluating or state.step % check_every == 0:
             _check_finite(state.sums, state.step, images)
         reporter.progress(state.step * images / 1000, state.seconds)
         if evaluating:
-            means, last = take_means(state), state.step == last_step
-            group.first(partial(evaluate_and_report, state, run, means, reporter, last))
+            means, last = pop_mean_losses(state), state.step == last_step
+            group.on_rank_zero(partial(evaluate_and_report, state, run, means, reporter, last))
             started = time.monotonic() - state.seconds  # evaluation is not training time
         if state.step < last_step and group.any(reporter.stopping()):
             if not evaluating:
-                group.first(partial(save_between, state, config, reporter.folder))
+                group.on_rank_zero(partial(save_between, state, config, reporter.folder))
             raise InterruptedRunError(f"stopped at {state.step * images / 1000:g} kimg")
 
 
@@ -103,7 +103,7 @@ def next_batch(state: TrainState, run: Run) -> Tensor:
 
     Of a group, this process's share of them.
     """
-    indices, flips = map(state.group.share, state.sampler.next())
+    indices, flips = map(state.group.local_rows, state.sampler.next())
     pictures = pictures_at(run.images, indices, run.device)
     mirrored = flips.to(run.device)[:, None, None, None]
     return torch.where(mirrored, pictures.flip(3), pictures)

@@ -73,12 +73,12 @@ def relativistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
     return F.softplus(real - fake).mean()
 
 
-def widened(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
     """In float32 at least: bfloat16 is for the networks, not for what is made of their outputs."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def squared_slopes(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+def squared_gradient_norms(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
     """Squared gradient norm of each picture's mean logit in all `inputs`: (B,), with a graph."""
     gradients = torch.autograd.grad(
         logits.mean(dim=1).sum(),
@@ -86,17 +86,19 @@ def squared_slopes(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
         create_graph=True,
         materialize_grads=True,  # a D that does not look at an input has no slope there
     )
-    return torch.stack([widened(g).square().flatten(1).sum(dim=1) for g in gradients]).sum(dim=0)
+    return torch.stack([at_least_float32(g).square().flatten(1).sum(dim=1) for g in gradients]).sum(
+        dim=0
+    )
 
 
 def zero_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
     """Half the mean squared slope (Mescheder et al. 2018): R1 on real pictures, R2 on generated."""
-    return 0.5 * squared_slopes(logits, inputs).mean()
+    return 0.5 * squared_gradient_norms(logits, inputs).mean()
 
 
 def one_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
     """Mean squared distance of the slope from 1 (WGAN-GP, Gulrajani et al. 2017)."""
-    return ((squared_slopes(logits, inputs) + _TINY).sqrt() - 1).square().mean()
+    return ((squared_gradient_norms(logits, inputs) + _TINY).sqrt() - 1).square().mean()
 
 
 def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor) -> list[Tensor]:
@@ -105,7 +107,9 @@ def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor
     The same share for all of a picture's sizes.
     """
     return [
-        torch.lerp(widened(b), widened(a), shares_B.to(b.device)[:, None, None, None])
+        torch.lerp(
+            at_least_float32(b), at_least_float32(a), shares_B.to(b.device)[:, None, None, None]
+        )
         .detach()
         .requires_grad_()
         for a, b in zip(real, fake, strict=True)

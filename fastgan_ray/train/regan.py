@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fastgan_ray.config.schema import ReganConfig
+from fastgan_ray.config.run_config import ReganConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.models.upsample import plain_forms
+from fastgan_ray.models.upsample import reference_kernels
 
 WARM_UP, SPARSE, DENSE = 0, 1, 2
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -162,7 +162,7 @@ def uses_per_weight(generator: nn.Module, z_BZ: Tensor) -> dict[str, int]:
                 uses[name] = applied.shape[-2] * applied.shape[-1]
 
             hooks.append(layer.register_forward_hook(note))
-    with torch.no_grad(), plain_forms():
+    with torch.no_grad(), reference_kernels():
         generator(z_BZ)
     for hook in hooks:
         hook.remove()

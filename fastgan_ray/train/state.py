@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from fastgan_ray.augment.ada import AdaState
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.sampler import Sampler
-from fastgan_ray.group import ALONE, Group
+from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.models import (
     AnyDiscriminator,
     build_discriminator,
@@ -86,21 +86,21 @@ def _adam(network: nn.Module, rate: float, betas: tuple[float, float]) -> torch.
     return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True)
 
 
-def note_losses(state: TrainState, scalars: Mapping[str, Tensor]) -> None:
+def accumulate_losses(state: TrainState, scalars: Mapping[str, Tensor]) -> None:
     """Add a step's losses to the sums."""
     for name, value in scalars.items():
         state.sums[name] = state.sums[name] + value if name in state.sums else value
         state.counts[name] = state.counts.get(name, 0) + 1
 
 
-def take_means(state: TrainState) -> dict[str, float]:
+def pop_mean_losses(state: TrainState) -> dict[str, float]:
     """The losses' means, by name, after which the sums begin anew."""
     means = {name: float(total) / state.counts[name] for name, total in state.sums.items()}
     state.sums, state.counts = {}, {}
     return means
 
 
-def update_average(state: TrainState, config: RunConfig) -> None:
+def update_ema(state: TrainState, config: RunConfig) -> None:
     """Move G's weight average one step towards G, by its half-life in kimg."""
     images, halflife = config.train.images_per_step, config.train.ema_halflife_kimg * 1000
     if config.train.ema_rampup > 0:
@@ -113,7 +113,7 @@ def update_average(state: TrainState, config: RunConfig) -> None:
 
 
 @torch.no_grad()
-def calibrate_average(state: TrainState, nz: int, batches: int = 4, batch_size: int = 32) -> None:
+def recalibrate_ema(state: TrainState, nz: int, batches: int = 4, batch_size: int = 32) -> None:
     """Give the weight average its own buffers, and put it in eval mode.
 
     Batch statistics and the spectral norms' vectors belong to the weights they were measured with,
@@ -125,14 +125,14 @@ def calibrate_average(state: TrainState, nz: int, batches: int = 4, batch_size: 
         buffer.copy_(live[name])
     rng = seeded(0, "calibration")
     device = next(state.ema.parameters()).device
-    with own_statistics(state.ema):
+    with fresh_batchnorm_statistics(state.ema):
         for _ in range(batches):
             z_BZ: Tensor = torch.randn(batch_size, nz, generator=rng)
             state.ema(z_BZ.to(device))
 
 
 @contextlib.contextmanager
-def own_statistics(network: nn.Module) -> Iterator[None]:
+def fresh_batchnorm_statistics(network: nn.Module) -> Iterator[None]:
     """Inside, batch statistics are measured afresh, the plain mean over batches; then eval mode."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]

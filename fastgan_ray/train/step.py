@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from fastgan_ray.augment import ada, pipeline
-from fastgan_ray.config.schema import ModelConfig, RunConfig
+from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.models import crop_part, small_resolution
 from fastgan_ray.train import losses
-from fastgan_ray.train.losses import LOSSES, widened
-from fastgan_ray.train.state import TrainState, update_average
+from fastgan_ray.train.losses import LOSSES, at_least_float32
+from fastgan_ray.train.state import TrainState, update_ema
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Scalars = dict[str, Tensor]
@@ -44,7 +44,7 @@ def train_step(
         with torch.autocast(pictures.device.type, torch.bfloat16, enabled=bf16):
             with torch.set_grad_enabled(for_g):
                 fake = generate(state, len(pictures), config, pictures.device)
-            real = shown(state, pictures, config)
+            real = augment_real(state, pictures, config)
             turn = state.step * len(batches) + index
             loss_d, parts = discriminator_loss(state, real, fake, turn, config, distance)
             if config.model.contrasts:
@@ -61,7 +61,7 @@ def train_step(
     state.optimizer_g.step()
     state.discriminator.requires_grad_(True)
     state.step += 1
-    update_average(state, config)
+    update_ema(state, config)
     return scalars
 
 
@@ -70,12 +70,12 @@ def generate(
 ) -> list[Tensor]:
     """G's two outputs on fresh latents, as D sees them."""
     size = (state.group.size * count, config.model.nz)
-    z_BZ = state.group.share(torch.randn(size, generator=state.rngs["latents"])).to(device)
+    z_BZ = state.group.local_rows(torch.randn(size, generator=state.rngs["latents"])).to(device)
     outputs = state.generator(z_BZ, state.rngs["noise"])
     return augmented(outputs, state, "augment", config)
 
 
-def shown(state: TrainState, pictures: Tensor, config: RunConfig) -> list[Tensor]:
+def augment_real(state: TrainState, pictures: Tensor, config: RunConfig) -> list[Tensor]:
     """Real pictures as D sees them."""
     (full,) = augmented([pictures], state, "augment", config)
     return [full, F.interpolate(full, size=small_resolution(config.model.resolution))]
@@ -87,7 +87,7 @@ def augmented(
     """The same pictures at any number of sizes, all under one augmentation draw."""
     count = state.group.size * len(images[0])
     drawn = pipeline.draw(config.augment, count, state.rngs[stream], state.ada.p)
-    drawn = pipeline.each(drawn, state.group.share)
+    drawn = pipeline.each(drawn, state.group.local_rows)
     return [pipeline.apply(image, drawn) for image in images]
 
 
@@ -114,7 +114,7 @@ def discriminator_loss(
     part = _draw_part(state, config.model)
     real_logits, decoded = state.discriminator(*real, part, rng)
     fake_logits, _ = state.discriminator(*fake, rng=rng)
-    real_logits, fake_logits = widened(real_logits), widened(fake_logits)
+    real_logits, fake_logits = at_least_float32(real_logits), at_least_float32(fake_logits)
     labels = _draw_labels(state, real_logits, train.label_noise)
     boundary = fake_logits if loss.boundary is None else loss.boundary
     terms = {"d": (1.0, loss.discriminator(real_logits, fake_logits, labels[0], labels[1]))}
@@ -129,7 +129,7 @@ def discriminator_loss(
         terms[name] = (gammas[name] * train.r1_interval, penalty)
     if loss.penalty is not None:
         between = losses.interpolate(real, fake, _draw_shares(state, len(real_logits)))
-        logits = widened(state.discriminator(*between, rng=rng)[0])
+        logits = at_least_float32(state.discriminator(*between, rng=rng)[0])
         terms["gp"] = (train.gp_weight, loss.penalty(logits, between))
     total = torch.stack([weight * value for weight, value in terms.values()]).sum()
     return total, {
@@ -148,15 +148,15 @@ def generator_loss(
     real_logits = None
     if loss.paired:
         with torch.no_grad():
-            real_logits = widened(state.discriminator(*real, rng=rng)[0])
+            real_logits = at_least_float32(state.discriminator(*real, rng=rng)[0])
     fake_logits, _ = state.discriminator(*fake, rng=rng)
-    return loss.generator(widened(fake_logits), real_logits)
+    return loss.generator(at_least_float32(fake_logits), real_logits)
 
 
 def contrastive_loss(state: TrainState, pictures: Tensor, config: RunConfig) -> Tensor:
     """How well D tells two augmented views of one real picture from those of the others."""
     views = [augmented([pictures], state, "contrastive", config)[0] for _ in range(2)]
-    first, second = widened(state.discriminator.embed(torch.cat(views))).chunk(2)
+    first, second = at_least_float32(state.discriminator.embed(torch.cat(views))).chunk(2)
     gather = state.group.gather  # the others' pictures are to be told from as well
     return losses.contrastive(gather(first), gather(second), config.train.contrastive_temperature)
 
@@ -184,13 +184,13 @@ def _draw_part(state: TrainState, model: ModelConfig) -> int:
 
 def _draw_shares(state: TrainState, count: int) -> Tensor:
     draw = torch.rand(state.group.size * count, generator=state.rngs["interpolates"])
-    return state.group.share(draw)
+    return state.group.local_rows(draw)
 
 
 def _draw_labels(state: TrainState, logits: Tensor, noise: float) -> Tensor:
     """(2, B, L): for the real and for the generated pictures' logits."""
     size = (2, state.group.size * logits.shape[0], logits.shape[1])
-    draw = state.group.share(torch.rand(size, generator=state.rngs["labels"]), dim=1)
+    draw = state.group.local_rows(torch.rand(size, generator=state.rngs["labels"]), dim=1)
     return 1 - noise * draw.to(logits.device)
 
 

@@ -23,47 +23,47 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console, RenderableType
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError, full_disk
-from fastgan_ray.search.spec import Metric
-from fastgan_ray.tune.budget import BudgetStopper, Meter, Rationed
-from fastgan_ray.tune.cluster import connected, silenced
-from fastgan_ray.tune.deaths import MAX_DEATHS, Deaths, all_are_deaths
-from fastgan_ray.tune.disk import within
-from fastgan_ray.tune.folder import folder_of, open_folder, open_store
-from fastgan_ray.tune.ledger import Ledger
-from fastgan_ray.tune.lock import only_driver
-from fastgan_ray.tune.mirror import DriverMirror
+from fastgan_ray.search.file.spec import Metric
+from fastgan_ray.tune.driver.budget import BudgetedSearcher, BudgetStopper, BudgetTracker
+from fastgan_ray.tune.driver.records import TrialRecords
+from fastgan_ray.tune.driver.reports import Reports, note_versions
+from fastgan_ray.tune.driver.retries import MAX_DEATHS, RetryCounter, actor_deaths_only
+from fastgan_ray.tune.driver.signals import DriverStop, driver_stopping
+from fastgan_ray.tune.driver.table import Table
 from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
-from fastgan_ray.tune.reports import Reports, note_versions
-from fastgan_ray.tune.resources import (
+from fastgan_ray.tune.ray.resources import (
     Resources,
+    can_reuse_process,
     check_feasible,
     check_memory,
     demand,
-    fitting,
-    leaves_nothing,
+    max_concurrent,
     request,
 )
-from fastgan_ray.tune.searcher import NumberedTrials
-from fastgan_ray.tune.snapshot import (
+from fastgan_ray.tune.ray.session import connected, silenced
+from fastgan_ray.tune.storage.disk import within
+from fastgan_ray.tune.storage.experiment_folder import folder_of, open_folder, open_store
+from fastgan_ray.tune.storage.lock import only_driver
+from fastgan_ray.tune.storage.remote import RemoteStorage
+from fastgan_ray.tune.storage.snapshot import (
     Snapshots,
     restore_snapshot,
     save_snapshot,
     seconds_between_records,
 )
-from fastgan_ray.tune.stopping import DriverStop, driver_stopping
-from fastgan_ray.tune.store import Store
-from fastgan_ray.tune.table import Table
-from fastgan_ray.tune.trainable import (
+from fastgan_ray.tune.storage.sync import DriverSync
+from fastgan_ray.tune.suggest.searcher import NamedTrialGenerator
+from fastgan_ray.tune.trial.trainable import (
     Objective,
     make_trainable,
     train_objective,
     trial_id,
 )
-from fastgan_ray.tune.wandb_log.callback import WandbLog
-from fastgan_ray.tune.wandb_log.outcome import log_outcome
-from fastgan_ray.tune.wandb_log.session import Mode, Session, project_name, sync_line
+from fastgan_ray.tune.wandb.callback import WandbLog
+from fastgan_ray.tune.wandb.outcome import log_outcome
+from fastgan_ray.tune.wandb.session import Mode, Session, project_name, sync_line
 
 LOG_COLUMNS = 140  # of the table where there is no terminal
 ASSUMED_GPU_GB = 16.0
@@ -115,15 +115,17 @@ class Experiment:
     account: str
     make_searcher: Callable[[Path, int, bool], Searcher]
     make_scheduler: Callable[[Path], TrialScheduler | None]
-    make_ledger: Callable[[Path], Ledger]
+    make_ledger: Callable[[Path], TrialRecords]
     conclude: Callable[[dict[str, Any]], list[RenderableType]]
-    make_meter: Callable[[Path], Meter] | None = None
-    follow_up: Callable[[dict[str, Any], Ledger, Stage], dict[str, Any]] | None = None
+    make_meter: Callable[[Path], BudgetTracker] | None = None
+    follow_up: (
+        Callable[[dict[str, Any], TrialRecords, ExperimentContext], dict[str, Any]] | None
+    ) = None
     parts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
-class Stage:
+class ExperimentContext:
     """Where experiments run that share a Ray session, one after the other."""
 
     options: TuneOptions
@@ -131,11 +133,11 @@ class Stage:
     objective: Objective
     console: Console
     driver: DriverStop
-    store: Store | None = None
-    mirror: DriverMirror | None = None
+    store: RemoteStorage | None = None
+    mirror: DriverSync | None = None
 
 
-def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) -> Path:
+def run_experiment(experiment: Experiment, options: TuneOptions, objective: Objective) -> Path:
     """Run, or with `resume` go on with, an experiment; returns its folder.
 
     UserError if the folder cannot be used, no machine has what a trial needs, or the pictures or
@@ -147,7 +149,7 @@ def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) 
     store = open_store(options.store, name, folder, options.resume) if options.store else None
     open_folder(folder, experiment.kind, experiment.text, experiment.choices, options.resume)
     try:
-        _conduct(experiment, options, folder, store, objective)
+        _run_experiment(experiment, options, folder, store, objective)
     except UserError:
         if not options.resume and not (folder / experiment.account).exists():
             shutil.rmtree(folder)  # nothing has begun, and the name is free for a mended command
@@ -162,11 +164,11 @@ def conduct(experiment: Experiment, options: TuneOptions, objective: Objective) 
     return folder
 
 
-def _conduct(
+def _run_experiment(
     experiment: Experiment,
     options: TuneOptions,
     folder: Path,
-    store: Store | None,
+    store: RemoteStorage | None,
     objective: Objective,
 ) -> None:
     console = make_console(options)
@@ -186,17 +188,17 @@ def _conduct(
         connected(options.address, nested) as nodes,
     ):
         driver.listen()
-        mirror = DriverMirror(store, folder) if store else None
-        stage = Stage(options, nodes, objective, console, driver, store, mirror)
-        ledger, account = carry_out(experiment, folder, stage)
+        mirror = DriverSync(store, folder) if store else None
+        stage = ExperimentContext(options, nodes, objective, console, driver, store, mirror)
+        ledger, account = run_trials_and_follow_up(experiment, folder, stage)
         if mirror:
             mirror.send()
     places = [folder, *(folder / part for part in experiment.parts)]
-    tell(stage, places, account, experiment.conclude(account), ledger.reports)
+    report_outcome(stage, places, account, experiment.conclude(account), ledger.reports)
 
 
-def tell(
-    stage: Stage,
+def report_outcome(
+    stage: ExperimentContext,
     places: Sequence[Path],
     account: Mapping[str, Any],
     conclusion: Sequence[RenderableType],
@@ -213,7 +215,7 @@ def tell(
     for part in conclusion:
         _say(console, part)
     _say(console, f"Results: {places[0]}")
-    _say(console, reports.told())
+    _say(console, reports.describe())
     if mirror := stage.mirror:
         fault = f", but not all of it ({mirror.fault}); what is in the folder stands"
         _say(console, f"Copied:  {stage.store}{fault if mirror.fault else ''}")
@@ -235,7 +237,9 @@ def session_of(folder: Path, group: str, options: TuneOptions) -> Session:
     return Session(folder, project_name(os.environ), group, options.wandb)
 
 
-def carry_out(experiment: Experiment, folder: Path, stage: Stage) -> tuple[Ledger, dict[str, Any]]:
+def run_trials_and_follow_up(
+    experiment: Experiment, folder: Path, stage: ExperimentContext
+) -> tuple[TrialRecords, dict[str, Any]]:
     """Run an experiment's trials and what follows them in its folder; returns the whole account."""
     note_versions(folder)
     ledger = experiment.make_ledger(folder)
@@ -265,10 +269,10 @@ def _say(console: Console, part: RenderableType) -> None:
 
 def _run_trials(
     experiment: Experiment,
-    stage: Stage,
-    ledger: Ledger,
+    stage: ExperimentContext,
+    ledger: TrialRecords,
     watchers: list[Callback],
-    meter: Meter | None,
+    meter: BudgetTracker | None,
 ) -> list[Trial]:
     """Run the trials; returns Ray's record of each."""
     options, nodes, objective = stage.options, stage.nodes, stage.objective
@@ -280,7 +284,7 @@ def _run_trials(
     gpu_gb = local_gpu_gb(ASSUMED_GPU_GB) if local else ASSUMED_GPU_GB
     requests = [request(config, nodes, gpu_gb) for config in experiment.likely]
     check_feasible(requests, nodes)
-    at_once = fitting(requests, nodes, options.max_concurrent)
+    at_once = max_concurrent(requests, nodes, options.max_concurrent)
     with_room, warning = check_memory(experiment.likely, nodes, gpu_gb)
     at_once = min(at_once, with_room or at_once)
     if warning:
@@ -288,11 +292,11 @@ def _run_trials(
     if options.disk_gb is not None:
         kept = experiment.trials if experiment.kind == "ablation" else 0
         at_once = min(at_once, within(options.disk_gb, experiment.likely, kept))
-    searcher, deaths = experiment.make_searcher(folder, at_once, resuming), Deaths(trials)
+    searcher, deaths = experiment.make_searcher(folder, at_once, resuming), RetryCounter(trials)
     worker_needs = partial(demand, nodes=nodes, gpu_gb=gpu_gb)
     if meter:
         meter.check_gpus([one.worker for one in requests])
-        searcher = Rationed(searcher, meter, experiment.longest_kimg)
+        searcher = BudgetedSearcher(searcher, meter, experiment.longest_kimg)
 
     def needs(suggestion: dict[str, Any]) -> PlacementGroupFactory:
         config = RunConfig.model_validate(suggestion["run"])
@@ -302,14 +306,14 @@ def _run_trials(
 
     stage.driver.begin(trials)
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = f"{seconds_between_records(experiment.trials):g}"
-    with all_are_deaths():
+    with actor_deaths_only():
         analysis = ray.tune.run(
             ray.tune.with_resources(
                 make_trainable(trials, metric, objective, worker_needs, stage.store), needs
             ),
             name=trials.name,
             storage_path=str(folder),
-            search_alg=NumberedTrials(searcher, resuming, deaths.reason),
+            search_alg=NamedTrialGenerator(searcher, resuming, deaths.reason),
             scheduler=experiment.make_scheduler(trials),
             stop=BudgetStopper(meter.path) if meter else None,
             num_samples=experiment.trials,
@@ -319,7 +323,7 @@ def _run_trials(
             trial_name_creator=_name,
             trial_dirname_creator=_name,
             raise_on_failed_trial=False,
-            reuse_actors=all(map(leaves_nothing, requests)),
+            reuse_actors=all(map(can_reuse_process, requests)),
             verbose=0,
         )
     stage.driver.trials_are_over()
@@ -330,9 +334,9 @@ def _run_trials(
 def _watchers(
     experiment: Experiment,
     session: Session,
-    ledger: Ledger,
+    ledger: TrialRecords,
     console: Console,
-    meter: Meter | None,
+    meter: BudgetTracker | None,
 ) -> list[Callback]:
     tensorboard: Callable[[], Callback] = TBXLoggerCallback
     metric, name = experiment.metric, session.group

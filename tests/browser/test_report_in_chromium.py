@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import report_runs
 import tiny
 
-from fastgan_ray.tune.reports import write_report
+from fastgan_ray.tune.driver.reports import write_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 

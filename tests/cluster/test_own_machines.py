@@ -17,7 +17,7 @@ import pytest
 import yaml
 from machines import ROOT, Machine, free_port, home_of, kill, wait_for
 
-from fastgan_ray.report.rows import read_rows
+from fastgan_ray.report.data.rows import read_rows
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

@@ -18,7 +18,7 @@ from torch_fidelity import FeatureExtractorInceptionV3
 from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d
 
 from fastgan_ray.metrics.extractors.extractor import Extractor
-from fastgan_ray.metrics.published import WEIGHTS
+from fastgan_ray.metrics.weight_catalog import WEIGHTS
 from fastgan_ray.metrics.weights import weights_path
 
 

@@ -12,7 +12,7 @@ from torch_fidelity import FeatureExtractorCLIP
 from torchvision.models import VisionTransformer
 
 from fastgan_ray.metrics.extractors.extractor import Extractor
-from fastgan_ray.metrics.published import WEIGHTS
+from fastgan_ray.metrics.weight_catalog import WEIGHTS
 from fastgan_ray.metrics.weights import weights_path
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation, of 0..1

@@ -1,0 +1,1 @@
+"""Results as tables: Markdown for files, rich for terminals."""

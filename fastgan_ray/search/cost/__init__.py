@@ -1,0 +1,1 @@
+"""What a search will cost: operations, memory, time."""

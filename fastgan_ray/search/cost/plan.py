@@ -1,0 +1,170 @@
+"""What a file says: facts for machines, and for a person, by `check` and `tune --dry-run`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.strict_yaml import Value
+from fastgan_ray.data.catalog import catalog
+from fastgan_ray.data.source import open_source
+from fastgan_ray.errors import UserError
+from fastgan_ray.metrics.names import metric_name
+from fastgan_ray.progress import Track, silently
+from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
+from fastgan_ray.search.confirmation import plan_confirmation
+from fastgan_ray.search.cost.estimate import Timing, estimate, gflop_per_image, hours, seconds_of
+from fastgan_ray.search.cost.memory import gpu_gb_of, host_gb_of
+from fastgan_ray.search.file.spec import SearchSpec, base_config, sample_configs, start_point
+from fastgan_ray.search.space import Parameter, sample
+
+SAMPLES = 3
+
+
+def search_facts(
+    spec: SearchSpec, track: Track = silently, timing: Timing | None = None
+) -> dict[str, Any]:
+    """What would be searched, its cost, a few points, and whether the data is there: JSON-able.
+
+    `timing`: of the search's configurations on this machine. kimg are those of the trials, hours
+    those of the confirmation too.
+    """
+    cost, metric, rng = estimate(spec), spec.metric, random.Random(spec.seed)
+    confirmation, config = plan_confirmation(spec), base_config(spec)
+    expected = cost.kimg_expected
+    if spec.budget.kimg is not None:
+        expected = min(expected, spec.budget.kimg - confirmation.kimg)
+    kimg = expected + confirmation.kimg
+    return {
+        "kind": "search",
+        "name": spec.name,
+        "method": spec.method,
+        "sampler": spec.sampler,
+        "trials": spec.run_cap,
+        "seed": spec.seed,
+        "metric": {"name": metric.name, "goal": metric.goal, "target": metric.target},
+        "costs": [{"name": cost.name, "goal": cost.goal} for cost in spec.costs],
+        "early_stopping": _stopping(spec),
+        "population": spec.population.describe() if spec.population else "none",
+        "data": [_data(base_config(spec), track)],
+        "budget": {key: limit for key, limit in asdict(spec.budget).items() if limit is not None},
+        "confirmation": asdict(confirmation),
+        "kimg_expected": expected,
+        "kimg_at_most": cost.kimg_at_most,
+        "gflop_per_image": cost.gflop_per_image,
+        "hours_of_rtx_2080_ti": hours(kimg, cost.gflop_per_image),
+        **_measured(timing, kimg, config),
+        "memory_gb": _memory_facts(sample_configs(spec)),
+        "parameters": {parameter.name: _domain(parameter) for parameter in spec.space},
+        "first_trial": start_point(spec),
+        "samples": [sample(spec.space, rng) for _ in range(SAMPLES)],
+    }
+
+
+def ablation_facts(
+    spec: AblationSpec, track: Track = silently, timing: Timing | None = None
+) -> dict[str, Any]:
+    """What an ablation would train, as above; kimg and hours are of all trainings."""
+    configs = {arm: arm_config(spec, arm) for arm in spec.arms}
+    gflop = {arm: gflop_per_image(config) for arm, config in configs.items()}
+    cells = len(spec.data) * len(spec.seeds)
+    kimg = {arm: cells * config.train.total_kimg for arm, config in configs.items()}
+    first = spec.seeds[0]
+    return {
+        "kind": "ablation",
+        "name": spec.name,
+        "trainings": len(spec.arms) * cells,
+        "baseline": spec.baseline,
+        "seeds": list(spec.seeds),
+        "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
+        "data": [
+            _data(cell_config(spec, Cell(spec.baseline, path, first)), track) for path in spec.data
+        ],
+        "kimg": sum(kimg.values()),
+        "hours_of_rtx_2080_ti": sum(hours(kimg[arm], gflop[arm]) for arm in spec.arms),
+        **_measured(timing, sum(kimg.values()), configs[spec.baseline]),
+        "memory_gb": _memory_facts(list(configs.values())),
+        "arms": [
+            {
+                "name": arm,
+                "settings": settings,
+                "kimg_each": configs[arm].train.total_kimg,
+                "gflop_per_image": gflop[arm],
+            }
+            for arm, settings in spec.arms.items()
+        ],
+    }
+
+
+def run_facts(
+    config: RunConfig, name: str, track: Track = silently, timing: Timing | None = None
+) -> dict[str, Any]:
+    """What a training would do, as above."""
+    gflop, kimg = gflop_per_image(config), config.train.total_kimg
+    return {
+        "kind": "run",
+        "name": name,
+        "metric": {"name": metric_name(config.eval), "goal": "minimize"},
+        "data": [_data(config, track)],
+        "kimg": kimg,
+        "gflop_per_image": gflop,
+        "hours_of_rtx_2080_ti": hours(kimg, gflop),
+        **_measured(timing and replace(timing, at_once=1), kimg, config),
+        "memory_gb": _memory_facts([config]),
+    }
+
+
+def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
+    """What `kimg` in trainings like `config` take here, and what that rests on."""
+    if timing is None:
+        return {"measured": None}
+    return {"measured": {"minutes": seconds_of(timing, kimg, config) / 60, **asdict(timing)}}
+
+
+def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
+    """The least and the most that one of these trainings takes, in GB, by where it trains."""
+    places = {"gpu": gpu_gb_of, "cpu": host_gb_of}
+    needs = {place: [needed(config) for config in configs] for place, needed in places.items()}
+    return {place: [min(found), max(found)] for place, found in needs.items()}
+
+
+def _data(config: RunConfig, track: Track) -> dict[str, Any]:
+    """{"path", "pictures": how many, None where that is not known, "note": why not}."""
+    path = config.data.path
+    if path is None:
+        note = "not named yet: give --data FOLDER when you start"
+        return {"path": None, "pictures": None, "note": note}
+    known = {row["name"]: row["available"] for row in catalog()}
+    if not known.get(path, True) and not Path(path).exists():
+        return {"path": path, "pictures": None, "note": f"{path}: downloads on first use"}
+    try:
+        count = len(open_source(config.data, track=track))
+        return {"path": path, "pictures": count, "note": ""}
+    except UserError as error:
+        return {"path": path, "pictures": None, "note": f"not usable yet: {error}"}
+
+
+def _stopping(spec: SearchSpec) -> str:
+    total = base_config(spec).train.total_kimg
+    return "; ".join(rule.describe(total) for rule in spec.early_terminate) or "none"
+
+
+def _domain(parameter: Parameter) -> str:
+    values = ", ".join(value_text(value) for value in parameter.values)
+    text = values or f"{parameter.low:g} to {parameter.high:g}{' (log)' if parameter.log else ''}"
+    conditions = [
+        f"{parent} = {' or '.join(value_text(value) for value in values)}"
+        for parent, values in parameter.when
+    ]
+    return text + (f", when {' and '.join(conditions)}" if conditions else "")
+
+
+def value_text(value: Value) -> str:
+    """A searched value, short: three digits of a number, "" in quotes."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return '""' if value == "" else str(value)

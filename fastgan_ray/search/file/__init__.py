@@ -1,0 +1,1 @@
+"""The search file and the ablation file: read, checked and explained."""

@@ -1,0 +1,191 @@
+"""An ablation on Ray: each cell of arms x data sets x seeds is a trial, and none is stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from ray.tune.search import Searcher
+from rich.console import RenderableType
+
+from fastgan_ray.report.charts import curves
+from fastgan_ray.report.data.ablation import summarise
+from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.report.tables import ablation as tables
+from fastgan_ray.search.ablation import (
+    AblationSpec,
+    Cell,
+    arm_config,
+    cell_config,
+    cells,
+    data_name,
+)
+from fastgan_ray.search.cost.estimate import gflop_per_image
+from fastgan_ray.tune.driver.records import Record, TrialRecords
+from fastgan_ray.tune.experiment import Experiment, TuneOptions, run_experiment
+from fastgan_ray.tune.preflight import rooted
+from fastgan_ray.tune.trial.folder import write_atomically
+from fastgan_ray.tune.trial.trainable import Objective, train_objective
+from fastgan_ray.tune.trial.trainable import trial_id as name_of
+
+FINISHED = cast(dict[str, Any], Searcher.FINISHED)  # a string, where Ray's types say a dict
+
+
+def run_ablation(
+    spec: AblationSpec, options: TuneOptions, objective: Objective = train_objective
+) -> Path:
+    """Run, or with `resume` go on with, an ablation; returns its folder, with ablation.json.
+
+    UserError as `conduct` has it. Trainings that go wrong are results, not errors.
+    """
+    return run_experiment(ablation_of(spec, cells(spec)), options, objective)
+
+
+def ablation_of(
+    spec: AblationSpec, order: Sequence[Cell], ended: Mapping[str, Record] | None = None
+) -> Experiment:
+    """The experiment that trains the cells in that order, which also numbers them.
+
+    Those of the trials `ended`, as ablation.json has them, are left alone.
+    """
+    known = dict(ended or {})
+    configs = [
+        cell_config(spec, Cell(arm, data, spec.seeds[0])) for arm in spec.arms for data in spec.data
+    ]
+    return Experiment(
+        kind="ablation",
+        name=spec.name,
+        text=spec.text,
+        choices={"set": spec.overrides, "seeds": list(spec.seeds)},
+        metric=spec.metric,
+        trials=len(order) - len(known),
+        longest_kimg=max(config.train.total_kimg for config in configs),
+        inputs=configs,
+        likely=configs,
+        account="ablation.json",
+        make_searcher=lambda folder, at_once, resuming: CellSearcher(spec, order, known, at_once),
+        make_scheduler=lambda trials: None,
+        make_ledger=lambda folder: AblationRecords(folder, spec, order, known),
+        conclude=conclude,
+    )
+
+
+def conclude(summary: dict[str, Any]) -> list[RenderableType]:
+    """What is said at the end of an ablation: the table, and what it would hide."""
+    return [tables.on_terminal(summary), *tables.notes(summary)]
+
+
+class CellSearcher(Searcher):
+    """Hands out the cells in their order: {"number", "point", "run"}, as a search's does.
+
+    The point is {"arm", "data", "seed"}. Cells of the trials `ended` are passed over. Nothing is
+    learnt from results.
+    """
+
+    def __init__(
+        self, spec: AblationSpec, order: Sequence[Cell], ended: Container[str], max_concurrent: int
+    ) -> None:
+        super().__init__(metric=spec.metric.name, mode="min")
+        self._spec = spec
+        self._cells = list(order)
+        self._ended = ended
+        self._max_concurrent = max_concurrent
+        self._next = 0
+        self._live: set[str] = set()
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The next cell; FINISHED after the last, None = wait."""
+        while self._next < len(self._cells) and name_of(self._next) in self._ended:
+            self._next += 1
+        if self._next == len(self._cells):
+            return FINISHED
+        if len(self._live) >= self._max_concurrent:
+            return None
+        number, cell = self._next, self._cells[self._next]
+        self._next += 1
+        self._live.add(name_of(number))
+        point = {"arm": cell.arm, "data": data_name(cell.data), "seed": cell.seed}
+        run = rooted(cell_config(self._spec, cell))
+        return {"number": number, "point": point, "run": run.model_dump()}
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Make room for the next."""
+        self._live.discard(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write how far it has come."""
+        state = {"next": self._next, "live": sorted(self._live)}
+        Path(checkpoint_path).write_text(json.dumps(state))
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Return to what `save` wrote."""
+        state = json.loads(Path(checkpoint_path).read_text())
+        self._next, self._live = state["next"], set(state["live"])
+
+
+class AblationRecords(TrialRecords):
+    """Keeps ablation.json and its table up to date; draws the curves when all is over.
+
+    Of a training that has ended, the weights to sample from and what was measured stay.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        spec: AblationSpec,
+        order: Sequence[Cell],
+        ended: Mapping[str, Record],
+    ) -> None:
+        super().__init__(folder, spec.metric.name)
+        self._ended_before = ended
+        self._spec = spec
+        self._order = order
+        self._gflop = {arm: gflop_per_image(arm_config(spec, arm)) for arm in spec.arms}
+
+    def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
+        """Write ablation.json, ablation.md and, at the end, the curves; returns the summary."""
+        known = {**self._ended_before, **{one["trial_id"]: one for one in records}}
+        trials = [
+            self._trial(number, cell, known.get(name_of(number)))
+            for number, cell in enumerate(self._order)
+        ]
+        summary = summarise(self._spec, self.folder.name, trials, self._gflop)
+        write_atomically(self.folder / "ablation.json", json.dumps(summary, indent=1))
+        write_atomically(self.folder / "ablation.md", tables.markdown(summary, "curves.svg"))
+        if over:
+            name = curves.curve_name(trials, self._spec.metric.name)
+            points = curves.curves(trials, name)
+            write_atomically(self.folder / "curves.csv", curves.as_csv(points))
+            curves.draw(points, summary, name, self.folder / "curves")
+        return summary
+
+    def discard(self, checkpoint: Path) -> None:
+        """Remove what only further training would need."""
+        for path in checkpoint.glob("*.safetensors"):
+            if path.name != "ema.safetensors":
+                path.unlink()
+
+    def _trial(self, number: int, cell: Cell, record: Record | None) -> dict[str, Any]:
+        """One cell as `summarise` takes it."""
+        begun = record or {"state": "unfinished", "value": None, "kimg": 0.0, "seconds": 0.0}
+        folder = self.folder / "trials" / name_of(number)
+        return {
+            "trial_id": name_of(number),
+            "arm": cell.arm,
+            "data": data_name(cell.data),
+            "seed": cell.seed,
+            **{key: begun[key] for key in ("state", "value", "kimg", "seconds")},
+            "reason": begun.get("reason", "not begun"),
+            "rows": read_rows(folder),
+            "protocol": _protocol(folder),
+        }
+
+
+def _protocol(trial: Path) -> dict[str, Any]:
+    """What a trial's metric was measured against, from its newest checkpoint."""
+    found = sorted(trial.glob("checkpoint-*/metadata.json"))
+    return dict(json.loads(found[-1].read_text()).get("protocol", {})) if found else {}

@@ -1,0 +1,1 @@
+"""The process that runs a search: records, budget, early stopping, retries, the live table."""

@@ -1,0 +1,1 @@
+"""A run's files: its folder, snapshots, remote copies, disk space."""

@@ -1,0 +1,139 @@
+"""Optuna's samplers under the names of a search file, and our parameters as they see them."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import cast
+
+from optuna import samplers
+from optuna.distributions import BaseDistribution
+from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, TrialState, create_trial
+
+from fastgan_ray.config.strict_yaml import Value
+from fastgan_ray.search.file.spec import SearchSpec
+from fastgan_ray.search.space import Parameter
+from fastgan_ray.search.warm_start import Prior
+
+Scalar = None | bool | int | float | str
+
+# Drawn at random before a model takes over: of a GP and CMA-ES, which learn from finished trials
+# only, a quarter of all trials, within these.
+STARTUP_TRIALS = (4, 6)
+TPE_STARTUP_TRIALS = 3
+# What the prior weighs beside a trial. With a few trials, and noise, less of it stays too near to
+# whatever was the best so far (docs/findings.md).
+TPE_PRIOR = 4.0
+POPULATION = (6, 50)  # of a genetic sampler: a quarter of all trials, within these
+_PLAIN = (bool, int, float, str)
+
+
+def make_sampler(spec: SearchSpec) -> samplers.BaseSampler:
+    """The sampler of a search, seeded; where no model is one, it is hardly ever asked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what Optuna calls experimental
+        return SAMPLERS.get(spec.sampler, _random)(spec)
+
+
+def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
+    """The trial's value of a parameter, as a RunConfig takes it."""
+    name, count = parameter.name, parameter.size
+    if parameter.values:
+        choices = [encode(parameter, value) for value in parameter.values]
+        return parameter.values[choices.index(trial.suggest_categorical(name, choices))]
+    if count is None or parameter.log:
+        return parameter.snap(
+            trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log)
+        )
+    low, high = parameter.snap(parameter.low), parameter.snap(parameter.high)
+    if parameter.integer:
+        return trial.suggest_int(name, int(low), int(high), step=int(parameter.q))
+    return parameter.snap(trial.suggest_float(name, low, high, step=parameter.q))
+
+
+def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
+    """Another search's trial for a study: PRUNED after one picture, with its rank as the value.
+
+    TPE ranks stopped trials below finished ones and by how far they came, then by value: priors
+    guide it until there is something better to go by, whatever their metric was.
+    """
+    sign = -1 if spec.metric.goal == "maximize" else 1
+    mine = [parameter for parameter in spec.space if parameter.name in prior.point]
+    return create_trial(
+        state=TrialState.PRUNED,
+        params={p.name: encode(p, prior.point[p.name]) for p in mine},
+        distributions={p.name: _distribution(p) for p in mine},
+        intermediate_values={} if spec.costs else {1: sign * float(prior.rank)},
+        user_attrs={"prior": prior.trial_id},
+    )
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    """What `suggest` asks of a trial."""
+    start = parameter.at(0) if parameter.values else parameter.snap(parameter.low)
+    probe = FixedTrial({parameter.name: encode(parameter, start)})
+    suggest(probe, parameter)
+    return probe.distributions[parameter.name]
+
+
+def encode(parameter: Parameter, value: Value) -> Scalar:
+    """A value as Optuna takes it: lists, and values that equal each other (1, True), as JSON."""
+    plain = all(choice is None or isinstance(choice, _PLAIN) for choice in parameter.values)
+    if not parameter.values or (plain and len(set(parameter.values)) == len(parameter.values)):
+        return cast(Scalar, value)
+    return json.dumps(value)
+
+
+def _within(limits: tuple[int, int], count: int) -> int:
+    return min(max(count, limits[0]), limits[1])
+
+
+def _startup(spec: SearchSpec) -> int:
+    return _within(STARTUP_TRIALS, spec.run_cap // 4)
+
+
+def _population(spec: SearchSpec) -> int:
+    return _within(POPULATION, spec.run_cap // 4)
+
+
+def _tpe(spec: SearchSpec) -> samplers.BaseSampler:
+    # Each parameter by itself: several at once find slower (docs/findings.md).
+    return samplers.TPESampler(
+        seed=spec.seed,
+        n_startup_trials=TPE_STARTUP_TRIALS,
+        prior_weight=TPE_PRIOR,
+        constant_liar=True,
+    )
+
+
+def _gp(spec: SearchSpec) -> samplers.BaseSampler:
+    return samplers.GPSampler(seed=spec.seed, n_startup_trials=_startup(spec))
+
+
+def _cmaes(spec: SearchSpec) -> samplers.BaseSampler:
+    # Parameters under a `when`, and categorical ones, are drawn at random.
+    return samplers.CmaEsSampler(
+        seed=spec.seed, n_startup_trials=_startup(spec), warn_independent_sampling=False
+    )
+
+
+def _nsga2(spec: SearchSpec) -> samplers.BaseSampler:
+    return samplers.NSGAIISampler(seed=spec.seed, population_size=_population(spec))
+
+
+def _nsga3(spec: SearchSpec) -> samplers.BaseSampler:
+    return samplers.NSGAIIISampler(seed=spec.seed, population_size=_population(spec))
+
+
+def _random(spec: SearchSpec) -> samplers.BaseSampler:
+    return samplers.RandomSampler(seed=spec.seed)
+
+
+SAMPLERS: dict[str, Callable[[SearchSpec], samplers.BaseSampler]] = {
+    "tpe": _tpe,
+    "gp": _gp,
+    "cmaes": _cmaes,
+    "nsga2": _nsga2,
+    "nsga3": _nsga3,
+}

@@ -1,0 +1,124 @@
+"""How long training and measuring take on this machine, timed on a few steps before a start."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.metrics.evaluate import latents
+from fastgan_ray.metrics.extractors import load_extractor
+from fastgan_ray.models.upsample import reference_kernels
+from fastgan_ray.search.cost.estimate import Timing
+from fastgan_ray.train.device import choose_device, use_bf16
+from fastgan_ray.train.perceptual import DISTANCES
+from fastgan_ray.train.rng import seeded
+from fastgan_ray.train.state import new_state
+from fastgan_ray.train.step import train_step
+from fastgan_ray.tune.preflight import local_gpu_gb
+from fastgan_ray.tune.ray.resources import max_concurrent, request
+
+SECONDS = 60.0  # after which no further class is timed
+STEPS = 3  # timed, after one that is not: the fastest counts, as whatever else runs only delays
+TRAINING = ("batch_size", "d_steps", "loss", "reconstruction", "device", "precision")
+ON_OFF = ("r1_gamma", "r2_gamma")
+
+
+def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timing:
+    """The mean cost of configurations, in their order until the time is used up; one at least.
+
+    Those of a class (`cost_class`) are timed once. UserError where network weights are missing.
+    """
+    began = time.monotonic()
+    known: dict[tuple[Any, ...], tuple[float, float]] = {}
+    taken: list[RunConfig] = []
+    for config in configs:
+        key = cost_class(config)
+        if key not in known and known and time.monotonic() - began > seconds:
+            break
+        if key not in known:
+            with _threads(config):
+                known[key] = time_class(config)
+        taken.append(config)
+    costs = [known[cost_class(config)] for config in taken]
+    nodes = [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
+    at_once = max_concurrent(
+        [request(config, nodes, local_gpu_gb(math.inf)) for config in taken], nodes
+    )
+    return Timing(
+        seconds_per_kimg=statistics.fmean(step for step, _ in costs),
+        seconds_per_kfakes=statistics.fmean(fake for _, fake in costs),
+        at_once=at_once,
+        configurations=len(taken),
+        classes=len(known),
+        seconds=time.monotonic() - began,
+    )
+
+
+def cost_class(config: RunConfig) -> tuple[Any, ...]:
+    """What the time of a step depends on: configurations of one class cost the same."""
+    train = config.train
+    return (
+        tuple(map(str, config.model.model_dump().values())),
+        config.augment.policy,
+        config.eval.extractor,
+        config.resources.cpus,
+        config.regan.sparsity > 0,
+        *(getattr(train, name) for name in TRAINING),
+        *(getattr(train, name) > 0 for name in ON_OFF),
+    )
+
+
+def time_class(config: RunConfig) -> tuple[float, float]:
+    """Seconds a thousand images of training, and a thousand generated and looked at by the metric's
+    network."""
+    device = choose_device(config.train.device)
+    state = new_state(config, config.train.batch_size, device)
+    distance = DISTANCES[config.train.reconstruction](device)
+    bf16 = use_bf16(config, device)
+    side, count = config.model.resolution, config.train.batch_size
+    noise = torch.rand(count, 3, side, side, generator=seeded(0, "timing")).to(device) * 2 - 1
+    batches = [noise] * config.train.d_steps
+    with reference_kernels(config.train.precision == "fp32"):
+        step = _fastest(lambda: train_step(state, batches, config, distance, bf16), device)
+    extractor = load_extractor(config.eval.extractor, device)
+    z_BZ = latents(config.eval, config.model.nz)[: config.eval.batch_size].to(device)
+
+    def look() -> Tensor:
+        with torch.inference_mode():
+            return extractor((state.ema(z_BZ)[0].float() + 1) * 127.5)
+
+    images = config.train.images_per_step
+    return step / images * 1000, _fastest(look, device) / len(z_BZ) * 1000
+
+
+@contextlib.contextmanager
+def _threads(config: RunConfig) -> Iterator[None]:
+    """As many threads as a trial of it has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(config.resources.cpus)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fastest(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a call, the first left out."""
+    run()
+    found = []
+    for _ in range(STEPS):
+        began = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        found.append(time.perf_counter() - began)
+    return min(found)

@@ -1,0 +1,112 @@
+"""One W&B run a trial, logged by the driver, complete on disk however the trial ends.
+
+Logging inside a trial would lose the runs of trials that the scheduler stops: they get less than a
+second to finish. The driver outlives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from fastgan_ray.search.file.spec import Metric
+from fastgan_ray.tune.driver.state import BAD_ENDS, cell_of, reason_of, run_of, state_word
+from fastgan_ray.tune.wandb.rows import Known, caption, learn, log_row, summary
+from fastgan_ray.tune.wandb.session import Session, close
+
+if TYPE_CHECKING:
+    import wandb
+
+# Files that a result names: samples; those most like a training picture, beside it; and training
+# pictures beside what D decodes of them.
+PICTURES = ("grid", "pairs", "decoded")
+
+
+class WandbLog(Callback):
+    """Logs each trial's configuration, curves, pictures and end to W&B, as `session` has it.
+
+    The configuration is nested, as W&B flattens it itself: a column, an axis of its parallel
+    coordinates and a bar of its importances is then called train.lr_g. (It refers to the keys of a
+    flat one, with dots in them, as if they were nested, and does not find them.)
+    """
+
+    def __init__(self, session: Session, metric: Metric) -> None:
+        self.session = session
+        self.metric = metric
+        self._runs: dict[str, wandb.Run] = {}
+        self._known: dict[str, Known] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Runs are of this process. A restored search opens them again under the same ids.
+        return {**self.__dict__, "_runs": {}}
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+    ) -> None:
+        """Open the trial's run."""
+        self.session.attempt(self._open, trial)
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: object,
+    ) -> None:
+        """Log an evaluation."""
+        known = self._known.get(trial.trial_id, {})
+        self._known[trial.trial_id] = learn(known, result, self.metric)
+        self.session.attempt(self._log, trial, result)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+    ) -> None:
+        """Finish the run of a trial that ended or was stopped."""
+        self.session.attempt(self._finish, trial, "TERMINATED")
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+    ) -> None:
+        """Finish the run of a trial whose process failed."""
+        self.session.attempt(self._finish, trial, "ERROR")
+
+    def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
+        """Finish what is still open: trials that an interrupt cut off."""
+        for trial in trials:
+            self.session.attempt(self._finish, trial, trial.status)
+
+    def _open(self, trial: Trial) -> wandb.Run:
+        if trial.trial_id not in self._runs:
+            cell = cell_of(trial)
+            title = " ".join([trial.trial_id, *map(str, cell.values())])
+            config = {**run_of(trial), **({"cell": cell} if cell else {})}
+            self._runs[trial.trial_id] = self.session.open(trial.trial_id, "trial", title, config)
+        return self._runs[trial.trial_id]
+
+    def _log(self, trial: Trial, result: Mapping[str, Any]) -> None:
+        run, row, images_shown = self._open(trial), log_row(result), round(1000 * result["kimg"])
+        if images_shown <= run.step:
+            return  # a resumed trial repeats its rows
+        for key in PICTURES:
+            picture = result.get(key)
+            if picture and (path := Path(trial.path or "", picture)).is_file():
+                import wandb
+
+                row[key] = wandb.Image(str(path), caption=caption(result, self.metric.name))
+        run.log(row, step=images_shown)
+
+    def _finish(self, trial: Trial, status: str) -> None:
+        stored = trial.last_result if trial.has_reported_at_least_once else {}
+        known = {**stored, **self._known.pop(trial.trial_id, {})}
+        run = self._runs.pop(trial.trial_id, None)
+        if run is None:
+            return
+        known["reason"] = reason_of(trial, known)
+        state = state_word(status, known, run_of(trial)["train"]["total_kimg"])
+        run.summary.update(summary(state, known, self.metric.name))
+        close(run, 1 if state in BAD_ENDS else 0)

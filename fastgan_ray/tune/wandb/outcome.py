@@ -1,0 +1,138 @@
+"""What came out of all trials, as one W&B run more: leaderboard, account, winner's checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from fastgan_ray.tune.wandb.session import Session, close, search_id
+
+Account = Mapping[str, Any]
+
+RANKS = {"finished": 0, "stopped": 1}  # a stopped trial's value is of less training
+COLUMNS = ("trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning")
+CELL = ("arm", "data", "seed")
+# What there may be to keep of an experiment: its file, and what was made of it.
+ACCOUNTS = ("overrides.json", "summary.json", "trials.csv", "ablation.json", "ablation.md")
+# The generator to sample from, under names that `fastgan-ray sample` knows.
+WINNER = ("config.yaml", "grid.png", "checkpoint/ema.safetensors", "checkpoint/metadata.json")
+MARK = "outcome.sha256"  # of the outcome that was logged
+
+
+def log_outcome(session: Session, kind: Literal["search", "ablation"], account: Account) -> None:
+    """Log an account (summary.json, ablation.json), once, when every trial has ended.
+
+    Run `<search id>-outcome`, of type `kind`, holds the table `leaderboard` and the artifacts
+    GROUP-`kind` (the experiment's file and account) and, of a search, GROUP-best (the winner's
+    weights, configuration and metadata, which name its trial and W&B run). Artifacts are copied to
+    the run's folder first, so that those of an offline run can be sent later.
+    """
+    trials = account["trials"]
+    if trials and all(trial["state"] != "unfinished" for trial in trials):
+        session.attempt(_log, session, kind, account)
+
+
+def leaderboard(
+    account: Account, pictures: Mapping[str, Any]
+) -> tuple[list[str | int], list[list[Any]]]:
+    """Headings, and a row a trial, the best first; `pictures` are samples by trial id."""
+    sign = 1 if account["metric"]["goal"] == "minimize" else -1
+
+    def place(trial: Mapping[str, Any]) -> tuple[bool, int, float, str]:
+        value, rank = trial["value"], RANKS.get(trial["state"], len(RANKS))
+        return value is None, rank, sign * (value or 0.0), trial["trial_id"]
+
+    trials = sorted(account["trials"], key=place)
+    points = [trial.get("point") or {key: trial.get(key) for key in CELL} for trial in trials]
+    names = list(dict.fromkeys(name for point in points for name in point))
+    rows = [
+        [rank, pictures.get(trial["trial_id"]), *(trial.get(key) for key in COLUMNS)]
+        for rank, trial in enumerate(trials, 1)
+    ]
+    for name in names:
+        for row, cell in zip(rows, _of_one_type([one.get(name) for one in points]), strict=True):
+            row.append(cell)
+    return ["rank", "samples", *COLUMNS, *names], rows
+
+
+def _of_one_type(cells: list[Any]) -> list[Any]:
+    """Cells of a table's column: numbers, words, yes or no, or else all as text; None stays."""
+    kinds = {float if type(cell) is int else type(cell) for cell in cells if cell is not None}
+    if len(kinds) <= 1 and kinds <= {float, str, bool}:
+        return cells
+    return [None if cell is None else str(cell) for cell in cells]
+
+
+def _log(session: Session, kind: str, account: Account) -> None:
+    mark = session.folder / "wandb" / MARK
+    digest = hashlib.sha256(json.dumps(account, sort_keys=True).encode()).hexdigest()
+    if mark.is_file() and mark.read_text() == digest:
+        return
+    import wandb
+
+    facts = {"metric": dict(account["metric"]), "trials": len(account["trials"])}
+    with _staged(session.folder / "wandb"):
+        run = session.open("outcome", kind, f"{session.group} {kind}", facts)
+        pictures = {
+            one["trial_id"]: wandb.Image(str(path))
+            for one in account["trials"]
+            if (path := _newest_grid(session.folder / "trials" / one["trial_id"]))
+        }
+        columns, rows = leaderboard(account, pictures)
+        run.log({"leaderboard": wandb.Table(columns=columns, data=rows)})
+        files = (f"{kind}.yaml", *ACCOUNTS)
+        run.log_artifact(_artifact(f"{session.group}-{kind}", kind, {}, session.folder, files))
+        best = account.get("best")
+        if best:
+            told = _winner(session, account, best)
+            model = _artifact(
+                f"{session.group}-best", "model", told, session.folder / "best", WINNER
+            )
+            run.log_artifact(model, aliases=["best", f"trial-{best['trial_id']}"])
+            run.summary.update(told)
+    mark.write_text(digest)  # from here on the disk has it, whatever W&B does
+    close(run)
+
+
+def _winner(session: Session, account: Account, best: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "trial": best["trial_id"],
+        "trial_run": f"{search_id(session.folder / 'wandb')}-{best['trial_id']}",
+        "metric": account["metric"]["name"],
+        **{key: best[key] for key in ("value", "error", "state")},
+        "verdict": account["verdict"],
+        "protocol": account["protocol"],
+    }
+
+
+def _artifact(
+    name: str, kind: str, metadata: dict[str, Any], folder: Path, files: tuple[str, ...]
+) -> Any:  # noqa: ANN401 - W&B's class, which is imported late
+    import wandb
+
+    artifact = wandb.Artifact(name, kind, metadata=metadata)
+    for file in files:
+        if (folder / file).is_file():
+            artifact.add_file(str(folder / file), name=file)
+    return artifact
+
+
+def _newest_grid(trial: Path) -> Path | None:
+    return max(trial.glob("grids/*.png"), default=None)
+
+
+@contextlib.contextmanager
+def _staged(folder: Path) -> Iterator[None]:
+    """Let W&B copy artifacts to `folder`, not to the home, unless the user has said where."""
+    said = "WANDB_DATA_DIR" in os.environ
+    os.environ.setdefault("WANDB_DATA_DIR", str(folder))
+    try:
+        yield
+    finally:
+        if not said:
+            del os.environ["WANDB_DATA_DIR"]

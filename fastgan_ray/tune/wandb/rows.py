@@ -1,0 +1,81 @@
+"""What of a trial is logged, as plain numbers and words: its rows, and how it ended."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune.result import AUTO_RESULT_KEYS
+
+from fastgan_ray.metrics.names import early_name, fakes_error_name, value_of
+from fastgan_ray.search.file.spec import Metric
+
+Known = dict[str, Any]
+
+# Numbers of a result that say nothing about the training.
+NOT_OURS = {*AUTO_RESULT_KEYS, "done", "iterations_since_restore"}
+SUMMARY = (
+    "reason",
+    "kimg",
+    "seconds",
+    "images_per_second",
+    "peak_memory_gb",
+    "params_g",
+    "params_d",
+    "gflop_g",
+    "num_fakes",
+    "warning",
+)
+VALUED = ("finished", "stopped", "running")
+
+
+def log_row(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result's finite numbers, without those that Ray adds, as plain int and float."""
+    row: dict[str, Any] = {}
+    for key, value in result.items():
+        if key in NOT_OURS or isinstance(value, bool) or not isinstance(value, numbers.Real):
+            continue
+        if math.isfinite(value):
+            row[key] = int(value) if isinstance(value, numbers.Integral) else float(value)
+    return row
+
+
+def caption(result: Mapping[str, Any], metric: str) -> str:
+    """What stands under a picture: position and metric."""
+    value = value_of(result, metric)
+    return f"{result['kimg']:g} kimg" + ("" if value is None else f", {metric} {value:.4g}")
+
+
+def learn(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) -> Known:
+    """What is known of a trial after a result: the last of everything, and the best values.
+
+    Those of cheap evaluations are kept apart. A warning holds until the next evaluation.
+    """
+    learnt = {**known, **result}
+    choose = min if metric.goal == "minimize" else max
+    for name, best in ((metric.name, "best"), (early_name(metric.name), early_name("best"))):
+        if name in result:
+            learnt[best] = choose(result[name], known.get(best, result[name]))
+    if value_of(result, metric.name) is not None:
+        learnt["warning"] = result.get("warning", "")
+    return learnt
+
+
+def summary(state: str, known: Mapping[str, Any], metric: str) -> dict[str, float | int | str]:
+    """How a trial ended, under the same names whatever was searched.
+
+    `value` is the metric at the end, if the trial did not go wrong, `error` its standard error from
+    the generated pictures, `best` the best that it ever was; of cheap evaluations where there are
+    no others. Names of which nothing is known are left out.
+    """
+    numbers_of = {
+        "best": "best",
+        "memorised": "memorised",
+        **({"value": metric, "error": fakes_error_name(metric)} if state in VALUED else {}),
+    }
+    values = {name: value_of(known, key) for name, key in numbers_of.items()}
+    told: dict[str, float | int | str] = {"state": state}
+    told |= {name: value for name, value in values.items() if value is not None}
+    return told | {key: known[key] for key in (metric, *SUMMARY) if key in known}
