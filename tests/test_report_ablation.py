@@ -160,10 +160,11 @@ def test_the_table_on_a_terminal_has_a_row_for_each_arm():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "-"), (41.25, "41.2"), (0.01234, "0.0123"), (0.0, "0"), (-3, "-3.0")]
+    ("value", "expected"),
+    [(None, "-"), (41.25, "41.2"), (0.01234, "0.0123"), (0.0, "0"), (-3, "-3.0")],
 )
-def test_numbers_are_short(value, text):
-    assert text.number(value) == text
+def test_numbers_are_short(value, expected):
+    assert text.number(value) == expected
 
 
 def test_curves_are_means_and_ranges_over_seeds():

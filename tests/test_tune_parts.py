@@ -193,7 +193,10 @@ def test_best_is_a_finished_trial_if_any_is():
     assert compare_with_default(worse, records[0], higher)[0] is True
     assert compare_with_default(records[0], records[0], lower)[0] is False
     assert compare_with_default(records[0], None, lower)[0] is None
-    assert "as far as this space contains it" in compare_with_default(records[0], worse, lower, whole=False)[1]
+    assert (
+        "as far as this space contains it"
+        in compare_with_default(records[0], worse, lower, whole=False)[1]
+    )
 
 
 def test_a_verdict_says_when_noise_may_explain_it():
