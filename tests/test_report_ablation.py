@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fastgan_ray.report import text
 from fastgan_ray.report.charts import curves
 from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.report.tables import ablation as tables
