@@ -8,9 +8,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.models import build_discriminator
-from fastgan_ray.search.cost.estimate import estimate, gflop_per_image, hours
+from fastgan_ray.search.cost.estimate import (
+    EXTRA_D_PASSES,
+    EXTRA_G_PASSES,
+    estimate,
+    gflop_per_image,
+    hours,
+)
 from fastgan_ray.search.file.spec import spec_from_text
-from fastgan_ray.train.losses import one_centred_penalty
+from fastgan_ray.train.losses import LOSSES, one_centred_penalty
 
 TEXT = """\
 method: random
@@ -62,33 +68,38 @@ def test_self_supervision_costs_what_it_adds():
 def test_a_discriminator_step_more_costs_no_generator_step():
     none = {"self_supervision": "none"}
     one, two, many = (cost({"d_steps": steps}, **none) for steps in (1, 2, 64))
-    # The image's share of G's step shrinks; D's steps and a picture to judge stay.
+    # The cost of G's step is shared by more images; the cost of D's steps stays.
     assert one > two > many
     assert one - two == pytest.approx((one - many) / 2 / (1 - 1 / 64))
 
 
-def test_losses_cost_their_additional_looks():
+def test_losses_that_need_more_passes_of_the_discriminator_are_known():
+    assert set(EXTRA_D_PASSES) == {name for name, loss in LOSSES.items() if loss.penalty}
+    assert set(EXTRA_G_PASSES) == {name for name, loss in LOSSES.items() if loss.paired}
+
+
+def test_losses_cost_their_additional_passes():
     none = {"self_supervision": "none"}
     hinge, paired, penalised = (
         cost({"loss": loss}, **none) for loss in ("hinge", "relativistic", "wasserstein")
     )
-    # One look at a real picture; there, back, and both ways again: see the counter below.
+    # One pass on a real picture; and six for a gradient penalty, see the counter below.
     assert penalised - hinge == pytest.approx(6 * (paired - hinge))
     assert cost({"loss": "logistic"}, **none) == hinge
 
 
-def test_a_gradient_penalty_costs_six_times_a_look():
+def test_a_gradient_penalty_costs_six_passes():
     config = ModelConfig.model_validate({"resolution": 32, "ngf": 8, "ndf": 16})
     discriminator = build_discriminator(config)
 
-    def pictures():
+    def make_pictures():
         # No leaves: the counter does not follow `autograd.grad` to them.
         return [torch.zeros(1, 3, side, side).requires_grad_() * 1 for side in (32, 16)]
 
     with FlopCounterMode(display=False) as once, torch.no_grad():
-        discriminator(*pictures())
+        discriminator(*make_pictures())
     with FlopCounterMode(display=False) as penalised:
-        seen = pictures()
-        one_centred_penalty(discriminator(*seen)[0], seen).backward()
+        pictures = make_pictures()
+        one_centred_penalty(discriminator(*pictures)[0], pictures).backward()
     ratio = penalised.get_total_flops() / once.get_total_flops()
     assert ratio == pytest.approx(6, rel=0.01)

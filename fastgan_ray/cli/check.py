@@ -16,7 +16,7 @@ from fastgan_ray.progress import track_on
 
 if TYPE_CHECKING:
     from fastgan_ray.config.run_config import RunConfig
-    from fastgan_ray.search.cost.estimate import Timing
+    from fastgan_ray.search.cost.timing import Timing
 
 
 def check(

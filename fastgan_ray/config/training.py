@@ -11,6 +11,9 @@ from fastgan_ray.config.section import Section
 
 # Published: a decay of .999 for each step of 8 images, as a half-life in thousands of images.
 PUBLISHED_EMA_HALFLIFE_KIMG = 8 * math.log(0.5) / math.log(0.999) / 1000
+# With `precision: auto`, a CPU that has bfloat16 instructions uses them from this resolution up: at
+# 256 px it is twice as fast, at 64 px hardly (docs/findings.md).
+CPU_BF16_FROM_PX = 128
 
 
 class TrainConfig(Section):

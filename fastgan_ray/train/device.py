@@ -11,11 +11,9 @@ from pathlib import Path
 import torch
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.training import CPU_BF16_FROM_PX
 from fastgan_ray.errors import UserError
 
-# From this resolution up a CPU with instructions for bfloat16 uses it: at 256 px it is twice as
-# fast, at 64 px hardly (docs/findings.md).
-BF16_FROM_PX = 128
 # Names of the C library's settings (mallopt(3)): when to hand memory back, how often to map it.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _PEAK = "5"  # what clear_refs (proc(5)) takes for it
@@ -43,7 +41,7 @@ def use_bf16(config: RunConfig, device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # By the configuration, not by a clock: the same run must give the same numbers each time.
-    enough = config.model.resolution >= BF16_FROM_PX
+    enough = config.model.resolution >= CPU_BF16_FROM_PX
     return device.type == "cpu" and enough and _multiplies_bf16()
 
 

@@ -1,9 +1,8 @@
-"""What a search will cost: an estimate from the arithmetic of one trial, before anything runs."""
+"""Estimate what a search costs from the arithmetic of one trial, before anything runs."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,18 +14,22 @@ from fastgan_ray.models import build_discriminator, build_generator, small_resol
 from fastgan_ray.models.upsample import reference_kernels
 from fastgan_ray.search.file.spec import SearchSpec, base_values, first_point, run_config
 from fastgan_ray.search.stopping import Halving
-from fastgan_ray.train.losses import LOSSES
 
-# Of one decoded picture of 128 x 128 px: the network on it and its target, and back to the picture.
-# VGG-16 to its last convolution 10.0 GFLOP a pass; Lite0 at 224 px 0.8.
+# GFLOP for one reconstructed picture of 128 x 128 px: the distance's network on it and on its
+# target, and the gradient. A pass takes 10.0 in VGG-16 (to its last convolution), 0.8 in Lite0.
 RECONSTRUCTION_GFLOP = {"lpips_vgg": 30.0, "efficientnet_lite0": 2.4, "l1": 0.0, "l2": 0.0}
-# The paper's figure at 256 px: 80 kimg an hour on a 2080 Ti, evaluation not counted.
+# What a loss costs beyond hinge, in forward passes of D: in each of D's steps (a gradient penalty
+# is differentiated twice), and in each of G's (a paired loss also needs the real pictures' logits).
+EXTRA_D_PASSES = {"wasserstein": 6}
+EXTRA_G_PASSES = {"relativistic": 1}
+FORWARD_BACKWARD = 3  # forward plus backward costs three forward passes
+# The paper's speed at 256 px: 80 kimg an hour on a 2080 Ti, without evaluations.
 RTX_2080_TI_GFLOPS = 4460.0
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A search's cost if every trial were like its first; evaluations are not counted."""
+    """The cost of a search if every trial were like its first; evaluations are not counted."""
 
     trials: int
     gflop_per_image: float
@@ -34,41 +37,13 @@ class Estimate:
     kimg_expected: float  # if the best 1/eta pass each rung
 
 
-@dataclass(frozen=True)
-class Timing:
-    """What was measured on this machine, as means over configurations; see `seconds_of`.
-
-    `seconds_per_kfakes`: to generate a thousand pictures and have the metric's network look at
-    them. `at_once`: trainings that fit on the machine; `seconds`: what the measuring itself took.
-    """
-
-    seconds_per_kimg: float
-    seconds_per_kfakes: float
-    at_once: int
-    configurations: int
-    classes: int
-    seconds: float
-
-
-def seconds_of(timing: Timing, kimg: float, config: RunConfig) -> float:
-    """Seconds of the clock for `kimg` in trainings like `config`, with evaluations' pictures.
-
-    The statistics of evaluations, the start of processes and the reading of pictures are left out.
-    """
-    total, every, cheap = config.train.total_kimg, config.eval.every_kimg, config.eval.early_fakes
-    early = math.ceil(total / every - 1e-9) - 1
-    kfakes = (early * (cheap or config.eval.num_fakes) + config.eval.num_fakes) / 1000
-    each = timing.seconds_per_kimg + timing.seconds_per_kfakes * kfakes / total
-    return kimg * each / timing.at_once
-
-
 def hours(kimg: float, gflop_per_image: float, gflops: float = RTX_2080_TI_GFLOPS) -> float:
-    """Hours that a device which sustains `gflops` (10**9 operations a second) needs for `kimg`."""
+    """Return the hours for `kimg` on a device that sustains `gflops` (10**9 operations / s)."""
     return kimg * 1000 * gflop_per_image / gflops / 3600
 
 
 def estimate(spec: SearchSpec) -> Estimate:
-    """The cost of a search, from the configuration that it starts with."""
+    """Estimate the cost of a search from the configuration of its first trial."""
     config = run_config(spec, first_point(spec))
     return Estimate(
         trials=spec.run_cap,
@@ -79,25 +54,25 @@ def estimate(spec: SearchSpec) -> Estimate:
 
 
 def kimg_expected(spec: SearchSpec) -> float:
-    """Thousands of images in all trials if the best 1/eta pass each rung; its budget aside."""
+    """Return the kimg of all trials if the best 1/eta pass each rung; the budget is ignored."""
     total: float = {**base_values(spec), **first_point(spec)}["train.total_kimg"]
-    expected = total
-    for early in (rule for rule in spec.early_terminate if isinstance(rule, Halving)):
-        edges = [0.0, *early.rungs(total), total]
-        stages = enumerate(itertools.pairwise(edges))
-        length = sum((end - start) / early.eta**rung for rung, (start, end) in stages)
-        expected = min(expected, length)
-    return spec.run_cap * expected
+    per_trial = total
+    for rule in (rule for rule in spec.early_terminate if isinstance(rule, Halving)):
+        edges = [0.0, *rule.rungs(total), total]
+        intervals = enumerate(itertools.pairwise(edges))
+        per_trial = min(
+            per_trial, sum((end - start) / rule.eta**rung for rung, (start, end) in intervals)
+        )
+    return spec.run_cap * per_trial
 
 
 def gflop_per_image(config: RunConfig) -> float:
-    """GFLOP of a training step for each real image in it, lazy R1 and R2 penalties left out.
+    """Return the GFLOP of a training step for each real picture in it.
 
-    Counted on the real networks without doing the sums, in the published form. There and back is
-    thrice there, with a gradient penalty on the way six times there.
+    Counted on the real networks, in the published form of their layers, without computing anything.
+    Lazy R1 and R2 penalties are left out.
     """
-    model, steps = config.model, config.train.d_steps
-    loss = LOSSES[config.train.loss]
+    model, train = config.model, config.train
     meta = torch.device("meta")
     generator = build_generator(model).eval().to(meta)
     discriminator = build_discriminator(model).eval().to(meta)
@@ -105,19 +80,20 @@ def gflop_per_image(config: RunConfig) -> float:
     full_BCHW = torch.empty(1, 3, side, side, device=meta)
     small_BCHW = torch.empty(1, 3, small, small, device=meta)
     with torch.no_grad():
-        made = _gflop(lambda: generator(torch.empty(1, model.nz, device=meta)))
-        judged = _gflop(lambda: discriminator(full_BCHW, small_BCHW))
-        decoded = _gflop(lambda: discriminator(full_BCHW, small_BCHW, part=0))
-        embedded = _gflop(lambda: discriminator.embed(full_BCHW)) if model.contrasts else 0.0
+        generate = _gflop(lambda: generator(torch.empty(1, model.nz, device=meta)))
+        discriminate = _gflop(lambda: discriminator(full_BCHW, small_BCHW))
+        decode = _gflop(lambda: discriminator(full_BCHW, small_BCHW, part=0))
+        embed = _gflop(lambda: discriminator.embed(full_BCHW)) if model.contrasts else 0.0
         _, reconstructions = discriminator(full_BCHW, small_BCHW, part=0)
     pictures: float = sum((picture.shape[-1] / 128) ** 2 for picture in reconstructions.values())
-    # At each of D's steps: a real and a generated picture, two views of the real one.
-    d_step = made + 3 * decoded + 3 * judged + 2 * 3 * embedded
-    d_step += 6 * judged if loss.penalty is not None else 0.0
-    d_step += pictures * RECONSTRUCTION_GFLOP[config.train.reconstruction]
-    # At each of G's: back through the last generated picture, and a look at the real one.
-    g_step = 2 * made + 3 * judged + (judged if loss.paired else 0.0)
-    return d_step + g_step / steps
+    # D's step: a real and a generated picture, and two views of the real one to contrast.
+    d_step = generate + FORWARD_BACKWARD * (decode + discriminate + 2 * embed)
+    d_step += EXTRA_D_PASSES.get(train.loss, 0) * discriminate
+    d_step += pictures * RECONSTRUCTION_GFLOP[train.reconstruction]
+    # G's step: backward through the generated picture that D's step has made.
+    g_step = (FORWARD_BACKWARD - 1) * generate + FORWARD_BACKWARD * discriminate
+    g_step += EXTRA_G_PASSES.get(train.loss, 0) * discriminate
+    return d_step + g_step / train.d_steps
 
 
 def _gflop(run: Callable[[], object]) -> float:

@@ -1,4 +1,4 @@
-"""What a file says: facts for machines, and for a person, by `check` and `tune --dry-run`."""
+"""Collect what a file asks for and what it will cost, for `check` and `--dry-run`; JSON-able."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from fastgan_ray.metrics.names import metric_name
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
 from fastgan_ray.search.confirmation import plan_confirmation
-from fastgan_ray.search.cost.estimate import Timing, estimate, gflop_per_image, hours, seconds_of
+from fastgan_ray.search.cost.estimate import estimate, gflop_per_image, hours
 from fastgan_ray.search.cost.memory import gpu_gb_of, host_gb_of
+from fastgan_ray.search.cost.timing import Timing, seconds_of
 from fastgan_ray.search.file.spec import SearchSpec, base_config, sample_configs, start_point
 from fastgan_ray.search.space import Parameter, sample
 
@@ -28,10 +29,10 @@ SAMPLES = 3
 def search_facts(
     spec: SearchSpec, track: Track = silently, timing: Timing | None = None
 ) -> dict[str, Any]:
-    """What would be searched, its cost, a few points, and whether the data is there: JSON-able.
+    """Collect what a search tries, its cost, a few points, and whether its pictures are readable.
 
-    `timing`: of the search's configurations on this machine. kimg are those of the trials, hours
-    those of the confirmation too.
+    `timing` is that of its configurations on this machine. The kimg are the trials'; the hours
+    include the confirmation.
     """
     cost, metric, rng = estimate(spec), spec.metric, random.Random(spec.seed)
     confirmation, config = plan_confirmation(spec), base_config(spec)
@@ -68,7 +69,7 @@ def search_facts(
 def ablation_facts(
     spec: AblationSpec, track: Track = silently, timing: Timing | None = None
 ) -> dict[str, Any]:
-    """What an ablation would train, as above; kimg and hours are of all trainings."""
+    """Collect what an ablation trains, as `search_facts`; kimg and hours are for all trainings."""
     configs = {arm: arm_config(spec, arm) for arm in spec.arms}
     gflop = {arm: gflop_per_image(config) for arm, config in configs.items()}
     cells = len(spec.data) * len(spec.seeds)
@@ -103,7 +104,7 @@ def ablation_facts(
 def run_facts(
     config: RunConfig, name: str, track: Track = silently, timing: Timing | None = None
 ) -> dict[str, Any]:
-    """What a training would do, as above."""
+    """Collect what a training does, as `search_facts`."""
     gflop, kimg = gflop_per_image(config), config.train.total_kimg
     return {
         "kind": "run",
@@ -119,27 +120,27 @@ def run_facts(
 
 
 def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
-    """What `kimg` in trainings like `config` take here, and what that rests on."""
+    """Return the minutes for `kimg` in trainings like `config`, with the timing used for them."""
     if timing is None:
         return {"measured": None}
     return {"measured": {"minutes": seconds_of(timing, kimg, config) / 60, **asdict(timing)}}
 
 
 def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
-    """The least and the most that one of these trainings takes, in GB, by where it trains."""
-    places = {"gpu": gpu_gb_of, "cpu": host_gb_of}
-    needs = {place: [needed(config) for config in configs] for place, needed in places.items()}
-    return {place: [min(found), max(found)] for place, found in needs.items()}
+    """Return the least and the most GB that one of these trainings takes on each device."""
+    estimates = {"gpu": gpu_gb_of, "cpu": host_gb_of}
+    needs = {device: [gb_of(config) for config in configs] for device, gb_of in estimates.items()}
+    return {device: [min(gbs), max(gbs)] for device, gbs in needs.items()}
 
 
 def _data(config: RunConfig, track: Track) -> dict[str, Any]:
-    """{"path", "pictures": how many, None where that is not known, "note": why not}."""
+    """Return {"path", "pictures": their number or None if unknown, "note": why it is unknown}."""
     path = config.data.path
     if path is None:
-        note = "not named yet: give --data FOLDER when you start"
+        note = "not set: pass --data FOLDER when you start"
         return {"path": None, "pictures": None, "note": note}
-    known = {row["name"]: row["available"] for row in catalog()}
-    if not known.get(path, True) and not Path(path).exists():
+    available = {row["name"]: row["available"] for row in catalog()}
+    if not available.get(path, True) and not Path(path).exists():
         return {"path": path, "pictures": None, "note": f"{path}: downloads on first use"}
     try:
         count = len(open_source(config.data, track=track))
@@ -164,7 +165,7 @@ def _domain(parameter: Parameter) -> str:
 
 
 def value_text(value: Value) -> str:
-    """A searched value, short: three digits of a number, "" in quotes."""
+    """Format a searched value: three digits of a number, an empty text as ""."""
     if isinstance(value, float):
         return f"{value:.3g}"
     return '""' if value == "" else str(value)

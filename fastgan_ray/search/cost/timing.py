@@ -1,0 +1,38 @@
+"""How long trainings take on a machine, from a few measured speeds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fastgan_ray.config.run_config import RunConfig
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Measured speeds of this machine, as means over configurations.
+
+    `seconds_per_kfakes` is the time to generate a thousand pictures and pass them through the
+    metric's network. `at_once` is the number of trainings that fit on the machine; `seconds` is the
+    time that the measurement itself took; `classes` is how many configurations were really timed.
+    """
+
+    seconds_per_kimg: float
+    seconds_per_kfakes: float
+    at_once: int
+    configurations: int
+    classes: int
+    seconds: float
+
+
+def seconds_of(timing: Timing, kimg: float, config: RunConfig) -> float:
+    """Estimate the wall-clock seconds for `kimg` in trainings like `config`, with evaluations.
+
+    Not included: the statistics of evaluations, starting processes and reading pictures.
+    """
+    total, every = config.train.total_kimg, config.eval.every_kimg
+    early_evaluations = math.ceil(total / every - 1e-9) - 1
+    early_fakes = config.eval.early_fakes or config.eval.num_fakes
+    kfakes = (early_evaluations * early_fakes + config.eval.num_fakes) / 1000
+    seconds_per_kimg = timing.seconds_per_kimg + timing.seconds_per_kfakes * kfakes / total
+    return kimg * seconds_per_kimg / timing.at_once
