@@ -11,7 +11,6 @@ import torch
 from rich.console import Console
 
 from fastgan_ray.cli.plan import print_facts
-from fastgan_ray.search.cost.estimate import Timing, seconds_of
 from fastgan_ray.search.cost.plan import search_facts
 from fastgan_ray.search.cost.timing import Timing, seconds_of
 from fastgan_ray.search.file.spec import spec_from_text
