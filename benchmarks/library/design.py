@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from fastgan_ray.config.schema import RunConfig
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.search.file.spec import SearchSpec, load_search, run_config, start_point
 from fastgan_ray.search.space import SearchSpace, sobol
-from fastgan_ray.search.spec import SearchSpec, load_search, run_config, start_point
 
 SPACE = Path(__file__).with_name("space.yaml")
 ROLES = Path(__file__).with_name("roles.yaml")
