@@ -1,35 +1,73 @@
-"""Training with several processes of this machine, for the plain command line: without Ray."""
+"""Train one generator with several processes of this machine, without Ray: `fastgan-ray train`.
+
+The calling process trains nothing. It starts one process for each worker, passes the reports of the
+first worker on to the caller's reporter, and watches all of them: a worker that dies leaves the
+others waiting for its part of a message, with NCCL for ever, so they are ended.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import signal
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess, parent_process
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from rich.console import Console
 from torch.distributed.rendezvous import rendezvous
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.distributed import PeerFailedError, TorchGroup
-from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError
-from fastgan_ray.progress import Track, silently
+from fastgan_ray.errors import UserError
+from fastgan_ray.progress import Track, silently, track_on
 from fastgan_ray.train.device import choose_device
 from fastgan_ray.train.loop import train
 from fastgan_ray.train.reporter import Metrics, Reporter
 
 LONGEST_START = timedelta(minutes=5)
-# The others wait in a message for as long as the first process evaluates.
+# The other workers wait in a message while the first one evaluates.
 LONGEST_EVALUATION = timedelta(days=1)
-PATIENCE_S = 10.0  # with processes that have nothing to do but to end
+SECONDS_BETWEEN_LOOKS = 0.1
+# After the first failure: time for the other workers to end, and to say what went wrong.
+SECONDS_TO_END = 10.0
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker is given: what to train, and how the workers meet."""
+
+    config: RunConfig
+    folder: Path
+    resume_from: Path | None
+    backend: str
+    meeting: Path
+    threads: int
+    show_progress: bool
+
+
+@dataclass
+class Worker:
+    """A worker as its parent sees it; `error` is what it raised, if it said so."""
+
+    process: BaseProcess
+    messages: Connection
+    error: Exception | None = None
+    finished: bool = False
 
 
 def train_together(
@@ -38,35 +76,92 @@ def train_together(
     resume_from: Path | None = None,
     track: Track = silently,
 ) -> None:
-    """`train` by `resources.workers` processes: this one, which reports, and others it starts.
+    """Run `train` in `resources.workers` processes, each on a GPU of its own if GPUs are used.
 
-    On GPUs each has one of its own. Raises what `train` does; UserError if another process dies.
+    Raises what `train` raises, and UserError if a worker dies. `track` only decides whether
+    progress is shown: the first worker prints it to standard error.
     """
-    workers, backend = config.resources.workers, _backend(config)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // workers))
+    count, backend = config.resources.workers, _backend(config)
     context = mp.get_context("spawn")
+    stop = context.Event()
     with tempfile.TemporaryDirectory() as folder:
-        meeting = Path(folder) / "meeting"
-        given = (config, reporter.folder, resume_from, backend, meeting, torch.get_num_threads())
-        others: list[BaseProcess] = [
-            context.Process(target=_follow, args=(rank, *given), daemon=True)
-            for rank in range(1, workers)
-        ]
+        job = Job(
+            config=config,
+            folder=reporter.folder,
+            resume_from=resume_from,
+            backend=backend,
+            meeting=Path(folder) / "meeting",
+            threads=max(1, torch.get_num_threads() // count),
+            show_progress=track is not silently,
+        )
+        workers: list[Worker] = []
+        for rank in range(count):
+            receiver, sender = context.Pipe(duplex=False)
+            process = context.Process(target=_work, args=(rank, job, sender, stop), daemon=True)
+            workers.append(Worker(process, receiver))
+            process.start()
+            sender.close()  # the worker's end: the parent reads an end of file when it dies
         try:
-            with _running(others), _joined(backend, meeting, workers, 0):
-                train(config, reporter, resume_from, TorchGroup(), track)
-        except PeerFailedError as error:
-            raise UserError(
-                f"resources.workers: one of the {workers} processes has ended before its time "
-                f"(killed, or out of memory?). Go on with --resume. ({error})"
-            ) from error
+            _supervise(workers, reporter, stop)
         finally:
-            torch.set_num_threads(threads)
+            for worker in workers:
+                worker.process.kill()
+                worker.process.join()
+                worker.process.close()
+                worker.messages.close()
+    _raise_failure(workers)
+
+
+def _supervise(workers: list[Worker], reporter: Reporter, stop: Event) -> None:
+    """Pass reports on until every worker has ended, or one has failed and its time is up."""
+    deadline = float("inf")
+    running = list(workers)
+    while running and time.monotonic() < deadline:
+        readable = wait([worker.messages for worker in running], SECONDS_BETWEEN_LOOKS)
+        for worker in [worker for worker in running if worker.messages in readable]:
+            try:
+                kind, *content = worker.messages.recv()
+            except EOFError:
+                running.remove(worker)
+                if not worker.finished:
+                    deadline = min(deadline, time.monotonic() + SECONDS_TO_END)
+                continue
+            _take(kind, content, worker, reporter)
+        if reporter.stopping():
+            stop.set()
+
+
+def _take(kind: str, content: list[Any], worker: Worker, reporter: Reporter) -> None:
+    """Act on one message of a worker."""
+    if kind == "report":
+        reporter.report(*content)
+    elif kind == "progress":
+        reporter.progress(*content)
+    elif kind == "error":
+        (worker.error,) = content
+    else:
+        worker.finished = True
+
+
+def _raise_failure(workers: list[Worker]) -> None:
+    """Raise what went wrong: what a worker says of itself counts more than that a peer is gone."""
+    if all(worker.finished for worker in workers):
+        return
+    errors = [worker.error for worker in workers if worker.error is not None]
+    for error in errors:
+        if not isinstance(error, PeerFailedError):
+            raise error
+    ranks = [rank for rank, worker in enumerate(workers) if not worker.finished]
+    reason = f" ({errors[0]})" if errors else ""
+    raise UserError(
+        f"resources.workers: one of the {len(workers)} processes has ended before its time, or "
+        f"does not answer (killed, or out of memory?){reason}: of rank "
+        f"{' or '.join(map(str, ranks))}. Continue the training with --resume."
+    ) from (errors[0] if errors else None)
 
 
 def _backend(config: RunConfig) -> str:
-    """What the processes talk by; UserError if there are not enough GPUs."""
+    """Name what the workers talk by; UserError if there are not enough GPUs."""
     device = choose_device(config.train.device)
     if device.type == "mps":
         raise UserError(
@@ -84,24 +179,80 @@ def _backend(config: RunConfig) -> str:
     return "gloo"
 
 
-@contextlib.contextmanager
-def _running(others: list[BaseProcess]) -> Iterator[None]:
-    for process in others:
-        process.start()
+class PipeReporter:
+    """The reporter of the first worker: sends reports to the parent, which may ask to stop."""
+
+    def __init__(self, folder: Path, messages: Connection, stop: Event) -> None:
+        self.folder = folder
+        self._messages = messages
+        self._stop = stop
+
+    def report(self, metrics: Metrics, checkpoint: Path) -> None:
+        """Send one evaluation."""
+        self._messages.send(("report", metrics, checkpoint))
+
+    def progress(self, kimg: float, seconds: float) -> None:
+        """Send the position."""
+        self._messages.send(("progress", kimg, seconds))
+
+    def stopping(self) -> bool:
+        """Whether the parent asks to stop."""
+        return self._stop.is_set()
+
+
+class FollowerReporter:
+    """The reporter of the other workers, which report nothing and stop when the first one does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def report(self, metrics: Metrics, checkpoint: Path) -> None:
+        """Is never called: only the first worker of a group evaluates."""
+
+    def progress(self, kimg: float, seconds: float) -> None:
+        """Do nothing."""
+
+    def stopping(self) -> bool:
+        """Return False: the decision is the first worker's."""
+        return False
+
+
+def _work(rank: int, job: Job, messages: Connection, stop: Event) -> None:
+    """Train as one worker, in a process of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent acts on Ctrl-C
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(job.threads)
+    first = rank == 0
+    reporter = PipeReporter(job.folder, messages, stop) if first else FollowerReporter(job.folder)
+    track = track_on(Console(stderr=True)) if first and job.show_progress else silently
     try:
-        yield
-        for process in others:
-            process.join(PATIENCE_S)
-    finally:
-        for process in others:
-            if process.is_alive():
-                process.kill()
-            process.join()
-            process.close()
+        with _joined(job.backend, job.meeting, job.config.resources.workers, rank):
+            train(job.config, reporter, job.resume_from, TorchGroup(), track)
+        messages.send(("finished",))
+    except Exception as error:
+        messages.send(("error", _picklable(error)))
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent dies: it may be waiting in a message that never comes."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _picklable(error: Exception) -> Exception:
+    """Return the error, or its text where its type cannot be sent to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 @contextlib.contextmanager
 def _joined(backend: str, meeting: Path, workers: int, rank: int) -> Iterator[None]:
+    """Be a member of the group inside; PeerFailedError if a worker does not start."""
     if backend == "nccl":
         torch.cuda.set_device(rank)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)  # all of them are on this machine
@@ -118,40 +269,3 @@ def _joined(backend: str, meeting: Path, workers: int, rank: int) -> Iterator[No
         yield
     finally:
         dist.destroy_process_group()
-
-
-class _Silent:
-    """The reporter of a process that does not report."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Never called: the first process of a group reports."""
-
-    def progress(self, kimg: float, seconds: float) -> None:
-        """Nothing."""
-
-    def stopping(self) -> bool:
-        """Never by itself: the group stops when the first process does."""
-        return False
-
-
-def _follow(
-    rank: int,
-    config: RunConfig,
-    folder: Path,
-    resume_from: Path | None,
-    backend: str,
-    meeting: Path,
-    threads: int,
-) -> None:
-    """One of the other processes, which ends when the first one does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first one's to act on
-    torch.set_num_threads(threads)
-    # What goes wrong in all of them, the first one says.
-    with (
-        contextlib.suppress(UserError, DivergedError, InterruptedRunError, PeerFailedError),
-        _joined(backend, meeting, config.resources.workers, rank),
-    ):
-        train(config, _Silent(folder), resume_from, TorchGroup())
