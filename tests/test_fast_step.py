@@ -17,8 +17,9 @@ from torch.nn.utils import parametrizations
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models.glu import gated
+from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.models.spectral import spectral_norm
-from fastgan_ray.models.upsample import reference_kernels, upsample_conv2x
+from fastgan_ray.models.upsample import upsample_conv2x
 from fastgan_ray.search.cost.memory import COUNTS
 from fastgan_ray.train import step
 from fastgan_ray.train.perceptual import DISTANCES, lpips_distance

@@ -1,7 +1,8 @@
-"""The gated linear unit, half the channels times the sigmoid of the other half, channels last.
+"""The gated linear unit: half the channels times the sigmoid of the other half.
 
-PyTorch's returns a gradient with the channels first: the batch normalisation before it then goes
-ten times slower, and the convolution before that sorts it back.
+On a CPU, PyTorch's operator returns a gradient with the channels first: the batch normalisation
+before it is then ten times slower, and the convolution before that restores the order. The form
+here keeps the channels last; `kernels.KERNELS` has which form a device uses.
 """
 
 from __future__ import annotations
@@ -9,21 +10,26 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# A run of memory shorter than this many bytes a pixel is slow to walk through: cheaper is to take
-# the sigmoid of all channels and leave half of it.
+from fastgan_ray.models.kernels import kernels_for
+
+# A CPU reads runs of memory shorter than this many bytes per pixel slowly: the sigmoid of all
+# channels, of which half is dropped, is faster.
 _SHORT_RUN = 128
 
 
 def gated(x_BCHW: Tensor) -> Tensor:
-    """(B, 2C, H, W) -> (B, C, H, W), in the same layout."""
-    y_BCHW: Tensor = _Gate.apply(x_BCHW)
+    """Gate the first half of the channels by the second: (B, 2C, H, W) -> (B, C, H, W)."""
+    if kernels_for(x_BCHW.device).fused_glu:
+        return F.glu(x_BCHW, dim=1)
+    y_BCHW: Tensor = _GatedUnit.apply(x_BCHW)
     return y_BCHW
 
 
-class _Gate(torch.autograd.Function):
+class _GatedUnit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401 - autograd has no type for it
         ctx.save_for_backward(x)
@@ -40,7 +46,7 @@ class _Gate(torch.autograd.Function):
 
 
 def _sigmoid(x: Tensor) -> Tensor:
-    """Of the second half of the channels."""
+    """Return the sigmoid of the second half of the channels."""
     half = x.shape[1] // 2
     if half * x.element_size() < _SHORT_RUN:
         return torch.sigmoid(x)[:, half:]

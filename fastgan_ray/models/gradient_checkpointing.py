@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fastgan_ray.models.blocks import DownBlock, UpBlock
-from fastgan_ray.models.upsample import are_plain, reference_kernels
+from fastgan_ray.models.kernels import selected_kernels, use_kernels
 
 _Buffers = list[tuple[nn.Module, str, Tensor]]
 
@@ -45,7 +45,7 @@ def _stage(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None = None)
         for name, buffer in module.named_buffers(recurse=False)
     ]
     drawn = None if rng is None else rng.get_state()
-    plain = are_plain()
+    kernels = selected_kernels()
 
     # Whatever a block draws, it draws from `rng`.
     result = checkpoint(
@@ -53,7 +53,7 @@ def _stage(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None = None)
         *inputs,
         use_reentrant=False,
         preserve_rng_state=False,
-        context_fn=lambda: (nullcontext(), _Again(lambda: _as_before(before, rng, drawn, plain))),
+        context_fn=lambda: (nullcontext(), _Again(lambda: _as_before(before, rng, drawn, kernels))),
     )
     return result
 
@@ -79,7 +79,7 @@ class _Again(AbstractContextManager[None]):
 
 @contextmanager
 def _as_before(
-    before: _Buffers, rng: torch.Generator | None, drawn: Tensor | None, plain: bool
+    before: _Buffers, rng: torch.Generator | None, drawn: Tensor | None, kernels: str | None
 ) -> Iterator[None]:
     """Inside, buffers and draws are those of the first time; they are as they were afterwards."""
     now = [(module, name, module._buffers[name]) for module, name, _ in before]
@@ -89,7 +89,7 @@ def _as_before(
     if rng is not None and drawn is not None:
         rng.set_state(drawn)
     try:
-        with reference_kernels(plain):
+        with use_kernels(kernels):
             yield
     finally:
         for module, name, current in now:

@@ -1,48 +1,32 @@
-"""Doubling a map's side before a 3x3 convolution, in the cheaper of two forms.
+"""Doubling a map's side before a 3x3 convolution, in one of two forms.
 
 Plain: each pixel becomes 2x2 equal ones, and the convolution goes over these. Transposed: the same
-sums as one transposed convolution of stride 2, whose 4x4 kernel has at each place the sum of those
-weights of the 3x3 one that meet the same pixel: 16 multiplications a pixel and pair of channels in
-place of 36, and no map of doubled side in between. It is exact; only the order of sums differs.
+sums as one transposed convolution of stride 2. Each weight of its 4x4 kernel is the sum of those
+weights of the 3x3 kernel that meet the same pixel: 16 multiplications per pixel and pair of
+channels in place of 36, and no map of doubled side in between. It is exact; only the order of sums
+differs.
 
-Which form: to make the kernel costs by the weights, and to use it saves by the pixels, so that maps
-from `TRANSPOSED_FROM` px up are transposed, smaller ones not (docs/findings.md: 1.3 to 2.4 times as
-fast from 16 px in 47 of 48 combinations of width, format and layout, .24 to 1.3 times at 4 and 8
-px). The batch has no say: a sample must not depend on its batch.
+To make the kernel costs by the weights, and to use it saves by the pixels: `kernels.KERNELS` has
+the side from which a device uses it. The choice does not depend on the batch size, because a sample
+must not depend on its batch.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-TRANSPOSED_FROM = 16
-_plain = ContextVar("plain", default=False)
-
-
-@contextmanager
-def reference_kernels(wanted: bool = True) -> Iterator[None]:
-    """Inside, doubling has the plain form everywhere, as published."""
-    token = _plain.set(wanted)
-    try:
-        yield
-    finally:
-        _plain.reset(token)
-
-
-def are_plain() -> bool:
-    """Whether this is inside `plain_forms`."""
-    return _plain.get()
+from fastgan_ray.models.kernels import kernels_for
 
 
 def upsample_conv2x(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
-    """(B, c_in, H, W) -> (B, c_out, 2H, 2W) by a 3x3 convolution with a padding of 1, no bias."""
-    if are_plain() or x_BCHW.shape[-1] < TRANSPOSED_FROM:
+    """Double the side, then convolve by 3x3 with padding 1, no bias.
+
+    (B, c_in, H, W) -> (B, c_out, 2H, 2W).
+    """
+    transposed_from = kernels_for(x_BCHW.device).transposed_from
+    if transposed_from is None or x_BCHW.shape[-1] < transposed_from:
         result: Tensor = conv(F.interpolate(x_BCHW, scale_factor=2, mode="nearest"))
         return result
     kernel = transposed_kernel(conv.weight)
@@ -50,9 +34,9 @@ def upsample_conv2x(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Ten
 
 
 def transposed_kernel(weight: Tensor) -> Tensor:
-    """(c_out, c_in, 3, 3) -> (c_out, c_in, 4, 4): along each side, w0 w1 w2 -> w2 w1+w2 w0+w1 w0.
+    """Turn w0 w1 w2 into w2 w1+w2 w0+w1 w0 along each side: (o, i, 3, 3) -> (o, i, 4, 4).
 
-    A transposed convolution puts its kernel down as it is, so that the weights are turned over.
+    The order is reversed because a transposed convolution does not flip its kernel.
     """
     for side in (2, 3):
         first, middle, last = torch.split(weight, 1, side)

@@ -25,7 +25,7 @@ from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.memorisation import Pair
 from fastgan_ray.metrics.reference import Reference
 from fastgan_ray.models import build_generator, small_resolution
-from fastgan_ray.models.upsample import reference_kernels
+from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.progress import Track
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at

@@ -18,7 +18,7 @@ from fastgan_ray.errors import DivergedError, InterruptedRunError
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.protocol import protocol
 from fastgan_ray.metrics.reference import load_reference
-from fastgan_ray.models.upsample import reference_kernels
+from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at

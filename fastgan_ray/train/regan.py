@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fastgan_ray.config.run_config import ReganConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.models.upsample import reference_kernels
+from fastgan_ray.models.kernels import reference_kernels
 
 WARM_UP, SPARSE, DENSE = 0, 1, 2
 MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import build_discriminator, build_generator, small_resolution
-from fastgan_ray.models.upsample import reference_kernels
+from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.search.file.spec import SearchSpec, base_values, first_point, run_config
 from fastgan_ray.search.stopping import Halving
 

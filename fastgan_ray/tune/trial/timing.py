@@ -16,7 +16,7 @@ from torch import Tensor
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.metrics.evaluate import latents
 from fastgan_ray.metrics.extractors import load_extractor
-from fastgan_ray.models.upsample import reference_kernels
+from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.search.cost.timing import Timing
 from fastgan_ray.train.device import choose_device, use_bf16
 from fastgan_ray.train.perceptual import DISTANCES
