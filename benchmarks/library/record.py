@@ -9,6 +9,7 @@ Several processes may run at once, each with a share of its own. `build_sets.py`
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import json
 import subprocess
@@ -120,7 +121,7 @@ def recorded(folder: Path, names: Iterable[str] = SETS) -> Iterator[dict[str, An
     for name in names:
         path = folder / f"{name}.jsonl"
         for line in path.read_text().splitlines() if path.exists() else []:
-            if line.endswith("}"):
+            with contextlib.suppress(json.JSONDecodeError):
                 yield json.loads(line)
 
 
