@@ -22,7 +22,7 @@ from fastgan_ray.models import Generator, small_resolution
 from fastgan_ray.models.discriminator import Discriminator, discriminator_channels
 from fastgan_ray.models.generator import COMPOUND_SIDES, generator_channels, skip_sources
 from fastgan_ray.train.perceptual import Distance
-from fastgan_ray.train.rng import streams
+from fastgan_ray.train.rng import seed_device_streams, streams
 from fastgan_ray.train.state import TrainState
 
 
@@ -204,7 +204,7 @@ class PublishedStep:
             torch.optim.Adam(network.parameters(), lr=rate, betas=(train.beta1, train.beta2))
             for network, rate in ((self.generator, train.lr_g), (self.discriminator, train.lr_d))
         ]
-        self.rngs = streams(train.seed, torch.device("cpu"))
+        self.rngs, self.steps = streams(train.seed, torch.device("cpu")), 0
 
     def networks(self, state: TrainState) -> list[tuple[nn.Module, nn.Module]]:
         """Ours beside these."""
@@ -213,6 +213,8 @@ class PublishedStep:
     def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
         """One step on real pictures (B, 3, R, R); the losses by their names."""
         train, model, count = self.config.train, self.config.model, len(pictures)
+        seed_device_streams(self.rngs, train.seed, self.steps)
+        self.steps += 1
         z = torch.randn(count, model.nz, generator=self.rngs["latents"]).to(pictures)
         fake = self.augmented(self.generator(z, self.rngs["noise"]))
         (real,) = self.augmented([pictures])

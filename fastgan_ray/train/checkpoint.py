@@ -25,6 +25,8 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
 from fastgan_ray.train.reporter import INTERRUPTED
+from fastgan_ray.train.resume import require_same_training
+from fastgan_ray.train.rng import CPU_STREAMS
 from fastgan_ray.train.state import TrainState
 
 FORMAT = "fastgan-ray-checkpoint-1"
@@ -69,15 +71,12 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
 
 
 def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
-    """Load into `state` everything that `save` wrote; the configuration must be the same."""
+    """Load into `state` everything that `save` wrote, on whatever device.
+
+    UserError if the checkpoint is damaged, or if a setting that a step depends on has changed.
+    """
     metadata = read_metadata(folder)
-    stored = stored_config(folder)
-    if stored.model != config.model:
-        raise UserError(
-            f"{folder}: the checkpoint's model differs from the configuration's: "
-            f"{_difference(stored.model.model_dump(), config.model.model_dump())}. "
-            "Resume with the configuration it was trained with."
-        )
+    require_same_training(stored_config(folder), config, folder)
     try:
         _restore(folder, metadata, state)
     except UserError:
@@ -145,8 +144,9 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
         _load_network(network, folder / f"{name}.safetensors")
     for name, optimizer in (("optimizer_g", state.optimizer_g), ("optimizer_d", state.optimizer_d)):
         _load_optimizer(optimizer, _read(folder / f"{name}.safetensors"))
-    for name, rng_state in _read(folder / "rngs.safetensors").items():
-        state.rngs[name].set_state(rng_state)
+    rngs = _read(folder / "rngs.safetensors")
+    for name in CPU_STREAMS:
+        state.rngs[name].set_state(rngs[name])
     state.regan.load_state(_read(folder / "regan.safetensors"))
     state.sampler.load_state(_read(folder / "sampler.safetensors"))
     state.shown = _read(folder / "shown.safetensors").get("pictures")
@@ -175,7 +175,7 @@ def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
         "ema": state.ema.state_dict(),
         "optimizer_g": _optimizer_tensors(state.optimizer_g),
         "optimizer_d": _optimizer_tensors(state.optimizer_d),
-        "rngs": {name: rng.get_state() for name, rng in state.rngs.items()},
+        "rngs": {name: state.rngs[name].get_state() for name in CPU_STREAMS},
         "sampler": state.sampler.state(),
         "regan": state.regan.state(),
         "losses": state.sums,
@@ -229,11 +229,6 @@ def _read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: missing, truncated or damaged ({error})") from error
-
-
-def _difference(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
-    changed = [key for key in wanted if stored[key] != wanted[key]]
-    return ", ".join(f"{key} {stored[key]!r}, not {wanted[key]!r}" for key in changed)
 
 
 def _fsync(path: Path) -> None:

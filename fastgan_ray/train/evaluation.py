@@ -53,6 +53,8 @@ class Run:
     config: RunConfig
     device: torch.device
     images: Images
+    pictures: str
+    """Digest of the pictures it learns from."""
     typical: Tensor
     source: Source
     reference: Reference
@@ -109,7 +111,12 @@ def evaluate_and_report(
         "gflop_g": run.gflop_g,
         "peak_memory_gb": round(peak_memory_gb(run.device), 3),
     }
-    info = {"kimg": images_shown / 1000, "metrics": metrics, "protocol": run.protocol}
+    info = {
+        "kimg": images_shown / 1000,
+        "metrics": metrics,
+        "protocol": run.protocol,
+        "pictures": run.pictures,
+    }
     folder = reporter.folder / f"checkpoint-{images_shown:09d}"
     checkpoint.save(folder, state, config, info)
     reporter.report(metrics, folder)

@@ -27,6 +27,7 @@ from fastgan_ray.train.diagnostics import real_sample
 from fastgan_ray.train.evaluation import Run, evaluate_and_report, sampling_gflop
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
+from fastgan_ray.train.resume import require_same_pictures
 from fastgan_ray.train.state import TrainState, accumulate_losses, new_state, pop_mean_losses
 from fastgan_ray.train.step import train_step
 
@@ -43,11 +44,11 @@ def train(
 ) -> None:
     """Train to `config.train.total_kimg`, reporting at every evaluation, the last at the end.
 
-    `resume_from` is a checkpoint folder of the same model; the steps that follow equal those of a
-    run that was never interrupted, bit for bit on the CPU. Raises UserError on bad input and
-    DivergedError when a loss or a metric is no longer finite. InterruptedRunError, when all is
-    saved, if the reporter has it stop before the end. `track` tells of the reading of pictures and
-    of evaluations; the reporter of the training.
+    `resume_from` is a checkpoint folder of the same training, on whatever device; the steps that
+    follow equal those of a run that was never interrupted, bit for bit on the CPU. Raises UserError
+    on bad input and DivergedError when a loss or a metric is no longer finite. InterruptedRunError,
+    when all is saved, if the reporter has it stop before the end. `track` tells of the reading of
+    pictures and of evaluations; the reporter of the training.
 
     Every process of a `group` calls this alike; only the first one's reporter is given rows. The
     checkpoints are those of a single process, and go on with any number of them.
@@ -56,6 +57,8 @@ def train(
     state = new_state(config, len(run.images), run.device, group)
     if resume_from is not None:
         checkpoint.restore(resume_from, state, config)
+        metadata = checkpoint.read_metadata(resume_from)
+        require_same_pictures(metadata, run.pictures, resume_from)
     bf16 = use_bf16(config, run.device)
     images, last_step = config.train.images_per_step, total_steps(config)
     check_every = STEPS_BETWEEN_CHECKS.get(run.device.type, 32)
@@ -76,14 +79,14 @@ def train(
             started = time.monotonic() - state.seconds  # evaluation is not training time
         if state.step < last_step and group.any(reporter.stopping()):
             if not evaluating:
-                group.on_rank_zero(partial(save_between, state, config, reporter.folder))
+                group.on_rank_zero(partial(save_between, state, run, reporter.folder))
             raise InterruptedRunError(f"stopped at {state.step * images / 1000:g} kimg")
 
 
-def save_between(state: TrainState, config: RunConfig, folder: Path) -> None:
+def save_between(state: TrainState, run: Run, folder: Path) -> None:
     """Save a training that stops between two evaluations."""
-    kimg = state.step * config.train.images_per_step / 1000
-    checkpoint.save(folder / INTERRUPTED, state, config, {"kimg": kimg})
+    info = {"kimg": state.step * run.config.train.images_per_step / 1000, "pictures": run.pictures}
+    checkpoint.save(folder / INTERRUPTED, state, run.config, info)
 
 
 def total_steps(config: RunConfig) -> int:
@@ -121,6 +124,7 @@ def _prepare(config: RunConfig, track: Track) -> Run:
         config=config,
         device=device,
         images=images,
+        pictures=source.digest[:16],
         typical=real_sample(images, config.data.flip),
         source=everything,
         reference=load_reference(everything, config, extractor, track),

@@ -17,6 +17,7 @@ from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.models import crop_part, small_resolution
 from fastgan_ray.train import losses
 from fastgan_ray.train.losses import LOSSES, at_least_float32
+from fastgan_ray.train.rng import seed_device_streams
 from fastgan_ray.train.state import TrainState, update_ema
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -38,6 +39,7 @@ def train_step(
     """
     assert len(batches) == config.train.d_steps
     state.regan.begin_step(state.step * config.train.images_per_step)
+    seed_device_streams(state.rngs, config.train.seed, state.step)
     scalars: Scalars = {}
     for index, pictures in enumerate(batches):
         for_g = index == len(batches) - 1

@@ -15,7 +15,7 @@ from typing import Any
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.search.pbt import PopulationBasedTraining
 from fastgan_ray.search.stopping import Observation
-from fastgan_ray.tune.trial.folder import linked_copy
+from fastgan_ray.tune.trial.folder import linked_copy, write_atomically
 
 Order = dict[str, Any]  # number, kimg, donor, point, run (nested RunConfig), checkpoint (its name)
 ORDERS = "orders.jsonl"
@@ -73,12 +73,14 @@ class WeightExchange:
         changed = self._exchange.perturb(settings, reading.trial, reading.kimg)
         name = _taken_over(len(given) + 1)
         linked_copy(source, trial / name)
+        run = self._configure(changed).model_dump()
+        _change_settings(trial / name, run)
         order = {
             "number": len(given) + 1,
             "kimg": reading.kimg,
             "donor": donor,
             "point": changed,
-            "run": self._configure(changed).model_dump(),
+            "run": run,
             "checkpoint": name,
         }
         with (trial / ORDERS).open("a") as file:
@@ -97,6 +99,16 @@ class WeightExchange:
             for path in self._kept(rung).iterdir():
                 if path.name not in promising:
                     shutil.rmtree(path)
+
+
+def _change_settings(checkpoint: Path, run: dict[str, Any]) -> None:
+    """Have a checkpoint go on with other settings: a training refuses those it was not made with.
+
+    The file is replaced, not written to: the donor's is linked to it.
+    """
+    path = checkpoint / "metadata.json"
+    metadata = json.loads(path.read_text()) | {"config": run}
+    write_atomically(path, json.dumps(metadata, indent=1))
 
 
 def _taken_over(order: int) -> str:
