@@ -24,7 +24,7 @@ from fastgan_ray.latent.load import load_model
 from fastgan_ray.models.published_checkpoint import load_official
 from fastgan_ray.search.ablation import load_ablation
 from fastgan_ray.search.file.spec import load_search
-from fastgan_ray.tune.ray.session import startable
+from fastgan_ray.tune.ray.compat import startable_nodes
 
 
 class Intruder:
@@ -170,7 +170,7 @@ def test_no_file_of_a_zip_lands_outside(tmp_path, name):
 def test_machines_that_an_autoscaler_may_start(tmp_path):
     """Not of security: of the record that `ray up` leaves on the head."""
     record = tmp_path / "ray_bootstrap_config.yaml"
-    assert startable(record) == []
+    assert startable_nodes(record) == []
     kinds = {
         "head": {"resources": {"CPU": 0}, "max_workers": 0},
         "small": {"resources": {"CPU": 4, "GPU": 1}, "max_workers": 3},
@@ -178,7 +178,11 @@ def test_machines_that_an_autoscaler_may_start(tmp_path):
         "own": {"resources": {}, "max_workers": 9},
     }
     record.write_text(json.dumps({"available_node_types": kinds, "max_workers": 3}))
-    assert startable(record) == [{"CPU": 4, "GPU": 1}, {"CPU": 96, "GPU": 8}, {"CPU": 4, "GPU": 1}]
+    assert startable_nodes(record) == [
+        {"CPU": 4, "GPU": 1},
+        {"CPU": 96, "GPU": 8},
+        {"CPU": 4, "GPU": 1},
+    ]
     for damage in ("", "[]", "{}", '{"available_node_types": 3}', json.dumps({"max_workers": 3})):
         record.write_text(damage)
-        assert startable(record) == []
+        assert startable_nodes(record) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ray.tune.search import Searcher
 from rich.console import RenderableType
@@ -26,11 +26,10 @@ from fastgan_ray.search.cost.estimate import gflop_per_image
 from fastgan_ray.tune.driver.records import Record, TrialRecords
 from fastgan_ray.tune.experiment import Experiment, TuneOptions, run_experiment
 from fastgan_ray.tune.preflight import rooted
+from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.trial.folder import write_atomically
 from fastgan_ray.tune.trial.trainable import Objective, train_objective
 from fastgan_ray.tune.trial.trainable import trial_id as name_of
-
-FINISHED = cast(dict[str, Any], Searcher.FINISHED)  # a string, where Ray's types say a dict
 
 
 def run_ablation(

@@ -29,10 +29,15 @@ from fastgan_ray.search.file.spec import Metric
 from fastgan_ray.tune.driver.budget import BudgetedSearcher, BudgetStopper, BudgetTracker
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.reports import Reports, note_versions
-from fastgan_ray.tune.driver.retries import MAX_DEATHS, RetryCounter, actor_deaths_only
+from fastgan_ray.tune.driver.retries import MAX_DEATHS, RetryCounter
 from fastgan_ray.tune.driver.signals import DriverStop, driver_stopping
 from fastgan_ray.tune.driver.table import Table
 from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
+from fastgan_ray.tune.ray.compat import (
+    STATE_PERIOD,
+    NamedTrialGenerator,
+    every_death_is_an_actor_error,
+)
 from fastgan_ray.tune.ray.resources import (
     Resources,
     can_reuse_process,
@@ -54,7 +59,6 @@ from fastgan_ray.tune.storage.snapshot import (
     seconds_between_records,
 )
 from fastgan_ray.tune.storage.sync import DriverSync
-from fastgan_ray.tune.suggest.searcher import NamedTrialGenerator
 from fastgan_ray.tune.trial.trainable import (
     Objective,
     make_trainable,
@@ -305,15 +309,15 @@ def _run_trials(
         return PlacementGroupFactory([worker_needs(config)])
 
     stage.driver.begin(trials)
-    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = f"{seconds_between_records(experiment.trials):g}"
-    with actor_deaths_only():
+    os.environ[STATE_PERIOD] = f"{seconds_between_records(experiment.trials):g}"
+    with every_death_is_an_actor_error():
         analysis = ray.tune.run(
             ray.tune.with_resources(
                 make_trainable(trials, metric, objective, worker_needs, stage.store), needs
             ),
             name=trials.name,
             storage_path=str(folder),
-            search_alg=NamedTrialGenerator(searcher, resuming, deaths.reason),
+            search_alg=NamedTrialGenerator(searcher, _name, resuming, deaths.ran_out_of_memory),
             scheduler=experiment.make_scheduler(trials),
             stop=BudgetStopper(meter.path) if meter else None,
             num_samples=experiment.trials,

@@ -11,20 +11,21 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from ray.tune import Callback, Stopper
+from ray.tune import Stopper
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.budget import Budget
+from fastgan_ray.tune.ray.callback import TrialCallback
+from fastgan_ray.tune.ray.compat import FINISHED, trial_gpus
 from fastgan_ray.tune.trial.folder import write_atomically, write_stop
 from fastgan_ray.tune.trial.trainable import trial_id as name_of
 
 FILE = "budget.json"
-FINISHED = cast(dict[str, Any], Searcher.FINISHED)  # a string, where Ray's types say a dict
 SECONDS_BETWEEN = 1.0  # of writing
 # What is kept of the hours for the confirmation: its images at the pace of the search, and a margin
 # as running trials go on to their next evaluation; but never more than a share of them.
@@ -33,7 +34,7 @@ MOST_KEPT = 0.5
 ROUNDING = 1e-9
 
 
-class BudgetTracker(Callback):
+class BudgetTracker(TrialCallback):
     """Counts what a search uses, over all sessions, in `folder`/budget.json.
 
     {"seconds", "gpu_seconds", "kimg" by trial, "over"}: `over` is why running trials must stop, or
@@ -87,14 +88,7 @@ class BudgetTracker(Callback):
         if self.state["over"] != before or now - self._written >= SECONDS_BETWEEN:
             self._write(now)
 
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: object,
-    ) -> None:
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Count images; rows of a trial that started again come twice."""
         known = self.state["kimg"]
         known[trial.trial_id] = max(known.get(trial.trial_id, 0.0), result.get("kimg", 0.0))
@@ -249,5 +243,4 @@ def _gpus(trial: Trial) -> float:
     resources = RunConfig.model_validate(trial.config["run"]).resources
     if resources.nested:  # Ray Tune knows nothing of what its workers have
         return resources.workers * (1.0 if resources.gpus is None else resources.gpus)
-    asked = trial.placement_group_factory
-    return float(asked.required_resources.get("GPU", 0.0)) if asked else 0.0
+    return trial_gpus(trial)

@@ -20,7 +20,7 @@ from fastgan_ray.tune.preflight import rooted
 from fastgan_ray.tune.trial.folder import write_stop
 
 if TYPE_CHECKING:
-    from ray.tune.execution.tune_controller import TuneController
+    from fastgan_ray.tune.ray.compat import TuneController
 
 
 def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialScheduler | None:

@@ -7,9 +7,8 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from fastgan_ray.metrics.names import fakes_error_name, value_of
@@ -17,24 +16,14 @@ from fastgan_ray.search.file.options import COSTS
 from fastgan_ray.tune.driver.pbt import orders
 from fastgan_ray.tune.driver.reports import Reports
 from fastgan_ray.tune.driver.state import OUT_OF_MEMORY, reason_of
+from fastgan_ray.tune.ray.callback import TrialCallback
+from fastgan_ray.tune.ray.compat import TrialLike
 from fastgan_ray.tune.storage.snapshot import over_in_snapshot
 from fastgan_ray.tune.trial.folder import checkpoints, stop_reason
 
 Record = dict[str, Any]
 
 SHARE = 0.05  # of the driver's time at most: an account of a thousand trials takes a while to write
-
-
-class TrialLike(Protocol):
-    """The parts of `ray.tune.experiment.Trial` that a record is made of."""
-
-    trial_id: str
-    config: dict[str, Any]
-    status: str
-
-    @property
-    def last_result(self) -> dict[str, Any]:
-        """The latest row, empty before the first."""
 
 
 def record(
@@ -73,7 +62,7 @@ def record(
     }
 
 
-class TrialRecords(Callback):
+class TrialRecords(TrialCallback):
     """Writes an account of all trials when one has ended, and takes off the disk what it can.
 
     Of ends that follow each other closely it writes once. `reports` writes report.html from it, and
@@ -99,35 +88,22 @@ class TrialRecords(Callback):
         """Free the disk of the checkpoint of a trial that has ended, as far as nobody needs it."""
         shutil.rmtree(checkpoint, ignore_errors=True)
 
-    def on_trial_start(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
+    def trial_started(self, trial: Trial) -> None:
         """Note that a trial runs in this session."""
         self._begun.add(trial.trial_id)
 
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: object,
-    ) -> None:
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Let the report take in what a trial has measured."""
         self.reports.refresh()
 
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
+    def trial_ended(self, trial: Trial) -> None:
         """Take in a trial's end."""
         self._ended.add(trial.trial_id)
         self._waiting = True
 
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
+    def trial_failed(self, trial: Trial) -> None:
         """Take in a trial whose process died once too often."""
-        self.on_trial_complete(iteration, trials, trial)
+        self.trial_ended(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
         """Write what has ended, unless that was done just now."""

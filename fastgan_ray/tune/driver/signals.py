@@ -1,7 +1,7 @@
 """Stopping an experiment: one signal ends it in good order, and has its trials save where they are.
 
-Ray Tune is told by SIGUSR1, which it listens to while trials run. Before, the signal raises; after,
-when the account is written, it does nothing.
+Ray Tune is told by a signal, to which it listens while trials run. Before, the signal raises;
+after, when the account is written, it does nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from fastgan_ray.train.signals import Stop, listen, say_at_once, stopping
+from fastgan_ray.tune.ray.compat import STOP_SIGNAL
 
 STOPPING = "Stopping: trials save where they are. The same signal again ends all at once."
 NOTE = ".stop"  # in the folder of all trials, which look for it
@@ -34,11 +35,11 @@ class DriverStop:
         """Take the signals (again: Ray takes SIGTERM when it starts); none have been so far."""
         if self._here:
             listen(self.stop, self.asked)
-            signal.signal(signal.SIGUSR1, self._raise)
+            signal.signal(STOP_SIGNAL, self._raise)
 
     def asked(self, stop: Stop) -> None:
         """Act on the first signal."""
-        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(STOP_SIGNAL)
         if not self._quiet:
             say_at_once(STOPPING)
         if self._note:
@@ -52,12 +53,12 @@ class DriverStop:
         self._note = trials / NOTE
         self._note.unlink(missing_ok=True)
         if self._here:
-            signal.signal(signal.SIGUSR1, self._raise)
+            signal.signal(STOP_SIGNAL, self._raise)
 
     def trials_are_over(self) -> None:
         """From here on, the end is near anyway."""
         if self._here:
-            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+            signal.signal(STOP_SIGNAL, signal.SIG_IGN)
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         raise self.stop.error("nothing had begun")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from fastgan_ray.metrics.names import value_of
+from fastgan_ray.tune.ray.compat import LOW_ON_MEMORY, TrialLike, last_failure
 
 State = dict[str, Any]
 ENDED = ("finished", "stopped", "diverged", "out_of_memory", "failed")
@@ -26,22 +26,6 @@ UNKNOWN = {
     "seen": None,
 }
 BAD_ENDS = ("diverged", "out_of_memory", "failed")
-
-
-class TrialLike(Protocol):
-    """The parts of `ray.tune.experiment.Trial` that are looked at."""
-
-    trial_id: str
-    config: dict[str, Any]
-    status: str
-
-    @property
-    def has_reported_at_least_once(self) -> bool:
-        """Before that, Ray's `last_result` waits for the trial's process."""
-
-    @property
-    def last_result(self) -> dict[str, Any]:
-        """The latest report, empty before the first."""
 
 
 def point_of(trial: TrialLike) -> dict[str, Any]:
@@ -76,12 +60,10 @@ def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str
 
 def reason_of(trial: TrialLike, result: Mapping[str, Any]) -> str:
     """Why a trial ended, as it reported or from the traceback of its process; may be empty."""
-    path = getattr(trial, "error_file", None)
-    if result.get("reason") or not path or not Path(path).is_file():
+    text = "" if result.get("reason") else last_failure(trial)
+    if not text:
         return str(result.get("reason") or "")
-    # Ray adds each death to those before it.
-    text = Path(path).read_text(errors="replace").rpartition("Failure # ")[2].strip()
-    if "low on memory" in text:
+    if LOW_ON_MEMORY in text:
         return f"{OUT_OF_MEMORY}: Ray ended the process because its machine was low on memory"
     return textwrap.shorten(text.split("\n")[-1], LONGEST_REASON, placeholder=" ...")
 

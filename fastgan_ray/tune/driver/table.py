@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import rich.table
-from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
 from rich.live import Live
@@ -22,13 +21,14 @@ from fastgan_ray.tune.driver.state import (
     BAD_ENDS,
     ENDED,
     State,
-    TrialLike,
     best_of,
     new_state,
     observe,
     search_eta,
     trial_eta,
 )
+from fastgan_ray.tune.ray.callback import TrialCallback
+from fastgan_ray.tune.ray.compat import TrialLike
 
 STYLES = {"running": "cyan", "pending": "dim", "finished": "green", "stopped": "yellow"}
 LONG_VALUE = 9
@@ -45,7 +45,7 @@ class BudgetView(Protocol):
         """Until it is used up; None while that is unknown."""
 
 
-class Table(Callback):
+class Table(TrialCallback):
     """Shows every trial's state, progress in kimg, metric, speed and ETA while Tune runs.
 
     On a terminal a table that stays in place; elsewhere a line at each start, evaluation and end.
@@ -100,41 +100,26 @@ class Table(Callback):
             if row is None or row["state"] not in ENDED:
                 self._state = observe(self._state, trial, now)
 
-    def on_trial_start(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
+    def trial_started(self, trial: Trial) -> None:
         """Show a trial that begins or resumes."""
         self._show(trial, status="RUNNING")
 
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: object,
-    ) -> None:
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Show an evaluation, unless a resumed trial repeats it or it tells of a bad end."""
         row = self._state["trials"].get(trial.trial_id)
         repeated = row is not None and row["value"] is not None and result["kimg"] <= row["kimg"]
         if not repeated and result.get("outcome") not in BAD_ENDS:
             self._show(trial, result=result)
 
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
+    def trial_ended(self, trial: Trial) -> None:
         """Show a trial's end, its own or the scheduler's doing."""
         self._show(trial, status="TERMINATED")
 
-    def on_trial_recover(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
+    def trial_restarts(self, trial: Trial) -> None:
         """Show that a trial failed and is tried again."""
         self._show(trial, status="PENDING")
 
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
+    def trial_failed(self, trial: Trial) -> None:
         """Show a trial that failed for good."""
         self._show(trial, status="ERROR")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import secrets
@@ -13,31 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants
 from ray.util.state import list_actors
 from ray.util.state.exception import RayStateApiException
 
 from fastgan_ray.errors import UserError
+from fastgan_ray.tune.ray.compat import (
+    AUTH_TOKEN,
+    DASHBOARD,
+    SETTINGS,
+    on_loopback,
+    startable_nodes,
+)
 
-# A trial trains in a thread: with one arena, the memory that it frees is kept for it as for a main
-# thread (train/device.py). A trial's last row has no metric where it diverged. Paths in a
-# configuration stay relative to nothing.
-SETTINGS = {
-    "MALLOC_ARENA_MAX": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
-}
-RECORD = Path("~/ray_bootstrap_config.yaml")  # of `ray up`, on a cluster's head
-DASHBOARD = "RAY_API_SERVER_ADDRESS"
 OBJECT_STORE_BYTES = 128 * 2**20  # trials exchange numbers, not arrays
 
 
@@ -56,12 +42,12 @@ def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[s
             _require_dashboard()
         yield node_resources()
         return
-    with _on_loopback() if address == "local" else contextlib.nullcontext():
+    with on_loopback() if address == "local" else contextlib.nullcontext():
         _start(address, nested)
         try:
             if nested:
                 _require_dashboard()
-            yield node_resources() + (startable(RECORD) if address != "local" else [])
+            yield node_resources() + (startable_nodes() if address != "local" else [])
         finally:
             ray.shutdown()
             if address == "local":
@@ -87,44 +73,6 @@ def node_resources() -> list[dict[str, float]]:
     return [dict(node["Resources"]) for node in list_nodes() if node["Alive"]]
 
 
-def startable(record: Path) -> list[dict[str, float]]:
-    """What the machines have that an autoscaler starts only when trials wait for them.
-
-    Ray itself does not tell; `record` is what `ray up` leaves on the head, where it keeps the types
-    of machines and how many there may be. Without one, or one that cannot be read: none.
-    """
-    try:
-        config = json.loads(record.expanduser().read_text())
-        kinds = [kind for kind in config["available_node_types"].values() if kind["resources"]]
-        limit = config["max_workers"]
-        return [
-            {name: float(amount) for name, amount in kind["resources"].items()}
-            for number in range(limit)
-            for kind in kinds
-            if number < kind["max_workers"]
-        ][:limit]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return []
-
-
-@contextlib.contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Let a Ray that is started here listen on 127.0.0.1 only, as it does on macOS and Windows.
-
-    On Linux it would listen on every address of the machine, with its token for a defence.
-    """
-    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR  # which its processes read
-    before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(name)
-    ray_constants.ENABLE_RAY_CLUSTER, os.environ[name] = False, "0"
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before[0]
-        os.environ.pop(name)
-        if before[1] is not None:
-            os.environ[name] = before[1]
-
-
 def _require_dashboard() -> None:
     try:
         list_actors(ray.get_runtime_context().gcs_address, limit=1)
@@ -147,7 +95,7 @@ def _start(address: str, dashboard: bool) -> None:
     if address == "local":
         # Whoever reaches Ray's ports runs code as this user, so Ray asks for a token by default.
         # One of this process's own, unlike Ray's, leaves no file in the home folder.
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.setdefault(AUTH_TOKEN, secrets.token_hex(32))
         if dashboard:
             # Where its processes find it; else they look for whatever Ray runs on this machine.
             quiet["dashboard_port"] = _free_port()

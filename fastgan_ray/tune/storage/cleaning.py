@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fastgan_ray.errors import UserError
+from fastgan_ray.tune.ray.compat import STATE_FILES
 from fastgan_ray.tune.storage.lock import only_driver
-from fastgan_ray.tune.storage.snapshot import PATTERNS, over_in_snapshot, snapshots
+from fastgan_ray.tune.storage.snapshot import over_in_snapshot, snapshots
 from fastgan_ray.tune.trial.folder import DRAFTS, checkpoints
 
 KEPT_OF_AN_ABLATION = ("ema.safetensors", "metadata.json")  # the weights to sample from
@@ -53,7 +54,7 @@ def superfluous(folder: Path, ablation: bool) -> Iterator[Path]:
                 if path.name not in KEPT_OF_AN_ABLATION
             )
     if snapshots(folder / "state"):
-        yield from (path for name in PATTERNS for path in sorted(folder.glob(f"trials/{name}")))
+        yield from (path for name in STATE_FILES for path in sorted(folder.glob(f"trials/{name}")))
 
 
 def freed(path: Path) -> int:

@@ -6,18 +6,17 @@ that disagree. A copy here is complete when its folder has its final name.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-PATTERNS = (
-    "experiment_state-*.json",
-    "searcher-state-*.pkl",
-    "search_gen_state-*.json",
-    "callback_states-*.pkl",
+from fastgan_ray.tune.ray.compat import (
+    EXPERIMENT_STATE,
+    STATE_FILES,
+    state_folder,
+    terminated_trials,
 )
 
 TRIALS_A_SECOND = 100
@@ -39,7 +38,7 @@ def save_snapshot(source: Path, folder: Path) -> None:
     draft = folder / ".draft"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    for pattern in PATTERNS:
+    for pattern in STATE_FILES:
         if found := sorted(source.glob(pattern)):
             shutil.copy(found[-1], draft)
     draft.rename(folder / f"{number:08d}")
@@ -52,7 +51,7 @@ def restore_snapshot(folder: Path, target: Path) -> bool:
     found = snapshots(folder)
     if not found:
         return False
-    for pattern in PATTERNS:
+    for pattern in STATE_FILES:
         for path in target.glob(pattern):
             path.unlink()
     for path in found[-1].iterdir():
@@ -68,11 +67,10 @@ def snapshots(folder: Path) -> list[Path]:
 def over_in_snapshot(folder: Path) -> set[str]:
     """The trials of a run's folder that a resume does not start again, by the newest snapshot."""
     found = snapshots(folder / "state")
-    states = sorted(found[-1].glob(PATTERNS[0])) if found else []
+    states = sorted(found[-1].glob(EXPERIMENT_STATE)) if found else []
     if not states:
         return set()
-    trials = (json.loads(told) for told, _ in json.loads(states[-1].read_text())["trial_data"])
-    return {trial["trial_id"] for trial in trials if trial["status"] == "TERMINATED"}
+    return terminated_trials(states[-1])
 
 
 class Snapshots(Callback):
@@ -86,9 +84,8 @@ class Snapshots(Callback):
         """Copy the files if they changed; they are written in the thread that calls this."""
         if not trials:
             return
-        assert trials[0].storage is not None
-        source = Path(trials[0].storage.experiment_driver_staging_path)
-        states = sorted(source.glob(PATTERNS[0]))
+        source = state_folder(trials[0])
+        states = sorted(source.glob(EXPERIMENT_STATE))
         written = states[-1].stat().st_mtime if states else 0.0
         if written > self._written:
             save_snapshot(source, self._folder)

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
+from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.storage.remote import RemoteStorage, files_below
 from fastgan_ray.tune.storage.snapshot import over_in_snapshot, snapshots
 from fastgan_ray.tune.trial.folder import reached
@@ -80,7 +80,7 @@ class TrialSync:
         return [name for name in files_below(self._folder, self._trial) if _is_trials(name)]
 
 
-class DriverSync(Callback):
+class DriverSync(TrialCallback):
     """The driver's part; the first of its callbacks, as others read what it fetches."""
 
     def __init__(self, store: RemoteStorage, folder: Path) -> None:
@@ -95,20 +95,11 @@ class DriverSync(Callback):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_sent": {}}
 
-    def on_trial_start(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
+    def trial_started(self, trial: Trial) -> None:
         """Have the state sent at once: it must be there before what the trial will measure."""
         self._due = 0.0
 
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: object,
-    ) -> None:
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Fetch what a trial on another machine has made."""
         here = self._folder / "trials" / trial.trial_id
         rows = read_rows(here)
@@ -121,9 +112,7 @@ class DriverSync(Callback):
                 self.fault = str(error)
                 self._behind.add(trial.trial_id)
 
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
+    def trial_ended(self, trial: Trial) -> None:
         """Have it sent."""
         self._due = 0.0
 

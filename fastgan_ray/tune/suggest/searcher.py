@@ -11,15 +11,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
-from ray.tune.search.search_generator import SearchGenerator
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
@@ -27,13 +25,12 @@ from fastgan_ray.metrics.names import value_of
 from fastgan_ray.search.file.spec import SearchSpec, run_config, start_point
 from fastgan_ray.search.space import assign, grid, sample, size, sobol
 from fastgan_ray.search.warm_start import Prior
-from fastgan_ray.tune.driver.state import OUT_OF_MEMORY
+from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.suggest.samplers import encode, frozen_prior, make_sampler, suggest
 from fastgan_ray.tune.trial.trainable import trial_id as name_of
 
 Point = dict[str, Any]
 
-FINISHED = cast(dict[str, Any], Searcher.FINISHED)  # a string, where Ray's types say a dict
 ATTEMPTS = 100  # at a point that is valid and new, before the search ends for want of one
 SAMPLER_ATTEMPTS = 10  # of those, by the sampler, which may be stuck on points that it knows
 ENUMERABLE = 100_000
@@ -242,45 +239,6 @@ class StudySearcher(Searcher):
         if target is None:
             return False
         return value <= target if self._spec.metric.goal == "minimize" else value >= target
-
-
-class NamedTrialGenerator(SearchGenerator):
-    """Ray's generator of trials, with the searcher's names for their ids instead of random ones.
-
-    `resuming`: Ray must restore it. Where Ray cannot, it would begin again over the old results.
-    `reason` says why a trial's process died for good, of which Ray tells the searcher nothing.
-    """
-
-    def __init__(
-        self,
-        searcher: Searcher,
-        resuming: bool = False,
-        reason: Callable[[str], str] = lambda trial_id: "",
-    ) -> None:
-        super().__init__(searcher)
-        self._resuming = resuming
-        self._reason = reason
-
-    def add_configurations(self, experiments: Any) -> None:  # noqa: ANN401 - as Ray has it
-        """Take in a new search."""
-        if self._resuming:
-            raise UserError("--resume: the state of the search cannot be read; its results stand")
-        super().add_configurations(experiments)
-
-    def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> Trial | None:
-        """The next trial, or None if there is none (yet)."""
-        trial = super().create_trial_if_possible(experiment_spec)
-        if trial is not None:
-            trial.trial_id = name_of(trial.config["number"])
-        return trial
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Take in a trial's end; one whose machine had no memory left ended by its own doing."""
-        if error and self._reason(trial_id).startswith(OUT_OF_MEMORY):
-            result, error = {"outcome": "out_of_memory"}, False
-        super().on_trial_complete(trial_id, result, error)
 
 
 def _key(point: Point) -> str:

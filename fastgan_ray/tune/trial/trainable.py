@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ray.tune
-from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.distributed import ALONE, Group
@@ -22,6 +21,7 @@ from fastgan_ray.train.reporter import INTERRUPTED, Metrics, Reporter
 from fastgan_ray.train.signals import Stop, listen
 from fastgan_ray.tune.driver.pbt import TakeOverError, drop_taken_over, orders
 from fastgan_ray.tune.driver.signals import TrialStop
+from fastgan_ray.tune.ray.compat import LOW_ON_MEMORY, THREAD_TIMEOUT, prepare_process
 from fastgan_ray.tune.storage.remote import RemoteStorage
 from fastgan_ray.tune.storage.sync import TrialSync
 from fastgan_ray.tune.trial.folder import (
@@ -45,7 +45,7 @@ OUT_OF_MEMORY = (
     "not enough memory",
     "can't allocate memory",
     "cannot allocate",
-    "low on memory",  # Ray's memory monitor
+    LOW_ON_MEMORY,
 )
 
 
@@ -80,16 +80,10 @@ def trial_id(number: int) -> str:
     return f"{number:05d}"
 
 
-class Stoppable(FunctionTrainable):
-    """Mixed into Ray's trainable, as its `setup` runs where signals can be taken: SIGTERM, as of
-    a spot machine about to go, has the trial save where it is."""
-
-    def setup(self, config: dict[str, Any]) -> None:
-        """Take the signals, then do what Ray does."""
-        listen(STOP, lambda stop: None)
-        os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = THREAD_ENDS
-        rays: Callable[[dict[str, Any]], None] = super().setup
-        rays(config)
+def take_signals() -> None:
+    """Have SIGTERM, as from a spot machine about to go, make the trial save where it is."""
+    listen(STOP, lambda stop: None)
+    os.environ[THREAD_TIMEOUT] = THREAD_ENDS
 
 
 class RowReporter:
@@ -193,7 +187,7 @@ def make_trainable(
             while _goes_on(suggestion, folder, metric, objective, worker_needs, mirror):
                 pass
 
-    trial.__mixins__ = (Stoppable,)  # type: ignore[attr-defined]
+    prepare_process(trial, take_signals)
     return trial
 
 

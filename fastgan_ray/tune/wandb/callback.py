@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from fastgan_ray.search.file.spec import Metric
 from fastgan_ray.tune.driver.state import BAD_ENDS, cell_of, reason_of, run_of, state_word
+from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.wandb.rows import Known, caption, learn, log_row, summary
 from fastgan_ray.tune.wandb.session import Session, close
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PICTURES = ("grid", "pairs", "decoded")
 
 
-class WandbLog(Callback):
+class WandbLog(TrialCallback):
     """Logs each trial's configuration, curves, pictures and end to W&B, as `session` has it.
 
     The configuration is nested, as W&B flattens it itself: a column, an axis of its parallel
@@ -44,34 +44,21 @@ class WandbLog(Callback):
         # Runs are of this process. A restored search opens them again under the same ids.
         return {**self.__dict__, "_runs": {}}
 
-    def on_trial_start(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
+    def trial_started(self, trial: Trial) -> None:
         """Open the trial's run."""
         self.session.attempt(self._open, trial)
 
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: object,
-    ) -> None:
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Log an evaluation."""
         known = self._known.get(trial.trial_id, {})
         self._known[trial.trial_id] = learn(known, result, self.metric)
         self.session.attempt(self._log, trial, result)
 
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
+    def trial_ended(self, trial: Trial) -> None:
         """Finish the run of a trial that ended or was stopped."""
         self.session.attempt(self._finish, trial, "TERMINATED")
 
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
+    def trial_failed(self, trial: Trial) -> None:
         """Finish the run of a trial whose process failed."""
         self.session.attempt(self._finish, trial, "ERROR")
 

@@ -7,15 +7,12 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from ray.tune.result import AUTO_RESULT_KEYS
-
 from fastgan_ray.metrics.names import early_name, fakes_error_name, value_of
 from fastgan_ray.search.file.spec import Metric
+from fastgan_ray.tune.ray.compat import RESULT_KEYS
 
 Known = dict[str, Any]
 
-# Numbers of a result that say nothing about the training.
-NOT_OURS = {*AUTO_RESULT_KEYS, "done", "iterations_since_restore"}
 SUMMARY = (
     "reason",
     "kimg",
@@ -35,7 +32,7 @@ def log_row(result: Mapping[str, Any]) -> dict[str, Any]:
     """A result's finite numbers, without those that Ray adds, as plain int and float."""
     row: dict[str, Any] = {}
     for key, value in result.items():
-        if key in NOT_OURS or isinstance(value, bool) or not isinstance(value, numbers.Real):
+        if key in RESULT_KEYS or isinstance(value, bool) or not isinstance(value, numbers.Real):
             continue
         if math.isfinite(value):
             row[key] = int(value) if isinstance(value, numbers.Integral) else float(value)
