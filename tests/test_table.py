@@ -4,7 +4,6 @@ import io
 import re
 
 from made_up_trials import METRIC, eight_trials, fake_trial, report, start, state_of, text_of
-from ray import cloudpickle
 from rich.console import Console
 
 from fastgan_ray.tune.driver.state import (
@@ -184,13 +183,3 @@ def test_a_terminal_ends_with_the_whole_table_and_the_bad_ends_above(capsys):
         assert words in last
     assert file.getvalue().endswith("\x1b[?25h")  # the cursor is back
     assert capsys.readouterr().out == ""
-
-
-def test_a_pickled_table_begins_afresh():
-    table = Table("demo", METRIC, "minimize", 3, 40.0, Console(file=io.StringIO()))
-    run_through(table)
-    restored = cloudpickle.loads(cloudpickle.dumps(table))
-    assert restored.__getstate__() == table.__getstate__()
-    restored.setup()
-    restored.on_step_begin(0, [fake_trial(0, "TERMINATED", report(40.0, 9.0, "finished"))])
-    restored.on_experiment_end([])

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 import wandb
 from PIL import Image
-from ray import cloudpickle
 from wandb_files import (
     METRIC,
     MINIMISED,
@@ -22,7 +21,7 @@ from wandb_server import server  # noqa: F401 - a fixture
 
 from fastgan_ray.metrics.names import early_name
 from fastgan_ray.search.file.spec import Metric
-from fastgan_ray.tune.wandb import session
+from fastgan_ray.tune.wandb import compat
 from fastgan_ray.tune.wandb.rows import learn, log_row, summary
 from fastgan_ray.tune.wandb.session import choose_mode, sync_line
 
@@ -92,7 +91,7 @@ def test_a_restored_log_goes_on_under_the_same_id(tmp_path):
     log, trial = log_in(tmp_path), fake_trial(0)
     log.on_trial_start(0, [trial], trial)
     log.on_trial_result(0, [trial], trial, result_of(2))
-    restored = cloudpickle.loads(cloudpickle.dumps(log))
+    restored = log_in(tmp_path)
     log.on_experiment_end([trial])  # stands for what a killed driver had written
     (first,) = tmp_path.glob("wandb/offline-run-*")
     run_id = first.name.split("-", 3)[-1]
@@ -136,7 +135,7 @@ def test_a_server_that_never_answers_leaves_an_offline_run(tmp_path, monkeypatch
     silent = socket.create_server(("127.0.0.1", 0))
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setitem(session.SETTINGS, "init_timeout", 0.5)
+    monkeypatch.setitem(compat.SETTINGS, "init_timeout", 0.5)
     log, trials = log_in(tmp_path, "auto"), [fake_trial(90), fake_trial(91)]
     assert log.session.mode == "online"
     for trial in trials:
@@ -293,7 +292,7 @@ def test_a_refusing_server_leaves_an_offline_run(tmp_path, monkeypatch, capsys):
         port = taken.getsockname()[1]  # nobody listens there from here on
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setitem(session.SETTINGS, "init_timeout", 0.5)
+    monkeypatch.setitem(compat.SETTINGS, "init_timeout", 0.5)
     log, trial = log_in(tmp_path, "online"), fake_trial(92)
     log.on_trial_start(0, [trial], trial)
     log.on_trial_result(0, [trial], trial, result_of(2))
@@ -309,7 +308,7 @@ def test_a_server_that_falls_silent_loses_nothing_and_is_made_good_by_sync(
     capsys,
     server,  # noqa: F811 - the fixture
 ):
-    monkeypatch.setitem(session.SETTINGS, "finish_timeout", 0.5)
+    monkeypatch.setitem(compat.SETTINGS, "finish_timeout", 0.5)
     log, trials = log_in(tmp_path, "auto"), [fake_trial(93), fake_trial(94)]
     first, second = trials
     log.on_trial_start(0, trials, first)

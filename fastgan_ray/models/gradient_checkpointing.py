@@ -82,10 +82,10 @@ def _as_before(
     before: _Buffers, rng: torch.Generator | None, drawn: Tensor | None, kernels: str | None
 ) -> Iterator[None]:
     """Inside, buffers and draws are those of the first time; they are as they were afterwards."""
-    now = [(module, name, module._buffers[name]) for module, name, _ in before]
+    now = [(module, name, getattr(module, name)) for module, name, _ in before]
     drawn_since = None if rng is None else rng.get_state()
     for module, name, buffer in before:
-        module._buffers[name] = buffer.clone()  # the gradients may be asked for twice
+        setattr(module, name, buffer.clone())  # the gradients may be asked for twice
     if rng is not None and drawn is not None:
         rng.set_state(drawn)
     try:
@@ -93,6 +93,6 @@ def _as_before(
             yield
     finally:
         for module, name, current in now:
-            module._buffers[name] = current
+            setattr(module, name, current)
         if rng is not None and drawn_since is not None:
             rng.set_state(drawn_since)

@@ -13,6 +13,7 @@ import torch
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.training import CPU_BF16_FROM_PX
 from fastgan_ray.errors import UserError
+from fastgan_ray.train.compat import cpu_multiplies_bf16
 
 # Names of the C library's settings (mallopt(3)): when to hand memory back, how often to map it.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -42,12 +43,7 @@ def use_bf16(config: RunConfig, device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # By the configuration, not by a clock: the same run must give the same numbers each time.
     enough = config.model.resolution >= CPU_BF16_FROM_PX
-    return device.type == "cpu" and enough and _multiplies_bf16()
-
-
-def _multiplies_bf16() -> bool:
-    instructions = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
-    return any(supported() for supported in instructions)
+    return device.type == "cpu" and enough and cpu_multiplies_bf16()
 
 
 def keep_freed_memory() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.run_config import RunConfig
@@ -108,8 +109,8 @@ def update_ema(state: TrainState, config: RunConfig) -> None:
     decay = 0.5 ** (images / halflife) if halflife > 0 else 0.0
     averages: list[Tensor] = list(state.ema.parameters())
     weights: list[Tensor] = list(state.generator.parameters())
-    with torch.no_grad():
-        torch._foreach_lerp_(averages, weights, 1 - decay)
+    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    update(averages, weights, state.step)
 
 
 @torch.no_grad()

@@ -64,20 +64,10 @@ class Table(TrialCallback):
         purse: BudgetView | None = None,
     ) -> None:
         self._facts = (name, metric, goal, total_trials, total_kimg)
-        self._open(console, purse)
-
-    def _open(self, console: Console | None, purse: BudgetView | None = None) -> None:
         self._console = console or Console()
         self._purse = purse
         self._live: Live | None = None
         self._state = new_state(*self._facts, now=time.monotonic())
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"facts": self._facts}
-
-    def __setstate__(self, saved: dict[str, Any]) -> None:
-        self._facts = saved["facts"]
-        self._open(None)
 
     def setup(self, *args: object, **info: object) -> None:
         """Start the clock and, on a terminal, the table."""

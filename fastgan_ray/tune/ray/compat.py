@@ -19,7 +19,7 @@ from ray._private import ray_constants
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.tune.execution.tune_controller import TuneController
+from ray.tune.execution.tune_controller import TuneController as TuneController
 from ray.tune.experiment import Trial
 from ray.tune.result import AUTO_RESULT_KEYS
 from ray.tune.search import Searcher

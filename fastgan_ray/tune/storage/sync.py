@@ -92,9 +92,6 @@ class DriverSync(TrialCallback):
         self._tidied: dict[str, list[str]] = {}
         self._behind: set[str] = set()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_sent": {}}
-
     def trial_started(self, trial: Trial) -> None:
         """Have the state sent at once: it must be there before what the trial will measure."""
         self._due = 0.0

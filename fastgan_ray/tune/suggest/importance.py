@@ -8,11 +8,10 @@ from typing import Any
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from fastgan_ray.report.charts.slices import ENOUGH
+from fastgan_ray.tune.suggest.compat import open_journal
 
 EVALUATOR = "PED-ANOVA"
 BEST = 5  # trials among the best that the evaluator wants to see (Watanabe et al. 2023)
@@ -27,8 +26,7 @@ def importances(folder: Path) -> dict[str, Any] | None:
     journal = folder / "study.journal"
     if not journal.is_file():
         return None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = JournalStorage(JournalFileBackend(str(journal)))
+    storage = open_journal(journal)
     names = optuna.get_all_study_names(storage)
     if not names:
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import pickle
 import random
 import warnings
@@ -14,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
@@ -26,6 +23,12 @@ from fastgan_ray.search.file.spec import SearchSpec, run_config, start_point
 from fastgan_ray.search.space import assign, grid, sample, size, sobol
 from fastgan_ray.search.warm_start import Prior
 from fastgan_ray.tune.ray.compat import FINISHED
+from fastgan_ray.tune.suggest.compat import (
+    cut_journal,
+    open_journal,
+    running_trial,
+    unlock_journal,
+)
 from fastgan_ray.tune.suggest.samplers import encode, frozen_prior, make_sampler, suggest
 from fastgan_ray.tune.trial.trainable import trial_id as name_of
 
@@ -91,12 +94,10 @@ class StudySearcher(Searcher):
     def study(self) -> optuna.Study:
         """The study, opened when first needed."""
         if self._study is None:
-            optuna.logging.set_verbosity(optuna.logging.ERROR)
-            for lock in self._journal.parent.glob(f"{self._journal.name}.lock*"):
-                lock.unlink()  # of a killed driver
+            unlock_journal(self._journal)
             self._study = optuna.create_study(
                 study_name=self._spec.name,
-                storage=JournalStorage(JournalFileBackend(str(self._journal))),
+                storage=open_journal(self._journal),
                 sampler=self.state.sampler,
                 directions=[metric.goal for metric in self._metrics],
                 load_if_exists=True,
@@ -150,7 +151,7 @@ class StudySearcher(Searcher):
         frozen = self.study.get_trials(deepcopy=False)[self.state.live[trial_id]]
         step = round(result["kimg"] * 1000)
         if len(self._metrics) == 1 and step not in frozen.intermediate_values:
-            optuna.Trial(self.study, frozen._trial_id).report(value, step)
+            running_trial(self.study, self.state.live[trial_id]).report(value, step)
         if name in result:  # a target is not for the value of a cheap evaluation
             self.state.reached = self.state.reached or self._reaches_target(value)
 
@@ -163,8 +164,7 @@ class StudySearcher(Searcher):
         self.on_trial_result(trial_id, result or {})
         number = self.state.live.pop(trial_id)
         outcome = "failed" if error or result is None else result.get("outcome", "failed")
-        frozen = self.study.get_trials(deepcopy=False)[number]
-        trial = optuna.Trial(self.study, frozen._trial_id)
+        trial = running_trial(self.study, number)
         trial.set_user_attr("outcome", "stopped" if outcome == "running" else outcome)
         if outcome in INFEASIBLE:
             trial.set_constraint("ends well", 1.0)
@@ -188,7 +188,7 @@ class StudySearcher(Searcher):
         """Return to what `save` wrote: the study forgets whatever came after."""
         with Path(checkpoint_path).open("rb") as file:
             length, self.state = pickle.load(file)  # noqa: S301 - written by `save`
-        os.truncate(self._journal, length)
+        cut_journal(self._journal, length)
         self._study = None
 
     def _ask(self, attempt: int) -> tuple[optuna.Trial, Point]:

@@ -40,10 +40,6 @@ class WandbLog(TrialCallback):
         self._runs: dict[str, wandb.Run] = {}
         self._known: dict[str, Known] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Runs are of this process. A restored search opens them again under the same ids.
-        return {**self.__dict__, "_runs": {}}
-
     def trial_started(self, trial: Trial) -> None:
         """Open the trial's run."""
         self.session.attempt(self._open, trial)

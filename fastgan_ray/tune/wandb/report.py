@@ -16,8 +16,8 @@ from fastgan_ray.metrics.names import early_name
 from fastgan_ray.search.ablation import ablation_from_text
 from fastgan_ray.search.file.spec import Metric, base_config, spec_from_text
 from fastgan_ray.tune.wandb.callback import PICTURES
+from fastgan_ray.tune.wandb.compat import logged_in
 from fastgan_ray.tune.wandb.outcome import CELL
-from fastgan_ray.tune.wandb.session import logged_in
 
 Panel = dict[str, Any]
 Outline = dict[str, Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import netrc
 import os
 import secrets
 import shlex
@@ -11,33 +10,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
-from urllib.parse import urlsplit
+
+from fastgan_ray.tune.wandb.compat import logged_in, run_folder, run_folders, settings
 
 if TYPE_CHECKING:
     import wandb
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 PROJECT = "fastgan-ray"
-# Nothing of the machine or the source goes to W&B, no call waits longer than these seconds, and
-# what was logged reaches the disk within two seconds, should the driver be killed.
-SETTINGS: dict[str, Any] = {
-    "console": "off",
-    "quiet": True,
-    "silent": True,
-    "init_timeout": 10.0,
-    "login_timeout": 10.0,
-    "finish_timeout": 15.0,
-    "finish_timeout_raises": True,
-    "disable_git": True,
-    "disable_code": True,
-    "save_code": False,
-    "disable_job_creation": True,
-    "x_disable_meta": True,
-    "x_disable_machine_info": True,
-    "x_disable_stats": True,
-    "x_save_requirements": False,
-    "x_transaction_log_flush_interval": 2.0,
-}
 UNSENT = "unsent"  # in the folder of an online run until W&B has all of it
 
 
@@ -55,9 +35,6 @@ class Session:
         self.group = group
         self.mode = choose_mode(mode, os.environ)
         self._tried_online: set[str] = set()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tried_online": set()}  # of this process
 
     def attempt(self, call: Callable[..., object], *arguments: object) -> None:
         """The one place where W&B's failures end: it may raise nearly anything."""
@@ -86,7 +63,6 @@ class Session:
         suffix = "-offline" if name in self._tried_online else ""
         if self.mode == "online":
             self._tried_online.add(name)
-        known = wandb.Settings.model_fields
         wandb.setup(settings=wandb.Settings(silent=True))
         run = wandb.init(
             project=self.project,
@@ -99,10 +75,10 @@ class Session:
             mode="online" if self.mode == "online" else "offline",
             resume="allow",
             reinit="create_new",
-            settings=wandb.Settings(**{key: SETTINGS[key] for key in SETTINGS if key in known}),
+            settings=settings(),
         )
         if not run.offline:
-            (Path(run.dir).parent / UNSENT).touch()
+            (run_folder(run) / UNSENT).touch()
         run.define_metric("kimg", hidden=True)
         run.define_metric("*", step_metric="kimg")
         return run
@@ -110,7 +86,7 @@ class Session:
 
 def close(run: wandb.Run, exit_code: int = 0) -> None:
     """Finish a run; raises if W&B has not taken all of it in time, which stays on the disk."""
-    folder = Path(run.dir).parent
+    folder = run_folder(run)
     run.finish(exit_code=exit_code)
     (folder / UNSENT).unlink(missing_ok=True)
 
@@ -122,19 +98,6 @@ def choose_mode(mode: Mode, environ: Mapping[str, str]) -> Literal["online", "of
     if environ.get("WANDB_MODE") in ("online", "offline", "disabled"):
         return cast(Literal["online", "offline", "disabled"], environ["WANDB_MODE"])
     return "online" if logged_in(environ) else "offline"
-
-
-def logged_in(environ: Mapping[str, str]) -> bool:
-    """Whether W&B would find a key: in the environment or, for its server, in netrc."""
-    if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    server = urlsplit(environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
-    home = Path(environ.get("HOME", Path.home()))
-    path = Path(environ.get("NETRC", home / ".netrc"))
-    try:
-        return netrc.netrc(path).authenticators(server) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
 
 
 def project_name(environ: Mapping[str, str]) -> str:
@@ -153,9 +116,10 @@ def search_id(folder: Path) -> str:
 
 def sync_line(folder: Path) -> str | None:
     """The shell command that uploads what W&B does not have of `folder`; None if it has all."""
-    left = folder / "wandb"
-    runs = [f"{shlex.quote(str(left))}/offline-run-*"] if any(left.glob("offline-run-*")) else []
-    runs += [shlex.quote(str(path.parent)) for path in sorted(left.glob(f"run-*/{UNSENT}"))]
+    offline = run_folders(folder, offline=True)
+    runs = [f"{shlex.quote(str(offline[0].parent))}/offline-run-*"] if offline else []
+    online = run_folders(folder, offline=False)
+    runs += [shlex.quote(str(path)) for path in online if (path / UNSENT).is_file()]
     if not runs:
         return None
     program = "wandb" if shutil.which("wandb") else f"{shlex.quote(sys.executable)} -m wandb"
