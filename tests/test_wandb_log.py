@@ -21,7 +21,7 @@ from wandb_server import server  # noqa: F401 - a fixture
 
 from fastgan_ray.metrics.names import early_name
 from fastgan_ray.search.file.spec import Metric
-from fastgan_ray.tune.wandb import compat
+from fastgan_ray.tune.wandb import compat, session
 from fastgan_ray.tune.wandb.rows import learn, log_row, summary
 from fastgan_ray.tune.wandb.session import choose_mode, sync_line
 
