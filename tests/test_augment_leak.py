@@ -16,7 +16,7 @@ from fastgan_ray.augment.augmentation_leak import (
     warnings,
 )
 from fastgan_ray.config.run_config import AugmentConfig, DataConfig, RunConfig, nest
-from fastgan_ray.data.images import load_images
+from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.train import evaluation
 from fastgan_ray.train.diagnostics import SAMPLE, keeping, real_sample, watch

@@ -14,6 +14,7 @@ from PIL import Image
 
 from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data.catalog import CATALOG, catalog, resolve
+from fastgan_ray.data.download import download
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 
@@ -115,7 +116,7 @@ def test_a_download_happens_once_and_is_recorded(server, cache, capfd):
 def test_what_differs_from_the_first_download_is_refused(server):
     path = resolve(NAME)
     path.write_bytes(archive("#00ff00"))
-    with pytest.raises(UserError, match="changed since it was first seen"):
+    with pytest.raises(UserError, match="has changed since its first use"):
         resolve(NAME)
     path.unlink()
     server.body = archive("#0000ff")
@@ -130,12 +131,12 @@ def test_a_file_put_by_hand_is_taken_and_recorded(server, cache):
     path = cache / "datasets" / f"{NAME}.zip"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"half a zip")
-    with pytest.raises(UserError, match="no complete zip"):
+    with pytest.raises(UserError, match="not a complete zip"):
         resolve(NAME)
     path.write_bytes(archive("#123456"))
     assert resolve(NAME) == path and server.requests == []
     path.write_bytes(archive("#654321"))
-    with pytest.raises(UserError, match="changed since"):
+    with pytest.raises(UserError, match="changed since its first use"):
         resolve(NAME)
 
 
@@ -144,7 +145,7 @@ def test_a_file_put_by_hand_is_taken_and_recorded(server, cache):
     [
         (404, b"no", None, "404"),
         (200, archive()[:100], len(archive()), "ended after 100 of|IncompleteRead"),
-        (200, b"<html>please log in</html>", None, "did not give a zip"),
+        (200, b"<html>please log in</html>", None, "is not a zip archive"),
     ],
 )
 def test_a_failed_download_says_what_to_do_and_leaves_nothing(
@@ -192,7 +193,7 @@ def test_a_path_wins_over_a_name(tmp_path):
         ("Fluent_Heads", r"Did you mean fluent-heads\?"),
         ("animalface-cat", "Did you mean AnimalFace-cat"),
         ("sub/picture", r"Did you mean sub/pictures\?"),
-        ("nothing like it", r"`fastgan-ray data` lists, but 'nothing like it' is none"),
+        ("nothing like it", r"`fastgan-ray data` lists, but 'nothing like it' is none of these"),
         ("a\0b", "is none"),
         ("x" * 5000, "is none"),
         ("~nobody-of-this-name/x", "is none"),
@@ -202,3 +203,9 @@ def test_an_unknown_name_gets_near_misses(tmp_path, path, hint):
     (tmp_path / "sub" / "pictures").mkdir(parents=True)
     with pytest.raises(UserError, match=hint):
         resolve(path)
+
+
+def test_a_full_disk_is_no_fault_of_the_download(server):
+    url = f"http://127.0.0.1:{server.server_address[1]}/sets/{NAME}.zip"
+    with pytest.raises(OSError, match="No space left"):
+        download(url, Path("/dev/full"), 10)

@@ -18,7 +18,8 @@ from PIL import Image
 
 from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data import source as source_module
-from fastgan_ray.data.images import load_images, square
+from fastgan_ray.data.cached_array import load_images
+from fastgan_ray.data.fit import fit_to_square
 from fastgan_ray.data.source import Source, open_source
 from fastgan_ray.errors import UserError
 
@@ -125,7 +126,7 @@ def test_zip_ignores_hidden_entries_and_folders(tmp_path):
 @pytest.mark.parametrize("name", ["../a.png", "x/../../a.png", "/a.png", "..\\a.png", "C:\\a.png"])
 def test_zip_entries_must_not_escape(tmp_path, name):
     path = pack(tmp_path / "a.zip", {"b.png": picture(0), name: picture(1), "c.png": picture(2)})
-    with pytest.raises(UserError, match="must stay inside"):
+    with pytest.raises(UserError, match="must not lead out of the archive"):
         opened(path)
 
 
@@ -139,7 +140,7 @@ def test_names_need_not_be_utf8(tmp_path):
     folder = fill(tmp_path / "data", 2)
     bad = folder / os.fsdecode(b"\xff\x1b[31m.png")
     bad.write_bytes(b"junk")
-    with pytest.raises(UserError, match=r"\\xff\\x1b\[31m\.png: not a picture") as caught:
+    with pytest.raises(UserError, match=r"\\xff\\x1b\[31m\.png: is not a picture") as caught:
         opened(folder)
     str(caught.value).encode("utf-8")
     bad.write_bytes(picture(9))
@@ -191,8 +192,8 @@ BAD = {
     "cut.jpg": "damaged or incomplete",
     "gone.png": "cannot be read",
     "pipe.png": "not a regular file",
-    "text.png": "not a picture of a known kind",
-    "void.gif": "the file is empty",
+    "text.png": "not a picture of a known format",
+    "void.gif": "is empty",
 }
 
 
@@ -246,7 +247,7 @@ def test_paths_that_hold_no_pictures(tmp_path):
         "a.tar": "is a single file",
         "cut.zip": "damaged or incomplete zip",
         "lmdb": "contains no pictures",
-        "missing": r"is none \(looked in",
+        "missing": r"is none of these \(current folder",
         "emptyy": "Did you mean .*empty",
     }.items():
         with pytest.raises(UserError, match=message) as caught:
@@ -288,7 +289,7 @@ def test_a_picture_that_changes_or_goes_while_in_use(tmp_path):
     with pytest.raises(UserError, match=r"001\.png changed while in use"):
         load_images(source, DataConfig(), 32)
     (folder / "001.png").unlink()
-    with pytest.raises(UserError, match=r"001\.png is gone"):
+    with pytest.raises(UserError, match=r"001\.png can no longer be read"):
         source.read(1)
 
 
@@ -303,7 +304,7 @@ def test_the_array_holds_the_squared_pictures(tmp_path, cache):
         assert images.shape == (70, 32, 32, 3) and images.dtype == np.uint8
         assert isinstance(images, np.memmap) and not images.flags.writeable
         for index in (0, 69):
-            expected = np.asarray(square(source.read(index), fit, "#ff0000", 32))
+            expected = np.asarray(fit_to_square(source.read(index), fit, "#ff0000", 32))
             assert np.array_equal(images[index], expected)
     assert len(list((cache / "images").iterdir())) == 3
     load_images(source, DataConfig(fit="pad", background="#FF0000"), 32)

@@ -47,8 +47,8 @@ NOT_RUN = {
     "pip install": "installs",
     "python benchmarks/": "half an hour of a core",
     "fastgan-ray confirm": "trains ten times; tests/test_confirm.py has a search to confirm",
-    "fastgan-ray weights fetch": "downloads; tests/test_metrics_weights.py runs it with a server",
-    "fastgan-ray weights add": "takes published files; tests/test_metrics_weights.py has some",
+    "fastgan-ray weights fetch": "downloads; tests/test_metrics_weight_files.py has a server",
+    "fastgan-ray weights add": "takes published files; tests/test_metrics_weight_files.py has some",
     "fastgan-ray wandb-report runs/demo": "wants a login; tests/test_wandb_report.py has a server",
     **dict.fromkeys(
         ("ray", "kubectl", "aws", "gcloud"),

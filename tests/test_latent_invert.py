@@ -69,7 +69,7 @@ def test_what_is_no_picture_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.png").write_bytes(b"no")
     (tmp_path / "note.txt").write_text("")
-    cases = {"nowhere": "no such", "empty": "no pictures", "bad.png": "bad.png: not a picture"}
+    cases = {"nowhere": "no such", "empty": "no pictures", "bad.png": "bad.png: is not a picture"}
     for name, words in {**cases, "note.txt": "single file"}.items():
         with pytest.raises(UserError, match=words):
             read_pictures(tmp_path / name, DataConfig(), 32)

@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch_fidelity import FeatureExtractorCLIP, FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from fastgan_ray.config.run_config import EvalConfig
+from fastgan_ray.config.run_config import EvalConfig, RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import EXTRACTORS, Extractor, efficientnet, load_extractor
 from fastgan_ray.metrics.extractors.efficientnet import load_efficientnet_lite0
 from fastgan_ray.metrics.extractors.transformers import load_dinov2
-from fastgan_ray.metrics.weight_catalog import OF_EXTRACTOR, WEIGHTS
+from fastgan_ray.metrics.weight_catalog import WEIGHTS
+from fastgan_ray.metrics.weight_files import needed_weights
 
 CPU = torch.device("cpu")
 
@@ -138,9 +139,8 @@ def stand_in(cache, monkeypatch):
 
     def load(name):
         path = None
-        for needed in OF_EXTRACTOR[name]:
-            save = stand_in_weights.SAVE[needed]
-            path = stand_in_weights.install(monkeypatch, cache, needed, save)
+        if name in WEIGHTS:
+            path = stand_in_weights.install(monkeypatch, cache, name, stand_in_weights.SAVE[name])
         return load_extractor(name, CPU), path
 
     return load
@@ -270,8 +270,12 @@ def test_clip_is_torch_fidelitys_own_path(stand_in):
 
 def test_every_extractor_can_be_configured_and_states_its_weights():
     names = get_args(EvalConfig.model_fields["extractor"].annotation)
-    assert set(names) == set(EXTRACTORS) == set(OF_EXTRACTOR)
-    assert all(name in WEIGHTS for needed in OF_EXTRACTOR.values() for name in needed)
+    assert set(names) == set(EXTRACTORS)
+    for name in names:
+        config = RunConfig.model_validate(
+            {"eval": {"extractor": name}, "train": {"reconstruction": "l1"}}
+        )
+        assert needed_weights(config) == ([] if name == "efficientnet_lite0" else [name])
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
@@ -294,7 +298,7 @@ def test_every_extractor_keeps_the_protocol(name, stand_in):
         assert torch.allclose(extractor.logits(features[3:]), logits[3:], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name, needed in OF_EXTRACTOR.items() if needed])
+@pytest.mark.parametrize("name", [name for name in EXTRACTORS if name in WEIGHTS])
 def test_no_extractor_takes_another_file(name, cache):
     path = cache / "weights" / WEIGHTS[name].filename
     path.parent.mkdir()

@@ -17,7 +17,7 @@ import torch
 
 from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.config.run_file import load_run_config, parse_assignments
-from fastgan_ray.data.images import load_images
+from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.load import load_model
@@ -162,7 +162,7 @@ def test_no_file_of_a_zip_lands_outside(tmp_path, name):
     path = inner / "pictures.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(name, b"anything")
-    with pytest.raises(UserError, match="entries of a zip must stay inside it"):
+    with pytest.raises(UserError, match="names of zip entries must not lead out of the archive"):
         open_source(DataConfig(path=str(path)))
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
 

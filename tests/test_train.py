@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.data.images import load_images
+from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError, UserError
 from fastgan_ray.train import checkpoint, loop

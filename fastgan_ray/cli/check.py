@@ -72,7 +72,7 @@ def data_sets(as_json: AsJson = False) -> None:
 
 
 def _timing(configs: Sequence[RunConfig]) -> Timing:
-    from fastgan_ray.metrics.weights import require_weights
+    from fastgan_ray.metrics.weight_files import require_weights
     from fastgan_ray.tune.trial.timing import time_configs
 
     require_weights(configs[0])

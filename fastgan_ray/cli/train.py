@@ -45,7 +45,7 @@ def train(
     from fastgan_ray.cli.terminal import TerminalReporter
     from fastgan_ray.latent.load import find_checkpoint
     from fastgan_ray.metrics.names import metric_name
-    from fastgan_ray.metrics.weights import require_weights
+    from fastgan_ray.metrics.weight_files import require_weights
     from fastgan_ray.train.checkpoint import interrupted
     from fastgan_ray.train.launch import train_together
     from fastgan_ray.train.loop import train as train_alone

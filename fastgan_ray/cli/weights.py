@@ -24,7 +24,7 @@ EMBEDDED = "efficientnet_lite0"
 @weights_app.command("list")
 def weights_list(as_json: AsJson = False) -> None:
     """List every published file, what it is for, and whether it is here."""
-    from fastgan_ray.metrics.weights import weights_table
+    from fastgan_ray.metrics.weight_files import weights_table
 
     rows = weights_table(track_on(progress_console))
     if as_json:
@@ -53,7 +53,7 @@ def weights_fetch(
     ] = None,
 ) -> None:
     """Download published files into the cache, each checked by its sha256."""
-    from fastgan_ray.metrics.weights import fetch_weights
+    from fastgan_ray.metrics.weight_files import fetch_weights
 
     for path in fetch_weights(names or []):
         console.print(str(path), highlight=False, soft_wrap=True)
@@ -64,7 +64,7 @@ def weights_add(
     files: Annotated[list[Path], typer.Argument(help="Published files, whatever their names.")],
 ) -> None:
     """Copy files that were fetched elsewhere into the cache, known by their sha256."""
-    from fastgan_ray.metrics.weights import add_weights
+    from fastgan_ray.metrics.weight_files import add_weights
 
     for path in add_weights(files):
         console.print(str(path), highlight=False, soft_wrap=True)

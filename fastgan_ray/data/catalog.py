@@ -1,31 +1,27 @@
-"""Data sets known by name: two inside the package, the published few-shot sets by download.
+"""Find data sets by name: two are inside the package, the published few-shot sets are downloaded.
 
-`FASTGAN_RAY_DATASETS_URL` replaces the address of the published sets (a mirror).
+`FASTGAN_RAY_DATASETS_URL` is the address of a mirror of the published sets.
 """
 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import http.client
 import json
 import os
-import urllib.error
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
 from fastgan_ray.config.paths import cache_dir
-from fastgan_ray.data.cache import atomic_file
-from fastgan_ray.data.download import fetch
+from fastgan_ray.data.cache import atomic_file, file_sha256
+from fastgan_ray.data.download import DownloadError, download
 from fastgan_ray.errors import UserError
 
 DATASETS_URL = "https://data-efficient-gans.mit.edu/datasets"
 _EMBEDDED = Path(__file__).parent / "embedded"
 _NOT_STATED = "not stated: ask its authors"
 _TIMEOUT_SECONDS = 30
-_BLOCK = 2**18
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class DataSet:
 
 
 class Row(TypedDict):
-    """A line of `fastgan-ray data`."""
+    """One line of `fastgan-ray data`."""
 
     name: str
     images: int
@@ -49,7 +45,7 @@ class Row(TypedDict):
 
 
 def catalog() -> list[Row]:
-    """Every named set; `available` means usable without a download."""
+    """List every named set; `available` means usable without a download."""
     return [
         Row(
             name=name,
@@ -63,13 +59,12 @@ def catalog() -> list[Row]:
 
 
 def resolve(path: str) -> Path:
-    """A path, or a name of the catalog (downloaded at its first use), as a path that exists.
+    """Turn a path, or a name of the catalog, into a path that exists; download a set on first use.
 
-    A path that exists wins over a name. UserError, with near misses, if it is neither.
+    A path that exists wins over a name. Raises UserError, with similar names, if it is neither.
     """
-    local = _as_path(path)
-    if local is not None:
-        return local
+    if (existing := _existing_path(path)) is not None:
+        return existing
     if path not in CATALOG:
         raise UserError(_unknown(path))
     if not CATALOG[path].embedded:
@@ -82,8 +77,8 @@ def _local(name: str) -> Path:
     return folder / f"{name}.zip"
 
 
-def _as_path(text: str) -> Path | None:
-    """The path if something is there; None also for what no file system accepts."""
+def _existing_path(text: str) -> Path | None:
+    """Return the path if it exists; None also for a text that no file system accepts."""
     try:
         path = Path(text).expanduser()
         return path if text and path.exists() else None
@@ -95,66 +90,65 @@ def _unknown(path: str) -> str:
     lowered = {name.lower(): name for name in CATALOG}
     near = [lowered[match] for match in difflib.get_close_matches(path.lower(), lowered)]
     folder = Path(path).parent
-    if _as_path(str(folder)) is not None and folder.is_dir():
+    if _existing_path(str(folder)) is not None and folder.is_dir():
         siblings = [entry.name for entry in folder.iterdir()]
-        near += [
-            str(folder / match) for match in difflib.get_close_matches(Path(path).name, siblings)
-        ]
+        matches = difflib.get_close_matches(Path(path).name, siblings)
+        near += [str(folder / match) for match in matches]
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return (
         f"data.path must be a folder, a .zip, an LMDB folder or a name that `fastgan-ray data` "
-        f"lists, but {path!r} is none (looked in {Path.cwd()}).{hint}"
+        f"lists, but {path!r} is none of these (current folder: {Path.cwd()}).{hint}"
     )
 
 
 def _ensure_downloaded(name: str) -> None:
-    """Download the set if it is absent, and check its sha256 against the one first seen.
+    """Download the set if it is missing, and compare its sha256 with the recorded one.
 
     Its authors publish no checksums, so the first download is trusted and recorded beside it.
     """
     target = _local(name)
     record = target.with_suffix(".json")
-    known = _recorded(record)
+    recorded = _recorded_sha256(record)
     url = f"{_base_url()}/{name}.zip"
     if target.is_file():
-        sha256 = _sha256(target)
-        if known is not None and sha256 != known:
+        sha256 = file_sha256(target)
+        if recorded is not None and sha256 != recorded:
             raise UserError(
-                f"{target} changed since it was first seen (sha256 was {known}, is {sha256}). "
-                f"Delete it to download it again; delete {record.name} too to accept another one."
+                f"{target} has changed since its first use (sha256 was {recorded}, is {sha256}). "
+                f"Delete it to download it again; to accept it as it is, delete {record.name}."
             )
         if not zipfile.is_zipfile(target):
-            raise UserError(f"{target} is no complete zip archive. Delete it to download it again.")
+            raise UserError(
+                f"{target} is not a complete zip archive. Delete it to download it again."
+            )
     else:
-        sha256 = _download(name, url, target, known)
-    if known is None:
+        sha256 = _download(name, url, target, recorded)
+    if recorded is None:
         with atomic_file(record) as partial:
             partial.write_text(json.dumps({"sha256": sha256, "url": url}) + "\n", encoding="utf-8")
 
 
-def _download(name: str, url: str, target: Path, known: str | None) -> str:
-    """Fetch to `target`, whole and checked or not at all; its sha256."""
+def _download(name: str, url: str, target: Path, recorded: str | None) -> str:
+    """Download to `target`, complete and checked or not at all; return its sha256."""
     with atomic_file(target) as partial:
         try:
-            fetch(url, partial, _TIMEOUT_SECONDS)
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            if isinstance(error, urllib.error.HTTPError):
-                error.close()
+            download(url, partial, _TIMEOUT_SECONDS)
+        except DownloadError as error:
             raise UserError(
-                f"{name}: cannot download {url} ({error}). Where there is no network, fetch that "
-                f"file on another machine and put it at {target}; nothing else is needed. For a "
-                "mirror set FASTGAN_RAY_DATASETS_URL."
+                f"{name}: cannot download {url} ({error}). Without a network, download that file "
+                f"on another machine and put it at {target}; nothing else is needed. To use a "
+                "mirror, set FASTGAN_RAY_DATASETS_URL."
             ) from error
         if not zipfile.is_zipfile(partial):
             raise UserError(
-                f"{name}: {url} did not give a zip archive. Look at that address in a browser, "
-                f"and put the right file at {target}."
+                f"{name}: {url} is not a zip archive. Open that address in a browser, and put the "
+                f"right file at {target}."
             )
-        sha256 = _sha256(partial)
-        if known is not None and sha256 != known:
+        sha256 = file_sha256(partial)
+        if recorded is not None and sha256 != recorded:
             raise UserError(
-                f"{name}: {url} has changed since its first download (sha256 was {known}, is "
-                f"{sha256}). To accept the new one delete {target.with_suffix('.json')}."
+                f"{name}: {url} has changed since its first download (sha256 was {recorded}, is "
+                f"{sha256}). To accept the new file, delete {target.with_suffix('.json')}."
             )
     return sha256
 
@@ -168,7 +162,7 @@ def _base_url() -> str:
     return url
 
 
-def _recorded(record: Path) -> str | None:
+def _recorded_sha256(record: Path) -> str | None:
     try:
         stored: Any = json.loads(record.read_text(encoding="utf-8"))
         return str(stored["sha256"])
@@ -177,16 +171,8 @@ def _recorded(record: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{record} must hold the sha256 of the archive beside it, but cannot be read "
-            f"({error}). Delete it to record it afresh."
+            f"({error}). Delete it; the sha256 is then recorded again."
         ) from error
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 CATALOG: dict[str, DataSet] = {

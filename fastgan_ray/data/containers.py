@@ -1,4 +1,4 @@
-"""Folder, zip or LMDB as sorted names and a function from a name to bytes."""
+"""Open a folder, zip or LMDB: the names of its pictures, and the bytes of each."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from pathlib import Path
 
 import lmdb
 
-from fastgan_ray.data.images import SUFFIXES
 from fastgan_ray.errors import UserError
 
 Read = Callable[[str], bytes]
 
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 MAX_BYTES = 256 * 2**20
 _NEEDED = "data.path must be a folder of pictures, a .zip of pictures or an LMDB folder"
-# py-lmdb refuses a second environment on one path in a process, so each read opens its own in turn.
+# py-lmdb refuses two open environments on one path in a process: reads take turns.
 _lmdb_lock = threading.Lock()
 
 
 def open_container(path: Path) -> tuple[tuple[str, ...], Read]:
-    """The names of all pictures by suffix (an LMDB: all keys), sorted, and how to read one.
+    """Return the sorted names of all pictures, and a function that reads one by its name.
 
-    Hidden files and `__MACOSX` are ignored. Names are as stored: `printable` shows them. The
-    reading function raises whatever a damaged file or archive brings; several threads may call
-    it, and it can be pickled. UserError if `path` is none of the three, or is damaged.
+    Pictures are known by their suffix; in an LMDB every key is one. Hidden files and `__MACOSX` are
+    ignored. Names are as stored: `printable` shows them. The function may raise any error on a
+    damaged file or archive; several threads may call it, and it can be pickled. Raises UserError if
+    `path` is none of the three, or is damaged.
     """
     if path.is_dir():
         if (path / "data.mdb").is_file():
@@ -38,36 +39,38 @@ def open_container(path: Path) -> tuple[tuple[str, ...], Read]:
     if zipfile.is_zipfile(path):
         return _zip_names(path), partial(_read_zip, path)
     if path.suffix.lower() == ".zip":
-        raise UserError(f"{path} is a damaged or incomplete zip archive. Fetch or pack it again.")
+        raise UserError(
+            f"{path} is a damaged or incomplete zip archive. Download or pack it again."
+        )
     raise UserError(
         f"{_NEEDED}, but {path} is a single file. Put the pictures into a folder (or unpack the "
-        "archive) and give that folder."
+        "archive) and use that folder."
     )
 
 
 def printable(name: str) -> str:
-    """A name that any terminal can print: undecodable bytes and control characters escaped."""
+    """Escape undecodable bytes and control characters in a name, so any terminal can print it."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _folder_names(path: Path) -> tuple[str, ...]:
-    """Relative paths, links followed, each real folder visited once (links may form loops)."""
+    """List relative paths; follow links, but visit a real folder once (links may form loops)."""
 
-    def refuse(error: OSError) -> None:
+    def raise_user_error(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot list this folder ({error.strerror})") from error
 
-    names, seen = [], set()
-    for folder, subfolders, files in os.walk(path, onerror=refuse, followlinks=True):
+    names, visited = [], set()
+    for folder, subfolders, files in os.walk(path, onerror=raise_user_error, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen:
+        if real in visited:
             subfolders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         subfolders.sort()
-        inside = Path(folder).relative_to(path)
+        relative = Path(folder).relative_to(path)
         subfolders[:] = [name for name in subfolders if _visible(name)]
-        names += [(inside / name).as_posix() for name in files if _is_picture(name)]
+        names += [(relative / name).as_posix() for name in files if _is_picture(name)]
     return tuple(sorted(names))
 
 
@@ -90,8 +93,9 @@ def _zip_names(path: Path) -> tuple[str, ...]:
         ) from error
     if escaping := [name for name in entries if _escapes(name)]:
         raise UserError(
-            f"{path}: entries of a zip must stay inside it, but {printable(escaping[0])!r} does "
-            f"not ({len(escaping)} such). Do not trust this archive; pack it from a folder."
+            f"{path}: names of zip entries must not lead out of the archive, but "
+            f"{printable(escaping[0])!r} does ({len(escaping)} such entries). Do not trust this "
+            "archive; make one from a folder."
         )
     pictures = {name for name in entries if all(map(_visible, _parts(name))) and _is_picture(name)}
     return tuple(sorted(pictures))
@@ -100,14 +104,14 @@ def _zip_names(path: Path) -> tuple[str, ...]:
 def _read_zip(path: Path, name: str) -> bytes:
     status = path.stat()
     archive = _open_zip(path, os.getpid(), status.st_mtime_ns, status.st_size)
-    # The declared size binds: zipfile stops there, and its checksum then fails if there is more.
+    # zipfile reads no more than the declared size; if there is more, its checksum fails.
     _check_bytes(archive.getinfo(name).file_size)
     return archive.read(name)
 
 
 @lru_cache(maxsize=4)
 def _open_zip(path: Path, pid: int, mtime_ns: int, size: int) -> zipfile.ZipFile:
-    """An archive kept open (its directory can be long), of this process and this version of it."""
+    """Keep an archive open (its directory can be long); one for each process and file version."""
     return zipfile.ZipFile(path)
 
 
@@ -116,12 +120,12 @@ def _lmdb_names(path: Path) -> tuple[str, ...]:
         with _lmdb_lock, _open_lmdb(path) as env, env.begin() as transaction:
             keys = sorted(bytes(key) for key in transaction.cursor().iternext(values=False))
     except lmdb.Error as error:
-        raise UserError(f"{path}: cannot read this LMDB ({error}). Write it again.") from error
+        raise UserError(f"{path}: cannot read this LMDB ({error}). Create it again.") from error
     names = [key.decode("utf-8", "surrogateescape") for key in keys if key != b"length"]
-    sizes = {size[1] for size in map(re.compile(r"(\d+)-\d+").fullmatch, names) if size}
+    sizes = {match[1] for match in map(re.compile(r"(\d+)-\d+").fullmatch, names) if match}
     if len(sizes) < 2:
         return tuple(names)
-    # `<resolution>-<index>` at several resolutions is each picture several times: take the largest.
+    # `<resolution>-<index>` at several resolutions: each picture is there several times.
     largest = max(sizes, key=int)
     return tuple(name for name in names if name.startswith(f"{largest}-"))
 
@@ -131,7 +135,7 @@ def _read_lmdb(path: Path, name: str) -> bytes:
     with _lmdb_lock, _open_lmdb(path) as env, env.begin() as transaction:
         value = transaction.get(key)
     if value is None:
-        raise ValueError("no such key any more")
+        raise ValueError("the key no longer exists")
     _check_bytes(len(value))
     return bytes(value)
 

@@ -1,43 +1,55 @@
-"""A file from the internet, with word of how far it is."""
+"""Download a file, with its progress on stderr.
+
+Not by pooch: it has no length check, a killed download's part stays in the cache for ever, and a
+bar that also suits a log file would be longer than this. torch.hub's loader has no timeout.
+"""
 
 from __future__ import annotations
 
-import sys
-import time
+import http.client
+import math
+import shutil
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
-from fastgan_ray.progress import SECONDS_BETWEEN_LINES
+from fastgan_ray.errors import full_disk
+from fastgan_ray.progress import track_on
 
-_BLOCK = 2**18
+_BLOCK = 2**20
 
 
-def fetch(url: str, to: Path, timeout_seconds: float) -> None:
-    """Copy a URL to a file: a bar on a terminal, elsewhere a line now and then, on stderr.
+class DownloadError(Exception):
+    """A download failed; the text is the reason alone."""
 
-    The time allowed is to connect, and between two reads. OSError, ValueError or HTTPException if
-    any of it fails, an end before the announced length too.
+
+def download(url: str, to: Path, timeout_seconds: float) -> None:
+    """Write the content of a URL to a file; show a bar on a terminal, else a line now and then.
+
+    The timeout is for connecting, and for each pause while reading. Raises DownloadError, also
+    where the connection ends before the announced length; OSError where the disk is full.
     """
     console = Console(stderr=True)
-    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    if not console.is_terminal:
-        print(f"downloading {url}", file=sys.stderr)
-    # An opener of its own, because urlopen's can be replaced for the whole process.
-    with urllib.request.build_opener().open(url, timeout=timeout_seconds) as answer:
-        length = int(answer.headers.get("Content-Length") or -1)
-        of = f" of {length / 1e6:,.0f}" if length >= 0 else ""
-        received, printed = 0, time.monotonic()
-        with progress, to.open("wb") as file:
-            task = progress.add_task(url.rsplit("/", 1)[-1], total=length if length >= 0 else None)
-            while block := answer.read(_BLOCK):
-                received += file.write(block)
-                progress.update(task, completed=received)
-                if progress.disable and time.monotonic() - printed >= SECONDS_BETWEEN_LINES:
-                    print(f"downloading: {received / 1e6:,.0f}{of} MB", file=sys.stderr)
-                    printed = time.monotonic()
-    if length >= 0 and received != length:
-        raise OSError(f"the connection ended after {received:,} of {length:,} bytes")
+    console.print(f"downloading {url}", highlight=False, soft_wrap=True)
+    try:
+        # Not `urlopen`, whose opener any library can replace for the whole process.
+        with (
+            urllib.request.build_opener().open(url, timeout=timeout_seconds) as response,
+            to.open("wb") as file,
+        ):
+            length = int(response.headers.get("Content-Length", 0))
+            blocks = range(math.ceil(length / _BLOCK))
+            for _ in track_on(console)(blocks, f"{url.rsplit('/', 1)[-1]} (MiB)"):
+                file.write(response.read(_BLOCK))
+            shutil.copyfileobj(response, file)  # all of it where no length was announced
+            received = file.tell()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        if full_disk(error):
+            raise  # no fault of the download
+        raise DownloadError(str(error)) from error
+    if length and received != length:
+        raise DownloadError(f"the connection ended after {received:,} of {length:,} bytes")

@@ -1,4 +1,4 @@
-"""A set of pictures, opened once, checked in full, and known by its content."""
+"""Open a set of pictures: every picture is checked, and a hash of the content identifies it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.data.catalog import resolve
 from fastgan_ray.data.containers import Read, open_container, printable
-from fastgan_ray.data.images import decode, in_order, quiet
+from fastgan_ray.data.decode import decode, pillow_warnings_off
+from fastgan_ray.data.threads import map_in_threads
 from fastgan_ray.errors import UserError
 from fastgan_ray.progress import Track, silently
 
-_CHECK_VERSION = 1  # raise it when `decode` gets stricter
+_VERSION = 1  # raise it when `decode` gets stricter
 
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures in the order of their names, each decodable when the source was opened."""
+    """Pictures in the order of their names; each was decodable when the source was opened."""
 
     path: Path
     names: tuple[str, ...]
     skipped: tuple[str, ...]  # "name: reason"
-    digest: str  # sha256 over names and bytes of the pictures used, in order
+    digest: str  # sha256 of the names and bytes of the pictures in `names`
     background: str
     hashes: tuple[str, ...]  # sha256 of each picture's bytes
     read_bytes: Read
@@ -40,31 +41,33 @@ class Source:
         return len(self.names)
 
     def read(self, index: int, background: str | None = None) -> Image.Image:
-        """Picture `index` at its original size: RGB, upright, alpha over the background.
+        """Read picture `index` at its original size: RGB, upright, alpha over the background.
 
-        UserError if it was changed, removed or damaged since the source was opened.
+        Raises UserError if it was changed, removed or damaged since the source was opened.
         """
         name = self.names[index]
         try:
             data = self.read_bytes(name)
-        except Exception as error:  # as many types as there are archive readers
-            raise UserError(f"{self.path}: {printable(name)} is gone ({error})") from error
+        except Exception as error:  # each container raises errors of its own
+            raise UserError(
+                f"{self.path}: {printable(name)} can no longer be read ({error})"
+            ) from error
         if hashlib.sha256(data).hexdigest() != self.hashes[index]:
             raise UserError(
-                f"{self.path}: {printable(name)} changed while in use. Start again with data that "
-                "stays as it is."
+                f"{self.path}: {printable(name)} changed while in use. Start again, and do not "
+                "change the data during a run."
             )
-        with quiet():
+        with pillow_warnings_off():
             return decode(data, background or self.background)
 
 
 def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> Source:
     """Open `config.path` (folder, zip, LMDB or a name of the catalog) and check every picture.
 
-    Each picture is decoded in full the first time its content is seen; the cache remembers the
-    good ones. `seed` only draws the subset of `config.limit`, which for a smaller limit lies
-    inside that for a larger one. UserError names every unreadable picture (`on_bad_image:
-    error`), and is raised when fewer than 2 pictures are usable.
+    Each picture is decoded in full once; the cache remembers the content of the good ones. `seed`
+    only chooses the subset of `config.limit`; a smaller limit's subset is part of a larger one's.
+    Raises UserError with every unreadable picture (`on_bad_image: error`), or if fewer than 2
+    pictures are usable.
     """
     if not config.path:
         raise UserError(
@@ -74,29 +77,19 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
     path = resolve(config.path)
     names, read_bytes = open_container(path)
     if not names:
-        raise UserError(_nothing_found(path))
+        raise UserError(_no_pictures(path))
     checks = _check_all(path, names, read_bytes, config.background, track)
-    bad = tuple(f"{printable(check.name)}: {check.reason}" for check in checks if check.reason)
     good = [check for check in checks if not check.reason]
-    if bad and config.on_bad_image == "error":
-        raise UserError(
-            f"{path}: {len(bad)} of {len(names)} pictures cannot be read:\n{_listed(bad)}\n"
-            "Replace or remove them, or leave them out with data.on_bad_image: skip."
-        )
-    if len(good) < 2:
-        raise UserError(
-            f"{path}: at least 2 usable pictures are needed, but got {len(good)} of {len(names)}"
-            + (f"; these cannot be read:\n{_listed(bad)}" if bad else ".")
-            + "\nAdd pictures (50 to 400 is usual)."
-        )
-    used = _subset(good, config.limit, seed)
+    bad = tuple(f"{printable(check.name)}: {check.reason}" for check in checks if check.reason)
+    _require_enough(path, good, bad, config.on_bad_image == "error")
+    subset = _subset(good, config.limit, seed)
     return Source(
         path=path,
-        names=tuple(check.name for check in used),
+        names=tuple(check.name for check in subset),
         skipped=bad,
-        digest=_digest(used),
+        digest=_digest(subset),
         background=config.background,
-        hashes=tuple(check.sha256 for check in used),
+        hashes=tuple(check.sha256 for check in subset),
         read_bytes=read_bytes,
     )
 
@@ -104,14 +97,14 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
 class _Check(NamedTuple):
     name: str
     sha256: str
-    reason: str  # empty = decodable
+    reason: str  # why it cannot be used; empty = it can
 
 
 def _check_all(
     path: Path, names: Sequence[str], read: Read, background: str, track: Track
 ) -> list[_Check]:
-    """Read and hash every picture; decode those whose content is not known to be good."""
-    identity = f"{path.resolve()}\n{_CHECK_VERSION}\n{PIL.__version__}"
+    """Read and hash every picture; decode those that the cache does not know to be good."""
+    identity = f"{path.resolve()}\n{_VERSION}\n{PIL.__version__}"
     key = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
     record = cache_dir() / "checked" / f"{key}.json"
     known = _known_good(record)
@@ -125,11 +118,11 @@ def _check_all(
                 decode(data, background)
         except UserError as error:
             return _Check(name, sha256, str(error))
-        except Exception as error:  # as many types as there are archive readers
+        except Exception as error:  # each container raises errors of its own
             return _Check(name, sha256, f"cannot be read ({error or type(error).__name__})")
         return _Check(name, sha256, "")
 
-    checks = list(in_order(check, len(names), track, "checking pictures"))
+    checks = list(map_in_threads(check, len(names), track, "checking pictures"))
     good = {check.sha256 for check in checks if not check.reason}
     if not good <= known:
         with atomic_file(record) as partial:
@@ -142,17 +135,32 @@ def _known_good(record: Path) -> set[str]:
         stored = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return set()
-    return (
-        {sha256 for sha256 in stored if isinstance(sha256, str)}
-        if isinstance(stored, list)
-        else set()
-    )
+    entries = stored if isinstance(stored, list) else []
+    return {sha256 for sha256 in entries if isinstance(sha256, str)}
+
+
+def _require_enough(
+    path: Path, good: Sequence[_Check], bad: Sequence[str], refuse_bad: bool
+) -> None:
+    """Raise UserError for fewer than 2 good pictures, or for any bad one if `refuse_bad`."""
+    count, listed = len(good) + len(bad), "\n".join(f"  {line}" for line in bad)
+    if bad and refuse_bad:
+        raise UserError(
+            f"{path}: {len(bad)} of {count} pictures cannot be read:\n{listed}\n"
+            "Replace or remove them, or leave them out with data.on_bad_image: skip."
+        )
+    if len(good) < 2:
+        raise UserError(
+            f"{path}: at least 2 usable pictures are needed, but got {len(good)} of {count}"
+            + (f"; these cannot be read:\n{listed}" if bad else ".")
+            + "\nAdd pictures (50 to 400 is usual)."
+        )
 
 
 def _subset(checks: list[_Check], limit: int | None, seed: int) -> list[_Check]:
-    """`limit` pictures, those whose name hashes lowest with the seed, in the original order.
+    """Choose the `limit` pictures with the lowest hash of seed and name, in the original order.
 
-    A hash and not a permutation: a picture added or removed changes one place at most.
+    With a hash and not a permutation, adding or removing a picture changes one choice at most.
     """
     if limit is None or limit >= len(checks):
         return checks
@@ -171,12 +179,8 @@ def _digest(checks: list[_Check]) -> str:
     return digest.hexdigest()
 
 
-def _nothing_found(path: Path) -> str:
+def _no_pictures(path: Path) -> str:
     kinds = "jpg, jpeg, png, webp, bmp, tif, tiff or gif"
     if path.is_dir() and not any(path.iterdir()):
         return f"{path} is an empty folder. Put pictures ({kinds}) into it."
     return f"{path} contains no pictures (files ending in {kinds}). Put some into it."
-
-
-def _listed(lines: Sequence[str]) -> str:
-    return "\n".join(f"  {line}" for line in lines)

@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fastgan_ray.config.run_config import DataConfig
-from fastgan_ray.data.containers import Read, open_container, printable
+from fastgan_ray.data.containers import SUFFIXES, Read, open_container, printable
+from fastgan_ray.data.decode import decode, pillow_warnings_off
+from fastgan_ray.data.fit import fit_to_square
 from fastgan_ray.data.grid import save_grid
-from fastgan_ray.data.images import SUFFIXES, decode, quiet, square
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.sample import latent
 from fastgan_ray.progress import Track, silently
@@ -120,9 +121,9 @@ def read_pictures(path: Path, config: DataConfig, side: int) -> dict[str, Tensor
 
 def _read(path: Path, name: str, read: Read, config: DataConfig, side: int) -> Tensor:
     try:
-        with quiet():
+        with pillow_warnings_off():
             image = decode(read(name), config.background)
     except (UserError, OSError, ValueError) as error:
         raise UserError(f"{path}: {printable(name)}: {error}") from error
-    fitted = square(image, config.fit, config.background, side)
+    fitted = fit_to_square(image, config.fit, config.background, side)
     return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).float() / 127.5 - 1

@@ -13,8 +13,8 @@ from torch import Tensor
 from fastgan_ray.config.override import override
 from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.data.containers import printable
+from fastgan_ray.data.fit import fit_to_square
 from fastgan_ray.data.grid import save_grid, to_uint8
-from fastgan_ray.data.images import square
 from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import Extractor
@@ -90,5 +90,5 @@ def rows(found: Neighbours, seeds: Sequence[int], source: Source) -> list[dict[s
 
 
 def _picture(source: Source, index: int, config: RunConfig, side: int) -> Tensor:
-    image = square(source.read(index), config.data.fit, config.data.background, side)
+    image = fit_to_square(source.read(index), config.data.fit, config.data.background, side)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1

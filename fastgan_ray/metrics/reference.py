@@ -17,8 +17,9 @@ from torch import Tensor
 from fastgan_ray.config.paths import cache_dir
 from fastgan_ray.config.run_config import DataConfig, RunConfig
 from fastgan_ray.data.cache import atomic_file
-from fastgan_ray.data.images import in_order, square
+from fastgan_ray.data.fit import fit_to_square
 from fastgan_ray.data.source import Source
+from fastgan_ray.data.threads import map_in_threads
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.progress import Track, silently
@@ -112,14 +113,14 @@ def _prepared(
     """Each picture (3, size, size), resized by the thread that decoded it: originals can be big."""
 
     def prepare(index: int) -> Tensor:
-        image = square(source.read(index, config.background), config.fit, config.background)
+        image = fit_to_square(source.read(index, config.background), config.fit, config.background)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
         if mirrored:
             pixels = pixels.flip(-1)
         return extractor.prepare(pixels[None].float())[0]
 
     doing = "features of mirror images" if mirrored else "features of real pictures"
-    yield from in_order(prepare, len(source), track, doing)
+    yield from map_in_threads(prepare, len(source), track, doing)
 
 
 def _batches(pictures: Iterator[Tensor]) -> Iterator[Tensor]:

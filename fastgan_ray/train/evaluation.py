@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.data.fit import KERNEL, fit_to_square
 from fastgan_ray.data.grid import save_grid, to_uint8
-from fastgan_ray.data.images import KERNEL, square
 from fastgan_ray.data.source import Source
 from fastgan_ray.metrics.evaluate import evaluate, latents
 from fastgan_ray.metrics.extractors import Extractor
@@ -164,7 +164,7 @@ def draw_pairs(
 def _real(run: Run, index: int) -> Tensor:
     """Reference picture `index` at the run's resolution, (3, R, R) in [-1, 1]."""
     data, side = run.config.data, run.config.model.resolution
-    picture = square(run.source.read(index, data.background), data.fit, data.background)
+    picture = fit_to_square(run.source.read(index, data.background), data.fit, data.background)
     pixels = np.array(picture.resize((side, side), KERNEL))
     return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
 

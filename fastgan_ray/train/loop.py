@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.data.images import load_images
+from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.errors import DivergedError, InterruptedRunError

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from fastgan_ray.metrics.extractors.efficientnet import load_efficientnet_lite0
-from fastgan_ray.metrics.weights import weights_path
+from fastgan_ray.metrics.weight_files import weights_path
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 # So many targets at a time go through VGG: their features stay in a CPU's cache, and no more than

@@ -21,7 +21,7 @@ def check_inputs(configs: Sequence[RunConfig], folder: Path, here: bool, console
     `here`: the trials run on this machine, so the real pictures' features are made once for all,
     and the metric's protocol is written to `folder`, or compared with what it was.
     """
-    from fastgan_ray.metrics.weights import require_weights
+    from fastgan_ray.metrics.weight_files import require_weights
 
     sets = {config.data.path: config for config in reversed(configs)}
     networks = {(config.eval.extractor, config.train.reconstruction): config for config in configs}

@@ -1,6 +1,6 @@
 """Feature networks: pictures of any size to the vectors that a metric compares.
 
-Every network comes from a library, its weights from `metrics.weights`: none is fetched elsewhere.
+The code of each network comes from a library; its weights come from `metrics.weight_files` only.
 """
 
 import importlib

@@ -11,9 +11,9 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from fastgan_ray.data.cache import file_sha256
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors.extractor import Extractor
-from fastgan_ray.metrics.weights import file_sha256
 
 
 def load_efficientnet_lite0() -> EfficientNet:

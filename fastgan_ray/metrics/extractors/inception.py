@@ -19,7 +19,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d
 
 from fastgan_ray.metrics.extractors.extractor import Extractor
 from fastgan_ray.metrics.weight_catalog import WEIGHTS
-from fastgan_ray.metrics.weights import weights_path
+from fastgan_ray.metrics.weight_files import weights_path
 
 
 def inception(device: torch.device) -> Extractor:

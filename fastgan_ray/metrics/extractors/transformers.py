@@ -13,7 +13,7 @@ from torchvision.models import VisionTransformer
 
 from fastgan_ray.metrics.extractors.extractor import Extractor
 from fastgan_ray.metrics.weight_catalog import WEIGHTS
-from fastgan_ray.metrics.weights import weights_path
+from fastgan_ray.metrics.weight_files import weights_path
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation, of 0..1
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))

@@ -13,16 +13,19 @@ from pathlib import Path
 import pytest
 
 from fastgan_ray.cli.main import main
-from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.run_config import RunConfig, nest
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.weight_catalog import OF_EXTRACTOR, OF_RECONSTRUCTION, WEIGHTS
-from fastgan_ray.metrics.weights import (
+from fastgan_ray.metrics.extractors import EXTRACTORS
+from fastgan_ray.metrics.weight_catalog import WEIGHTS
+from fastgan_ray.metrics.weight_files import (
     add_weights,
     fetch_weights,
+    needed_weights,
     require_weights,
     weights_path,
     weights_table,
 )
+from fastgan_ray.train.perceptual import DISTANCES
 
 CONTENT = {name: f"{name} ".encode() * 1000 for name in WEIGHTS}
 
@@ -119,7 +122,7 @@ def test_then_one_download(place, server, name, capfd):
     ("body", "claimed", "reason"),
     [
         (None, None, "HTTP Error 404"),
-        (b"<html>Please log in</html>", None, "another content there: sha256 .*26 bytes"),
+        (b"<html>Please log in</html>", None, "wrong content: sha256 .*26 bytes"),
         (CONTENT["inception"][:5000], 10_000, "(5,000 of 10,000 bytes|IncompleteRead)"),
     ],
 )
@@ -177,10 +180,11 @@ def test_a_file_that_another_user_locked_away_is_passed_over(place, server, monk
     assert weights_path("inception") == in_cache(place, "inception")
 
 
-@pytest.mark.parametrize("extractor", OF_EXTRACTOR)
-@pytest.mark.parametrize("reconstruction", OF_RECONSTRUCTION)
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+@pytest.mark.parametrize("reconstruction", DISTANCES)
 def test_a_run_requires_what_it_uses_all_at_once(place, server, extractor, reconstruction):
-    needed = [*OF_EXTRACTOR[extractor], *OF_RECONSTRUCTION[reconstruction]]
+    needed = [extractor] if extractor != "efficientnet_lite0" else []
+    needed += ["vgg16"] if reconstruction == "lpips_vgg" else []
     filenames = sorted(WEIGHTS[name].filename for name in needed)
     config = RunConfig.model_validate(
         {"eval": {"extractor": extractor}, "train": {"reconstruction": reconstruction}}
@@ -195,9 +199,16 @@ def test_a_run_requires_what_it_uses_all_at_once(place, server, extractor, recon
 
 
 def test_the_default_run_requires_inception_and_vgg():
-    run = RunConfig()
-    assert OF_EXTRACTOR[run.eval.extractor] == ("inception",)
-    assert OF_RECONSTRUCTION[run.train.reconstruction] == ("vgg16",)
+    assert needed_weights(RunConfig()) == ["inception", "vgg16"]
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_the_setting_of_each_file_exists_and_needs_it(name):
+    field, value = WEIGHTS[name].setting.split(": ")
+    config = RunConfig.model_validate(
+        nest({"train.reconstruction": "l1", "eval.extractor": "efficientnet_lite0", field: value})
+    )
+    assert needed_weights(config) == [name]
 
 
 def test_published_checksums_match_the_names_that_carry_one():
@@ -257,7 +268,7 @@ def test_fetch_says_all_that_failed_and_keeps_the_rest(place, server, capsys):
     message = " ".join(capsys.readouterr().err.split())
     for words in (
         "ViT-B-32.pt, which could not be downloaded (HTTP Error 404",
-        "dinov2_vitb14_pretrain.pth, which has another content there",
+        "dinov2_vitb14_pretrain.pth, which was downloaded with the wrong content",
         "inception-2015-12-05.pt: must be the published file",
         "(got dinov2_vitl15); did you mean dinov2_vitl14?",
     ):
@@ -282,8 +293,8 @@ def test_add_refuses_what_it_does_not_know_all_at_once(place, server, tmp_path, 
     assert f"{half}: must be a published file" in message
     assert hashlib.sha256(half.read_bytes()).hexdigest() in message
     assert all(f"{entry.sha256} {entry.filename}" in message for entry in WEIGHTS.values())
-    assert f"{tmp_path / 'gone.pth'}: must be a file that can be read" in message
-    assert f"{tmp_path}: must be a file that can be read" in message
+    assert f"{tmp_path / 'gone.pth'}: must be a readable file" in message
+    assert f"{tmp_path}: must be a readable file" in message
     assert stored(place) == ["vgg16-397923af.pth"]
 
 

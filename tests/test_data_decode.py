@@ -1,3 +1,5 @@
+"""Decode every format, mode and orientation; refuse what is damaged or too large."""
+
 from __future__ import annotations
 
 import io
@@ -6,32 +8,13 @@ import zlib
 
 import numpy as np
 import pytest
+from encoded_pictures import WHITE, difference, encode, gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from fastgan_ray.data.images import MAX_PIXELS, decode, quiet, square
+from fastgan_ray.data.decode import MAX_PIXELS, decode, pillow_warnings_off
 from fastgan_ray.errors import UserError
-
-WHITE = "#ffffff"
-
-
-def encode(image: Image.Image, form: str = "PNG", **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def gradient(width: int = 24, height: int = 16) -> Image.Image:
-    """Differs in every corner, so that a wrong turn shows."""
-    y, x = np.mgrid[0:height, 0:width]
-    pixels = np.stack([x * 255 // (width - 1), y * 255 // (height - 1), 255 - x * 4], axis=-1)
-    return Image.fromarray(pixels.astype(np.uint8))
-
-
-def difference(a: Image.Image, b: Image.Image) -> int:
-    assert a.mode == b.mode == "RGB" and a.size == b.size
-    return int(np.abs(np.asarray(a, np.int16) - np.asarray(b, np.int16)).max())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +47,7 @@ def test_exif_orientation_as_pillow_does_it(form, orientation):
 
 def test_damaged_exif_does_not_cost_the_picture():
     data = encode(gradient(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\xff garbage")
-    with quiet():
+    with pillow_warnings_off():
         assert decode(data, WHITE).size == (24, 16)
 
 
@@ -228,53 +211,3 @@ def _picture_or_user_error(data: bytes) -> None:
         assert str(error) and "0x" not in str(error)
     else:
         assert image.mode == "RGB" and min(image.size) >= 1
-
-
-def test_crop_takes_the_centre_and_squash_takes_all():
-    image = Image.new("RGB", (30, 10), "#ff0000")
-    image.paste("#00ff00", (10, 0, 20, 10))
-    cropped = square(image, "crop", WHITE, 8)
-    assert cropped.size == (8, 8) and cropped.getcolors() == [(64, (0, 255, 0))]
-    squashed = square(image, "squash", WHITE, 9)
-    assert [squashed.getpixel((x, 4)) for x in (0, 4, 8)] == [
-        (255, 0, 0),
-        (0, 255, 0),
-        (255, 0, 0),
-    ]
-
-
-@pytest.mark.parametrize("size", [(40, 20), (20, 40)])
-def test_pad_shows_all_on_the_background(size):
-    out = np.asarray(square(Image.new("RGB", size, "#ff0000"), "pad", "#0000ff", 16))
-    out = out if size[0] > size[1] else out.transpose(1, 0, 2)
-    assert (out[4:12] == (255, 0, 0)).all()
-    assert (out[:4] == (0, 0, 255)).all() and (out[12:] == (0, 0, 255)).all()
-
-
-@pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
-@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 7), (64, 64)])
-@pytest.mark.parametrize("side", [32, 64])
-def test_any_shape_becomes_a_square(fit, size, side):
-    assert square(Image.new("RGB", size, "#808080"), fit, WHITE, side).size == (side, side)
-
-
-def test_without_a_side_the_scale_stays():
-    image = gradient(30, 10)
-    assert square(image, "squash", WHITE).size == (30, 10)
-    assert difference(square(image, "crop", WHITE), image.crop((10, 0, 20, 10))) == 0
-    padded = square(image, "pad", WHITE)
-    assert padded.size == (30, 30) and difference(padded.crop((0, 10, 30, 20)), image) == 0
-
-
-def test_shrinking_is_antialiased():
-    checks = np.indices((256, 256)).sum(axis=0) % 2 * 255
-    image = Image.fromarray(checks.astype(np.uint8)).convert("RGB")
-    assert np.abs(np.asarray(square(image, "squash", WHITE, 32), np.int16) - 127).max() <= 2
-
-
-def test_no_halo_of_hidden_colours_around_alpha():
-    pixels = np.zeros((64, 64, 4), np.uint8)
-    pixels[..., 1] = 255  # hidden green under the transparent half
-    pixels[:, 32:] = (255, 255, 255, 255)
-    out = np.asarray(square(decode(encode(Image.fromarray(pixels)), WHITE), "squash", WHITE, 16))
-    assert (out == 255).all()

@@ -1,0 +1,60 @@
+"""Keep all pictures of a source as one array in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastgan_ray.config.paths import cache_dir
+from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.data.cache import atomic_file
+from fastgan_ray.data.fit import fit_to_square
+from fastgan_ray.data.source import Source
+from fastgan_ray.data.threads import map_in_threads
+from fastgan_ray.progress import Track, silently
+
+_VERSION = 1  # raise it when the same picture would give other pixels
+
+
+def load_images(
+    source: Source, config: DataConfig, resolution: int, track: Track = silently
+) -> np.ndarray[Any, Any]:
+    """Load all pictures of a source, uint8 (N, R, R, 3): a read-only memory map of a cached file.
+
+    The file's name is a hash of content and settings; all processes of the machine share it, and
+    several may build it at the same time. Raises UserError where the cache cannot be written or a
+    picture changed since the source was opened.
+    """
+    settings = [_VERSION, source.digest, resolution, config.fit, config.background.lower()]
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+    path = cache_dir() / "images" / f"{key}.npy"
+    shape = (len(source), resolution, resolution, 3)
+    if (cached := _open_array(path, shape)) is not None:
+        return cached
+
+    def pixels(index: int) -> bytes:
+        image = source.read(index, config.background)
+        return fit_to_square(image, config.fit, config.background, resolution).tobytes()
+
+    with atomic_file(path) as partial, partial.open("wb") as file:
+        # Plain writes and no writable map: a full disk is then an error and not a SIGBUS.
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for row in map_in_threads(pixels, len(source), track, "shrinking pictures"):
+            file.write(row)
+    array = _open_array(path, shape)
+    assert array is not None
+    return array
+
+
+def _open_array(path: Path, shape: tuple[int, ...]) -> np.ndarray[Any, Any] | None:
+    """Return the cached array, or None if it is missing or incomplete."""
+    try:
+        array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array if array.shape == shape and array.dtype == np.uint8 else None
