@@ -17,7 +17,7 @@ import optuna
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.optuna import OptunaSearch
 from recorded_task import SPACE, Point, Task
-from replay import Played, Step, cost, replay
+from replay import SimulatedTrial, Step, cost, replay
 
 from fastgan_ray.search.file.spec import spec_from_text
 from fastgan_ray.search.warm_start import Prior
@@ -76,7 +76,7 @@ def played(
     kimg: Sequence[float],
     budget: float,
     priors: Sequence[Prior] = (),
-) -> list[Played]:
+) -> list[SimulatedTrial]:
     """A search's trials, of as many rows as `kimg` has."""
     spec = spec_from_text(
         f"name: b\nmethod: {SAMPLERS[sampler]}\nsampler: {sampler}\nmetric: {{name: {METRIC}}}\n"
@@ -119,12 +119,12 @@ def plain_optuna(task: Task, seed: int) -> Found:
     """Optuna's TPE as it comes, one training after the other, each to its end."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
-    trials: list[Played] = []
+    trials: list[SimulatedTrial] = []
     now = 0.0
     while now < BUDGET:
         trial = study.ask()
         point = _suggested(trial)
-        played = Played(trial.number, point, now)
+        played = SimulatedTrial(trial.number, point, now)
         for step in task.curve(point, seed):
             now += step.seconds
             played.steps.append((now, step))
@@ -150,14 +150,14 @@ def _rays_own(task: Task, seed: int) -> Found:
     asha = AsyncHyperBandScheduler(
         time_attr="kimg", metric=METRIC, mode="min", grace_period=0.2, max_t=1.0, reduction_factor=3
     )
-    trials: list[Played] = []
-    running: list[tuple[float, Played, list[Step], Any]] = []
+    trials: list[SimulatedTrial] = []
+    running: list[tuple[float, SimulatedTrial, list[Step], Any]] = []
     now = 0.0
     while True:
         while len(running) < WORKERS and cost(trials) < BUDGET:
             name = f"{len(trials):05d}"
             point = dict(search.suggest(name))
-            played = Played(len(trials), point, now)
+            played = SimulatedTrial(len(trials), point, now)
             trials.append(played)
             steps = task.curve(point, seed)
             trial = _Named(name)
@@ -205,7 +205,7 @@ def _suggested_space(trial: optuna.Trial) -> None:
     _suggested(trial)
 
 
-def handed_over(trials: Sequence[Played]) -> Found:
+def handed_over(trials: Sequence[SimulatedTrial]) -> Found:
     """After each trial's end, the cost so far and the point that summary.json would call best."""
     spent = sorted((now, step.seconds) for trial in trials for now, step in trial.steps)
     costs = np.cumsum([seconds for _, seconds in spent])

@@ -1,4 +1,4 @@
-"""Stopping rules on made-up trials: Ray as an oracle, what noise does, what tolerance mends."""
+"""Stopping rules on simulated trials: Ray as an oracle, effects of noise and of tolerance."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ METRIC = "fd_efficientnet_lite0"
 RUNG = 2.0
 
 
-def judge(rules, *readings, total=100.0):
-    """Why each reading ends its trial, in turn."""
-    judges = StoppingRules(rules, total)
-    return [judges.decide(Observation(*reading)) for reading in readings]
+def reasons_of(rules, *observations, total=100.0):
+    """Return the reason to stop, or an empty text, for each observation in turn."""
+    stopping = StoppingRules(rules, total)
+    return [stopping.decide(Observation(*observation)) for observation in observations]
 
 
 @pytest.mark.parametrize("eta", [2.0, 3.0])
@@ -54,21 +54,21 @@ def test_halving_decides_as_rays_asha_does(eta):
     assert stops > 20
 
 
-def test_a_trial_that_came_first_is_looked_at_again_when_it_reports():
+def test_a_trial_that_came_first_is_compared_again_when_it_reports():
     first, better = [(0, 2.0, 9.0), (0, 3.0, 8.0)], [(n, 2.0, float(n)) for n in (1, 2, 3)]
-    assert judge([Halving(2.0, 2.0)], first[0], *better, first[1])[-1] == (
+    assert reasons_of([Halving(2.0, 2.0)], first[0], *better, first[1])[-1] == (
         "not among the best 1/2 of 3 others at 2 kimg"
     )
     unchanged = Halving(2.0, 2.0, revisit=False)
-    assert judge([unchanged], first[0], *better, first[1])[-1] == ""
+    assert reasons_of([unchanged], first[0], *better, first[1])[-1] == ""
     # Its value where it was compared counts, not what it reports meanwhile.
-    assert judge([Halving(2.0, 2.0)], (0, 2.0, 1.0), *better[1:], (0, 3.0, 99.0))[-1] == ""
+    assert reasons_of([Halving(2.0, 2.0)], (0, 2.0, 1.0), *better[1:], (0, 3.0, 99.0))[-1] == ""
 
 
 def test_a_sparse_report_counts_at_the_last_rung_it_passed():
     rules = [Halving(2.0, 2.0)]
     good = (0, 5.0, 10.0)  # past the rungs at 2 and 4
-    assert judge(rules, good, (1, 2.0, 99.0), (1, 4.0, 98.0)) == [
+    assert reasons_of(rules, good, (1, 2.0, 99.0), (1, 4.0, 98.0)) == [
         "",
         "",
         "not among the best 1/2 of 1 others at 4 kimg",
@@ -77,62 +77,62 @@ def test_a_sparse_report_counts_at_the_last_rung_it_passed():
 
 def test_brackets_start_later_one_by_one_and_get_trials_by_their_budget():
     rule = Halving(1.0, 3.0, brackets=3)
-    asked = HalvingRule(rule, 27.0)
-    dealt = [asked.bracket(number) for number in range(26)]
-    assert Counter(dealt) == {0: 18, 1: 6, 2: 2}
-    assert set(dealt[:13]) == {0, 1, 2}
-    first, third = dealt.index(0), [n for n, bracket in enumerate(dealt) if bracket == 2]
-    judges = StoppingRules([rule], 27.0)
-    assert not judges.decide(Observation(first, 1.0, 1.0))
+    halving = HalvingRule(rule, 27.0)
+    brackets = [halving.bracket(number) for number in range(26)]
+    assert Counter(brackets) == {0: 18, 1: 6, 2: 2}
+    assert set(brackets[:13]) == {0, 1, 2}
+    first, third = brackets.index(0), [n for n, bracket in enumerate(brackets) if bracket == 2]
+    stopping = StoppingRules([rule], 27.0)
+    assert not stopping.decide(Observation(first, 1.0, 1.0))
     for number in third:  # worse, but not compared before 9 kimg, and then with its own bracket
-        assert not judges.decide(Observation(number, 3.0, 90.0 + number))
-    assert not judges.decide(Observation(third[0], 9.0, 90.0))
-    assert judges.decide(Observation(third[1], 9.0, 91.0))
+        assert not stopping.decide(Observation(number, 3.0, 90.0 + number))
+    assert not stopping.decide(Observation(third[0], 9.0, 90.0))
+    assert stopping.decide(Observation(third[1], 9.0, 91.0))
 
 
 def test_median_ends_a_trial_whose_best_is_worse_than_usual():
     rules = [Median(2.0, min_trials=3)]
     others = [(n, kimg, 10.0 * n + 10) for n in range(3) for kimg in (1.0, 2.0, 3.0)]
     late = [(9, 1.0, 99.0), (9, 2.0, 21.0), (9, 3.0, 25.0)]
-    reasons = judge(rules, *others, *late)
+    reasons = reasons_of(rules, *others, *late)
     assert reasons[:10] == [""] * 10
     assert "median of 3 others" in reasons[10]  # best 21 against means 10, 20, 30
-    assert judge(rules, *others, (9, 2.0, 19.0)) == [""] * 10
-    assert judge(rules, *others, (9, 2.0, 21.0, 0.5)) != judge(
+    assert reasons_of(rules, *others, (9, 2.0, 19.0)) == [""] * 10
+    assert reasons_of(rules, *others, (9, 2.0, 21.0, 0.5)) != reasons_of(
         [Median(2.0, 3, tolerance=2.0)], *others, (9, 2.0, 21.0, 0.5)
     )
 
 
 def test_patience_ends_a_trial_that_no_longer_improves():
     rows = [(0, 1.0, 9.0), (0, 2.0, 5.0), (0, 3.0, 6.0), (0, 4.0, 5.5)]
-    assert judge([Patience(2.0)], *rows) == ["", "", "", "no better than at 2 kimg"]
-    assert judge([Patience(3.0)], *rows) == [""] * 4
+    assert reasons_of([Patience(2.0)], *rows) == ["", "", "", "no better than at 2 kimg"]
+    assert reasons_of([Patience(3.0)], *rows) == [""] * 4
     within = [(0, 2.0, 5.0), (0, 9.0, 5.5, 0.5)]
-    assert judge([Patience(2.0, tolerance=1.0)], *within) == ["", ""]
+    assert reasons_of([Patience(2.0, tolerance=1.0)], *within) == ["", ""]
 
 
-def test_any_rule_ends_a_trial_and_all_take_in_every_reading():
+def test_any_rule_ends_a_trial_and_all_take_in_every_observation():
     rules = [Patience(1.0), Halving(2.0, 2.0)]
-    assert judge(rules, (0, 1.0, 5.0), (0, 2.0, 6.0), (1, 2.0, 7.0))[1:] == [
+    assert reasons_of(rules, (0, 1.0, 5.0), (0, 2.0, 6.0), (1, 2.0, 7.0))[1:] == [
         "no better than at 1 kimg",
         "not among the best 1/2 of 1 others at 2 kimg",
     ]
 
 
-def test_a_reading_that_comes_again_is_ignored():
-    readings = [(0, 2.0, 5.0), (0, 1.0, 5.0), (0, 2.0, 99.0), (1, 2.0, 4.0)]
-    assert judge([Halving(1.0, 2.0)], *readings) == [""] * 4
+def test_an_observation_that_comes_again_is_ignored():
+    observations = [(0, 2.0, 5.0), (0, 1.0, 5.0), (0, 2.0, 99.0), (1, 2.0, 4.0)]
+    assert reasons_of([Halving(1.0, 2.0)], *observations) == [""] * 4
 
 
 def stops(tolerance, error, seed):
-    """Of 60 trials, those that are stopped, and those whose true value would not have been."""
+    """Return how many of 60 trials are stopped, and how many of these by the noise alone."""
     noise = np.random.default_rng(seed)
     truth = noise.normal(300, 20, size=60)
     seen = truth + noise.normal(0, error, size=60)
-    judges, oracle = (StoppingRules([Halving(RUNG, tolerance=t)], 6.0) for t in (tolerance, 0.0))
+    stopping, oracle = (StoppingRules([Halving(RUNG, tolerance=t)], 6.0) for t in (tolerance, 0.0))
     stopped, wrong = 0, 0
     for index in range(60):
-        stop = bool(judges.decide(Observation(index, RUNG, seen[index], error)))
+        stop = bool(stopping.decide(Observation(index, RUNG, seen[index], error)))
         deserved = bool(oracle.decide(Observation(index, RUNG, truth[index])))
         stopped += stop
         wrong += stop and not deserved
@@ -145,8 +145,8 @@ def test_tolerance_spares_those_that_only_noise_would_stop():
         for tolerance in (0.0, 1.0, 2.0)
     ]
     stopped, wrong = zip(*totals, strict=True)
-    # Of about 37 stops in 60 without tolerance, more than 3 are noise's; each standard error
-    # of tolerance takes most of the rest away, at the price of trials that go on.
+    # Without tolerance about 37 of 60 trials are stopped, more than 3 of them wrongly. Each
+    # standard error of tolerance removes most of the wrong stops, and some of the right ones.
     assert wrong[0] > 3
     assert wrong[1] < 0.4 * wrong[0] and wrong[2] < 0.1 * wrong[0]
     assert stopped[0] > stopped[1] > stopped[2] > 0.5 * stopped[0]
@@ -157,44 +157,46 @@ def trial(number, last_result=None):
     return SimpleNamespace(trial_id=name, config={"number": number}, last_result=last_result or {})
 
 
-def scheduler(folder, goal="minimize", **rule):
+def make_scheduler(folder, goal="minimize", **rule):
     rules = [Halving(RUNG, **rule)]
     return EarlyStoppingScheduler(StoppingRules(rules, 6.0), Metric(METRIC, goal), folder)
 
 
-def decide(asked, number, row):
-    return asked.on_trial_result(None, trial(number), {"kimg": RUNG, "outcome": "running", **row})
+def decide(scheduler, number, row):
+    return scheduler.on_trial_result(
+        None, trial(number), {"kimg": RUNG, "outcome": "running", **row}
+    )
 
 
 def test_a_stop_has_its_reason_in_the_trials_folder(tmp_path):
-    asked = scheduler(tmp_path)
-    assert decide(asked, 0, {METRIC: 300.0}) == "CONTINUE"
-    assert decide(asked, 1, {METRIC: 400.0}) == "STOP"
+    scheduler = make_scheduler(tmp_path)
+    assert decide(scheduler, 0, {METRIC: 300.0}) == "CONTINUE"
+    assert decide(scheduler, 1, {METRIC: 400.0}) == "STOP"
     assert stop_reason(tmp_path / "00001").startswith("not among the best 1/3 of 1")
     assert stop_reason(tmp_path / "00000") == ""
 
 
 def test_greater_may_be_better(tmp_path):
-    asked = scheduler(tmp_path, "maximize")
-    assert decide(asked, 0, {METRIC: 0.5}) == "CONTINUE"
-    assert decide(asked, 1, {METRIC: 0.4}) == "STOP"
-    assert decide(asked, 2, {METRIC: 0.6}) == "CONTINUE"
+    scheduler = make_scheduler(tmp_path, "maximize")
+    assert decide(scheduler, 0, {METRIC: 0.5}) == "CONTINUE"
+    assert decide(scheduler, 1, {METRIC: 0.4}) == "STOP"
+    assert decide(scheduler, 2, {METRIC: 0.6}) == "CONTINUE"
 
 
 def test_cheap_evaluations_are_compared_with_each_other(tmp_path):
-    asked = scheduler(tmp_path)
+    scheduler = make_scheduler(tmp_path)
     early = f"early/{METRIC}"
-    assert decide(asked, 0, {early: 300.0}) == "CONTINUE"
-    assert decide(asked, 1, {early: 400.0}) == "STOP"
-    assert decide(asked, 2, {"outcome": "diverged"}) == "CONTINUE"  # it ends by itself
+    assert decide(scheduler, 0, {early: 300.0}) == "CONTINUE"
+    assert decide(scheduler, 1, {early: 400.0}) == "STOP"
+    assert decide(scheduler, 2, {"outcome": "diverged"}) == "CONTINUE"  # it ends by itself
 
 
 def test_a_trial_is_spared_by_the_error_of_its_fakes(tmp_path):
     for number, (error, decision) in enumerate([(4.9, "STOP"), (5.1, "CONTINUE")]):
-        asked = scheduler(tmp_path / str(number), tolerance=2.0)
-        decide(asked, 0, {METRIC: 300.0})
+        scheduler = make_scheduler(tmp_path / str(number), tolerance=2.0)
+        decide(scheduler, 0, {METRIC: 300.0})
         row = {METRIC: 310.0, f"{METRIC}_se_fakes": error}
-        assert decide(asked, 1, row) == decision
+        assert decide(scheduler, 1, row) == decision
 
 
 def test_after_a_restart_rungs_hold_what_restored_trials_had_reported(tmp_path):
@@ -202,6 +204,6 @@ def test_after_a_restart_rungs_hold_what_restored_trials_had_reported(tmp_path):
     (tmp_path / "00000").mkdir()
     for row in rows:
         append_row(tmp_path / "00000", row)
-    asked = scheduler(tmp_path)
-    asked.on_trial_add(None, trial(0, rows[1]))  # Ray had not seen the third yet
-    assert decide(asked, 1, {METRIC: 301.0}) == "STOP"
+    scheduler = make_scheduler(tmp_path)
+    scheduler.on_trial_add(None, trial(0, rows[1]))  # Ray had not seen the third yet
+    assert decide(scheduler, 1, {METRIC: 301.0}) == "STOP"

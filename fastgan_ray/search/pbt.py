@@ -1,9 +1,10 @@
-"""Population-based training (Jaderberg et al. 2017): the worst go on from the best, changed a bit.
+"""Population-based training (Jaderberg et al. 2017): the worst continue from the best, perturbed.
 
-Pure. Whenever a trial passes a multiple of `every` kimg it is compared with all that passed there
-before it; one in the worst `quantile` takes over the weights, and the settings, of one in the best,
-and then changes those settings that a network in training can bear to have changed. Trials need not
-run at the same time.
+Pure: observations in, decisions out. When a trial passes a multiple of `every` kimg (a rung), it is
+compared with all trials that have passed this rung before. If it is in the worst `quantile`, it
+takes over the weights and the settings of a trial in the best `quantile`, and perturbs those
+settings that may change during training. Trials need not run at the same time, which is why Ray's
+and Optuna's schedulers, which compare trials that run together, do not serve here.
 """
 
 from __future__ import annotations
@@ -17,32 +18,32 @@ from fastgan_ray.config.strict_yaml import Value
 from fastgan_ray.search.space import Parameter, SearchSpace
 from fastgan_ray.search.stopping import Observation
 
-FACTORS = (0.8, 1.25)  # of a value on a logarithmic scale
-STEP = 0.2  # of the range, otherwise
-RESAMPLED = 0.25  # chance of a new value altogether
-# Of these sections, what may change in mid-training: numbers, but no counts of pictures.
+LOG_FACTORS = (0.8, 1.25)  # perturb a logarithmic parameter by one of these factors
+LINEAR_STEP = 0.2  # and any other by this share of its range
+RESAMPLE_CHANCE = 0.25  # of a random value instead
+# Numbers in these sections may change during training, except sizes, lengths and seeds.
 CHANGEABLE = ("train.", "augment.", "regan.")
 FIXED = ("train.batch_size", "train.d_steps", "train.total_kimg", "train.seed")
 
 
 @dataclass(frozen=True)
 class Population:
-    """When trials are compared, and what changes: names of searched parameters."""
+    """When trials are compared, and the names of the searched parameters that change."""
 
     every: float
     quantile: float = 0.25
     change: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """The rule in words."""
+        """Return the rule in words."""
         return (
-            f"every {self.every:g} kimg, those in the worst {self.quantile:.0%} go on from one of "
-            f"the best, with other {', '.join(self.change)}"
+            f"every {self.every:g} kimg, the worst {self.quantile:.0%} continue from one of the "
+            f"best, with other {', '.join(self.change)}"
         )
 
 
 def changeable(space: SearchSpace) -> list[str]:
-    """The searched parameters that a network in training can bear to have changed."""
+    """Return the names of the searched parameters that may change during training."""
     return [
         parameter.name
         for parameter in space
@@ -55,57 +56,59 @@ def changeable(space: SearchSpace) -> list[str]:
 
 
 class PopulationBasedTraining:
-    """Who takes over from whom; every draw is a function of the seed, the trial and the rung."""
+    """Decides which trial takes over from which.
+
+    Every random choice depends on the seed, the trial and the rung only, not on the order of calls.
+    """
 
     def __init__(
-        self, rule: Population, space: SearchSpace, total_kimg: float, trials: int, seed: int
+        self, population: Population, space: SearchSpace, total_kimg: float, trials: int, seed: int
     ) -> None:
-        self._rule = rule
+        self.population = population
         self._space = space
-        self._total = total_kimg
-        self._most = max(1, int(trials * rule.quantile))
+        self._total_kimg = total_kimg
+        self._max_donors = max(1, int(trials * population.quantile))
         self._seed = seed
-        self._passed: dict[int, dict[int, float]] = {}  # value by trial, at each rung
-        self._seen: dict[int, float] = {}
+        self._values_at: dict[int, dict[int, float]] = {}  # rung -> trial -> value
+        self._last_kimg: dict[int, float] = {}
 
     def rung(self, kimg: float) -> int:
-        """How many comparisons lie at or before this position."""
-        return math.floor(kimg / self._rule.every + 1e-9)
+        """Return the number of rungs at or before this position."""
+        return math.floor(kimg / self.population.every + 1e-9)
 
-    def passes(self, reading: Observation) -> bool:
-        """Whether the trial passes a rung with this reading; not at its end."""
-        before = self._seen.get(reading.trial, 0.0)
-        return self.rung(reading.kimg) > self.rung(before) and reading.kimg < self._total
+    def passes_rung(self, observation: Observation) -> bool:
+        """Return whether the trial passes a rung with this observation; its end is none."""
+        last_kimg = self._last_kimg.get(observation.trial, 0.0)
+        passed = self.rung(observation.kimg) > self.rung(last_kimg)
+        return passed and observation.kimg < self._total_kimg
 
-    def donor(self, reading: Observation) -> int | None:
-        """Take in a reading; the trial that this one goes on from, None = from itself."""
-        rung, passes = self.rung(reading.kimg), self.passes(reading)
-        self._seen[reading.trial] = max(reading.kimg, self._seen.get(reading.trial, 0.0))
-        if not passes:
+    def choose_donor(self, observation: Observation) -> int | None:
+        """Record an observation; return the trial to take over from, None = continue unchanged."""
+        trial, kimg = observation.trial, observation.kimg
+        rung, passes_rung = self.rung(kimg), self.passes_rung(observation)
+        self._last_kimg[trial] = max(kimg, self._last_kimg.get(trial, 0.0))
+        if not passes_rung:
             return None
-        passed = self._passed.setdefault(rung, {})
-        passed[reading.trial] = reading.value
-        best = self.best(rung)
-        worst = sorted(passed, key=lambda trial: (-passed[trial], trial))[: len(best)]
-        if reading.trial not in worst or reading.trial in best or not best:
+        values = self._values_at.setdefault(rung, {})
+        values[trial] = observation.value
+        best_first = sorted(values, key=lambda trial: (values[trial], trial))
+        best = best_first[: int(len(values) * self.population.quantile)]
+        worst = sorted(values, key=lambda trial: (-values[trial], trial))[: len(best)]
+        if trial not in worst or trial in best:
             return None
-        return self._rng(reading.trial, rung).choice(best)
+        return self._rng(trial, rung).choice(best)
 
-    def best(self, rung: int) -> list[int]:
-        """The trials from which others may go on at a rung, the best first."""
-        return self.promising(rung)[: int(len(self._passed.get(rung, {})) * self._rule.quantile)]
-
-    def promising(self, rung: int) -> list[int]:
-        """The trials that are, or may yet be, among the best at a rung, the best first."""
-        passed = self._passed.get(rung, {})
-        return sorted(passed, key=lambda trial: (passed[trial], trial))[: self._most]
+    def possible_donors(self, rung: int) -> list[int]:
+        """Return the trials that are, or may still be, among the best at a rung, the best first."""
+        values = self._values_at.get(rung, {})
+        return sorted(values, key=lambda trial: (values[trial], trial))[: self._max_donors]
 
     def perturb(self, point: dict[str, Any], trial: int, kimg: float) -> dict[str, Any]:
-        """A donor's point, changed a little, inside the space."""
+        """Return a donor's point with the changing parameters perturbed, inside the space."""
         rng = self._rng(trial, self.rung(kimg), "explore")
         return {
-            parameter.name: _changed(parameter, point[parameter.name], rng)
-            if parameter.name in self._rule.change
+            parameter.name: _perturbed(parameter, point[parameter.name], rng)
+            if parameter.name in self.population.change
             else point[parameter.name]
             for parameter in self._space
             if parameter.name in point
@@ -115,13 +118,13 @@ class PopulationBasedTraining:
         return random.Random(f"{self._seed}:{key}")
 
 
-def _changed(parameter: Parameter, value: Any, rng: random.Random) -> Value:  # noqa: ANN401 - numbers are added to it
-    if rng.random() < RESAMPLED:
+def _perturbed(parameter: Parameter, value: Any, rng: random.Random) -> Value:  # noqa: ANN401 - a number
+    if rng.random() < RESAMPLE_CHANCE:
         return parameter.sample(rng)
     if parameter.values:
         index = parameter.values.index(value) + rng.choice((-1, 1))
         return parameter.values[min(max(index, 0), len(parameter.values) - 1)]
     if parameter.log:
-        return parameter.snap(value * rng.choice(FACTORS))
-    step = max(STEP * (parameter.high - parameter.low), parameter.q)
+        return parameter.snap(value * rng.choice(LOG_FACTORS))
+    step = max(LINEAR_STEP * (parameter.high - parameter.low), parameter.q)
     return parameter.snap(value + rng.choice((-step, step)))

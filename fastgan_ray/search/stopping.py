@@ -1,7 +1,11 @@
-"""Early stopping: rules that look at trials' values by kimg and say which trials end.
+"""Early stopping: rules that compare the trials' values by kimg and decide which trials end.
 
-Pure: a rule is a plain description, its judge what it has seen. Smaller values are better here.
-Whoever has several rules asks `Judges`: a trial ends when any of them says so.
+Pure: `Halving`, `Median` and `Patience` are the settings of a rule, and `HalvingRule`, `MedianRule`
+and `PatienceRule` also hold what the rule has observed. Smaller values are better here. If there
+are several rules (`StoppingRules`), a trial ends when any of them says so.
+
+Ray's schedulers do not serve here: they do not compare a trial again at a rung that it has passed
+(`revisit`), and know nothing of an evaluation's error (`tolerance`).
 """
 
 from __future__ import annotations
@@ -24,22 +28,23 @@ class Observation(NamedTuple):
 
 
 class StoppingRule(Protocol):
-    """Takes in each reading once, in the order in which they come."""
+    """A rule that receives each observation once, in the order in which trials report."""
 
-    def decide(self, reading: Observation) -> str:
-        """Why the trial ends now; nothing = it goes on."""
+    def decide(self, observation: Observation) -> str:
+        """Return why the trial ends now; an empty text = it continues."""
 
 
 @dataclass(frozen=True)
 class Halving:
-    """Successive halving, asynchronous (ASHA, Li et al. 2018): compare at rungs, keep the best.
+    """Asynchronous successive halving (ASHA, Li et al. 2018): compare at rungs, keep the best.
 
-    Trials are compared at `min_iter` kimg, and each `eta` times later; the best 1/eta go on. No
-    rung lies at or past `max_iter` kimg (None = the trial's length). With several `brackets`
-    (Hyperband) trials are dealt to them, and each bracket begins a rung later than the one before.
-    `revisit`: a trial that passed a rung when few had come there is looked at again whenever it
-    reports, and ends once it is no longer among the best of all that have come there since; without
-    it, as in ASHA itself, those that come first always go on.
+    Trials are compared at `min_iter` kimg, then at `eta` times that, and so on; the best 1/eta
+    continue. All rungs lie before `max_iter` kimg (None = the trial's length). With several
+    `brackets` (Hyperband), trials are divided between them, and each bracket starts one rung later
+    than the one before. `revisit`: a trial is compared again at the rungs that it has passed
+    whenever it reports, and ends once it is no longer among the best of all that have reached a
+    rung by now. Without it, as in the published ASHA, the first trials at a rung always continue.
+    `tolerance`, in all rules: how many standard errors of its value a trial may miss the limit by.
     """
 
     min_iter: float
@@ -50,7 +55,7 @@ class Halving:
     revisit: bool = True
 
     def rungs(self, total_kimg: float) -> list[float]:
-        """The kimg at which a trial of that length is compared, of the first bracket."""
+        """Return the first bracket's rungs in kimg, for trials of that length."""
         end = min(total_kimg, self.max_iter or total_kimg)
         rungs, rung = [], self.min_iter
         while rung < end:
@@ -59,22 +64,22 @@ class Halving:
         return rungs
 
     def describe(self, total_kimg: float) -> str:
-        """The rule in words, of trials of that length."""
+        """Return the rule in words, for trials of that length."""
         if not self.rungs(total_kimg):
             return (
                 f"never: trials end at {total_kimg:g} kimg, before the first rung at "
                 f"{self.min_iter:g}"
             )
-        dealt = f", dealt to {self.brackets} brackets" if self.brackets > 1 else ""
-        return f"from {self.min_iter:g} kimg, the best 1/{self.eta:g} go on{dealt}"
+        brackets = f", in {self.brackets} brackets" if self.brackets > 1 else ""
+        return f"from {self.min_iter:g} kimg, the best 1/{self.eta:g} continue{brackets}"
 
 
 @dataclass(frozen=True)
 class Median:
-    """Median stopping (Golovin et al. 2017): end a trial whose best is worse than the usual.
+    """Median stopping (Golovin et al. 2017): end a trial whose best value is worse than the median.
 
-    From `min_iter` kimg on its best value so far must not be worse than the median, over at least
-    `min_trials` others that came as far, of their mean value up to there.
+    From `min_iter` kimg on, a trial's best value so far is compared with the median, over at least
+    `min_trials` other trials that have come as far, of their mean values up to this position.
     """
 
     min_iter: float
@@ -82,7 +87,7 @@ class Median:
     tolerance: float = 0.0
 
     def describe(self, total_kimg: float) -> str:
-        """The rule in words."""
+        """Return the rule in words."""
         return f"from {self.min_iter:g} kimg, trials whose best is worse than the median end"
 
 
@@ -94,7 +99,7 @@ class Patience:
     tolerance: float = 0.0
 
     def describe(self, total_kimg: float) -> str:
-        """The rule in words."""
+        """Return the rule in words."""
         return f"after {self.kimg:g} kimg without improvement"
 
 
@@ -102,111 +107,117 @@ Rule: TypeAlias = Halving | Median | Patience
 
 
 class HalvingRule:
-    """Holds what was recorded at each bracket's rungs; a late row counts at the last rung it has
-    passed, and the first trial at a rung goes on."""
+    """Compares trials at each bracket's rungs.
 
-    def __init__(self, rule: Halving, total_kimg: float) -> None:
-        self._rule = rule
-        rungs = rule.rungs(total_kimg)
-        self._brackets = [rungs[first:] for first in range(max(1, min(rule.brackets, len(rungs))))]
-        self._recorded: dict[tuple[int, float], dict[int, Observation]] = {}
+    A report between two rungs counts at the last rung passed. The first trial at a rung continues.
+    """
 
-    def decide(self, reading: Observation) -> str:
-        """Why the trial is not among the best at a rung that it has passed."""
-        bracket = self.bracket(reading.trial)
-        passed = [rung for rung in self._brackets[bracket] if rung <= reading.kimg]
+    def __init__(self, settings: Halving, total_kimg: float) -> None:
+        self._settings = settings
+        rungs = settings.rungs(total_kimg)
+        brackets = max(1, min(settings.brackets, len(rungs)))
+        self._brackets = [rungs[first:] for first in range(brackets)]
+        # (bracket, rung) -> trial -> its first observation there
+        self._observations: dict[tuple[int, float], dict[int, Observation]] = {}
+
+    def decide(self, observation: Observation) -> str:
+        """Return at which rung the trial is not among the best."""
+        bracket = self.bracket(observation.trial)
+        passed = [rung for rung in self._brackets[bracket] if rung <= observation.kimg]
         if not passed:
             return ""
-        newest = self._recorded.setdefault((bracket, passed[-1]), {})
-        new = reading.trial not in newest
-        newest.setdefault(reading.trial, reading)
-        looked_at = passed[::-1] if self._rule.revisit else passed[-1:] if new else []
-        reasons = (self._compare(reading.trial, bracket, rung) for rung in looked_at)
+        newest = self._observations.setdefault((bracket, passed[-1]), {})
+        is_new = observation.trial not in newest
+        newest.setdefault(observation.trial, observation)
+        rungs = passed[::-1] if self._settings.revisit else passed[-1:] if is_new else []
+        reasons = (self._compare(observation.trial, bracket, rung) for rung in rungs)
         return next(filter(None, reasons), "")
 
     def _compare(self, trial: int, bracket: int, rung: float) -> str:
-        recorded = self._recorded.get((bracket, rung), {})
-        others = [one.value for number, one in recorded.items() if number != trial]
-        if trial not in recorded or not others:
+        observations = self._observations.get((bracket, rung), {})
+        others = [other.value for number, other in observations.items() if number != trial]
+        if trial not in observations or not others:
             return ""
-        own, eta = recorded[trial], self._rule.eta
-        if own.value <= float(np.percentile(others, 100 / eta)) + self._rule.tolerance * own.error:
+        observation, eta = observations[trial], self._settings.eta
+        limit = float(np.percentile(others, 100 / eta))
+        if observation.value <= limit + self._settings.tolerance * observation.error:
             return ""
         return f"not among the best 1/{eta:g} of {len(others)} others at {rung:g} kimg"
 
     def bracket(self, trial: int) -> int:
-        """Which bracket a trial is dealt to: eta times as many to one as to the next."""
-        weights = [self._rule.eta**-index for index in range(len(self._brackets))]
+        """Return a trial's bracket: each one gets eta times as many trials as the next."""
+        weights = [self._settings.eta**-index for index in range(len(self._brackets))]
         counts = [0] * len(weights)
-        for number in range(trial + 1):
-            dealt = min(
+        bracket = 0
+        for _ in range(trial + 1):
+            bracket = min(
                 range(len(weights)), key=lambda i: ((counts[i] + 1) / weights[i], -weights[i])
             )
-            counts[dealt] += 1
-            if number == trial:
-                return dealt
-        raise AssertionError(trial)
+            counts[bracket] += 1
+        return bracket
 
 
 class MedianRule:
-    """Holds every trial's readings."""
+    """Compares a trial's best value with the mean values of the others."""
 
-    def __init__(self, rule: Median, total_kimg: float) -> None:
-        self._rule = rule
-        self._readings: dict[int, list[Observation]] = {}
+    def __init__(self, settings: Median, total_kimg: float) -> None:
+        self._settings = settings
+        self._observations: dict[int, list[Observation]] = {}
 
-    def decide(self, reading: Observation) -> str:
-        """Why the trial's best is worse than usual here."""
-        own = self._readings.setdefault(reading.trial, [])
-        own.append(reading)
-        others = [
-            float(np.mean([one.value for one in rows if one.kimg <= reading.kimg]))
-            for trial, rows in self._readings.items()
-            if trial != reading.trial and rows[0].kimg <= reading.kimg <= rows[-1].kimg
+    def decide(self, observation: Observation) -> str:
+        """Return that the trial's best value is worse than the median here."""
+        kimg = observation.kimg
+        trial_history = self._observations.setdefault(observation.trial, [])
+        trial_history.append(observation)
+        means = [
+            float(np.mean([other.value for other in history if other.kimg <= kimg]))
+            for trial, history in self._observations.items()
+            if trial != observation.trial and history[0].kimg <= kimg <= history[-1].kimg
         ]
-        if reading.kimg < self._rule.min_iter or len(others) < self._rule.min_trials:
+        if kimg < self._settings.min_iter or len(means) < self._settings.min_trials:
             return ""
-        best, usual = min(one.value for one in own), float(np.median(others))
-        if best <= usual + self._rule.tolerance * reading.error:
+        best, median = min(other.value for other in trial_history), float(np.median(means))
+        if best <= median + self._settings.tolerance * observation.error:
             return ""
-        return f"its best is worse than the median of {len(others)} others here"
+        return f"its best is worse than the median of {len(means)} others here"
 
 
 class PatienceRule:
-    """Holds every trial's best reading."""
+    """Compares a trial with its own best value."""
 
-    def __init__(self, rule: Patience, total_kimg: float) -> None:
-        self._rule = rule
+    def __init__(self, settings: Patience, total_kimg: float) -> None:
+        self._settings = settings
         self._best: dict[int, Observation] = {}
 
-    def decide(self, reading: Observation) -> str:
-        """Why the trial has waited long enough."""
-        best = self._best.setdefault(reading.trial, reading)
-        if reading.value < best.value:
-            self._best[reading.trial] = reading
+    def decide(self, observation: Observation) -> str:
+        """Return since when the trial has not improved, if that is too long."""
+        best = self._best.setdefault(observation.trial, observation)
+        if observation.value < best.value:
+            self._best[observation.trial] = observation
             return ""
-        if reading.value <= best.value + self._rule.tolerance * reading.error:
+        if observation.value <= best.value + self._settings.tolerance * observation.error:
             return ""
-        waited = reading.kimg - best.kimg
-        if waited < self._rule.kimg and not math.isclose(waited, self._rule.kimg):
+        kimg = observation.kimg - best.kimg
+        if kimg < self._settings.kimg and not math.isclose(kimg, self._settings.kimg):
             return ""
         return f"no better than at {best.kimg:g} kimg"
 
 
 class StoppingRules:
-    """Asks every rule's judge; a reading that comes again, as after a restart, is ignored."""
+    """Applies all rules of a search; ignores observations that come again after a restart."""
 
     def __init__(self, rules: Sequence[Rule], total_kimg: float) -> None:
-        self._judges = [STOPPING_RULES[type(rule)](rule, total_kimg) for rule in rules]
-        self._seen: dict[int, float] = {}
+        self._rules = [STOPPING_RULES[type(rule)](rule, total_kimg) for rule in rules]
+        self._last_kimg: dict[int, float] = {}
 
-    def decide(self, reading: Observation) -> str:
-        """Why the trial ends now, by the first rule that says so; nothing = it goes on."""
-        if reading.kimg <= self._seen.get(reading.trial, 0.0):
+    def decide(self, observation: Observation) -> str:
+        """Return why the trial ends now, from the first rule that ends it; empty = it continues."""
+        if observation.kimg <= self._last_kimg.get(observation.trial, 0.0):
             return ""
-        self._seen[reading.trial] = reading.kimg
-        reasons = [judge.decide(reading) for judge in self._judges]
-        return next((reason for reason in reasons if reason), "")
+        self._last_kimg[observation.trial] = observation.kimg
+        # Every rule must receive the observation, even if an earlier one ends the trial.
+        reasons = [rule.decide(observation) for rule in self._rules]
+        return next(filter(None, reasons), "")
 
 
 STOPPING_RULES: dict[type, Callable[..., StoppingRule]] = {

@@ -1,4 +1,4 @@
-"""Early stopping and exchanges as Ray calls them: rows become readings, reasons become stops."""
+"""Early stopping and population-based training as a scheduler of Ray Tune."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastgan_ray.search.file.options import Metric
 from fastgan_ray.search.file.spec import SearchSpec, run_config
 from fastgan_ray.search.pbt import PopulationBasedTraining
 from fastgan_ray.search.stopping import Observation, StoppingRules
-from fastgan_ray.tune.driver.pbt import WeightExchange
+from fastgan_ray.tune.pbt import WeightExchange
 from fastgan_ray.tune.preflight import rooted
 from fastgan_ray.tune.trial.folder import write_stop
 
@@ -24,28 +24,26 @@ if TYPE_CHECKING:
 
 
 def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialScheduler | None:
-    """What stops trials as `early_terminate` says, and lets them take over as `population` does.
+    """Make the scheduler for `early_terminate` and `population`; None if the file has neither.
 
-    None = every trial runs to its end by itself. `max_kimg` is the length of the longest trial;
-    `trials` holds the trials' folders.
+    `max_kimg` is the length of the longest trial; `trials` is the folder of the trials' folders.
     """
     if not spec.early_terminate and spec.population is None:
         return None
-    exchanger = None
+    exchange = None
     if spec.population is not None:
-        exchange = PopulationBasedTraining(
+        algorithm = PopulationBasedTraining(
             spec.population, spec.space, max_kimg, spec.run_cap, spec.seed
         )
-        exchanger = WeightExchange(exchange, trials, lambda point: rooted(run_config(spec, point)))
-    return EarlyStoppingScheduler(
-        StoppingRules(spec.early_terminate, max_kimg), spec.metric, trials, exchanger
-    )
+        exchange = WeightExchange(algorithm, trials, lambda point: rooted(run_config(spec, point)))
+    rules = StoppingRules(spec.early_terminate, max_kimg)
+    return EarlyStoppingScheduler(rules, spec.metric, trials, exchange)
 
 
 def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observation | None:
-    """A row as judges take it, None if it has no value (a trial that ended badly, by itself).
+    """Convert a row for the stopping rules; None if it has no value, as of a trial that diverged.
 
-    The error is that from the generated pictures alone, for trials share the real ones.
+    The error is that of the generated pictures only, because all trials share the real ones.
     """
     value = value_of(row, metric.name)
     if value is None:
@@ -56,55 +54,47 @@ def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observ
 
 
 class EarlyStoppingScheduler(FIFOScheduler):
-    """Hands rows to judges, and stops trials; to an exchanger those that go on.
+    """Stops trials as the rules decide, and passes the others on to population-based training.
 
-    Ray's snapshot leaves the scheduler out, so the judges are told again what restored trials had
-    reported, from the rows in their folders.
+    Ray does not save a scheduler in its snapshot. After a restart the rules therefore receive what
+    the restored trials had reported again, from the rows in their folders.
     """
 
     def __init__(
         self,
-        judges: StoppingRules,
+        rules: StoppingRules,
         metric: Metric,
         trials: Path,
-        exchanger: WeightExchange | None = None,
+        exchange: WeightExchange | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._judges = judges
-        self._of = metric
-        self._folder = trials
-        self._exchanger = exchanger
+        self._rules = rules
+        self._metric = metric
+        self._trials = trials
+        self._exchange = exchange
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Take a trial in; if it ran before, with what it had reported."""
+        """Add a trial; if it was restored, with all rows that it had reported."""
         if not trial.last_result:
             return
-        until = trial.last_result.get("kimg", 0.0)
-        for row in read_rows(self._folder / trial.trial_id):
-            if row["kimg"] <= until:
-                self._judge(trial, row)
-                reading = observation_of(row, trial.config["number"], self._of)
-                if self._exchanger is not None and reading is not None:
-                    self._exchanger.remember(reading)
+        last_kimg = trial.last_result.get("kimg", 0.0)
+        for row in read_rows(self._trials / trial.trial_id):
+            observation = observation_of(row, trial.config["number"], self._metric)
+            if observation is not None and row["kimg"] <= last_kimg:
+                self._rules.decide(observation)
+                if self._exchange is not None:
+                    self._exchange.replay(observation)
 
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]
     ) -> str:
-        """STOP, and the reason in the trial's folder, if a judge says so; else CONTINUE."""
-        reason = self._judge(trial, result)
-        if result.get("outcome", "running") != "running":
-            return str(TrialScheduler.CONTINUE)
-        if not reason:
-            self._exchange(trial, result)
-            return str(TrialScheduler.CONTINUE)
-        write_stop(self._folder / trial.trial_id, result["kimg"], reason)
-        return str(TrialScheduler.STOP)
-
-    def _exchange(self, trial: Trial, row: Mapping[str, Any]) -> None:
-        reading = observation_of(row, trial.config["number"], self._of)
-        if self._exchanger is not None and reading is not None:
-            self._exchanger.observe(reading, row, trial.config["point"])
-
-    def _judge(self, trial: Trial, row: Mapping[str, Any]) -> str:
-        reading = observation_of(row, trial.config["number"], self._of)
-        return "" if reading is None else self._judges.decide(reading)
+        """Return STOP, with the reason in the trial's folder, if a rule says so; else CONTINUE."""
+        observation = observation_of(result, trial.config["number"], self._metric)
+        reason = "" if observation is None else self._rules.decide(observation)
+        if result.get("outcome", "running") == "running":
+            if reason:
+                write_stop(self._trials / trial.trial_id, result["kimg"], reason)
+                return str(TrialScheduler.STOP)
+            if observation is not None and self._exchange is not None:
+                self._exchange.observe(observation, result, trial.config["point"])
+        return str(TrialScheduler.CONTINUE)

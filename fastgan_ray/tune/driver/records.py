@@ -13,9 +13,9 @@ from ray.tune.experiment import Trial
 
 from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.search.file.options import COSTS
-from fastgan_ray.tune.driver.pbt import orders
 from fastgan_ray.tune.driver.reports import Reports
 from fastgan_ray.tune.driver.state import OUT_OF_MEMORY, reason_of
+from fastgan_ray.tune.pbt import read_orders
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.compat import TrialLike
 from fastgan_ray.tune.storage.snapshot import over_in_snapshot
@@ -130,7 +130,7 @@ class TrialRecords(TrialCallback):
         folder = self.folder / "trials" / trial.trial_id
         error, stopped = _error(trial), stop_reason(folder)
         found = record(trial, self._metric, self._is_over(trial), error, stopped)
-        if given := orders(folder):
+        if given := read_orders(folder):
             found |= {"point": given[-1]["point"], "config": given[-1]["run"]}
             donors = ", ".join(f"{one['donor']:05d} at {one['kimg']:g} kimg" for one in given)
             found["reason"] += f"; went on from {donors}"

@@ -19,8 +19,8 @@ from fastgan_ray.metrics.names import value_of
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.train.reporter import INTERRUPTED, Metrics, Reporter
 from fastgan_ray.train.signals import Stop, listen
-from fastgan_ray.tune.driver.pbt import TakeOverError, drop_taken_over, orders
 from fastgan_ray.tune.driver.signals import TrialStop
+from fastgan_ray.tune.pbt import TakeOverError, read_orders, remove_weights_of_orders
 from fastgan_ray.tune.ray.compat import LOW_ON_MEMORY, THREAD_TIMEOUT, prepare_process
 from fastgan_ray.tune.storage.remote import RemoteStorage
 from fastgan_ray.tune.storage.sync import TrialSync
@@ -94,7 +94,7 @@ class RowReporter:
         self._stop = TrialStop(STOP, folder.parent)
         self._metric = metric
         self._total_kimg = total_kimg
-        self._orders = len(orders(folder))
+        self._orders = len(read_orders(folder))
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
         """Report one evaluation. DivergedError on a number that is not finite: Ray sees no NaN.
@@ -111,9 +111,9 @@ class RowReporter:
             )
         finished = float(metrics["kimg"]) >= self._total_kimg
         self._hand_over(metrics, "finished" if finished else "running", checkpoint, "")
-        drop_taken_over(self.folder, self._orders)  # its own checkpoint is newer now
+        remove_weights_of_orders(self.folder, self._orders)  # its own checkpoint is newer now
         # Ray lets a trial go on only after it has decided on its report.
-        if len(orders(self.folder)) > self._orders:
+        if len(read_orders(self.folder)) > self._orders:
             raise TakeOverError
 
     def progress(self, kimg: float, seconds: float) -> None:
@@ -206,7 +206,7 @@ def resume_state(
 
     The folder says so, and the last of the search's orders in it.
     """
-    given, (rows, checkpoint) = orders(folder), resume_point(folder)
+    given, (rows, checkpoint) = read_orders(folder), resume_point(folder)
     if has_ended(rows):
         return None
     config = RunConfig.model_validate(given[-1]["run"] if given else suggestion["run"])

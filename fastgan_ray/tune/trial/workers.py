@@ -25,8 +25,8 @@ from torch.distributed import DistError
 from fastgan_ray.distributed import PeerFailedError, TorchGroup
 from fastgan_ray.errors import InterruptedRunError, full_disk
 from fastgan_ray.report.data.rows import read_rows
-from fastgan_ray.tune.driver.pbt import TakeOverError, orders
 from fastgan_ray.tune.driver.retries import MAX_DEATHS
+from fastgan_ray.tune.pbt import TakeOverError, read_orders
 from fastgan_ray.tune.trial.folder import (
     Outcome,
     Row,
@@ -66,7 +66,7 @@ def run_workers(
     worker dies, all start again from the newest checkpoint; WorkersLostError after MAX_DEATHS of
     these. TakeOverError if the search orders so, InterruptedRunError if it stops.
     """
-    folder, given = task.folder, len(orders(task.folder))
+    folder, given = task.folder, len(read_orders(task.folder))
     write_atomically(folder / DECIDED, str(told))
     for _ in range(MAX_DEATHS + 1):
         max_concurrent = _Fitting(_trainer(task, workers, needs))
@@ -75,7 +75,7 @@ def run_workers(
             told = _tell(folder, told, send)
         told = _tell(folder, told, send, over=True)
         if max_concurrent.failure is None or has_ended(read_rows(folder)):
-            if len(orders(folder)) > given:
+            if len(read_orders(folder)) > given:
                 raise TakeOverError
             if not has_ended(read_rows(folder)):
                 raise InterruptedRunError("the workers have saved, and stopped")
@@ -159,7 +159,7 @@ def work(given: dict[str, Task]) -> None:
         if found is None:
             return
         config, rows, checkpoint = found
-        known = len(orders(task.folder))
+        known = len(read_orders(task.folder))
         reporter = WorkerReporter(task.folder, task.metric, config.train.total_kimg)
         if first:
             write_rows(task.folder, rows)
@@ -168,7 +168,7 @@ def work(given: dict[str, Task]) -> None:
         except (TakeOverError, InterruptedRunError):
             return
         except (PeerFailedError, DistError):
-            if len(orders(task.folder)) > known:
+            if len(read_orders(task.folder)) > known:
                 return
             raise  # another has died, or says itself what went wrong
         except Exception as error:

@@ -1,0 +1,137 @@
+"""Population-based training between processes: the driver's orders and the weights they refer to.
+
+When a trial is to take over another one's weights, the driver writes an order into its folder while
+it handles the trial's report, so before the trial continues; the trial then finds the order there.
+`orders.jsonl` holds everything that is needed after a restart.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fastgan_ray.augment.ada import AdaState
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.errors import UserError
+from fastgan_ray.search.pbt import PopulationBasedTraining
+from fastgan_ray.search.stopping import Observation
+from fastgan_ray.tune.trial.folder import linked_copy, write_atomically
+
+# {"number", "kimg", "donor", "point", "run" (nested RunConfig), "checkpoint" (a folder's name)}
+Order = dict[str, Any]
+ORDERS = "orders.jsonl"
+ADA_P = "augment.ada_p"  # the only field that may change and that a checkpoint holds too
+
+
+class TakeOverError(Exception):
+    """Raised inside a trial, between two steps, when it must take over another one's weights."""
+
+
+def read_orders(trial: Path) -> list[Order]:
+    """Return the orders in a trial's folder, the oldest first."""
+    path = trial / ORDERS
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def remove_weights_of_orders(trial: Path, count: int) -> None:
+    """Remove the weights that came with a trial's first `count` orders."""
+    for number in range(1, count + 1):
+        shutil.rmtree(trial / _checkpoint_name(number), ignore_errors=True)
+
+
+class WeightExchange:
+    """Keeps the best trials' checkpoints of each rung, and writes orders to take them over."""
+
+    def __init__(
+        self,
+        algorithm: PopulationBasedTraining,
+        trials: Path,
+        configure: Callable[[dict[str, Any]], RunConfig],
+    ) -> None:
+        self._algorithm = algorithm
+        self._trials = trials
+        self._configure = configure
+
+    def replay(self, observation: Observation) -> None:
+        """Record an observation from before a restart, whose order (if any) is already written."""
+        self._algorithm.choose_donor(observation)
+
+    def observe(
+        self, observation: Observation, row: Mapping[str, Any], start_point: dict[str, Any]
+    ) -> None:
+        """Record the observation of a report `row`; write an order if the trial is to take over.
+
+        `start_point` is the point that the trial started with.
+        """
+        folder = self._trials / f"{observation.trial:05d}"
+        orders = read_orders(folder)
+        passes_rung = self._algorithm.passes_rung(observation)
+        donor = self._algorithm.choose_donor(observation)
+        if not passes_rung:
+            return
+        point = orders[-1]["point"] if orders else start_point
+        rung = self._algorithm.rung(observation.kimg)
+        self._keep(observation.trial, rung, folder / row["checkpoint"], point)
+        # A donor from before a restart may have no checkpoint here any more.
+        if donor is not None and (self._donor_folder(rung, donor) / "metadata.json").is_file():
+            self._write_order(observation, folder, len(orders) + 1, donor)
+
+    def _write_order(self, observation: Observation, folder: Path, number: int, donor: int) -> None:
+        source = self._donor_folder(self._algorithm.rung(observation.kimg), donor)
+        donor_point = json.loads((source / "point.json").read_text())
+        point = self._algorithm.perturb(donor_point, observation.trial, observation.kimg)
+        try:
+            run = self._configure(point)
+        except UserError:  # these values do not go together: the trial continues unchanged
+            return
+        checkpoint = folder / _checkpoint_name(number)
+        linked_copy(source, checkpoint)
+        is_p_changed = ADA_P in self._algorithm.population.change
+        _change_settings(checkpoint, run, point.get(ADA_P) if is_p_changed else None)
+        order = {
+            "number": number,
+            "kimg": observation.kimg,
+            "donor": donor,
+            "point": point,
+            "run": run.model_dump(),
+            "checkpoint": checkpoint.name,
+        }
+        with (folder / ORDERS).open("a") as file:
+            file.write(json.dumps(order) + "\n")
+
+    def _donor_folder(self, rung: int, trial: int) -> Path:
+        return self._trials.parent / "population" / f"{rung:05d}" / f"{trial:05d}"
+
+    def _keep(self, trial: int, rung: int, checkpoint: Path, point: dict[str, Any]) -> None:
+        """Keep a trial's checkpoint if others may take it over; remove those that they may not."""
+        possible = self._algorithm.possible_donors(rung)
+        donors = {self._donor_folder(rung, number) for number in possible}
+        folder = self._donor_folder(rung, trial)
+        if folder in donors and (checkpoint / "metadata.json").is_file():
+            linked_copy(checkpoint, folder)
+            (folder / "point.json").write_text(json.dumps(point))
+        for other in folder.parent.glob("*"):
+            if other not in donors:
+                shutil.rmtree(other)
+
+
+def _change_settings(checkpoint: Path, run: RunConfig, ada_p: float | None) -> None:
+    """Have a training continue from a donor's `checkpoint` with the settings `run`.
+
+    A training refuses a checkpoint that was made with other settings, and takes the augmentation's
+    p from it: `ada_p` replaces that one. The file is replaced, not written to, as it may be a link
+    to the donor's.
+    """
+    path = checkpoint / "metadata.json"
+    metadata = json.loads(path.read_text()) | {"config": run.model_dump()}
+    if ada_p is not None:
+        metadata["ada"] = asdict(AdaState(ada_p))
+    write_atomically(path, json.dumps(metadata, indent=1))
+
+
+def _checkpoint_name(order: int) -> str:
+    return f"taken-over-{order}"

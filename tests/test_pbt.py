@@ -1,0 +1,199 @@
+"""Population-based training: who takes over, what changes, and the same in real trials."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import tune_objectives as objectives
+
+from fastgan_ray.augment.ada import AdaState
+from fastgan_ray.errors import UserError
+from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.search.pbt import Population, PopulationBasedTraining, changeable
+from fastgan_ray.search.stopping import Observation
+from fastgan_ray.train import checkpoint
+from fastgan_ray.train.state import new_state
+from fastgan_ray.tune.experiment import TuneOptions
+from fastgan_ray.tune.pbt import WeightExchange, read_orders
+from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.search import run_search
+
+CHANGE = "[train.lr_g, train.beta1, augment.ada_p]"
+POINT = {
+    "model.ngf": 8,
+    "train.lr_g": 1e-2,
+    "train.beta1": 0.0,
+    "augment.ada_p": 0.4,
+    "train.loss": "hinge",
+}
+
+
+def spec_of(population: str, cap: int = 8):
+    return spec_from_text(
+        f"""
+name: t
+method: random
+metric: {{name: {objectives.METRIC}}}
+run_cap: {cap}
+seed: 1
+population: {population}
+base: {{eval: {{extractor: efficientnet_lite0, every_kimg: 1}}, train: {{total_kimg: 8}}}}
+parameters:
+  model.ngf: {{values: [8, 16]}}
+  train.lr_g: {{distribution: log_uniform_values, min: 1e-4, max: 1e-2}}
+  train.beta1: {{min: 0.0, max: 0.9}}
+  augment.ada_p: {{values: [0.0, 0.2, 0.4]}}
+  train.loss: {{values: [hinge, logistic]}}
+""",
+        "t.yaml",
+    )
+
+
+def algorithm_of(spec):
+    return PopulationBasedTraining(spec.population, spec.space, 8.0, spec.run_cap, spec.seed)
+
+
+def test_what_may_change_are_numbers_without_sizes_and_lengths():
+    spec = spec_of("{every: 2}")
+    assert changeable(spec.space) == ["train.lr_g", "train.beta1", "augment.ada_p"]
+    assert spec.population == Population(2.0, 0.25, tuple(changeable(spec.space)))
+
+
+@pytest.mark.parametrize(
+    ("population", "message"),
+    [
+        ("3", "population: must be a mapping"),
+        ("{every: 8}", "population.every: must be the kimg"),
+        ("{every: 2, quantile: 0.7}", "population.quantile: must be a number above 0"),
+        ("{every: 2, change: [model.ngf]}", "population.change: must list searched numbers"),
+        ("{evry: 2}", "population.evry: is no key of population; did you mean every?"),
+    ],
+)
+def test_faults(population, message):
+    with pytest.raises(UserError, match=message.replace("[", r"\[")):
+        spec_of(population)
+
+
+def donors_of(algorithm, values):
+    return [
+        algorithm.choose_donor(Observation(trial, 2.0, value)) for trial, value in enumerate(values)
+    ]
+
+
+def test_the_worst_at_a_rung_take_over_from_the_best_at_it():
+    spec = spec_of("{every: 2}")
+    algorithm = algorithm_of(spec)
+    values = [5.0, 1.0, 3.0, 9.0, 2.0, 8.5, 0.5, 9.5]
+    donors = donors_of(algorithm, values)
+    assert donors[:3] == [None] * 3  # a quarter of three is nobody
+    assert donors[3] == 1 and donors[4:7] == [None] * 3
+    assert donors[7] in (6, 1)
+    assert algorithm.possible_donors(1) == [6, 1]
+    # Between two rungs, again at the same, and at the end nothing is compared.
+    assert algorithm.choose_donor(Observation(3, 3.0, 99.0)) is None
+    assert algorithm.choose_donor(Observation(3, 3.0, 99.0)) is None
+    assert algorithm.choose_donor(Observation(3, 8.0, 99.0)) is None
+    assert donors == donors_of(algorithm_of(spec), values)
+
+
+def test_perturbed_points_stay_in_the_space_and_differ():
+    spec = spec_of(f"{{every: 2, change: {CHANGE}}}")
+    algorithm = algorithm_of(spec)
+    points = [algorithm.perturb(POINT, trial, 2.0) for trial in range(200)]
+    for point in points:
+        assert all(p.contains(point[p.name]) for p in spec.space), point
+        assert (point["model.ngf"], point["train.loss"]) == (8, "hinge")
+    assert len({point["train.lr_g"] for point in points}) > 20
+    assert {point["augment.ada_p"] for point in points} == {0.0, 0.2, 0.4}
+    assert points[0] == algorithm_of(spec).perturb(POINT, 0, 2.0)
+
+
+def run_of(point):
+    return tiny.config(**{"augment.policy": "bgc", **point})
+
+
+def save_checkpoint(folder, config, ada):
+    state = new_state(config, 4, torch.device("cpu"))
+    state.ada = ada
+    return checkpoint.save(folder, state, config, {"kimg": 2.0})
+
+
+@pytest.mark.parametrize("controller", ["stylegan2", "none"])
+@pytest.mark.parametrize("change", ["train.lr_g", "augment.ada_p"])
+def test_a_trial_starts_from_the_perturbed_p_or_else_from_the_donors(tmp_path, change, controller):
+    spec = spec_of(f"{{every: 2, quantile: 0.5, change: [{change}]}}")
+    trials, donor_ada = tmp_path / "trials", AdaState(0.31, sign_sum=0.7, count=2)
+
+    def configure(point):
+        return run_of({**point, "augment.ada": controller})
+
+    exchange = WeightExchange(algorithm_of(spec), trials, configure)
+    for trial, ada in enumerate((donor_ada, AdaState(0.9))):
+        saved = save_checkpoint(trials / f"{trial:05d}" / "checkpoint-2", configure(POINT), ada)
+        exchange.observe(Observation(trial, 2.0, 10.0 * trial), {"checkpoint": saved.name}, POINT)
+    (order,) = read_orders(trials / "00001")
+    assert order["donor"] == 0
+    taken_over, config = trials / "00001" / order["checkpoint"], configure(order["point"])
+    state = new_state(config, 4, torch.device("cpu"))
+    checkpoint.restore(taken_over, state, config)
+    changed = AdaState(order["point"]["augment.ada_p"])
+    assert state.ada == (changed if change == "augment.ada_p" else donor_ada)
+    assert changed.p in (0.0, 0.2, 0.4)
+    checkpoint.restore(trials / "00000" / "checkpoint-2", state, config)
+    assert state.ada == donor_ada, "the donor's own checkpoint has changed"
+
+
+def test_a_perturbed_point_that_is_no_valid_run_is_not_taken_over(tmp_path):
+    spec = spec_of("{every: 2, quantile: 0.5, change: [train.lr_g]}")
+
+    def refuse(point):
+        raise UserError("these values do not go together")
+
+    exchange = WeightExchange(algorithm_of(spec), tmp_path / "trials", refuse)
+    for trial in range(2):
+        folder = tmp_path / "trials" / f"{trial:05d}" / "checkpoint-2"
+        folder.mkdir(parents=True)
+        (folder / "metadata.json").write_text("{}")
+        exchange.observe(Observation(trial, 2.0, 10.0 * trial), {"checkpoint": folder.name}, POINT)
+    assert not list(tmp_path.glob("trials/*/orders.jsonl"))
+
+
+def test_trials_take_over_weights_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    spec = spec_of("{every: 2, quantile: 0.5, change: [train.lr_g]}", cap=6)
+    options = TuneOptions(runs_dir=tmp_path, wandb="disabled", quiet=True, max_concurrent=2)
+    with connected(None):
+        folder = run_search(spec, options, objectives.inherited)
+    summary = json.loads((folder / "summary.json").read_text())
+    names = [trial["trial_id"] for trial in summary["trials"]]
+    orders_of = {name: read_orders(folder / "trials" / name) for name in names}
+    assert all(trial["state"] == "finished" for trial in summary["trials"])
+    assert sum(map(len, orders_of.values())) >= 1
+    for trial in summary["trials"]:
+        orders = orders_of[trial["trial_id"]]
+        log = (folder / "trials" / trial["trial_id"] / "ran.txt").read_text().splitlines()
+        assert len(log) == 1 + len(orders)
+        for order, line in zip(orders, log[1:], strict=True):
+            assert line.startswith(
+                f"begin at {order['kimg']:g} with lr_g {order['point']['train.lr_g']:.6g}"
+            )
+        if orders:
+            assert trial["point"] == orders[-1]["point"]
+            assert f"went on from {orders[0]['donor']:05d}" in trial["reason"]
+    # A trial takes over what its donor had at this position.
+    trial, order = next((name, orders[0]) for name, orders in orders_of.items() if orders)
+    donor = folder / "trials" / f"{order['donor']:05d}" / "metrics.jsonl"
+    rows = [json.loads(line) for line in donor.read_text().splitlines()]
+    debt = next(row[objectives.METRIC] for row in rows if row["kimg"] == order["kimg"])
+    log = (folder / "trials" / trial / "ran.txt").read_text().splitlines()
+    assert log[1].endswith(f"debt {debt:.6g}")
+    assert summary["best"]["config"]["train"]["lr_g"] == pytest.approx(
+        next(o["point"]["train.lr_g"] for o in reversed(orders_of[summary["best"]["trial_id"]]))
+        if orders_of[summary["best"]["trial_id"]]
+        else summary["best"]["config"]["train"]["lr_g"]
+    )
+    assert not list(folder.glob("trials/*/taken-over-*"))
