@@ -143,7 +143,7 @@ def test_a_trial_starts_from_the_perturbed_p_or_else_from_the_donors(tmp_path, c
     changed = AdaState(order["point"]["augment.ada_p"])
     assert state.ada == (changed if change == "augment.ada_p" else donor_ada)
     assert changed.p in (0.0, 0.2, 0.4)
-    checkpoint.restore(trials / "00000" / "checkpoint-2", state, config)
+    checkpoint.restore(trials / "00000" / "checkpoint-2", state, configure(POINT))
     assert state.ada == donor_ada, "the donor's own checkpoint has changed"
 
 

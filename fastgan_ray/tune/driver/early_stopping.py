@@ -69,7 +69,7 @@ class EarlyStoppingScheduler(FIFOScheduler):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._rules = rules
-        self._metric = metric
+        self._search_metric = metric
         self._trials = trials
         self._exchange = exchange
 
@@ -79,7 +79,7 @@ class EarlyStoppingScheduler(FIFOScheduler):
             return
         last_kimg = trial.last_result.get("kimg", 0.0)
         for row in read_rows(self._trials / trial.trial_id):
-            observation = observation_of(row, trial.config["number"], self._metric)
+            observation = observation_of(row, trial.config["number"], self._search_metric)
             if observation is not None and row["kimg"] <= last_kimg:
                 self._rules.decide(observation)
                 if self._exchange is not None:
@@ -89,7 +89,7 @@ class EarlyStoppingScheduler(FIFOScheduler):
         self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]
     ) -> str:
         """Return STOP, with the reason in the trial's folder, if a rule says so; else CONTINUE."""
-        observation = observation_of(result, trial.config["number"], self._metric)
+        observation = observation_of(result, trial.config["number"], self._search_metric)
         reason = "" if observation is None else self._rules.decide(observation)
         if result.get("outcome", "running") == "running":
             if reason:
