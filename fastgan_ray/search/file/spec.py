@@ -199,7 +199,8 @@ def longest_kimg(spec: SearchSpec) -> float:
     """The length of the longest trial that the space allows."""
     for parameter in spec.space:
         if parameter.name == "train.total_kimg":
-            return max(parameter.high, *(v for v in parameter.values if isinstance(v, int | float)))
+            lengths = [value for value in parameter.values if isinstance(value, int | float)]
+            return max([parameter.high, *lengths])
     return base_config(spec).train.total_kimg
 
 
