@@ -350,7 +350,7 @@ def test_a_cached_array_is_not_built_again_but_a_damaged_one_is(tmp_path, cache)
 def test_killed_writers_are_swept_after_a_day(tmp_path, cache):
     folder = cache / "images"
     folder.mkdir(parents=True)
-    old, fresh = folder / ".a.npy.1.partial", folder / ".b.npy.2.partial"
+    old, fresh = folder / ".a.npy.1.draft", folder / ".b.npy.2.draft"
     old.write_bytes(b"x")
     fresh.write_bytes(b"x")
     os.utime(old, (time.time() - 90_000,) * 2)

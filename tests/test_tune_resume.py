@@ -181,7 +181,7 @@ def test_snapshot_is_whole_and_the_newest(tmp_path):
         (source / f"experiment_state-{number}.json").write_text(f"state {number}")
         (source / "searcher-state-1.pkl").write_text(f"searcher {number}")
         save_snapshot(source, folder)
-    (folder / ".draft").mkdir()
+    (folder / ".00000002.draft").mkdir()
     (target / "experiment_state-3.json").write_text('{"half a fi')
     assert restore_snapshot(folder, target) is True
     assert {path.name: path.read_text() for path in target.iterdir()} == {

@@ -6,8 +6,6 @@ file adds "g_ema" (the averaged generator's parameters as a list, no buffers), "
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 
 from fastgan_ray.config.run_config import ModelConfig
 from fastgan_ray.errors import UserError
+from fastgan_ray.files import atomic
 from fastgan_ray.models.discriminator import (
     Discriminator,
     discriminator_channels,
@@ -239,13 +238,8 @@ def _refuse_unpublished(config: ModelConfig, path: Path) -> None:
 
 
 def _write(path: Path, contents: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with atomic(path) as draft, draft.open("wb") as file:
             torch.save(contents, file)
-        temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into the latter
         raise UserError(f"{path}: cannot be written: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

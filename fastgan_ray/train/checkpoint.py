@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from torch import Tensor, nn
 from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
+from fastgan_ray.files import atomic
 from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
 from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.train.resume import require_same_training
@@ -47,22 +46,15 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
         **info,
         "config": config.model_dump(),
     }
-    draft = folder.with_name(f".{folder.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)  # of a process killed here
     try:
-        draft.mkdir(parents=True)
-        for name, tensors in _tensors(state).items():
-            save_file(
-                {k: v.contiguous() for k, v in tensors.items()}, draft / f"{name}.safetensors"
-            )
-        (draft / "metadata.json").write_text(json.dumps(metadata, indent=1))
-        for path in draft.iterdir():
-            _fsync(path)
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.rename(folder)
-        _fsync(folder.parent)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(folder) as draft:
+            draft.mkdir()
+            for name, tensors in _tensors(state).items():
+                whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
+                save_file(whole, draft / f"{name}.safetensors")
+            (draft / "metadata.json").write_text(json.dumps(metadata, indent=1))
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(draft, ignore_errors=True)
         raise UserError(
             f"{folder}: cannot be written ({error}). The checkpoint before it stands; free some "
             "disk, and go on from there with --resume."
@@ -229,11 +221,3 @@ def _read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: missing, truncated or damaged ({error})") from error
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

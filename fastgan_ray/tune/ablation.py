@@ -10,6 +10,7 @@ from typing import Any
 from ray.tune.search import Searcher
 from rich.console import RenderableType
 
+from fastgan_ray.files import write_atomically
 from fastgan_ray.report.charts import curves
 from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.report.data.rows import read_rows
@@ -27,7 +28,6 @@ from fastgan_ray.tune.driver.records import Record, TrialRecords
 from fastgan_ray.tune.experiment import Experiment, TuneOptions, run_experiment
 from fastgan_ray.tune.preflight import rooted
 from fastgan_ray.tune.ray.compat import FINISHED
-from fastgan_ray.tune.trial.folder import write_atomically
 from fastgan_ray.tune.trial.trainable import Objective, train_objective
 from fastgan_ray.tune.trial.trainable import trial_id as name_of
 

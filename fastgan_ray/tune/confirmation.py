@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastgan_ray.errors import UserError
+from fastgan_ray.files import linked_copy, put_in_place, write_atomically
 from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.ablation import (
@@ -22,11 +23,10 @@ from fastgan_ray.search.ablation import (
 from fastgan_ray.search.confirmation import DEFAULT, Plan, confirmation_spec, outcome
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.tune.ablation import ablation_of
-from fastgan_ray.tune.driver.results import keep_best, put_in_place
+from fastgan_ray.tune.driver.results import keep_best
 from fastgan_ray.tune.experiment import ExperimentContext, run_trials_and_follow_up
 from fastgan_ray.tune.preflight import rooted
 from fastgan_ray.tune.storage.sync import DriverSync, fetch_run
-from fastgan_ray.tune.trial.folder import linked_copy, write_atomically
 
 FOLDER = "confirm"  # in the search's
 EARLIER = "earlier.json"  # in that: the trials of a smaller confirmation before it

@@ -17,9 +17,9 @@ from typing import Any
 from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
+from fastgan_ray.files import atomic, link_tree, linked_copy, write_atomically
 from fastgan_ray.search.pbt import PopulationBasedTraining
 from fastgan_ray.search.stopping import Observation
-from fastgan_ray.tune.trial.folder import linked_copy, write_atomically
 
 # {"number", "kimg", "donor", "point", "run" (nested RunConfig), "checkpoint" (a folder's name)}
 Order = dict[str, Any]
@@ -112,8 +112,10 @@ class WeightExchange:
         donors = {self._donor_folder(rung, number) for number in possible}
         folder = self._donor_folder(rung, trial)
         if folder in donors and (checkpoint / "metadata.json").is_file():
-            linked_copy(checkpoint, folder)
-            (folder / "point.json").write_text(json.dumps(point))
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(folder) as draft:
+                link_tree(checkpoint, draft)
+                (draft / "point.json").write_text(json.dumps(point))
         for other in folder.parent.glob("*"):
             if other not in donors:
                 shutil.rmtree(other)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
+from fastgan_ray.files import write_atomically
 from fastgan_ray.progress import track_on
-from fastgan_ray.tune.trial.folder import write_atomically
 
 
 def check_inputs(configs: Sequence[RunConfig], folder: Path, here: bool, console: Console) -> None:

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -72,10 +71,3 @@ def view(run: Run, importance: Mapping[str, Any] | None) -> dict[str, Any]:
         "spent": sections.spent(run),
         "protocols": sections.protocols(run),
     }
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a report; a browser sees the old or the new."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)

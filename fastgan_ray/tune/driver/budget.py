@@ -19,10 +19,11 @@ from ray.tune.search import Searcher
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
+from fastgan_ray.files import write_atomically
 from fastgan_ray.search.file.budget import Budget
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.compat import FINISHED, trial_gpus
-from fastgan_ray.tune.trial.folder import write_atomically, write_stop
+from fastgan_ray.tune.trial.folder import write_stop
 from fastgan_ray.tune.trial.trainable import trial_id as name_of
 
 FILE = "budget.json"

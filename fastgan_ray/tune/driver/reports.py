@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
+from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.run_folder import read_run
 from fastgan_ray.report.page import html
 from fastgan_ray.tune.suggest.importance import importances
@@ -61,7 +62,8 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     UserError if `folder` is no run's. OSError if it cannot be written.
     """
     path = out or folder / NAME
-    html.write(path, html.page(read_run(folder), importances(folder), datetime.now(timezone.utc)))
+    page = html.page(read_run(folder), importances(folder), datetime.now(timezone.utc))
+    write_atomically(path, page)
     return path
 
 
@@ -75,4 +77,4 @@ def note_versions(folder: Path) -> None:
         "system": platform.platform(),
     }
     if known[-1:] != [found]:
-        path.write_text(json.dumps([*known, found], indent=1))
+        write_atomically(path, json.dumps([*known, found], indent=1))

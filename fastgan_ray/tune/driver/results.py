@@ -13,10 +13,10 @@ from typing import Any
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config
+from fastgan_ray.files import atomic, link_tree, write_atomically
 from fastgan_ray.search.file.spec import Metric, SearchSpec, start_point
 from fastgan_ray.search.pareto import front_of
 from fastgan_ray.tune.driver.records import Record, TrialRecords
-from fastgan_ray.tune.trial.folder import linked_copy, write_atomically
 
 # The sections in which the published FastGAN has its say; the others are the user's.
 PUBLISHED_PARTS = ("model", "augment", "train")
@@ -131,30 +131,18 @@ def keep_best(best: Mapping[str, Any], folder: Path) -> None:
     target = folder / "best"
     if not (checkpoint / "metadata.json").is_file() or _text(target / ".source") == source:
         return
-    draft = folder / ".best"
-    shutil.rmtree(draft, ignore_errors=True)
-    linked_copy(checkpoint, draft / "checkpoint")
-    config = RunConfig.model_validate(best["config"])
-    (draft / "config.yaml").write_text(dump_run_config(config))
-    if best["grid"] and (grid := trial / best["grid"]).is_file():
-        shutil.copy(grid, draft / "grid.png")
-    (draft / ".source").write_text(source)
-    put_in_place(draft, target)
+    with atomic(target) as draft:
+        link_tree(checkpoint, draft / "checkpoint")
+        config = RunConfig.model_validate(best["config"])
+        (draft / "config.yaml").write_text(dump_run_config(config))
+        if best["grid"] and (grid := trial / best["grid"]).is_file():
+            shutil.copy(grid, draft / "grid.png")
+        (draft / ".source").write_text(source)
 
 
 def source_of(best: Record) -> str:
     """A search's trial's folder, in that of the search."""
     return f"trials/{best['trial_id']}"
-
-
-def put_in_place(draft: Path, target: Path) -> None:
-    """Replace a folder by a draft of it."""
-    old = target.with_name(f".old-{target.name}")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    draft.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fastgan_ray.errors import UserError
+from fastgan_ray.files import DRAFTS
 from fastgan_ray.tune.ray.compat import STATE_FILES
 from fastgan_ray.tune.storage.lock import only_driver
 from fastgan_ray.tune.storage.snapshot import over_in_snapshot, snapshots
-from fastgan_ray.tune.trial.folder import DRAFTS, checkpoints
+from fastgan_ray.tune.trial.folder import checkpoints
 
 KEPT_OF_AN_ABLATION = ("ema.safetensors", "metadata.json")  # the weights to sample from
 
@@ -39,7 +40,7 @@ def superfluous(folder: Path, ablation: bool) -> Iterator[Path]:
     """Half written files; checkpoints of trials that have ended, but for an ablation's weights to
     sample from; and what a snapshot of the search's state has replaced."""
     for place in (".", "state", "trials/*"):
-        yield from (path for name in DRAFTS for path in folder.glob(f"{place}/{name}"))
+        yield from folder.glob(f"{place}/{DRAFTS}")
     ended = over_in_snapshot(folder)
     for trial in sorted(folder.glob("trials/[0-9]*")):
         if trial.name not in ended:

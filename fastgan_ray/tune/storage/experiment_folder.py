@@ -10,9 +10,9 @@ from typing import Any
 
 from fastgan_ray.config.run_config import flatten
 from fastgan_ray.errors import UserError
+from fastgan_ray.files import write_atomically
 from fastgan_ray.tune.storage.remote import RemoteStorage
 from fastgan_ray.tune.storage.sync import fetch_run
-from fastgan_ray.tune.trial.folder import write_atomically
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 

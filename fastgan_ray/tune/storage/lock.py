@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from fastgan_ray.errors import UserError
 
@@ -13,11 +14,11 @@ from fastgan_ray.errors import UserError
 @contextlib.contextmanager
 def only_driver(folder: Path) -> Iterator[None]:
     """Hold the run folder's lock; UserError if another process runs this experiment."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"{folder}: another process is running this already; end that one first."
-            ) from error
+    try:
+        lock = FileLock(folder / ".lock").acquire(blocking=False)
+    except Timeout as error:
+        raise UserError(
+            f"{folder}: another process is running this already; end that one first."
+        ) from error
+    with lock:
         yield

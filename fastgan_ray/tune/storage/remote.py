@@ -15,6 +15,7 @@ from pyarrow import ArrowException, ArrowInvalid
 from pyarrow import fs as arrow
 
 from fastgan_ray.errors import UserError
+from fastgan_ray.files import atomic
 
 # Written after what they stand for.
 LAST = ("metadata.json", ".source", "metrics.jsonl")
@@ -98,9 +99,8 @@ class RemoteStorage:
         for name in sorted(names, key=lambda name: (_rank(name), name)):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            draft = target.with_name(f".{target.name}.draft")
-            arrow.copy_files(self._at(name), str(draft), source_filesystem=self._fs)
-            draft.replace(target)
+            with atomic(target) as draft:
+                arrow.copy_files(self._at(name), str(draft), source_filesystem=self._fs)
 
     def remove(self, name: str) -> None:
         """Remove an object or a folder of them, if it is there."""

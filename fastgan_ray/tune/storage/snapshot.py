@@ -12,6 +12,7 @@ from pathlib import Path
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from fastgan_ray.files import atomic
 from fastgan_ray.tune.ray.compat import (
     EXPERIMENT_STATE,
     STATE_FILES,
@@ -35,13 +36,12 @@ def save_snapshot(source: Path, folder: Path) -> None:
     """Copy Ray's files of the newest session in `source` to a new snapshot in `folder`."""
     older = snapshots(folder)
     number = int(older[-1].name) + 1 if older else 0
-    draft = folder / ".draft"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    for pattern in STATE_FILES:
-        if found := sorted(source.glob(pattern)):
-            shutil.copy(found[-1], draft)
-    draft.rename(folder / f"{number:08d}")
+    folder.mkdir(exist_ok=True)
+    with atomic(folder / f"{number:08d}") as draft:
+        draft.mkdir()
+        for pattern in STATE_FILES:
+            if found := sorted(source.glob(pattern)):
+                shutil.copy(found[-1], draft)
     for snapshot in older:
         shutil.rmtree(snapshot)
 

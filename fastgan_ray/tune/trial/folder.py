@@ -7,32 +7,21 @@ or it ends at once if it had ended.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
-
-# What a process that died while it wrote has left.
-DRAFTS = (".*.draft", ".metrics.jsonl", ".best", ".old-best", ".draft")
 
 LOCK = ".lock"  # of a trial's folder
 
 Row = dict[str, Any]
 Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's content; a reader sees the old or the new."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text)
-    draft.replace(path)
 
 
 def write_rows(folder: Path, rows: list[Row]) -> None:
@@ -127,28 +116,3 @@ def checkpoints(folder: Path) -> list[Path]:
 def _kimg(checkpoint: Path) -> float | None:
     path = checkpoint / "metadata.json"
     return float(json.loads(path.read_text())["kimg"]) if path.is_file() else None
-
-
-def linked_copy(source: Path, target: Path) -> None:
-    """Copy a folder to `target`, in place of what is there; files are linked where they can be."""
-    draft = target.with_name(f".{target.name}.draft")
-    for left in (draft, target):
-        shutil.rmtree(left, ignore_errors=True)
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(source, draft, copy_function=_link)
-    draft.rename(target)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the exclusive lock of a file, waiting for it; a process that dies gives it back."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

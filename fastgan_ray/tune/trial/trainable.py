@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ray.tune
+from filelock import FileLock
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.distributed import ALONE, Group
@@ -30,7 +31,6 @@ from fastgan_ray.tune.trial.folder import (
     Row,
     append_row,
     has_ended,
-    locked,
     reset_if_other_point,
     resume_point,
     write_rows,
@@ -180,7 +180,7 @@ def make_trainable(
         folder.mkdir(parents=True, exist_ok=True)
         mirror = TrialSync(store, trials.parent, folder.name)
         # After a killed driver, its trial may live on for seconds while a new one starts here.
-        with locked(folder / LOCK):
+        with FileLock(folder / LOCK):
             mirror.fetch()
             reset_if_other_point(folder, suggestion["point"])
             repeat(folder)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ray.tune
+from filelock import FileLock
 from ray.train import FailureConfig, ScalingConfig, TrainingFailedError
 from ray.train import RunConfig as TrainRunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -24,17 +25,11 @@ from torch.distributed import DistError
 
 from fastgan_ray.distributed import PeerFailedError, TorchGroup
 from fastgan_ray.errors import InterruptedRunError, full_disk
+from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.tune.driver.retries import MAX_DEATHS
 from fastgan_ray.tune.pbt import TakeOverError, read_orders
-from fastgan_ray.tune.trial.folder import (
-    Outcome,
-    Row,
-    has_ended,
-    locked,
-    write_atomically,
-    write_rows,
-)
+from fastgan_ray.tune.trial.folder import Outcome, Row, has_ended, write_rows
 from fastgan_ray.tune.trial.trainable import Objective, RowReporter, classify, resume_state
 
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -153,7 +148,7 @@ def work(given: dict[str, Task]) -> None:
     task, group = given["task"], TorchGroup()
     # Workers of a killed trial may live on for a moment while new ones start here.
     first = group.rank == 0
-    with locked(task.folder / ".workers.lock") if first else contextlib.nullcontext():
+    with FileLock(task.folder / ".workers.lock") if first else contextlib.nullcontext():
         group.any(False)  # now nobody writes there, and all see the same
         found = resume_state(task.suggestion, task.folder)
         if found is None:
@@ -174,7 +169,7 @@ def work(given: dict[str, Task]) -> None:
         except Exception as error:
             if full_disk(error):  # it says nothing of the configuration: tried again
                 raise
-            with locked(task.folder / ".end.lock"):
+            with FileLock(task.folder / ".end.lock"):
                 if not has_ended(read_rows(task.folder)):
                     reporter.end(*classify(error))
             raise

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from fastgan_ray.files import write_atomically
 from fastgan_ray.tune.wandb.compat import logged_in, run_folder, run_folders, settings
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def search_id(folder: Path) -> str:
     path = folder / "search_id"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(secrets.token_hex(4))
+        write_atomically(path, secrets.token_hex(4))
     return path.read_text()
 
 

@@ -1,0 +1,108 @@
+"""Files and folders that appear whole or not at all.
+
+Of the libraries for this, none does folders: `atomicwrites` is archived, `boltons` writes files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+DRAFTS = ".*.draft"  # what a process that dies while it writes leaves behind
+STALE_SECONDS = 24 * 3600
+
+
+@contextlib.contextmanager
+def atomic(path: Path, shared: bool = False) -> Iterator[Path]:
+    """Yield a draft beside `path` to write a file or a folder to; at the end it replaces `path`.
+
+    The disk has the whole draft before it gets the name, so that a crash, even of the machine,
+    leaves the old content or the new. An exception removes the draft. `shared`: several processes
+    may write this path at once; each has a draft of its own, and the last one stays.
+    """
+    if shared:
+        _remove_stale_drafts(path.parent)
+    owner = f".{uuid.uuid4().hex}" if shared else ""
+    draft = path.with_name(f".{path.name}{owner}.draft")
+    _remove(draft)  # of a process killed here
+    try:
+        yield draft
+        _flush(draft)
+        put_in_place(draft, path)
+        _fsync(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _remove(draft)
+        raise
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the content of a text file; its folder must exist."""
+    with atomic(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def linked_copy(source: Path, target: Path) -> None:
+    """Replace `target` by a copy of a folder; files are linked where they can be."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(target) as draft:
+        link_tree(source, draft)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Copy a folder to `target`, which must not exist; files are linked where they can be."""
+    shutil.copytree(source, target, copy_function=_link)
+
+
+def put_in_place(draft: Path, path: Path) -> None:
+    """Rename a file or a folder to `path`, which it replaces."""
+    if not path.is_dir():
+        draft.replace(path)
+        return
+    old = path.with_name(f".{path.name}.old.draft")
+    _remove(old)
+    path.rename(old)  # a folder cannot be replaced in one step unless it is empty
+    draft.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _remove_stale_drafts(folder: Path) -> None:
+    for draft in folder.glob(DRAFTS):
+        with contextlib.suppress(FileNotFoundError):  # another process has removed or renamed it
+            if time.time() - draft.stat().st_mtime > STALE_SECONDS:
+                _remove(draft)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the disk has a file, or a folder with all that is below it."""
+    if path.is_dir():
+        for child in path.iterdir():
+            _flush(child)
+    _fsync(path)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
