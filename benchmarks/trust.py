@@ -33,10 +33,10 @@ from simulated_generators import (
 )
 
 from fastgan_ray.config.run_config import EvalConfig
-from fastgan_ray.metrics.evaluate import METRICS, Sets
+from fastgan_ray.metrics.evaluate import METRICS, MetricInputs
 from fastgan_ray.metrics.frechet import frechet_distance, frechet_distance_with_errors
 from fastgan_ray.metrics.kernel import kernel_distance, kernel_distance_with_errors
-from fastgan_ray.metrics.memorisation import nearest
+from fastgan_ray.metrics.memorisation import nearest_training
 from fastgan_ray.metrics.reference import Features
 
 RESULT = Path(__file__).parent / "results" / "trust.md"
@@ -161,10 +161,10 @@ def every_metric(pool: Pool, drawn: Draw, fake: Features) -> dict[str, float]:
     """What an evaluation reports, but for its errors."""
     real, mirrored = pool.real[drawn.training], pool.mirrored[drawn.training]
     logits = pool.logits(torch.from_numpy(fake)).numpy()
-    sets = Sets(real, fake, logits, nearest(real, fake, mirrored))
+    inputs = MetricInputs(real, fake, logits, nearest_training(real, fake, mirrored))
     values: dict[str, float] = {}
     for measure in METRICS.values():
-        values |= measure(sets, EVAL)
+        values |= measure(inputs, EVAL)
     return {name: value for name, value in values.items() if "_s" not in name}
 
 

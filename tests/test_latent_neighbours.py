@@ -13,8 +13,12 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.latent.invert import read_pictures
 from fastgan_ray.latent.neighbours import nearest_pictures, rows, save_neighbours, settings
 from fastgan_ray.metrics.extractors import load_extractor
-from fastgan_ray.metrics.memorisation import memorisation, neighbours, worst_pairs
-from fastgan_ray.metrics.memorisation import nearest as nearest_of
+from fastgan_ray.metrics.memorisation import (
+    closest_pairs,
+    memorisation,
+    nearest_training,
+    neighbours,
+)
 
 DEVICE = torch.device("cpu")
 
@@ -44,13 +48,13 @@ def test_neighbours_against_every_pair_looked_at(mirrored):
         assert ratio == pytest.approx(ratio[0], rel=1e-4)
 
 
-def test_neighbours_agree_with_the_worst_pairs_and_the_share_that_is_too_near():
+def test_neighbours_agree_with_the_closest_pairs_and_the_share_that_is_too_near():
     real = clouds(50, 4)
     fake = np.concatenate([real[:3] + 1e-4, clouds(7, 4, seed=1)])
     found = neighbours(real, fake, real[:, ::-1].copy(), 1)
     nearest = sorted((pairs[0] for pairs in found.pairs), key=lambda pair: pair.distance)
-    expected = nearest_of(real, fake, real[:, ::-1].copy())
-    assert nearest == worst_pairs(expected)
+    expected = nearest_training(real, fake, real[:, ::-1].copy())
+    assert nearest == closest_pairs(expected)
     share = np.mean([pairs[0].distance < found.too_near for pairs in found.pairs])
     assert share == pytest.approx(memorisation(expected)["memorised"])
 
@@ -93,7 +97,7 @@ def test_pictures_all_alike_are_no_reference(setting, tmp_path):
         Image.new("RGB", (8, 8), "red").save(tmp_path / f"{index}.png")
     _, config, _, extractor = setting
     source = open_source(DataConfig(path=str(tmp_path)))
-    with pytest.raises(UserError, match="are all the same to the feature network"):
+    with pytest.raises(UserError, match="sees no difference between all"):
         nearest_pictures(torch.zeros(2, 3, 8, 8), source, config, extractor, 1)
 
 

@@ -11,11 +11,11 @@ from stand_in_metrics import CPU, configured, evaluation, stand_in, unequal_pict
 
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError
-from fastgan_ray.metrics.evaluate import METRICS, Sets, evaluate, latents
+from fastgan_ray.metrics.evaluate import METRICS, MetricInputs, evaluate, latents
 from fastgan_ray.metrics.extractors import Extractor, load_extractor
 from fastgan_ray.metrics.frechet import frechet_distance
 from fastgan_ray.metrics.kernel import kernel_distance
-from fastgan_ray.metrics.memorisation import nearest
+from fastgan_ray.metrics.memorisation import nearest_training
 from fastgan_ray.metrics.names import searchable, value_of
 from fastgan_ray.metrics.reference import Reference, load_reference
 
@@ -154,7 +154,7 @@ def test_every_metric_reports_finite_numbers_under_its_own_name():
 
 def sets():
     fake = stand_in()(((sample(latents(evaluation(), NZ)) + 1) * 127.5).round()).numpy()
-    return Sets(REAL, fake, None, nearest(REAL, fake))
+    return MetricInputs(REAL, fake, None, nearest_training(REAL, fake))
 
 
 def test_a_generator_of_the_training_pictures_is_found_out():

@@ -178,13 +178,13 @@ def test_takes_float32_without_losing_precision_to_it():
     [
         (np.ones((1, 3)), np.ones((5, 3)), r"real_features must have at least 2 rows.*got 1"),
         (np.ones((5, 3)), np.ones((0, 3)), r"fake_features must have at least 2 rows.*got 0"),
-        (np.ones((5, 3)), np.ones((5, 4)), r"equally many columns \(got 3 and 4\)"),
+        (np.ones((5, 3)), np.ones((5, 4)), r"the same number of columns \(got 3 and 4\)"),
         (np.ones(5), np.ones((5, 1)), r"real_features must have shape .*got \(5,\)"),
         (np.ones((5, 0)), np.ones((5, 0)), r"real_features must have shape .*got \(5, 0\)"),
         (
             np.ones((3, 2)),
             np.array([[1, 2], [3, np.nan], [np.inf, 1]]),
-            r"fake_features must be finite \(got nan at row 1, column 1; 2 such values\)",
+            r"fake_features must be finite \(got nan at row 1, column 1; 2 non-finite values\)",
         ),
     ],
 )

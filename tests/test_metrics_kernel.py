@@ -153,7 +153,7 @@ def test_float32_is_not_summed_in_float32():
     ("real", "fake", "message"),
     [
         (np.ones((1, 3)), np.ones((5, 3)), r"real must have at least 2 rows \(got 1\)"),
-        (np.ones((5, 3)), np.ones((5, 4)), r"equally many columns \(got 3 and 4\)"),
+        (np.ones((5, 3)), np.ones((5, 4)), r"the same number of columns \(got 3 and 4\)"),
         (np.ones((5, 3)), np.full((5, 3), np.inf), r"fake must be finite \(got inf at row 0"),
     ],
 )

@@ -144,7 +144,7 @@ def test_scale_makes_no_difference(scale):
     ("real", "fake", "k", "message"),
     [
         (np.ones((1, 3)), np.ones((5, 3)), 5, r"real must have at least 2 rows \(got 1\)"),
-        (np.ones((5, 3)), np.ones((5, 4)), 5, r"equally many columns \(got 3 and 4\)"),
+        (np.ones((5, 3)), np.ones((5, 4)), 5, r"the same number of columns \(got 3 and 4\)"),
         (np.full((5, 3), np.nan), np.ones((5, 3)), 5, r"real must be finite \(got nan at row 0"),
         (np.ones((5, 3)), np.ones((5, 3)), 0, r"k must be at least 1 \(got 0\)"),
     ],

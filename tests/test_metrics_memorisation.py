@@ -10,7 +10,7 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from fastgan_ray.metrics import memorisation as measures
 from fastgan_ray.metrics.diversity import diversity
 from fastgan_ray.metrics.inception_score import inception_score
-from fastgan_ray.metrics.memorisation import nearest, neighbours
+from fastgan_ray.metrics.memorisation import nearest_training, neighbours
 
 
 def draw(n, d=16, seed=0, spread=1.0):
@@ -18,11 +18,11 @@ def draw(n, d=16, seed=0, spread=1.0):
 
 
 def memorisation(*sets):
-    return measures.memorisation(nearest(*sets))
+    return measures.memorisation(nearest_training(*sets))
 
 
-def worst_pairs(*sets, count=16):
-    return measures.worst_pairs(nearest(*sets), count)
+def closest_pairs(*sets, count=16):
+    return measures.closest_pairs(nearest_training(*sets), count)
 
 
 # --- memorisation
@@ -41,11 +41,11 @@ def test_copies_are_found_and_named():
     assert found["memorised"] == 1 and found["nearest_ratio"] < 1e-6
     mixed = np.concatenate([draw(30, seed=2), real[chosen]])
     assert 0.5 <= memorisation(real, mixed)["memorised"] < 0.65
-    pairs = worst_pairs(real, mixed, count=30)
+    pairs = closest_pairs(real, mixed, count=30)
     assert {pair.fake for pair in pairs} == set(range(30, 60))
     assert all(chosen[pair.fake - 30] == pair.training for pair in pairs)
     assert [pair.distance for pair in pairs] == sorted(pair.distance for pair in pairs)
-    assert len(worst_pairs(real, mixed, count=1000)) == 60
+    assert len(closest_pairs(real, mixed, count=1000)) == 60
 
 
 def test_copies_of_mirror_images_are_copies():
@@ -53,8 +53,8 @@ def test_copies_of_mirror_images_are_copies():
     assert memorisation(real, mirrored)["memorised"] < 0.3
     found = memorisation(real, mirrored, mirrored)
     assert found["memorised"] == 1 and found["nearest_ratio"] < 1e-6
-    assert [pair.training for pair in worst_pairs(real, mirrored[::-1], mirrored, count=60)] == [
-        59 - pair.fake for pair in worst_pairs(real, mirrored[::-1], mirrored, count=60)
+    assert [pair.training for pair in closest_pairs(real, mirrored[::-1], mirrored, count=60)] == [
+        59 - pair.fake for pair in closest_pairs(real, mirrored[::-1], mirrored, count=60)
     ]
 
 
@@ -72,7 +72,7 @@ def test_duplicates_in_the_training_set_do_not_excuse_copies(copies):
     often = np.concatenate([real * (1 + 1e-6 * i) for i in range(copies)])
     assert memorisation(often, fake) == pytest.approx(memorisation(real, fake), rel=1e-4)
     assert memorisation(often, real + 1e-9)["memorised"] == 1
-    assert worst_pairs(often, real)[0].distance < 1e-4
+    assert closest_pairs(often, real)[0].distance < 1e-4
 
 
 def test_a_training_set_that_holds_its_mirror_images():
@@ -104,7 +104,7 @@ def test_memorisation_by_the_plain_formula():
     )
 
 
-@pytest.mark.parametrize("function", [nearest, neighbours])
+@pytest.mark.parametrize("function", [nearest_training, neighbours])
 def test_a_training_set_of_one_picture_is_refused(function):
     with pytest.raises(ValueError, match="training must have pictures that differ"):
         function(np.ones((5, 16)), draw(5))
@@ -166,11 +166,11 @@ def test_inception_score_of_extreme_logits():
 # --- all
 
 
-@pytest.mark.parametrize("function", [nearest, neighbours, diversity])
+@pytest.mark.parametrize("function", [nearest_training, neighbours, diversity])
 @pytest.mark.parametrize(
     ("real", "fake", "message"),
     [
-        (draw(5), draw(5, 8), "equally many columns"),
+        (draw(5), draw(5, 8), "the same number of columns"),
         (draw(1), draw(5), "at least 2 rows"),
         (draw(5), np.full((4, 16), np.nan), "must be finite"),
         (draw(5), draw(5)[0], "shape"),
@@ -182,7 +182,7 @@ def test_bad_features_are_refused(function, real, fake, message):
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match="a row for each of training"):
+    with pytest.raises(ValueError, match="as many rows as training"):
         memorisation(draw(5), draw(5), draw(4))
     with pytest.raises(ValueError, match="splits must be at least 1"):
         inception_score(draw(5), 0)

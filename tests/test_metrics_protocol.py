@@ -10,7 +10,7 @@ from stand_in_metrics import configured, evaluation, stand_in, unequal_pictures
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.metrics.names import early_name, metric_name
-from fastgan_ray.metrics.protocol import protocol, same_protocol
+from fastgan_ray.metrics.protocol import protocol, protocol_differences
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def test_fingerprint_is_json_and_equal_for_equal_protocols(folder):
     other = config.model_copy(
         update={"eval": evaluation(batch_size=3, every_kimg=1.0), "model": config.model}
     )
-    assert same_protocol(fingerprint, protocol(other, stand_in(), source)) == []
+    assert protocol_differences(fingerprint, protocol(other, stand_in(), source)) == []
 
 
 def test_fingerprints_differ_in_words(folder):
@@ -74,18 +74,18 @@ def test_fingerprints_differ_in_words(folder):
         }
     )
     b = protocol(changed, stand_in(weights="1" * 64), source)
-    assert same_protocol(a, b) == [
+    assert protocol_differences(a, b) == [
         "feature network's weights: 0000000000000000 against 1111111111111111",
         "fit of pictures that are not square: squash against pad",
         "number of generated pictures: 50 against 51",
         "seed of the latents: 0 against 4",
     ]
     (folder / "0.png").unlink()
-    fewer = same_protocol(a, protocol(config, stand_in(), open_source(config.data)))
+    fewer = protocol_differences(a, protocol(config, stand_in(), open_source(config.data)))
     assert [line.split(":")[0] for line in fewer] == [
         "reference pictures",
         "number of reference pictures",
     ]
-    assert same_protocol(a, {}) != [] and same_protocol({}, {"kid": 1}) == [
+    assert protocol_differences(a, {}) != [] and protocol_differences({}, {"kid": 1}) == [
         "kid: not stated against 1"
     ]

@@ -44,7 +44,7 @@ def test_pictures_that_changed_are_found_when_it_is_resumed(pictures, tmp_path):
     tiny.write_pictures(pictures, 6)
     with pytest.raises(UserError, match=r"(?s)reference pictures: .* with --name"):
         check([config(pictures)], tmp_path, here=True)
-    with pytest.raises(UserError, match="what it is now does not compare with what there is so"):
+    with pytest.raises(UserError, match="what it is now cannot be compared with what there is so"):
         keep_protocol(tmp_path / "protocol.json", {})
 
 

@@ -35,7 +35,7 @@ def evaluate(
 ) -> None:
     """Measure generators against a data set, the best first; several only by one protocol."""
     from fastgan_ray.latent.measure import rank
-    from fastgan_ray.metrics.names import with_error, without_errors
+    from fastgan_ray.metrics.names import format_with_error, without_errors
     from fastgan_ray.report.data.run_folder import searched_metric
 
     searched = {path: searched_metric(path) for path in checkpoints}
@@ -49,7 +49,7 @@ def evaluate(
     for result in results:
         table.add_column(result["checkpoint"], justify="right", overflow="fold")
     for key in without_errors(results[0]["metrics"]):
-        table.add_row(key, *(with_error(result["metrics"], key) for result in results))
+        table.add_row(key, *(format_with_error(result["metrics"], key) for result in results))
     console.print(table)
     console.print("  ± is the standard error over generated and real pictures", highlight=False)
     if len(results) > 1:

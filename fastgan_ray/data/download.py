@@ -1,7 +1,7 @@
 """Download a file, with its progress on stderr.
 
-Not by pooch: it has no length check, a killed download's part stays in the cache for ever, and a
-bar that also suits a log file would be longer than this. torch.hub's loader has no timeout.
+Not with pooch: a killed download would leave its temporary file in the cache for ever, its progress
+bar fills log files, and this code would not get shorter. torch.hub's loader has no timeout.
 """
 
 from __future__ import annotations

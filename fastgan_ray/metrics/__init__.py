@@ -1,1 +1,1 @@
-"""From a generator to a number, with the protocol that the number was measured under."""
+"""Measure a generator: metrics, their errors, and the protocol that makes them comparable."""

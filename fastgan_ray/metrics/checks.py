@@ -1,4 +1,4 @@
-"""The one rule for features: finite rows of one width, two of them at least."""
+"""Check feature sets: finite values, one row for each picture, at least two rows."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 
-def checked(name: str, rows: npt.ArrayLike, at_least: int = 2) -> Array:
-    """`rows` as float64 (n, d); ValueError naming `name` for another shape or a non-finite value.
+def check_features(name: str, rows: npt.ArrayLike) -> Array:
+    """Return `rows` as float64 (n, d).
 
-    at_least: the smallest n; fewer rows are a ValueError, too.
+    Raises ValueError, which names `name`, for another shape, a non-finite value, or fewer than
+    2 rows.
     """
     array: Array = np.asarray(rows, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] < 1:
         raise ValueError(f"{name} must have shape (images, features) (got {array.shape})")
-    if len(array) < at_least:
-        raise ValueError(f"{name} must have at least {at_least} rows (got {len(array)})")
+    if len(array) < 2:
+        raise ValueError(f"{name} must have at least 2 rows (got {len(array)})")
     finite = np.isfinite(array)
     if not finite.all():
         row, column = (int(index) for index in np.argwhere(~finite)[0])
         raise ValueError(
             f"{name} must be finite (got {array[row, column]} at row {row}, column {column}; "
-            f"{finite.size - int(finite.sum())} such values)"
+            f"{finite.size - int(finite.sum())} non-finite values)"
         )
     return array
 
 
-def checked_pair(
+def check_feature_pair(
     first: npt.ArrayLike,
     second: npt.ArrayLike,
     names: tuple[str, str] = ("real", "fake"),
-    at_least: int = 2,
 ) -> tuple[Array, Array]:
-    """Both sets as `checked` gives them; ValueError where their widths differ."""
-    a, b = checked(names[0], first, at_least), checked(names[1], second, at_least)
+    """Check both sets as `check_features` does; ValueError also where their widths differ."""
+    a, b = check_features(names[0], first), check_features(names[1], second)
     if a.shape[1] != b.shape[1]:
         raise ValueError(
-            f"{names[0]} and {names[1]} must have equally many columns "
+            f"{names[0]} and {names[1]} must have the same number of columns "
             f"(got {a.shape[1]} and {b.shape[1]})"
         )
     return a, b

@@ -1,4 +1,4 @@
-"""Distances between the rows of feature sets, a block at a time."""
+"""Compute distances between the rows of feature sets, a block of rows at a time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ _BLOCK = 512  # rows of the distance matrix held at a time
 
 
 def squared_distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
-    """Squared Euclidean distances of the rows of `x` (n, d) to those of `y` (m, d).
+    """Compute squared Euclidean distances of the rows of `x` (n, d) to those of `y` (m, d).
 
-    Yields (rows of x, their distances (rows, m)); at least 0, to about 1e-15 of the rows' squared
-    norms, hence not exactly 0 for equal rows. The array may be overwritten.
+    Yields (rows of x, their distances (rows, m)), which are at least 0. The error is about 1e-15 of
+    the rows' squared norms, so equal rows may have a distance a little above 0. The caller may
+    overwrite the array.
     """
     y_norms = np.einsum("id,id->i", y, y)
     for start in range(0, len(x), _BLOCK):
@@ -28,16 +29,16 @@ def squared_distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
 
 
 def squared_distances_to_others(x: Array) -> Iterator[tuple[slice, Array]]:
-    """As `squared_distances` of `x` to itself, a row's distance to itself being infinite."""
+    """As `squared_distances` of `x` to itself, with infinite distance of each row to itself."""
     for rows, block in squared_distances(x, x):
         block[np.arange(len(block)), np.arange(rows.start, rows.stop)] = np.inf
         yield rows, block
 
 
-def normalised(*sets: Array) -> list[Array]:
-    """The sets moved and scaled as one: the first one's mean at 0, the largest value 1.
+def normalise_together(*sets: Array) -> list[Array]:
+    """Shift and scale all sets by the same amounts: the first set's mean to 0, the range to 1.
 
-    Distances keep their proportions, lose the fewest digits and cannot overflow.
+    Distances keep their ratios, lose the fewest digits and cannot overflow.
     """
     scale = max(float(np.abs(rows).max()) for rows in sets) or 1.0
     mean = (sets[0] / scale).mean(axis=0)

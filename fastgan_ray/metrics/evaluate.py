@@ -1,4 +1,4 @@
-"""From a generator to its numbers, without writing one of its pictures to disk."""
+"""Measure all metrics of a generator; its pictures are never written to disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ from fastgan_ray.metrics.frechet import frechet_distance_with_errors
 from fastgan_ray.metrics.inception_score import inception_score
 from fastgan_ray.metrics.kernel import kernel_distance_with_errors
 from fastgan_ray.metrics.manifold import precision_recall_density_coverage
-from fastgan_ray.metrics.memorisation import Nearest, Pair, memorisation, nearest, worst_pairs
+from fastgan_ray.metrics.memorisation import (
+    NearestTraining,
+    Pair,
+    closest_pairs,
+    memorisation,
+    nearest_training,
+)
 from fastgan_ray.metrics.names import (
     NEIGHBOURS,
     early_name,
@@ -31,23 +37,23 @@ from fastgan_ray.metrics.names import (
 from fastgan_ray.metrics.reference import Features, Reference
 from fastgan_ray.progress import Track, silently
 
-PAIRS = 16  # of the closest generated and training pictures that an evaluation names
+CLOSEST_PAIRS = 16  # generated pictures that an evaluation lists as nearest to a training picture
 
 
-class Sets(NamedTuple):
-    """What a metric is made of: features (n, d) and (m, d), logits (m, classes) if there are any.
+class MetricInputs(NamedTuple):
+    """What a metric needs: features (n, d) and (m, d), and logits (m, classes) if there are any.
 
-    `real` is what the fakes are compared with, `nearest` what they may be copies of.
+    The fakes are compared with `real`; `nearest` are the training pictures they may be copies of.
     """
 
     real: Features
     fake: Features
     logits: npt.NDArray[np.float32] | None
-    nearest: Nearest
+    nearest: NearestTraining
 
 
 class Evaluation(NamedTuple):
-    """Numbers by name, and the pairs of generated and training pictures that are most alike."""
+    """Metrics by name, and the pairs of generated and training pictures that are most alike."""
 
     values: dict[str, float]
     pairs: list[Pair]
@@ -63,44 +69,35 @@ def evaluate(
     early: bool = False,
     track: Track = silently,
 ) -> Evaluation:
-    """Every one of METRICS, of `config.num_fakes` samples against the reference.
+    """Compute all METRICS of `config.num_fakes` samples against the reference.
 
-    sample: latents (B, nz) on `device` to pictures (B, 3, H, W) in [-1, 1], each a function of
-    its own latent. The latents depend on `config.seed` alone, so that trials see the same ones,
-    and the batch size changes a value by rounding only. `early`: a cheap evaluation, of the first
-    `config.early_fakes` of these samples, whose numbers have names of their own. Raises
-    DivergedError for a non-finite picture, feature or number.
+    sample: latents (B, nz) on `device` to pictures (B, 3, H, W) in [-1, 1]; each picture depends on
+    its own latent only. The latents depend on `config.seed` alone, so all trials have the same;
+    the batch size changes values by rounding only. `early`: a cheap evaluation of the first
+    `config.early_fakes` samples, whose metrics have other names. Raises DivergedError for a
+    non-finite picture, feature or metric.
     """
     assert extractor.name == config.extractor
-    fewer = config.early_fakes if early else None
-    count = fewer or config.num_fakes
-    batches = track(
-        torch.split(latents(config, nz)[:count], config.batch_size),
-        "features of generated pictures",
+    early_count = config.early_fakes if early else None
+    count = early_count or config.num_fakes
+    batches = torch.split(latents(config, nz)[:count], config.batch_size)
+    features = _fake_features(
+        sample, track(batches, "features of generated pictures"), extractor, device
     )
-    features = _fake_features(sample, batches, extractor, device)
-    real, mirrored = reference
-    sets = Sets(
-        real=np.concatenate([real, mirrored])
-        if config.mirrored_reference and mirrored is not None
-        else real,
-        fake=features.numpy(),
-        logits=extractor.logits(features).numpy() if extractor.logits else None,
-        nearest=nearest(real, features.numpy(), mirrored),
-    )
+    inputs = _metric_inputs(features, reference, extractor, config)
     values: dict[str, float] = {}
     for measure in METRICS.values():
-        values |= measure(sets, config)
+        values |= measure(inputs, config)
     for name, value in values.items():
         if not math.isfinite(value):
             raise DivergedError(f"{name} is not finite (got {value})")
-    if fewer:
+    if early_count:
         values = {early_name(name): value for name, value in values.items()}
-    return Evaluation(values | {"num_fakes": count}, worst_pairs(sets.nearest, PAIRS))
+    return Evaluation(values | {"num_fakes": count}, closest_pairs(inputs.nearest, CLOSEST_PAIRS))
 
 
 def latents(config: EvalConfig, nz: int) -> Tensor:
-    """The latents (num_fakes, nz) of an evaluation, on the CPU: the same for all trials."""
+    """Draw the latents (num_fakes, nz) of an evaluation, on the CPU: the same for all trials."""
     return torch.randn(config.num_fakes, nz, generator=torch.Generator().manual_seed(config.seed))
 
 
@@ -110,7 +107,7 @@ def _fake_features(
     extractor: Extractor,
     device: torch.device,
 ) -> Tensor:
-    """Features (N, d) of the samples of each batch of latents, which only exist for a moment."""
+    """Compute features (N, d) batch by batch, so that few pictures are in memory at a time."""
     parts = []
     with torch.inference_mode():
         for z_BZ in latents_BZ:
@@ -124,50 +121,64 @@ def _fake_features(
     return features
 
 
-def _as_stored(images_BCHW: Tensor) -> Tensor:
-    """[-1, 1] to the whole numbers 0..255 that a file would hold, as floats."""
-    return ((images_BCHW + 1) * 127.5).round().clamp(0, 255)
-
-
-def _frechet(sets: Sets, config: EvalConfig) -> dict[str, float]:
-    measured = frechet_distance_with_errors(sets.real, sets.fake)
-    return _with_errors(metric_name(config, "fd"), measured)
-
-
-def _kernel(sets: Sets, config: EvalConfig) -> dict[str, float]:
-    return _with_errors(
-        metric_name(config, "kd"), kernel_distance_with_errors(sets.real, sets.fake)
+def _metric_inputs(
+    features: Tensor, reference: Reference, extractor: Extractor, config: EvalConfig
+) -> MetricInputs:
+    real, mirrored = reference
+    use_mirrored = config.mirrored_reference and mirrored is not None
+    return MetricInputs(
+        real=np.concatenate([real, mirrored]) if use_mirrored else real,
+        fake=features.numpy(),
+        logits=extractor.logits(features).numpy() if extractor.logits else None,
+        nearest=nearest_training(real, features.numpy(), mirrored),
     )
 
 
-def _with_errors(name: str, measured: tuple[float, float, float]) -> dict[str, float]:
-    return dict(zip((name, fakes_error_name(name), error_name(name)), measured, strict=True))
+def _as_stored(images_BCHW: Tensor) -> Tensor:
+    """Convert [-1, 1] to the whole numbers 0 to 255 of an 8-bit file, as floats."""
+    return ((images_BCHW + 1) * 127.5).round().clamp(0, 255)
 
 
-def _manifold(sets: Sets, config: EvalConfig) -> dict[str, float]:
-    if min(len(sets.real), len(sets.fake)) <= NEIGHBOURS:
+def _frechet(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
+    return _with_errors(
+        metric_name(config, "fd"), frechet_distance_with_errors(inputs.real, inputs.fake)
+    )
+
+
+def _kernel(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
+    return _with_errors(
+        metric_name(config, "kd"), kernel_distance_with_errors(inputs.real, inputs.fake)
+    )
+
+
+def _with_errors(name: str, values: tuple[float, float, float]) -> dict[str, float]:
+    return dict(zip((name, fakes_error_name(name), error_name(name)), values, strict=True))
+
+
+def _manifold(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
+    if min(len(inputs.real), len(inputs.fake)) <= NEIGHBOURS:
         return {}
-    found = precision_recall_density_coverage(sets.real, sets.fake, NEIGHBOURS)
-    return {manifold_name(name): value for name, value in found.items()}
+    values = precision_recall_density_coverage(inputs.real, inputs.fake, NEIGHBOURS)
+    return {manifold_name(name): value for name, value in values.items()}
 
 
-def _inception_score(sets: Sets, config: EvalConfig) -> dict[str, float]:
-    if sets.logits is None:
+def _inception_score(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
+    if inputs.logits is None:
         return {}
-    mean, deviation = inception_score(sets.logits)
+    mean, deviation = inception_score(inputs.logits)
     name = metric_name(config, "is")
     return {name: mean, f"{name}_sd": deviation}
 
 
-def _diversity(sets: Sets, config: EvalConfig) -> dict[str, float]:
-    return {"diversity": diversity(sets.real, sets.fake)}
+def _diversity(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
+    return {"diversity": diversity(inputs.real, inputs.fake)}
 
 
-def _memorisation(sets: Sets, config: EvalConfig) -> dict[str, float]:
-    return memorisation(sets.nearest)
+def _memorisation(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
+    return memorisation(inputs.nearest)
 
 
-METRICS: dict[str, Callable[[Sets, EvalConfig], dict[str, float]]] = {
+METRICS: dict[str, Callable[[MetricInputs, EvalConfig], dict[str, float]]] = {
     "frechet": _frechet,
     "kernel": _kernel,
     "manifold": _manifold,

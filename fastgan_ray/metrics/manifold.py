@@ -1,44 +1,47 @@
-"""How much of the fakes is like the reals, and how much of the reals the fakes reach."""
+"""Measure which fakes are like the reals, and which reals the fakes cover.
+
+Not with torch-fidelity: it has precision and recall only, and takes their means in float32.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from fastgan_ray.metrics.checks import Array, checked_pair
+from fastgan_ray.metrics.checks import Array, check_feature_pair
 from fastgan_ray.metrics.distances import (
-    normalised,
+    normalise_together,
     squared_distances,
     squared_distances_to_others,
 )
 
-# Rounding of a squared distance relative to the squared norms it comes from, with a wide margin.
+# Rounding of a squared distance relative to the squared norms, with a wide margin.
 _ROUNDING = 1e-12
 
 
 def precision_recall_density_coverage(
     real: npt.ArrayLike, fake: npt.ArrayLike, k: int = 5
 ) -> dict[str, float]:
-    """Precision, recall, density and coverage of fakes against reals, under these four names.
+    """Compute precision, recall, density and coverage of fakes against reals, by these names.
 
-    Each row has a ball that reaches to its k-th nearest other row of its own set.
+    Each row has a ball that reaches to the k-th nearest other row of the same set.
     precision: share of fakes in at least one real's ball; 0 to 1.
     recall: share of reals in at least one fake's ball; 0 to 1.
-    density: reals' balls that a fake is in, on average, over k; about 1 for new pictures of the
-    same kind, above it where fakes crowd at the reals' densest places.
-    coverage: share of reals whose ball holds at least one fake; 0 to 1. With m = n new pictures of
-    the same kind it is about 1 - 2^-k, 0.97 for k = 5.
-    Balls hold their surface, so that copies of duplicated rows count as within.
+    density: the mean number of reals' balls that contain a fake, divided by k; about 1 for new
+    pictures of the same kind, more where fakes are crowded among the densest reals.
+    coverage: share of reals whose ball contains at least one fake; 0 to 1. With m = n new pictures
+    of the same kind it is about 1 - 2^-k, 0.97 for k = 5.
+    The surface belongs to the ball, so that copies of duplicated rows are inside.
 
     real, fake: (n, d) and (m, d), n and m at least 2. k: at least 1; where a set has k rows or
     fewer, its balls reach to the farthest other row.
     Raises ValueError for another shape, fewer rows, different widths or a non-finite value.
     Source: Kynkaanniemi et al. 2019, eq. 1 and 2; Naeem et al. 2020, eq. 3 and 4.
     """
-    x, y = checked_pair(real, fake)
+    x, y = check_feature_pair(real, fake)
     if k < 1:
         raise ValueError(f"k must be at least 1 (got {k})")
-    x, y = normalised(x, y)
+    x, y = normalise_together(x, y)
     x_radii, y_radii = _squared_radii(x, k), _squared_radii(y, k)
     balls_around_fake = np.zeros(len(y), dtype=np.int64)
     recalled = covered = 0
@@ -56,7 +59,7 @@ def precision_recall_density_coverage(
 
 
 def _squared_radii(x: Array, k: int) -> Array:
-    """Squared distance of each row to its k-th nearest other, and what rounding may add to it."""
+    """Squared distance of each row to its k-th nearest other row, plus possible rounding."""
     nearest = min(k, len(x) - 1) - 1
     radii: Array = np.empty(len(x))
     for rows, squares in squared_distances_to_others(x):

@@ -1,4 +1,4 @@
-"""What metrics are called: a name states what was measured, how, and of how many pictures."""
+"""Name metrics and their errors: a name says what was measured, how, and on how many pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastgan_ray.config.run_config import EvalConfig
 Goal = Literal["minimize", "maximize"]
 
 NEIGHBOURS = 5  # of precision, recall, density and coverage; part of their names
-# What Frechet distance, kernel distance and Inception score are called on Inception alone.
+# Names of Frechet distance, kernel distance and Inception score on the Inception network.
 _ON_INCEPTION = {"fd": "fid{count}_full", "kd": "kid{count}_full", "is": "is{count}"}
 _SHORT = {"fid": "fd", "kid": "kd"}
 _INCEPTIONS = ("inception", "inception_pytorch")
@@ -19,9 +19,10 @@ _COUNTED = re.compile(r"(fid|kid|is)\d+k?(_full)?")
 
 
 def metric_name(config: EvalConfig, family: str = "fd") -> str:
-    """Frechet (`fd`) or kernel (`kd`) distance, or score (`is`): fid5k_full, kd_efficientnet_lite0.
+    """Name a Frechet (`fd`) or kernel (`kd`) distance, or an Inception score (`is`).
 
-    Only on Inception are they FID, KID and Inception score, which state the number of pictures.
+    On Inception it is FID, KID or IS with the number of pictures: fid5k_full. On another network it
+    has that network's name: kd_efficientnet_lite0.
     """
     if config.extractor not in _INCEPTIONS:
         return f"{family}_{config.extractor}"
@@ -31,22 +32,22 @@ def metric_name(config: EvalConfig, family: str = "fd") -> str:
 
 
 def manifold_name(quantity: str) -> str:
-    """The name of precision, recall, density or coverage: precision_k5."""
+    """Name precision, recall, density or coverage: precision_k5."""
     return f"{quantity}_k{NEIGHBOURS}"
 
 
 def error_name(name: str) -> str:
-    """Of the standard error of a metric, from the samples of both generated and real pictures."""
+    """Name the standard error of a metric that counts both fakes and reals as samples."""
     return f"{name}_se"
 
 
 def fakes_error_name(name: str) -> str:
-    """Of the standard error from the generated pictures alone: for comparing on one reference."""
+    """Name the standard error that counts only the fakes: to compare on the same reference."""
     return f"{name}_se_fakes"
 
 
 def searchable(config: EvalConfig) -> dict[str, Goal]:
-    """The metrics that a search can optimise, the first of them by default; and which way."""
+    """List the metrics that a search can optimise, and their goals; the first is the default."""
     distances: dict[str, Goal] = {
         metric_name(config, family): "minimize" for family in _SHORT.values()
     }
@@ -55,37 +56,37 @@ def searchable(config: EvalConfig) -> dict[str, Goal]:
 
 
 def full_name(name: str, config: EvalConfig) -> str:
-    """`name`, or what it is short for: "fid" and "kid" on Inception."""
+    """Expand the short names "fid" and "kid" (on Inception); return other names unchanged."""
     if config.extractor in _INCEPTIONS and name in _SHORT:
         return metric_name(config, _SHORT[name])
     return name
 
 
 def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
-    """What is measured as `name` under one protocol, under another; None if `name` is not of it."""
+    """Translate a metric's name from one protocol to another; None if `before` does not have it."""
     names = zip(searchable(before), searchable(after), strict=True)
     return next((new for old, new in names if old == name), None)
 
 
 def early_name(name: str) -> str:
-    """The name of the same metric in a cheap evaluation, which no full one is compared with."""
+    """Name the same metric in a cheap evaluation, so that it is not compared with a full one."""
     return "early/" + _COUNTED.sub(r"\1", name)
 
 
 def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) -> float | None:
-    """A row's value of a metric, full or, in a row of a cheap evaluation, early; or `missing`."""
+    """Read a metric from a row of a full or a cheap evaluation; `missing` if it has none."""
     value = row.get(name, row.get(early_name(name), missing))
     return None if value is None else float(value)
 
 
 def without_errors(names: Iterable[str]) -> list[str]:
-    """The metrics among names that are not errors of others."""
-    given = list(names)
-    errors = {name for of in given for name in (error_name(of), fakes_error_name(of))}
-    return [name for name in given if name not in errors]
+    """Leave out the names that are standard errors of others."""
+    names = list(names)
+    errors = {error for name in names for error in (error_name(name), fakes_error_name(name))}
+    return [name for name in names if name not in errors]
 
 
-def with_error(row: Mapping[str, float], name: str) -> str:
-    """A metric's value as text, with its standard error where the row has one: 219.4 ± 2.1."""
+def format_with_error(row: Mapping[str, float], name: str) -> str:
+    """Format a metric, with its standard error if the row has it: 219.4 ± 2.1."""
     error = row.get(error_name(name))
     return f"{row[name]:.4g}" + ("" if error is None else f" ± {error:.2g}")

@@ -1,4 +1,4 @@
-"""What two numbers must share to be compared."""
+"""Say under which conditions a metric was measured; only equal ones can be compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import Extractor
 
-WORDS = {
+LABELS = {
     "extractor": "feature network",
     "weights_sha256": "feature network's weights",
     "resize": "resizing",
@@ -25,7 +25,7 @@ WORDS = {
 
 
 def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[str, Any]:
-    """The fingerprint that a number carries: JSON-able, and equal where numbers compare."""
+    """Describe how metrics are measured, as JSON values; metrics compare if these are equal."""
     return {
         "extractor": extractor.name,
         "weights_sha256": extractor.weights_sha256[:16],
@@ -40,30 +40,30 @@ def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[st
     }
 
 
-def same_protocol(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """How two fingerprints differ, in words; empty where their numbers compare."""
-    keys = [*WORDS, *sorted((a.keys() | b.keys()) - WORDS.keys())]
+def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """List in words how two protocols differ; empty if their metrics can be compared."""
+    keys = [*LABELS, *sorted((a.keys() | b.keys()) - LABELS.keys())]
     return [
-        f"{WORDS.get(key, key)}: {_shown(a, key)} against {_shown(b, key)}"
+        f"{LABELS.get(key, key)}: {_format(a, key)} against {_format(b, key)}"
         for key in keys
         if a.get(key) != b.get(key)
     ]
 
 
-def require_same_protocol(named: Mapping[str, Mapping[str, Any]], mend: str) -> None:
-    """UserError unless all fingerprints, by the name of what was measured, agree.
+def require_same_protocol(protocols: Mapping[str, Mapping[str, Any]], advice: str) -> None:
+    """Raise UserError unless all protocols, by the name of what was measured, are equal.
 
-    Each that differs from the first is named with how, and `mend` says what to do.
+    The message lists how each differs from the first, and ends with `advice` on what to do.
     """
-    (first, wanted), *others = named.items()
-    faults = [
-        f"{name} does not compare with {first}: {'; '.join(differences)}"
-        for name, fingerprint in others
-        if (differences := same_protocol(fingerprint, wanted))
+    (first, expected), *others = protocols.items()
+    problems = [
+        f"{name} cannot be compared with {first}: {'; '.join(differences)}"
+        for name, other in others
+        if (differences := protocol_differences(other, expected))
     ]
-    if faults:
-        raise UserError("\n".join([*faults, mend]))
+    if problems:
+        raise UserError("\n".join([*problems, advice]))
 
 
-def _shown(fingerprint: Mapping[str, Any], key: str) -> str:
-    return str(fingerprint[key]) if key in fingerprint else "not stated"
+def _format(protocol: Mapping[str, Any], key: str) -> str:
+    return str(protocol[key]) if key in protocol else "not stated"

@@ -1,4 +1,4 @@
-"""Features of the real pictures, computed once for each data set and protocol."""
+"""Compute the features of the real pictures, once for each data set and protocol."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from fastgan_ray.progress import Track, silently
 
 _VERSION = 1  # raise it when the same pictures would give other features
 _BATCH = 32
-_ALIKE = 1e-4  # of the largest feature: what rounding may make of one picture in two batches
+_ALIKE = 1e-4  # of the largest feature: rounding of one picture's features between batches
 
 Features = npt.NDArray[np.float32]
 
 
 class Reference(NamedTuple):
-    """The real pictures: features (n, d), and of their mirror images where those matter."""
+    """Features (n, d) of the real pictures, and of their mirror images where these are needed."""
 
     features: Features
     mirrored: Features | None
@@ -41,15 +41,15 @@ class Reference(NamedTuple):
 def load_reference(
     source: Source, config: RunConfig, extractor: Extractor, track: Track = silently
 ) -> Reference:
-    """What a run is measured against, with mirror images if it trains on or compares with them.
+    """Load the features that a run is compared with; of mirror images too if it uses those.
 
-    UserError where the pictures are all the same: no variety to compare with, nor to learn.
+    Raises UserError where the pictures are all the same, so that there is no variety to compare.
     """
     features = reference_features(source, config.data, extractor, track=track)
     if np.abs(features - features[0]).max() <= _ALIKE * np.abs(features).max():
         raise UserError(
-            f"{source.path}: its {len(source)} pictures are all the same to the feature network; "
-            "at least two different ones are needed"
+            f"{source.path}: at least 2 different pictures are needed, but the feature network "
+            f"sees no difference between all {len(source)}"
         )
     if config.data.flip == 0 and not config.eval.mirrored_reference:
         return Reference(features, None)
@@ -64,11 +64,11 @@ def reference_features(
     mirrored: bool = False,
     track: Track = silently,
 ) -> Features:
-    """Features (n, d) of the original pictures, or of their mirror images, left for right.
+    """Compute features (n, d) of the original pictures, or of their mirror images (left to right).
 
-    No resampling but the extractor's own, hence the same for every trial and resolution, and
-    cached on disk by content and protocol. A cache file that cannot be read is built anew.
-    UserError where the cache cannot be written.
+    Only the extractor resamples, so they are the same for every trial and resolution; they are
+    cached on disk by content and protocol. A cache file that cannot be read is computed again.
+    Raises UserError where the cache cannot be written.
     """
     path = _cache_path(source, data_config, extractor, mirrored)
     if (cached := _read(path, len(source))) is not None:
@@ -98,19 +98,19 @@ def _cache_path(source: Source, config: DataConfig, extractor: Extractor, mirror
 
 def _read(path: Path, count: int) -> Features | None:
     try:
-        # A file of our own, because np.load leaves one that is no archive open.
+        # np.load on a path would leave a file that is not an archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             features: Features = archive["features"]
-            whole = features.shape == (count, features.shape[-1]) and features.dtype == np.float32
-    except Exception:  # damaged archives raise nearly every type
+            valid = features.shape == (count, features.shape[-1]) and features.dtype == np.float32
+    except Exception:  # damaged archives raise nearly every type of error
         return None
-    return features if whole else None
+    return features if valid else None
 
 
 def _prepared(
     source: Source, config: DataConfig, extractor: Extractor, mirrored: bool, track: Track
 ) -> Iterator[Tensor]:
-    """Each picture (3, size, size), resized by the thread that decoded it: originals can be big."""
+    """Yield each picture (3, size, size); the thread that decodes a large one also resizes it."""
 
     def prepare(index: int) -> Tensor:
         image = fit_to_square(source.read(index, config.background), config.fit, config.background)

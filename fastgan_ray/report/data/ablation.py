@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fastgan_ray.metrics.names import error_name, fakes_error_name
-from fastgan_ray.metrics.protocol import same_protocol
+from fastgan_ray.metrics.protocol import protocol_differences
 from fastgan_ray.search.ablation import AblationSpec, data_name
 from fastgan_ray.search.statistics import Comparison, compare, mean_and_sd
 
@@ -182,7 +182,7 @@ def _protocols(trials: Sequence[Trial]) -> tuple[dict[str, Any], list[str]]:
         if not found:
             continue
         first: dict[str, Any] = protocols.setdefault(trial["data"], found)
-        if differences := same_protocol(first, found):
+        if differences := protocol_differences(first, found):
             warnings.append(
                 f"trial {trial['trial_id']} was measured otherwise than the first on "
                 f"{trial['data']}, so that they do not compare: {'; '.join(differences)}"

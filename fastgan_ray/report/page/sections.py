@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastgan_ray.metrics.protocol import WORDS
+from fastgan_ray.metrics.protocol import LABELS
 from fastgan_ray.report import text
 from fastgan_ray.report.charts import charts, curves
 from fastgan_ray.report.data.ranking import (
@@ -198,7 +198,7 @@ def spent(run: Run) -> list[tuple[str, str]]:
 def protocols(run: Run) -> list[dict[str, Any]]:
     """What the metric was measured against: {"data", "rows": pairs of a name and a text}."""
     return [
-        {"data": data, "rows": [(WORDS.get(key, key), str(value)) for key, value in found.items()]}
+        {"data": data, "rows": [(LABELS.get(key, key), str(value)) for key, value in found.items()]}
         for data, found in run["protocols"].items()
     ]
 
