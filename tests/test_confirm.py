@@ -221,10 +221,10 @@ def test_a_winner_that_holds_up():
         f"Confirmed: trial 00001 is better than the published default in 3 seeds ({METRIC} "
         "22.1 ± 1.1 against 31 ± 1). The search had measured 20 for it, too good by 2.1."
     )
-    rows = shown.table(found)[1]
+    rows = shown.confirmation_table(found).rows
     assert rows[0][-1] == "(baseline)"
     assert rows[1][:3] == ["trial 00001", "20.0", "22.1 ± 1.1"]
-    assert "1, 3, 4" in shown.reading(found)
+    assert "1, 3, 4" in shown.explanation(found)
 
 
 def test_a_winner_that_does_not_hold_up():
@@ -251,7 +251,7 @@ def test_a_failed_training_wins_nothing():
     found = confirmed(make_spec(), THREE, 1, d=GOOD, t1=[22.0, None, 21.1])
     assert found["winner"] == DEFAULT and found["arms"][1]["ended_well"] == 2
     assert found["sentence"].startswith("Not confirmed: trial 00001 has no verdict against the")
-    assert "(2 of 3)" in shown.table(found)[1][1][2]
+    assert "(2 of 3)" in shown.confirmation_table(found).rows[1][2]
     nothing = confirmed(make_spec(), THREE, 1, d=[None] * 3, t1=[None] * 3)
     assert nothing["winner"] is None
     assert nothing["sentence"].startswith("Not confirmed: no training")

@@ -1,4 +1,4 @@
-"""An ablation's account: what its tables say, what they must not hide, and its curves."""
+"""An ablation's results: its tables, the notes beside them, and its learning curves."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from fastgan_ray.report import text
-from fastgan_ray.report.charts import curves
+from fastgan_ray.report.charts import curve_files
 from fastgan_ray.report.data.ablation import summarise
+from fastgan_ray.report.data.learning_curves import arm_curves, curve_metric, with_all_seeds
 from fastgan_ray.report.tables import ablation as tables
 from fastgan_ray.search.ablation import ablation_from_text, cells, data_name
 
@@ -80,10 +81,10 @@ def test_arms_are_compared_over_all_data_sets():
     assert (good["comparison"]["verdict"], good["comparison"]["pairs"]) == ("better", 6)
     assert good["comparison"]["mean"] == pytest.approx(-19.9)
     assert odd["comparison"]["verdict"] == "worse"
-    assert [one["data"] for one in good["by_data"]] == ["cats", "dogs"]
+    assert [part["data"] for part in good["by_data"]] == ["cats", "dogs"]
     assert good["by_data"][0]["mean"] == pytest.approx(21.1)
-    assert list(good["also"]) == ["precision_k5", "augment/p"]
-    assert good["also"]["precision_k5"] == {"seeds": 6, "mean": 0.5, "sd": 0.0}
+    assert list(good["other_metrics"]) == ["precision_k5", "augment/p"]
+    assert good["other_metrics"]["precision_k5"] == {"seeds": 6, "mean": 0.5, "sd": 0.0}
     assert good["peak_memory_gb"] is None
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
@@ -96,15 +97,15 @@ def test_the_markdown_says_it_all():
     assert "| 29.1 M + 926 k | 1.5 | 30.0 | - |" in good
     assert any(line.startswith(r"| odd \| $a_1$ |") for line in lines)
     assert '| good | augment.policy = "", model.d_sle = false |' in lines
-    assert "![fd_efficientnet_lite0 over" in text and "](curves.svg)" in text
+    assert "![Learning curves: fd_efficientnet_lite0" in text and "](curves.svg)" in text
     assert "| arm | precision_k5 | augment/p |" in lines
     table_lines = [line for line in lines if line.startswith("|")]
     assert all(line.endswith("|") for line in table_lines)
 
 
-def test_failures_are_told_and_win_nothing():
-    found = trials(t1={"state": "diverged", "reason": "loss/d is not finite"})
-    summary = summarise(SPEC, "t", found, GFLOP)
+def test_failures_are_reported_and_win_nothing():
+    failed = trials(t1={"state": "diverged", "reason": "loss/d is not finite"})
+    summary = summarise(SPEC, "t", failed, GFLOP)
     good = summary["arms"][1]
     assert good["comparison"]["verdict"] == "no verdict" and good["comparison"]["failed"] == 1
     assert good["states"] == {"diverged": 1, "finished": 5}
@@ -117,41 +118,40 @@ def test_failures_are_told_and_win_nothing():
 
 
 def test_what_has_not_ended_is_counted():
-    found = trials(t17={"state": "unfinished", "rows": [], "kimg": 0.0, "protocol": {}})
-    summary = summarise(SPEC, "t", found, GFLOP)
+    running = trials(t17={"state": "unfinished", "rows": [], "kimg": 0.0, "protocol": {}})
+    summary = summarise(SPEC, "t", running, GFLOP)
     assert summary["arms"][2]["comparison"]["waiting"] == 1
     assert "1 of 18 trainings have not ended." in tables.notes(summary)
 
 
-def test_numbers_of_different_protocols_are_warned_of():
-    found = trials(t5={"protocol": {"reference": "other dogs"}})
-    summary = summarise(SPEC, "t", found, GFLOP)
-    summary_again = summarise(SPEC, "t", trials(), GFLOP)
-    assert summary_again["warnings"] == []
+def test_numbers_of_different_protocols_have_a_warning():
+    mixed = trials(t5={"protocol": {"reference": "other dogs"}})
+    summary = summarise(SPEC, "t", mixed, GFLOP)
+    assert summarise(SPEC, "t", trials(), GFLOP)["warnings"] == []
     (warning,) = [note for note in tables.notes(summary) if note.startswith("Warning")]
     assert "trial 00005" in warning and "other dogs" in warning
 
 
-def test_a_verdict_on_less_than_an_evaluations_own_error_is_told_to_be_doubtful():
+def test_a_difference_smaller_than_the_evaluation_error_is_flagged():
     def notes(error):
-        found = trials()
-        for one in found:
-            one["rows"][-1][f"{METRIC}_se_fakes"] = error
-        return [note for note in tables.notes(summarise(SPEC, "t", found, GFLOP)) if "by " in note]
+        noisy = trials()
+        for row in noisy:
+            row["rows"][-1][f"{METRIC}_se_fakes"] = error
+        summary = summarise(SPEC, "t", noisy, GFLOP)
+        return [note for note in tables.notes(summary) if "smaller than" in note]
 
     assert notes(1.0) == []  # "good" is better by 20
     note, _ = notes(30.0)
-    assert note.startswith("good: better: by 19.9, where ") and "6 pairs" in note
+    assert note.startswith("good: better: the difference of 19.9 is smaller") and "6 pairs" in note
 
 
-def test_what_a_training_warned_of_is_told_by_arm():
-    found = trials()
+def test_warnings_of_trainings_are_reported_by_arm():
+    warned = trials()
     for number in (0, 6):
-        found[number]["rows"][-1]["warning"] = "Augmentation leaks: tilted."
-    summary = summarise(SPEC, "t", found, GFLOP)
-    assert "plain: 2 of 6 trainings warn, the first: Augmentation leaks: tilted." in tables.notes(
-        summary
-    )
+        warned[number]["rows"][-1]["warning"] = "Augmentation leaks: tilted."
+    notes = tables.notes(summarise(SPEC, "t", warned, GFLOP))
+    text = "2 of 6 trainings have a warning. The first: Augmentation leaks: tilted."
+    assert f"plain: {text}" in notes
 
 
 def test_the_table_on_a_terminal_has_a_row_for_each_arm():
@@ -169,40 +169,42 @@ def test_numbers_are_short(value, expected):
 
 
 def test_curves_are_means_and_ranges_over_seeds():
-    found = trials(t1={"rows": trial(1, cells(SPEC)[1])["rows"][:1], "state": "diverged"})
-    points = {(p["arm"], p["data"], p["kimg"]): p for p in curves.curves(found, METRIC)}
-    assert len(points) == 3 * 2 * 2
-    early, late = (points["good", "cats", kimg] for kimg in (1.0, 2.0))
-    assert (early["seeds"], late["seeds"]) == (3, 2)
-    own = [t["rows"][0][METRIC] for t in found if (t["arm"], t["data"]) == ("good", "cats")]
-    assert early["mean"] == pytest.approx(np.mean(own))
-    assert (early["low"], early["high"]) == (min(own), max(own))
-    assert curves.as_csv(list(points.values())).startswith("arm,data,kimg,seeds,mean,low,high\n")
+    failed = trials(t1={"rows": trial(1, cells(SPEC)[1])["rows"][:1], "state": "diverged"})
+    curves = arm_curves(failed, METRIC)
+    assert [len(points) for points in curves.values()] == [2] * 6
+    early, late = curves["good", "cats"]
+    assert (early["kimg"], early["seeds"], late["kimg"], late["seeds"]) == (1.0, 3, 2.0, 2)
+    values = [t["rows"][0][METRIC] for t in failed if (t["arm"], t["data"]) == ("good", "cats")]
+    assert early["mean"] == pytest.approx(np.mean(values))
+    assert (early["low"], early["high"]) == (min(values), max(values))
+    assert with_all_seeds([early, late]) == [early] and with_all_seeds([]) == []
+    lines = curve_files.as_csv(curves).splitlines()
+    assert lines[0] == "arm,data,kimg,seeds,mean,low,high" and len(lines) == 13
 
 
 def test_cheap_and_full_evaluations_are_never_one_curve():
-    assert curves.curve_name(trials(), METRIC) == METRIC
-    found = trials()
-    for one in found:
-        one["rows"][0][f"early/{METRIC}"] = one["rows"][0].pop(METRIC)
-    assert curves.curve_name(found, METRIC) == f"early/{METRIC}"
-    assert {point["kimg"] for point in curves.curves(found, f"early/{METRIC}")} == {1.0}
+    assert curve_metric(trials(), METRIC) == METRIC
+    cheap = trials()
+    for row in cheap:
+        row["rows"][0][f"early/{METRIC}"] = row["rows"][0].pop(METRIC)
+    assert curve_metric(cheap, METRIC) == f"early/{METRIC}"
+    curves = arm_curves(cheap, f"early/{METRIC}")
+    assert {point["kimg"] for points in curves.values() for point in points} == {1.0}
 
 
 def test_pictures_are_the_same_each_time_and_readable(tmp_path):
     summary = summarise(SPEC, "t", trials(), GFLOP)
-    points = curves.curves(trials(), METRIC)
     for name in ("a", "b"):
-        curves.draw(points, summary, METRIC, tmp_path / name)
+        curve_files.draw(arm_curves(trials(), METRIC), summary, METRIC, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.width > 1200 and picture.height > 500
         assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 100
 
 
-def test_an_ablation_of_which_nothing_is_known_yet_can_be_drawn(tmp_path):
-    found = trials(**{f"t{n}": {"rows": [], "state": "unfinished"} for n in range(18)})
-    summary = summarise(SPEC, "t", found, GFLOP)
-    curves.draw(curves.curves(found, METRIC), summary, METRIC, tmp_path / "a")
+def test_an_ablation_without_any_value_can_be_drawn(tmp_path):
+    started = trials(**{f"t{n}": {"rows": [], "state": "unfinished"} for n in range(18)})
+    summary = summarise(SPEC, "t", started, GFLOP)
+    curve_files.draw(arm_curves(started, METRIC), summary, METRIC, tmp_path / "a")
     assert (tmp_path / "a.png").is_file()
     assert "no verdict" in tables.markdown(summary, "a.svg")

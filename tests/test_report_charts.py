@@ -1,4 +1,4 @@
-"""Axes, fronts and lines: where things stand in a chart."""
+"""Axes, fronts and lines: where charts place what they show."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import math
 
 import pytest
 import report_runs
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastgan_ray.report.charts import charts
+from fastgan_ray.report.charts import size_tradeoff
 from fastgan_ray.report.charts.axis import fit
-from fastgan_ray.report.charts.parallel_coordinates import UNSET, parallel
+from fastgan_ray.report.charts.layout import BOTTOM, LABEL_HEIGHT
+from fastgan_ray.report.charts.learning_curves import arm_curves_chart, trial_curves_chart
+from fastgan_ray.report.charts.parallel_coordinates import UNSET, parallel_coordinates_chart
+from fastgan_ray.report.charts.size_tradeoff import size_tradeoff_chart
 from fastgan_ray.report.charts.slices import ENOUGH, note, shortened, slices
 from fastgan_ray.report.data.ranking import ranked
 from fastgan_ray.report.data.run_folder import read_run
@@ -24,12 +27,13 @@ NUMBERS = st.lists(
 
 
 @given(NUMBERS, st.booleans())
-def test_every_value_has_its_place_and_ticks_are_few_and_in_order(values, falling):
+@example([1.0, 2.22507e-309], False)  # their ratio overflows
+def test_values_keep_their_order_and_ticks_are_few_and_in_order(values, falling):
     start, end = (300.0, 10.0) if falling else (10.0, 300.0)
     axis = fit(values, start, end)
-    places = [axis.at(value) for value in sorted(values)]
-    assert places == sorted(places, reverse=falling)
-    assert all(10 <= place <= 300 for place in places)
+    coordinates = [axis.at(value) for value in sorted(values)]
+    assert coordinates == sorted(coordinates, reverse=falling)
+    assert all(10 <= coordinate <= 300 for coordinate in coordinates)
     ticks = axis.ticks()
     assert 1 <= len(ticks) <= 9
     at = [tick["at"] for tick in ticks]
@@ -37,19 +41,14 @@ def test_every_value_has_its_place_and_ticks_are_few_and_in_order(values, fallin
 
 
 def test_ticks_are_round():
-    assert [tick["text"] for tick in fit([0.0, 9.7], 0, 1).ticks()] == [
-        "0",
-        "2.5",
-        "5",
-        "7.5",
-        "10",
-    ]
+    texts = [tick["text"] for tick in fit([0.0, 9.7], 0, 1).ticks()]
+    assert texts == ["0", "2.5", "5", "7.5", "10"]
     axis = fit([0.0002, 0.02], 0, 1)
     assert axis.log
     assert {"0.001", "0.01"} <= {tick["text"] for tick in axis.ticks(9)}
 
 
-def test_a_single_value_stands_in_the_middle():
+def test_a_single_value_is_in_the_middle():
     assert fit([7.0], 0, 100).at(7.0) == pytest.approx(50)
     assert fit([0.0], 0, 100).at(0.0) == pytest.approx(50)
     assert fit([3.0], 0, 100, log=True).at(3.0) == pytest.approx(50)
@@ -61,34 +60,49 @@ def run(tmp_path_factory):
 
 
 def test_curves_of_all_trials_are_drawn_the_best_last(run):
-    chart = charts.learning(run, report_runs.METRIC)
+    chart = trial_curves_chart(run, report_runs.METRIC)
     assert len(chart["series"]) == 20
     assert chart["series"][-1]["id"] == ranked(run)[0]["trial_id"]
-    assert {one["state"] for one in chart["series"]} >= {"stopped", "diverged"}
-    assert all(one["bad"] == (one["state"] == "diverged") for one in chart["series"])
-    assert charts.learning(run, "another") is None
-    numbers = sorted(one["number_y"] for one in chart["series"] if one["number"])
-    assert len(numbers) == 6 and numbers[-1] <= charts.BOTTOM
-    assert all(b - a >= charts.NUMBER_HEIGHT for a, b in itertools.pairwise(numbers))
+    assert {mark["state"] for mark in chart["series"]} >= {"stopped", "diverged"}
+    assert all(mark["failed"] == (mark["state"] == "diverged") for mark in chart["series"])
+    assert trial_curves_chart(run, "another") is None
+    labels = sorted(mark["label_y"] for mark in chart["series"] if mark["label"])
+    assert len(labels) == 6 and labels[-1] <= BOTTOM
+    assert all(b - a >= LABEL_HEIGHT for a, b in itertools.pairwise(labels))
     json.dumps(chart, allow_nan=False)
 
 
-def test_sizes_that_are_all_alike_are_no_trade(run):
-    chart = charts.trade(run, "params_g")
+def test_an_arms_curve_is_dotted_from_where_seeds_drop_out():
+    def point(kimg, seeds):
+        return {"kimg": kimg, "seeds": seeds, "mean": 3.0, "low": 2.0, "high": 4.0}
+
+    curves = {"a": [point(1.0, 3), point(2.0, 3)], "b": [point(1.0, 3), point(2.0, 2)], "c": []}
+    chart = arm_curves_chart(curves, {"a": "base", "b": "c1", "c": "c2"}, "fid")
+    whole, partial = chart["series"]
+    assert (whole["id"], whole["label"], partial["id"], partial["label"]) == ("a", "1", "b", "2")
+    assert whole["partial"] == "" and whole["path"].count("L") == 1
+    assert partial["partial"].count("L") == 1 and partial["path"].count("L") == 0
+    assert arm_curves_chart({"a": []}, {"a": "base"}, "fid") is None
+
+
+def test_generators_of_one_size_have_no_tradeoff(run):
+    chart = size_tradeoff_chart(run, "params_g")
     assert chart["front"].startswith("M") and len(chart["series"]) == 17
-    best = {one["id"] for one in chart["series"] if one["best"]}
-    assert "00000" in best and chart["front"].count("L") == len(best) - 1
-    assert all(one["state"] == "finished" for one in chart["series"] if one["best"])
-    for one, other in itertools.combinations([o for o in chart["series"] if o["number"]], 2):
-        apart = abs(one["x"] - other["x"]) >= charts.NUMBER_WIDTH
-        assert apart or abs(one["number_y"] - other["number_y"]) >= charts.NUMBER_HEIGHT
+    best = [mark for mark in chart["series"] if mark["best"]]
+    assert "00000" in {mark["id"] for mark in best}
+    assert chart["front"].count("L") == len(best) - 1
+    assert all(mark["state"] == "finished" for mark in best)
+    labelled = [mark for mark in chart["series"] if mark["label"]]
+    for mark, other in itertools.combinations(labelled, 2):
+        apart = abs(mark["x"] - other["x"]) >= size_tradeoff.LABEL_WIDTH
+        assert apart or abs(mark["label_y"] - other["label_y"]) >= LABEL_HEIGHT
     alike = {**run, "trials": [trial | {"rows": [{"params_g": 9}]} for trial in run["trials"]]}
-    assert charts.trade(alike, "params_g") is None
-    assert charts.trade({**run, "trials": []}, "params_g") is None
+    assert size_tradeoff_chart(alike, "params_g") is None
+    assert size_tradeoff_chart({**run, "trials": []}, "params_g") is None
 
 
 def test_parallel_coordinates_have_an_axis_for_what_differs(run):
-    chart = parallel(run)
+    chart = parallel_coordinates_chart(run)
     names = [axis["name"] for axis in chart["axes"]]
     assert names == [
         "model.ngf",
@@ -104,50 +118,49 @@ def test_parallel_coordinates_have_an_axis_for_what_differs(run):
     assert all(len(axis["ys"]) == len(chart["series"]) for axis in chart["axes"])
     assert all(math.isfinite(y) for axis in chart["axes"] for y in axis["ys"])
     same = [trial | {"point": {"a": 1}} for trial in run["trials"]]
-    assert parallel({**run, "trials": same}) is None
+    assert parallel_coordinates_chart({**run, "trials": same}) is None
 
 
 def test_a_slice_has_every_trial_that_has_the_parameter_and_a_value(run):
-    found = {one["name"]: one for one in slices(run)}
-    assert list(found) == ["model.ngf", "train.lr_g", "augment.policy", "train.r1_gamma"]
-    chart = found["train.r1_gamma"]["chart"]
+    by_name = {item["name"]: item for item in slices(run)}
+    assert list(by_name) == ["model.ngf", "train.lr_g", "augment.policy", "train.r1_gamma"]
+    series = by_name["train.r1_gamma"]["chart"]["series"]
     valued = [trial for trial in ranked(run) if trial["value"] is not None]
-    own = [trial for trial in valued if "train.r1_gamma" in trial["point"]]
-    assert [one["id"] for one in chart["series"][::-1]] == [trial["trial_id"] for trial in own]
-    assert 0 < len(own) < len(valued)
-    left_out = f"{len(valued) - len(own)} without this parameter"
-    assert left_out in found["train.r1_gamma"]["note"]
-    order = sorted(chart["series"], key=lambda one: one["x"])
-    by_id = {trial["trial_id"]: trial["point"]["train.r1_gamma"] for trial in own}
-    values = [by_id[one["id"]] for one in order]
+    trials = [trial for trial in valued if "train.r1_gamma" in trial["point"]]
+    assert [mark["id"] for mark in series[::-1]] == [trial["trial_id"] for trial in trials]
+    assert 0 < len(trials) < len(valued)
+    without = f"Not shown: {len(valued) - len(trials)} trials without this parameter"
+    assert without in by_name["train.r1_gamma"]["note"]
+    gamma = {trial["trial_id"]: trial["point"]["train.r1_gamma"] for trial in trials}
+    values = [gamma[mark["id"]] for mark in sorted(series, key=lambda mark: mark["x"])]
     assert values == sorted(values)
-    json.dumps(list(found.values()), allow_nan=False)
+    json.dumps(list(by_name.values()), allow_nan=False)
 
 
-def test_a_slice_says_when_it_rests_on_too_few(run):
+def test_a_slice_says_when_it_has_too_few_trials(run):
     def ended(state, count):
         return [{"state": state}] * count
 
     assert note(ended("finished", ENOUGH), 0) == f"{ENOUGH} trials: {ENOUGH} finished."
     few = note(ended("finished", ENOUGH - 1) + ended("stopped", 4), 2)
-    assert few.startswith(f"{ENOUGH + 3} trials: {ENOUGH - 1} finished, 4 not. 2 without")
-    assert f"Too few to go by: {ENOUGH} finished ones are needed" in few
+    assert few.startswith(f"{ENOUGH + 3} trials: {ENOUGH - 1} finished, 4 not finished. Not shown")
+    assert "2 trials without" in few and f"at least {ENOUGH} finished trials are needed" in few
     same = [trial | {"point": {"a": 1}} for trial in run["trials"]]
     assert slices({**run, "trials": same}) == []
 
 
-def test_categories_have_bands_and_their_trials_lie_abreast(run):
-    chart = {one["name"]: one["chart"] for one in slices(run)}["augment.policy"]
+def test_categories_have_bands_with_their_trials_side_by_side(run):
+    chart = {item["name"]: item["chart"] for item in slices(run)}["augment.policy"]
     ticks = [tick["at"] for tick in chart["x"]["ticks"]]
     assert len(ticks) == 3 and [tick["line"] for tick in chart["x"]["ticks"]] == [0, 1, 0]
-    middle = [(a + b) / 2 for a, b in itertools.pairwise(ticks)]
+    edges = [(a + b) / 2 for a, b in itertools.pairwise(ticks)]
     bands: dict[int, list[float]] = {}
-    for one in chart["series"]:
-        assert chart["left"] <= one["x"] <= chart["right"]
-        bands.setdefault(sum(one["x"] > edge for edge in middle), []).append(one["x"])
-    assert all(len(set(own)) == len(own) for own in bands.values())
-    for band, own in bands.items():
-        assert (min(own) + max(own)) / 2 == pytest.approx(ticks[band], abs=0.1)
+    for mark in chart["series"]:
+        assert chart["left"] <= mark["x"] <= chart["right"]
+        bands.setdefault(sum(mark["x"] > edge for edge in edges), []).append(mark["x"])
+    for band, xs in bands.items():
+        assert len(set(xs)) == len(xs)
+        assert (min(xs) + max(xs)) / 2 == pytest.approx(ticks[band], abs=0.1)
 
 
 @pytest.mark.parametrize(("letters", "expected"), [(9, "abcdefghi"), (5, "ab…hi"), (2, "a…")])

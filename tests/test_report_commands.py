@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from fastgan_ray.cli.main import main
 from fastgan_ray.errors import UserError
 from fastgan_ray.report.charts.slices import ENOUGH
-from fastgan_ray.report.data.compare import compare
+from fastgan_ray.report.data.comparison import compare
 from fastgan_ray.tune.driver import reports
 from fastgan_ray.tune.driver.reports import Reports, note_versions
 from fastgan_ray.tune.suggest.importance import importances
@@ -65,7 +65,7 @@ def test_unlike_protocols_are_refused_with_what_differs(tmp_path):
     with pytest.raises(UserError, match="number of generated pictures: 50000 against 4"):
         compare([a, b])
     c = report_runs.write_search(tmp_path / "c", 0)
-    with pytest.raises(UserError, match="nothing in it has a value"):
+    with pytest.raises(UserError, match="no trial has a value"):
         compare([a, c])
     d = report_runs.write_ablation(tmp_path / "d")
     with pytest.raises(UserError, match="reference pictures: dogs against cats"):

@@ -1,4 +1,4 @@
-"""report.html: what it holds, what it must not let through, and what it says of nothing."""
+"""report.html: its sections, its escaping, and its sentences where there is nothing to show."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from PIL import Image
 from rich.console import Console
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.report.data.ranking import best, colours, ranked
+from fastgan_ray.report.data.ranking import best_trial, ranked, trial_colours
 from fastgan_ray.report.data.run_folder import read_run
 from fastgan_ray.report.page import sections
 from fastgan_ray.report.page.html import page
 from fastgan_ray.report.page.pictures import embedded
+from fastgan_ray.report.tables.leaderboard import leaderboard
 from fastgan_ray.report.tables.pareto import front_on_terminal, front_table
 from fastgan_ray.tune.search import conclude
 
@@ -26,7 +27,7 @@ VOID = {"meta", "link", "img", "br"}
 
 
 class Reader(HTMLParser):
-    """Checks that tags nest; gathers them, their attributes and the text outside of scripts."""
+    """Checks that tags nest; collects them, their attributes and the text outside of scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -65,8 +66,8 @@ def test_every_section_is_there_and_the_page_is_well_formed(search):
     found = read(search, {"trials": 12, "values": {"a<b": 0.75, "c": 0.25}, "note": "rests on 12"})
     ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {"leaderboard", "curves", "parallel", "importance", "trade", "grids"} <= set(ids)
-    assert {"nearest", "slices", "spent", "protocol"} <= set(ids) and "front" not in ids
+    assert {"leaderboard", "curves", "parallel", "importance", "tradeoff", "grids"} <= set(ids)
+    assert {"nearest", "slices", "cost", "protocol"} <= set(ids) and "front" not in ids
     assert "rests on 12" in found.text and "75 %" in found.text and "a<b" in found.text
     assert "x&<b>" in found.text and "2030-01-02 03:04 UTC" in found.text
     assert "number of generated pictures" in found.text
@@ -98,16 +99,16 @@ def test_the_finished_come_first_and_six_have_colours(search):
     assert states == sorted(states, key=["finished", "stopped", "unfinished", "diverged"].index)
     values = [trial["value"] for trial in order if trial["state"] == "finished"]
     assert values == sorted(values)
-    assert best(run)["trial_id"] == "00000"
-    chosen = colours(run)
-    assert [chosen[trial["trial_id"]] for trial in order[:7]] == [
+    assert best_trial(run)["trial_id"] == "00000"
+    colours = trial_colours(run)
+    assert [colours[trial["trial_id"]] for trial in order[:7]] == [
         *(f"c{number}" for number in range(1, 7)),
         "c0",
     ]
 
 
 def test_the_leaderboard_sorts_numbers_as_numbers(search):
-    table = sections.leaderboard(read_run(search))
+    table = leaderboard(read_run(search))
     names = [column["name"] for column in table["columns"]]
     first = dict(zip(names, table["rows"][0]["cells"], strict=True))
     assert first[report_runs.METRIC] == {"text": "200 ± 2", "sort": 200.0}
@@ -139,8 +140,9 @@ def test_of_nothing_it_speaks_in_sentences(tmp_path, account):
     if account == "without":
         (folder / "summary.json").unlink()
     text = read(folder).text
-    assert "No trial has" in text and "No trial has reported yet" in text
-    assert "no study to compute importances" in text and "Nothing to compare yet" in text
+    assert "No trial has" in text and "No trial has been evaluated yet" in text
+    assert "no Optuna study to compute importances" in text
+    assert "No pictures to compare yet" in text
 
 
 def test_a_running_trial_is_shown_as_far_as_it_is(tmp_path):
@@ -155,9 +157,12 @@ def test_a_running_trial_is_shown_as_far_as_it_is(tmp_path):
 def test_an_ablation_has_its_verdicts_intervals_and_curves(tmp_path):
     folder = report_runs.write_ablation(tmp_path / "x")
     found = read(folder)
-    assert "Against plain: " in found.text and "better: good" in found.text
-    assert "What sets" not in found.text and "baseline" in found.text
-    assert "good: better" in found.text and "Settings of the arms" in found.text
+    assert "Compared with plain: " in found.text and "better: good" in found.text
+    assert (
+        "baseline" in found.text
+        and "good: better" in found.text
+        and "Settings of the arms" in found.text
+    )
     view = sections.ablation(read_run(folder))
     assert [panel["data"] for panel in view["panels"]] == ["cats", "dogs"]
     assert view["colours"][0] == ("plain", "base")
@@ -167,7 +172,7 @@ def test_an_ablation_has_its_verdicts_intervals_and_curves(tmp_path):
 
 
 def test_another_folder_is_refused(tmp_path):
-    with pytest.raises(UserError, match="neither a search nor an ablation"):
+    with pytest.raises(UserError, match="not the folder of a search or an ablation"):
         read_run(tmp_path)
 
 
@@ -194,5 +199,22 @@ def test_a_search_ends_with_its_front(tmp_path):
     for part in conclude(summary | {"front": FRONT}):
         Console(file=said, width=100).print(part)
     assert conclude(summary | {"front": []}) == ["Best: x."]
-    assert said.getvalue().startswith("Best: x.") and "no other one beats" in said.getvalue()
+    assert said.getvalue().startswith("Best: x.") and "no other trial beats" in said.getvalue()
     assert re.search(r"00004 .* 240 .* 16 k", said.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("warned", "expected"),
+    [
+        ((), ""),
+        ((2,), "1 trial has a warning; the best one has none (see"),
+        ((2, 4), "2 trials have warnings; the best one has none (see"),
+        ((0, 2, 4), "2 other trials have warnings (see"),
+    ],
+)
+def test_warnings_of_trials_are_counted(search, warned, expected):
+    run = read_run(search)
+    for number, trial in enumerate(run["trials"]):
+        trial["warning"] = "x" if number in warned else ""
+    sentences = [text for text in sections.headline(run)["warnings"] if "(see" in text]
+    assert [text.startswith(expected) for text in sentences] == [True] * bool(expected)

@@ -41,17 +41,17 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Set searches, arms and trials side by side, if they were measured by one protocol."""
-    from fastgan_ray.report.data.compare import compare as compared
-    from fastgan_ray.report.data.compare import lines
+    from fastgan_ray.report.data.comparison import compare as compare_runs
+    from fastgan_ray.report.tables.comparison import comparison_table
 
-    found = compared(runs)
+    entries = compare_runs(runs)
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(json.dumps(entries, indent=1))
         return
+    headings, rows = comparison_table(entries)
     table = Table()
-    table.add_column("")
-    for entry in found:
-        table.add_column(Text(entry["name"]), justify="right", overflow="fold")
-    for name, texts in lines(found):
-        table.add_row(name, *map(Text, texts))
+    for heading in headings:
+        table.add_column(Text(heading), justify="right" if heading else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
     Console().print(table)

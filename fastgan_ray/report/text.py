@@ -1,4 +1,4 @@
-"""Numbers, settings and comparisons as short text, the same in every table and page."""
+"""Numbers, settings and states as short text, the same in every table, chart and page."""
 
 from __future__ import annotations
 
@@ -7,45 +7,65 @@ from typing import Any
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
-    """An arm's settings in a line, as in "model.d_sle = false, model.ngf = 8"."""
-    given = ", ".join(f"{key} = {value_text(value)}" for key, value in settings.items())
-    return given or "as the base"
+    """Write an arm's settings in one line, as in "model.d_sle = false, model.ngf = 8"."""
+    text = ", ".join(f"{key} = {value_text(value)}" for key, value in settings.items())
+    return text or "same as the base"
+
+
+def value_text(value: object) -> str:
+    """Write a setting as a YAML file has it: true, 0.001, and "" or "a,b" in quotes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if value == "" or "," in str(value) else str(value)
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a setting is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def rounded(value: object) -> object:
+    """Round a float to four digits, for reading; leave other values as they are."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def state_text(state: str) -> str:
+    """Write a trial's state in words: "out of memory"."""
+    return state.replace("_", " ")
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """Write "213.4 ± 2.1", "213.4" without an error, "no value" without a value."""
+    if value is None:
+        return "no value"
+    return f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}")
 
 
 def mean_sd(mean: float | None, sd: float | None) -> str:
-    """ "41.2 ± 3.1", "41.2" without a spread, "-" without a mean."""
+    """Write "41.2 ± 3.1", "41.2" without a standard deviation, "-" without a mean."""
     return number(mean) if sd is None else f"{number(mean)} ± {number(sd)}"
 
 
-def difference(comparison: dict[str, Any]) -> str:
-    """ "-9.1 [-14.2, -4.0]", with a sign; "-" without a pair."""
-    if comparison["mean"] is None:
+def difference(mean: float | None, low: float | None, high: float | None) -> str:
+    """Write a difference with its interval, "-9.1 [-14.2, -4.0]"; "-" without a mean."""
+    if mean is None:
         return "-"
-    text = f"{comparison['mean']:+.3g}"
-    if comparison["low"] is None:
-        return text
-    return f"{text} [{comparison['low']:+.3g}, {comparison['high']:+.3g}]"
+    text = f"{mean:+.3g}"
+    return text if low is None else f"{text} [{low:+.3g}, {high:+.3g}]"
 
 
 def number(value: float | None) -> str:
-    """A number as tables have it: one decimal, three digits below one; "-" for none."""
+    """Write a number with one decimal, below one with three digits; "-" for None."""
     if value is None:
         return "-"
     return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
 def p_value(value: float | None) -> str:
-    """A p-value to two digits; "-" for none."""
+    """Write a p-value with two digits; "-" for None."""
     return "-" if value is None else "<0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
-def count(parameters: int) -> str:
-    """29127846 -> "29.1 M", 926083 -> "926 k"."""
+def parameter_count(parameters: int) -> str:
+    """Write 29127846 as "29.1 M" and 926083 as "926 k"."""
     return f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters / 1e3:.0f} k"
-
-
-def value_text(value: object) -> str:
-    """A setting as a file has it: true, 0.001, "" or "a,b" in quotes."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if value == "" or "," in str(value) else str(value)

@@ -11,8 +11,9 @@ from ray.tune.search import Searcher
 from rich.console import RenderableType
 
 from fastgan_ray.files import write_atomically
-from fastgan_ray.report.charts import curves
+from fastgan_ray.report.charts import curve_files
 from fastgan_ray.report.data.ablation import summarise
+from fastgan_ray.report.data.learning_curves import arm_curves, curve_metric
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.report.tables import ablation as tables
 from fastgan_ray.search.ablation import (
@@ -156,10 +157,10 @@ class AblationRecords(TrialRecords):
         write_atomically(self.folder / "ablation.json", json.dumps(summary, indent=1))
         write_atomically(self.folder / "ablation.md", tables.markdown(summary, "curves.svg"))
         if over:
-            name = curves.curve_name(trials, self._spec.metric.name)
-            points = curves.curves(trials, name)
-            write_atomically(self.folder / "curves.csv", curves.as_csv(points))
-            curves.draw(points, summary, name, self.folder / "curves")
+            metric = curve_metric(trials, self._spec.metric.name)
+            curves = arm_curves(trials, metric)
+            write_atomically(self.folder / "curves.csv", curve_files.as_csv(curves))
+            curve_files.draw(curves, summary, metric, self.folder / "curves")
         return summary
 
     def discard(self, checkpoint: Path) -> None:

@@ -182,10 +182,10 @@ def test_the_keyboard_reaches_a_chart_and_goes_from_trial_to_trial(chromium, mad
     focused(chromium).send_keys("\ue015")  # down
     second = focused(chromium).get_attribute("data-trial")
     assert second == "00002"
-    lit = chromium.find_elements("css selector", ".lit")
+    lit = chromium.find_elements("css selector", ".highlighted")
     assert {one.get_attribute("data-trial") for one in lit} == {second}
     assert {one.tag_name for one in lit} >= {"tr", "g", "figure"}
-    told = chromium.find_element("css selector", "#curves .told").text
+    told = chromium.find_element("css selector", "#curves .readout").text
     assert told.startswith("trial 00002: finished at 4 kimg")
 
 

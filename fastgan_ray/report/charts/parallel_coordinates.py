@@ -6,72 +6,86 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastgan_ray.report.charts.axis import fit, numeric, value_ticks, word
-from fastgan_ray.report.charts.charts import Chart, part_numbers, polyline
-from fastgan_ray.report.data.ranking import colours, parameters, ranked, sentence
+from fastgan_ray.report.charts.axis import all_numbers, category, fit, value_ticks
+from fastgan_ray.report.charts.layout import Chart, Mark, separate_labels, svg_path
+from fastgan_ray.report.data.ranking import (
+    describe_trial,
+    parameter_names,
+    ranked,
+    trial_colours,
+)
 from fastgan_ray.report.data.run_folder import Run
 
 SPACING, MARGIN = 150.0, 84.0
 TOP, BOTTOM, HEIGHT = 58.0, 330.0, 352.0
+UNSET_HEIGHT = 36.0  # below the numbers, for trials without the parameter
 UNSET = "not set"
 
 
-def parallel(run: Run) -> Chart | None:
-    """Trials with a value over the parameters that differ among them; None where none differs."""
+def parallel_coordinates_chart(run: Run) -> Chart | None:
+    """Draw the trials with a value over the parameters that differ; None if none differs."""
     trials = [trial for trial in ranked(run) if trial["value"] is not None]
-    names = [name for name in parameters(run) if len({_key(t["point"], name) for t in trials}) > 1]
+    names = [
+        name
+        for name in parameter_names(run)
+        if len({_key(trial["point"], name) for trial in trials}) > 1
+    ]
     if not names:
         return None
-    colour, metric = colours(run), run["metric"]["name"]
-    xs = [round(MARGIN + SPACING * number, 1) for number in range(len(names) + 1)]
-    values = [[trial["point"].get(name, UNSET) for trial in trials] for name in names]
-    values.append([trial["value"] for trial in trials])
+    colours, metric = trial_colours(run), run["metric"]["name"]
+    columns = [[trial["point"].get(name, UNSET) for trial in trials] for name in names]
+    columns.append([trial["value"] for trial in trials])
     axes = [
-        {"name": name, "x": x, **_axis(column)}
-        for name, x, column in zip([*names, metric], xs, values, strict=True)
+        {"name": name, "x": round(MARGIN + SPACING * index, 1), **_axis(column)}
+        for index, (name, column) in enumerate(zip([*names, metric], columns, strict=True))
     ]
-    lines = [
+    series: list[Mark] = [
         {
             "id": trial["trial_id"],
-            "colour": colour[trial["trial_id"]],
+            "colour": colours[trial["trial_id"]],
             "state": trial["state"],
-            "path": polyline([(axis["x"], axis["ys"][number]) for axis in axes]),
-            "number": number + 1,
-            "end": (xs[-1], axes[-1]["ys"][number]),
-            "text": sentence(trial, metric),
+            "path": svg_path([(axis["x"], axis["ys"][index]) for axis in axes]),
+            "dots": [],
+            "label": "" if colours[trial["trial_id"]] == "c0" else str(index + 1),
+            "end": (axes[-1]["x"], axes[-1]["ys"][index]),
+            "text": describe_trial(trial, metric),
         }
-        for number, trial in enumerate(trials)
+        for index, trial in enumerate(trials)
     ]
-    part_numbers([line for line in lines if line["colour"] != "c0"], HEIGHT)
+    separate_labels([mark for mark in series if mark["label"]], HEIGHT)
     return {
-        "width": xs[-1] + MARGIN,
+        "width": axes[-1]["x"] + MARGIN,
         "height": HEIGHT,
         "top": TOP,
         "bottom": BOTTOM,
         "axes": axes,
-        "series": lines[::-1],
+        "series": series[::-1],
     }
 
 
 def _axis(column: Sequence[Any]) -> dict[str, Any]:
-    """{"ticks", "ys" (of each trial)}: by number where all that is set is one, else by name."""
-    given = [value for value in column if value != UNSET]
-    if given and numeric(given):
-        unset = len(given) < len(column)
-        scale = fit(given, BOTTOM - (36 if unset else 0), TOP)
-        ticks = value_ticks(scale, given)
-        if unset:
-            ticks.append({"at": BOTTOM, "text": UNSET})
-        return {
-            "ticks": ticks,
-            "ys": [BOTTOM if value == UNSET else scale.at(value) for value in column],
-        }
-    names = sorted({word(value) for value in column}, key=lambda text: (text == UNSET, text))
+    """Return {"ticks", "ys" (one for each trial)}: by number if all set values are numbers."""
+    values = [value for value in column if value != UNSET]
+    if not values or not all_numbers(values):
+        return _category_axis([category(value) for value in column])
+    some_unset = len(values) < len(column)
+    scale = fit(values, BOTTOM - UNSET_HEIGHT * some_unset, TOP)
+    ticks = value_ticks(scale, values)
+    if some_unset:
+        ticks.append({"at": BOTTOM, "text": UNSET})
+    return {
+        "ticks": ticks,
+        "ys": [BOTTOM if value == UNSET else scale.at(value) for value in column],
+    }
+
+
+def _category_axis(column: Sequence[str]) -> dict[str, Any]:
+    names = sorted(set(column), key=lambda name: (name == UNSET, name))
     step = (BOTTOM - TOP) / max(1, len(names) - 1)
-    at = {name: round(TOP + step * number, 1) for number, name in enumerate(names)}
+    at = {name: round(TOP + step * index, 1) for index, name in enumerate(names)}
     return {
         "ticks": [{"at": y, "text": name} for name, y in at.items()],
-        "ys": [at[word(value)] for value in column],
+        "ys": [at[name] for name in column],
     }
 
 

@@ -1,13 +1,13 @@
-"""An ablation's trials to its account: every arm's numbers and its verdict, as plain data.
+"""Turn an ablation's trials into the content of ablation.json: each arm's numbers and verdict.
 
 A trial is {"trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason",
-"rows", "protocol"}: `data` as `data_name` has it, `rows` those of its metrics.jsonl.
+"rows", "protocol"}: `data` as `data_name` writes it, `rows` those of its metrics.jsonl.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,12 +19,11 @@ from fastgan_ray.search.statistics import Comparison, compare, mean_and_sd
 Trial = dict[str, Any]
 
 CONFIDENCE = 0.95
-ERRORS_AWAY = 2.0  # a difference of less may be evaluation alone
+ERRORS_APART = 2.0  # a smaller difference may come from the evaluations alone
 FAILED = ("diverged", "out_of_memory", "failed")
 COLUMNS = ("trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason")
-# Numbers of a row that are no measure of quality; nor are those of training, with a / in the name,
-# but for a few.
-TOLD = ("augment/p", "regan/sparsity", "regan/flops_share")
+# Numbers of a row that do not measure quality. Numbers of the training have a / in their name and
+# are left out too, except for these few.
 NO_METRICS = (
     "kimg",
     "images_shown",
@@ -37,14 +36,16 @@ NO_METRICS = (
     "peak_memory_gb",
     "num_fakes",
 )
+TRAINING_NUMBERS = ("augment/p", "regan/sparsity", "regan/flops_share")
 
 
 def summarise(
     spec: AblationSpec, name: str, trials: Sequence[Trial], gflop: Mapping[str, float]
 ) -> dict[str, Any]:
-    """The content of ablation.json. `gflop`: of a training step per image, by arm."""
+    """Return the content of ablation.json; `gflop` is a training step's, per image, by arm."""
     metric = spec.metric
-    values = {arm: values_of(_of(trials, arm)) for arm in spec.arms}
+    arm_trials = {arm: [trial for trial in trials if trial["arm"] == arm] for arm in spec.arms}
+    values = {arm: values_of(arm_trials[arm]) for arm in spec.arms}
     comparisons = compare(values, spec.baseline, metric.goal, CONFIDENCE)
     protocols, warnings = _protocols(trials)
     error = _evaluation_error(trials, metric.name)
@@ -53,11 +54,11 @@ def summarise(
             "name": arm,
             "settings": settings,
             "by_data": _by_data(spec, values[arm]),
-            "states": _states(_of(trials, arm)),
+            "states": _states(arm_trials[arm]),
             "comparison": _flat(comparisons[arm], error) if arm in comparisons else None,
             "gflop_per_image": gflop[arm],
-            **_costs(_of(trials, arm)),
-            "also": _also(_of(trials, arm), metric.name),
+            **_costs(arm_trials[arm]),
+            "other_metrics": _other_metrics(arm_trials[arm], metric.name),
         }
         for arm, settings in spec.arms.items()
     ]
@@ -77,114 +78,114 @@ def summarise(
     }
 
 
-def values_of(trials: Sequence[Trial]) -> dict[tuple[str, int], float | None]:
-    """An arm's value by (data set, seed): None where it failed, nothing where it has not ended."""
-    ended = [trial for trial in trials if trial["state"] in ("finished", *FAILED)]
+def values_of(trials: Iterable[Trial]) -> dict[tuple[str, int], float | None]:
+    """Return an arm's values by (data set, seed): None for a failure, no entry before the end."""
     return {
         (trial["data"], trial["seed"]): trial["value"] if trial["state"] == "finished" else None
-        for trial in ended
+        for trial in trials
+        if trial["state"] in ("finished", *FAILED)
     }
-
-
-def _of(trials: Sequence[Trial], arm: str) -> list[Trial]:
-    return [trial for trial in trials if trial["arm"] == arm]
 
 
 def _by_data(
     spec: AblationSpec, values: Mapping[tuple[str, int], float | None]
 ) -> list[dict[str, Any]]:
-    """Mean and standard deviation over the seeds of each data set."""
-    rows = []
+    """Compute the mean and standard deviation over the seeds of each data set."""
+    parts = []
     for data in map(data_name, spec.data):
-        found = [value for (own, _), value in values.items() if own == data and value is not None]
-        mean, sd = mean_and_sd(found)
-        rows.append({"data": data, "seeds": len(found), "mean": mean, "sd": sd})
-    return rows
+        numbers = [v for (name, _), v in values.items() if name == data and v is not None]
+        mean, sd = mean_and_sd(numbers)
+        parts.append({"data": data, "seeds": len(numbers), "mean": mean, "sd": sd})
+    return parts
 
 
 def _states(trials: Sequence[Trial]) -> dict[str, int]:
-    """How many of an arm's trials are in each state."""
-    counts: dict[str, int] = {}
-    for trial in trials:
-        counts[trial["state"]] = counts.get(trial["state"], 0) + 1
-    return counts
+    """Count an arm's trials by state."""
+    states = [trial["state"] for trial in trials]
+    return {state: states.count(state) for state in dict.fromkeys(states)}
 
 
 def _flat(comparison: Comparison, error: float | None) -> dict[str, Any]:
-    found = asdict(comparison)
-    difference: dict[str, Any] = found.pop("difference")
+    """Return a comparison as one mapping; note a verdict that evaluations alone may explain."""
+    fields = asdict(comparison)
+    difference: dict[str, Any] = fields.pop("difference")
     if comparison.verdict in ("better", "worse") and error is not None:
-        # What other latents alone would change in the mean of the pairs' differences.
-        own = error * math.sqrt(2 / difference["pairs"])
-        if abs(difference["mean"]) < ERRORS_AWAY * own:
-            found["note"] = (
-                f"by {abs(difference['mean']):.3g}, where the evaluations' own error alone may "
-                f"make {ERRORS_AWAY * own:.2g}: {difference['pairs']} pairs that agree so well may "
-                "be chance; add seeds, or raise eval.num_fakes"
+        # How far other latents alone would move the mean of the pairs' differences.
+        noise = ERRORS_APART * error * math.sqrt(2 / difference["pairs"])
+        if abs(difference["mean"]) < noise:
+            fields["note"] = (
+                f"the difference of {abs(difference['mean']):.3g} is smaller than the "
+                f"{noise:.2g} that the evaluation error alone can cause, so that "
+                f"{difference['pairs']} pairs may agree by chance; add seeds or raise "
+                "eval.num_fakes"
             )
-    return difference | found
+    return difference | fields
 
 
 def _evaluation_error(trials: Sequence[Trial], metric: str) -> float | None:
-    """An evaluation's own standard error: the root mean square over what has finished."""
-    last = [trial["rows"][-1] for trial in trials if trial["state"] == "finished" and trial["rows"]]
-    errors = _told(last, fakes_error_name(metric))
+    """Return the standard error of an evaluation: the root mean square over finished trials."""
+    errors = _last_values(_finished(trials), fakes_error_name(metric))
     return math.sqrt(sum(error**2 for error in errors) / len(errors)) if errors else None
 
 
 def _costs(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Parameters, mean speed and highest memory; None for what no row tells."""
-    last = [trial["rows"][-1] for trial in trials if trial["rows"]]
-    speed, _ = mean_and_sd(_told(last, "images_per_second"))
+    """Return parameters, mean speed and highest memory; None for what no row has."""
+    speed, _ = mean_and_sd(_last_values(trials, "images_per_second"))
     return {
-        "params_g": next(iter(_told(last, "params_g")), None),
-        "params_d": next(iter(_told(last, "params_d")), None),
+        "params_g": next(iter(_last_values(trials, "params_g")), None),
+        "params_d": next(iter(_last_values(trials, "params_d")), None),
         "images_per_second": speed,
-        "peak_memory_gb": max(_told(last, "peak_memory_gb"), default=None),
+        "peak_memory_gb": max(_last_values(trials, "peak_memory_gb"), default=None),
     }
 
 
-def _warning(trial: Trial) -> str:
-    """What its last evaluation warned of, as of augmentation in generated pictures."""
-    return str(trial["rows"][-1].get("warning", "")) if trial["rows"] else ""
+def _other_metrics(trials: Sequence[Trial], metric: str) -> dict[str, dict[str, Any]]:
+    """Return count, mean and standard deviation of the other metrics of the last evaluations."""
+    finished = _finished(trials)
+    names = dict.fromkeys(key for trial in finished for key in trial["rows"][-1])
+    metrics = {}
+    for name in names:
+        of_training = "/" in name and name not in TRAINING_NUMBERS
+        if of_training or name in (metric, *NO_METRICS) or _is_error(name, names):
+            continue
+        values = _last_values(finished, name)
+        numbers = [value for value in values if isinstance(value, int | float)]
+        mean, sd = mean_and_sd(numbers)
+        if numbers:
+            metrics[name] = {"seeds": len(numbers), "mean": mean, "sd": sd}
+    return metrics
 
 
-def _told(rows: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
+def _finished(trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial["state"] == "finished"]
+
+
+def _last_values(trials: Sequence[Trial], key: str) -> list[Any]:
+    """Return the values of `key` in the last row of each trial that has it."""
+    rows = [trial["rows"][-1] for trial in trials if trial["rows"]]
     return [row[key] for row in rows if row.get(key) is not None]
 
 
-def _also(trials: Sequence[Trial], metric: str) -> dict[str, dict[str, Any]]:
-    """Whatever else the last evaluations measured: count, mean and standard deviation."""
-    rows = [trial["rows"][-1] for trial in trials if trial["state"] == "finished"]
-    names = dict.fromkeys(key for row in rows for key in row)
-    skipped = (metric, *NO_METRICS)
-    found = {}
-    for name in names:
-        if ("/" in name and name not in TOLD) or name in skipped or _is_error(name, names):
-            continue
-        numbers = [value for value in _told(rows, name) if isinstance(value, int | float)]
-        mean, sd = mean_and_sd(numbers)
-        if numbers:
-            found[name] = {"seeds": len(numbers), "mean": mean, "sd": sd}
-    return found
+def _is_error(name: str, names: Iterable[str]) -> bool:
+    return any(name in (error_name(of), fakes_error_name(of), f"{of}_sd") for of in names)
 
 
-def _is_error(name: str, names: Mapping[str, None]) -> bool:
-    return any(name in (error_name(one), fakes_error_name(one), f"{one}_sd") for one in names)
+def _warning(trial: Trial) -> str:
+    """Return the warning of a trial's last evaluation, "" without one."""
+    return str(trial["rows"][-1].get("warning", "")) if trial["rows"] else ""
 
 
 def _protocols(trials: Sequence[Trial]) -> tuple[dict[str, Any], list[str]]:
-    """The metric's protocol on each data set, and a sentence for each that is not the same."""
-    protocols: dict[str, Any] = {}
+    """Return the metric's protocol by data set, and a warning for each trial that differs."""
+    protocols: dict[str, dict[str, Any]] = {}
     warnings = []
     for trial in trials:
-        found: dict[str, Any] = trial["protocol"]
-        if not found:
+        if not trial["protocol"]:
             continue
-        first: dict[str, Any] = protocols.setdefault(trial["data"], found)
-        if differences := protocol_differences(first, found):
+        first = protocols.setdefault(trial["data"], trial["protocol"])
+        if differences := protocol_differences(first, trial["protocol"]):
             warnings.append(
-                f"trial {trial['trial_id']} was measured otherwise than the first on "
-                f"{trial['data']}, so that they do not compare: {'; '.join(differences)}"
+                f"trial {trial['trial_id']} does not compare with the first trial on "
+                f"{trial['data']}, because it was measured differently: {'; '.join(differences)}"
             )
     return protocols, warnings

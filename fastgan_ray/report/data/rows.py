@@ -9,7 +9,7 @@ from typing import Any
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a trial, in order; a last line cut short by a kill is left out."""
+    """Read a trial's rows, in order; skip a last line that a kill has cut short."""
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return []

@@ -1,4 +1,4 @@
-"""A run's folder, as it is on the disk, as plain data for whoever shows it."""
+"""The folder of a search or an ablation as plain data."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ Run = dict[str, Any]
 Trial = dict[str, Any]
 
 ACCOUNTS = {"search": "summary.json", "ablation": "ablation.json"}
-DEPTH = 3  # of a trial's checkpoint in its run's folder
+CHECKPOINT_DEPTH = 3  # folders from a trial's checkpoint up to the run's folder
 UNKNOWN = {"state": "unfinished", "value": None, "error": None, "kimg": 0.0, "seconds": 0.0}
 
 
 def read_run(folder: Path) -> Run:
-    """What a search or an ablation has left so far; UserError if `folder` is neither's.
+    """Read the results of a search or an ablation so far; UserError for any other folder.
 
-    {"kind", "name", "folder", "metric": {"name", "goal"}, "account" (of summary.json or
-    ablation.json, or None before the first trial has ended), "trials", "protocols" (by data set),
+    {"kind", "name", "folder", "metric": {"name", "goal"}, "account" (the content of summary.json or
+    ablation.json, None before the first trial has ended), "trials", "protocols" (by data set),
     "versions"}. A trial is {"trial_id", "state", "value", "error", "kimg", "seconds", "reason",
-    "warning", "point", "rows", "folder"}; of an ablation's the point is arm, data and seed.
+    "warning", "point", "rows", "folder"}; in an ablation the point is arm, data and seed.
     """
     folder = folder.resolve()
     kind = next((kind for kind in ACCOUNTS if (folder / f"{kind}.yaml").is_file()), None)
     if kind is None:
         raise UserError(
-            f"{folder}: neither a search nor an ablation (there is no search.yaml or ablation.yaml "
-            "in it); name a folder under runs/"
+            f"{folder}: not the folder of a search or an ablation (it has no search.yaml and no "
+            "ablation.yaml); name a folder under runs/"
         )
-    account = _json(folder / ACCOUNTS[kind])
-    metric = account["metric"] if account else _metric(kind, folder)
+    account = _read_json(folder / ACCOUNTS[kind])
+    metric = account["metric"] if account else _metric_of_file(kind, folder)
     return {
         "kind": kind,
         "name": folder.name,
@@ -46,53 +46,53 @@ def read_run(folder: Path) -> Run:
         "account": account,
         "trials": _trials(folder, account["trials"] if account else [], metric["name"]),
         "protocols": _protocols(folder, account or {}),
-        "versions": _json(folder / "versions.json") or [],
+        "versions": _read_json(folder / "versions.json") or [],
     }
 
 
 def searched_metric(path: Path) -> str | None:
-    """The metric of the search or ablation that `path` lies in (or is), if it has an account."""
-    whole = path.resolve()
+    """Return the metric of the search or ablation that `path` is or lies in; None if unknown."""
+    path = path.resolve()
     accounts = (
-        _json(folder / account)
-        for folder in (whole, *whole.parents[:DEPTH])
-        for account in ACCOUNTS.values()
+        _read_json(folder / name)
+        for folder in (path, *path.parents[:CHECKPOINT_DEPTH])
+        for name in ACCOUNTS.values()
     )
-    return next((str(found["metric"]["name"]) for found in accounts if found), None)
+    return next((str(account["metric"]["name"]) for account in accounts if account), None)
 
 
-def _metric(kind: str, folder: Path) -> dict[str, Any]:
-    """The metric of a run of which nothing has ended."""
-    choices = _json(folder / "overrides.json") or {}
+def _metric_of_file(kind: str, folder: Path) -> dict[str, Any]:
+    """Read the metric of a run without results from its search or ablation file."""
+    overrides = _read_json(folder / "overrides.json") or {}
     if kind == "search":
-        metric = load_search(folder / "search.yaml", choices).metric
+        metric = load_search(folder / "search.yaml", overrides).metric
     else:
         path = folder / "ablation.yaml"
-        metric = load_ablation(path, choices["set"], choices["seeds"]).metric
+        metric = load_ablation(path, overrides["set"], overrides["seeds"]).metric
     return {"name": metric.name, "goal": metric.goal}
 
 
-def _trials(folder: Path, told: Sequence[Mapping[str, Any]], metric: str) -> list[Trial]:
-    """The trials of the account, and those that have begun since."""
-    known = {str(one["trial_id"]): one for one in told}
-    begun = {path.parent.name for path in folder.glob("trials/*/metrics.jsonl")}
+def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> list[Trial]:
+    """Join the account's records with the trials that have started since it was written."""
+    known = {str(record["trial_id"]): record for record in records}
+    started = {path.parent.name for path in folder.glob("trials/*/metrics.jsonl")}
     return [
         _trial(folder / "trials" / name, known.get(name, {}), metric)
-        for name in sorted(known.keys() | begun)
+        for name in sorted(known.keys() | started)
     ]
 
 
-def _trial(folder: Path, told: Mapping[str, Any], metric: str) -> Trial:
-    """One trial; as long as it runs, its rows know more than the account."""
+def _trial(folder: Path, record: Mapping[str, Any], metric: str) -> Trial:
+    """Join a trial's record with its rows, which are newer while the trial runs."""
     rows = read_rows(folder)
-    cell = {key: told[key] for key in ("arm", "data", "seed") if key in told}
+    cell = {key: record[key] for key in ("arm", "data", "seed") if key in record}
     trial = {
         **UNKNOWN,
-        "reason": "running, or interrupted",
+        "reason": "running or interrupted",
         "warning": "",
-        **told,
+        **record,
         "trial_id": folder.name,
-        "point": told.get("point", cell),
+        "point": record.get("point", cell),
         "rows": rows,
         "folder": str(folder),
     }
@@ -106,12 +106,12 @@ def _trial(folder: Path, told: Mapping[str, Any], metric: str) -> Trial:
 
 
 def _protocols(folder: Path, account: Mapping[str, Any]) -> dict[str, Any]:
-    """The metric's protocol by data set; the name is "" where there is only one."""
-    found = account.get("protocol") or _json(folder / "protocol.json") or {}
-    if not found or all(isinstance(one, dict) for one in found.values()):
-        return dict(found)
-    return {"": found}
+    """Return the metric's protocol by data set; a search's only one has the name ""."""
+    protocol = account.get("protocol") or _read_json(folder / "protocol.json") or {}
+    if not protocol or all(isinstance(part, dict) for part in protocol.values()):
+        return dict(protocol)
+    return {"": protocol}
 
 
-def _json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+def _read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     return json.loads(path.read_text()) if path.is_file() else None

@@ -1,4 +1,4 @@
-"""report.html: a run's whole account as one file that needs nothing else."""
+"""report.html: a run's results as one file that needs no other."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fastgan_ray.report.charts import charts
-from fastgan_ray.report.charts.curves import curve_name
-from fastgan_ray.report.charts.parallel_coordinates import parallel
+from fastgan_ray.report.charts.learning_curves import trial_curves_chart
+from fastgan_ray.report.charts.parallel_coordinates import parallel_coordinates_chart
+from fastgan_ray.report.charts.size_tradeoff import SIZES, size_tradeoff_chart
 from fastgan_ray.report.charts.slices import slices
+from fastgan_ray.report.data.learning_curves import curve_metric
 from fastgan_ray.report.data.run_folder import Run
 from fastgan_ray.report.page import sections
+from fastgan_ray.report.tables.leaderboard import leaderboard
 from fastgan_ray.report.tables.pareto import front_table
 
 TEMPLATES = files("fastgan_ray.report.page") / "templates"
 
 
 def page(run: Run, importance: Mapping[str, Any] | None, now: datetime) -> str:
-    """The report on a run as HTML; text of the user's is escaped wherever it stands.
+    """Write the report on a run as HTML; all text from the run is escaped.
 
-    `importance` is {"evaluator", "trials", "values": {parameter: share}, "note"}, None of a run
+    `importance` is {"evaluator", "trials", "values": {parameter: share}, "note"}; None for a run
     without a study.
     """
     environment = Environment(
@@ -41,33 +43,33 @@ def page(run: Run, importance: Mapping[str, Any] | None, now: datetime) -> str:
     return environment.get_template("report.html.j2").render(
         **view(run, importance),
         written=now.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        style=Markup((TEMPLATES / "style.css").read_text()),  # noqa: S704 - ours
-        script=Markup(script),  # noqa: S704 - ours
-        # No script but ours runs, and nothing is fetched, whatever a name in the run may hold.
+        style=Markup((TEMPLATES / "style.css").read_text()),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        # Whatever a name in the run contains: only this script runs, and nothing is loaded.
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'",
     )
 
 
 def view(run: Run, importance: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Everything that the page shows, as plain data."""
-    curve = curve_name(run["trials"], run["metric"]["name"])
-    trades = [charts.trade(run, size) for size in charts.SIZES]
+    """Return everything that the page shows, as plain data."""
+    metric = curve_metric(run["trials"], run["metric"]["name"])
+    searched = run["kind"] == "search"
+    tradeoffs = [size_tradeoff_chart(run, size) for size in SIZES]
     return {
         "run": run,
         "headline": sections.headline(run),
         "ablation": sections.ablation(run),
         "confirmation": sections.confirmation(run),
-        "leaderboard": sections.leaderboard(run),
-        "curve": {"name": curve, "chart": charts.learning(run, curve)},
-        "parallel": parallel(run) if run["kind"] == "search" else None,
-        "importance": importance,
-        "slices": slices(run) if run["kind"] == "search" else [],
-        "front": front_table(run["account"] or {}) if run["kind"] == "search" else None,
-        "bars": charts.importance_bars(importance["values"]) if importance else [],
-        "trades": [chart for chart in trades if chart],
+        "leaderboard": leaderboard(run),
+        "curves": {"metric": metric, "chart": trial_curves_chart(run, metric)},
+        "parallel": parallel_coordinates_chart(run) if searched else None,
+        "importance": sections.importance(importance),
+        "slices": slices(run) if searched else [],
+        "front": front_table(run["account"] or {}) if searched else None,
+        "tradeoffs": [chart for chart in tradeoffs if chart],
         "galleries": sections.galleries(run),
         "nearest": sections.nearest(run),
-        "spent": sections.spent(run),
+        "cost": sections.cost(run),
         "protocols": sections.protocols(run),
     }

@@ -1,4 +1,4 @@
-"""Pictures of a run's folder as data URIs, small enough for one file that holds them all."""
+"""Pictures of a run's folder as data URIs, small enough for one file with all of them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from PIL import Image
 
 from fastgan_ray.report.data.run_folder import Trial
 
-GRID_SIDE = 760  # pixels: more than a screen shows of a grid among others
+GRID_SIDE = 760  # pixels: a screen with several grids shows no more
 QUALITY = 80
 FORMAT = "WEBP"
 
 
-def latest(trial: Trial, key: str) -> Path | None:
-    """The newest picture that a trial's rows name under `key` and its folder has.
+def latest_picture(trial: Trial, key: str) -> Path | None:
+    """Return the newest picture that the trial's rows name under `key`, if the file exists.
 
-    Rows may hold the path of a folder that has moved since, so that only its end counts.
+    Rows may have the path of a folder that has been moved, so only its end is used.
     """
     for row in reversed(trial["rows"]):
         if row.get(key):
@@ -28,19 +28,24 @@ def latest(trial: Trial, key: str) -> Path | None:
     return None
 
 
-def embedded(path: Path, side: int = GRID_SIDE) -> dict[str, Any] | None:
-    """{"uri", "width", "height"} of a picture scaled to at most `side`; None if it is none."""
+def embedded(path: Path | None, side: int = GRID_SIDE) -> dict[str, Any] | None:
+    """Return {"uri", "width", "height"} of a picture scaled to at most `side` pixels.
+
+    None without a path, and for a damaged file, as after a kill.
+    """
+    if path is None:
+        return None
     try:
         with Image.open(path) as file:
             picture = file.convert("RGB")
-    except OSError:  # cut short by a kill
+    except OSError:
         return None
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    text = io.BytesIO()
-    picture.save(text, FORMAT, quality=QUALITY)
-    coded = base64.b64encode(text.getvalue()).decode()
+    content = io.BytesIO()
+    picture.save(content, FORMAT, quality=QUALITY)
+    encoded = base64.b64encode(content.getvalue()).decode()
     return {
-        "uri": f"data:image/{FORMAT.lower()};base64,{coded}",
+        "uri": f"data:image/{FORMAT.lower()};base64,{encoded}",
         "width": picture.width,
         "height": picture.height,
     }

@@ -1,249 +1,202 @@
-"""What a report's sections say, as plain data: each function takes a run as `read_run` has it."""
+"""The content of the page's sections as plain data, each from a run as `read_run` returns it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from fastgan_ray.metrics.protocol import LABELS
-from fastgan_ray.report import text
-from fastgan_ray.report.charts import charts, curves
+from fastgan_ray.report.charts.intervals import intervals_chart
+from fastgan_ray.report.charts.learning_curves import arm_curves_chart
+from fastgan_ray.report.data.ablation import FAILED
+from fastgan_ray.report.data.learning_curves import arm_curves, curve_metric
 from fastgan_ray.report.data.ranking import (
     COLOURS,
     arm_colours,
-    best,
-    colours,
-    measured,
-    parameters,
+    best_trial,
     ranked,
-    rounded,
+    trial_colours,
 )
 from fastgan_ray.report.data.run_folder import Run, Trial
-from fastgan_ray.report.page.pictures import embedded, latest
-from fastgan_ray.report.tables import ablation as tables
-from fastgan_ray.report.tables import confirmation as confirmed
+from fastgan_ray.report.page.pictures import embedded, latest_picture
+from fastgan_ray.report.tables import ablation as ablation_tables
+from fastgan_ray.report.tables import confirmation as confirmation_tables
+from fastgan_ray.report.text import state_text, with_error
 
-STATES = ("finished", "stopped", "unfinished", "diverged", "out_of_memory", "failed")
-PAIRS_SIDE = 1000
+STATES = ("finished", "stopped", "unfinished", *FAILED)
+PAIRS_SIDE = 1000  # pixels
 
 
 def headline(run: Run) -> dict[str, Any]:
-    """{"verdict", "warnings"}: what a reader must know first."""
+    """Return {"verdict", "warnings"}: what a reader must know first."""
     account = run["account"]
     if account is None:
         return {"verdict": "No trial has ended yet.", "warnings": []}
     if run["kind"] == "ablation":
-        return {"verdict": ablation_verdict(account), "warnings": tables.notes(account)}
+        return {"verdict": _ablation_verdict(account), "warnings": ablation_tables.notes(account)}
     return {"verdict": account["verdict"], "warnings": _search_warnings(run)}
 
 
-def ablation_verdict(account: Mapping[str, Any]) -> str:
-    """Which arms are better than the baseline, which are worse, and of which it is not known."""
-    compared = [arm for arm in account["arms"] if arm["comparison"]]
-    groups: dict[str, list[str]] = {}
-    for arm in compared:
-        groups.setdefault(arm["comparison"]["verdict"], []).append(arm["name"])
-    said = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in groups.items())
-    return f"Against {account['baseline']}: {said}." if said else "No arm has been compared yet."
+def _ablation_verdict(account: Mapping[str, Any]) -> str:
+    """List the arms by their verdict against the baseline."""
+    arms_by_verdict: dict[str, list[str]] = {}
+    for arm in account["arms"]:
+        if arm["comparison"]:
+            arms_by_verdict.setdefault(arm["comparison"]["verdict"], []).append(arm["name"])
+    parts = [f"{verdict}: {', '.join(names)}" for verdict, names in arms_by_verdict.items()]
+    if not parts:
+        return "No arm has been compared yet."
+    return f"Compared with {account['baseline']}: {'; '.join(parts)}."
 
 
 def _search_warnings(run: Run) -> list[str]:
-    """The best trial's warning, how many others warn, and how many have not ended."""
-    first, trials = best(run), run["trials"]
-    found = []
-    if first and first["warning"]:
-        found.append(f"The best trial, {first['trial_id']}: {first['warning']}")
-    others = [trial for trial in trials if trial["warning"] and trial is not first]
-    if others:
-        other, too = ("other ", " too") if found else ("", ", the best not")
-        subject = f"{other}trial warns" if len(others) == 1 else f"{other}trials warn"
-        found.append(f"{len(others)} {subject}{too}: see the last column of the leaderboard.")
-    for state in ("diverged", "out_of_memory", "failed"):
+    """Return the best trial's warning, and how many others have one, failed or have not ended."""
+    best, trials = best_trial(run), run["trials"]
+    sentences = []
+    if best and best["warning"]:
+        sentences.append(f"Best trial, {best['trial_id']}: {best['warning']}")
+    if others := sum(bool(trial["warning"]) for trial in trials if trial is not best):
+        other, rest = ("other ", "") if sentences else ("", "; the best one has none")
+        noun = "trial has a warning" if others == 1 else "trials have warnings"
+        sentences.append(f"{others} {other}{noun}{rest} (see the last column of the leaderboard).")
+    for state in FAILED:
         if count := sum(trial["state"] == state for trial in trials):
-            found.append(f"{count} of {len(trials)} trials: {state.replace('_', ' ')}.")
+            sentences.append(f"{count} of {len(trials)} trials: {state_text(state)}.")
     if count := sum(trial["state"] == "unfinished" for trial in trials):
-        found.append(f"{count} of {len(trials)} trials have not ended: running, or interrupted.")
-    return found
-
-
-def leaderboard(run: Run) -> dict[str, Any]:
-    """{"columns": [{"name", "number", "long"}], "rows": [{"id", "colour", "state", "cells"}]}.
-
-    A cell is {"text", "sort"}: what is read, and a number or a lower-case text to sort by.
-    """
-    colour, names = colours(run), parameters(run)
-    numeric = ("rank", run["metric"]["name"], "kimg", "parameters", "images/s", "memorised")
-    heads = ["rank", "trial", run["metric"]["name"], "state", "kimg", "parameters", "images/s"]
-    heads += ["memorised", *names, "reason", "warning"]
-    rows = [
-        {
-            "id": trial["trial_id"],
-            "colour": colour[trial["trial_id"]],
-            "state": trial["state"],
-            "cells": _cells(number, trial, names),
-        }
-        for number, trial in enumerate(ranked(run), 1)
-    ]
-    columns = [
-        {"name": head, "number": head in numeric, "long": head in ("reason", "warning")}
-        for head in heads
-    ]
-    return {"columns": columns, "rows": rows}
-
-
-def _cells(number: int, trial: Trial, names: Sequence[str]) -> list[dict[str, Any]]:
-    last = {key: value for row in trial["rows"] for key, value in row.items()}
-    size, speed, copied = (last.get(k) for k in ("params_g", "images_per_second", "memorised"))
-    state = trial["state"].replace("_", " ")
-    value = "" if trial["value"] is None else measured(trial)
-    return [
-        {"text": str(number), "sort": number},
-        {"text": trial["trial_id"], "sort": trial["trial_id"]},
-        {"text": value, "sort": trial["value"]},
-        {"text": state, "sort": state},
-        _number(trial["kimg"], "{:g}"),
-        {"text": "" if size is None else text.count(size), "sort": size},
-        _number(speed, "{:.1f}"),
-        _number(copied, "{:.1%}"),
-        *(_setting(trial["point"], name) for name in names),
-        *({"text": trial[key], "sort": trial[key].lower()} for key in ("reason", "warning")),
-    ]
-
-
-def _number(value: float | None, form: str) -> dict[str, Any]:
-    return {"text": "" if value is None else form.format(value), "sort": value}
-
-
-def _setting(point: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if name not in point:
-        return {"text": "", "sort": None}
-    value = point[name]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    written = text.value_text(rounded(value))
-    return {"text": written, "sort": value if is_number else written.lower()}
+        sentences.append(f"{count} of {len(trials)} trials have not ended: running or interrupted.")
+    return sentences
 
 
 def galleries(run: Run) -> dict[str, Any]:
-    """{"grids": the sample grids of the first trials, or of a trial of each arm, "same"}.
+    """Return {"grids", "same"}: sample grids of the best trials, or of one trial of each arm.
 
-    `same`: all their latents are the same, which takes models of one latent size.
+    `same`: all grids have the same latents, which needs models with the same latent size.
     """
-    chosen = _of_each_arm(run) if run["kind"] == "ablation" else ranked(run)
+    most = COLOURS if run["kind"] == "search" else 2 * COLOURS
+    colours = trial_colours(run)
     grids: list[dict[str, Any]] = []
-    sizes = set()
-    for trial in chosen:
-        path = latest(trial, "grid")
-        picture = embedded(path) if path else None
-        if picture and len(grids) < 2 * COLOURS:
-            label = f"trial {trial['trial_id']}"
-            if "arm" in trial["point"]:
-                label = f"{trial['point']['arm']} (seed {trial['point']['seed']})"
-            grids.append(
-                {
-                    **picture,
-                    "id": trial["trial_id"],
-                    "colour": colours(run)[trial["trial_id"]],
-                    "label": label,
-                    "about": f"{measured(trial)}, {trial['state']} at {trial['kimg']:g} kimg",
-                }
-            )
-            sizes.add(trial["point"].get("model.nz"))
-        if run["kind"] == "search" and len(grids) == COLOURS:
+    latent_sizes = set()
+    for trial in ranked(run) if run["kind"] == "search" else _first_of_each_arm(run):
+        if len(grids) == most:
             break
-    return {"grids": grids, "same": len(sizes) <= 1}
+        picture = embedded(latest_picture(trial, "grid"))
+        if picture is None:
+            continue
+        value = with_error(trial["value"], trial["error"])
+        grids.append(
+            {
+                **picture,
+                "id": trial["trial_id"],
+                "colour": colours[trial["trial_id"]],
+                "label": _grid_label(trial),
+                "about": f"{value}, {state_text(trial['state'])} at {trial['kimg']:g} kimg",
+            }
+        )
+        latent_sizes.add(trial["point"].get("model.nz"))
+    return {"grids": grids, "same": len(latent_sizes) <= 1}
 
 
-def _of_each_arm(run: Run) -> list[Trial]:
-    """An arm's first trial that has a picture, on the first data set and lowest seed it has."""
-    found: dict[str, Trial] = {}
+def _grid_label(trial: Trial) -> str:
+    if "arm" in trial["point"]:
+        return f"{trial['point']['arm']} (seed {trial['point']['seed']})"
+    return f"trial {trial['trial_id']}"
+
+
+def _first_of_each_arm(run: Run) -> list[Trial]:
+    """Return each arm's first trial with a picture."""
+    trials: dict[str, Trial] = {}
     for trial in run["trials"]:
-        if latest(trial, "grid"):
-            found.setdefault(trial["point"].get("arm", trial["trial_id"]), trial)
-    return list(found.values())
+        if latest_picture(trial, "grid"):
+            trials.setdefault(trial["point"].get("arm", trial["trial_id"]), trial)
+    return list(trials.values())
 
 
 def nearest(run: Run) -> dict[str, Any] | None:
-    """The generated pictures of the best trial that are most like a training picture."""
-    trial = best(run)
-    path = latest(trial, "pairs") if trial else None
-    picture = embedded(path, PAIRS_SIDE) if path else None
+    """Return the best trial's pictures that are most like a training picture."""
+    trial = best_trial(run)
+    picture = embedded(latest_picture(trial, "pairs"), PAIRS_SIDE) if trial else None
     if trial is None or picture is None:
         return None
-    rows = [row for row in trial["rows"] if "memorised" in row]
-    return {
-        **picture,
-        "id": trial["trial_id"],
-        "memorised": f"{rows[-1]['memorised']:.1%}" if rows else None,
-    }
+    shares = [row["memorised"] for row in trial["rows"] if "memorised" in row]
+    share = f"{shares[-1]:.1%}" if shares else None
+    return {**picture, "id": trial["trial_id"], "memorised": share}
 
 
-def spent(run: Run) -> list[tuple[str, str]]:
-    """Trials, images, hours, speed and memory, as pairs of a name and a text."""
+def importance(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return {"note", "bars"}; a bar is {"name", "share" (of all), "width" (% of the longest)}."""
+    if values is None:
+        return {"note": "There is no Optuna study to compute importances from.", "bars": []}
+    longest = max(values["values"].values(), default=0.0) or 1.0
+    bars = [
+        {"name": name, "share": f"{100 * value:.0f} %", "width": f"{100 * value / longest:.1f}"}
+        for name, value in values["values"].items()
+    ]
+    return {"note": values["note"], "bars": bars}
+
+
+def cost(run: Run) -> list[tuple[str, str]]:
+    """Return trials, images, hours, speed and memory as pairs of a name and a text."""
     trials = run["trials"]
     counts = {state: sum(trial["state"] == state for trial in trials) for state in STATES}
-    states = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in counts.items() if n)
+    states = ", ".join(f"{count} {state_text(state)}" for state, count in counts.items() if count)
     kimg = sum(trial["kimg"] for trial in trials)
     seconds = sum(trial["seconds"] for trial in trials)
     memory = [row["peak_memory_gb"] for t in trials for row in t["rows"] if "peak_memory_gb" in row]
-    rows = [("trials", f"{len(trials)}: {states}" if trials else "none")]
-    rows.append(("images shown", f"{kimg:.4g} thousand"))
-    rows.append(("hours of training", f"{seconds / 3600:.3g}, over all trials"))
+    pairs = [("trials", f"{len(trials)}: {states}" if trials else "none")]
+    pairs.append(("images shown", f"{kimg:.4g} thousand"))
+    pairs.append(("hours of training", f"{seconds / 3600:.3g}, over all trials"))
     if seconds > 0:
-        rows.append(("images a second", f"{1000 * kimg / seconds:.4g}, of one trial on average"))
+        pairs.append(("images/s", f"{1000 * kimg / seconds:.4g}, average of one trial"))
     if memory:
-        rows.append(("peak memory", f"{max(memory):.3g} GB, of one trial"))
-    return rows
+        pairs.append(("peak memory", f"{max(memory):.3g} GB for one trial"))
+    return pairs
 
 
 def protocols(run: Run) -> list[dict[str, Any]]:
-    """What the metric was measured against: {"data", "rows": pairs of a name and a text}."""
+    """Return how the metric was measured on each data set: {"data", "rows": (name, text) pairs}."""
     return [
-        {"data": data, "rows": [(LABELS.get(key, key), str(value)) for key, value in found.items()]}
-        for data, found in run["protocols"].items()
+        {
+            "data": data,
+            "rows": [(LABELS.get(key, key), str(value)) for key, value in fields.items()],
+        }
+        for data, fields in run["protocols"].items()
     ]
 
 
 def confirmation(run: Run) -> dict[str, Any] | None:
-    """{"sentence", "table", "reading"} of a search's confirmation; None without one."""
-    found = (run["account"] or {}).get("confirmation")
-    if not found:
+    """Return {"sentence", "table", "explanation"} of a search's confirmation; None without one."""
+    account = (run["account"] or {}).get("confirmation")
+    if not account:
         return None
-    if not found["arms"]:
-        return {"sentence": found["sentence"], "table": None, "reading": ""}
+    if not account["arms"]:
+        return {"sentence": account["sentence"], "table": None, "explanation": ""}
     return {
-        "sentence": found["sentence"],
-        "table": confirmed.table(found),
-        "reading": confirmed.reading(found),
+        "sentence": account["sentence"],
+        "table": confirmation_tables.confirmation_table(account),
+        "explanation": confirmation_tables.explanation(account),
     }
 
 
 def ablation(run: Run) -> dict[str, Any] | None:
-    """The tables, intervals and curves of an ablation; None of a search."""
+    """Return the tables, intervals and learning curves of an ablation; None for a search."""
     account = run["account"]
     if run["kind"] != "ablation" or account is None:
         return None
-    colour = arm_colours(account)
+    colours = arm_colours(account)
     trials = [trial | trial["point"] for trial in run["trials"] if "arm" in trial["point"]]
-    name = curves.curve_name(trials, account["metric"]["name"])
-    points = curves.curves(trials, name)
-    panels = [
-        {
-            "data": data,
-            "chart": charts.bands([p for p in points if p["data"] == data], colour, name),
-        }
-        for data in account["data"]
-    ]
+    metric = curve_metric(trials, account["metric"]["name"])
+    curves = arm_curves(trials, metric)
+    panels = []
+    for data in account["data"]:
+        of_data = {arm: points for (arm, name), points in curves.items() if name == data}
+        if chart := arm_curves_chart(of_data, colours, metric):
+            panels.append({"data": data, "chart": chart})
     return {
-        "tables": [
-            {"title": "Verdicts", "table": tables.main_table(account)},
-            {"title": "Settings of the arms", "table": tables.settings_table(account)},
-            {
-                "title": "Also measured, at the end (no verdicts)",
-                "table": tables.also_table(account),
-            },
-        ],
-        "reading": tables.reading(account),
-        "colours": [(arm["name"], colour[arm["name"]]) for arm in account["arms"]],
-        "panels": [panel for panel in panels if panel["chart"]],
-        "intervals": charts.intervals(account, colour),
+        "verdicts": ablation_tables.main_table(account),
+        "explanation": ablation_tables.explanation(account),
+        "settings": ablation_tables.settings_table(account),
+        "other_metrics": ablation_tables.other_metrics_table(account),
+        "colours": [(arm["name"], colours[arm["name"]]) for arm in account["arms"]],
+        "panels": panels,
+        "intervals": intervals_chart(account, colours),
     }

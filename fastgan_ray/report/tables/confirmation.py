@@ -6,59 +6,54 @@ from collections.abc import Mapping
 from typing import Any
 
 import rich.table
-from rich.text import Text
 
-from fastgan_ray.report import text
-from fastgan_ray.report.tables import ablation as tables
+from fastgan_ray.report.tables import table as tables
+from fastgan_ray.report.tables.ablation import mean_over_seeds
+from fastgan_ray.report.tables.table import VERDICT_STYLES, Table
+from fastgan_ray.report.text import difference, number, p_value
 
-READING = (
-    "Each was trained anew with the seeds {seeds}, none of which the search had used, to the full "
-    "length and measured on the same latents. ± is the standard deviation over seeds, brackets are "
-    "{confidence:.0%} intervals (Student's t); the difference is paired by seed, and a verdict "
-    "needs Holm's p-value below {level:.2g}. The search's own value is the best of many and so "
-    "tends to be too good."
+EXPLANATION = (
+    "Each row was trained again to the full length with the new seeds {seeds}, and measured on the "
+    "same latents. ± is the standard deviation over seeds; brackets are {confidence:.0%} "
+    "confidence intervals (Student's t). The difference from the baseline is paired by seed; a "
+    "verdict needs a p-value, corrected for the number of arms (Holm), below {level:.2g}. The "
+    "value in the search is the best of many, so it is usually too good."
+)
+HEADINGS = (
+    *("", "in the search", "confirmed", "interval of mean"),
+    *("difference", "p (Holm)", "verdict"),
 )
 
 
-def table(confirmation: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Headings, and a row for each arm, the published default first."""
-    headings = ["", "in the search", "confirmed", "mean's interval", "difference", "Holm p"]
-    rows = []
-    for arm in confirmation["arms"]:
-        count, asked = arm["ended_well"], len(confirmation["seeds"])
-        counted = "" if count == asked else f" ({count} of {asked})"
-        low, high = arm["interval"] or (None, None)
-        of = {"mean": arm["difference"], "low": None, "high": None}
-        if arm["difference_interval"]:
-            of["low"], of["high"] = arm["difference_interval"]
-        baseline = arm["name"] == confirmation["baseline"]
-        rows.append(
-            [
-                arm["name"],
-                text.number(arm["search_value"]),
-                text.mean_sd(arm["mean"], arm["sd"]) + counted,
-                "-" if low is None else f"{text.number(low)} to {text.number(high)}",
-                "" if baseline else text.difference(of),
-                "" if baseline else text.p_value(arm["p_holm"]),
-                "(baseline)" if baseline else arm["verdict"],
-            ]
-        )
-    return [*headings, "verdict"], rows
+def confirmation_table(confirmation: Mapping[str, Any]) -> Table:
+    """Return a row for each arm, the published default first."""
+    return Table(list(HEADINGS), [_row(confirmation, arm) for arm in confirmation["arms"]])
+
+
+def _row(confirmation: Mapping[str, Any], arm: dict[str, Any]) -> list[str]:
+    low, high = arm["interval"] or (None, None)
+    verdict = ["", "", "(baseline)"]
+    if arm["name"] != confirmation["baseline"]:
+        interval = arm["difference_interval"] or (None, None)
+        text = difference(arm["difference"], *interval)
+        verdict = [text, p_value(arm["p_holm"]), arm["verdict"]]
+    return [
+        arm["name"],
+        number(arm["search_value"]),
+        mean_over_seeds(arm, arm["ended_well"], len(confirmation["seeds"])),
+        "-" if low is None else f"{number(low)} to {number(high)}",
+        *verdict,
+    ]
 
 
 def on_terminal(confirmation: Mapping[str, Any]) -> rich.table.Table:
-    """The table, coloured by verdict."""
-    headings, rows = table(confirmation)
-    drawn = rich.table.Table(box=None, pad_edge=False, header_style="bold")
-    for index, heading in enumerate(headings):
-        drawn.add_column(heading, justify="left" if index == 0 else "right")
-    for arm, row in zip(confirmation["arms"], rows, strict=True):
-        drawn.add_row(*map(Text, row), style=tables.STYLES.get(arm["verdict"], ""))
-    return drawn
+    """Return the table, coloured by verdict."""
+    styles = [VERDICT_STYLES.get(arm["verdict"], "") for arm in confirmation["arms"]]
+    return tables.on_terminal(confirmation_table(confirmation), styles)
 
 
-def reading(confirmation: Mapping[str, Any]) -> str:
-    """How the table is to be read."""
+def explanation(confirmation: Mapping[str, Any]) -> str:
+    """Explain how to read the table."""
     confidence = confirmation["confidence"]
     seeds = ", ".join(map(str, confirmation["seeds"]))
-    return READING.format(seeds=seeds, confidence=confidence, level=1 - confidence)
+    return EXPLANATION.format(seeds=seeds, confidence=confidence, level=1 - confidence)

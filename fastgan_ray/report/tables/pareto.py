@@ -1,4 +1,4 @@
-"""The Pareto front of a search of several metrics, as a table."""
+"""The Pareto front of a search with several metrics, as a table."""
 
 from __future__ import annotations
 
@@ -7,48 +7,36 @@ from typing import Any
 
 import rich.table
 
-from fastgan_ray.report.text import count
+from fastgan_ray.report.tables.table import Table, on_terminal
+from fastgan_ray.report.text import parameter_count
 from fastgan_ray.search.file.options import COSTS
 
+SIDES = {"minimize": "lower is better", "maximize": "higher is better"}
+TITLE = "Pareto front: finished trials that no other trial beats in every metric"
 
-def front_table(account: Mapping[str, Any]) -> tuple[list[str], list[list[str]]] | None:
-    """Headings, and a row for each trial of the front; None of a search of one metric.
 
-    `account` is a summary.json; None too as long as no trial has finished.
+def front_table(account: Mapping[str, Any]) -> Table | None:
+    """Return a row for each trial of the front; `account` is the content of summary.json.
+
+    None for a search with one metric, and before a trial has finished.
     """
     front = account.get("front") or [{}]
     names = [name for name in front[0] if name != "trial_id"]
     if len(names) < 2:
         return None
     goals = {**COSTS, account["metric"]["name"]: account["metric"]["goal"]}
-    sides = {"minimize": "lower is better", "maximize": "higher is better"}
-    headings = ["trial", *(f"{name} ({sides[goals[name]]})" for name in names)]
-    return headings, [
-        [one["trial_id"], *(_text(name, one[name]) for name in names)] for one in front
+    headings = ["trial", *(f"{name} ({SIDES[goals[name]]})" for name in names)]
+    rows = [
+        [trial["trial_id"], *(_value_text(name, trial[name]) for name in names)] for trial in front
     ]
+    return Table(headings, rows)
 
 
 def front_on_terminal(account: Mapping[str, Any]) -> list[rich.table.Table]:
-    """The table for a terminal, if there is one."""
-    found = front_table(account)
-    if found is None:
-        return []
-    headings, rows = found
-    title = "Finished trials that no other one beats in every metric:"
-    table = rich.table.Table(
-        title=title,
-        title_style="",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*row)
-    return [table]
+    """Return the table for a terminal, or nothing if there is none."""
+    table = front_table(account)
+    return [on_terminal(table, title=TITLE)] if table else []
 
 
-def _text(name: str, value: float) -> str:
-    return count(int(value)) if name.startswith("params") else f"{value:.4g}"
+def _value_text(name: str, value: float) -> str:
+    return parameter_count(int(value)) if name.startswith("params") else f"{value:.4g}"

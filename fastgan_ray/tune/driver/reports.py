@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.run_folder import read_run
-from fastgan_ray.report.page import html
+from fastgan_ray.report.page.html import page
 from fastgan_ray.tune.suggest.importance import importances
 
 NAME = "report.html"
@@ -62,8 +62,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     UserError if `folder` is no run's. OSError if it cannot be written.
     """
     path = out or folder / NAME
-    page = html.page(read_run(folder), importances(folder), datetime.now(timezone.utc))
-    write_atomically(path, page)
+    write_atomically(path, page(read_run(folder), importances(folder), datetime.now(timezone.utc)))
     return path
 
 

@@ -1,49 +1,51 @@
 "use strict";
 
-// A trial is lit wherever it stands: in every chart, in the table, among the grids.
-function light(trial) {
-  for (const one of document.querySelectorAll("[data-trial]")) {
-    one.classList.toggle("lit", trial !== null && one.dataset.trial === trial);
+// Highlight a trial everywhere: in every chart, in the table and among the grids.
+function highlight(trial) {
+  for (const element of document.querySelectorAll("[data-trial]")) {
+    element.classList.toggle("highlighted", trial !== null && element.dataset.trial === trial);
   }
 }
 
-function tell(mark) {
+function describe(mark) {
   const chart = mark.closest("svg");
-  const told = chart && chart.parentElement.nextElementSibling;
-  if (told && told.classList.contains("told")) told.textContent = mark.getAttribute("aria-label");
+  const readout = chart && chart.parentElement.nextElementSibling;
+  if (readout && readout.classList.contains("readout")) {
+    readout.textContent = mark.getAttribute("aria-label");
+  }
 }
 
-function choose(event) {
-  const mark = event.target.closest("[data-trial]");
-  if (!mark) return;
-  light(mark.dataset.trial);
-  if (mark.classList.contains("mark")) tell(mark);
+function select(event) {
+  const element = event.target.closest("[data-trial]");
+  if (!element) return;
+  highlight(element.dataset.trial);
+  if (element.classList.contains("mark")) describe(element);
 }
 
-document.addEventListener("mouseover", choose);
-document.addEventListener("focusin", choose);
+document.addEventListener("mouseover", select);
+document.addEventListener("focusin", select);
 document.addEventListener("mouseout", (event) => {
-  if (event.target.closest("[data-trial]")) light(null);
+  if (event.target.closest("[data-trial]")) highlight(null);
 });
-document.addEventListener("focusout", () => light(null));
+document.addEventListener("focusout", () => highlight(null));
 
-// A chart is one stop of the keyboard, and the arrow keys go through its trials, the best first.
+// A chart is one stop of the tab key; the arrow keys move between its trials, from the best one.
 for (const chart of document.querySelectorAll("svg.chart")) {
   const marks = [...chart.querySelectorAll(".mark[tabindex]")].reverse();
   if (marks.length) marks[0].tabIndex = 0;
   chart.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-    const here = marks.indexOf(document.activeElement);
-    if (!step || here < 0) return;
+    const current = marks.indexOf(document.activeElement);
+    if (!step || current < 0) return;
     event.preventDefault();
-    const next = marks[(here + step + marks.length) % marks.length];
-    marks[here].tabIndex = -1;
+    const next = marks[(current + step + marks.length) % marks.length];
+    marks[current].tabIndex = -1;
     next.tabIndex = 0;
     next.focus();
   });
 }
 
-// Numbers before texts, and what is empty last, whichever the direction.
+// Empty cells come last in either direction; two numbers compare as numbers, else as text.
 function compare(a, b, sign) {
   if (a === b) return 0;
   if (a === "" || b === "") return a === "" ? 1 : -1;
@@ -57,7 +59,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   heads.forEach((head, column) => {
     head.querySelector("button").addEventListener("click", () => {
       const falling = head.getAttribute("aria-sort") === "ascending";
-      heads.forEach((one) => one.removeAttribute("aria-sort"));
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", falling ? "descending" : "ascending");
       const body = table.tBodies[0];
       const key = (row) => row.cells[column].dataset.sort;

@@ -1,0 +1,123 @@
+"""An ablation's learning curves as files: a picture for papers (.svg and .png), and a .csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from fastgan_ray.report.data.learning_curves import Point, with_all_seeds
+
+Curves = Mapping[tuple[str, str], Sequence[Point]]  # by arm and data set, as `arm_curves` has them
+Style = dict[str, Any]
+
+COLUMNS = ("arm", "data", "kimg", "seeds", "mean", "low", "high")
+# Okabe and Ito's colours, which colour-blind readers can tell apart; the baseline is black.
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
+MARKERS = ("s", "^", "D", "v", "P", "X", "*")
+DASHES = ("-", "--", "-.")
+BASELINE_STYLE: Style = {"color": "#000000", "marker": "o", "ls": "-"}
+MAX_COLUMNS = 3
+# The same numbers always give the same file, byte for byte.
+SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "fastgan-ray",
+    "text.parse_math": False,  # an arm's name may have dollar signs
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+METADATA: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".png": {}}
+
+
+def as_csv(curves: Curves) -> str:
+    """Write the points as a table."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for (arm, data), points in curves.items():
+        writer.writerows({"arm": arm, "data": data, **point} for point in points)
+    return text.getvalue()
+
+
+def draw(curves: Curves, summary: Mapping[str, Any], metric: str, stem: Path) -> None:
+    """Write `stem`.svg and `stem`.png: a panel for each data set, a line for each arm."""
+    columns = min(len(summary["data"]), MAX_COLUMNS)
+    rows = -(-len(summary["data"]) // columns)
+    with mpl.rc_context(SETTINGS):
+        figure = Figure(figsize=(2.8 + 5.2 * columns, 0.9 + 3.6 * rows), layout="constrained")
+        panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for panel in panels[len(summary["data"]) :]:
+            panel.set_visible(False)
+        for panel, data in zip(panels, summary["data"], strict=False):
+            of_data = {arm: points for (arm, name), points in curves.items() if name == data}
+            handles = _draw_panel(panel, of_data, summary)
+            panel.set_title(data, loc="left")
+        _label(figure, handles, summary, metric)
+        for suffix, metadata in METADATA.items():
+            figure.savefig(stem.with_suffix(suffix), dpi=150, metadata=metadata)
+
+
+def _label(
+    figure: Figure, handles: Sequence[Line2D], summary: Mapping[str, Any], metric: str
+) -> None:
+    goal = "lower" if summary["metric"]["goal"] == "minimize" else "higher"
+    figure.supylabel(f"{metric} ({goal} is better)", fontsize=11)
+    figure.supxlabel("thousands of real images shown (kimg)", fontsize=11)
+    title = f"{summary['name']}\nmean of {len(summary['seeds'])} seeds,\nband: lowest to highest"
+    legend = figure.legend(handles=handles, loc="outside right upper", title=title)
+    legend.set_alignment("left")
+
+
+def _draw_panel(
+    axes: Axes, curves: Mapping[str, Sequence[Point]], summary: Mapping[str, Any]
+) -> list[Line2D]:
+    """Draw one data set; return each arm's line for the legend."""
+    handles = []
+    styles = _styles(summary)
+    for arm in summary["arms"]:
+        points, style = curves.get(arm["name"], ()), styles[arm["name"]]
+        kimg, low, high = ([point[key] for point in points] for key in ("kimg", "low", "high"))
+        # Dotted where seeds have dropped out, because the mean is then over other seeds.
+        axes.plot(*_line(points), lw=1, ls=":", color=style["color"])
+        line = _line(with_all_seeds(points))
+        (handle,) = axes.plot(*line, lw=2, ms=5, label=_arm_label(arm, summary), **style)
+        axes.fill_between(kimg, low, high, color=style["color"], alpha=0.12, lw=0)
+        handles.append(handle)
+    axes.grid(alpha=0.25)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
+    axes.set_xlim(left=0)
+    return handles
+
+
+def _line(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    return [point["kimg"] for point in points], [point["mean"] for point in points]
+
+
+def _styles(summary: Mapping[str, Any]) -> dict[str, Style]:
+    """Give each arm a colour, a marker and dashes."""
+    names = [arm["name"] for arm in summary["arms"] if arm["name"] != summary["baseline"]]
+    return {summary["baseline"]: BASELINE_STYLE} | {
+        name: {
+            "color": COLOURS[index % len(COLOURS)],
+            "marker": MARKERS[index % len(MARKERS)],
+            "ls": DASHES[index // len(COLOURS) % len(DASHES)],
+        }
+        for index, name in enumerate(names)
+    }
+
+
+def _arm_label(arm: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    ended = {state: count for state, count in arm["states"].items() if state != "unfinished"}
+    failed = sum(count for state, count in ended.items() if state != "finished")
+    failures = f" ({failed} of {sum(ended.values())} failed)" if failed else ""
+    baseline = " (baseline)" if arm["name"] == summary["baseline"] else ""
+    return f"{arm['name']}{baseline}{failures}"

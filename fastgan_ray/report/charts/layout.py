@@ -1,0 +1,62 @@
+"""What charts share: the frame with its axes, lines, and labels that do not overlap.
+
+Charts are plain data with every coordinate; a template only draws them. Most of them are {"width",
+"height", "left", "right", "top", "bottom", "x": {"label", "ticks"}, "y": ..., "series"}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastgan_ray.report.charts.axis import Axis
+from fastgan_ray.report.data.ranking import COLOURS
+from fastgan_ray.report.data.run_folder import Trial
+
+Chart = dict[str, Any]
+Mark = dict[str, Any]  # a trial or an arm in a chart
+
+WIDTH, HEIGHT = 640.0, 400.0
+LEFT, RIGHT, TOP, BOTTOM = 74.0, 598.0, 20.0, 336.0
+LABEL_HEIGHT = 15.0
+
+
+def frame(x: Axis, y: Axis, x_label: str, y_label: str, series: Sequence[Mark]) -> Chart:
+    """Return a chart with two axes around series that have their coordinates."""
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "left": LEFT,
+        "right": RIGHT,
+        "top": TOP,
+        "bottom": BOTTOM,
+        "x": {"label": axis_label(x, x_label), "ticks": x.ticks()},
+        "y": {"label": axis_label(y, y_label), "ticks": y.ticks()},
+        "series": list(series),
+    }
+
+
+def axis_label(axis: Axis, label: str) -> str:
+    """Return a label that says when its axis is logarithmic."""
+    return f"{label}, logarithmic" if axis.log else label
+
+
+def rank_label(rank: int, trial: Trial) -> str:
+    """Return the rank that labels one of the best trials; "" for the others."""
+    return str(rank) if rank <= COLOURS and trial["value"] is not None else ""
+
+
+def separate_labels(marks: Sequence[Mark], bottom: float) -> None:
+    """Set the "label_y" of each mark near its "end", above `bottom`, so that no two overlap."""
+    order = sorted(marks, key=lambda mark: float(mark["end"][1]))
+    last = -LABEL_HEIGHT
+    for mark in order:
+        mark["label_y"] = last = max(mark["end"][1], last + LABEL_HEIGHT)
+    last = bottom + LABEL_HEIGHT
+    for mark in reversed(order):
+        mark["label_y"] = last = min(mark["label_y"], last - LABEL_HEIGHT)
+
+
+def svg_path(points: Sequence[tuple[float, float]]) -> str:
+    """Return the points, joined by lines, as an SVG path."""
+    return "M" + "L".join(f"{x:g},{y:g}" for x, y in points)

@@ -1,0 +1,138 @@
+"""Searches, arms and trials side by side, if one protocol makes their numbers comparable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastgan_ray.errors import UserError
+from fastgan_ray.metrics.protocol import require_same_protocol
+from fastgan_ray.report.data.ranking import best_trial
+from fastgan_ray.report.data.run_folder import Run, Trial, read_run
+
+Entry = dict[str, Any]
+
+MEND = (
+    "Compare only what was measured in the same way: name single trials of an ablation on several "
+    "data sets (as in RUN/trials/00003), or measure generators again with `fastgan-ray evaluate`."
+)
+LAST_VALUES = ("memorised", "params_g", "gflop_g", "images_per_second")
+
+
+def compare(paths: Sequence[Path]) -> list[Entry]:
+    """Return an entry for each search, each arm of an ablation and each trial, best first.
+
+    {"name", "what", "metric", "value", "error", "error_of" (what the ± is the error of),
+    "trial", "state", "default", "default_error", "memorised", "params_g", "gflop_g",
+    "images_per_second", "kimg", "hours", "trials", "protocol"}; None for unknown values.
+    UserError if two were measured differently, or if a path has no value yet.
+    """
+    entries = [entry for path in paths for entry in _entries(path)]
+    protocols = {e["name"]: {"metric": e["metric"], **e["protocol"]} for e in entries}
+    require_same_protocol(protocols, MEND)
+    sign = 1 if entries[0]["goal"] == "minimize" else -1
+    return sorted(entries, key=lambda entry: sign * entry["value"])
+
+
+def _entries(path: Path) -> list[Entry]:
+    """Return the entries of a run's or a trial's folder; UserError if it has no value."""
+    if (path / "metrics.jsonl").is_file():
+        folder = path.resolve()
+        run = read_run(folder.parent.parent)
+        (trial,) = (trial for trial in run["trials"] if trial["trial_id"] == folder.name)
+        entries = [_trial_entry(run, trial, str(path))]
+    else:
+        run = read_run(path)
+        entries = _arm_entries(run, path) if run["kind"] == "ablation" else _search_entry(run, path)
+    valued = [entry for entry in entries if entry["value"] is not None]
+    if not valued:
+        raise UserError(f"{path}: no trial has a value of {run['metric']['name']} yet")
+    return valued
+
+
+def _search_entry(run: Run, path: Path) -> list[Entry]:
+    """Describe a search by its best trial, with the cost of all trials; empty without a value."""
+    best = best_trial(run)
+    if best is None:
+        return []
+    default = (run["account"] or {}).get("default") or {}
+    entry = {
+        **_trial_entry(run, best, str(path)),
+        "what": "search",
+        "default": default.get("value"),
+        "default_error": default.get("error"),
+        **_cost(run["trials"]),
+    }
+    return [entry]
+
+
+def _arm_entries(run: Run, path: Path) -> list[Entry]:
+    """Describe an ablation's arms by their means over seeds, one entry for each data set."""
+    entries = []
+    for arm in (run["account"] or {"arms": []})["arms"]:
+        for part in arm["by_data"]:
+            cell = {"arm": arm["name"], "data": part["data"]}
+            trials = [trial for trial in run["trials"] if cell.items() <= trial["point"].items()]
+            data = f" on {part['data']}" if len(arm["by_data"]) > 1 else ""
+            entry = {
+                **_entry(run, f"{path}: {arm['name']}{data}", trials, part["data"]),
+                "what": "arm",
+                "value": part["mean"],
+                "error": part["sd"],
+                "error_of": f"{part['seeds']} seeds",
+                "state": _count_states(trials),
+            }
+            entries.append(entry)
+    return entries
+
+
+def _trial_entry(run: Run, trial: Trial, name: str) -> Entry:
+    return {
+        **_entry(run, name, [trial], trial["point"].get("data", "")),
+        "what": "trial",
+        "value": trial["value"],
+        "error": trial["error"],
+        "error_of": "the evaluation",
+        "trial": trial["trial_id"],
+        "state": trial["state"],
+    }
+
+
+def _entry(run: Run, name: str, trials: Sequence[Trial], data: str) -> Entry:
+    """Return what every entry has; of the rows' values the newest."""
+    last = {key: value for trial in trials for row in trial["rows"] for key, value in row.items()}
+    return {
+        "name": name,
+        "metric": run["metric"]["name"],
+        "goal": run["metric"]["goal"],
+        "trial": None,
+        "default": None,
+        "default_error": None,
+        **{key: last.get(key) for key in LAST_VALUES},
+        **_cost(trials),
+        "protocol": _protocol(run, trials, data),
+    }
+
+
+def _cost(trials: Sequence[Trial]) -> Entry:
+    return {
+        "kimg": sum(trial["kimg"] for trial in trials),
+        "hours": sum(trial["seconds"] for trial in trials) / 3600,
+        "trials": len(trials),
+    }
+
+
+def _protocol(run: Run, trials: Sequence[Trial], data: str) -> dict[str, Any]:
+    """Read the protocol from a trial's checkpoint if there is one, else from the run."""
+    for trial in trials:
+        for path in Path(trial["folder"]).glob("checkpoint-*/metadata.json"):
+            if protocol := json.loads(path.read_text()).get("protocol"):
+                return dict(protocol)
+    return dict(run["protocols"].get(data) or run["protocols"].get("") or {})
+
+
+def _count_states(trials: Sequence[Trial]) -> str:
+    states = [trial["state"] for trial in trials]
+    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))

@@ -1,0 +1,55 @@
+"""Learning curves as numbers: the metric over images shown, of each trial or each arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastgan_ray.metrics.names import early_name
+
+Point = dict[str, Any]
+
+
+def curve_metric(trials: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """Return the metric that curves show: `metric`, or its cheap evaluations if there are any.
+
+    Cheap and full values do not compare, so one curve never has both.
+    """
+    early = early_name(metric)
+    return early if any(early in row for trial in trials for row in trial["rows"]) else metric
+
+
+def trial_curve(trial: Mapping[str, Any], metric: str) -> list[tuple[float, float]]:
+    """Return (kimg, value) of each evaluation of `metric`, in order."""
+    return [(row["kimg"], row[metric]) for row in trial["rows"] if metric in row]
+
+
+def arm_curves(
+    trials: Sequence[Mapping[str, Any]], metric: str
+) -> dict[tuple[str, str], list[Point]]:
+    """Compute the mean and range of `metric` over seeds, by (arm, data set).
+
+    A point is {"kimg", "seeds", "mean", "low", "high"}. `seeds` is how many trainings it has: a
+    failed training is in its arm's curve up to its last evaluation.
+    """
+    values: dict[tuple[str, str], dict[float, list[float]]] = {}
+    for trial in trials:
+        arm_values = values.setdefault((trial["arm"], trial["data"]), {})
+        for kimg, value in trial_curve(trial, metric):
+            arm_values.setdefault(kimg, []).append(value)
+    return {
+        arm: [_point(kimg, numbers) for kimg, numbers in sorted(by_kimg.items())]
+        for arm, by_kimg in values.items()
+    }
+
+
+def with_all_seeds(points: Sequence[Point]) -> list[Point]:
+    """Return the part of a curve before seeds drop out; later means are over other seeds."""
+    most = max((point["seeds"] for point in points), default=0)
+    return [point for point in points if point["seeds"] == most]
+
+
+def _point(kimg: float, numbers: Sequence[float]) -> Point:
+    mean = sum(numbers) / len(numbers)
+    seeds = len(numbers)
+    return {"kimg": kimg, "seeds": seeds, "mean": mean, "low": min(numbers), "high": max(numbers)}

@@ -1,0 +1,40 @@
+"""Searches, arms and trials side by side, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastgan_ray.report.data.comparison import Entry
+from fastgan_ray.report.tables.table import Table
+from fastgan_ray.report.text import parameter_count, state_text, with_error
+
+
+def comparison_table(entries: Sequence[Entry]) -> Table:
+    """Return a column for each entry and a row for each value that at least one entry has."""
+    metric = entries[0]["metric"]
+    columns = [
+        {
+            "what": entry["what"],
+            metric: with_error(entry["value"], entry["error"]),
+            "± of": entry["error_of"],
+            "trial": _text(entry["trial"]),
+            "state": state_text(entry["state"]),
+            "published default": ""
+            if entry["default"] is None
+            else with_error(entry["default"], entry["default_error"]),
+            "memorised": _text(entry["memorised"], "{:.1%}"),
+            "parameters": parameter_count(entry["params_g"]) if entry["params_g"] else "",
+            "GFLOP/image": _text(entry["gflop_g"], "{:.3g}"),
+            "images/s": _text(entry["images_per_second"], "{:.1f}"),
+            "kimg": _text(entry["kimg"], "{:.4g}"),
+            "hours of training": _text(entry["hours"], "{:.3g}"),
+            "trials": _text(entry["trials"]),
+        }
+        for entry in entries
+    ]
+    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    return Table(["", *(entry["name"] for entry in entries)], [row for row in rows if any(row[1:])])
+
+
+def _text(value: float | str | None, form: str = "{}") -> str:
+    return "" if value is None else form.format(value)

@@ -1,0 +1,78 @@
+"""A run's trials as a table that a reader can sort."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastgan_ray.report.data.ranking import parameter_names, ranked, trial_colours
+from fastgan_ray.report.data.run_folder import Run, Trial
+from fastgan_ray.report.text import (
+    is_number,
+    parameter_count,
+    rounded,
+    state_text,
+    value_text,
+    with_error,
+)
+
+LONG = ("reason", "warning")
+
+
+def leaderboard(run: Run) -> dict[str, Any]:
+    """Return the columns and rows of the leaderboard, best trial first.
+
+    {"columns": [{"name", "number", "long"}], "rows": [{"id", "colour", "state", "cells"}]}; a cell
+    is {"text", "sort"}: what a reader sees, and the number or lower-case text to sort by.
+    """
+    colours, parameters, metric = trial_colours(run), parameter_names(run), run["metric"]["name"]
+    numeric = ("rank", metric, "kimg", "parameters", "images/s", "memorised")
+    headings = ("rank", "trial", metric, "state", *numeric[2:], *parameters, *LONG)
+    columns = [
+        {"name": heading, "number": heading in numeric, "long": heading in LONG}
+        for heading in headings
+    ]
+    rows = [
+        {
+            "id": trial["trial_id"],
+            "colour": colours[trial["trial_id"]],
+            "state": trial["state"],
+            "cells": _cells(rank, trial, parameters),
+        }
+        for rank, trial in enumerate(ranked(run), 1)
+    ]
+    return {"columns": columns, "rows": rows}
+
+
+def _cells(rank: int, trial: Trial, parameters: Sequence[str]) -> list[dict[str, Any]]:
+    last = {key: value for row in trial["rows"] for key, value in row.items()}
+    size, value = last.get("params_g"), trial["value"]
+    state = state_text(trial["state"])
+    return [
+        _cell(str(rank), rank),
+        _cell(trial["trial_id"], trial["trial_id"]),
+        _cell("" if value is None else with_error(value, trial["error"]), value),
+        _cell(state, state),
+        _number(trial["kimg"], "{:g}"),
+        _cell("" if size is None else parameter_count(size), size),
+        _number(last.get("images_per_second"), "{:.1f}"),
+        _number(last.get("memorised"), "{:.1%}"),
+        *(_setting(trial["point"], name) for name in parameters),
+        *(_cell(trial[key], trial[key].lower()) for key in LONG),
+    ]
+
+
+def _cell(text: str, sort: float | str | None) -> dict[str, Any]:
+    return {"text": text, "sort": sort}
+
+
+def _number(value: float | None, form: str) -> dict[str, Any]:
+    return _cell("" if value is None else form.format(value), value)
+
+
+def _setting(point: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if name not in point:
+        return _cell("", None)
+    value = point[name]
+    text = value_text(rounded(value))
+    return _cell(text, value if is_number(value) else text.lower())
