@@ -1,4 +1,4 @@
-"""The front of several metrics against the definition, and what a summary holds of it."""
+"""The Pareto front of several metrics: against its definition, and of a summary."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from fastgan_ray.search.pareto import front, front_of
 METRICS = (Metric("fd"), Metric("params_g"), Metric("images_per_second", "maximize"))
 
 
-def dominates(one, other):
-    signed = [(a, b) for a, b in zip(one[:2], other[:2], strict=True)] + [(-one[2], -other[2])]
+def dominates(point, other):
+    signed = [(a, b) for a, b in zip(point[:2], other[:2], strict=True)] + [(-point[2], -other[2])]
     return all(a <= b for a, b in signed) and any(a < b for a, b in signed)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_nobody_on_the_front_is_dominated_and_everybody_else_is(seed):
+def test_the_front_is_exactly_what_no_other_point_dominates(seed):
     rng = random.Random(seed)
     values = {f"{n:02d}": [float(rng.randint(0, 6)) for _ in METRICS] for n in range(40)}
-    kept = front(values, METRICS)
-    for name, own in values.items():
-        dominated = any(dominates(other, own) for other in values.values())
-        assert (name in kept) == (not dominated)
-    assert [values[name][0] for name in kept] == sorted(values[name][0] for name in kept)
+    names = front(values, METRICS)
+    for name, point in values.items():
+        dominated = any(dominates(other, point) for other in values.values())
+        assert (name in names) == (not dominated)
+    assert [values[name][0] for name in names] == sorted(values[name][0] for name in names)
 
 
 def test_the_front_of_a_summary_is_of_finished_trials():

@@ -87,7 +87,10 @@ def test_importances_find_what_matters_and_need_trials(tmp_path):
     assert importances(tmp_path) is None
     study(tmp_path, ENOUGH - 1)
     few = importances(tmp_path)
-    assert few["values"] == {} and f"{ENOUGH - 1} so far, and {ENOUGH}" in few["note"]
+    assert (
+        few["values"] == {}
+        and f"need {ENOUGH} finished trials; there are {ENOUGH - 1} so far" in few["note"]
+    )
     (tmp_path / "study.journal").unlink()
     study(tmp_path, 40)
     found = importances(tmp_path)

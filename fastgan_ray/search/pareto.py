@@ -1,4 +1,8 @@
-"""Which trials no other one beats in every metric."""
+"""The Pareto front of several metrics: the trials that no other trial dominates.
+
+Optuna's `study.best_trials` does not serve here: reports are made from summary.json alone, and the
+study does not count a trial that took over another one's weights as finished.
+"""
 
 from __future__ import annotations
 
@@ -9,44 +13,39 @@ from fastgan_ray.search.file.options import Metric
 
 
 def front(values: Mapping[str, Sequence[float]], metrics: Sequence[Metric]) -> list[str]:
-    """The names that are not dominated, the best in the first metric first.
+    """Return the names that no other dominates, the best in the first metric first.
 
-    One dominates another if it is as good in every metric and better in one. `values` holds, by
-    name, a value of each of `metrics`.
+    `values` holds, by name, a value of each of `metrics`. A point dominates another if it is as
+    good in every metric and better in one.
     """
     signs = [-1 if metric.goal == "maximize" else 1 for metric in metrics]
     points = {
-        name: tuple(sign * value for sign, value in zip(signs, own, strict=True))
-        for name, own in values.items()
+        name: tuple(sign * value for sign, value in zip(signs, row, strict=True))
+        for name, row in values.items()
     }
-    kept: list[str] = []
-    # Whoever dominates another one comes before it in this order, or a third one does.
+    names: list[str] = []
+    # In this order a dominated point comes after one that dominates it and is itself on the front.
     for name in sorted(points, key=lambda name: (points[name], name)):
-        own = points[name]
-        if all(points[one] == own or not _as_good(points[one], own) for one in kept):
-            kept.append(name)
-    return kept
+        if not any(_dominates(points[other], points[name]) for other in names):
+            names.append(name)
+    return names
 
 
 def front_of(
     trials: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]
 ) -> list[dict[str, Any]]:
-    """The front of the finished trials of a summary: {"trial_id", and each metric's value}."""
-    rows = {
-        trial["trial_id"]: [
-            trial["value"],
-            *(trial["costs"].get(cost.name) for cost in metrics[1:]),
-        ]
-        for trial in trials
-        if trial["state"] == "finished"
-    }
-    whole = {name: own for name, own in rows.items() if None not in own}
+    """Return the front of a summary's finished trials: {"trial_id", and each metric's value}."""
     names = [metric.name for metric in metrics]
+    values = {}
+    for trial in trials:
+        row = [trial["value"], *(trial["costs"].get(name) for name in names[1:])]
+        if trial["state"] == "finished" and None not in row:
+            values[trial["trial_id"]] = row
     return [
-        {"trial_id": name, **dict(zip(names, whole[name], strict=True))}
-        for name in front(whole, metrics)
+        {"trial_id": trial_id, **dict(zip(names, values[trial_id], strict=True))}
+        for trial_id in front(values, metrics)
     ]
 
 
-def _as_good(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(a <= b for a, b in zip(one, other, strict=True))
+def _dominates(point: Sequence[float], other: Sequence[float]) -> bool:
+    return point != other and all(a <= b for a, b in zip(point, other, strict=True))

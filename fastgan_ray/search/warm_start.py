@@ -1,4 +1,4 @@
-"""What another search has found, as a start for this one: on other pictures, or smaller ones."""
+"""Another search's trials as a start for this one, even if it had other or smaller pictures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from fastgan_ray.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class Prior:
-    """A trial of another search: as much of its point as this space contains, and its rank from 0,
-    the best. Ranks, not values: those were measured against other pictures."""
+    """A trial of another search: the part of its point that lies in this space, and its rank.
+
+    Rank 0 is the best. Values do not compare: they were measured against other pictures.
+    """
 
     point: dict[str, Any]
     rank: int
@@ -24,35 +26,38 @@ class Prior:
 
 
 def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
-    """The trials of the search in folder `run`, the best first; finished before stopped ones.
+    """Load the trials of the search in folder `run`: those that came furthest first, then the best.
 
-    UserError if it is no search's folder, or has nothing in common with this space.
+    UserError if it is not the folder of a search, or if no trial has a point in this space.
     """
     path = run / "summary.json"
     if not path.is_file():
-        raise UserError(f"--from {run}: no summary.json in it; name the folder of a search")
+        raise UserError(f"--from {run}: has no summary.json; name the folder of a search")
     if spec.method == "grid":
-        raise UserError("--from: a grid tries every point in its order; use method bayes or random")
+        raise UserError("--from: a grid tries all points in order; use method bayes or random")
     summary = json.loads(path.read_text())
     sign = -1 if summary["metric"]["goal"] == "maximize" else 1
-    valued = [one for one in summary["trials"] if one["value"] is not None]
-    known = [one for one in valued if one["state"] in ("finished", "stopped")]
-    known.sort(key=lambda one: (-one["kimg"], sign * one["value"], one["trial_id"]))
-    points = [_within(spec.space, one["point"]) for one in known]
-    pairs = [(point, one["trial_id"]) for point, one in zip(points, known, strict=True) if point]
-    if not pairs:
+    trials = [
+        trial
+        for trial in summary["trials"]
+        if trial["value"] is not None and trial["state"] in ("finished", "stopped")
+    ]
+    trials.sort(key=lambda trial: (-trial["kimg"], sign * trial["value"], trial["trial_id"]))
+    points = [(_part_in(spec.space, trial["point"]), trial["trial_id"]) for trial in trials]
+    points = [(point, trial_id) for point, trial_id in points if point]
+    if not points:
         raise UserError(
             f"--from {run}: none of its {len(summary['trials'])} trials has a value and a point in "
-            "this search space; begin without it"
+            "this search space; start without --from"
         )
-    return [Prior(point, rank, name) for rank, (point, name) in enumerate(pairs)]
+    return [Prior(point, rank, trial_id) for rank, (point, trial_id) in enumerate(points)]
 
 
-def _within(space: SearchSpace, point: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of `point` that lies in the space."""
-    found: dict[str, Any] = {}
+def _part_in(space: SearchSpace, point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of `point` that lies in the space."""
+    part: dict[str, Any] = {}
     for parameter in space:
         value = point.get(parameter.name)
-        if parameter.name in point and parameter.active(found) and parameter.contains(value):
-            found[parameter.name] = value
-    return found
+        if parameter.name in point and parameter.active(part) and parameter.contains(value):
+            part[parameter.name] = value
+    return part

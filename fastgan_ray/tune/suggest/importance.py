@@ -1,4 +1,4 @@
-"""How much each parameter of a search mattered, by its Optuna study."""
+"""How much each parameter of a search matters, from its Optuna study."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from fastgan_ray.report.charts.slices import ENOUGH
 from fastgan_ray.tune.suggest.compat import open_journal
 
 EVALUATOR = "PED-ANOVA"
-BEST = 5  # trials among the best that the evaluator wants to see (Watanabe et al. 2023)
+BEST_TRIALS = 5  # at least so many must be among the best (Watanabe et al. 2023)
+MIN_QUANTILE = 0.1
 
 
 def importances(folder: Path) -> dict[str, Any] | None:
-    """{"evaluator", "trials", "values": {parameter: share of 1}, "note"}; None without a study.
+    """Return {"evaluator", "trials", "values": {parameter: share of 1}, "note"}; None if no study.
 
-    The values, the largest first, say which parameters set the best finished trials apart from all
-    finished ones. There are none where too few trials have finished, and `note` says so.
+    The values, the largest first, say which parameters distinguish the best finished trials from
+    all finished ones. Without enough finished trials there are no values, and `note` says so.
     """
     journal = folder / "study.journal"
     if not journal.is_file():
@@ -32,17 +33,16 @@ def importances(folder: Path) -> dict[str, Any] | None:
         return None
     study = optuna.load_study(study_name=names[0], storage=storage)
     count = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-    found = {"evaluator": EVALUATOR, "trials": count, "values": {}}
     if count < ENOUGH:
-        said = f"Importances rest on finished trials: {count} so far, and {ENOUGH} are needed."
-        return found | {"note": said}
-    quantile = max(0.1, BEST / count)
+        note = f"Importances need {ENOUGH} finished trials; there are {count} so far."
+        return {"evaluator": EVALUATOR, "trials": count, "values": {}, "note": note}
+    quantile = max(MIN_QUANTILE, BEST_TRIALS / count)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of whatever is experimental, or where all are equal
+        warnings.simplefilter("ignore")  # about experimental parts, and trials that are all equal
         evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
         values = get_param_importances(study, evaluator=evaluator)
     note = (
-        f"{EVALUATOR} on {count} finished trials: what sets the best {quantile:.0%} of them apart "
-        "from all. Trials that were stopped early are not counted."
+        f"{EVALUATOR} of {count} finished trials: what distinguishes the best {quantile:.0%} from "
+        "all of them. Trials that were stopped early are not counted."
     )
-    return found | {"values": values, "note": note}
+    return {"evaluator": EVALUATOR, "trials": count, "values": values, "note": note}

@@ -1,4 +1,4 @@
-"""Optuna's samplers under the names of a search file, and our parameters as they see them."""
+"""Optuna's samplers by their names in a search file, and parameters as Optuna takes them."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from fastgan_ray.search.warm_start import Prior
 
 Scalar = None | bool | int | float | str
 
-# Drawn at random before a model takes over: of a GP and CMA-ES, which learn from finished trials
-# only, a quarter of all trials, within these.
+# Random trials before the model of GP and CMA-ES, which learn from finished trials only: a quarter
+# of all trials, within these limits.
 STARTUP_TRIALS = (4, 6)
 TPE_STARTUP_TRIALS = 3
-# What the prior weighs beside a trial. With a few trials, and noise, less of it stays too near to
-# whatever was the best so far (docs/findings.md).
-TPE_PRIOR = 4.0
-POPULATION = (6, 50)  # of a genetic sampler: a quarter of all trials, within these
+# The weight of TPE's prior, where a trial has 1. With few and noisy trials, a lower weight stays
+# too close to the best point so far (docs/findings.md).
+TPE_PRIOR_WEIGHT = 4.0
+POPULATION_SIZE = (6, 50)  # of a genetic sampler: a quarter of all trials, within these limits
 _PLAIN = (bool, int, float, str)
 
 
 def make_sampler(spec: SearchSpec) -> samplers.BaseSampler:
-    """The sampler of a search, seeded; where no model is one, it is hardly ever asked."""
+    """Make the seeded sampler of a search; methods without a model hardly ever use it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what Optuna calls experimental
+        warnings.simplefilter("ignore")  # about samplers that Optuna calls experimental
         return SAMPLERS.get(spec.sampler, _random)(spec)
 
 
 def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
-    """The trial's value of a parameter, as a RunConfig takes it."""
+    """Return the trial's value of a parameter, as a RunConfig takes it."""
     name, count = parameter.name, parameter.size
     if parameter.values:
         choices = [encode(parameter, value) for value in parameter.values]
@@ -53,24 +53,24 @@ def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
 
 
 def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
-    """Another search's trial for a study: PRUNED after one picture, with its rank as the value.
+    """Convert another search's trial for a study: PRUNED after one picture, its rank as the value.
 
-    TPE ranks stopped trials below finished ones and by how far they came, then by value: priors
-    guide it until there is something better to go by, whatever their metric was.
+    TPE ranks stopped trials below finished ones, by how far they came and then by value. So the
+    priors guide it until the search has results of its own, whatever their metric was.
     """
     sign = -1 if spec.metric.goal == "maximize" else 1
-    mine = [parameter for parameter in spec.space if parameter.name in prior.point]
+    parameters = [parameter for parameter in spec.space if parameter.name in prior.point]
     return create_trial(
         state=TrialState.PRUNED,
-        params={p.name: encode(p, prior.point[p.name]) for p in mine},
-        distributions={p.name: _distribution(p) for p in mine},
+        params={p.name: encode(p, prior.point[p.name]) for p in parameters},
+        distributions={p.name: _distribution(p) for p in parameters},
         intermediate_values={} if spec.costs else {1: sign * float(prior.rank)},
         user_attrs={"prior": prior.trial_id},
     )
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
-    """What `suggest` asks of a trial."""
+    """Return the distribution that `suggest` asks Optuna for."""
     start = parameter.at(0) if parameter.values else parameter.snap(parameter.low)
     probe = FixedTrial({parameter.name: encode(parameter, start)})
     suggest(probe, parameter)
@@ -78,7 +78,7 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def encode(parameter: Parameter, value: Value) -> Scalar:
-    """A value as Optuna takes it: lists, and values that equal each other (1, True), as JSON."""
+    """Return a value as Optuna takes it: lists, and values that are equal (1, True), as JSON."""
     plain = all(choice is None or isinstance(choice, _PLAIN) for choice in parameter.values)
     if not parameter.values or (plain and len(set(parameter.values)) == len(parameter.values)):
         return cast(Scalar, value)
@@ -93,16 +93,16 @@ def _startup(spec: SearchSpec) -> int:
     return _within(STARTUP_TRIALS, spec.run_cap // 4)
 
 
-def _population(spec: SearchSpec) -> int:
-    return _within(POPULATION, spec.run_cap // 4)
+def _population_size(spec: SearchSpec) -> int:
+    return _within(POPULATION_SIZE, spec.run_cap // 4)
 
 
 def _tpe(spec: SearchSpec) -> samplers.BaseSampler:
-    # Each parameter by itself: several at once find slower (docs/findings.md).
+    # Each parameter by itself: multivariate TPE is slower to find good points (docs/findings.md).
     return samplers.TPESampler(
         seed=spec.seed,
         n_startup_trials=TPE_STARTUP_TRIALS,
-        prior_weight=TPE_PRIOR,
+        prior_weight=TPE_PRIOR_WEIGHT,
         constant_liar=True,
     )
 
@@ -112,18 +112,18 @@ def _gp(spec: SearchSpec) -> samplers.BaseSampler:
 
 
 def _cmaes(spec: SearchSpec) -> samplers.BaseSampler:
-    # Parameters under a `when`, and categorical ones, are drawn at random.
+    # It samples categorical parameters, and those under a `when`, at random.
     return samplers.CmaEsSampler(
         seed=spec.seed, n_startup_trials=_startup(spec), warn_independent_sampling=False
     )
 
 
 def _nsga2(spec: SearchSpec) -> samplers.BaseSampler:
-    return samplers.NSGAIISampler(seed=spec.seed, population_size=_population(spec))
+    return samplers.NSGAIISampler(seed=spec.seed, population_size=_population_size(spec))
 
 
 def _nsga3(spec: SearchSpec) -> samplers.BaseSampler:
-    return samplers.NSGAIIISampler(seed=spec.seed, population_size=_population(spec))
+    return samplers.NSGAIIISampler(seed=spec.seed, population_size=_population_size(spec))
 
 
 def _random(spec: SearchSpec) -> samplers.BaseSampler:

@@ -1,4 +1,4 @@
-"""A search that starts from another: what is taken, what is tried first, what guides it."""
+"""A search that starts from another one: which trials it takes, tries first and is guided by."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(tmp_path):
     return folder
 
 
-def test_finished_trials_come_first_and_only_what_the_space_contains(run):
+def test_finished_trials_come_first_with_the_part_of_their_points_in_the_space(run):
     priors = load_priors(run, spec_of())
     assert [(prior.trial_id, prior.rank) for prior in priors] == [
         ("00001", 0),
@@ -74,7 +74,7 @@ def test_finished_trials_come_first_and_only_what_the_space_contains(run):
     assert priors[3].point == {"model.ngf": 8, "train.loss": "hinge"}  # 3e-3 is not listed
 
 
-def test_the_default_is_tried_first_then_the_others_best(run, tmp_path):
+def test_the_default_is_tried_first_then_the_other_searchs_best(run, tmp_path):
     spec = spec_of()
     searcher = StudySearcher(spec, tmp_path / "study.journal", priors=load_priors(run, spec))
     points = [searcher.suggest("x")["point"] for _ in range(4)]
@@ -82,9 +82,14 @@ def test_the_default_is_tried_first_then_the_others_best(run, tmp_path):
     assert points[1] == {"train.lr_g": 1e-3, "model.ngf": 16, "train.loss": "hinge"}
     assert points[2]["train.r1_gamma"] == 10.0
     assert points[3] == {"train.lr_g": 1e-3, "model.ngf": 64, "train.loss": "hinge"}
-    told = searcher.study.trials[:4]
-    assert [one.state for one in told] == [TrialState.PRUNED] * 4
-    assert [one.intermediate_values for one in told] == [{1: 0.0}, {1: 1.0}, {1: 2.0}, {1: 3.0}]
+    priors = searcher.study.trials[:4]
+    assert [prior.state for prior in priors] == [TrialState.PRUNED] * 4
+    assert [prior.intermediate_values for prior in priors] == [
+        {1: 0.0},
+        {1: 1.0},
+        {1: 2.0},
+        {1: 3.0},
+    ]
 
 
 def test_a_restart_has_the_same_priors_once(run, tmp_path):
@@ -97,13 +102,13 @@ def test_a_restart_has_the_same_priors_once(run, tmp_path):
     second = StudySearcher(spec, journal)
     second.restore(str(state))
     assert [second.suggest("x")["point"] for _ in range(5)] == expected
-    assert sum("prior" in one.user_attrs for one in second.study.trials) == 4
+    assert sum("prior" in trial.user_attrs for trial in second.study.trials) == 4
 
 
-def test_what_is_no_start(run, tmp_path):
+def test_folders_and_methods_that_are_refused(run, tmp_path):
     with pytest.raises(UserError, match=r"no summary\.json"):
         load_priors(tmp_path, spec_of())
-    with pytest.raises(UserError, match="a grid tries every point"):
+    with pytest.raises(UserError, match="a grid tries all points"):
         load_priors(run, spec_of("grid"))
     (run / "summary.json").write_text(
         json.dumps({"metric": {"goal": "minimize"}, "trials": [trial(0, None, "failed")]})

@@ -1,0 +1,84 @@
+"""The points that a search tries by a rule instead of by a sampler's choice."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastgan_ray.search.file.spec import SearchSpec, start_point
+from fastgan_ray.search.space import assign, grid, sample, size, sobol
+
+Point = dict[str, Any]  # flat dotted names; may have a part of the parameters only
+
+SAMPLER_ATTEMPTS = 10  # at a new point; a sampler may be stuck on points that it knows
+ENUMERABLE = 100_000  # points
+
+
+@dataclass
+class PointState:
+    """Everything that the next point depends on, except the study."""
+
+    rng: random.Random
+    tried: set[str] = field(default_factory=set)  # keys of points
+    waiting: list[Point] = field(default_factory=list)  # another search's best, to be tried next
+
+
+class PointRules:
+    """Chooses the next point where the search's method or its situation decides it."""
+
+    def __init__(self, spec: SearchSpec) -> None:
+        self._spec = spec
+        self._start = start_point(spec)
+        self._size = size(spec.space)
+        self._grid = grid(spec.space) if spec.method == "grid" else None
+
+    def all_tried(self, state: PointState) -> bool:
+        """Return whether no untried point is left."""
+        return len(state.tried) == self._size
+
+    def next_point(
+        self, state: PointState, attempt: int, count_points: Callable[[], int]
+    ) -> Point | None:
+        """Return the point to try next, maybe a part of one; None = the sampler chooses it.
+
+        `attempt` counts from 0 until a point is new and valid; `count_points` returns the number of
+        points in the study.
+        """
+        spec = self._spec
+        if self._grid is not None:
+            untried = [point for point in self._grid if key_of(point) not in state.tried]
+            return self._start if self._start in untried else untried[0]
+        if not state.tried:
+            return self._first_point(state.rng)
+        if state.waiting:
+            return state.waiting.pop(0)
+        if self._mostly_tried(state):
+            untried = [point for point in grid(spec.space) if key_of(point) not in state.tried]
+            return state.rng.choice(untried)
+        if spec.sampler == "qmc":
+            return sobol(spec.space, count_points(), spec.seed)
+        if spec.method == "random" or attempt >= SAMPLER_ATTEMPTS:
+            return sample(spec.space, state.rng)
+        return None
+
+    def _first_point(self, rng: random.Random) -> Point:
+        """Return the published default; what it lacks is left to the sampler or `rng`."""
+        start = self._start
+        if self._spec.method == "bayes":
+            return start
+        return assign(
+            self._spec.space, lambda p: start[p.name] if p.name in start else p.sample(rng)
+        )
+
+    def _mostly_tried(self, state: PointState) -> bool:
+        """Return whether random points would mostly repeat others: half of the space is tried."""
+        count = self._size
+        return count is not None and count <= ENUMERABLE and count <= 2 * len(state.tried)
+
+
+def key_of(point: Point) -> str:
+    """Return a text that is the same for equal points."""
+    return json.dumps(point, sort_keys=True)

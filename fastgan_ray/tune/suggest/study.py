@@ -1,0 +1,93 @@
+"""The Optuna study of a search, in a journal beside the results: what it is told of each trial.
+
+A finished trial is COMPLETE. One that was stopped early is PRUNED, with the values that it reported
+(by images shown), and so is one that took over another trial's weights, since it did not end at the
+point that it started with. One that diverged or ran out of memory is PRUNED and violates a
+constraint, which TPE heeds. One that failed is FAIL. The attribute `outcome` tells them apart.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from fastgan_ray.search.file.spec import SearchSpec
+from fastgan_ray.search.space import SearchSpace, assign
+from fastgan_ray.search.warm_start import Prior
+from fastgan_ray.tune.suggest.compat import open_journal, running_trial, unlock_journal
+from fastgan_ray.tune.suggest.samplers import encode, frozen_prior, suggest
+
+# A trial that went wrong because of its configuration: a sampler must avoid its neighbourhood.
+INFEASIBLE = ("diverged", "out_of_memory")
+
+
+def open_study(
+    spec: SearchSpec, journal: Path, sampler: BaseSampler, priors: Sequence[Prior]
+) -> optuna.Study:
+    """Open the study in a journal; a new study starts with `priors`."""
+    unlock_journal(journal)
+    study = optuna.create_study(
+        study_name=spec.name,
+        storage=open_journal(journal),
+        sampler=sampler,
+        directions=[metric.goal for metric in (spec.metric, *spec.costs)],
+        load_if_exists=True,
+    )
+    if not study.get_trials(deepcopy=False):
+        for prior in priors:
+            study.add_trial(frozen_prior(prior, spec))
+    return study
+
+
+def ask(
+    study: optuna.Study, space: SearchSpace, fixed: Mapping[str, Any] | None
+) -> tuple[optuna.Trial, dict[str, Any]]:
+    """Return a new trial of the study and its point; the sampler chooses what `fixed` lacks."""
+    if fixed is not None:
+        study.enqueue_trial({p.name: encode(p, fixed[p.name]) for p in space if p.name in fixed})
+    trial = study.ask()
+    with warnings.catch_warnings():
+        # Optuna warns of uses that it does allow, such as a range that is no multiple of its step.
+        warnings.simplefilter("ignore")
+        return trial, assign(space, lambda parameter: suggest(trial, parameter))
+
+
+def reject(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
+    """Tell the study that a point is not tried, and why."""
+    trial.set_user_attr("reason", reason)
+    study.tell(trial, state=TrialState.FAIL)
+
+
+def report_value(study: optuna.Study, number: int, kimg: float, value: float) -> None:
+    """Tell the study a trial's value at a position; a value that comes again is ignored.
+
+    A study of several metrics gets none: Optuna ranks stopped trials by a single metric only.
+    """
+    step = round(kimg * 1000)
+    trial = study.get_trials(deepcopy=False)[number]
+    if len(study.directions) == 1 and step not in trial.intermediate_values:
+        running_trial(study, number).report(value, step)
+
+
+def report_end(
+    study: optuna.Study, number: int, outcome: str, values: Sequence[float] | None
+) -> None:
+    """Tell the study how a trial ended; `values` of all metrics only if they are its point's."""
+    trial = running_trial(study, number)
+    trial.set_user_attr("outcome", "stopped" if outcome == "running" else outcome)
+    if outcome in INFEASIBLE:
+        trial.set_constraint("ends well", 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about constraints that a sampler does not use
+        if values is not None:
+            study.tell(number, list(values))
+        elif outcome in ("finished", "running", *INFEASIBLE):
+            study.tell(number, state=TrialState.PRUNED)
+        else:
+            study.tell(number, state=TrialState.FAIL)
