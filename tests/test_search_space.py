@@ -47,8 +47,9 @@ SPACE = SearchSpace((LOSS, NOISE, R1, LAZY))
 )
 def test_values_of_a_finite_domain(parameter, values):
     assert parameter.size == len(values)
-    found = [parameter.at(i) for i in range(parameter.size)]
-    assert found == values and [type(v) for v in found] == [type(v) for v in values]
+    listed_values = [parameter.at(i) for i in range(parameter.size)]
+    assert listed_values == values
+    assert [type(v) for v in listed_values] == [type(v) for v in values]
     assert all(parameter.contains(value) for value in values)
     rng = random.Random(0)
     drawn = [parameter.sample(rng) for _ in range(300)]
@@ -111,7 +112,7 @@ def test_size_of_a_huge_parent_is_quick():
     assert size(SearchSpace((seed, child))) == 2**31 - 2 + 2 * 2
 
 
-def test_assign_asks_only_for_what_takes_part():
+def test_assign_asks_only_for_active_parameters():
     asked = []
 
     def suggest(parameter):

@@ -82,8 +82,8 @@ def test_better_and_worse_change_places_with_the_goal_and_with_the_sides(pairs):
 
 
 def simulated(kind: str, rng: np.random.Generator) -> np.ndarray:
-    """One ablation of five seeds in which no arm differs from the baseline."""
-    seeds = rng.normal(0, 10, 5)  # what a seed does to all arms
+    """Simulate an ablation of five seeds in which no arm differs from the baseline."""
+    seeds = rng.normal(0, 10, 5)  # a seed has the same effect on all arms
     noise = rng.normal(0, 2, (len(ARMS) + 1, 5))
     if kind == "heavy tails":
         noise = rng.standard_t(3, noise.shape)
@@ -96,26 +96,29 @@ def simulated(kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "data sets", "failures"])
-def test_no_difference_is_rarely_called_one(kind):
+def test_equal_arms_are_rarely_called_different(kind):
     rng = np.random.default_rng(1)
     wrong = 0
     for _ in range(FAMILIES):
-        found = compare(table(simulated(kind, rng)), "base", "minimize")
-        wrong += any(one.verdict in ("better", "worse") for one in found.values())
+        comparisons = compare(table(simulated(kind, rng)), "base", "minimize")
+        wrong += any(
+            comparison.verdict in ("better", "worse") for comparison in comparisons.values()
+        )
     assert wrong <= 0.05 * FAMILIES
 
 
-def test_a_large_difference_is_found_and_the_rest_is_left_alone():
+def test_a_large_difference_is_found_and_no_other():
     rng = np.random.default_rng(2)
-    found, wrong = 0, 0
+    correct, wrong = 0, 0
     for _ in range(200):
         values = simulated("normal", rng)
         values[1] -= 20
         values[2] += 20
-        verdicts = {k: one.verdict for k, one in compare(table(values), "base", "minimize").items()}
-        found += (verdicts["a"], verdicts["b"]) == ("better", "worse")
+        comparisons = compare(table(values), "base", "minimize")
+        verdicts = {arm: comparison.verdict for arm, comparison in comparisons.items()}
+        correct += (verdicts["a"], verdicts["b"]) == ("better", "worse")
         wrong += any(verdicts[arm] != "indistinguishable" for arm in ("c", "d"))
-    assert found >= 195
+    assert correct >= 195
     assert wrong <= 10
 
 
@@ -123,17 +126,17 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     rng = np.random.default_rng(3)
     held = 0
     for _ in range(FAMILIES):
-        one = paired_difference(list(rng.normal(-3, 2, 4)))
-        held += one.low <= -3 <= one.high
+        difference = paired_difference(list(rng.normal(-3, 2, 4)))
+        held += difference.low <= -3 <= difference.high
     assert abs(held / FAMILIES - 0.95) < 3 * np.sqrt(0.95 * 0.05 / FAMILIES)
 
 
 def test_too_few_seeds_have_no_verdict_and_say_so():
     arms = {"base": {0: 5.0}, "a": {0: 1.0}, "b": {}}
-    one, none = compare(arms, "base", "minimize").values()
-    assert one.verdict == none.verdict == "no verdict"
-    assert "too few seeds: 1" in one.note and "too few seeds: 0" in none.note
-    assert one.difference.mean == -4.0 and one.p_holm is None
+    single, none = compare(arms, "base", "minimize").values()
+    assert single.verdict == none.verdict == "no verdict"
+    assert "too few seeds: 1" in single.note and "too few seeds: 0" in none.note
+    assert single.difference.mean == -4.0 and single.p_holm is None
     assert none.waiting == 1
 
 
@@ -142,11 +145,13 @@ def test_an_arm_that_failed_wins_nothing_by_what_remains():
     good = {seed: 20.0 + seed % 2 for seed in range(5)}
     survivor = {**good, 4: None}
     arms = {"base": base, "good": good, "survivor": survivor}
-    found = compare(arms, "base", "minimize")
-    assert found["good"].verdict == "better"
-    assert found["survivor"].verdict == "no verdict"
-    assert found["survivor"].note.startswith("better where both have a value, but it failed in 1")
-    assert (found["survivor"].failed, found["survivor"].difference.pairs) == (1, 4)
+    comparisons = compare(arms, "base", "minimize")
+    assert comparisons["good"].verdict == "better"
+    assert comparisons["survivor"].verdict == "no verdict"
+    assert comparisons["survivor"].note == (
+        "better where both have a value, but it alone failed in 1 pair"
+    )
+    assert (comparisons["survivor"].failed, comparisons["survivor"].difference.pairs) == (1, 4)
     # It may well be worse.
     assert compare(arms, "base", "maximize")["survivor"].verdict == "worse"
 
@@ -157,16 +162,19 @@ def test_a_baseline_that_failed_makes_nothing_worse():
         "a": {0: 9.0, 1: 9.2, 2: 9.1, 3: 9.3},
         "b": {0: 9.0, 1: 9.2, 2: None, 3: 9.3},
     }
-    found = compare(arms, "base", "minimize")
-    assert (found["a"].verdict, found["a"].baseline_failed) == ("no verdict", 1)
-    assert "the baseline failed" in found["a"].note
-    assert (found["b"].verdict, found["b"].baseline_failed) == ("worse", 0)  # both failed there
+    comparisons = compare(arms, "base", "minimize")
+    assert (comparisons["a"].verdict, comparisons["a"].baseline_failed) == ("no verdict", 1)
+    assert "the baseline alone failed" in comparisons["a"].note
+    assert (comparisons["b"].verdict, comparisons["b"].baseline_failed) == (
+        "worse",
+        0,
+    )  # both failed there
 
 
 def test_what_has_not_run_yet_is_left_out_and_counted():
     arms = {"base": {0: 1.0, 1: 2.0, 2: 3.0}, "a": {0: 1.0, 1: 2.1, 5: 7.0}}
-    found = compare(arms, "base", "minimize")["a"]
-    assert (found.difference.pairs, found.waiting, found.failed) == (2, 2, 0)
+    comparison = compare(arms, "base", "minimize")["a"]
+    assert (comparison.difference.pairs, comparison.waiting, comparison.failed) == (2, 2, 0)
 
 
 def test_an_arm_without_p_value_eases_nobodys_test():

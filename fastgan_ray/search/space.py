@@ -1,7 +1,7 @@
 """A search space: named parameters in order, each with a domain and an optional condition.
 
-Pure: nothing here knows a sampler. `assign` walks the space and asks a caller's `suggest` for each
-value, so that grid, random and Bayesian searches share one meaning of `when`.
+Pure: independent of any sampler. `assign` goes through the space and calls `suggest` for each
+value, so that grid, random and Bayesian searches treat conditions in the same way.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Distribution = Literal[
     "q_log_uniform_values",
 ]
 
-_REST = object()  # stands for any value that no condition names
+_OTHER_VALUE = object()  # stands for any value that no condition mentions
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One searched setting: a dotted RunConfig field and the values that it may take.
+    """A searched setting: the dotted name of a RunConfig field and the values that it may take.
 
-    `values` for constant and categorical; `low`, `high` (inclusive) for the rest, `q` the step of
-    int_uniform (1), q_uniform and q_log_uniform_values, whose values are multiples of q. `when`
-    holds (parent, values) pairs: the parameter takes part only if each parent has one of them.
+    `constant` and `categorical` have `values`; all others have `low` and `high` (inclusive). The
+    values of int_uniform (q = 1), q_uniform and q_log_uniform_values are multiples of `q`. `when`
+    holds pairs (parent, values): the parameter is active only if each parent has one of its values.
     """
 
     name: str
@@ -49,45 +49,45 @@ class Parameter:
 
     @property
     def log(self) -> bool:
-        """Whether values are spread evenly over orders of magnitude."""
+        """Whether random values are spread evenly on a logarithmic scale."""
         return self.distribution in ("log_uniform_values", "q_log_uniform_values")
 
     @property
     def integer(self) -> bool:
-        """Whether every value is a whole number of type int."""
+        """Whether every value is an int."""
         return self.q > 0 and all(isinstance(x, int) for x in (self.low, self.high, self.q))
 
     @property
     def steps(self) -> range:
-        """The k of the values k * q; only of a parameter with q."""
-        slack = 1e-9  # 0.3 / 0.1 is a hair below 3
+        """The k of all values k * q; only for a parameter with q."""
+        slack = 1e-9  # 0.3 / 0.1 is slightly less than 3
         first = math.ceil(self.low / self.q - slack)
         return range(first, math.floor(self.high / self.q + slack) + 1)
 
     @property
     def size(self) -> int | None:
-        """The number of values; None = a continuum."""
+        """The number of values; None = infinitely many."""
         if self.values:
             return len(self.values)
         return len(self.steps) if self.q else None
 
     def at(self, index: int) -> Value:
-        """The value number `index`, ascending or as listed; only of a parameter with a size."""
+        """Return value number `index`, ascending or as listed; only for a parameter with a size."""
         if self.values:
             return self.values[index]
         return self._multiple(self.steps[index])
 
     def snap(self, value: float) -> float:
-        """The value of the numeric domain nearest to `value`: clipped, and a multiple of q."""
+        """Return the nearest value of the numeric domain: clipped, and a multiple of q."""
         if not self.q:
             return min(max(value, self.low), self.high)
         steps = self.steps
         return self._multiple(min(max(round(value / self.q), steps[0]), steps[-1]))
 
     def contains(self, value: Value) -> bool:
-        """Whether the parameter can take `value`; true and 1 differ."""
+        """Return whether the parameter can take `value`; true and 1 differ."""
         if self.values:
-            return any(same(value, own) for own in self.values)
+            return any(same(value, listed) for listed in self.values)
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
@@ -97,11 +97,11 @@ class Parameter:
         return math.isclose(self.snap(value), value, rel_tol=1e-12, abs_tol=1e-300)
 
     def sample(self, rng: random.Random) -> Value:
-        """One random value."""
+        """Return a random value."""
         return self.quantile(rng.random())
 
     def quantile(self, share: float) -> Value:
-        """The value below which lies `share`, from 0 to under 1, of what is drawn at random."""
+        """Return the value that a random one is below with probability `share` (0 <= share < 1)."""
         if self.values:
             weights = self.probabilities or (1.0,) * len(self.values)
             bounds = list(itertools.accumulate(weights))
@@ -114,7 +114,7 @@ class Parameter:
         return self.snap(self.low + share * (self.high - self.low))
 
     def active(self, point: Mapping[str, Any]) -> bool:
-        """Whether `when` holds at `point`; a parent that takes no part holds no value."""
+        """Return whether `when` holds at `point`, where parents that are not active are missing."""
         return all(
             parent in point and any(same(point[parent], value) for value in values)
             for parent, values in self.when
@@ -129,7 +129,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Parameters in the order of the file; parents of a `when` come before their children."""
+    """Parameters in the order of the file; each parent comes before its children."""
 
     parameters: tuple[Parameter, ...]
 
@@ -140,13 +140,13 @@ class SearchSpace:
         return len(self.parameters)
 
 
-def same(one: object, other: object) -> bool:
-    """Equality in which a boolean is not a number."""
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+def same(first: object, second: object) -> bool:
+    """Return whether two values are equal, where true is not 1 and false is not 0."""
+    return isinstance(first, bool) == isinstance(second, bool) and bool(first == second)
 
 
 def assign(space: SearchSpace, suggest: Callable[[Parameter], Value]) -> dict[str, Any]:
-    """A point: `suggest`'s value of each parameter whose `when` holds, as flat dotted keys."""
+    """Return a point, {dotted name: value}, with `suggest`'s value of each active parameter."""
     point: dict[str, Any] = {}
     for parameter in space:
         if parameter.active(point):
@@ -155,26 +155,29 @@ def assign(space: SearchSpace, suggest: Callable[[Parameter], Value]) -> dict[st
 
 
 def sample(space: SearchSpace, rng: random.Random) -> dict[str, Any]:
-    """A random point."""
+    """Return a random point."""
     return assign(space, lambda parameter: parameter.sample(rng))
 
 
 def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
-    """Point number `index`, from 1, of a scrambled Sobol sequence: random, but spread evenly.
+    """Return point number `index`, from 1, of a scrambled Sobol sequence: random, spread evenly.
 
-    A parameter keeps its coordinate whether it takes part or not. SciPy's sequence.
+    Each parameter has its own coordinate of the sequence, used only where it is active. Optuna's
+    QMCSampler does not serve here: it leaves out categorical and conditional parameters.
     """
-    from scipy.stats import qmc  # a second to import, which only a search has
+    from scipy.stats import qmc  # takes a second to import
 
     shares = qmc.Sobol(len(space), seed=seed).fast_forward(index).random(1)[0]
-    share_of = {one.name: float(share) for one, share in zip(space, shares, strict=True)}
+    share_of = {
+        parameter.name: float(share) for parameter, share in zip(space, shares, strict=True)
+    }
     return assign(space, lambda parameter: parameter.quantile(share_of[parameter.name]))
 
 
 def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """As much of `defaults` (flat dotted keys) as the space contains; constants stay constant.
+    """Return the part of `defaults` ({dotted name: value}) that lies in the space.
 
-    A parameter whose domain lacks its default is left out, for the sampler to fill.
+    Constants have their constant value. A parameter that cannot take its default is left out.
     """
     point: dict[str, Any] = {}
     for parameter in space:
@@ -188,13 +191,13 @@ def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, 
 
 
 def size(space: SearchSpace) -> int | None:
-    """The number of distinct points; None = infinitely many."""
+    """Return the number of distinct points; None = infinitely many."""
     if any(parameter.size is None for parameter in space):
         return None
     decisive: dict[str, list[Value]] = {parameter.name: [] for parameter in space}
     for parent, values in (pair for parameter in space for pair in parameter.when):
-        known = decisive[parent]
-        known.extend(v for v in values if not any(same(v, old) for old in known))
+        mentioned = decisive[parent]
+        mentioned.extend(v for v in values if not any(same(v, old) for old in mentioned))
 
     def count(index: int, point: dict[str, Any]) -> int:
         if index == len(space):
@@ -203,15 +206,20 @@ def size(space: SearchSpace) -> int | None:
         if not parameter.active(point):
             return count(index + 1, point)
         values = decisive[parameter.name]
-        rest = (parameter.size or 0) - len(values)  # these all lead to the same branch
+        others = (parameter.size or 0) - len(values)  # these all have the same children
         total = sum(count(index + 1, {**point, parameter.name: value}) for value in values)
-        return total + (rest * count(index + 1, {**point, parameter.name: _REST}) if rest else 0)
+        if others:
+            total += others * count(index + 1, {**point, parameter.name: _OTHER_VALUE})
+        return total
 
     return count(0, {})
 
 
 def grid(space: SearchSpace) -> list[dict[str, Any]]:
-    """Every point once, the last parameter varying fastest; ValueError for a continuum."""
+    """Return every point once, the last parameter varying fastest.
+
+    ValueError for a parameter with infinitely many values.
+    """
     points: list[dict[str, Any]] = [{}]
     for parameter in space:
         if parameter.size is None:

@@ -1,7 +1,9 @@
-"""Arms compared with a baseline: paired intervals, Holm's correction, verdicts in words.
+"""Compare arms with a baseline: paired differences, Student's intervals, Holm's correction.
 
-Pure: numbers in, numbers and words out. A pair is whatever two arms share, as (data set, seed);
-only the difference within a pair counts, so what a seed or a data set does to both cancels.
+Pure: numbers in, numbers and words out. A pair is what two arms have in common, such as (data set,
+seed). Only the difference within a pair counts, so that the effect of a seed or of a data set on
+both arms cancels. SciPy's `ttest_rel` gives the same numbers (a test compares them), but NaN for a
+single pair and for differences that are all 0.
 """
 
 from __future__ import annotations
@@ -17,26 +19,27 @@ from scipy.special import stdtr, stdtrit
 Goal = Literal["minimize", "maximize"]
 Verdict = Literal["better", "worse", "indistinguishable", "no verdict"]
 Pair = TypeVar("Pair", bound=Hashable)
-LEAST_PAIRS = 2  # one difference has no spread
+MIN_PAIRS = 2  # a single difference has no standard deviation
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of paired differences, arm less baseline, with Student's interval and p-value."""
+    """Mean of paired differences (arm minus baseline), with Student's interval and p-value."""
 
     pairs: int
-    mean: float | None  # None = no pair
-    low: float | None  # None = fewer than two pairs, as for the next two
+    mean: float | None  # None = no pairs
+    low: float | None  # these three are None for fewer than two pairs
     high: float | None
-    p: float | None  # two-sided; not corrected
+    p: float | None  # two-sided, not corrected for several arms
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm against the baseline.
+    """An arm compared with the baseline.
 
-    `failed`: pairs in which the arm alone ended without a value; `baseline_failed`: the baseline
-    alone; `waiting`: pairs in which one of the two has not run. All are left out of `difference`.
+    `failed` counts the pairs in which only the arm ended without a value, `baseline_failed` those
+    in which only the baseline did, and `waiting` those in which one of the two has not run. None of
+    them is part of `difference`.
     """
 
     difference: Difference
@@ -49,7 +52,7 @@ class Comparison:
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Mean and standard deviation (n - 1); None for what too few values leave open."""
+    """Return mean and standard deviation (n - 1); None for what needs more values."""
     _check_finite(values)
     if not values:
         return None, None
@@ -57,10 +60,10 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def paired_difference(differences: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Student's paired comparison of differences in any order.
+    """Compare pairs by Student's t-test of their differences, in any order.
 
-    Differences without any spread have an interval of no width, and p = 1 where they are all 0,
-    else 0. ValueError unless all are finite and 0 < confidence < 1.
+    If all differences are equal, the interval has no width, and p is 1 if they are 0, else 0.
+    ValueError unless all are finite and 0 < confidence < 1.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1 (got {confidence})")
@@ -69,16 +72,16 @@ def paired_difference(differences: Sequence[float], confidence: float = 0.95) ->
     if mean is None or sd is None:
         return Difference(n, mean, None, None, None)
     error = sd / math.sqrt(n)
-    reach = float(stdtrit(n - 1, (1 + confidence) / 2)) * error
+    half_width = float(stdtrit(n - 1, (1 + confidence) / 2)) * error
     t = abs(mean) / error if error else math.inf if mean else 0.0
-    return Difference(n, mean, mean - reach, mean + reach, 2 * float(stdtr(n - 1, -t)))
+    return Difference(n, mean, mean - half_width, mean + half_width, 2 * float(stdtr(n - 1, -t)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction, in the given order: reject those at most the family's level.
+    """Return p-values corrected by Holm's step-down method (1979), in the same order.
 
-    S. Holm, A simple sequentially rejective multiple test procedure, 1979. ValueError unless every
-    p-value lies in 0..1.
+    Rejecting those below a level keeps the chance of any false rejection below that level.
+    ValueError unless every p-value lies in 0..1.
     """
     if any(not 0 <= p <= 1 for p in p_values):
         raise ValueError(f"p-values must lie in 0..1 (got {list(p_values)})")
@@ -96,13 +99,13 @@ def compare(
     goal: Goal,
     confidence: float = 0.95,
 ) -> dict[str, Comparison]:
-    """Every arm but the baseline against it, in order.
+    """Compare every arm with the baseline, in order.
 
-    An arm's value by pair is None where it ended without one (diverged), and missing where it has
-    not run.
-    An arm is better or worse where Holm's p-value, over all arms, is below 1 - confidence. An arm
-    without p-value counts as one with p = 1, so that a failed arm does not ease the others' test.
-    Whoever failed where the other did not may not win by what remains: then there is no verdict.
+    An arm's value of a pair is None if it ended without one (diverged), and missing if it has not
+    run. An arm is better or worse if its p-value, corrected over all arms, is below 1 - confidence.
+    An arm without a p-value counts as p = 1, so that failed arms do not make the others' test
+    easier. An arm or a baseline that failed where the other did not cannot win by the pairs that
+    remain: then there is no verdict. ValueError if the baseline is missing.
     """
     if baseline not in values:
         raise ValueError(f"the baseline {baseline!r} must be one of {list(values)}")
@@ -114,7 +117,7 @@ def compare(
     p_values = [differences[name].p for name in arms]
     corrected = holm([1.0 if p is None else p for p in p_values])
     return {
-        name: _judge(differences[name], p_holm, values[name], reference, goal, 1 - confidence)
+        name: _compare_arm(differences[name], p_holm, values[name], reference, goal, 1 - confidence)
         for name, p_holm in zip(arms, corrected, strict=True)
     }
 
@@ -126,7 +129,7 @@ def _differences(
     return [value - other for value, other in pairs if value is not None and other is not None]
 
 
-def _judge(
+def _compare_arm(
     difference: Difference,
     p_holm: float,
     arm: Mapping[Pair, float | None],
@@ -137,9 +140,9 @@ def _judge(
     failed, baseline_failed = _fails_alone(arm, baseline), _fails_alone(baseline, arm)
     verdict, note = _verdict(difference, p_holm, goal, level)
     if (verdict == "better" and failed) or (verdict == "worse" and baseline_failed):
-        who = "it" if failed else "the baseline"
-        pairs = failed or baseline_failed
-        note = f"{verdict} where both have a value, but {who} failed in {pairs} where not both did"
+        name, count = ("it", failed) if failed else ("the baseline", baseline_failed)
+        pairs = "pair" if count == 1 else "pairs"
+        note = f"{verdict} where both have a value, but {name} alone failed in {count} {pairs}"
         verdict = "no verdict"
     return Comparison(
         difference=difference,
@@ -156,15 +159,15 @@ def _verdict(
     difference: Difference, p_holm: float, goal: Goal, level: float
 ) -> tuple[Verdict, str]:
     if difference.mean is None or difference.p is None:
-        return "no verdict", f"too few seeds: {difference.pairs} of at least {LEAST_PAIRS} pairs"
+        return "no verdict", f"too few seeds: {difference.pairs} of at least {MIN_PAIRS} pairs"
     if p_holm >= level:
         return "indistinguishable", ""
     return ("better" if (difference.mean < 0) == (goal == "minimize") else "worse"), ""
 
 
-def _fails_alone(one: Mapping[Pair, float | None], other: Mapping[Pair, float | None]) -> int:
-    lost = (pair for pair, value in one.items() if value is None)
-    return sum(not (pair in other and other[pair] is None) for pair in lost)
+def _fails_alone(arm: Mapping[Pair, float | None], other: Mapping[Pair, float | None]) -> int:
+    failed = (pair for pair, value in arm.items() if value is None)
+    return sum(not (pair in other and other[pair] is None) for pair in failed)
 
 
 def _check_finite(values: Sequence[float]) -> None:
