@@ -1,4 +1,4 @@
-"""A search's confirmation: what is chosen, what is said of it, and that it runs and goes on."""
+"""A search's confirmation: what it trains, its verdict, and that it runs and resumes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ parameters:
     )
 
 
-# --- what is chosen ---
+# --- what it trains ---
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,11 @@ def test_early_stopping_leaves_less_to_confirm_with():
 def test_a_budgets_rest_takes_arms_then_seeds():
     spec = make_spec()
     plan = plan_confirmation(spec)
-    left = {18: (2, 3), 17: (1, 3), 11: (1, 2), 7: (0, 0)}
-    assert {
-        kimg: (fit_to_budget(spec, plan, kimg).top, fit_to_budget(spec, plan, kimg).seeds)
-        for kimg in left
-    }
-    for kimg, sizes in left.items():
-        found = fit_to_budget(spec, plan, kimg)
-        assert (found.top, found.seeds) == sizes
-        assert found is plan or f"{kimg}" in found.why
+    sizes_of = {18: (2, 3), 17: (1, 3), 11: (1, 2), 7: (0, 0)}
+    for kimg, sizes in sizes_of.items():
+        fitted = fit_to_budget(spec, plan, kimg)
+        assert (fitted.top, fitted.seeds) == sizes
+        assert fitted is plan or f"{kimg}" in fitted.why
 
 
 @pytest.mark.parametrize(
@@ -120,41 +116,41 @@ def test_keys_that_are_refused(extra, rule):
     assert rule in str(caught.value)
 
 
-def trial(number: int, value: float | None, ngf: int, state: str = "finished"):
+def make_trial(number: int, value: float | None, ngf: int, state: str = "finished"):
     point = {"model.ngf": ngf}
     return {"trial_id": f"{number:05d}", "state": state, "value": value, "point": point}
 
 
 def summary_of(*trials):
-    valued = [one for one in trials if one["value"] is not None]
-    best = min(valued, key=lambda one: one["value"], default=None)
-    default = next((one for one in trials if one["point"]["model.ngf"] == 64), None)
+    valued = [trial for trial in trials if trial["value"] is not None]
+    best = min(valued, key=lambda trial: trial["value"], default=None)
+    default = next((trial for trial in trials if trial["point"]["model.ngf"] == 64), None)
     return {"name": "t", "trials": list(trials), "best": best, "default": default}
 
 
 def test_contenders_are_the_best_and_no_doubles():
     spec = make_spec()
     assert start_point(spec) == {"model.ngf": 64}
-    found = summary_of(
-        trial(0, 5.0, 64),
-        trial(1, 4.0, 32),
-        trial(2, 3.0, 64),  # the default again
-        trial(3, 4.5, 32),  # trial 1 again
-        trial(4, 1.0, 16, "stopped"),
-        trial(5, None, 16, "diverged"),
-        trial(6, 9.0, 16),
+    summary = summary_of(
+        make_trial(0, 5.0, 64),
+        make_trial(1, 4.0, 32),
+        make_trial(2, 3.0, 64),  # the default again
+        make_trial(3, 4.5, 32),  # trial 1 again
+        make_trial(4, 1.0, 16, "stopped"),
+        make_trial(5, None, 16, "diverged"),
+        make_trial(6, 9.0, 16),
     )
-    assert [one["trial_id"] for one in top_candidates(spec, found, 9)] == ["00001", "00006"]
-    assert [one["trial_id"] for one in top_candidates(spec, found, 1)] == ["00001"]
-    stopped = summary_of(trial(0, 5.0, 64, "stopped"), trial(1, 4.0, 32, "stopped"))
-    assert [one["trial_id"] for one in top_candidates(spec, stopped, 9)] == ["00001"]
-    assert confirmation_spec(spec, summary_of(trial(0, 5.0, 64)), 2, 3, None) is None
+    assert [trial["trial_id"] for trial in top_candidates(spec, summary, 9)] == ["00001", "00006"]
+    assert [trial["trial_id"] for trial in top_candidates(spec, summary, 1)] == ["00001"]
+    stopped = summary_of(make_trial(0, 5.0, 64, "stopped"), make_trial(1, 4.0, 32, "stopped"))
+    assert [trial["trial_id"] for trial in top_candidates(spec, stopped, 9)] == ["00001"]
+    assert confirmation_spec(spec, summary_of(make_trial(0, 5.0, 64)), 2, 3, None) is None
 
 
 def test_it_is_an_ablation_with_fresh_seeds():
     spec = make_spec()
-    found = summary_of(trial(0, 5.0, 64), trial(1, 4.0, 32), trial(2, 4.5, 16))
-    ablation = confirmation_spec(spec, found, 2, 3, "/there/pictures")
+    summary = summary_of(make_trial(0, 5.0, 64), make_trial(1, 4.0, 32), make_trial(2, 4.5, 16))
+    ablation = confirmation_spec(spec, summary, 2, 3, "/there/pictures")
     assert list(ablation.arms) == [DEFAULT, "trial 00001", "trial 00002"]
     assert ablation.baseline == DEFAULT and ablation.metric.name == METRIC
     assert ablation.seeds == (1, 3, 4)  # the search trained with 2
@@ -162,20 +158,20 @@ def test_it_is_an_ablation_with_fresh_seeds():
     config = arm_config(ablation, "trial 00002")
     assert (config.model.ngf, config.train.total_kimg, config.eval.every_kimg) == (16, 2, 1)
     # Where the space lacks the default, it is what the search has tried for it.
-    nearest = {**found, "default": found["trials"][1]}
+    nearest = {**summary, "default": summary["trials"][1]}
     lacking = confirmation_spec(spec, nearest, 2, 3, "/there/pictures")
     assert lacking.arms[DEFAULT] == {"model.ngf": 32}
     assert "trial 00001" not in lacking.arms and "trial 00000" in lacking.arms
-    more = confirmation_spec(spec, found, 2, 5, "/there/pictures")
+    more = confirmation_spec(spec, summary, 2, 5, "/there/pictures")
     assert more.seeds[:3] == ablation.seeds  # the same cells, and new ones
 
 
-# --- what is said ---
+# --- its verdict ---
 
 
-def confirmed(spec: SearchSpec, found, top: int = 2, **values: list[float | None]):
+def confirmed(spec: SearchSpec, summary, top: int = 2, **values: list[float | None]):
     """The outcome where default (d) and trials (t1, ...) measured those values; None failed."""
-    ablation = confirmation_spec(spec, found, top, 3, "pictures")
+    ablation = confirmation_spec(spec, summary, top, 3, "pictures")
     of_arm = {DEFAULT: values["d"], **{f"trial 0000{key[-1]}": values[key] for key in values}}
     trials = []
     for number, cell in enumerate(cells(ablation)):
@@ -199,17 +195,19 @@ def confirmed(spec: SearchSpec, found, top: int = 2, **values: list[float | None
             }
         )
     account = summarise(ablation, "confirm", trials, dict.fromkeys(ablation.arms, 1.0))
-    return outcome(spec, found, account)
+    return outcome(spec, summary, account)
 
 
-THREE = summary_of(trial(0, 30.0, 64), trial(1, 20.0, 32), trial(2, 25.0, 16))
+THREE = summary_of(make_trial(0, 30.0, 64), make_trial(1, 20.0, 32), make_trial(2, 25.0, 16))
 GOOD = [31.0, 32.0, 30.0]
 
 
 def test_a_winner_that_holds_up():
-    found = confirmed(make_spec(), THREE, d=GOOD, t1=[22.0, 23.2, 21.1], t2=[29.0, 33.0, 31.0])
-    assert (found["searched"], found["winner"]) == ("trial 00001", "trial 00001")
-    default, first, second = found["arms"]
+    confirmation = confirmed(
+        make_spec(), THREE, d=GOOD, t1=[22.0, 23.2, 21.1], t2=[29.0, 33.0, 31.0]
+    )
+    assert (confirmation["searched"], confirmation["winner"]) == ("trial 00001", "trial 00001")
+    default, first, second = confirmation["arms"]
     assert default["verdict"] == "" and default["values"] == GOOD
     assert default["mean"] == pytest.approx(31) and default["sd"] == pytest.approx(1)
     assert default["interval"] == pytest.approx([31 - 2.484, 31 + 2.484], abs=1e-3)
@@ -217,59 +215,67 @@ def test_a_winner_that_holds_up():
     assert first["difference_interval"][1] < 0 < first["p_holm"] < 0.05
     assert second["verdict"] == "indistinguishable"
     assert (first["search_value"], first["trial_id"]) == (20.0, "00001")
-    assert found["sentence"] == (
+    assert confirmation["sentence"] == (
         f"Confirmed: trial 00001 is better than the published default in 3 seeds ({METRIC} "
-        "22.1 ± 1.1 against 31 ± 1). The search had measured 20 for it, too good by 2.1."
+        "22.1 ± 1.1 against 31 ± 1). The search measured 20 for it, 2.1 better than "
+        "the confirmed mean."
     )
-    rows = shown.confirmation_table(found).rows
+    rows = shown.confirmation_table(confirmation).rows
     assert rows[0][-1] == "(baseline)"
     assert rows[1][:3] == ["trial 00001", "20.0", "22.1 ± 1.1"]
-    assert "1, 3, 4" in shown.explanation(found)
+    assert "1, 3, 4" in shown.explanation(confirmation)
 
 
 def test_a_winner_that_does_not_hold_up():
-    found = confirmed(make_spec(), THREE, d=GOOD, t1=[29.0, 33.5, 31.0], t2=[29.0, 30.5, 31.0])
-    assert found["winner"] == "trial 00002"
-    assert found["sentence"].startswith(
-        "Did not hold up: trial 00001 is indistinguishable from the published default in 3 seeds"
+    confirmation = confirmed(
+        make_spec(), THREE, d=GOOD, t1=[29.0, 33.5, 31.0], t2=[29.0, 30.5, 31.0]
     )
-    assert (
-        "On average over 3 seeds trial 00002 is the best: 30.17 ± 1; best/ is" in found["sentence"]
+    assert confirmation["winner"] == "trial 00002"
+    assert confirmation["sentence"].startswith(
+        "Not confirmed: trial 00001 is indistinguishable from the published default in 3 seeds"
     )
+    best = "The best mean over 3 seeds is that of trial 00002, 30.17 ± 1; best/ has the best"
+    assert best in confirmation["sentence"]
     worse = confirmed(make_spec(), THREE, d=GOOD, t1=[51.0, 52.1, 50.2], t2=[41.0, 42.2, 40.1])
     assert worse["winner"] == DEFAULT
     assert "trial 00001 is worse than the published default" in worse["sentence"]
 
 
 def test_another_that_is_better_than_the_searchs_best():
-    found = confirmed(make_spec(), THREE, d=GOOD, t1=[22.0, 23.2, 21.1], t2=[12.0, 13.2, 11.1])
-    assert found["winner"] == "trial 00002"
-    assert found["sentence"].startswith("Confirmed, but not as the best: trial 00001 is better")
+    confirmation = confirmed(
+        make_spec(), THREE, d=GOOD, t1=[22.0, 23.2, 21.1], t2=[12.0, 13.2, 11.1]
+    )
+    assert confirmation["winner"] == "trial 00002"
+    assert confirmation["sentence"].startswith("Confirmed, but not the best: trial 00001 is better")
 
 
 def test_a_failed_training_wins_nothing():
-    found = confirmed(make_spec(), THREE, 1, d=GOOD, t1=[22.0, None, 21.1])
-    assert found["winner"] == DEFAULT and found["arms"][1]["ended_well"] == 2
-    assert found["sentence"].startswith("Not confirmed: trial 00001 has no verdict against the")
-    assert "(2 of 3)" in shown.confirmation_table(found).rows[1][2]
+    confirmation = confirmed(make_spec(), THREE, 1, d=GOOD, t1=[22.0, None, 21.1])
+    assert confirmation["winner"] == DEFAULT and confirmation["arms"][1]["ended_well"] == 2
+    assert confirmation["sentence"].startswith(
+        "Not confirmed: trial 00001 has no verdict against the"
+    )
+    assert "(2 of 3)" in shown.confirmation_table(confirmation).rows[1][2]
     nothing = confirmed(make_spec(), THREE, 1, d=[None] * 3, t1=[None] * 3)
     assert nothing["winner"] is None
     assert nothing["sentence"].startswith("Not confirmed: no training")
 
 
 def test_the_default_may_have_been_the_best():
-    found = summary_of(trial(0, 10.0, 64), trial(1, 20.0, 32))
-    stays = confirmed(make_spec(), found, 1, d=GOOD, t1=[41.0, 42.2, 40.1])
+    summary = summary_of(make_trial(0, 10.0, 64), make_trial(1, 20.0, 32))
+    stays = confirmed(make_spec(), summary, 1, d=GOOD, t1=[41.0, 42.2, 40.1])
     assert stays["searched"] == stays["winner"] == DEFAULT
-    assert "the search's best, stays: nothing was better in 3 seeds" in stays["sentence"]
-    lost = confirmed(make_spec(), found, 1, d=GOOD, t1=[21.0, 22.2, 20.1])
-    assert lost["sentence"].startswith("Did not hold up: trial 00001 is better than the published")
+    assert stays["sentence"].startswith(
+        "Confirmed: no trial is better than the published default in 3 seeds"
+    )
+    lost = confirmed(make_spec(), summary, 1, d=GOOD, t1=[21.0, 22.2, 20.1])
+    assert lost["sentence"].startswith("Not confirmed: trial 00001 is better than the published")
 
 
 def test_half_a_confirmation_has_no_verdict():
-    found = confirmed(make_spec(), THREE, 1, d=GOOD[:2], t1=[22.0])
-    assert found["winner"] is None and found["unfinished"] == 3
-    assert found["sentence"] == "Its confirmation has not ended: 3 trainings are left."
+    confirmation = confirmed(make_spec(), THREE, 1, d=GOOD[:2], t1=[22.0])
+    assert confirmation["winner"] is None and confirmation["unfinished"] == 3
+    assert confirmation["sentence"] == "The confirmation has not ended: 3 trainings are left."
 
 
 # --- on Ray ---
@@ -312,12 +318,14 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
     }
     assert logs(folder)["confirm/trials/00000"] == before["confirm/trials/00000"]
     assert [len(logs(folder)[f"confirm/trials/0000{n}"]) for n in range(4)] == [3, 4, 3, 3]
-    found = summary["confirmation"]
-    assert found["winner"] == DEFAULT and found["searched"] == "trial 00001"
-    assert summary["verdict"] == found["sentence"]
+    confirmation = summary["confirmation"]
+    assert confirmation["winner"] == DEFAULT and confirmation["searched"] == "trial 00001"
+    assert summary["verdict"] == confirmation["sentence"]
     best = summary["best"]
     assert (best["trial_id"], best["source"]) == ("00000", "confirm/trials/00000")
-    assert best["config"]["train"]["seed"] == 1 and best["value"] == min(found["arms"][0]["values"])
+    assert best["config"]["train"]["seed"] == 1 and best["value"] == min(
+        confirmation["arms"][0]["values"]
+    )
     assert (folder / best["checkpoint"] / "metadata.json").is_file()
     assert summary["best_beats_default"] is False
     rows = "trials/00001/metrics.jsonl"
@@ -325,7 +333,7 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
         there = runs / "there" / part.relative_to(runs)
         assert (there / rows).read_bytes() == (part / rows).read_bytes()
     out = capfd.readouterr().out
-    assert found["sentence"] in out and "in the search" in out
+    assert confirmation["sentence"] in out and "in the search" in out
     assert "Confirmation</h2>" in (folder / "report.html").read_text()
 
     # Two seeds more, with which the search's best is the best after all.

@@ -1,7 +1,8 @@
-"""A search's confirmation: its best trials and the published default, trained anew.
+"""A search's confirmation: its best trials and the published default, trained with new seeds.
 
-The best of many noisy values is too good to be true (the winner's curse), so the verdict comes from
-fresh seeds: an ablation whose baseline is the default and whose arms are the best trials.
+The best of many noisy values is better than a repetition of it would be (the winner's curse). So
+the verdict comes from new seeds: an ablation whose baseline is the default and whose arms are the
+best trials.
 """
 
 from __future__ import annotations
@@ -21,18 +22,20 @@ from fastgan_ray.search.file.spec import SearchSpec, confirmation_kimg, run_conf
 from fastgan_ray.search.statistics import paired_difference
 
 Summary = Mapping[str, Any]
+Trial = Mapping[str, Any]
 
 DEFAULT = "published default"  # the baseline's name
-# (trials, seeds) from what is best to what is least.
+# (trials, seeds), the best choice first.
 SIZES = ((2, 3), (1, 3), (1, 2))
-SHARE = 0.5  # of the kimg that the search is expected to take
+MAX_SHARE = 0.5  # of the kimg that the search is expected to take
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many of the best trials are trained anew beside the default, and with how many seeds.
+    """How many of the best trials are trained again beside the default, and with how many seeds.
 
-    `top` is 0 where nothing is; `kimg` is what all of it takes at most. `why` is said to the user.
+    `top` is 0 if nothing is confirmed. `kimg` is the most that all trainings take. `why` is for the
+    user.
     """
 
     top: int
@@ -42,9 +45,9 @@ class Plan:
 
 
 def plan_confirmation(spec: SearchSpec) -> Plan:
-    """What the file's `confirm` says, or the most that takes at most half of the search's images.
+    """Plan what the file's `confirm` says, or the most that takes half of the search's kimg.
 
-    Of a budget in kimg the confirmation takes its part beforehand.
+    If the budget limits the kimg, the confirmation's part is set aside at the start.
     """
     if spec.confirm == "off":
         return Plan(0, 0, 0.0, "the file says `confirm: false`")
@@ -54,169 +57,169 @@ def plan_confirmation(spec: SearchSpec) -> Plan:
     expected, limit = kimg_expected(spec), spec.budget.kimg
     for top, seeds in SIZES:
         kimg = confirmation_kimg(spec, top, seeds)
-        left = expected if limit is None else min(expected, limit - kimg)
-        if kimg <= SHARE * left:
-            why = f"at most half of the {left:.4g} that the search is expected to take"
+        search_kimg = expected if limit is None else min(expected, limit - kimg)
+        if kimg <= MAX_SHARE * search_kimg:
+            why = f"at most half of the {search_kimg:.4g} that the search is expected to take"
             return Plan(top, seeds, kimg, why)
-    why = f"the least, 1 trial and {DEFAULT} with 2 seeds, takes {kimg:.4g} thousand images, more "
-    return Plan(0, 0, 0.0, f"{why}than half of the {max(left, 0):.4g} that the search is to take")
+    why = (
+        f"the smallest, 1 trial and the {DEFAULT} with 2 seeds, takes {kimg:.4g} thousand images, "
+        f"more than half of the {max(search_kimg, 0):.4g} that the search is expected to take"
+    )
+    return Plan(0, 0, 0.0, why)
 
 
 def fit_to_budget(spec: SearchSpec, plan: Plan, kimg_left: float) -> Plan:
-    """`plan`, or the largest one below it that takes at most `kimg_left`; else with `top` 0."""
-    smaller = [(1, seeds) for seeds in range(plan.seeds, 1, -1)]
-    for top, seeds in [(plan.top, plan.seeds), *smaller]:
-        kimg = confirmation_kimg(spec, top, seeds)
+    """Return `plan`, or a smaller one that takes at most `kimg_left`, or one with `top` 0."""
+    if plan.kimg <= kimg_left:
+        return plan
+    for seeds in range(plan.seeds, 1, -1):
+        kimg = confirmation_kimg(spec, 1, seeds)
         if kimg <= kimg_left:
-            if (top, seeds) == (plan.top, plan.seeds):
-                return plan
-            return Plan(top, seeds, kimg, f"what the budget's rest of {kimg_left:.4g} allows")
-    return Plan(0, 0, 0.0, f"the budget's rest is enough for {kimg_left:.4g} thousand images only")
+            why = f"the rest of the budget is enough for {kimg_left:.4g} thousand images"
+            return Plan(1, seeds, kimg, why)
+    why = f"the rest of the budget is enough for only {kimg_left:.4g} thousand images"
+    return Plan(0, 0, 0.0, why)
 
 
-def top_candidates(spec: SearchSpec, summary: Summary, top: int) -> list[Mapping[str, Any]]:
-    """The best trials, the best first, at most `top`; none is the default or another's double.
+def top_candidates(spec: SearchSpec, summary: Summary, top: int) -> list[Trial]:
+    """Return the best trials, the best first, at most `top`, without the default and duplicates.
 
-    Trials that were only stopped are among them if no trial has finished at all.
+    If no trial has finished, those that were stopped early.
     """
-    known = [_unseeded(spec, default_point(spec, summary))]
-    found: list[Mapping[str, Any]] = []
-    for one in ranked(spec, summary):
-        config = _unseeded(spec, one["point"])
-        if config not in known and len(found) < top:
-            known.append(config)
-            found.append(one)
-    return found
+    configs = [_without_seed(spec, default_point(spec, summary))]
+    candidates: list[Trial] = []
+    for trial in ranked(spec, summary):
+        config = _without_seed(spec, trial["point"])
+        if config not in configs and len(candidates) < top:
+            configs.append(config)
+            candidates.append(trial)
+    return candidates
 
 
-def ranked(spec: SearchSpec, summary: Summary) -> list[Mapping[str, Any]]:
-    """The finished trials, or the stopped ones if there is none, the search's best first."""
-    valued = [one for one in summary["trials"] if one["value"] is not None]
-    finished = [one for one in valued if one["state"] == "finished"]
-    stopped = [one for one in valued if one["state"] == "stopped"]
+def ranked(spec: SearchSpec, summary: Summary) -> list[Trial]:
+    """Return the finished trials, or those stopped early if none has finished, the best first."""
+    trials = [trial for trial in summary["trials"] if trial["value"] is not None]
+    finished = [trial for trial in trials if trial["state"] == "finished"]
+    stopped = [trial for trial in trials if trial["state"] == "stopped"]
     sign = _sign(spec)
-    return sorted(finished or stopped, key=lambda one: (sign * one["value"], one["trial_id"]))
+    return sorted(finished or stopped, key=lambda trial: (sign * trial["value"], trial["trial_id"]))
 
 
-def default_trial(summary: Summary) -> Mapping[str, Any] | None:
-    """The search's own trial of the default, if it has one."""
-    default = summary["default"]
-    same = (one for one in summary["trials"] if default and one["trial_id"] == default["trial_id"])
-    return next(same, None)
+def default_trial(summary: Summary) -> Trial | None:
+    """Return the search's own trial of the default, or None."""
+    default = summary["default"] or {"trial_id": None}
+    trials = (trial for trial in summary["trials"] if trial["trial_id"] == default["trial_id"])
+    return next(trials, None)
 
 
 def default_point(spec: SearchSpec, summary: Summary) -> Mapping[str, Any]:
-    """The published default as far as the space contains it: the search's trial of it, if any."""
+    """Return the point of the search's default trial, or the part of the default in the space."""
     trial = default_trial(summary)
     return trial["point"] if trial else start_point(spec)
 
 
 def arm_name(trial_id: str) -> str:
-    """What a trial is called as an arm."""
+    """Return the name of a trial as an arm."""
     return f"trial {trial_id}"
 
 
 def confirmation_spec(
     spec: SearchSpec, summary: Summary, top: int, seeds: int, data: str | None
 ) -> AblationSpec | None:
-    """The confirmation as an ablation, whose text says all of it; None without a contender.
+    """Return the confirmation as an ablation with a complete text; None without candidates.
 
-    `data` is the pictures' path as the trials had it. No seed is one that the search trained with.
-    UserError if the default is no valid run.
+    `data` is the path of the pictures, as in the trials. The search has used none of the seeds.
+    UserError if the default is not a valid run.
     """
-    found = top_candidates(spec, summary, top)
-    if not found:
+    candidates = top_candidates(spec, summary, top)
+    if not candidates:
         return None
-    base = {key: value for key, value in spec.base.items() if key != "train.seed"}
     arms = {
         DEFAULT: default_point(spec, summary),
-        **{arm_name(x["trial_id"]): x["point"] for x in found},
+        **{arm_name(trial["trial_id"]): trial["point"] for trial in candidates},
     }
     document = {
         "name": "confirm",
         "description": f"The confirmation of the search {summary['name']}.",
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
         "baseline": DEFAULT,
-        "seeds": fresh_seeds(spec, summary, seeds),
-        "base": base | ({} if data is None else {"data.path": data}),
-        "arms": {
-            name: {key: value for key, value in point.items() if key != "train.seed"}
-            for name, point in arms.items()
-        },
+        "seeds": new_seeds(spec, summary, seeds),
+        "base": _drop_seed(spec.base) | ({} if data is None else {"data.path": data}),
+        "arms": {name: _drop_seed(point) for name, point in arms.items()},
     }
     return ablation_from_text(yaml.safe_dump(document, sort_keys=False), "the confirmation")
 
 
-def fresh_seeds(spec: SearchSpec, summary: Summary, count: int) -> list[int]:
-    """The first seeds that no trial of the search was trained with."""
-    used = {run_config(spec, one["point"]).train.seed for one in summary["trials"]}
+def new_seeds(spec: SearchSpec, summary: Summary, count: int) -> list[int]:
+    """Return the first seeds, from 1, that no trial of the search was trained with."""
+    used = {run_config(spec, trial["point"]).train.seed for trial in summary["trials"]}
     return list(itertools.islice((n for n in itertools.count(1) if n not in used), count))
 
 
 def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, Any]:
-    """What summary.json says under `confirmation`; `account` is the confirmation's ablation.json.
+    """Return `confirmation` of summary.json; `account` is the confirmation's ablation.json.
 
-    `searched` names the arm of the search's best trial, `winner` the best one on average.
+    `searched` names the arm of the search's best trial, `winner` the arm with the best mean.
     """
-    default = default_trial(summary)
-    trials = {arm_name(one["trial_id"]): one for one in summary["trials"]}
-    told = {**trials, DEFAULT: default}
-    arms = [_arm(account, arm, told[arm["name"]]) for arm in account["arms"]]
-    first, base = ranked(spec, summary)[0]["point"], default_point(spec, summary)
-    doubles = _unseeded(spec, first) == _unseeded(spec, base)
-    searched = DEFAULT if doubles else arms[1]["name"]
-    waiting = sum(one["state"] == "unfinished" for one in account["trials"])
+    trials = {arm_name(trial["trial_id"]): trial for trial in summary["trials"]}
+    trial_of = {**trials, DEFAULT: default_trial(summary)}
+    arms = [_arm(account, arm, trial_of[arm["name"]]) for arm in account["arms"]]
+    best_config = _without_seed(spec, ranked(spec, summary)[0]["point"])
+    is_default = best_config == _without_seed(spec, default_point(spec, summary))
+    unfinished = sum(trial["state"] == "unfinished" for trial in account["trials"])
     sign = _sign(spec)
-    order = sorted(
+    best_first = sorted(
         (arm for arm in arms if arm["mean"] is not None),
         key=lambda arm: (-arm["ended_well"], sign * arm["mean"]),
     )
-    found = {
+    confirmation = {
         "seeds": account["seeds"],
         "confidence": account["confidence"],
         "baseline": DEFAULT,
         "arms": arms,
-        "searched": searched,
-        "winner": order[0]["name"] if order and not waiting else None,
-        "unfinished": waiting,
+        "searched": DEFAULT if is_default else arms[1]["name"],
+        "winner": best_first[0]["name"] if best_first and not unfinished else None,
+        "unfinished": unfinished,
     }
-    return found | {"sentence": sentence(found, spec.metric.name, sign)}
+    return confirmation | {"sentence": sentence(confirmation, spec.metric.name, sign)}
 
 
-def sentence(found: Mapping[str, Any], metric: str, sign: int) -> str:
-    """The verdict in words: whether the search's best held up, and what is better if not."""
-    if found["unfinished"]:
-        return f"Its confirmation has not ended: {found['unfinished']} trainings are left."
-    arms = {arm["name"]: arm for arm in found["arms"]}
-    searched, winner = arms[found["searched"]], arms.get(found["winner"] or "")
+def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
+    """Return the verdict in words: whether the search's best is confirmed, and what is better."""
+    if count := confirmation["unfinished"]:
+        trainings = "1 training is" if count == 1 else f"{count} trainings are"
+        return f"The confirmation has not ended: {trainings} left."
+    arms = {arm["name"]: arm for arm in confirmation["arms"]}
+    searched, winner = arms[confirmation["searched"]], arms.get(confirmation["winner"] or "")
     if winner is None:
         return "Not confirmed: no training of the confirmation ended with a value."
-    parts = [_held_up(found, searched, winner, metric)]
+    parts = [_verdict(confirmation, searched, winner, metric)]
     if winner is not searched:
         name = f"the {DEFAULT}" if winner["name"] == DEFAULT else winner["name"]
-        better = f"On average over {winner['ended_well']} seeds {name} is the best"
-        parts.append(f"{better}: {_mean(winner)}; best/ is the best of its generators.")
+        best = f"The best mean over {winner['ended_well']} seeds is that of {name}"
+        parts.append(f"{best}, {_mean(winner)}; best/ has the best of its generators.")
     if searched["mean"] is not None and searched["search_value"] is not None:
         gap = sign * (searched["mean"] - searched["search_value"])
-        measured = f"The search had measured {searched['search_value']:.4g} for it"
-        relation = "too good by" if gap > 0 else "too bad by"
-        parts.append(f"{measured}, {relation} {abs(gap):.2g}.")
+        relation = "better" if gap > 0 else "worse"
+        measured = f"The search measured {searched['search_value']:.4g} for it"
+        parts.append(f"{measured}, {abs(gap):.2g} {relation} than the confirmed mean.")
     return " ".join(parts)
 
 
-def _held_up(
-    found: Mapping[str, Any], searched: Mapping[str, Any], winner: Mapping[str, Any], metric: str
+def _verdict(
+    confirmation: Mapping[str, Any],
+    searched: Mapping[str, Any],
+    winner: Mapping[str, Any],
+    metric: str,
 ) -> str:
-    name, seeds = searched["name"], len(found["seeds"])
+    name, seeds = searched["name"], len(confirmation["seeds"])
     if name == DEFAULT:
-        better = [arm["name"] for arm in found["arms"] if arm["verdict"] == "better"]
+        better = [arm["name"] for arm in confirmation["arms"] if arm["verdict"] == "better"]
         if better:
-            are = "is" if len(better) == 1 else "are"
-            names = " and ".join(better)
-            return f"Did not hold up: {names} {are} better than the {DEFAULT} in {seeds} seeds."
-        stays = f"The {DEFAULT}, the search's best, stays: nothing was better in {seeds} seeds"
-        return f"{stays} ({metric} {_mean(searched)})."
-    against = f"{metric} {_mean(searched)} against {_mean(found['arms'][0])}"
+            names = f"{' and '.join(better)} {'is' if len(better) == 1 else 'are'}"
+            return f"Not confirmed: {names} better than the {DEFAULT} in {seeds} seeds."
+        mean = f"{metric} {_mean(searched)}"
+        return f"Confirmed: no trial is better than the {DEFAULT} in {seeds} seeds ({mean})."
     relation = {
         "better": "is better than",
         "worse": "is worse than",
@@ -224,40 +227,38 @@ def _held_up(
     }.get(searched["verdict"])
     if relation is None:
         return f"Not confirmed: {name} has no verdict against the {DEFAULT}: {searched['note']}."
-    said = f"{name} {relation} the {DEFAULT} in {seeds} seeds ({against})."
+    means = f"{metric} {_mean(searched)} against {_mean(confirmation['arms'][0])}"
+    result = f"{name} {relation} the {DEFAULT} in {seeds} seeds ({means})."
     if searched["verdict"] != "better":
-        return f"Did not hold up: {said}"
-    return f"Confirmed: {said}" if winner is searched else f"Confirmed, but not as the best: {said}"
+        return f"Not confirmed: {result}"
+    return f"Confirmed{'' if winner is searched else ', but not the best'}: {result}"
 
 
-def _arm(
-    account: Summary, arm: Mapping[str, Any], trial: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """One arm's numbers; `trial` is the search's own."""
-    own = {one["seed"]: one for one in account["trials"] if one["arm"] == arm["name"]}
-    values = [own[seed]["value"] if own[seed]["state"] == "finished" else None for seed in own]
+def _arm(account: Summary, arm: Mapping[str, Any], search_trial: Trial | None) -> dict[str, Any]:
+    """Return an arm's numbers; `search_trial` is the search's own trial of it."""
+    trials = [trial for trial in account["trials"] if trial["arm"] == arm["name"]]
+    values = [trial["value"] if trial["state"] == "finished" else None for trial in trials]
     measured = [value for value in values if value is not None]
-    mean_interval = paired_difference(measured, account["confidence"])  # from 0
-    compared = arm["comparison"] or {}
-    spread = arm["by_data"][0]
+    interval = paired_difference(measured, account["confidence"])  # of the values, from 0
+    comparison, spread = arm["comparison"] or {}, arm["by_data"][0]
     return {
         "name": arm["name"],
-        "trial_id": trial and trial["trial_id"],
-        "search_value": trial and trial["value"],
+        "trial_id": search_trial and search_trial["trial_id"],
+        "search_value": search_trial and search_trial["value"],
         "values": values,
         "ended_well": len(measured),
         "mean": spread["mean"],
         "sd": spread["sd"],
-        "interval": _pair(mean_interval.low, mean_interval.high),
-        "difference": compared.get("mean"),
-        "difference_interval": _pair(compared.get("low"), compared.get("high")),
-        "p_holm": compared.get("p_holm"),
-        "verdict": compared.get("verdict", ""),
-        "note": compared.get("note", ""),
+        "interval": _interval(interval.low, interval.high),
+        "difference": comparison.get("mean"),
+        "difference_interval": _interval(comparison.get("low"), comparison.get("high")),
+        "p_holm": comparison.get("p_holm"),
+        "verdict": comparison.get("verdict", ""),
+        "note": comparison.get("note", ""),
     }
 
 
-def _pair(low: float | None, high: float | None) -> list[float] | None:
+def _interval(low: float | None, high: float | None) -> list[float] | None:
     return None if low is None or high is None else [low, high]
 
 
@@ -271,7 +272,11 @@ def _sign(spec: SearchSpec) -> int:
     return 1 if spec.metric.goal == "minimize" else -1
 
 
-def _unseeded(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
-    """The configuration of a point, whatever its seed."""
+def _drop_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != "train.seed"}
+
+
+def _without_seed(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration of a point with seed 0, to compare it with others."""
     config = run_config(spec, point)
     return config.model_copy(update={"train": config.train.model_copy(update={"seed": 0})})
