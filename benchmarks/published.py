@@ -246,7 +246,7 @@ class PublishedStep:
 
     def augmented(self, images: list[Tensor]) -> list[Tensor]:
         """DiffAugment's colour and translation, by the draws that ours makes."""
-        drawn = pipeline.draw(self.config.augment, len(images[0]), self.rngs["augment"], 0.0)
+        drawn = pipeline.draw(self.config.augment, len(images[0]), self.rngs["augment"])
         return [
             _translated(_coloured(image, drawn["color"]), drawn["translation"]) for image in images
         ]

@@ -9,12 +9,14 @@ import torch
 from safetensors.torch import load_file
 
 from fastgan_ray.augment import ada
-from fastgan_ray.augment.ada import AdaState, adaptive, update
+from fastgan_ray.augment.ada import ada_state, adaptive, update
 from fastgan_ray.config.run_config import AugmentConfig, RunConfig
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.loop import train
 from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.state import new_state
+
+CPU = torch.device("cpu")
 
 
 def config(**changes) -> AugmentConfig:
@@ -22,10 +24,11 @@ def config(**changes) -> AugmentConfig:
 
 
 def follow(settings: AugmentConfig, signs: list[float], batch_size: int = 4) -> list[float]:
-    state, path = AdaState(settings.ada_p), []
+    state, path = ada_state(settings.ada_p, CPU), []
     for sign in signs:
+        sign = torch.tensor(sign, dtype=torch.float64)
         state = update(state, sign, batch_size, settings)
-        path.append(state.p)
+        path.append(float(state.p))
     return path
 
 
@@ -145,12 +148,12 @@ def test_p_is_reported_only_where_it_moves(pictures, tmp_path):
 def test_a_checkpoint_holds_p_to_the_last_digit(pictures, tmp_path):
     run = settings(pictures)
     state = new_state(run, 6, torch.device("cpu"))
-    assert state.ada == AdaState(0.3)
-    state.ada = AdaState(0.1 + 0.2, 1 / 3, 2)
+    assert state.ada == ada_state(0.3, CPU)
+    state.ada = ada_state(0.1 + 0.2, CPU, 1 / 3, 2)
     folder = checkpoint.save(tmp_path / "c", state, run, {})
     other = new_state(run, 6, torch.device("cpu"))
     checkpoint.restore(folder, other, run)
-    assert other.ada == AdaState(0.30000000000000004, 1 / 3, 2)
+    assert other.ada == ada_state(0.30000000000000004, CPU, 1 / 3, 2)
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)

@@ -15,13 +15,17 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def draw(count: int, p: float, rng: torch.Generator) -> dict[str, torch.Tensor]:
+    return keras.gate(keras.draw(count, rng), p)
+
+
 def pictures(count: int = 4, side: int = 8) -> torch.Tensor:
     return torch.rand((count, 3, side, side), generator=rng(1), dtype=torch.float64) * 2 - 1
 
 
 @pytest.mark.parametrize("p", [0.2, 0.85])
 def test_one_gate_opens_the_whole_chain(p):
-    drawn = keras.draw(COUNT, p, rng())
+    drawn = draw(COUNT, p, rng())
     chosen = drawn["angle"] != 0
     assert abs(float(chosen.double().mean()) - p) < 0.01
     assert torch.equal(chosen, (drawn["shift"] != 0).all(dim=1))
@@ -35,25 +39,25 @@ def test_one_gate_opens_the_whole_chain(p):
     [("shift", -0.125, 0.125), ("angle", -math.pi / 4, math.pi / 4), ("shown", 0.75, 1.0)],
 )
 def test_ranges_are_the_examples_and_evenly_filled(name, low, high):
-    values = keras.draw(COUNT, 1.0, rng())[name].flatten()
+    values = draw(COUNT, 1.0, rng())[name].flatten()
     assert low <= values.min() and values.max() <= high
     shares = torch.histc(values, 10, low, high) / len(values)
     assert (shares - 0.1).abs().max() < 0.006
 
 
 def test_height_and_width_are_zoomed_apart():
-    shown = keras.draw(COUNT, 1.0, rng())["shown"]
+    shown = draw(COUNT, 1.0, rng())["shown"]
     assert abs(float(torch.corrcoef(shown.T)[0, 1])) < 0.02
 
 
 def test_at_zero_pictures_are_the_same_bits():
     images = pictures(100).float()
-    assert torch.equal(keras.apply(images, keras.draw(100, 0.0, rng())), images)
+    assert torch.equal(keras.apply(images, draw(100, 0.0, rng())), images)
 
 
 def test_pictures_behind_a_shut_gate_are_the_same_bits():
     images = pictures(100).float()
-    drawn = keras.draw(100, 0.5, rng())
+    drawn = draw(100, 0.5, rng())
     changed = keras.apply(images, drawn)
     assert torch.equal((changed == images).all(dim=(1, 2, 3)), drawn["angle"] == 0)
 
@@ -61,7 +65,7 @@ def test_pictures_behind_a_shut_gate_are_the_same_bits():
 def test_the_layers_come_in_the_examples_order():
     images = pictures(1, 16)
     drawn = {
-        "flip": torch.tensor([True]),
+        "flip": torch.ones(1),
         "shift": torch.tensor([[0.11, -0.05]], dtype=torch.float64),  # 2 and -1 pixels
         "angle": torch.tensor([0.6], dtype=torch.float64),
         "shown": torch.ones((1, 2), dtype=torch.float64),
@@ -77,11 +81,11 @@ def test_the_layers_come_in_the_examples_order():
 def test_zoom_shows_the_middle_part():
     image = torch.zeros(1, 3, 16, 16)
     image[..., 2:14, 4:12] = 1  # three quarters of the height, half of the width
-    drawn = keras.draw(1, 0.0, rng()) | {"shown": torch.tensor([[0.5, 0.75]], dtype=torch.float64)}
+    drawn = draw(1, 0.0, rng()) | {"shown": torch.tensor([[0.5, 0.75]], dtype=torch.float64)}
     torch.testing.assert_close(keras.apply(image, drawn)[..., 1:-1, 1:-1], torch.ones(1, 3, 14, 14))
 
 
 def test_it_is_differentiable():
     images = pictures(2, 4).requires_grad_()
-    drawn = keras.draw(2, 1.0, rng())
+    drawn = draw(2, 1.0, rng())
     assert torch.autograd.gradcheck(lambda x: keras.apply(x, drawn), images)

@@ -6,7 +6,6 @@ import torch
 
 from fastgan_ray.augment import augmentation_leak as leak
 from fastgan_ray.augment import pipeline
-from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.augment.augmentation_leak import (
     OPS_SYMPTOMS,
     SYMPTOMS,
@@ -44,7 +43,7 @@ def named(findings: list[Finding]) -> set[str]:
 def augmented(images: torch.Tensor, policy: str, seed: int = 5, p: float = 0.85) -> torch.Tensor:
     rng = torch.Generator().manual_seed(seed)
     config = AugmentConfig(policy=policy)
-    return pipeline.apply(images, pipeline.draw(config, len(images), rng, p))
+    return pipeline.apply(images, pipeline.gate(pipeline.draw(config, len(images), rng), p))
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -187,12 +186,12 @@ def test_the_first_pictures_of_an_evaluation_are_kept():
 
 def test_the_report_holds_a_warning_only_if_there_is_one(sets):
     heads, config = sets["fluent-heads"], AugmentConfig(policy="bgc")
-    quiet = watch(heads, [heads[:100], heads[100:]], config, AdaState(0.5), {})
+    quiet = watch(heads, [heads[:100], heads[100:]], config, 0.5, {})
     assert quiet["augment/p"] == 0.5
     assert "warning" not in quiet and "leak/luma" in quiet
-    loud = watch(heads, [augmented(heads, "bgc")], config, AdaState(0.5), {})
+    loud = watch(heads, [augmented(heads, "bgc")], config, 0.5, {})
     assert "bgc has probably leaked" in loud["warning"]
-    assert watch(heads, [heads], AugmentConfig(policy=""), AdaState(0.5), {}) == {}
+    assert watch(heads, [heads], AugmentConfig(policy=""), 0.5, {}) == {}
 
 
 def test_a_run_whose_generator_makes_augmented_pictures_is_warned(tmp_path, monkeypatch):
@@ -220,6 +219,6 @@ def test_a_run_whose_generator_makes_augmented_pictures_is_warned(tmp_path, monk
 @pytest.mark.parametrize("name", ["memorised", "early/memorised"])
 def test_copies_of_training_pictures_are_warned_of(name):
     heads, off = torch.rand(8, 3, 16, 16) * 2 - 1, AugmentConfig(policy="")
-    assert "warning" not in watch(heads, [heads], off, AdaState(0.0), {name: 0.3})
-    report = watch(heads, [heads], off, AdaState(0.0), {name: 0.8})
+    assert "warning" not in watch(heads, [heads], off, 0.0, {name: 0.3})
+    report = watch(heads, [heads], off, 0.0, {name: 0.8})
     assert str(report["warning"]).startswith("80% of the generated pictures are nearer")

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fastgan_ray.augment.pipeline import OPS, apply, draw
+from fastgan_ray.augment import pipeline
+from fastgan_ray.augment.pipeline import OPS, apply
 from fastgan_ray.config.run_config import ADAPTIVE_OPS, AUGMENT_OPS, AugmentConfig
 
 STACKED = ["bgc,color", "color,translation,bgc", "keras,cutout", "cutout, keras,bgc, color"]
@@ -12,6 +13,10 @@ STACKED = ["bgc,color", "color,translation,bgc", "keras,cutout", "cutout, keras,
 
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def draw(config: AugmentConfig, count: int, rng: torch.Generator, p: float) -> pipeline.Draw:
+    return pipeline.gate(pipeline.draw(config, count, rng), p)
 
 
 def pictures(count: int = 4, side: int = 16, dtype: torch.dtype = torch.float32) -> torch.Tensor:

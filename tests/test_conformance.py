@@ -4,9 +4,7 @@ ablated, builds, trains with finite gradients, and resumes bit for bit."""
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,9 @@ from fastgan_ray.search.cost.estimate import gflop_per_image
 from fastgan_ray.search.file.spec import run_config, spec_from_text
 from fastgan_ray.search.space import assign
 from fastgan_ray.train import checkpoint
-from fastgan_ray.train.loop import next_batch
+from fastgan_ray.train.batches import Pictures
+from fastgan_ray.train.draws import draw_step, place
+from fastgan_ray.train.loop import take_batches
 from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.regan import DENSE, SPARSE, phase_of
@@ -160,12 +160,14 @@ def distances():
 
 def advance(state: TrainState, settings: RunConfig, distances: dict[str, Any], steps: int) -> None:
     larger = settings.model.resolution // 32
-    run: Any = SimpleNamespace(images=PICTURES.repeat(larger, 1).repeat(larger, 2), device=CPU)
+    pictures = Pictures(PICTURES.repeat(larger, 1).repeat(larger, 2), CPU)
     bf16 = settings.train.precision == "bf16"
     for _ in range(steps):
-        batches = [next_batch(state, run) for _ in range(settings.train.d_steps)]
+        drawn = draw_step(state, settings)
+        draws = place(drawn, CPU)
         distance = distances[settings.train.reconstruction]
-        scalars = train_step(state, batches, settings, distance, bf16)
+        batches = take_batches(pictures, drawn, draws)
+        scalars = train_step(state, draws, batches, settings, distance, bf16)
         assert all(math.isfinite(float(value)) for value in scalars.values()), scalars
         for network in (state.generator, state.discriminator):
             for name, weight in network.named_parameters():
@@ -178,7 +180,7 @@ def advance(state: TrainState, settings: RunConfig, distances: dict[str, Any], s
 
 def everything(state: TrainState) -> dict[str, Any]:
     """All that the next step depends on."""
-    found: dict[str, Any] = {"step": state.step, "ada": asdict(state.ada)}
+    found: dict[str, Any] = {"step": state.step, **vars(state.ada)}
     networks = {"g": state.generator, "d": state.discriminator, "ema": state.ema}
     for kind, network in networks.items():
         found |= {f"{kind}.{name}": value for name, value in network.state_dict().items()}

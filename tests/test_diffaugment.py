@@ -16,7 +16,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def draw(config: AugmentConfig, count: int, rng: torch.Generator) -> pipeline.Draw:
-    return pipeline.draw(config, count, rng, p=0.0)
+    return pipeline.draw(config, count, rng)
 
 
 def pictures(count: int = 4, side: int = 16, dtype: torch.dtype = torch.float32) -> torch.Tensor:

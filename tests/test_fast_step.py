@@ -12,6 +12,7 @@ import tiny
 import torch
 import torch.nn.functional as F
 from published import PublishedStep
+from steps import draw_turn, take_step
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -24,7 +25,6 @@ from fastgan_ray.search.cost.memory import COUNTS
 from fastgan_ray.train import step
 from fastgan_ray.train.perceptual import DISTANCES, lpips_distance
 from fastgan_ray.train.state import TrainState, new_state
-from fastgan_ray.train.step import train_step
 
 CPU = torch.device("cpu")
 L1 = DISTANCES["l1"](CPU)
@@ -54,7 +54,7 @@ def compare_steps(
     rng = torch.Generator().manual_seed(0)
     for _ in range(steps):
         pictures = torch.rand(4, 3, side, side, generator=rng) * 2 - 1
-        ours, theirs = train_step(state, [pictures], settings, L1), published(pictures)
+        ours, theirs = take_step(state, [pictures], settings, L1), published(pictures)
         for name, loss in theirs.items():
             assert abs(float(ours[name]) - float(loss)) < tolerance * abs(float(loss)), name
         for plain, fast in published.networks(state):
@@ -90,7 +90,7 @@ def test_the_first_losses_and_gradients_equal_the_published_in_float32(side: int
         for both_of in (fast, plain)
     ]
     pictures = torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    losses, expected = train_step(state, [pictures], settings, L1), published(pictures)
+    losses, expected = take_step(state, [pictures], settings, L1), published(pictures)
     for name, loss in expected.items():
         assert float(losses[name]) == pytest.approx(float(loss), rel=1e-4), name
     for name, ours, theirs in zip("GD", *gradients, strict=True):
@@ -216,9 +216,10 @@ def test_the_estimated_memory_is_what_a_step_keeps(side: int) -> None:
 
     pictures = torch.zeros(4, 3, side, side)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        fakes = step.generate(state, 4, settings, CPU)
-        shown = step.augment_real(state, pictures, settings)
-        losses = step.discriminator_loss(state, shown, fakes, 0, settings, L1)
+        turn = draw_turn(state, settings)
+        fakes = step.generate(state, turn)
+        shown = step.augment_real(state, pictures, turn.real, settings)
+        losses = step.discriminator_loss(state, shown, fakes, turn, 0, settings, L1)
     _, maps, _ = COUNTS["fastgan"](settings.model, recompute=False)
     assert sum(size for size, _ in kept.values()) == pytest.approx(4 * 4 * maps, rel=0.25)
     assert losses[0].requires_grad

@@ -13,6 +13,7 @@ import tiny
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from steps import take_step
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
@@ -20,7 +21,6 @@ from fastgan_ray.distributed import ALONE, Group, PeerFailedError, TorchGroup
 from fastgan_ray.train.loop import train
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.state import new_state
-from fastgan_ray.train.step import train_step
 
 CPU = torch.device("cpu")
 STEPS = {"hinge": 20, "adaptive": 12}  # of the others 8: enough for what they are for
@@ -68,11 +68,11 @@ def trained(changes: dict[str, Any], steps: int, group: Group) -> dict[str, Tens
     found = {}
     for _ in range(steps):
         batches = [batch(settings, draw, group) for _ in range(settings.train.d_steps)]
-        found = train_step(state, batches, settings, DISTANCES["l1"](CPU))
+        found = take_step(state, batches, settings, DISTANCES["l1"](CPU))
     for name in ("generator", "discriminator", "ema"):
         tensors = getattr(state, name).state_dict().items()
         found |= {f"{name}.{key}": value for key, value in tensors}
-    return {**found, "p": torch.tensor(state.ada.p)}
+    return {**found, "p": state.ada.p.clone()}
 
 
 def batch(settings: RunConfig, draw: torch.Generator, group: Group) -> Tensor:

@@ -10,7 +10,7 @@ import tiny
 import torch
 import tune_objectives as objectives
 
-from fastgan_ray.augment.ada import AdaState
+from fastgan_ray.augment.ada import ada_state
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.spec import spec_from_text
 from fastgan_ray.search.pbt import Population, PopulationBasedTraining, changeable
@@ -22,6 +22,7 @@ from fastgan_ray.tune.pbt import WeightExchange, read_orders
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search
 
+CPU = torch.device("cpu")
 CHANGE = "[train.lr_g, train.beta1, augment.ada_p]"
 POINT = {
     "model.ngf": 8,
@@ -117,7 +118,7 @@ def run_of(point):
 
 
 def save_checkpoint(folder, config, ada):
-    state = new_state(config, 4, torch.device("cpu"))
+    state = new_state(config, 4, CPU)
     state.ada = ada
     return checkpoint.save(folder, state, config, {"kimg": 2.0})
 
@@ -126,21 +127,21 @@ def save_checkpoint(folder, config, ada):
 @pytest.mark.parametrize("change", ["train.lr_g", "augment.ada_p"])
 def test_a_trial_starts_from_the_perturbed_p_or_else_from_the_donors(tmp_path, change, controller):
     spec = spec_of(f"{{every: 2, quantile: 0.5, change: [{change}]}}")
-    trials, donor_ada = tmp_path / "trials", AdaState(0.31, sign_sum=0.7, count=2)
+    trials, donor_ada = tmp_path / "trials", ada_state(0.31, CPU, 0.7, 2)
 
     def configure(point):
         return run_of({**point, "augment.ada": controller})
 
     exchange = WeightExchange(algorithm_of(spec), trials, configure)
-    for trial, ada in enumerate((donor_ada, AdaState(0.9))):
+    for trial, ada in enumerate((donor_ada, ada_state(0.9, CPU))):
         saved = save_checkpoint(trials / f"{trial:05d}" / "checkpoint-2", configure(POINT), ada)
         exchange.observe(Observation(trial, 2.0, 10.0 * trial), {"checkpoint": saved.name}, POINT)
     (order,) = read_orders(trials / "00001")
     assert order["donor"] == 0
     taken_over, config = trials / "00001" / order["checkpoint"], configure(order["point"])
-    state = new_state(config, 4, torch.device("cpu"))
+    state = new_state(config, 4, CPU)
     checkpoint.restore(taken_over, state, config)
-    changed = AdaState(order["point"]["augment.ada_p"])
+    changed = ada_state(order["point"]["augment.ada_p"], CPU)
     assert state.ada == (changed if change == "augment.ada_p" else donor_ada)
     assert changed.p in (0.0, 0.2, 0.4)
     checkpoint.restore(trials / "00000" / "checkpoint-2", state, configure(POINT))

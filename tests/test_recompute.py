@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from steps import take_step
 from torch import Tensor
 
 from fastgan_ray.config.override import override
@@ -16,7 +17,6 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.search.cost.memory import training_gb
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.state import TrainState, new_state
-from fastgan_ray.train.step import train_step
 
 CPU = torch.device("cpu")
 SETTINGS = {
@@ -36,7 +36,7 @@ def steps(bf16: bool = False, **changes: Any) -> tuple[TrainState, list[dict[str
     pictures = [torch.rand(4, 3, 32, 32, generator=rng) * 2 - 1 for _ in range(3 * count)]
     distance = DISTANCES["l1"](CPU)
     rows = [
-        train_step(state, pictures[first : first + count], settings, distance, bf16)
+        take_step(state, pictures[first : first + count], settings, distance, bf16)
         for first in range(0, len(pictures), count)
     ]
     return state, rows
@@ -81,7 +81,7 @@ def kept_bytes(**changes: Any) -> int:
 
     pictures = torch.zeros(4, 3, 128, 128)
     with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
-        train_step(state, [pictures], settings, DISTANCES["l1"](CPU))
+        take_step(state, [pictures], settings, DISTANCES["l1"](CPU))
     return most
 
 

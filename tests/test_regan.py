@@ -10,6 +10,7 @@ import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from steps import take_step
 from torch import Tensor, nn
 
 from fastgan_ray.config.run_config import ReganConfig, RunConfig
@@ -29,7 +30,6 @@ from fastgan_ray.train.regan import (
     uses_per_weight,
 )
 from fastgan_ray.train.state import TrainState, new_state
-from fastgan_ray.train.step import train_step
 
 CPU = torch.device("cpu")
 L1 = DISTANCES["l1"](CPU)
@@ -46,7 +46,7 @@ def advance(state: TrainState, settings: RunConfig, steps: int) -> None:
     for _ in range(steps):
         rng = torch.Generator().manual_seed(state.step)
         batch = torch.rand(4, 3, 32, 32, generator=rng) * 2 - 1
-        train_step(state, [batch], settings, L1)
+        take_step(state, [batch], settings, L1)
 
 
 def run(settings: RunConfig, steps: int) -> TrainState:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from steps import draw_turn, take_step
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
@@ -15,7 +16,6 @@ from fastgan_ray.train.d_reconstruction import d_reconstruction
 from fastgan_ray.train.losses import contrastive
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.state import TrainState, new_state
-from fastgan_ray.train.step import train_step
 
 CPU = torch.device("cpu")
 L1 = DISTANCES["l1"](CPU)
@@ -60,7 +60,7 @@ def test_stored_pictures_are_scaled_and_turned():
 def test_each_arm_has_its_losses(kind, losses):
     settings = tiny.config(**{"model.self_supervision": kind})
     state = start(settings)
-    scalars = train_step(state, [pictures()], settings, L1)
+    scalars = take_step(state, [pictures()], settings, L1)
     assert scalars.keys() & {"loss/reconstruction", "loss/contrastive"} == losses
     assert all(weight.grad is not None for weight in state.discriminator.parameters())
 
@@ -70,7 +70,7 @@ def test_arms_see_the_same_draws_elsewhere():
     for kind in ("none", "ae_contrastive"):
         settings = tiny.config(**{"model.self_supervision": kind})
         state = start(settings)
-        train_step(state, [pictures()], settings, L1)
+        take_step(state, [pictures()], settings, L1)
         rngs.append({name: rng.get_state() for name, rng in state.rngs.items()})
     differing = {name for name in rngs[0] if not torch.equal(rngs[0][name], rngs[1][name])}
     assert differing == {"init", "contrastive"}
@@ -83,7 +83,7 @@ def test_contrastive_loss_is_of_two_different_views_of_each_picture(monkeypatch)
     monkeypatch.setattr(
         state.discriminator, "embed", lambda full: seen.append(full) or full.flatten(1)
     )
-    loss = step.contrastive_loss(state, pictures(), settings)
+    loss = step.contrastive_loss(state, pictures(), draw_turn(state, settings), settings)
     first, second = seen[0].chunk(2)
     assert first.shape == second.shape == (4, 3, 32, 32)
     assert all(not torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -93,12 +93,17 @@ def test_contrastive_loss_is_of_two_different_views_of_each_picture(monkeypatch)
 
 def test_contrastive_loss_is_learnt():
     settings = tiny.config(
-        **{"model.self_supervision": "contrastive", "train.lr_d": 2e-3, "augment.policy": "cutout"}
+        **{
+            "model.self_supervision": "contrastive",
+            "train.lr_d": 2e-3,
+            "train.batch_size": 8,
+            "augment.policy": "cutout",
+        }
     )
     state = start(settings)
     found = []
     for _ in range(40):
-        loss = step.contrastive_loss(state, pictures(8), settings)
+        loss = step.contrastive_loss(state, pictures(8), draw_turn(state, settings), settings)
         state.optimizer_d.zero_grad()
         loss.backward()
         state.optimizer_d.step()
@@ -112,7 +117,7 @@ class TestProbe:
 
     def test_it_repeats_itself_and_leaves_everything_as_it_was(self):
         state = start(tiny.config())
-        train_step(state, [pictures()], tiny.config(), L1)
+        take_step(state, [pictures()], tiny.config(), L1)
         before = {name: value.clone() for name, value in state.discriminator.state_dict().items()}
         gradients = [weight.grad.clone() for weight in state.discriminator.parameters()]
         seed = torch.get_rng_state()

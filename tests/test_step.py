@@ -7,15 +7,16 @@ import math
 import pytest
 import tiny
 import torch
+from steps import draw_turn, take_step
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.train import step
+from fastgan_ray.train.draws import ema_share
 from fastgan_ray.train.loop import is_evaluation, total_steps
 from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.state import TrainState, new_state, update_ema
-from fastgan_ray.train.step import train_step
 
 CPU = torch.device("cpu")
 L1 = DISTANCES["l1"](CPU)
@@ -33,6 +34,16 @@ def batches(settings: RunConfig) -> list[Tensor]:
     return [pictures(seed) for seed in range(settings.train.d_steps)]
 
 
+def loss_of_d(state: TrainState, settings: RunConfig, number: int) -> tuple[Tensor, step.Scalars]:
+    """D's loss on two batches of pictures, one in the place of generated ones."""
+    turn = draw_turn(state, settings)
+    real, fake = (
+        step.augment_real(state, pictures(seed, settings.train.batch_size), drawn, settings)
+        for seed, drawn in enumerate((turn.real, turn.fake))
+    )
+    return step.discriminator_loss(state, real, fake, turn, number, settings, L1)
+
+
 def steps_taken(optimizer: torch.optim.Optimizer) -> set[float]:
     return {float(moments["step"]) for moments in optimizer.state.values()}
 
@@ -41,12 +52,12 @@ class TestDSteps:
     def test_d_takes_as_many_steps_and_each_batch_teaches(self):
         settings = tiny.config(**{"train.d_steps": 3})
         state = start(settings)
-        train_step(state, batches(settings), settings, L1)
+        take_step(state, batches(settings), settings, L1)
         assert steps_taken(state.optimizer_d) == {3}
         assert steps_taken(state.optimizer_g) == {1}
         assert state.step == 1
         changed = start(settings)
-        train_step(changed, [pictures(9), *batches(settings)[1:]], settings, L1)
+        take_step(changed, [pictures(9), *batches(settings)[1:]], settings, L1)
         weights = [next(iter(s.discriminator.parameters())) for s in (state, changed)]
         assert not torch.equal(*weights)
 
@@ -67,7 +78,7 @@ class TestDSteps:
             average.data.fill_(0.0)
         for _ in range(5):  # 5 steps of 2 batches of 4 are one half-life
             state.step += 1
-            update_ema(state, settings)
+            update_ema(state, ema_share(settings, state.step))
         for average in state.ema.parameters():
             torch.testing.assert_close(average, torch.full_like(average, 0.5))
 
@@ -76,7 +87,7 @@ class TestDSteps:
             **{"train.d_steps": 2, "train.r1_gamma": 1.0, "train.r1_interval": 3}
         )
         state = start(settings)
-        penalised = ["loss/r1" in train_step(state, batches(settings), settings, L1) for _ in "123"]
+        penalised = ["loss/r1" in take_step(state, batches(settings), settings, L1) for _ in "123"]
         assert penalised == [True, True, False]  # D's steps 0 and 3 of 0 to 5
 
 
@@ -91,7 +102,7 @@ class TestDSteps:
 def test_penalties_are_finite_and_teach_d(changes, bf16):
     settings = tiny.config(**changes, **{"model.self_supervision": "none"})
     state = start(settings)
-    scalars = train_step(state, batches(settings), settings, L1, bf16)
+    scalars = take_step(state, batches(settings), settings, L1, bf16)
     penalties = {"loss/gp"} if "wasserstein" in changes.values() else {"loss/r1", "loss/r2"}
     assert penalties <= scalars.keys()
     assert all(math.isfinite(float(value)) for value in scalars.values())
@@ -106,9 +117,7 @@ def test_a_penalty_has_its_weight_in_the_total(name):
     for gamma in (1.0, 3.0):
         settings = tiny.config(**{f"train.{name}_gamma": gamma, "train.r1_interval": 5})
         state = start(settings)
-        real = step.augment_real(state, pictures(0), settings)
-        fake = step.augment_real(state, pictures(1), settings)
-        total, scalars = step.discriminator_loss(state, real, fake, 0, settings, L1)
+        total, scalars = loss_of_d(state, settings, 0)
         values[gamma] = float(total.detach())
         penalty = float(scalars[f"loss/{name}"].detach())
     assert values[3.0] - values[1.0] == pytest.approx(2 * 5 * penalty, rel=1e-4)
@@ -118,8 +127,7 @@ def test_no_penalty_between_its_turns_or_by_default():
     for changes, turn in (({"train.r1_gamma": 1.0, "train.r2_gamma": 1.0}, 1), ({}, 0)):
         settings = tiny.config(**changes)
         state = start(settings)
-        real, fake = (step.augment_real(state, pictures(seed), settings) for seed in (0, 1))
-        _, scalars = step.discriminator_loss(state, real, fake, turn, settings, L1)
+        _, scalars = loss_of_d(state, settings, turn)
         assert not {"loss/r1", "loss/r2", "loss/gp"} & scalars.keys()
 
 
@@ -127,9 +135,10 @@ def test_no_penalty_between_its_turns_or_by_default():
 def test_d_judges_real_pictures_for_g_only_if_the_loss_pairs_them(name):
     settings = tiny.config(**{"train.loss": name})
     state = start(settings)
-    fake = step.generate(state, 4, settings, CPU)
+    turn = draw_turn(state, settings)
+    fake = step.generate(state, turn)
     if LOSSES[name].paired:
-        real = step.augment_real(state, pictures(0), settings)
+        real = step.augment_real(state, pictures(0), turn.real, settings)
         step.generator_loss(state, real, fake, settings).backward()
         assert all(weight.grad is not None for weight in state.generator.parameters())
     else:
@@ -147,8 +156,7 @@ def test_summed_reconstruction_grows_with_the_batch():
             }
         )
         state = start(settings)
-        real, fake = (step.augment_real(state, pictures(seed, 8), settings) for seed in (0, 1))
-        total, scalars = step.discriminator_loss(state, real, fake, 0, settings, L1)
+        total, scalars = loss_of_d(state, settings, 0)
         totals[reduction, weight] = float(total.detach())
         error = float(scalars["loss/reconstruction"].detach())
     # Published: a sum with weight 1 at a batch of 8, which is the mean with weight 8.
@@ -163,7 +171,7 @@ def test_dropout_draws_from_a_stream_of_its_own(monkeypatch):
         torch.manual_seed(seed)
         state = start(settings)
         before = torch.get_rng_state()
-        scalars = train_step(state, batches(settings), settings, L1)
+        scalars = take_step(state, batches(settings), settings, L1)
         assert torch.equal(torch.get_rng_state(), before)
         logits.append(float(scalars["logits/real"]))
     assert logits[0] == logits[1] == logits[2]
@@ -171,7 +179,7 @@ def test_dropout_draws_from_a_stream_of_its_own(monkeypatch):
     monkeypatch.setattr(
         step, "seed_device_streams", lambda rngs, *_: rngs["dropout"].manual_seed(5)
     )
-    scalars = train_step(other, batches(settings), settings, L1)
+    scalars = take_step(other, batches(settings), settings, L1)
     assert float(scalars["logits/real"]) != logits[0]
     assert torch.equal(other.rngs["latents"].get_state(), state.rngs["latents"].get_state())
 
@@ -182,9 +190,9 @@ def test_the_gradients_norms_are_reported_and_change_nothing(monkeypatch):
     for reported in (True, False):
         state = start(settings)
         if not reported:
-            monkeypatch.setattr(step, "get_total_norm", lambda gradients: torch.zeros(()))
+            monkeypatch.setattr(step, "total_norm", lambda gradients: torch.zeros(()))
         for _ in range(2):
-            norms.append(train_step(state, batches(settings), settings, L1))
+            norms.append(take_step(state, batches(settings), settings, L1))
         networks = (state.generator, state.discriminator)
         gradients = [[weight.grad for weight in network.parameters()] for network in networks]
         weights.append([weight for network in networks for weight in network.parameters()])

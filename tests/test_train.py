@@ -16,8 +16,9 @@ from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError, UserError
 from fastgan_ray.train import checkpoint, loop
+from fastgan_ray.train.draws import ema_share
 from fastgan_ray.train.loop import is_evaluation, total_steps, train
-from fastgan_ray.train.state import new_state
+from fastgan_ray.train.state import new_state, update_ema
 
 
 @pytest.fixture(scope="session")
@@ -196,7 +197,7 @@ class TestCheckpoint:
     def test_another_shape_is_named(self, folder, config, tmp_path):
         other = config(**{"model.ngf": 8})
         state = new_state(other, 6, torch.device("cpu"))
-        with pytest.raises(UserError, match="model.ngf is 4 in the checkpoint and 8 now"):
+        with pytest.raises(UserError, match=r"model\.ngf is 4 in the checkpoint and 8 now"):
             checkpoint.restore(folder, state, other)
 
     def test_a_tensor_of_another_shape_is_named(self, folder, config, tmp_path):
@@ -229,8 +230,6 @@ class TestCheckpoint:
 
 
 def test_the_average_follows_its_halflife(config):
-    from fastgan_ray.train.state import update_ema
-
     settings = config(**{"train.ema_halflife_kimg": 0.04})
     state = new_state(settings, 6, torch.device("cpu"))
     for weight in state.generator.parameters():
@@ -239,7 +238,7 @@ def test_the_average_follows_its_halflife(config):
         average.data.fill_(0.0)
     for _ in range(10):  # 10 steps of 4 images are one half-life
         state.step += 1
-        update_ema(state, settings)
+        update_ema(state, ema_share(settings, state.step))
     for average in state.ema.parameters():
         torch.testing.assert_close(average, torch.full_like(average, 0.5))
 

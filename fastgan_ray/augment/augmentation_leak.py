@@ -60,7 +60,7 @@ def examine(real: Tensor, fake: Tensor, config: AugmentConfig, p: float) -> list
     for op in policy_ops(config.policy):
         rng = torch.Generator().manual_seed(0)
         alone = config.model_copy(update={"policy": op})
-        augmented = pipeline.apply(real, pipeline.draw(alone, len(real), rng, p))
+        augmented = pipeline.apply(real, pipeline.gate(pipeline.draw(alone, len(real), rng), p))
         for symptom in OPS_SYMPTOMS[op]:
             degree = SYMPTOMS[symptom].degree
             fake_difference, error = _standardised(degree(real), degree(fake))

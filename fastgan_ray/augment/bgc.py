@@ -8,6 +8,9 @@ is one resampling. Square RGB pictures (B, 3, R, R) in [-1, 1].
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +22,7 @@ from fastgan_ray.augment.geometry import (
     unscale,
     unshift,
     warp,
+    wide,
 )
 
 Parameters = dict[str, Tensor]
@@ -31,48 +35,48 @@ BRIGHTNESS_SD = 0.2
 CONTRAST_OCTAVES = 0.5
 SATURATION_OCTAVES = 1.0
 
-_EYE = torch.eye(3, dtype=torch.float64)
-_GREY = torch.full((3, 3), 1 / 3, dtype=torch.float64)  # projects a colour onto the grey axis
-# Cross product with the grey axis: the generator of hue rotations.
-_AROUND_GREY = torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], dtype=torch.float64) / 3**0.5
 
-
-def draw(count: int, p: float, rng: torch.Generator) -> Parameters:
-    """Parameters in float64; neutral where the gate of that operation stays shut.
-
-    The two rotations are gated such that either happens with probability p.
-    """
-    p_rotate = 1 - math.sqrt(1 - p)
+def draw(count: int, rng: torch.Generator) -> Parameters:
+    """Draw values, the neutral ones and gates for `gate`, each (B, 15) in float64."""
+    values, gates, neutral = [], [], []
+    for name, (sample, unchanged) in _DRAWN.items():
+        value = sample(count, rng).double().reshape(count, -1)
+        opens = torch.rand(count, generator=rng).double()
+        if name in ROTATIONS:  # below p with a probability such that either happens with p
+            opens = 1 - (1 - opens).square()
+        values.append(value)
+        gates.append(opens[:, None].expand_as(value))
+        neutral += value.shape[1] * [unchanged]
     return {
-        "flip": _gated(p, torch.randint(2, (count,), generator=rng), 0, rng),
-        "quarters": _gated(p, torch.randint(4, (count,), generator=rng), 0, rng),
-        "shift": _gated(p, _uniform(MAX_SHIFT, (count, 2), rng), 0, rng),
-        "scale": _gated(p, _power_of_two(SCALE_OCTAVES, count, rng), 1, rng),
-        "angle_before": _gated(p_rotate, _uniform(math.pi, (count,), rng), 0, rng),
-        "stretch": _gated(p, _power_of_two(STRETCH_OCTAVES, count, rng), 1, rng),
-        "angle_after": _gated(p_rotate, _uniform(math.pi, (count,), rng), 0, rng),
-        "fraction": _gated(p, FRACTION_SD * _normal((count, 2), rng), 0, rng),
-        "brightness": _gated(p, BRIGHTNESS_SD * _normal((count,), rng), 0, rng),
-        "contrast": _gated(p, _power_of_two(CONTRAST_OCTAVES, count, rng), 1, rng),
-        "luma_flip": _gated(p, torch.randint(2, (count,), generator=rng), 0, rng),
-        "hue": _gated(p, _uniform(math.pi, (count,), rng), 0, rng),
-        "saturation": _gated(p, _power_of_two(SATURATION_OCTAVES, count, rng), 1, rng),
+        "values": torch.cat(values, dim=1),
+        "gates": torch.cat(gates, dim=1),
+        "neutral": torch.tensor(neutral, dtype=torch.float64).expand(count, -1),
+    }
+
+
+def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
+    """Make parameters by name, (B,) or (B, 2); neutral where an operation's gate stays shut."""
+    values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
+    columns = iter(values.unbind(1))
+    return {
+        name: torch.stack([next(columns), next(columns)], dim=1) if name in PAIRS else next(columns)
+        for name in _DRAWN
     }
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Geometry, then colour; same shape and dtype. ValueError if not square."""
+    """Change geometry, then colour; same shape and dtype. ValueError if not square."""
     images = warp(images, inverse_geometry(parameters, images.shape[-1]))
     matrix = colour_matrix(parameters)
-    identity = (matrix == torch.eye(4, dtype=torch.float64)).all(dim=(1, 2))
-    return change_some(images, ~identity, _recolour, matrix)
+    changes = (matrix != _basis(matrix.device).unchanged).any(dim=2).any(dim=1)
+    return change_some(images, changes, _recolour, matrix)
 
 
 def inverse_geometry(parameters: Parameters, side: int) -> Tensor:
     """From places in the result to places in the original, (B, 3, 3); see `geometry`."""
     scale, stretch = parameters["scale"], parameters["stretch"]
     return (
-        unscale(1 - 2 * parameters["flip"].double(), torch.ones_like(scale))
+        unscale(1 - 2 * parameters["flip"], torch.ones_like(scale))
         @ unquarter(parameters["quarters"])
         @ unshift(parameters["shift"], side)
         @ unscale(scale, scale)
@@ -84,20 +88,41 @@ def inverse_geometry(parameters: Parameters, side: int) -> Tensor:
 
 
 def colour_matrix(parameters: Parameters) -> Tensor:
-    """Brightness, contrast, luma flip, hue and saturation as one matrix (B, 4, 4) on (r, g, b, 1).
+    """Make one matrix (B, 3, 4) on (r, g, b, 1) of all changes of colour.
 
-    Exactly the identity where all of them are neutral.
+    Brightness, contrast, luma flip, hue and saturation; exactly the identity where all of them are
+    neutral.
     """
-    contrast, saturation, hue = (
-        parameters[name][:, None, None] for name in ("contrast", "saturation", "hue")
+    contrast, saturation, hue, luma_flip, brightness = (
+        parameters[name][:, None, None]
+        for name in ("contrast", "saturation", "hue", "luma_flip", "brightness")
     )
-    flip = _EYE - 2 * parameters["luma_flip"][:, None, None] * _GREY
-    turn = _EYE + hue.sin() * _AROUND_GREY + (1 - hue.cos()) * (_GREY - _EYE)
-    saturate = _EYE + (saturation - 1) * (_EYE - _GREY)
+    eye, grey, around_grey, _ = _basis(contrast.device)
+    flip = eye - 2 * luma_flip * grey
+    turn = eye + hue.sin() * around_grey + (1 - hue.cos()) * (grey - eye)
+    saturate = eye + (saturation - 1) * (eye - grey)
     linear = saturate @ turn @ flip * contrast
-    offset = linear @ parameters["brightness"][:, None, None].expand(-1, 3, 1)
-    last = torch.tensor([0, 0, 0, 1], dtype=torch.float64).expand(len(linear), 1, 4)
-    return torch.cat([torch.cat([linear, offset], dim=2), last], dim=1)
+    offset = linear @ brightness.expand(-1, 3, 1)
+    return torch.cat([linear, offset], dim=2)
+
+
+class _Basis(NamedTuple):
+    """What colour matrices are made of."""
+
+    eye: Tensor
+    grey: Tensor
+    """Projects a colour onto the grey axis."""
+    around_grey: Tensor
+    """Cross product with the grey axis: the generator of hue rotations."""
+    unchanged: Tensor
+
+
+@cache
+def _basis(device: torch.device) -> _Basis:
+    """Make the constants once for each device: to copy them there would wait."""
+    cross = torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], dtype=torch.float64) / 3**0.5
+    parts = torch.eye(3), torch.full((3, 3), 1.0).double() / 3, cross, torch.eye(3, 4)
+    return _Basis(*(part.to(wide(device)).to(device) for part in parts))
 
 
 def _recolour(images: Tensor, matrix: Tensor) -> Tensor:
@@ -108,11 +133,6 @@ def _recolour(images: Tensor, matrix: Tensor) -> Tensor:
     return changed.reshape(images.shape).to(images.dtype)
 
 
-def _gated(p: float, value: Tensor, neutral: int, rng: torch.Generator) -> Tensor:
-    chosen = torch.rand(len(value), generator=rng) < p
-    return torch.where(chosen.reshape(-1, *[1] * (value.ndim - 1)), value, neutral)
-
-
 def _uniform(limit: float, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
     return limit * (2 * torch.rand(shape, generator=rng, dtype=torch.float64) - 1)
 
@@ -121,5 +141,29 @@ def _normal(shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=rng, dtype=torch.float64)
 
 
-def _power_of_two(octaves: float, count: int, rng: torch.Generator) -> Tensor:
-    return (octaves * _normal((count,), rng)).exp2()
+def _octaves(sd: float) -> Callable[[int, torch.Generator], Tensor]:
+    return lambda count, rng: (sd * _normal((count,), rng)).exp2()
+
+
+def _choice(of: int) -> Callable[[int, torch.Generator], Tensor]:
+    return lambda count, rng: torch.randint(of, (count,), generator=rng)
+
+
+PAIRS = ("shift", "fraction")  # of two columns, right and down; the others have one
+ROTATIONS = ("angle_before", "angle_after")
+# In the order in which they are drawn: how, and the value that changes nothing.
+_DRAWN: dict[str, tuple[Callable[[int, torch.Generator], Tensor], int]] = {
+    "flip": (_choice(2), 0),
+    "quarters": (_choice(4), 0),
+    "shift": (lambda count, rng: _uniform(MAX_SHIFT, (count, 2), rng), 0),
+    "scale": (_octaves(SCALE_OCTAVES), 1),
+    "angle_before": (lambda count, rng: _uniform(math.pi, (count,), rng), 0),
+    "stretch": (_octaves(STRETCH_OCTAVES), 1),
+    "angle_after": (lambda count, rng: _uniform(math.pi, (count,), rng), 0),
+    "fraction": (lambda count, rng: FRACTION_SD * _normal((count, 2), rng), 0),
+    "brightness": (lambda count, rng: BRIGHTNESS_SD * _normal((count,), rng), 0),
+    "contrast": (_octaves(CONTRAST_OCTAVES), 1),
+    "luma_flip": (_choice(2), 0),
+    "hue": (lambda count, rng: _uniform(math.pi, (count,), rng), 0),
+    "saturation": (_octaves(SATURATION_OCTAVES), 1),
+}

@@ -1,8 +1,9 @@
 """Affine changes of square pictures: exact where pixels land on pixels, else one resampling.
 
 A change is its inverse, a matrix (B, 3, 3) in float64 that takes a place in the changed picture to
-the place in the original that it shows. x points right and y down; a picture reaches from -1 to 1
-on both axes, and beyond its edges it goes on mirrored (d c b a | a b c d | d c b a).
+the place in the original that it shows; it is on the pictures' device. x points right and y down; a
+picture reaches from -1 to 1 on both axes, and beyond its edges it goes on mirrored (d c b a | a b c
+d | d c b a).
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _PIXEL_TOLERANCE = 1e-6
-# Cosine and sine of 0 to 3 quarter turns, exactly.
-_QUARTER = torch.tensor([[1, 0], [0, 1], [-1, 0], [0, -1]], dtype=torch.float64)
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """Choose the widest number format that `device` computes with: Apple's GPUs lack float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def affine(a: Tensor, b: Tensor, c: Tensor, d: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Matrices [[a, b, x], [c, d, y], [0, 0, 1]] from six vectors (B,)."""
     zero, one = torch.zeros_like(a), torch.ones_like(a)
-    return torch.stack([a, b, x, c, d, y, zero, zero, one], dim=1).reshape(-1, 3, 3).double()
+    matrix = torch.stack([a, b, x, c, d, y, zero, zero, one], dim=1).reshape(-1, 3, 3)
+    return matrix.to(wide(a.device))
 
 
 def unscale(x: Tensor, y: Tensor) -> Tensor:
@@ -37,13 +42,11 @@ def unrotate(angle: Tensor) -> Tensor:
 
 def unquarter(turns: Tensor) -> Tensor:
     """The inverse of 0 to 3 quarter turns clockwise (B,), without rounding."""
-    cos, sin = _QUARTER[turns].unbind(1)
-    return _unturn(cos, sin)
+    return _unturn((turns - 2).abs() - 1, 1 - (turns - 1).abs())
 
 
 def unshift(share: Tensor, side: int | None = None) -> Tensor:
     """The inverse of a shift by shares of a side (B, 2) right and down; whole pixels of `side`."""
-    share = share.double()
     if side is not None:
         share = (share * side).round() / side
     zero, one = torch.zeros_like(share[:, 0]), torch.ones_like(share[:, 0])
@@ -61,9 +64,10 @@ def warp(images_BCHW: Tensor, inverse_B33: Tensor) -> Tensor:
         raise ValueError(f"pictures must be square (got {height} x {side})")
     inverse = inverse_B33[:, :2]
     linear, offset = inverse[:, :, :2], inverse[:, :, 2] * side / 2
-    whole = (linear == linear.round()).all(dim=(1, 2))
+    whole = (linear == linear.round()).all(dim=2).all(dim=1)
     whole &= ((offset - offset.round()).abs() < _PIXEL_TOLERANCE).all(dim=1)
-    still = (inverse == torch.eye(2, 3, dtype=torch.float64)).all(dim=(1, 2))
+    unchanged = torch.eye(2, 3, dtype=inverse.dtype, device=inverse.device)
+    still = (inverse == unchanged).all(dim=2).all(dim=1)
     images_BCHW = change_some(images_BCHW, whole & ~still, _move, inverse)
     return change_some(images_BCHW, ~whole, _resample, inverse)
 
@@ -71,15 +75,20 @@ def warp(images_BCHW: Tensor, inverse_B33: Tensor) -> Tensor:
 def change_some(
     images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor], per_picture: Tensor
 ) -> Tensor:
-    """`change(images, per_picture)` for the chosen ones (B,); the rest bit for bit."""
+    """Compute `change(images, per_picture)` for the chosen ones (B,); the rest bit for bit.
+
+    On the CPU the others cost nothing. Elsewhere, to look at how many there are would wait for the
+    device, and all are changed.
+    """
+    if images.device.type != "cpu":
+        return torch.where(chosen[:, None, None, None], change(images, per_picture), images)
     if not chosen.any():
         return images
     if chosen.all():
         return change(images, per_picture)
     rows = chosen.nonzero()[:, 0]
-    there = rows.to(images.device)
-    changed = change(images.index_select(0, there), per_picture[rows])
-    return images.index_copy(0, there, changed)
+    changed = change(images.index_select(0, rows), per_picture[rows])
+    return images.index_copy(0, rows, changed)
 
 
 def _unturn(cos: Tensor, sin: Tensor) -> Tensor:
@@ -90,12 +99,12 @@ def _unturn(cos: Tensor, sin: Tensor) -> Tensor:
 def _move(images: Tensor, inverse: Tensor) -> Tensor:
     """Whole-pixel moves, mirrorings and quarter turns, pixel by pixel."""
     side = images.shape[-1]
-    swapped = (inverse[:, 0, 0] == 0).to(images.device)[:, None, None, None]
-    centres = (2 * torch.arange(side, dtype=torch.float64) + 1) / side - 1
+    swapped = (inverse[:, 0, 0] == 0)[:, None, None, None]
+    centres = (2 * torch.arange(side, dtype=inverse.dtype, device=inverse.device) + 1) / side - 1
     # Each axis of the original follows one axis of the result, forwards or backwards.
     place = inverse[:, :, :2].sum(dim=2)[:, :, None] * centres + inverse[:, :, 2, None]
     pixel = ((place + 1) * side / 2 - 0.5).round().long() % (2 * side)
-    column, row = torch.where(pixel < side, pixel, 2 * side - 1 - pixel).to(images.device).unbind(1)
+    column, row = torch.where(pixel < side, pixel, 2 * side - 1 - pixel).unbind(1)
     moved = images.take_along_dim(row[:, None, :, None], 2)
     moved = moved.take_along_dim(column[:, None, None, :], 3)
     return torch.where(swapped, moved.transpose(2, 3), moved)

@@ -21,23 +21,33 @@ MAX_ANGLE = math.pi / 4
 MAX_ZOOM = 0.25  # share of a side that is lost; drawn for height and width apart
 
 
-def draw(count: int, p: float, rng: torch.Generator) -> Parameters:
-    """Parameters in float64; neutral where a picture's gate stays shut (probability 1 - p)."""
-    chosen = torch.rand(count, generator=rng) < p
+def draw(count: int, rng: torch.Generator) -> Parameters:
+    """Draw values and the neutral ones, (B, 6) in float64, and gates (B, 1) for `gate`."""
+    chosen = torch.rand(count, generator=rng)
     flip, angle = torch.rand((2, count), generator=rng, dtype=torch.float64)
     shift, zoom = torch.rand((2, count, 2), generator=rng, dtype=torch.float64)
-    pair = chosen[:, None]
+    turn = torch.stack([(flip < 0.5).double(), MAX_ANGLE * (2 * angle - 1)], dim=1)
     return {
-        "flip": (flip < 0.5) & chosen,
-        "shift": torch.where(pair, MAX_SHIFT * (2 * shift - 1), 0),
-        "angle": torch.where(chosen, MAX_ANGLE * (2 * angle - 1), 0),
-        "shown": torch.where(pair, 1 - MAX_ZOOM * zoom, 1),
+        "gates": chosen[:, None],
+        "values": torch.cat([turn, MAX_SHIFT * (2 * shift - 1), 1 - MAX_ZOOM * zoom], dim=1),
+        "neutral": torch.tensor([0.0, 0, 0, 0, 1, 1], dtype=torch.float64).expand(count, -1),
+    }
+
+
+def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
+    """Make parameters by name; neutral where a picture's gate stays shut (probability 1 - p)."""
+    values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
+    return {
+        "flip": values[:, 0],
+        "angle": values[:, 1],
+        "shift": values[:, 2:4],
+        "shown": values[:, 4:6],
     }
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """The chain at the pictures' size; same shape and dtype. ValueError if not square."""
-    mirror = 1 - 2 * parameters["flip"].double()
+    """Apply the chain at the pictures' size; same shape and dtype. ValueError if not square."""
+    mirror = 1 - 2 * parameters["flip"]
     width, height = parameters["shown"].unbind(1)
     inverse = (
         unscale(mirror, torch.ones_like(mirror))

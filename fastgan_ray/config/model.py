@@ -87,6 +87,11 @@ class ModelConfig(Section):
         own = {"fastgan": 0.0, "dcgan": 0.4}[self.architecture]
         return own if self.d_dropout is None else self.d_dropout
 
+    @property
+    def logits(self) -> int:
+        """Logits that D gives a picture: of each of fastgan's branches 5 x 5."""
+        return {"fastgan": 50 if self.d_small else 25, "dcgan": 1}[self.architecture]
+
     @field_validator("resolution")
     @classmethod
     def _power_of_two(cls, value: int) -> int:

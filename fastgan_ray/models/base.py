@@ -25,7 +25,7 @@ class AnyDiscriminator(nn.Module, ABC):
         self,
         full: Tensor,
         small: Tensor,
-        part: int | None = None,
+        part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits (B, L) and reconstructions by decoder of pictures in [-1, 1].

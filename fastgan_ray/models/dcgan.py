@@ -70,7 +70,7 @@ class DcganDiscriminator(AnyDiscriminator):
         self,
         full: Tensor,
         small: Tensor,
-        part: int | None = None,
+        part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits (B, 1), and never a reconstruction; `small` and `part` are not looked at."""

@@ -89,7 +89,7 @@ class Discriminator(AnyDiscriminator):
         self,
         full: Tensor,
         small: Tensor,
-        part: int | None = None,
+        part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits and reconstructions of pictures in [-1, 1].
@@ -159,11 +159,18 @@ def build_decoder(c_in: int, width: int, resolution: int, rng: torch.Generator) 
     return Decoder(LayerFactory(rng, spectral=True), c_in, width, min(128, resolution))
 
 
-def crop_part(x_BCHW: Tensor, part: int) -> Tensor:
+def crop_part(x_BCHW: Tensor, part: int | Tensor) -> Tensor:
     """Half the side of any square map: part 0..3 = quadrant by rows, 4 = the centre.
 
-    (B, C, H, H) -> (B, C, H/2, H/2). ValueError for another part.
+    (B, C, H, H) -> (B, C, H/2, H/2). ValueError for another part. A tensor, a scalar on the map's
+    device, may be another quadrant at each step without a wait; it is not looked at, and only
+    quadrants have one.
     """
+    if isinstance(part, Tensor):
+        half = x_BCHW.shape[-1] // 2
+        positions = torch.arange(half, device=x_BCHW.device)
+        rows, columns = (part >> 1) * half + positions, (part & 1) * half + positions
+        return x_BCHW.index_select(2, rows).index_select(3, columns)
     if part not in range(len(_PART_CORNERS)):
         raise ValueError(f"part must be 0..{len(_PART_CORNERS) - 1} (got {part})")
     side = x_BCHW.shape[-1]

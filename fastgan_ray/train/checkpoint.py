@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fastgan_ray.augment.ada import AdaState
+from fastgan_ray.augment.ada import AdaState, ada_state
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import atomic
@@ -41,7 +40,7 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
         "format": FORMAT,
         "step": state.step,
         "seconds": state.seconds,
-        "ada": asdict(state.ada),
+        "ada": {name: value.item() for name, value in vars(state.ada).items()},
         "counts": state.counts,
         **info,
         "config": config.model_dump(),
@@ -145,19 +144,20 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
     device, losses = next(state.generator.parameters()).device, _read(folder / "losses.safetensors")
     state.sums = {name: total.to(device) for name, total in losses.items()}
     state.counts = {name: int(metadata["counts"][name]) for name in losses}
-    state.step, state.seconds, state.ada = _position(metadata)
+    state.step, state.seconds, state.ada = _position(metadata, device)
 
 
-def _position(metadata: dict[str, Any]) -> tuple[int, float, AdaState]:
+def _position(metadata: dict[str, Any], device: torch.device) -> tuple[int, float, AdaState]:
     """How far a training is; ValueError if these are no such numbers."""
-    step, seconds, ada = metadata["step"], metadata["seconds"], AdaState(**metadata["ada"])
-    for name, count in (("step", step), ("ada.count", ada.count)):
-        if type(count) is not int or count < 0:
-            raise ValueError(f"{name} must be a whole number from 0 (got {count!r})")
-    for name, number in (("seconds", seconds), ("ada.p", ada.p), ("ada.sign_sum", ada.sign_sum)):
+    step, seconds, adaptive = metadata["step"], metadata["seconds"], metadata["ada"]
+    p, sign_sum, count = (adaptive[name] for name in ("p", "sign_sum", "count"))
+    for name, whole in (("step", step), ("ada.count", count)):
+        if type(whole) is not int or whole < 0:
+            raise ValueError(f"{name} must be a whole number from 0 (got {whole!r})")
+    for name, number in (("seconds", seconds), ("ada.p", p), ("ada.sign_sum", sign_sum)):
         if type(number) not in (int, float) or not math.isfinite(number):
             raise ValueError(f"{name} must be a finite number (got {number!r})")
-    return step, seconds, ada
+    return step, seconds, ada_state(p, device, sign_sum, count)
 
 
 def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:

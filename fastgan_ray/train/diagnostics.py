@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.augment import augmentation_leak as leak
-from fastgan_ray.augment.ada import AdaState, adaptive
+from fastgan_ray.augment.ada import adaptive
 from fastgan_ray.config.run_config import AugmentConfig
 from fastgan_ray.metrics.names import value_of
 from fastgan_ray.train.batches import pictures_at
@@ -47,15 +47,15 @@ def watch(
     real: Tensor,
     kept: list[Tensor],
     config: AugmentConfig,
-    state: AdaState,
+    p: float,
     values: Mapping[str, float],
 ) -> dict[str, float | str]:
     """p where it moves, the leak check's numbers, and warnings, if any, under "warning".
 
-    `values` are the evaluation's numbers.
+    p is the adaptive augmentations' probability; `values` are the evaluation's numbers.
     """
-    findings = leak.examine(real, torch.cat(kept), config, state.p)
-    report: dict[str, float | str] = {"augment/p": state.p} if adaptive(config) else {}
+    findings = leak.examine(real, torch.cat(kept), config, p)
+    report: dict[str, float | str] = {"augment/p": p} if adaptive(config) else {}
     report |= leak.leaks(findings)
     if sentences := [*leak.warnings(findings, config), *_copying(values)]:
         report["warning"] = " ".join(sentences)

@@ -31,11 +31,12 @@ from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.d_reconstruction import d_reconstruction
 from fastgan_ray.train.diagnostics import keeping, watch
+from fastgan_ray.train.draws import CENTRE
 from fastgan_ray.train.perceptual import Distance
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
 from fastgan_ray.train.rng import seeded
 from fastgan_ray.train.state import TrainState, recalibrate_ema
-from fastgan_ray.train.step import CENTRE, reconstruction_error
+from fastgan_ray.train.step import reconstruction_error
 
 GRID_TILES = 36
 PAIR_COLUMNS = 8  # four pairs a row
@@ -105,7 +106,7 @@ def evaluate_and_report(
         **pictures,
         **reconstruction(state, run, reporter.folder / "decoded", last),
         **state.regan.report(torch.zeros(1, config.model.nz, device=run.device)),
-        **watch(run.typical, kept, config.augment, state.ada, found.values),
+        **watch(run.typical, kept, config.augment, float(state.ada.p), found.values),
         "params_g": _parameters(state.generator),
         "params_d": _parameters(state.discriminator),
         "gflop_g": run.gflop_g,

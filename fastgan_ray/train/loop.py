@@ -7,7 +7,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
@@ -21,14 +20,21 @@ from fastgan_ray.metrics.reference import load_reference
 from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train import checkpoint
-from fastgan_ray.train.batches import pictures_at
+from fastgan_ray.train.batches import Pictures
 from fastgan_ray.train.device import choose_device, keep_freed_memory, use_bf16
 from fastgan_ray.train.diagnostics import real_sample
+from fastgan_ray.train.draws import Draws, draw_step, place
 from fastgan_ray.train.evaluation import Run, evaluate_and_report, sampling_gflop
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
 from fastgan_ray.train.resume import require_same_pictures
-from fastgan_ray.train.state import TrainState, accumulate_losses, new_state, pop_mean_losses
+from fastgan_ray.train.state import (
+    TrainState,
+    accumulate_losses,
+    new_state,
+    pop_mean_losses,
+    sums_now,
+)
 from fastgan_ray.train.step import train_step
 
 # Looking at a loss waits for the device: at every step on the CPU, rarely on a GPU.
@@ -61,17 +67,20 @@ def train(
         require_same_pictures(metadata, run.pictures, resume_from)
     bf16 = use_bf16(config, run.device)
     images, last_step = config.train.images_per_step, total_steps(config)
+    pictures = Pictures(run.images, run.device)
     check_every = STEPS_BETWEEN_CHECKS.get(run.device.type, 32)
     started = time.monotonic() - state.seconds
     while state.step < last_step:
-        batches = [next_batch(state, run) for _ in range(config.train.d_steps)]
+        drawn = draw_step(state, config)
+        draws = place(drawn, run.device)
         with reference_kernels(config.train.precision == "fp32"):
-            losses = train_step(state, batches, config, run.distance, bf16)
+            batches = take_batches(pictures, drawn, draws)
+            losses = train_step(state, draws, batches, config, run.distance, bf16)
         accumulate_losses(state, losses)
         state.seconds = time.monotonic() - started
         evaluating = is_evaluation(state.step, config)
         if evaluating or state.step % check_every == 0:
-            _check_finite(state.sums, state.step, images)
+            _check_finite(state, images)
         reporter.progress(state.step * images / 1000, state.seconds)
         if evaluating:
             means, last = pop_mean_losses(state), state.step == last_step
@@ -101,15 +110,12 @@ def is_evaluation(step: int, config: RunConfig) -> bool:
     return passed or step == total_steps(config)
 
 
-def next_batch(state: TrainState, run: Run) -> Tensor:
-    """The next pictures in the sampler's order, (B, 3, R, R) in [-1, 1] on the run's device.
-
-    Of a group, this process's share of them.
-    """
-    indices, flips = map(state.group.local_rows, state.sampler.next())
-    pictures = pictures_at(run.images, indices, run.device)
-    mirrored = flips.to(run.device)[:, None, None, None]
-    return torch.where(mirrored, pictures.flip(3), pictures)
+def take_batches(pictures: Pictures, drawn: Draws, draws: Draws) -> list[Tensor]:
+    """The pictures that a step has drawn, on the CPU and on the device, (B, 3, R, R) a turn."""
+    return [
+        pictures.batch(there.indices, here.indices, here.mirrored)
+        for there, here in zip(drawn.turns, draws.turns, strict=True)
+    ]
 
 
 def _prepare(config: RunConfig, track: Track) -> Run:
@@ -136,8 +142,8 @@ def _prepare(config: RunConfig, track: Track) -> Run:
     )
 
 
-def _check_finite(sums: dict[str, Tensor], step: int, images: int) -> None:
-    for name, value in sums.items():
-        if not math.isfinite(float(value)):
-            kimg = step * images / 1000
-            raise DivergedError(f"{name} is not finite at step {step} ({kimg} kimg)")
+def _check_finite(state: TrainState, images: int) -> None:
+    for name, value in sums_now(state).items():
+        if not math.isfinite(value):
+            kimg = state.step * images / 1000
+            raise DivergedError(f"{name} is not finite at step {state.step} ({kimg} kimg)")

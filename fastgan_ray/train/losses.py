@@ -107,9 +107,7 @@ def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor
     The same share for all of a picture's sizes.
     """
     return [
-        torch.lerp(
-            at_least_float32(b), at_least_float32(a), shares_B.to(b.device)[:, None, None, None]
-        )
+        torch.lerp(at_least_float32(b), at_least_float32(a), shares_B[:, None, None, None])
         .detach()
         .requires_grad_()
         for a, b in zip(real, fake, strict=True)

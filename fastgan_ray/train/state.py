@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from fastgan_ray.augment.ada import AdaState
+from fastgan_ray.augment.ada import AdaState, ada_state
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.sampler import Sampler
 from fastgan_ray.distributed import ALONE, Group
@@ -78,7 +78,7 @@ def new_state(
         regan=Regan(config.regan, generator, ema, optimizer_g),
         rngs=rngs,
         sampler=Sampler(image_count, config.train.batch_size, config.data.flip, rngs["data"]),
-        ada=AdaState(config.augment.ada_p),
+        ada=ada_state(config.augment.ada_p, device),
         group=group,
     )
 
@@ -89,28 +89,47 @@ def _adam(network: nn.Module, rate: float, betas: tuple[float, float]) -> torch.
 
 def accumulate_losses(state: TrainState, scalars: Mapping[str, Tensor]) -> None:
     """Add a step's losses to the sums."""
-    for name, value in scalars.items():
-        state.sums[name] = state.sums[name] + value if name in state.sums else value
+    fresh = {name: value for name, value in scalars.items() if name not in state.sums}
+    known = [name for name in scalars if name in state.sums]
+    state.sums |= {name: value.clone() for name, value in fresh.items()}
+    if known:
+        sums = [state.sums[name] for name in known]
+        torch._foreach_add_(sums, [scalars[name] for name in known])
+    for name in scalars:
         state.counts[name] = state.counts.get(name, 0) + 1
 
 
 def pop_mean_losses(state: TrainState) -> dict[str, float]:
-    """The losses' means, by name, after which the sums begin anew."""
-    means = {name: float(total) / state.counts[name] for name, total in state.sums.items()}
+    """Take the losses' means, by name, after which the sums begin again."""
+    totals = sums_now(state)
+    means = {name: total / state.counts[name] for name, total in totals.items()}
     state.sums, state.counts = {}, {}
     return means
 
 
-def update_ema(state: TrainState, config: RunConfig) -> None:
-    """Move G's weight average one step towards G, by its half-life in kimg."""
-    images, halflife = config.train.images_per_step, config.train.ema_halflife_kimg * 1000
-    if config.train.ema_rampup > 0:
-        halflife = min(halflife, config.train.ema_rampup * state.step * images)
-    decay = 0.5 ** (images / halflife) if halflife > 0 else 0.0
+def sums_now(state: TrainState) -> dict[str, float]:
+    """Read the sums of losses, by name: one wait for the device."""
+    if not state.sums:
+        return {}
+    values = torch.stack(list(state.sums.values())).tolist()
+    return dict(zip(state.sums, values, strict=True))
+
+
+def update_ema(state: TrainState, share: float | Tensor) -> None:
+    """Move G's weight average towards G by a share of the difference, in (0, 1].
+
+    A share that changes from step to step is a scalar on the device.
+    """
     averages: list[Tensor] = list(state.ema.parameters())
     weights: list[Tensor] = list(state.generator.parameters())
-    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    update(averages, weights, state.step)
+    if isinstance(share, float):
+        update = get_ema_multi_avg_fn(1 - share)  # type: ignore[no-untyped-call]
+        update(averages, weights, state.step)
+        return
+    with torch.no_grad():
+        shifts = torch._foreach_sub(weights, averages)
+        torch._foreach_mul_(shifts, share)
+        torch._foreach_add_(averages, shifts)
 
 
 @torch.no_grad()

@@ -1,6 +1,9 @@
 """One training step: D on real and generated pictures, once or more, then G on the last of these.
 
-D sees a picture at two sizes, [full (B, 3, R, R), small (B, 3, r, r)], both augmented alike.
+It is a function of the state, the pictures and what was drawn (see `draws`): no number in it comes
+from elsewhere, and nothing in it waits for the device. D sees a picture at two sizes, [full (B, 3,
+R, R), small (B, 3, r, r)], both augmented alike. Under autocast the networks compute in bfloat16;
+everything between G and D, real pictures alike, and every loss is in float32.
 """
 
 from __future__ import annotations
@@ -10,23 +13,24 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 from fastgan_ray.augment import ada, pipeline
-from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.augment.pipeline import Draw
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import crop_part, small_resolution
 from fastgan_ray.train import losses
+from fastgan_ray.train.draws import CENTRE, Draws, Turn, ema_share
 from fastgan_ray.train.losses import LOSSES, at_least_float32
 from fastgan_ray.train.rng import seed_device_streams
 from fastgan_ray.train.state import TrainState, update_ema
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Scalars = dict[str, Tensor]
-CENTRE = 4  # `crop_part`'s number of the middle; 0..3 are the quadrants
 
 
 def train_step(
     state: TrainState,
+    draws: Draws,
     batches: Sequence[Tensor],
     config: RunConfig,
     distance: Distance,
@@ -34,27 +38,27 @@ def train_step(
 ) -> Scalars:
     """Advance `state` by one step; the losses and gradients' norms by name, of D's last step.
 
-    `batches` are `train.d_steps` of real pictures, (B, 3, R, R) in [-1, 1]; of a group, this
-    process's share of them.
+    `draws` are on the device. `batches` are `train.d_steps` of real pictures, (B, 3, R, R) in
+    [-1, 1]; of a group, this process's share of them.
     """
-    assert len(batches) == config.train.d_steps
+    assert len(batches) == len(draws.turns) == config.train.d_steps
     state.regan.begin_step(state.step * config.train.images_per_step)
     seed_device_streams(state.rngs, config.train.seed, state.step)
     scalars: Scalars = {}
-    for index, pictures in enumerate(batches):
+    for index, (pictures, turn) in enumerate(zip(batches, draws.turns, strict=True)):
         for_g = index == len(batches) - 1
         with torch.autocast(pictures.device.type, torch.bfloat16, enabled=bf16):
             with torch.set_grad_enabled(for_g):
-                fake = generate(state, len(pictures), config, pictures.device)
-            real = augment_real(state, pictures, config)
-            turn = state.step * len(batches) + index
-            loss_d, parts = discriminator_loss(state, real, fake, turn, config, distance)
+                fake = generate(state, turn)
+            real = augment_real(state, pictures, turn.real, config)
+            number = state.step * len(batches) + index
+            loss_d, parts = discriminator_loss(state, real, fake, turn, number, config, distance)
             if config.model.contrasts:
-                parts["loss/contrastive"] = contrastive_loss(state, pictures, config)
+                parts["loss/contrastive"] = contrastive_loss(state, pictures, turn, config)
                 loss_d = loss_d + config.train.contrastive_weight * parts["loss/contrastive"]
         scalars |= (parts := _backward(state, state.optimizer_d, loss_d, "grad/d", parts))
         state.optimizer_d.step()
-        adapt(state, parts["sign/real"], len(pictures), config)
+        adapt(state, parts["sign/real"], config)
     state.discriminator.requires_grad_(False)
     with torch.autocast(fake[0].device.type, torch.bfloat16, enabled=bf16):
         loss_g = generator_loss(state, real, fake, config)
@@ -63,66 +67,64 @@ def train_step(
     state.optimizer_g.step()
     state.discriminator.requires_grad_(True)
     state.step += 1
-    update_ema(state, config)
+    varies = config.train.ema_rampup > 0
+    update_ema(state, draws.ema_share if varies else ema_share(config, state.step))
     return scalars
 
 
-def generate(
-    state: TrainState, count: int, config: RunConfig, device: torch.device
+def generate(state: TrainState, turn: Turn) -> list[Tensor]:
+    """G's two outputs, as D sees them."""
+    outputs = state.generator(turn.latents, state.rngs["noise"])
+    return augmented(outputs, turn.fake, state.ada.p)
+
+
+def augment_real(
+    state: TrainState, pictures: Tensor, drawn: Draw, config: RunConfig
 ) -> list[Tensor]:
-    """G's two outputs on fresh latents, as D sees them."""
-    size = (state.group.size * count, config.model.nz)
-    z_BZ = state.group.local_rows(torch.randn(size, generator=state.rngs["latents"])).to(device)
-    outputs = state.generator(z_BZ, state.rngs["noise"])
-    return augmented(outputs, state, "augment", config)
-
-
-def augment_real(state: TrainState, pictures: Tensor, config: RunConfig) -> list[Tensor]:
     """Real pictures as D sees them."""
-    (full,) = augmented([pictures], state, "augment", config)
+    (full,) = augmented([pictures], drawn, state.ada.p)
     return [full, F.interpolate(full, size=small_resolution(config.model.resolution))]
 
 
-def augmented(
-    images: Sequence[Tensor], state: TrainState, stream: str, config: RunConfig
-) -> list[Tensor]:
-    """The same pictures at any number of sizes, all under one augmentation draw."""
-    count = state.group.size * len(images[0])
-    drawn = pipeline.draw(config.augment, count, state.rngs[stream], state.ada.p)
-    drawn = pipeline.each(drawn, state.group.local_rows)
-    return [pipeline.apply(image, drawn) for image in images]
+def augmented(images: Sequence[Tensor], drawn: Draw, p: Tensor) -> list[Tensor]:
+    """The same pictures at any number of sizes, all under one augmentation draw, in float32."""
+    with torch.autocast(images[0].device.type, enabled=False):
+        parameters = pipeline.gate(drawn, p)
+        return [pipeline.apply(at_least_float32(image), parameters) for image in images]
 
 
-def adapt(state: TrainState, sign: Tensor, count: int, config: RunConfig) -> None:
-    """Let the augmentation's probability follow D's signs on `count` real pictures."""
-    if ada.adaptive(config.augment):  # to look at the sign waits for the device
-        state.ada = ada.update(state.ada, float(sign), state.group.size * count, config.augment)
+def adapt(state: TrainState, sign: Tensor, config: RunConfig) -> None:
+    """Let the augmentation's probability follow D's signs on real pictures, on the device."""
+    if ada.adaptive(config.augment):
+        changed = ada.update(state.ada, sign, config.train.batch_size, config.augment)
+        for name, value in vars(state.ada).items():
+            value.copy_(getattr(changed, name))
 
 
 def discriminator_loss(
     state: TrainState,
     real: Sequence[Tensor],
     fake: Sequence[Tensor],
-    turn: int,
+    turn: Turn,
+    number: int,
     config: RunConfig,
     distance: Distance,
 ) -> tuple[Tensor, Scalars]:
-    """D's loss with a graph, and its parts; `turn` counts D's steps from 0."""
+    """D's loss with a graph, and its parts; `number` counts D's steps from 0."""
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
-    due = [name for name in gammas if gammas[name] > 0 and turn % train.r1_interval == 0]
+    due = [name for name in gammas if gammas[name] > 0 and number % train.r1_interval == 0]
     real = [image.detach().requires_grad_("r1" in due) for image in real]
     fake = [image.detach().requires_grad_("r2" in due) for image in fake]
-    part = _draw_part(state, config.model)
+    part = turn.part if config.model.decode_part == "random" else CENTRE
     real_logits, decoded = state.discriminator(*real, part, rng)
     fake_logits, _ = state.discriminator(*fake, rng=rng)
     real_logits, fake_logits = at_least_float32(real_logits), at_least_float32(fake_logits)
-    labels = _draw_labels(state, real_logits, train.label_noise)
     boundary = fake_logits if loss.boundary is None else loss.boundary
-    terms = {"d": (1.0, loss.discriminator(real_logits, fake_logits, labels[0], labels[1]))}
+    terms = {"d": (1.0, loss.discriminator(real_logits, fake_logits, *turn.labels.unbind()))}
     if decoded:
         summed = train.reconstruction_reduction == "sum"
-        count = state.group.size * len(real_logits) if summed else 1
+        count = train.batch_size if summed else 1
         error = reconstruction_error(real[0].detach(), decoded, part, distance)
         terms["reconstruction"] = (count * train.reconstruction_weight, error)
     seen = {"r1": (real_logits, real), "r2": (fake_logits, fake)}
@@ -130,7 +132,7 @@ def discriminator_loss(
         penalty = losses.zero_centred_penalty(*seen[name])
         terms[name] = (gammas[name] * train.r1_interval, penalty)
     if loss.penalty is not None:
-        between = losses.interpolate(real, fake, _draw_shares(state, len(real_logits)))
+        between = losses.interpolate(real, fake, turn.shares)
         logits = at_least_float32(state.discriminator(*between, rng=rng)[0])
         terms["gp"] = (train.gp_weight, loss.penalty(logits, between))
     total = torch.stack([weight * value for weight, value in terms.values()]).sum()
@@ -155,16 +157,18 @@ def generator_loss(
     return loss.generator(at_least_float32(fake_logits), real_logits)
 
 
-def contrastive_loss(state: TrainState, pictures: Tensor, config: RunConfig) -> Tensor:
+def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig) -> Tensor:
     """How well D tells two augmented views of one real picture from those of the others."""
-    views = [augmented([pictures], state, "contrastive", config)[0] for _ in range(2)]
+    views = [augmented([pictures], drawn, state.ada.p)[0] for drawn in turn.views]
     first, second = at_least_float32(state.discriminator.embed(torch.cat(views))).chunk(2)
     gather = state.group.gather  # the others' pictures are to be told from as well
-    return losses.contrastive(gather(first), gather(second), config.train.contrastive_temperature)
+    with torch.autocast(pictures.device.type, enabled=False):
+        temperature = config.train.contrastive_temperature
+        return losses.contrastive(gather(first), gather(second), temperature)
 
 
 def reconstruction_error(
-    real: Tensor, decoded: dict[str, Tensor], part: int, distance: Distance
+    real: Tensor, decoded: dict[str, Tensor], part: int | Tensor, distance: Distance
 ) -> Tensor:
     """The sum over decoders of the mean distance to the (augmented) picture, or to its part."""
     whole = [picture for name, picture in decoded.items() if name != "part"]
@@ -174,26 +178,9 @@ def reconstruction_error(
         source = crop_part(real, part) if pictures is parts else real
         target = F.interpolate(source, size=pictures[0].shape[-2:])
         # All have the same size and count: the mean times their number is the sum of their means.
-        errors.append(len(pictures) * distance(torch.cat(pictures), target))
+        error = distance(at_least_float32(torch.cat(pictures)), target)
+        errors.append(len(pictures) * error)
     return torch.stack(errors).sum()
-
-
-def _draw_part(state: TrainState, model: ModelConfig) -> int:
-    if model.decode_part == "random":
-        return int(torch.randint(4, (), generator=state.rngs["part"]))
-    return CENTRE
-
-
-def _draw_shares(state: TrainState, count: int) -> Tensor:
-    draw = torch.rand(state.group.size * count, generator=state.rngs["interpolates"])
-    return state.group.local_rows(draw)
-
-
-def _draw_labels(state: TrainState, logits: Tensor, noise: float) -> Tensor:
-    """(2, B, L): for the real and for the generated pictures' logits."""
-    size = (2, state.group.size * logits.shape[0], logits.shape[1])
-    draw = state.group.local_rows(torch.rand(size, generator=state.rngs["labels"]), dim=1)
-    return 1 - noise * draw.to(logits.device)
 
 
 def _backward(
@@ -209,4 +196,10 @@ def _backward(
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     parts = {name: value.detach() for name, value in parts.items()}
     state.group.average_([*gradients, *parts.values()])
-    return {**parts, norm: get_total_norm(gradients)}
+    return {**parts, norm: total_norm(gradients)}
+
+
+def total_norm(gradients: list[Tensor]) -> Tensor:
+    """The Euclidean norm of all gradients together."""
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return norm

@@ -10,11 +10,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fastgan_ray.augment.ada import AdaState
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import atomic, link_tree, linked_copy, write_atomically
@@ -131,7 +129,7 @@ def _change_settings(checkpoint: Path, run: RunConfig, ada_p: float | None) -> N
     path = checkpoint / "metadata.json"
     metadata = json.loads(path.read_text()) | {"config": run.model_dump()}
     if ada_p is not None:
-        metadata["ada"] = asdict(AdaState(ada_p))
+        metadata["ada"] = {"p": ada_p, "sign_sum": 0.0, "count": 0}
     write_atomically(path, json.dumps(metadata, indent=1))
 
 
