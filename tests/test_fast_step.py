@@ -18,7 +18,7 @@ from torch.nn.utils import parametrizations
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models.glu import gated
-from fastgan_ray.models.kernels import reference_kernels
+from fastgan_ray.models.kernels import KERNELS, reference_kernels, use_kernels
 from fastgan_ray.models.spectral import spectral_norm
 from fastgan_ray.models.upsample import upsample_conv2x
 from fastgan_ray.search.cost.memory import COUNTS
@@ -74,8 +74,10 @@ def close(ours: Tensor | None, expected: Tensor | None, tolerance: float, name: 
     assert (ours - expected).norm() <= tolerance * (expected.norm() + tolerance), name
 
 
-def test_five_steps_equal_the_published_in_float64(all_digits: None) -> None:
-    compare_steps(*both(), steps=5, tolerance=1e-8)
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_five_steps_equal_the_published_in_float64(all_digits: None, kernels: str) -> None:
+    with use_kernels(kernels):
+        compare_steps(*both(), steps=5, tolerance=1e-8)
 
 
 @pytest.mark.parametrize("side", [32, 64])

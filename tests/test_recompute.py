@@ -14,6 +14,7 @@ from torch import Tensor
 from fastgan_ray.config.override import override
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
+from fastgan_ray.models.kernels import use_kernels
 from fastgan_ray.search.cost.memory import training_gb
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.state import TrainState, new_state
@@ -42,12 +43,14 @@ def steps(bf16: bool = False, **changes: Any) -> tuple[TrainState, list[dict[str
     return state, rows
 
 
+@pytest.mark.parametrize("kernels", ["cpu", "cuda"])
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_training_is_the_same_to_the_last_bit(name: str, bf16: bool) -> None:
+def test_a_training_is_the_same_to_the_last_bit(name: str, bf16: bool, kernels: str) -> None:
     changes = SETTINGS[name]
-    expected, rows = steps(bf16, **changes)
-    found, again = steps(bf16, **changes, **{"train.gradient_checkpointing": True})
+    with use_kernels(kernels):
+        expected, rows = steps(bf16, **changes)
+        found, again = steps(bf16, **changes, **{"train.gradient_checkpointing": True})
     assert rows == again
     for network in ("generator", "discriminator", "ema"):
         whole = getattr(expected, network).state_dict()

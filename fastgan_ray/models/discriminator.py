@@ -19,6 +19,7 @@ from fastgan_ray.models.blocks import (
     small_resolution,
     widths,
 )
+from fastgan_ray.models.spectral_joint import JointSpectralNorm
 
 # Channels by level in units of ndf. The published network is a level narrower than its maps: after
 # the stem, features of level s are s/2 px wide (128 px have the channels of 256, ..., 8 of 16).
@@ -84,6 +85,12 @@ class Discriminator(AnyDiscriminator):
         self.projection: nn.Module | None = None
         if config.contrasts:
             self.projection = projection(make, channels[16])
+        trunk = [self.stem, self.blocks, self.skips]
+        branches = [self.head, *filter(None, (self.small, self.small_head))]
+        self._trunk_norm = JointSpectralNorm(*trunk)
+        self._embedding_norm = JointSpectralNorm(*trunk, *filter(None, [self.projection]))
+        self._logits_norm = JointSpectralNorm(*trunk, *branches)
+        self._decoding_norm = JointSpectralNorm(*trunk, *branches, self.decoders)
 
     def forward(
         self,
@@ -100,6 +107,25 @@ class Discriminator(AnyDiscriminator):
         `part`, see `crop_part`), each (B, 3, s, s) with s = min(128, R), in [-1, 1]. `rng`, on the
         pictures' device, draws what the heads' dropout leaves out; None: nothing.
         """
+        norm = self._logits_norm if part is None else self._decoding_norm
+        with norm.normalised():
+            return self._judge(full, small, part, rng)
+
+    def trunk(self, full: Tensor) -> Tensor:
+        """Compute the big branch's last features: (B, 3, R, R) -> (B, C, 8, 8)."""
+        with self._trunk_norm.normalised():
+            return self._features(full)[-1]
+
+    def embed(self, full: Tensor) -> Tensor:
+        """Project the trunk's features for the contrastive loss: (B, 3, R, R) -> (B, 128)."""
+        assert self.projection is not None
+        with self._embedding_norm.normalised():
+            embedding_BK: Tensor = self.projection(self._features(full)[-1])
+        return embedding_BK
+
+    def _judge(
+        self, full: Tensor, small: Tensor, part: int | None, rng: torch.Generator | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         features = self._features(full)
         rate = self.config.dropout
         logits = [self.head(dropout(features[-1], rate, rng, self.group)).flatten(1)]
@@ -115,10 +141,6 @@ class Discriminator(AnyDiscriminator):
             name: decoder(decodable[name]) for name, decoder in self.decoders.items()
         }
         return torch.cat(logits, dim=1), reconstructions
-
-    def trunk(self, full: Tensor) -> Tensor:
-        """The big branch's last features: (B, 3, R, R) -> (B, C, 8, 8)."""
-        return self._features(full)[-1]
 
     def _features(self, full: Tensor) -> list[Tensor]:
         features: list[Tensor] = [self.stem(full)]

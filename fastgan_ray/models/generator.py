@@ -16,6 +16,7 @@ from fastgan_ray.models.blocks import (
     small_resolution,
     widths,
 )
+from fastgan_ray.models.spectral_joint import JointSpectralNorm
 
 # Channels at each side in px, in units of ngf.
 _MULTIPLIERS = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
@@ -49,6 +50,7 @@ class Generator(nn.Module):
         self._small_side = small_resolution(config.resolution)
         self.to_small = make.conv(channels[self._small_side], 3, 1)
         self.to_full = make.conv(channels[config.resolution], 3, 3, padding=1)
+        self._spectral = JointSpectralNorm(self)
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Pictures for latents: (B, nz) -> full (B, 3, R, R) and small (B, 3, r, r).
@@ -56,7 +58,8 @@ class Generator(nn.Module):
         r = `small_resolution(R)`; values in [-1, 1] with tanh, unbounded without. `rng` draws the
         injected noise on its own device; None takes fixed maps, the same for every sample.
         """
-        return self._pictures(self._features(z_BZ, rng))
+        with self._spectral.normalised():
+            return self._pictures(self._features(z_BZ, rng))
 
     def mix(self, content_BZ: Tensor, style_BZ: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures laid out by `content_BZ`, gated by `style_BZ` above 64 px; as `forward`.
@@ -65,8 +68,9 @@ class Generator(nn.Module):
         style's features. A generator without such skips takes all its gates from the style. The
         noise maps are the fixed ones.
         """
-        style = self._features(style_BZ, None)
-        return self._pictures(self._features(content_BZ, None, style))
+        with self._spectral.normalised():
+            style = self._features(style_BZ, None)
+            return self._pictures(self._features(content_BZ, None, style))
 
     def _features(
         self, z_BZ: Tensor, rng: torch.Generator | None, style: dict[int, Tensor] | None = None

@@ -23,25 +23,26 @@ class Kernels(NamedTuple):
     (`upsample`); None: never."""
     fused_glu: bool
     """Gated linear unit: PyTorch's own operator, not the one that keeps channels last (`glu`)."""
-    joint_spectral: bool
-    """Spectral normalisation: all weights of a network at once (`spectral_joint`), not each one
-    by itself (`spectral`)."""
+    joint_up_to: int
+    """Spectral normalisation: elements up to which a network's weights are normalised together
+    (`spectral_joint`); larger weights each by itself (`spectral`)."""
     gather_up_to: int
-    """Joint spectral normalisation: elements up to which a weight is multiplied together with
-    those of other shapes; larger weights only with those of the same shape."""
+    """Of those normalised together: elements up to which a weight is multiplied in one go with
+    weights of other shapes; larger ones only with those of the same shape."""
 
 
 REFERENCE = "reference"
+NO_LIMIT = 2**62
 KERNELS: dict[str, Kernels] = {
-    # The published forms: `train.precision: fp32`, and counts of operations.
-    REFERENCE: Kernels(None, fused_glu=False, joint_spectral=False, gather_up_to=0),
-    # Measured (docs/findings.md): 1.3 to 2.4 times as fast from 16 px up in 47 of 48 combinations
-    # of width, format and layout, .24 to 1.3 times at 4 and 8 px.
-    "cpu": Kernels(16, fused_glu=False, joint_spectral=False, gather_up_to=0),
+    # The published forms: `train.precision: fp32`, and counts of operations. Of the gated linear
+    # unit both forms are the published one; PyTorch's doubles the time of a step on a CPU.
+    REFERENCE: Kernels(None, fused_glu=False, joint_up_to=0, gather_up_to=0),
+    # Measured (docs/findings.md).
+    "cpu": Kernels(16, fused_glu=False, joint_up_to=2**16, gather_up_to=0),
     # Fewest operators, as a step at batch 8 waits for launches; not measured on a GPU yet.
-    "cuda": Kernels(None, fused_glu=True, joint_spectral=True, gather_up_to=2**18),
+    "cuda": Kernels(None, fused_glu=True, joint_up_to=NO_LIMIT, gather_up_to=2**18),
     # Has no sums over segments, which the joint form needs.
-    "mps": Kernels(None, fused_glu=True, joint_spectral=False, gather_up_to=0),
+    "mps": Kernels(None, fused_glu=True, joint_up_to=0, gather_up_to=0),
 }
 _selected: ContextVar[str | None] = ContextVar("selected", default=None)
 

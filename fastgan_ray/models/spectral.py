@@ -6,38 +6,42 @@ where twice is enough, and leaves the gradient to a dozen operations of autograd
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils import parametrize
 
-_EPS = 1e-12
+EPS = 1e-12
 _FIRST_ITERATIONS = 15
 _Shape = tuple[int, int, int]  # channels, height, width
 
 
 def spectral_norm(layer: nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generator) -> None:
-    """Normalise a layer's weight from now on; `rng` draws where the iteration starts."""
+    """Normalise a layer's weight from now on; `rng` draws the first vectors of the iteration."""
     parametrize.register_parametrization(layer, "weight", SpectralNorm(layer, rng))
 
 
 class SpectralNorm(nn.Module):
     """A parametrization: a convolution's weight over its largest singular value, by iteration.
 
-    The weight is a matrix with a row for each output channel, `_u` and `_v` are its first singular
-    vectors as far as they are known. Each use of the weight in training mode improves them once.
+    The weight is a matrix with a row for each output channel; `_u` and `_v` approximate its first
+    singular vectors. Each use of the weight in training mode improves them once. `current` is the
+    normalised weight while `spectral_joint` has computed it; uses of it change nothing.
     """
 
     _u: Tensor
     _v: Tensor
+    current: Tensor | None
 
     def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generator) -> None:
         super().__init__()
         weight, rows = layer.weight.detach(), layer.out_channels
-        self._transposed = layer.transposed
+        self.transposed = layer.transposed
+        self.current = None
         for name, size in {"_u": rows, "_v": weight.numel() // rows}.items():
             self.register_buffer(name, _unit_(torch.randn(size, generator=rng))[0])
         matrix = self._matrix(weight)
@@ -45,12 +49,13 @@ class SpectralNorm(nn.Module):
             self._iterate(*matrix)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The weight, normalised, in its own layout."""
-        # Sixteen bits would be too few for a singular value.
-        with _all_digits(weight.device.type):
+        """Return the normalised weight, in the weight's own layout."""
+        if self.current is not None:
+            return self.current
+        with full_precision(weight.device.type):
             look = self._iterate if self.training else self._value
             u, v, value = look(*self._matrix(weight.detach()))
-            if self._transposed:
+            if self.transposed:
                 shapes = (1, -1, 1, 1), (weight.shape[0], 1, *weight.shape[2:])
             else:
                 shapes = (-1, 1, 1, 1), (1, *weight.shape[1:])
@@ -58,7 +63,7 @@ class SpectralNorm(nn.Module):
         return normalised
 
     def _iterate(self, matrix: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
-        """Better vectors, and the singular value."""
+        """Improve the vectors; return them and the singular value."""
         u, _ = _unit_(torch.mv(matrix, _last(self._v, shape)))
         # The value u W v is the length of u W, whose direction v is.
         v, value = _unit_(torch.mv(matrix.T, u))
@@ -68,18 +73,38 @@ class SpectralNorm(nn.Module):
         return u, v, value
 
     def _value(self, matrix: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
-        """The vectors as they are, and their value."""
+        """Return the vectors as they are, and their singular value."""
         return self._u, self._v, torch.dot(self._u, torch.mv(matrix, _last(self._v, shape)))
 
     def _matrix(self, weight: Tensor) -> tuple[Tensor, _Shape]:
-        """A row for each output channel, and what its columns are.
+        """Return the matrix with a row for each output channel, and the shape of a row.
 
         A view of a channels-last weight; the columns have the input channels last.
         """
         rows = weight.permute(0, 2, 3, 1)
-        if self._transposed:
+        if self.transposed:
             return rows.flatten(0, 2).T, (weight.shape[0], 1, 1)
         return rows.flatten(1), (weight.shape[1], weight.shape[2], weight.shape[3])
+
+
+class SpectralLayer(NamedTuple):
+    """A spectrally normalised convolution."""
+
+    parameters: parametrize.ParametrizationList
+    norm: SpectralNorm
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight that training moves, before the normalisation."""
+        weight: Tensor = self.parameters.original
+        return weight
+
+
+def spectral_layers(module: nn.Module) -> Iterator[SpectralLayer]:
+    """Find the spectrally normalised convolutions in `module`, in the order of its parts."""
+    for part in module.modules():
+        if isinstance(part, parametrize.ParametrizationList) and isinstance(part[0], SpectralNorm):
+            yield SpectralLayer(part, part[0])
 
 
 class _Divide(torch.autograd.Function):
@@ -99,24 +124,25 @@ class _Divide(torch.autograd.Function):
         return gradient.addcmul_(u * share, v, value=-1), None, None, None
 
 
-def _all_digits(device: str) -> AbstractContextManager[None]:
+def full_precision(device: str) -> AbstractContextManager[None]:
+    """Turn autocast off inside: 16 bits are too few for a singular value."""
     if torch.amp.is_autocast_available(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
 
 
 def _unit_(vector: Tensor) -> tuple[Tensor, Tensor]:
-    """The vector, in place, at length 1, and the length that it had."""
+    """Scale the vector to length 1, in place; return it and the length that it had."""
     length = torch.linalg.vector_norm(vector)
-    return vector.div_(length.clamp_min(_EPS)), length
+    return vector.div_(length.clamp_min(EPS)), length
 
 
 def _last(v: Tensor, shape: _Shape) -> Tensor:
-    """From input channels first to last."""
+    """Reorder from input channels first to last."""
     return v if shape[1:] == (1, 1) else v.view(shape).permute(1, 2, 0).reshape(-1)
 
 
 def _first(v: Tensor, shape: _Shape) -> Tensor:
-    """From input channels last to first."""
+    """Reorder from input channels last to first."""
     channels, height, width = shape
     return v if shape[1:] == (1, 1) else v.view(height, width, channels).permute(2, 0, 1).flatten()
