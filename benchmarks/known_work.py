@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.search.file.spec import SearchSpec, spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.train.reporter import Reporter
 
 METRIC = "fd_efficientnet_lite0"

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from fastgan_ray.config.run_config import RunConfig, nest
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import DivergedError
 from fastgan_ray.train.loop import train
 
@@ -85,7 +85,7 @@ def record(point: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         curve = Curve(Path(folder))
         try:
-            train(RunConfig.model_validate(nest({**BASE, **point})), curve)
+            train(RunConfig.model_validate({**BASE, **point}), curve)
             outcome = "finished"
         except DivergedError:
             outcome = "diverged"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from machine import provenance
 
-from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search

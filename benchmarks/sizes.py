@@ -22,7 +22,7 @@ import torch
 from machine import provenance
 from step import CPU, a_step, memory_gb
 
-from fastgan_ray.config.run_config import RunConfig, nest
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.search.cost.estimate import gflop_per_image
 from fastgan_ray.search.cost.memory import SCRATCH_GB, training_gb
 from fastgan_ray.train.device import use_bf16
@@ -54,7 +54,7 @@ def configuration(side: int, width: int) -> RunConfig:
     """Published settings but for the size."""
     given = {"model.resolution": side, "model.ngf": width, "model.ndf": width}
     more = {"augment.policy": "color,translation", "train.reconstruction": "l1"}
-    return RunConfig.model_validate(nest({**given, **more}))
+    return RunConfig.model_validate({**given, **more})
 
 
 def measure(side: int, width: int) -> dict[str, Any]:

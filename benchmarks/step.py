@@ -26,7 +26,7 @@ from published import PublishedStep
 from torch.utils.flop_counter import FlopCounterMode
 from turns import spread
 
-from fastgan_ray.config.run_config import RunConfig, nest
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.train.device import keep_freed_memory, use_bf16
 from fastgan_ray.train.draws import draw_step, place
 from fastgan_ray.train.perceptual import DISTANCES, lpips_distance, lpips_network
@@ -74,9 +74,7 @@ def configuration(size: str, precision: str) -> RunConfig:
     """The published settings but for a size's."""
     side = int(size.split("-")[0])
     common = {"model.resolution": side, "augment.policy": "color,translation"}
-    return RunConfig.model_validate(
-        nest({**common, "train.precision": precision, **SIZES[size][0]})
-    )
+    return RunConfig.model_validate({**common, "train.precision": precision, **SIZES[size][0]})
 
 
 def compare(size: str, turns: int, precision: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ray.tune.search.optuna import OptunaSearch
 from recorded_task import SPACE, Point, Task
 from replay import SimulatedTrial, Step, cost, replay
 
-from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.warm_start import Prior
 
 METRIC = "fd_efficientnet_lite0"

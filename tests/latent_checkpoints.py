@@ -7,7 +7,7 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from fastgan_ray.config.run_config import ModelConfig, RunConfig, nest
+from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.models import build_discriminator, build_generator
 from fastgan_ray.models.published_checkpoint import save_official
 from fastgan_ray.train.checkpoint import FORMAT
@@ -15,15 +15,16 @@ from fastgan_ray.train.checkpoint import FORMAT
 
 def model(**section) -> ModelConfig:
     """The smallest FastGAN but for `section`."""
-    smallest = nest(tiny.SETTINGS)["model"]
-    return ModelConfig.model_validate({**smallest, **section})
+    smallest = RunConfig.model_validate(tiny.SETTINGS).model
+    return ModelConfig.model_validate({**smallest.model_dump(), **section})
 
 
 def tiny_checkpoint(folder: Path, data: Path | None = None, **section) -> Path:
     """A checkpoint folder of ours; the run's data set is `data`."""
-    settings = nest({**tiny.SETTINGS, "data.path": str(data) if data else None})
-    settings["model"] |= section
-    config = RunConfig.model_validate(settings)
+    settings = {**tiny.SETTINGS, "data.path": str(data) if data else None}
+    config = RunConfig.model_validate(
+        settings | {f"model.{name}": value for name, value in section.items()}
+    )
     save_file(alive(build_generator(config.model)).state_dict(), folder / "ema.safetensors")
     discriminator = build_discriminator(config.model)
     save_file(discriminator.state_dict(), folder / "discriminator.safetensors")

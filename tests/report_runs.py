@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from fastgan_ray.report.data.ablation import summarise
-from fastgan_ray.search.ablation import ablation_from_text, cells, data_name
+from fastgan_ray.search.ablation import cells, data_name
+from fastgan_ray.search.file.read_ablation import ablation_from_text
 
 METRIC = "fd_efficientnet_lite0"
 HOSTILE = "<script>alert('1')</script>\"&"

@@ -15,7 +15,7 @@ import tiny
 import tune_objectives as objectives
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.ablation import ablation_from_text
+from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.tune.ablation import run_ablation
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected

@@ -8,7 +8,8 @@ import torch
 
 from fastgan_ray.data.sampler import Sampler
 from fastgan_ray.models.generator import Generator
-from fastgan_ray.search.ablation import Cell, ablation_from_text, cell_config
+from fastgan_ray.search.ablation import Cell, cell_config
+from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.train.loop import train
 
 TEXT = """

@@ -8,15 +8,11 @@ import pytest
 
 from fastgan_ray.cli.main import main
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.ablation import (
+from fastgan_ray.search.ablation import arm_config, cell_config, cells, data_name, parse_seeds
+from fastgan_ray.search.file.read_ablation import (
     ablation_from_text,
-    arm_config,
-    cell_config,
-    cells,
-    data_name,
     holds_ablation,
     load_ablation,
-    parse_seeds,
 )
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
@@ -92,7 +88,7 @@ def test_overrides_win_over_base_and_arms():
 
 def test_an_override_that_makes_two_arms_one_is_refused():
     (fault,) = faults(GOOD, overrides={"model.ngf": 8})
-    assert fault.startswith("bad.yaml:11: arms: wide: is the same configuration as plain with what")
+    assert fault.startswith("bad.yaml:11: arm wide: is the same configuration as plain with what")
     (fault,) = faults(GOOD, overrides={"train.seed": 8})
     assert fault == "--set: train.seed: is set by seeds; use --seeds"
     text = HEAD + "baseline: {}\narms: {one: {model: {d_small: false, decode_small: false}}}\n"
@@ -119,10 +115,10 @@ arms:
 """
     found = faults(text)
     for place, words in {
-        "1: metric.target": "is for a search",
-        "2: methd": "is no key of an ablation",
+        "1: metric.target": "is only for a search",
+        "2: methd": "is not a known key",
         "3: parameters": "an ablation has arms",
-        "4: early_terminate": "stops nothing early",
+        "4: early_terminate": "ends no arm early",
         "5: seeds": "must be a count",
         "6: data": "base's data.path names another",
         "7: baseline": "did you mean plain?",
@@ -132,9 +128,9 @@ arms:
         "12: arm measured: eval.num_fakes": "must be the same for all arms",
         "12: arm measured: data.path": "is set by data",
         "12: arm measured: data.fit": "must be the same for all arms",
-        "13: model.nfg": "did you mean model.ngf?",
-        "13: model.ngf": "must be at least 1",
-        "14: model": "decode_small reads the small branch",
+        "13: arm mistyped: model.nfg": "did you mean model.ngf?",
+        "13: arm mistyped: model.ngf": "must be at least 1",
+        "14: arm clash: model": "decode_small reads the small branch",
     }.items():
         line = next((line for line in found if line.startswith(f"bad.yaml:{place}: ")), None)
         assert line is not None, f"{place} is not among\n" + "\n".join(found)
@@ -144,17 +140,20 @@ arms:
 @pytest.mark.parametrize(
     ("rest", "words"),
     [
-        ("baseline: a\narms: {a: }", "arms: must have one beside the baseline"),
+        ("baseline: a\narms: {a: }", "baseline: needs another arm in arms"),
         ("baseline: a\narms: [a, b]", "arms: must map names to settings"),
-        ("baseline: a", "arms: must map names to settings"),
-        ("arms: {a: , b: {model.ngf: 8}}", "baseline: must name an arm, or be settings"),
+        ("baseline: a", "needs arms: settings of each arm, by its name"),
+        ("arms: {a: , b: {model.ngf: 8}}", "needs baseline: what arms are compared with"),
         ("baseline: {}\narms: {baseline: {model.ngf: 8}}", "arms has one named baseline, too"),
         ("baseline: a\narms: {a: , b: {}}", "b: is the same configuration as a"),
         ("baseline: a\narms: {a: , b: 3}", "b: must be a mapping of settings (got 3)"),
         ("baseline: a\narms: {a: , '': {model.ngf: 8}}", "name must be 1 to 60 characters"),
         ("baseline: a\narms: {a: , a: {model.ngf: 8}}", "is given twice"),
         ("data: []\nbaseline: {}\narms: {b: {model.ngf: 8}}", "data: must be a list"),
-        ("data: [a/x, b/x]\nbaseline: {}\narms: {b: {model.ngf: 8}}", "that end differently"),
+        (
+            "data: [a/x, b/x]\nbaseline: {}\narms: {b: {model.ngf: 8}}",
+            "names end differently",
+        ),
     ],
 )
 def test_faults(rest, words):

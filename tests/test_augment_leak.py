@@ -14,7 +14,7 @@ from fastgan_ray.augment.augmentation_leak import (
     leaks,
     warnings,
 )
-from fastgan_ray.config.run_config import AugmentConfig, DataConfig, RunConfig, nest
+from fastgan_ray.config.run_config import AugmentConfig, DataConfig, RunConfig
 from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.train import evaluation
@@ -139,7 +139,7 @@ def test_a_warning_names_the_operation_what_shows_it_and_the_mend(op, changes, m
         f"{op} has probably leaked: in {signs}, generated pictures are like augmented ones, not "
         f"like real ones. Lower {mend}."
     )
-    RunConfig.model_validate(nest(dict.fromkeys(mend.split(" or "), 0.5)))
+    RunConfig.model_validate(dict.fromkeys(mend.split(" or "), 0.5))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from ray.cluster_utils import Cluster
 from ray.util import placement_group_table
 
 from fastgan_ray.errors import InterruptedRunError
-from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.search import run_search
 

@@ -22,7 +22,8 @@ from fastgan_ray.search.confirmation import (
     plan_confirmation,
     top_candidates,
 )
-from fastgan_ray.search.file.spec import SearchSpec, spec_from_text, start_point
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import SearchSpec, start_point
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import confirm_run, run_search
@@ -96,17 +97,17 @@ def test_a_budgets_rest_takes_arms_then_seeds():
     [
         ("confirm: 3", "t.yaml:7: confirm: must be false, or a mapping"),
         ("confirm: true", "must be false, or a mapping"),
-        ("confirm: {tpo: 1}", "confirm.tpo: is no key of confirm; did you mean top?"),
-        ("confirm: {top: 0}", "confirm.top: must be a whole number from 1 to 20 (got 0)"),
-        ("confirm: {seeds: 1}", "confirm.seeds: must be a whole number from 2 to 100"),
-        ("budget: 3", "t.yaml:7: budget: must be a mapping of any of kimg, hours, gpu_hours"),
-        ("budget: {}", "budget: must be a mapping"),
-        ("budget: {days: 1}", "budget.days: is no key of budget; the keys are kimg, hours"),
-        ("budget: {hours: 0}", "budget.hours: must be a number above 0"),
+        ("confirm: {tpo: 1}", "confirm.tpo: is not a known key; did you mean top?"),
+        ("confirm: {top: 0}", "confirm.top: must be at least 1 (got 0)"),
+        ("confirm: {seeds: 1}", "confirm.seeds: must be at least 2 (got 1)"),
+        ("budget: 3", "t.yaml:7: budget: must be a mapping, as {key: value} (got 3)"),
+        ("budget: {}", "budget: needs any of kimg, hours, gpu_hours"),
+        ("budget: {days: 1}", "budget.days: is not a known key; the keys are kimg, hours"),
+        ("budget: {hours: 0}", "budget.hours: must be greater than 0 (got 0)"),
         ("budget: {kimg: 1}", "budget.kimg: must be enough for a trial of 2 kimg (got 1)"),
         (
             "budget: {kimg: 9}\nconfirm: {top: 1, seeds: 2}",
-            "must be enough for a trial of 2 kimg beside the confirmation's 8 (got 9)",
+            "must be enough for a trial of 2 kimg and the confirmation's 8 (got 9)",
         ),
     ],
 )

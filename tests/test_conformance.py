@@ -16,11 +16,13 @@ from torch import Tensor
 
 from fastgan_ray.augment.ada import CONTROLLERS
 from fastgan_ray.augment.pipeline import OPS
-from fastgan_ray.config.run_config import RunConfig, flatten, nest
+from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.models import ARCHITECTURES
-from fastgan_ray.search.ablation import ablation_from_text, arm_config
+from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.cost.estimate import gflop_per_image
-from fastgan_ray.search.file.spec import run_config, spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.read_ablation import ablation_from_text
+from fastgan_ray.search.file.spec import run_config
 from fastgan_ray.search.space import assign
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import Pictures
@@ -150,7 +152,7 @@ def test_the_table_has_every_field():
 
 
 def config(changes: dict[str, Any]) -> RunConfig:
-    return RunConfig.model_validate(nest({**BASE, **changes}))
+    return RunConfig.model_validate({**BASE, **changes})
 
 
 @pytest.fixture(scope="module")

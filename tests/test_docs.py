@@ -18,7 +18,7 @@ from latent_checkpoints import published, tiny_checkpoint
 
 from fastgan_ray.cli.main import app, main
 from fastgan_ray.config.run_file import dump_run_config
-from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.train.checkpoint import stored_config
 
 # What a reader puts his own things for.

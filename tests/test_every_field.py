@@ -19,16 +19,13 @@ from rich.console import Console
 from fastgan_ray.cli.plan import print_facts
 from fastgan_ray.config.run_config import RunConfig, field_names, flatten
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.ablation import ablation_from_text, arm_config
+from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.confirmation import plan_confirmation
 from fastgan_ray.search.cost import estimate, plan
 from fastgan_ray.search.cost.plan import ablation_facts, search_facts
-from fastgan_ray.search.file.spec import (
-    base_config,
-    longest_kimg,
-    sample_configs,
-    spec_from_text,
-)
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.read_ablation import ablation_from_text
+from fastgan_ray.search.file.spec import base_config, longest_kimg, sample_configs
 from fastgan_ray.tune.ray.resources import (
     check_feasible,
     check_memory,

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastgan_ray.search.file.spec import run_config, spec_from_text, start_point
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import run_config, start_point
 from fastgan_ray.tune.driver import records as ledger
 from fastgan_ray.tune.driver.results import Results
 from fastgan_ray.tune.trial.folder import write_stop

@@ -12,8 +12,8 @@ from malformed import ACCIDENTS, damaged, examples, refused
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config, holds_run_config, load_run_config
-from fastgan_ray.search.ablation import holds_ablation, load_ablation
-from fastgan_ray.search.file.spec import load_search
+from fastgan_ray.search.file.read import load_search
+from fastgan_ray.search.file.read_ablation import holds_ablation, load_ablation
 
 pytestmark = pytest.mark.timeout(240)  # what hangs
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fastgan_ray.cli.main import main
-from fastgan_ray.config.run_config import RunConfig, nest
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import EXTRACTORS
 from fastgan_ray.metrics.weight_catalog import WEIGHTS
@@ -206,7 +206,7 @@ def test_the_default_run_requires_inception_and_vgg():
 def test_the_setting_of_each_file_exists_and_needs_it(name):
     field, value = WEIGHTS[name].setting.split(": ")
     config = RunConfig.model_validate(
-        nest({"train.reconstruction": "l1", "eval.extractor": "efficientnet_lite0", field: value})
+        {"train.reconstruction": "l1", "eval.extractor": "efficientnet_lite0", field: value}
     )
     assert needed_weights(config) == [name]
 

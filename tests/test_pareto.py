@@ -6,10 +6,14 @@ import random
 
 import pytest
 
-from fastgan_ray.search.file.options import Metric
+from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.pareto import front, front_of
 
-METRICS = (Metric("fd"), Metric("params_g"), Metric("images_per_second", "maximize"))
+METRICS = (
+    Metric(name="fd"),
+    Metric(name="params_g"),
+    Metric(name="images_per_second", goal="maximize"),
+)
 
 
 def dominates(point, other):

@@ -12,8 +12,9 @@ import tune_objectives as objectives
 
 from fastgan_ray.augment.ada import ada_state
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.file.spec import spec_from_text
-from fastgan_ray.search.pbt import Population, PopulationBasedTraining, changeable
+from fastgan_ray.search.file.population import Population, changeable
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.pbt import PopulationBasedTraining
 from fastgan_ray.search.stopping import Observation
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.state import new_state
@@ -61,17 +62,17 @@ def algorithm_of(spec):
 def test_what_may_change_are_numbers_without_sizes_and_lengths():
     spec = spec_of("{every: 2}")
     assert changeable(spec.space) == ["train.lr_g", "train.beta1", "augment.ada_p"]
-    assert spec.population == Population(2.0, 0.25, tuple(changeable(spec.space)))
+    assert spec.population == Population(every=2, change=changeable(spec.space))
 
 
 @pytest.mark.parametrize(
     ("population", "message"),
     [
         ("3", "population: must be a mapping"),
-        ("{every: 8}", "population.every: must be the kimg"),
-        ("{every: 2, quantile: 0.7}", "population.quantile: must be a number above 0"),
+        ("{every: 8}", "population.every: must be less than train.total_kimg"),
+        ("{every: 2, quantile: 0.7}", "population.quantile: must be at most 0.5"),
         ("{every: 2, change: [model.ngf]}", "population.change: must list searched numbers"),
-        ("{evry: 2}", "population.evry: is no key of population; did you mean every?"),
+        ("{evry: 2}", "population.evry: is not a known key; did you mean every?"),
     ],
 )
 def test_faults(population, message):

@@ -14,7 +14,8 @@ from fastgan_ray.report.charts import curve_files
 from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.report.data.learning_curves import arm_curves, curve_metric, with_all_seeds
 from fastgan_ray.report.tables import ablation as tables
-from fastgan_ray.search.ablation import ablation_from_text, cells, data_name
+from fastgan_ray.search.ablation import cells, data_name
+from fastgan_ray.search.file.read_ablation import ablation_from_text
 
 METRIC = "fd_efficientnet_lite0"
 TEXT = """

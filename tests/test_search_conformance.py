@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import TrialState
 from replay import Step, replay
 
-from fastgan_ray.search.file.options import SAMPLERS, SINGLE
-from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.search.file.method import SAMPLERS, SINGLE
+from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.tune.suggest import samplers
 from fastgan_ray.tune.suggest.searcher import StudySearcher
 

@@ -15,7 +15,7 @@ from fastgan_ray.search.cost.estimate import (
     gflop_per_image,
     hours,
 )
-from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.train.losses import LOSSES, one_centred_penalty
 
 TEXT = """\

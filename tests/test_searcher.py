@@ -11,7 +11,8 @@ import pytest
 from optuna.trial import TrialState
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.file.spec import SearchSpec, run_config, spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import SearchSpec, run_config
 from fastgan_ray.search.space import grid
 from fastgan_ray.tune.suggest.searcher import StudySearcher
 

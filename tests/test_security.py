@@ -22,8 +22,8 @@ from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.load import load_model
 from fastgan_ray.models.published_checkpoint import load_official
-from fastgan_ray.search.ablation import load_ablation
-from fastgan_ray.search.file.spec import load_search
+from fastgan_ray.search.file.read import load_search
+from fastgan_ray.search.file.read_ablation import load_ablation
 from fastgan_ray.tune.ray.compat import startable_nodes
 
 

@@ -9,15 +9,9 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
-from fastgan_ray.search.file.options import Metric
-from fastgan_ray.search.stopping import (
-    Halving,
-    HalvingRule,
-    Median,
-    Observation,
-    Patience,
-    StoppingRules,
-)
+from fastgan_ray.search.file.early_terminate import Hyperband, Median, Patience
+from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.search.stopping import HyperbandRule, Observation, StoppingRules
 from fastgan_ray.tune.driver.early_stopping import EarlyStoppingScheduler
 from fastgan_ray.tune.trial.folder import append_row, stop_reason
 
@@ -36,7 +30,7 @@ def test_halving_decides_as_rays_asha_does(eta):
     theirs = AsyncHyperBandScheduler(
         time_attr="kimg", metric="m", mode="min", grace_period=2, max_t=30, reduction_factor=eta
     )
-    ours = StoppingRules([Halving(2.0, eta, revisit=False)], 30.0)
+    ours = StoppingRules([Hyperband(min_iter=2, eta=eta, revisit=False)], 30.0)
     noise = np.random.default_rng(0)
     alive = {number: SimpleNamespace(trial_id=f"{number}") for number in range(40)}
     stops = 0
@@ -56,17 +50,20 @@ def test_halving_decides_as_rays_asha_does(eta):
 
 def test_a_trial_that_came_first_is_compared_again_when_it_reports():
     first, better = [(0, 2.0, 9.0), (0, 3.0, 8.0)], [(n, 2.0, float(n)) for n in (1, 2, 3)]
-    assert reasons_of([Halving(2.0, 2.0)], first[0], *better, first[1])[-1] == (
+    assert reasons_of([Hyperband(min_iter=2, eta=2)], first[0], *better, first[1])[-1] == (
         "not among the best 1/2 of 3 others at 2 kimg"
     )
-    unchanged = Halving(2.0, 2.0, revisit=False)
+    unchanged = Hyperband(min_iter=2, eta=2, revisit=False)
     assert reasons_of([unchanged], first[0], *better, first[1])[-1] == ""
     # Its value where it was compared counts, not what it reports meanwhile.
-    assert reasons_of([Halving(2.0, 2.0)], (0, 2.0, 1.0), *better[1:], (0, 3.0, 99.0))[-1] == ""
+    assert (
+        reasons_of([Hyperband(min_iter=2, eta=2)], (0, 2.0, 1.0), *better[1:], (0, 3.0, 99.0))[-1]
+        == ""
+    )
 
 
 def test_a_sparse_report_counts_at_the_last_rung_it_passed():
-    rules = [Halving(2.0, 2.0)]
+    rules = [Hyperband(min_iter=2, eta=2)]
     good = (0, 5.0, 10.0)  # past the rungs at 2 and 4
     assert reasons_of(rules, good, (1, 2.0, 99.0), (1, 4.0, 98.0)) == [
         "",
@@ -76,8 +73,8 @@ def test_a_sparse_report_counts_at_the_last_rung_it_passed():
 
 
 def test_brackets_start_later_one_by_one_and_get_trials_by_their_budget():
-    rule = Halving(1.0, 3.0, brackets=3)
-    halving = HalvingRule(rule, 27.0)
+    rule = Hyperband(min_iter=1, eta=3, brackets=3)
+    halving = HyperbandRule(rule, 27.0)
     brackets = [halving.bracket(number) for number in range(26)]
     assert Counter(brackets) == {0: 18, 1: 6, 2: 2}
     assert set(brackets[:13]) == {0, 1, 2}
@@ -91,7 +88,7 @@ def test_brackets_start_later_one_by_one_and_get_trials_by_their_budget():
 
 
 def test_median_ends_a_trial_whose_best_is_worse_than_usual():
-    rules = [Median(2.0, min_trials=3)]
+    rules = [Median(min_iter=2, min_trials=3)]
     others = [(n, kimg, 10.0 * n + 10) for n in range(3) for kimg in (1.0, 2.0, 3.0)]
     late = [(9, 1.0, 99.0), (9, 2.0, 21.0), (9, 3.0, 25.0)]
     reasons = reasons_of(rules, *others, *late)
@@ -99,20 +96,20 @@ def test_median_ends_a_trial_whose_best_is_worse_than_usual():
     assert "median of 3 others" in reasons[10]  # best 21 against means 10, 20, 30
     assert reasons_of(rules, *others, (9, 2.0, 19.0)) == [""] * 10
     assert reasons_of(rules, *others, (9, 2.0, 21.0, 0.5)) != reasons_of(
-        [Median(2.0, 3, tolerance=2.0)], *others, (9, 2.0, 21.0, 0.5)
+        [Median(min_iter=2, min_trials=3, tolerance=2.0)], *others, (9, 2.0, 21.0, 0.5)
     )
 
 
 def test_patience_ends_a_trial_that_no_longer_improves():
     rows = [(0, 1.0, 9.0), (0, 2.0, 5.0), (0, 3.0, 6.0), (0, 4.0, 5.5)]
-    assert reasons_of([Patience(2.0)], *rows) == ["", "", "", "no better than at 2 kimg"]
-    assert reasons_of([Patience(3.0)], *rows) == [""] * 4
+    assert reasons_of([Patience(kimg=2)], *rows) == ["", "", "", "no better than at 2 kimg"]
+    assert reasons_of([Patience(kimg=3)], *rows) == [""] * 4
     within = [(0, 2.0, 5.0), (0, 9.0, 5.5, 0.5)]
-    assert reasons_of([Patience(2.0, tolerance=1.0)], *within) == ["", ""]
+    assert reasons_of([Patience(kimg=2, tolerance=1.0)], *within) == ["", ""]
 
 
 def test_any_rule_ends_a_trial_and_all_take_in_every_observation():
-    rules = [Patience(1.0), Halving(2.0, 2.0)]
+    rules = [Patience(kimg=1), Hyperband(min_iter=2, eta=2)]
     assert reasons_of(rules, (0, 1.0, 5.0), (0, 2.0, 6.0), (1, 2.0, 7.0))[1:] == [
         "no better than at 1 kimg",
         "not among the best 1/2 of 1 others at 2 kimg",
@@ -121,7 +118,7 @@ def test_any_rule_ends_a_trial_and_all_take_in_every_observation():
 
 def test_an_observation_that_comes_again_is_ignored():
     observations = [(0, 2.0, 5.0), (0, 1.0, 5.0), (0, 2.0, 99.0), (1, 2.0, 4.0)]
-    assert reasons_of([Halving(1.0, 2.0)], *observations) == [""] * 4
+    assert reasons_of([Hyperband(min_iter=1, eta=2)], *observations) == [""] * 4
 
 
 def stops(tolerance, error, seed):
@@ -129,7 +126,9 @@ def stops(tolerance, error, seed):
     noise = np.random.default_rng(seed)
     truth = noise.normal(300, 20, size=60)
     seen = truth + noise.normal(0, error, size=60)
-    stopping, oracle = (StoppingRules([Halving(RUNG, tolerance=t)], 6.0) for t in (tolerance, 0.0))
+    stopping, oracle = (
+        StoppingRules([Hyperband(min_iter=RUNG, tolerance=t)], 6.0) for t in (tolerance, 0.0)
+    )
     stopped, wrong = 0, 0
     for index in range(60):
         stop = bool(stopping.decide(Observation(index, RUNG, seen[index], error)))
@@ -158,8 +157,8 @@ def trial(number, last_result=None):
 
 
 def make_scheduler(folder, goal="minimize", **rule):
-    rules = [Halving(RUNG, **rule)]
-    return EarlyStoppingScheduler(StoppingRules(rules, 6.0), Metric(METRIC, goal), folder)
+    rules = [Hyperband(min_iter=RUNG, **rule)]
+    return EarlyStoppingScheduler(StoppingRules(rules, 6.0), Metric(name=METRIC, goal=goal), folder)
 
 
 def decide(scheduler, number, row):

@@ -13,7 +13,7 @@ from rich.console import Console
 from fastgan_ray.cli.plan import print_facts
 from fastgan_ray.search.cost.plan import search_facts
 from fastgan_ray.search.cost.timing import Timing, seconds_of
-from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.tune.trial.timing import cost_class, time_configs
 
 TIMING = Timing(30.0, 20.0, 2, configurations=65, classes=6, seconds=9.0)

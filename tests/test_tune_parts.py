@@ -10,7 +10,7 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import DivergedError, UserError
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.cost.memory import gpu_gb_of, host_gb_of
-from fastgan_ray.search.file.spec import Metric
+from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.driver.results import choose_best, compare_with_default
 from fastgan_ray.tune.ray.resources import (
     Request,
@@ -184,7 +184,7 @@ def ended(name, value, state="finished", error=None):
 
 def test_best_is_a_finished_trial_if_any_is():
     records = [ended("0", 5.0), ended("1", 1.0, "stopped"), ended("2", None, "diverged")]
-    lower, higher = Metric("m", "minimize"), Metric("m", "maximize")
+    lower, higher = Metric(name="m"), Metric(name="m", goal="maximize")
     assert choose_best(records, lower)["trial_id"] == "0"
     assert choose_best(records[1:], lower)["trial_id"] == "1"
     assert choose_best(records[2:], lower) is None
@@ -200,7 +200,7 @@ def test_best_is_a_finished_trial_if_any_is():
 
 
 def test_a_verdict_says_when_noise_may_explain_it():
-    lower, best = Metric("m", "minimize"), ended("0", 5.0, error=0.3)
+    lower, best = Metric(name="m"), ended("0", 5.0, error=0.3)
     assert "noise" not in compare_with_default(best, ended("1", 6.0, error=0.2), lower)[1]
     close = compare_with_default(best, ended("1", 5.5, error=0.4), lower)
     assert (

@@ -8,7 +8,7 @@ import pytest
 import tiny
 from rich.console import Console
 
-from fastgan_ray.config.run_config import RunConfig, nest
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.tune.preflight import check_inputs, keep_protocol, rooted
 
@@ -21,7 +21,7 @@ def pictures(tmp_path):
 
 def config(pictures, **more):
     settings = {**tiny.SETTINGS, "data.path": str(pictures), **more}
-    return RunConfig.model_validate(nest(settings))
+    return RunConfig.model_validate(settings)
 
 
 def check(configs, folder, here=False):

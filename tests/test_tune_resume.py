@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fastgan_ray.errors import InterruptedRunError
-from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import silenced
 from fastgan_ray.tune.search import run_search

@@ -16,7 +16,8 @@ from ray._raylet import AuthenticationMode, get_authentication_mode
 
 from fastgan_ray.config.run_file import load_run_config
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.file.spec import SearchSpec, spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search

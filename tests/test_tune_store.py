@@ -15,7 +15,8 @@ from pyarrow import fs
 from test_tune_resume import TEXT, lines, no_driver_left, start_driver, wait_until
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.file.spec import run_config, spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import run_config
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search

@@ -19,7 +19,8 @@ from ray.util.state import list_actors
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.errors import UserError
 from fastgan_ray.report.data.rows import read_rows
-from fastgan_ray.search.file.spec import SearchSpec, spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.train.loop import train
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected

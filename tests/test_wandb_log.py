@@ -20,7 +20,7 @@ from wandb_files import (
 from wandb_server import server  # noqa: F401 - a fixture
 
 from fastgan_ray.metrics.names import early_name
-from fastgan_ray.search.file.spec import Metric
+from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.wandb import compat, session
 from fastgan_ray.tune.wandb.rows import learn, log_row, summary
 from fastgan_ray.tune.wandb.session import choose_mode, sync_line
@@ -244,7 +244,7 @@ def test_a_summary_has_the_same_names_whatever_was_searched():
 
 @pytest.mark.parametrize(("goal", "best"), [("minimize", 3.0), ("maximize", 9.0)])
 def test_the_best_value_is_known_and_cheap_evaluations_are_kept_apart(goal, best):
-    metric, known = Metric(METRIC, goal), {}
+    metric, known = Metric(name=METRIC, goal=goal), {}
     for value in (5.0, 3.0, 9.0, 4.0):
         known = learn(known, {early_name(METRIC): value}, metric)
     assert (summary("stopped", known, METRIC)["best"]) == best

@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.file.spec import spec_from_text
+from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.warm_start import load_priors
 from fastgan_ray.tune.suggest.searcher import StudySearcher
 

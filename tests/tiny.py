@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fastgan_ray.config.run_config import RunConfig, nest
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.train.loop import train
 
 SETTINGS = {
@@ -36,7 +36,7 @@ def write_pictures(folder: Path, count: int, seed: int = 0) -> Path:
 
 def config(**changes: Any) -> RunConfig:
     """The smallest settings but for `changes`, by dotted name."""
-    return RunConfig.model_validate(nest({**SETTINGS, **changes}))
+    return RunConfig.model_validate({**SETTINGS, **changes})
 
 
 class Recorder:

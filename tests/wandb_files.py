@@ -10,12 +10,12 @@ import wandb
 from wandb.proto import wandb_internal_pb2
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.search.file.spec import Metric
+from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.wandb.callback import WandbLog
 from fastgan_ray.tune.wandb.session import Session
 
 METRIC = "fid5k_full"
-MINIMISED = Metric(METRIC, "minimize", None)
+MINIMISED = Metric(name=METRIC)
 
 
 def fake_trial(number, total_kimg=8.0):

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.search.file.spec import SearchSpec, load_search, run_config, start_point
+from fastgan_ray.search.file.read import load_search
+from fastgan_ray.search.file.spec import SearchSpec, run_config, start_point
 from fastgan_ray.search.space import SearchSpace, sobol
 
 SPACE = Path(__file__).with_name("space.yaml")

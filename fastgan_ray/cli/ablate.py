@@ -48,8 +48,9 @@ def ablate(
 ) -> None:
     """Train every arm with every seed beside a baseline, and say which is better."""
     from fastgan_ray.cli.plan import print_facts
-    from fastgan_ray.search.ablation import load_ablation, parse_seeds
+    from fastgan_ray.search.ablation import parse_seeds
     from fastgan_ray.search.cost.plan import ablation_facts
+    from fastgan_ray.search.file.read_ablation import load_ablation
 
     chosen = parse_seeds(seeds) if seeds is not None else None
     spec = load_ablation(config, overrides(data, assign, embedded), chosen)

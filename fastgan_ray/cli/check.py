@@ -33,9 +33,11 @@ def check(
     from fastgan_ray.cli.plan import print_facts
     from fastgan_ray.config.override import override
     from fastgan_ray.config.run_file import holds_run_config, load_run_config
-    from fastgan_ray.search.ablation import arm_config, holds_ablation, load_ablation
+    from fastgan_ray.search.ablation import arm_config
     from fastgan_ray.search.cost import plan
-    from fastgan_ray.search.file.spec import load_search, sample_configs
+    from fastgan_ray.search.file.read import load_search
+    from fastgan_ray.search.file.read_ablation import holds_ablation, load_ablation
+    from fastgan_ray.search.file.spec import sample_configs
 
     chosen, track = overrides(data, assign, embedded), track_on(progress_console)
     if holds_run_config(file):

@@ -52,7 +52,7 @@ def tune(
     """Search for the best configuration on your pictures, in parallel, on Ray."""
     from fastgan_ray.cli.plan import print_facts
     from fastgan_ray.search.cost.plan import search_facts
-    from fastgan_ray.search.file.spec import load_search
+    from fastgan_ray.search.file.read import load_search
 
     spec = load_search(config, overrides(data, assign, embedded))
     if dry_run:

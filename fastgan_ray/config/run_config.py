@@ -6,19 +6,22 @@ Units stand in names (`total_kimg` = thousands of real images shown) or in the d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fastgan_ray.config.model import RESOLUTIONS, ModelConfig
 from fastgan_ray.config.section import Section
+from fastgan_ray.config.strict_yaml import suggestion
 from fastgan_ray.config.training import ReganConfig, TrainConfig
 
 __all__ = [
     "ADAPTIVE_OPS",
     "AUGMENT_OPS",
     "RESOLUTIONS",
+    "SECTIONS",
     "AugmentConfig",
     "DataConfig",
     "EvalConfig",
@@ -29,7 +32,6 @@ __all__ = [
     "TrainConfig",
     "field_names",
     "flatten",
-    "nest",
     "policy_ops",
 ]
 
@@ -218,6 +220,18 @@ class RunConfig(Section):
     eval: EvalConfig = EvalConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
+    @classmethod
+    def unknown_key(cls, key: str) -> str:
+        """Return the rule that a dotted key of no setting breaks, with the nearest setting."""
+        sections = () if "." in key else SECTIONS
+        return "is not a known setting" + suggestion(key, (*sections, *field_names()))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nested(cls, data: Any) -> Any:  # noqa: ANN401 - checked by pydantic
+        """Accept settings nested in sections, dotted, or both."""
+        return nest(flatten(data)) if isinstance(data, dict) else data
+
     @field_validator("train")
     @classmethod
     def _has_blocks(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
@@ -241,29 +255,36 @@ class RunConfig(Section):
         return value
 
 
-def nest(flat: dict[str, Any]) -> dict[str, Any]:
-    """Dotted keys to nested sections: {"model.ngf": 8} -> {"model": {"ngf": 8}}."""
+SECTIONS = tuple(RunConfig.model_fields)
+
+
+def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Put flat settings into sections: {"model.ngf": 8} -> {"model": {"ngf": 8}}."""
     nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        *sections, leaf = key.split(".")
-        place = nested
+    for key, value in settings.items():
+        *sections, field = key.split(".")
+        mapping = nested
         for section in sections:
-            place = place.setdefault(section, {})
-        place[leaf] = value
+            mapping = mapping.setdefault(section, {})
+            if not isinstance(mapping, dict):  # `model: 3` beside `model.ngf: 8`: an error itself
+                break
+        else:
+            mapping[field] = value
     return nested
 
 
-def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections to dotted keys, the inverse of `nest`."""
+def flatten(sections: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give settings their dotted keys, whether sections are nested, dotted or both."""
     flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, dict):
+    for key, value in sections.items():
+        if isinstance(value, dict) and value:
             flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
+        elif (value is not None and value != {}) or prefix + key not in SECTIONS:
+            flat[prefix + key] = value  # an empty section is nothing
     return flat
 
 
-def field_names() -> Sequence[str]:
-    """Every dotted name that a search space may use, in schema order."""
-    return list(flatten(RunConfig().model_dump()))
+@functools.cache
+def field_names() -> tuple[str, ...]:
+    """List the dotted name of every setting, in the order of the sections."""
+    return tuple(flatten(RunConfig().model_dump()))

@@ -1,4 +1,4 @@
-"""RunConfig as strict YAML, in and out, and pydantic's complaints as rules with values."""
+"""RunConfig as strict YAML, in and out, and as `--set key=value`."""
 
 from __future__ import annotations
 
@@ -9,132 +9,38 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fastgan_ray.config.run_config import RunConfig, field_names, nest
+from fastgan_ray.config.rules import Violation, explain
+from fastgan_ray.config.run_config import SECTIONS, RunConfig
 from fastgan_ray.config.strict_yaml import (
     PLAIN_TYPES,
-    Document,
     ErrorList,
-    Keys,
-    Value,
     format_value,
     parse,
     parse_value,
     read_text,
-    suggestion,
 )
 from fastgan_ray.errors import UserError
 
-SECTIONS = tuple(RunConfig.model_fields)
 
-# pydantic's error type -> the rule; braces name items of the error's context.
-RULES = {
-    "greater_than": "must be greater than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-    "multiple_of": "must be a multiple of {multiple_of}",
-    "finite_number": "must be a finite number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "bool_type": "must be true or false",
-    "string_type": "must be text in quotes",
-    "string_unicode": "must be readable text",
-    "string_pattern_mismatch": "must match the pattern {pattern}",
-    "literal_error": "must be one of {expected}",
-    "list_type": "must be a list",
-    "model_type": "must be a mapping of settings",
-    "value_error": "{error}",
-}
-
-
-def explain(error: ValidationError) -> list[tuple[str, str]]:
-    """Each fault as (dotted key, rule with value): ("train.beta1", "must be ... (got 1.2)").
-
-    The key is a section's (`model`) where values of several fields do not go together; a rule of
-    that kind names the fields and values itself.
-    """
-    found = []
-    for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
-        kind, context = fault["type"], fault.get("ctx", {})
-        if kind == "extra_forbidden":
-            found.append((key, unknown(key)))
-            continue
-        rule = fault["msg"]
-        if kind in RULES:
-            numbers = {k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()}
-            rule = RULES[kind].format(**numbers)
-        if key not in SECTIONS or kind != "value_error":
-            rule += f" (got {format_value(fault['input'])})"
-        if kind == "literal_error" and isinstance(fault["input"], str):
-            rule += suggestion(fault["input"], context["expected"].split("'")[1::2])
-        found.append((key, rule))
-    return found
-
-
-def unknown(key: str) -> str:
-    """The fault of a dotted key that no RunConfig has, with the nearest that it has."""
-    sections = () if "." in key else SECTIONS
-    return "is no known setting" + suggestion(key, (*sections, *field_names()))
-
-
-def faults_of(flat: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """`explain`'s list for flat dotted settings over the published defaults; empty = valid."""
+def check_settings(settings: Mapping[str, Any]) -> list[Violation]:
+    """List the rules that settings over the published defaults break; empty = valid."""
     try:
-        RunConfig.model_validate(nest(dict(flat)))
+        RunConfig.model_validate(settings)
     except ValidationError as error:
-        return explain(error)
+        return explain(error, RunConfig)
     return []
 
 
-def settings(document: Document, root: Keys = ()) -> dict[str, tuple[Any, int | None]]:
-    """The RunConfig fragment at `root` as {dotted key: (value, line)}; faults go to the document.
+def check_alone(settings: Mapping[str, Any], errors: ErrorList) -> None:
+    """Add the errors of settings (flat dotted keys) that are to be put over others: `--set`.
 
-    Sections may be nested or dotted, or both. Unknown keys, and one given in both ways, are faults.
+    Values that do not go together may do so with the others: they are not errors yet.
     """
-    known = set(field_names())
-    found: dict[str, tuple[Any, int | None]] = {}
-
-    def walk(value: Value, path: Keys, key: str) -> None:
-        line = document.line(*path)
-        if key in known:
-            if key in found:
-                document.faults.add(line, f"{key}: is given twice (also in line {found[key][1]})")
-            found[key] = (value, line)
-        elif key not in (*SECTIONS, ""):
-            document.faults.add(line, f"{key}: {unknown(key)}")
-        elif isinstance(value, dict):
-            for name, inner in value.items():
-                walk(inner, (*path, name), f"{key}.{name}" if key else name)
-        elif value is not None:  # a section with all its lines commented out is nothing
-            rule = "must be a mapping of settings"
-            document.faults.add(line, f"{key or root[-1]}: {rule} (got {format_value(value)})")
-
-    place: Any = document.data
-    for part in root:
-        place = place.get(part)
-    walk(place, root, "")
-    return found
-
-
-def check_settings(
-    faults: ErrorList, given: Mapping[str, tuple[Any, int | None]]
-) -> list[tuple[str, str]]:
-    """Note what is wrong with given settings, at their lines; returns the list of what was."""
-    wrong = faults_of({key: value for key, (value, _) in given.items()})
-    for key, rule in wrong:
-        faults.add(_line_of(key, rule, given), f"{key}: {rule}")
-    return wrong
-
-
-def _line_of(key: str, rule: str, given: Mapping[str, tuple[Any, int | None]]) -> int | None:
-    """The line of a key; of a section's rule, the last line among the fields that it names."""
-    if key in given:
-        return given[key][1]
-    inside = [name for name in given if name.startswith(f"{key}.") or key.startswith(f"{name}.")]
-    named = [name for name in inside if name.rpartition(".")[2] in rule]
-    return max((given[name][1] or 0 for name in named or inside), default=0) or None
+    for section in (key for key in settings if key in SECTIONS):
+        errors.add(None, f"{section}: is a section; name a setting in it, as model.ngf")
+    for violation in check_settings(settings):
+        if violation.key not in SECTIONS:
+            errors.add(None, f"{violation.key}: {violation.rule}")
 
 
 def holds_run_config(path: str | Path) -> bool:
@@ -144,42 +50,39 @@ def holds_run_config(path: str | Path) -> bool:
 
 
 def load_run_config(path: str | Path) -> RunConfig:
-    """The configuration in a YAML file over the published defaults.
+    """Read the configuration in a YAML file, over the published defaults.
 
-    UserError with every fault of the file: `run.yaml:6: train.beta1: must be ... (got 1.2)`.
+    UserError with every error of the file: `run.yaml:6: train.beta1: must be ... (got 1.2)`.
     """
     document = parse(read_text(path), str(path))
-    given = settings(document)
-    check_settings(document.faults, given)
-    document.faults.check()
-    return RunConfig.model_validate(nest({key: value for key, (value, _) in given.items()}))
+    for violation in check_settings(document.data):
+        line = document.line(violation.loc, violation.rule)
+        document.errors.add(line, f"{violation.key}: {violation.rule}")
+    document.errors.check()
+    return RunConfig.model_validate(document.data)
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """["train.lr_g=1e-4", ...] of `--set` to {"train.lr_g": 0.0001}; UserError names every fault.
+    """Read `--set`: ["train.lr_g=1e-4", ...] -> {"train.lr_g": 0.0001}; UserError with all errors.
 
-    Values follow YAML's rules; one that begins with # is text all the same.
+    Values follow YAML's rules, but one that begins with # is text.
     """
-    faults = ErrorList("--set")
+    errors = ErrorList("--set")
     values: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         key = key.strip()
         if not equals:
-            faults.add(None, f"{format_value(assignment)}: must read key=value")
-        elif key not in field_names():
-            faults.add(None, f"{key}: {unknown(key)}")
+            errors.add(None, f"{format_value(assignment)}: must read key=value")
         elif key in values:
-            faults.add(None, f"{key}: is given twice")
+            errors.add(None, f"{key}: is given twice")
         else:
             try:
                 values[key] = text if text.startswith("#") else parse_value(text, f"--set {key}")
             except UserError as error:
-                faults.add(None, f"{key}: {error}")
-    for key, rule in faults_of(values):
-        if key not in SECTIONS:  # what does not go together may do so with the file's values
-            faults.add(None, f"{key}: {rule}")
-    faults.check()
+                errors.add(None, f"{key}: {error}")
+    check_alone(values, errors)
+    errors.check()
     return values
 
 

@@ -1,7 +1,9 @@
-"""Strict YAML: text to a mapping that remembers the line of each key, and a list of its faults.
+"""Strict YAML: text to a mapping, with the line of each key and a list of the file's errors.
 
-Stricter than PyYAML's safe loader: `1e-4` is a number, `on` and `no` are text, a key given twice is
-a fault, and so are tags, other than those of the plain types. Aliases are fine within a limit.
+Stricter than PyYAML's safe loader: `1e-4` is a number, `on` and `no` are text; a key that is given
+twice and a tag (other than those of the plain types) are errors. Aliases may expand up to a limit.
+Why not another library: ruamel.yaml stops at the first repeated key and reads `1_000` and `0x10` as
+numbers; strictyaml refuses `{a: 1}` and `[1, 2]`, which our files are full of.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ MAX_BYTES = 1_000_000
 MAX_NODES = 100_000  # after expansion of aliases: ten lines of YAML can ask for 10**9
 MAX_DEPTH = 50
 
-Keys: TypeAlias = tuple[str | int, ...]
+Loc: TypeAlias = tuple[str | int, ...]  # keys and list positions that lead to a value
 Value: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 _TAG = "tag:yaml.org,2002:"
@@ -49,46 +51,53 @@ for _name, _pattern in PLAIN_TYPES.items():
 
 
 class ErrorList:
-    """The faults of one file, collected so that all are told at once."""
+    """The errors of one source of settings, collected so that all are reported at once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._found: dict[tuple[int, str], None] = {}
+        self._texts: dict[tuple[int, str], None] = {}
 
     def add(self, line: int | None, text: str) -> None:
-        """Note one fault; `line` counts from 1, None = of the whole file."""
-        place = self.name if line is None else f"{self.name}:{line}"
-        self._found[line or 0, f"{place}: {text}"] = None
+        """Add an error; `line` counts from 1, None = it has no line."""
+        source = self.name if line is None else f"{self.name}:{line}"
+        self._texts[line or 0, f"{source}: {text}"] = None
 
     def check(self) -> None:
-        """Raise a UserError with every fault in order of lines, if there is one."""
-        if self._found:
-            ordered = sorted(self._found, key=lambda fault: fault[0])
+        """Raise a UserError with every error in order of lines, if there is one."""
+        if self._texts:
+            ordered = sorted(self._texts, key=lambda error: error[0])
             raise UserError("\n".join(text for _, text in ordered))
-
-    def __bool__(self) -> bool:
-        return bool(self._found)
 
 
 @dataclass(frozen=True)
 class Document:
-    """A file's mapping, and the line (from 1) of every key path in it."""
+    """A file's mapping, and the line (from 1) of each of its dotted keys: `base.train.lr_g`."""
 
     data: dict[str, Any]
-    lines: dict[Keys, int]
-    faults: ErrorList
+    lines: dict[str, int]
+    errors: ErrorList
     text: str
 
-    def line(self, *keys: str | int) -> int | None:
-        """The line of a key path, or of the nearest thing around it that stands in the file."""
-        for length in range(len(keys), 0, -1):
-            if keys[:length] in self.lines:
-                return self.lines[keys[:length]]
-        return None
+    def line(self, loc: Loc, rule: str = "") -> int | None:
+        """The line that breaks a rule about the value at `loc`.
+
+        In a mapping it is the last line among the keys that the rule names; the nearest mapping
+        around `loc` if the file lacks it.
+        """
+        key = ".".join(map(str, loc))
+        words = set(re.findall(r"\w+", rule))
+        named = [
+            line
+            for name, line in self.lines.items()
+            if name.startswith(f"{key}.") and name[len(key) + 1 :] in words
+        ]
+        while key and key not in self.lines:
+            key = key.rpartition(".")[0]
+        return max(named, default=self.lines.get(key))
 
 
 def format_value(value: object) -> str:
-    """A value as YAML writes it, for messages: null, true, 0.5, 'text'; shortened."""
+    """Write a value as YAML does, for messages: null, true, 0.5, 'text'; shortened."""
     if value is None or isinstance(value, bool):
         text = {None: "nothing", True: "true", False: "false"}[value]
     else:
@@ -97,10 +106,10 @@ def format_value(value: object) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean X?" for a near miss among `known`, else nothing."""
+    """Return "; did you mean X?" for a near miss among `known`, else nothing."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if not near:  # the section forgotten, or a wrong one
+    if not near:  # the section is missing or wrong
         leaf = word.rpartition(".")[2]
         leaves = {name.rpartition(".")[2]: name for name in reversed(known)}
         near = [leaves[hit] for hit in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)]
@@ -108,7 +117,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file; UserError where there is none."""
+    """Read a UTF-8 file; UserError if that is impossible."""
     path = Path(path)
     try:
         if path.is_dir():
@@ -118,49 +127,49 @@ def read_text(path: str | Path) -> str:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path}: cannot be read: {reason}") from None
     if raw is None:
-        raise UserError(f"{path}: is over {MAX_BYTES} bytes: no file of settings")
+        raise UserError(f"{path}: has over {MAX_BYTES} bytes, too many for a file of settings")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{path}:{line}: must be UTF-8 text (found byte 0x{raw[error.start]:02x})"
+            f"{path}:{line}: must be UTF-8 text (got byte 0x{raw[error.start]:02x})"
         ) from None
 
 
 def parse(text: str, name: str) -> Document:
-    """The mapping that `text` holds; a UserError if it holds none.
+    """Read the mapping in `text`; UserError if there is none.
 
-    Faults that leave something to check (a key given twice, a tag) wait in `faults`, so that the
+    Errors that leave something to check (a key given twice, a tag) wait in `errors`, so that the
     caller can add its own and raise all at once; `name` is what messages call the file.
     """
-    faults = ErrorList(name)
+    errors = ErrorList(name)
     node = _compose(text, name)
     if node is None:
         raise UserError(f"{name}:1: is empty; it must be a mapping, lines of `key: value`")
-    builder = _Builder(faults)
-    data = builder.whole(node)
+    builder = _Builder(errors)
+    data = builder.build_document(node)
     if not isinstance(data, dict):
-        faults.check()  # a tag on all of it, say
-        line, found = node.start_mark.line + 1, format_value(data)
-        raise UserError(f"{name}:{line}: must be a mapping, lines of `key: value` (got {found})")
-    return Document(data, builder.lines, faults, text)
+        errors.check()  # the tag of the whole file, for example
+        line, value = node.start_mark.line + 1, format_value(data)
+        raise UserError(f"{name}:{line}: must be a mapping, lines of `key: value` (got {value})")
+    return Document(data, builder.lines, errors, text)
 
 
 def parse_value(text: str, name: str) -> Value:
-    """One value, read by the same rules: "1e-4" -> 0.0001, "[1, 2]" -> [1, 2]."""
+    """Read one value by the same rules: "1e-4" -> 0.0001, "[1, 2]" -> [1, 2]."""
     node = _compose(text, name)
     if node is None:
         return None
-    faults = ErrorList(name)
-    value = _Builder(faults).whole(node)
-    faults.check()
+    errors = ErrorList(name)
+    value = _Builder(errors).build_document(node)
+    errors.check()
     return value
 
 
 def _compose(text: str, name: str) -> yaml.Node | None:
     if len(text) > MAX_BYTES:
-        raise UserError(f"{name}: is over {MAX_BYTES} characters: no file of settings")
+        raise UserError(f"{name}: has over {MAX_BYTES} characters, too many for settings")
     try:
         loader = _Loader(text)
         try:
@@ -181,12 +190,12 @@ def _compose(text: str, name: str) -> yaml.Node | None:
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
-    """PyYAML's complaint in words that name the mend, where the cause is a common one."""
+    """PyYAML's complaint, with the remedy where the cause is a common one."""
     problem = error.problem or error.context or "is not YAML"
     mark = error.problem_mark
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
     if "\\t" in problem or "\t" in line[: len(line) - len(line.lstrip())]:
-        return "a tab stands where YAML allows only spaces"
+        return "begins with a tab; YAML allows only spaces there"
     if "mapping values are not allowed" in problem:
         return "a second `: ` in this line, or wrong indentation; quote text that contains `: `"
     if "expected a single document" in (error.context or ""):
@@ -196,69 +205,82 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
 
 @dataclass
 class _Builder:
-    """Turns nodes into plain values, noting lines and faults on the way."""
+    """Turns nodes into plain values; collects lines and errors on the way."""
 
-    faults: ErrorList
-    lines: dict[Keys, int] = field(default_factory=dict)
+    errors: ErrorList
+    lines: dict[str, int] = field(default_factory=dict)
+    given: dict[str, int] = field(default_factory=dict)  # lines of keys that are not merged in
     count: int = 0
+    merging: int = 0  # how many `<<` are being pulled in: their keys may be given again
 
-    def whole(self, node: yaml.Node) -> Value:
+    def build_document(self, node: yaml.Node) -> Value:
         try:
-            return self.build(node, ())
+            return self._build(node, ())
         except RecursionError:  # a mapping that merges itself
-            raise UserError(f"{self.faults.name}: is nested too deeply") from None
+            raise UserError(f"{self.errors.name}: is nested too deeply") from None
 
-    def build(self, node: yaml.Node, keys: Keys) -> Value:
+    def _build(self, node: yaml.Node, keys: tuple[str, ...]) -> Value:
         self.count += 1
         line = node.start_mark.line + 1
         if self.count > MAX_NODES or len(keys) > MAX_DEPTH:
             raise UserError(
-                f"{self.faults.name}:{line}: is nested too deeply, or its aliases expand to "
+                f"{self.errors.name}:{line}: is nested too deeply, or its aliases expand to "
                 f"more than {MAX_NODES} values"
             )
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self._mapping(node, keys)
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
-            return [self._item(item, (*keys, i)) for i, item in enumerate(node.value)]
+            return [self._item(item, (*keys, str(i))) for i, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, ".".join(map(str, keys)))
+            return self._scalar(node, ".".join(keys))
         self._refuse(node)
         return None
 
-    def _item(self, node: yaml.Node, keys: Keys) -> Value:
-        self.lines[keys] = node.start_mark.line + 1
-        return self.build(node, keys)
+    def _item(self, node: yaml.Node, keys: tuple[str, ...]) -> Value:
+        self.lines[".".join(keys)] = node.start_mark.line + 1
+        return self._build(node, keys)
 
-    def _mapping(self, node: yaml.MappingNode, keys: Keys) -> dict[str, Any]:
-        own: dict[str, Any] = {}
+    def _mapping(self, node: yaml.MappingNode, keys: tuple[str, ...]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
         merged: dict[str, Any] = {}
-        seen: dict[str, int] = {}
         merges_first = sorted(node.value, key=lambda pair: pair[0].tag != _TAG + "merge")
         for key_node, value_node in merges_first:
-            line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                self.faults.add(line, "a key must be text, not a list or a mapping")
-                continue
-            key = key_node.value
-            if key_node.tag == _TAG + "merge":
+                line = key_node.start_mark.line + 1
+                self.errors.add(line, "a key must be text, not a list or a mapping")
+            elif key_node.tag == _TAG + "merge":
                 merged |= self._merge(value_node, keys)
-                continue
-            if key in seen:
-                path = ".".join(map(str, (*keys, key)))
-                self.faults.add(line, f"{path}: is given twice (first in line {seen[key]})")
-                continue
-            seen[key] = self.lines[(*keys, key)] = line
-            own[key] = self.build(value_node, (*keys, key))
-        return {**merged, **own}
+            elif self._is_new((*keys, key_node.value), key_node.start_mark.line + 1):
+                values[key_node.value] = self._build(value_node, (*keys, key_node.value))
+        return {**merged, **values}
 
-    def _merge(self, node: yaml.Node, keys: Keys) -> dict[str, Any]:
-        """The mapping that `<<` pulls in; of several the first has the say."""
+    def _is_new(self, keys: tuple[str, ...], line: int) -> bool:
+        """Note the line of a key; False, with an error, if the mapping has it already.
+
+        `model: {ngf: 8}` and `model.ngf: 8` are the same key.
+        """
+        path = ".".join(keys)
+        if not self.merging and path in self.given:
+            self.errors.add(line, f"{path}: is given twice (first in line {self.given[path]})")
+            return False
+        if not self.merging:
+            self.given[path] = line
+        self.lines[path] = line
+        while "." in path:  # of `train.lr_g`, `train` is in this line too
+            path = path.rpartition(".")[0]
+            self.lines.setdefault(path, line)
+        return True
+
+    def _merge(self, node: yaml.Node, keys: tuple[str, ...]) -> dict[str, Any]:
+        """The mapping that `<<` pulls in; of several, the first wins."""
         merged: dict[str, Any] = {}
+        self.merging += 1
         for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(part, yaml.MappingNode):
-                self.faults.add(node.start_mark.line + 1, "`<<` takes a mapping or a list of them")
-                return {}
+                self.errors.add(node.start_mark.line + 1, "`<<` takes a mapping or a list of them")
+                break
             merged = {**self._mapping(part, keys), **merged}
+        self.merging -= 1
         return merged
 
     def _scalar(self, node: yaml.ScalarNode, path: str) -> Value:
@@ -271,7 +293,7 @@ class _Builder:
             return None
         if not PLAIN_TYPES[kind].fullmatch(text):
             line = node.start_mark.line + 1
-            self.faults.add(line, f"{path}: is marked !!{kind} but reads {format_value(text)}")
+            self.errors.add(line, f"{path}: has the tag !!{kind} but is {format_value(text)}")
             return None
         if kind == "int":
             return int(text)
@@ -281,6 +303,6 @@ class _Builder:
 
     def _refuse(self, node: yaml.Node) -> None:
         line = node.start_mark.line + 1
-        self.faults.add(
+        self.errors.add(
             line, f"the tag {format_value(node.tag)} is not allowed: write a plain value"
         )

@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.search.ablation import AblationSpec, ablation_from_text
+from fastgan_ray.search.ablation import AblationSpec
 from fastgan_ray.search.cost.estimate import kimg_expected
 from fastgan_ray.search.file.budget import Confirm
+from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.file.spec import SearchSpec, confirmation_kimg, run_config, start_point
 from fastgan_ray.search.statistics import paired_difference
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastgan_ray.search.file.options import Metric
+from fastgan_ray.search.file.metric import Metric
 
 
 def front(values: Mapping[str, Sequence[float]], metrics: Sequence[Metric]) -> list[str]:

@@ -11,48 +11,16 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
 from typing import Any
 
 from fastgan_ray.config.strict_yaml import Value
+from fastgan_ray.search.file.population import Population
 from fastgan_ray.search.space import Parameter, SearchSpace
 from fastgan_ray.search.stopping import Observation
 
 LOG_FACTORS = (0.8, 1.25)  # perturb a logarithmic parameter by one of these factors
 LINEAR_STEP = 0.2  # and any other by this share of its range
 RESAMPLE_CHANCE = 0.25  # of a random value instead
-# Numbers in these sections may change during training, except sizes, lengths and seeds.
-CHANGEABLE = ("train.", "augment.", "regan.")
-FIXED = ("train.batch_size", "train.d_steps", "train.total_kimg", "train.seed")
-
-
-@dataclass(frozen=True)
-class Population:
-    """When trials are compared, and the names of the searched parameters that change."""
-
-    every: float
-    quantile: float = 0.25
-    change: tuple[str, ...] = ()
-
-    def describe(self) -> str:
-        """Return the rule in words."""
-        return (
-            f"every {self.every:g} kimg, the worst {self.quantile:.0%} continue from one of the "
-            f"best, with other {', '.join(self.change)}"
-        )
-
-
-def changeable(space: SearchSpace) -> list[str]:
-    """Return the names of the searched parameters that may change during training."""
-    return [
-        parameter.name
-        for parameter in space
-        if parameter.name.startswith(CHANGEABLE)
-        and parameter.name not in FIXED
-        and parameter.size != 1
-        and all(isinstance(value, int | float) for value in parameter.values)
-        and not any(isinstance(value, bool) for value in parameter.values)
-    ]
 
 
 class PopulationBasedTraining:

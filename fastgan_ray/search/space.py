@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from fastgan_ray.config.strict_yaml import Value
 
@@ -25,6 +25,8 @@ Distribution = Literal[
     "log_uniform_values",
     "q_log_uniform_values",
 ]
+
+Condition: TypeAlias = tuple[str, tuple[Value, ...]]  # a parent, and the values it must have
 
 _OTHER_VALUE = object()  # stands for any value that no condition mentions
 
@@ -45,7 +47,7 @@ class Parameter:
     low: float = 0
     high: float = 0
     q: float = 0
-    when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
+    when: tuple[Condition, ...] = ()
 
     @property
     def log(self) -> bool:

@@ -1,8 +1,9 @@
 """Early stopping: rules that compare the trials' values by kimg and decide which trials end.
 
-Pure: `Halving`, `Median` and `Patience` are the settings of a rule, and `HalvingRule`, `MedianRule`
-and `PatienceRule` also hold what the rule has observed. Smaller values are better here. If there
-are several rules (`StoppingRules`), a trial ends when any of them says so.
+Pure: `Hyperband`, `Median` and `Patience` (of the search file) are the settings of a rule, and
+`HyperbandRule`, `MedianRule` and `PatienceRule` also hold what the rule has observed. Smaller
+values are better here. If there are several rules (`StoppingRules`), a trial ends when any of them
+says so.
 
 Ray's schedulers do not serve here: they do not compare a trial again at a rung that it has passed
 (`revisit`), and know nothing of an evaluation's error (`tolerance`).
@@ -12,10 +13,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from fastgan_ray.search.file.early_terminate import Hyperband, Median, Patience, Rule
 
 
 class Observation(NamedTuple):
@@ -34,85 +36,13 @@ class StoppingRule(Protocol):
         """Return why the trial ends now; an empty text = it continues."""
 
 
-@dataclass(frozen=True)
-class Halving:
-    """Asynchronous successive halving (ASHA, Li et al. 2018): compare at rungs, keep the best.
-
-    Trials are compared at `min_iter` kimg, then at `eta` times that, and so on; the best 1/eta
-    continue. All rungs lie before `max_iter` kimg (None = the trial's length). With several
-    `brackets` (Hyperband), trials are divided between them, and each bracket starts one rung later
-    than the one before. `revisit`: a trial is compared again at the rungs that it has passed
-    whenever it reports, and ends once it is no longer among the best of all that have reached a
-    rung by now. Without it, as in the published ASHA, the first trials at a rung always continue.
-    `tolerance`, in all rules: how many standard errors of its value a trial may miss the limit by.
-    """
-
-    min_iter: float
-    eta: float = 3.0
-    max_iter: float | None = None
-    brackets: int = 1
-    tolerance: float = 0.0
-    revisit: bool = True
-
-    def rungs(self, total_kimg: float) -> list[float]:
-        """Return the first bracket's rungs in kimg, for trials of that length."""
-        end = min(total_kimg, self.max_iter or total_kimg)
-        rungs, rung = [], self.min_iter
-        while rung < end:
-            rungs.append(rung)
-            rung *= self.eta
-        return rungs
-
-    def describe(self, total_kimg: float) -> str:
-        """Return the rule in words, for trials of that length."""
-        if not self.rungs(total_kimg):
-            return (
-                f"never: trials end at {total_kimg:g} kimg, before the first rung at "
-                f"{self.min_iter:g}"
-            )
-        brackets = f", in {self.brackets} brackets" if self.brackets > 1 else ""
-        return f"from {self.min_iter:g} kimg, the best 1/{self.eta:g} continue{brackets}"
-
-
-@dataclass(frozen=True)
-class Median:
-    """Median stopping (Golovin et al. 2017): end a trial whose best value is worse than the median.
-
-    From `min_iter` kimg on, a trial's best value so far is compared with the median, over at least
-    `min_trials` other trials that have come as far, of their mean values up to this position.
-    """
-
-    min_iter: float
-    min_trials: int = 3
-    tolerance: float = 0.0
-
-    def describe(self, total_kimg: float) -> str:
-        """Return the rule in words."""
-        return f"from {self.min_iter:g} kimg, trials whose best is worse than the median end"
-
-
-@dataclass(frozen=True)
-class Patience:
-    """End a trial that has not improved for `kimg` thousands of images."""
-
-    kimg: float
-    tolerance: float = 0.0
-
-    def describe(self, total_kimg: float) -> str:
-        """Return the rule in words."""
-        return f"after {self.kimg:g} kimg without improvement"
-
-
-Rule: TypeAlias = Halving | Median | Patience
-
-
-class HalvingRule:
+class HyperbandRule:
     """Compares trials at each bracket's rungs.
 
     A report between two rungs counts at the last rung passed. The first trial at a rung continues.
     """
 
-    def __init__(self, settings: Halving, total_kimg: float) -> None:
+    def __init__(self, settings: Hyperband, total_kimg: float) -> None:
         self._settings = settings
         rungs = settings.rungs(total_kimg)
         brackets = max(1, min(settings.brackets, len(rungs)))
@@ -221,7 +151,7 @@ class StoppingRules:
 
 
 STOPPING_RULES: dict[type, Callable[..., StoppingRule]] = {
-    Halving: HalvingRule,
+    Hyperband: HyperbandRule,
     Median: MedianRule,
     Patience: PatienceRule,
 }

@@ -13,14 +13,9 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.files import linked_copy, put_in_place, write_atomically
 from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.report.data.rows import read_rows
-from fastgan_ray.search.ablation import (
-    AblationSpec,
-    Cell,
-    ablation_from_text,
-    cell_config,
-    cells,
-)
+from fastgan_ray.search.ablation import AblationSpec, Cell, cell_config, cells
 from fastgan_ray.search.confirmation import DEFAULT, Plan, confirmation_spec, outcome
+from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.tune.ablation import ablation_of
 from fastgan_ray.tune.driver.results import keep_best

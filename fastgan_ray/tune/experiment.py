@@ -25,7 +25,7 @@ from rich.console import Console, RenderableType
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError, full_disk
-from fastgan_ray.search.file.spec import Metric
+from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.driver.budget import BudgetedSearcher, BudgetStopper, BudgetTracker
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.reports import Reports, note_versions

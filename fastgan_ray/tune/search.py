@@ -15,6 +15,7 @@ from fastgan_ray.report.tables.confirmation import on_terminal
 from fastgan_ray.report.tables.pareto import front_on_terminal
 from fastgan_ray.search.confirmation import Plan, fit_to_budget, plan_confirmation
 from fastgan_ray.search.file.budget import Confirm
+from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import (
     SearchSpec,
     base_config,
@@ -22,7 +23,6 @@ from fastgan_ray.search.file.spec import (
     longest_kimg,
     run_config,
     sample_configs,
-    spec_from_text,
 )
 from fastgan_ray.search.warm_start import Prior, load_priors
 from fastgan_ray.tune.confirmation import FOLDER, confirm_search, own_summary, sizes_of

@@ -20,7 +20,7 @@ from fastgan_ray.report.charts.layout import (
 )
 from fastgan_ray.report.data.ranking import describe_trial, ranked, trial_colours
 from fastgan_ray.report.data.run_folder import Run, Trial
-from fastgan_ray.search.file.options import Metric
+from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.pareto import front
 
 LABEL_WIDTH = 24.0  # with the point that it labels
@@ -76,7 +76,7 @@ def _pareto_front(
         for rank, trial in trials.items()
         if trial["state"] == "finished"
     }
-    goals = [Metric("size", "minimize"), Metric(metric["name"], metric["goal"])]
+    goals = [Metric(name="size"), Metric(name=metric["name"], goal=metric["goal"])]
     return [int(rank) for rank in front(finished, goals)]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.report.data.rows import read_rows
-from fastgan_ray.search.ablation import load_ablation
-from fastgan_ray.search.file.spec import load_search
+from fastgan_ray.search.file.read import load_search
+from fastgan_ray.search.file.read_ablation import load_ablation
 
 Run = dict[str, Any]
 Trial = dict[str, Any]

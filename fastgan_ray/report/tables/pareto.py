@@ -9,7 +9,7 @@ import rich.table
 
 from fastgan_ray.report.tables.table import Table, on_terminal
 from fastgan_ray.report.text import parameter_count
-from fastgan_ray.search.file.options import COSTS
+from fastgan_ray.search.file.metric import COSTS
 
 SIDES = {"minimize": "lower is better", "maximize": "higher is better"}
 TITLE = "Pareto front: finished trials that no other trial beats in every metric"

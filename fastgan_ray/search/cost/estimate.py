@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import build_discriminator, build_generator, small_resolution
 from fastgan_ray.models.kernels import reference_kernels
-from fastgan_ray.search.file.spec import SearchSpec, base_values, first_point, run_config
-from fastgan_ray.search.stopping import Halving
+from fastgan_ray.search.file.early_terminate import Hyperband
+from fastgan_ray.search.file.spec import SearchSpec, base_settings, first_trial_point, run_config
 
 # GFLOP for one reconstructed picture of 128 x 128 px: the distance's network on it and on its
 # target, and the gradient. A pass takes 10.0 in VGG-16 (to its last convolution), 0.8 in Lite0.
@@ -44,7 +44,7 @@ def hours(kimg: float, gflop_per_image: float, gflops: float = RTX_2080_TI_GFLOP
 
 def estimate(spec: SearchSpec) -> Estimate:
     """Estimate the cost of a search from the configuration of its first trial."""
-    config = run_config(spec, first_point(spec))
+    config = run_config(spec, first_trial_point(spec))
     return Estimate(
         trials=spec.run_cap,
         gflop_per_image=gflop_per_image(config),
@@ -55,9 +55,9 @@ def estimate(spec: SearchSpec) -> Estimate:
 
 def kimg_expected(spec: SearchSpec) -> float:
     """Return the kimg of all trials if the best 1/eta pass each rung; the budget is ignored."""
-    total: float = {**base_values(spec), **first_point(spec)}["train.total_kimg"]
+    total: float = {**base_settings(spec), **first_trial_point(spec)}["train.total_kimg"]
     per_trial = total
-    for rule in (rule for rule in spec.early_terminate if isinstance(rule, Halving)):
+    for rule in (rule for rule in spec.early_terminate if isinstance(rule, Hyperband)):
         edges = [0.0, *rule.rungs(total), total]
         intervals = enumerate(itertools.pairwise(edges))
         per_trial = min(

@@ -52,7 +52,7 @@ def search_facts(
         "early_stopping": _stopping(spec),
         "population": spec.population.describe() if spec.population else "none",
         "data": [_data(base_config(spec), track)],
-        "budget": {key: limit for key, limit in asdict(spec.budget).items() if limit is not None},
+        "budget": spec.budget.model_dump(exclude_none=True),
         "confirmation": asdict(confirmation),
         "kimg_expected": expected,
         "kimg_at_most": cost.kimg_at_most,

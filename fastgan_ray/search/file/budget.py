@@ -1,100 +1,90 @@
-"""Where a search ends and how it is confirmed: `budget` and `confirm` of its file."""
+"""`budget` and `confirm`: where a search ends, and how its result is confirmed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from fastgan_ray.config.strict_yaml import Document, format_value, suggestion
-from fastgan_ray.search.file.parameters import is_int, is_number
+from pydantic import Field, PlainValidator, ValidationInfo
 
-MOST_ARMS = 20
-MOST_SEEDS = 100
+from fastgan_ray.config.rules import broken
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.strict_yaml import format_value
+from fastgan_ray.search.file.points import with_constants
+from fastgan_ray.search.file.section import FileSection, context_of
+from fastgan_ray.search.space import SearchSpace
 
-
-@dataclass(frozen=True)
-class Confirm:
-    """The `top` best trials are trained anew beside the published default, with `seeds` seeds."""
-
-    top: int = 2
-    seeds: int = 3
+Limit = Annotated[float, Field(gt=0, le=1e9)]
 
 
-Confirmation = Confirm | Literal["auto", "off"]
+class Confirm(FileSection):
+    """The `top` best trials are trained again beside the published default, with `seeds` seeds."""
+
+    top: int = Field(2, ge=1, le=20, description="number of trials that are trained again")
+    seeds: int = Field(3, ge=2, le=100, description="seeds that each is trained with")
+
+    def kimg(self, longest: float) -> float:
+        """Return the thousands of images that it takes if a training takes `longest`."""
+        return (self.top + 1) * self.seeds * longest
 
 
-@dataclass(frozen=True)
-class Budget:
-    """What a search may spend, its confirmation counted; None = as much as it takes.
+class Budget(FileSection):
+    """What a search may spend, its confirmation included; None = no limit."""
 
-    `kimg`: thousands of images shown in all trainings; `hours`: of the clock, over all sessions;
-    `gpu_hours`: of each trial the hours that it ran times its share of a GPU.
-    """
-
-    kimg: float | None = None
-    hours: float | None = None
-    gpu_hours: float | None = None
+    kimg: Limit | None = Field(None, description="thousands of images in all trainings")
+    hours: Limit | None = Field(None, description="hours of the clock, whenever the search runs")
+    gpu_hours: Limit | None = Field(
+        None, description="the hours of each trial times its share of a GPU"
+    )
 
     def __bool__(self) -> bool:
         return any(limit is not None for limit in (self.kimg, self.hours, self.gpu_hours))
 
 
-def read_confirm(document: Document) -> Confirmation:
-    """`confirm`: false, or {top, seeds}; "auto" where it is left out."""
-    if "confirm" not in document.data:
-        return "auto"
-    given = document.data["confirm"]
-    if given is False:
+def longest_trial(space: SearchSpace, total_kimg: float) -> float:
+    """Return the kimg of the longest trial in a space; `total_kimg` where it does not say."""
+    for parameter in space:
+        if parameter.name == "train.total_kimg":
+            lengths = [value for value in parameter.values if isinstance(value, int | float)]
+            return max([parameter.high, *lengths])
+    return total_kimg
+
+
+def _read_confirm(value: object) -> Confirm | Literal["off"]:
+    if value is False:
         return "off"
-    if not isinstance(given, dict):
-        rule = "must be false, or a mapping such as {top: 2, seeds: 3}; leave it out for what the "
-        _note(document, ("confirm",), f"{rule}search's length allows (got {format_value(given)})")
-        return "auto"
-    _only(document, "confirm", given, Confirm)
-    sizes = {}
-    for key, least, most in (("top", 1, MOST_ARMS), ("seeds", 2, MOST_SEEDS)):
-        value = given.get(key, getattr(Confirm, key))
-        if is_int(value) and least <= value <= most:
-            sizes[key] = value
-        else:
-            rule = f"must be a whole number from {least} to {most} (got {format_value(value)})"
-            _note(document, ("confirm", key), rule)
-    return Confirm(**sizes)
+    if not isinstance(value, dict):
+        raise broken(
+            "must be false, or a mapping such as {top: 2, seeds: 3}; left out, it depends on the "
+            f"search's length (got {format_value(value)})"
+        )
+    return Confirm.model_validate(value)
 
 
-def read_budget(document: Document) -> Budget:
-    """`budget`: any of kimg, hours and gpu_hours; what is at fault is left out."""
-    given = document.data.get("budget")
-    if given is None and "budget" not in document.data:
-        return Budget()
-    if not isinstance(given, dict) or not given:
-        rule = "must be a mapping of any of kimg, hours, gpu_hours, such as {hours: 8}"
-        _note(document, ("budget",), f"{rule} (got {format_value(given)})")
-        return Budget()
-    _only(document, "budget", given, Budget)
-    limits: dict[str, float] = {}
-    for field in fields(Budget):
-        value = given.get(field.name)
-        if field.name not in given:
-            continue
-        if is_number(value) and 0 < value <= 1e9:
-            limits[field.name] = float(value)
-        else:
-            rule = f"must be a number above 0 and at most 1e9 (got {format_value(value)})"
-            _note(document, ("budget", field.name), rule)
-    return Budget(**limits)
+def _read_budget(value: object, info: ValidationInfo) -> Budget:
+    """The budget, if a trial fits into it beside the confirmation that the file asks for."""
+    budget = Budget.model_validate(value)
+    if not budget:
+        raise broken(f"needs any of {', '.join(Budget.model_fields)}, as {{hours: 8}}")
+    context = context_of(info)
+    space: SearchSpace | None = info.data.get("parameters")  # None: it has errors itself
+    if budget.kimg is None or space is None or context.settings is None:
+        return budget
+    config, confirm = RunConfig.model_validate(context.settings), info.data.get("confirm")
+    space = with_constants(space, context.overrides)
+    longest, reserved, rest = longest_trial(space, config.train.total_kimg), 0.0, ""
+    if isinstance(confirm, Confirm):
+        reserved = confirm.kimg(longest)
+        rest = f" and the confirmation's {reserved:g}"
+    if budget.kimg < longest + reserved:
+        rule = f"must be enough for a trial of {longest:g} kimg{rest} (got {budget.kimg:g})"
+        raise broken(rule, "kimg")
+    return budget
 
 
-def _only(
-    document: Document, section: str, given: Mapping[str, Any], kind: type[Budget] | type[Confirm]
-) -> None:
-    keys = [field.name for field in fields(kind)]
-    for key in given:
-        if key not in keys:
-            hint = suggestion(key, keys) or f"; the keys are {', '.join(keys)}"
-            _note(document, (section, key), f"is no key of {section}{hint}")
-
-
-def _note(document: Document, keys: tuple[str, ...], rule: str) -> None:
-    document.faults.add(document.line(*keys), f"{'.'.join(keys)}: {rule}")
+Confirmation: TypeAlias = Annotated[
+    Confirm | Literal["auto", "off"],
+    PlainValidator(_read_confirm, json_schema_input_type=Confirm | Literal[False]),
+]
+LimitedBudget: TypeAlias = Annotated[
+    Budget, PlainValidator(_read_budget, json_schema_input_type=Budget)
+]

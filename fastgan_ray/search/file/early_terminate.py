@@ -1,178 +1,166 @@
-"""`early_terminate` of a search file, one stopping rule or a list of them, and `population`."""
+"""`early_terminate`: which trials end before their length, one rule or a list of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from fastgan_ray.config.strict_yaml import Document, format_value, suggestion
-from fastgan_ray.search.file.options import Place, note
-from fastgan_ray.search.file.parameters import is_int, is_number
-from fastgan_ray.search.pbt import Population, changeable
-from fastgan_ray.search.space import SearchSpace
-from fastgan_ray.search.stopping import Halving, Median, Patience, Rule
+from pydantic import (
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from typing_extensions import Self
 
-Given = Mapping[str, Any]
-Note = Callable[[str, str], None]  # takes a key ("" = the whole rule) and what is wrong with it
-
-POPULATION_KEYS = "; its keys are every, quantile, change"
-LIMITS = {
-    "min_iter": (1e-6, 1e9),
-    "max_iter": (1e-6, 1e9),
-    "kimg": (1e-6, 1e9),
-    "eta": (1.5, 100),
-    "tolerance": (0, 10),
-}
-COUNTS = {"s": (1, 20), "brackets": (1, 20), "min_trials": (1, 1000)}
+from fastgan_ray.config.rules import broken
+from fastgan_ray.search.file.section import FileSection, Kimg, context_of, read_each, read_tagged
 
 
-def read_early_terminate(document: Document, total_kimg: float | None) -> tuple[Rule, ...]:
-    """The stopping rules, none where the key is left out or null.
+class _Rule(FileSection):
+    first_key: ClassVar[str] = "min_iter"  # says when the rule can first end a trial
 
-    `total_kimg` is the trials' length, None where it is not known yet: a rule that could never
-    stop one is a fault.
-    """
-    given = document.data.get("early_terminate")
-    if given is None:
-        return ()
-    if not isinstance(given, list):
-        rule = _read(document, ("early_terminate",), given, total_kimg)
-        return () if rule is None else (rule,)
-    rules = [
-        _read(document, ("early_terminate", index), one, total_kimg)
-        for index, one in enumerate(given)
-    ]
-    return tuple(rule for rule in rules if rule is not None)
-
-
-def read_population(
-    document: Document, total_kimg: float | None, space: SearchSpace
-) -> Population | None:
-    """`population`: how trials take over from each other; None where it is left out or null."""
-    given = document.data.get("population")
-    if given is None:
-        return None
-    place, known = ("population",), changeable(space)
-    if not isinstance(given, dict):
-        note(
-            document, place, f"must be a mapping such as {{every: 40}} (got {format_value(given)})"
-        )
-        return None
-    for key in given:
-        if key not in ("every", "quantile", "change"):
-            hint = suggestion(key, ("every", "quantile", "change"))
-            note(document, (*place, key), f"is no key of population{hint or POPULATION_KEYS}")
-    every, quantile = given.get("every"), given.get("quantile", 0.25)
-    change = given.get("change", known)
-    if not is_number(every) or not 0 < every < (total_kimg or 1e9):
-        rule = "must be the kimg between comparisons, less than train.total_kimg"
-        note(document, (*place, "every"), f"{rule} (got {format_value(every)})")
-        return None
-    if not is_number(quantile) or not 0 < quantile <= 0.5:
-        rule = f"must be a number above 0, at most 0.5 (got {format_value(quantile)})"
-        note(document, (*place, "quantile"), rule)
-        return None
-    if not isinstance(change, list) or not change or any(name not in known for name in change):
-        rule = "must list searched numbers that may change in mid-training, of: "
-        text = f"{rule}{', '.join(known) or 'none here'} (got {format_value(change)})"
-        note(document, (*place, "change"), text)
-        return None
-    return Population(float(every), float(quantile), tuple(change))
-
-
-def _read(document: Document, place: Place, given: object, total_kimg: float | None) -> Rule | None:
-    faults: list[str] = []
-
-    def fault(key: str, rule: str) -> None:
-        faults.append(key)
-        note(document, (*place, key) if key else place, rule)
-
-    if not isinstance(given, dict):
-        rule = "must be a mapping such as {type: hyperband, min_iter: 40}, or a list of such"
-        fault("", f"{rule} (got {format_value(given)})")
-        return None
-    kind = given.get("type")
-    if not isinstance(kind, str) or kind not in READERS:
-        names = ", ".join(READERS)
-        fault(
-            "type",
-            f"must be one of {names} (got {format_value(kind)}){suggestion(str(kind), READERS)}",
-        )
-        return None
-    keys, read = READERS[kind]
-    for key in given:
-        if key == "strict" and given[key] is not False:
-            fault(key, "is not supported: only the best 1/eta go on anyway; leave it out")
-        elif key not in ("type", "strict", *keys):
-            hint = suggestion(key, keys) or f"; its keys are {', '.join(keys)}"
-            fault(key, f"is no key of {kind}{hint}")
-        elif key in LIMITS or key in COUNTS:
-            _check_number(key, given[key], fault)
-        elif key == "revisit" and not isinstance(given[key], bool):
-            fault(key, f"must be true or false (got {format_value(given[key])})")
-    if faults:
-        return None
-    found = read(given, fault)
-    if found is not None and total_kimg is not None:
-        key, first = _first(found)
-        if first >= total_kimg:
-            rule = "must be less than train.total_kimg, or no trial is ever stopped"
-            fault(key, f"{rule} (got {first:g}, total_kimg {total_kimg:g})")
-    return found
-
-
-def _check_number(key: str, value: object, fault: Note) -> None:
-    whole = key in COUNTS
-    least, most = COUNTS[key] if whole else LIMITS[key]
-    if not is_number(value) or (whole and not is_int(value)) or not least <= value <= most:
-        what = "whole number" if whole else "number"
-        fault(key, f"must be a {what} from {least:g} to {most:g} (got {format_value(value)})")
-
-
-def _first(rule: Rule) -> tuple[str, float]:
-    """The earliest kimg at which a rule can stop a trial, and the key that says so."""
-    return ("kimg", rule.kimg) if isinstance(rule, Patience) else ("min_iter", rule.min_iter)
-
-
-def _halving(given: Given, fault: Note) -> Halving | None:
-    """W&B's hyperband in kimg: min_iter, or max_iter with s rungs below it."""
-    eta, last = float(given.get("eta", 3)), given.get("max_iter")
-    end = None if last is None else float(last)
-    rest = (
-        int(given.get("brackets", 1)),
-        float(given.get("tolerance", 0)),
-        given.get("revisit", True),
+    tolerance: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="spare a trial that is worse by at most this many standard errors",
     )
-    if "s" in given:
-        if end is None or "min_iter" in given:
-            fault("s", f"goes with max_iter, without min_iter (got {format_value(given['s'])})")
-            return None
-        return Halving(end / eta ** given["s"], eta, end, *rest)
-    if "min_iter" not in given:
-        rule = "needs min_iter, the kimg at which trials are first compared (or max_iter with s)"
-        fault("", rule)
-        return None
-    return Halving(float(given["min_iter"]), eta, end, *rest)
 
 
-def _median(given: Given, fault: Note) -> Median | None:
-    if "min_iter" not in given:
-        fault("", "needs min_iter, the kimg from which trials are compared")
-        return None
-    tolerance = float(given.get("tolerance", 0))
-    return Median(float(given["min_iter"]), int(given.get("min_trials", 3)), tolerance)
+class Hyperband(_Rule):
+    """Asynchronous successive halving (ASHA, Li et al. 2018): compare at rungs, keep the best.
+
+    Trials are compared at `min_iter` kimg, then at `eta` times that, and so on; the best 1/eta
+    continue. All rungs lie before `max_iter` kimg (None = the trial's length). With several
+    `brackets` (Hyperband), trials are divided between them, and each bracket starts one rung later
+    than the one before. `revisit`: a trial is compared again at the rungs that it has passed
+    whenever it reports, and ends once it is no longer among the best of all that have reached a
+    rung by now. Without it, as in the published ASHA, the first trials at a rung always continue.
+    """
+
+    type: Literal["hyperband"] = "hyperband"
+    min_iter: Kimg | None = Field(
+        None, description="kimg at which trials are first compared (or max_iter with s)"
+    )
+    max_iter: Kimg | None = Field(None, description="kimg from which trials are not compared")
+    s: int | None = Field(
+        None, ge=1, le=20, description="number of comparisons before max_iter, instead of min_iter"
+    )
+    eta: float = Field(3.0, ge=1.5, le=100, description="1/eta of the trials continue")
+    brackets: int = Field(1, ge=1, le=20, description="Hyperband's brackets; 1 = ASHA")
+    revisit: bool = Field(True, description="compare trials again as later ones come; false = ASHA")
+    strict: Literal[False] = Field(False, description="W&B's key; only false is supported")
+
+    @field_validator("strict", mode="before")
+    @classmethod
+    def _never_strict(cls, value: object) -> object:
+        if value is not False:
+            raise ValueError("is not supported: the best 1/eta always continue; leave it out")
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_first_rung(self) -> Self:
+        if self.s is not None and (self.max_iter is None or self.min_iter is not None):
+            raise broken(f"needs max_iter, and no min_iter (got {self.s})", "s")
+        if self.s is None and self.min_iter is None:
+            raise ValueError(
+                "needs min_iter, the kimg at which trials are first compared (or max_iter with s)"
+            )
+        return self
+
+    @property
+    def first_kimg(self) -> float:
+        """The kimg at which trials are first compared."""
+        if self.min_iter is not None:
+            return self.min_iter
+        assert self.max_iter is not None and self.s is not None
+        return self.max_iter / self.eta**self.s
+
+    def rungs(self, total_kimg: float) -> list[float]:
+        """Return the first bracket's rungs in kimg, for trials of that length."""
+        end = min(total_kimg, self.max_iter or total_kimg)
+        rungs, rung = [], self.first_kimg
+        while rung < end:
+            rungs.append(rung)
+            rung *= self.eta
+        return rungs
+
+    def describe(self, total_kimg: float) -> str:
+        """Return the rule in words, for trials of that length."""
+        first = f"{self.first_kimg:g}"
+        if not self.rungs(total_kimg):
+            return f"never: trials end at {total_kimg:g} kimg, before the first rung at {first}"
+        brackets = f", in {self.brackets} brackets" if self.brackets > 1 else ""
+        return f"from {first} kimg, the best 1/{self.eta:g} continue{brackets}"
 
 
-def _patience(given: Given, fault: Note) -> Patience | None:
-    if "kimg" not in given:
-        fault("", "needs kimg, the thousands of images without improvement that end a trial")
-        return None
-    return Patience(float(given["kimg"]), float(given.get("tolerance", 0)))
+class Median(_Rule):
+    """Median stopping (Golovin et al. 2017): end a trial whose best value is worse than the median.
+
+    From `min_iter` kimg on, a trial's best value so far is compared with the median, over at least
+    `min_trials` other trials that have come as far, of their mean values up to this position.
+    """
+
+    type: Literal["median"] = "median"
+    min_iter: Kimg = Field(description="the kimg from which trials are compared")
+    min_trials: int = Field(3, ge=1, le=1000, description="compare with at least so many others")
+
+    @property
+    def first_kimg(self) -> float:
+        """The kimg at which trials are first compared."""
+        return self.min_iter
+
+    def describe(self, total_kimg: float) -> str:
+        """Return the rule in words."""
+        return f"from {self.min_iter:g} kimg, trials whose best is worse than the median end"
 
 
-_HALVING_KEYS = ("min_iter", "max_iter", "s", "eta", "brackets", "tolerance", "revisit")
-READERS: dict[str, tuple[tuple[str, ...], Callable[[Given, Note], Rule | None]]] = {
-    "hyperband": (_HALVING_KEYS, _halving),
-    "median": (("min_iter", "min_trials", "tolerance"), _median),
-    "patience": (("kimg", "tolerance"), _patience),
-}
+class Patience(_Rule):
+    """End a trial that has not improved for `kimg` thousands of images."""
+
+    first_key: ClassVar[str] = "kimg"
+
+    type: Literal["patience"] = "patience"
+    kimg: Kimg = Field(description="thousands of images without improvement that end a trial")
+
+    @property
+    def first_kimg(self) -> float:
+        """The kimg at which a trial can first end."""
+        return self.kimg
+
+    def describe(self, total_kimg: float) -> str:
+        """Return the rule in words."""
+        return f"after {self.kimg:g} kimg without improvement"
+
+
+Rule: TypeAlias = Hyperband | Median | Patience
+_RULE: TypeAdapter[Rule] = TypeAdapter(Annotated[Rule, Field(discriminator="type")])
+
+
+def _read_rules(value: object, info: ValidationInfo) -> tuple[Rule, ...]:
+    context = context_of(info)
+
+    def read(_: int, entry: object) -> Rule:
+        tag = str(entry.get("type")) if isinstance(entry, dict) else ""
+        rule, total_kimg = read_tagged(_RULE, entry, tag), context.total_kimg
+        if total_kimg is not None and rule.first_kimg >= total_kimg:
+            raise broken(
+                "must be less than train.total_kimg, or the rule never ends a trial "
+                f"(got {rule.first_kimg:g}, total_kimg {total_kimg:g})",
+                rule.first_key,
+            )
+        return rule
+
+    if value is None:
+        return ()
+    if isinstance(value, list):
+        return tuple(read_each(dict(enumerate(value)), read).values())
+    return (read(0, value),)
+
+
+StoppingRules: TypeAlias = Annotated[
+    tuple[Rule, ...],
+    PlainValidator(_read_rules, json_schema_input_type=Rule | list[Rule] | None),
+]

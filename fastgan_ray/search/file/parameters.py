@@ -1,241 +1,151 @@
-"""The `parameters:` of a search file: W&B's keys, checked against the fields that they set."""
+"""`parameters`: the searched settings, each entry checked against the setting that it varies."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from typing import Any, TypeGuard, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias, get_args
 
-from fastgan_ray.config.run_config import field_names
-from fastgan_ray.config.run_file import faults_of, unknown
-from fastgan_ray.config.strict_yaml import Document, Value, format_value, suggestion
-from fastgan_ray.search.space import Distribution, Parameter, SearchSpace, same
+from pydantic import PlainValidator, TypeAdapter, ValidationError, ValidationInfo
 
-DISTRIBUTIONS: tuple[str, ...] = get_args(Distribution)
-QUANTISED = ("q_uniform", "q_log_uniform_values")
-KEYS = ("value", "values", "probabilities", "distribution", "min", "max", "q", "when")
+from fastgan_ray.config.rules import Violation, broken, combine, explain
+from fastgan_ray.config.run_config import RunConfig, field_names
+from fastgan_ray.config.run_file import check_settings
+from fastgan_ray.config.strict_yaml import Value, format_value, suggestion
+from fastgan_ray.search.file.distributions import (
+    KEYS,
+    AnyEntry,
+    Entry,
+    distribution_of,
+    to_parameter,
+)
+from fastgan_ray.search.file.method import Method
+from fastgan_ray.search.file.points import check_points, with_constants
+from fastgan_ray.search.file.section import context_of, read_each, read_tagged
+from fastgan_ray.search.space import Condition, Distribution, Parameter, SearchSpace
+
+EXPONENTS = "takes exponents; use {}, whose min and max are the values"
+UNBOUNDED = "has no bounds, which a search needs; use {}"
+UNSUPPORTED = "is not supported; use {}"
+# W&B's other distributions.
 REFUSED = {
-    "log_uniform": "takes exponents; use log_uniform_values, whose min and max are the values",
-    "q_log_uniform": "takes exponents; use q_log_uniform_values, whose min and max are the values",
-    "inv_log_uniform": "is not supported; use log_uniform_values",
-    "inv_log_uniform_values": "is not supported; use log_uniform_values",
-    "normal": "has no bounds, which a search needs; use uniform",
-    "q_normal": "has no bounds, which a search needs; use q_uniform",
-    "log_normal": "has no bounds, which a search needs; use log_uniform_values",
-    "q_log_normal": "has no bounds, which a search needs; use q_log_uniform_values",
-    "beta": "is not supported; use uniform",
-    "q_beta": "is not supported; use q_uniform",
+    "log_uniform": EXPONENTS.format("log_uniform_values"),
+    "q_log_uniform": EXPONENTS.format("q_log_uniform_values"),
+    "inv_log_uniform": UNSUPPORTED.format("log_uniform_values"),
+    "inv_log_uniform_values": UNSUPPORTED.format("log_uniform_values"),
+    "normal": UNBOUNDED.format("uniform"),
+    "q_normal": UNBOUNDED.format("q_uniform"),
+    "log_normal": UNBOUNDED.format("log_uniform_values"),
+    "q_log_normal": UNBOUNDED.format("q_log_uniform_values"),
+    "beta": UNSUPPORTED.format("uniform"),
+    "q_beta": UNSUPPORTED.format("q_uniform"),
 }
 # These change what the metric is measured against, so that trials would not compare.
 FIXED = ("data.path", "data.fit", "data.background", "data.limit", "data.on_bad_image")
-MAX_VALUES = 1000
-MAX_BOUND = 10**15  # whole numbers beyond lose digits as floats
-PROBES = 17  # values of a range that are tried on the schema, the bounds among them
+PROBES = 17  # values of a range that are tried on the field, the bounds among them
+
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(AnyEntry)
 
 
-class FieldError(Exception):
-    """What is wrong with one parameter: the key in it, and the rule."""
-
-    def __init__(self, key: str, rule: str) -> None:
-        super().__init__(rule)
-        self.key = key
-        self.rule = rule
-
-
-def read_space(document: Document, method: str) -> SearchSpace:
-    """The space under `parameters`; what is at fault is noted and left out."""
-    entries = document.data.get("parameters")
-    if not isinstance(entries, dict) or not entries:
-        line = document.line("parameters")
+def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
+    """The parameters in the order of the file, if they and their points make valid runs."""
+    if not isinstance(value, dict) or not value:
         rule = "must map at least one setting to what it may be, as `model.ngf: {values: [16, 32]}`"
-        document.faults.add(line, f"parameters: {rule}")
-        return SearchSpace(())
-    found: dict[str, Parameter] = {}
-    for name, entry in entries.items():
-        try:
-            if not isinstance(entry, dict):
-                raise FieldError("", f"must be a mapping such as {{value: {format_value(entry)}}}")
-            parameter = _parameter(name, entry, method, found, list(entries))
-            _check_values(parameter)
-            found[name] = parameter
-        except FieldError as fault:
-            where = ("parameters", name, fault.key) if fault.key else ("parameters", name)
-            document.faults.add(document.line(*where), f"{name}: {fault.rule}")
-    return SearchSpace(tuple(found.values()))
+        raise broken(f"{rule} (got {format_value(value)})")
+    context = context_of(info)
+    method: Method | None = info.data.get("method")  # None: it has errors itself
+    parameters: dict[str, Parameter] = {}
+
+    def read(name: str, entry: object) -> None:
+        _check_name(name, entry)
+        if not isinstance(entry, dict):
+            raise broken(f"must be a mapping such as {{value: {format_value(entry)}}}")
+        model = _read_entry(entry)
+        when = _conditions(name, model.when, parameters, list(value))
+        parameter = to_parameter(name, model, when)
+        _check_method(parameter, method)
+        _check_values(parameter)
+        parameters[name] = parameter
+
+    read_each(value, read)
+    space = SearchSpace(tuple(parameters.values()))
+    if method is not None and context.settings is not None:
+        check_points(with_constants(space, context.overrides), method, context.settings)
+    return space
 
 
-def _parameter(
-    name: str, entry: dict[str, Any], method: str, earlier: dict[str, Parameter], names: list[str]
-) -> Parameter:
-    _check_name(name, entry)
-    for key in entry:
-        if key not in KEYS:
-            hint = suggestion(key, KEYS) or f"; the keys are {', '.join(KEYS)}"
-            raise FieldError(key, f"{key} is no key of a parameter{hint}")
-    when = _when(name, entry["when"], earlier, names) if "when" in entry else ()
-    distribution = _distribution(entry)
-    if distribution in ("constant", "categorical"):
-        values = _values(entry, distribution)
-        weights = _probabilities(entry, values, method)
-        return Parameter(name, distribution, values, weights, when=when)
-    if method == "grid" and distribution in ("uniform", "log_uniform_values"):
-        raise FieldError(
-            "distribution", f"{distribution} is continuous: under method grid, list values"
-        )
-    low, high, q = _range(entry, distribution)
-    return Parameter(name, distribution, low=low, high=high, q=q, when=when)
-
-
-def _check_name(name: str, entry: dict[str, Any]) -> None:
+def _check_name(name: str, entry: object) -> None:
     if name not in field_names():
-        if "parameters" in entry:
-            raise FieldError(
-                "", "nested parameters are not supported; use dotted names, as model.ngf"
-            )
-        raise FieldError("", unknown(name))
+        if isinstance(entry, dict) and "parameters" in entry:
+            raise broken("nested parameters are not supported; use dotted names, as model.ngf")
+        raise broken(RunConfig.unknown_key(name))
     if name.startswith("eval.") or name in FIXED:
-        raise FieldError(
-            "", "must be the same for all trials, or they do not compare; set it in base"
-        )
+        raise broken("must be the same for all trials, or they do not compare; set it in base")
 
 
-def _distribution(entry: dict[str, Any]) -> Distribution:
-    """The distribution that is named, or the one that W&B infers from the other keys."""
-    given = entry.get("distribution")
-    ways = [key for key in ("value", "values", "min") if key in entry]
-    if len(ways) > 1 or ("max" in entry and "min" not in ways and ways):
-        raise FieldError(
-            ways[-1], "must have one of value, values, or min with max; it has several"
-        )
-    if "distribution" not in entry:
-        if "value" in entry:
-            return "constant"
-        if "values" in entry:
-            return "categorical"
-        if "min" not in entry and "max" not in entry:
-            raise FieldError("", "must have value, values, or min with max")
-        whole = all(is_int(entry.get(bound, 0)) for bound in ("min", "max"))
-        if "q" in entry:
-            return "q_uniform"
-        return "int_uniform" if whole else "uniform"
-    names: tuple[Distribution, ...] = get_args(Distribution)
-    for name in names:
-        if name == given:
-            return name
-    if isinstance(given, str) and given in REFUSED:
-        raise FieldError("distribution", f"distribution {given} {REFUSED[given]}")
-    hint = suggestion(str(given), DISTRIBUTIONS)
-    rule = (
-        f"distribution must be one of {', '.join(DISTRIBUTIONS)} (got {format_value(given)}){hint}"
-    )
-    raise FieldError("distribution", rule)
+def _read_entry(entry: dict[str, Any]) -> Entry:
+    """The model of an entry; its errors name the key within the parameter."""
+    name = distribution_of(entry)
+    _check_keys(entry, name)
+    try:
+        return read_tagged(_ENTRY, entry, name)
+    except ValidationError as error:
+        violations = explain(error, Entry)
+        if any("does not go with" in violation.rule for violation in violations):
+            # It has another distribution's keys: that its own are missing is no news.
+            violations = [violation for violation in violations if violation.loc]
+        raise combine(
+            Violation(loc, f"{'.'.join(map(str, loc))} {rule}" if loc else rule)
+            for loc, rule in violations
+        ) from None
 
 
-def _values(entry: dict[str, Any], distribution: Distribution) -> tuple[Value, ...]:
-    key = "value" if distribution == "constant" else "values"
-    _only(entry, distribution, (key, "probabilities") if key == "values" else (key,))
-    if key == "value":
-        return (entry["value"],)
-    values = entry["values"]
-    if not isinstance(values, list) or not values:
-        raise FieldError(
-            "values", f"values must be a list with something in it (got {format_value(values)})"
-        )
-    if len(values) > MAX_VALUES:
-        raise FieldError("values", f"values must be at most {MAX_VALUES} (got {len(values)})")
-    for index, value in enumerate(values):
-        if any(same(value, other) for other in values[:index]):
-            raise FieldError("values", f"values must differ (got {format_value(value)} twice)")
-    return tuple(values)
+def _check_keys(entry: dict[str, Any], distribution: str) -> None:
+    """Refuse a distribution that does not exist, and keys that do not say which one is meant."""
+    known = get_args(Distribution)
+    if distribution in REFUSED:
+        raise broken(f"distribution {distribution} {REFUSED[distribution]}", "distribution")
+    if distribution not in known:
+        rule = f"distribution must be one of {', '.join(known)}"
+        got = format_value(entry["distribution"])
+        raise broken(f"{rule} (got {got}){suggestion(distribution, known)}", "distribution")
+    if unknown := [key for key in entry if key not in KEYS]:
+        raise combine(Violation((key,), f"{key} {Entry.unknown_key(key)}") for key in unknown)
+    ways = [key for key in ("value", "values", "min", "max") if key in entry]
+    if not ways and "distribution" not in entry:
+        raise broken("needs value, values, or min with max")
+    if len(ways) > 1 and ways != ["min", "max"]:
+        raise broken("needs only one of value, values, and min with max; it has several")
 
 
-def _probabilities(
-    entry: dict[str, Any], values: tuple[Value, ...], method: str
-) -> tuple[float, ...] | None:
-    if "probabilities" not in entry:
-        return None
-    given = entry["probabilities"]
-    if method != "random":
-        raise FieldError("probabilities", f"probabilities need method random (got method {method})")
-    if (
-        not isinstance(given, list)
-        or len(given) != len(values)
-        or not all(is_number(weight) and weight >= 0 for weight in given)
-        or not math.isclose(sum(given), 1, abs_tol=1e-6)
-    ):
-        rule = f"probabilities must be {len(values)} numbers, one a value, with sum 1"
-        raise FieldError("probabilities", f"{rule} (got {format_value(given)})")
-    return tuple(given)
+def _check_method(parameter: Parameter, method: Method | None) -> None:
+    distribution = parameter.distribution
+    if parameter.probabilities and method not in ("random", None):
+        raise broken(f"probabilities need method random (got method {method})", "probabilities")
+    if method == "grid" and parameter.size is None:
+        rule = f"{distribution} is continuous: under method grid, list values"
+        raise broken(rule, "distribution")
 
 
-def _range(entry: dict[str, Any], distribution: Distribution) -> tuple[float, float, float]:
-    """low, high and q (0 = a continuum) of a numeric distribution."""
-    quantised = distribution in QUANTISED
-    _only(entry, distribution, ("min", "max", "q") if quantised else ("min", "max"))
-    whole = distribution == "int_uniform"
-    for key in ("min", "max"):
-        if key not in entry:
-            raise FieldError("", f"{key} is missing: {distribution} needs min and max")
-        if not (is_int if whole else is_number)(entry[key]):
-            kind = "a whole number" if whole else "a finite number"
-            raise FieldError(key, f"{key} must be {kind} (got {format_value(entry[key])})")
-        if abs(entry[key]) > MAX_BOUND:
-            raise FieldError(key, f"{key} must be within +-10**15 (got {format_value(entry[key])})")
-    low, high = entry["min"], entry["max"]
-    if low > high:
-        raise FieldError(
-            "min", f"min <= max must hold (got min {format_value(low)}, max {format_value(high)})"
-        )
-    if "log" in distribution and low <= 0:
-        raise FieldError(
-            "min", f"min must be greater than 0 for {distribution} (got {format_value(low)})"
-        )
-    if whole or not quantised:
-        return low, high, int(whole)
-    q = entry.get("q", 1)
-    if not is_number(q) or q <= 0:
-        raise FieldError("q", f"q must be a number greater than 0 (got {format_value(q)})")
-    if max(abs(low), abs(high)) / q > 1e9:
-        raise FieldError("q", f"q must leave at most 10**9 steps (got {format_value(q)})")
-    if not Parameter("", distribution, low=low, high=high, q=q).steps:
-        rule = f"no multiple of q lies between min and max (got q {format_value(q)}"
-        raise FieldError("q", f"{rule}, min {format_value(low)}, max {format_value(high)})")
-    return low, high, q
-
-
-def _only(entry: dict[str, Any], distribution: str, keys: Iterable[str]) -> None:
-    for key in entry:
-        if key not in (*keys, "distribution", "when"):
-            raise FieldError(key, f"{key} does not go with distribution {distribution}")
-    for key in keys:
-        if key in ("value", "values") and key not in entry:
-            raise FieldError("distribution", f"distribution {distribution} needs {key}")
-
-
-def _when(
-    name: str, given: Value, earlier: dict[str, Parameter], names: list[str]
-) -> tuple[tuple[str, tuple[Value, ...]], ...]:
-    if not isinstance(given, dict) or not given:
-        raise FieldError(
-            "when",
-            "when must map parents to values, as {train.loss: logistic} "
-            f"(got {format_value(given)})",
-        )
+def _conditions(
+    name: str, when: Mapping[str, Any], earlier: Mapping[str, Parameter], names: list[str]
+) -> tuple[Condition, ...]:
+    """The (parent, values) pairs of `when`; a parent must come earlier and can have the values."""
     conditions = []
-    for parent, wanted in given.items():
+    for parent, wanted in when.items():
         if parent not in earlier:
-            if parent in names:
-                at_fault = names.index(parent) < names.index(name)
-                rule = "is itself at fault" if at_fault else "must stand before what it decides"
+            if parent not in names:
+                rule = "is not a parameter of this file" + suggestion(parent, earlier)
+            elif names.index(parent) < names.index(name):
+                rule = "has errors itself"
             else:
-                rule = "is no parameter of this file" + suggestion(parent, earlier)
-            raise FieldError("when", f"when: {parent} {rule}")
+                rule = "must come before the parameters that depend on it"
+            raise broken(f"when: {parent} {rule}", "when")
         # A list is several values, unless the parent's values are lists themselves.
         is_one = not isinstance(wanted, list) or earlier[parent].contains(wanted)
         values = (wanted,) if is_one else tuple(wanted)
         for value in values or (None,):
             if not earlier[parent].contains(value):
-                raise FieldError("when", f"when: {parent} can never be {format_value(value)}")
+                raise broken(f"when: {parent} can never be {format_value(value)}", "when")
         conditions.append((parent, values))
     return tuple(conditions)
 
@@ -253,9 +163,9 @@ def _check_values(parameter: Parameter) -> None:
         indices = sorted({round(i * (size - 1) / (PROBES - 1)) for i in range(PROBES)})
         probes = [("max" if index else "min", parameter.at(index)) for index in indices]
     for key, value in probes:
-        for place, rule in faults_of({name: value}):
-            if place == name or place.startswith(f"{name}."):
-                raise FieldError(key, rule + _range_hint(parameter, rule))
+        for violation in check_settings({name: value}):
+            if violation.key == name or violation.key.startswith(f"{name}."):
+                raise broken(violation.rule + _range_hint(parameter, violation.rule), key)
 
 
 def _range_hint(parameter: Parameter, rule: str) -> str:
@@ -265,11 +175,6 @@ def _range_hint(parameter: Parameter, rule: str) -> str:
     return f"; use {better}"
 
 
-def is_int(value: object) -> TypeGuard[int]:
-    """Whether a value is a whole number; true and false are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a finite number; true and false are none."""
-    return is_int(value) or (isinstance(value, float) and math.isfinite(value))
+Parameters: TypeAlias = Annotated[
+    SearchSpace, PlainValidator(_read_space, json_schema_input_type=dict[str, AnyEntry])
+]

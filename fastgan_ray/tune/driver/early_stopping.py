@@ -11,7 +11,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.report.data.rows import read_rows
-from fastgan_ray.search.file.options import Metric
+from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.spec import SearchSpec, run_config
 from fastgan_ray.search.pbt import PopulationBasedTraining
 from fastgan_ray.search.stopping import Observation, StoppingRules

@@ -12,7 +12,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 
 from fastgan_ray.metrics.names import fakes_error_name, value_of
-from fastgan_ray.search.file.options import COSTS
+from fastgan_ray.search.file.metric import COSTS
 from fastgan_ray.tune.driver.reports import Reports
 from fastgan_ray.tune.driver.state import OUT_OF_MEMORY, reason_of
 from fastgan_ray.tune.pbt import read_orders

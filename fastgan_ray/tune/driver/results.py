@@ -14,7 +14,8 @@ from typing import Any
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.files import atomic, link_tree, write_atomically
-from fastgan_ray.search.file.spec import Metric, SearchSpec, start_point
+from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.search.file.spec import SearchSpec, start_point
 from fastgan_ray.search.pareto import front_of
 from fastgan_ray.tune.driver.records import Record, TrialRecords
 

@@ -88,7 +88,10 @@ def open_folder(
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """How the options of two commands differ, by dotted name."""
-    then, given = flatten(dict(before)), flatten(dict(now))
+    then, given = (
+        {key: value for key, value in flatten(choices).items() if value != {}}
+        for choices in (before, now)
+    )
     return [
         f"{key} {json.dumps(then[key]) if key in then else 'not given'} then, "
         f"{json.dumps(given[key]) if key in given else 'not given'} now"

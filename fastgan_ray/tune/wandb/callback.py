@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray.tune.experiment import Trial
 
-from fastgan_ray.search.file.spec import Metric
+from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.driver.state import BAD_ENDS, cell_of, reason_of, run_of, state_word
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.wandb.rows import Known, caption, learn, log_row, summary

@@ -13,8 +13,10 @@ from typing import Any
 
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import early_name
-from fastgan_ray.search.ablation import ablation_from_text
-from fastgan_ray.search.file.spec import Metric, base_config, spec_from_text
+from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.read_ablation import ablation_from_text
+from fastgan_ray.search.file.spec import base_config
 from fastgan_ray.tune.wandb.callback import PICTURES
 from fastgan_ray.tune.wandb.compat import logged_in
 from fastgan_ray.tune.wandb.outcome import CELL

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastgan_ray.metrics.names import early_name, fakes_error_name, value_of
-from fastgan_ray.search.file.spec import Metric
+from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.ray.compat import RESULT_KEYS
 
 Known = dict[str, Any]

@@ -1,0 +1,105 @@
+"""Pydantic's errors as rules that a user understands: where, which rule, which value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from fastgan_ray.config.section import Section
+from fastgan_ray.config.strict_yaml import Loc, format_value, suggestion
+
+# Pydantic's error type -> the rule; braces name items of the error's context.
+RULES = {
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "finite_number": "must be a finite number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text in quotes",
+    "string_unicode": "must be readable text",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "literal_error": "must be one of {expected}",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping, as {{key: value}}",
+    "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} entries",
+    "model_type": "must be a mapping, as {{key: value}}",
+    "model_attributes_type": "must be a mapping, as {{key: value}}",
+    "union_tag_invalid": "must be one of {expected_tags}",
+    "value_error": "{error}",
+}
+
+
+class Violation(NamedTuple):
+    """A broken rule, with the value that breaks it, and the way to that value."""
+
+    loc: Loc
+    rule: str
+
+    @property
+    def key(self) -> str:
+        """The dotted key of the value."""
+        return ".".join(map(str, self.loc))
+
+    def below(self, key: str | int) -> Violation:
+        """Return the same broken rule as seen from the mapping around it."""
+        return Violation((key, *self.loc), self.rule)
+
+
+def explain(error: ValidationError, section: type[Section]) -> list[Violation]:
+    """List the rules that `section` found broken: ("train.beta1", "must be ... (got 1.2)").
+
+    The place is a whole mapping (`model`) where values of several fields do not go together; a rule
+    of that kind names the fields and values itself.
+    """
+    return [_violation(details, section) for details in error.errors(include_url=False)]
+
+
+def broken(rule: str, *loc: str | int) -> ValidationError:
+    """Make an error of one broken rule, for a validator to raise where a key is to be named."""
+    return combine([Violation(loc, rule)])
+
+
+def combine(violations: Iterable[Violation]) -> ValidationError:
+    """Make one error of broken rules, for a validator to raise: pydantic adds where it is."""
+    details: list[InitErrorDetails] = [
+        {
+            "type": PydanticCustomError("rule", "{rule}", {"rule": violation.rule}),
+            "loc": violation.loc,
+            "input": None,
+        }
+        for violation in violations
+    ]
+    return ValidationError.from_exception_data("", details)
+
+
+def _violation(details: ErrorDetails, section: type[Section]) -> Violation:
+    kind, loc, value = details["type"], details["loc"], details["input"]
+    context: dict[str, Any] = details.get("ctx", {})
+    if kind == "rule":
+        return Violation(loc, context["rule"])
+    if kind == "extra_forbidden":
+        return Violation(loc, section.unknown_key(".".join(map(str, loc))))
+    if kind == "missing":
+        field = section.model_fields[str(loc[-1])]
+        return Violation(loc[:-1], f"needs {loc[-1]}: {field.description}")
+    if kind == "union_tag_not_found":
+        return Violation(loc, f"needs {context['discriminator']}".replace("'", ""))
+    if kind == "union_tag_invalid":
+        loc = (*loc, context["discriminator"].strip("'"))
+        value = value[loc[-1]]
+    numbers = {k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()}
+    rule = RULES[kind].format(**numbers) if kind in RULES else details["msg"]
+    if kind == "value_error" and isinstance(value, Mapping | BaseModel):
+        return Violation(loc, rule)  # it names the fields and their values
+    names = re.findall(r"'([^']*)'", context.get("expected", context.get("expected_tags", "")))
+    hint = suggestion(value, names) if isinstance(value, str) else ""
+    return Violation(loc, f"{rule} (got {format_value(value)}){hint}")

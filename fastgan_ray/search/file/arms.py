@@ -1,0 +1,127 @@
+"""Keys of an ablation file: `base`, `arms`, `baseline`, `data` and `seeds`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import PlainValidator, ValidationInfo
+
+from fastgan_ray.config.rules import Violation, broken, combine
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.run_file import check_settings
+from fastgan_ray.config.strict_yaml import format_value, suggestion
+from fastgan_ray.search.ablation import MAX_CELLS, OWN_BASELINE, data_name
+from fastgan_ray.search.file.section import FileContext, context_of, read_each
+from fastgan_ray.search.file.settings import read_fragment
+
+# Settings that the ablation sets itself, and the key that says how.
+SET_BY = {"train.seed": "seeds", "data.path": "data"}
+# These change what the metric is measured against, so that arms would not compare.
+SAME_FOR_ALL = ("data.fit", "data.background", "data.on_bad_image")
+LONGEST_NAME = 60
+
+Flat: TypeAlias = dict[str, Any]
+
+
+def _read_base(value: object) -> Flat:
+    base = read_fragment(value)
+    violations = check_settings(base)
+    if "train.seed" in base:
+        violations.append(Violation(("train", "seed"), "is set by seeds; leave it out"))
+    if violations:
+        raise combine(violations)
+    return base
+
+
+def _read_arms(value: object, info: ValidationInfo) -> dict[str, Flat]:
+    context = context_of(info)
+    if not isinstance(value, dict) or not value:
+        raise broken("must map names to settings, as `no noise: {model.g_noise: false}`")
+    return read_each(value, lambda name, entry: _read_arm(name, entry, context))
+
+
+def _read_arm(name: str, entry: object, context: FileContext) -> Flat:
+    """The settings of an arm, if it is a valid run on base and leaves alone what it must."""
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        rule = f"an arm's name must be 1 to {LONGEST_NAME} characters of one line"
+        raise broken(f"{rule} (got {format_value(name)})")
+    arm = read_fragment(entry)
+    violations = [*_fixed(arm), *check_settings({**context.base, **arm})]
+    if violations:
+        raise combine(violations)
+    return arm
+
+
+def _fixed(arm: Mapping[str, Any]) -> list[Violation]:
+    """The settings that an arm must leave alone."""
+    violations = []
+    for key in arm:
+        if key in SET_BY:
+            rule = f"is set by {SET_BY[key]}; leave it out here"
+        elif key.startswith("eval.") or key in SAME_FOR_ALL:
+            rule = "must be the same for all arms, or they do not compare; set it in base"
+        else:
+            continue
+        violations.append(Violation(tuple(key.split(".")), rule))
+    return violations
+
+
+def _read_baseline(value: object, info: ValidationInfo) -> str | Flat:
+    """The name of an arm, or settings; one more arm must be there to compare with it."""
+    context = context_of(info)
+    names = context.arms
+    if isinstance(value, dict):
+        if OWN_BASELINE in names:
+            raise broken(f"has settings, but arms has one named {OWN_BASELINE}, too")
+        return _read_arm(OWN_BASELINE, value, context)
+    if not isinstance(value, str) or (names and value not in names):
+        hint = suggestion(value, names) if isinstance(value, str) else ""
+        rule = "must name an arm, or be settings; {} = base itself"
+        raise broken(f"{rule} (got {format_value(value)}){hint}")
+    if names == [value]:
+        raise broken("needs another arm in arms, to compare with it")
+    return value
+
+
+def _read_data(value: object, info: ValidationInfo) -> tuple[str, ...]:
+    context = context_of(info)
+    violations = []
+    if "data.path" in context.base:
+        rule = "names the data sets, and base's data.path names another; leave one out"
+        violations.append(Violation((), rule))
+    names = [x for x in value if isinstance(x, str) and x] if isinstance(value, list) else []
+    if not names or names != value or len({data_name(name) for name in names}) < len(names):
+        rule = "must be a list of folders or data sets whose names end differently"
+        violations.append(Violation((), f"{rule} (got {format_value(value)})"))
+    if violations:
+        raise combine(violations)
+    return tuple(names)
+
+
+def _read_seeds(value: object) -> tuple[int, ...]:
+    if type(value) is int and 1 <= value <= MAX_CELLS:
+        return tuple(range(value))
+    if isinstance(value, list) and value:
+        seeds = [seed for seed in value if type(seed) is int and 0 <= seed < 2**31]
+        if len(seeds) == len(value) == len(set(seeds)):
+            return tuple(seeds)
+    rule = "must be a count (5 = 0, 1, 2, 3, 4) or a list of different seeds from 0 to 2**31 - 1"
+    raise broken(f"{rule} (got {format_value(value)})")
+
+
+AblationBase: TypeAlias = Annotated[
+    Flat, PlainValidator(_read_base, json_schema_input_type=RunConfig | None)
+]
+Arms: TypeAlias = Annotated[
+    dict[str, Flat], PlainValidator(_read_arms, json_schema_input_type=dict[str, RunConfig | None])
+]
+Baseline: TypeAlias = Annotated[
+    str | Flat, PlainValidator(_read_baseline, json_schema_input_type=str | RunConfig)
+]
+DataSets: TypeAlias = Annotated[
+    tuple[str, ...], PlainValidator(_read_data, json_schema_input_type=list[str])
+]
+Seeds: TypeAlias = Annotated[
+    tuple[int, ...], PlainValidator(_read_seeds, json_schema_input_type=int | list[int])
+]

@@ -1,0 +1,180 @@
+"""What one entry of `parameters` may be: W&B's keys, a model for each distribution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from typing_extensions import Self
+
+from fastgan_ray.config.rules import broken
+from fastgan_ray.config.strict_yaml import format_value, suggestion
+from fastgan_ray.search.file.section import FileSection, Number
+from fastgan_ray.search.space import Condition, Distribution, Parameter, same
+
+KEYS = ("value", "values", "probabilities", "distribution", "min", "max", "q", "when")
+MAX_STEPS = 1e9
+
+Bound = Annotated[Number, Field(ge=-1e15, le=1e15)]  # whole numbers beyond lose digits as floats
+WholeBound = Annotated[int, Field(ge=-(10**15), le=10**15)]
+
+
+class Entry(FileSection):
+    """What one setting may be."""
+
+    distribution: Distribution
+    when: dict[str, Any] = Field(
+        {},
+        min_length=1,
+        description="only where other parameters have these values, as {train.loss: logistic}",
+    )
+
+    @classmethod
+    def unknown_key(cls, key: str) -> str:
+        """Return the rule that a key of no distribution, or of another one, breaks."""
+        if key in KEYS:
+            return f"does not go with distribution {cls.model_fields['distribution'].default}"
+        hint = suggestion(key, KEYS) or f"; the keys are {', '.join(KEYS)}"
+        return f"is not a key of a parameter{hint}"
+
+
+class Constant(Entry):
+    """One value."""
+
+    distribution: Literal["constant"] = "constant"
+    value: Any = Field(description="the value of every trial")
+
+
+class Categorical(Entry):
+    """One of several values."""
+
+    distribution: Literal["categorical"] = "categorical"
+    values: list[Any] = Field(min_length=1, max_length=1000, description="values to choose from")
+    probabilities: list[Annotated[float, Field(ge=0)]] | None = Field(
+        None, description="how often each value is drawn; they sum to 1; only for method random"
+    )
+
+    @field_validator("values")
+    @classmethod
+    def _differ(cls, values: list[Any]) -> list[Any]:
+        for index, value in enumerate(values):
+            if any(same(value, other) for other in values[:index]):
+                raise broken(f"must differ (got {format_value(value)} twice)")
+        return values
+
+    @model_validator(mode="after")
+    def _has_a_probability_for_each(self) -> Self:
+        weights = self.probabilities
+        if weights is not None and (
+            len(weights) != len(self.values) or not math.isclose(sum(weights), 1, abs_tol=1e-6)
+        ):
+            rule = f"must be {len(self.values)} numbers, one for each value, with sum 1"
+            raise broken(f"{rule} (got {format_value(weights)})", "probabilities")
+        return self
+
+
+class Range(Entry):
+    """Numbers from min to max."""
+
+    min: Bound = Field(description="smallest value")
+    max: Bound = Field(description="greatest value")
+
+    @model_validator(mode="after")
+    def _has_values(self) -> Self:
+        low, high = format_value(self.min), format_value(self.max)
+        if self.min > self.max:
+            raise broken(f"min <= max must hold (got min {low}, max {high})")
+        if "log" in self.distribution and self.min <= 0:
+            raise broken(f"must be greater than 0 for {self.distribution} (got {low})", "min")
+        return self
+
+
+class IntUniform(Range):
+    """Whole numbers, each as likely."""
+
+    distribution: Literal["int_uniform"] = "int_uniform"
+    min: WholeBound = Field(description="smallest value")
+    max: WholeBound = Field(description="greatest value")
+
+
+class Uniform(Range):
+    """Numbers of a range."""
+
+    distribution: Literal["uniform"] = "uniform"
+
+
+class LogUniformValues(Range):
+    """Numbers of a range, each order of magnitude as likely."""
+
+    distribution: Literal["log_uniform_values"] = "log_uniform_values"
+
+
+class Steps(Range):
+    """Multiples of q from min to max."""
+
+    q: Number = Field(1, gt=0, description="values are multiples of q")
+
+    @model_validator(mode="after")
+    def _has_steps(self) -> Self:
+        if max(abs(self.min), abs(self.max)) / self.q > MAX_STEPS:
+            raise broken(
+                f"must leave at most {MAX_STEPS:g} steps (got {format_value(self.q)})", "q"
+            )
+        if not to_parameter("", self, ()).steps:
+            got = ", ".join(
+                f"{key} {format_value(getattr(self, key))}" for key in ("q", "min", "max")
+            )
+            raise broken(f"no multiple of q lies between min and max (got {got})")
+        return self
+
+
+class QUniform(Steps):
+    """Multiples of q, each as likely."""
+
+    distribution: Literal["q_uniform"] = "q_uniform"
+
+
+class QLogUniformValues(Steps):
+    """Multiples of q, each order of magnitude as likely."""
+
+    distribution: Literal["q_log_uniform_values"] = "q_log_uniform_values"
+
+
+def distribution_of(entry: Mapping[str, Any]) -> str:
+    """Return the distribution that an entry names, or the one that W&B infers from its keys."""
+    if "distribution" in entry:
+        return str(entry["distribution"])
+    if "value" in entry:
+        return "constant"
+    if "values" in entry:
+        return "categorical"
+    if "q" in entry:
+        return "q_uniform"
+    whole = all(type(entry.get(bound, 0)) is int for bound in ("min", "max"))
+    return "int_uniform" if whole else "uniform"
+
+
+AnyEntry: TypeAlias = Annotated[
+    Annotated[Constant, Tag("constant")]
+    | Annotated[Categorical, Tag("categorical")]
+    | Annotated[IntUniform, Tag("int_uniform")]
+    | Annotated[Uniform, Tag("uniform")]
+    | Annotated[LogUniformValues, Tag("log_uniform_values")]
+    | Annotated[QUniform, Tag("q_uniform")]
+    | Annotated[QLogUniformValues, Tag("q_log_uniform_values")],
+    Discriminator(distribution_of),
+]
+
+
+def to_parameter(name: str, entry: Entry, when: tuple[Condition, ...]) -> Parameter:
+    """Return the searched parameter `name` that an entry describes, with its conditions."""
+    if isinstance(entry, Constant):
+        return Parameter(name, entry.distribution, (entry.value,), when=when)
+    if isinstance(entry, Categorical):
+        weights = None if entry.probabilities is None else tuple(entry.probabilities)
+        return Parameter(name, entry.distribution, tuple(entry.values), weights, when=when)
+    assert isinstance(entry, Range)
+    q = entry.q if isinstance(entry, Steps) else int(isinstance(entry, IntUniform))
+    return Parameter(name, entry.distribution, low=entry.min, high=entry.max, q=q, when=when)

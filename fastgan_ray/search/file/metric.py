@@ -1,0 +1,104 @@
+"""`metric`: what a search or an ablation compares trials by; of a search also a list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, TypeAlias
+
+from pydantic import Field, PlainValidator, ValidationInfo
+
+from fastgan_ray.config.rules import broken
+from fastgan_ray.config.run_config import EvalConfig
+from fastgan_ray.config.strict_yaml import format_value, suggestion
+from fastgan_ray.metrics.names import Goal, full_name, same_metric, searchable
+from fastgan_ray.search.file.section import FileSection, context_of, read_each
+
+# What a trial costs, as its rows have it: further metrics of a search.
+COSTS: dict[str, Goal] = {
+    "params_g": "minimize",
+    "params_d": "minimize",
+    "gflop_g": "minimize",
+    "images_per_second": "maximize",
+    "peak_memory_gb": "minimize",
+}
+
+
+class Metric(FileSection):
+    """A metric under the name that the trainer reports (`fid5k_full`); files may write `fid`."""
+
+    name: str = Field(description="fid, kid, precision_k5, ...; a further one also a cost")
+    goal: Goal = Field("minimize", description="which way is better; left out = the right one")
+    target: float | None = Field(
+        None, description="the search ends once a trial is as good; null = it ends at run_cap"
+    )
+
+
+def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
+    """Return the same kind of metric under another protocol, without the target of the old one."""
+    name = same_metric(metric.name, before, after) or metric.name  # costs have no protocol
+    return (
+        metric if name == metric.name else metric.model_copy(update={"name": name, "target": None})
+    )
+
+
+def _read_metrics(value: object, info: ValidationInfo) -> tuple[Metric, ...]:
+    """The metrics by their full names; the first is what trials are compared and stopped by."""
+    context = context_of(info)
+    goals, names = searchable(context.config.eval), list[str]()
+
+    def read(index: int, entry: object) -> Metric:
+        known = {**goals, **COSTS} if index else goals
+        metric = _named(Metric.model_validate(entry), known, context.config.eval)
+        if metric.name in names:
+            raise broken(f"{metric.name} is already in the list", "name")
+        if index and metric.target is not None:
+            raise broken("only the first metric may have a target", "target")
+        names.append(metric.name)
+        return metric
+
+    if isinstance(value, list) and value:
+        return tuple(read_each(dict(enumerate(value)), read).values())
+    return (read(0, value),)
+
+
+def _read_metric(value: object, info: ValidationInfo) -> Metric:
+    context = context_of(info)
+    protocol = context.config.eval
+    metric = _named(Metric.model_validate(value), searchable(protocol), protocol)
+    if metric.target is not None:
+        raise broken("is only for a search", "target")
+    return metric
+
+
+def _named(metric: Metric, goals: Mapping[str, Goal], protocol: EvalConfig) -> Metric:
+    """Give a metric its full name and its goal; a rule is broken if `goals` lacks it."""
+    name = full_name(metric.name, protocol)
+    if name not in goals:
+        raise broken(_name_rule(metric.name, goals, protocol), "name")
+    goal = goals[name]
+    if metric.goal != goal and "goal" in metric.model_fields_set:
+        side = "smaller" if goal == "minimize" else "greater"
+        raise broken(
+            f"must be {goal}: a {side} {name} is better (got {format_value(metric.goal)})", "goal"
+        )
+    return Metric(name=name, goal=goal, target=metric.target)
+
+
+def _name_rule(name: str, goals: Mapping[str, Goal], protocol: EvalConfig) -> str:
+    names = ", ".join(goals)
+    rule = f"must be one of {names}: what base's eval settings measure (got {format_value(name)})"
+    if name.startswith(("fid", "kid")) and protocol.extractor == next(iter(goals))[3:]:
+        return f"{rule}; for {name[:3].upper()} set eval.extractor: inception"
+    if name.startswith(("fd_", "kd_")):
+        return f"{rule}; for another network set eval.extractor: {name[3:]}"
+    if name.startswith(("fid", "kid")):
+        return f"{rule}; {name[:3]} alone means the same, and eval.num_fakes changes it"
+    return rule + suggestion(name, (*goals, "fid", "kid"))
+
+
+Metrics: TypeAlias = Annotated[
+    tuple[Metric, ...], PlainValidator(_read_metrics, json_schema_input_type=Metric | list[Metric])
+]
+OneMetric: TypeAlias = Annotated[
+    Metric, PlainValidator(_read_metric, json_schema_input_type=Metric)
+]

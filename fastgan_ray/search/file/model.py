@@ -1,0 +1,125 @@
+"""The search file and the ablation file: every key, in the order in which keys are checked.
+
+The type of a field checks its value. Where a rule looks at several fields, the type of the later
+one checks it, so that all errors of a file are found at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from fastgan_ray.search.file.arms import AblationBase, Arms, Baseline, DataSets, Seeds
+from fastgan_ray.search.file.budget import Budget, Confirmation, LimitedBudget
+from fastgan_ray.search.file.early_terminate import StoppingRules
+from fastgan_ray.search.file.method import Method, Sampler
+from fastgan_ray.search.file.metric import Metrics, OneMetric
+from fastgan_ray.search.file.parameters import Parameters
+from fastgan_ray.search.file.population import OptionalPopulation
+from fastgan_ray.search.file.section import FileSection
+from fastgan_ray.search.file.settings import Settings
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+
+
+def _names_a_folder(name: str) -> str:
+    if not re.fullmatch(NAME, name):
+        raise ValueError("must be 1 to 100 letters, digits, '.', '_', '-': it names a folder")
+    return name
+
+
+Name = Annotated[
+    str, AfterValidator(_names_a_folder), Field(json_schema_extra={"pattern": f"^{NAME}$"})
+]
+# Keys of W&B's sweeps that mean nothing here.
+REFUSED_OF_WANDB = {
+    "program": "the program is always this one",
+    "command": "the program is always this one",
+    "controller": "the search runs here, not on W&B's server",
+    "job": "the search runs here, not on W&B's server",
+    "image_uri": "the search runs here, not on W&B's server",
+    "entity": "set WANDB_ENTITY instead",
+    "project": "set WANDB_PROJECT instead",
+}
+
+
+REFUSED_OF_SEARCH = {
+    **REFUSED_OF_WANDB,
+    "baseline": "it belongs to an ablation, not to a search",
+    "arms": "it belongs to an ablation, not to a search",
+    "seeds": "it belongs to an ablation, not to a search; a search has one `seed`",
+}
+REFUSED_OF_ABLATION = {
+    **REFUSED_OF_WANDB,
+    "method": "an ablation samples nothing",
+    "parameters": "it belongs to a search; an ablation has arms",
+    "run_cap": "an ablation runs every arm with every seed",
+    "early_terminate": "an ablation ends no arm early: every arm has the same chance",
+    "seed": "an ablation has seeds, a list or a count",
+}
+
+
+class _File(FileSection):
+    """What a search file and an ablation file have in common."""
+
+    refused: ClassVar[Mapping[str, str]]  # keys that another file has, and why this one does not
+
+    name: Name | None = Field(None, description="name of the run's folder; left out = the file's")
+    description: str | None = Field(
+        None, description="what it is for; left out = the comment at the top of the file"
+    )
+
+    @classmethod
+    def unknown_key(cls, key: str) -> str:
+        """Return the rule that an unknown key breaks, or where the key belongs."""
+        if reason := cls.refused.get(key):
+            return f"is not supported: {reason}"
+        return super().unknown_key(key)
+
+
+class SearchFile(_File):
+    """A search: which settings it varies, how it chooses and compares them, and when it ends."""
+
+    refused = REFUSED_OF_SEARCH
+
+    base: Settings = Field({}, description="settings of all trials, over the published defaults")
+    method: Method = Field(description="grid, random or bayes")
+    seed: int = Field(0, ge=0, lt=2**31, description="of the search's random choices")
+    parameters: Parameters = Field(description="the searched settings, and what each may be")
+    metric: Metrics = Field(
+        description="what trials are compared by, as {name: fid}; of a list, the first"
+    )
+    sampler: Sampler = Field(None, validate_default=True, description="how the method draws points")
+    run_cap: int | None = Field(
+        None, ge=1, lt=2**31, description="number of trials; left out = 64, or the whole grid"
+    )
+    early_terminate: StoppingRules = Field(
+        (), description="rules that end bad trials early: hyperband, median, patience"
+    )
+    population: OptionalPopulation = Field(
+        None, description="population-based training: bad trials continue from good ones"
+    )
+    confirm: Confirmation = Field(
+        "auto", description="train the best trials again; false = no, left out = if it is short"
+    )
+    budget: LimitedBudget = Field(
+        Budget(), description="limits of the whole search: kimg, hours, gpu_hours"
+    )
+
+
+class AblationFile(_File):
+    """An ablation: arms that are compared with a baseline, on each data set with each seed."""
+
+    refused = REFUSED_OF_ABLATION
+
+    base: AblationBase = Field({}, description="settings of all arms, over the published defaults")
+    arms: Arms = Field(description="settings of each arm, by its name")
+    baseline: Baseline = Field(description="what arms are compared with: an arm, or settings")
+    metric: OneMetric = Field(description="what arms are compared by, as {name: fid}")
+    seeds: Seeds = Field(description="each arm is trained with each: a count, or a list")
+    data: DataSets = Field(
+        (), description="each arm is trained on each: folders or names; left out = base's data.path"
+    )

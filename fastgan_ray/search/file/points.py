@@ -1,0 +1,87 @@
+"""Points of a space tried on the whole configuration: values that never make a valid run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from fastgan_ray.config.rules import Violation, broken, combine
+from fastgan_ray.config.run_file import check_settings
+from fastgan_ray.config.strict_yaml import Value, format_value
+from fastgan_ray.search.file.method import Method
+from fastgan_ray.search.space import Parameter, SearchSpace, grid, sample, size
+
+MAX_GRID = 10_000
+TRIES = 256  # random points of which one must be valid
+
+
+def with_constants(space: SearchSpace, values: Mapping[str, Any]) -> SearchSpace:
+    """Return `space` with the parameters that `values` names fixed to these, always active."""
+    return SearchSpace(
+        tuple(
+            Parameter(parameter.name, "constant", (values[parameter.name],))
+            if parameter.name in values
+            else parameter
+            for parameter in space
+        )
+    )
+
+
+def check_points(space: SearchSpace, method: Method, settings: Mapping[str, Any]) -> None:
+    """Raise an error if points of `space`, over the flat `settings`, are not valid runs.
+
+    Of a grid every point must be valid; else each listed value at some point.
+    """
+    if method == "grid":
+        _check_grid(space, settings)
+        return
+    if rule := _always_broken(space, settings):
+        names = [p.name for p in space if p.name.rpartition(".")[2] in rule]
+        raise broken(f"no point of the space is a valid run: {rule}", *names[:1])
+    violations = [
+        Violation(
+            (parameter.name, "values"), f"{format_value(value)} never makes a valid run: {rule}"
+        )
+        for parameter in space
+        for value in parameter.values
+        if (rule := _always_broken(_narrowed(space, {parameter.name: (value,)}), settings))
+    ]
+    if violations:
+        raise combine(violations)
+
+
+def _check_grid(space: SearchSpace, settings: Mapping[str, Any]) -> None:
+    count = size(space)
+    if count is None or count > MAX_GRID:
+        rule = f"a grid may have at most {MAX_GRID} points (got {count}); use method random"
+        raise broken(rule)
+    for point in grid(space):
+        if violations := check_settings({**settings, **point}):
+            values = ", ".join(f"{key} = {format_value(value)}" for key, value in point.items())
+            rules = "; ".join(f"{violation.key}: {violation.rule}" for violation in violations)
+            raise broken(f"the point {values} is not a valid run: {rules}; a `when` can exclude it")
+
+
+def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
+    """The rule that random points of `space` break, or nothing if one is valid."""
+    rng = random.Random(0)
+    rule = ""
+    for _ in range(TRIES):
+        violations = check_settings({**settings, **sample(space, rng)})
+        if not violations:
+            return ""
+        rule = f"{violations[0].key}: {violations[0].rule}"
+    return rule
+
+
+def _narrowed(space: SearchSpace, values: dict[str, tuple[Value, ...]]) -> SearchSpace:
+    """`space` with only these values of some parameters, which are then always active."""
+    parameters = []
+    for parameter in reversed(space.parameters):
+        if parameter.name in values:
+            for parent, wanted in parameter.when:
+                values.setdefault(parent, wanted)
+            parameter = Parameter(parameter.name, "categorical", values[parameter.name])
+        parameters.append(parameter)
+    return SearchSpace(tuple(reversed(parameters)))

@@ -1,0 +1,79 @@
+"""`population`: population-based training, in which bad trials continue from good ones."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from pydantic import Field, PlainValidator, ValidationInfo
+
+from fastgan_ray.config.rules import Violation, combine
+from fastgan_ray.config.strict_yaml import format_value
+from fastgan_ray.search.file.section import FileSection, Kimg, context_of
+from fastgan_ray.search.space import SearchSpace
+
+# Numbers in these sections may change during training, except sizes, lengths and seeds.
+CHANGEABLE = ("train.", "augment.", "regan.")
+FIXED = ("train.batch_size", "train.d_steps", "train.total_kimg", "train.seed")
+
+
+class Population(FileSection):
+    """When trials are compared, and the names of the searched parameters that change then."""
+
+    every: Kimg = Field(description="kimg between comparisons")
+    quantile: float = Field(
+        0.25, gt=0, le=0.5, description="share of the trials that is worst, and that is best"
+    )
+    change: list[str] = Field(
+        [],
+        min_length=1,
+        description="searched numbers of train, augment and regan that change; left out = all",
+    )
+
+    def describe(self) -> str:
+        """Return the rule in words."""
+        return (
+            f"every {self.every:g} kimg, the worst {self.quantile:.0%} continue from one of the "
+            f"best, with other {', '.join(self.change)}"
+        )
+
+
+def changeable(space: SearchSpace) -> list[str]:
+    """Return the names of the searched parameters that may change during training."""
+    return [
+        parameter.name
+        for parameter in space
+        if parameter.name.startswith(CHANGEABLE)
+        and parameter.name not in FIXED
+        and parameter.size != 1
+        and all(isinstance(value, int | float) for value in parameter.values)
+        and not any(isinstance(value, bool) for value in parameter.values)
+    ]
+
+
+def _read_population(value: object, info: ValidationInfo) -> Population | None:
+    if value is None:
+        return None
+    population = Population.model_validate(value)
+    context = context_of(info)
+    space: SearchSpace | None = info.data.get("parameters")  # None: it has errors itself
+    violations = []
+    if context.total_kimg is not None and population.every >= context.total_kimg:
+        rule = f"must be less than train.total_kimg (got {population.every:g}"
+        violations.append(Violation(("every",), f"{rule}, total_kimg {context.total_kimg:g})"))
+    if space is not None:
+        known = changeable(space)
+        population = population.model_copy(update={"change": population.change or known})
+        if not known or not set(population.change) <= set(known):
+            names = ", ".join(known) or "none here"
+            rule = f"must list searched numbers that may change during a training: {names} "
+            rule += f"(got {format_value(population.change)})"
+            violations.append(Violation(("change",), rule))
+    if violations:
+        raise combine(violations)
+    return population
+
+
+OptionalPopulation: TypeAlias = Annotated[
+    Population | None,
+    PlainValidator(_read_population, json_schema_input_type=Population | None),
+]

@@ -1,0 +1,113 @@
+"""From the text of an ablation file to its checked form: text -> strict YAML -> model -> spec."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.run_file import check_settings
+from fastgan_ray.config.strict_yaml import Document, parse, read_text
+from fastgan_ray.errors import UserError
+from fastgan_ray.search.ablation import MAX_CELLS, OWN_BASELINE, AblationSpec, arm_config
+from fastgan_ray.search.file.metric import under_protocol
+from fastgan_ray.search.file.model import AblationFile
+from fastgan_ray.search.file.read import check_overrides, default_name, read_model, top_comment
+from fastgan_ray.search.file.settings import file_context
+
+
+def holds_ablation(path: str | Path) -> bool:
+    """Return whether a YAML file has arms, so that it is not a search."""
+    return "arms" in parse(read_text(path), str(path)).data
+
+
+def load_ablation(
+    path: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> AblationSpec:
+    """Read the ablation in a YAML file; UserError with every error of it, each with its line.
+
+    `overrides` (flat dotted keys) replace settings of base and arms, `data.path` all data sets, and
+    `seeds` the file's; if the metric's protocol changes, its name follows.
+    """
+    return ablation_from_text(read_text(path), str(path), overrides, seeds)
+
+
+def ablation_from_text(
+    text: str,
+    name: str,
+    overrides: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> AblationSpec:
+    """Read an ablation from its file's text, as `load_ablation`; messages call the file `name`."""
+    document = parse(text, name)
+    overrides = check_overrides(overrides or {})
+    if "train.seed" in overrides:
+        raise UserError("--set: train.seed: is set by seeds; use --seeds")
+    file = read_model(AblationFile, document, file_context(document.data, overrides))
+    replaced = {key: value for key, value in overrides.items() if key != "data.path"}
+    base = {**file.base, **replaced}
+    arms, baseline = _arms(file, replaced)
+    _check_arms(base, arms, document)
+    before, after = (RunConfig.model_validate(settings).eval for settings in (file.base, base))
+    spec = AblationSpec(
+        name=file.name or default_name(name),
+        metric=under_protocol(file.metric, before, after),
+        base=base,
+        baseline=baseline,
+        arms=arms,
+        data=_data_sets(file, overrides),
+        seeds=file.seeds if seeds is None else tuple(seeds),
+        description=file.description or top_comment(text),
+        text=text,
+        overrides=overrides,
+    )
+    _check_trainings(spec, document)
+    return spec
+
+
+def _arms(file: AblationFile, replaced: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], str]:
+    """The arms without the replaced settings, the baseline among them, and the baseline's name."""
+    arms, baseline = file.arms, file.baseline
+    if not isinstance(baseline, str):
+        arms, baseline = {OWN_BASELINE: baseline, **arms}, OWN_BASELINE
+    return {
+        name: {key: value for key, value in arm.items() if key not in replaced}
+        for name, arm in arms.items()
+    }, baseline
+
+
+def _data_sets(file: AblationFile, overrides: Mapping[str, Any]) -> tuple[str | None, ...]:
+    if "data.path" in overrides:
+        return (overrides["data.path"],)
+    return file.data or (file.base.get("data.path"),)
+
+
+def _check_arms(
+    base: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], document: Document
+) -> None:
+    """UserError if an arm is not a valid run under the overrides."""
+    for name, arm in arms.items():
+        for violation in check_settings({**base, **arm}):
+            text = f"{violation.key}: {violation.rule}"
+            document.errors.add(None, f"arm {name}, with what --set changes: {text}")
+    document.errors.check()
+
+
+def _check_trainings(spec: AblationSpec, document: Document) -> None:
+    """UserError if two arms are the same, or if there are too many trainings."""
+    count = len(spec.arms) * len(spec.data) * len(spec.seeds)
+    if count > MAX_CELLS:
+        rule = f"arms x data sets x seeds must be at most {MAX_CELLS} trainings (got {count})"
+        document.errors.add(document.line(("arms",)), f"arms: {rule}")
+    configs = {arm: arm_config(spec, arm) for arm in spec.arms}
+    for first, second in itertools.combinations(configs, 2):
+        if configs[first] == configs[second]:
+            rule = f"is the same configuration as {first}"
+            if spec.overrides:
+                rule += " with what --set, --data and --embedded change"
+            document.errors.add(document.line(("arms", second)), f"arm {second}: {rule}")
+    document.errors.check()

@@ -1,0 +1,66 @@
+"""`base`, and the arms of an ablation: fragments of a run's settings, nested, dotted or both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import PlainValidator
+
+from fastgan_ray.config.rules import broken, combine
+from fastgan_ray.config.run_config import RunConfig, flatten
+from fastgan_ray.config.run_file import check_settings
+from fastgan_ray.config.strict_yaml import format_value
+from fastgan_ray.search.file.section import FileContext
+
+
+def file_context(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> FileContext:
+    """Return what is valid of a file's `base`, alone and under flat overrides, and its arms."""
+    fragment, arms = data.get("base"), data.get("arms")
+    given = flatten(fragment) if isinstance(fragment, dict) else {}
+    base = _valid_part(given)
+    settings = {**base, **overrides}
+    conflicts, config = check_settings(settings), RunConfig.model_validate(base)
+    length_unknown = "train.total_kimg" in {*overrides, *(given.keys() - base.keys())}
+    return FileContext(
+        base=base,
+        config=config,
+        overrides=dict(overrides),
+        settings=None if conflicts or base != given else settings,
+        conflicts=conflicts,
+        total_kimg=None if length_unknown else config.train.total_kimg,
+        arms=list(arms) if isinstance(arms, dict) else [],
+    )
+
+
+def _valid_part(settings: dict[str, Any]) -> dict[str, Any]:
+    """Drop the settings, and whole sections, that break a rule, until no rule is broken."""
+    while violations := check_settings(settings):
+        keys = [violation.key for violation in violations]
+        settings = {
+            name: value
+            for name, value in settings.items()
+            if not any(f"{name}.".startswith(f"{k}.") or k.startswith(f"{name}.") for k in keys)
+        }
+    return settings
+
+
+def read_fragment(value: object) -> dict[str, Any]:
+    """Give the settings of a fragment their dotted keys; null is none."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise broken(f"must be a mapping of settings (got {format_value(value)})")
+    return flatten(value)
+
+
+def _read_settings(value: object) -> dict[str, Any]:
+    settings = read_fragment(value)
+    if violations := check_settings(settings):
+        raise combine(violations)
+    return settings
+
+
+Settings: TypeAlias = Annotated[
+    dict[str, Any], PlainValidator(_read_settings, json_schema_input_type=RunConfig | None)
+]
