@@ -1,4 +1,4 @@
-"""A search's budget: what is counted, what no longer begins, what is stopped, what is kept back."""
+"""A search's budget: what it counts, starts, stops and reserves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fastgan_ray.tune.trial.folder import stop_reason
 
 
 class Clock:
-    """Seconds that a test lets pass."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 50.0
@@ -32,137 +32,137 @@ class Clock:
         return self.now
 
 
-def meter_of(folder: Path, kept: float = 0.0, clock=None, **limits: float) -> BudgetTracker:
-    return BudgetTracker(Budget(**limits), kept, folder, clock or Clock())
+def make_tracker(folder: Path, reserved: float = 0.0, clock=None, **limits: float) -> BudgetTracker:
+    return BudgetTracker(Budget(**limits), reserved, folder, clock or Clock())
 
 
-def pass_time(meter: BudgetTracker, clock: Clock, seconds: float, gpus: float = 0.0) -> None:
-    meter.tick(gpus)
+def pass_time(tracker: BudgetTracker, clock: Clock, seconds: float, gpus: float = 0.0) -> None:
+    tracker.tick(gpus)
     clock.now += seconds
-    meter.tick(gpus)
+    tracker.tick(gpus)
 
 
-def reported(meter: BudgetTracker, number: int, kimg: float) -> None:
+def report(tracker: BudgetTracker, number: int, kimg: float) -> None:
     trial = fake_trial(number)
-    meter.on_trial_result(1, [trial], trial, {"kimg": kimg})
+    tracker.on_trial_result(1, [trial], trial, {"kimg": kimg})
 
 
-def test_time_counts_over_all_sessions(tmp_path):
+def test_time_counts_across_restarts(tmp_path):
     clock = Clock()
-    meter = meter_of(tmp_path, clock=clock, hours=2, gpu_hours=1)
-    pass_time(meter, clock, 3600, gpus=0.25)
-    clock.now += 999  # between the sessions
-    meter = meter_of(tmp_path, clock=clock, hours=2, gpu_hours=1)
-    pass_time(meter, clock, 1800, gpus=0.5)
-    assert meter.describe() == "budget: 1.5 of 2 hours, 0.5 of 1 gpu-hours"
-    assert meter.seconds_left() == pytest.approx(1800)
+    tracker = make_tracker(tmp_path, clock=clock, hours=2, gpu_hours=1)
+    pass_time(tracker, clock, 3600, gpus=0.25)
+    clock.now += 999  # between two runs of the driver
+    tracker = make_tracker(tmp_path, clock=clock, hours=2, gpu_hours=1)
+    pass_time(tracker, clock, 1800, gpus=0.5)
+    assert tracker.describe() == "budget: 1.5 of 2 hours, 0.5 of 1 gpu-hours"
+    assert tracker.seconds_left() == pytest.approx(1800)
     (tmp_path / "trials" / "00000").mkdir(parents=True)
     row = {"kimg": 1.0, "outcome": "running"}
-    assert not BudgetStopper(meter.path)("00000", row)
-    pass_time(meter, clock, 1800)
-    assert meter.state["over"] == "the budget is used up: 2 of 2 hours, 0.5 of 1 gpu-hours"
-    assert not BudgetStopper(meter.path)("00000", {**row, "outcome": "finished"})
-    assert BudgetStopper(meter.path)("00000", row)
-    assert stop_reason(tmp_path / "trials" / "00000") == meter.state["over"]
-    assert meter.used()["gpu_hours"] == {"used": 0.5, "limit": 1, "kept": 0.0}
+    assert not BudgetStopper(tracker.path)("00000", row)
+    pass_time(tracker, clock, 1800)
+    assert tracker.state["over"] == "the budget is used up: 2 of 2 hours, 0.5 of 1 gpu-hours"
+    assert not BudgetStopper(tracker.path)("00000", {**row, "outcome": "finished"})
+    assert BudgetStopper(tracker.path)("00000", row)
+    assert stop_reason(tmp_path / "trials" / "00000") == tracker.state["over"]
+    assert tracker.used()["gpu_hours"] == {"used": 0.5, "limit": 1, "reserved": 0.0}
 
 
-def test_gpu_hours_are_of_each_trial_the_share_that_it_has(tmp_path):
+def test_gpu_hours_count_each_trials_share_of_a_gpu(tmp_path):
     clock = Clock()
-    meter = meter_of(tmp_path, clock=clock, gpu_hours=1)
+    tracker = make_tracker(tmp_path, clock=clock, gpu_hours=1)
     factory = SimpleNamespace(required_resources={"CPU": 1.0, "GPU": 0.25})
     trials = [
         SimpleNamespace(status=status, placement_group_factory=factory, config={"run": {}})
         for status in ("RUNNING", "RUNNING", "PENDING", "TERMINATED")
     ]
-    meter.on_step_end(0, trials)
+    tracker.on_step_end(0, trials)
     clock.now += 3600
-    meter.on_step_end(1, trials)
-    assert meter.used()["gpu_hours"]["used"] == pytest.approx(0.5)
+    tracker.on_step_end(1, trials)
+    assert tracker.used()["gpu_hours"]["used"] == pytest.approx(0.5)
 
 
 def test_gpu_hours_need_gpus(tmp_path):
-    meter_of(tmp_path, gpu_hours=1).check_gpus([{"CPU": 1.0, "GPU": 0.5}])
-    meter_of(tmp_path, hours=1).check_gpus([{"CPU": 1.0, "GPU": 0.0}])
-    with pytest.raises(UserError, match=r"budget.gpu_hours: no trial takes a GPU here.*hours"):
-        meter_of(tmp_path, gpu_hours=1).check_gpus([{"CPU": 1.0, "GPU": 0.0}])
+    make_tracker(tmp_path, gpu_hours=1).check_gpus([{"CPU": 1.0, "GPU": 0.5}])
+    make_tracker(tmp_path, hours=1).check_gpus([{"CPU": 1.0, "GPU": 0.0}])
+    with pytest.raises(UserError, match=r"budget.gpu_hours: no trial uses a GPU here.*hours"):
+        make_tracker(tmp_path, gpu_hours=1).check_gpus([{"CPU": 1.0, "GPU": 0.0}])
 
 
 def test_images_count_once(tmp_path):
-    meter = meter_of(tmp_path, kimg=10)
-    for kimg in (1.0, 2.0, 1.0, 2.0):  # a trial that started again repeats its rows
-        reported(meter, 0, kimg)
-    reported(meter, 1, 3.0)
-    assert meter.kimg == 5.0 and meter.kimg_left() == 5.0
+    tracker = make_tracker(tmp_path, kimg=10)
+    for kimg in (1.0, 2.0, 1.0, 2.0):  # a trial that starts again reports its rows again
+        report(tracker, 0, kimg)
+    report(tracker, 1, 3.0)
+    assert tracker.kimg == 5.0 and tracker.kimg_left() == 5.0
 
 
-def test_what_confirms_is_kept_back_at_the_pace_of_the_search(tmp_path):
+def test_time_is_reserved_for_the_confirmation_at_the_speed_of_the_search(tmp_path):
     clock = Clock()
-    meter = meter_of(tmp_path, kept=10, clock=clock, hours=10)
-    pass_time(meter, clock, 3600)
-    assert meter.used()["hours"]["kept"] == 0  # no pace yet
-    reported(meter, 0, 4.0)  # 4 kimg an hour: 2.5 hours, and a margin
-    assert meter.used()["hours"]["kept"] == pytest.approx(3.0)
-    assert meter.kimg_left() == pytest.approx(36)
-    assert meter.seconds_left() == pytest.approx(6 * 3600)
-    reported(meter, 0, 8.0)
-    pass_time(meter, clock, 4.9 * 3600)
-    assert meter.state["over"]  # 5.9 hours, and 5 are kept: half of them, where 8.9 would be asked
-    slow = meter_of(tmp_path / "none", kept=1000, clock=clock, hours=10)
+    tracker = make_tracker(tmp_path, reserved=10, clock=clock, hours=10)
+    pass_time(tracker, clock, 3600)
+    assert tracker.used()["hours"]["reserved"] == 0  # the speed is not known yet
+    report(tracker, 0, 4.0)  # 4 kimg an hour: 2.5 hours and a margin
+    assert tracker.used()["hours"]["reserved"] == pytest.approx(3.0)
+    assert tracker.kimg_left() == pytest.approx(36)
+    assert tracker.seconds_left() == pytest.approx(6 * 3600)
+    report(tracker, 0, 8.0)
+    pass_time(tracker, clock, 4.9 * 3600)
+    assert tracker.state["over"]  # 5.9 hours are used and 5, at most half, are reserved
+    slow = make_tracker(tmp_path / "none", reserved=1000, clock=clock, hours=10)
     slow.path.parent.mkdir()
-    reported(slow, 0, 1.0)
+    report(slow, 0, 1.0)
     pass_time(slow, clock, 4.9 * 3600)
-    assert slow.state["over"] == "" and slow.used()["hours"]["kept"] == 5
+    assert slow.state["over"] == "" and slow.used()["hours"]["reserved"] == 5
     pass_time(slow, clock, 0.2 * 3600)
     assert slow.state["over"] and slow.kimg_left() == pytest.approx(4.9 / 5.1)
 
 
 class Endless:
-    """A searcher that always has a trial of `length` kimg more."""
+    """A searcher that always has another trial of `length` kimg."""
 
     metric, mode = "m", "min"
 
     def __init__(self, length: float) -> None:
         self.length = length
-        self.given = 0
+        self.suggested = 0
 
     def suggest(self, trial_id: str):
-        self.given += 1
-        return {"number": self.given - 1, "run": {"train": {"total_kimg": self.length}}}
+        self.suggested += 1
+        return {"number": self.suggested - 1, "run": {"train": {"total_kimg": self.length}}}
 
     def on_trial_complete(self, trial_id: str, result=None, error: bool = False) -> None:
         """Nothing."""
 
 
-def test_a_trial_begins_only_if_all_of_it_fits(tmp_path):
-    meter = meter_of(tmp_path, kept=8, kimg=20)
-    searcher = BudgetedSearcher(Endless(4.0), meter, 4.0)
+def test_a_trial_starts_only_if_its_whole_length_fits(tmp_path):
+    tracker = make_tracker(tmp_path, reserved=8, kimg=20)
+    searcher = BudgetedSearcher(Endless(4.0), tracker, 4.0)
     for _ in range(3):
         assert searcher.suggest("x") is not None
-    assert searcher.suggest("x") is None  # 12 of 12 are spoken for, but may come free
-    reported(meter, 0, 1.0)
+    assert searcher.suggest("x") is None  # all 12 are in use, but some may become free
+    report(tracker, 0, 1.0)
     assert searcher.suggest("x") is None
-    searcher.on_trial_complete("00000")  # stopped early: 3 are free
+    searcher.on_trial_complete("00000")  # stopped early: 3 are free again
     assert searcher.suggest("x") is None
-    reported(meter, 1, 3.0)
+    report(tracker, 1, 3.0)
     searcher.on_trial_complete("00001")
     assert searcher.suggest("x")["number"] == 3
     for name in ("00002", "00003"):
-        reported(meter, int(name), 4.0)
+        report(tracker, int(name), 4.0)
         searcher.on_trial_complete(name)
-    assert meter.kimg == 12 and searcher.suggest("x") == FINISHED
+    assert tracker.kimg == 12 and searcher.suggest("x") == FINISHED
     state = searcher.get_state()
-    again = BudgetedSearcher(Endless(4.0), meter, 4.0)
-    again.set_state(state)
-    assert again.suggest("x") == FINISHED
+    restored = BudgetedSearcher(Endless(4.0), tracker, 4.0)
+    restored.set_state(state)
+    assert restored.suggest("x") == FINISHED
 
 
-def test_nothing_begins_when_the_time_is_used_up(tmp_path):
+def test_no_trial_starts_when_the_time_is_used_up(tmp_path):
     clock = Clock()
-    meter = meter_of(tmp_path, clock=clock, hours=1)
-    searcher = BudgetedSearcher(Endless(4.0), meter, 4.0)
+    tracker = make_tracker(tmp_path, clock=clock, hours=1)
+    searcher = BudgetedSearcher(Endless(4.0), tracker, 4.0)
     assert searcher.suggest("x")["number"] == 0
-    pass_time(meter, clock, 3600)
+    pass_time(tracker, clock, 3600)
     assert searcher.suggest("x") == FINISHED
 
 
@@ -204,7 +204,7 @@ def test_a_search_ends_with_its_budget(runs, capfd):
     folder = run_search(make_spec("images", "{kimg: 5}"), options, objectives.smooth)
     summary = json.loads((folder / "summary.json").read_text())
     assert [trial["state"] for trial in summary["trials"]] == ["finished"] * 2
-    assert summary["budget"]["kimg"] == {"used": 4.0, "limit": 5.0, "kept": 0.0}
+    assert summary["budget"]["kimg"] == {"used": 4.0, "limit": 5.0, "reserved": 0.0}
     assert "budget: 4 of 5 kimg" in capfd.readouterr().out
 
     spec = make_spec("time", "{hours: 1e-6}", "confirm: {top: 1, seeds: 2}")
@@ -214,9 +214,11 @@ def test_a_search_ends_with_its_budget(runs, capfd):
     assert (trial["state"], trial["kimg"]) == ("stopped", 1.0)
     assert "at 1 of 2 kimg: the budget is used up: " in trial["reason"]
     assert summary["best"]["trial_id"] == "00000"
-    assert summary["confirmation"]["sentence"].startswith("Not confirmed: the budget's rest is")
+    assert summary["confirmation"]["sentence"].startswith(
+        "Not confirmed: the rest of the budget is"
+    )
     assert "Not confirmed" in capfd.readouterr().out
 
-    with pytest.raises(UserError, match="gpu_hours: no trial takes a GPU"):
+    with pytest.raises(UserError, match="gpu_hours: no trial uses a GPU"):
         run_search(make_spec("gpus", "{gpu_hours: 1}"), options, objectives.smooth)
     assert not (runs / "gpus").exists()

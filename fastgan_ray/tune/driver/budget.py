@@ -1,7 +1,7 @@
-"""A search's budget while it runs: what is used, when no trial begins any more, what is kept back.
+"""A search's budget: what is used, when no more trials start, and what the confirmation needs.
 
-Of kimg nothing is overspent: a trial begins if its whole length fits, and ends as it would. When
-the hours or GPU-hours are used up, running trials are stopped at their next evaluation.
+The limit in kimg is never exceeded: a trial starts only if its whole length fits. When the hours or
+GPU-hours are used up, running trials are stopped at their next evaluation.
 """
 
 from __future__ import annotations
@@ -27,38 +27,37 @@ from fastgan_ray.tune.trial.folder import write_stop
 from fastgan_ray.tune.trial.trainable import trial_id as name_of
 
 FILE = "budget.json"
-SECONDS_BETWEEN = 1.0  # of writing
-# What is kept of the hours for the confirmation: its images at the pace of the search, and a margin
-# as running trials go on to their next evaluation; but never more than a share of them.
-MARGIN = 1.2
-MOST_KEPT = 0.5
+SECONDS_BETWEEN_WRITES = 1.0
+# The time reserved for the confirmation: its kimg at the speed of the search, and a margin because
+# running trials continue to their next evaluation; but never more than a share of the limit.
+RESERVE_MARGIN = 1.2
+MAX_RESERVED_SHARE = 0.5
 ROUNDING = 1e-9
 
 
 class BudgetTracker(TrialCallback):
-    """Counts what a search uses, over all sessions, in `folder`/budget.json.
+    """Counts what a search uses, across restarts, in `folder`/budget.json.
 
-    {"seconds", "gpu_seconds", "kimg" by trial, "over"}: `over` is why running trials must stop, or
-    nothing. `kept_kimg` are the confirmation's.
+    The file has {"seconds", "gpu_seconds", "kimg" by trial, "over"}; `over` says why running trials
+    must stop, or is empty. `reserved_kimg` are set aside for the confirmation.
     """
 
     def __init__(
         self,
         budget: Budget,
-        kept_kimg: float,
+        reserved_kimg: float,
         folder: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.budget = budget
         self.path = folder / FILE
-        self._kept_kimg = kept_kimg
+        self._reserved_kimg = reserved_kimg
         self._clock = clock
-        self._seen: float | None = None
-        self._written = -math.inf
-        empty = {"seconds": 0.0, "gpu_seconds": 0.0, "kimg": {}, "over": ""}
-        self.state: dict[str, Any] = (
-            json.loads(self.path.read_text()) if self.path.is_file() else empty
-        )
+        self._last_tick: float | None = None
+        self._last_write = -math.inf
+        self.state: dict[str, Any] = {"seconds": 0.0, "gpu_seconds": 0.0, "kimg": {}, "over": ""}
+        if self.path.is_file():
+            self.state = json.loads(self.path.read_text())
 
     @property
     def kimg(self) -> float:
@@ -66,120 +65,125 @@ class BudgetTracker(TrialCallback):
         return float(sum(self.state["kimg"].values()))
 
     def check_gpus(self, demands: Iterable[Mapping[str, float]]) -> None:
-        """UserError if GPU-hours are limited and trials take no GPU."""
-        if self.budget.gpu_hours is not None and not any(one.get("GPU") for one in demands):
+        """Raise UserError if GPU-hours are limited but no trial uses a GPU."""
+        if self.budget.gpu_hours is not None and not any(demand.get("GPU") for demand in demands):
             raise UserError(
-                "budget.gpu_hours: no trial takes a GPU here, so that it would limit nothing (got "
+                "budget.gpu_hours: no trial uses a GPU here, so this limits nothing (got "
                 f"{self.budget.gpu_hours:g}); use budget.hours"
             )
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
         """Count the time since the last step."""
-        running = [trial for trial in trials if trial.status == "RUNNING"]
-        self.tick(sum(_gpus(trial) for trial in running))
+        self.tick(sum(_gpus(trial) for trial in trials if trial.status == "RUNNING"))
 
     def tick(self, gpus: float) -> None:
-        """Count the time since the last tick, in which trials had so many GPUs."""
+        """Count the time since the last tick, during which trials used so many GPUs."""
         now = self._clock()
-        passed = 0.0 if self._seen is None else now - self._seen
-        self._seen = now
-        self.state["seconds"] += passed
-        self.state["gpu_seconds"] += passed * gpus
-        before, self.state["over"] = self.state["over"], self._over()
-        if self.state["over"] != before or now - self._written >= SECONDS_BETWEEN:
+        seconds = 0.0 if self._last_tick is None else now - self._last_tick
+        self._last_tick = now
+        self.state["seconds"] += seconds
+        self.state["gpu_seconds"] += seconds * gpus
+        over = self._over()
+        is_new = over != self.state["over"]
+        self.state["over"] = over
+        if is_new or now - self._last_write >= SECONDS_BETWEEN_WRITES:
             self._write(now)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Count images; rows of a trial that started again come twice."""
-        known = self.state["kimg"]
-        known[trial.trial_id] = max(known.get(trial.trial_id, 0.0), result.get("kimg", 0.0))
+        """Count images; a trial that starts again reports its rows again."""
+        kimg = self.state["kimg"]
+        kimg[trial.trial_id] = max(kimg.get(trial.trial_id, 0.0), result.get("kimg", 0.0))
 
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
-        """Write what the next session begins with."""
+        """Write the state with which a resumed search continues."""
         self._write(self._clock())
 
     def used(self) -> dict[str, dict[str, float]]:
-        """{"used", "limit", "kept"} of whatever is limited, by its key in the file."""
+        """Return {"used", "limit", "reserved"} of each limited quantity, by its key in the file."""
         return {
-            key: {"used": used, "limit": limit, "kept": self._kept(key, used, limit)}
+            key: {"used": used, "limit": limit, "reserved": self._reserved(key, used, limit)}
             for key, used, limit in self._limited()
         }
 
     def describe(self) -> str:
-        """What is used of it, in a line."""
-        parts = [
-            f"{one['used']:.3g} of {one['limit']:g} {key.replace('_', '-')}"
-            + (f" ({one['kept']:.3g} kept to confirm)" if one["kept"] else "")
-            for key, one in self.used().items()
-        ]
+        """Return what is used of each limited quantity, in one line."""
+        parts = []
+        for key, amounts in self.used().items():
+            text = f"{amounts['used']:.3g} of {amounts['limit']:g} {key.replace('_', '-')}"
+            if amounts["reserved"]:
+                text += f" ({amounts['reserved']:.3g} reserved for the confirmation)"
+            parts.append(text)
         return f"budget: {', '.join(parts)}"
 
     def seconds_left(self) -> float | None:
-        """Until the search's part is used up, at the pace so far; None while that is unknown."""
+        """Return the seconds until the search's part is used up at this speed; None = unknown."""
         seconds = self.state["seconds"]
         left = [
-            (limit - self._kept(key, used, limit) - used) / used * seconds
+            (limit - self._reserved(key, used, limit) - used) / used * seconds
             for key, used, limit in self._limited()
             if used > 0
         ]
         return max(0.0, min(left)) if left else None
 
     def kimg_left(self) -> float:
-        """The images that the rest of the budget is enough for, at the pace so far."""
-        left = [limit - self.kimg for limit in [self.budget.kimg] if limit is not None]
+        """Return the kimg for which the rest of the budget is enough, at the speed so far."""
+        left = [math.inf]
         for key, used, limit in self._limited():
-            if key != "kimg":
-                left.append(max(0.0, limit - used) * self.kimg / used if used else math.inf)
-        return min(left, default=math.inf)
+            if key == "kimg":
+                left.append(limit - used)
+            elif used:
+                left.append(max(0.0, limit - used) * self.kimg / used)
+        return min(left)
 
     def fits(self, lengths: Mapping[str, float], longest: float) -> bool:
-        """Whether a trial of `longest` kimg fits beside those that run, by name their lengths."""
+        """Return whether a trial of `longest` kimg fits beside the running ones (name: length)."""
         if self.budget.kimg is None:
             return True
         ended: float = sum(kimg for name, kimg in self.state["kimg"].items() if name not in lengths)
-        needed = ended + sum(lengths.values()) + longest + self._kept_kimg
+        needed = ended + sum(lengths.values()) + longest + self._reserved_kimg
         limit: float = self.budget.kimg * (1 + ROUNDING)
         return needed <= limit
 
     def _limited(self) -> list[tuple[str, float, float]]:
-        budget, hour = self.budget, 3600
-        found = [
-            ("kimg", self.kimg, budget.kimg),
-            ("hours", self.state["seconds"] / hour, budget.hours),
-            ("gpu_hours", self.state["gpu_seconds"] / hour, budget.gpu_hours),
+        """Return (key, used, limit) of each limited quantity."""
+        amounts = [
+            ("kimg", self.kimg, self.budget.kimg),
+            ("hours", self.state["seconds"] / 3600, self.budget.hours),
+            ("gpu_hours", self.state["gpu_seconds"] / 3600, self.budget.gpu_hours),
         ]
-        return [(key, used, limit) for key, used, limit in found if limit is not None]
+        return [(key, used, limit) for key, used, limit in amounts if limit is not None]
 
-    def _kept(self, key: str, used: float, limit: float) -> float:
+    def _reserved(self, key: str, used: float, limit: float) -> float:
         if key == "kimg":
-            return self._kept_kimg
+            return self._reserved_kimg
         if not self.kimg:
             return 0.0
-        return min(MARGIN * self._kept_kimg * used / self.kimg, MOST_KEPT * limit)
+        needed = RESERVE_MARGIN * self._reserved_kimg * used / self.kimg
+        return min(needed, MAX_RESERVED_SHARE * limit)
 
     def _over(self) -> str:
         for key, used, limit in self._limited():
-            if key != "kimg" and used + self._kept(key, used, limit) >= limit:
+            if key != "kimg" and used + self._reserved(key, used, limit) >= limit:
                 return f"the budget is used up: {self.describe().removeprefix('budget: ')}"
         return ""
 
     def _write(self, now: float) -> None:
-        self._written = now
+        self._last_write = now
         write_atomically(self.path, json.dumps(self.state))
 
 
 class BudgetStopper(Stopper):
-    """Stops a trial at its evaluation once the budget's file says that the time is used up.
+    """Stops a trial at its evaluation once budget.json says that the time is used up.
 
-    It reads the file because Ray pickles a stopper into its record and goes on with that copy. The
-    reason is left in the trial's folder.
+    It reads the file because Ray pickles a stopper into its snapshot, and continues with that copy
+    after a restart. The reason is written to the trial's folder.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether to stop this trial."""
+        """Return whether to stop this trial."""
         over = json.loads(self._path.read_text())["over"] if self._path.is_file() else ""
         if not over or result.get("outcome", "running") != "running":
             return False
@@ -187,39 +191,40 @@ class BudgetStopper(Stopper):
         return True
 
     def stop_all(self) -> bool:
-        """Never: what runs comes to its next evaluation."""
+        """Return False: running trials continue to their next evaluation."""
         return False
 
 
 class BudgetedSearcher(Searcher):
-    """A searcher that suggests nothing that the budget has no room for."""
+    """Wraps a searcher, and suggests nothing that does not fit into the budget."""
 
-    def __init__(self, searcher: Searcher, meter: BudgetTracker, longest_kimg: float) -> None:
+    def __init__(self, searcher: Searcher, tracker: BudgetTracker, longest_kimg: float) -> None:
         super().__init__(metric=searcher.metric, mode=searcher.mode)
-        self.searcher = searcher  # by this name Ray knows a wrapper
-        self._meter = meter
-        self._longest = longest_kimg
-        self._lengths: dict[str, float] = {}
+        self.searcher = searcher  # Ray recognises a wrapper by this name
+        self._tracker = tracker
+        self._longest_kimg = longest_kimg
+        self._lengths: dict[str, float] = {}  # of the running trials, in kimg
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next; FINISHED if there is no room, None = wait for what running trials leave."""
-        if self._meter.state["over"]:
+        """Return the next trial, None = wait for running ones, FINISHED = nothing fits any more."""
+        if self._tracker.state["over"]:
             return FINISHED
-        if not self._meter.fits(self._lengths, self._longest):
+        if not self._tracker.fits(self._lengths, self._longest_kimg):
             return None if self._lengths else FINISHED
-        found = self.searcher.suggest(trial_id)
-        if found is not None and found != FINISHED:
-            self._lengths[name_of(found["number"])] = found["run"]["train"]["total_kimg"]
-        return found
+        suggestion = self.searcher.suggest(trial_id)
+        if suggestion is not None and suggestion != FINISHED:
+            name = name_of(suggestion["number"])
+            self._lengths[name] = suggestion["run"]["train"]["total_kimg"]
+        return suggestion
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Hand an intermediate value on."""
+        """Pass a row on."""
         self.searcher.on_trial_result(trial_id, result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Hand an end on; what the trial did not need is free again."""
+        """Pass an end on; the kimg that the trial did not use are free again."""
         self._lengths.pop(trial_id, None)
         self.searcher.on_trial_complete(trial_id, result=result, error=error)
 
@@ -228,20 +233,20 @@ class BudgetedSearcher(Searcher):
         self.searcher.save(checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Return the wrapped searcher to what `save` wrote."""
+        """Return the wrapped searcher to the state that `save` wrote."""
         self.searcher.restore(checkpoint_path)
 
     def get_state(self) -> dict[str, Any]:
-        """What Ray keeps of a wrapper."""
+        """Return what Ray saves of a wrapper."""
         return {"lengths": self._lengths}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Return to what `get_state` gave."""
+        """Return to the state that `get_state` returned."""
         self._lengths = state["lengths"]
 
 
 def _gpus(trial: Trial) -> float:
     resources = RunConfig.model_validate(trial.config["run"]).resources
-    if resources.nested:  # Ray Tune knows nothing of what its workers have
+    if resources.nested:  # Ray Tune does not know the resources of a trial's workers
         return resources.workers * (1.0 if resources.gpus is None else resources.gpus)
     return trial_gpus(trial)
