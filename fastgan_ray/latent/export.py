@@ -104,7 +104,9 @@ def _program(checkpoint: Path) -> torch.export.ExportedProgram:
     batch = {0: torch.export.Dim("batch", min=1)}
     example = torch.zeros(2, config.nz)
     with torch.no_grad():
-        return torch.export.export(pictures, (example,), dynamic_shapes={"latents": batch})
+        shapes = {"latents": batch}
+        # Not strict, as later PyTorch has it by default: 2.7 would not follow a context variable.
+        return torch.export.export(pictures, (example,), dynamic_shapes=shapes, strict=False)
 
 
 def _need_onnx(checkpoint: Path) -> None:
