@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-browser test-cluster lint bench clean
+.PHONY: install demo test test-slow test-browser test-cluster test-newest test-oldest lint bench clean
 
 install: $(INSTALLED)
 
@@ -37,6 +37,23 @@ test-browser: $(INSTALLED)
 test-cluster: $(INSTALLED)
 	$(BIN)/python -m pytest -m 'cluster or slow' -s tests
 
+# The suite with the newest, and the oldest, versions that pyproject.toml allows, each in an
+# environment of its own that is made again every time: several GB, and an hour on two cores.
+test-newest:
+	$(PYTHON) -m venv --clear $(VENV)-newest
+	$(VENV)-newest/bin/pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'
+	$(VENV)-newest/bin/python -m pytest -n 2 --dist loadfile
+
+# uv finds out which versions are the oldest; pip installs them. Needs Python 3.10 to 3.12.
+test-oldest:
+	$(PYTHON) -m venv --clear $(VENV)-oldest
+	$(VENV)-oldest/bin/pip install --quiet uv
+	$(VENV)-oldest/bin/uv pip compile --quiet --resolution lowest-direct --extra dev \
+	  --python $(VENV)-oldest/bin/python --output-file $(VENV)-oldest/oldest.txt pyproject.toml
+	$(VENV)-oldest/bin/pip install --quiet --requirement $(VENV)-oldest/oldest.txt
+	$(VENV)-oldest/bin/pip install --quiet --no-deps -e .
+	$(VENV)-oldest/bin/python -m pytest -n 2 --dist loadfile
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +65,4 @@ bench: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/metrics.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(VENV)-newest $(VENV)-oldest build *.egg-info

@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 
 import known_work
 from machine import provenance
-from ray.tune.execution.tune_controller import TuneController
 
 from fastgan_ray.tune.driver.early_stopping import EarlyStoppingScheduler
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.reports import Reports
 from fastgan_ray.tune.driver.table import Table
 from fastgan_ray.tune.experiment import TuneOptions
+from fastgan_ray.tune.ray.compat import TuneController
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search
 from fastgan_ray.tune.storage.snapshot import Snapshots

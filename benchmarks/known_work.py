@@ -50,7 +50,9 @@ def compute(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> 
 
     What a training imports, itself or by making an optimiser, is imported before.
     """
-    import torch._dynamo  # noqa: F401 - its time is no part of the work
+    import torch
+
+    torch.compiler.reset()  # imports the compiler, whose time is no part of the work
 
     import fastgan_ray.train.loop  # noqa: F401 - nor is this one's
 

@@ -101,7 +101,7 @@ def _program(checkpoint: Path) -> torch.export.ExportedProgram:
     """The generator as a graph of torch's operators, for any number of latents."""
     generator, config, _ = load_model(checkpoint)
     pictures = _Pictures(folded(generator, config)[0]).eval()
-    batch = {0: torch.export.Dim("batch", min=1)}
+    batch = {0: torch.export.Dim("batch", min=1, max=2**31 - 1)}  # PyTorch 2.7 needs a maximum
     example = torch.zeros(2, config.nz)
     with torch.no_grad():
         shapes = {"latents": batch}

@@ -36,6 +36,8 @@ SETTINGS: dict[str, Any] = {
     "x_save_requirements": False,
     "x_transaction_log_flush_interval": 2.0,
 }
+# The names of runs' folders, by how they were started.
+OFFLINE, ONLINE = "offline-run-*", "run-*"
 
 
 def settings() -> wandb.Settings:
@@ -51,9 +53,9 @@ def run_folder(run: wandb.Run) -> Path:
     return Path(run.dir).parent
 
 
-def run_folders(folder: Path, offline: bool) -> list[Path]:
-    """Return the folders of the runs that were begun online or offline with dir=`folder`."""
-    return sorted((folder / "wandb").glob("offline-run-*" if offline else "run-*"))
+def run_folders(folder: Path, pattern: str) -> list[Path]:
+    """Return the folders of the runs that were started with dir=`folder`, OFFLINE or ONLINE."""
+    return sorted((folder / "wandb").glob(pattern))
 
 
 def logged_in(environ: Mapping[str, str]) -> bool:

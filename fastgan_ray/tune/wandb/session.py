@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from fastgan_ray.files import write_atomically
-from fastgan_ray.tune.wandb.compat import logged_in, run_folder, run_folders, settings
+from fastgan_ray.tune.wandb.compat import (
+    OFFLINE,
+    ONLINE,
+    logged_in,
+    run_folder,
+    run_folders,
+    settings,
+)
 
 if TYPE_CHECKING:
     import wandb
@@ -117,9 +124,8 @@ def search_id(folder: Path) -> str:
 
 def sync_line(folder: Path) -> str | None:
     """The shell command that uploads what W&B does not have of `folder`; None if it has all."""
-    offline = run_folders(folder, offline=True)
-    runs = [f"{shlex.quote(str(offline[0].parent))}/offline-run-*"] if offline else []
-    online = run_folders(folder, offline=False)
+    offline, online = run_folders(folder, OFFLINE), run_folders(folder, ONLINE)
+    runs = [f"{shlex.quote(str(offline[0].parent))}/{OFFLINE}"] if offline else []
     runs += [shlex.quote(str(path)) for path in online if (path / UNSENT).is_file()]
     if not runs:
         return None
