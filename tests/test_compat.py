@@ -505,6 +505,14 @@ def test_a_login_is_found_where_wandb_finds_it(host, tmp_path, monkeypatch):
 # PyTorch
 
 
+def test_lists_of_tensors_are_changed_in_place():
+    tensors = [torch.zeros(2), torch.ones(3)]
+    torch_compat.add_each_(tensors, [torch.ones(2), torch.ones(3)])
+    torch_compat.move_each_(tensors, [torch.zeros(2), torch.zeros(3)], torch.tensor(0.25))
+    assert torch.equal(tensors[0], torch.full((2,), 0.75)), "torch._foreach_* do otherwise now"
+    assert torch.equal(tensors[1], torch.full((3,), 1.5)), "torch._foreach_* do otherwise now"
+
+
 def test_the_processor_tells_whether_it_multiplies_bf16():
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         assert hasattr(torch.cpu, name), (

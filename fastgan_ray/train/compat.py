@@ -7,6 +7,7 @@ when PyTorch changes.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 
 def cpu_multiplies_bf16() -> bool:
@@ -16,3 +17,18 @@ def cpu_multiplies_bf16() -> bool:
     """
     instructions = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
     return any(supported() for supported in instructions)
+
+
+def add_each_(totals: list[Tensor], values: list[Tensor]) -> None:
+    """Add a value to each total, in one kernel; there is no public call for lists of tensors."""
+    torch._foreach_add_(totals, values)
+
+
+def move_each_(tensors: list[Tensor], goals: list[Tensor], share: Tensor) -> None:
+    """Move each tensor by a share of the difference to its goal, in three kernels for all.
+
+    The public `get_ema_multi_avg_fn` does it where the share is a number, not a tensor.
+    """
+    shifts = torch._foreach_sub(goals, tensors)
+    torch._foreach_mul_(shifts, share)
+    torch._foreach_add_(tensors, shifts)

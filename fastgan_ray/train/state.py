@@ -22,6 +22,7 @@ from fastgan_ray.models import (
     recompute,
     spread,
 )
+from fastgan_ray.train.compat import add_each_, move_each_
 from fastgan_ray.train.regan import Regan
 from fastgan_ray.train.rng import seeded, streams
 
@@ -94,7 +95,7 @@ def accumulate_losses(state: TrainState, scalars: Mapping[str, Tensor]) -> None:
     state.sums |= {name: value.clone() for name, value in fresh.items()}
     if known:
         sums = [state.sums[name] for name in known]
-        torch._foreach_add_(sums, [scalars[name] for name in known])
+        add_each_(sums, [scalars[name] for name in known])
     for name in scalars:
         state.counts[name] = state.counts.get(name, 0) + 1
 
@@ -127,9 +128,7 @@ def update_ema(state: TrainState, share: float | Tensor) -> None:
         update(averages, weights, state.step)
         return
     with torch.no_grad():
-        shifts = torch._foreach_sub(weights, averages)
-        torch._foreach_mul_(shifts, share)
-        torch._foreach_add_(averages, shifts)
+        move_each_(averages, weights, share)
 
 
 @torch.no_grad()

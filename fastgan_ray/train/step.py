@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from fastgan_ray.augment import ada, pipeline
 from fastgan_ray.augment.pipeline import Draw
@@ -201,5 +202,4 @@ def _backward(
 
 def total_norm(gradients: list[Tensor]) -> Tensor:
     """The Euclidean norm of all gradients together."""
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    return norm
+    return get_total_norm(gradients)
