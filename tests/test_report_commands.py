@@ -99,7 +99,7 @@ def test_importances_find_what_matters_and_need_trials(tmp_path):
     assert found["trials"] == 40 and "40 finished trials" in found["note"]
 
 
-def test_a_report_is_written_now_and_then_and_its_faults_stop_nothing(tmp_path, monkeypatch):
+def test_a_report_is_written_from_time_to_time_and_its_faults_stop_nothing(tmp_path, monkeypatch):
     now, written, fail = [0.0], [], []
 
     def write(folder):
@@ -109,21 +109,21 @@ def test_a_report_is_written_now_and_then_and_its_faults_stop_nothing(tmp_path, 
         written.append(now[0])
 
     monkeypatch.setattr(reports, "write_report", write)
-    kept = Reports(tmp_path, clock=lambda: now[0])
-    kept.refresh()
-    kept.refresh()
+    report = Reports(tmp_path, clock=lambda: now[0])
+    report.refresh()
+    report.refresh()
     assert len(written) == 1
-    now[0] += 60  # 4 s of writing allow no other within 80 s
-    kept.refresh()
+    now[0] += 60  # 4 s of writing allow the next one after 80 s
+    report.refresh()
     assert len(written) == 1
     now[0] += 20
-    kept.refresh()
-    kept.refresh(over=True)
+    report.refresh()
+    report.refresh(over=True)
     assert len(written) == 3
-    assert kept.describe() == f"Report:  {tmp_path / 'report.html'}"
+    assert report.describe() == f"Report:  {tmp_path / 'report.html'}"
     fail.append(True)
-    kept.refresh(over=True)
-    assert "could not be written (OSError: disk full)" in kept.describe()
+    report.refresh(over=True)
+    assert "could not be written (OSError: disk full)" in report.describe()
 
 
 def test_versions_are_noted_once_until_they_change(tmp_path):

@@ -195,7 +195,7 @@ def test_best_is_a_finished_trial_if_any_is():
     assert compare_with_default(records[0], None, lower)[0] is None
     assert (
         "as far as this space contains it"
-        in compare_with_default(records[0], worse, lower, whole=False)[1]
+        in compare_with_default(records[0], worse, lower, complete=False)[1]
     )
 
 

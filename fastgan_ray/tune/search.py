@@ -30,7 +30,7 @@ from fastgan_ray.tune.driver.budget import BudgetTracker
 from fastgan_ray.tune.driver.early_stopping import make_scheduler
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.reports import Reports
-from fastgan_ray.tune.driver.results import Results
+from fastgan_ray.tune.driver.results import SearchRecords
 from fastgan_ray.tune.driver.signals import driver_stopping
 from fastgan_ray.tune.experiment import (
     Experiment,
@@ -97,7 +97,7 @@ def run_search(
         account="summary.json",
         make_searcher=make_searcher,
         make_scheduler=lambda trials: make_scheduler(spec, longest, trials),
-        make_ledger=lambda folder: Results(folder, spec),
+        make_ledger=lambda folder: SearchRecords(folder, spec),
         conclude=conclude,
         make_meter=make_meter if spec.budget else None,
         follow_up=confirm,

@@ -1,4 +1,4 @@
-"""report.html beside a run's results: kept up to date, and never in the way of the search."""
+"""Keep report.html up to date beside the results, without ever stopping the search."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from fastgan_ray.tune.suggest.importance import importances
 
 NAME = "report.html"
 PACKAGES = ("fastgan-ray", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
-SECONDS_BETWEEN = 30.0
-SHARE = 0.05  # of the driver's time at most
+SECONDS_BETWEEN_REPORTS = 30.0
+MAX_SHARE = 0.05  # of the driver's time
 
 
 class Reports:
-    """Writes the report when asked to, but only now and then, and whatever happens without a raise.
+    """Writes the report from time to time, and never raises.
 
-    `fault` is why the last one could not be written, or nothing.
+    `fault` says why the last one could not be written, or is empty.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,32 +34,33 @@ class Reports:
         self._due = -float("inf")
 
     def refresh(self, over: bool = False) -> None:
-        """Write it if one is due. `over`: the results will change no more, so that it is."""
-        began = self._clock()
-        if began < self._due and not over:
+        """Write the report if it is due. `over`: the results are final, so it is due."""
+        start = self._clock()
+        if start < self._due and not over:
             return
         try:
             write_report(self._folder)
             self.fault = ""
-        except Exception as error:  # a search is worth more than a picture of it
+        except Exception as error:  # a search must not end because of its report
             self.fault = f"{type(error).__name__}: {error}"
         now = self._clock()
-        self._due = now + max(SECONDS_BETWEEN, (now - began) / SHARE)
+        self._due = now + max(SECONDS_BETWEEN_REPORTS, (now - start) / MAX_SHARE)
 
     def describe(self) -> str:
-        """What is said of it at the end."""
+        """Return where the report is, or why it could not be written."""
         if self.fault:
             return (
-                f"The report could not be written ({self.fault}); the results stand. Try again: "
-                f"fastgan-ray report {self._folder}"
+                f"The report could not be written ({self.fault}); the results are complete. "
+                f"Try again with: fastgan-ray report {self._folder}"
             )
         return f"Report:  {self._folder / NAME}"
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the report on a search or an ablation, into its folder by default; returns its path.
+    """Write the report of a search or an ablation, by default in its folder; return its path.
 
-    UserError if `folder` is no run's. OSError if it cannot be written.
+    UserError if `folder` is not that of a search or an ablation. OSError if the report cannot be
+    written.
     """
     path = out or folder / NAME
     write_atomically(path, page(read_run(folder), importances(folder), datetime.now(timezone.utc)))
@@ -67,13 +68,13 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 
 def note_versions(folder: Path) -> None:
-    """Add the versions of this process to versions.json, unless they are those of the last one."""
+    """Add this process's versions to versions.json, unless they are the same as the last ones."""
     path = folder / "versions.json"
-    known = json.loads(path.read_text()) if path.is_file() else []
-    found = {
+    history = json.loads(path.read_text()) if path.is_file() else []
+    versions = {
         **{name: version(name) for name in PACKAGES},
         "Python": platform.python_version(),
         "system": platform.platform(),
     }
-    if known[-1:] != [found]:
-        write_atomically(path, json.dumps([*known, found], indent=1))
+    if history[-1:] != [versions]:
+        write_atomically(path, json.dumps([*history, versions], indent=1))

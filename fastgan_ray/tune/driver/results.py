@@ -1,4 +1,4 @@
-"""What a search has found: summary.json, trials.csv and the folder of its best trial."""
+"""A search's results: summary.json, trials.csv and the folder of the best trial."""
 
 from __future__ import annotations
 
@@ -19,32 +19,30 @@ from fastgan_ray.search.file.spec import SearchSpec, start_point
 from fastgan_ray.search.pareto import front_of
 from fastgan_ray.tune.driver.records import Record, TrialRecords
 
-# The sections in which the published FastGAN has its say; the others are the user's.
-PUBLISHED_PARTS = ("model", "augment", "train")
+# The sections of the configuration that the published FastGAN defines; the others are the user's.
+PUBLISHED_SECTIONS = ("model", "augment", "train")
 COLUMNS = ("trial_id", "state", "value", "error", "num_fakes", "kimg", "seconds", "reason")
-CLEAR = 2.0  # standard errors of a difference that evaluation noise hardly explains
+CLEAR_ERRORS = 2.0  # standard errors; noise of the evaluation hardly explains more
 
 
 def choose_best(records: Iterable[Record], metric: Metric) -> Record | None:
-    """The best last value among the finished trials, or among the stopped if none has finished.
+    """Return the finished trial with the best last value, or a stopped one if none has finished.
 
-    A cheap evaluation's value is so compared with its like alone: no run ends with one.
+    So values of cheap evaluations compare only with each other: no training ends with one.
     """
-    valued = [one for one in records if one["value"] is not None and one["state"] != "unfinished"]
-    finished = [one for one in valued if one["state"] == "finished"]
+    ended = [r for r in records if r["value"] is not None and r["state"] != "unfinished"]
+    finished = [record for record in ended if record["state"] == "finished"]
     sign = 1 if metric.goal == "minimize" else -1
-    return min(
-        finished or valued, key=lambda one: (sign * one["value"], one["trial_id"]), default=None
-    )
+    return min(finished or ended, key=lambda r: (sign * r["value"], r["trial_id"]), default=None)
 
 
 def summarise(
     records: Sequence[Record], spec: SearchSpec, name: str, protocol: dict[str, Any]
 ) -> dict[str, Any]:
-    """The content of summary.json."""
+    """Return the content of summary.json."""
     best = choose_best(records, spec.metric)
-    default, whole = _default(records, spec)
-    beats, verdict = compare_with_default(best, default, spec.metric, whole)
+    default, complete = _default(records, spec)
+    beats, verdict = compare_with_default(best, default, spec.metric, complete)
     return {
         "name": name,
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
@@ -67,50 +65,50 @@ def summarise(
         "budget": {},
         "front": front_of(records, (spec.metric, *spec.costs)),
         "trials": [
-            {key: one[key] for key in (*COLUMNS, "warning", "point", "costs")} for one in records
+            {key: record[key] for key in (*COLUMNS, "warning", "point", "costs")}
+            for record in records
         ],
     }
 
 
 def compare_with_default(
-    best: Record | None, default: Record | None, metric: Metric, whole: bool = True
+    best: Record | None, default: Record | None, metric: Metric, complete: bool = True
 ) -> tuple[bool | None, str]:
-    """Whether the best trial beats the published default (None = unknown), and a sentence.
+    """Return whether the best trial beats the published default (None = unknown), and a sentence.
 
-    `whole`: the space contains every published value; else `default` is as near as it comes.
+    `complete`: the space contains every published value; else `default` is the closest point.
     """
     if best is None:
         return None, "No trial has ended with a value."
-    found = f"{metric.name} {best['value']:.4g} by trial {best['trial_id']}"
+    text = f"Best: {metric.name} {best['value']:.4g} by trial {best['trial_id']}"
     if best["state"] != "finished":
-        found += f" (which did not finish: it is {best['state']})"
+        text += f" (not finished: {best['state']})"
     if default is None:
-        return None, f"Best: {found}. The published default was not tried: not compared."
-    name = "the published default" + ("" if whole else " (as far as this space contains it)")
+        return None, f"{text}. Not compared: the published default was not tried."
+    name = "the published default" + ("" if complete else " (as far as this space contains it)")
     if default["value"] is None or default["state"] != "finished":
-        return None, f"Best: {found}. Not compared: {name} is {default['state']}."
+        return None, f"{text}. Not compared: {name} is {default['state']}."
     if best["trial_id"] == default["trial_id"]:
-        return False, f"Best: {found}, {name}: nothing tried so far beats it."
-    better = best["value"] < default["value"]
-    if metric.goal == "maximize":
-        better = best["value"] > default["value"]
+        return False, f"{text}, {name}: no other trial beats it so far."
+    sign = 1 if metric.goal == "minimize" else -1
+    better = sign * best["value"] < sign * default["value"]
     relation = "better" if better else "no better"
-    verdict = f"Best: {found}, {relation} than the {default['value']:.4g} of {name}"
+    verdict = f"{text}, {relation} than the {default['value']:.4g} of {name}"
     error = math.hypot(best["error"] or 0.0, default["error"] or 0.0)
-    if better and abs(best["value"] - default["value"]) < CLEAR * error:
+    if better and abs(best["value"] - default["value"]) < CLEAR_ERRORS * error:
         verdict += f", but within the noise of the evaluation (standard error {error:.2g})"
     return better, f"{verdict}."
 
 
-class Results(TrialRecords):
-    """Keeps the run folder's summary, table and best trial up to date, and losers off the disk."""
+class SearchRecords(TrialRecords):
+    """Keeps a search's summary, table and best trial up to date."""
 
     def __init__(self, folder: Path, spec: SearchSpec) -> None:
         super().__init__(folder, spec.metric.name)
         self._spec = spec
 
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
-        """Write summary.json, trials.csv and best/; returns the summary."""
+        """Write summary.json, trials.csv and best/; return the summary."""
         best = choose_best(records, self._spec.metric)
         if best is not None:
             keep_best({**best, "source": source_of(best)}, self.folder)
@@ -121,10 +119,10 @@ class Results(TrialRecords):
 
 
 def keep_best(best: Mapping[str, Any], folder: Path) -> None:
-    """Make `folder`/best the configuration, checkpoint and sample grid of the trial at "source".
+    """Replace `folder`/best by configuration, checkpoint and sample grid of the trial at "source".
 
-    Weights are linked, not copied, where the file system can. A trial whose checkpoint is gone is
-    there already.
+    Weights are linked instead of copied if the file system can. If the trial's checkpoint is gone,
+    best/ already has it.
     """
     trial = folder / best["source"]
     checkpoint = trial / str(best["checkpoint"])
@@ -142,29 +140,29 @@ def keep_best(best: Mapping[str, Any], folder: Path) -> None:
 
 
 def source_of(best: Record) -> str:
-    """A search's trial's folder, in that of the search."""
+    """Return the folder of a search's trial, relative to that of the search."""
     return f"trials/{best['trial_id']}"
 
 
 def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
-    """The trials as a table: the columns of summary.json, then each searched parameter."""
+    """Return the trials as a table: the columns of summary.json, then each searched parameter."""
     names = [parameter.name for parameter in spec.space]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *names])
-    for one in records:
-        writer.writerow(
-            [*(one[key] for key in COLUMNS), *(one["point"].get(name) for name in names)]
-        )
+    for record in records:
+        point = record["point"]
+        writer.writerow([*(record[key] for key in COLUMNS), *(point.get(name) for name in names)])
     return text.getvalue()
 
 
 def _default(records: Sequence[Record], spec: SearchSpec) -> tuple[Record | None, bool]:
-    """The trial that the search began with, and whether it is the published default in full."""
+    """Return the trial of the default, and whether the space has the complete default."""
     start, published = start_point(spec), RunConfig().model_dump()
-    for one in records:
-        if start and start.items() <= one["point"].items():
-            return one, all(one["config"][part] == published[part] for part in PUBLISHED_PARTS)
+    for record in records:
+        if start and start.items() <= record["point"].items():
+            config = record["config"]
+            return record, all(config[name] == published[name] for name in PUBLISHED_SECTIONS)
     return None, False
 
 
