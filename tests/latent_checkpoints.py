@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.models import build_discriminator, build_generator
-from fastgan_ray.models.published_checkpoint import save_official
+from fastgan_ray.models.published_checkpoint import save_published
 from fastgan_ray.train.checkpoint import FORMAT
 
 
@@ -37,7 +37,7 @@ def tiny_checkpoint(folder: Path, data: Path | None = None, **section) -> Path:
 def published(path: Path) -> Path:
     """A published checkpoint of 256 px."""
     config = ModelConfig(resolution=256, ngf=4, ndf=4, nz=8, output_activation="none")
-    save_official(path, alive(build_generator(config)), build_discriminator(config))
+    save_published(path, alive(build_generator(config)), build_discriminator(config))
     return path
 
 

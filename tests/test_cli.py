@@ -19,7 +19,7 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config, load_run_config
 from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.models import build_discriminator, build_generator
-from fastgan_ray.models.published_checkpoint import save_official
+from fastgan_ray.models.published_checkpoint import save_published
 
 ROOT = Path(__file__).parent.parent
 
@@ -145,7 +145,7 @@ def test_a_published_checkpoint_can_be_sampled_and_measured(tmp_path, pictures, 
     section = {"resolution": 256, "ngf": 8, "ndf": 8, "nz": 16, "output_activation": "none"}
     model = RunConfig.model_validate({"model": section}).model
     generator = build_generator(model, torch.Generator().manual_seed(0))
-    save_official(tmp_path / "all_1000.pth", generator, build_discriminator(model))
+    save_published(tmp_path / "all_1000.pth", generator, build_discriminator(model))
     assert call("sample", tmp_path / "all_1000.pth", "--seeds", "0", "--out", tmp_path) == 0
     assert call("evaluate", tmp_path / "all_1000.pth", "--embedded") == 2
     assert "give --data" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 PEAKS = """
 import torch
 from fastgan_ray.train.device import forget_training, keep_freed_memory
-from fastgan_ray.train.evaluation import peak_memory_gb
+from fastgan_ray.train.costs import peak_memory_gb
 device = torch.device("cpu")
 keep_freed_memory()
 forget_training()  # what the imports took

@@ -20,7 +20,7 @@ from fastgan_ray.config.run_config import DataConfig, ModelConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.latent.load import load_model
 from fastgan_ray.models import build_discriminator, build_generator
-from fastgan_ray.models.published_checkpoint import load_official, save_official
+from fastgan_ray.models.published_checkpoint import load_published, save_published
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.state import new_state
 
@@ -203,8 +203,8 @@ def test_checkpoints_with_wrong_values(trained):
 def test_damaged_published_checkpoints(tmp_path):
     path = tmp_path / "published.pth"
     model = ModelConfig(ngf=1, ndf=1, nz=8, output_activation="none")
-    save_official(path, build_generator(model), build_discriminator(model))
-    assert not refused(load_official, path)
+    save_published(path, build_generator(model), build_discriminator(model))
+    assert not refused(load_published, path)
     whole = path.read_bytes()
     # Most of the file are weights, of which any are good: the damage is in what describes them.
     described = [whole.index(b"PK"), whole.index(b"data.pkl"), whole.rindex(b"data.pkl") - 200]
@@ -216,7 +216,7 @@ def test_damaged_published_checkpoints(tmp_path):
         start = rng.choice(described)
         part = damaged(rng, whole[start : start + 4000])
         path.write_bytes(whole[:start] + part + whole[start + 4000 :])
-        count.append(refused(load_official, path))
+        count.append(refused(load_published, path))
 
     run()
     assert sum(count) > 50, "few were malformed"

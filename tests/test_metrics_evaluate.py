@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from stand_in_metrics import CPU, configured, evaluation, stand_in, unequal_pictures
+from stand_in_extractor import CPU, configured, evaluation, stand_in, unequal_pictures
 
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError

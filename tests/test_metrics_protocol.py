@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from stand_in_metrics import configured, evaluation, stand_in, unequal_pictures
+from stand_in_extractor import configured, evaluation, stand_in, unequal_pictures
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import open_source

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
-from stand_in_metrics import configured, evaluation, stand_in, unequal_pictures
+from stand_in_extractor import configured, evaluation, stand_in, unequal_pictures
 
 from fastgan_ray.config.run_config import DataConfig, RunConfig
 from fastgan_ray.data.source import open_source

@@ -21,7 +21,7 @@ from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.load import load_model
-from fastgan_ray.models.published_checkpoint import load_official
+from fastgan_ray.models.published_checkpoint import load_published
 from fastgan_ray.search.file.read import load_search
 from fastgan_ray.search.file.read_ablation import load_ablation
 from fastgan_ray.tune.ray.compat import startable_nodes
@@ -51,7 +51,7 @@ def test_the_intruder_would_be_noticed(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["bare pickle", "PyTorch's zip", "PyTorch's old form"])
-@pytest.mark.parametrize("load", [load_official, load_model])
+@pytest.mark.parametrize("load", [load_published, load_model])
 def test_code_in_a_checkpoint_does_not_run(tmp_path, proof, kind, load):
     path = tmp_path / "generator.pth"
     contents = {"g": Intruder(proof), "d": {}}
@@ -59,7 +59,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path, proof, kind, load):
         path.write_bytes(pickle.dumps(contents))
     else:
         torch.save(contents, path, _use_new_zipfile_serialization=kind == "PyTorch's zip")
-    with pytest.raises(UserError, match="damaged or no PyTorch checkpoint of plain tensors"):
+    with pytest.raises(UserError, match="damaged or not a PyTorch checkpoint of plain tensors"):
         load(path)
 
 

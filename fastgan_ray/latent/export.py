@@ -18,7 +18,7 @@ from fastgan_ray.latent.exported import folded, read_folder, write_folder
 from fastgan_ray.latent.load import find_checkpoint, load_model
 from fastgan_ray.latent.sample import latents
 from fastgan_ray.models import Discriminator, Generator
-from fastgan_ray.models.published_checkpoint import load_official, save_official
+from fastgan_ray.models.published_checkpoint import load_published, save_published
 from fastgan_ray.train.checkpoint import load_discriminator
 
 # Of pictures in [-1, 1]: half of one of 256 levels is .004.
@@ -155,11 +155,11 @@ def _write_official(checkpoint: Path, out: Path) -> None:
     generator, _, _ = load_model(folder)
     discriminator = load_discriminator(folder)
     assert isinstance(generator, Generator) and isinstance(discriminator, Discriminator)
-    save_official(out, generator, discriminator)
+    save_published(out, generator, discriminator)
 
 
 def _read_official(out: Path) -> Draw:
-    return _Pictures(load_official(out).generator)
+    return _Pictures(load_published(out).generator)
 
 
 FORMS = {

@@ -9,7 +9,7 @@ from torch import nn
 from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.exported import DESCRIPTION, read_folder
-from fastgan_ray.models.published_checkpoint import load_official
+from fastgan_ray.models.published_checkpoint import load_published
 from fastgan_ray.train import checkpoint
 
 
@@ -38,7 +38,7 @@ def find_checkpoint(path: Path) -> Path:
 def load_model(path: Path) -> tuple[nn.Module, ModelConfig, RunConfig | None]:
     """A generator in eval mode and its model section; the whole configuration if it is stored."""
     if path.is_file():
-        published = load_official(path)
+        published = load_published(path)
         own = published.ema or published.generator
         return own.requires_grad_(False).eval(), own.config, None
     if (path / DESCRIPTION).is_file():

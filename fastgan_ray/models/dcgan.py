@@ -1,8 +1,8 @@
-"""The DCGAN of Keras' adaptive-augmentation example (Beres 2021), as a baseline beside FastGAN.
+"""DCGAN of Keras' adaptive-augmentation example (Beres 2021), a baseline to compare FastGAN with.
 
-Facts of that example: widths, kernels, batch normalisation without a scale (epsilon .001, rate
-.01), ReLU and LeakyReLU .2, dropout .4 before the logit, Glorot uniform weights. Its sigmoid on
-[0, 1] is a tanh on [-1, 1] here. One picture, one logit, no reconstruction, no spectral norm.
+As in that example: widths, kernels, batch normalisation without a scale (epsilon .001, rate
+.01), ReLU and LeakyReLU .2, dropout .4 before the logit, Glorot uniform weights. Its sigmoid to
+[0, 1] is a tanh to [-1, 1] here. One logit for a picture; no reconstruction, no spectral norm.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class DcganGenerator(nn.Module):
-    """`stem` to 4x4, `blocks` that double the side, the last of them `to_full`."""
+    """`stem` makes a 4x4 map; `blocks` and then `to_full` double its side."""
 
     def __init__(self, config: ModelConfig, rng: torch.Generator) -> None:
         super().__init__()
         self.config = config
         width = config.dcgan_width
-        cells = width * 4 * 4
-        self.stem = _glorot(nn.Linear(config.nz, cells, bias=False, device="meta"), rng)
-        # Each cell of the 4x4 map is normalised by itself.
-        self.stem_norm = _norm(cells)
+        features = width * 4 * 4
+        self.stem = _glorot(nn.Linear(config.nz, features, bias=False, device="meta"), rng)
+        # Each value of the 4x4 map is normalised by itself.
+        self.stem_norm = _norm(features)
         self.blocks = nn.Sequential()
         for _ in range(config.dcgan_depth - 1):
             double = nn.ConvTranspose2d(width, width, 4, 2, 1, bias=False, device="meta")
@@ -38,9 +38,9 @@ class DcganGenerator(nn.Module):
         self.to_full = _glorot(nn.ConvTranspose2d(width, 3, 4, 2, 1, device="meta"), rng)
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Pictures for latents: (B, nz) -> full (B, 3, R, R), and the same at the small side.
+        """Generate pictures: latents (B, nz) -> full (B, 3, R, R), and the same at the small side.
 
-        Values in [-1, 1] with tanh, unbounded without. There is no noise for `rng` to draw.
+        Values are in [-1, 1] with tanh, unbounded without. `rng` is unused: there is no noise.
         """
         x_BC11 = functional.relu(self.stem_norm(self.stem(z_BZ)[:, :, None, None]))
         full = self.to_full(self.blocks(x_BC11.view(-1, self.config.dcgan_width, 4, 4)))
@@ -50,7 +50,7 @@ class DcganGenerator(nn.Module):
 
 
 class DcganDiscriminator(AnyDiscriminator):
-    """`blocks` that halve the side down to 4x4, `head` to the logit."""
+    """`blocks` halve the side down to 4x4; `head` makes the logit."""
 
     def __init__(self, config: ModelConfig, rng: torch.Generator) -> None:
         super().__init__()
@@ -73,20 +73,20 @@ class DcganDiscriminator(AnyDiscriminator):
         part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits (B, 1), and never a reconstruction; `small` and `part` are not looked at."""
+        """Compute logits (B, 1) without reconstructions; `small` and `part` are unused."""
         x_BCHW = self.blocks[-1](self.trunk(full))
-        kept = dropout(x_BCHW.flatten(1), self.config.dropout, rng, self.group)
-        return self.head(kept), {}
+        features = dropout(x_BCHW.flatten(1), self.config.dropout, rng, self.group)
+        return self.head(features), {}
 
     def trunk(self, full: Tensor) -> Tensor:
-        """The features before the last block: (B, 3, R, R) -> (B, width, 8, 8)."""
+        """Compute the features before the last block: (B, 3, R, R) -> (B, width, 8, 8)."""
         for block in self.blocks[:-1]:
             full = block(full)
         return full
 
 
 def _glorot(layer: _Layer, rng: torch.Generator) -> _Layer:
-    """Keras' initialisation of a layer on "meta": weights Glorot uniform, biases 0."""
+    """Initialise a layer on "meta" as Keras does: weights Glorot uniform, biases 0."""
     layer = layer.to_empty(device="cpu")
     nn.init.xavier_uniform_(layer.weight, generator=rng)
     if layer.bias is not None:

@@ -1,14 +1,14 @@
-"""Checkpoints of the published PyTorch FastGAN, in and out.
+"""Read and write checkpoints of the published PyTorch FastGAN.
 
-A file holds {"g", "d"}: state dicts, their keys sometimes prefixed `module.`; the trainer's fuller
-file adds "g_ema" (the averaged generator's parameters as a list, no buffers), "opt_g", "opt_d".
+A file holds {"g", "d"}: state dicts, whose keys may start with `module.`. The trainer's larger file
+adds "g_ema" (the averaged generator's parameters as a list, without buffers), "opt_g" and "opt_d".
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import ValidationError
@@ -34,13 +34,23 @@ from fastgan_ray.models.published_names import (
     parameter_names,
 )
 
-# The published code's last step at each resolution that it knows.
-_ACTIVATIONS = {256: "none", 512: "none", 1024: "tanh"}
-# Components without which there is no published form.
-_NEEDED = ("g_noise", "d_sle", "d_small", "decode_full", "decode_small", "spectral_norm")
+# By resolution, the output activation of the published code.
+_ACTIVATIONS: dict[int, Literal["tanh", "none"]] = {256: "none", 512: "none", 1024: "tanh"}
+# Settings that are fixed in the published form.
+_FIXED = (
+    "g_noise",
+    "d_sle",
+    "d_small",
+    "decode_full",
+    "decode_small",
+    "spectral_norm",
+    "self_supervision",
+    "output_activation",
+    "decoder_width",
+)
 
 
-class Official(NamedTuple):
+class PublishedNetworks(NamedTuple):
     """The networks of a published checkpoint, on the CPU, in eval mode."""
 
     generator: Generator
@@ -48,18 +58,18 @@ class Official(NamedTuple):
     ema: Generator | None
 
 
-def load_official(path: str | Path) -> Official:
-    """Read a published checkpoint; sizes are inferred from its tensors.
+def load_published(path: str | Path) -> PublishedNetworks:
+    """Read a published checkpoint; infer the networks' sizes from its tensors.
 
-    `ema` has the file's averaged parameters with the plain generator's buffers, because the file
-    has no others: recalibrate its batch statistics before judging it. No code in the file runs.
-    UserError if the file is missing, damaged, or holds anything else.
+    `ema` has the file's averaged parameters and the plain generator's buffers, as the file has no
+    others: recalibrate its batch statistics before you evaluate it. No code in the file runs.
+    Raises UserError if the file is missing, damaged, or anything else than such a checkpoint.
     """
     path = Path(path)
     contents = _read(path)
     g_weights, d_weights = (_state_dict(contents, network, path) for network in ("g", "d"))
     config = _infer_config(g_weights, d_weights, path)
-    rng = torch.Generator()  # of weights that the file's replace
+    rng = torch.Generator()  # of initial weights, which the file's weights replace
     generator = fastgan_generator(config, rng)
     discriminator = fastgan_discriminator(config, rng)
     _fill(generator, generator_names(generator), g_weights, f"{path}: g")
@@ -70,55 +80,55 @@ def load_official(path: str | Path) -> Official:
         ema = fastgan_generator(config, rng)
         _fill(ema, generator_names(ema), {**g_weights, **averaged}, f"{path}: g_ema")
         ema.eval()
-    return Official(generator.eval(), discriminator.eval(), ema)
+    return PublishedNetworks(generator.eval(), discriminator.eval(), ema)
 
 
-def save_official(
+def save_published(
     path: str | Path,
     generator: Generator,
     discriminator: Discriminator,
     ema: Generator | None = None,
 ) -> None:
-    """Write a checkpoint that the published code reads, replacing `path` in one step.
+    """Write a checkpoint that the published code can read; it replaces `path` in one step.
 
-    Of `ema` only the parameters are kept (the published form has no more); optimisers are not
-    written. UserError if the networks are not of the published form, or the file can't be written.
+    The file has the parameters of `ema` without its buffers, as published, and no optimisers.
+    Raises UserError if the networks are not of the published form or the file cannot be written.
     """
     path = Path(path)
-    configs = [generator.config, discriminator.config] + ([ema.config] if ema is not None else [])
-    for config in configs:
-        _refuse_unpublished(config, path)
-    if any(config != configs[0] for config in configs):
-        raise UserError(f"{path}: all networks must be built from the same model configuration")
+    for network in (generator, discriminator, ema):
+        if network is not None:
+            _require_published_form(network.config, path)
+            if network.config != generator.config:
+                raise UserError(f"{path}: all networks must have the same model settings")
     contents: dict[str, Any] = {
-        "g": _published(generator, generator_names(generator)),
-        "d": _published(discriminator, discriminator_names(discriminator)),
+        "g": _published_state(generator, generator_names(generator)),
+        "d": _published_state(discriminator, discriminator_names(discriminator)),
     }
     if ema is not None:
-        averaged = _published(ema, generator_names(ema))
+        averaged = _published_state(ema, generator_names(ema))
         contents["g_ema"] = [averaged[name] for name in parameter_names(ema)]
     _write(path, contents)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
-        raise UserError(f"{path}: no such file; give a checkpoint (.pth) of the published FastGAN")
+        raise UserError(f"{path}: no such file; it must be a .pth of the published FastGAN")
     try:
         file = path.open("rb")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+        raise UserError(f"{path}: cannot be read ({error})") from error
     with file:
         try:
             contents = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch.load raises whatever a damaged byte leads it to
+        except Exception as error:  # torch.load raises nearly every type of error on damage
             raise UserError(
-                f"{path}: is damaged or no PyTorch checkpoint of plain tensors; fetch it again "
-                f"({type(error).__name__})"
+                f"{path}: is damaged or not a PyTorch checkpoint of plain tensors "
+                f"({type(error).__name__}); download or copy it again"
             ) from error
     if not isinstance(contents, Mapping) or not {"g", "d"} <= contents.keys():
-        found = sorted(map(str, contents)) if isinstance(contents, Mapping) else type(contents)
+        keys = sorted(map(str, contents)) if isinstance(contents, Mapping) else type(contents)
         raise UserError(
-            f'{path}: is no published FastGAN checkpoint: it must hold "g" and "d" (got {found})'
+            f'{path}: is not a published FastGAN checkpoint: it must hold "g" and "d" (got {keys})'
         )
     return contents
 
@@ -128,7 +138,7 @@ def _state_dict(contents: Mapping[str, Any], network: str, path: Path) -> dict[s
     if not isinstance(weights, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
     ):
-        raise UserError(f"{path}: {network} must be a state dict: names with tensors")
+        raise UserError(f"{path}: {network} must be a state dict (names and tensors)")
     return {name.removeprefix("module."): value for name, value in weights.items()}
 
 
@@ -139,29 +149,32 @@ def _infer_config(
     deepest = _shape(d_weights, "rf_big.0.weight_orig", f"{path}: d")[0]
     if stem % 32 or deepest % 16:
         raise UserError(
-            f"{path}: the generator's stem must have 32 ngf channels and the discriminator's head "
-            f"16 ndf (got {stem} and {deepest})"
+            f"{path}: the generator's stem must have 32 * ngf channels and the discriminator's "
+            f"head 16 * ndf (got {stem} and {deepest})"
         )
     present = [side for side in (512, 1024) if f"feat_{side}.1.weight_orig" in g_weights]
     resolution = max(present, default=256)
     try:
-        return ModelConfig.model_validate(
-            {
-                "resolution": resolution,
-                "ngf": stem // 32,
-                "ndf": deepest // 16,
-                "nz": nz,
-                "output_activation": _ACTIVATIONS[resolution],
-            }
-        )
+        return _published_config(resolution, stem // 32, deepest // 16, nz)
     except ValidationError as error:
         reasons = "; ".join(f"{entry['loc'][0]}: {entry['msg']}" for entry in error.errors())
-        raise UserError(f"{path}: its sizes are out of range: {reasons}") from error
+        raise UserError(f"{path}: its sizes are not supported: {reasons}") from error
+
+
+def _published_config(resolution: int, ngf: int, ndf: int, nz: int) -> ModelConfig:
+    """Build the settings of the published networks of one size."""
+    return ModelConfig(
+        resolution=resolution,
+        ngf=ngf,
+        ndf=ndf,
+        nz=nz,
+        output_activation=_ACTIVATIONS[resolution],
+    )
 
 
 def _shape(weights: Mapping[str, Tensor], name: str, where: str) -> tuple[int, ...]:
     if name not in weights:
-        raise UserError(f"{where} has no {name}: it is no published FastGAN checkpoint")
+        raise UserError(f"{where} has no {name}: it is not a published FastGAN checkpoint")
     shape = tuple(weights[name].shape)
     if len(shape) != 4:
         raise UserError(f"{where}: {name} must have 4 dimensions (got shape {shape})")
@@ -171,7 +184,7 @@ def _shape(weights: Mapping[str, Tensor], name: str, where: str) -> tuple[int, .
 def _fill(
     network: nn.Module, names: Mapping[str, str], weights: Mapping[str, Tensor], where: str
 ) -> None:
-    """Copy published weights into ours; UserError unless names and shapes agree exactly."""
+    """Copy published weights into a network; UserError unless all names and shapes agree."""
     expected = network.state_dict()
     problems = [f"{name} is missing" for name in names if name not in weights]
     problems += [f"{name} is unknown" for name in weights if name not in names]
@@ -197,42 +210,31 @@ def _averaged_weights(generator: Generator, averaged: object, path: Path) -> dic
     return dict(zip(names, averaged, strict=True))
 
 
-def _published(network: nn.Module, names: Mapping[str, str]) -> dict[str, Tensor]:
+def _published_state(network: nn.Module, names: Mapping[str, str]) -> dict[str, Tensor]:
     state = network.state_dict()
     return {name: state[ours].detach().cpu().contiguous() for name, ours in names.items()}
 
 
-def _refuse_unpublished(config: ModelConfig, path: Path) -> None:
+def _require_published_form(config: ModelConfig, path: Path) -> None:
     if config.resolution not in _ACTIVATIONS:
         raise UserError(
             f"{path}: in the published form model.resolution must be one of {list(_ACTIVATIONS)} "
             f"(got {config.resolution})"
         )
-    published = ModelConfig.model_validate(
-        {
-            **{name: getattr(config, name) for name in ("resolution", "ngf", "ndf", "nz")},
-            "output_activation": _ACTIVATIONS[config.resolution],
-        }
-    )
-    wrong = [name for name in _NEEDED if not getattr(config, name)]
+    published = _published_config(config.resolution, config.ngf, config.ndf, config.nz)
+    wrong = [name for name in _FIXED if getattr(config, name) != getattr(published, name)]
     if config.decode_part == "none":
         wrong.append("decode_part")
-    if config.self_supervision != "ae":
-        wrong.append("self_supervision")
-    if config.output_activation != published.output_activation:
-        wrong.append("output_activation")
     if skip_sources(config) != skip_sources(published):
         wrong.append("g_sle_4/8/16/32")
     if generator_channels(config) != generator_channels(published):
         wrong.append("g_channels")
     if discriminator_channels(config) != discriminator_channels(published):
         wrong.append("d_channels")
-    if config.decoder_width != published.decoder_width:
-        wrong.append("decoder_width")
     if wrong:
         raise UserError(
-            f"{path}: the published form cannot express this setting of {', '.join(wrong)}; it has "
-            "every component on, widths by ngf and ndf, decoder_width 32, and at "
+            f"{path}: the published form does not support this setting of {', '.join(wrong)}: it "
+            "has every component, widths by ngf and ndf, decoder_width 32, and at "
             f"{config.resolution} px output_activation {published.output_activation}"
         )
 
@@ -241,5 +243,5 @@ def _write(path: Path, contents: dict[str, Any]) -> None:
     try:
         with atomic(path) as draft, draft.open("wb") as file:
             torch.save(contents, file)
-    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into the latter
-        raise UserError(f"{path}: cannot be written: {error}") from error
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
+        raise UserError(f"{path}: cannot be written ({error})") from error

@@ -1,4 +1,4 @@
-"""How the published FastGAN names its layers and tensors, beside ours."""
+"""Translate between the published FastGAN's names of layers and tensors and ours."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _SPECTRAL = {
 
 
 def generator_names(generator: Generator) -> dict[str, str]:
-    """Published name -> ours for every tensor of the generator, in the published order."""
+    """Map published to our names, for every tensor of the generator in the published order."""
     return _tensor_names(generator, _generator_modules(generator.config.resolution))
 
 
 def discriminator_names(discriminator: Discriminator) -> dict[str, str]:
-    """Published name -> ours for every tensor of the discriminator."""
+    """Map published to our names, for every tensor of the discriminator."""
     return _tensor_names(discriminator, _discriminator_modules())
 
 
 def parameter_names(generator: Generator) -> list[str]:
-    """Published names in the published generator's `parameters()` order."""
+    """List published names in the order of the published generator's `parameters()`."""
     parameters = dict(generator.named_parameters())
     return [name for name, ours in generator_names(generator).items() if ours in parameters]
 
 
 def _generator_modules(resolution: int) -> Iterator[tuple[str, str]]:
-    """(published, ours) names of the generator's layers, in the published order."""
+    """Yield (published, our) names of the generator's layers, in the published order."""
     yield "init.init.0", "stem.conv"
     yield "init.init.1", "stem.norm"
     for side in (8, 16, 32, 64, 128, 256):
@@ -68,7 +68,7 @@ def _skip_modules(published: str, ours: str) -> Iterator[tuple[str, str]]:
 
 
 def _discriminator_modules() -> Iterator[tuple[str, str]]:
-    """(published, ours) names of the discriminator's layers, or of groups numbered alike."""
+    """Yield (published, our) names of the discriminator's layers, or of groups of layers."""
     yield "down_from_big", "stem"
     for index, level in enumerate((4, 8, 16, 32, 64)):
         yield f"down_{level}", f"blocks.{index}"

@@ -1,8 +1,8 @@
-"""How much of a picture D's trunk keeps: the D-reconstruction distance of the paper's table 7.
+"""Measure how much of a picture D's trunk keeps: D-reconstruction of the paper's table 7.
 
-D's own decoders cannot say it: arms of an ablation without them have none, and others train theirs
-together with D. So a fresh decoder of the same form learns, for as many steps for each arm, to undo
-a frozen D.
+D's own decoders are no measure of it: arms of an ablation without them have none, and others train
+theirs together with D. So for each arm a new decoder of the same form learns, for the same number
+of steps, to reconstruct pictures from the frozen D.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fastgan_ray.train.state import fresh_batchnorm_statistics
 Images = np.ndarray[Any, np.dtype[np.uint8]]
 
 BATCH = 8
-RATE = 1e-3
+LEARNING_RATE = 1e-3
 BETAS = (0.5, 0.999)
 STATISTICS_BATCHES = 4
 
@@ -37,21 +37,18 @@ def d_reconstruction(
     steps: int,
     device: torch.device,
 ) -> float:
-    """Mean distance of `images` (N, R, R, 3) from what is decoded of D's 8x8 features of them.
+    """Mean distance of `images` (N, R, R, 3) from their reconstructions from D's 8x8 features.
 
-    The decoder learns `steps` batches of the same pictures; everything drawn has its own fixed
-    seed. D is left as it is: a copy judges with batch statistics of these pictures. Values compare
-    if pictures, distance, width and steps agree.
+    The decoder learns `steps` batches of the same pictures; all random numbers have fixed seeds. D
+    does not change: a copy is used, with batch statistics of these pictures. Values can be compared
+    if pictures, distance, width and steps are the same.
     """
-    frozen = copy.deepcopy(discriminator).requires_grad_(False)
-    order = _batches(len(images))
-    with torch.no_grad(), fresh_batchnorm_statistics(frozen):
-        for _ in range(STATISTICS_BATCHES):
-            frozen.trunk(pictures_at(images, next(order), device))
+    batches = _batches(len(images))
+    frozen = _frozen_copy(discriminator, images, batches, device)
     with torch.no_grad():
         channels = frozen.trunk(pictures_at(images, torch.zeros(1).long(), device)).shape[1]
     decoder = build_decoder(channels, decoder_width, images.shape[1], seeded(0, "probe")).to(device)
-    optimizer = torch.optim.Adam(decoder.parameters(), lr=RATE, betas=BETAS)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=LEARNING_RATE, betas=BETAS)
 
     def error(indices: Tensor) -> Tensor:
         pictures = pictures_at(images, indices, device)
@@ -62,13 +59,27 @@ def d_reconstruction(
 
     for _ in range(steps):
         optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(error(next(order)))
+        torch.autograd.backward(error(next(batches)))
         optimizer.step()
     decoder.eval()
     with torch.no_grad():
         parts = torch.split(torch.arange(len(images)), BATCH)
         total = sum(float(error(indices)) * len(indices) for indices in parts)
     return total / len(images)
+
+
+def _frozen_copy(
+    discriminator: AnyDiscriminator,
+    images: Images,
+    batches: Iterator[Tensor],
+    device: torch.device,
+) -> AnyDiscriminator:
+    """Copy D, without gradients and with batch statistics of some batches of `images`."""
+    frozen = copy.deepcopy(discriminator).requires_grad_(False)
+    with torch.no_grad(), fresh_batchnorm_statistics(frozen):
+        for _ in range(STATISTICS_BATCHES):
+            frozen.trunk(pictures_at(images, next(batches), device))
+    return frozen
 
 
 def _batches(count: int) -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""What a run looks out for at its evaluations: leaking augmentations, and copied pictures."""
+"""Warn at evaluations of leaking augmentations and copied training pictures."""
 
 from __future__ import annotations
 
@@ -9,65 +9,72 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastgan_ray.augment import augmentation_leak as leak
 from fastgan_ray.augment.ada import adaptive
+from fastgan_ray.augment.augmentation_leak import (
+    leak_metrics,
+    leak_warnings,
+    measure_symptoms,
+    shrink,
+)
 from fastgan_ray.config.run_config import AugmentConfig
 from fastgan_ray.metrics.names import value_of
 from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.rng import CPU, seeded
 
-SAMPLE = 256  # pictures of each kind, at most
-COPYING = 0.5  # share of memorised pictures to warn of; new ones have .05
+SAMPLE_COUNT = 256  # pictures of each kind, at most
+MAX_MEMORISED = 0.5  # warn at this share of memorised pictures; new ones have .05
 
 
 def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Tensor:
-    """Some of `images` (N, R, R, 3), as often flipped as in training, shrunk for `leak`.
+    """Choose some of `images` (N, R, R, 3), flipped as often as in training, and reduce them.
 
     The same pictures give the same sample.
     """
     rng = seeded(0, "leak")
-    pictures = pictures_at(images, torch.randperm(len(images), generator=rng)[:SAMPLE], CPU)
+    pictures = pictures_at(images, torch.randperm(len(images), generator=rng)[:SAMPLE_COUNT], CPU)
     flipped = (torch.rand(len(pictures), generator=rng) < flip)[:, None, None, None]
-    return leak.shrunk(torch.where(flipped, pictures.flip(3), pictures))
+    return shrink(torch.where(flipped, pictures.flip(3), pictures))
 
 
-def keeping(sample: Callable[[Tensor], Tensor], kept: list[Tensor]) -> Callable[[Tensor], Tensor]:
-    """`sample`, whose first pictures go to `kept` as well, shrunk for `leak`."""
+def collect_samples(
+    sample: Callable[[Tensor], Tensor], samples: list[Tensor]
+) -> Callable[[Tensor], Tensor]:
+    """Wrap `sample` so that its first pictures are also added to `samples`, reduced."""
 
-    def both(z_BZ: Tensor) -> Tensor:
+    def collecting(z_BZ: Tensor) -> Tensor:
         images = sample(z_BZ)
-        if (missing := SAMPLE - sum(map(len, kept))) > 0:
-            kept.append(leak.shrunk(images[:missing]))
+        if (missing := SAMPLE_COUNT - sum(map(len, samples))) > 0:
+            samples.append(shrink(images[:missing]))
         return images
 
-    return both
+    return collecting
 
 
-def watch(
+def diagnose(
     real: Tensor,
-    kept: list[Tensor],
+    samples: list[Tensor],
     config: AugmentConfig,
     p: float,
     values: Mapping[str, float],
 ) -> dict[str, float | str]:
-    """p where it moves, the leak check's numbers, and warnings, if any, under "warning".
+    """Report p if it is adaptive, the symptoms of leaks, and any warnings under "warning".
 
-    p is the adaptive augmentations' probability; `values` are the evaluation's numbers.
+    `p` is the adaptive operations' probability, `values` are the evaluation's metrics.
     """
-    findings = leak.examine(real, torch.cat(kept), config, p)
+    findings = measure_symptoms(real, torch.cat(samples), config, p)
     report: dict[str, float | str] = {"augment/p": p} if adaptive(config) else {}
-    report |= leak.leaks(findings)
-    if sentences := [*leak.warnings(findings, config), *_copying(values)]:
+    report |= leak_metrics(findings)
+    if sentences := [*leak_warnings(findings, config), *_copy_warnings(values)]:
         report["warning"] = " ".join(sentences)
     return report
 
 
-def _copying(values: Mapping[str, float]) -> list[str]:
+def _copy_warnings(values: Mapping[str, float]) -> list[str]:
     share = value_of(values, "memorised", 0.0)
-    if share is None or share < COPYING:
+    if share is None or share < MAX_MEMORISED:
         return []
     return [
         f"{share:.0%} of the generated pictures are nearer to a training picture than real ones "
-        "are to each other: copies, it seems (see the folder pairs). Distances such as FID reward "
-        "that; train for less, or augment more."
+        "are to each other: they are probably copies (see the folder pairs). FID and KID reward "
+        "copies. Train for less time, or augment more."
     ]

@@ -21,10 +21,11 @@ from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import Pictures
+from fastgan_ray.train.costs import sampling_gflop
 from fastgan_ray.train.device import choose_device, keep_freed_memory, use_bf16
 from fastgan_ray.train.diagnostics import real_sample
 from fastgan_ray.train.draws import Draws, draw_step, place
-from fastgan_ray.train.evaluation import Run, evaluate_and_report, sampling_gflop
+from fastgan_ray.train.evaluation import Run, evaluate_and_report
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
 from fastgan_ray.train.resume import require_same_pictures
@@ -131,7 +132,7 @@ def _prepare(config: RunConfig, track: Track) -> Run:
         device=device,
         images=images,
         pictures=source.digest[:16],
-        typical=real_sample(images, config.data.flip),
+        real_sample=real_sample(images, config.data.flip),
         source=everything,
         reference=load_reference(everything, config, extractor, track),
         extractor=extractor,

@@ -16,21 +16,25 @@ from torch.nn import functional
 from fastgan_ray.config.run_config import ModelConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_discriminator, build_generator
-from fastgan_ray.models.published_checkpoint import Official, load_official, save_official
+from fastgan_ray.models.published_checkpoint import (
+    PublishedNetworks,
+    load_published,
+    save_published,
+)
 
 DATA = Path(__file__).parent / "data"
-CHECKPOINT = DATA / "official_256_ngf8.pth"
+CHECKPOINT = DATA / "published_256_ngf8.pth"
 
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
-    with np.load(DATA / "official_256_ngf8_io.npz") as arrays:
+    with np.load(DATA / "published_256_ngf8_io.npz") as arrays:
         return {name: torch.from_numpy(arrays[name]) for name in arrays}
 
 
 @pytest.fixture(scope="module")
-def official() -> Official:
-    return load_official(CHECKPOINT)
+def networks() -> PublishedNetworks:
+    return load_published(CHECKPOINT)
 
 
 @pytest.fixture
@@ -78,59 +82,61 @@ def _published_config(resolution: int = 256, **fields: Any) -> ModelConfig:
     return ModelConfig.model_validate({**sizes, "output_activation": activation, **fields})
 
 
-def test_sizes_are_inferred(official: Official) -> None:
+def test_sizes_are_inferred(networks: PublishedNetworks) -> None:
     expected = ModelConfig(resolution=256, ngf=8, ndf=8, nz=256, output_activation="none")
-    assert official.generator.config == official.discriminator.config == expected
-    assert official.ema is None
-    assert not official.generator.training
-    assert not official.discriminator.training
+    assert networks.generator.config == networks.discriminator.config == expected
+    assert networks.ema is None
+    assert not networks.generator.training
+    assert not networks.discriminator.training
 
 
 @torch.no_grad()
 def test_generator_reproduces_the_golden_outputs(
-    official: Official, golden: dict[str, Tensor]
+    networks: PublishedNetworks, golden: dict[str, Tensor]
 ) -> None:
-    full, small = official.generator(golden["z"])
+    full, small = networks.generator(golden["z"])
     _assert_near(full, golden["image"])
     _assert_near(small, golden["image_small"])
 
 
 @torch.no_grad()
 def test_discriminator_reproduces_the_golden_logits(
-    official: Official, golden: dict[str, Tensor]
+    networks: PublishedNetworks, golden: dict[str, Tensor]
 ) -> None:
-    fake, _ = official.discriminator(golden["image"], golden["image_small"])
+    fake, _ = networks.discriminator(golden["image"], golden["image_small"])
     _assert_near(fake, _by_image(golden["fake_logits"]))
-    real, _ = official.discriminator(golden["x"], functional.interpolate(golden["x"], size=128))
+    real, _ = networks.discriminator(golden["x"], functional.interpolate(golden["x"], size=128))
     _assert_near(real, _by_image(golden["real_logits"]))
 
 
 @torch.no_grad()
 def test_decoders_reproduce_the_golden_pictures(
-    official: Official, golden: dict[str, Tensor]
+    networks: PublishedNetworks, golden: dict[str, Tensor]
 ) -> None:
     small = functional.interpolate(golden["x"], size=128)
     for part in range(4):
-        _, pictures = official.discriminator(golden["x"], small, part)
+        _, pictures = networks.discriminator(golden["x"], small, part)
         _assert_near(pictures["full"], golden["rec_all"])
         _assert_near(pictures["small"], golden["rec_small"])
         _assert_near(pictures["part"], golden[f"rec_part{part}"])
 
 
-def test_module_prefix(official: Official, contents: dict[str, Any], tmp_path: Path) -> None:
+def test_module_prefix(
+    networks: PublishedNetworks, contents: dict[str, Any], tmp_path: Path
+) -> None:
     wrapped = {
         network: {f"module.{name}": tensor for name, tensor in contents[network].items()}
         for network in ("g", "d")
     }
     torch.save(wrapped, tmp_path / "wrapped.pth")
-    loaded = load_official(tmp_path / "wrapped.pth")
-    _assert_same_state(loaded.generator, official.generator)
-    _assert_same_state(loaded.discriminator, official.discriminator)
+    loaded = load_published(tmp_path / "wrapped.pth")
+    _assert_same_state(loaded.generator, networks.generator)
+    _assert_same_state(loaded.discriminator, networks.discriminator)
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_trainers_file_with_average(
-    official: Official, contents: dict[str, Any], prefix: str, tmp_path: Path
+    networks: PublishedNetworks, contents: dict[str, Any], prefix: str, tmp_path: Path
 ) -> None:
     names = _parameters(contents["g"])
     contents["g_ema"] = [contents["g"][name] + 1 for name in names]
@@ -138,23 +144,23 @@ def test_trainers_file_with_average(
     contents["opt_g"] = contents["opt_d"] = adam.state_dict()
     contents["g"] = {f"{prefix}{name}": tensor for name, tensor in contents["g"].items()}
     torch.save(contents, tmp_path / "all_1.pth")
-    loaded = load_official(tmp_path / "all_1.pth")
-    _assert_same_state(loaded.generator, official.generator)
+    loaded = load_published(tmp_path / "all_1.pth")
+    _assert_same_state(loaded.generator, networks.generator)
     assert loaded.ema is not None
     assert not loaded.ema.training
     averaged = dict(loaded.ema.named_parameters())
-    for name, parameter in official.generator.named_parameters():
+    for name, parameter in networks.generator.named_parameters():
         assert torch.equal(averaged[name], parameter + 1)
     buffers = dict(loaded.ema.named_buffers())
-    for name, buffer in official.generator.named_buffers():
+    for name, buffer in networks.generator.named_buffers():
         assert torch.equal(buffers[name], buffer)
 
 
 def test_saving_gives_the_published_file_back(
-    official: Official, contents: dict[str, Any], tmp_path: Path
+    networks: PublishedNetworks, contents: dict[str, Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "again.pth"
-    save_official(path, official.generator, official.discriminator)
+    save_published(path, networks.generator, networks.discriminator)
     written = torch.load(path, weights_only=True)
     assert written.keys() == {"g", "d"}
     for network in ("g", "d"):
@@ -174,8 +180,8 @@ def test_round_trip(resolution: int, tmp_path: Path) -> None:
     for seed, network in enumerate((generator, discriminator, ema)):
         _randomise(network, seed)
     path = tmp_path / "saved.pth"
-    save_official(path, generator, discriminator, ema)
-    loaded = load_official(str(path))
+    save_published(path, generator, discriminator, ema)
+    loaded = load_published(str(path))
     assert loaded.generator.config == config
     _assert_same_state(loaded.generator, generator)
     _assert_same_state(loaded.discriminator, discriminator)
@@ -192,7 +198,7 @@ def test_names_beyond_256_px(tmp_path: Path) -> None:
     """The larger networks' extra layers follow `to_big`, as in the published module."""
     config = _published_config(1024)
     path = tmp_path / "saved.pth"
-    save_official(path, build_generator(config), build_discriminator(config))
+    save_published(path, build_generator(config), build_discriminator(config))
     written = torch.load(path, weights_only=True)
     stages = list(dict.fromkeys(name.split(".")[0] for name in written["g"]))
     assert stages[-5:] == ["to_128", "to_big", "feat_512", "se_512", "feat_1024"]
@@ -205,8 +211,8 @@ def test_a_trained_networks_state_survives(tmp_path: Path) -> None:
     config = _published_config()
     generator = build_generator(config).to(memory_format=torch.channels_last)
     generator(torch.ones(2, 3))
-    save_official(tmp_path / "saved.pth", generator, build_discriminator(config))
-    _assert_same_state(load_official(tmp_path / "saved.pth").generator, generator)
+    save_published(tmp_path / "saved.pth", generator, build_discriminator(config))
+    _assert_same_state(load_published(tmp_path / "saved.pth").generator, generator)
 
 
 def _drop(contents: dict[str, Any]) -> None:
@@ -266,8 +272,8 @@ def _shuffled_average(contents: dict[str, Any]) -> None:
         (_add, "d is not of the published form: attention.weight is unknown"),
         (_reshape, "rf_small.weight_orig must be (1, 32, 4, 4) (got (1, 30, 4, 4))"),
         (_flatten, "rf_big.0.weight_orig must have 4 dimensions (got shape (128,))"),
-        (_odd_width, "32 ngf channels and the discriminator's head 16 ndf (got 250 and 128)"),
-        (_too_wide, "its sizes are out of range: ndf: Input should be less than or equal to 1024"),
+        (_odd_width, "32 * ngf channels and the discriminator's head 16 * ndf (got 250 and 128)"),
+        (_too_wide, "its sizes are not supported: ndf: Input should be less than or equal to 1024"),
         (_no_discriminator, 'it must hold "g" and "d" (got [\'g\'])'),
         (_no_tensors, "g must be a state dict"),
         (_short_average, "g_ema must list the generator's 44 parameters (got 1)"),
@@ -282,7 +288,7 @@ def test_another_content_is_named(
     path = tmp_path / "spoilt.pth"
     torch.save(contents, path)
     with pytest.raises(UserError, match=re.escape(message)) as caught:
-        load_official(path)
+        load_published(path)
     assert str(path) in str(caught.value)
 
 
@@ -297,8 +303,8 @@ class _Bomb:
 def test_a_file_that_runs_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.pth"
     torch.save({"g": _Bomb(tmp_path / "exploded"), "d": {}}, path)
-    with pytest.raises(UserError, match="no PyTorch checkpoint of plain tensors"):
-        load_official(path)
+    with pytest.raises(UserError, match="not a PyTorch checkpoint of plain tensors"):
+        load_published(path)
     assert not (tmp_path / "exploded").exists()
 
 
@@ -307,8 +313,8 @@ def test_a_truncated_file_is_refused(share: float, tmp_path: Path) -> None:
     whole = CHECKPOINT.read_bytes()
     path = tmp_path / "cut.pth"
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(UserError, match=r"cut\.pth: is damaged or no PyTorch checkpoint"):
-        load_official(path)
+    with pytest.raises(UserError, match=r"cut\.pth: is damaged or not a PyTorch checkpoint"):
+        load_published(path)
 
 
 @pytest.mark.parametrize(
@@ -318,37 +324,37 @@ def test_another_kind_of_file_is_refused(content: bytes, tmp_path: Path) -> None
     path = tmp_path / "other.pth"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"other\.pth: is "):
-        load_official(path)
+        load_published(path)
 
 
 @pytest.mark.parametrize("value", [{}, [], {"weights": 1}, torch.zeros(2)])
 def test_another_checkpoint_is_refused(value: object, tmp_path: Path) -> None:
     torch.save(value, tmp_path / "other.pth")
-    with pytest.raises(UserError, match=r"other\.pth: is no published FastGAN checkpoint"):
-        load_official(tmp_path / "other.pth")
+    with pytest.raises(UserError, match=r"other\.pth: is not a published FastGAN checkpoint"):
+        load_published(tmp_path / "other.pth")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.pth: no such file"):
-        load_official(tmp_path / "nowhere.pth")
+        load_published(tmp_path / "nowhere.pth")
     with pytest.raises(UserError, match="no such file"):
-        load_official(tmp_path)
+        load_published(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"resolution": 128}, "model.resolution must be one of [256, 512, 1024] (got 128)"),
-        ({"output_activation": "tanh"}, "setting of output_activation;"),
-        ({"resolution": 1024, "output_activation": "none"}, "setting of output_activation;"),
-        ({"g_noise": False, "d_sle": False}, "setting of g_noise, d_sle;"),
-        ({"d_small": False, "decode_small": False}, "setting of d_small, decode_small;"),
-        ({"decode_full": False}, "setting of decode_full;"),
-        ({"decode_part": "none"}, "setting of decode_part;"),
-        ({"spectral_norm": False}, "setting of spectral_norm;"),
-        ({"g_sle_8": False}, "setting of g_sle_4/8/16/32;"),
-        ({"g_channels": [9, 8, 7, 6, 5, 4, 3]}, "setting of g_channels;"),
-        ({"d_channels": [9, 8, 7, 6, 5, 4]}, "setting of d_channels;"),
+        ({"output_activation": "tanh"}, "setting of output_activation:"),
+        ({"resolution": 1024, "output_activation": "none"}, "setting of output_activation:"),
+        ({"g_noise": False, "d_sle": False}, "setting of g_noise, d_sle:"),
+        ({"d_small": False, "decode_small": False}, "setting of d_small, decode_small:"),
+        ({"decode_full": False}, "setting of decode_full:"),
+        ({"decode_part": "none"}, "setting of decode_part:"),
+        ({"spectral_norm": False}, "setting of spectral_norm:"),
+        ({"g_sle_8": False}, "setting of g_sle_4/8/16/32:"),
+        ({"g_channels": [9, 8, 7, 6, 5, 4, 3]}, "setting of g_channels:"),
+        ({"d_channels": [9, 8, 7, 6, 5, 4]}, "setting of d_channels:"),
     ],
 )
 def test_what_the_published_form_lacks_is_refused(
@@ -356,20 +362,20 @@ def test_what_the_published_form_lacks_is_refused(
 ) -> None:
     config = _published_config(**fields)
     with pytest.raises(UserError, match=re.escape(message)):
-        save_official(tmp_path / "x.pth", build_generator(config), build_discriminator(config))
+        save_published(tmp_path / "x.pth", build_generator(config), build_discriminator(config))
     assert not list(tmp_path.iterdir())
 
 
 def test_networks_of_two_configurations_are_refused(tmp_path: Path) -> None:
     generator = build_generator(_published_config(ngf=2))
-    with pytest.raises(UserError, match="built from the same model configuration"):
-        save_official(tmp_path / "x.pth", generator, build_discriminator(_published_config()))
+    with pytest.raises(UserError, match="must have the same model settings"):
+        save_published(tmp_path / "x.pth", generator, build_discriminator(_published_config()))
 
 
 def test_an_unused_switch_does_not_matter(tmp_path: Path) -> None:
     config = _published_config(g_sle_32=False, decode_part="centre")
-    save_official(tmp_path / "x.pth", build_generator(config), build_discriminator(config))
-    load_official(tmp_path / "x.pth")
+    save_published(tmp_path / "x.pth", build_generator(config), build_discriminator(config))
+    load_published(tmp_path / "x.pth")
 
 
 @pytest.mark.parametrize("place", ["missing/x.pth", "file/x.pth"])
@@ -377,7 +383,7 @@ def test_an_unwritable_place_is_named(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     config = _published_config()
     with pytest.raises(UserError, match=r"x\.pth: cannot be written"):
-        save_official(tmp_path / place, build_generator(config), build_discriminator(config))
+        save_published(tmp_path / place, build_generator(config), build_discriminator(config))
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,6 +397,6 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(torch, "save", fail)
     config = _published_config()
     with pytest.raises(UserError, match="No space left on device"):
-        save_official(path, build_generator(config), build_discriminator(config))
+        save_published(path, build_generator(config), build_discriminator(config))
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["x.pth"]

@@ -1,24 +1,25 @@
-"""The leak check on real data: silent on real pictures, loud on augmented ones, in plain words."""
+"""Leak detection on real data: no warning for real pictures, one for augmented pictures."""
 
 import pytest
 import tiny
 import torch
 
-from fastgan_ray.augment import augmentation_leak as leak
 from fastgan_ray.augment import pipeline
 from fastgan_ray.augment.augmentation_leak import (
     OPS_SYMPTOMS,
     SYMPTOMS,
     Finding,
-    examine,
-    leaks,
-    warnings,
+    indicates_leak,
+    leak_metrics,
+    leak_warnings,
+    measure_symptoms,
+    shrink,
 )
 from fastgan_ray.config.run_config import AugmentConfig, DataConfig, RunConfig
 from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.train import evaluation
-from fastgan_ray.train.diagnostics import SAMPLE, keeping, real_sample, watch
+from fastgan_ray.train.diagnostics import SAMPLE_COUNT, collect_samples, diagnose, real_sample
 from fastgan_ray.train.loop import train
 
 ALL = AugmentConfig(policy=",".join(pipeline.OPS))
@@ -36,8 +37,8 @@ def sets():
     return result
 
 
-def named(findings: list[Finding]) -> set[str]:
-    return {finding.op for finding in findings if leak.speaks_for_a_leak(finding)}
+def leaked_ops(findings: list[Finding]) -> set[str]:
+    return {finding.op for finding in findings if indicates_leak(finding)}
 
 
 def augmented(images: torch.Tensor, policy: str, seed: int = 5, p: float = 0.85) -> torch.Tensor:
@@ -47,26 +48,30 @@ def augmented(images: torch.Tensor, policy: str, seed: int = 5, p: float = 0.85)
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_real_pictures_against_real_ones_raise_no_alarm(sets, name):
-    real, alarms = sets[name], 0
+def test_real_pictures_against_real_ones_give_no_warning(sets, name):
+    real, count = sets[name], 0
     for seed in range(12):
         order = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))
         first, second = real[order].chunk(2)
-        alarms += bool(warnings(examine(first, second, ALL, 0.85), ALL))
-    assert alarms == 0
+        count += bool(leak_warnings(measure_symptoms(first, second, ALL, 0.85), ALL))
+    assert count == 0
 
 
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("op", ["color", "translation", "cutout", "bgc"])
-def test_augmented_pictures_raise_the_alarm_of_their_operation(sets, name, op):
+def test_augmented_pictures_give_the_warning_of_their_operation(sets, name, op):
     config = AugmentConfig(policy=op)
-    (sentence,) = warnings(examine(sets[name], augmented(sets[name], op), config, 0.4), config)
+    (sentence,) = leak_warnings(
+        measure_symptoms(sets[name], augmented(sets[name], op), config, 0.4), config
+    )
     assert sentence.startswith(f"{op} has probably leaked: in ")
 
 
-def test_a_rotation_that_can_be_seen_raises_the_alarm_of_keras(sets):
+def test_a_rotation_that_can_be_seen_gives_the_warning_of_keras(sets):
     heads = sets["fluent-heads"]
-    assert named(examine(heads, augmented(heads, "keras"), AugmentConfig(policy="keras"), 0.85))
+    assert leaked_ops(
+        measure_symptoms(heads, augmented(heads, "keras"), AugmentConfig(policy="keras"), 0.85)
+    )
 
 
 @pytest.mark.parametrize("op", ["color", "translation"])
@@ -74,7 +79,9 @@ def test_an_operation_that_is_off_is_not_blamed(sets, op):
     """A leak of another operation than the policy's has other symptoms."""
     heads = sets["fluent-heads"]
     other = {"color": "translation", "translation": "color"}[op]
-    assert not named(examine(heads, augmented(heads, other), AugmentConfig(policy=op), 0.85))
+    assert not leaked_ops(
+        measure_symptoms(heads, augmented(heads, other), AugmentConfig(policy=op), 0.85)
+    )
 
 
 @pytest.mark.parametrize("grey", [0.0, 0.7])
@@ -82,12 +89,12 @@ def test_an_untrained_generators_pictures_are_no_leak(sets, grey):
     for real in sets.values():
         flat = torch.full((64, 3, 32, 32), grey)
         noise = 0.02 * torch.randn(flat.shape, generator=torch.Generator().manual_seed(0))
-        assert not named(examine(real, flat + noise, ALL, 0.85))
+        assert not leaked_ops(measure_symptoms(real, flat + noise, ALL, 0.85))
 
 
 def test_a_generator_that_makes_one_picture_only_is_no_leak(sets):
     for real in sets.values():
-        assert not named(examine(real, real[:1].expand(64, -1, -1, -1), ALL, 0.85))
+        assert not leaked_ops(measure_symptoms(real, real[:1].expand(64, -1, -1, -1), ALL, 0.85))
 
 
 def test_what_was_never_applied_cannot_leak(sets):
@@ -98,18 +105,22 @@ def test_what_was_never_applied_cannot_leak(sets):
         (AugmentConfig(policy="bgc"), 0.01, True),  # may have been more
         (AugmentConfig(policy="bgc", ada="none", ada_p=0.85), 0.85, True),
     ]:
-        assert bool(named(examine(heads, turned, config, p))) is blamed
+        assert bool(leaked_ops(measure_symptoms(heads, turned, config, p))) is blamed
     coloured = augmented(heads, "color")
-    assert not named(examine(heads, coloured, AugmentConfig(policy="color", probability=0), 0.0))
+    assert not leaked_ops(
+        measure_symptoms(heads, coloured, AugmentConfig(policy="color", probability=0), 0.0)
+    )
 
 
 def test_the_same_pictures_give_the_same_finite_findings(sets):
     heads = sets["fluent-heads"]
-    first, second = (examine(heads, augmented(heads, "bgc"), ALL, 0.5) for _ in range(2))
+    first, second = (measure_symptoms(heads, augmented(heads, "bgc"), ALL, 0.5) for _ in range(2))
     assert first == second
     assert all(torch.tensor(finding[2:]).isfinite().all() for finding in first)
-    assert leaks(first).keys() == {f"leak/{symptom}" for symptom in SYMPTOMS}
-    assert leaks(examine(heads, heads, ALL, 0.5)) == dict.fromkeys(leaks(first), 0.0)
+    assert leak_metrics(first).keys() == {f"leak/{symptom}" for symptom in SYMPTOMS}
+    assert leak_metrics(measure_symptoms(heads, heads, ALL, 0.5)) == dict.fromkeys(
+        leak_metrics(first), 0.0
+    )
 
 
 def test_every_operation_has_symptoms():
@@ -118,7 +129,7 @@ def test_every_operation_has_symptoms():
 
 
 @pytest.mark.parametrize(
-    ("op", "changes", "mend"),
+    ("op", "changes", "settings"),
     [
         ("bgc", {}, "augment.ada_max_p"),
         ("keras", {"ada": "none"}, "augment.ada_p"),
@@ -130,16 +141,16 @@ def test_every_operation_has_symptoms():
         ),
     ],
 )
-def test_a_warning_names_the_operation_what_shows_it_and_the_mend(op, changes, mend):
+def test_a_warning_names_the_operation_what_shows_it_and_what_to_lower(op, changes, settings):
     config = AugmentConfig(policy=op, **changes)
     findings = [Finding(op, symptom, 0.9, 1.0, 0.1) for symptom in OPS_SYMPTOMS[op]]
-    (sentence,) = warnings(findings, config)
+    (sentence,) = leak_warnings(findings, config)
     signs = " and ".join(SYMPTOMS[symptom].name for symptom in OPS_SYMPTOMS[op])
     assert sentence == (
         f"{op} has probably leaked: in {signs}, generated pictures are like augmented ones, not "
-        f"like real ones. Lower {mend}."
+        f"like real ones. Lower {settings}."
     )
-    RunConfig.model_validate(dict.fromkeys(mend.split(" or "), 0.5))
+    RunConfig.model_validate(dict.fromkeys(settings.split(" or "), 0.5))
 
 
 @pytest.mark.parametrize(
@@ -156,42 +167,42 @@ def test_a_warning_names_the_operation_what_shows_it_and_the_mend(op, changes, m
         ("luma", 0.5, 0.0, 0.1, False),  # augmentation does nothing of the kind
     ],
 )
-def test_what_speaks_for_a_leak(symptom, fake, augmented, error, leaked):
+def test_what_indicates_a_leak(symptom, fake, augmented, error, leaked):
     finding = Finding("color", symptom, fake, augmented, error)
-    assert leak.speaks_for_a_leak(finding) is leaked
+    assert indicates_leak(finding) is leaked
 
 
 def test_too_few_pictures_are_refused():
     one, two = torch.zeros(1, 3, 32, 32), torch.zeros(2, 3, 32, 32)
     with pytest.raises(ValueError, match=r"2 pictures of each kind \(got 1 and 2\)"):
-        examine(one, two, ALL, 0.5)
+        measure_symptoms(one, two, ALL, 0.5)
 
 
 def test_pictures_are_shrunk_to_64_px_and_into_range():
     images = 3 * torch.ones(2, 3, 128, 128, dtype=torch.bfloat16)
-    assert torch.equal(leak.shrunk(images), torch.ones(2, 3, 64, 64))
-    assert leak.shrunk(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+    assert torch.equal(shrink(images), torch.ones(2, 3, 64, 64))
+    assert shrink(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
 
 
 def test_the_first_pictures_of_an_evaluation_are_kept():
-    kept: list[torch.Tensor] = []
-    sample = keeping(lambda z: z[:, :, None, None].expand(-1, 3, 32, 32), kept)
-    for start in range(0, 2 * SAMPLE, 96):
+    samples: list[torch.Tensor] = []
+    sample = collect_samples(lambda z: z[:, :, None, None].expand(-1, 3, 32, 32), samples)
+    for start in range(0, 2 * SAMPLE_COUNT, 96):
         values = torch.arange(start, start + 96.0)[:, None].expand(-1, 3) / 1000
         assert len(sample(values)) == 96
-    together = torch.cat(kept)
-    assert len(together) == SAMPLE
-    torch.testing.assert_close(together[:, 0, 0, 0], torch.arange(float(SAMPLE)) / 1000)
+    together = torch.cat(samples)
+    assert len(together) == SAMPLE_COUNT
+    torch.testing.assert_close(together[:, 0, 0, 0], torch.arange(float(SAMPLE_COUNT)) / 1000)
 
 
 def test_the_report_holds_a_warning_only_if_there_is_one(sets):
     heads, config = sets["fluent-heads"], AugmentConfig(policy="bgc")
-    quiet = watch(heads, [heads[:100], heads[100:]], config, 0.5, {})
+    quiet = diagnose(heads, [heads[:100], heads[100:]], config, 0.5, {})
     assert quiet["augment/p"] == 0.5
     assert "warning" not in quiet and "leak/luma" in quiet
-    loud = watch(heads, [augmented(heads, "bgc")], config, 0.5, {})
+    loud = diagnose(heads, [augmented(heads, "bgc")], config, 0.5, {})
     assert "bgc has probably leaked" in loud["warning"]
-    assert watch(heads, [heads], AugmentConfig(policy=""), 0.5, {}) == {}
+    assert diagnose(heads, [heads], AugmentConfig(policy=""), 0.5, {}) == {}
 
 
 def test_a_run_whose_generator_makes_augmented_pictures_is_warned(tmp_path, monkeypatch):
@@ -206,7 +217,9 @@ def test_a_run_whose_generator_makes_augmented_pictures_is_warned(tmp_path, monk
     images = load_images(open_source(config.data, 0), config.data, 32)
     shifted = augmented(real_sample(images, 0.5), "translation")
     monkeypatch.setattr(
-        evaluation, "keeping", lambda sample, kept: keeping(lambda z: shifted, kept)
+        evaluation,
+        "collect_samples",
+        lambda sample, samples: collect_samples(lambda z: shifted, samples),
     )
 
     recorder = tiny.Recorder(tmp_path)
@@ -219,6 +232,6 @@ def test_a_run_whose_generator_makes_augmented_pictures_is_warned(tmp_path, monk
 @pytest.mark.parametrize("name", ["memorised", "early/memorised"])
 def test_copies_of_training_pictures_are_warned_of(name):
     heads, off = torch.rand(8, 3, 16, 16) * 2 - 1, AugmentConfig(policy="")
-    assert "warning" not in watch(heads, [heads], off, 0.0, {name: 0.3})
-    report = watch(heads, [heads], off, 0.0, {name: 0.8})
+    assert "warning" not in diagnose(heads, [heads], off, 0.0, {name: 0.3})
+    report = diagnose(heads, [heads], off, 0.0, {name: 0.8})
     assert str(report["warning"]).startswith("80% of the generated pictures are nearer")

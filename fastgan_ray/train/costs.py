@@ -1,0 +1,40 @@
+"""Measure what a generator and its training cost: operations, parameters, memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.models import build_generator
+from fastgan_ray.models.kernels import reference_kernels
+
+
+def sampling_gflop(model: ModelConfig) -> float:
+    """Count 10**9 multiplications and additions to generate one picture, in the published form."""
+    network = build_generator(model).eval().to("meta")
+    with torch.no_grad(), reference_kernels(), FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, model.nz, device="meta"))
+    return float(counter.get_total_flops()) / 1e9
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Count the trained parameters of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Return the highest memory use so far, in 10**9 bytes: of the GPU, or of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.is_file() else ():
+        if line.startswith("VmHWM:"):  # of this program only; getrusage also counts its parent
+            return int(line.split()[1]) * 1024 / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

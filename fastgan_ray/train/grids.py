@@ -1,0 +1,124 @@
+"""Draw the grids of an evaluation: samples, the most similar pairs, decoded training pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.data.fit import KERNEL, fit_to_square
+from fastgan_ray.data.grid import save_grid, to_uint8
+from fastgan_ray.data.source import Source
+from fastgan_ray.metrics.evaluate import latents
+from fastgan_ray.metrics.memorisation import Pair
+from fastgan_ray.models import small_resolution
+from fastgan_ray.train.batches import pictures_at
+from fastgan_ray.train.draws import CENTRE
+from fastgan_ray.train.perceptual import Distance
+from fastgan_ray.train.rng import seeded
+from fastgan_ray.train.state import TrainState
+from fastgan_ray.train.step import reconstruction_error
+
+GRID_TILES = 36
+PAIR_COLUMNS = 8  # four pairs a row
+DECODED_ROWS = 8  # training pictures in the grid of decoded ones, two a row
+RECONSTRUCTED = 64  # training pictures whose reconstruction is measured
+
+Images = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def draw_samples(
+    state: TrainState, config: RunConfig, path: Path, device: torch.device
+) -> dict[str, float | str]:
+    """Draw samples of fixed latents, and measure how far they moved since the last evaluation.
+
+    `drift` is the mean squared difference of the generator's small pictures in [-1, 1], rounded
+    to 8 bits (Saxena et al. 2023 follow a training by it).
+    """
+    fixed = torch.randn(GRID_TILES, config.model.nz, generator=seeded(0, "grid"))
+    with torch.inference_mode():
+        parts = [state.ema(z.to(device)) for z in torch.split(fixed, config.eval.batch_size)]
+        full, small = (torch.cat(pictures) for pictures in zip(*parts, strict=True))
+    save_grid(full, path)
+    before, state.shown = state.shown, to_uint8(small)
+    if before is None:
+        return {"grid": str(path)}
+    drift = ((state.shown.double() - before.double()) / 127.5).square().mean()
+    return {"grid": str(path), "drift": float(drift)}
+
+
+def draw_pairs(
+    pairs: list[Pair],
+    source: Source,
+    config: RunConfig,
+    sample: Callable[[Tensor], Tensor],
+    path: Path,
+) -> dict[str, str]:
+    """Draw the generated pictures most like a training picture, each next to that picture."""
+    if not pairs:
+        return {}
+    z_BZ = latents(config.eval, config.model.nz)[[pair.fake for pair in pairs]]
+    fakes = torch.cat([sample(z) for z in torch.split(z_BZ, config.eval.batch_size)]).cpu()
+    reals = torch.stack([_real_picture(source, pair.training, config) for pair in pairs])
+    save_grid(torch.stack([fakes, reals], dim=1).flatten(0, 1), path, PAIR_COLUMNS)
+    return {"pairs": str(path)}
+
+
+def _real_picture(source: Source, index: int, config: RunConfig) -> Tensor:
+    """Load picture `index` at the run's resolution, (3, R, R) in [-1, 1]."""
+    data, side = config.data, config.model.resolution
+    image = fit_to_square(source.read(index, data.background), data.fit, data.background)
+    pixels = np.array(image.resize((side, side), KERNEL))
+    return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
+
+
+@torch.no_grad()
+def draw_decoded(
+    state: TrainState,
+    images: Images,
+    distance: Distance,
+    config: RunConfig,
+    path: Path,
+    device: torch.device,
+) -> dict[str, float | str]:
+    """Draw training pictures next to what D's decoders make of them, and measure the distance.
+
+    `reconstruction` is its mean over pictures without augmentation and over the decoders.
+    """
+    side = small_resolution(config.model.resolution)
+    errors: list[float] = []
+    counts: list[int] = []
+    rows: list[Tensor] = []
+    state.discriminator.eval()
+    indices = torch.arange(min(len(images), RECONSTRUCTED))
+    for batch in torch.split(indices, config.train.batch_size):
+        full = pictures_at(images, batch, device)
+        _, decoded = state.discriminator(full, F.interpolate(full, size=side), CENTRE)
+        if decoded:
+            error = reconstruction_error(full, decoded, CENTRE, distance)
+            errors.append(float(error) / len(decoded))
+            counts.append(len(batch))
+            if (missing := DECODED_ROWS - sum(map(len, rows))) > 0:
+                rows.append(_next_to_targets(full, decoded)[:missing])
+    state.discriminator.train()
+    if not rows:
+        return {}
+    tiles = torch.cat(rows)
+    save_grid(tiles.flatten(0, 1), path, columns=2 * tiles.shape[1])
+    return {"reconstruction": float(np.average(errors, weights=counts)), "decoded": str(path)}
+
+
+def _next_to_targets(full: Tensor, decoded: dict[str, Tensor]) -> Tensor:
+    """Put pictures (B, 3, R, R), at the decoders' size s, before their decodings.
+
+    Returns (B, 1 + D, 3, s, s). What "part" decodes is the middle of the picture.
+    """
+    pictures = [picture.float() for picture in decoded.values()]
+    small = F.interpolate(full, size=pictures[0].shape[-2:], mode="bilinear", antialias=True)
+    return torch.stack([small, *pictures], dim=1).cpu()
