@@ -163,10 +163,10 @@ def prepare(text: str) -> None:
 
 
 def prepare_resources(configs: list[RunConfig]) -> None:
-    requests = [request(config, NODES, 16.0) for config in configs]
+    requests = [request(config, NODES) for config in configs]
     check_feasible(requests, NODES)
     assert max_concurrent(requests, NODES) >= 1
-    check_memory(configs, NODES, 16.0)
+    check_memory(configs, NODES)
     assert disk.within(1000.0, configs, 0) >= 1
 
 

@@ -11,13 +11,15 @@ from fastgan_ray.errors import DivergedError, UserError
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.cost.memory import gpu_gb_of, host_gb_of
 from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.train.device import device_of, limit_gpu_memory
 from fastgan_ray.tune.driver.results import choose_best, compare_with_default
+from fastgan_ray.tune.ray.gpus import GPU_CAPABILITY, GPU_GB
 from fastgan_ray.tune.ray.resources import (
     Request,
     can_reuse_process,
     check_feasible,
     check_memory,
-    demand,
+    demands,
     max_concurrent,
     request,
 )
@@ -26,6 +28,7 @@ from fastgan_ray.tune.trial.trainable import classify
 
 GPU_NODE = [{"CPU": 8.0, "GPU": 1.0}]
 CPU_NODE = [{"CPU": 2.0}]
+LARGE = [{**GPU_NODE[0], GPU_GB: 40.0, GPU_CAPABILITY: 8.0}]
 TWO_NODES = [{"CPU": 2.0}, {"CPU": 2.0}]
 
 
@@ -37,10 +40,10 @@ def test_larger_trials_ask_for_more():
     sizes = [gpu_gb_of(config(model={"resolution": r})) for r in (32, 128, 256, 1024)]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
     small, large = ({"resolution": r} for r in (128, 1024))
-    assert demand(config(model=small), GPU_NODE, 40)["GPU"] < 1
+    assert demands(config(model=small), LARGE)[0]["GPU"] < 1
     assert (
-        demand(config(model=large), GPU_NODE, 40)["GPU"]
-        > demand(config(model=small), GPU_NODE, 40)["GPU"]
+        demands(config(model=large), LARGE)[0]["GPU"]
+        > demands(config(model=small), LARGE)[0]["GPU"]
     )
     assert gpu_gb_of(config(train={"batch_size": 32})) > gpu_gb_of(config())
     assert gpu_gb_of(config(model={"ngf": 8})) < gpu_gb_of(config())
@@ -50,49 +53,109 @@ def test_larger_trials_ask_for_more():
 
 
 def test_gpus_only_where_there_are_some():
-    assert demand(config(), CPU_NODE, 16) == {"CPU": 1.0, "GPU": 0.0}
-    assert demand(config(train={"device": "cpu"}), GPU_NODE, 16)["GPU"] == 0
-    assert demand(config(resources={"gpus": 0.3}), GPU_NODE, 16)["GPU"] == 0.3
+    assert demands(config(), CPU_NODE) == [{"CPU": 1.0, "GPU": 0.0}]
+    assert demands(config(train={"device": "cpu"}), GPU_NODE)[0]["GPU"] == 0
+    assert demands(config(resources={"gpus": 0.3}), GPU_NODE)[0]["GPU"] == 0.3
 
 
 def test_memory_that_is_there_limits_how_many_run_and_how_large_they_are():
     small, large = config(model={"ngf": 8}), config(model={"ngf": 256})
     nodes = [{"CPU": 64.0, "memory": 10e9}, {"CPU": 64.0, "memory": 5e9}]
-    assert check_memory([small], [{"CPU": 2.0}], 16) == (None, "")
-    few, warning = check_memory([small], nodes, 16)
+    assert check_memory([small], [{"CPU": 2.0}]) == (None, "")
+    few, warning = check_memory([small], nodes)
     assert few == sum(int(gb / (0.8 * host_gb_of(small))) for gb in (10, 5)) and not warning
-    limit, warning = check_memory([small, large], [{"CPU": 1.0, "memory": 4e9}], 16)
+    limit, warning = check_memory([small, large], [{"CPU": 1.0, "memory": 4e9}])
     assert limit and "1 of 2" in warning and "infeasible" in warning
     with pytest.raises(UserError, match=r"memory, and no machine has more than 4\.0 GB"):
-        check_memory([large], [{"CPU": 1.0, "memory": 4e9}], 16)
+        check_memory([large], [{"CPU": 1.0, "memory": 4e9}])
     with pytest.raises(UserError, match=r"memory, and no GPU has more than 2\.0 GB"):
-        check_memory([config()], GPU_NODE, 2.0)
+        check_memory([config()], [{**GPU_NODE[0], GPU_GB: 2.0}])
 
 
 def test_a_trial_must_fit_one_machine():
-    check_feasible([Request({"CPU": 2.0, "GPU": 0.0})], TWO_NODES)
+    check_feasible([Request([{"CPU": 2.0, "GPU": 0.0}])], TWO_NODES)
     with pytest.raises(UserError, match="needs 3 CPUs"):
-        check_feasible([Request({"CPU": 3.0, "GPU": 0.0})], TWO_NODES)
+        check_feasible([Request([{"CPU": 3.0, "GPU": 0.0}])], TWO_NODES)
     with pytest.raises(UserError, match="1 GPUs"):
-        check_feasible([Request({"CPU": 1.0, "GPU": 1.0})], TWO_NODES)
-    assert max_concurrent([Request({"CPU": 1.0, "GPU": 0.0})], TWO_NODES) == 4
-    assert max_concurrent([Request({"CPU": 1.0, "GPU": 0.6})], [{"CPU": 8.0, "GPU": 2.0}]) == 2
+        check_feasible([Request([{"CPU": 1.0, "GPU": 1.0}])], TWO_NODES)
+    assert max_concurrent([Request([{"CPU": 1.0, "GPU": 0.0}])], TWO_NODES) == 4
+    assert max_concurrent([Request([{"CPU": 1.0, "GPU": 0.6}])], [{"CPU": 8.0, "GPU": 2.0}]) == 2
+
+
+def gpu_node(kind, gb, capability, count=1.0):
+    name = f"accelerator_type:{kind}"
+    return {"CPU": 8.0, "GPU": count, name: 1.0, GPU_GB: gb, GPU_CAPABILITY: capability}
+
+
+def test_cards_without_bfloat16_need_twice_the_maps():
+    large = config(model={"resolution": 512}, train={"reconstruction": "l1"})
+    turing, ampere = ([gpu_node("X", 11.0, capability)] for capability in (7.5, 8.6))
+    assert demands(large, turing)[0]["GPU"] == 1.0
+    assert demands(large, ampere)[0]["GPU"] < 1.0
+    assert gpu_gb_of(large, 7.5) > 1.4 * gpu_gb_of(large, 8.6)
+    asked = config(model={"resolution": 512}, train={"precision": "bf16", "reconstruction": "l1"})
+    assert gpu_gb_of(asked, 7.5) == gpu_gb_of(large, 8.6)
+
+
+def test_the_memory_of_lpips_counts():
+    lpips, l1 = (config(train={"reconstruction": kind}) for kind in ("lpips_vgg", "l1"))
+    # 8 pictures of 128 x 128 px, 610 values a pixel in two bytes, and the weights of VGG-16.
+    assert gpu_gb_of(lpips) - gpu_gb_of(l1) == pytest.approx(0.16 + 0.059, abs=0.01)
+    without = config(model={"self_supervision": "none"}, train={"reconstruction": "lpips_vgg"})
+    assert gpu_gb_of(without) < gpu_gb_of(l1) + 0.001
+
+
+def test_each_kind_of_gpu_has_its_own_share():
+    nodes = [gpu_node("A10G", 24.0, 8.6), gpu_node("H100", 80.0, 9.0, 2.0)]
+    trial = request(config(model={"resolution": 512}), nodes)
+    small, large = trial.choices
+    assert small["GPU"] > large["GPU"] and {"accelerator_type:A10G", "CPU", "GPU"} == set(small)
+    rooms = [min(8, int(1 / small["GPU"])), min(8, 2 * int(1 / large["GPU"]))]
+    assert trial.count(nodes) == sum(rooms)
+    chosen = [trial.choose(number, nodes) for number in range(sum(rooms))]
+    assert [chosen.count(choice) for choice in trial.choices] == rooms
+    # What fits the large one alone goes there.
+    huge = request(config(model={"resolution": 1024, "ngf": 128}, train={"batch_size": 64}), nodes)
+    assert all("accelerator_type:H100" in choice for choice in huge.choices)
+    # One kind needs no name, and asked for shares stay as they are.
+    assert set(demands(config(), nodes[:1])[0]) == {"CPU", "GPU"}
+    assert demands(config(resources={"gpus": 0.3}), nodes) == [{"CPU": 1.0, "GPU": 0.3}]
+
+
+def test_no_gpu_means_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_of(config(resources={"gpus": 0})).type == "cpu"
+    assert device_of(config()).type == "cuda"
+    with pytest.raises(UserError, match=r"gpus 0 gives a run no GPU, but train\.device is cuda"):
+        override(RunConfig(), {"resources.gpus": 0, "train.device": "cuda"})
+
+
+def test_a_process_is_limited_to_its_share(monkeypatch):
+    limits = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda *given: limits.append(given)
+    )
+    for share in (0.25, 1.0, 2.0, 0.0):
+        limit_gpu_memory(share)
+    assert limits == [(0.25, 0)]
 
 
 def test_workers_may_be_on_different_machines_but_must_all_have_room():
-    four = Request({"CPU": 1.0, "GPU": 0.0}, workers=4, nested=True)
+    four = Request([{"CPU": 1.0, "GPU": 0.0}], workers=4, nested=True)
     check_feasible([four], TWO_NODES)
     assert four.count(TWO_NODES) == 1
     assert four.count([{"CPU": 3.0}, {"CPU": 4.0}, {"CPU": 2.0}]) == 2
     with pytest.raises(UserError, match=r"5 workers of 1 CPUs, 0 GPUs.*2 CPUs, 0 GPUs; 2 CPUs"):
-        check_feasible([Request({"CPU": 1.0, "GPU": 0.0}, workers=5)], TWO_NODES)
+        check_feasible([Request([{"CPU": 1.0, "GPU": 0.0}], workers=5)], TWO_NODES)
     with pytest.raises(UserError, match="3 CPUs, 0 GPUs for each worker, and no machine has that"):
-        check_feasible([Request({"CPU": 3.0, "GPU": 0.0}, workers=2)], TWO_NODES)
+        check_feasible([Request([{"CPU": 3.0, "GPU": 0.0}], workers=2)], TWO_NODES)
 
 
 def test_nested_trials_are_never_more_than_their_workers_have_room():
     """Ray Tune sees nothing of what these take, and would start them all."""
-    flat, nested = (Request({"CPU": 1.0, "GPU": 0.0}, workers, workers > 1) for workers in (1, 2))
+    flat, nested = (Request([{"CPU": 1.0, "GPU": 0.0}], workers, workers > 1) for workers in (1, 2))
     assert max_concurrent([flat], TWO_NODES, wanted=9) == 9  # the others wait in Ray Tune
     assert max_concurrent([nested], TWO_NODES, wanted=9) == max_concurrent([nested], TWO_NODES) == 2
     assert max_concurrent([flat, nested], TWO_NODES) == 2
@@ -100,20 +163,19 @@ def test_nested_trials_are_never_more_than_their_workers_have_room():
 
 
 def test_a_gpus_and_several_workers_processes_are_not_for_the_next_trial():
-    assert can_reuse_process(Request({"CPU": 1.0, "GPU": 0.0}))
-    assert not can_reuse_process(Request({"CPU": 1.0, "GPU": 0.3}))
-    assert not can_reuse_process(Request({"CPU": 1.0, "GPU": 0.0}, 2, nested=True))
+    assert can_reuse_process(Request([{"CPU": 1.0, "GPU": 0.0}]))
+    assert not can_reuse_process(Request([{"CPU": 1.0, "GPU": 0.3}]))
+    assert not can_reuse_process(Request([{"CPU": 1.0, "GPU": 0.0}], 2, nested=True))
 
 
 def test_several_workers_have_a_gpu_each():
     settings = {"model": {"resolution": 128}}
     alone, together = (
-        request(config(**settings, resources={"workers": workers}), GPU_NODE, 40)
-        for workers in (1, 2)
+        request(config(**settings, resources={"workers": workers}), LARGE) for workers in (1, 2)
     )
     assert alone.worker["GPU"] < 1 and not alone.nested
     assert together.worker["GPU"] == 1 and together.nested
-    assert request(config(resources={"backend": "ray_train"}), GPU_NODE, 40).nested
+    assert request(config(resources={"backend": "ray_train"}), LARGE).nested
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,11 @@ class RunConfig(Section):
     @classmethod
     def _batch_divides(cls, value: ResourcesConfig, info: ValidationInfo) -> ResourcesConfig:
         train: TrainConfig | None = info.data.get("train")  # None: it is at fault itself
+        if train is not None and value.gpus == 0 and train.device in ("cuda", "mps"):
+            raise ValueError(
+                f"gpus 0 gives a run no GPU, but train.device is {train.device}: set train.device "
+                "to auto or cpu, or gpus to null"
+            )
         if train is not None and train.batch_size % value.workers:
             raise ValueError(
                 "train.batch_size must be a multiple of workers, which have equal shares of it "

@@ -35,6 +35,20 @@ def choose_device(wish: str) -> torch.device:
     return torch.device(wish)
 
 
+def device_of(config: RunConfig) -> torch.device:
+    """Return the device of a run; "auto" is the CPU where `resources.gpus` is 0."""
+    without_gpu = config.resources.gpus == 0 and config.train.device == "auto"
+    return choose_device("cpu" if without_gpu else config.train.device)
+
+
+def limit_gpu_memory(share: float) -> None:
+    """Limit this process to its share of each GPU's memory, so that a training that needs more runs
+    out of memory itself, and not its neighbour on the same GPU. `share` of 1 or more: no limit."""
+    if 0 < share < 1 and torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            torch.cuda.set_per_process_memory_fraction(share, index)
+
+
 def use_bf16(config: RunConfig, device: torch.device) -> bool:
     """Whether to autocast to bfloat16: as asked; for "auto", where the device is faster with it."""
     if config.train.precision != "auto":

@@ -34,7 +34,7 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.distributed import PeerFailedError, TorchGroup
 from fastgan_ray.errors import UserError
 from fastgan_ray.progress import Track, silently, track_on
-from fastgan_ray.train.device import choose_device
+from fastgan_ray.train.device import device_of
 from fastgan_ray.train.loop import train
 from fastgan_ray.train.reporter import Metrics, Reporter
 
@@ -162,7 +162,7 @@ def _raise_failure(workers: list[Worker]) -> None:
 
 def _backend(config: RunConfig) -> str:
     """Name what the workers talk by; UserError if there are not enough GPUs."""
-    device = choose_device(config.train.device)
+    device = device_of(config)
     if device.type == "mps":
         raise UserError(
             f"resources.workers: {config.resources.workers} processes cannot share this machine's "

@@ -11,7 +11,6 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +31,7 @@ from fastgan_ray.tune.driver.reports import Reports, note_versions
 from fastgan_ray.tune.driver.retries import MAX_DEATHS, RetryCounter
 from fastgan_ray.tune.driver.signals import DriverStop, driver_stopping
 from fastgan_ray.tune.driver.table import Table
-from fastgan_ray.tune.preflight import check_inputs, local_gpu_gb
+from fastgan_ray.tune.preflight import check_inputs
 from fastgan_ray.tune.ray.compat import (
     STATE_PERIOD,
     NamedTrialGenerator,
@@ -43,7 +42,6 @@ from fastgan_ray.tune.ray.resources import (
     can_reuse_process,
     check_feasible,
     check_memory,
-    demand,
     max_concurrent,
     request,
 )
@@ -70,7 +68,6 @@ from fastgan_ray.tune.wandb.outcome import log_outcome
 from fastgan_ray.tune.wandb.session import Mode, Session, project_name, sync_line
 
 LOG_COLUMNS = 140  # of the table where there is no terminal
-ASSUMED_GPU_GB = 16.0
 # Of the process of Ray Tune's in which a trial waits for its workers.
 OUTER_BYTES = 128 * 2**20
 
@@ -284,12 +281,10 @@ def _run_trials(
     trials, states = folder / "trials", folder / "state"
     trials.mkdir(exist_ok=True)
     resuming = options.resume and restore_snapshot(states, trials)
-    local = options.address is None and any(node.get("GPU") for node in nodes)
-    gpu_gb = local_gpu_gb(ASSUMED_GPU_GB) if local else ASSUMED_GPU_GB
-    requests = [request(config, nodes, gpu_gb) for config in experiment.likely]
+    requests = [request(config, nodes) for config in experiment.likely]
     check_feasible(requests, nodes)
     at_once = max_concurrent(requests, nodes, options.max_concurrent)
-    with_room, warning = check_memory(experiment.likely, nodes, gpu_gb)
+    with_room, warning = check_memory(experiment.likely, nodes)
     at_once = min(at_once, with_room or at_once)
     if warning:
         _say(stage.console, warning)
@@ -297,16 +292,18 @@ def _run_trials(
         kept = experiment.trials if experiment.kind == "ablation" else 0
         at_once = min(at_once, within(options.disk_gb, experiment.likely, kept))
     searcher, deaths = experiment.make_searcher(folder, at_once, resuming), RetryCounter(trials)
-    worker_needs = partial(demand, nodes=nodes, gpu_gb=gpu_gb)
     if meter:
         meter.check_gpus([one.worker for one in requests])
         searcher = BudgetedSearcher(searcher, meter, experiment.longest_kimg)
+
+    def worker_needs(config: RunConfig, number: int = 0) -> dict[str, float]:
+        return dict(request(config, nodes).choose(number, nodes))
 
     def needs(suggestion: dict[str, Any]) -> PlacementGroupFactory:
         config = RunConfig.model_validate(suggestion["run"])
         if config.resources.nested:  # something it must ask for, and no core that workers lack
             return PlacementGroupFactory([{"memory": OUTER_BYTES}])
-        return PlacementGroupFactory([worker_needs(config)])
+        return PlacementGroupFactory([worker_needs(config, suggestion["number"])])
 
     stage.driver.begin(trials)
     os.environ[STATE_PERIOD] = f"{seconds_between_records(experiment.trials):g}"

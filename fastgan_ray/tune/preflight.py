@@ -86,12 +86,3 @@ def rooted(config: RunConfig) -> RunConfig:
         return config
     data = config.data.model_copy(update={"path": str(Path(path).resolve())})
     return config.model_copy(update={"data": data})
-
-
-def local_gpu_gb(assumed: float) -> float:
-    """The memory of this machine's smallest GPU in GB; `assumed` if it has none."""
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    sizes = [torch.cuda.get_device_properties(i).total_memory / 1e9 for i in range(count)]
-    return min(sizes, default=assumed)

@@ -25,18 +25,30 @@ BYTES_PER_WEIGHT = 24
 MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
 # For a moment there are also the gradients of the largest map, twice as wide.
 TEMPORARY_MAPS = 6
+# The reconstruction's network: its weights, and what it keeps for each pixel of a decoded picture
+# until the gradient is computed, counted by PyTorch's saved-tensor hooks.
+RECONSTRUCTION_WEIGHTS = {"lpips_vgg": 14.7e6, "efficientnet_lite0": 4.6e6, "l1": 0.0, "l2": 0.0}
+RECONSTRUCTION_VALUES = {"lpips_vgg": 610.0, "efficientnet_lite0": 560.0, "l1": 0.0, "l2": 0.0}
+LPIPS_PICTURES_ON_CPU = 4  # that train/perceptual.py takes at a time; a GPU takes the whole batch
+# GPUs from this compute capability on multiply bfloat16; older ones (Volta, Turing) train in fp32.
+BF16_CAPABILITY = 8.0
 
 
-def gpu_gb_of(config: RunConfig) -> float:
-    """Return the GPU memory of a training in GB."""
-    return CUDA_GB + training_gb(config, bf16=config.train.precision != "fp32")
+def gpu_gb_of(config: RunConfig, capability: float = BF16_CAPABILITY) -> float:
+    """Return the GPU memory of a training in GB, on a GPU of this compute capability (7.5, 8.0)."""
+    auto = config.train.precision == "auto" and capability >= BF16_CAPABILITY
+    bf16 = config.train.precision == "bf16" or auto
+    pictures = config.train.batch_size
+    return CUDA_GB + training_gb(config, bf16) + reconstruction_gb(config, bf16, pictures)
 
 
 def host_gb_of(config: RunConfig) -> float:
     """Return the machine's memory that a worker takes, in GB, when it trains on the CPU."""
     large = config.model.resolution >= CPU_BF16_FROM_PX
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and large)
-    return PROCESS_GB + SCRATCH_GB + training_gb(config, bf16) / config.resources.workers
+    pictures = min(config.train.batch_size, LPIPS_PICTURES_ON_CPU)
+    training = training_gb(config, bf16) + reconstruction_gb(config, bf16, pictures)
+    return PROCESS_GB + SCRATCH_GB + training / config.resources.workers
 
 
 def training_gb(config: RunConfig, bf16: bool) -> float:
@@ -46,6 +58,24 @@ def training_gb(config: RunConfig, bf16: bool) -> float:
     bytes_per_value = 2 if bf16 else 4
     map_bytes = config.train.batch_size * (maps + TEMPORARY_MAPS * largest) * bytes_per_value
     return (weights * BYTES_PER_WEIGHT + map_bytes) / 1e9
+
+
+def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
+    """Return the GB that the decoders' distance takes, with LPIPS on `pictures` at a time.
+
+    LPIPS keeps nothing after it has its gradient, so that one decoder counts; the embedded network
+    keeps its features of all decoders until the backward pass.
+    """
+    model, kind = config.model, config.train.reconstruction
+    if not model.autoencodes:
+        return 0.0
+    decoders = model.decode_full + model.decode_small + (model.decode_part != "none")
+    if kind != "lpips_vgg":
+        pictures = config.train.batch_size * decoders
+    pixels = pictures * small_resolution(model.resolution) ** 2
+    bytes_per_value = 2 if bf16 and kind == "lpips_vgg" else 4
+    values = RECONSTRUCTION_VALUES[kind] * pixels * bytes_per_value
+    return (values + 4 * RECONSTRUCTION_WEIGHTS[kind]) / 1e9
 
 
 def _fastgan(model: ModelConfig, recompute: bool) -> tuple[float, float, float]:

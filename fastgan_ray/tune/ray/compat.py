@@ -53,6 +53,8 @@ SETTINGS = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # how soon the reports of workers arrive
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    # A trial without a GPU sees none. Ray 2.60 hides them only if it is asked to.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
 }
 STATE_PERIOD = "TUNE_GLOBAL_CHECKPOINT_S"  # seconds between two writes of Tune's state

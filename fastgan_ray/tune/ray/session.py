@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from fastgan_ray.tune.ray.compat import (
     on_loopback,
     startable_nodes,
 )
+from fastgan_ray.tune.ray.gpus import describe_nodes, with_assumed_gpus
 
 OBJECT_STORE_BYTES = 128 * 2**20  # trials exchange numbers, not arrays
 
@@ -40,14 +41,16 @@ def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[s
     if ray.is_initialized():
         if nested:
             _require_dashboard()
-        yield node_resources()
+        yield describe_nodes()
         return
     with on_loopback() if address == "local" else contextlib.nullcontext():
         _start(address, nested)
         try:
             if nested:
                 _require_dashboard()
-            yield node_resources() + (startable_nodes() if address != "local" else [])
+            nodes = describe_nodes()
+            startable = startable_nodes() if address != "local" else []
+            yield nodes + with_assumed_gpus(startable, nodes)
         finally:
             ray.shutdown()
             if address == "local":
@@ -65,12 +68,6 @@ def silenced(log: Path) -> Iterator[None]:
             yield
         finally:
             logger.handlers, logger.propagate = before
-
-
-def node_resources() -> list[dict[str, float]]:
-    """What each living machine has: {"CPU": 8.0, "GPU": 1.0, ...}."""
-    list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
-    return [dict(node["Resources"]) for node in list_nodes() if node["Alive"]]
 
 
 def _require_dashboard() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import statistics
 import time
@@ -18,13 +17,13 @@ from fastgan_ray.metrics.evaluate import latents
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.search.cost.timing import Timing
-from fastgan_ray.train.device import choose_device, use_bf16
+from fastgan_ray.train.device import device_of, use_bf16
 from fastgan_ray.train.draws import draw_step, place
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.rng import seeded
 from fastgan_ray.train.state import new_state
 from fastgan_ray.train.step import train_step
-from fastgan_ray.tune.preflight import local_gpu_gb
+from fastgan_ray.tune.ray.gpus import local_gpus
 from fastgan_ray.tune.ray.resources import max_concurrent, request
 
 SECONDS = 60.0  # after which no further class is timed
@@ -50,10 +49,9 @@ def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timi
                 known[key] = time_class(config)
         taken.append(config)
     costs = [known[cost_class(config)] for config in taken]
-    nodes = [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
-    at_once = max_concurrent(
-        [request(config, nodes, local_gpu_gb(math.inf)) for config in taken], nodes
-    )
+    gpus = float(torch.cuda.device_count())
+    nodes = [{"CPU": float(os.cpu_count() or 1), "GPU": gpus, **local_gpus()}]
+    at_once = max_concurrent([request(config, nodes) for config in taken], nodes)
     return Timing(
         seconds_per_kimg=statistics.fmean(step for step, _ in costs),
         seconds_per_kfakes=statistics.fmean(fake for _, fake in costs),
@@ -81,7 +79,7 @@ def cost_class(config: RunConfig) -> tuple[Any, ...]:
 def time_class(config: RunConfig) -> tuple[float, float]:
     """Seconds a thousand images of training, and a thousand generated and looked at by the metric's
     network."""
-    device = choose_device(config.train.device)
+    device = device_of(config)
     state = new_state(config, config.train.batch_size, device)
     distance = DISTANCES[config.train.reconstruction](device)
     bf16 = use_bf16(config, device)

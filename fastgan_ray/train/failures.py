@@ -1,0 +1,69 @@
+"""What an exception in a training says: no memory left, a fault of the machine, or neither.
+
+A configuration that runs out of memory is infeasible. A fault of the machine says nothing of the
+configuration: the training is to be tried again in a new process, as CUDA answers every later call
+of this one with the same error.
+"""
+
+from __future__ import annotations
+
+import torch
+
+# Lower case. CUDA's libraries raise plain RuntimeErrors, of which only the text tells.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate",
+    "cuda_error_out_of_memory",
+    "cublas_status_alloc_failed",
+    "cusolver_status_alloc_failed",
+    "cusparse_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "cufft_alloc_failed",
+)
+MACHINE_FAULT = (
+    "ecc error",
+    "illegal memory access",
+    "illegal instruction",
+    "illegal address",
+    "misaligned address",
+    "unspecified launch failure",
+    "launch failure",
+    "launch timed out",
+    "hardware stack error",
+    "unknown error",
+    "device not ready",
+    "fallen off the bus",
+    "no cuda-capable device",
+    "driver shutting down",
+    "cuda driver initialization failed",
+    "cublas_status_execution_failed",
+    "cublas_status_not_initialized",
+    "cudnn_status_execution_failed",
+    "cudnn_status_not_initialized",
+    "unhandled cuda error",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine had no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _says(error, OUT_OF_MEMORY)
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether a device failed or is unusable: ECC errors, illegal addresses and the like."""
+    if is_out_of_memory(error) or not isinstance(error, RuntimeError):
+        return False
+    # PyTorch 2.8 gave errors of devices a class of their own.
+    accelerator_error = getattr(torch, "AcceleratorError", None)
+    if accelerator_error is not None and isinstance(error, accelerator_error):
+        return True
+    return _says(error, MACHINE_FAULT) and _says(error, ("cuda", "cudnn", "cublas", "nccl", "gpu"))
+
+
+def _says(error: BaseException, phrases: tuple[str, ...]) -> bool:
+    text = str(error).lower()
+    return any(phrase in text for phrase in phrases)
