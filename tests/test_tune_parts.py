@@ -24,7 +24,7 @@ from fastgan_ray.tune.ray.resources import (
     request,
 )
 from fastgan_ray.tune.trial.folder import append_row, reset_if_other_point, resume_point
-from fastgan_ray.tune.trial.trainable import classify
+from fastgan_ray.tune.trial.outcome import classify
 
 GPU_NODE = [{"CPU": 8.0, "GPU": 1.0}]
 CPU_NODE = [{"CPU": 2.0}]

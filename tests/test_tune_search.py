@@ -21,7 +21,7 @@ from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search
-from fastgan_ray.tune.trial.trainable import Objective
+from fastgan_ray.tune.trial.objective import Objective
 
 SPACE = """
   model.ngf: {values: [8, 16, 32, 64]}

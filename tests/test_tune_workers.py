@@ -25,7 +25,7 @@ from fastgan_ray.train.loop import train
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search
-from fastgan_ray.tune.trial.trainable import Objective, train_objective
+from fastgan_ray.tune.trial.objective import Objective, train_objective
 
 pytestmark = pytest.mark.timeout(900)  # Ray starts a dozen processes for each trial
 PATIENCE = 120

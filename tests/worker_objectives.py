@@ -11,7 +11,7 @@ from typing import Any
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.train.reporter import Reporter
-from fastgan_ray.tune.trial.trainable import train_objective
+from fastgan_ray.tune.trial.objective import train_objective
 
 METRIC = "fd_efficientnet_lite0"
 

@@ -29,8 +29,8 @@ from fastgan_ray.tune.driver.records import Record, TrialRecords
 from fastgan_ray.tune.experiment import Experiment, TuneOptions, run_experiment
 from fastgan_ray.tune.preflight import rooted
 from fastgan_ray.tune.ray.compat import FINISHED
-from fastgan_ray.tune.trial.trainable import Objective, train_objective
-from fastgan_ray.tune.trial.trainable import trial_id as name_of
+from fastgan_ray.tune.trial.folder import trial_name
+from fastgan_ray.tune.trial.objective import Objective, train_objective
 
 
 def run_ablation(
@@ -97,7 +97,7 @@ class CellSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next cell; FINISHED after the last, None = wait."""
-        while self._next < len(self._cells) and name_of(self._next) in self._ended:
+        while self._next < len(self._cells) and trial_name(self._next) in self._ended:
             self._next += 1
         if self._next == len(self._cells):
             return FINISHED
@@ -105,7 +105,7 @@ class CellSearcher(Searcher):
             return None
         number, cell = self._next, self._cells[self._next]
         self._next += 1
-        self._live.add(name_of(number))
+        self._live.add(trial_name(number))
         point = {"arm": cell.arm, "data": data_name(cell.data), "seed": cell.seed}
         run = rooted(cell_config(self._spec, cell))
         return {"number": number, "point": point, "run": run.model_dump()}
@@ -150,7 +150,7 @@ class AblationRecords(TrialRecords):
         """Write ablation.json, ablation.md and, at the end, the curves; returns the summary."""
         known = {**self._ended_before, **{one["trial_id"]: one for one in records}}
         trials = [
-            self._trial(number, cell, known.get(name_of(number)))
+            self._trial(number, cell, known.get(trial_name(number)))
             for number, cell in enumerate(self._order)
         ]
         summary = summarise(self._spec, self.folder.name, trials, self._gflop)
@@ -172,9 +172,9 @@ class AblationRecords(TrialRecords):
     def _trial(self, number: int, cell: Cell, record: Record | None) -> dict[str, Any]:
         """One cell as `summarise` takes it."""
         begun = record or {"state": "unfinished", "value": None, "kimg": 0.0, "seconds": 0.0}
-        folder = self.folder / "trials" / name_of(number)
+        folder = self.folder / "trials" / trial_name(number)
         return {
-            "trial_id": name_of(number),
+            "trial_id": trial_name(number),
             "arm": cell.arm,
             "data": data_name(cell.data),
             "seed": cell.seed,

@@ -57,12 +57,9 @@ from fastgan_ray.tune.storage.snapshot import (
     seconds_between_records,
 )
 from fastgan_ray.tune.storage.sync import DriverSync
-from fastgan_ray.tune.trial.trainable import (
-    Objective,
-    make_trainable,
-    train_objective,
-    trial_id,
-)
+from fastgan_ray.tune.trial.folder import trial_name
+from fastgan_ray.tune.trial.objective import Objective, train_objective
+from fastgan_ray.tune.trial.trainable import make_trainable
 from fastgan_ray.tune.wandb.callback import WandbLog
 from fastgan_ray.tune.wandb.outcome import log_outcome
 from fastgan_ray.tune.wandb.session import Mode, Session, project_name, sync_line
@@ -352,4 +349,4 @@ def _watchers(
 
 
 def _name(trial: Trial) -> str:
-    return trial_id(trial.config["number"])
+    return trial_name(trial.config["number"])

@@ -46,7 +46,7 @@ from fastgan_ray.tune.ray.session import connected, silenced
 from fastgan_ray.tune.storage.lock import only_driver
 from fastgan_ray.tune.storage.remote import without_password
 from fastgan_ray.tune.suggest.searcher import StudySearcher
-from fastgan_ray.tune.trial.trainable import Objective, train_objective
+from fastgan_ray.tune.trial.objective import Objective, train_objective
 from fastgan_ray.tune.wandb.outcome import log_outcome
 
 

@@ -23,8 +23,7 @@ from fastgan_ray.files import write_atomically
 from fastgan_ray.search.file.budget import Budget
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.compat import FINISHED, trial_gpus
-from fastgan_ray.tune.trial.folder import write_stop
-from fastgan_ray.tune.trial.trainable import trial_id as name_of
+from fastgan_ray.tune.trial.folder import trial_name, write_stop
 
 FILE = "budget.json"
 SECONDS_BETWEEN_WRITES = 1.0
@@ -213,7 +212,7 @@ class BudgetedSearcher(Searcher):
             return None if self._lengths else FINISHED
         suggestion = self.searcher.suggest(trial_id)
         if suggestion is not None and suggestion != FINISHED:
-            name = name_of(suggestion["number"])
+            name = trial_name(suggestion["number"])
             self._lengths[name] = suggestion["run"]["train"]["total_kimg"]
         return suggestion
 

@@ -10,7 +10,7 @@ from ray.tune.experiment import Trial
 from fastgan_ray.tune.driver.state import OUT_OF_MEMORY, reason_of
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.compat import set_failure_count
-from fastgan_ray.tune.trial.folder import reached
+from fastgan_ray.tune.trial.folder import resume_kimg
 
 # How often a trial whose process died starts again without progress in between.
 MAX_DEATHS = 4
@@ -46,7 +46,7 @@ class RetryCounter(TrialCallback):
 
     def trial_restarts(self, trial: Trial) -> None:
         """Reset the count at a death after progress that is saved, but not reported."""
-        self._count(trial, reached(self._trials / trial.trial_id), deaths=1)
+        self._count(trial, resume_kimg(self._trials / trial.trial_id), deaths=1)
 
     def _count(self, trial: Trial, kimg: float, deaths: int) -> None:
         if kimg > self._last_kimg.get(trial.trial_id, 0.0):

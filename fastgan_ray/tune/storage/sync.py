@@ -21,7 +21,7 @@ from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.storage.remote import RemoteStorage, files_below
 from fastgan_ray.tune.storage.snapshot import over_in_snapshot, snapshots
-from fastgan_ray.tune.trial.folder import reached
+from fastgan_ray.tune.trial.folder import resume_kimg
 
 SECONDS_BETWEEN = 10.0
 TRIES = 3
@@ -101,7 +101,7 @@ class DriverSync(TrialCallback):
         here = self._folder / "trials" / trial.trial_id
         rows = read_rows(here)
         ended = bool(rows) and rows[-1]["outcome"] == result["outcome"]
-        if result["kimg"] > reached(here) or not (ended or result["outcome"] == "running"):
+        if result["kimg"] > resume_kimg(here) or not (ended or result["outcome"] == "running"):
             try:
                 TrialSync(self._store, self._folder, trial.trial_id).fetch()
                 self._behind.discard(trial.trial_id)

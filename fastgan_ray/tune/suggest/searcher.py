@@ -23,7 +23,7 @@ from fastgan_ray.tune.suggest.compat import cut_journal
 from fastgan_ray.tune.suggest.points import PointRules, PointState, key_of
 from fastgan_ray.tune.suggest.samplers import make_sampler
 from fastgan_ray.tune.suggest.study import ask, open_study, reject, report_end, report_value
-from fastgan_ray.tune.trial.trainable import trial_id as name_of
+from fastgan_ray.tune.trial.folder import trial_name
 
 ATTEMPTS = 100  # at a point that is new and valid, before the search ends because there is none
 PRIORS_TRIED = 3  # of another search's best points, right after the published default
@@ -111,7 +111,7 @@ class StudySearcher(Searcher):
         except UserError as error:
             reject(study, trial, str(error))
             return None
-        number, name = state.suggested, name_of(state.suggested)
+        number, name = state.suggested, trial_name(state.suggested)
         trial.set_user_attr("trial_id", name)
         trial.set_user_attr("seed", run.train.seed)
         state.running[name] = trial.number

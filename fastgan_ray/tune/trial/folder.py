@@ -1,8 +1,8 @@
 """A trial's folder: its rows in metrics.jsonl, its checkpoints, its lock, and why it was stopped.
 
-The folder, not Ray's snapshot, says how far a trial has come: a trial that starts again repeats its
-rows and goes on from the checkpoint of the last of them, or from where it was stopped after that;
-or it ends at once if it had ended.
+The folder, not Ray's state, says how far a trial has come. A trial that starts again repeats its
+rows and continues from the checkpoint of the last one, or from where it was stopped after that; if
+it had ended, it ends at once.
 """
 
 from __future__ import annotations
@@ -18,15 +18,35 @@ from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
 
-LOCK = ".lock"  # of a trial's folder
+LOCK = ".lock"
+CHECKPOINTS = ("checkpoint-*", "taken-over-*", INTERRUPTED)
 
 Row = dict[str, Any]
 Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
 
 
+def trial_name(number: int) -> str:
+    """Return the id of a search's trial and its folder's name, by its number from 0: "00003"."""
+    return f"{number:05d}"
+
+
 def write_rows(folder: Path, rows: list[Row]) -> None:
     """Replace the rows of a trial, atomically."""
     write_atomically(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def append_row(folder: Path, row: Row) -> None:
+    """Add a row and wait until the disk has it; OSError, and no half row, if the disk is full."""
+    path = folder / "metrics.jsonl"
+    size = path.stat().st_size if path.is_file() else 0
+    try:
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        os.truncate(path, size)  # else the next row would follow the half one on the same line
+        raise
 
 
 def write_stop(folder: Path, kimg: float, reason: str) -> None:
@@ -36,56 +56,42 @@ def write_stop(folder: Path, kimg: float, reason: str) -> None:
 
 
 def stop_reason(folder: Path) -> str:
-    """Why the search stopped the trial, or nothing."""
+    """Return why the search stopped the trial, or ""."""
     path = folder / "stop.json"
     return str(json.loads(path.read_text())["reason"]) if path.is_file() else ""
 
 
 def reset_if_other_point(folder: Path, point: Mapping[str, Any]) -> None:
-    """Make the folder that of a trial at `point`: if another's files are there, they go.
+    """Remove another trial's files: those of a trial with the same number at another point.
 
-    A killed driver forgets trials that it began since it last wrote down which; what it tries
-    under their numbers, when it goes on, may be other points.
+    A killed driver forgets the trials that it started since it last wrote its state. When it
+    continues, it may try other points under their numbers.
     """
     path, text = folder / "point.json", json.dumps(point, sort_keys=True)
     if path.is_file() and path.read_text() == text:
         return
     if path.is_file():
-        # The old point goes last: whoever dies here is followed by one who sees that it was there.
-        for left in folder.iterdir():
-            if left.is_dir():
-                shutil.rmtree(left)
-            elif left.name not in (LOCK, path.name):
-                left.unlink()
+        # point.json is replaced last: if this process dies here, the next one starts over.
+        for child in folder.iterdir():
+            if child.is_dir():
+                shutil.rmtree(child)
+            elif child.name not in (LOCK, path.name):
+                child.unlink()
     write_atomically(path, text)
 
 
-def append_row(folder: Path, row: Row) -> None:
-    """Add a row and wait until the disk has it; OSError, and no half row, if the disk is full."""
-    path = folder / "metrics.jsonl"
-    before = path.stat().st_size if path.is_file() else 0
-    try:
-        with path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        os.truncate(path, before)  # or the next row would be glued to the rest of this one
-        raise
-
-
 def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
-    """The rows that still hold, and the checkpoint to go on from (None = from the start or ended).
+    """Return the rows that still hold, and the checkpoint to continue from.
 
-    Rows after the newest checkpoint are left out, for they will be measured again; if the last row
-    ended the trial, all rows hold.
+    Rows after the newest checkpoint are left out, as they will be measured again; if the last row
+    ended the trial, all rows hold. The checkpoint is None at the start and at the end of a trial.
     """
     rows = read_rows(folder)
     if has_ended(rows):
         return rows, None
-    later = folder / INTERRUPTED
-    if (kimg := _kimg(later)) is not None and (not rows or kimg > rows[-1]["kimg"]):
-        return rows, later
+    interrupted = folder / INTERRUPTED
+    if (kimg := _kimg(interrupted)) is not None and (not rows or kimg > rows[-1]["kimg"]):
+        return rows, interrupted
     while rows:
         checkpoint = folder / rows[-1]["checkpoint"]
         if (checkpoint / "metadata.json").is_file():
@@ -95,12 +101,12 @@ def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
 
 
 def has_ended(rows: Sequence[Row]) -> bool:
-    """Whether the last of a trial's rows says that it is over."""
+    """Return whether the last of a trial's rows says that it has ended."""
     return bool(rows) and rows[-1]["outcome"] != "running"
 
 
-def reached(folder: Path) -> float:
-    """The kimg from which a trial would go on."""
+def resume_kimg(folder: Path) -> float:
+    """Return the kimg from which a trial would continue."""
     rows, checkpoint = resume_point(folder)
     if checkpoint is not None:
         return _kimg(checkpoint) or 0.0
@@ -108,9 +114,8 @@ def reached(folder: Path) -> float:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints in a trial's folder."""
-    names = ("checkpoint-*", "taken-over-*", INTERRUPTED)
-    return [path for name in names for path in sorted(folder.glob(name))]
+    """Return the checkpoints in a trial's folder."""
+    return [path for pattern in CHECKPOINTS for path in sorted(folder.glob(pattern))]
 
 
 def _kimg(checkpoint: Path) -> float | None:

@@ -1,0 +1,120 @@
+"""What the trainer reports to, in a trial: a row in its folder, then whoever runs the trial.
+
+A trial in one process reports to Ray Tune; the first of several workers waits until the process
+that started them has reported for it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray.tune
+
+from fastgan_ray.errors import DivergedError, UserError
+from fastgan_ray.metrics.names import value_of
+from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.train.reporter import Metrics
+from fastgan_ray.train.signals import Stop
+from fastgan_ray.tune.driver.signals import TrialStop
+from fastgan_ray.tune.pbt import TakeOverError, read_orders, remove_weights_of_orders
+from fastgan_ray.tune.storage.sync import TrialSync
+from fastgan_ray.tune.trial.folder import Outcome, Row, append_row
+
+STOP = Stop()  # of this process, which runs one trial at a time
+DECIDED = "decided.txt"  # how many rows of several workers the search has decided on
+SECONDS_BETWEEN_LOOKS = 0.1
+
+
+class RowReporter:
+    """Writes a trial's rows to its folder."""
+
+    def __init__(self, folder: Path, metric: str, total_kimg: float) -> None:
+        self.folder = folder
+        self._stop = TrialStop(STOP, folder.parent)
+        self._metric = metric
+        self._total_kimg = total_kimg
+        self._orders = len(read_orders(folder))
+
+    def report(self, metrics: Metrics, checkpoint: Path) -> None:
+        """Report one evaluation. DivergedError on a number that is not finite: Ray sees no NaN.
+
+        TakeOverError if the search then orders the trial to continue with another one's weights.
+        """
+        self._check(metrics)
+        is_finished = float(metrics["kimg"]) >= self._total_kimg
+        self._write(metrics, "finished" if is_finished else "running", checkpoint, "")
+        remove_weights_of_orders(self.folder, self._orders)  # its own checkpoint is newer now
+        # The search has decided on this report by now, and has written its order, if any.
+        if len(read_orders(self.folder)) > self._orders:
+            raise TakeOverError
+
+    def progress(self, kimg: float, seconds: float) -> None:
+        """Do nothing: between evaluations the search has nothing to decide."""
+
+    def stopping(self) -> bool:
+        """Return whether this process has had a signal, or the driver stops."""
+        return self._stop.asked
+
+    def end(self, outcome: Outcome, reason: str) -> None:
+        """Report a last row, without the metric, that says why the trial ended."""
+        rows = read_rows(self.folder)
+        last: Row = rows[-1] if rows else {"kimg": 0.0, "seconds": 0.0, "checkpoint": "."}
+        position = {"kimg": last["kimg"], "seconds": last["seconds"]}
+        self._write(position, outcome, self.folder / last["checkpoint"], reason)
+
+    def _check(self, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise DivergedError(f"{name} is {value} at {metrics['kimg']} kimg")
+        if value_of(metrics, self._metric) is None:
+            numbers = ", ".join(key for key, value in metrics.items() if not isinstance(value, str))
+            raise UserError(
+                f"metric.name: the trial must report {self._metric}, but it reports {numbers}"
+            )
+
+    def _write(
+        self, metrics: Mapping[str, Any], outcome: Outcome, checkpoint: Path, reason: str
+    ) -> Row:
+        row = {
+            **metrics,
+            "total_kimg": self._total_kimg,
+            "outcome": outcome,
+            "reason": reason,
+            "checkpoint": str(checkpoint.relative_to(self.folder)),
+            "orders": self._orders,
+        }
+        append_row(self.folder, row)
+        return row
+
+
+class TuneReporter(RowReporter):
+    """Copies each row to the remote storage, if there is one, and passes it to Ray Tune."""
+
+    def __init__(self, folder: Path, metric: str, total_kimg: float, sync: TrialSync) -> None:
+        super().__init__(folder, metric, total_kimg)
+        self._sync = sync
+
+    def _write(
+        self, metrics: Mapping[str, Any], outcome: Outcome, checkpoint: Path, reason: str
+    ) -> Row:
+        row = super()._write(metrics, outcome, checkpoint, reason)
+        self._sync.send()
+        ray.tune.report(row)
+        return row
+
+
+class WorkerReporter(RowReporter):
+    """Writes the rows of several workers, and waits until the search has decided on each."""
+
+    def _write(
+        self, metrics: Mapping[str, Any], outcome: Outcome, checkpoint: Path, reason: str
+    ) -> Row:
+        row = super()._write(metrics, outcome, checkpoint, reason)
+        count = len(read_rows(self.folder)) if outcome == "running" else 0
+        while int((self.folder / DECIDED).read_text()) < count:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        return row

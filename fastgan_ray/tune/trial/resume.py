@@ -1,0 +1,32 @@
+"""Where a trial continues after a kill, a stop, or an order to take over another one's weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.train.reporter import INTERRUPTED
+from fastgan_ray.tune.pbt import read_orders
+from fastgan_ray.tune.trial.folder import Row, has_ended, resume_point
+from fastgan_ray.tune.trial.objective import Task
+
+
+class ResumeState(NamedTuple):
+    """A trial's configuration, its rows that still hold, and its checkpoint (None = start)."""
+
+    config: RunConfig
+    rows: list[Row]
+    checkpoint: Path | None
+
+
+def resume_state(task: Task) -> ResumeState | None:
+    """Return where a trial continues, by its folder and the last order in it; None if it ended."""
+    orders, (rows, checkpoint) = read_orders(task.folder), resume_point(task.folder)
+    if has_ended(rows):
+        return None
+    run = orders[-1]["run"] if orders else task.suggestion["run"]
+    is_stopped_since = checkpoint == task.folder / INTERRUPTED
+    if orders and rows and rows[-1]["kimg"] <= orders[-1]["kimg"] and not is_stopped_since:
+        checkpoint = task.folder / orders[-1]["checkpoint"]
+    return ResumeState(RunConfig.model_validate(run), rows, checkpoint)
