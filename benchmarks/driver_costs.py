@@ -25,7 +25,7 @@ from machine import provenance
 from fastgan_ray.tune.driver.early_stopping import EarlyStoppingScheduler
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.reports import Reports
-from fastgan_ray.tune.driver.table import Table
+from fastgan_ray.tune.driver.table import LiveTable
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.compat import TuneController
 from fastgan_ray.tune.ray.session import connected
@@ -63,7 +63,7 @@ PARTS: dict[str, tuple[type, tuple[str, ...]]] = {
     "report.html": (Reports, ("refresh",)),
     "snapshots of Ray's record": (Snapshots, ("on_step_end",)),
     "what is shown": (
-        Table,
+        LiveTable,
         ("on_step_begin", "on_trial_start", "on_trial_result", "on_trial_complete"),
     ),
     "Ray's record": (TuneController, ("checkpoint",)),

@@ -8,14 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 import tune_objectives as objectives
-from made_up_trials import fake_trial, start, text_of
+from fake_trials import fake_trial, start, text_of
 
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.budget import Budget
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.tune.driver.budget import FINISHED, BudgetedSearcher, BudgetStopper, BudgetTracker
-from fastgan_ray.tune.driver.table import headline
+from fastgan_ray.tune.driver.table_text import headline
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search

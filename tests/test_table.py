@@ -1,27 +1,27 @@
-"""The live table and its plain lines: what is shown, and the callback."""
+"""The live table and its plain lines: their text, and the callback."""
 
 import io
 import re
 
-from made_up_trials import METRIC, eight_trials, fake_trial, report, start, state_of, text_of
+from fake_trials import METRIC, eight_trials, fake_trial, report, start, state_of, text_of
 from rich.console import Console
 
+from fastgan_ray.report.text import number
 from fastgan_ray.tune.driver.state import (
     observe,
 )
-from fastgan_ray.tune.driver.table import (
-    Table,
+from fastgan_ray.tune.driver.table import LiveTable
+from fastgan_ray.tune.driver.table_text import (
     duration,
     headline,
-    line,
-    metric_text,
     parameters,
     progress,
     render,
+    trial_line,
     varied,
 )
 
-# --- what is shown ---
+# --- the text ---
 
 
 def test_eighty_columns_show_every_number_whole():
@@ -65,33 +65,34 @@ def test_the_best_row_stands_out():
     assert len(bold) == 1 and "00000" in bold[0]
 
 
-def test_a_line_tells_what_happened():
+def test_a_line_says_what_happened():
     trial = fake_trial(3, model__ngf=32, train__lr_g=2e-4)
     state = observe(start(), trial, 100.0, status="RUNNING")
-    assert line(state, "00003", 100.0) == "[0:00] trial 00003 running, ngf=32 lr_g=0.0002"
+    assert trial_line(state, "00003", 100.0) == "[0:00] trial 00003 running, ngf=32 lr_g=0.0002"
     state = observe(state, trial, 150.0, result=report(10.0, 321.09))
-    assert line(state, "00003", 150.0) == (
+    assert trial_line(state, "00003", 150.0) == (
         "[0:50] trial 00003 running, 10/40 kimg, fid5k_full 321.1, 45.7 images/s, ETA 2:30"
     )
     end = report(12.0, outcome="diverged", reason="loss/d is nan")
     trial = fake_trial(3, "TERMINATED", end)
-    assert line(observe(state, trial, 160.0), "00003", 160.0) == (
+    assert trial_line(observe(state, trial, 160.0), "00003", 160.0) == (
         "[1:00] trial 00003 diverged, 12/40 kimg, fid5k_full 321.1, loss/d is nan"
     )
 
 
-def test_a_cell_is_told_whole_also_where_it_repeats_another():
-    def started(number, arm):
+def test_a_cell_is_shown_complete_even_if_others_share_its_values():
+    def running(number, arm):
         trial = fake_trial(number)
         trial.config["point"] = {"arm": arm, "data": "cats", "seed": 0}
         return trial
 
-    state = observe(state_of(started(0, "plain")), started(1, "good"), 100.0)
-    assert "arm=good" in line(state, "00001", 100.0) and "seed=0" in line(state, "00001", 100.0)
+    state = observe(state_of(running(0, "plain")), running(1, "good"), 100.0)
+    line = trial_line(state, "00001", 100.0)
+    assert "arm=good" in line and "seed=0" in line
 
 
 def test_short_forms():
-    assert [metric_text(v) for v in (None, 0.01234, 7.06, 123.456)] == [
+    assert [number(v) for v in (None, 0.01234, 7.06, 123.456)] == [
         "-",
         "0.0123",
         "7.1",
@@ -124,10 +125,10 @@ def test_short_forms():
 
 
 def run_through(table):
-    """The hooks in Tune's order: trials that finish, are stopped and diverge."""
+    """Call the callback in Ray's order: trials that finish, are stopped and diverge."""
     trials = [fake_trial(i, "PENDING", model__ngf=16 * (i + 1)) for i in range(3)]
 
-    def tell(trial, result):
+    def report_result(trial, result):
         table.on_trial_result(1, trials, trial, result)
         trial.last_result, trial.has_reported_at_least_once = result, True
 
@@ -136,12 +137,12 @@ def run_through(table):
     for trial in trials:
         trial.status = "RUNNING"
         table.on_trial_start(0, trials, trial)
-        tell(trial, report(4.0, 200.0))
+        report_result(trial, report(4.0, 200.0))
     table.on_trial_recover(1, trials, trials[0])
     table.on_trial_start(1, trials, trials[0])
-    tell(trials[0], report(4.0, 200.0))  # repeated after the retry
-    tell(trials[0], report(40.0, 100.0, "finished"))
-    tell(trials[2], report(4.0, outcome="diverged", reason="loss/g is inf"))
+    report_result(trials[0], report(4.0, 200.0))  # repeated after the retry
+    report_result(trials[0], report(40.0, 100.0, "finished"))
+    report_result(trials[2], report(4.0, outcome="diverged", reason="loss/g is inf"))
     for trial in trials:
         table.on_trial_complete(2, trials, trial)
         trial.status = "TERMINATED"
@@ -150,7 +151,7 @@ def run_through(table):
 
 def test_plain_lines_where_there_is_no_terminal():
     file = io.StringIO()
-    run_through(Table("demo", METRIC, "minimize", 3, 40.0, Console(file=file, width=80)))
+    run_through(LiveTable("demo", METRIC, "minimize", 3, 40.0, Console(file=file, width=80)))
     lines = [text.split("] ")[-1].rstrip() for text in file.getvalue().splitlines()]
     assert [text.split()[:2] for text in lines[-3:]] == [  # the table
         ["00000", "finished"],
@@ -174,10 +175,10 @@ def test_plain_lines_where_there_is_no_terminal():
     ]
 
 
-def test_a_terminal_ends_with_the_whole_table_and_the_bad_ends_above(capsys):
+def test_a_terminal_ends_with_the_complete_table_and_failed_trials_above(capsys):
     file = io.StringIO()
     console = Console(file=file, width=80, height=30, force_terminal=True, color_system=None)
-    run_through(Table("demo", METRIC, "minimize", 3, 40.0, console))
+    run_through(LiveTable("demo", METRIC, "minimize", 3, 40.0, console))
     last = file.getvalue().split("trial 00002 diverged")[-1]
     for words in ("00000 finished", "00001 stopped", "00002 diverged", "3 of 3 trials done"):
         assert words in last

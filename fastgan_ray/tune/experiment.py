@@ -30,7 +30,7 @@ from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.reports import Reports, note_versions
 from fastgan_ray.tune.driver.retries import MAX_DEATHS, RetryCounter
 from fastgan_ray.tune.driver.signals import DriverStop, driver_stopping
-from fastgan_ray.tune.driver.table import Table
+from fastgan_ray.tune.driver.table import LiveTable
 from fastgan_ray.tune.preflight import check_inputs
 from fastgan_ray.tune.ray.compat import (
     STATE_PERIOD,
@@ -343,7 +343,7 @@ def _watchers(
         *([meter] if meter else []),  # before those that it tells
         tensorboard(),
         WandbLog(session, metric),
-        Table(*facts, console, meter),
+        LiveTable(*facts, console, meter),
         ledger,
     ]
 

@@ -1,4 +1,4 @@
-"""What is known of a search while it runs: a plain dict, changed by pure functions.
+"""The state of a search while it runs: a plain dict that pure functions update.
 
 state = new_state("demo", "fid5k_full", "minimize", total_trials=8, total_kimg=40, now=0)
 state = observe(state, trial, now=12.5, result={"kimg": 4, "fid5k_full": 213.0})
@@ -14,43 +14,46 @@ from fastgan_ray.metrics.names import value_of
 from fastgan_ray.tune.ray.compat import LOW_ON_MEMORY, TrialLike, last_failure
 
 State = dict[str, Any]
-ENDED = ("finished", "stopped", "diverged", "out_of_memory", "failed")
+BAD_ENDS = ("diverged", "out_of_memory", "failed")
+ENDED = ("finished", "stopped", *BAD_ENDS)
 OUT_OF_MEMORY = "out of memory"
-LONGEST_REASON = 160
+MAX_REASON = 160  # letters
+# A trial before anything is known of it.
 UNKNOWN = {
     "state": "",
     "kimg": 0.0,
     "value": None,
     "images_per_second": None,
-    "began": None,
-    "seen": None,
+    "start": None,
+    "last_report": None,
 }
-BAD_ENDS = ("diverged", "out_of_memory", "failed")
 
 
 def point_of(trial: TrialLike) -> dict[str, Any]:
-    """The searched values of a trial, as flat dotted keys."""
+    """Return the searched values of a trial, {dotted name: value}."""
     return dict(trial.config.get("point", {}))
 
 
 def run_of(trial: TrialLike) -> dict[str, Any]:
-    """The whole configuration of a trial, nested as a RunConfig."""
+    """Return the configuration of a trial, nested as a RunConfig."""
     return dict(trial.config.get("run", {}))
 
 
 def cell_of(trial: TrialLike) -> dict[str, Any]:
-    """Of an ablation's trial its arm, data set and seed; of a search's, whose fields all have a
-    dot, nothing."""
+    """Return the arm, data set and seed of an ablation's trial; {} for a search's trial.
+
+    Only the names of a search's parameters have a dot.
+    """
     return {name: value for name, value in point_of(trial).items() if "." not in name}
 
 
 def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str:
-    """A trial's state in one word: "pending", "running" or one of `ENDED`.
+    """Return a trial's state: "pending", "running" or one of `ENDED`.
 
-    `status` is Tune's; a trial that ended before `total_kimg` was stopped by the scheduler.
+    `status` is Ray's. A trial that ended before `total_kimg` was stopped by the scheduler.
     """
     if status == "ERROR":
-        return "out_of_memory" if "out of memory" in str(result.get("reason")) else "failed"
+        return "out_of_memory" if OUT_OF_MEMORY in str(result.get("reason")) else "failed"
     if status != "TERMINATED":
         return "running" if status == "RUNNING" else "pending"
     if result.get("outcome") in ENDED:
@@ -59,13 +62,13 @@ def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str
 
 
 def reason_of(trial: TrialLike, result: Mapping[str, Any]) -> str:
-    """Why a trial ended, as it reported or from the traceback of its process; may be empty."""
+    """Return why a trial ended: as reported, or the last line of its process's traceback, or ""."""
     text = "" if result.get("reason") else last_failure(trial)
     if not text:
         return str(result.get("reason") or "")
     if LOW_ON_MEMORY in text:
         return f"{OUT_OF_MEMORY}: Ray ended the process because its machine was low on memory"
-    return textwrap.shorten(text.split("\n")[-1], LONGEST_REASON, placeholder=" ...")
+    return textwrap.shorten(text.split("\n")[-1], MAX_REASON, placeholder=" ...")
 
 
 def new_state(
@@ -76,16 +79,16 @@ def new_state(
     total_kimg: float,
     now: float,
 ) -> State:
-    """The state before any trial. `now` is seconds of any clock that does not jump."""
+    """Return the state before any trial. `now` is in seconds, of a clock that never jumps."""
     return {
         "name": name,
         "metric": metric,
         "goal": goal,
         "total_trials": total_trials,
         "total_kimg": total_kimg,
-        "started": now,
-        "budget": "",  # what is used of it, and how long the rest lasts
-        "seconds_left": None,
+        "start": now,
+        "budget": "",  # the used part in words
+        "seconds_left": None,  # until the budget is used up
         "trials": {},
     }
 
@@ -97,11 +100,12 @@ def observe(
     result: Mapping[str, Any] | None = None,
     status: str | None = None,
 ) -> State:
-    """The state after looking at a trial, with a result or status that Tune has not stored yet."""
+    """Return the state with a trial updated; `result` and `status` are newer than Ray's own."""
     stored = trial.last_result if trial.has_reported_at_least_once else {}
     result = {**stored, **(result or {})}
     name = trial.trial_id
     old = state["trials"].get(name, UNKNOWN)
+    reason = reason_of(trial, result)
     row = {
         "id": name,
         "point": point_of(trial),
@@ -109,23 +113,24 @@ def observe(
         "kimg": result.get("kimg", old["kimg"]),
         "value": value_of(result, state["metric"], old["value"]),
         "images_per_second": result.get("images_per_second", old["images_per_second"]),
-        "reason": reason_of(trial, result),
+        "reason": reason,
     }
-    told = {**result, "reason": row["reason"]}
-    row["state"] = state_word(status or trial.status, told, row["total_kimg"])
     if old["state"] in ENDED and status is None:
-        row["state"] = old["state"]  # Tune sets TERMINATED only after it has told us
-    begins = row["state"] == "running" != old["state"]
-    row["began"] = (now, row["kimg"]) if begins else old["began"]
-    row["seen"] = now if row["kimg"] != old["kimg"] else old["seen"]
-    row["credit"] = share(row) if old is UNKNOWN else old["credit"]
+        row["state"] = old["state"]  # Ray sets TERMINATED only after it has called us
+    else:
+        outcome = {**result, "reason": reason}
+        row["state"] = state_word(status or trial.status, outcome, row["total_kimg"])
+    starts = row["state"] == "running" != old["state"]
+    row["start"] = (now, row["kimg"]) if starts else old["start"]
+    row["last_report"] = now if row["kimg"] != old["kimg"] else old["last_report"]
+    row["share_before"] = share_done(row) if old is UNKNOWN else old["share_before"]
     return {**state, "trials": {**state["trials"], name: row}}
 
 
 def best_of(state: State) -> str | None:
-    """The id of the trial with the best last value: a finished, else a stopped, else a running one.
+    """Return the trial with the best last value: a finished, else a stopped, else a running one.
 
-    The order of summary.json, so that the two agree at every moment.
+    This is the order of summary.json, so that both always agree.
     """
     sign = 1 if state["goal"] == "minimize" else -1
     ranks = {"finished": 0, "stopped": 1, "running": 2}
@@ -138,24 +143,25 @@ def best_of(state: State) -> str | None:
 
 
 def trial_eta(row: Mapping[str, Any], now: float) -> float | None:
-    """Seconds until a running trial reaches its total, at its pace since it began (or resumed)."""
-    if row["state"] != "running" or row["kimg"] <= row["began"][1]:
+    """Return the seconds until a running trial ends, at its speed since it started or resumed."""
+    if row["state"] != "running" or row["kimg"] <= row["start"][1]:
         return None
-    began, first_kimg = row["began"]
-    pace = (row["seen"] - began) / (row["kimg"] - first_kimg)
-    return float(max(0.0, (row["total_kimg"] - row["kimg"]) * pace - (now - row["seen"])))
+    start, first_kimg = row["start"]
+    seconds_per_kimg = (row["last_report"] - start) / (row["kimg"] - first_kimg)
+    left = (row["total_kimg"] - row["kimg"]) * seconds_per_kimg - (now - row["last_report"])
+    return float(max(0.0, left))
 
 
 def search_eta(state: State, now: float) -> float | None:
-    """Seconds until the last trial ends, at the pace so far; None while that is unknown."""
+    """Return the seconds until the last trial ends, at the speed so far; None = unknown."""
     rows = state["trials"].values()
-    done = sum(share(row) for row in rows)
-    here = done - sum(row["credit"] for row in rows)
-    if state["total_trials"] is None or here <= 0:
+    done = sum(share_done(row) for row in rows)
+    done_now = done - sum(row["share_before"] for row in rows)  # since the driver started
+    if state["total_trials"] is None or done_now <= 0:
         return None
-    return float(max(0.0, (now - state["started"]) * (state["total_trials"] - done) / here))
+    return float(max(0.0, (now - state["start"]) * (state["total_trials"] - done) / done_now))
 
 
-def share(row: Mapping[str, Any]) -> float:
-    """How much of a trial is done, 0 to 1; one that ended early is all done."""
+def share_done(row: Mapping[str, Any]) -> float:
+    """Return how much of a trial is done, from 0 to 1; a trial that ended early is done."""
     return 1.0 if row["state"] in ENDED else min(1.0, row["kimg"] / row["total_kimg"])

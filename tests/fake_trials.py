@@ -1,17 +1,12 @@
-"""Trials of a search as Tune would have them, made up."""
+"""Fake trials of a search, with the attributes that Ray's trials have."""
 
 import io
 from types import SimpleNamespace
 
 from rich.console import Console
 
-from fastgan_ray.tune.driver.state import (
-    new_state,
-    observe,
-)
-from fastgan_ray.tune.driver.table import (
-    render,
-)
+from fastgan_ray.tune.driver.state import new_state, observe
+from fastgan_ray.tune.driver.table_text import render
 
 METRIC = "fid5k_full"
 

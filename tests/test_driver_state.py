@@ -1,11 +1,11 @@
-"""What is known of a search while it runs."""
+"""The state of a search while it runs."""
 
 from types import SimpleNamespace
 
 import pytest
+from fake_trials import fake_trial, report, start, state_of, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_trials import fake_trial, report, start, state_of, text_of
 
 from fastgan_ray.tune.driver.state import (
     BAD_ENDS,
@@ -17,9 +17,7 @@ from fastgan_ray.tune.driver.state import (
     state_word,
     trial_eta,
 )
-from fastgan_ray.tune.driver.table import (
-    line,
-)
+from fastgan_ray.tune.driver.table_text import trial_line
 
 
 @pytest.mark.parametrize(
@@ -58,7 +56,7 @@ def test_an_end_row_without_the_metric_keeps_the_last_value():
 def test_an_ended_trial_stays_ended_until_it_starts_again():
     trial = fake_trial(0, result=report(4.0, 123.4))
     state = observe(state_of(trial), trial, 110.0, status="TERMINATED")
-    state = observe(state, trial, 111.0)  # Tune still calls it RUNNING for a moment
+    state = observe(state, trial, 111.0)  # Ray still calls it RUNNING for a moment
     assert state["trials"]["00000"]["state"] == "stopped"
     state = observe(state, trial, 112.0, status="RUNNING")
     assert state["trials"]["00000"]["state"] == "running"
@@ -108,9 +106,9 @@ def test_a_resumed_trials_pace_counts_from_where_it_resumed():
     assert trial_eta(state["trials"]["00000"], 110.0) == pytest.approx(10.0)
 
 
-def test_the_searchs_eta_counts_this_sessions_work_only():
-    old = [fake_trial(i, "TERMINATED", report(40.0, 9.0, "finished")) for i in range(4)]
-    state = state_of(*old, fake_trial(4))
+def test_the_searchs_eta_counts_only_the_work_since_the_driver_started():
+    ended = [fake_trial(i, "TERMINATED", report(40.0, 9.0, "finished")) for i in range(4)]
+    state = state_of(*ended, fake_trial(4))
     assert search_eta(state, 150.0) is None
     state = observe(state, fake_trial(4, result=report(20.0, 9.0)), 150.0)  # half a trial in 50 s
     assert search_eta(state, 150.0) == pytest.approx(350.0)
@@ -149,14 +147,14 @@ def test_the_reason_of_a_dead_process_is_its_last_line(tmp_path):
     width=st.integers(80, 200),
     rows=st.integers(1, 5),
 )
-def test_any_course_of_events_can_be_shown(steps, width, rows):
+def test_any_sequence_of_events_can_be_shown(steps, width, rows):
     state, now = start(), 100.0
     for number, status, outcome, kimg, value in steps:
         now += 1.0
         trial = fake_trial(number, status, report(kimg, value, outcome), model__ngf=number)
         state = observe(state, trial, now, status=status)
-        assert line(state, trial.trial_id, now)
-    shown = text_of(state, now, width, rows).splitlines()
-    assert all(len(text) <= width for text in shown)
-    assert len(shown) <= rows + 4
+        assert trial_line(state, trial.trial_id, now)
+    lines = text_of(state, now, width, rows).splitlines()
+    assert all(len(text) <= width for text in lines)
+    assert len(lines) <= rows + 4
     assert all(row["state"] in ("pending", "running", *ENDED) for row in state["trials"].values())

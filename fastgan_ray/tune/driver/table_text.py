@@ -1,0 +1,174 @@
+"""A search's state as a table and as lines of text: pure functions of the state in `state.py`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from fastgan_ray.report.text import number
+from fastgan_ray.tune.driver.state import ENDED, State, best_of, search_eta, trial_eta
+
+STYLES = {"running": "cyan", "pending": "dim", "finished": "green", "stopped": "yellow"}
+LONG_VALUE = 9  # letters
+
+
+def render(state: State, now: float, max_rows: int | None = None) -> Table:
+    """Return the table; with more trials than `max_rows`, the best, running and latest ones."""
+    best, rows = best_of(state), list(state["trials"].values())
+    visible = _most_interesting(rows, best, max_rows)
+    names = varied([row["point"] for row in rows])
+    table = Table(
+        title=_title(state, now),
+        title_justify="left",
+        title_style="",
+        caption=_hidden([row for row in rows if row not in visible]),
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,
+        expand=True,  # or Rich breaks the title at the width of the rows
+        header_style="bold",
+    )
+    for heading in ("trial", "state"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("kimg", state["metric"].split("_")[0], "img/s", "ETA"):
+        table.add_column(heading, no_wrap=True, justify="right")
+    table.add_column("parameters", ratio=1)  # Rich narrows the only column that may wrap
+    for row in visible:
+        is_best = row["id"] == best
+        table.add_row(*_cells(row, now, names, is_best), style="bold" if is_best else "")
+    return table
+
+
+def _cells(row: State, now: float, names: Sequence[str], is_best: bool) -> list[str | Text]:
+    speed = row["images_per_second"]
+    return [
+        Text(row["id"]),
+        Text(row["state"], STYLES.get(row["state"], "red")),
+        progress(row["kimg"], row["total_kimg"]),
+        number(row["value"]) + ("*" if is_best else " "),
+        "-" if speed is None else f"{speed:.3g}" if speed < 100 else f"{speed:.0f}",
+        duration(trial_eta(row, now)) if row["state"] == "running" else "",
+        Text(parameters(row["point"], names), no_wrap=True, overflow="ellipsis"),
+    ]
+
+
+def trial_line(state: State, name: str, now: float) -> str:
+    """Return a trial as a line of text, for logs and for the screen above the table."""
+    row = state["trials"][name]
+    facts = [f"[{duration(now - state['start'])}] trial {name} {row['state']}"]
+    if row["kimg"]:
+        facts.append(f"{progress(row['kimg'], row['total_kimg'])} kimg")
+    if row["value"] is not None:
+        facts.append(f"{state['metric']} {number(row['value'])}")
+    if row["state"] == "running":
+        if row["images_per_second"] is not None:
+            facts.append(f"{row['images_per_second']:.3g} images/s")
+        if eta := trial_eta(row, now):
+            facts.append(f"ETA {duration(eta)}")
+        if row["kimg"] == row["start"][1]:
+            # An ablation's arm, data set and seed are shown even if all trials so far share them.
+            cell = [name for name in row["point"] if "." not in name]
+            names = varied([other["point"] for other in state["trials"].values()])
+            facts.append(parameters(row["point"], [*dict.fromkeys([*cell, *names])]))
+    else:
+        facts.append(row["reason"])
+    return ", ".join(filter(None, facts))
+
+
+def headline(state: State, now: float) -> str:
+    """Return the search in one line: name, trials done, time."""
+    done = sum(row["state"] in ENDED for row in state["trials"].values())
+    total = "" if state["total_trials"] is None else f" of {state['total_trials']}"
+    etas = [eta for eta in (search_eta(state, now), state["seconds_left"]) if eta is not None]
+    eta = min(etas, default=None)
+    left = f", about {duration(eta)} left" if eta else ""
+    elapsed = duration(now - state["start"])
+    return f"{state['name']}: {done}{total} trials done, {elapsed} elapsed{left}"
+
+
+def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names whose values differ between points, long values last; all for one point.
+
+    A narrow column then cuts off the end of one long value, not the short ones.
+    """
+    lengths: dict[str, int] = {}
+    for point in points:
+        for name, value in point.items():
+            lengths[name] = max(lengths.get(name, 0), len(_short(value)))
+    names = [
+        name
+        for name in lengths
+        if len(points) < 2 or len({repr(point.get(name)) for point in points}) > 1
+    ]
+    return sorted(names, key=lambda name: lengths[name] > LONG_VALUE)
+
+
+def parameters(point: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return `names` of a point: {"model.ngf": 8, "train.lr_g": 2e-4} -> ngf=8 lr_g=0.0002.
+
+    A last part that two names share keeps its section.
+    """
+    leaf_of = {name: name.rsplit(".", 1)[-1] for name in names}
+    counts = Counter(leaf_of.values())
+    return " ".join(
+        f"{leaf if counts[leaf] == 1 else name}={_short(point[name])}"
+        for name, leaf in leaf_of.items()
+        if name in point
+    )
+
+
+def progress(kimg: float, total_kimg: float) -> str:
+    """Return position and total in kimg: "12.5/40", "0.015/0.03"."""
+    decimals = 0 if total_kimg >= 100 else max(1, 1 - math.floor(math.log10(total_kimg)))
+    return f"{round(kimg, decimals):g}/{total_kimg:g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as m:ss, h:mm:ss or days and hours; "-" if unknown."""
+    if seconds is None:
+        return "-"
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24}d {hours % 24}h"
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, str) and "," in value:
+        return ",".join(word.strip()[:3] for word in value.split(","))
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, (list, tuple)):
+        return "/".join(map(_short, value))
+    return str(value) or "none"
+
+
+def _title(state: State, now: float) -> Text:
+    best = best_of(state)
+    goal = "lower" if state["goal"] == "minimize" else "higher"
+    metric = f"{state['metric']} ({goal} is better)"
+    if best is not None:
+        metric += f", best {number(state['trials'][best]['value'])} by {best}"
+    return Text("\n".join(filter(None, [headline(state, now), state["budget"], metric])))
+
+
+def _most_interesting(rows: list[State], best: str | None, max_rows: int | None) -> list[State]:
+    if max_rows is None or len(rows) <= max_rows:
+        return rows
+    order = {"running": 1, "pending": 3}
+    latest_first = rows[::-1]
+    latest_first.sort(key=lambda row: 0 if row["id"] == best else order.get(row["state"], 2))
+    visible = {row["id"] for row in latest_first[:max_rows]}
+    return [row for row in rows if row["id"] in visible]
+
+
+def _hidden(rows: Sequence[State]) -> str | None:
+    counts = Counter(row["state"] for row in rows)
+    return "and " + ", ".join(f"{n} {word}" for word, n in counts.items()) if counts else None
