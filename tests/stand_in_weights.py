@@ -1,4 +1,4 @@
-"""Files of random weights in place of published ones: the true layout, no knowledge."""
+"""Files of random weights in the layout of the published ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def save_script(module: nn.Module, path: Path) -> None:
 
 
 class _Means(nn.Module):
-    """The means of the colours, as often as there is place, in 2,048 features."""
+    """The means of the colours, repeated, in 2,048 features."""
 
     def forward(self, images):
         return images.mean(dim=(2, 3)).repeat(1, 683)[:, :2048]

@@ -184,7 +184,7 @@ def test_pictures_are_shrunk_to_64_px_and_into_range():
     assert shrink(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
 
 
-def test_the_first_pictures_of_an_evaluation_are_kept():
+def test_the_first_pictures_of_an_evaluation_are_collected():
     samples: list[torch.Tensor] = []
     sample = collect_samples(lambda z: z[:, :, None, None].expand(-1, 3, 32, 32), samples)
     for start in range(0, 2 * SAMPLE_COUNT, 96):

@@ -1,15 +1,16 @@
+"""Data sets by name: what is available, downloads, and similar names."""
+
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from file_server import FileServer, serving
 from PIL import Image
 
 from fastgan_ray.config.run_config import DataConfig
@@ -19,6 +20,7 @@ from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 
 NAME = "100-shot-obama"
+URL_PATH = f"/sets/{NAME}.zip"
 
 
 @pytest.fixture(autouse=True)
@@ -39,47 +41,14 @@ def archive(colour: str = "#ff0000", count: int = 3) -> bytes:
     return buffer.getvalue()
 
 
-class Server(ThreadingHTTPServer):
-    """Serves `body` at any address and keeps count; says `length` of it, whatever is sent."""
-
-    daemon_threads = True
-    body = archive()
-    status = 200
-    length: int | None = None
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.requests: list[str] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.requests.append(self.path)
-        self.send_response(self.server.status)
-        length = len(self.server.body) if self.server.length is None else self.server.length
-        self.send_header("Content-Length", str(length))
-        self.end_headers()
-        self.wfile.write(self.server.body)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
 @pytest.fixture
-def server(monkeypatch) -> Iterator[Server]:
-    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(proxy, raising=False)
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        monkeypatch.setenv(
-            "FASTGAN_RAY_DATASETS_URL", f"http://127.0.0.1:{server.server_address[1]}/sets/"
-        )
+def server(monkeypatch) -> Iterator[FileServer]:
+    """A mirror of the published sets; it has one of them."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving() as server:
+        server.files[URL_PATH] = archive()
+        monkeypatch.setenv("FASTGAN_RAY_DATASETS_URL", f"{server.url}/sets/")
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("name", [name for name, entry in CATALOG.items() if entry.embedded])
@@ -104,27 +73,27 @@ def test_catalog_says_what_is_available(server):
 def test_a_download_happens_once_and_is_recorded(server, cache, capfd):
     source = open_source(DataConfig(path=NAME))
     assert len(source) == 3 and source.path == cache / "datasets" / f"{NAME}.zip"
-    assert resolve(NAME) == source.path and server.requests == [f"/sets/{NAME}.zip"]
+    assert resolve(NAME) == source.path and server.requests == [URL_PATH]
     record = json.loads(source.path.with_suffix(".json").read_text())
-    assert record["sha256"] == hashlib.sha256(Server.body).hexdigest()
-    assert record["url"].endswith(f"/sets/{NAME}.zip")
+    assert record["sha256"] == hashlib.sha256(server.files[URL_PATH]).hexdigest()
+    assert record["url"].endswith(URL_PATH)
     assert {path.suffix for path in source.path.parent.iterdir()} == {".zip", ".json"}
     out, err = capfd.readouterr()
     assert out == "" and err.count("downloading http://") == 1
 
 
-def test_what_differs_from_the_first_download_is_refused(server):
+def test_another_content_than_the_first_download_is_refused(server):
     path = resolve(NAME)
     path.write_bytes(archive("#00ff00"))
     with pytest.raises(UserError, match="has changed since its first use"):
         resolve(NAME)
     path.unlink()
-    server.body = archive("#0000ff")
+    server.files[URL_PATH] = archive("#0000ff")
     with pytest.raises(UserError, match="has changed since its first download"):
         resolve(NAME)
     assert not path.exists()
     path.with_suffix(".json").unlink()
-    assert resolve(NAME).read_bytes() == server.body
+    assert resolve(NAME).read_bytes() == server.files[URL_PATH]
 
 
 def test_a_file_put_by_hand_is_taken_and_recorded(server, cache):
@@ -141,21 +110,19 @@ def test_a_file_put_by_hand_is_taken_and_recorded(server, cache):
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "length", "reason"),
+    ("body", "length", "reason"),
     [
-        (404, b"no", None, "404"),
-        (200, archive()[:100], len(archive()), "ended after 100 of|IncompleteRead"),
-        (200, b"<html>please log in</html>", None, "is not a zip archive"),
+        (None, None, "404"),
+        (archive()[:100], len(archive()), "ended after 100 of|IncompleteRead"),
+        (b"<html>please log in</html>", None, "is not a zip archive"),
     ],
 )
-def test_a_failed_download_says_what_to_do_and_leaves_nothing(
-    server, cache, status, body, length, reason
-):
-    server.status, server.body, server.length = status, body, length
+def test_a_failed_download_says_what_to_do_and_leaves_nothing(server, cache, body, length, reason):
+    server.files, server.length = {URL_PATH: body} if body else {}, length
     with pytest.raises(UserError, match=reason) as caught:
         resolve(NAME)
     message = str(caught.value)
-    assert f"/sets/{NAME}.zip" in message and str(cache / "datasets" / f"{NAME}.zip") in message
+    assert URL_PATH in message and str(cache / "datasets" / f"{NAME}.zip") in message
     assert list((cache / "datasets").iterdir()) == []
 
 
@@ -199,13 +166,12 @@ def test_a_path_wins_over_a_name(tmp_path):
         ("~nobody-of-this-name/x", "is none"),
     ],
 )
-def test_an_unknown_name_gets_near_misses(tmp_path, path, hint):
+def test_an_unknown_name_gets_similar_names(tmp_path, path, hint):
     (tmp_path / "sub" / "pictures").mkdir(parents=True)
     with pytest.raises(UserError, match=hint):
         resolve(path)
 
 
 def test_a_full_disk_is_no_fault_of_the_download(server):
-    url = f"http://127.0.0.1:{server.server_address[1]}/sets/{NAME}.zip"
     with pytest.raises(OSError, match="No space left"):
-        download(url, Path("/dev/full"), 10)
+        download(server.url + URL_PATH, Path("/dev/full"), 10)

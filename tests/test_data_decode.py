@@ -45,7 +45,7 @@ def test_exif_orientation_as_pillow_does_it(form, orientation):
     assert difference(decode(data, WHITE), expected) == 0
 
 
-def test_damaged_exif_does_not_cost_the_picture():
+def test_damaged_exif_does_not_matter():
     data = encode(gradient(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\xff garbage")
     with pillow_warnings_off():
         assert decode(data, WHITE).size == (24, 16)
@@ -151,7 +151,7 @@ def test_decompression_bombs_are_refused_before_decoding(side):
 @pytest.mark.parametrize(
     "data", [b"", b"hello", b"\0" * 500, b"%!PS-Adobe-3.0 EPSF-3.0\n", b"<svg/>"]
 )
-def test_what_is_no_picture_is_refused(data):
+def test_other_files_are_refused(data):
     with pytest.raises(UserError, match=r"empty|not a picture"):
         decode(data, WHITE)
 
@@ -187,9 +187,9 @@ SAMPLES = [
 )
 def test_any_damage_gives_a_picture_or_a_user_error(data, share, changes, tail):
     damaged = bytearray(data[: int(len(data) * share)])
-    for place, value in changes:
+    for position, value in changes:
         if damaged:
-            damaged[int(len(damaged) * place)] = value
+            damaged[int(len(damaged) * position)] = value
     _picture_or_user_error(bytes(damaged) + tail)
 
 

@@ -35,7 +35,7 @@ def test_pad_shows_all_on_the_background(size):
 @pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 7), (64, 64)])
 @pytest.mark.parametrize("side", [32, 64])
-def test_any_shape_becomes_a_fit_to_square(fit, size, side):
+def test_any_shape_becomes_a_square(fit, size, side):
     assert fit_to_square(Image.new("RGB", size, "#808080"), fit, WHITE, side).size == (side, side)
 
 

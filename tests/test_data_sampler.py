@@ -15,7 +15,7 @@ def _sampler(count: int, batch_size: int, flip: float = 0.5, seed: int = 0) -> S
 
 @settings(deadline=None)
 @given(st.integers(1, 20), st.integers(1, 50), st.integers(1, 6))
-def test_every_epoch_is_a_permutation_whatever_the_batch(count, batch_size, epochs):
+def test_every_epoch_is_a_permutation_with_any_batch_size(count, batch_size, epochs):
     sampler = _sampler(count, batch_size)
     steps = -(-count * epochs // batch_size)
     drawn = torch.cat([sampler.next()[0] for _ in range(steps)])
@@ -72,5 +72,5 @@ def test_a_state_of_other_data_or_a_damaged_one_is_refused():
     state = _sampler(8, 2).state()
     with pytest.raises(UserError, match="damaged"):
         _sampler(8, 2).load_state({**state, "order": torch.zeros(8, dtype=torch.int64)})
-    with pytest.raises(UserError, match=r"position 9 outside 0\.\.8"):
+    with pytest.raises(UserError, match=r"position 9 is outside 0\.\.8"):
         _sampler(8, 2).load_state({**state, "position": torch.tensor(9)})

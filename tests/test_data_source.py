@@ -63,7 +63,7 @@ def opened(path: Path, seed: int = 0, **options) -> Source:
     return open_source(DataConfig(path=str(path), **options), seed)
 
 
-# --- what is found ---------------------------------------------------------------------------
+# --- which pictures --------------------------------------------------------------------------
 
 
 def test_folder_is_searched_recursively_in_any_case(tmp_path):
@@ -173,7 +173,7 @@ def test_limit_draws_nested_subsets_by_seed(tmp_path):
     assert len(opened(folder, limit=500)) == 20
 
 
-# --- faults ------------------------------------------------------------------------------------
+# --- errors ------------------------------------------------------------------------------------
 
 
 def spoil(folder: Path) -> Path:
@@ -258,7 +258,7 @@ def test_paths_that_hold_no_pictures(tmp_path):
             open_source(config)
 
 
-def test_an_lmdb_that_is_none(tmp_path):
+def test_a_folder_that_is_not_an_lmdb(tmp_path):
     (tmp_path / "lmdb").mkdir()
     (tmp_path / "lmdb" / "data.mdb").write_bytes(b"junk" * 5000)
     with pytest.raises(UserError, match="cannot read this LMDB"):
@@ -347,7 +347,7 @@ def test_a_cached_array_is_not_built_again_but_a_damaged_one_is(tmp_path, cache)
     assert len(json.loads(record.read_text())) == 5
 
 
-def test_killed_writers_are_swept_after_a_day(tmp_path, cache):
+def test_files_of_killed_writers_are_removed_after_a_day(tmp_path, cache):
     folder = cache / "images"
     folder.mkdir(parents=True)
     old, fresh = folder / ".a.npy.1.draft", folder / ".b.npy.2.draft"

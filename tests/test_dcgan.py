@@ -1,4 +1,4 @@
-"""The DCGAN baseline: sizes of the Keras example, its layers, the interface that FastGAN has."""
+"""The DCGAN baseline: sizes and layers of the Keras example, FastGAN's interface."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_norm_is_a_shift_of_what_has_mean_0_and_variance_1():
     torch.testing.assert_close(norm(x), (x - mean) / (variance + 1e-3).sqrt() + 0.5)
 
 
-def test_dropout_is_four_tenths_unless_told_otherwise():
+def test_dropout_is_four_tenths_by_default():
     assert ModelConfig().dropout == 0
     assert config().dropout == 0.4
     assert config(d_dropout=0.0).dropout == 0
@@ -185,14 +185,14 @@ def run_config(**changes: Any) -> RunConfig:
     return tiny.config(**DCGAN | changes)
 
 
-def test_its_trunk_can_be_probed():
+def test_d_reconstruction_of_its_trunk():
     images = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3), dtype=np.uint8)
     cpu = torch.device("cpu")
     discriminator = build_discriminator(config())
     assert 0 < d_reconstruction(discriminator, images, DISTANCES["l1"](cpu), 2, 1, cpu) < 2
 
 
-def test_cost_is_its_own():
+def test_cost_differs_from_fastgans():
     assert gflop_per_image(run_config()) == gflop_per_image(run_config(**{"model.ngf": 64}))
     assert gflop_per_image(run_config(**{"model.dcgan_width": 8})) > gflop_per_image(run_config())
 

@@ -1,4 +1,4 @@
-"""From a generator to its numbers."""
+"""All metrics of a generator: what is measured, from which latents, under which names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from stand_in_extractor import CPU, configured, evaluation, stand_in, unequal_pictures
+from stand_in_extractor import CPU, configured, evaluation, stand_in
 
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import DivergedError
@@ -20,6 +20,8 @@ from fastgan_ray.metrics.names import searchable, value_of
 from fastgan_ray.metrics.reference import Reference, load_reference
 
 NZ = 6
+
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 def sample(z_BZ):
@@ -35,24 +37,13 @@ REFERENCE = Reference(REAL, None)
 FD = "fd_efficientnet_lite0"
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("FASTGAN_RAY_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return unequal_pictures(tmp_path)
-
-
 def measured(sampler, extractor=None, reference=REFERENCE, early=False, **settings):
     extractor = extractor or stand_in()
     config = evaluation(**settings)
     return evaluate(sampler, NZ, reference, extractor, config, CPU, early).values
 
 
-def test_is_the_distance_of_what_files_would_hold(tmp_path):
+def test_the_distance_is_that_of_8_bit_files(tmp_path):
     values = measured(sample)
     drawn = torch.randn(50, NZ, generator=torch.Generator().manual_seed(0))
     stored = []
@@ -88,8 +79,8 @@ def test_every_sample_is_drawn_once_from_the_configured_seed():
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 64])
 def test_batch_size_changes_only_the_rounding(batch_size):
-    one, other = measured(sample), measured(sample, batch_size=batch_size)
-    assert other == pytest.approx(one, rel=1e-6)
+    default, other = measured(sample), measured(sample, batch_size=batch_size)
+    assert other == pytest.approx(default, rel=1e-6)
 
 
 def test_pictures_beyond_the_range_are_clipped_as_in_a_file():
@@ -100,7 +91,7 @@ def test_pictures_beyond_the_range_are_clipped_as_in_a_file():
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-def test_non_finite_pictures_are_a_divergence(bad):
+def test_non_finite_pictures_raise_diverged_error(bad):
     def broken(z_BZ):
         images = sample(z_BZ)
         images[-1, 0, 0, 0] = bad
@@ -110,7 +101,7 @@ def test_non_finite_pictures_are_a_divergence(bad):
         measured(broken)
 
 
-def test_non_finite_features_are_a_divergence():
+def test_non_finite_features_raise_diverged_error():
     overflowing = Extractor("efficientnet_lite0", "", 16, lambda images: images[:, 0, 0] / 0, CPU)
     with pytest.raises(DivergedError, match="features of generated pictures are not finite"):
         measured(sample, overflowing)
@@ -123,8 +114,8 @@ def test_leaves_no_trace_in_autograd_or_the_global_generator():
     assert weight.grad is None and torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_embedded_network_prefers_the_better_generator(folder):
-    config = configured(folder, fit="crop")
+def test_the_embedded_network_prefers_the_better_generator(unequal_pictures):
+    config = configured(unequal_pictures, fit="crop")
     extractor = load_extractor("efficientnet_lite0", CPU)
     source = open_source(config.data)
     reference = load_reference(source, config, extractor)
@@ -134,7 +125,7 @@ def test_the_embedded_network_prefers_the_better_generator(folder):
         rng = torch.Generator().manual_seed(int(z_BZ.sum() * 1e4))
         return torch.rand(len(z_BZ), 3, 32, 32, generator=rng) * 2 - 1
 
-    # The folder is mostly noise: noise must come closer to it than flat grey does.
+    # The unequal_pictures is mostly noise: noise must come closer to it than flat grey does.
     near = measured(noise, extractor, reference, num_fakes=6)
     far = measured(lambda z: torch.zeros(len(z), 3, 32, 32), extractor, reference, num_fakes=6)
     assert 0 < near[FD] < far[FD] and near["is_efficientnet_lite0"] >= 1
@@ -143,21 +134,21 @@ def test_the_embedded_network_prefers_the_better_generator(folder):
 def test_every_metric_reports_finite_numbers_under_its_own_name():
     values, seen = measured(sample), set()
     for measure in METRICS.values():
-        found = measure(sets(), evaluation())
-        assert all(isinstance(value, float) for value in found.values())
-        assert not seen & found.keys()
-        seen |= found.keys()
+        metrics = measure(inputs(), evaluation())
+        assert all(isinstance(value, float) for value in metrics.values())
+        assert not seen & metrics.keys()
+        seen |= metrics.keys()
     assert values.keys() == seen | {"num_fakes"}
     assert searchable(evaluation()).keys() <= seen
     assert values[f"{FD}_se"] >= values[f"{FD}_se_fakes"] > 0
 
 
-def sets():
+def inputs():
     fake = stand_in()(((sample(latents(evaluation(), NZ)) + 1) * 127.5).round()).numpy()
     return MetricInputs(REAL, fake, None, nearest_training(REAL, fake))
 
 
-def test_a_generator_of_the_training_pictures_is_found_out():
+def test_a_generator_of_the_training_pictures_is_detected():
     copies = iter(range(10))
 
     class Copying:
@@ -168,10 +159,10 @@ def test_a_generator_of_the_training_pictures_is_found_out():
     extractor = Extractor("efficientnet_lite0", "0" * 64, 16, Copying(), CPU)
     config = evaluation(batch_size=5)
     # One call of the network for each batch: the extractor itself splits into fours.
-    found = evaluate(sample, NZ, REFERENCE, Whole(extractor), config, CPU)
-    assert found.values["memorised"] == 1 and found.values["nearest_ratio"] < 1e-6
-    assert found.values["precision_k5"] == 1
-    assert [pair.fake % 30 for pair in found.pairs] == [pair.training for pair in found.pairs]
+    values, pairs = evaluate(sample, NZ, REFERENCE, Whole(extractor), config, CPU)
+    assert values["memorised"] == 1 and values["nearest_ratio"] < 1e-6
+    assert values["precision_k5"] == 1
+    assert [pair.fake % 30 for pair in pairs] == [pair.training for pair in pairs]
 
 
 class Whole:
@@ -194,7 +185,7 @@ def test_a_cheap_evaluation_takes_the_first_of_the_same_latents():
     early = measured(recording, early=True, early_fakes=20)
     assert early["num_fakes"] == 20
     assert torch.equal(torch.cat(drawn), latents(evaluation(), NZ)[:20])
-    # No number of it can be taken for one of a full evaluation.
+    # None of its metrics has the name of one of a full evaluation.
     full = measured(sample, early_fakes=20)
     assert full == measured(sample) and full["num_fakes"] == 50
     assert full.keys() & early.keys() == {"num_fakes"}

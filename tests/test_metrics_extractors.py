@@ -1,4 +1,4 @@
-"""Feature networks: clean-fid's resizing, and each network against its publisher's own path."""
+"""Feature networks: clean-fid's resizing, and each network against its publisher's code."""
 
 from __future__ import annotations
 
@@ -165,20 +165,20 @@ def test_inception_gets_clean_fids_input(stand_in):
     assert close(extractor.logits(features), features @ weight.detach().T)  # without the bias
 
 
-def test_inceptions_port_is_torch_fidelitys_own_path(stand_in):
+def test_inceptions_port_equals_torch_fidelity(stand_in):
     extractor, path = stand_in("inception_pytorch")
     layers = ["2048", "logits_unbiased", "logits"]
-    own = FeatureExtractorInceptionV3("inception-v3-compat", layers, str(path))
+    theirs = FeatureExtractorInceptionV3("inception-v3-compat", layers, str(path))
     images = pictures(2, 299, seed=3)
     assert torch.equal(
         interpolate_bilinear_2d_like_tensorflow1x(images, (299, 299), None, False), images
     )
-    features, unbiased, biased = own(images.to(torch.uint8))
+    features, unbiased, biased = theirs(images.to(torch.uint8))
     ours = extractor(images)
     assert features.std() > 0.01 and torch.linalg.norm(features[0] - features[1]) > 0.1
     assert close(ours, features)
     assert close(extractor.logits(ours), unbiased)
-    assert close(extractor.logits(ours) + own.fc.bias, biased)
+    assert close(extractor.logits(ours) + theirs.fc.bias, biased)
 
 
 def test_inceptions_port_sees_the_fractions_that_resizing_leaves(stand_in):
@@ -252,13 +252,13 @@ def test_dinov2_of_the_published_shapes_loads_strictly(name, width, depth, tmp_p
         load_dinov2(tmp_path / "weights.pth")
 
 
-def test_clip_is_torch_fidelitys_own_path(stand_in):
+def test_clip_equals_torch_fidelity(stand_in):
     extractor, path = stand_in("clip_vitb32")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        own = FeatureExtractorCLIP("clip-vit-b-32", ["clip"], str(path))
+        theirs = FeatureExtractorCLIP("clip-vit-b-32", ["clip"], str(path))
     images = pictures(3, 224, seed=5)
-    (expected,) = own(images.to(torch.uint8))
+    (expected,) = theirs(images.to(torch.uint8))
     features = extractor(images)
     assert features.shape == (3, 512) and extractor.size == 224 and extractor.logits is None
     assert torch.linalg.norm(features[0] - features[1]) > 0.1

@@ -63,7 +63,7 @@ def test_equals_clean_fid(clean_fid, n, m, d):
 
 
 @pytest.mark.parametrize(("n", "m", "d"), [(300, 200, 60), (60, 200, 90)])
-def test_the_quick_way_and_the_exact_way_agree(monkeypatch, n, m, d):
+def test_the_fast_and_the_accurate_way_agree(monkeypatch, n, m, d):
     real, fake = features(n, d, 16), features(m, d, 17, shift=0.5)
     with monkeypatch.context() as patch:
         patch.setattr(frechet_module, "_nuclear_norm", None)  # not called
@@ -72,7 +72,7 @@ def test_the_quick_way_and_the_exact_way_agree(monkeypatch, n, m, d):
     assert frechet_distance(real, fake) == pytest.approx(quick, rel=1e-11)
 
 
-def test_the_quick_way_is_not_trusted_where_it_cancels(monkeypatch):
+def test_the_fast_way_is_not_used_where_it_cancels(monkeypatch):
     # Almost the same set again: the distance is 1e-12 of the traces it is the difference of.
     real = features(300, 40, 18)
     near = real + 1e-6 * features(300, 40, 19)
@@ -231,7 +231,7 @@ def test_errors_with_duplicated_rows_and_dead_features():
         (30, 100, 120, 0.0, 1.7),  # one distribution: an upper bound
     ],
 )
-def test_errors_are_the_spread_over_fresh_draws(n, m, d, shift, high):
+def test_errors_are_the_spread_over_new_draws(n, m, d, shift, high):
     def draw(count, seed, shift=0.0):
         # A network's features: a falling spectrum, and pictures of unequal contrast.
         rng = np.random.default_rng(seed)

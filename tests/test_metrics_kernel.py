@@ -29,10 +29,10 @@ def by_definition(real, fake):
         return (float(a @ b) / len(a) + 1) ** 3
 
     n, m = len(real), len(fake)
-    own = sum(kernel(real[i], real[j]) for i in range(n) for j in range(n) if i != j)
+    within = sum(kernel(real[i], real[j]) for i in range(n) for j in range(n) if i != j)
     other = sum(kernel(fake[i], fake[j]) for i in range(m) for j in range(m) if i != j)
     cross = sum(kernel(a, b) for a in real for b in fake)
-    return own / (n * (n - 1)) + other / (m * (m - 1)) - 2 * cross / (n * m)
+    return within / (n * (n - 1)) + other / (m * (m - 1)) - 2 * cross / (n * m)
 
 
 def jackknife(statistic, rows):
@@ -70,14 +70,14 @@ def test_sets_of_different_sizes_and_more_than_a_block(monkeypatch):
     assert kernel_distance_with_errors(real, fake) == pytest.approx(whole, rel=1e-9)
     arguments = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_coef0": 1.0}
     arguments["kid_kernel_poly_gamma"] = None
-    own, other = kernel_poly(real, real, **arguments), kernel_poly(fake, fake, **arguments)
+    within, other = kernel_poly(real, real, **arguments), kernel_poly(fake, fake, **arguments)
     cross = kernel_poly(real, fake, **arguments).mean()
-    expected = own.sum() - np.trace(own), other.sum() - np.trace(other)
+    expected = within.sum() - np.trace(within), other.sum() - np.trace(other)
     assert whole[0] == pytest.approx(expected[0] / 70 / 69 + expected[1] / 45 / 44 - 2 * cross)
 
 
 def test_far_apart_the_error_is_the_jackknifes():
-    # There a row's own effect is all; the part of the pairs is a small correction.
+    # Single rows cause nearly all of the variance there, pairs of rows a little.
     real, fake = features(30, 8, 5), features(24, 8, 6, shift=1.5)
     _, over_fakes, over_both = kernel_distance_with_errors(real, fake)
     fakes = jackknife(lambda rows: kernel_distance(real, rows)[0], fake)
@@ -99,7 +99,7 @@ def test_a_set_of_three_rows_has_the_plain_jackknifes_error():
     ("n", "m", "shift", "low", "high"),
     [(60, 150, 0.3, 0.85, 1.15), (60, 150, 0.0, 0.9, 1.5), (15, 15, 0.2, 0.85, 1.3)],
 )
-def test_errors_are_the_spread_over_fresh_draws(n, m, shift, low, high):
+def test_errors_are_the_spread_over_new_draws(n, m, shift, low, high):
     # Between equal distributions the error may be too large by a fifth to a third, never too small.
     draws = 250
     both, fakes = [], []

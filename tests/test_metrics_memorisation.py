@@ -29,16 +29,16 @@ def closest_pairs(*sets, count=16):
 
 
 def test_new_pictures_of_the_same_kind_are_as_near_as_reals_are():
-    found = [memorisation(draw(100, seed=i), draw(400, seed=i + 50)) for i in range(20)]
-    assert np.mean([one["nearest_ratio"] for one in found]) == pytest.approx(1, abs=0.01)
-    assert np.mean([one["memorised"] for one in found]) == pytest.approx(0.05, abs=0.02)
+    metrics = [memorisation(draw(100, seed=i), draw(400, seed=i + 50)) for i in range(20)]
+    assert np.mean([row["nearest_ratio"] for row in metrics]) == pytest.approx(1, abs=0.01)
+    assert np.mean([row["memorised"] for row in metrics]) == pytest.approx(0.05, abs=0.02)
 
 
 def test_copies_are_found_and_named():
     real = draw(60)
     chosen = np.random.default_rng(1).integers(0, 60, 30)
-    found = memorisation(real, real[chosen] + 1e-9)
-    assert found["memorised"] == 1 and found["nearest_ratio"] < 1e-6
+    metrics = memorisation(real, real[chosen] + 1e-9)
+    assert metrics["memorised"] == 1 and metrics["nearest_ratio"] < 1e-6
     mixed = np.concatenate([draw(30, seed=2), real[chosen]])
     assert 0.5 <= memorisation(real, mixed)["memorised"] < 0.65
     pairs = closest_pairs(real, mixed, count=30)
@@ -51,22 +51,22 @@ def test_copies_are_found_and_named():
 def test_copies_of_mirror_images_are_copies():
     real, mirrored = draw(60), draw(60, seed=9)
     assert memorisation(real, mirrored)["memorised"] < 0.3
-    found = memorisation(real, mirrored, mirrored)
-    assert found["memorised"] == 1 and found["nearest_ratio"] < 1e-6
+    metrics = memorisation(real, mirrored, mirrored)
+    assert metrics["memorised"] == 1 and metrics["nearest_ratio"] < 1e-6
     assert [pair.training for pair in closest_pairs(real, mirrored[::-1], mirrored, count=60)] == [
         59 - pair.fake for pair in closest_pairs(real, mirrored[::-1], mirrored, count=60)
     ]
 
 
-def test_a_pictures_own_mirror_image_is_no_other_picture():
+def test_a_pictures_own_mirror_image_is_not_another_picture():
     real = draw(40)
     # Symmetrical pictures: with their mirror images as neighbours every real would be a copy.
-    found = memorisation(real, draw(40, seed=3), real + 1e-9)
-    assert found == pytest.approx(memorisation(real, draw(40, seed=3)))
+    metrics = memorisation(real, draw(40, seed=3), real + 1e-9)
+    assert metrics == pytest.approx(memorisation(real, draw(40, seed=3)))
 
 
 @pytest.mark.parametrize("copies", [2, 7])
-def test_duplicates_in_the_training_set_do_not_excuse_copies(copies):
+def test_duplicates_in_the_training_set_do_not_hide_copies(copies):
     real, fake = draw(20), draw(10, seed=4)
     # A sixth digit of difference: the same picture through the network once more.
     often = np.concatenate([real * (1 + 1e-6 * i) for i in range(copies)])
@@ -119,7 +119,7 @@ def test_memorisation_does_not_depend_on_the_unit(scale):
 # --- diversity
 
 
-def test_diversity_is_one_for_new_pictures_and_nought_for_a_collapse():
+def test_diversity_is_one_for_new_pictures_and_zero_for_a_collapse():
     real = draw(300)
     for count in (5, 20, 100):
         ratios = [diversity(real, draw(count, seed=seed)) for seed in range(1, 41)]

@@ -1,27 +1,18 @@
-"""What metrics are called, and the protocol that a number carries."""
+"""Names of metrics, and the protocol that they are measured under."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from stand_in_extractor import configured, evaluation, stand_in, unequal_pictures
+from stand_in_extractor import configured, evaluation, stand_in
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.metrics.names import early_name, metric_name
 from fastgan_ray.metrics.protocol import protocol, protocol_differences
 
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("FASTGAN_RAY_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return unequal_pictures(tmp_path)
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 @pytest.mark.parametrize(
@@ -47,29 +38,29 @@ def test_a_metric_is_named_by_its_protocol(extractor, num_fakes, name):
         ("fd_efficientnet_lite0", "early/fd_efficientnet_lite0"),
     ],
 )
-def test_a_cheap_evaluations_name_claims_no_count(full, early):
+def test_names_of_cheap_evaluations_have_no_count(full, early):
     assert early_name(full) == early
 
 
-def test_fingerprint_is_json_and_equal_for_equal_protocols(folder):
-    config = configured(folder)
+def test_a_protocol_is_json_and_equal_for_equal_conditions(unequal_pictures):
+    config = configured(unequal_pictures)
     source = open_source(config.data)
-    fingerprint = protocol(config, stand_in(), source)
-    assert json.loads(json.dumps(fingerprint)) == fingerprint
-    assert fingerprint["reference_count"] == 6 and fingerprint["num_fakes"] == 50
+    result = protocol(config, stand_in(), source)
+    assert json.loads(json.dumps(result)) == result
+    assert result["reference_count"] == 6 and result["num_fakes"] == 50
     other = config.model_copy(
         update={"eval": evaluation(batch_size=3, every_kimg=1.0), "model": config.model}
     )
-    assert protocol_differences(fingerprint, protocol(other, stand_in(), source)) == []
+    assert protocol_differences(result, protocol(other, stand_in(), source)) == []
 
 
-def test_fingerprints_differ_in_words(folder):
-    config = configured(folder)
+def test_differences_are_in_words(unequal_pictures):
+    config = configured(unequal_pictures)
     source = open_source(config.data)
     a = protocol(config, stand_in(), source)
     changed = RunConfig.model_validate(
         {
-            "data": {"path": str(folder), "fit": "pad"},
+            "data": {"path": str(unequal_pictures), "fit": "pad"},
             "eval": evaluation(num_fakes=51, seed=4).model_dump(),
         }
     )
@@ -80,7 +71,7 @@ def test_fingerprints_differ_in_words(folder):
         "number of generated pictures: 50 against 51",
         "seed of the latents: 0 against 4",
     ]
-    (folder / "0.png").unlink()
+    (unequal_pictures / "0.png").unlink()
     fewer = protocol_differences(a, protocol(config, stand_in(), open_source(config.data)))
     assert [line.split(":")[0] for line in fewer] == [
         "reference pictures",

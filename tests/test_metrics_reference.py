@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
-from stand_in_extractor import configured, evaluation, stand_in, unequal_pictures
+from stand_in_extractor import configured, evaluation, stand_in
 
 from fastgan_ray.config.run_config import DataConfig, RunConfig
 from fastgan_ray.data.source import open_source
@@ -19,21 +19,12 @@ from fastgan_ray.metrics.reference import load_reference, reference_features
 
 SIZES = [(40, 40), (64, 32), (21, 50), (16, 16)]
 
+pytestmark = pytest.mark.usefixtures("empty_cache")
+
 
 @pytest.fixture
 def extractor():
     return stand_in()
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("FASTGAN_RAY_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return unequal_pictures(tmp_path)
 
 
 @pytest.fixture
@@ -49,9 +40,9 @@ def folders(tmp_path):
     return tmp_path / "pictures", tmp_path / "mirrored"
 
 
-def features(folder, extractor, **how):
+def features(folder, extractor, **options):
     config = DataConfig(path=str(folder))
-    return reference_features(open_source(config), config, extractor, **how)
+    return reference_features(open_source(config), config, extractor, **options)
 
 
 def test_mirrored_features_are_those_of_mirrored_files(folders, extractor):
@@ -61,19 +52,19 @@ def test_mirrored_features_are_those_of_mirrored_files(folders, extractor):
     assert np.abs(ours - features(pictures, extractor)).max() > 1
 
 
-def test_both_are_kept_apart(folders, extractor, cache):
+def test_both_have_files_of_their_own(folders, extractor, empty_cache):
     straight = features(folders[0], extractor)
     mirrored = features(folders[0], extractor, mirrored=True)
     assert extractor.network.seen == 2 * len(SIZES)
-    assert len(list(cache.rglob("*.npz"))) == 2
+    assert len(list(empty_cache.rglob("*.npz"))) == 2
     np.testing.assert_array_equal(features(folders[0], extractor), straight)
     np.testing.assert_array_equal(features(folders[0], extractor, mirrored=True), mirrored)
     assert extractor.network.seen == 2 * len(SIZES)
 
 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
-def test_reference_is_of_the_originals_in_order(folder, fit):
-    config = configured(folder, fit=fit).data
+def test_reference_is_of_the_originals_in_order(unequal_pictures, fit):
+    config = configured(unequal_pictures, fit=fit).data
     source = open_source(config)
     extractor = stand_in()
     features = reference_features(source, config, extractor)
@@ -87,8 +78,8 @@ def test_reference_is_of_the_originals_in_order(folder, fit):
     np.testing.assert_allclose(features[1], expected, rtol=1e-5)
 
 
-def test_reference_is_computed_once_for_each_protocol(folder):
-    config = configured(folder).data
+def test_reference_is_computed_once_for_each_protocol(unequal_pictures):
+    config = configured(unequal_pictures).data
     extractor = stand_in()
     source = open_source(config)
     first = reference_features(source, config, extractor)
@@ -105,12 +96,15 @@ def test_reference_is_computed_once_for_each_protocol(folder):
         before = other.network.seen
         reference_features(source, data, other)
         assert other.network.seen == before + 6
-    (folder / "3.png").unlink()
+    (unequal_pictures / "3.png").unlink()
     assert len(reference_features(open_source(config), config, extractor)) == 5
 
 
-def test_reference_shows_transparency_over_the_background(folder):
-    white, black = configured(folder).data, configured(folder, background="#000000").data
+def test_reference_shows_transparency_over_the_background(unequal_pictures):
+    white, black = (
+        configured(unequal_pictures).data,
+        configured(unequal_pictures, background="#000000").data,
+    )
     source = open_source(white)
     last = source.names.index("half.png")
     light = reference_features(source, white, stand_in())[last]
@@ -149,27 +143,27 @@ def _other_archive(path: Path):
     "damage",
     [_truncate, _flip_a_bit, _empty, _of_another_shape, _without_features, _other_archive],
 )
-def test_a_damaged_cache_file_is_built_anew(folder, cache, damage):
-    config = configured(folder).data
+def test_a_damaged_cache_file_is_computed_again(unequal_pictures, empty_cache, damage):
+    config = configured(unequal_pictures).data
     source = open_source(config)
     extractor = stand_in()
     features = reference_features(source, config, extractor)
-    (path,) = (cache / "reference").iterdir()
+    (path,) = (empty_cache / "reference").iterdir()
     damage(path)
     np.testing.assert_array_equal(reference_features(source, config, extractor), features)
     assert extractor.network.seen == 12
     np.testing.assert_array_equal(reference_features(source, config, extractor), features)
     assert extractor.network.seen == 12
-    assert list((cache / "reference").iterdir()) == [path]
+    assert list((empty_cache / "reference").iterdir()) == [path]
 
 
-def test_a_failure_leaves_no_cache_file(folder, cache):
-    config = configured(folder).data
+def test_a_failure_leaves_no_cache_file(unequal_pictures, empty_cache):
+    config = configured(unequal_pictures).data
     source = open_source(config)
-    (folder / "2.png").unlink()
+    (unequal_pictures / "2.png").unlink()
     with pytest.raises(UserError, match=r"2\.png"):
         reference_features(source, config, stand_in())
-    assert not (cache / "reference").exists()
+    assert not (empty_cache / "reference").exists()
 
 
 def test_pictures_that_are_all_the_same_are_refused(tmp_path):
@@ -181,12 +175,15 @@ def test_pictures_that_are_all_the_same_are_refused(tmp_path):
         load_reference(open_source(config.data), config, stand_in())
 
 
-def test_mirror_images_come_along_only_where_they_matter(folder):
-    settings = {"data": {"path": str(folder), "flip": 0.0}, "eval": evaluation().model_dump()}
+def test_mirror_images_are_loaded_only_where_they_are_used(unequal_pictures):
+    settings = {
+        "data": {"path": str(unequal_pictures), "flip": 0.0},
+        "eval": evaluation().model_dump(),
+    }
     config = RunConfig.model_validate(settings)
     source = open_source(config.data)
     assert load_reference(source, config, stand_in()).mirrored is None
-    flipping = RunConfig.model_validate({**settings, "data": {"path": str(folder)}})
+    flipping = RunConfig.model_validate({**settings, "data": {"path": str(unequal_pictures)}})
     assert load_reference(source, flipping, stand_in()).mirrored.shape == (6, 12)
     settings["eval"]["mirrored_reference"] = True
     comparing = RunConfig.model_validate(settings)

@@ -1,4 +1,4 @@
-"""Published checkpoints: golden outputs, every form of the file, round trips, faults."""
+"""Published checkpoints: golden outputs, every form of the file, round trips, errors."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ def _shuffled_average(contents: dict[str, Any]) -> None:
         (_shuffled_average, "g_ema is not of the published form: init.init.0.weight_orig must be"),
     ],
 )
-def test_another_content_is_named(
+def test_wrong_content_is_reported(
     spoil: Any, message: str, contents: dict[str, Any], tmp_path: Path
 ) -> None:
     spoil(contents)
@@ -334,7 +334,7 @@ def test_another_checkpoint_is_refused(value: object, tmp_path: Path) -> None:
         load_published(tmp_path / "other.pth")
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.pth: no such file"):
         load_published(tmp_path / "nowhere.pth")
     with pytest.raises(UserError, match="no such file"):
@@ -378,12 +378,12 @@ def test_an_unused_switch_does_not_matter(tmp_path: Path) -> None:
     load_published(tmp_path / "x.pth")
 
 
-@pytest.mark.parametrize("place", ["missing/x.pth", "file/x.pth"])
-def test_an_unwritable_place_is_named(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["missing/x.pth", "file/x.pth"])
+def test_an_unwritable_path_is_reported(target: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     config = _published_config()
     with pytest.raises(UserError, match=r"x\.pth: cannot be written"):
-        save_published(tmp_path / place, build_generator(config), build_discriminator(config))
+        save_published(tmp_path / target, build_generator(config), build_discriminator(config))
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Pictures in [-1, 1] as 8-bit files and as grids of tiles."""
+"""Save pictures in [-1, 1] as 8-bit files and as grids of tiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def to_uint8(images_BCHW: Tensor) -> Tensor:
-    """Pictures in [-1, 1] rounded to 0..255, as a file would hold them; same shape, on the CPU."""
+    """Convert pictures in [-1, 1] to 8 bits as in a file: 0 to 255, same shape, on the CPU."""
     return ((images_BCHW.float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -21,7 +21,7 @@ def save_image(image_CHW: Tensor, path: Path) -> None:
 
 
 def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: int = 2) -> None:
-    """Write pictures in [-1, 1] as one PNG of tiles, row by row, about square by default."""
+    """Write pictures in [-1, 1] as one PNG of tiles, row by row; by default about square."""
     count, _, height, width = images_BCHW.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)

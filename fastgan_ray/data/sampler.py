@@ -1,4 +1,4 @@
-"""Which picture comes next: seeded, endless, resumable."""
+"""Choose the next pictures: seeded, endless, resumable."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fastgan_ray.errors import UserError
 
 
 class Sampler:
-    """Batches of indices, epoch by epoch in fresh order, and which of them to flip.
+    """Batches of indices, in a new order in each epoch, and which of them to flip.
 
-    A batch may span epochs, so any batch size works with any number of pictures. Flips are drawn
-    whatever their probability: the order of the pictures does not depend on it.
+    A batch may continue into the next epoch, so any batch size works with any number of pictures.
+    Flips are always drawn, so that the order of the pictures does not depend on their probability.
     """
 
     def __init__(self, count: int, batch_size: int, flip: float, rng: torch.Generator) -> None:
@@ -22,7 +22,7 @@ class Sampler:
         self._position = 0
 
     def next(self) -> tuple[Tensor, Tensor]:
-        """The next batch: indices (B,) int64 and flips (B,) bool."""
+        """Return the next batch: indices (B,) int64 and flips (B,) bool."""
         parts, missing = [], self.batch_size
         while missing:
             if self._position == self.count:
@@ -36,7 +36,7 @@ class Sampler:
         return torch.cat(parts), flips
 
     def state(self) -> dict[str, Tensor]:
-        """Everything the next batches depend on, the generator's state included; copies."""
+        """Copy everything that the next batches depend on, with the generator's state."""
         return {
             "order": self._order.clone(),
             "position": torch.tensor(self._position),
@@ -44,19 +44,19 @@ class Sampler:
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on exactly where `state` was taken; UserError if it is of another set of pictures."""
+        """Continue exactly from `state`; UserError if it belongs to another set of pictures."""
         order, position = state["order"], int(state["position"])
         if len(order) != self.count:
             raise UserError(
                 f"sampler: the checkpoint was made with {len(order)} pictures, but the data has "
-                f"{self.count}. Resume with the data it was started with, or start a new run."
+                f"{self.count}. Resume with the data of the original run, or start a new run."
             )
         if not torch.equal(order.sort().values, torch.arange(self.count)) or not (
             0 <= position <= self.count
         ):
             raise UserError(
-                "sampler: the checkpoint's order of pictures is damaged (no permutation, or "
-                f"position {position} outside 0..{self.count}). Resume from an earlier checkpoint."
+                "sampler: the checkpoint's order of pictures is damaged (not a permutation, or "
+                f"position {position} is outside 0..{self.count}). Resume from an earlier one."
             )
         self._order, self._position = order.clone(), position
         self.rng.set_state(state["rng"])

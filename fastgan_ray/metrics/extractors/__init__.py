@@ -1,4 +1,4 @@
-"""Feature networks: pictures of any size to the vectors that a metric compares.
+"""Feature networks: they turn pictures of any size into the vectors that a metric compares.
 
 The code of each network comes from a library; its weights come from `metrics.weight_files` only.
 """
@@ -11,8 +11,8 @@ from fastgan_ray.metrics.extractors.extractor import Extractor
 
 __all__ = ["EXTRACTORS", "Extractor", "load_extractor"]
 
-# The module of each network's function, which has its name. It is imported when needed only, as
-# some libraries take seconds, which every trial of a search would wait.
+# The module that defines each network's function, which has the network's name. A module is
+# imported only when it is needed: some libraries take seconds, in every trial of a search.
 EXTRACTORS = {
     "inception": "inception",
     "inception_pytorch": "inception",
@@ -24,9 +24,9 @@ EXTRACTORS = {
 
 
 def load_extractor(name: str, device: torch.device) -> Extractor:
-    """The feature network `name` (a key of EXTRACTORS) on `device`.
+    """Load the feature network `name` (a key of EXTRACTORS) on `device`.
 
-    UserError where its weights cannot be had.
+    Raises UserError where its weights are not available.
     """
     module = importlib.import_module(f"{__name__}.{EXTRACTORS[name]}")
     extractor: Extractor = getattr(module, name)(device)

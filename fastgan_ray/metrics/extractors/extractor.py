@@ -1,4 +1,4 @@
-"""What every feature network is to a metric: a protocol, and a function of pictures."""
+"""The interface of all feature networks: a function of pictures, with its protocol."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# On a CPU a few pictures at a time stay in its caches: 54 images/s a core for 29 in batches of 16.
+# Few pictures at a time stay in a CPU's caches: 54 images/s per core, in batches of 16 only 29.
 _CPU_CHUNK = 4
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """A feature network with its protocol. Called on pictures, it gives their features.
+    """A feature network with its protocol. Call it on pictures to get their features.
 
-    Full precision whatever the caller's autocast, and the same for any split into batches (to
-    rounding).
+    It computes in full precision, also within autocast; features do not depend on the split into
+    batches except for rounding.
     """
 
     name: str
@@ -31,13 +31,13 @@ class Extractor:
 
     @property
     def resize(self) -> str:
-        """The protocol of resizing in a word."""
+        """How pictures are resized, in one word."""
         return f"bicubic-antialiased-{self.size}"
 
     def prepare(self, images_BCHW: Tensor) -> Tensor:
-        """Resize float pictures in 0..255 to the network's input, clamped but not rounded.
+        """Resize float pictures in 0 to 255 to the network's input; clamp, but do not round.
 
-        clean-fid's "clean" resizing, which is Pillow's bicubic on float channels.
+        This is clean-fid's "clean" resizing: Pillow's bicubic on float channels.
         """
         if images_BCHW.shape[-2:] == (self.size, self.size):
             return images_BCHW
@@ -47,8 +47,8 @@ class Extractor:
 
     @torch.inference_mode()
     def __call__(self, images_BCHW: Tensor) -> Tensor:
-        """Features (B, d), float32 on the CPU, of float pictures (B, 3, H, W) in 0..255."""
-        # TF32 would make the numbers depend on the kind of GPU.
+        """Compute features (B, d), float32 on the CPU, of pictures (B, 3, H, W) in 0 to 255."""
+        # With TF32 the metrics would depend on the type of GPU.
         with (
             torch.autocast(self.device.type, enabled=False),
             torch.backends.cudnn.flags(enabled=True, allow_tf32=False),

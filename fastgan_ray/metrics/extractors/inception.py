@@ -1,7 +1,7 @@
-"""The Inception network of 2015, whose distances are called FID, from its two publishers.
+"""The Inception network of 2015, on which FID is defined, in two published versions.
 
-Their logits have no bias: so the Inception score was published (Salimans et al. 2016), and so
-NVIDIA and torch-fidelity compute it.
+Logits have no bias: the Inception score was published so (Salimans et al. 2016), and NVIDIA and
+torch-fidelity compute it so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fastgan_ray.metrics.weight_files import weights_path
 
 
 def inception(device: torch.device) -> Extractor:
-    """NVIDIA's TorchScript through clean-fid: pooled features (2,048) at 299 px."""
+    """Load NVIDIA's TorchScript through clean-fid: pooled features (2,048) at 299 px."""
     path = weights_path("inception")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)  # TorchScript is deprecated
@@ -33,13 +33,13 @@ def inception(device: torch.device) -> Extractor:
     extractor = Extractor("inception", sha256, 299, network, device)
     try:
         classifier = network.base.output.weight.detach().cpu()
-    except AttributeError:  # a name inside another's file: without it there is no Inception score
+    except AttributeError:  # a private name of the file; without it there is no Inception score
         return extractor
     return replace(extractor, logits=lambda features: F.linear(features, classifier))
 
 
 def inception_pytorch(device: torch.device) -> Extractor:
-    """The PyTorch port through torch-fidelity: pooled features (2,048) at 299 px."""
+    """Load the PyTorch port through torch-fidelity: pooled features (2,048) at 299 px."""
     path = weights_path("inception_pytorch")
     port = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(path))
     return extractor_of_port(port, WEIGHTS["inception_pytorch"].sha256, device)
@@ -48,10 +48,10 @@ def inception_pytorch(device: torch.device) -> Extractor:
 def extractor_of_port(
     port: FeatureExtractorInceptionV3, sha256: str, device: torch.device
 ) -> Extractor:
-    """torch-fidelity's network as an extractor: folded in place, channels last, 1.4 times as fast.
+    """Make torch-fidelity's network an extractor, 1.4 times as fast: folded, channels last.
 
-    Its own forward takes whole numbers, and resizes, which at 299 px changes nothing; clean
-    resizing gives fractions, hence its layers are called one after another.
+    Its layers are called one after another, because its own `forward` takes whole numbers only and
+    clean resizing gives fractions. (It also resizes, which changes nothing at 299 px.)
     """
     for module in port.modules():
         if isinstance(module, BasicConv2d):

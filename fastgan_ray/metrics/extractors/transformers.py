@@ -19,9 +19,9 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard 
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 _SIZE = 224
 _PATCH = 14
-_HEAD = 64  # features of a head
+_HEAD = 64  # features per head
 
-# Meta's names of what torchvision's transformer has, to torchvision's; the first that fits counts.
+# Parts of names: Meta's to torchvision's; the first that matches is used.
 _TORCHVISION = {
     "cls_token": "class_token",
     "pos_embed": "encoder.pos_embedding",
@@ -37,21 +37,21 @@ _TORCHVISION = {
 
 
 def dinov2_vitb14(device: torch.device) -> Extractor:
-    """DINOv2 ViT-B/14: its class token (768) at 224 px."""
+    """Load DINOv2 ViT-B/14: its class token (768) at 224 px."""
     return _transformer(
         "dinov2_vitb14", load_dinov2(weights_path("dinov2_vitb14")), _IMAGENET, device
     )
 
 
 def dinov2_vitl14(device: torch.device) -> Extractor:
-    """DINOv2 ViT-L/14: its class token (1,024) at 224 px, of FD_DINOv2 (Stein et al. 2023)."""
+    """Load DINOv2 ViT-L/14, of FD_DINOv2 (Stein et al. 2023): its class token (1,024) at 224 px."""
     return _transformer(
         "dinov2_vitl14", load_dinov2(weights_path("dinov2_vitl14")), _IMAGENET, device
     )
 
 
 def clip_vitb32(device: torch.device) -> Extractor:
-    """CLIP's ViT-B/32 through torch-fidelity: picture embeddings (512) at 224 px."""
+    """Load CLIP's ViT-B/32 through torch-fidelity: picture embeddings (512) at 224 px."""
     path = weights_path("clip_vitb32")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)  # TorchScript is deprecated
@@ -60,14 +60,13 @@ def clip_vitb32(device: torch.device) -> Extractor:
 
 
 def load_dinov2(path: Path) -> VisionTransformer:
-    """Meta's DINOv2 file as a torchvision transformer that gives the class token, frozen.
+    """Load Meta's DINOv2 file into a torchvision transformer that returns the class token.
 
-    Only transformers of heads of 64 features and four times as wide perceptrons, as B/14 and L/14
-    are. The one layer that torchvision's lacks is a factor per channel, which the layer before
-    it takes up.
+    Heads must have 64 features and perceptrons four times the width, as in B/14 and L/14.
+    torchvision's transformer lacks DINOv2's factor per channel: the layer before is multiplied.
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
-    del state["mask_token"]  # of training only
+    del state["mask_token"]  # for training only
     for key in [key for key in state if key.endswith(".gamma")]:
         factor = state.pop(key)
         layer = key.replace("ls1.gamma", "attn.proj").replace("ls2.gamma", "mlp.fc2")
@@ -76,7 +75,7 @@ def load_dinov2(path: Path) -> VisionTransformer:
     state["pos_embed"] = _positions(state["pos_embed"])
     width = state["cls_token"].shape[-1]
     depth = sum(key.endswith("norm1.weight") for key in state)
-    with torch.device("meta"):  # no time is lost on initial values
+    with torch.device("meta"):  # no time for initial values
         network = VisionTransformer(_SIZE, _PATCH, depth, width // _HEAD, width, 4 * width)
     network.heads = nn.Sequential()
     network.load_state_dict({_renamed(key): value for key, value in state.items()}, assign=True)
@@ -90,10 +89,10 @@ def _renamed(key: str) -> str:
 
 
 def _positions(positions_1NC: Tensor) -> Tensor:
-    """Position embeddings of 224 px from those of the class and of a square of 518 px.
+    """Interpolate the position embeddings of 518 px to 224 px; the class token's stays.
 
-    Interpolated as Meta's code does: bicubic without antialiasing, the factor a little larger
-    than the ratio of the sides, which shifts the samples.
+    As in Meta's code: bicubic without antialiasing, and the factor is a little larger than the
+    ratio of the sides, which shifts the samples.
     """
     token, square = positions_1NC[:, :1], positions_1NC[:, 1:]
     side = round(square.shape[1] ** 0.5)
