@@ -61,6 +61,21 @@ def smooth(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> N
         evaluate(config, reporter, float(kimg), loss(config, kimg))
 
 
+def on_a_bad_gpu(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """A run that dies of the machine's fault on GPU 1, and notes which GPU it has."""
+    gpu = os.environ["CUDA_VISIBLE_DEVICES"]
+    note(reporter, f"gpu {gpu}")
+    if gpu == "1":
+        raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+    smooth(config, reporter, resume_from)
+
+
+def visible_gpus(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """A run that goes well, and notes which GPUs its process sees."""
+    note(reporter, f"visible {os.environ.get('CUDA_VISIBLE_DEVICES')!r}")
+    smooth(config, reporter, resume_from)
+
+
 def named_by_process(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
     """A run that goes well, or has a bug at ngf 8, and notes in which process."""
     note(reporter, str(os.getpid()))

@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from rich.console import Console, RenderableType
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError, full_disk
 from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.tune.driver.bad_machines import BadMachines, count_places
 from fastgan_ray.tune.driver.budget import BudgetedSearcher, BudgetStopper, BudgetTracker
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.reports import Reports, note_versions
@@ -302,6 +304,7 @@ def _run_trials(
             return PlacementGroupFactory([{"memory": OUTER_BYTES}])
         return PlacementGroupFactory([worker_needs(config, suggestion["number"])])
 
+    bad_machines = BadMachines(trials, count_places(nodes), partial(_say, stage.console))
     stage.driver.begin(trials)
     os.environ[STATE_PERIOD] = f"{seconds_between_records(experiment.trials):g}"
     with every_death_is_an_actor_error():
@@ -316,7 +319,7 @@ def _run_trials(
             stop=BudgetStopper(meter.path) if meter else None,
             num_samples=experiment.trials,
             max_failures=MAX_DEATHS,
-            callbacks=[*watchers, deaths, Snapshots(states)],
+            callbacks=[*watchers, deaths, bad_machines, Snapshots(states)],
             resume="AUTO+ERRORED" if resuming else None,
             trial_name_creator=_name,
             trial_dirname_creator=_name,

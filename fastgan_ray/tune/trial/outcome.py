@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
-from fastgan_ray.errors import DivergedError, UserError
+from fastgan_ray.errors import DivergedError, UserError, full_disk
 from fastgan_ray.tune.ray.compat import LOW_ON_MEMORY
 from fastgan_ray.tune.trial.folder import Outcome
 
 LONGEST_REASON = 300
-OUT_OF_MEMORY = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "cannot allocate",
-    LOW_ON_MEMORY,
-)
 
 
 def classify(error: BaseException) -> tuple[Outcome, str]:
@@ -23,17 +14,23 @@ def classify(error: BaseException) -> tuple[Outcome, str]:
     reason = str(error) or type(error).__name__
     if isinstance(error, DivergedError):
         return "diverged", reason
-    if is_out_of_memory(error):
+    if _is_out_of_memory(error):
         return "out_of_memory", " ".join(reason.split())[:LONGEST_REASON]
     return "failed", reason if isinstance(error, UserError) else f"{type(error).__name__}: {reason}"
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether a device or the machine had no memory left."""
-    if isinstance(error, MemoryError):
-        return True
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(phrase in text for phrase in OUT_OF_MEMORY)
+def is_no_result(error: BaseException) -> bool:
+    """Return whether an exception says nothing about the configuration: the trial runs again.
+
+    A full disk and a fault of the machine; the process ends, because a device's error stays in it.
+    """
+    from fastgan_ray.train.failures import is_machine_fault  # imports PyTorch
+
+    return bool(full_disk(error)) or is_machine_fault(error)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Return whether a device or the machine had no memory left, also if Ray says so."""
+    from fastgan_ray.train.failures import is_out_of_memory
+
+    return is_out_of_memory(error) or LOW_ON_MEMORY in str(error).lower()

@@ -12,8 +12,9 @@ import ray.tune
 from filelock import FileLock
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.errors import InterruptedRunError, full_disk
+from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.train.signals import listen
+from fastgan_ray.tune.driver.bad_machines import note_place
 from fastgan_ray.tune.pbt import TakeOverError
 from fastgan_ray.tune.ray.compat import THREAD_TIMEOUT, prepare_process
 from fastgan_ray.tune.storage.remote import RemoteStorage
@@ -26,7 +27,7 @@ from fastgan_ray.tune.trial.folder import (
     write_rows,
 )
 from fastgan_ray.tune.trial.objective import Objective, Task
-from fastgan_ray.tune.trial.outcome import classify
+from fastgan_ray.tune.trial.outcome import classify, is_no_result
 from fastgan_ray.tune.trial.reporters import STOP, TuneReporter
 from fastgan_ray.tune.trial.resume import ResumeState, resume_state
 
@@ -34,7 +35,7 @@ from fastgan_ray.tune.trial.resume import ResumeState, resume_state
 # default is 2 s; where the thread takes longer, the next trial fails.
 THREAD_TIMEOUT_S = "60"
 
-WorkerResources = Callable[[RunConfig], dict[str, float]]
+WorkerResources = Callable[[RunConfig, int], dict[str, float]]
 
 
 def make_trainable(
@@ -60,6 +61,7 @@ def make_trainable(
         with FileLock(folder / LOCK):
             sync.fetch()
             reset_if_other_point(folder, suggestion["point"])
+            note_place(folder)
             repeat_rows(folder)
             while (state := resume_state(task)) and _run(task, state, worker_resources, sync):
                 pass
@@ -82,17 +84,27 @@ def repeat_rows(folder: Path) -> None:
         ray.tune.report(row)
 
 
+def _limit_memory(resources: dict[str, float]) -> None:
+    """Limit this process to the share of a GPU that its trial has booked."""
+    if 0 < resources["GPU"] < 1:
+        from fastgan_ray.train.device import limit_gpu_memory  # imports PyTorch
+
+        limit_gpu_memory(resources["GPU"])
+
+
 def _run(
     task: Task, state: ResumeState, worker_resources: WorkerResources, sync: TrialSync
 ) -> bool:
     """Run a trial to its end or, True, to an order to take over another one's weights."""
     reporter = TuneReporter(task.folder, task.metric, state.config.train.total_kimg, sync)
+    resources = worker_resources(state.config, task.suggestion["number"])
     try:
         if state.config.resources.nested:
             from fastgan_ray.tune.trial.workers import run_workers  # few trials need Ray Train
 
-            run_workers(task, state, worker_resources(state.config), sync.send)
+            run_workers(task, state, resources, sync.send)
         else:
+            _limit_memory(resources)
             task.objective(state.config, reporter, state.checkpoint)
     except TakeOverError:
         return True
@@ -101,7 +113,7 @@ def _run(
         sync.send()
         os._exit(128 + signal.SIGTERM)
     except Exception as error:
-        if full_disk(error):  # it says nothing about the configuration: Ray tries again
+        if is_no_result(error):  # Ray tries again, in a new process
             raise
         reporter.end(*classify(error))
     return False

@@ -21,14 +21,14 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from torch.distributed import DistError
 
 from fastgan_ray.distributed import PeerFailedError, TorchGroup
-from fastgan_ray.errors import InterruptedRunError, full_disk
+from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.tune.driver.retries import MAX_DEATHS
 from fastgan_ray.tune.pbt import TakeOverError, read_orders
 from fastgan_ray.tune.trial.folder import has_ended, write_rows
 from fastgan_ray.tune.trial.objective import Task
-from fastgan_ray.tune.trial.outcome import classify
+from fastgan_ray.tune.trial.outcome import classify, is_no_result
 from fastgan_ray.tune.trial.reporters import DECIDED, SECONDS_BETWEEN_LOOKS, WorkerReporter
 from fastgan_ray.tune.trial.resume import ResumeState, resume_state
 
@@ -147,7 +147,7 @@ def work(arguments: dict[str, Task]) -> None:
                 return
             raise  # another worker has died, or writes itself what went wrong
         except Exception as error:
-            if not full_disk(error):  # which says nothing about the configuration: tried again
+            if not is_no_result(error):
                 _end(task.folder, reporter, error)
             raise
 
