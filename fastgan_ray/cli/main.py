@@ -21,6 +21,7 @@ from fastgan_ray.cli.clean import clean
 from fastgan_ray.cli.confirm import confirm
 from fastgan_ray.cli.evaluate import evaluate
 from fastgan_ray.cli.report import compare, report
+from fastgan_ray.cli.schema import schema
 from fastgan_ray.cli.train import train
 from fastgan_ray.cli.tune import tune
 from fastgan_ray.cli.wandb import wandb_report
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
     "check": check,
+    "schema": schema,
     "data": data_sets,
     "report": report,
     "compare": compare,

@@ -22,7 +22,11 @@ class ModelConfig(Section):
     architecture: Literal["fastgan", "dcgan"] = Field(
         "fastgan", description="dcgan = the baseline of Keras' adaptive-augmentation example"
     )
-    resolution: int = Field(256, description="side of the generated picture in pixels")
+    resolution: int = Field(
+        256,
+        description="side of the generated picture in pixels",
+        json_schema_extra={"enum": [*RESOLUTIONS]},
+    )
     ngf: int = Field(64, ge=1, le=1024, description="generator's base width (filter count)")
     ndf: int = Field(64, ge=1, le=1024, description="discriminator's base width (filter count)")
     nz: int = Field(256, ge=1, le=8192, description="length of the latent vector")

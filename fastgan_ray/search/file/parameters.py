@@ -73,12 +73,17 @@ def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
     return space
 
 
+def may_be_searched(name: str) -> bool:
+    """Return whether trials may differ in a setting and still compare."""
+    return not name.startswith("eval.") and name not in FIXED
+
+
 def _check_name(name: str, entry: object) -> None:
     if name not in field_names():
         if isinstance(entry, dict) and "parameters" in entry:
             raise broken("nested parameters are not supported; use dotted names, as model.ngf")
         raise broken(RunConfig.unknown_key(name))
-    if name.startswith("eval.") or name in FIXED:
+    if not may_be_searched(name):
         raise broken("must be the same for all trials, or they do not compare; set it in base")
 
 

@@ -1,0 +1,80 @@
+"""The JSON schemas of our files, from their models: editors complete and check files with them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.search.file.model import AblationFile, SearchFile
+from fastgan_ray.search.file.parameters import may_be_searched
+
+Kind = Literal["search", "ablation", "run"]
+MODELS: dict[Kind, type[SearchFile | AblationFile | RunConfig]] = {
+    "search": SearchFile,
+    "ablation": AblationFile,
+    "run": RunConfig,
+}
+
+
+class _Generator(GenerateJsonSchema):
+    """Pydantic's schemas without titles, which only repeat the names."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401 - pydantic's
+        return False
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        """Allow an entry that fits several members: the reader infers which one is meant."""
+        union = super().tagged_union_schema(schema)
+        return {"anyOf": union.get("oneOf", union.get("anyOf"))}
+
+
+def json_schema(kind: Kind) -> dict[str, Any]:
+    """Return the JSON schema of a search, an ablation or a run's configuration.
+
+    It knows keys, types and ranges; rules that look at several values are the reader's alone.
+    """
+    schema = MODELS[kind].model_json_schema(schema_generator=_Generator)
+    definitions = schema["$defs"]
+    fields = _fields(definitions)
+    run = schema if kind == "run" else definitions["RunConfig"]
+    run["properties"] = {
+        section: {"anyOf": [{"$ref": value["$ref"]}, {"type": "null"}]}
+        for section, value in run["properties"].items()
+    } | fields
+    for definition in definitions.values():
+        if "const" in definition["properties"].get("type", {}):
+            definition.setdefault("required", []).insert(0, "type")
+    if kind == "search":
+        definitions["Parameter"] = schema["properties"]["parameters"]["additionalProperties"]
+        schema["properties"]["parameters"] |= {
+            "properties": {
+                name: _parameter(field) for name, field in fields.items() if may_be_searched(name)
+            },
+            "additionalProperties": False,
+            "minProperties": 1,
+        }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _fields(definitions: dict[str, Any]) -> dict[str, JsonSchemaValue]:
+    """The schema of each setting by its dotted name."""
+    fields = {}
+    for section, config in RunConfig.model_fields.items():
+        name = getattr(config.annotation, "__name__", "")
+        for field, value in definitions[name]["properties"].items():
+            ref = f"#/$defs/{name}/properties/{field}"
+            fields[f"{section}.{field}"] = {"$ref": ref, "description": value["description"]}
+    return fields
+
+
+def _parameter(field: JsonSchemaValue) -> JsonSchemaValue:
+    """The schema of an entry of `parameters`, whose values are those of the setting."""
+    value = {"$ref": field["$ref"]}
+    return {
+        "description": field["description"],
+        "allOf": [{"$ref": "#/$defs/Parameter"}],
+        "properties": {"value": value, "values": {"items": value}},
+    }
