@@ -39,7 +39,8 @@ def test_the_committed_schema_is_the_one_of_the_command(kind, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["schema", kind])
     assert ended.value.code == 0
-    assert capsys.readouterr().out == (SPACES / FILES[kind]).read_text()
+    is_current = capsys.readouterr().out == (SPACES / FILES[kind]).read_text()
+    assert is_current, f"run: fastgan-ray schema {kind} > search_spaces/{FILES[kind]}"
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)

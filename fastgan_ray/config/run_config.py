@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from fastgan_ray.config.aliases import current_name
 from fastgan_ray.config.model import RESOLUTIONS, ModelConfig
 from fastgan_ray.config.section import Section
 from fastgan_ray.config.strict_yaml import suggestion
@@ -279,13 +280,14 @@ def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flatten(sections: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Give settings their dotted keys, whether sections are nested, dotted or both."""
+    """Give settings their dotted keys and current names; sections are nested, dotted or both."""
     flat: dict[str, Any] = {}
     for key, value in sections.items():
+        name = current_name(prefix + key)
         if isinstance(value, dict) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        elif (value is not None and value != {}) or prefix + key not in SECTIONS:
-            flat[prefix + key] = value  # an empty section is nothing
+            flat.update(flatten(value, f"{name}."))
+        elif (value is not None and value != {}) or name not in SECTIONS:
+            flat[name] = value  # an empty section is nothing
     return flat
 
 

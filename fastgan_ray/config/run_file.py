@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from fastgan_ray.config.aliases import current_name
 from fastgan_ray.config.rules import Violation, explain
 from fastgan_ray.config.run_config import SECTIONS, RunConfig
 from fastgan_ray.config.strict_yaml import (
@@ -71,7 +72,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
-        key = key.strip()
+        key = current_name(key.strip())
         if not equals:
             errors.add(None, f"{format_value(assignment)}: must read key=value")
         elif key in values:

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from fastgan_ray.config.aliases import current_name
 from fastgan_ray.errors import UserError
 
 MAX_BYTES = 1_000_000
@@ -250,16 +251,18 @@ class _Builder:
                 self.errors.add(line, "a key must be text, not a list or a mapping")
             elif key_node.tag == _TAG + "merge":
                 merged |= self._merge(value_node, keys)
-            elif self._is_new((*keys, key_node.value), key_node.start_mark.line + 1):
-                values[key_node.value] = self._build(value_node, (*keys, key_node.value))
+            else:
+                path = current_name(".".join((*keys, key_node.value)))
+                key = path.removeprefix("".join(f"{outer}." for outer in keys))
+                if self._is_new(path, key_node.start_mark.line + 1):
+                    values[key] = self._build(value_node, (*keys, key))
         return {**merged, **values}
 
-    def _is_new(self, keys: tuple[str, ...], line: int) -> bool:
+    def _is_new(self, path: str, line: int) -> bool:
         """Note the line of a key; False, with an error, if the mapping has it already.
 
         `model: {ngf: 8}` and `model.ngf: 8` are the same key.
         """
-        path = ".".join(keys)
         if not self.merging and path in self.given:
             self.errors.add(line, f"{path}: is given twice (first in line {self.given[path]})")
             return False

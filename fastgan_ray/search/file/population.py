@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field, PlainValidator, ValidationInfo
 
+from fastgan_ray.config.aliases import current_name
 from fastgan_ray.config.rules import Violation, combine
 from fastgan_ray.config.strict_yaml import format_value
 from fastgan_ray.search.file.section import FileSection, Kimg, context_of
@@ -62,7 +63,8 @@ def _read_population(value: object, info: ValidationInfo) -> Population | None:
         violations.append(Violation(("every",), f"{rule}, total_kimg {context.total_kimg:g})"))
     if space is not None:
         known = changeable(space)
-        population = population.model_copy(update={"change": population.change or known})
+        change = [current_name(name) for name in population.change]
+        population = population.model_copy(update={"change": change or known})
         if not known or not set(population.change) <= set(known):
             names = ", ".join(known) or "none here"
             rule = f"must list searched numbers that may change during a training: {names} "

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from fastgan_ray.config.rules import explain
-from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import check_alone
 from fastgan_ray.config.strict_yaml import Document, ErrorList, Loc, parse, read_text
 from fastgan_ray.search.file.metric import under_protocol
@@ -90,11 +90,11 @@ def read_model(model: type[File], document: Document, context: FileContext) -> F
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return flat dotted settings if they are valid by themselves; UserError with every error."""
+    """Return flat settings by their current names; UserError if they break a rule by themselves."""
     errors = ErrorList("--set")
     check_alone(overrides, errors)
     errors.check()
-    return dict(overrides)
+    return flatten(overrides)
 
 
 def default_name(path: str) -> str:
