@@ -44,7 +44,9 @@ def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
         if trial["value"] is not None and trial["state"] in ("finished", "stopped")
     ]
     trials.sort(key=lambda trial: (-trial["kimg"], sign * trial["value"], trial["trial_id"]))
-    points = [(_part_in(spec.space, flatten(trial["point"])), trial["trial_id"]) for trial in trials]
+    points = [
+        (_part_in(spec.space, flatten(trial["point"])), trial["trial_id"]) for trial in trials
+    ]
     points = [(point, trial_id) for point, trial_id in points if point]
     if not points:
         raise UserError(

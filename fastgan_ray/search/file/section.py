@@ -9,13 +9,13 @@ from typing import Annotated, Any, TypeVar
 from pydantic import (
     ConfigDict,
     Field,
-    ModelWrapValidatorHandler,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     WrapValidator,
     model_validator,
 )
+from pydantic.functional_validators import ModelWrapValidatorHandler
 from typing_extensions import Self
 
 from fastgan_ray.config.rules import Violation, combine, explain
