@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from fastgan_ray.search.space import (
     Parameter,
-    SearchSpace,
     assign,
     default_point,
     grid,
@@ -31,7 +30,7 @@ R1 = listed("train.r1_gamma", 0.1, 1.0, 10.0, when=(("train.loss", ("logistic",)
 LAZY = Parameter(
     "train.r1_interval", "int_uniform", low=1, high=4, q=1, when=(("train.r1_gamma", (1.0, 10.0)),)
 )
-SPACE = SearchSpace((LOSS, NOISE, R1, LAZY))
+SPACE = (LOSS, NOISE, R1, LAZY)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +78,7 @@ def test_probabilities_weigh_values():
 def test_sobol_points_keep_to_shares_and_conditions():
     policy = Parameter("augment.policy", "categorical", ("", "color"), (0.75, 0.25))
     rate = Parameter("train.lr_d", "uniform", low=0, high=1, when=(("augment.policy", ("color",)),))
-    space = SearchSpace((policy, rate))
+    space = (policy, rate)
     points = [sobol(space, index, 3) for index in range(1, 65)]
     colored = [point for point in points if point["augment.policy"] == "color"]
     assert len(colored) == pytest.approx(16, abs=1)
@@ -100,7 +99,7 @@ def test_grid_honours_conditions_without_duplicates():
 
 
 def test_grid_refuses_a_continuum():
-    space = SearchSpace((Parameter("train.lr_g", "uniform", low=0.1, high=0.2),))
+    space = (Parameter("train.lr_g", "uniform", low=0.1, high=0.2),)
     assert size(space) is None
     with pytest.raises(ValueError, match=r"train\.lr_g is continuous"):
         grid(space)
@@ -109,18 +108,18 @@ def test_grid_refuses_a_continuum():
 def test_size_of_a_huge_parent_is_quick():
     seed = Parameter("train.seed", "int_uniform", low=0, high=2**31 - 1, q=1)
     child = listed("train.loss", "hinge", "logistic", when=(("train.seed", (3, 4)),))
-    assert size(SearchSpace((seed, child))) == 2**31 - 2 + 2 * 2
+    assert size((seed, child)) == 2**31 - 2 + 2 * 2
 
 
 def test_assign_asks_only_for_active_parameters():
-    asked = []
+    names = []
 
     def suggest(parameter):
-        asked.append(parameter.name)
+        names.append(parameter.name)
         return parameter.at(parameter.size - 1)
 
     point = assign(SPACE, suggest)
-    assert asked == list(point) == ["train.loss", "train.r1_gamma", "train.r1_interval"]
+    assert names == list(point) == ["train.loss", "train.r1_gamma", "train.r1_interval"]
 
 
 def test_several_parents_must_all_agree():
@@ -132,7 +131,7 @@ def test_several_parents_must_all_agree():
 def test_default_point_keeps_what_the_space_contains():
     defaults = {"train.loss": "hinge", "train.label_noise": 0.3, "train.r1_gamma": 0.0}
     assert default_point(SPACE, defaults) == {"train.loss": "hinge"}
-    constant = SearchSpace((Parameter("train.loss", "constant", ("logistic",)), R1))
+    constant = (Parameter("train.loss", "constant", ("logistic",)), R1)
     assert default_point(constant, {**defaults, "train.r1_gamma": 1.0}) == {
         "train.loss": "logistic",
         "train.r1_gamma": 1.0,
@@ -184,7 +183,7 @@ def finite_spaces(draw):
             when = ((parent.name, tuple(values)),)
         values = draw(st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True))
         parameters.append(listed(f"p{index}", *values, when=when))
-    return SearchSpace(tuple(parameters))
+    return tuple(parameters)
 
 
 @settings(max_examples=100, deadline=None)

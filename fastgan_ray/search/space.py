@@ -10,7 +10,7 @@ import bisect
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -129,17 +129,8 @@ class Parameter:
         return min(max(clean, float(self.low)), float(self.high))
 
 
-@dataclass(frozen=True)
-class SearchSpace:
-    """Parameters in the order of the file; each parent comes before its children."""
-
-    parameters: tuple[Parameter, ...]
-
-    def __iter__(self) -> Iterator[Parameter]:
-        return iter(self.parameters)
-
-    def __len__(self) -> int:
-        return len(self.parameters)
+# In the order of the file; each parent comes before its children.
+SearchSpace: TypeAlias = tuple[Parameter, ...]
 
 
 def same(first: object, second: object) -> bool:
@@ -204,7 +195,7 @@ def size(space: SearchSpace) -> int | None:
     def count(index: int, point: dict[str, Any]) -> int:
         if index == len(space):
             return 1
-        parameter = space.parameters[index]
+        parameter = space[index]
         if not parameter.active(point):
             return count(index + 1, point)
         values = decisive[parameter.name]

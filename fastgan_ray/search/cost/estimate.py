@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,7 +12,7 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import build_discriminator, build_generator, small_resolution
 from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.search.file.early_terminate import Hyperband
-from fastgan_ray.search.file.spec import SearchSpec, base_settings, first_trial_point, run_config
+from fastgan_ray.search.file.spec import SearchSpec, base_settings, first_trial_point
 
 # GFLOP for one reconstructed picture of 128 x 128 px: the distance's network on it and on its
 # target, and the gradient. A pass takes 10.0 in VGG-16 (to its last convolution), 0.8 in Lite0.
@@ -27,30 +26,9 @@ FORWARD_BACKWARD = 3  # forward plus backward costs three forward passes
 RTX_2080_TI_GFLOPS = 4460.0
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """The cost of a search if every trial were like its first; evaluations are not counted."""
-
-    trials: int
-    gflop_per_image: float
-    kimg_at_most: float
-    kimg_expected: float  # if the best 1/eta pass each rung
-
-
 def hours(kimg: float, gflop_per_image: float, gflops: float = RTX_2080_TI_GFLOPS) -> float:
     """Return the hours for `kimg` on a device that sustains `gflops` (10**9 operations / s)."""
     return kimg * 1000 * gflop_per_image / gflops / 3600
-
-
-def estimate(spec: SearchSpec) -> Estimate:
-    """Estimate the cost of a search from the configuration of its first trial."""
-    config = run_config(spec, first_trial_point(spec))
-    return Estimate(
-        trials=spec.run_cap,
-        gflop_per_image=gflop_per_image(config),
-        kimg_at_most=spec.run_cap * config.train.total_kimg,
-        kimg_expected=kimg_expected(spec),
-    )
 
 
 def kimg_expected(spec: SearchSpec) -> float:

@@ -17,10 +17,18 @@ from fastgan_ray.metrics.names import metric_name
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
 from fastgan_ray.search.confirmation import plan_confirmation
-from fastgan_ray.search.cost.estimate import estimate, gflop_per_image, hours
+from fastgan_ray.search.cost.estimate import gflop_per_image, hours, kimg_expected
 from fastgan_ray.search.cost.memory import gpu_gb_of, host_gb_of
 from fastgan_ray.search.cost.timing import Timing, seconds_of
-from fastgan_ray.search.file.spec import SearchSpec, base_config, sample_configs, start_point
+from fastgan_ray.search.file.spec import (
+    SearchSpec,
+    base_config,
+    first_trial_point,
+    longest_kimg,
+    run_config,
+    sample_configs,
+    start_point,
+)
 from fastgan_ray.search.space import Parameter, sample
 
 SAMPLES = 3
@@ -34,9 +42,9 @@ def search_facts(
     `timing` is that of its configurations on this machine. The kimg are the trials'; the hours
     include the confirmation.
     """
-    cost, metric, rng = estimate(spec), spec.metric, random.Random(spec.seed)
-    confirmation, config = plan_confirmation(spec), base_config(spec)
-    expected = cost.kimg_expected
+    confirmation, config, metric = plan_confirmation(spec), base_config(spec), spec.metric
+    gflop = gflop_per_image(run_config(spec, first_trial_point(spec)))
+    rng, expected = random.Random(spec.seed), kimg_expected(spec)
     if spec.budget.kimg is not None:
         expected = min(expected, spec.budget.kimg - confirmation.kimg)
     kimg = expected + confirmation.kimg
@@ -51,13 +59,13 @@ def search_facts(
         "costs": [{"name": cost.name, "goal": cost.goal} for cost in spec.costs],
         "early_stopping": _stopping(spec),
         "population": spec.population.describe() if spec.population else "none",
-        "data": [_data(base_config(spec), track)],
+        "data": [_data(config, track)],
         "budget": spec.budget.model_dump(exclude_none=True),
         "confirmation": asdict(confirmation),
         "kimg_expected": expected,
-        "kimg_at_most": cost.kimg_at_most,
-        "gflop_per_image": cost.gflop_per_image,
-        "hours_of_rtx_2080_ti": hours(kimg, cost.gflop_per_image),
+        "kimg_at_most": spec.run_cap * longest_kimg(spec),
+        "gflop_per_image": gflop,
+        "hours_of_rtx_2080_ti": hours(kimg, gflop),
         **_measured(timing, kimg, config),
         "memory_gb": _memory_facts(sample_configs(spec)),
         "parameters": {parameter.name: _domain(parameter) for parameter in spec.space},

@@ -67,7 +67,7 @@ def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
         parameters[name] = parameter
 
     read_each(value, read)
-    space = SearchSpace(tuple(parameters.values()))
+    space = tuple(parameters.values())
     if method is not None and context.settings is not None:
         check_points(with_constants(space, context.overrides), method, context.settings)
     return space

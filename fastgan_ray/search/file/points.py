@@ -18,13 +18,11 @@ TRIES = 256  # random points of which one must be valid
 
 def with_constants(space: SearchSpace, values: Mapping[str, Any]) -> SearchSpace:
     """Return `space` with the parameters that `values` names fixed to these, always active."""
-    return SearchSpace(
-        tuple(
-            Parameter(parameter.name, "constant", (values[parameter.name],))
-            if parameter.name in values
-            else parameter
-            for parameter in space
-        )
+    return tuple(
+        Parameter(parameter.name, "constant", (values[parameter.name],))
+        if parameter.name in values
+        else parameter
+        for parameter in space
     )
 
 
@@ -78,10 +76,10 @@ def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
 def _narrowed(space: SearchSpace, values: dict[str, tuple[Value, ...]]) -> SearchSpace:
     """`space` with only these values of some parameters, which are then always active."""
     parameters = []
-    for parameter in reversed(space.parameters):
+    for parameter in reversed(space):
         if parameter.name in values:
             for parent, wanted in parameter.when:
                 values.setdefault(parent, wanted)
             parameter = Parameter(parameter.name, "categorical", values[parameter.name])
         parameters.append(parameter)
-    return SearchSpace(tuple(reversed(parameters)))
+    return tuple(reversed(parameters))
