@@ -1,0 +1,350 @@
+"""A pretended GPU: real numbers on the CPU, in tensors that know where they "are".
+
+`python tests/pretended_device.py` counts the operators of a training step under each setting and
+writes them to tests/data/operators.md; test_pretended_device.py compares with that table.
+
+How it works: `Placed` is a tensor subclass around a CPU tensor, which is of the device "cpu" for
+PyTorch's own code (so that it asks no driver) and of "cuda:0" for ours: a torch-function mode
+answers `.device`, `.to(device)` and `device=`. Everything else is seen in __torch_dispatch__. What
+it cannot show: autocast, gradient checkpointing, fused optimisers, CUDA's generators, memory, time.
+"""
+
+from __future__ import annotations
+
+import collections
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from fastgan_ray.config.run_config import RunConfig, nest
+from fastgan_ray.train import rng
+from fastgan_ray.train.batches import Pictures
+from fastgan_ray.train.draws import draw_step, place
+from fastgan_ray.train.loop import take_batches
+from fastgan_ray.train.perceptual import DISTANCES
+from fastgan_ray.train.regan import Regan
+from fastgan_ray.train.state import TrainState, accumulate_losses, new_state
+from fastgan_ray.train.step import train_step
+
+DEVICE = torch.device("cuda", 0)
+CPU = torch.device("cpu")
+TABLE = Path(__file__).parent / "data" / "operators.md"
+FACTORIES = ("zeros", "ones", "empty", "full", "arange", "eye", "tensor", "linspace")
+READS = ("item", "tolist", "numpy", "cpu", "__float__", "__bool__", "__int__", "__index__")
+# Their results have a size that depends on values, or are read on the host.
+WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal", "is_nonzero")
+VIEWS = ("aten._unsafe_view.default", "aten.detach.default")
+
+PENALTIES = {"train.loss": "logistic", "train.r1_gamma": 1.0, "train.r2_gamma": 1.0}
+ADAPTIVE = {"augment.policy": "bgc", "augment.ada_p": 0.5}
+CASES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "default at 256 px": {"model.resolution": 256},
+    "R1 and R2 at every step": {**PENALTIES, "train.r1_interval": 1},
+    "R1 and R2, not at this step": {**PENALTIES, "train.r1_interval": 16},
+    "wasserstein": {"train.loss": "wasserstein"},
+    "relativistic": {"train.loss": "relativistic"},
+    "least squares": {"train.loss": "least_squares"},
+    "no augmentation": {"augment.policy": ""},
+    "cutout": {"augment.policy": "color,translation,cutout"},
+    "augmentation of some": {"augment.probability": 0.5},
+    "bgc at a fixed p": {**ADAPTIVE, "augment.ada": "none"},
+    "keras at a fixed p": {**ADAPTIVE, "augment.policy": "keras", "augment.ada": "none"},
+    "ADA": ADAPTIVE,
+    "ADA by Keras' rule": {**ADAPTIVE, "augment.ada": "keras"},
+    "everything augmented": {**ADAPTIVE, "augment.policy": "color,translation,cutout,bgc,keras"},
+    "Re-GAN": {"regan.sparsity": 0.3, "regan.warmup_kimg": 0.0},
+    "contrastive": {"model.self_supervision": "ae_contrastive"},
+    "no self-supervision": {"model.self_supervision": "none"},
+    "dropout": {"model.d_dropout": 0.3},
+    "dcgan": {"model.architecture": "dcgan"},
+    "two D steps": {"train.d_steps": 2},
+    "EMA ramp-up": {"train.ema_rampup": 0.05},
+    "no label noise": {"train.label_noise": 0.0},
+    "summed reconstruction": {"train.reconstruction_reduction": "sum"},
+    "L2 reconstruction": {"train.reconstruction": "l2"},
+    "centre part": {"model.decode_part": "centre"},
+    "no tanh, no noise": {"model.output_activation": "none", "model.g_noise": False},
+    "no spectral norm": {"model.spectral_norm": False},
+    "no small branch": {"model.d_small": False, "model.decode_small": False},
+}
+
+
+class Log:
+    """What happened on the device, and where in our code."""
+
+    def __init__(self) -> None:
+        self.operators: collections.Counter[str] = collections.Counter()
+        self.views = 0
+        self.copies: list[str] = []
+        self.waits: list[str] = []
+        self.mixes: list[str] = []
+        self.losses: dict[str, float] = {}
+
+    @property
+    def all(self) -> int:
+        """Operators, views among them."""
+        return sum(self.operators.values())
+
+    @property
+    def no_views(self) -> int:
+        """Operators that compute or copy something."""
+        return self.all - self.views
+
+
+LOG = Log()
+
+
+class Placed(Tensor):
+    """A tensor on the pretended device."""
+
+    @staticmethod
+    def __new__(cls, inner: Tensor) -> Placed:
+        return torch.Tensor._make_wrapper_subclass(
+            cls,
+            inner.size(),
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            layout=inner.layout,
+            device="cpu",
+        )
+
+    def __init__(self, inner: Tensor) -> None:
+        self.inner = inner.detach()
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        _note(func, tensors)
+        result = func(*tree_map(_bare, args), **tree_map(_bare, kwargs))
+        known = {id(x.inner): x for x in tensors if isinstance(x, Placed)}
+
+        def placed(x: Any) -> Any:
+            if id(x) in known:  # of an operator in place
+                return known[id(x)]
+            return Placed(x) if isinstance(x, Tensor) else x
+
+        return tree_map(placed, result)
+
+
+def _note(func: Any, tensors: list[Tensor]) -> None:
+    name = str(func)
+    LOG.operators[name] += 1
+    aliases = [a.alias_info for a in func._schema.arguments if a.alias_info is not None]
+    LOG.views += name in VIEWS or (bool(aliases) and not any(a.is_write for a in aliases))
+    # Zeros that autograd itself makes, in C++, know nothing of the pretence.
+    if any(not isinstance(x, Placed) and x.dim() and bool(x.any()) for x in tensors):
+        LOG.mixes.append(f"{name} {_where()}")
+    if any(name.startswith(f"aten.{word}") for word in WAITING):
+        LOG.waits.append(f"{name} {_where()}")
+
+
+def _bare(x: Any) -> Any:
+    return x.inner if isinstance(x, Placed) else x
+
+
+def _where() -> str:
+    frames = [f for f in traceback.extract_stack() if "/fastgan_ray/" in f.filename]
+    return f"{frames[-1].filename}:{frames[-1].lineno} {frames[-1].line}" if frames else "?"
+
+
+class Pretend(TorchFunctionMode):
+    """Inside, tensors can be moved to `DEVICE` and made there, and say so."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs, name = dict(kwargs or {}), getattr(func, "__name__", "")
+        if func == Tensor.device.__get__ and isinstance(args[0], Placed):  # type: ignore[attr-defined]
+            return DEVICE
+        if func == Tensor.to:
+            return _to(*args, **kwargs)
+        if name in READS and args and isinstance(args[0], Placed):
+            LOG.waits.append(f"{name} {_where()}")
+            return func(args[0].inner, *args[1:], **kwargs)
+        if name in FACTORIES and _is_device(kwargs.get("device")):
+            made = func(*args, **kwargs | {"device": "cpu"})
+            if name == "tensor":
+                LOG.copies.append(f"tensor {_where()}")
+            LOG.operators[name] += 1
+            return Placed(made)
+        return func(*args, **kwargs)
+
+
+def _is_device(value: Any) -> bool:
+    return value is not None and torch.device(value).type == DEVICE.type
+
+
+def _to(tensor: Tensor, *args: Any, non_blocking: bool = False, **kwargs: Any) -> Tensor:
+    """`Tensor.to`; a copy that blocks is a wait, too."""
+    values = [*args, *kwargs.values()]
+    if isinstance(args[0] if args else None, Tensor):  # as that one is
+        values = [args[0].dtype, DEVICE if isinstance(args[0], Placed) else CPU, *values[1:]]
+    dtypes = [value for value in values if isinstance(value, torch.dtype)]
+    places = [value for value in values if isinstance(value, torch.device | str)]
+    if len(dtypes) + len(places) < len(values):
+        raise NotImplementedError("to() with other arguments")
+    if dtypes:
+        tensor = tensor.type(dtypes[0]) if tensor.dtype != dtypes[0] else tensor
+    if not places or _is_device(places[0]) == isinstance(tensor, Placed):
+        return tensor
+    if isinstance(tensor, Placed):
+        LOG.waits.append(f"to host {_where()}")
+        return tensor.inner
+    LOG.copies.append(_where())
+    if not non_blocking:
+        LOG.waits.append(f"blocking copy {_where()}")
+    assert not tensor.requires_grad
+    return Placed(tensor)
+
+
+class DeviceGenerator:
+    """Stands for a generator of the device."""
+
+    device = DEVICE
+
+    def __init__(self) -> None:
+        self.generator = torch.Generator()
+
+    def manual_seed(self, seed: int) -> DeviceGenerator:
+        self.generator.manual_seed(seed)
+        return self
+
+    def get_state(self) -> Tensor:
+        return self.generator.get_state()
+
+    def set_state(self, state: Tensor) -> None:
+        self.generator.set_state(state)
+
+
+def _drawn_there(factory: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def call(*args: Any, **kwargs: Any) -> Tensor:
+        source = kwargs.get("generator")
+        if not isinstance(source, DeviceGenerator):
+            return factory(*args, **kwargs)
+        LOG.operators[factory.__name__] += 1
+        kwargs.pop("device", None)
+        return Placed(factory(*args, **kwargs | {"generator": source.generator}))
+
+    return call
+
+
+@contextmanager
+def pretended_device() -> Iterator[None]:
+    """Inside, there is such a device."""
+    randoms, ask = (torch.randn, torch.rand), torch.autograd.has_torch_function
+    torch.randn, torch.rand = map(_drawn_there, randoms)  # type: ignore[assignment]
+    # Else the mode would handle the call of backward(), and not be there for what is inside of it.
+    torch.autograd.has_torch_function = lambda tensors: False
+    try:
+        with Pretend(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*[Cc][Uu][Dd][Aa].*")  # there is none
+            yield
+    finally:
+        torch.randn, torch.rand = randoms  # type: ignore[assignment]
+        torch.autograd.has_torch_function = ask
+
+
+def place_module(module: nn.Module) -> None:
+    """Move a network to the device, in place."""
+    for part in module.modules():
+        for name, weight in part._parameters.items():
+            if weight is not None:
+                part._parameters[name] = nn.Parameter(Placed(weight.detach()), weight.requires_grad)
+        for name, buffer in part._buffers.items():
+            if buffer is not None:
+                part._buffers[name] = Placed(buffer)
+
+
+def placed_state(config: RunConfig, count: int) -> TrainState:
+    """A training's state on the device."""
+    state = new_state(config, count, CPU)
+    state.rngs |= {name: DeviceGenerator() for name in rng.DEVICE_STREAMS}  # type: ignore[misc]
+    for network in (state.generator, state.discriminator, state.ema):
+        place_module(network)
+    for name, value in vars(state.ada).items():
+        object.__setattr__(state.ada, name, Placed(value))
+    for name, network in (("g", state.generator), ("d", state.discriminator)):
+        optimizer = torch.optim.Adam(network.parameters(), foreach=False)
+        setattr(state, f"optimizer_{name}", optimizer)
+    state.regan = Regan(config.regan, state.generator, state.ema, state.optimizer_g)
+    return state
+
+
+@contextmanager
+def count_operators() -> Iterator[Log]:
+    """Inside, what happens on the device goes into this log."""
+    global LOG
+    LOG = Log()
+    yield LOG
+
+
+def second_step(changes: dict[str, Any], there: bool = True) -> Log:
+    """What the second step of a training does on the device; `there` False: on the CPU."""
+    small = {"train.device": "cpu", "train.reconstruction": "l1", "model.resolution": 64}
+    small |= {"model.ngf": 8, "model.ndf": 8, "model.dcgan_width": 8}
+    config = RunConfig.model_validate(nest(small | changes))
+    side, device = config.model.resolution, DEVICE if there else CPU
+    images = np.random.default_rng(0).integers(0, 255, (20, side, side, 3), dtype=np.uint8)
+    state = placed_state(config, len(images)) if there else new_state(config, len(images), CPU)
+    for optimizer in (state.optimizer_g, state.optimizer_d):
+        # One operator where it is fused, as it is on a GPU.
+        optimizer.step = lambda: None  # type: ignore[method-assign,assignment]
+    distance = DISTANCES[config.train.reconstruction](CPU)
+    with pretended_device():
+        pictures = Pictures(images, device)
+        for _ in range(2):
+            with count_operators() as log:
+                drawn = draw_step(state, config)
+                draws = place(drawn, device)
+                batches = take_batches(pictures, drawn, draws)
+                losses = train_step(state, draws, batches, config, distance)
+                accumulate_losses(state, losses)
+    assert all(isinstance(total, Placed) == there for total in state.sums.values())
+    log.losses = {name: float(_bare(value)) for name, value in losses.items()}
+    return log
+
+
+def read_table() -> dict[str, tuple[int, int]]:
+    """The table's counts by setting: operators that are no views, and in all."""
+    rows = [line.strip("| \n").split(" | ") for line in TABLE.read_text().splitlines()]
+    return {row[0]: (int(row[1]), int(row[2])) for row in rows if row[-1].isdigit()}
+
+
+def write_table() -> None:
+    """Count the operators of every setting."""
+    lines = [
+        "# Operators of a training step",
+        "",
+        "`python tests/pretended_device.py`: of one step on the pretended device, by setting, from",
+        "the picture batch to the sums of losses, but for the optimisers (one operator each on a",
+        "GPU). Batch 8, 64 px and ngf = ndf = 8 where nothing else is said, L1 reconstruction.",
+        "test_pretended_device.py fails where a count is above this table.",
+        "",
+        "| setting | no views | in all |",
+        "|---|---|---|",
+    ]
+    for name, changes in CASES.items():
+        log = second_step(changes)
+        lines.append(f"| {name} | {log.no_views} | {log.all} |")
+        print(lines[-1], *log.copies[2:], *log.waits, *log.mixes, sep="\n    ", flush=True)
+    TABLE.parent.mkdir(exist_ok=True)
+    TABLE.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    write_table()
