@@ -16,6 +16,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from fastgan_ray.config.run_config import RunConfig, nest
-from fastgan_ray.train import rng
+from fastgan_ray.train import rng, step
 from fastgan_ray.train.batches import Pictures
 from fastgan_ray.train.draws import draw_step, place
 from fastgan_ray.train.loop import take_batches
@@ -249,6 +250,8 @@ def pretended_device() -> Iterator[None]:
     torch.randn, torch.rand = map(_drawn_there, randoms)  # type: ignore[assignment]
     # Else the mode would handle the call of backward(), and not be there for what is inside of it.
     torch.autograd.has_torch_function = lambda tensors: False
+    norm = step.get_total_norm
+    step.get_total_norm = partial(norm, foreach=True)  # as PyTorch chooses on a GPU
     try:
         with Pretend(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*[Cc][Uu][Dd][Aa].*")  # there is none
@@ -256,6 +259,7 @@ def pretended_device() -> Iterator[None]:
     finally:
         torch.randn, torch.rand = randoms  # type: ignore[assignment]
         torch.autograd.has_torch_function = ask
+        step.get_total_norm = norm
 
 
 def place_module(module: nn.Module) -> None:

@@ -124,7 +124,7 @@ class Discriminator(AnyDiscriminator):
         return embedding_BK
 
     def _judge(
-        self, full: Tensor, small: Tensor, part: int | None, rng: torch.Generator | None
+        self, full: Tensor, small: Tensor, part: int | Tensor | None, rng: torch.Generator | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         features = self._features(full)
         rate = self.config.dropout
