@@ -87,6 +87,11 @@ class TrainConfig(Section):
         description="fp32 = every operation in its plain form; bf16 = autocast; auto = bf16 where "
         "the device is faster with it",
     )
+    cuda_graphs: bool = Field(
+        True,
+        description="on CUDA, capture each kind of training step once and replay it, after a "
+        "comparison with ordinary steps; no effect elsewhere",
+    )
     gradient_checkpointing: bool = Field(
         False,
         description="keep less in memory: maps inside FastGAN's blocks are computed again for the "

@@ -21,6 +21,7 @@ from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import Pictures
+from fastgan_ray.train.captured import StepRunner, can_capture, capture_on_cuda
 from fastgan_ray.train.costs import sampling_gflop
 from fastgan_ray.train.device import device_of, keep_freed_memory, use_bf16
 from fastgan_ray.train.diagnostics import real_sample
@@ -36,7 +37,6 @@ from fastgan_ray.train.state import (
     pop_mean_losses,
     sums_now,
 )
-from fastgan_ray.train.step import train_step
 
 # Looking at a loss waits for the device: at every step on the CPU, rarely on a GPU.
 STEPS_BETWEEN_CHECKS = {"cpu": 1}
@@ -69,6 +69,8 @@ def train(
     bf16 = use_bf16(config, run.device)
     images, last_step = config.train.images_per_step, total_steps(config)
     pictures = Pictures(run.images, run.device)
+    capture = capture_on_cuda if can_capture(state, config, run.device) else None
+    run_step = StepRunner(state, config, run.distance, bf16, capture)
     check_every = STEPS_BETWEEN_CHECKS.get(run.device.type, 32)
     started = time.monotonic() - state.seconds
     while state.step < last_step:
@@ -76,7 +78,7 @@ def train(
         draws = place(drawn, run.device)
         with reference_kernels(config.train.precision == "fp32"):
             batches = take_batches(pictures, drawn, draws)
-            losses = train_step(state, draws, batches, config, run.distance, bf16)
+            losses = run_step(draws, batches)
         accumulate_losses(state, losses)
         state.seconds = time.monotonic() - started
         evaluating = is_evaluation(state.step, config)

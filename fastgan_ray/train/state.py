@@ -85,7 +85,9 @@ def new_state(
 
 
 def _adam(network: nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True)
+    weights = list(network.parameters())
+    on_cuda = weights[0].device.type == "cuda"  # where its step may be part of a graph
+    return torch.optim.Adam(weights, lr=rate, betas=betas, fused=True, capturable=on_cuda)
 
 
 def accumulate_losses(state: TrainState, scalars: Mapping[str, Tensor]) -> None:

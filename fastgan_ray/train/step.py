@@ -42,18 +42,39 @@ def train_step(
     `draws` are on the device. `batches` are `train.d_steps` of real pictures, (B, 3, R, R) in
     [-1, 1]; of a group, this process's share of them.
     """
-    assert len(batches) == len(draws.turns) == config.train.d_steps
+    begin_step(state, config)
+    scalars = compute_step(state, draws, batches, config, distance, bf16)
+    state.step += 1
+    return scalars
+
+
+def begin_step(state: TrainState, config: RunConfig) -> None:
+    """Do what comes before a step's computation: Re-GAN's phases, and the seeds of this step."""
     state.regan.begin_step(state.step * config.train.images_per_step)
     seed_device_streams(state.rngs, config.train.seed, state.step)
+
+
+def compute_step(
+    state: TrainState,
+    draws: Draws,
+    batches: Sequence[Tensor],
+    config: RunConfig,
+    distance: Distance,
+    bf16: bool,
+) -> Scalars:
+    """Compute a step on the device, arguments as of `train_step`: it can be captured as a graph."""
+    assert len(batches) == len(draws.turns) == config.train.d_steps
     scalars: Scalars = {}
+    due = penalties_due(state, config)
     for index, (pictures, turn) in enumerate(zip(batches, draws.turns, strict=True)):
         for_g = index == len(batches) - 1
         with torch.autocast(pictures.device.type, torch.bfloat16, enabled=bf16):
             with torch.set_grad_enabled(for_g):
                 fake = generate(state, turn)
             real = augment_real(state, pictures, turn.real, config)
-            number = state.step * len(batches) + index
-            loss_d, parts = discriminator_loss(state, real, fake, turn, number, config, distance)
+            loss_d, parts = discriminator_loss(
+                state, real, fake, turn, due[index], config, distance
+            )
             if config.model.contrasts:
                 parts["loss/contrastive"] = contrastive_loss(state, pictures, turn, config)
                 loss_d = loss_d + config.train.contrastive_weight * parts["loss/contrastive"]
@@ -67,10 +88,16 @@ def train_step(
     state.regan.mask_gradients()
     state.optimizer_g.step()
     state.discriminator.requires_grad_(True)
-    state.step += 1
     varies = config.train.ema_rampup > 0
-    update_ema(state, draws.ema_share if varies else ema_share(config, state.step))
+    update_ema(state, draws.ema_share if varies else ema_share(config, state.step + 1))
     return scalars
+
+
+def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
+    """Say for each of the next step's turns whether R1 and R2 are looked at in it."""
+    train = config.train
+    first = state.step * train.d_steps
+    return tuple((first + turn) % train.r1_interval == 0 for turn in range(train.d_steps))
 
 
 def generate(state: TrainState, turn: Turn) -> list[Tensor]:
@@ -107,14 +134,14 @@ def discriminator_loss(
     real: Sequence[Tensor],
     fake: Sequence[Tensor],
     turn: Turn,
-    number: int,
+    is_due: bool,
     config: RunConfig,
     distance: Distance,
 ) -> tuple[Tensor, Scalars]:
-    """D's loss with a graph, and its parts; `number` counts D's steps from 0."""
+    """D's loss with a graph, and its parts; `is_due`: R1 and R2 are looked at, if they are on."""
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
-    due = [name for name in gammas if gammas[name] > 0 and number % train.r1_interval == 0]
+    due = [name for name in gammas if gammas[name] > 0 and is_due]
     real = [image.detach().requires_grad_("r1" in due) for image in real]
     fake = [image.detach().requires_grad_("r2" in due) for image in fake]
     part = turn.part if config.model.decode_part == "random" else CENTRE
