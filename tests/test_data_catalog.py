@@ -24,11 +24,9 @@ URL_PATH = f"/sets/{NAME}.zip"
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("FASTGAN_RAY_CACHE", str(folder))
+def cache(empty_cache, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    return folder
+    return empty_cache
 
 
 def archive(colour: str = "#ff0000", count: int = 3) -> bytes:

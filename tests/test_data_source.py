@@ -23,12 +23,7 @@ from fastgan_ray.data.fit import fit_to_square
 from fastgan_ray.data.source import Source, open_source
 from fastgan_ray.errors import UserError
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("FASTGAN_RAY_CACHE", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 def picture(index: int, form: str = "PNG") -> bytes:
@@ -296,7 +291,7 @@ def test_a_picture_that_changes_or_goes_while_in_use(tmp_path):
 # --- the caches --------------------------------------------------------------------------------
 
 
-def test_the_array_holds_the_squared_pictures(tmp_path, cache):
+def test_the_array_holds_the_squared_pictures(tmp_path, empty_cache):
     source = opened(fill(tmp_path / "data", 70))  # more than one chunk
     for fit in ("crop", "squash", "pad"):
         config = DataConfig(fit=fit, background="#ff0000")
@@ -306,12 +301,12 @@ def test_the_array_holds_the_squared_pictures(tmp_path, cache):
         for index in (0, 69):
             expected = np.asarray(fit_to_square(source.read(index), fit, "#ff0000", 32))
             assert np.array_equal(images[index], expected)
-    assert len(list((cache / "images").iterdir())) == 3
+    assert len(list((empty_cache / "images").iterdir())) == 3
     load_images(source, DataConfig(fit="pad", background="#FF0000"), 32)
-    assert len(list((cache / "images").iterdir())) == 3
+    assert len(list((empty_cache / "images").iterdir())) == 3
     load_images(source, DataConfig(fit="pad"), 32)
     load_images(source, DataConfig(fit="pad"), 64)
-    assert len(list((cache / "images").iterdir())) == 5
+    assert len(list((empty_cache / "images").iterdir())) == 5
 
 
 def test_a_known_picture_is_not_decoded_again(tmp_path, monkeypatch):
@@ -329,10 +324,10 @@ def test_a_known_picture_is_not_decoded_again(tmp_path, monkeypatch):
     assert len(decoded) == 1
 
 
-def test_a_cached_array_is_not_built_again_but_a_damaged_one_is(tmp_path, cache):
+def test_a_cached_array_is_not_built_again_but_a_damaged_one_is(tmp_path, empty_cache):
     source = opened(fill(tmp_path / "data"))
     expected = np.array(load_images(source, DataConfig(), 32))
-    (path,) = (cache / "images").iterdir()
+    (path,) = (empty_cache / "images").iterdir()
     before = path.stat().st_mtime_ns
     load_images(source, DataConfig(), 32)
     assert path.stat().st_mtime_ns == before
@@ -340,15 +335,15 @@ def test_a_cached_array_is_not_built_again_but_a_damaged_one_is(tmp_path, cache)
         path.unlink()
         path.write_bytes(damage)
         assert np.array_equal(load_images(source, DataConfig(), 32), expected)
-    (record,) = (cache / "checked").iterdir()
+    (record,) = (empty_cache / "checked").iterdir()
     for damage in ("", "{}", "[1, null]", '"x"'):
         record.write_text(damage)
         assert opened(tmp_path / "data").digest == source.digest
     assert len(json.loads(record.read_text())) == 5
 
 
-def test_files_of_killed_writers_are_removed_after_a_day(tmp_path, cache):
-    folder = cache / "images"
+def test_files_of_killed_writers_are_removed_after_a_day(tmp_path, empty_cache):
+    folder = empty_cache / "images"
     folder.mkdir(parents=True)
     old, fresh = folder / ".a.npy.1.draft", folder / ".b.npy.2.draft"
     old.write_bytes(b"x")
@@ -358,15 +353,15 @@ def test_files_of_killed_writers_are_removed_after_a_day(tmp_path, cache):
     assert fresh.exists() and not old.exists() and len(list(folder.iterdir())) == 2
 
 
-def test_a_cache_that_cannot_be_written(tmp_path, cache, monkeypatch):
+def test_a_cache_that_cannot_be_written(tmp_path, empty_cache, monkeypatch):
     folder = fill(tmp_path / "data")
-    cache.write_text("a file where the folder should be")
+    empty_cache.write_text("a file where the folder should be")
     with pytest.raises(UserError, match="FASTGAN_RAY_CACHE"):
         opened(folder)
     if os.geteuid() != 0:
-        cache.unlink()
-        cache.mkdir()
-        cache.chmod(stat.S_IRUSR | stat.S_IXUSR)
+        empty_cache.unlink()
+        empty_cache.mkdir()
+        empty_cache.chmod(stat.S_IRUSR | stat.S_IXUSR)
         with pytest.raises(UserError, match="FASTGAN_RAY_CACHE"):
             opened(folder)
 
@@ -378,7 +373,7 @@ def _build(folder: str, barrier, results) -> None:
     results.put((source.digest, int(images.astype(np.int64).sum())))
 
 
-def test_two_processes_build_at_once(tmp_path, cache):
+def test_two_processes_build_at_once(tmp_path, empty_cache):
     folder = fill(tmp_path / "data", 40)
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.Queue()
@@ -391,6 +386,6 @@ def test_two_processes_build_at_once(tmp_path, cache):
     for worker in workers:
         worker.join(60)
     assert outcomes[0] == outcomes[1] and [worker.exitcode for worker in workers] == [0, 0]
-    assert len(list((cache / "images").iterdir())) == 1
+    assert len(list((empty_cache / "images").iterdir())) == 1
     results.close()
     results.join_thread()

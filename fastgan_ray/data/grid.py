@@ -1,13 +1,22 @@
-"""Save pictures in [-1, 1] as 8-bit files and as grids of tiles."""
+"""Convert pictures to and from [-1, 1]; save them as 8-bit files and as grids of tiles.
+
+Not with torchvision, whose import would add to the start of every trial.
+"""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """Convert an RGB picture to a tensor (3, H, W) in [-1, 1]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 127.5 - 1
 
 
 def to_uint8(images_BCHW: Tensor) -> Tensor:

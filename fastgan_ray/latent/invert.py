@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
@@ -17,7 +16,7 @@ from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data.containers import SUFFIXES, Read, open_container, printable
 from fastgan_ray.data.decode import decode, pillow_warnings_off
 from fastgan_ray.data.fit import fit_to_square
-from fastgan_ray.data.grid import save_grid
+from fastgan_ray.data.grid import save_grid, to_tensor
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.sample import latent
 from fastgan_ray.progress import Track, silently
@@ -126,4 +125,4 @@ def _read(path: Path, name: str, read: Read, config: DataConfig, side: int) -> T
     except (UserError, OSError, ValueError) as error:
         raise UserError(f"{path}: {printable(name)}: {error}") from error
     fitted = fit_to_square(image, config.fit, config.background, side)
-    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).float() / 127.5 - 1
+    return to_tensor(fitted)

@@ -14,7 +14,7 @@ from fastgan_ray.config.override import override
 from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.data.containers import printable
 from fastgan_ray.data.fit import fit_to_square
-from fastgan_ray.data.grid import save_grid, to_uint8
+from fastgan_ray.data.grid import save_grid, to_tensor, to_uint8
 from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import Extractor
@@ -91,4 +91,4 @@ def rows(found: Neighbours, seeds: Sequence[int], source: Source) -> list[dict[s
 
 def _picture(source: Source, index: int, config: RunConfig, side: int) -> Tensor:
     image = fit_to_square(source.read(index), config.data.fit, config.data.background, side)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
+    return to_tensor(image)

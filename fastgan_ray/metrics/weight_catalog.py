@@ -29,7 +29,7 @@ class Weights:
 
 
 WEIGHTS: dict[str, Weights] = {
-    # NVIDIA publishes no checksum; k-diffusion and other projects publish this one.
+    # k-diffusion and other projects publish this checksum of NVIDIA's file.
     "inception": Weights(
         filename="inception-2015-12-05.pt",
         sha256="f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.fit import KERNEL, fit_to_square
-from fastgan_ray.data.grid import save_grid, to_uint8
+from fastgan_ray.data.grid import save_grid, to_tensor, to_uint8
 from fastgan_ray.data.source import Source
 from fastgan_ray.metrics.evaluate import latents
 from fastgan_ray.metrics.memorisation import Pair
@@ -74,8 +74,7 @@ def _real_picture(source: Source, index: int, config: RunConfig) -> Tensor:
     """Load picture `index` at the run's resolution, (3, R, R) in [-1, 1]."""
     data, side = config.data, config.model.resolution
     image = fit_to_square(source.read(index, data.background), data.fit, data.background)
-    pixels = np.array(image.resize((side, side), KERNEL))
-    return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
+    return to_tensor(image.resize((side, side), KERNEL))
 
 
 @torch.no_grad()
