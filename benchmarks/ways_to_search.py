@@ -1,6 +1,6 @@
-"""The ways to search that `search.py` compares: ours by sampler and rule, and others'.
+"""The ways to search that `search.py` compares: ours by sampler and rule, and those of others.
 
-Each replays a task with a seed, and says what it would hand over after what cost.
+Each simulates a task with a seed, and returns the best point after each cost.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.warm_start import Prior
 
 METRIC = "fd_efficientnet_lite0"
-BUDGET = 32.0  # trainings; what random search without stopping has
+BUDGET = 32.0  # trainings, as of random search without early stopping
 WORKERS = 2
-SHORT, SHORT_BUDGET = 2, 4.0  # rows of a training of the search before, and what that costs
+SHORT, SHORT_BUDGET = 2, 4.0  # of a search before: rows of its trainings, and its cost
 RULES = {
     "none": "",
     "asha 2": "early_terminate: {type: hyperband, min_iter: 0.2, eta: 2}",
@@ -45,30 +45,30 @@ SAMPLERS = {
     "nsga2": "bayes",
     "nsga3": "bayes",
 }
-Found: TypeAlias = list[tuple[float, Point]]  # cost so far, and the point to be handed over
-Search: TypeAlias = Callable[[Task, int], Found]
+BestPoints: TypeAlias = list[tuple[float, Point]]  # cost so far, and the best point then
+Search: TypeAlias = Callable[[Task, int], BestPoints]
 
 
-def ours(sampler: str, rule: str, task: Task, seed: int, first: bool = False) -> Found:
-    """The product: its searcher over a sampler, and its judges over a rule.
+def ours(sampler: str, rule: str, task: Task, seed: int, first: bool = False) -> BestPoints:
+    """Search with the product: its searcher with a sampler and its stopping rules.
 
-    `first`: another search comes first, of trainings that are not as long, whose trials are a start
-    for this one, as `--from` has it. Its cost is `SHORT_BUDGET` more.
+    `first`: a search of shorter trainings runs before, and this one starts from its trials, as with
+    `--from`. It costs `SHORT_BUDGET` more.
     """
     if not first:
-        return handed_over(played(sampler, rule, task, seed, task.kimg, BUDGET))
+        return best_points(simulate(sampler, rule, task, seed, task.kimg, BUDGET))
     short = task.kimg[:SHORT]
-    before = played(sampler, "none", task, seed + 100_000, short, SHORT_BUDGET)
-    known = sorted(
+    trials = simulate(sampler, "none", task, seed + 100_000, short, SHORT_BUDGET)
+    ranked = sorted(
         (trial.steps[-1][1].value, trial.number, trial.point)
-        for trial in before
+        for trial in trials
         if trial.state == "finished" and trial.steps[-1][1].value is not None
     )
-    priors = [Prior(one[2], rank, str(one[1])) for rank, one in enumerate(known)]
-    return handed_over(played(sampler, rule, task, seed, task.kimg, BUDGET, priors))
+    priors = [Prior(point, rank, str(number)) for rank, (_, number, point) in enumerate(ranked)]
+    return best_points(simulate(sampler, rule, task, seed, task.kimg, BUDGET, priors))
 
 
-def played(
+def simulate(
     sampler: str,
     rule: str,
     task: Task,
@@ -77,7 +77,7 @@ def played(
     budget: float,
     priors: Sequence[Prior] = (),
 ) -> list[SimulatedTrial]:
-    """A search's trials, of as many rows as `kimg` has."""
+    """Return a search's trials, which report at each of `kimg`."""
     spec = spec_from_text(
         f"name: b\nmethod: {SAMPLERS[sampler]}\nsampler: {sampler}\nmetric: {{name: {METRIC}}}\n"
         f"run_cap: 200\nseed: {seed}\n{RULES[rule]}\n"
@@ -97,8 +97,8 @@ def played(
         )
 
 
-def grid(task: Task, seed: int) -> Found:
-    """Ours over a grid of as many points as the budget has trainings, in a drawn order."""
+def grid(task: Task, seed: int) -> BestPoints:
+    """Search a grid with the product, in random order."""
     rates = "[1e-4, 6.3e-4, 4e-3]"
     text = (
         f"name: b\nmethod: random\nmetric: {{name: {METRIC}}}\nrun_cap: 72\nseed: {seed}\n"
@@ -112,11 +112,11 @@ def grid(task: Task, seed: int) -> Found:
         trials = replay(
             spec, lambda point, config: task.curve(point, seed), Path(folder), WORKERS, BUDGET
         )
-    return handed_over(trials)
+    return best_points(trials)
 
 
-def plain_optuna(task: Task, seed: int) -> Found:
-    """Optuna's TPE as it comes, one training after the other, each to its end."""
+def plain_optuna(task: Task, seed: int) -> BestPoints:
+    """Search with Optuna's TPE and its defaults, one complete training after the other."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
     trials: list[SimulatedTrial] = []
@@ -124,28 +124,28 @@ def plain_optuna(task: Task, seed: int) -> Found:
     while now < BUDGET:
         trial = study.ask()
         point = _suggested(trial)
-        played = SimulatedTrial(trial.number, point, now)
+        simulated = SimulatedTrial(trial.number, point, now)
         for step in task.curve(point, seed):
             now += step.seconds
-            played.steps.append((now, step))
-        value = played.steps[-1][1].value
-        played.state = "diverged" if value is None else "finished"
+            simulated.steps.append((now, step))
+        value = simulated.steps[-1][1].value
+        simulated.state = "diverged" if value is None else "finished"
         if value is None:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             study.tell(trial, value)
-        trials.append(played)
-    return handed_over(trials)
+        trials.append(simulated)
+    return best_points(trials)
 
 
-def rays_own(task: Task, seed: int) -> Found:
-    """Ray's OptunaSearch with Ray's ASHA, called as Tune calls them."""
+def rays_own(task: Task, seed: int) -> BestPoints:
+    """Search with Ray's OptunaSearch and Ray's ASHA, called as Ray Tune calls them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _rays_own(task, seed)
 
 
-def _rays_own(task: Task, seed: int) -> Found:
+def _rays_own(task: Task, seed: int) -> BestPoints:
     search = OptunaSearch(_suggested_space, metric=METRIC, mode="min", seed=seed)
     asha = AsyncHyperBandScheduler(
         time_attr="kimg", metric=METRIC, mode="min", grace_period=0.2, max_t=1.0, reduction_factor=3
@@ -157,34 +157,34 @@ def _rays_own(task: Task, seed: int) -> Found:
         while len(running) < WORKERS and cost(trials) < BUDGET:
             name = f"{len(trials):05d}"
             point = dict(search.suggest(name))
-            played = SimulatedTrial(len(trials), point, now)
-            trials.append(played)
+            simulated = SimulatedTrial(len(trials), point, now)
+            trials.append(simulated)
             steps = task.curve(point, seed)
             trial = _Named(name)
             asha.on_trial_add(None, trial)
-            running.append((now + steps[0].seconds, played, steps, trial))
+            running.append((now + steps[0].seconds, simulated, steps, trial))
         if not running:
-            return handed_over(trials)
-        running.sort(key=lambda one: (one[0], one[1].number))
-        now, played, steps, trial = running.pop(0)
+            return best_points(trials)
+        running.sort(key=lambda entry: (entry[0], entry[1].number))
+        now, simulated, steps, trial = running.pop(0)
         step, *rest = steps
-        played.steps.append((now, step))
+        simulated.steps.append((now, step))
         if step.value is None:
-            played.state = "diverged"
+            simulated.state = "diverged"
             search.on_trial_complete(trial.trial_id, None, error=True)
             continue
-        row = {"kimg": step.kimg, METRIC: step.value, "training_iteration": len(played.steps)}
+        row = {"kimg": step.kimg, METRIC: step.value, "training_iteration": len(simulated.steps)}
         search.on_trial_result(trial.trial_id, row)
         stop = asha.on_trial_result(None, trial, row) == "STOP"
         if rest and not stop:
-            running.append((now + rest[0].seconds, played, rest, trial))
+            running.append((now + rest[0].seconds, simulated, rest, trial))
             continue
-        played.state = "stopped" if rest else "finished"
+        simulated.state = "stopped" if rest else "finished"
         search.on_trial_complete(trial.trial_id, row)
 
 
 class _Named:
-    """What ASHA knows of a trial."""
+    """The only attribute of a trial that ASHA reads."""
 
     def __init__(self, trial_id: str) -> None:
         self.trial_id = trial_id
@@ -205,29 +205,29 @@ def _suggested_space(trial: optuna.Trial) -> None:
     _suggested(trial)
 
 
-def handed_over(trials: Sequence[SimulatedTrial]) -> Found:
-    """After each trial's end, the cost so far and the point that summary.json would call best."""
+def best_points(trials: Sequence[SimulatedTrial]) -> BestPoints:
+    """Return the cost so far and the best point, as of summary.json, after each trial's end."""
     spent = sorted((now, step.seconds) for trial in trials for now, step in trial.steps)
     costs = np.cumsum([seconds for _, seconds in spent])
     times = np.array([now for now, _ in spent])
-    found: Found = []
+    points: BestPoints = []
     ended: list[tuple[bool, float, int, Point]] = []
-    for trial in sorted(trials, key=lambda one: one.steps[-1][0]):
+    for trial in sorted(trials, key=lambda trial: trial.steps[-1][0]):
         now, last = trial.steps[-1]
         if last.value is not None:
             ended.append((trial.state != "finished", last.value, trial.number, trial.point))
         if ended:
             cost = float(costs[np.searchsorted(times, now, side="right") - 1])
-            found.append((cost, min(ended, key=lambda one: one[:3])[3]))
-    return found
+            points.append((cost, min(ended, key=lambda entry: entry[:3])[3]))
+    return points
 
 
 def _memory() -> str | None:
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # a journal waits for the disk
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # a journal on a disk waits for it
 
 
 def searches() -> dict[str, Search]:
-    """Every way to search that is compared."""
+    """Return every way to search that is compared."""
     table: dict[str, Search] = {
         f"{sampler}, {rule}": functools.partial(ours, sampler, rule)
         for sampler in SAMPLERS

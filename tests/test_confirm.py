@@ -12,7 +12,7 @@ import tune_objectives as objectives
 
 from fastgan_ray.errors import InterruptedRunError, UserError
 from fastgan_ray.report.data.ablation import summarise
-from fastgan_ray.report.tables import confirmation as shown
+from fastgan_ray.report.tables import confirmation as tables
 from fastgan_ray.search.ablation import arm_config, cells
 from fastgan_ray.search.confirmation import (
     DEFAULT,
@@ -177,9 +177,9 @@ def confirmed(spec: SearchSpec, summary, top: int = 2, **values: list[float | No
     trials = []
     for number, cell in enumerate(cells(ablation)):
         listed = of_arm[cell.arm]
-        place = ablation.seeds.index(cell.seed)
-        value = listed[place] if place < len(listed) else None
-        state = "unfinished" if place >= len(listed) else "finished" if value else "diverged"
+        index = ablation.seeds.index(cell.seed)
+        value = listed[index] if index < len(listed) else None
+        state = "unfinished" if index >= len(listed) else "finished" if value else "diverged"
         trials.append(
             {
                 "trial_id": f"{number:05d}",
@@ -221,10 +221,10 @@ def test_a_winner_that_holds_up():
         "22.1 ± 1.1 against 31 ± 1). The search measured 20 for it, 2.1 better than "
         "the confirmed mean."
     )
-    rows = shown.confirmation_table(confirmation).rows
+    rows = tables.confirmation_table(confirmation).rows
     assert rows[0][-1] == "(baseline)"
     assert rows[1][:3] == ["trial 00001", "20.0", "22.1 ± 1.1"]
-    assert "1, 3, 4" in shown.explanation(confirmation)
+    assert "1, 3, 4" in tables.explanation(confirmation)
 
 
 def test_a_winner_that_does_not_hold_up():
@@ -256,7 +256,7 @@ def test_a_failed_training_wins_nothing():
     assert confirmation["sentence"].startswith(
         "Not confirmed: trial 00001 has no verdict against the"
     )
-    assert "(2 of 3)" in shown.confirmation_table(confirmation).rows[1][2]
+    assert "(2 of 3)" in tables.confirmation_table(confirmation).rows[1][2]
     nothing = confirmed(make_spec(), THREE, 1, d=[None] * 3, t1=[None] * 3)
     assert nothing["winner"] is None
     assert nothing["sentence"].startswith("Not confirmed: no training")

@@ -63,9 +63,9 @@ def curve(point, config):
     }
     steps = []
     for kimg in range(1, 7):
-        bad = next((name for name, here in ends.items() if here and kimg == 2), None)
-        if bad:
-            return [*steps, Step(kimg, None, outcome=bad)]
+        outcome = next((name for name, ends_so in ends.items() if ends_so and kimg == 2), None)
+        if outcome:
+            return [*steps, Step(kimg, None, outcome=outcome)]
         steps.append(Step(kimg, loss + 2 / kimg, 0.01, seconds=1 + 0.1 * loss))
     return steps
 
@@ -74,7 +74,7 @@ def curve(point, config):
 @pytest.mark.parametrize(("method", "sampler"), CHOICES)
 def test_every_sampler_with_every_rule(tmp_path, method, sampler, rule):
     spec = spec_of(method, sampler, rule)
-    trials = replay(spec, curve, _made(tmp_path / "whole"), workers=3)
+    trials = replay(spec, curve, _new_folder(tmp_path / "whole"), workers=3)
     assert len(trials) == CAP
     assert all(trial.state != "running" for trial in trials)
     assert (
@@ -86,19 +86,20 @@ def test_every_sampler_with_every_rule(tmp_path, method, sampler, rule):
         logistic = trial.point["train.loss"] == "logistic"
         assert ("train.r1_gamma" in trial.point) == logistic
     broken = replay(
-        spec, curve, _made(tmp_path / "broken"), workers=3, interrupt=lambda n: n in (7, 20)
+        spec, curve, _new_folder(tmp_path / "broken"), workers=3, interrupt=lambda n: n in (7, 20)
     )
-    assert [(one.point, one.state) for one in broken] == [(one.point, one.state) for one in trials]
+    points = [(trial.point, trial.state) for trial in trials]
+    assert [(trial.point, trial.state) for trial in broken] == points
     study = StudySearcher(spec, tmp_path / "broken" / "study.journal").study
-    told = {
+    study_state = {
         "finished": TrialState.COMPLETE,
         "stopped": TrialState.PRUNED,
         "diverged": TrialState.PRUNED,
         "out_of_memory": TrialState.PRUNED,
         "failed": TrialState.FAIL,
     }
-    assert [one.state for one in study.trials if "trial_id" in one.user_attrs] == [
-        told[one.state] for one in trials
+    assert [trial.state for trial in study.trials if "trial_id" in trial.user_attrs] == [
+        study_state[trial.state] for trial in trials
     ]
 
 
@@ -111,10 +112,10 @@ def test_samplers_of_several_metrics(tmp_path, sampler):
     assert len(study.directions) == 2 and study.best_trials
 
 
-def test_the_names_of_a_file_are_the_samplers_that_there_are():
+def test_a_file_can_name_exactly_the_samplers_that_exist():
     models = {sampler for method, sampler in CHOICES if method == "bayes"}
     assert models == set(samplers.SAMPLERS)
-    assert {sampler for _, sampler in CHOICES} - models == {"random", "qmc"}  # need none
+    assert {sampler for _, sampler in CHOICES} - models == {"random", "qmc"}  # need no model
 
 
 def test_tpe_keeps_away_from_where_trials_went_wrong(tmp_path):
@@ -131,6 +132,6 @@ def test_tpe_keeps_away_from_where_trials_went_wrong(tmp_path):
     assert late.count("diverged") <= 2
 
 
-def _made(folder: Path) -> Path:
+def _new_folder(folder: Path) -> Path:
     folder.mkdir()
     return folder

@@ -65,10 +65,10 @@ def test_self_supervision_costs_what_it_adds():
 
 def test_a_discriminator_step_more_costs_no_generator_step():
     none = {"self_supervision": "none"}
-    one, two, many = (cost({"d_steps": steps}, **none) for steps in (1, 2, 64))
+    single, two, many = (cost({"d_steps": steps}, **none) for steps in (1, 2, 64))
     # The cost of G's step is shared by more images; the cost of D's steps stays.
-    assert one > two > many
-    assert one - two == pytest.approx((one - many) / 2 / (1 - 1 / 64))
+    assert single > two > many
+    assert single - two == pytest.approx((single - many) / 2 / (1 - 1 / 64))
 
 
 def test_losses_that_need_more_passes_of_the_discriminator_are_known():

@@ -1,4 +1,4 @@
-"""The searcher without Ray: what it suggests, tells the study, saves and restores."""
+"""The searcher without Ray: what it suggests, reports to the study, saves and restores."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def make_searcher(tmp_path: Path, spec: SearchSpec, **more: Any) -> StudySearche
 
 def ask(searcher: StudySearcher) -> dict[str, Any] | None:
     """The next suggestion's point; None at the end."""
-    suggestion = searcher.suggest("ray's own id")
+    suggestion = searcher.suggest("an id of Ray's")
     return None if suggestion == "FINISHED" else suggestion["point"]
 
 
@@ -78,7 +78,7 @@ def test_first_is_the_published_default(tmp_path, method):
 
 
 @pytest.mark.parametrize("method", ["random", "bayes"])
-def test_conditional_parameters_take_part_only_under_their_condition(tmp_path, method):
+def test_conditional_parameters_are_suggested_only_under_their_condition(tmp_path, method):
     searcher = make_searcher(tmp_path, make_spec(method))
     points = []
     for number in range(25):
@@ -97,11 +97,11 @@ def test_sobol_points_are_spread_evenly(tmp_path):
     for number in range(16):
         rates.append(ask(searcher)["train.lr_g"])
         finish(searcher, number, rates[-1])
-    # After the published default: of 16 points in 16 equal parts, the first is left out.
+    # The published default replaces the first of 16 points, each in another of 16 equal parts.
     assert len({int(4 * (math.log10(rate) + 5)) for rate in rates[1:]}) == 15
 
 
-def test_suggestion_carries_the_whole_configuration(tmp_path):
+def test_a_suggestion_has_the_complete_configuration(tmp_path):
     spec = make_spec()
     suggestion = make_searcher(tmp_path, spec).suggest("x")
     assert suggestion["number"] == 0
@@ -109,7 +109,7 @@ def test_suggestion_carries_the_whole_configuration(tmp_path):
     assert suggestion["run"]["train"]["total_kimg"] == 4
 
 
-def test_grid_is_walked_once_with_the_default_first(tmp_path):
+def test_a_grid_is_tried_once_with_the_default_first(tmp_path):
     spec = make_spec("grid", FINITE)
     searcher = make_searcher(tmp_path, spec)
     points = [ask(searcher) for _ in range(7)]
@@ -119,7 +119,7 @@ def test_grid_is_walked_once_with_the_default_first(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["random", "bayes"])
-def test_finite_space_is_exhausted_without_repeats(tmp_path, method):
+def test_a_finite_space_is_tried_completely_without_repeats(tmp_path, method):
     searcher = make_searcher(tmp_path, make_spec(method, FINITE))
     points = []
     while (point := ask(searcher)) is not None:
@@ -137,7 +137,7 @@ def test_run_cap_and_concurrency(tmp_path):
     assert ask(searcher) is None
 
 
-def test_how_each_end_is_told(tmp_path):
+def test_how_the_study_records_each_end(tmp_path):
     searcher = make_searcher(tmp_path, make_spec())
     for _ in range(6):
         ask(searcher)
@@ -187,7 +187,7 @@ def test_target_ends_the_search(tmp_path):
     assert ask(searcher) is None
 
 
-def test_points_that_make_no_valid_run_are_told_and_passed_over(tmp_path):
+def test_points_that_are_no_valid_run_are_recorded_and_passed_over(tmp_path):
     def configure(spec, point):
         if point["train.batch_size"] % 2:
             raise UserError("batch_size must be even")
@@ -201,7 +201,7 @@ def test_points_that_make_no_valid_run_are_told_and_passed_over(tmp_path):
     assert {trial.user_attrs["reason"] for trial in rejected} == {"batch_size must be even"}
 
 
-def test_search_ends_where_nothing_is_valid(tmp_path):
+def test_a_search_ends_if_no_point_is_valid(tmp_path):
     def configure(spec, point):
         raise UserError("no")
 
@@ -233,7 +233,7 @@ def test_stepped_values_are_multiples(tmp_path, distribution):
 
 
 @pytest.mark.parametrize("method", ["random", "bayes"])
-def test_restore_returns_to_the_very_state(tmp_path, method):
+def test_restore_returns_to_exactly_the_same_state(tmp_path, method):
     spec = make_spec(method)
     searcher = make_searcher(tmp_path, spec)
     for number in range(12):

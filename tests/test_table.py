@@ -48,8 +48,8 @@ def test_a_long_metric_name_fits():
 
 def test_a_short_terminal_shows_best_and_running_and_counts_the_rest():
     text = text_of(eight_trials(), rows=3)
-    shown = re.findall(r"^\d{5}", text, re.MULTILINE)
-    assert shown == ["00000", "00005", "00006"]
+    names = re.findall(r"^\d{5}", text, re.MULTILINE)
+    assert names == ["00000", "00005", "00006"]
     assert "and 1 stopped, 1 failed, 1 diverged, 1 out_of_memory, 1 pending" in text
 
 

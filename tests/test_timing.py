@@ -27,7 +27,7 @@ def test_configurations_of_a_class_are_timed_once():
     for name, value in others.items():
         assert cost_class(tiny.config(**{name: value})) != cost_class(configs[0])
     timing = time_configs([*configs, tiny.config(**{"model.ngf": 8})], seconds=0.0)
-    assert (timing.configurations, timing.classes) == (2, 1)  # no time is left for another
+    assert (timing.configurations, timing.classes) == (2, 1)  # no time is left for another class
     assert timing.at_once >= 1
     assert 0 < timing.seconds_per_kimg < 1000 * timing.seconds / 4
     assert torch.get_num_threads() == threads
@@ -63,9 +63,9 @@ parameters: {train.lr_g: {min: 1e-5, max: 1e-3}}
 """,
         "x.yaml",
     )
-    said = io.StringIO()
-    print_facts(search_facts(spec, timing=TIMING), Console(file=said, width=400))
-    text = said.getvalue()
+    output = io.StringIO()
+    print_facts(search_facts(spec, timing=TIMING), Console(file=output, width=400))
+    text = output.getvalue()
     assert "confirmation: the best trial and the published default anew with 2 seeds" in text
     assert "about 22 thousand images in all trials (at most 40) and 8 in the confirmation" in text
     assert "about 10.0 minutes on this machine, 2 at once: 30 s for a thousand images" in text
