@@ -85,7 +85,7 @@ def test_captured_steps_are_the_ordinary_ones(name):
     expected_rows, expected = run(config, None)
     assert rows == expected_rows
     assert all(torch.equal(a, b) for a, b in zip(tensors, expected, strict=True))
-    variants = {"lazy penalties": 2, "regan": 3}
+    variants = {"lazy penalties": 2, "regan": 3}  # with a penalty or not; one for each period
     assert capture.count == variants.get(name, 1)
 
 

@@ -35,13 +35,15 @@ def batches(settings: RunConfig) -> list[Tensor]:
 
 
 def loss_of_d(state: TrainState, settings: RunConfig, number: int) -> tuple[Tensor, step.Scalars]:
-    """D's loss on two batches of pictures, one in the place of generated ones."""
+    """D's loss in step `number` on two batches of pictures, one in the place of generated ones."""
+    state.step = number
+    (is_due,) = step.penalties_due(state, settings)
     turn = draw_turn(state, settings)
     real, fake = (
         step.augment_real(state, pictures(seed, settings.train.batch_size), drawn, settings)
         for seed, drawn in enumerate((turn.real, turn.fake))
     )
-    return step.discriminator_loss(state, real, fake, turn, number, settings, L1)
+    return step.discriminator_loss(state, real, fake, turn, is_due, settings, L1)
 
 
 def steps_taken(optimizer: torch.optim.Optimizer) -> set[float]:

@@ -42,7 +42,8 @@ def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[
     for name in DEVICE_STREAMS:
         graph.register_generator_state(state.rngs[name])
     # Once on a stream beside the usual one, as the capture will be.
-    side = torch.cuda.Stream()
+    stream: Any = torch.cuda.Stream  # which has no types
+    side = stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         compute()

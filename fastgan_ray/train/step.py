@@ -96,8 +96,9 @@ def compute_step(
 def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
     """Say for each of the next step's turns whether R1 and R2 are looked at in it."""
     train = config.train
-    first = state.step * train.d_steps
-    return tuple((first + turn) % train.r1_interval == 0 for turn in range(train.d_steps))
+    first, are_on = state.step * train.d_steps, max(train.r1_gamma, train.r2_gamma) > 0
+    turns = range(first, first + train.d_steps)
+    return tuple(are_on and turn % train.r1_interval == 0 for turn in turns)
 
 
 def generate(state: TrainState, turn: Turn) -> list[Tensor]:
