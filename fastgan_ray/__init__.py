@@ -11,7 +11,7 @@ __all__ = ["Generator"]
 
 
 def __getattr__(name: str) -> type[Generator]:
-    """`Generator` when it is first asked for: importing the package alone must not import torch."""
+    """Import `Generator` at its first use, so that importing the package does not import torch."""
     if name == "Generator":
         from fastgan_ray.latent.generator import Generator
 

@@ -1,4 +1,4 @@
-"""How long work says how far it is: a function that the items of the work pass through."""
+"""Progress of long work: a function through which the work's items pass."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ _Item = TypeVar("_Item")
 
 
 class Track(Protocol):
-    """Yields the items as they are asked for, and may tell somebody how many are done."""
+    """Yields items one by one, and may show how many are done."""
 
-    def __call__(self, items: Sequence[_Item], doing: str) -> Iterator[_Item]:
-        """The items in order; `doing` names the work, as in "drawing"."""
+    def __call__(self, items: Sequence[_Item], label: str) -> Iterator[_Item]:
+        """Yield the items in order; `label` names the work, as in "drawing"."""
         ...
 
 
-def silently(items: Sequence[_Item], doing: str) -> Iterator[_Item]:
-    """The items, and nothing said."""
+def silently(items: Sequence[_Item], label: str) -> Iterator[_Item]:
+    """Yield the items and show nothing."""
     return iter(items)
 
 
 def track_on(console: Console) -> Track:
-    """Work's progress: a bar that goes when it is done, or without a terminal plain lines."""
+    """Return what shows progress: on a terminal a bar until the end, elsewhere plain lines."""
 
-    def bar(items: Sequence[_Item], doing: str) -> Iterator[_Item]:
+    def bar(items: Sequence[_Item], label: str) -> Iterator[_Item]:
         with Progress(console=console, transient=True) as progress:
-            yield from progress.track(items, description=doing)
+            yield from progress.track(items, description=label)
 
-    def lines(items: Sequence[_Item], doing: str) -> Iterator[_Item]:
+    def lines(items: Sequence[_Item], label: str) -> Iterator[_Item]:
         start = printed = time.monotonic()
         for done, item in enumerate(items):
             now = time.monotonic()
             if now - printed >= SECONDS_BETWEEN_LINES:
-                left = (now - start) / done * (len(items) - done)
+                seconds = (now - start) / done * (len(items) - done)
                 console.print(
-                    f"{doing}: {done} of {len(items)}, about {left:.0f} s left",
+                    f"{label}: {done} of {len(items)}, about {seconds:.0f} s left",
                     highlight=False,
                     soft_wrap=True,
                 )

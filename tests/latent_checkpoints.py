@@ -1,4 +1,4 @@
-"""Small checkpoints without a training: random weights, with statistics that let them through."""
+"""Small checkpoints without training: random weights with usable batch statistics."""
 
 import json
 from pathlib import Path
@@ -14,13 +14,13 @@ from fastgan_ray.train.checkpoint import FORMAT
 
 
 def model(**section) -> ModelConfig:
-    """The smallest FastGAN but for `section`."""
+    """The smallest FastGAN, changed by `section`."""
     smallest = RunConfig.model_validate(tiny.SETTINGS).model
     return ModelConfig.model_validate({**smallest.model_dump(), **section})
 
 
 def tiny_checkpoint(folder: Path, data: Path | None = None, **section) -> Path:
-    """A checkpoint folder of ours; the run's data set is `data`."""
+    """Write a checkpoint of a run on the data set `data`; its folder."""
     settings = {**tiny.SETTINGS, "data.path": str(data) if data else None}
     config = RunConfig.model_validate(
         settings | {f"model.{name}": value for name, value in section.items()}
@@ -35,14 +35,14 @@ def tiny_checkpoint(folder: Path, data: Path | None = None, **section) -> Path:
 
 
 def published(path: Path) -> Path:
-    """A published checkpoint of 256 px."""
+    """Write a checkpoint in the published format, for 256 px; its path."""
     config = ModelConfig(resolution=256, ngf=4, ndf=4, nz=8, output_activation="none")
     save_published(path, alive(build_generator(config)), build_discriminator(config))
     return path
 
 
 def alive(generator: torch.nn.Module) -> torch.nn.Module:
-    """The generator with statistics and noise as if trained: fresh ones draw grey."""
+    """Give a new generator statistics and noise as if trained, because new ones draw grey."""
     for name, weight in generator.named_parameters():
         if name.endswith("noise.weight"):
             weight.data.fill_(0.05)

@@ -1,4 +1,4 @@
-"""Folders as searches and ablations leave them, made up."""
+"""Made-up folders of searches and ablations."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ arms:
 
 
 def write_search(folder: Path, count: int = 20, **changes: object) -> Path:
-    """A search whose first trial was the best; the folder. `changes` are of summary.json."""
+    """Write a search whose first trial is the best, with `changes` in summary.json; its folder."""
     draws = random.Random(0)
     folder.mkdir(parents=True)
     (folder / "search.yaml").write_text(SEARCH)
@@ -59,7 +59,7 @@ def write_search(folder: Path, count: int = 20, **changes: object) -> Path:
 
 
 def _trial(folder: Path, number: int, draws: random.Random) -> dict:
-    """Trials end in every way, one after another."""
+    """Write a trial; trials end in each possible way in turn."""
     states = ("finished", "stopped", "finished", "diverged", "finished", "unfinished")
     state, value = states[number % 6], 200.0 + 10 * number
     ngf, steps = draws.choice([4, 8, 16, 32]), {"stopped": 2, "diverged": 1}.get(state, 4)
@@ -110,7 +110,7 @@ def _trial(folder: Path, number: int, draws: random.Random) -> dict:
 
 
 def write_ablation(folder: Path) -> Path:
-    """An ablation with three arms on two data sets, of which a training diverged; the folder."""
+    """Write an ablation of three arms on two data sets, with one diverged training; its folder."""
     spec = ablation_from_text(ABLATION, "t.yaml")
     folder.mkdir(parents=True)
     (folder / "ablation.yaml").write_text(ABLATION)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from command_line import call
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from fastgan_ray.cli.main import main
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config, load_run_config
 from fastgan_ray.errors import InterruptedRunError
@@ -22,13 +22,6 @@ from fastgan_ray.models import build_discriminator, build_generator
 from fastgan_ray.models.published_checkpoint import save_published
 
 ROOT = Path(__file__).parent.parent
-
-
-def call(*arguments: object) -> int:
-    """The exit status of a command."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +50,7 @@ def test_train_goes_on_where_it_stopped(trained, pictures, tmp_path, capsys):
     common = ("train", "--config", file, "--data", pictures, "--out", tmp_path / "out")
     assert call(*common, "--set", "train.total_kimg=0.008") == 0
     assert call(*common) == 2
-    assert "already there" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert call(*common, "--resume") == 0
     ends = [folder / "checkpoint-000000016" for folder in (trained, tmp_path / "out")]
     first, second = ((end / "ema.safetensors").read_bytes() for end in ends)
@@ -99,28 +92,28 @@ def test_evaluate_ranks_generators_of_one_protocol_alone(trained, tmp_path, pict
 
 def test_evaluate_ranks_by_the_metric_of_the_searches(trained, tmp_path, capsys):
     def order(*more):
-        assert call("evaluate", *places, "--json", *more) == 0
-        found = json.loads(capsys.readouterr().out)
-        return found[0]["by"], [result["metrics"][found[0]["by"]] for result in found]
+        assert call("evaluate", *trials, "--json", *more) == 0
+        results = json.loads(capsys.readouterr().out)
+        return results[0]["by"], [result["metrics"][results[0]["by"]] for result in results]
 
-    places = [tmp_path / name / "trials" / "00000" for name in ("a", "b")]
-    for number, place in enumerate(places):
-        shutil.copytree(trained / "checkpoint-000000016", place / "checkpoint-000000016")
-        path = place / "checkpoint-000000016" / "ema.safetensors"
+    trials = [tmp_path / name / "trials" / "00000" for name in ("a", "b")]
+    for number, trial in enumerate(trials):
+        shutil.copytree(trained / "checkpoint-000000016", trial / "checkpoint-000000016")
+        path = trial / "checkpoint-000000016" / "ema.safetensors"
         weights = load_file(path)
         for name in weights:
             if number and name.endswith("weight"):
                 weights[name] = weights[name] * 0.5
         save_file(weights, path)
     assert order()[0] == "fd_efficientnet_lite0"
-    for place in places:
+    for trial in trials:
         account = {"metric": {"name": "kd_efficientnet_lite0", "goal": "minimize"}}
-        (place.parents[1] / "summary.json").write_text(json.dumps(account))
+        (trial.parents[1] / "summary.json").write_text(json.dumps(account))
     by, values = order()
     assert by == "kd_efficientnet_lite0" and values == sorted(values)
-    (places[0].parents[1] / "summary.json").unlink()
+    (trials[0].parents[1] / "summary.json").unlink()
     assert order("--by", "fd_efficientnet_lite0")[0] == "fd_efficientnet_lite0"
-    assert call("evaluate", *places, "--by", "speed") == 2
+    assert call("evaluate", *trials, "--by", "speed") == 2
     assert "--by: must be one of fd_efficientnet_lite0" in capsys.readouterr().err
 
 
@@ -166,7 +159,7 @@ def test_check_needs_no_data_and_shows_a_plan(file, capsys):
 
 
 @pytest.mark.parametrize("name", ["demo", "ablation_demo"])
-def test_check_tells_machines_the_same(name, capsys):
+def test_check_prints_the_plan_as_json_too(name, capsys):
     assert call("check", ROOT / "search_spaces" / f"{name}.yaml", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["data"] == [{"path": "fluent-heads", "pictures": 198, "note": ""}]
@@ -257,7 +250,7 @@ BAD = {
         ),
         ["nowhere"],
     ),
-    "a search nowhere": (
+    "a search in no folder": (
         lambda f, t: (
             *("tune", "--config", ROOT / "search_spaces/demo.yaml"),
             *("--runs", file_instead(f)),
@@ -271,7 +264,7 @@ BAD = {
         ["no search to resume"],
     ),
     "no checkpoint": (lambda f, t: ("sample", f / "none"), ["no such file or folder"]),
-    "an empty folder": (lambda f, t: ("sample", f), ["no checkpoint in it"]),
+    "an empty folder": (lambda f, t: ("sample", f), ["no checkpoint found"]),
     "seeds": (lambda f, t: ("sample", t, "--seeds", "a-b"), ["--seeds", "a-b"]),
     "a picture of another kind": (
         lambda f, t: ("sample", t, "--seeds", "0", "--out", f / "x.jpg"),
@@ -307,7 +300,7 @@ def test_bad_input_is_a_message_and_status_2(case, tmp_path, trained, capsys):
     message = " ".join(printed.err.split())
     assert all(words in message for words in expected), message
     assert "Traceback" not in printed.err + printed.out
-    assert not (tmp_path / "demo").exists()  # the name is free for a mended command
+    assert not (tmp_path / "demo").exists()  # the corrected command can use the name
 
 
 def test_a_shell_completes_commands():
@@ -341,13 +334,13 @@ def test_an_interrupted_search_has_the_shells_status_and_says_how_to_go_on(monke
     monkeypatch.setattr("fastgan_ray.tune.search.run_search", stopped)
     file = ROOT / "search_spaces" / "demo.yaml"
     name = ["--name", "a b"]
-    for given in (name, [*name, "--resume"], ["--from", "runs/other", *name]):
-        assert call("tune", "--config", file, *given) == 143
-        told = f"fastgan-ray tune --config {file} --name 'a b' --resume\n"
-        assert capsys.readouterr().err.endswith(told)
+    for options in (name, [*name, "--resume"], ["--from", "runs/other", *name]):
+        assert call("tune", "--config", file, *options) == 143
+        command = f"fastgan-ray tune --config {file} --name 'a b' --resume\n"
+        assert capsys.readouterr().err.endswith(command)
 
 
 def test_a_folder_without_a_best_names_its_trials(trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "ablation" / "trials" / "00000")
     assert call("evaluate", tmp_path / "ablation") == 2
-    assert "name one of its trials, as" in capsys.readouterr().err
+    assert "name a trial, e.g." in capsys.readouterr().err

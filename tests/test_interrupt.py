@@ -95,7 +95,7 @@ def test_sigterm_to_the_command_saves_and_says_how_to_go_on(pictures, tmp_path):
     command.send_signal(signal.SIGTERM)
     told, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 143, told
-    assert "same signal again ends it at once" in told and "Traceback" not in told
+    assert "Press Ctrl-C again to quit immediately" in told and "Traceback" not in told
     assert f"--out {out} --resume" in told
     # The signal may have come while the evaluation was not quite over.
     stopped = checkpoint.interrupted(out) or out / "checkpoint-000000100"

@@ -1,4 +1,4 @@
-"""A generator in other formats draws what it drew before."""
+"""A generator in another format draws the same pictures."""
 
 import json
 import sys
@@ -9,11 +9,11 @@ from latent_checkpoints import published, tiny_checkpoint
 from safetensors.torch import load_file
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.export import FORMS, export
+from fastgan_ray.latent.export import FORMATS, export
 from fastgan_ray.latent.load import load_model
 from fastgan_ray.latent.sample import latents
 
-SMALLER = [name for name in FORMS if name != "official"]
+EVERY_SIZE = [name for name in FORMATS if name != "published"]
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def checkpoints(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("form", SMALLER)
-@pytest.mark.parametrize("name", ["fastgan", "fastgan128", "dcgan"])
-def test_any_number_of_latents_gives_the_same_pictures(form, name, checkpoints, tmp_path):
-    assert export(checkpoints[name], form, tmp_path / f"out.{form}") < 1e-4
-    draw = FORMS[form].read(tmp_path / f"out.{form}")
-    generator, config, _ = load_model(checkpoints[name])
+@pytest.mark.parametrize("name", EVERY_SIZE)
+@pytest.mark.parametrize("model", ["fastgan", "fastgan128", "dcgan"])
+def test_any_number_of_latents_gives_the_same_pictures(name, model, checkpoints, tmp_path):
+    assert export(checkpoints[model], name, tmp_path / f"out.{name}") < 1e-4
+    draw = FORMATS[name].read(tmp_path / f"out.{name}")
+    generator, config, _ = load_model(checkpoints[model])
     for count in (1, 5):
         z = latents(range(10, 10 + count), config.nz)
         with torch.inference_mode():
@@ -49,32 +49,32 @@ def test_a_folder_holds_plain_weights_and_what_builds_them(checkpoints, tmp_path
     names = load_file(tmp_path / "out" / "generator.safetensors").keys()
     assert not [name for name in names if "parametrizations" in name or "_u" in name]
     assert json.loads((tmp_path / "out" / "generator.json").read_text())["model"]["nz"] == 8
-    # It can be exported in its turn.
+    # The folder can be exported again.
     assert export(tmp_path / "out", "folder", tmp_path / "again") == 0
 
 
-def test_the_published_form_draws_the_same(tmp_path):
+def test_the_published_format_draws_the_same(tmp_path):
     (tmp_path / "ours").mkdir()
     section = {"resolution": 256, "ngf": 4, "output_activation": "none"}
     ours = tiny_checkpoint(tmp_path / "ours", decoder_width=32, **section)
-    assert export(ours, "official", tmp_path / "x.pth") == 0
+    assert export(ours, "published", tmp_path / "x.pth") == 0
     again, config, _ = load_model(tmp_path / "x.pth")
     z = latents([7], config.nz)
     with torch.inference_mode():
         assert torch.equal(again(z)[0], load_model(ours)[0](z)[0])
 
 
-def test_what_has_no_published_form_is_refused(checkpoints, tmp_path):
+def test_what_has_no_published_format_is_refused(checkpoints, tmp_path):
     cases = {
         "must be one of": checkpoints["fastgan"],
         "dcgan": checkpoints["dcgan"],
         "already": published(tmp_path / "all.pth"),
     }
     export(checkpoints["fastgan"], "folder", tmp_path / "folder")
-    cases["no checkpoint in it"] = tmp_path / "folder"
+    cases["no checkpoint found"] = tmp_path / "folder"
     for words, checkpoint in cases.items():
         with pytest.raises(UserError, match=words):
-            export(checkpoint, "official", tmp_path / "x.pth")
+            export(checkpoint, "published", tmp_path / "x.pth")
     assert not (tmp_path / "x.pth").exists()
 
 
@@ -102,7 +102,7 @@ def test_a_damaged_folder_is_named(damage, checkpoints, tmp_path):
 
 
 def test_an_export_that_draws_something_else_is_refused(checkpoints, tmp_path, monkeypatch):
-    wrong = FORMS["folder"]._replace(read=lambda out: lambda z: torch.full((3, 3, 32, 32), -1.0))
-    monkeypatch.setitem(FORMS, "folder", wrong)
-    with pytest.raises(UserError, match="do not use it"):
+    wrong = FORMATS["folder"]._replace(read=lambda out: lambda z: torch.full((3, 3, 32, 32), -1.0))
+    monkeypatch.setitem(FORMATS, "folder", wrong)
+    with pytest.raises(UserError, match="do not use this file"):
         export(checkpoints["fastgan"], "folder", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Walks between latents, and the films of them."""
+"""Walks between latents, and the videos of them."""
 
 import subprocess
 import sys
@@ -11,10 +11,10 @@ from PIL import Image
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.interpolate import slerp, walk
 from fastgan_ray.latent.sample import latents
-from fastgan_ray.latent.video import FILMS, film_writer
+from fastgan_ray.latent.video import FORMATS, video_writer
 
 
-def test_slerp_keeps_to_the_arc():
+def test_slerp_stays_on_the_arc():
     a, b = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
     third = slerp(a, b, 1 / 3)
     expected = torch.tensor([np.cos(np.pi / 6), np.sin(np.pi / 6), 0.0], dtype=torch.float32)
@@ -27,22 +27,22 @@ def test_slerp_keeps_to_the_arc():
 
 
 @pytest.mark.parametrize("b", [[2.0, 4.0], [-1.0, -2.0], [0.0, 0.0]])
-def test_slerp_is_finite_where_no_arc_is_given(b):
+def test_slerp_is_linear_where_there_is_no_unique_arc(b):
     a = torch.tensor([1.0, 2.0])
     middle = slerp(a, torch.tensor(b), 0.5)
     torch.testing.assert_close(middle, (a + torch.tensor(b)) / 2)
 
 
-def test_a_walk_meets_every_stop_and_a_loop_its_beginning():
-    ends = latents([0, 1, 2], 8)
-    open_walk = walk(ends, 5)
-    torch.testing.assert_close(open_walk[[0, 2, 4]], ends)
-    loop = walk(ends, 6, loop=True)
-    torch.testing.assert_close(loop[[0, 2, 4]], ends)
-    torch.testing.assert_close(loop[5], slerp(ends[2], ends[0], 0.5))
+def test_a_walk_visits_every_stop_and_a_loop_its_first_again():
+    stops = latents([0, 1, 2], 8)
+    open_walk = walk(stops, 5)
+    torch.testing.assert_close(open_walk[[0, 2, 4]], stops)
+    loop = walk(stops, 6, loop=True)
+    torch.testing.assert_close(loop[[0, 2, 4]], stops)
+    torch.testing.assert_close(loop[5], slerp(stops[2], stops[0], 0.5))
     steps = (loop - loop.roll(-1, 0)).norm(dim=1)
     assert steps.max() < 3 * steps.min()
-    for wrong in ((ends[:1], 5), (ends, 2)):
+    for wrong in ((stops[:1], 5), (stops, 2)):
         with pytest.raises(ValueError, match="a frame for each"):
             walk(*wrong)
 
@@ -53,18 +53,18 @@ def frames(count):
 
 
 def test_a_gif_has_every_frame_in_its_colours(tmp_path):
-    film_writer(tmp_path / "x.GIF")(frames(7), tmp_path / "x.GIF", 20)
-    with Image.open(tmp_path / "x.GIF") as film:
-        assert film.n_frames == 7 and film.info["loop"] == 0 and film.info["duration"] == 50
+    video_writer(tmp_path / "x.GIF")(frames(7), tmp_path / "x.GIF", 20)
+    with Image.open(tmp_path / "x.GIF") as video:
+        assert video.n_frames == 7 and video.info["loop"] == 0 and video.info["duration"] == 50
         for index, frame in enumerate(frames(7)):
-            film.seek(index)
-            shown = np.asarray(film.convert("RGB"), dtype=int)
+            video.seek(index)
+            shown = np.asarray(video.convert("RGB"), dtype=int)
             assert np.abs(shown - frame).max() <= 8
 
 
 def test_an_mp4_has_every_frame(tmp_path):
     ffmpeg = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
-    film_writer(tmp_path / "x.mp4")(frames(7), tmp_path / "x.mp4", 20)
+    video_writer(tmp_path / "x.mp4")(frames(7), tmp_path / "x.mp4", 20)
     decode = [ffmpeg, "-i", tmp_path / "x.mp4", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     decoded = subprocess.run(decode, capture_output=True, check=True).stdout
     shown = np.frombuffer(decoded, np.uint8).reshape(-1, 32, 32, 3).astype(int)
@@ -75,7 +75,7 @@ def test_an_mp4_has_every_frame(tmp_path):
 def test_without_ffmpeg_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(UserError, match=r"pip install 'fastgan-ray\[video\]'"):
-        film_writer(tmp_path / "x.mp4")
-    assert set(FILMS) == {".gif", ".mp4"}
+        video_writer(tmp_path / "x.mp4")
+    assert set(FORMATS) == {".gif", ".mp4"}
     with pytest.raises(UserError, match=r"\.gif or \.mp4"):
-        film_writer(tmp_path / "x.webm")
+        video_writer(tmp_path / "x.webm")

@@ -1,4 +1,4 @@
-"""Latents of given pictures."""
+"""Finding the latents of given pictures."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.invert import invert, invert_pictures, read_pictures, save_inversions
+from fastgan_ray.latent.invert import invert, invert_pictures, save_inversions
+from fastgan_ray.latent.pictures import read_pictures
 from fastgan_ray.latent.sample import latent, sample
 from fastgan_ray.models import build_generator
 from fastgan_ray.train.perceptual import DISTANCES
@@ -30,27 +31,28 @@ def test_a_picture_of_the_generator_is_approached(generator):
     assert few.distance == pytest.approx(few.start)
     assert many.start == pytest.approx(few.start)
     assert many.distance < 0.7 * many.start
-    # The picture and the numbers are of the latent that is handed out.
+    # The picture and the numbers belong to the returned latent.
     again = generator(many.latent[None])[0].clamp(-1, 1)[0]
     torch.testing.assert_close(again, many.picture)
     assert many.mse == pytest.approx((many.picture - target).square().mean().item(), rel=1e-4)
-    # The latent alone was moved.
+    # Only the latent has changed.
     assert all(torch.equal(weights[name], now) for name, now in generator.state_dict().items())
 
 
-def test_latents_and_a_grid_are_left(generator, tmp_path):
+def test_latents_and_a_grid_are_written(generator, tmp_path):
     pictures = read_pictures(tiny.write_pictures(tmp_path, 3), DataConfig(), 32)
     assert list(pictures) == ["0.PNG", "1.PNG", "2.PNG"]
-    seen = []
-    found = dict(
-        invert_pictures(
-            generator, 8, pictures, L1, 2, lambda items, doing: seen.append(doing) or iter(items)
-        )
-    )
-    assert seen == [f"inverting {name}" for name in pictures]
-    save_inversions(pictures, found, tmp_path)
+    labels = []
+
+    def track(items, label):
+        labels.append(label)
+        return iter(items)
+
+    inversions = dict(invert_pictures(generator, 8, pictures, L1, 2, track))
+    assert labels == [f"inverting {name}" for name in pictures]
+    save_inversions(pictures, inversions, tmp_path)
     latents = load_file(tmp_path / "latents.safetensors")
-    assert torch.equal(latents["1.PNG"], found["1.PNG"].latent)
+    assert torch.equal(latents["1.PNG"], inversions["1.PNG"].latent)
     with Image.open(tmp_path / "grid.png") as grid:
         assert grid.size == (4 * 34 - 2, 2 * 34 - 2)
         first = np.asarray(grid)[:32, :32].astype(float) / 127.5 - 1
@@ -65,7 +67,7 @@ def test_one_picture_and_a_folder_read_alike(tmp_path):
     assert both["1.PNG"].min() >= -1 and both["1.PNG"].max() <= 1
 
 
-def test_what_is_no_picture_is_named(tmp_path):
+def test_a_file_that_is_not_a_picture_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.png").write_bytes(b"no")
     (tmp_path / "note.txt").write_text("")

@@ -10,8 +10,9 @@ from PIL import Image
 from fastgan_ray.config.run_config import DataConfig, EvalConfig, RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.invert import read_pictures
-from fastgan_ray.latent.neighbours import nearest_pictures, rows, save_neighbours, settings
+from fastgan_ray.latent.load import data_config
+from fastgan_ray.latent.neighbours import nearest_pictures, neighbour_rows, save_neighbours
+from fastgan_ray.latent.pictures import read_pictures
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.memorisation import (
     closest_pairs,
@@ -73,7 +74,7 @@ def test_a_copy_is_found_and_called_too_near_mirrored_or_not(setting, tmp_path):
     pictures = read_pictures(folder, config.data, 40)
     samples = torch.stack([pictures["4.PNG"], pictures["2.PNG"].flip(-1)])
     found = nearest_pictures(samples, source, config, extractor, 3)
-    first, second = rows(found, [10, 11], source)
+    first, second = neighbour_rows(found, [10, 11], source)
     assert first["seed"] == 10 and first["too_near"] and second["too_near"]
     assert first["neighbours"][0]["picture"] == "4.PNG"
     assert second["neighbours"][0]["picture"] == "2.PNG"
@@ -101,9 +102,9 @@ def test_pictures_all_alike_are_no_reference(setting, tmp_path):
         nearest_pictures(torch.zeros(2, 3, 8, 8), source, config, extractor, 1)
 
 
-def test_settings_are_the_runs_own_unless_replaced(setting):
+def test_the_data_set_is_the_runs_own_unless_replaced(setting):
     _, config, _, _ = setting
-    assert settings(model(), config, {}) == config
-    assert settings(model(), config, {"data.path": "other"}).data.path == "other"
-    with pytest.raises(UserError, match="--data"):
-        settings(model(), None, {})
+    assert data_config("x", model(), config, {}) == config
+    assert data_config("x", model(), config, {"data.path": "other"}).data.path == "other"
+    with pytest.raises(UserError, match=r"x: .*--data"):
+        data_config("x", model(), None, {})

@@ -1,4 +1,4 @@
-"""report and compare; importances; and a report that never stands in a search's way."""
+"""The commands report and compare, importances, and reports during a search."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import webbrowser
 import optuna
 import pytest
 import report_runs
+from command_line import call
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from fastgan_ray.cli.main import main
 from fastgan_ray.errors import UserError
 from fastgan_ray.report.charts.slices import ENOUGH
 from fastgan_ray.report.data.comparison import compare
@@ -20,44 +20,34 @@ from fastgan_ray.tune.driver.reports import Reports, note_versions
 from fastgan_ray.tune.suggest.importance import importances
 
 
-def run(*arguments):
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    return ended.value.code
-
-
 def test_report_writes_the_file_and_opens_it(tmp_path, capsys, monkeypatch):
     opened = []
     monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or True)
     folder = report_runs.write_search(tmp_path / "x", 3)
-    assert run("report", folder, "--open") == 0
+    assert call("report", folder, "--open") == 0
     assert (folder / "report.html").read_text().startswith("<!doctype html>")
     assert opened == [(folder / "report.html").as_uri()]
-    assert run("report", folder, "--out", tmp_path / "other.html") == 0
+    assert call("report", folder, "--out", tmp_path / "other.html") == 0
     assert (tmp_path / "other.html").is_file()
     assert [path.name for path in tmp_path.glob("**/.*")] == []
-    assert run("report", folder, "--out", tmp_path / "none" / "x.html") == 2
-    assert run("report", tmp_path) == 2
+    assert call("report", folder, "--out", tmp_path / "none" / "x.html") == 2
+    assert call("report", tmp_path) == 2
     assert "cannot be" in capsys.readouterr().err
 
 
-def test_compare_sets_what_was_measured_alike_side_by_side(tmp_path, capsys):
+def test_compare_shows_runs_of_one_protocol_side_by_side(tmp_path, capsys):
     a = report_runs.write_search(tmp_path / "a", 4)
-    assert run("compare", a, a / "trials" / "00001", "--json") == 0
+    assert call("compare", a, a / "trials" / "00001", "--json") == 0
     first, second = json.loads(capsys.readouterr().out)
-    assert (first["what"], first["value"], first["error"], first["trials"]) == (
-        "search",
-        200.0,
-        2.0,
-        4,
-    )
+    keys = ("what", "value", "error", "trials")
+    assert [first[key] for key in keys] == ["search", 200.0, 2.0, 4]
     assert (second["what"], second["state"], second["trial"]) == ("trial", "stopped", "00001")
     assert first["default"] == 200.0 and first["memorised"] == 0.25
-    assert run("compare", a, a / "trials" / "00001") == 0
+    assert call("compare", a, a / "trials" / "00001") == 0
     assert "200 ± 2" in capsys.readouterr().out
 
 
-def test_unlike_protocols_are_refused_with_what_differs(tmp_path):
+def test_different_protocols_are_refused_with_what_differs(tmp_path):
     a = report_runs.write_search(tmp_path / "a", 2)
     b = report_runs.write_search(
         tmp_path / "b", 2, protocol=report_runs.PROTOCOL | {"num_fakes": 50_000}
@@ -93,10 +83,10 @@ def test_importances_find_what_matters_and_need_trials(tmp_path):
     )
     (tmp_path / "study.journal").unlink()
     study(tmp_path, 40)
-    found = importances(tmp_path)
-    assert list(found["values"]) == ["x", "y"] and found["values"]["x"] > 0.6
-    assert sum(found["values"].values()) == pytest.approx(1)
-    assert found["trials"] == 40 and "40 finished trials" in found["note"]
+    result = importances(tmp_path)
+    assert list(result["values"]) == ["x", "y"] and result["values"]["x"] > 0.6
+    assert sum(result["values"].values()) == pytest.approx(1)
+    assert result["trials"] == 40 and "40 finished trials" in result["note"]
 
 
 def test_a_report_is_written_from_time_to_time_and_its_faults_stop_nothing(tmp_path, monkeypatch):
@@ -134,4 +124,4 @@ def test_versions_are_noted_once_until_they_change(tmp_path):
     assert {"torch", "ray", "Python"} <= known.keys()
     path.write_text(json.dumps([known | {"torch": "0"}]))
     note_versions(tmp_path)
-    assert [one["torch"] for one in json.loads(path.read_text())] == ["0", known["torch"]]
+    assert [versions["torch"] for versions in json.loads(path.read_text())] == ["0", known["torch"]]

@@ -63,21 +63,23 @@ def search(tmp_path_factory):
 
 
 def test_every_section_is_there_and_the_page_is_well_formed(search):
-    found = read(search, {"trials": 12, "values": {"a<b": 0.75, "c": 0.25}, "note": "rests on 12"})
-    ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
+    content = read(
+        search, {"trials": 12, "values": {"a<b": 0.75, "c": 0.25}, "note": "rests on 12"}
+    )
+    ids = [attributes["id"] for _, attributes in content.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert {"leaderboard", "curves", "parallel", "importance", "tradeoff", "grids"} <= set(ids)
     assert {"nearest", "slices", "cost", "protocol"} <= set(ids) and "front" not in ids
-    assert "rests on 12" in found.text and "75 %" in found.text and "a<b" in found.text
-    assert "x&<b>" in found.text and "2030-01-02 03:04 UTC" in found.text
-    assert "number of generated pictures" in found.text
+    assert "rests on 12" in content.text and "75 %" in content.text and "a<b" in content.text
+    assert "x&<b>" in content.text and "2030-01-02 03:04 UTC" in content.text
+    assert "number of generated pictures" in content.text
 
 
 def test_nothing_of_a_name_or_a_value_becomes_markup(search):
-    found = read(search)
-    assert [tag for tag, _ in found.tags].count("script") == 1
-    assert report_runs.HOSTILE in found.text
-    handlers = [name for _, attributes in found.tags for name in attributes if name[:2] == "on"]
+    content = read(search)
+    assert [tag for tag, _ in content.tags].count("script") == 1
+    assert report_runs.HOSTILE in content.text
+    handlers = [name for _, attributes in content.tags for name in attributes if name[:2] == "on"]
     assert handlers == []
 
 
@@ -118,9 +120,9 @@ def test_the_leaderboard_sorts_numbers_as_numbers(search):
 
 
 def test_pictures_are_found_where_the_folder_now_is_and_made_small(search, tmp_path):
-    found = sections.galleries(read_run(search))
-    assert len(found["grids"]) == 6 and found["same"]
-    assert found["grids"][0]["uri"].startswith("data:image/webp;base64,")
+    galleries = sections.galleries(read_run(search))
+    assert len(galleries["grids"]) == 6 and galleries["same"]
+    assert galleries["grids"][0]["uri"].startswith("data:image/webp;base64,")
     large = tmp_path / "large.png"
     Image.new("RGB", (3000, 1500)).save(large)
     assert (embedded(large)["width"], embedded(large)["height"]) == (760, 380)
@@ -156,17 +158,14 @@ def test_a_running_trial_is_shown_as_far_as_it_is(tmp_path):
 
 def test_an_ablation_has_its_verdicts_intervals_and_curves(tmp_path):
     folder = report_runs.write_ablation(tmp_path / "x")
-    found = read(folder)
-    assert "Compared with plain: " in found.text and "better: good" in found.text
-    assert (
-        "baseline" in found.text
-        and "good: better" in found.text
-        and "Settings of the arms" in found.text
-    )
+    content = read(folder)
+    assert "Compared with plain: " in content.text and "better: good" in content.text
+    for text in ("baseline", "good: better", "Settings of the arms"):
+        assert text in content.text
     view = sections.ablation(read_run(folder))
     assert [panel["data"] for panel in view["panels"]] == ["cats", "dogs"]
     assert view["colours"][0] == ("plain", "base")
-    assert [tag for tag, _ in found.tags].count("script") == 1
+    assert [tag for tag, _ in content.tags].count("script") == 1
     (folder / "ablation.json").unlink()
     assert "No trial has ended yet" in read(folder).text
 

@@ -66,8 +66,12 @@ parameters: {train.lr_g: {min: 1e-5, max: 1e-3}}
     output = io.StringIO()
     print_facts(search_facts(spec, timing=TIMING), Console(file=output, width=400))
     text = output.getvalue()
-    assert "confirmation: the best trial and the published default anew with 2 seeds" in text
+    assert (
+        "confirmation: trains the best trial and the published default again with 2 seeds" in text
+    )
     assert "about 22 thousand images in all trials (at most 40) and 8 in the confirmation" in text
-    assert "about 10.0 minutes on this machine, 2 at once: 30 s for a thousand images" in text
-    assert "budget: 30 kimg, 3 hours; of that 8 thousand images kept for the confirmation" in text
+    assert (
+        "about 10.0 minutes on this machine with 2 trainings at a time (30 s per thousand" in text
+    )
+    assert "budget: 30 kimg, 3 hours; reserved for the confirmation: 8 thousand images" in text
     assert "2080" not in text

@@ -1,4 +1,4 @@
-"""Work that takes long says how far it is: plain lines, a bar, and who says so."""
+"""Progress of long work: plain lines, a bar, and what a training tracks."""
 
 import io
 
@@ -27,11 +27,11 @@ def test_a_bar_is_gone_when_the_work_is_done():
     assert "reading" in console.file.getvalue()
 
 
-def test_a_training_tells_of_all_that_is_not_training(tmp_path, monkeypatch):
-    told = []
+def test_a_training_tracks_all_work_that_is_not_training(tmp_path, monkeypatch):
+    work = []
 
-    def track(items, doing):
-        told.append((doing, len(items)))
+    def track(items, label):
+        work.append((label, len(items)))
         return iter(items)
 
     monkeypatch.setenv("FASTGAN_RAY_CACHE", str(tmp_path / "cache"))
@@ -39,11 +39,11 @@ def test_a_training_tells_of_all_that_is_not_training(tmp_path, monkeypatch):
     pictures = tiny.write_pictures(tmp_path / "pictures", 4)
     config = tiny.config(**{"data.path": str(pictures), "train.total_kimg": 0.004})
     train(config, tiny.Recorder(tmp_path / "run"), track=track)
-    assert [doing for doing, _ in told] == [
+    assert [label for label, _ in work] == [
         "checking pictures",
         "shrinking pictures",
         "features of real pictures",
         "features of mirror images",
         "features of generated pictures",
     ]
-    assert all(count for _, count in told)
+    assert all(count for _, count in work)

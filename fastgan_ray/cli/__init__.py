@@ -1,1 +1,1 @@
-"""The command line: a module for each command; handlers load, build, call and print."""
+"""The command line: a module for each command, and one for the commands of a generator."""

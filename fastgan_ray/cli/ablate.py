@@ -7,60 +7,56 @@ from typing import Annotated
 
 import typer
 
-from fastgan_ray.cli.options import (
-    RUNS,
-    Address,
-    Assignments,
-    Data,
-    DiskGb,
-    DryRun,
-    Embedded,
-    MaxConcurrent,
-    Name,
-    Resume,
-    Runs,
-    Wandb,
-    overrides,
-    place_of,
-)
-from fastgan_ray.cli.terminal import console, progress_console
-from fastgan_ray.progress import track_on
+from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.terminal import console, progress
 
 
 def ablate(
     config: Annotated[
-        Path, typer.Option(help="Ablation file (YAML), as in search_spaces/ablation_*.yaml.")
+        Path, typer.Option(help="Ablation file (YAML), e.g. search_spaces/ablation_demo.yaml.")
     ],
-    data: Data = None,
+    data: opt.Data = None,
     seeds: Annotated[
-        str | None, typer.Option(help="A count, or seeds and ranges as in 0-2,7; the file's else.")
+        str | None,
+        typer.Option(
+            help="Number of seeds, or the seeds themselves, e.g. 0-2,7.",
+            show_default="the seeds in the file",
+        ),
     ] = None,
-    name: Name = None,
-    runs: Runs = RUNS,
-    resume: Resume = False,
-    max_concurrent: MaxConcurrent = None,
-    disk_gb: DiskGb = None,
-    wandb: Wandb = "auto",
-    address: Address = None,
-    assign: Assignments = None,
-    embedded: Embedded = False,
-    dry_run: DryRun = False,
+    name: opt.Name = None,
+    runs: opt.Runs = opt.RUNS,
+    resume: opt.Resume = False,
+    max_concurrent: opt.MaxConcurrent = None,
+    disk_gb: opt.DiskGb = None,
+    wandb: opt.Wandb = "auto",
+    address: opt.Address = None,
+    assignments: opt.Assignments = None,
+    embedded: opt.Embedded = False,
+    dry_run: opt.DryRun = False,
 ) -> None:
-    """Train every arm with every seed beside a baseline, and say which is better."""
+    """Train every arm with every seed and compare each arm with the baseline."""
     from fastgan_ray.cli.plan import print_facts
     from fastgan_ray.search.ablation import parse_seeds
     from fastgan_ray.search.cost.plan import ablation_facts
     from fastgan_ray.search.file.read_ablation import load_ablation
 
-    chosen = parse_seeds(seeds) if seeds is not None else None
-    spec = load_ablation(config, overrides(data, assign, embedded), chosen)
+    chosen_seeds = parse_seeds(seeds) if seeds is not None else None
+    spec = load_ablation(config, opt.overrides(data, assignments, embedded), chosen_seeds)
     if dry_run:
-        print_facts(ablation_facts(spec, track_on(progress_console)), console)
+        print_facts(ablation_facts(spec, progress()), console)
         return
     from fastgan_ray.tune.ablation import run_ablation
     from fastgan_ray.tune.experiment import TuneOptions
 
+    folder, store = opt.runs_folder_and_store(runs)
     options = TuneOptions(
-        *place_of(runs), name, resume, max_concurrent, wandb, address, disk_gb=disk_gb
+        runs_dir=folder,
+        store=store,
+        name=name,
+        resume=resume,
+        max_concurrent=max_concurrent,
+        wandb=wandb,
+        address=address,
+        disk_gb=disk_gb,
     )
     run_ablation(spec, options)

@@ -1,26 +1,26 @@
-"""The command that frees disk: `clean`."""
+"""The command `clean`."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.terminal import print_line
 
 
 def clean(
-    run: Annotated[Path, typer.Argument(help="Folder of a search or an ablation, as runs/demo.")],
+    run: opt.Run,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List what would go, with its bytes, and stop.")
+        bool, typer.Option("--dry-run", help="List what would be removed, with sizes, and exit.")
     ] = False,
 ) -> None:
-    """Remove what neither a run's results nor going on with it needs."""
-    from fastgan_ray.tune.storage.cleaning import clean as cleaned
+    """Free disk space: remove what neither the results nor --resume need."""
+    from fastgan_ray.tune.storage.cleaning import clean as clean_run
 
-    found = cleaned(run, dry_run)
-    console = Console()
-    for path, size in found:
-        console.print(f"{size:>15,} {path}", highlight=False, soft_wrap=True, markup=False)
-    total = sum(size for _, size in found)
-    console.print(f"{total:>15,} bytes {'to free' if dry_run else 'freed'}", highlight=False)
+    removed = clean_run(run, dry_run)
+    for path, size in removed:
+        print_line(f"{size:>15,} {path}")
+    total = sum(size for _, size in removed)
+    print_line(f"{total:>15,} bytes {'to free' if dry_run else 'freed'}")

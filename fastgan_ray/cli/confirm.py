@@ -7,28 +7,39 @@ from typing import Annotated
 
 import typer
 
-from fastgan_ray.cli.options import (
-    Address,
-    MaxConcurrent,
-    Wandb,
-)
+from fastgan_ray.cli import options as opt
 
 
 def confirm(
-    run: Annotated[Path, typer.Argument(help="Folder of a search that has ended, as runs/demo.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a finished search, e.g. runs/demo.")
+    ],
     top: Annotated[
-        int | None, typer.Option(min=1, max=20, help="How many of the best trials; default: 2.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=20,
+            help="How many of the best trials to train.",
+            show_default="as planned, usually 2",
+        ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(min=2, max=100, help="Fresh seeds for each; default: 3.")
+        int | None,
+        typer.Option(
+            min=2,
+            max=100,
+            help="How many new seeds for each.",
+            show_default="as planned, usually 3",
+        ),
     ] = None,
-    max_concurrent: MaxConcurrent = None,
-    wandb: Wandb = "auto",
-    address: Address = None,
+    max_concurrent: opt.MaxConcurrent = None,
+    wandb: opt.Wandb = "auto",
+    address: opt.Address = None,
 ) -> None:
-    """Train a search's best trials and the published default anew: does the winner hold up?
+    """Train a search's best trials and the published default again, with new seeds.
 
-    What has been trained already is kept: the command goes on with it, or adds trials and seeds.
+    The result says whether the search's winner is really better. Finished trainings are kept: run
+    the command again to continue, or with a larger --top or --seeds to add trainings.
     """
     from fastgan_ray.tune.experiment import TuneOptions
     from fastgan_ray.tune.search import confirm_run

@@ -1,18 +1,15 @@
-"""The commands for a trained generator. Like every handler: load, build, call, print."""
+"""The commands for a trained generator: sample, interpolate, mix, invert, neighbours, export."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fastgan_ray.cli.options import AsJson, Assignments, Data, Embedded, overrides
-from fastgan_ray.cli.terminal import console, progress_console
+from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.terminal import print_json, print_line, progress
 from fastgan_ray.errors import UserError
-from fastgan_ray.progress import track_on
 
 if TYPE_CHECKING:
     import torch
@@ -23,22 +20,27 @@ if TYPE_CHECKING:
 
 Checkpoint = Annotated[
     Path,
-    typer.Argument(help="Checkpoint, run folder, exported folder or published .pth."),
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="Checkpoint, run folder, exported folder or published .pth file.",
+    ),
 ]
 Truncation = Annotated[
-    float, typer.Option(min=0, max=2, help="Scale of the latents; below 1: less varied.")
+    float,
+    typer.Option(min=0, max=2, help="Scale of the latents; below 1, pictures vary less."),
 ]
+PngFile = Annotated[Path, typer.Option(help="File to write (.png).")]
 
 
 def sample(
     checkpoint: Checkpoint,
-    out: Annotated[Path, typer.Option(help="A .png for one grid, or a folder.")] = Path(
-        "samples.png"
-    ),
-    seeds: Annotated[str, typer.Option(help="Numbers and ranges, as in 0-35,99.")] = "0-35",
+    out: Annotated[
+        Path, typer.Option(help="A .png file for one grid, or a folder for single pictures.")
+    ] = Path("samples.png"),
+    seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0-35,99.")] = "0-35",
     truncation: Truncation = 1.0,
 ) -> None:
-    """Write pictures from a generator: the same seed gives the same picture."""
+    """Generate pictures; the same seed always gives the same picture."""
     from fastgan_ray.data.grid import save_grid, save_image
     from fastgan_ray.latent.sample import parse_seeds
     from fastgan_ray.latent.sample import sample as draw
@@ -48,118 +50,140 @@ def sample(
         raise UserError(f"--out: must be a .png file or a folder (got {out})")
     _require_png(out) if out.suffix else _require_folder(out)
     generator, model, _ = _load(checkpoint)
-    pictures = draw(generator, model.nz, numbers, truncation, track=track_on(progress_console))
+    pictures = draw(generator, model.nz, numbers, truncation, track=progress())
     if out.suffix:
         save_grid(pictures, out)
     else:
         for seed, picture in zip(numbers, pictures, strict=True):
             save_image(picture, out / f"seed{seed:06d}.png")
-    _say(f"{len(numbers)} pictures in {out}")
+    print_line(f"{len(numbers)} pictures written to {out}")
 
 
 def interpolate(
     checkpoint: Checkpoint,
-    seeds: Annotated[str, typer.Option(help="Where the walk stops, in order.")] = "0-3",
-    frames: Annotated[int, typer.Option(min=2, max=100_000, help="Pictures in all.")] = 60,
-    out: Annotated[Path, typer.Option(help="A .gif, or a .mp4 (extra `video`).")] = Path(
-        "walk.gif"
-    ),
-    loop: Annotated[bool, typer.Option("--loop", help="Walk back to the first seed.")] = False,
-    fps: Annotated[int, typer.Option(min=1, max=50, help="Pictures a second.")] = 20,
+    seeds: Annotated[str, typer.Option(help="Seeds to visit, in order, e.g. 0-3,9.")] = "0-3",
+    frames: Annotated[int, typer.Option(min=2, max=100_000, help="Number of frames in all.")] = 60,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Video to write: .gif, or .mp4 (needs pip install 'fastgan-ray\\[video]')."
+        ),
+    ] = Path("walk.gif"),
+    loop: Annotated[bool, typer.Option("--loop", help="Return to the first seed.")] = False,
+    fps: Annotated[int, typer.Option(min=1, max=50, help="Frames per second.")] = 20,
     truncation: Truncation = 1.0,
 ) -> None:
-    """Film a walk from seed to seed, along the sphere on which latents lie."""
+    """Write a video that moves from seed to seed (spherical interpolation of latents)."""
     from fastgan_ray.data.grid import to_uint8
     from fastgan_ray.latent.interpolate import walk
-    from fastgan_ray.latent.sample import latents, parse_seeds, pictures
-    from fastgan_ray.latent.video import film_writer
+    from fastgan_ray.latent.sample import generate, latents, parse_seeds
+    from fastgan_ray.latent.video import video_writer
 
     numbers = parse_seeds(seeds)
     if not 2 <= len(numbers) <= frames:
         raise UserError(
-            f"--seeds: 2 at least, and no more than --frames, are needed "
+            f"--seeds: must be at least 2 and at most as many as --frames "
             f"(got {len(numbers)} seeds, {frames} frames)"
         )
-    write = film_writer(out)
+    write = video_writer(out)
     _require_writable(out)
     generator, model, _ = _load(checkpoint)
     z_NZ = walk(latents(numbers, model.nz, truncation), frames, loop)
-    batches = pictures(generator, z_NZ, track=track_on(progress_console))
+    batches = generate(generator, z_NZ, track=progress())
     images = (image for batch in batches for image in to_uint8(batch).permute(0, 2, 3, 1))
     write((image.contiguous().numpy() for image in images), out, fps)
-    _say(f"{frames} frames in {out}")
+    print_line(f"{frames} frames written to {out}")
 
 
 def mix(
     checkpoint: Checkpoint,
-    rows: Annotated[str, typer.Option(help="Seeds that give the layout.")] = "0-5",
-    columns: Annotated[str, typer.Option(help="Seeds that give the look.")] = "6-11",
-    out: Annotated[Path, typer.Option(help="A .png file.")] = Path("mix.png"),
+    rows: Annotated[str, typer.Option(help="Seeds of the rows, which give the layout.")] = "0-5",
+    columns: Annotated[
+        str, typer.Option(help="Seeds of the columns, which give the style.")
+    ] = "6-11",
+    out: PngFile = Path("mix.png"),
     truncation: Truncation = 1.0,
 ) -> None:
-    """Draw each row's layout in each column's look (style mixing)."""
+    """Draw a grid of style mixtures: each row's layout in each column's style."""
     from fastgan_ray.data.grid import save_grid
     from fastgan_ray.latent.mix import mix_grid, require_mixing
     from fastgan_ray.latent.sample import parse_seeds
 
-    layouts, looks = parse_seeds(rows, "--rows"), parse_seeds(columns, "--columns")
+    row_seeds, column_seeds = parse_seeds(rows, "--rows"), parse_seeds(columns, "--columns")
     _require_png(out)
     generator, model, _ = _load(checkpoint)
     mixing = require_mixing(generator)
-    tiles = mix_grid(mixing, model.nz, layouts, looks, truncation, track_on(progress_console))
-    save_grid(tiles, out, columns=1 + len(looks))
-    _say(f"{len(layouts)} rows of {len(looks)} mixtures in {out}")
+    tiles = mix_grid(mixing, model.nz, row_seeds, column_seeds, truncation, progress())
+    save_grid(tiles, out, columns=1 + len(column_seeds))
+    print_line(f"{len(row_seeds)} rows of {len(column_seeds)} mixtures written to {out}")
 
 
 def invert(
     checkpoint: Checkpoint,
-    picture: Annotated[Path, typer.Argument(help="A picture, or a folder of them.")],
-    steps: Annotated[int, typer.Option(min=1, max=100_000, help="Latents tried for each.")] = 300,
-    out: Annotated[Path, typer.Option(help="Folder for latents and a grid.")] = Path("inverted"),
-    embedded: Embedded = False,
-    as_json: AsJson = False,
+    picture: Annotated[
+        Path, typer.Argument(metavar="PICTURE", help="A picture, or a folder of pictures.")
+    ],
+    steps: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Optimisation steps for each picture.")
+    ] = 300,
+    out: Annotated[Path, typer.Option(help="Folder for the latents and a grid.")] = Path(
+        "inverted"
+    ),
+    embedded: Annotated[
+        bool,
+        typer.Option(
+            "--embedded",
+            help="Compare pictures with the feature network that comes with the package, not with "
+            "LPIPS. Needs no download.",
+        ),
+    ] = False,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Find the latents whose pictures are nearest to given ones, by LPIPS or --embedded."""
+    """Find the latents that reproduce given pictures best."""
     from fastgan_ray.config.run_config import DataConfig
-    from fastgan_ray.latent.invert import invert_pictures, read_pictures, save_inversions
+    from fastgan_ray.latent.invert import invert_pictures, save_inversions
+    from fastgan_ray.latent.pictures import read_pictures
     from fastgan_ray.train.perceptual import DISTANCES
 
     _require_folder(out)
     generator, model, config = _load(checkpoint)
     pictures = read_pictures(picture, config.data if config else DataConfig(), model.resolution)
     distance = DISTANCES["efficientnet_lite0" if embedded else "lpips_vgg"](_device(generator))
-    track = track_on(progress_console)
-    found = {}
-    for name, each in invert_pictures(generator, model.nz, pictures, distance, steps, track):
-        found[name] = each
+    inversions = {}
+    for name, inversion in invert_pictures(
+        generator, model.nz, pictures, distance, steps, progress()
+    ):
+        inversions[name] = inversion
         if not as_json:
-            _say(
-                f"{name}: distance {each.distance:.3f} (of the first latent {each.start:.3f}), "
-                f"mean squared difference {each.mse:.3f}"
+            print_line(
+                f"{name}: distance {inversion.distance:.3f} (at the start {inversion.start:.3f}), "
+                f"mean squared error {inversion.mse:.3f}"
             )
-    save_inversions(pictures, found, out)
+    save_inversions(pictures, inversions, out)
     if as_json:
         keys = ("start", "distance", "mse")
-        rows = {name: {key: getattr(each, key) for key in keys} for name, each in found.items()}
-        _print_json(rows)
+        print_json({name: {k: getattr(i, k) for k in keys} for name, i in inversions.items()})
     else:
-        _say(f"latents.safetensors and grid.png (picture, inversion) in {out}")
+        print_line(f"latents.safetensors and grid.png (picture, inversion) written to {out}")
 
 
 def neighbours(
     checkpoint: Checkpoint,
-    seeds: Annotated[str, typer.Option(help="Numbers and ranges, as in 0-7,99.")] = "0-7",
-    out: Annotated[Path, typer.Option(help="A .png file.")] = Path("neighbours.png"),
-    count: Annotated[int, typer.Option(min=1, max=64, help="Neighbours of each.")] = 5,
+    seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0-7,99.")] = "0-7",
+    out: PngFile = Path("neighbours.png"),
+    count: Annotated[
+        int, typer.Option(min=1, max=64, help="Number of training pictures for each sample.")
+    ] = 5,
     truncation: Truncation = 1.0,
-    data: Data = None,
-    assign: Assignments = None,
-    embedded: Embedded = False,
-    as_json: AsJson = False,
+    data: opt.Data = None,
+    assignments: opt.Assignments = None,
+    embedded: opt.Embedded = False,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Show the training pictures nearest to samples: are they new, or copies?"""
+    """Show the training pictures nearest to generated ones: are these new, or copies?"""
     from fastgan_ray.data.source import open_source
     from fastgan_ray.latent import neighbours as near
+    from fastgan_ray.latent.load import data_config
     from fastgan_ray.latent.sample import parse_seeds
     from fastgan_ray.latent.sample import sample as draw
     from fastgan_ray.metrics.extractors import load_extractor
@@ -167,50 +191,55 @@ def neighbours(
     numbers = parse_seeds(seeds)
     _require_png(out)
     generator, model, stored = _load(checkpoint)
-    config = near.settings(model, stored, overrides(data, assign, embedded))
-    track = track_on(progress_console)
+    fields = opt.overrides(data, assignments, embedded)
+    config = data_config(str(checkpoint), model, stored, fields)
+    track = progress()
     source = open_source(config.data.model_copy(update={"limit": None}), track=track)
     extractor = load_extractor(config.eval.extractor, _device(generator))
     samples = draw(generator, model.nz, numbers, truncation, track=track)
     found = near.nearest_pictures(samples, source, config, extractor, count, track)
     near.save_neighbours(samples, found, source, config, out)
-    rows = near.rows(found, numbers, source)
+    rows = near.neighbour_rows(found, numbers, source)
     if as_json:
-        _print_json({"too_near_below": found.too_near, "samples": rows})
+        print_json({"too_near_below": found.too_near, "samples": rows})
         return
     for row in rows:
         nearest = ", ".join(f"{n['picture']} {n['distance']:.2f}" for n in row["neighbours"][:3])
-        _say(f"seed {row['seed']}: {nearest}{'  TOO NEAR' if row['too_near'] else ''}")
-    _say(
-        "1 is the mean distance of a training picture to its nearest other one; below "
-        f"{found.too_near:.2f} (5 % of the training pictures) a sample is too near to be new."
+        print_line(f"seed {row['seed']}: {nearest}{'  TOO NEAR' if row['too_near'] else ''}")
+    print_line(
+        "A distance of 1 is the mean from a training picture to its nearest other one. Samples "
+        f"below {found.too_near:.2f} (as near as the nearest 5 % of training pictures) count as "
+        "copies."
     )
-    _say(f"samples and their neighbours in {out}")
+    print_line(f"samples and their neighbours written to {out}")
 
 
 def export(
     checkpoint: Checkpoint,
-    out: Annotated[Path, typer.Option(help="A new file, or for --to folder a new folder.")],
+    out: Annotated[Path, typer.Option(help="New file, or new folder for --to folder.")],
     to: Annotated[
-        Literal["folder", "onnx", "pt2", "official"],
+        Literal["folder", "onnx", "pt2", "published"],
         typer.Option(
-            help="folder: safetensors and JSON; onnx: needs the extra `export`; pt2: torch.export; "
-            "official: the published code's .pth."
+            help="folder: safetensors and JSON; onnx: needs pip install 'fastgan-ray\\[export]'; "
+            "pt2: torch.export; published: the .pth format of the published FastGAN."
         ),
     ] = "folder",
-    as_json: AsJson = False,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Write the generator in another format, and check that it still draws the same."""
-    from fastgan_ray.latent.export import export as write
+    """Write a generator in another format and check that it draws the same pictures."""
+    from fastgan_ray.latent.export import export as export_generator
 
     if out.exists():
-        raise UserError(f"--out: {out} is there already; choose another name")
+        raise UserError(f"--out: {out} already exists; choose another name")
     _require_writable(out)
-    difference = write(checkpoint, to, out)
+    difference = export_generator(checkpoint, to, out)
     if as_json:
-        _print_json({"out": str(out), "form": to, "largest_difference": difference})
+        print_json({"out": str(out), "format": to, "largest_difference": difference})
     else:
-        _say(f"{out}: read back, its pixels differ by {difference:.1e} at most (of -1 to 1)")
+        print_line(
+            f"{out}: written and read back; its pixels (-1 to 1) differ from the checkpoint's by "
+            f"at most {difference:.1e}"
+        )
 
 
 def _load(checkpoint: Path) -> tuple[nn.Module, ModelConfig, RunConfig | None]:
@@ -236,7 +265,7 @@ def _require_folder(out: Path) -> None:
 
 
 def _require_writable(out: Path) -> None:
-    """UserError unless a file can be made at `out`; its folder is made, the file is not."""
+    """Raise UserError unless a file can be created at `out`; create its folder, not the file."""
     probe = out.with_name(f".{out.name}.writable")
     try:
         if out.is_dir():
@@ -246,11 +275,3 @@ def _require_writable(out: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(f"--out: {out} cannot be written ({error})") from error
-
-
-def _say(text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-
-def _print_json(value: dict[str, Any] | Sequence[Any]) -> None:
-    typer.echo(json.dumps(value, indent=1))

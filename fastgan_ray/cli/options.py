@@ -7,50 +7,69 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+Run = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Folder of a search or an ablation, e.g. runs/demo."),
+]
 Data = Annotated[
     str | None,
-    typer.Option(help="Folder, .zip, LMDB, or a name from `fastgan-ray data`; replaces data.path."),
+    typer.Option(
+        help="Pictures: a folder, a .zip, an LMDB, or a name from `fastgan-ray data`. Replaces "
+        "data.path."
+    ),
 ]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Fix a field, as in train.lr_g=1e-4. Repeat."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a configuration field, e.g. train.lr_g=1e-4. Can be repeated.",
+    ),
 ]
 Embedded = Annotated[
     bool,
     typer.Option(
         "--embedded",
-        help="Use the feature network inside the package for the metric and the reconstruction: "
-        "no download; a Frechet distance on it is named fd_efficientnet_lite0.",
+        help="Use the feature network that comes with the package, for the metric and the "
+        "reconstruction loss. Needs no download; the metric's name then ends in "
+        "efficientnet_lite0.",
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Check everything, print the plan, and stop.")
+    bool, typer.Option("--dry-run", help="Check everything, print the plan and exit.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Name = Annotated[str | None, typer.Option(help="Name of the run; default: the file's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[
+    str | None, typer.Option(help="Name of the run's folder.", show_default="the name in the file")
+]
 Runs = Annotated[
     str,
     typer.Option(
-        help="Folder of all runs, or a URI as s3://bucket/prefix: a copy is kept there then, so "
-        "that machines need no common folder, and any can --resume."
+        help="Folder for all runs, or a URI such as s3://bucket/prefix. With a URI a copy is kept "
+        "there: machines need no shared folder, and any of them can --resume."
     ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was stopped.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
 MaxConcurrent = Annotated[
-    int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")
+    int | None,
+    typer.Option(min=1, help="Maximum number of trials at a time.", show_default="as many as fit"),
 ]
 DiskGb = Annotated[
     float | None,
     typer.Option(
-        min=0, help="GB that all checkpoints together may take; fewer trials run at once then."
+        min=0,
+        help="Disk space for all checkpoints together, in GB. Reduces the number of trials at a "
+        "time if necessary.",
+        show_default="no limit",
     ),
 ]
 Wandb = Annotated[
     Literal["auto", "online", "offline", "disabled"],
-    typer.Option(help="W&B; auto = online if logged in, else offline."),
+    typer.Option(help="Log to Weights & Biases; auto: online if logged in, else offline."),
 ]
 Address = Annotated[
-    str | None, typer.Option(help="Ray cluster; default: RAY_ADDRESS or this machine.")
+    str | None,
+    typer.Option(help="Ray cluster to use.", show_default="RAY_ADDRESS, else this machine"),
 ]
 
 RUNS = "runs"
@@ -60,16 +79,16 @@ EMBEDDED: dict[str, Any] = {
 }
 
 
-def place_of(runs: str) -> tuple[Path, str | None]:
-    """The folder of all runs, and the URI of which it is a copy, if one was given."""
+def runs_folder_and_store(runs: str) -> tuple[Path, str | None]:
+    """Split --runs into the local folder of all runs and, if it is a URI, the remote store."""
     return (Path(RUNS), runs) if "://" in runs else (Path(runs), None)
 
 
-def overrides(data: str | None, assign: list[str] | None, embedded: bool) -> dict[str, Any]:
-    """The fields of a configuration, by dotted name, that the options replace."""
+def overrides(data: str | None, assignments: list[str] | None, embedded: bool) -> dict[str, Any]:
+    """Return the configuration fields that the options replace, by dotted name."""
     from fastgan_ray.config.run_file import parse_assignments
 
-    chosen = dict(EMBEDDED) if embedded else {}
+    fields = dict(EMBEDDED) if embedded else {}
     if data is not None:
-        chosen["data.path"] = data
-    return chosen | parse_assignments(assign or [])
+        fields["data.path"] = data
+    return fields | parse_assignments(assignments or [])

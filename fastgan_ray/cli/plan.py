@@ -1,4 +1,4 @@
-"""A plan, as `search.cost.plan` has it, as text: for `check` and `--dry-run`."""
+"""Print the plan of a search, an ablation or a training, for `check` and `--dry-run`."""
 
 from __future__ import annotations
 
@@ -15,46 +15,39 @@ from fastgan_ray.search.cost.plan import value_text
 
 
 def print_facts(facts: Mapping[str, Any], console: Console) -> None:
-    """Print what one of the functions above has found, for a person."""
+    """Print facts, as the functions of `search.cost.plan` return them."""
     PRINTERS[facts["kind"]](facts, console)
 
 
 def _print_search(facts: Mapping[str, Any], console: Console) -> None:
-    metric = facts["metric"]
-    again = facts["confirmation"]["kimg"]
-    images = f"about {facts['kimg_expected']:g} thousand images in all trials (at most "
-    images += f"{facts['kimg_at_most']:g})" + (f" and {again:g} in the confirmation" * bool(again))
-    cost = f"{images}, {facts['gflop_per_image']:.1f} GFLOP each: {_time(facts)}"
     sampler = f" ({facts['sampler']})" if facts["sampler"] else ""
     lines = {
         "method": f"{facts['method']}{sampler}, at most {facts['trials']} trials, seed "
         f"{facts['seed']}",
-        "metric": f"{metric['goal']} {metric['name']}"
-        + (f" until {metric['target']:g}" if metric["target"] is not None else "")
-        + "".join(f", and {cost['goal']} {cost['name']}" for cost in facts["costs"]),
+        "metric": _metric_text(facts),
         "early stopping": facts["early_stopping"],
         "population": facts["population"],
-        "budget": _budget(facts),
-        "confirmation": _confirmation(facts["confirmation"]),
+        "budget": _budget_text(facts),
+        "confirmation": _confirmation_text(facts["confirmation"]),
         "data": _data_text(facts["data"][0]),
-        "cost": cost,
-        "memory": _memory(facts),
+        "cost": _search_cost_text(facts),
+        "memory": _memory_text(facts),
     }
     _print_lines(facts["name"], lines, console)
-    console.print(_points(facts["parameters"], [facts["first_trial"], *facts["samples"]]))
+    console.print(_parameter_table(facts))
 
 
 def _print_ablation(facts: Mapping[str, Any], console: Console) -> None:
     arms, data, seeds = (len(facts[key]) for key in ("arms", "data", "seeds"))
-    sets = f"{data} data set{'s' if data > 1 else ''}"
+    data_sets = f"{data} data set{'s' if data > 1 else ''}"
     lines = {
-        "trainings": f"{arms} arms x {sets} x {seeds} seeds = {facts['trainings']}",
+        "trainings": f"{arms} arms x {data_sets} x {seeds} seeds = {facts['trainings']}",
         "baseline": facts["baseline"],
         "metric": f"{facts['metric']['goal']} {facts['metric']['name']}",
         "seeds": ", ".join(map(str, facts["seeds"])),
-        **{f"data {n}": _data_text(one) for n, one in enumerate(facts["data"], start=1)},
-        "cost": f"{facts['kimg']:g} thousand images in all trainings: {_time(facts)}",
-        "memory": _memory(facts),
+        **{f"data {n}": _data_text(part) for n, part in enumerate(facts["data"], start=1)},
+        "cost": f"{facts['kimg']:g} thousand images in all trainings: {_time_text(facts)}",
+        "memory": _memory_text(facts),
     }
     _print_lines(facts["name"], lines, console)
     table = Table("arm", "settings", "kimg each", "GFLOP/image")
@@ -69,8 +62,8 @@ def _print_run(facts: Mapping[str, Any], console: Console) -> None:
         "data": _data_text(facts["data"][0]),
         "metric": facts["metric"]["name"],
         "cost": f"{facts['kimg']:g} thousand images, {facts['gflop_per_image']:.1f} GFLOP each: "
-        f"{_time(facts)}",
-        "memory": _memory(facts),
+        f"{_time_text(facts)}",
+        "memory": _memory_text(facts),
     }
     _print_lines(facts["name"], lines, console)
 
@@ -81,47 +74,71 @@ def _print_lines(name: str, lines: Mapping[str, str], console: Console) -> None:
         console.print(f"  {key}: {text}", highlight=False, markup=False)
 
 
-def _confirmation(plan: Mapping[str, Any]) -> str:
+def _metric_text(facts: Mapping[str, Any]) -> str:
+    metric = facts["metric"]
+    target = "" if metric["target"] is None else f" until {metric['target']:g}"
+    costs = "".join(f", and {cost['goal']} {cost['name']}" for cost in facts["costs"])
+    return f"{metric['goal']} {metric['name']}{target}{costs}"
+
+
+def _search_cost_text(facts: Mapping[str, Any]) -> str:
+    confirmation = facts["confirmation"]["kimg"]
+    images = (
+        f"about {facts['kimg_expected']:g} thousand images in all trials "
+        f"(at most {facts['kimg_at_most']:g})"
+    )
+    if confirmation:
+        images += f" and {confirmation:g} in the confirmation"
+    return f"{images}, {facts['gflop_per_image']:.1f} GFLOP each: {_time_text(facts)}"
+
+
+def _confirmation_text(plan: Mapping[str, Any]) -> str:
     if not plan["top"]:
         return f"none: {plan['why']}"
     trials = "the best trial" if plan["top"] == 1 else f"the {plan['top']} best trials"
-    cost = f"{plan['kimg']:g} thousand images more: {plan['why']}"
-    return f"{trials} and the {DEFAULT} anew with {plan['seeds']} seeds, {cost}"
+    cost = f"{plan['kimg']:g} thousand more images: {plan['why']}"
+    return f"trains {trials} and the {DEFAULT} again with {plan['seeds']} seeds, {cost}"
 
 
-def _budget(facts: Mapping[str, Any]) -> str:
-    """What is limited, and what of it is the confirmation's."""
-    budget, again = facts["budget"], facts["confirmation"]["kimg"]
+def _budget_text(facts: Mapping[str, Any]) -> str:
+    """Return the limits, and the part that is reserved for the confirmation."""
+    budget, confirmation = facts["budget"], facts["confirmation"]["kimg"]
+    if not budget:
+        return "none"
     text = ", ".join(f"{limit:g} {key.replace('_', '-')}" for key, limit in budget.items())
-    if text and again:
-        kept = f"{again:g} thousand images" if "kimg" in budget else "its time, half at most,"
-        text += f"; of that {kept} kept for the confirmation"
-    return text or "none"
+    if confirmation:
+        part = "its time, at most half"
+        if "kimg" in budget:
+            part = f"{confirmation:g} thousand images"
+        text += f"; reserved for the confirmation: {part}"
+    return text
 
 
-def _time(facts: Mapping[str, Any]) -> str:
-    if found := facts["measured"]:
-        minutes = found["minutes"]
-        told = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
-        together = "one at a time" if found["at_once"] == 1 else f"{found['at_once']} at once"
+def _time_text(facts: Mapping[str, Any]) -> str:
+    if measured := facts["measured"]:
+        minutes, count = measured["minutes"], measured["at_once"]
+        time = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+        trainings = "1 training" if count == 1 else f"{count} trainings"
         return (
-            f"about {told} on this machine, {together}: {found['seconds_per_kimg']:.3g} s for a "
-            f"thousand images, measured on {found['configurations']} configurations of "
-            f"{found['classes']} classes in {found['seconds']:.0f} s; statistics of evaluations "
-            "and starting not counted"
+            f"about {time} on this machine with {trainings} at a time "
+            f"({measured['seconds_per_kimg']:.3g} s per thousand images, measured in "
+            f"{measured['seconds']:.0f} s on {measured['configurations']} configurations of "
+            f"{measured['classes']} classes), without the statistics of evaluations and without "
+            "starting"
         )
-    time = facts["hours_of_rtx_2080_ti"]
-    told = f"{time:.1f} hours" if time >= 1 else f"{60 * time:.2g} minutes"
-    return f"about {told} of an RTX 2080 Ti, evaluations not counted"
+    hours = facts["hours_of_rtx_2080_ti"]
+    time = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.2g} minutes"
+    return f"about {time} on an RTX 2080 Ti, without evaluations"
 
 
-def _memory(facts: Mapping[str, Any]) -> str:
+def _memory_text(facts: Mapping[str, Any]) -> str:
     ranges = {}
-    for place, (least, most) in facts["memory_gb"].items():
-        ranges[place] = f"{least:.1f}" + f" to {most:.1f}" * (f"{least:.1f}" != f"{most:.1f}")
+    for device, (least, most) in facts["memory_gb"].items():
+        low, high = f"{least:.1f}", f"{most:.1f}"
+        ranges[device] = low if low == high else f"{low} to {high}"
     return (
-        f"about {ranges['gpu']} GB of a GPU for each training, or {ranges['cpu']} GB of the "
-        "machine's on its CPU (estimated)"
+        f"about {ranges['gpu']} GB of GPU memory for each training, or {ranges['cpu']} GB of main "
+        "memory on the CPU (estimated)"
     )
 
 
@@ -129,18 +146,16 @@ def _data_text(data: Mapping[str, Any]) -> str:
     return str(data["note"]) or f"{data['pictures']} pictures in {data['path']}"
 
 
-def _points(space: Mapping[str, str], points: Sequence[Mapping[str, Any]]) -> Table:
-    """What is searched, and its values in the first trial and in samples."""
+def _parameter_table(facts: Mapping[str, Any]) -> Table:
+    """Return the parameters with their values in the first trial and in samples."""
+    points: Sequence[Mapping[str, Any]] = [facts["first_trial"], *facts["samples"]]
     table = Table()
-    for heading in ("searched", "values", "first trial", *("sample" for _ in points[1:])):
+    for heading in ("parameter", "values", "first trial", *("sample" for _ in facts["samples"])):
         table.add_column(heading, overflow="fold")
-    for name, domain in space.items():
-        table.add_row(name, domain, *(_value(point, name) for point in points))
+    for name, domain in facts["parameters"].items():
+        values = (value_text(point[name]) if name in point else "-" for point in points)
+        table.add_row(*map(Text, (name, domain, *values)))
     return table
-
-
-def _value(point: Mapping[str, Any], name: str) -> str:
-    return value_text(point[name]) if name in point else "-"
 
 
 PRINTERS: dict[str, Callable[[Mapping[str, Any], Console], None]] = {

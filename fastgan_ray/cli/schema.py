@@ -1,23 +1,25 @@
-"""`schema`: what an editor needs to complete and check our files."""
+"""The command `schema`."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 
 import typer
 
+from fastgan_ray.cli.terminal import print_json
+
 
 def schema(
     kind: Annotated[
-        Literal["search", "ablation", "run"], typer.Argument(help="The kind of file.")
+        Literal["search", "ablation", "run"],
+        typer.Argument(metavar="KIND", help="Kind of file: search, ablation or run."),
     ] = "search",
 ) -> None:
-    """Print the JSON schema of a search file, an ablation file or a run's configuration.
+    """Print the JSON schema of a file, with which editors complete and check it.
 
     Editors with a YAML language server use it if the file's first line names it:
     # yaml-language-server: $schema=schema.json
     """
     from fastgan_ray.search.file.schema import json_schema
 
-    typer.echo(json.dumps(json_schema(kind), indent=1))
+    print_json(json_schema(kind))

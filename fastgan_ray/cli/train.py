@@ -7,42 +7,45 @@ from typing import Annotated
 
 import typer
 
-from fastgan_ray.cli.options import (
-    Assignments,
-    Data,
-    DryRun,
-    Embedded,
-    overrides,
-)
-from fastgan_ray.cli.terminal import console, progress_console
+from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.terminal import console, progress
 from fastgan_ray.errors import InterruptedRunError, UserError
-from fastgan_ray.progress import track_on
+
+STOPPING = "Stopping: saving a checkpoint after this step. Press Ctrl-C again to quit immediately."
 
 
 def train(
     config: Annotated[
-        Path | None, typer.Option(help="Run configuration (YAML), as in runs/x/best/config.yaml.")
+        Path | None,
+        typer.Option(
+            help="Run configuration (YAML), e.g. runs/demo/best/config.yaml.",
+            show_default="the published FastGAN at 256 px",
+        ),
     ] = None,
-    data: Data = None,
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints and grids.")] = Path(
+    data: opt.Data = None,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and sample grids.")] = Path(
         "runs/train"
     ),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's checkpoint.")] = False,
-    assign: Assignments = None,
-    embedded: Embedded = False,
-    dry_run: DryRun = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the checkpoint in --out.")
+    ] = False,
+    assignments: opt.Assignments = None,
+    embedded: opt.Embedded = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the configuration and exit.")
+    ] = False,
 ) -> None:
-    """Train one generator; without --config the published FastGAN at 256 px."""
+    """Train one generator."""
     from fastgan_ray.config.override import override
     from fastgan_ray.config.run_config import RunConfig
     from fastgan_ray.config.run_file import dump_run_config, load_run_config
 
     run = load_run_config(config) if config else RunConfig()
-    run = override(run, overrides(data, assign, embedded))
+    run = override(run, opt.overrides(data, assignments, embedded))
     if dry_run:
         typer.echo(dump_run_config(run))
         return
-    from fastgan_ray.cli.terminal import TerminalReporter
+    from fastgan_ray.cli.train_reporter import TerminalReporter
     from fastgan_ray.latent.load import find_checkpoint
     from fastgan_ray.metrics.names import metric_name
     from fastgan_ray.metrics.weight_files import require_weights
@@ -54,22 +57,21 @@ def train(
     require_weights(run)
     start = (interrupted(out) or find_checkpoint(out)) if resume else None
     if start is None:
-        _make_new(out)
+        _make_new_folder(out)
     train_by = train_together if run.resources.workers > 1 else train_alone
     with stopping(lambda stop: say_at_once(STOPPING)) as stop:
         reporter = TerminalReporter(out, run.train.total_kimg, metric_name(run.eval), console, stop)
         try:
-            train_by(run, reporter, start, track=track_on(progress_console))
+            train_by(run, reporter, start, track=progress())
         except InterruptedRunError as error:
             raise stop.error(str(error)) from error
 
 
-STOPPING = "Stopping once this step is saved; the same signal again ends it at once."
-
-
-def _make_new(folder: Path) -> None:
+def _make_new_folder(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: already there; choose another --out, or go on with --resume")
+        raise UserError(
+            f"{folder}: already exists; continue it with --resume or choose another --out"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".writable").touch()

@@ -7,67 +7,53 @@ from typing import Annotated
 
 import typer
 
-from fastgan_ray.cli.options import (
-    RUNS,
-    Address,
-    Assignments,
-    Data,
-    DiskGb,
-    DryRun,
-    Embedded,
-    MaxConcurrent,
-    Name,
-    Resume,
-    Runs,
-    Wandb,
-    overrides,
-    place_of,
-)
-from fastgan_ray.cli.terminal import console, progress_console
-from fastgan_ray.progress import track_on
+from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.terminal import console, progress
 
 
 def tune(
-    config: Annotated[Path, typer.Option(help="Search file (YAML), as in search_spaces/.")],
-    data: Data = None,
-    name: Name = None,
-    runs: Runs = RUNS,
-    resume: Resume = False,
-    max_concurrent: MaxConcurrent = None,
-    disk_gb: DiskGb = None,
-    wandb: Wandb = "auto",
-    address: Address = None,
+    config: Annotated[Path, typer.Option(help="Search file (YAML), e.g. from search_spaces/.")],
+    data: opt.Data = None,
+    name: opt.Name = None,
+    runs: opt.Runs = opt.RUNS,
+    resume: opt.Resume = False,
+    max_concurrent: opt.MaxConcurrent = None,
+    disk_gb: opt.DiskGb = None,
+    wandb: opt.Wandb = "auto",
+    address: opt.Address = None,
     source: Annotated[
         Path | None,
         typer.Option(
             "--from",
-            help="Folder of another search, of other pictures or a smaller size: its best points "
-            "are tried first, and its trials guide the sampler at the start.",
+            help="Folder of an earlier search, e.g. on other pictures or at a lower resolution. "
+            "Its best configurations are tried first, and its trials guide the sampler.",
         ),
     ] = None,
-    assign: Assignments = None,
-    embedded: Embedded = False,
-    dry_run: DryRun = False,
+    assignments: opt.Assignments = None,
+    embedded: opt.Embedded = False,
+    dry_run: opt.DryRun = False,
 ) -> None:
-    """Search for the best configuration on your pictures, in parallel, on Ray."""
+    """Search for the best configuration for your pictures, with parallel trials on Ray."""
     from fastgan_ray.cli.plan import print_facts
     from fastgan_ray.search.cost.plan import search_facts
     from fastgan_ray.search.file.read import load_search
 
-    spec = load_search(config, overrides(data, assign, embedded))
+    spec = load_search(config, opt.overrides(data, assignments, embedded))
     if dry_run:
-        print_facts(search_facts(spec, track_on(progress_console)), console)
+        print_facts(search_facts(spec, progress()), console)
         return
     from fastgan_ray.tune.experiment import TuneOptions
     from fastgan_ray.tune.search import run_search
 
+    folder, store = opt.runs_folder_and_store(runs)
     options = TuneOptions(
-        *place_of(runs),
-        name,
-        resume,
-        max_concurrent,
-        wandb,
-        address,
+        runs_dir=folder,
+        store=store,
+        name=name,
+        resume=resume,
+        max_concurrent=max_concurrent,
+        wandb=wandb,
+        address=address,
         source=source,
         disk_gb=disk_gb,
     )

@@ -2,69 +2,64 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from fastgan_ray.cli.options import AsJson
-from fastgan_ray.cli.terminal import console, progress_console
-from fastgan_ray.progress import track_on
+from fastgan_ray.cli.terminal import print_json, print_line, print_table, progress
 
 weights_app = typer.Typer(
     no_args_is_help=True,
-    help="The weights of feature networks: what there is, and filling the cache once for machines "
-    "without internet.",
+    help="Manage the weights of feature networks, e.g. for machines without internet.",
 )
 EMBEDDED = "efficientnet_lite0"
 
 
 @weights_app.command("list")
 def weights_list(as_json: AsJson = False) -> None:
-    """List every published file, what it is for, and whether it is here."""
+    """List the weight files, what they are for, and whether they are in the cache."""
     from fastgan_ray.metrics.weight_files import weights_table
 
-    rows = weights_table(track_on(progress_console))
+    files = weights_table(progress())
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        print_json(files)
         return
-    table = Table()
-    for heading in ("name", "MB", "for", "state"):
-        table.add_column(heading, justify="right" if heading == "MB" else "left")
-    for row in rows:
-        size = f"{row['size_bytes'] / 1e6:,.0f}"
-        table.add_row(row["name"], size, row["purpose"], row["state"])
-    table.add_row(
-        "efficientnet_lite0", "", "--embedded (eval.extractor: efficientnet_lite0)", "here"
-    )
-    console.print(table)
-    for row in rows:  # not in the table: a broken address cannot be copied
-        where = f"{row['name']}: {row['path'] or row['url']}"
-        console.print(where, highlight=False, soft_wrap=True)
-    console.print(f"{EMBEDDED}: in a package that was installed with this one")
+    rows = [
+        [file["name"], f"{file['size_bytes'] / 1e6:,.0f}", file["purpose"], file["state"]]
+        for file in files
+    ]
+    rows.append([EMBEDDED, "", f"--embedded (eval.extractor: {EMBEDDED})", "here"])
+    print_table(["name", "MB", "for", "state"], rows, right=[1])
+    for file in files:  # not in the table, where a long address would be broken
+        print_line(f"{file['name']}: {file['path'] or file['url']}")
+    print_line(f"{EMBEDDED}: part of an installed package")
 
 
 @weights_app.command("fetch")
 def weights_fetch(
     names: Annotated[
-        list[str] | None, typer.Argument(help="As `weights list` has them; default: all.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Names from `weights list`.", show_default="all"),
     ] = None,
 ) -> None:
-    """Download published files into the cache, each checked by its sha256."""
+    """Download weight files into the cache and check their SHA-256."""
     from fastgan_ray.metrics.weight_files import fetch_weights
 
     for path in fetch_weights(names or []):
-        console.print(str(path), highlight=False, soft_wrap=True)
+        print_line(str(path))
 
 
 @weights_app.command("add")
 def weights_add(
-    files: Annotated[list[Path], typer.Argument(help="Published files, whatever their names.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help="Downloaded weight files, under any name."),
+    ],
 ) -> None:
-    """Copy files that were fetched elsewhere into the cache, known by their sha256."""
+    """Add downloaded weight files to the cache; they are recognised by their SHA-256."""
     from fastgan_ray.metrics.weight_files import add_weights
 
     for path in add_weights(files):
-        console.print(str(path), highlight=False, soft_wrap=True)
+        print_line(str(path))

@@ -1,1 +1,1 @@
-"""Working with a trained generator."""
+"""Use a trained generator: sample, mix, interpolate, invert, measure, export."""

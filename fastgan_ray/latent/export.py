@@ -1,4 +1,4 @@
-"""A generator in the formats of others."""
+"""Export a generator to other formats, and check that it still draws the same pictures."""
 
 from __future__ import annotations
 
@@ -14,57 +14,56 @@ import torch
 from torch import Tensor, nn
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.exported import folded, read_folder, write_folder
+from fastgan_ray.latent.folder_format import read_folder, without_spectral_norm, write_folder
 from fastgan_ray.latent.load import find_checkpoint, load_model
 from fastgan_ray.latent.sample import latents
 from fastgan_ray.models import Discriminator, Generator
 from fastgan_ray.models.published_checkpoint import load_published, save_published
 from fastgan_ray.train.checkpoint import load_discriminator
 
-# Of pictures in [-1, 1]: half of one of 256 levels is .004.
-TOLERANCE = 1e-3
-ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # of the extra `export`
-_SEEDS = (0, 1, 2)
+TOLERANCE = 1e-3  # of pixels in [-1, 1]; half of one of 256 levels is 0.004
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # the extra `export`
+SEEDS = (0, 1, 2)  # of the pictures that are compared
 
 Draw = Callable[[Tensor], Tensor]
 
 
-class Form(NamedTuple):
-    """A format: what it needs, how a checkpoint is written to it, and read back to be compared."""
+class Format(NamedTuple):
+    """A file format: its requirements, how to write it, and how to read it for the comparison."""
 
     require: Callable[[Path], None]
-    """Of the checkpoint: UserError where it cannot be exported so."""
+    """Raise UserError if this checkpoint cannot be exported to the format."""
     write: Callable[[Path, Path], None]
-    """From a checkpoint to a new file or folder."""
+    """Write a checkpoint to a new file or folder."""
     read: Callable[[Path], Draw]
-    """What was written, as a function from latents (B, nz) to pictures (B, 3, R, R)."""
+    """Read it as a function from latents (B, nz) to pictures (B, 3, R, R)."""
 
 
-def export(checkpoint: Path, form: str, out: Path) -> float:
-    """Write a checkpoint's generator to `out` in `form`, a key of FORMS.
+def export(checkpoint: Path, name: str, out: Path) -> float:
+    """Write a checkpoint's generator to `out` in the format `name`, a key of FORMATS.
 
-    Returns the largest difference between a pixel of the generator and of what was written, read
-    back (in [-1, 1], three seeds). UserError where the form cannot hold this generator, a package
-    is missing, or they differ by more than rounding.
+    Returns the largest pixel difference (in [-1, 1], three seeds) between the checkpoint's pictures
+    and those of the file. UserError if the format cannot hold this generator, a package is missing,
+    or the pictures differ by more than rounding.
     """
-    FORMS[form].require(checkpoint)
+    FORMATS[name].require(checkpoint)
     generator, config, _ = load_model(checkpoint)
-    FORMS[form].write(checkpoint, out)
-    z_BZ = latents(_SEEDS, config.nz)
+    FORMATS[name].write(checkpoint, out)
+    z_BZ = latents(SEEDS, config.nz)
     with torch.inference_mode():
         expected = generator(z_BZ)[0].clamp(-1, 1)
-        written = FORMS[form].read(out)(z_BZ).clamp(-1, 1)
+        written = FORMATS[name].read(out)(z_BZ).clamp(-1, 1)
         difference = float((written - expected).abs().max())
     if not difference <= TOLERANCE:
         raise UserError(
-            f"{out}: what was written draws other pictures than the checkpoint: they must agree to "
-            f"{TOLERANCE} (got a difference of {difference:.2g}); do not use it"
+            f"{out}: do not use this file: its pictures must agree with the checkpoint's to "
+            f"{TOLERANCE}, but differ by {difference:.2g}"
         )
     return difference
 
 
 class _Pictures(nn.Module):
-    """Latents (B, nz) to full-size pictures (B, 3, R, R) in [-1, 1], and nothing else."""
+    """Turns latents (B, nz) into full-size pictures (B, 3, R, R) in [-1, 1]."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
@@ -75,13 +74,13 @@ class _Pictures(nn.Module):
         return full.clamp(-1, 1)
 
 
-def _nothing(checkpoint: Path) -> None:
-    """Any generator can be exported so."""
+def _require_nothing(checkpoint: Path) -> None:
+    """Accept any generator."""
 
 
 def _write_folder(checkpoint: Path, out: Path) -> None:
     generator, config, _ = load_model(checkpoint)
-    write_folder(*folded(generator, config), out)
+    write_folder(*without_spectral_norm(generator, config), out)
 
 
 def _read_folder(out: Path) -> Draw:
@@ -98,9 +97,9 @@ def _read_pt2(out: Path) -> Draw:
 
 
 def _program(checkpoint: Path) -> torch.export.ExportedProgram:
-    """The generator as a graph of torch's operators, for any number of latents."""
+    """Trace the generator as a graph of torch operators, for any number of latents."""
     generator, config, _ = load_model(checkpoint)
-    pictures = _Pictures(folded(generator, config)[0]).eval()
+    pictures = _Pictures(without_spectral_norm(generator, config)[0]).eval()
     batch = {0: torch.export.Dim("batch", min=1, max=2**31 - 1)}  # PyTorch 2.7 needs a maximum
     example = torch.zeros(2, config.nz)
     with torch.no_grad():
@@ -109,7 +108,7 @@ def _program(checkpoint: Path) -> torch.export.ExportedProgram:
         return torch.export.export(pictures, (example,), dynamic_shapes=shapes, strict=False)
 
 
-def _need_onnx(checkpoint: Path) -> None:
+def _require_onnx(checkpoint: Path) -> None:
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
@@ -120,7 +119,7 @@ def _need_onnx(checkpoint: Path) -> None:
 
 def _write_onnx(checkpoint: Path, out: Path) -> None:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # of the exporter's own parts
+        warnings.simplefilter("ignore")  # about the inside of the exporter
         program = torch.onnx.export(
             _program(checkpoint),
             input_names=["latents"],
@@ -139,18 +138,18 @@ def _read_onnx(out: Path) -> Draw:
     return lambda z_BZ: torch.from_numpy(session.run(None, {"latents": z_BZ.numpy()})[0])
 
 
-def _need_discriminator(checkpoint: Path) -> None:
+def _require_published_architecture(checkpoint: Path) -> None:
     if checkpoint.is_file():
-        raise UserError(f"--to official: {checkpoint} is in the published form already")
+        raise UserError(f"--to published: {checkpoint} already has the published format")
     generator, _, _ = load_model(find_checkpoint(checkpoint))
     if not isinstance(generator, Generator):
         raise UserError(
-            "--to official: only model.architecture fastgan has a published form (this is dcgan)"
+            "--to published: only model.architecture fastgan has a published format (this is dcgan)"
         )
 
 
-def _write_official(checkpoint: Path, out: Path) -> None:
-    """As the published trainer leaves its averages: in place of the generator's own weights."""
+def _write_published(checkpoint: Path, out: Path) -> None:
+    """Write the averaged weights as the generator's, like the published trainer."""
     folder = find_checkpoint(checkpoint)
     generator, _, _ = load_model(folder)
     discriminator = load_discriminator(folder)
@@ -158,13 +157,13 @@ def _write_official(checkpoint: Path, out: Path) -> None:
     save_published(out, generator, discriminator)
 
 
-def _read_official(out: Path) -> Draw:
+def _read_published(out: Path) -> Draw:
     return _Pictures(load_published(out).generator)
 
 
-FORMS = {
-    "folder": Form(_nothing, _write_folder, _read_folder),
-    "onnx": Form(_need_onnx, _write_onnx, _read_onnx),
-    "pt2": Form(_nothing, _write_pt2, _read_pt2),
-    "official": Form(_need_discriminator, _write_official, _read_official),
+FORMATS = {
+    "folder": Format(_require_nothing, _write_folder, _read_folder),
+    "onnx": Format(_require_onnx, _write_onnx, _read_onnx),
+    "pt2": Format(_require_nothing, _write_pt2, _read_pt2),
+    "published": Format(_require_published_architecture, _write_published, _read_published),
 }

@@ -1,4 +1,4 @@
-"""A trained generator for people who want its pictures, in three lines of Python."""
+"""A trained generator in Python: load it, and get pictures from seeds or latents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from fastgan_ray.data.grid import save_grid, save_image, to_uint8
 from fastgan_ray.latent.load import load_model
-from fastgan_ray.latent.sample import latents, pictures, sample
+from fastgan_ray.latent.sample import generate, latents, sample
 from fastgan_ray.train.device import choose_device
 
 Pictures = npt.NDArray[np.uint8]
@@ -20,10 +20,10 @@ Latents = npt.NDArray[np.float32]
 
 
 class Generator:
-    """Seeds or latents in, pictures out: the same seed gives the same picture.
+    """Generates pictures from seeds or latents; the same seed always gives the same picture.
 
-    `resolution` is a picture's side in px, `nz` a latent's length. Seeds are whole numbers from 0;
-    `truncation` scales the latents: below 1, pictures vary less and are more alike the average.
+    `resolution` is a picture's side in pixels, `nz` the length of a latent. Seeds are integers from
+    0. `truncation` scales the latents: below 1, pictures vary less and are closer to the average.
     """
 
     def __init__(self, network: nn.Module, nz: int, resolution: int) -> None:
@@ -33,33 +33,33 @@ class Generator:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Generator:
-        """From a run's folder, a checkpoint, an exported folder or a published .pth file.
+        """Load a run's folder, a checkpoint, an exported folder or a published .pth file.
 
-        device: auto, cpu, cuda or mps. UserError if there is no generator at `path`.
+        `device` is auto, cpu, cuda or mps. UserError if there is no generator at `path`.
         """
         network, config, _ = load_model(Path(path))
         return cls(network.to(choose_device(device)), config.nz, config.resolution)
 
     def latents(self, seeds: Sequence[int], truncation: float = 1.0) -> Latents:
-        """The latents of seeds: (n, nz), float32."""
+        """Return the latents of seeds: (n, nz), float32."""
         return latents(seeds, self.nz, truncation).numpy()
 
     def sample(self, seeds: Sequence[int] = range(16), truncation: float = 1.0) -> Pictures:
-        """Pictures of seeds: uint8 (n, R, R, 3), red, green, blue."""
+        """Generate the pictures of seeds: uint8 (n, R, R, 3), RGB."""
         return self.draw(self.latents(seeds, truncation))
 
     def draw(self, z: npt.ArrayLike) -> Pictures:
-        """Pictures of latents (n, nz): uint8 (n, R, R, 3). ValueError for another shape."""
+        """Generate pictures of latents (n, nz), else ValueError: uint8 (n, R, R, 3), RGB."""
         z_NZ = torch.from_numpy(np.array(z, dtype=np.float32))
         if z_NZ.ndim != 2 or z_NZ.shape[1] != self.nz or not len(z_NZ):
             raise ValueError(f"latents must be (n, {self.nz}), n > 0 (got {tuple(z_NZ.shape)})")
-        parts = [to_uint8(batch) for batch in pictures(self.network, z_NZ)]
+        parts = [to_uint8(batch) for batch in generate(self.network, z_NZ)]
         return torch.cat(parts).permute(0, 2, 3, 1).contiguous().numpy()
 
     def save(
         self, folder: str | Path, seeds: Sequence[int] = range(16), truncation: float = 1.0
     ) -> list[Path]:
-        """Write a PNG for each seed into `folder`, which is made if needed; their paths."""
+        """Write a PNG for each seed into `folder`, which is created if needed; return the paths."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         paths = [Path(folder) / f"seed{seed:06d}.png" for seed in seeds]
         for path, picture_CHW in zip(paths, self._sample(seeds, truncation), strict=True):
@@ -69,7 +69,7 @@ class Generator:
     def grid(
         self, path: str | Path, seeds: Sequence[int] = range(16), truncation: float = 1.0
     ) -> Path:
-        """Write the pictures of seeds as one PNG of tiles; its path."""
+        """Write the pictures of seeds as one PNG with a grid; return its path."""
         save_grid(self._sample(seeds, truncation), Path(path))
         return Path(path)
 

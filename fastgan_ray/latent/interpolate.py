@@ -1,4 +1,4 @@
-"""A walk from latent to latent, picture by picture."""
+"""Interpolate between latents along the sphere on which they lie."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 def slerp(a_Z: Tensor, b_Z: Tensor, share: float) -> Tensor:
-    """The latent at `share` (0 to 1) of the way from `a_Z` to `b_Z` (nz,), along the sphere.
+    """Interpolate spherically from `a_Z` to `b_Z` (nz,); `share` is 0 to 1.
 
-    Spherical linear interpolation (Shoemake 1985): normal latents lie near a sphere, and a straight
-    line would lead through its unlikely inside. Where no arc is given (same or opposite directions,
-    or a zero vector) the line is taken.
+    Normal latents lie near a sphere, and a straight line would lead through its inside, where
+    latents are unlikely (Shoemake 1985). Parallel, opposite and zero vectors have no unique arc:
+    they are interpolated linearly.
     """
     a, b = a_Z.double(), b_Z.double()
     norms = a.norm() * b.norm()
@@ -24,24 +24,24 @@ def slerp(a_Z: Tensor, b_Z: Tensor, share: float) -> Tensor:
     return mixed.to(a_Z.dtype)
 
 
-def walk(ends_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
-    """Latents (frames, nz), evenly spaced from the first of `ends_NZ` through all to the last.
+def walk(stops_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
+    """Return latents (frames, nz), evenly spaced from the first stop through all to the last.
 
-    `loop`: on to the first again, whose return is left out, so that a film's end meets its
-    beginning. ValueError for fewer than 2 ends or frames than stops.
+    `loop`: the walk returns to the first stop; the last frame is the one before it, so that a video
+    can repeat. ValueError for fewer than 2 stops, or fewer frames than stops.
     """
-    stops = torch.cat([ends_NZ, ends_NZ[:1]]) if loop else ends_NZ
-    if len(ends_NZ) < 2 or frames < len(ends_NZ):
+    if len(stops_NZ) < 2 or frames < len(stops_NZ):
         raise ValueError(
-            f"2 ends at least, and a frame for each, are needed "
-            f"(got {len(ends_NZ)} ends, {frames} frames)"
+            f"there must be at least 2 stops and a frame for each "
+            f"(got {len(stops_NZ)} stops, {frames} frames)"
         )
-    last = len(stops) - 1
+    path_NZ = torch.cat([stops_NZ, stops_NZ[:1]]) if loop else stops_NZ
+    last = len(path_NZ) - 1
     steps = frames if loop else frames - 1
-    places = [index * last / steps for index in range(frames)]
-    return torch.stack([_at(stops, place) for place in places])
+    positions = [index * last / steps for index in range(frames)]
+    return torch.stack([_at(path_NZ, position) for position in positions])
 
 
-def _at(stops_NZ: Tensor, place: float) -> Tensor:
-    before = min(int(place), len(stops_NZ) - 2)
-    return slerp(stops_NZ[before], stops_NZ[before + 1], place - before)
+def _at(path_NZ: Tensor, position: float) -> Tensor:
+    before = min(int(position), len(path_NZ) - 2)
+    return slerp(path_NZ[before], path_NZ[before + 1], position - before)

@@ -1,47 +1,63 @@
-"""A generator from wherever it was left: a checkpoint, a search's folder, an export, a .pth."""
+"""Load a generator from a checkpoint, a run's folder, an exported folder or a published .pth."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from fastgan_ray.config.override import override
 from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.exported import DESCRIPTION, read_folder
+from fastgan_ray.latent.folder_format import DESCRIPTION, read_folder
 from fastgan_ray.models.published_checkpoint import load_published
 from fastgan_ray.train import checkpoint
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint folder meant by `path`: itself, a search's best, or a run's latest."""
+    """Find the checkpoint folder of `path`: the folder itself, a search's best, a run's latest."""
     if not path.exists():
         raise UserError(
-            f"{path}: no such file or folder; a checkpoint folder, a folder under runs/, or a "
-            "published .pth file is expected"
+            f"{path}: no such file or folder; name a checkpoint folder, a folder under runs/ or a "
+            "published .pth file"
         )
-    latest = sorted(path.glob("checkpoint-*"))
-    candidates = [path, path / "checkpoint", path / "best" / "checkpoint", *latest[-1:]]
-    for candidate in candidates:
-        if (candidate / "metadata.json").is_file():
-            return candidate
+    latest = sorted(path.glob("checkpoint-*"))[-1:]
+    for folder in [path, path / "checkpoint", path / "best" / "checkpoint", *latest]:
+        if (folder / "metadata.json").is_file():
+            return folder
     if trial := next(iter(sorted(path.glob("trials/*/checkpoint-*"))), None):
-        raise UserError(
-            f"{path}: no best checkpoint in it; name one of its trials, as {trial.parent}"
-        )
+        raise UserError(f"{path}: has no best checkpoint; name a trial, e.g. {trial.parent}")
     raise UserError(
-        f"{path}: no checkpoint in it; a folder with metadata.json, best/checkpoint or "
-        "checkpoint-* is expected"
+        f"{path}: no checkpoint found; the folder must have metadata.json, best/checkpoint or "
+        "checkpoint-*"
     )
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelConfig, RunConfig | None]:
-    """A generator in eval mode and its model section; the whole configuration if it is stored."""
+    """Load a generator (eval mode, frozen, CPU), its model section, and its run's configuration.
+
+    The latter is None for exported folders and published files, which do not have it.
+    """
     if path.is_file():
         published = load_published(path)
-        own = published.ema or published.generator
-        return own.requires_grad_(False).eval(), own.config, None
+        network = published.ema or published.generator
+        return network.requires_grad_(False).eval(), network.config, None
     if (path / DESCRIPTION).is_file():
         return *read_folder(path), None
     generator, config = checkpoint.load_generator(find_checkpoint(path))
     return generator, config.model, config
+
+
+def data_config(
+    name: str, model: ModelConfig, stored: RunConfig | None, overrides: Mapping[str, Any]
+) -> RunConfig:
+    """Return the configuration of a generator's run with `overrides` (dotted keys).
+
+    UserError, with the checkpoint's `name`, if it has no data set.
+    """
+    config = override(stored or RunConfig(model=model), overrides)
+    if config.data.path is None:
+        raise UserError(f"{name}: the checkpoint names no data set; give --data")
+    return config

@@ -1,21 +1,20 @@
-"""The metrics of trained generators against a data set, with their protocol."""
+"""Measure trained generators on a data set and rank them."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from fastgan_ray.config.override import override
-from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import Source, open_source
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.load import load_model
+from fastgan_ray.latent.load import data_config, load_model
 from fastgan_ray.metrics.evaluate import evaluate
 from fastgan_ray.metrics.extractors import Extractor, load_extractor
 from fastgan_ray.metrics.names import Goal, full_name, metric_name, same_metric, searchable
@@ -24,7 +23,23 @@ from fastgan_ray.metrics.reference import load_reference
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train.device import choose_device
 
-MEND = "Measure them alike: --data and --set eval.FIELD=VALUE replace what each brings along."
+MEND = "Use --data and --set eval.FIELD=VALUE to measure all of them in the same way."
+
+
+class Candidate(NamedTuple):
+    """A generator, and all that its metrics depend on."""
+
+    name: str
+    generator: nn.Module
+    config: RunConfig
+    extractor: Extractor
+    source: Source
+    searched: str | None
+    """The metric of the search that it comes from, under this protocol; None if unknown."""
+
+    def protocol(self) -> dict[str, Any]:
+        """Return how its metrics are measured."""
+        return protocol(self.config, self.extractor, self.source)
 
 
 def rank(
@@ -33,43 +48,29 @@ def rank(
     by: str | None = None,
     track: Track = silently,
 ) -> list[dict[str, Any]]:
-    """{"checkpoint", "by", "metrics": {name: value}, "protocol"} of each, the best first.
+    """Measure checkpoints: {"checkpoint", "by", "metrics": {name: value}, "protocol"}, best first.
 
-    By the metric `by` ("fid" and "kid" are short forms); without it by that of the searches they
-    come from, which `checkpoints` has, if these agree; else by the Frechet distance.
-    Data and protocol are those of each checkpoint's own run unless `overrides` (dotted keys) say
-    otherwise; a published checkpoint has none, so it needs `data.path`. UserError, before anything
-    is measured, where two would be measured by different protocols.
+    `checkpoints` has the metric of each one's search, if known. They are ranked by the metric `by`
+    ("fid" and "kid" are short forms), else by that of their searches if all have the same one, else
+    by the Frechet distance. Data and protocol are those of each checkpoint's run, except for
+    `overrides` (dotted keys); a published checkpoint has none and needs `data.path`. UserError,
+    before anything is measured, if their protocols differ.
     """
-    if built := [key for key in overrides if key.startswith("model.")]:
-        raise UserError(f"--set: {', '.join(built)}: a trained generator's model cannot be changed")
-    models = {str(path): load_model(path) for path in checkpoints}
-    configs = {
-        name: _config(name, model, stored, overrides) for name, (_, model, stored) in models.items()
-    }
-    # Mostly they share all of it: nothing is loaded twice.
-    extractor_of = functools.cache(_extractor)
-    source_of = functools.cache(functools.partial(open_source, track=track))
-    extractors = {
-        name: extractor_of(c.eval.extractor, c.train.device) for name, c in configs.items()
-    }
-    sources = {
-        name: source_of(config.data.model_copy(update={"limit": None}))
-        for name, config in configs.items()
-    }
-    protocols = {name: protocol(configs[name], extractors[name], sources[name]) for name in configs}
-    require_same_protocol(protocols, MEND)
-    name, goal = _order(by, checkpoints, models, configs)
+    if fields := [key for key in overrides if key.startswith("model.")]:
+        raise UserError(f"--set: {', '.join(fields)}: a trained model cannot be changed")
+    candidates = _load(checkpoints, overrides, track)
+    require_same_protocol({c.name: c.protocol() for c in candidates}, MEND)
+    name, goal = _ranking_metric(by, candidates)
     results = [
         {
-            "checkpoint": path,
+            "checkpoint": candidate.name,
             "by": name,
-            "metrics": measure(generator, configs[path], extractors[path], sources[path], track),
-            "protocol": protocols[path],
+            "metrics": measure(candidate, track),
+            "protocol": candidate.protocol(),
         }
-        for path, (generator, _, _) in models.items()
+        for candidate in candidates
     ]
-    # What too few pictures leave unmeasured comes last.
+    # A metric that needs more pictures than there are is missing: last place.
     worst = math.inf if goal == "minimize" else -math.inf
     return sorted(
         results,
@@ -78,45 +79,52 @@ def rank(
     )
 
 
-def _order(
-    by: str | None,
-    searched: Mapping[Path, str | None],
-    models: Mapping[str, tuple[nn.Module, ModelConfig, RunConfig | None]],
-    configs: Mapping[str, RunConfig],
-) -> tuple[str, Goal]:
-    """The metric that ranks, under the protocol of `configs`, and which way."""
-    config = next(iter(configs.values())).eval
+def _load(
+    checkpoints: Mapping[Path, str | None], overrides: Mapping[str, Any], track: Track
+) -> list[Candidate]:
+    """Load generators, and networks and data sets once for all that share them."""
+    extractor_of = functools.cache(lambda name, device: load_extractor(name, choose_device(device)))
+    source_of = functools.cache(functools.partial(open_source, track=track))
+    models = {path: load_model(path) for path in checkpoints}
+    configs = {
+        path: data_config(str(path), model, stored, overrides)
+        for path, (_, model, stored) in models.items()
+    }
+    candidates = []
+    for path, (generator, _, stored) in models.items():
+        config, metric = configs[path], checkpoints[path]
+        searched = same_metric(metric, stored.eval, config.eval) if metric and stored else None
+        extractor = extractor_of(config.eval.extractor, config.train.device)
+        source = source_of(config.data.model_copy(update={"limit": None}))
+        candidates.append(Candidate(str(path), generator, config, extractor, source, searched))
+    return candidates
+
+
+def _ranking_metric(by: str | None, candidates: Sequence[Candidate]) -> tuple[str, Goal]:
+    """Return the metric to rank by, and its goal."""
+    config = candidates[0].config.eval
     goals = searchable(config)
     if by is not None:
-        chosen = full_name(by, config)
-        if chosen not in goals:
+        name = full_name(by, config)
+        if name not in goals:
             raise UserError(f"--by: must be one of {', '.join(goals)} (got {by})")
-        return chosen, goals[chosen]
-    found = {
-        same_metric(metric, stored.eval, configs[str(path)].eval)
-        for path, metric in searched.items()
-        if metric and (stored := models[str(path)][2])
-    }
-    name = (found.pop() if len(found) == 1 else None) or metric_name(config)
+        return name, goals[name]
+    searched = {candidate.searched for candidate in candidates if candidate.searched}
+    name = searched.pop() if len(searched) == 1 else metric_name(config)
     return name, goals[name]
 
 
-def measure(
-    generator: nn.Module,
-    config: RunConfig,
-    extractor: Extractor,
-    source: Source,
-    track: Track = silently,
-) -> dict[str, float]:
-    """Every metric of a generator in eval mode, by name."""
+def measure(candidate: Candidate, track: Track = silently) -> dict[str, float]:
+    """Return every metric of a generator by name."""
+    generator, config, extractor = candidate.generator, candidate.config, candidate.extractor
     generator.to(extractor.device)
 
     def sample(z_BZ: Tensor) -> Tensor:
         with torch.inference_mode():
             return torch.as_tensor(generator(z_BZ)[0])
 
-    reference = load_reference(source, config, extractor, track)
-    found = evaluate(
+    reference = load_reference(candidate.source, config, extractor, track)
+    evaluation = evaluate(
         sample,
         config.model.nz,
         reference,
@@ -125,17 +133,4 @@ def measure(
         extractor.device,
         track=track,
     )
-    return found.values
-
-
-def _extractor(name: str, device: str) -> Extractor:
-    return load_extractor(name, choose_device(device))
-
-
-def _config(
-    name: str, model: ModelConfig, stored: RunConfig | None, overrides: Mapping[str, Any]
-) -> RunConfig:
-    config = override(stored or RunConfig(model=model), overrides)
-    if config.data.path is None:
-        raise UserError(f"{name}: it names no data set to be measured against; give --data")
-    return config
+    return evaluation.values

@@ -1,4 +1,4 @@
-"""Style mixing: what one latent lays out, in the look of another."""
+"""Mix styles: the layout of one latent in the style of another."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.sample import latents
+from fastgan_ray.latent.sample import BATCH, latents
 from fastgan_ray.models import Generator
 from fastgan_ray.progress import Track, silently
 
-_BATCH = 16
-
 
 def require_mixing(generator: nn.Module) -> Generator:
-    """The generator, if its features gate one another; UserError if nothing can be mixed."""
+    """Return the generator if it can mix styles; UserError if it has no skip-layer excitation."""
     if not isinstance(generator, Generator):
         raise UserError(
             "style mixing needs the skip-layer excitation of model.architecture fastgan; this "
-            "generator is of another architecture (dcgan), which has none"
+            "generator has another architecture (dcgan)"
         )
     if not generator.skips:
         raise UserError(
-            "style mixing needs skip-layer excitation, but this generator was trained without any "
-            "(model.g_sle_4, g_sle_8, g_sle_16 and g_sle_32 are off or lie beyond its resolution)"
+            "style mixing needs skip-layer excitation, but this generator has none (model.g_sle_4, "
+            "g_sle_8, g_sle_16 and g_sle_32 are off or beyond its resolution)"
         )
     return generator
 
@@ -38,28 +36,23 @@ def mix_grid(
     truncation: float = 1.0,
     track: Track = silently,
 ) -> Tensor:
-    """Tiles ((1 + rows) * (1 + columns), 3, R, R) in [-1, 1], row by row.
+    """Draw tiles ((1 + rows) * (1 + columns), 3, R, R) in [-1, 1], row by row.
 
-    White, then the columns' own pictures; in each further row the row's own picture, then the
-    row's layout with each column's gates.
+    The first row is a white tile and the pictures of the columns' seeds. Each further row is the
+    picture of its seed, then its layout in the style of each column.
     """
     device = next(generator.parameters()).device
     styles_CZ = latents(columns, nz, truncation).to(device)
     header_CCHW = _draw(generator, styles_CZ, styles_CZ)
     tiles = [torch.ones_like(header_CCHW[:1]), header_CCHW]
-    for content_1Z in track(torch.split(latents(rows, nz, truncation).to(device), 1), "mixing"):
-        tiles.append(_draw(generator, content_1Z, content_1Z))
-        tiles.append(_draw(generator, content_1Z.expand_as(styles_CZ), styles_CZ))
+    for layout_1Z in track(torch.split(latents(rows, nz, truncation).to(device), 1), "mixing"):
+        tiles.append(_draw(generator, layout_1Z, layout_1Z))
+        tiles.append(_draw(generator, layout_1Z.expand_as(styles_CZ), styles_CZ))
     return torch.cat(tiles)
 
 
 @torch.inference_mode()
-def _draw(generator: Generator, content_BZ: Tensor, style_BZ: Tensor) -> Tensor:
-    return torch.cat(
-        [
-            generator.mix(content, style)[0].clamp(-1, 1).cpu()
-            for content, style in zip(
-                torch.split(content_BZ, _BATCH), torch.split(style_BZ, _BATCH), strict=True
-            )
-        ]
-    )
+def _draw(generator: Generator, layout_BZ: Tensor, style_BZ: Tensor) -> Tensor:
+    batches = zip(torch.split(layout_BZ, BATCH), torch.split(style_BZ, BATCH), strict=True)
+    pictures = [generator.mix(layout, style)[0].clamp(-1, 1).cpu() for layout, style in batches]
+    return torch.cat(pictures)

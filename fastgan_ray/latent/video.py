@@ -1,4 +1,4 @@
-"""Films of pictures, written a frame at a time."""
+"""Write videos frame by frame."""
 
 from __future__ import annotations
 
@@ -15,30 +15,37 @@ Frame = npt.NDArray[np.uint8]
 Writer = Callable[[Iterator[Frame], Path, int], None]
 
 
-def film_writer(path: Path) -> Writer:
-    """What writes frames (H, W, 3), uint8, to a file of `path`'s kind, so many a second.
+def video_writer(path: Path) -> Writer:
+    """Return the function that writes frames (H, W, 3), uint8, to a file, with frames per second.
 
-    UserError for a kind that is none of FILMS, or whose package is not installed.
+    UserError if the suffix of `path` is not in FORMATS, or if a package is not installed.
     """
     suffix = path.suffix.lower()
-    if suffix not in FILMS:
-        raise UserError(f"--out: must end in {' or '.join(FILMS)} (got {path})")
-    return FILMS[suffix]()
+    if suffix not in FORMATS:
+        raise UserError(f"--out: must end in {' or '.join(FORMATS)} (got {path})")
+    return FORMATS[suffix]()
 
 
 def gif() -> Writer:
-    """By Pillow: 256 colours a frame, repeated for ever, the time between frames in 1/100 s."""
-    return _write_gif
+    """Write with Pillow: 256 colours per frame, endless, frame times in steps of 1/100 s."""
+
+    def write(frames: Iterator[Frame], path: Path, fps: int) -> None:
+        images = (Image.fromarray(frame) for frame in frames)
+        milliseconds = 10 * round(100 / fps)
+        first = next(images)
+        first.save(path, save_all=True, append_images=images, duration=milliseconds, loop=0)
+
+    return write
 
 
 def mp4() -> Writer:
-    """H.264 by the ffmpeg that comes with imageio-ffmpeg, in the colours that players expect."""
+    """Write H.264 with the ffmpeg of imageio-ffmpeg, in colours that all players support."""
     try:
         import imageio_ffmpeg
     except ImportError as error:
         raise UserError(
             "--out: .mp4 needs a package that is not installed: pip install 'fastgan-ray[video]' "
-            "(a .gif needs none)"
+            "(.gif needs none)"
         ) from error
 
     def write(frames: Iterator[Frame], path: Path, fps: int) -> None:
@@ -58,10 +65,4 @@ def mp4() -> Writer:
     return write
 
 
-def _write_gif(frames: Iterator[Frame], path: Path, fps: int) -> None:
-    images = (Image.fromarray(frame) for frame in frames)
-    milliseconds = 10 * round(100 / fps)
-    next(images).save(path, save_all=True, append_images=images, duration=milliseconds, loop=0)
-
-
-FILMS: dict[str, Callable[[], Writer]] = {".gif": gif, ".mp4": mp4}
+FORMATS: dict[str, Callable[[], Writer]] = {".gif": gif, ".mp4": mp4}

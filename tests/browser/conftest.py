@@ -1,4 +1,4 @@
-"""A headless Chromium, or a word on what is missing."""
+"""A headless Chromium, or an error that says what is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEEDS = (
 
 @pytest.fixture(scope="session")
 def chromium():
-    """The driver of a Chromium without a window; a failure where it is not installed."""
+    """The driver of a Chromium without a window; the tests fail if it is not installed."""
     try:
         from selenium import webdriver
     except ImportError:

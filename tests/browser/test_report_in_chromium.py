@@ -1,4 +1,4 @@
-"""The report as a person uses it: in Chromium, by mouse, by keyboard, on a phone, in the dark."""
+"""The report in Chromium: by mouse, by keyboard, on a phone, and in dark mode."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ parameters:
 
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory):
-    """Twenty trials that ended in every way, with names that are no friends."""
+    """Twenty trials that ended in every way, with hostile names."""
     return write_report(report_runs.write_search(tmp_path_factory.mktemp("runs") / "many&<b>"))
 
 
@@ -48,7 +48,7 @@ def ablation(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    """The report that a search of real trainings wrote by itself."""
+    """The report that a search with real trainings writes."""
     runs = tmp_path_factory.mktemp("real")
     pictures = tmp_path_factory.mktemp("pictures")
     tiny.write_pictures(pictures, 6)
@@ -74,7 +74,7 @@ def report(request):
 
 
 def show(chromium, path, width=DESK, scheme="light", media="screen"):
-    """Open a report; its earlier messages and requests are forgotten."""
+    """Open a report and clear the browser's logs."""
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == PHONE}
     chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     preference = {"name": "prefers-color-scheme", "value": scheme}
@@ -99,21 +99,21 @@ def screenshot(chromium, path):
 
 
 def requests(chromium):
-    """Whatever the page asked for, other than data within it."""
+    """Everything that the page loaded, except data inside it."""
     messages = [
         json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")
     ]
-    asked = [
-        one["params"]["request"]["url"]
-        for one in messages
-        if one["method"] == "Network.requestWillBeSent"
+    urls = [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
     ]
-    return [url for url in asked if not url.startswith("data:")]
+    return [url for url in urls if not url.startswith("data:")]
 
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
-    """Where screenshots are left: the folder that FASTGAN_RAY_SCREENSHOTS names, or a new one."""
+    """The folder for screenshots: FASTGAN_RAY_SCREENSHOTS, or a temporary one."""
     named = os.environ.get("FASTGAN_RAY_SCREENSHOTS")
     folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
     folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def test_it_shows_without_an_error_or_a_request_and_fits(chromium, report, pictu
     show(chromium, report, width, scheme)
     assert requests(chromium) == [report.as_uri()]
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
-    broken = "return [...document.images].filter((one) => !one.naturalWidth).length"
+    broken = "return [...document.images].filter((image) => !image.naturalWidth).length"
     assert chromium.execute_script(broken) == 0
     assert chromium.find_element("tag name", "h1").text == report.parent.name
     screenshot(chromium, pictures / f"{report.parent.name}-{width}-{scheme}.png")
@@ -173,7 +173,7 @@ def test_the_keyboard_reaches_a_chart_and_goes_from_trial_to_trial(chromium, mad
     show(chromium, made_up)
     chart = chromium.find_element("css selector", "#curves svg")
     stops = chart.find_elements("css selector", ".mark[tabindex='0']")
-    assert [one.get_attribute("data-trial") for one in stops] == ["00000"]
+    assert [stop.get_attribute("data-trial") for stop in stops] == ["00000"]
     for _ in range(60):
         focused(chromium).send_keys("\ue004")  # the tabulator
         if focused(chromium).get_attribute("data-trial"):
@@ -182,11 +182,11 @@ def test_the_keyboard_reaches_a_chart_and_goes_from_trial_to_trial(chromium, mad
     focused(chromium).send_keys("\ue015")  # down
     second = focused(chromium).get_attribute("data-trial")
     assert second == "00002"
-    lit = chromium.find_elements("css selector", ".highlighted")
-    assert {one.get_attribute("data-trial") for one in lit} == {second}
-    assert {one.tag_name for one in lit} >= {"tr", "g", "figure"}
-    told = chromium.find_element("css selector", "#curves .readout").text
-    assert told.startswith("trial 00002: finished at 4 kimg")
+    marks = chromium.find_elements("css selector", ".highlighted")
+    assert {mark.get_attribute("data-trial") for mark in marks} == {second}
+    assert {mark.tag_name for mark in marks} >= {"tr", "g", "figure"}
+    readout = chromium.find_element("css selector", "#curves .readout").text
+    assert readout.startswith("trial 00002: finished at 4 kimg")
 
 
 def test_a_grid_grows_when_clicked(chromium, made_up):

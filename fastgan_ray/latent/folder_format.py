@@ -1,4 +1,4 @@
-"""A generator alone, as a folder: generator.safetensors and what builds it, generator.json."""
+"""A generator as a folder: generator.safetensors, and generator.json with its configuration."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from fastgan_ray.models import build_generator
 
 FORMAT = "fastgan-ray-generator-1"
 DESCRIPTION = "generator.json"
-_WEIGHTS = "generator.safetensors"
+WEIGHTS = "generator.safetensors"
 
 
-def folded(generator: nn.Module, config: ModelConfig) -> tuple[nn.Module, ModelConfig]:
-    """The same function with plain weights: spectral normalisation is multiplied into them.
+def without_spectral_norm(
+    generator: nn.Module, config: ModelConfig
+) -> tuple[nn.Module, ModelConfig]:
+    """Return the same generator with plain weights, to which spectral normalisation is applied.
 
-    A generator of its own, in eval mode, frozen, on the CPU; and the configuration that builds it.
+    It is a new module (eval mode, frozen, CPU), with the configuration that builds it.
     """
     plain_config = config.model_copy(update={"spectral_norm": False})
     plain = build_generator(plain_config)
@@ -34,29 +36,29 @@ def folded(generator: nn.Module, config: ModelConfig) -> tuple[nn.Module, ModelC
 
 
 def write_folder(generator: nn.Module, config: ModelConfig, folder: Path) -> None:
-    """Write a folded generator and its configuration into `folder`."""
+    """Write a generator with plain weights, and its configuration."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.contiguous() for key, value in generator.state_dict().items()}
-    save_file(weights, folder / _WEIGHTS)
+    save_file(weights, folder / WEIGHTS)
     description = {"format": FORMAT, "model": config.model_dump()}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1))
 
 
 def read_folder(folder: Path) -> tuple[nn.Module, ModelConfig]:
-    """The generator of a folder (eval mode, frozen, CPU) and its configuration.
+    """Read the generator of a folder (eval mode, frozen, CPU) and its configuration.
 
-    UserError where the folder is damaged or of another format.
+    UserError if the folder is damaged or has another format.
     """
     path = folder / DESCRIPTION
     try:
         description = json.loads(path.read_text())
-        if (found := description["format"]) != FORMAT:
-            raise UserError(f"{path}: format must be {FORMAT} (got {found!r})")
+        if (name := description["format"]) != FORMAT:
+            raise UserError(f"{path}: format must be {FORMAT} (got {name!r})")
         config = ModelConfig.model_validate(description["model"])
         generator = build_generator(config)
-        generator.load_state_dict(load_file(folder / _WEIGHTS))
+        generator.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); export it again") from error
-    except (SafetensorError, RuntimeError) as error:  # the latter of weights that do not fit
-        raise UserError(f"{folder / _WEIGHTS}: damaged ({error}); export it again") from error
+    except (SafetensorError, RuntimeError) as error:  # RuntimeError: the weights do not fit
+        raise UserError(f"{folder / WEIGHTS}: damaged ({error}); export it again") from error
     return generator.requires_grad_(False).eval(), config

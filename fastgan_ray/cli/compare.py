@@ -1,0 +1,33 @@
+"""The command `compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastgan_ray.cli.options import AsJson
+from fastgan_ray.cli.terminal import print_json, print_table
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Folders of searches, ablations or trials."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show searches, arms and trials side by side, best first.
+
+    All of them must be measured by the same protocol, so that their numbers compare.
+    """
+    from fastgan_ray.report.data.comparison import compare as compare_runs
+    from fastgan_ray.report.tables.comparison import comparison_table
+
+    entries = compare_runs(runs)
+    if as_json:
+        print_json(entries)
+        return
+    headings, rows = comparison_table(entries)
+    print_table(headings, rows, right=range(1, len(headings)))

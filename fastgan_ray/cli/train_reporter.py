@@ -1,0 +1,57 @@
+"""The progress of a single training on a terminal or in a log file."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from fastgan_ray.metrics.names import value_of
+from fastgan_ray.progress import SECONDS_BETWEEN_LINES
+from fastgan_ray.train.reporter import Metrics
+from fastgan_ray.train.signals import Stop
+
+
+class TerminalReporter:
+    """Prints a line at every evaluation and, in between, how far the training is."""
+
+    def __init__(
+        self, folder: Path, total_kimg: float, metric: str, console: Console, stop: Stop
+    ) -> None:
+        self.folder = folder
+        self._stop = stop
+        self._total_kimg = total_kimg
+        self._metric = metric
+        self._console = console
+        self._last_line = time.monotonic()
+
+    def report(self, metrics: Metrics, checkpoint: Path) -> None:
+        """Print the metric, the speed and the path of the sample grid."""
+        value = value_of(metrics, self._metric, math.nan)
+        self._console.print(
+            f"{metrics['kimg']:.4g} of {self._total_kimg:g} kimg  "
+            f"[bold]{self._metric} {value:.2f}[/bold]  "
+            f"{metrics['images_per_second']:.1f} images/s  {metrics['grid']}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if warning := metrics.get("warning"):
+            self._console.print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True)
+        self._last_line = time.monotonic()
+
+    def progress(self, kimg: float, seconds: float) -> None:
+        """Print the kimg and the time left, at most every ten seconds."""
+        if time.monotonic() - self._last_line < SECONDS_BETWEEN_LINES:
+            return
+        minutes = seconds / kimg * (self._total_kimg - kimg) / 60
+        self._console.print(
+            f"{kimg:.4g} of {self._total_kimg:g} kimg, about {minutes:.0f} min of training left",
+            highlight=False,
+        )
+        self._last_line = time.monotonic()
+
+    def stopping(self) -> bool:
+        """Tell whether Ctrl-C or SIGTERM has asked the training to stop."""
+        return self._stop.asked

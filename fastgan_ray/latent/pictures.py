@@ -1,0 +1,48 @@
+"""Pictures from files as the generator draws them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.data.containers import SUFFIXES, Read, open_container, printable
+from fastgan_ray.data.decode import decode, pillow_warnings_off
+from fastgan_ray.data.fit import fit_to_square
+from fastgan_ray.data.grid import to_tensor
+from fastgan_ray.errors import UserError
+
+
+def read_pictures(path: Path, config: DataConfig, side: int) -> dict[str, Tensor]:
+    """Read one file, or a folder, zip or LMDB: pictures (3, side, side) in [-1, 1], by name.
+
+    They are made square and scaled as for training. UserError if something is missing or is not a
+    picture.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; name a picture or a folder of pictures")
+    names: tuple[str, ...]
+    read: Read
+    if path.suffix.lower() in SUFFIXES and path.is_file():
+        names, read = (path.name,), lambda name: path.read_bytes()
+    else:
+        names, read = open_container(path)
+    if not names:
+        raise UserError(f"{path}: contains no pictures")
+    pictures = {}
+    for name in names:
+        try:
+            with pillow_warnings_off():
+                image = decode(read(name), config.background)
+        except (UserError, OSError, ValueError) as error:
+            raise UserError(f"{path}: {printable(name)}: {error}") from error
+        pictures[printable(name)] = square_tensor(image, config, side)
+    return pictures
+
+
+def square_tensor(image: Image.Image, config: DataConfig, side: int) -> Tensor:
+    """Make a picture square and scale it as for training: (3, side, side) in [-1, 1]."""
+    square = fit_to_square(image, config.fit, config.background, side)
+    return to_tensor(square)
