@@ -60,6 +60,15 @@ def use_bf16(config: RunConfig, device: torch.device) -> bool:
     return device.type == "cpu" and enough and cpu_multiplies_bf16()
 
 
+def measure_convolutions(config: RunConfig) -> None:
+    """Have cuDNN measure its algorithms for each shape and keep the fastest.
+
+    Not with `train.precision: fp32`, which is for results that repeat to the last bit: the choice
+    can differ from run to run, and with it the order of sums.
+    """
+    torch.backends.cudnn.benchmark = config.train.precision != "fp32"
+
+
 def keep_freed_memory() -> None:
     """Let this process reuse the memory that tensors free, on Linux with GNU's C library.
 

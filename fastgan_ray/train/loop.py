@@ -23,7 +23,7 @@ from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import Pictures
 from fastgan_ray.train.captured import StepRunner, can_capture, capture_on_cuda
 from fastgan_ray.train.costs import sampling_gflop
-from fastgan_ray.train.device import device_of, keep_freed_memory, use_bf16
+from fastgan_ray.train.device import device_of, keep_freed_memory, measure_convolutions, use_bf16
 from fastgan_ray.train.diagnostics import real_sample
 from fastgan_ray.train.draws import Draws, draw_step, place
 from fastgan_ray.train.evaluation import Run, evaluate_and_report
@@ -124,6 +124,7 @@ def take_batches(pictures: Pictures, drawn: Draws, draws: Draws) -> list[Tensor]
 def _prepare(config: RunConfig, track: Track) -> Run:
     device = device_of(config)
     keep_freed_memory()
+    measure_convolutions(config)
     source = open_source(config.data, config.train.seed, track)
     # However few pictures it learns from, a run is measured against all of them.
     everything = open_source(config.data.model_copy(update={"limit": None}))
