@@ -54,7 +54,7 @@ def test_the_distance_is_that_of_8_bit_files(tmp_path):
         stored.append(torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1).float())
     features = stand_in()(torch.stack(stored)).numpy()
     assert values[FD] == pytest.approx(frechet_distance(REAL, features), rel=1e-5)
-    kernel, _ = kernel_distance(REAL, features)
+    kernel, _, _ = kernel_distance(REAL, features)
     assert values["kd_efficientnet_lite0"] == pytest.approx(kernel, rel=1e-5)
     assert values["num_fakes"] == 50
 

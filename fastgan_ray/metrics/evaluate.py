@@ -17,7 +17,7 @@ from fastgan_ray.metrics.diversity import diversity
 from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.frechet import frechet_distance_with_errors
 from fastgan_ray.metrics.inception_score import inception_score
-from fastgan_ray.metrics.kernel import kernel_distance_with_errors
+from fastgan_ray.metrics.kernel import kernel_distance
 from fastgan_ray.metrics.manifold import precision_recall_density_coverage
 from fastgan_ray.metrics.memorisation import (
     NearestTraining,
@@ -146,9 +146,7 @@ def _frechet(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
 
 
 def _kernel(inputs: MetricInputs, config: EvalConfig) -> dict[str, float]:
-    return _with_errors(
-        metric_name(config, "kd"), kernel_distance_with_errors(inputs.real, inputs.fake)
-    )
+    return _with_errors(metric_name(config, "kd"), kernel_distance(inputs.real, inputs.fake))
 
 
 def _with_errors(name: str, values: tuple[float, float, float]) -> dict[str, float]:

@@ -18,30 +18,13 @@ _BLOCK = 512  # rows of the kernel matrix held at a time
 _LARGEST = 1e50  # its sixth power does not overflow in float64
 
 
-def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, float]:
-    """Compute KID of two sets of features, and its standard error over both sets.
+def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, float, float]:
+    """Compute KID, its standard error over the fakes alone, and over fakes and reals.
 
     The unbiased squared MMD with the kernel (x.y / d + 1)^3, over all rows and not over subsets.
     For sets of one distribution it is about 0, above or below. Not scaled (some print it times
-    1,000).
-
-    real, fake: (n, d) and (m, d), n and m at least 2.
-    Raises ValueError for another shape, fewer rows, different widths, a non-finite value, or a
-    value beyond 1e50, whose kernel would overflow.
-    Source: Binkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3.
-    """
-    value, _, error = kernel_distance_with_errors(real, fake)
-    return value, error
-
-
-def kernel_distance_with_errors(
-    real: npt.ArrayLike, fake: npt.ArrayLike
-) -> tuple[float, float, float]:
-    """Compute KID, its standard error over the fakes alone, and over fakes and reals.
-
-    The first error is the spread over new draws of fakes with the same reals: use it to compare
-    trials with the same reference. The second also counts the reals as a sample. Arguments and
-    errors: as `kernel_distance`.
+    1,000). The first error is the spread over new draws of fakes with the same reals: use it to
+    compare trials with the same reference. The second also counts the reals as a sample.
 
     Both are delete-one jackknives from the kernel matrices' row sums. If the two distributions are
     close, KID depends on pairs of rows more than on single rows, and a jackknife counts the pairs'
@@ -49,6 +32,11 @@ def kernel_distance_with_errors(
     than 4 rows in a set it cannot be estimated, and the error is an upper bound. Compared with the
     spread over new draws of 20 rows and more, they were 0.95 to 1.1 times the truth; the second
     was 1.2 to 1.3 times it for sets of one distribution.
+
+    real, fake: (n, d) and (m, d), n and m at least 2.
+    Raises ValueError for another shape, fewer rows, different widths, a non-finite value, or a
+    value beyond 1e50, whose kernel would overflow.
+    Source: Binkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3.
     """
     x, y = check_feature_pair(real, fake)
     largest = max(1.0, float(np.abs(x).max()), float(np.abs(y).max()))
