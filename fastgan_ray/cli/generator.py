@@ -29,6 +29,7 @@ Truncation = Annotated[
     float,
     typer.Option(min=0, max=2, help="Scale of the latents; below 1, pictures vary less."),
 ]
+Seeds = Annotated[str, typer.Option(help="Seeds, e.g. 0-35,99.")]
 PngFile = Annotated[Path, typer.Option(help="File to write (.png).")]
 
 
@@ -37,7 +38,7 @@ def sample(
     out: Annotated[
         Path, typer.Option(help="A .png file for one grid, or a folder for single pictures.")
     ] = Path("samples.png"),
-    seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0-35,99.")] = "0-35",
+    seeds: Seeds = "0-35",
     truncation: Truncation = 1.0,
 ) -> None:
     """Generate pictures; the same seed always gives the same picture."""
@@ -48,7 +49,7 @@ def sample(
     numbers = parse_seeds(seeds)
     if out.suffix.lower() not in ("", ".png"):
         raise UserError(f"--out: must be a .png file or a folder (got {out})")
-    _require_png(out) if out.suffix else _require_folder(out)
+    _require_png(out) if out.suffix else opt.require_writable_folder(out)
     generator, model, _ = _load(checkpoint)
     pictures = draw(generator, model.nz, numbers, truncation, track=progress())
     if out.suffix:
@@ -86,7 +87,7 @@ def interpolate(
             f"(got {len(numbers)} seeds, {frames} frames)"
         )
     write = video_writer(out)
-    _require_writable(out)
+    opt.require_writable(out)
     generator, model, _ = _load(checkpoint)
     z_NZ = walk(latents(numbers, model.nz, truncation), frames, loop)
     batches = generate(generator, z_NZ, track=progress())
@@ -145,7 +146,7 @@ def invert(
     from fastgan_ray.latent.pictures import read_pictures
     from fastgan_ray.train.perceptual import DISTANCES
 
-    _require_folder(out)
+    opt.require_writable_folder(out)
     generator, model, config = _load(checkpoint)
     pictures = read_pictures(picture, config.data if config else DataConfig(), model.resolution)
     distance = DISTANCES["efficientnet_lite0" if embedded else "lpips_vgg"](_device(generator))
@@ -169,7 +170,7 @@ def invert(
 
 def neighbours(
     checkpoint: Checkpoint,
-    seeds: Annotated[str, typer.Option(help="Seeds, e.g. 0-7,99.")] = "0-7",
+    seeds: Seeds = "0-7",
     out: PngFile = Path("neighbours.png"),
     count: Annotated[
         int, typer.Option(min=1, max=64, help="Number of training pictures for each sample.")
@@ -231,7 +232,7 @@ def export(
 
     if out.exists():
         raise UserError(f"--out: {out} already exists; choose another name")
-    _require_writable(out)
+    opt.require_writable(out)
     difference = export_generator(checkpoint, to, out)
     if as_json:
         print_json({"out": str(out), "format": to, "largest_difference": difference})
@@ -257,21 +258,4 @@ def _device(generator: nn.Module) -> torch.device:
 def _require_png(out: Path) -> None:
     if out.suffix.lower() != ".png":
         raise UserError(f"--out: must be a .png file (got {out})")
-    _require_writable(out)
-
-
-def _require_folder(out: Path) -> None:
-    _require_writable(out / "file")
-
-
-def _require_writable(out: Path) -> None:
-    """Raise UserError unless a file can be created at `out`; create its folder, not the file."""
-    probe = out.with_name(f".{out.name}.writable")
-    try:
-        if out.is_dir():
-            raise IsADirectoryError("it is a folder")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"--out: {out} cannot be written ({error})") from error
+    opt.require_writable(out)

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from fastgan_ray.errors import UserError
+
 Run = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="Folder of a search or an ablation, e.g. runs/demo."),
@@ -92,3 +94,21 @@ def overrides(data: str | None, assignments: list[str] | None, embedded: bool) -
     if data is not None:
         fields["data.path"] = data
     return fields | parse_assignments(assignments or [])
+
+
+def require_writable(out: Path) -> None:
+    """Raise UserError unless a file can be created at `out`; create its folder, not the file."""
+    probe = out.with_name(f".{out.name}.writable")
+    try:
+        if out.is_dir():
+            raise IsADirectoryError("it is a folder")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"--out: {out} cannot be written ({error})") from error
+
+
+def require_writable_folder(out: Path) -> None:
+    """Raise UserError unless files can be created in the folder `out`; create the folder."""
+    require_writable(out / "file")

@@ -72,9 +72,4 @@ def _make_new_folder(folder: Path) -> None:
         raise UserError(
             f"{folder}: already exists; continue it with --resume or choose another --out"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error}); choose another --out") from error
+    opt.require_writable_folder(folder)

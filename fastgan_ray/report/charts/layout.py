@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastgan_ray.report.charts.axis import Axis
-from fastgan_ray.report.data.ranking import COLOURS
-from fastgan_ray.report.data.run_folder import Trial
+from fastgan_ray.report.charts.axis import Axis, fit
+from fastgan_ray.report.data.ranking import COLOURS, describe_trial, ranked, trial_colours
+from fastgan_ray.report.data.run_folder import Run
 
 Chart = dict[str, Any]
 Mark = dict[str, Any]  # a trial or an arm in a chart
@@ -19,6 +19,21 @@ Mark = dict[str, Any]  # a trial or an arm in a chart
 WIDTH, HEIGHT = 640.0, 400.0
 LEFT, RIGHT, TOP, BOTTOM = 74.0, 598.0, 20.0, 336.0
 LABEL_HEIGHT = 15.0
+
+
+def kimg_axis(values: Sequence[float]) -> Axis:
+    """Return a horizontal axis for thousands of images shown, from 0."""
+    return fit(values, LEFT, RIGHT, zero=True, log=False)
+
+
+def x_axis(values: Sequence[float]) -> Axis:
+    """Return a horizontal axis for values."""
+    return fit(values, LEFT, RIGHT)
+
+
+def y_axis(values: Sequence[float]) -> Axis:
+    """Return a vertical axis for values."""
+    return fit(values, BOTTOM, TOP)
 
 
 def frame(x: Axis, y: Axis, x_label: str, y_label: str, series: Sequence[Mark]) -> Chart:
@@ -41,14 +56,28 @@ def axis_label(axis: Axis, label: str) -> str:
     return f"{label}, logarithmic" if axis.log else label
 
 
-def rank_label(rank: int, trial: Trial) -> str:
-    """Return the rank that labels one of the best trials; "" for the others."""
-    return str(rank) if rank <= COLOURS and trial["value"] is not None else ""
+def trial_marks(run: Run) -> dict[str, Mark]:
+    """Return what all charts show of a trial: {"id", "colour", "state", "label", "text"}, by id.
+
+    The label is the rank of one of the best trials; "" for the others.
+    """
+    colours, metric = trial_colours(run), run["metric"]["name"]
+    return {
+        trial["trial_id"]: {
+            "id": trial["trial_id"],
+            "colour": colours[trial["trial_id"]],
+            "state": trial["state"],
+            "label": str(rank) if rank <= COLOURS and trial["value"] is not None else "",
+            "text": describe_trial(trial, metric),
+        }
+        for rank, trial in enumerate(ranked(run), 1)
+    }
 
 
-def separate_labels(marks: Sequence[Mark], bottom: float) -> None:
-    """Set the "label_y" of each mark near its "end", above `bottom`, so that no two overlap."""
-    order = sorted(marks, key=lambda mark: float(mark["end"][1]))
+def separate_labels(marks: Sequence[Mark], bottom: float = BOTTOM) -> None:
+    """Set the "label_y" of labelled marks near their "end", above `bottom`, without overlap."""
+    labelled = (mark for mark in marks if mark["label"])
+    order = sorted(labelled, key=lambda mark: float(mark["end"][1]))
     last = -LABEL_HEIGHT
     for mark in order:
         mark["label_y"] = last = max(mark["end"][1], last + LABEL_HEIGHT)

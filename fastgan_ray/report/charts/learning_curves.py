@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fastgan_ray.report.charts.axis import Axis, fit
-from fastgan_ray.report.charts.layout import (
-    BOTTOM,
-    LEFT,
-    RIGHT,
-    TOP,
-    Chart,
-    Mark,
-    frame,
-    rank_label,
-    separate_labels,
-    svg_path,
-)
+from fastgan_ray.report.charts import layout
+from fastgan_ray.report.charts.axis import Axis
+from fastgan_ray.report.charts.layout import Chart, Mark, svg_path
 from fastgan_ray.report.data.ablation import FAILED
 from fastgan_ray.report.data.learning_curves import Point, trial_curve, with_all_seeds
-from fastgan_ray.report.data.ranking import COLOURS, describe_trial, ranked, trial_colours
+from fastgan_ray.report.data.ranking import COLOURS, ranked
 from fastgan_ray.report.data.run_folder import Run
 
 X_LABEL = "thousands of images shown (kimg)"
@@ -27,32 +17,21 @@ X_LABEL = "thousands of images shown (kimg)"
 
 def trial_curves_chart(run: Run, metric: str) -> Chart | None:
     """Draw `metric` of every trial over images shown, the best on top; None without values."""
-    colours, order = trial_colours(run), ranked(run)
-    curves = [trial_curve(trial, metric) for trial in order]
-    points = [point for curve in curves for point in curve]
+    curves = {trial["trial_id"]: trial_curve(trial, metric) for trial in ranked(run)}
+    points = [point for curve in curves.values() for point in curve]
     if not points:
         return None
-    x = fit([kimg for kimg, _ in points], LEFT, RIGHT, zero=True, log=False)
-    y = fit([value for _, value in points], BOTTOM, TOP)
-    series: list[Mark] = []
-    for rank, (trial, curve) in enumerate(zip(order, curves, strict=True), 1):
+    x = layout.kimg_axis([kimg for kimg, _ in points])
+    y = layout.y_axis([value for _, value in points])
+    marks = layout.trial_marks(run)
+    series = []
+    for name, curve in curves.items():
         if curve:
             line = [(x.at(kimg), y.at(value)) for kimg, value in curve]
-            series.append(
-                {
-                    "id": trial["trial_id"],
-                    "colour": colours[trial["trial_id"]],
-                    "state": trial["state"],
-                    "failed": trial["state"] in FAILED,
-                    "path": svg_path(line),
-                    "dots": line,
-                    "end": line[-1],
-                    "label": rank_label(rank, trial),
-                    "text": describe_trial(trial, run["metric"]["name"]),
-                }
-            )
-    separate_labels([mark for mark in series if mark["label"]], BOTTOM)
-    return frame(x, y, X_LABEL, metric, series[::-1])
+            drawn = {"path": svg_path(line), "dots": line, "end": line[-1]}
+            series.append(marks[name] | drawn | {"failed": marks[name]["state"] in FAILED})
+    layout.separate_labels(series)
+    return layout.frame(x, y, X_LABEL, metric, series[::-1])
 
 
 def arm_curves_chart(
@@ -66,15 +45,15 @@ def arm_curves_chart(
     points = [point for curve in curves.values() for point in curve]
     if not points:
         return None
-    x = fit([point["kimg"] for point in points], LEFT, RIGHT, zero=True, log=False)
-    y = fit([point[side] for point in points for side in ("low", "high")], BOTTOM, TOP)
+    x = layout.kimg_axis([point["kimg"] for point in points])
+    y = layout.y_axis([point[side] for point in points for side in ("low", "high")])
     series = [
         _arm_mark(x, y, number, arm, curves[arm]) | {"colour": colours[arm]}
         for number, arm in enumerate(colours, 1)
         if curves.get(arm)
     ]
-    separate_labels(series, BOTTOM)
-    return frame(x, y, X_LABEL, metric, series)
+    layout.separate_labels(series)
+    return layout.frame(x, y, X_LABEL, metric, series)
 
 
 def _arm_mark(x: Axis, y: Axis, number: int, arm: str, curve: Sequence[Point]) -> Mark:

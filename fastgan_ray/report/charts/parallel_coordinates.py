@@ -7,13 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastgan_ray.report.charts.axis import all_numbers, category, fit, value_ticks
-from fastgan_ray.report.charts.layout import Chart, Mark, separate_labels, svg_path
-from fastgan_ray.report.data.ranking import (
-    describe_trial,
-    parameter_names,
-    ranked,
-    trial_colours,
-)
+from fastgan_ray.report.charts.layout import Chart, separate_labels, svg_path, trial_marks
+from fastgan_ray.report.data.ranking import parameter_names, ranked
 from fastgan_ray.report.data.run_folder import Run
 
 SPACING, MARGIN = 150.0, 84.0
@@ -32,27 +27,19 @@ def parallel_coordinates_chart(run: Run) -> Chart | None:
     ]
     if not names:
         return None
-    colours, metric = trial_colours(run), run["metric"]["name"]
+    metric, marks = run["metric"]["name"], trial_marks(run)
     columns = [[trial["point"].get(name, UNSET) for trial in trials] for name in names]
     columns.append([trial["value"] for trial in trials])
     axes = [
         {"name": name, "x": round(MARGIN + SPACING * index, 1), **_axis(column)}
         for index, (name, column) in enumerate(zip([*names, metric], columns, strict=True))
     ]
-    series: list[Mark] = [
-        {
-            "id": trial["trial_id"],
-            "colour": colours[trial["trial_id"]],
-            "state": trial["state"],
-            "path": svg_path([(axis["x"], axis["ys"][index]) for axis in axes]),
-            "dots": [],
-            "label": "" if colours[trial["trial_id"]] == "c0" else str(index + 1),
-            "end": (axes[-1]["x"], axes[-1]["ys"][index]),
-            "text": describe_trial(trial, metric),
-        }
-        for index, trial in enumerate(trials)
-    ]
-    separate_labels([mark for mark in series if mark["label"]], HEIGHT)
+    series = []
+    for index, trial in enumerate(trials):
+        line = [(axis["x"], axis["ys"][index]) for axis in axes]
+        drawn = {"path": svg_path(line), "dots": [], "end": line[-1]}
+        series.append(marks[trial["trial_id"]] | drawn)
+    separate_labels(series, HEIGHT)
     return {
         "width": axes[-1]["x"] + MARGIN,
         "height": HEIGHT,

@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastgan_ray.report.charts.axis import Axis, fit
-from fastgan_ray.report.charts.layout import (
-    BOTTOM,
-    LEFT,
-    RIGHT,
-    TOP,
-    Chart,
-    Mark,
-    frame,
-    rank_label,
-    separate_labels,
-    svg_path,
-)
-from fastgan_ray.report.data.ranking import describe_trial, ranked, trial_colours
+from fastgan_ray.report.charts import layout
+from fastgan_ray.report.charts.layout import Chart, Mark, svg_path
+from fastgan_ray.report.data.ranking import ranked
 from fastgan_ray.report.data.run_folder import Run, Trial
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.pareto import front
@@ -36,28 +25,28 @@ SIZES = {
 def size_tradeoff_chart(run: Run, size_name: str) -> Chart | None:
     """Draw the metric over a size, a key of SIZES; None if all generators have the same size."""
     label, factor = SIZES[size_name]
-    metric, colours = run["metric"]["name"], trial_colours(run)
-    trials = {}
-    sizes = {}
-    for rank, trial in enumerate(ranked(run), 1):
+    trials, sizes = {}, {}
+    for trial in ranked(run):
         values = [row[size_name] for row in trial["rows"] if size_name in row]
         if trial["value"] is not None and values:
-            trials[rank], sizes[rank] = trial, values[-1] * factor
+            trials[trial["trial_id"]] = trial
+            sizes[trial["trial_id"]] = values[-1] * factor
     if not sizes or max(sizes.values()) < ALIKE * min(sizes.values()):
         return None
-    x = fit(list(sizes.values()), LEFT, RIGHT)
-    y = fit([end for trial in trials.values() for end in _interval(trial)], BOTTOM, TOP)
-    best = _pareto_front(run["metric"], trials, sizes)
-    marks = []
-    for rank, trial in trials.items():
-        mark = _mark(x, y, sizes[rank], trial)
-        text = f"{describe_trial(trial, metric)}; {sizes[rank]:.4g} {label}"
-        mark |= {"colour": colours[trial["trial_id"]], "label": rank_label(rank, trial)}
-        marks.append(mark | {"best": rank in best, "text": text + PARETO * (rank in best)})
-    for group in _crowded(marks):
-        separate_labels(group, BOTTOM)
-    line = [(x.at(sizes[rank]), y.at(trials[rank]["value"])) for rank in best]
-    chart = frame(x, y, label, metric, marks[::-1])
+    x = layout.x_axis(list(sizes.values()))
+    y = layout.y_axis([end for trial in trials.values() for end in _interval(trial)])
+    best, marks = _pareto_front(run["metric"], trials, sizes), layout.trial_marks(run)
+    series = []
+    for name, trial in trials.items():
+        at, (low, high) = (x.at(sizes[name]), y.at(trial["value"])), map(y.at, _interval(trial))
+        mark = marks[name] | {"x": at[0], "y": at[1], "end": at, "low": low, "high": high}
+        mark |= {"best": name in best}
+        mark["text"] += f"; {sizes[name]:.4g} {label}" + PARETO * mark["best"]
+        series.append(mark)
+    for group in _crowded(series):
+        layout.separate_labels(group)
+    line = [(x.at(sizes[name]), y.at(trials[name]["value"])) for name in best]
+    chart = layout.frame(x, y, label, run["metric"]["name"], series[::-1])
     return chart | {"front": svg_path(line) if len(line) > 1 else ""}
 
 
@@ -68,36 +57,23 @@ def _interval(trial: Trial) -> tuple[float, float]:
 
 
 def _pareto_front(
-    metric: Mapping[str, Any], trials: Mapping[int, Trial], sizes: Mapping[int, float]
-) -> list[int]:
-    """Return the ranks of the finished trials that no other beats in size and metric."""
+    metric: Mapping[str, Any], trials: Mapping[str, Trial], sizes: Mapping[str, float]
+) -> list[str]:
+    """Return the finished trials that no other one beats in size and metric, smallest first."""
     finished = {
-        str(rank): (sizes[rank], trial["value"])
-        for rank, trial in trials.items()
+        name: (sizes[name], trial["value"])
+        for name, trial in trials.items()
         if trial["state"] == "finished"
     }
     goals = [Metric(name="size"), Metric(name=metric["name"], goal=metric["goal"])]
-    return [int(rank) for rank in front(finished, goals)]
-
-
-def _mark(x: Axis, y: Axis, size: float, trial: Trial) -> Mark:
-    at = (x.at(size), y.at(trial["value"]))
-    low, high = map(y.at, _interval(trial))
-    return {
-        "id": trial["trial_id"],
-        "state": trial["state"],
-        "x": at[0],
-        "y": at[1],
-        "end": at,
-        "low": low,
-        "high": high,
-    }
+    return front(finished, goals)
 
 
 def _crowded(marks: Sequence[Mark]) -> list[list[Mark]]:
-    """Group the labelled marks that are so near each other that their labels may overlap."""
+    """Group the marks that are so near each other that their labels may overlap."""
     groups: list[list[Mark]] = []
-    for mark in sorted((m for m in marks if m["label"]), key=lambda mark: float(mark["x"])):
+    labelled = (mark for mark in marks if mark["label"])
+    for mark in sorted(labelled, key=lambda mark: float(mark["x"])):
         if groups and mark["x"] - groups[-1][-1]["x"] < LABEL_WIDTH:
             groups[-1].append(mark)
         else:

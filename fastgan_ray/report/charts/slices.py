@@ -6,13 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastgan_ray.report.charts.axis import all_numbers, category, fit, value_ticks
-from fastgan_ray.report.charts.layout import Chart, axis_label
-from fastgan_ray.report.data.ranking import (
-    describe_trial,
-    parameter_names,
-    ranked,
-    trial_colours,
-)
+from fastgan_ray.report.charts.layout import Chart, axis_label, trial_marks
+from fastgan_ray.report.data.ranking import parameter_names, ranked
 from fastgan_ray.report.data.run_folder import Run, Trial
 
 ENOUGH = 10  # finished trials: with fewer, any parameter can seem to matter
@@ -26,7 +21,7 @@ Column = tuple[list[float], list[dict[str, Any]], str]  # each trial's x, ticks,
 def slices(run: Run) -> list[dict[str, Any]]:
     """Return {"name", "chart", "note"} of each parameter with two values among valued trials.
 
-    The chart's series are {"id", "colour", "state", "x", "y", "text"}, the best trial last.
+    The chart's series are the trials' marks with {"x", "y"}, the best trial last.
     """
     valued = [trial for trial in ranked(run) if trial["value"] is not None]
     charts = []
@@ -61,20 +56,13 @@ def shortened(text: str, letters: int) -> str:
 
 
 def _chart(run: Run, name: str, trials: Sequence[Trial]) -> Chart:
-    metric, colours = run["metric"]["name"], trial_colours(run)
+    marks = trial_marks(run)
     y = fit([trial["value"] for trial in trials], BOTTOM, TOP)
     values = [trial["point"][name] for trial in trials]
     column = _number_column if all_numbers(values) else _category_column
     xs, ticks, label = column(name, values)
     series = [
-        {
-            "id": trial["trial_id"],
-            "colour": colours[trial["trial_id"]],
-            "state": trial["state"],
-            "x": x,
-            "y": y.at(trial["value"]),
-            "text": describe_trial(trial, metric),
-        }
+        marks[trial["trial_id"]] | {"x": x, "y": y.at(trial["value"])}
         for trial, x in zip(trials, xs, strict=True)
     ]
     return {
@@ -84,7 +72,7 @@ def _chart(run: Run, name: str, trials: Sequence[Trial]) -> Chart:
         "right": RIGHT,
         "bottom": BOTTOM,
         "x": {"label": label, "ticks": ticks},
-        "y": {"label": axis_label(y, metric), "ticks": y.ticks(4)},
+        "y": {"label": axis_label(y, run["metric"]["name"]), "ticks": y.ticks(4)},
         "series": series[::-1],
     }
 
