@@ -15,7 +15,7 @@ from fastgan_ray.train.checkpoint import save
 from fastgan_ray.train.rng import CPU
 from fastgan_ray.train.state import new_state
 from fastgan_ray.tune.storage.cleaning import clean
-from fastgan_ray.tune.storage.disk import checkpoint_gb, within
+from fastgan_ray.tune.storage.disk import checkpoint_gb, trials_within
 from fastgan_ray.tune.storage.lock import only_driver
 
 FILES = ("ema.safetensors", "generator.safetensors", "metadata.json")
@@ -100,7 +100,7 @@ def test_a_budget_of_disk_limits_the_trials_at_once(tmp_path):
     whole, weights = checkpoint_gb(large)
     assert whole == pytest.approx(on_disk, rel=0.1)
     assert weights == pytest.approx((saved / "ema.safetensors").stat().st_size / 1e9, rel=0.1)
-    assert within(whole * (1 + 3 * 4.1), [small, large], 0) == 3
-    assert within(10 * weights + whole * 4.1, [small, large], 10) == 1
+    assert trials_within(whole * (1 + 3 * 4.1), [small, large], 0) == 3
+    assert trials_within(10 * weights + whole * 4.1, [small, large], 10) == 1
     with pytest.raises(UserError, match=r"--disk-gb: must be at least .* \(got "):
-        within(whole * 4, [small, large], 0)
+        trials_within(whole * 4, [small, large], 0)

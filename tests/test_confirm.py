@@ -302,14 +302,14 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
     """The search's best is lucky with the search's seed; the driver is interrupted meanwhile."""
     spec = make_spec(2, "confirm: {top: 1, seeds: 2}", method="grid")
     store = f"file://{runs}/there"  # trials of the search and of its confirmation share numbers
-    options = TuneOptions(runs_dir=runs, wandb="disabled", max_concurrent=1, store=store)
+    options = TuneOptions(runs_dir=runs, wandb="disabled", max_concurrent=1, storage_uri=store)
     folder = runs / "t"
     with pytest.raises(InterruptedRunError):
         run_search(spec, options, objectives.lucky)
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["confirmation"]["unfinished"] == 3
     assert summary["verdict"].startswith("Best: ") and summary["best"]["trial_id"] == "00001"
-    assert "--resume goes on" in capfd.readouterr().out
+    assert "and --resume." in capfd.readouterr().out
     before = logs(folder)
 
     run_search(spec, replace(options, max_concurrent=None, resume=True), objectives.lucky)

@@ -167,7 +167,7 @@ def prepare_resources(configs: list[RunConfig]) -> None:
     check_feasible(requests, NODES)
     assert max_concurrent(requests, NODES) >= 1
     check_memory(configs, NODES)
-    assert disk.within(1000.0, configs, 0) >= 1
+    assert disk.trials_within(1000.0, configs, 0) >= 1
 
 
 @pytest.mark.parametrize("name", field_names())

@@ -20,7 +20,7 @@ from fastgan_ray.report.page.html import page
 from fastgan_ray.report.page.pictures import embedded
 from fastgan_ray.report.tables.leaderboard import leaderboard
 from fastgan_ray.report.tables.pareto import front_on_terminal, front_table
-from fastgan_ray.tune.search import conclude
+from fastgan_ray.tune.search import closing
 
 NOW = datetime(2030, 1, 2, 3, 4, tzinfo=timezone.utc)
 VOID = {"meta", "link", "img", "br"}
@@ -195,9 +195,9 @@ def test_a_search_ends_with_its_front(tmp_path):
     summary = {"verdict": "Best: x.", "best": None, "trials": [], "metric": metric}
     summary |= {"confirmation": None, "budget": {}}
     said = io.StringIO()
-    for part in conclude(summary | {"front": FRONT}):
+    for part in closing(summary | {"front": FRONT}):
         Console(file=said, width=100).print(part)
-    assert conclude(summary | {"front": []}) == ["Best: x."]
+    assert closing(summary | {"front": []}) == ["Best: x."]
     assert said.getvalue().startswith("Best: x.") and "no other trial beats" in said.getvalue()
     assert re.search(r"00004 .* 240 .* 16 k", said.getvalue())
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.tune.preflight import check_inputs, keep_protocol, rooted
+from fastgan_ray.tune.preflight import absolute_data_path, check_inputs, keep_protocol
 
 
 @pytest.fixture
@@ -58,5 +58,5 @@ def test_limits_that_do_not_limit_are_refused_where_they_are_compared(pictures, 
 
 def test_a_path_is_made_good_in_any_folder(pictures, monkeypatch):
     monkeypatch.chdir(pictures.parent)
-    assert rooted(config("pictures")).data.path == str(pictures)
-    assert rooted(config("fluent-heads")).data.path == "fluent-heads"
+    assert absolute_data_path(config("pictures")).data.path == str(pictures)
+    assert absolute_data_path(config("fluent-heads")).data.path == "fluent-heads"

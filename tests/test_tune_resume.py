@@ -144,7 +144,7 @@ def test_one_signal_stops_in_good_order(tmp_path):
     output, _ = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 143, output
     assert "Stopping: trials save where they are." in output
-    assert "Stopped before the end. The same command with --resume goes on." in output
+    assert "Stopped before the end. Continue with the same command and --resume." in output
     assert "Traceback" not in output and "***" not in output  # Python's and C++'s stacks
     summary = json.loads((tmp_path / "t" / "summary.json").read_text())
     assert summary["trials"][2]["state"] == "unfinished"

@@ -20,7 +20,7 @@ from fastgan_ray.search.file.spec import run_config
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search
-from fastgan_ray.tune.storage.experiment_folder import open_store
+from fastgan_ray.tune.storage.experiment_folder import open_storage
 from fastgan_ray.tune.storage.remote import RemoteStorage
 from fastgan_ray.tune.storage.sync import DriverSync, TrialSync, fetch_run
 from fastgan_ray.tune.trial.folder import append_row, resume_point
@@ -66,13 +66,13 @@ def write_trial(run: Path, kimg: float, outcome: str = "running") -> None:
 
 def test_a_trial_goes_on_elsewhere(store, tmp_path):
     here, there = tmp_path / "here", tmp_path / "elsewhere"
-    mirror = TrialSync(store, here, "00000")
+    sync = TrialSync(store, here, "00000")
     write_trial(here, 1.0)
-    mirror.send()
+    sync.send()
     write_trial(here, 2.0)
-    mirror.send()
+    sync.send()
     shutil.rmtree(here / "trials" / "00000" / "checkpoint-1")
-    mirror.send()
+    sync.send()
     # What is left there of another run does not count.
     write_trial(there, 7.0)
     other = TrialSync(store, there, "00000")
@@ -97,9 +97,9 @@ def test_a_run_is_fetched_where_it_went_further(store, tmp_path):
         (state / "searcher.pkl").write_text(text)
         (here / "study.journal").write_text(text)
         (here / "search.yaml").write_text("name: t")
-        mirror = DriverSync(store, here)
-        mirror.send()
-        assert mirror.fault == ""
+        sync = DriverSync(store, here)
+        sync.send()
+        assert sync.fault == ""
     assert [name for name in store.names() if name.startswith("state")] == ["state/00000002.tar"]
     (there / "state" / "00000001").mkdir(parents=True)
     (there / "old.txt").write_text("of before")
@@ -117,10 +117,10 @@ def test_a_store_that_cannot_be_used_is_refused(bucket, tmp_path):
         RemoteStorage("nosuch://x/y", "t")
     missing = bucket.replace("here/runs", "missing/runs")
     with pytest.raises(UserError, match=r"--runs s3://missing/runs/t: cannot be written"):
-        open_store(missing, "t", tmp_path, resume=False)
+        open_storage(missing, "t", tmp_path, resume=False)
     RemoteStorage(bucket, "taken").write("search.yaml", b"")
-    with pytest.raises(UserError, match=r"s3://here/runs/taken: is there already.*--resume"):
-        open_store(bucket, "taken", tmp_path, resume=False)
+    with pytest.raises(UserError, match=r"s3://here/runs/taken: already exists.*--resume"):
+        open_storage(bucket, "taken", tmp_path, resume=False)
     named = RemoteStorage(bucket.replace("s3://", "s3://user:secret@"), "t")
     assert str(named) == "s3://here/runs/t"
 

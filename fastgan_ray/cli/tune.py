@@ -45,16 +45,16 @@ def tune(
     from fastgan_ray.tune.experiment import TuneOptions
     from fastgan_ray.tune.search import run_search
 
-    folder, store = opt.runs_folder_and_store(runs)
+    folder, storage_uri = opt.runs_folder_and_store(runs)
     options = TuneOptions(
         runs_dir=folder,
-        store=store,
+        storage_uri=storage_uri,
         name=name,
         resume=resume,
         max_concurrent=max_concurrent,
         wandb=wandb,
         address=address,
-        source=source,
+        warm_start=source,
         disk_gb=disk_gb,
     )
     run_search(spec, options)

@@ -26,19 +26,22 @@ from fastgan_ray.search.ablation import (
 )
 from fastgan_ray.search.cost.estimate import gflop_per_image
 from fastgan_ray.tune.driver.records import Record, TrialRecords
-from fastgan_ray.tune.experiment import Experiment, TuneOptions, run_experiment
-from fastgan_ray.tune.preflight import rooted
+from fastgan_ray.tune.experiment import Experiment, TuneOptions
+from fastgan_ray.tune.preflight import absolute_data_path
 from fastgan_ray.tune.ray.compat import FINISHED
+from fastgan_ray.tune.run_experiment import run_experiment
 from fastgan_ray.tune.trial.folder import trial_name
 from fastgan_ray.tune.trial.objective import Objective, train_objective
+
+UNSTARTED = {"state": "unfinished", "value": None, "kimg": 0.0, "seconds": 0.0}
 
 
 def run_ablation(
     spec: AblationSpec, options: TuneOptions, objective: Objective = train_objective
 ) -> Path:
-    """Run, or with `resume` go on with, an ablation; returns its folder, with ablation.json.
+    """Run an ablation, or continue it with `resume`; return its folder, with ablation.json.
 
-    UserError as `conduct` has it. Trainings that go wrong are results, not errors.
+    Errors as of `run_experiment`.
     """
     return run_experiment(ablation_of(spec, cells(spec)), options, objective)
 
@@ -46,11 +49,11 @@ def run_ablation(
 def ablation_of(
     spec: AblationSpec, order: Sequence[Cell], ended: Mapping[str, Record] | None = None
 ) -> Experiment:
-    """The experiment that trains the cells in that order, which also numbers them.
+    """Make the experiment that trains the cells in that order, which also numbers them.
 
-    Those of the trials `ended`, as ablation.json has them, are left alone.
+    Cells of the trials `ended`, as in ablation.json, are not trained again.
     """
-    known = dict(ended or {})
+    ended = ended or {}
     configs = [
         cell_config(spec, Cell(arm, data, spec.seeds[0])) for arm in spec.arms for data in spec.data
     ]
@@ -58,30 +61,29 @@ def ablation_of(
         kind="ablation",
         name=spec.name,
         text=spec.text,
-        choices={"set": spec.overrides, "seeds": list(spec.seeds)},
+        overrides={"set": spec.overrides, "seeds": list(spec.seeds)},
         metric=spec.metric,
-        trials=len(order) - len(known),
+        trial_count=len(order) - len(ended),
         longest_kimg=max(config.train.total_kimg for config in configs),
         inputs=configs,
-        likely=configs,
-        account="ablation.json",
-        make_searcher=lambda folder, at_once, resuming: CellSearcher(spec, order, known, at_once),
+        sample_configs=configs,
+        summary_file="ablation.json",
+        make_searcher=lambda folder, limit, resuming: CellSearcher(spec, order, ended, limit),
         make_scheduler=lambda trials: None,
-        make_ledger=lambda folder: AblationRecords(folder, spec, order, known),
-        conclude=conclude,
+        make_records=lambda folder: AblationRecords(folder, spec, order, ended),
+        closing=closing,
     )
 
 
-def conclude(summary: dict[str, Any]) -> list[RenderableType]:
-    """What is said at the end of an ablation: the table, and what it would hide."""
+def closing(summary: dict[str, Any]) -> list[RenderableType]:
+    """Return what to print at the end of an ablation: the table, and notes on it."""
     return [tables.on_terminal(summary), *tables.notes(summary)]
 
 
 class CellSearcher(Searcher):
-    """Hands out the cells in their order: {"number", "point", "run"}, as a search's does.
+    """Suggests the cells in their order: {"number", "point", "run"}, like a search.
 
-    The point is {"arm", "data", "seed"}. Cells of the trials `ended` are passed over. Nothing is
-    learnt from results.
+    The point is {"arm", "data", "seed"}. Cells of the trials `ended` are left out.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class CellSearcher(Searcher):
         self._live: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next cell; FINISHED after the last, None = wait."""
+        """Return the next cell; FINISHED after the last, None = wait."""
         while self._next < len(self._cells) and trial_name(self._next) in self._ended:
             self._next += 1
         if self._next == len(self._cells):
@@ -107,38 +109,34 @@ class CellSearcher(Searcher):
         self._next += 1
         self._live.add(trial_name(number))
         point = {"arm": cell.arm, "data": data_name(cell.data), "seed": cell.seed}
-        run = rooted(cell_config(self._spec, cell))
+        run = absolute_data_path(cell_config(self._spec, cell))
         return {"number": number, "point": point, "run": run.model_dump()}
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Make room for the next."""
+        """Make room for the next trial."""
         self._live.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write how far it has come."""
+        """Write the state."""
         state = {"next": self._next, "live": sorted(self._live)}
         Path(checkpoint_path).write_text(json.dumps(state))
 
     def restore(self, checkpoint_path: str) -> None:
-        """Return to what `save` wrote."""
+        """Read the state that `save` wrote."""
         state = json.loads(Path(checkpoint_path).read_text())
         self._next, self._live = state["next"], set(state["live"])
 
 
 class AblationRecords(TrialRecords):
-    """Keeps ablation.json and its table up to date; draws the curves when all is over.
+    """Keeps ablation.json and its table up to date; draws the curves when every trial has ended.
 
-    Of a training that has ended, the weights to sample from and what was measured stay.
+    The weights to sample from and the evaluations of each training are kept.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        spec: AblationSpec,
-        order: Sequence[Cell],
-        ended: Mapping[str, Record],
+        self, folder: Path, spec: AblationSpec, order: Sequence[Cell], ended: Mapping[str, Record]
     ) -> None:
         super().__init__(folder, spec.metric.name)
         self._ended_before = ended
@@ -147,10 +145,10 @@ class AblationRecords(TrialRecords):
         self._gflop = {arm: gflop_per_image(arm_config(spec, arm)) for arm in spec.arms}
 
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
-        """Write ablation.json, ablation.md and, at the end, the curves; returns the summary."""
-        known = {**self._ended_before, **{one["trial_id"]: one for one in records}}
+        """Write ablation.json, ablation.md and, at the end, the curves; return the summary."""
+        by_name = {**self._ended_before, **{record["trial_id"]: record for record in records}}
         trials = [
-            self._trial(number, cell, known.get(trial_name(number)))
+            self._trial(trial_name(number), cell, by_name.get(trial_name(number)))
             for number, cell in enumerate(self._order)
         ]
         summary = summarise(self._spec, self.folder.name, trials, self._gflop)
@@ -169,23 +167,22 @@ class AblationRecords(TrialRecords):
             if path.name != "ema.safetensors":
                 path.unlink()
 
-    def _trial(self, number: int, cell: Cell, record: Record | None) -> dict[str, Any]:
-        """One cell as `summarise` takes it."""
-        begun = record or {"state": "unfinished", "value": None, "kimg": 0.0, "seconds": 0.0}
-        folder = self.folder / "trials" / trial_name(number)
+    def _trial(self, name: str, cell: Cell, record: Record | None) -> dict[str, Any]:
+        """Return a cell with its record (None = not started), as `summarise` takes it."""
+        record = record or {**UNSTARTED, "reason": "not started"}
+        folder = self.folder / "trials" / name
         return {
-            "trial_id": trial_name(number),
+            "trial_id": name,
             "arm": cell.arm,
             "data": data_name(cell.data),
             "seed": cell.seed,
-            **{key: begun[key] for key in ("state", "value", "kimg", "seconds")},
-            "reason": begun.get("reason", "not begun"),
+            **{key: record[key] for key in ("state", "value", "kimg", "seconds", "reason")},
             "rows": read_rows(folder),
             "protocol": _protocol(folder),
         }
 
 
 def _protocol(trial: Path) -> dict[str, Any]:
-    """What a trial's metric was measured against, from its newest checkpoint."""
-    found = sorted(trial.glob("checkpoint-*/metadata.json"))
-    return dict(json.loads(found[-1].read_text()).get("protocol", {})) if found else {}
+    """Read what a trial's metric was measured with, from its newest checkpoint."""
+    files = sorted(trial.glob("checkpoint-*/metadata.json"))
+    return dict(json.loads(files[-1].read_text()).get("protocol", {})) if files else {}

@@ -1,4 +1,4 @@
-"""A search's confirmation on Ray: an ablation in its folder, and what becomes of best/."""
+"""A search's confirmation on Ray: an ablation in its folder, whose winner becomes best/."""
 
 from __future__ import annotations
 
@@ -19,203 +19,201 @@ from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.tune.ablation import ablation_of
 from fastgan_ray.tune.driver.results import keep_best
-from fastgan_ray.tune.experiment import ExperimentContext, run_trials_and_follow_up
-from fastgan_ray.tune.preflight import rooted
+from fastgan_ray.tune.experiment import ExperimentContext, Summary
+from fastgan_ray.tune.preflight import absolute_data_path
+from fastgan_ray.tune.run_experiment import run_and_follow_up
 from fastgan_ray.tune.storage.sync import DriverSync, fetch_run
+from fastgan_ray.tune.terminal import say
 
-FOLDER = "confirm"  # in the search's
-EARLIER = "earlier.json"  # in that: the trials of a smaller confirmation before it
-ASIDE = "search-best"  # in that: the search's own best/, while a confirmed one is in its place
+FOLDER = "confirm"  # in the search's folder
+EARLIER = "earlier.json"  # in FOLDER: the trials of a smaller confirmation before this one
+SEARCH_BEST = "search-best"  # in FOLDER: the search's own best/, while best/ is a confirmed one
 
 
 def confirm_search(
-    spec: SearchSpec, plan: Plan, summary: dict[str, Any], folder: Path, stage: ExperimentContext
-) -> dict[str, Any]:
-    """Train what `plan` says and has not been trained yet; returns the summary, with its outcome.
+    spec: SearchSpec, plan: Plan, summary: Summary, folder: Path, context: ExperimentContext
+) -> Summary:
+    """Train what `plan` says and has not been trained yet; return the summary with the outcome.
 
-    `summary` is the search's own (`own_summary`); summary.json and best/ follow the outcome.
+    `summary` is without any confirmation. summary.json and best/ are updated.
     """
-    place = folder / FOLDER
-    store = stage.store.below(FOLDER) if stage.store else None
-    if store:
-        fetch_run(store, place)
-    top, seeds = _with_those_before(place, plan)
+    confirmation_folder = folder / FOLDER
+    storage = context.storage.below(FOLDER) if context.storage else None
+    if storage:
+        fetch_run(storage, confirmation_folder)
+    # Never fewer than what has been started.
+    started_top, started_seeds = confirmation_size(confirmation_folder)
+    top, seeds = max(plan.top, started_top), max(plan.seeds, started_seeds)
     if not top and spec.confirm == "off":
         return _publish(folder, summary)
-    if not top:
-        return _publish(folder, {**summary, "confirmation": _none(plan.why)})
-    try:
-        ablation = confirmation_spec(spec, summary, top, seeds, _data_path(summary))
-    except UserError as error:  # as where the space allows no default
-        return _publish(folder, {**summary, "confirmation": _none(str(error))})
-    if ablation is None:
-        why = f"no trial beside the {DEFAULT} has a value to confirm"
-        return _publish(folder, {**summary, "confirmation": _none(why)})
+    ablation = _ablation(spec, plan, summary, top, seeds)
+    if isinstance(ablation, str):
+        return _publish(folder, {**summary, "confirmation": _no_confirmation(ablation)})
     count = len(ablation.arms) * len(ablation.seeds)
-    stage.console.print(
-        f"Confirmation: {count} trainings anew, {len(ablation.arms) - 1} of the best trials and "
-        f"the {DEFAULT} with {len(ablation.seeds)} fresh seeds ({plan.why}).",
-        highlight=False,
-        soft_wrap=True,
+    say(
+        context.console,
+        f"Confirmation: {count} new trainings, of the {len(ablation.arms) - 1} best trials and "
+        f"the {DEFAULT} with {len(ablation.seeds)} new seeds ({plan.why}).",
     )
-    mirror = DriverSync(store, place) if store else None
-    own = replace(stage, store=store, mirror=mirror)
-    account = _train(ablation, place, f"{folder.name}-{FOLDER}", own)
-    if mirror:
-        mirror.send()
-    return settle(spec, plan, summary, ablation, account, folder)
+    sync = DriverSync(storage, confirmation_folder) if storage else None
+    context = replace(context, storage=storage, sync=sync)
+    trained = _train(ablation, confirmation_folder, f"{folder.name}-{FOLDER}", context)
+    if sync:
+        sync.send()
+    return apply_outcome(spec, plan, summary, ablation, trained, folder)
 
 
-def settle(
+def apply_outcome(
     spec: SearchSpec,
     plan: Plan,
-    summary: dict[str, Any],
+    summary: Summary,
     ablation: AblationSpec,
-    account: Mapping[str, Any],
+    trained: Mapping[str, Any],
     folder: Path,
-) -> dict[str, Any]:
-    """The summary with the outcome, written; best/ is the best arm's generator."""
-    found = outcome(spec, summary, account)
-    own = {key: summary[key] for key in ("best", "verdict", "best_beats_default")}
-    settled = {**summary, "confirmation": {**found, "why": plan.why, "of_the_search": own}}
-    winner = next((arm for arm in found["arms"] if arm["name"] == found["winner"]), None)
+) -> Summary:
+    """Write the summary with the confirmation's outcome, and make best/ the winner's generator.
+
+    `trained` is the confirmation's ablation.json.
+    """
+    result = outcome(spec, summary, trained)
+    search_result = {key: summary[key] for key in ("best", "verdict", "best_beats_default")}
+    confirmation = {**result, "why": plan.why, "of_the_search": search_result}
+    summary = {**summary, "confirmation": confirmation}
+    winner = next((arm for arm in result["arms"] if arm["name"] == result["winner"]), None)
     if winner is None:
-        return _publish(folder, settled)
-    if winner["name"] == found["searched"]:
-        _bring_back(folder)
+        return _publish(folder, summary)
+    if winner["name"] == result["searched"]:
+        _restore_search_best(folder)
     else:
-        settled["best"] = _promote(spec, winner, ablation, account, folder)
-    known = winner["name"] == DEFAULT or winner["verdict"] != "no verdict"
-    settled["best_beats_default"] = winner["verdict"] == "better" if known else None
-    settled["verdict"] = found["sentence"]
-    return _publish(folder, settled)
+        summary["best"] = _promote(spec, winner, ablation, trained, folder)
+    has_verdict = winner["name"] == DEFAULT or winner["verdict"] != "no verdict"
+    summary["best_beats_default"] = winner["verdict"] == "better" if has_verdict else None
+    summary["verdict"] = result["sentence"]
+    return _publish(folder, summary)
 
 
-def own_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """A search's summary as it was before any confirmation."""
-    before = (summary.get("confirmation") or {}).get("of_the_search", {})
-    return {"budget": {}, **summary, **before, "confirmation": None}
+def without_confirmation(summary: Mapping[str, Any]) -> Summary:
+    """Return a search's summary as it was before any confirmation."""
+    search_result = (summary.get("confirmation") or {}).get("of_the_search", {})
+    return {"budget": {}, **summary, **search_result, "confirmation": None}
 
 
-def sizes_of(place: Path) -> tuple[int, int]:
-    """How many trials and seeds the confirmation in a folder has; zeros without one."""
-    path = place / "ablation.yaml"
+def confirmation_size(folder: Path) -> tuple[int, int]:
+    """Return how many trials and seeds the confirmation in its folder has; zeros without one."""
+    path = folder / "ablation.yaml"
     if not path.is_file():
         return 0, 0
     spec = ablation_from_text(path.read_text(), str(path))
     return len(spec.arms) - 1, len(spec.seeds)
 
 
-def _with_those_before(place: Path, plan: Plan) -> tuple[int, int]:
-    """Trials and seeds: those of the plan, and what has been begun is never given up."""
-    top, seeds = sizes_of(place)
-    return max(plan.top, top), max(plan.seeds, seeds)
+def _ablation(
+    spec: SearchSpec, plan: Plan, summary: Summary, top: int, seeds: int
+) -> AblationSpec | str:
+    """Return the ablation to train, or why there is none."""
+    if not top:
+        return plan.why
+    best = summary["best"]
+    data_path = best["config"]["data"]["path"] if best else None
+    try:
+        ablation = confirmation_spec(spec, summary, top, seeds, data_path)
+    except UserError as error:  # as where the space allows no default
+        return str(error)
+    return ablation or f"no trial beside the {DEFAULT} has a value to confirm"
 
 
 def _train(
-    ablation: AblationSpec, place: Path, name: str, stage: ExperimentContext
-) -> dict[str, Any]:
-    """Train the cells that have not ended; returns the account of all."""
-    told = _told(place)
-    order = _order(told, ablation)
-    ended = {one["trial_id"]: one for one in told if one["state"] != "unfinished"}
-    if not _is_begun(place, ablation):
-        _begin(place, ablation, list(ended))
+    ablation: AblationSpec, folder: Path, name: str, context: ExperimentContext
+) -> Mapping[str, Any]:
+    """Train the cells that have not ended; return the ablation's summary of all of them."""
+    path = folder / "ablation.json"
+    summary = json.loads(path.read_text()) if path.is_file() else {"trials": []}
+    order = _order(summary["trials"], ablation)
+    ended = {
+        trial["trial_id"]: trial for trial in summary["trials"] if trial["state"] != "unfinished"
+    }
+    if not _is_started(folder, ablation):
+        _start(folder, ablation, list(ended))
     if len(ended) == len(order):
-        account: dict[str, Any] = json.loads((place / "ablation.json").read_text())
-        return account
-    before = {name: ended[name] for name in json.loads((place / EARLIER).read_text())}
-    options = replace(stage.options, name=name, resume=True)
-    experiment = ablation_of(ablation, order, before)
-    return run_trials_and_follow_up(experiment, place, replace(stage, options=options))[1]
+        return dict(summary)
+    earlier = {trial_id: ended[trial_id] for trial_id in json.loads((folder / EARLIER).read_text())}
+    options = replace(context.options, name=name, resume=True)
+    experiment = ablation_of(ablation, order, earlier)
+    return run_and_follow_up(experiment, folder, replace(context, options=options))[1]
 
 
-def _is_begun(place: Path, ablation: AblationSpec) -> bool:
-    file = place / "ablation.yaml"
+def _is_started(folder: Path, ablation: AblationSpec) -> bool:
+    file = folder / "ablation.yaml"
     return file.is_file() and file.read_text() == ablation.text
 
 
-def _begin(place: Path, ablation: AblationSpec, ended: list[str]) -> None:
-    """Make the folder ready for a confirmation that is new, or has grown beyond trials that ended.
+def _start(folder: Path, ablation: AblationSpec, ended: list[str]) -> None:
+    """Prepare the folder for a confirmation that is new, or larger than the one that ended.
 
-    Ray begins anew, with the others alone.
+    Ray starts again, with the other trials only.
     """
-    place.mkdir(exist_ok=True)
-    shutil.rmtree(place / "state", ignore_errors=True)
-    choices = {"set": {}, "seeds": list(ablation.seeds)}
-    write_atomically(place / EARLIER, json.dumps(ended))
-    write_atomically(place / "overrides.json", json.dumps(choices))
-    write_atomically(place / "ablation.yaml", ablation.text)
+    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    overrides = {"set": {}, "seeds": list(ablation.seeds)}
+    write_atomically(folder / EARLIER, json.dumps(ended))
+    write_atomically(folder / "overrides.json", json.dumps(overrides))
+    write_atomically(folder / "ablation.yaml", ablation.text)
 
 
-def _told(place: Path) -> list[dict[str, Any]]:
-    """The trials of the confirmation as they were left."""
-    path = place / "ablation.json"
-    return list(json.loads(path.read_text())["trials"]) if path.is_file() else []
-
-
-def _order(told: Sequence[Mapping[str, Any]], ablation: AblationSpec) -> list[Cell]:
-    """The cells, those of an earlier, smaller confirmation under the numbers that they had."""
-    found = cells(ablation)
-    before = [(one["arm"], one["seed"]) for one in told]
-    by_key = {(cell.arm, cell.seed): cell for cell in found}
-    return [by_key[key] for key in dict.fromkeys([*before, *by_key])]
-
-
-def _data_path(summary: Mapping[str, Any]) -> str | None:
-    best = summary["best"]
-    return best["config"]["data"]["path"] if best else None
+def _order(trials: Sequence[Mapping[str, Any]], ablation: AblationSpec) -> list[Cell]:
+    """Return the cells; those of an earlier, smaller confirmation keep their numbers."""
+    earlier = [(trial["arm"], trial["seed"]) for trial in trials]
+    by_key = {(cell.arm, cell.seed): cell for cell in cells(ablation)}
+    return [by_key[key] for key in dict.fromkeys([*earlier, *by_key])]
 
 
 def _promote(
     spec: SearchSpec,
     winner: Mapping[str, Any],
     ablation: AblationSpec,
-    account: Mapping[str, Any],
+    trained: Mapping[str, Any],
     folder: Path,
 ) -> dict[str, Any]:
-    """Make best/ the best training of the winning arm; returns summary.json's `best`."""
+    """Make best/ the best training of the winning arm; return summary.json's `best`."""
     sign = 1 if spec.metric.goal == "minimize" else -1
-    own = [
-        one
-        for one in account["trials"]
-        if one["arm"] == winner["name"] and one["state"] == "finished"
+    trials = [
+        trial
+        for trial in trained["trials"]
+        if trial["arm"] == winner["name"] and trial["state"] == "finished"
     ]
-    chosen = min(own, key=lambda one: (sign * one["value"], one["trial_id"]))
-    trial = folder / FOLDER / "trials" / chosen["trial_id"]
-    last = read_rows(trial)[-1]
-    cell = next(c for c in cells(ablation) if (c.arm, c.seed) == (chosen["arm"], chosen["seed"]))
-    config = rooted(cell_config(ablation, cell))
-    source = f"{FOLDER}/trials/{chosen['trial_id']}"
-    _set_aside(folder)
-    keep_best({**last, "config": config.model_dump(), "source": source}, folder)
+    best = min(trials, key=lambda trial: (sign * trial["value"], trial["trial_id"]))
+    source = f"{FOLDER}/trials/{best['trial_id']}"
+    row = read_rows(folder / source)[-1]
+    cell = next(c for c in cells(ablation) if (c.arm, c.seed) == (best["arm"], best["seed"]))
+    config = absolute_data_path(cell_config(ablation, cell)).model_dump()
+    _save_search_best(folder)
+    keep_best({**row, "config": config, "source": source}, folder)
     return {
         "trial_id": winner["trial_id"],
-        "value": chosen["value"],
-        "error": value_of(last, fakes_error_name(spec.metric.name)),
-        "config": config.model_dump(),
+        "value": best["value"],
+        "error": value_of(row, fakes_error_name(spec.metric.name)),
+        "config": config,
         "checkpoint": "best/checkpoint",
         "state": "finished",
         "source": source,
     }
 
 
-def _set_aside(folder: Path) -> None:
-    """Keep the search's own best/, if it is not kept already."""
-    aside = folder / FOLDER / ASIDE
-    if aside.exists():
-        return
-    linked_copy(folder / "best", aside)
+def _save_search_best(folder: Path) -> None:
+    """Copy the search's own best/, once."""
+    copy = folder / FOLDER / SEARCH_BEST
+    if not copy.exists():
+        linked_copy(folder / "best", copy)
 
 
-def _bring_back(folder: Path) -> None:
+def _restore_search_best(folder: Path) -> None:
     """Make best/ the search's own again."""
-    if (aside := folder / FOLDER / ASIDE).exists():
-        put_in_place(aside, folder / "best")
+    if (copy := folder / FOLDER / SEARCH_BEST).exists():
+        put_in_place(copy, folder / "best")
 
 
-def _none(why: str) -> dict[str, Any]:
-    """What summary.json says under `confirmation` where nothing was trained anew."""
+def _no_confirmation(why: str) -> dict[str, Any]:
+    """Return what summary.json has under `confirmation` where nothing was trained."""
     return {
         "seeds": [],
         "arms": [],
@@ -227,6 +225,6 @@ def _none(why: str) -> dict[str, Any]:
     }
 
 
-def _publish(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
+def _publish(folder: Path, summary: Summary) -> Summary:
     write_atomically(folder / "summary.json", json.dumps(summary, indent=1))
     return summary

@@ -1,4 +1,4 @@
-"""A search: what its trials are, and what is made of them."""
+"""A search on Ray: the experiment that it is, and its confirmation at any later time."""
 
 from __future__ import annotations
 
@@ -25,27 +25,30 @@ from fastgan_ray.search.file.spec import (
     sample_configs,
 )
 from fastgan_ray.search.warm_start import Prior, load_priors
-from fastgan_ray.tune.confirmation import FOLDER, confirm_search, own_summary, sizes_of
+from fastgan_ray.tune.closing import report_outcome
+from fastgan_ray.tune.confirmation import (
+    FOLDER,
+    confirm_search,
+    confirmation_size,
+    without_confirmation,
+)
 from fastgan_ray.tune.driver.budget import BudgetTracker
 from fastgan_ray.tune.driver.early_stopping import make_scheduler
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.reports import Reports
 from fastgan_ray.tune.driver.results import SearchRecords
-from fastgan_ray.tune.driver.signals import driver_stopping
 from fastgan_ray.tune.experiment import (
     Experiment,
     ExperimentContext,
+    Summary,
     TuneOptions,
-    make_console,
-    report_outcome,
-    run_experiment,
-    session_of,
+    experiment_context,
 )
-from fastgan_ray.tune.preflight import check_inputs, rooted
-from fastgan_ray.tune.ray.session import connected, silenced
-from fastgan_ray.tune.storage.lock import only_driver
+from fastgan_ray.tune.preflight import absolute_data_path, check_inputs
+from fastgan_ray.tune.run_experiment import run_experiment
 from fastgan_ray.tune.storage.remote import without_password
 from fastgan_ray.tune.suggest.searcher import StudySearcher
+from fastgan_ray.tune.terminal import make_console
 from fastgan_ray.tune.trial.objective import Objective, train_objective
 from fastgan_ray.tune.wandb.outcome import log_outcome
 
@@ -53,65 +56,65 @@ from fastgan_ray.tune.wandb.outcome import log_outcome
 def run_search(
     spec: SearchSpec, options: TuneOptions, objective: Objective = train_objective
 ) -> Path:
-    """Run, or with `resume` go on with, a search; returns its folder, which has summary.json.
+    """Run a search, or continue it with `resume`; return its folder, with summary.json.
 
-    UserError as `conduct` has it. Trials that go wrong are results, not errors.
+    Errors as of `run_experiment`.
     """
-    if spec.population is not None and options.store:
+    if spec.population is not None and options.storage_uri:
         raise UserError(
-            "--runs: a search with `population` needs a folder that all its machines share, as "
-            f"trials take over each other's weights (got {without_password(options.store)})"
+            "--runs: a search with `population` needs a folder that all machines share, as trials "
+            f"take over each other's weights (got {without_password(options.storage_uri)})"
         )
-    longest, plan = longest_kimg(spec), plan_confirmation(spec)
-    priors = _priors(spec, options)
+    return run_experiment(_experiment(spec, _priors(spec, options)), options, objective)
 
-    def make_searcher(folder: Path, at_once: int, resuming: bool) -> StudySearcher:
+
+def _experiment(spec: SearchSpec, priors: list[Prior]) -> Experiment:
+    longest, plan = longest_kimg(spec), plan_confirmation(spec)
+
+    def make_searcher(folder: Path, max_concurrent: int, resuming: bool) -> StudySearcher:
         journal = folder / "study.journal"
         if not resuming:
-            journal.unlink(missing_ok=True)  # of a search killed before it had begun
-        return StudySearcher(spec, journal, at_once, configure, priors)
+            journal.unlink(missing_ok=True)  # of a search that was killed before its first state
+        return StudySearcher(spec, journal, max_concurrent, configure, priors)
 
-    def make_meter(folder: Path) -> BudgetTracker:
+    def make_tracker(folder: Path) -> BudgetTracker:
         return BudgetTracker(spec.budget, plan.kimg, folder)
 
-    def confirm(
-        account: dict[str, Any], ledger: TrialRecords, stage: ExperimentContext
-    ) -> dict[str, Any]:
-        meter = make_meter(ledger.folder)
-        chosen = fit_to_budget(spec, plan, meter.kimg_left()) if plan.top else plan
-        account = {**account, "budget": meter.used()}
-        confirmed = confirm_search(spec, chosen, account, ledger.folder, stage)
-        ledger.reports.refresh(over=True)
-        return confirmed
+    def confirm(summary: Summary, records: TrialRecords, context: ExperimentContext) -> Summary:
+        tracker = make_tracker(records.folder)
+        fitted = fit_to_budget(spec, plan, tracker.kimg_left()) if plan.top else plan
+        summary = {**summary, "budget": tracker.used()}
+        summary = confirm_search(spec, fitted, summary, records.folder, context)
+        records.reports.refresh(over=True)
+        return summary
 
-    search = Experiment(
+    return Experiment(
         kind="search",
         name=spec.name,
         text=spec.text,
-        choices=spec.overrides,
+        overrides=spec.overrides,
         metric=spec.metric,
-        trials=spec.run_cap,
+        trial_count=spec.run_cap,
         longest_kimg=longest,
         inputs=[base_config(spec)],
-        likely=sample_configs(spec),
-        account="summary.json",
+        sample_configs=sample_configs(spec),
+        summary_file="summary.json",
         make_searcher=make_searcher,
         make_scheduler=lambda trials: make_scheduler(spec, longest, trials),
-        make_ledger=lambda folder: SearchRecords(folder, spec),
-        conclude=conclude,
-        make_meter=make_meter if spec.budget else None,
+        make_records=lambda folder: SearchRecords(folder, spec),
+        closing=closing,
+        make_tracker=make_tracker if spec.budget else None,
         follow_up=confirm,
-        parts=(FOLDER,),
+        subfolders=(FOLDER,),
     )
-    return run_experiment(search, options, objective)
 
 
 def _priors(spec: SearchSpec, options: TuneOptions) -> list[Prior]:
-    if options.source is None:
+    if options.warm_start is None:
         return []
     if options.resume:
-        raise UserError("--from: what is resumed has its start already; leave --from out")
-    return load_priors(options.source, spec)
+        raise UserError("--from: a resumed search already has its start; leave --from out")
+    return load_priors(options.warm_start, spec)
 
 
 def confirm_run(
@@ -121,75 +124,76 @@ def confirm_run(
     options: TuneOptions,
     objective: Objective = train_objective,
 ) -> None:
-    """Confirm a search that has ended, or go on with its confirmation, or enlarge it.
+    """Confirm a search that has ended, or continue or enlarge its confirmation.
 
-    None = as many as there are already, or else as the file or its length has it, or else 2 and 3.
-    UserError if the folder holds no search that has ended, or its pictures or weights are others.
+    `top` and `seeds` default to the confirmation that exists, else to the file's, else to 2 and 3.
+    UserError if the folder has no search that has ended, or its pictures or weights have changed.
     """
     spec, summary = _ended_search(folder)
-    before = sizes_of(folder / FOLDER)
-    planned = plan_confirmation(spec)
-    usual = (planned.top, planned.seeds) if planned.top else (Confirm.top, Confirm.seeds)
-    known = before if all(before) else usual
-    top, seeds = top or known[0], seeds or known[1]
-    plan = Plan(top, seeds, confirmation_kimg(spec, top, seeds), "as the command says")
-    console = make_console(options)
+    plan = _plan(spec, folder, top, seeds)
+    console = make_console(options.quiet)
     config = RunConfig.model_validate(summary["best"]["config"])
     if objective is train_objective:
         check_inputs([config], folder, options.address is None, console)
-    with (
-        only_driver(folder),
-        driver_stopping(options.quiet) as driver,
-        silenced(folder / "ray.log"),
-        connected(options.address, config.resources.nested) as nodes,
-    ):
-        driver.listen()
-        stage = ExperimentContext(options, nodes, objective, console, driver)
-        account = confirm_search(spec, plan, own_summary(summary), folder, stage)
+    nested = config.resources.nested
+    with experiment_context(folder, options, objective, console, nested) as context:
+        summary = confirm_search(spec, plan, without_confirmation(summary), folder, context)
         reports = Reports(folder)
         reports.refresh(over=True)
-        log_outcome(session_of(folder, folder.name, options), "search", account)
-    places, onward = [folder, folder / FOLDER], "The same command goes on."
-    report_outcome(stage, places, account, conclude(account), reports, onward)
+        log_outcome(context.wandb_session(folder, folder.name), "search", summary)
+    folders, how = [folder, folder / FOLDER], "Continue with the same command."
+    report_outcome(context, folders, summary, closing(summary), reports, how)
 
 
-def _ended_search(folder: Path) -> tuple[SearchSpec, dict[str, Any]]:
-    """The search in a folder, and its summary; UserError unless it has ended with a best trial."""
-    if not (folder / "search.yaml").is_file():
+def _plan(spec: SearchSpec, folder: Path, top: int | None, seeds: int | None) -> Plan:
+    planned = plan_confirmation(spec)
+    default = (planned.top, planned.seeds) if planned.top else (Confirm.top, Confirm.seeds)
+    size = confirmation_size(folder / FOLDER)
+    default = size if all(size) else default
+    top, seeds = top or default[0], seeds or default[1]
+    return Plan(top, seeds, confirmation_kimg(spec, top, seeds), "as the command says")
+
+
+def _ended_search(folder: Path) -> tuple[SearchSpec, Summary]:
+    """Read a folder's search and its summary; UserError unless it has ended with a best trial."""
+    file = folder / "search.yaml"
+    if not file.is_file():
         raise UserError(
             f"{folder}: there is no search to confirm (no search.yaml in it); name a folder that "
             "`tune` has made, as runs/demo"
         )
-    text, choices = (folder / "search.yaml").read_text(), folder / "overrides.json"
-    spec = spec_from_text(text, str(folder / "search.yaml"), json.loads(choices.read_text()))
+    overrides = json.loads((folder / "overrides.json").read_text())
+    spec = spec_from_text(file.read_text(), str(file), overrides)
     path = folder / "summary.json"
     summary = json.loads(path.read_text()) if path.is_file() else {"trials": [], "best": None}
-    left = sum(one["state"] == "unfinished" for one in summary["trials"])
-    if left or summary["best"] is None:
-        state = f"{left} of its trials have not" if left else "no trial of it has"
+    unfinished = sum(trial["state"] == "unfinished" for trial in summary["trials"])
+    if unfinished or summary["best"] is None:
+        problem = f"{unfinished} trials are unfinished" if unfinished else "no trial has a value"
         raise UserError(
-            f"{folder}: {state} ended with a value, so that there is nothing to confirm yet; go on "
-            "with it by `tune --resume`"
+            f"{folder}: {problem}, so there is nothing to confirm yet; continue the search with "
+            "`tune --resume`"
         )
     return spec, summary
 
 
-def conclude(summary: dict[str, Any]) -> list[RenderableType]:
-    """What is said at the end of a search: the verdict, what to beware of, the front if any."""
+def closing(summary: Summary) -> list[RenderableType]:
+    """Return what to print at the end of a search: verdict, budget, warnings, Pareto front."""
     best = summary["best"] or {"trial_id": None}
-    warnings = [one["warning"] for one in summary["trials"] if one["trial_id"] == best["trial_id"]]
-    confirmed = summary["confirmation"]
+    warnings = [
+        trial["warning"] for trial in summary["trials"] if trial["trial_id"] == best["trial_id"]
+    ]
+    confirmation = summary["confirmation"]
     parts: list[RenderableType] = [summary["verdict"]]
-    if confirmed and confirmed["arms"]:
-        parts.insert(0, on_terminal(confirmed))
-    if confirmed and not confirmed["winner"]:
-        parts.append(confirmed["sentence"])
-    for key, one in summary["budget"].items():
-        parts.append(f"Budget:  {one['used']:.3g} of {one['limit']:g} {key} used by the search")
+    if confirmation and confirmation["arms"]:
+        parts.insert(0, on_terminal(confirmation))
+    if confirmation and not confirmation["winner"]:
+        parts.append(confirmation["sentence"])
+    for key, budget in summary["budget"].items():
+        parts.append(f"Budget:  the search used {budget['used']:.3g} of {budget['limit']:g} {key}")
     parts += [f"Warning: {text}" for text in warnings if text]
     return [*parts, *front_on_terminal(summary)]
 
 
 def configure(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
-    """The configuration of a trial, with the pictures' path good in any working directory."""
-    return rooted(run_config(spec, point))
+    """Make a trial's configuration, in which the pictures' path is absolute."""
+    return absolute_data_path(run_config(spec, point))

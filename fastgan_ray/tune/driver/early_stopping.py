@@ -16,7 +16,7 @@ from fastgan_ray.search.file.spec import SearchSpec, run_config
 from fastgan_ray.search.pbt import PopulationBasedTraining
 from fastgan_ray.search.stopping import Observation, StoppingRules
 from fastgan_ray.tune.pbt import WeightExchange
-from fastgan_ray.tune.preflight import rooted
+from fastgan_ray.tune.preflight import absolute_data_path
 from fastgan_ray.tune.trial.folder import write_stop
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialSche
         algorithm = PopulationBasedTraining(
             spec.population, spec.space, max_kimg, spec.run_cap, spec.seed
         )
-        exchange = WeightExchange(algorithm, trials, lambda point: rooted(run_config(spec, point)))
+        exchange = WeightExchange(
+            algorithm, trials, lambda point: absolute_data_path(run_config(spec, point))
+        )
     rules = StoppingRules(spec.early_terminate, max_kimg)
     return EarlyStoppingScheduler(rules, spec.metric, trials, exchange)
 

@@ -18,7 +18,7 @@ from fastgan_ray.tune.driver.state import OUT_OF_MEMORY, reason_of
 from fastgan_ray.tune.pbt import read_orders
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.compat import TrialLike
-from fastgan_ray.tune.storage.snapshot import over_in_snapshot
+from fastgan_ray.tune.storage.snapshot import ended_in_snapshot
 from fastgan_ray.tune.trial.folder import checkpoints
 from fastgan_ray.tune.trial.folder import stop_reason as read_stop_reason
 
@@ -146,7 +146,7 @@ class TrialRecords(TrialCallback):
 
         `records` has no trial that a resume would start again.
         """
-        in_snapshot = set() if over else over_in_snapshot(self.folder)
+        in_snapshot = set() if over else ended_in_snapshot(self.folder)
         for record in records:
             name = record["trial_id"]
             if record["state"] == "unfinished" or name in self._discarded:

@@ -10,16 +10,16 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.files import DRAFTS
 from fastgan_ray.tune.ray.compat import STATE_FILES
 from fastgan_ray.tune.storage.lock import only_driver
-from fastgan_ray.tune.storage.snapshot import over_in_snapshot, snapshots
+from fastgan_ray.tune.storage.snapshot import ended_in_snapshot, snapshots
 from fastgan_ray.tune.trial.folder import checkpoints
 
-KEPT_OF_AN_ABLATION = ("ema.safetensors", "metadata.json")  # the weights to sample from
+ABLATION_KEEPS = ("ema.safetensors", "metadata.json")  # the weights to sample from
 
 
 def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
-    """Remove what is superfluous in a search's or an ablation's folder; its paths and bytes.
+    """Remove what a search's or an ablation's folder does not need; return paths and bytes.
 
-    `dry_run`: only say what would go. UserError if `folder` is no run's, or is running.
+    `dry_run`: only return them. UserError if `folder` is not a run's, or the run is in progress.
     """
     folder = folder.resolve()
     kinds = [kind for kind in ("search", "ablation") if (folder / f"{kind}.yaml").is_file()]
@@ -29,36 +29,33 @@ def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
             "in it); name a folder under runs/"
         )
     with only_driver(folder):
-        found = [(path, freed(path)) for path in superfluous(folder, kinds[0] == "ablation")]
+        removed = [(path, freed_bytes(path)) for path in unneeded(folder, kinds[0] == "ablation")]
         if not dry_run:
-            for path, _ in found:
+            for path, _ in removed:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return found
+    return removed
 
 
-def superfluous(folder: Path, ablation: bool) -> Iterator[Path]:
-    """Half written files; checkpoints of trials that have ended, but for an ablation's weights to
-    sample from; and what a snapshot of the search's state has replaced."""
+def unneeded(folder: Path, is_ablation: bool) -> Iterator[Path]:
+    """Yield half-written files, checkpoints of trials that have ended, and old state files.
+
+    An ablation keeps the weights to sample from. A snapshot replaces Ray's own state files.
+    """
     for place in (".", "state", "trials/*"):
         yield from folder.glob(f"{place}/{DRAFTS}")
-    ended = over_in_snapshot(folder)
+    ended = ended_in_snapshot(folder)
     for trial in sorted(folder.glob("trials/[0-9]*")):
-        if trial.name not in ended:
-            continue
-        for checkpoint in checkpoints(trial):
-            if not ablation or not checkpoint.name.startswith("checkpoint-"):
+        for checkpoint in checkpoints(trial) if trial.name in ended else []:
+            if is_ablation and checkpoint.name.startswith("checkpoint-"):
+                files = sorted(checkpoint.iterdir())
+                yield from (path for path in files if path.name not in ABLATION_KEEPS)
+            else:
                 yield checkpoint
-                continue
-            yield from (
-                path
-                for path in sorted(checkpoint.iterdir())
-                if path.name not in KEPT_OF_AN_ABLATION
-            )
     if snapshots(folder / "state"):
         yield from (path for name in STATE_FILES for path in sorted(folder.glob(f"trials/{name}")))
 
 
-def freed(path: Path) -> int:
-    """The bytes that removing a file or folder frees: none of a file that has a second name."""
-    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    return sum(one.stat().st_size for one in files if one.stat().st_nlink == 1)
+def freed_bytes(path: Path) -> int:
+    """Return the bytes that removing a file or folder frees: none of a file with a second link."""
+    files = [path] if path.is_file() else [child for child in path.rglob("*") if child.is_file()]
+    return sum(file.stat().st_size for file in files if file.stat().st_nlink == 1)

@@ -1,4 +1,4 @@
-"""The folder of an experiment, and its store: begun, or found as they were left."""
+"""The folder of an experiment and its remote storage: made, or checked before a resume."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from fastgan_ray.tune.storage.remote import RemoteStorage
 from fastgan_ray.tune.storage.sync import fetch_run
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+EXISTS = "already exists. Continue it with --resume, or choose another name with --name."
 
 
 def folder_of(runs: Path, name: str) -> Path:
-    """Where the experiment of that name has its files; UserError if it is no name of a folder."""
+    """Return the folder of the experiment with that name; UserError if no folder can have it."""
     if not NAME.fullmatch(name):
         raise UserError(
             "--name: must be letters, digits, '.', '_' and '-', and not start with '.' "
@@ -27,74 +28,72 @@ def folder_of(runs: Path, name: str) -> Path:
     return (runs / name).expanduser().resolve()
 
 
-def open_store(uri: str, name: str, folder: Path, resume: bool) -> RemoteStorage:
-    """The store of a run, from which a run to be resumed is fetched; UserError if it cannot be
-    written, or has another run of that name."""
-    store = RemoteStorage(uri, name)
-    store.check()
+def open_storage(uri: str, name: str, folder: Path, resume: bool) -> RemoteStorage:
+    """Open the remote storage of a run; with `resume`, fetch the run from it.
+
+    UserError if it cannot be written, or already has a run of that name.
+    """
+    storage = RemoteStorage(uri, name)
+    storage.check()
     if resume:
-        fetch_run(store, folder)
-    elif store.names():
-        raise UserError(
-            f"{store}: is there already. Go on with it by --resume, or choose another name by "
-            "--name."
-        )
-    return store
+        fetch_run(storage, folder)
+    elif storage.names():
+        raise UserError(f"{storage}: {EXISTS}")
+    return storage
 
 
 def open_folder(
-    folder: Path, kind: str, text: str, choices: Mapping[str, Any], resume: bool
+    folder: Path, kind: str, text: str, overrides: Mapping[str, Any], resume: bool
 ) -> None:
-    """Make the folder of a new experiment, or check that it holds the one to be resumed.
+    """Make the folder of a new experiment, or check that it holds the one to resume.
 
-    `text` is that of its file, `choices` what the command adds to it (JSON-able). UserError if
-    there is one already, or cannot be one; with `resume`, if there is none, or another.
+    `text` is that of its file, `overrides` what the command adds to it (JSON-able). UserError if
+    the folder exists or cannot be made; with `resume`, if it does not exist or holds another one.
     """
-    file, given = f"{kind}.yaml", json.dumps(choices, indent=1)
-    if not resume:
-        if folder.exists():
-            raise UserError(
-                f"{folder}: is there already. Go on with it by --resume, or choose another name by "
-                "--name."
-            )
-        try:
-            folder.mkdir(parents=True)
-            write_atomically(folder / "overrides.json", given)
-            write_atomically(folder / file, text)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: cannot be written ({error.strerror}). Choose a folder of yours with "
-                "--runs."
-            ) from error
+    if resume:
+        _check_folder(folder, kind, text, overrides)
         return
-    if not (folder / file).is_file():
+    if folder.exists():
+        raise UserError(f"{folder}: {EXISTS}")
+    try:
+        folder.mkdir(parents=True)
+        write_atomically(folder / "overrides.json", json.dumps(overrides, indent=1))
+        write_atomically(folder / f"{kind}.yaml", text)
+    except OSError as error:
         raise UserError(
-            f"{folder}: there is no {kind} to resume. Leave --resume out to begin one, "
+            f"{folder}: cannot be written ({error.strerror}). Choose a folder of yours with --runs."
+        ) from error
+
+
+def _check_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]) -> None:
+    file = folder / f"{kind}.yaml"
+    if not file.is_file():
+        raise UserError(
+            f"{folder}: there is no {kind} to resume. Leave --resume out to start one, "
             "or name it with --name and --runs."
         )
-    if (folder / file).read_text() != text:
+    if file.read_text() != text:
         raise UserError(
-            f"{folder / file}: differs from what is to be resumed. It goes on as it began: restore "
-            "the file, or begin another one with --name."
+            f"{file}: differs from the file that is to be resumed. A resumed run must use the "
+            "original file: restore it, or start another run with --name."
         )
     before = json.loads((folder / "overrides.json").read_text())
-    if before != json.loads(given):
+    if changes := _changes(before, json.loads(json.dumps(overrides))):
         raise UserError(
-            f"{folder}: it began with other options than it is to be resumed with: "
-            f"{'; '.join(_changes(before, json.loads(given)))}. Give those it began with, or "
-            "begin another one with --name."
+            f"{folder}: the options differ from those that it was started with: "
+            f"{'; '.join(changes)}. Use the original ones, or start another run with --name."
         )
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """How the options of two commands differ, by dotted name."""
-    then, given = (
-        {key: value for key, value in flatten(choices).items() if value != {}}
-        for choices in (before, now)
-    )
+    """Return how the options of two commands differ, by dotted name."""
+    old, new = flatten(dict(before)), flatten(dict(now))
     return [
-        f"{key} {json.dumps(then[key]) if key in then else 'not given'} then, "
-        f"{json.dumps(given[key]) if key in given else 'not given'} now"
-        for key in sorted(then.keys() | given.keys())
-        if key not in then or key not in given or then[key] != given[key]
+        f"{key} {_value(old, key)} then, {_value(new, key)} now"
+        for key in sorted(old.keys() | new.keys())
+        if key not in old or key not in new or old[key] != new[key]
     ]
+
+
+def _value(options: Mapping[str, Any], key: str) -> str:
+    return json.dumps(options[key]) if key in options else "not set"

@@ -13,12 +13,15 @@ from fastgan_ray.errors import UserError
 
 @contextlib.contextmanager
 def only_driver(folder: Path) -> Iterator[None]:
-    """Hold the run folder's lock; UserError if another process runs this experiment."""
+    """Hold the run folder's lock; UserError if another process holds it.
+
+    The system releases the lock when its process dies.
+    """
     try:
         lock = FileLock(folder / ".lock").acquire(blocking=False)
     except Timeout as error:
         raise UserError(
-            f"{folder}: another process is running this already; end that one first."
+            f"{folder}: another process is working on this run; stop that one first."
         ) from error
     with lock:
         yield

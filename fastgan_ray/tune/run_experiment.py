@@ -1,0 +1,93 @@
+"""An experiment from beginning to end: its folder, Ray, the trials, the summary, the report."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fastgan_ray.errors import UserError, full_disk
+from fastgan_ray.tune.closing import is_interrupted, report_outcome
+from fastgan_ray.tune.driver.records import TrialRecords
+from fastgan_ray.tune.driver.reports import note_versions
+from fastgan_ray.tune.experiment import (
+    Experiment,
+    ExperimentContext,
+    Summary,
+    TuneOptions,
+    experiment_context,
+)
+from fastgan_ray.tune.preflight import check_inputs
+from fastgan_ray.tune.run_trials import run_trials
+from fastgan_ray.tune.storage.experiment_folder import folder_of, open_folder, open_storage
+from fastgan_ray.tune.storage.remote import RemoteStorage
+from fastgan_ray.tune.terminal import make_console
+from fastgan_ray.tune.trial.objective import Objective, train_objective
+from fastgan_ray.tune.wandb.outcome import log_outcome
+
+
+def run_experiment(experiment: Experiment, options: TuneOptions, objective: Objective) -> Path:
+    """Run an experiment, or continue it with `resume`; return its folder.
+
+    UserError if the folder cannot be used, no machine has what a trial needs, or pictures or
+    weights are missing. InterruptedRunError, when everything is written and printed, if trials were
+    interrupted. Trials that go wrong are results, not errors.
+    """
+    name = options.name or experiment.name
+    folder = folder_of(options.runs_dir, name)
+    uri = options.storage_uri
+    storage = open_storage(uri, name, folder, options.resume) if uri else None
+    open_folder(folder, experiment.kind, experiment.text, experiment.overrides, options.resume)
+    try:
+        _run(experiment, options, folder, storage, objective)
+    except UserError:
+        if not options.resume and not (folder / experiment.summary_file).exists():
+            shutil.rmtree(folder)  # nothing has started, and the corrected command needs the name
+        raise
+    except Exception as error:
+        if not (reason := full_disk(error)):
+            raise
+        raise UserError(
+            f"{folder}: cannot be written ({reason}). Everything written so far is intact: free "
+            "some disk space, and continue with --resume."
+        ) from error
+    return folder
+
+
+def _run(
+    experiment: Experiment,
+    options: TuneOptions,
+    folder: Path,
+    storage: RemoteStorage | None,
+    objective: Objective,
+) -> None:
+    console = make_console(options.quiet)
+    if objective is train_objective:
+        check_inputs(experiment.inputs, folder, options.address is None, console)
+    nested = any(config.resources.nested for config in experiment.sample_configs)
+    if nested and storage:
+        raise UserError(
+            "--runs: trials with several workers need a folder that all machines share "
+            f"(got {storage}); set resources.workers to 1, or name such a folder"
+        )
+    with experiment_context(folder, options, objective, console, nested, storage) as context:
+        records, summary = run_and_follow_up(experiment, folder, context)
+        if context.sync:
+            context.sync.send()
+    folders = [folder, *(folder / name for name in experiment.subfolders)]
+    report_outcome(context, folders, summary, experiment.closing(summary), records.reports)
+
+
+def run_and_follow_up(
+    experiment: Experiment, folder: Path, context: ExperimentContext
+) -> tuple[TrialRecords, Summary]:
+    """Run an experiment's trials in its folder, and what follows them; return the whole summary."""
+    note_versions(folder)
+    records = experiment.make_records(folder)
+    session = context.wandb_session(folder, context.options.name or experiment.name)
+    trials = run_trials(experiment, context, records, session)
+    summary = records.write(trials, over=True)
+    stopped = is_interrupted(summary) or context.driver.stop.asked
+    if experiment.follow_up and not stopped:
+        summary = experiment.follow_up(summary, records, context)
+    log_outcome(session, experiment.kind, summary)
+    return records, summary

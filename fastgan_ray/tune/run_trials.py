@@ -1,0 +1,167 @@
+"""The trials of an experiment on Ray Tune: how many at once, on what, and who watches them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import ray.tune
+from ray.tune import Callback, PlacementGroupFactory
+from ray.tune.experiment import Trial
+from ray.tune.logger import TBXLoggerCallback
+from ray.tune.search import Searcher
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.tune.driver.bad_machines import BadMachines, count_places
+from fastgan_ray.tune.driver.budget import BudgetedSearcher, BudgetStopper, BudgetTracker
+from fastgan_ray.tune.driver.records import TrialRecords
+from fastgan_ray.tune.driver.retries import MAX_DEATHS, RetryCounter
+from fastgan_ray.tune.driver.table import LiveTable
+from fastgan_ray.tune.experiment import Experiment, ExperimentContext
+from fastgan_ray.tune.ray.compat import (
+    STATE_PERIOD,
+    NamedTrialGenerator,
+    every_death_is_an_actor_error,
+)
+from fastgan_ray.tune.ray.resources import (
+    Request,
+    can_reuse_process,
+    check_feasible,
+    check_memory,
+    max_concurrent,
+    request,
+)
+from fastgan_ray.tune.storage.disk import trials_within
+from fastgan_ray.tune.storage.snapshot import (
+    Snapshots,
+    restore_snapshot,
+    save_snapshot,
+    state_period,
+)
+from fastgan_ray.tune.terminal import say
+from fastgan_ray.tune.trial.folder import trial_name
+from fastgan_ray.tune.trial.trainable import make_trainable
+from fastgan_ray.tune.wandb.callback import WandbLog
+from fastgan_ray.tune.wandb.session import Session
+
+# Memory of the process of Ray Tune in which a trial waits for its workers.
+OUTER_BYTES = 128 * 2**20
+
+
+def run_trials(
+    experiment: Experiment, context: ExperimentContext, records: TrialRecords, session: Session
+) -> list[Trial]:
+    """Run the trials, or those that a resumed experiment still needs; return Ray's trials.
+
+    UserError if no machine has what a trial needs.
+    """
+    options, nodes, folder = context.options, context.nodes, records.folder
+    trials, states = folder / "trials", folder / "state"
+    trials.mkdir(exist_ok=True)
+    resuming = options.resume and restore_snapshot(states, trials)
+    requests = [request(config, nodes) for config in experiment.sample_configs]
+    limit = _concurrency(experiment, context, requests)
+    tracker = experiment.make_tracker(folder) if experiment.make_tracker else None
+    retries = RetryCounter(trials)
+    searcher = experiment.make_searcher(folder, limit, resuming)
+    if tracker:
+        searcher = _within_budget(searcher, tracker, requests, experiment.longest_kimg)
+    generator = NamedTrialGenerator(searcher, _name, resuming, retries.ran_out_of_memory)
+
+    def worker_resources(config: RunConfig, number: int = 0) -> dict[str, float]:
+        return dict(request(config, nodes).choose(number, nodes))
+
+    trainable = make_trainable(
+        trials, experiment.metric.name, context.objective, worker_resources, context.storage
+    )
+    watchers = _watchers(experiment, context, records, session, tracker)
+    bad_machines = BadMachines(trials, count_places(nodes), partial(say, context.console))
+    context.driver.begin(trials)
+    os.environ[STATE_PERIOD] = f"{state_period(experiment.trial_count):g}"
+    with every_death_is_an_actor_error():
+        analysis = ray.tune.run(
+            ray.tune.with_resources(trainable, _trial_resources(worker_resources)),
+            name=trials.name,
+            storage_path=str(folder),
+            search_alg=generator,
+            scheduler=experiment.make_scheduler(trials),
+            stop=BudgetStopper(tracker.path) if tracker else None,
+            num_samples=experiment.trial_count,
+            max_failures=MAX_DEATHS,
+            callbacks=[*watchers, retries, bad_machines, Snapshots(states)],
+            resume="AUTO+ERRORED" if resuming else None,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+            raise_on_failed_trial=False,
+            reuse_actors=all(map(can_reuse_process, requests)),
+            verbose=0,
+        )
+    context.driver.trials_are_over()
+    save_snapshot(trials, states)
+    return list(analysis.trials)
+
+
+def _concurrency(
+    experiment: Experiment, context: ExperimentContext, requests: Sequence[Request]
+) -> int:
+    """Return how many trials run at once, by cores, GPUs, memory and disk; UserError if none."""
+    options, nodes, configs = context.options, context.nodes, experiment.sample_configs
+    check_feasible(requests, nodes)
+    limits = [max_concurrent(requests, nodes, options.max_concurrent)]
+    memory_limit, warning = check_memory(configs, nodes)
+    if warning:
+        say(context.console, warning)
+    if memory_limit:
+        limits.append(memory_limit)
+    if options.disk_gb is not None:
+        weights_kept = experiment.trial_count if experiment.kind == "ablation" else 0
+        limits.append(trials_within(options.disk_gb, configs, weights_kept))
+    return min(limits)
+
+
+def _within_budget(
+    searcher: Searcher, tracker: BudgetTracker, requests: Sequence[Request], longest_kimg: float
+) -> Searcher:
+    tracker.check_gpus([request.worker for request in requests])
+    return BudgetedSearcher(searcher, tracker, longest_kimg)
+
+
+def _trial_resources(
+    worker_resources: Callable[[RunConfig, int], dict[str, float]],
+) -> Callable[[dict[str, Any]], PlacementGroupFactory]:
+    """Return what Ray Tune reserves for a suggested trial."""
+
+    def resources(suggestion: dict[str, Any]) -> PlacementGroupFactory:
+        config = RunConfig.model_validate(suggestion["run"])
+        if config.resources.nested:  # a request must not be empty, and workers need the cores
+            return PlacementGroupFactory([{"memory": OUTER_BYTES}])
+        return PlacementGroupFactory([worker_resources(config, suggestion["number"])])
+
+    return resources
+
+
+def _watchers(
+    experiment: Experiment,
+    context: ExperimentContext,
+    records: TrialRecords,
+    session: Session,
+    tracker: BudgetTracker | None,
+) -> list[Callback]:
+    """Return the callbacks, in the order in which they are called."""
+    tensorboard: Callable[[], Callback] = TBXLoggerCallback
+    metric, count = experiment.metric, experiment.trial_count
+    facts = (session.group, metric.name, metric.goal, count, experiment.longest_kimg)
+    return [
+        *([context.sync] if context.sync else []),  # fetches what the others read
+        *([tracker] if tracker else []),  # counts what the table shows
+        tensorboard(),
+        WandbLog(session, metric),
+        LiveTable(*facts, context.console, tracker),
+        records,
+    ]
+
+
+def _name(trial: Trial) -> str:
+    return trial_name(trial.config["number"])
