@@ -354,7 +354,7 @@ def test_only_a_search_that_has_ended_is_confirmed(tmp_path):
         confirm_run(tmp_path, None, None, TuneOptions())
     (tmp_path / "search.yaml").write_text(make_spec().text)
     (tmp_path / "overrides.json").write_text("{}")
-    with pytest.raises(UserError, match="no trial of it has ended with a value"):
+    with pytest.raises(UserError, match="no trial has a value"):
         confirm_run(tmp_path, None, None, TuneOptions())
     unfinished = {"trials": [{"state": "unfinished"}], "best": {}}
     (tmp_path / "summary.json").write_text(json.dumps(unfinished))

@@ -44,7 +44,7 @@ def test_pictures_that_changed_are_found_when_it_is_resumed(pictures, tmp_path):
     tiny.write_pictures(pictures, 6)
     with pytest.raises(UserError, match=r"(?s)reference pictures: .* with --name"):
         check([config(pictures)], tmp_path, here=True)
-    with pytest.raises(UserError, match="what it is now cannot be compared with what there is so"):
+    with pytest.raises(UserError, match="this run cannot be compared with the trials so far"):
         keep_protocol(tmp_path / "protocol.json", {})
 
 
@@ -52,7 +52,7 @@ def test_limits_that_do_not_limit_are_refused_where_they_are_compared(pictures, 
     some, all_of_them = (config(pictures, **{"data.limit": limit}) for limit in (3, 9))
     check([all_of_them], tmp_path)
     check([config(pictures), some], tmp_path)
-    with pytest.raises(UserError, match="has 5 pictures, so that a limit of 9 is none"):
+    with pytest.raises(UserError, match="has 5 pictures, so a limit of 9 has no effect"):
         check([config(pictures), some, all_of_them], tmp_path)
 
 

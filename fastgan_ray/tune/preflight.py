@@ -76,7 +76,7 @@ def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
         "or start another run with --name."
     )
     before = json.loads(path.read_text())
-    require_same_protocol({"before": before, "now": protocol}, mend)
+    require_same_protocol({"the trials so far": before, "this run": protocol}, mend)
 
 
 def absolute_data_path(config: RunConfig) -> RunConfig:
