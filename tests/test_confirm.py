@@ -358,5 +358,5 @@ def test_only_a_search_that_has_ended_is_confirmed(tmp_path):
         confirm_run(tmp_path, None, None, TuneOptions())
     unfinished = {"trials": [{"state": "unfinished"}], "best": {}}
     (tmp_path / "summary.json").write_text(json.dumps(unfinished))
-    with pytest.raises(UserError, match="1 of its trials have not ended"):
+    with pytest.raises(UserError, match="1 of 1 trials have not ended"):
         confirm_run(tmp_path, None, None, TuneOptions())

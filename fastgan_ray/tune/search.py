@@ -168,7 +168,12 @@ def _ended_search(folder: Path) -> tuple[SearchSpec, Summary]:
     summary = json.loads(path.read_text()) if path.is_file() else {"trials": [], "best": None}
     unfinished = sum(trial["state"] == "unfinished" for trial in summary["trials"])
     if unfinished or summary["best"] is None:
-        problem = f"{unfinished} trials are unfinished" if unfinished else "no trial has a value"
+        count = len(summary["trials"])
+        problem = (
+            f"{unfinished} of {count} trials have not ended"
+            if unfinished
+            else "no trial has a value"
+        )
         raise UserError(
             f"{folder}: {problem}, so there is nothing to confirm yet; continue the search with "
             "`tune --resume`"
