@@ -48,10 +48,10 @@ def ablate(
     from fastgan_ray.tune.ablation import run_ablation
     from fastgan_ray.tune.experiment import TuneOptions
 
-    folder, store = opt.runs_folder_and_store(runs)
+    folder, storage_uri = opt.runs_folder_and_store(runs)
     options = TuneOptions(
         runs_dir=folder,
-        store=store,
+        storage_uri=storage_uri,
         name=name,
         resume=resume,
         max_concurrent=max_concurrent,
