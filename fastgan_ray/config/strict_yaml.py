@@ -86,7 +86,7 @@ class Document:
         around `loc` if the file lacks it.
         """
         key = ".".join(map(str, loc))
-        words = set(re.findall(r"\w+", rule))
+        words = set(re.findall(r"\w+", rule.partition(" (got ")[0]))
         named = [
             line
             for name, line in self.lines.items()

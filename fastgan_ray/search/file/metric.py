@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
-from pydantic import Field, PlainValidator, ValidationInfo
+from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 
 from fastgan_ray.config.rules import broken
 from fastgan_ray.config.run_config import EvalConfig
@@ -32,6 +32,28 @@ class Metric(FileSection):
         None, description="the search ends once a trial is as good; null = it ends at run_cap"
     )
 
+    @field_validator("name")
+    @classmethod
+    def _is_measured(cls, name: str, info: ValidationInfo) -> str:
+        """Of a file's metric, put the full name in place of a short one."""
+        if info.context is None:
+            return name
+        goals, protocol = info.context
+        full = full_name(name, protocol)
+        if full not in goals:
+            raise broken(_name_rule(name, goals, protocol))
+        return full
+
+    @field_validator("goal")
+    @classmethod
+    def _is_the_right_way(cls, goal: Goal, info: ValidationInfo) -> Goal:
+        name = info.data.get("name")  # None: it has errors itself
+        if info.context is not None and name is not None and goal != info.context[0][name]:
+            right = info.context[0][name]
+            side = "smaller" if right == "minimize" else "greater"
+            raise broken(f"must be {right}: a {side} {name} is better (got {format_value(goal)})")
+        return goal
+
 
 def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
     """Return the same kind of metric under another protocol, without the target of the old one."""
@@ -43,12 +65,12 @@ def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Met
 
 def _read_metrics(value: object, info: ValidationInfo) -> tuple[Metric, ...]:
     """The metrics by their full names; the first is what trials are compared and stopped by."""
-    context = context_of(info)
-    goals, names = searchable(context.config.eval), list[str]()
+    protocol = context_of(info).config.eval
+    goals, names = searchable(protocol), list[str]()
 
     def read(index: int, entry: object) -> Metric:
         known = {**goals, **COSTS} if index else goals
-        metric = _named(Metric.model_validate(entry), known, context.config.eval)
+        metric = _read(entry, known, protocol)
         if metric.name in names:
             raise broken(f"{metric.name} is already in the list", "name")
         if index and metric.target is not None:
@@ -62,26 +84,17 @@ def _read_metrics(value: object, info: ValidationInfo) -> tuple[Metric, ...]:
 
 
 def _read_metric(value: object, info: ValidationInfo) -> Metric:
-    context = context_of(info)
-    protocol = context.config.eval
-    metric = _named(Metric.model_validate(value), searchable(protocol), protocol)
+    protocol = context_of(info).config.eval
+    metric = _read(value, searchable(protocol), protocol)
     if metric.target is not None:
         raise broken("is only for a search", "target")
     return metric
 
 
-def _named(metric: Metric, goals: Mapping[str, Goal], protocol: EvalConfig) -> Metric:
-    """Give a metric its full name and its goal; a rule is broken if `goals` lacks it."""
-    name = full_name(metric.name, protocol)
-    if name not in goals:
-        raise broken(_name_rule(metric.name, goals, protocol), "name")
-    goal = goals[name]
-    if metric.goal != goal and "goal" in metric.model_fields_set:
-        side = "smaller" if goal == "minimize" else "greater"
-        raise broken(
-            f"must be {goal}: a {side} {name} is better (got {format_value(metric.goal)})", "goal"
-        )
-    return Metric(name=name, goal=goal, target=metric.target)
+def _read(entry: object, goals: Mapping[str, Goal], protocol: EvalConfig) -> Metric:
+    """The metric, one of `goals`, by its full name and with its goal."""
+    metric = Metric.model_validate(entry, context=(goals, protocol))
+    return metric.model_copy(update={"goal": goals[metric.name]})
 
 
 def _name_rule(name: str, goals: Mapping[str, Goal], protocol: EvalConfig) -> str:
