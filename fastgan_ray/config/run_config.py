@@ -13,28 +13,12 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fastgan_ray.config.aliases import current_name
-from fastgan_ray.config.model import RESOLUTIONS, ModelConfig
+from fastgan_ray.config.model import RESOLUTIONS as RESOLUTIONS
+from fastgan_ray.config.model import ModelConfig as ModelConfig
 from fastgan_ray.config.section import Section
 from fastgan_ray.config.strict_yaml import suggestion
-from fastgan_ray.config.training import ReganConfig, TrainConfig
-
-__all__ = [
-    "ADAPTIVE_OPS",
-    "AUGMENT_OPS",
-    "RESOLUTIONS",
-    "SECTIONS",
-    "AugmentConfig",
-    "DataConfig",
-    "EvalConfig",
-    "ModelConfig",
-    "ReganConfig",
-    "ResourcesConfig",
-    "RunConfig",
-    "TrainConfig",
-    "field_names",
-    "flatten",
-    "policy_ops",
-]
+from fastgan_ray.config.training import ReganConfig as ReganConfig
+from fastgan_ray.config.training import TrainConfig as TrainConfig
 
 ADAPTIVE_OPS = ("bgc", "keras")  # those of the probability p that `augment.ada` controls
 AUGMENT_OPS = ("color", "translation", "cutout", *ADAPTIVE_OPS)

@@ -60,9 +60,8 @@ def _read_confirm(value: object) -> Confirm | Literal["off"]:
     return Confirm.model_validate(value)
 
 
-def _read_budget(value: object, info: ValidationInfo) -> Budget:
-    """The budget, if a trial fits into it beside the confirmation that the file asks for."""
-    budget = Budget.model_validate(value)
+def check_budget(budget: Budget, info: ValidationInfo) -> Budget:
+    """Return the budget if a trial fits into it beside the confirmation that the file asks for."""
     if not budget:
         raise broken(f"needs any of {', '.join(Budget.model_fields)}, as {{hours: 8}}")
     context = context_of(info)
@@ -84,7 +83,4 @@ def _read_budget(value: object, info: ValidationInfo) -> Budget:
 Confirmation: TypeAlias = Annotated[
     Confirm | Literal["auto", "off"],
     PlainValidator(_read_confirm, json_schema_input_type=Confirm | Literal[False]),
-]
-LimitedBudget: TypeAlias = Annotated[
-    Budget, PlainValidator(_read_budget, json_schema_input_type=Budget)
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from fastgan_ray.config.rules import broken
@@ -35,7 +35,8 @@ class Entry(FileSection):
     def unknown_key(cls, key: str) -> str:
         """Return the rule that a key of no distribution, or of another one, breaks."""
         if key in KEYS:
-            return f"does not go with distribution {cls.model_fields['distribution'].default}"
+            names = get_args(cls.model_fields["distribution"].annotation)
+            return f"does not go with distribution {' or '.join(names)}"
         hint = suggestion(key, KEYS) or f"; the keys are {', '.join(KEYS)}"
         return f"is not a key of a parameter{hint}"
 
@@ -100,20 +101,15 @@ class IntUniform(Range):
 
 
 class Uniform(Range):
-    """Numbers of a range."""
+    """Numbers of a range, each as likely; log: each order of magnitude is."""
 
-    distribution: Literal["uniform"] = "uniform"
-
-
-class LogUniformValues(Range):
-    """Numbers of a range, each order of magnitude as likely."""
-
-    distribution: Literal["log_uniform_values"] = "log_uniform_values"
+    distribution: Literal["uniform", "log_uniform_values"] = "uniform"
 
 
-class Steps(Range):
-    """Multiples of q from min to max."""
+class QUniform(Range):
+    """Multiples of q, each as likely; log: each order of magnitude is."""
 
+    distribution: Literal["q_uniform", "q_log_uniform_values"] = "q_uniform"
     q: Number = Field(1, gt=0, description="values are multiples of q")
 
     @model_validator(mode="after")
@@ -128,18 +124,6 @@ class Steps(Range):
             )
             raise broken(f"no multiple of q lies between min and max (got {got})")
         return self
-
-
-class QUniform(Steps):
-    """Multiples of q, each as likely."""
-
-    distribution: Literal["q_uniform"] = "q_uniform"
-
-
-class QLogUniformValues(Steps):
-    """Multiples of q, each order of magnitude as likely."""
-
-    distribution: Literal["q_log_uniform_values"] = "q_log_uniform_values"
 
 
 def distribution_of(entry: Mapping[str, Any]) -> str:
@@ -157,14 +141,7 @@ def distribution_of(entry: Mapping[str, Any]) -> str:
 
 
 AnyEntry: TypeAlias = Annotated[
-    Annotated[Constant, Tag("constant")]
-    | Annotated[Categorical, Tag("categorical")]
-    | Annotated[IntUniform, Tag("int_uniform")]
-    | Annotated[Uniform, Tag("uniform")]
-    | Annotated[LogUniformValues, Tag("log_uniform_values")]
-    | Annotated[QUniform, Tag("q_uniform")]
-    | Annotated[QLogUniformValues, Tag("q_log_uniform_values")],
-    Discriminator(distribution_of),
+    Constant | Categorical | IntUniform | Uniform | QUniform, Field(discriminator="distribution")
 ]
 
 
@@ -176,5 +153,5 @@ def to_parameter(name: str, entry: Entry, when: tuple[Condition, ...]) -> Parame
         weights = None if entry.probabilities is None else tuple(entry.probabilities)
         return Parameter(name, entry.distribution, tuple(entry.values), weights, when=when)
     assert isinstance(entry, Range)
-    q = entry.q if isinstance(entry, Steps) else int(isinstance(entry, IntUniform))
+    q = entry.q if isinstance(entry, QUniform) else int(isinstance(entry, IntUniform))
     return Parameter(name, entry.distribution, low=entry.min, high=entry.max, q=q, when=when)

@@ -13,12 +13,12 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from fastgan_ray.search.file.arms import AblationBase, Arms, Baseline, DataSets, Seeds
-from fastgan_ray.search.file.budget import Budget, Confirmation, LimitedBudget
+from fastgan_ray.search.file.budget import Budget, Confirmation, check_budget
 from fastgan_ray.search.file.early_terminate import StoppingRules
 from fastgan_ray.search.file.method import Method, Sampler
 from fastgan_ray.search.file.metric import Metrics, OneMetric
 from fastgan_ray.search.file.parameters import Parameters
-from fastgan_ray.search.file.population import OptionalPopulation
+from fastgan_ray.search.file.population import Population, check_population
 from fastgan_ray.search.file.section import FileSection
 from fastgan_ray.search.file.settings import Settings
 
@@ -99,13 +99,13 @@ class SearchFile(_File):
     early_terminate: StoppingRules = Field(
         (), description="rules that end bad trials early: hyperband, median, patience"
     )
-    population: OptionalPopulation = Field(
+    population: Annotated[Population | None, AfterValidator(check_population)] = Field(
         None, description="population-based training: bad trials continue from good ones"
     )
     confirm: Confirmation = Field(
         "auto", description="train the best trials again; false = no, left out = if it is short"
     )
-    budget: LimitedBudget = Field(
+    budget: Annotated[Budget, AfterValidator(check_budget)] = Field(
         Budget(), description="limits of the whole search: kimg, hours, gpu_hours"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias, get_args
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import PlainValidator, TypeAdapter, ValidationError, ValidationInfo
 
@@ -21,7 +21,7 @@ from fastgan_ray.search.file.distributions import (
 from fastgan_ray.search.file.method import Method
 from fastgan_ray.search.file.points import check_points, with_constants
 from fastgan_ray.search.file.section import context_of, read_each, read_tagged
-from fastgan_ray.search.space import Condition, Distribution, Parameter, SearchSpace
+from fastgan_ray.search.space import Condition, Parameter, SearchSpace
 
 EXPONENTS = "takes exponents; use {}, whose min and max are the values"
 UNBOUNDED = "has no bounds, which a search needs; use {}"
@@ -92,7 +92,7 @@ def _read_entry(entry: dict[str, Any]) -> Entry:
     name = distribution_of(entry)
     _check_keys(entry, name)
     try:
-        return read_tagged(_ENTRY, entry, name)
+        return read_tagged(_ENTRY, {"distribution": name, **entry}, name)
     except ValidationError as error:
         violations = explain(error, Entry)
         if any("does not go with" in violation.rule for violation in violations):
@@ -105,14 +105,9 @@ def _read_entry(entry: dict[str, Any]) -> Entry:
 
 
 def _check_keys(entry: dict[str, Any], distribution: str) -> None:
-    """Refuse a distribution that does not exist, and keys that do not say which one is meant."""
-    known = get_args(Distribution)
+    """Refuse W&B's other distributions, and keys that do not say which one is meant."""
     if distribution in REFUSED:
         raise broken(f"distribution {distribution} {REFUSED[distribution]}", "distribution")
-    if distribution not in known:
-        rule = f"distribution must be one of {', '.join(known)}"
-        got = format_value(entry["distribution"])
-        raise broken(f"{rule} (got {got}){suggestion(distribution, known)}", "distribution")
     if unknown := [key for key in entry if key not in KEYS]:
         raise combine(Violation((key,), f"{key} {Entry.unknown_key(key)}") for key in unknown)
     ways = [key for key in ("value", "values", "min", "max") if key in entry]
@@ -123,12 +118,11 @@ def _check_keys(entry: dict[str, Any], distribution: str) -> None:
 
 
 def _check_method(parameter: Parameter, method: Method | None) -> None:
-    distribution = parameter.distribution
     if parameter.probabilities and method not in ("random", None):
         raise broken(f"probabilities need method random (got method {method})", "probabilities")
     if method == "grid" and parameter.size is None:
-        rule = f"{distribution} is continuous: under method grid, list values"
-        raise broken(rule, "distribution")
+        rule = "is continuous: under method grid, list values"
+        raise broken(f"{parameter.distribution} {rule}", "distribution")
 
 
 def _conditions(

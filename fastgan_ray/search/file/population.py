@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
-
-from pydantic import Field, PlainValidator, ValidationInfo
+from pydantic import Field, ValidationInfo
 
 from fastgan_ray.config.aliases import current_name
 from fastgan_ray.config.rules import Violation, combine
@@ -51,10 +49,10 @@ def changeable(space: SearchSpace) -> list[str]:
     ]
 
 
-def _read_population(value: object, info: ValidationInfo) -> Population | None:
-    if value is None:
+def check_population(population: Population | None, info: ValidationInfo) -> Population | None:
+    """Return the population with the names of what changes, if a file's search can have it."""
+    if population is None:
         return None
-    population = Population.model_validate(value)
     context = context_of(info)
     space: SearchSpace | None = info.data.get("parameters")  # None: it has errors itself
     violations = []
@@ -63,19 +61,12 @@ def _read_population(value: object, info: ValidationInfo) -> Population | None:
         violations.append(Violation(("every",), f"{rule}, total_kimg {context.total_kimg:g})"))
     if space is not None:
         known = changeable(space)
-        change = [current_name(name) for name in population.change]
-        population = population.model_copy(update={"change": change or known})
-        if not known or not set(population.change) <= set(known):
+        change = [current_name(name) for name in population.change] or known
+        population = population.model_copy(update={"change": change})
+        if not known or not set(change) <= set(known):
             names = ", ".join(known) or "none here"
             rule = f"must list searched numbers that may change during a training: {names} "
-            rule += f"(got {format_value(population.change)})"
-            violations.append(Violation(("change",), rule))
+            violations.append(Violation(("change",), f"{rule}(got {format_value(change)})"))
     if violations:
         raise combine(violations)
     return population
-
-
-OptionalPopulation: TypeAlias = Annotated[
-    Population | None,
-    PlainValidator(_read_population, json_schema_input_type=Population | None),
-]

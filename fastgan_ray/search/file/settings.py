@@ -36,12 +36,14 @@ def file_context(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> FileC
 def _valid_part(settings: dict[str, Any]) -> dict[str, Any]:
     """Drop the settings, and whole sections, that break a rule, until no rule is broken."""
     while violations := check_settings(settings):
-        keys = [violation.key for violation in violations]
-        settings = {
+        keys = [f"{violation.key}." for violation in violations]
+        valid = {
             name: value
             for name, value in settings.items()
-            if not any(f"{name}.".startswith(f"{k}.") or k.startswith(f"{name}.") for k in keys)
+            if not any(f"{name}.".startswith(key) or key.startswith(f"{name}.") for key in keys)
         }
+        assert len(valid) < len(settings), violations
+        settings = valid
     return settings
 
 
