@@ -7,8 +7,6 @@ next belong to one set each, so that together the sets cover the space more dens
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,20 +23,10 @@ SPACE = Path(__file__).with_name("space.yaml")
 ROLES = Path(__file__).with_name("roles.yaml")
 # In the order in which they take turns, and of their own points: a new one goes to the end.
 SETS = (
-    "matcaps",
-    "fluent-heads",
-    "portraits",
-    "animals",
-    "photographs",
-    "food",
-    "wares",
-    "textures",
-    "flags",
-    "creatures",
-    "hieroglyphs",
-    "surfaces",
-    "furniture",
+    *("matcaps", "fluent-heads", "portraits", "animals", "food", "wares"),
+    *("textures", "flags", "hieroglyphs", "surfaces", "furniture", "photographs", "creatures"),
 )
+AHEAD, TURNS_AHEAD = 6, 16  # so many sets begin so many turns before the others
 COMMON = 64  # Sobol points before those that belong to one set
 SOBOL_SEED = 0
 DIGITS = 4  # significant ones of a setting
@@ -85,16 +73,17 @@ def roles() -> dict[str, list[str]]:
     return content
 
 
-def trainings() -> Iterator[Training]:
+def trainings() -> list[Training]:
     """The whole design in its order: sets take turns, and the scales in between."""
-    timed = [
-        [(scale.first + turn * scale.stride, name, turn) for turn in range(len(_turns(scale, 0)))]
-        for name, scale in SCALES.items()
-    ]
-    for _, name, turn in heapq.merge(*timed):
-        for data_set in SCALES[name].sets:
-            number, seed = _turns(SCALES[name], SETS.index(data_set))[turn]
-            yield Training(data_set, name, number, seed)
+    timed = []
+    for name, scale in SCALES.items():
+        for data_set in scale.sets:
+            position = SETS.index(data_set)
+            first = scale.first + (TURNS_AHEAD if position >= AHEAD else 0)
+            for turn, (number, seed) in enumerate(_turns(scale, position)):
+                time = first + turn * scale.stride
+                timed.append((time, position, Training(data_set, name, number, seed)))
+    return [training for *_, training in sorted(timed)]
 
 
 def _turns(scale: Scale, position: int) -> list[tuple[int, int]]:
