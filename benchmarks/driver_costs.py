@@ -1,8 +1,8 @@
-"""What a search's own process spends on a trial, by part, and the memory that it needs.
+"""Measure what the driver of a search spends on a trial, by part, and the memory that it needs.
 
     python benchmarks/driver_costs.py [TRIALS...]     100, 300 and 1000 by default: three minutes
 
-Trials are real, but do nothing.
+The trials are real, but do nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ PARTS: dict[str, tuple[type, tuple[str, ...]]] = {
     ),
     "report.html": (Reports, ("refresh",)),
     "snapshots of Ray's record": (Snapshots, ("on_step_end",)),
-    "what is shown": (
+    "live table": (
         LiveTable,
         ("on_step_begin", "on_trial_start", "on_trial_result", "on_trial_complete"),
     ),
@@ -72,7 +72,7 @@ REST = "Ray and all else"
 
 
 class Costs(NamedTuple):
-    """CPU milliseconds a trial, by part, in all; the process' largest memory in MB; seconds."""
+    """CPU milliseconds of the driver for each trial, by part; its largest memory; seconds."""
 
     trials: int
     parts: dict[str, float]
@@ -82,22 +82,22 @@ class Costs(NamedTuple):
 
 
 class Clock:
-    """CPU seconds of this thread by part; what a part calls of another one is that one's."""
+    """CPU seconds of this thread by part; a part that another one calls is counted by itself."""
 
     def __init__(self) -> None:
         self.spent = dict.fromkeys(PARTS, 0.0)
         self._inner = [0.0]
 
     def watch(self, part: str, owner: type, name: str) -> None:
-        """Count what a method takes as the part's, in this process, for good."""
-        plain: Callable[..., Any] = getattr(owner, name)
+        """Count a method's time for a part, from now on in this process."""
+        original: Callable[..., Any] = getattr(owner, name)
 
-        @functools.wraps(plain)
+        @functools.wraps(original)
         def timed(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - of any method
             self._inner.append(0.0)
             began = time.thread_time()
             try:
-                return plain(*arguments, **named)
+                return original(*arguments, **named)
             finally:
                 took = time.thread_time() - began
                 self.spent[part] += took - self._inner.pop()
@@ -107,7 +107,7 @@ class Clock:
 
 
 def driver_costs(trials: int) -> Costs:
-    """Run a search of so many trials in a process of its own."""
+    """Measure a search of so many trials in a new process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measure, (trials,))
 
@@ -135,23 +135,26 @@ def _measure(trials: int) -> Costs:
 
 
 def known_work_for_processes() -> None:
-    """Let Ray's processes import what lies beside this file."""
+    """Let Ray's processes import the modules beside this file."""
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
 
-def scale(found: Sequence[Costs]) -> str:
-    """The second table."""
-    columns = [f"{costs.trials} trials" for costs in found]
-    rows = [_row(part, [costs.parts[part] for costs in found]) for part in found[0].parts]
+def table(costs_by_size: Sequence[Costs]) -> str:
+    """Return the results as Markdown."""
+    columns = [f"{costs.trials} trials" for costs in costs_by_size]
+    rows = [
+        _row(part, [costs.parts[part] for costs in costs_by_size])
+        for part in costs_by_size[0].parts
+    ]
     return COSTS.format(
-        sizes=", ".join(str(costs.trials) for costs in found),
+        sizes=", ".join(str(costs.trials) for costs in costs_by_size),
         heads=" | ".join(columns),
-        rule=" | ".join("---:" for _ in found),
+        rule=" | ".join("---:" for _ in costs_by_size),
         rows="\n".join(rows),
-        total=" | ".join(f"**{costs.total:.1f}**" for costs in found),
-        memory=" | ".join(f"{costs.memory_mb:.0f}" for costs in found),
-        wall=" | ".join(f"{costs.seconds / costs.trials:.2f}" for costs in found),
+        total=" | ".join(f"**{costs.total:.1f}**" for costs in costs_by_size),
+        memory=" | ".join(f"{costs.memory_mb:.0f}" for costs in costs_by_size),
+        wall=" | ".join(f"{costs.seconds / costs.trials:.2f}" for costs in costs_by_size),
     )
 
 
@@ -162,7 +165,7 @@ def _row(part: str, values: Sequence[float]) -> str:
 def main() -> None:
     sizes = [int(argument) for argument in sys.argv[1:]]
     known_work_for_processes()
-    print(text := scale([driver_costs(size) for size in sizes or SIZES]))
+    print(text := table([driver_costs(size) for size in sizes or SIZES]))
     if not sizes:
         head = f"`python benchmarks/driver_costs.py`, {provenance(LIBRARIES)}."
         RESULTS.write_text(f"# What the driver costs\n\n{head}\n{text}")

@@ -85,16 +85,9 @@ def encode(parameter: Parameter, value: Value) -> Scalar:
     return json.dumps(value)
 
 
-def _within(limits: tuple[int, int], count: int) -> int:
-    return min(max(count, limits[0]), limits[1])
-
-
-def _startup(spec: SearchSpec) -> int:
-    return _within(STARTUP_TRIALS, spec.run_cap // 4)
-
-
-def _population_size(spec: SearchSpec) -> int:
-    return _within(POPULATION_SIZE, spec.run_cap // 4)
+def _quarter(spec: SearchSpec, limits: tuple[int, int]) -> int:
+    """Return a quarter of the trials, within limits."""
+    return min(max(spec.run_cap // 4, limits[0]), limits[1])
 
 
 def _tpe(spec: SearchSpec) -> samplers.BaseSampler:
@@ -108,22 +101,24 @@ def _tpe(spec: SearchSpec) -> samplers.BaseSampler:
 
 
 def _gp(spec: SearchSpec) -> samplers.BaseSampler:
-    return samplers.GPSampler(seed=spec.seed, n_startup_trials=_startup(spec))
+    return samplers.GPSampler(seed=spec.seed, n_startup_trials=_quarter(spec, STARTUP_TRIALS))
 
 
 def _cmaes(spec: SearchSpec) -> samplers.BaseSampler:
     # It samples categorical parameters, and those under a `when`, at random.
     return samplers.CmaEsSampler(
-        seed=spec.seed, n_startup_trials=_startup(spec), warn_independent_sampling=False
+        seed=spec.seed,
+        n_startup_trials=_quarter(spec, STARTUP_TRIALS),
+        warn_independent_sampling=False,
     )
 
 
 def _nsga2(spec: SearchSpec) -> samplers.BaseSampler:
-    return samplers.NSGAIISampler(seed=spec.seed, population_size=_population_size(spec))
+    return samplers.NSGAIISampler(seed=spec.seed, population_size=_quarter(spec, POPULATION_SIZE))
 
 
 def _nsga3(spec: SearchSpec) -> samplers.BaseSampler:
-    return samplers.NSGAIIISampler(seed=spec.seed, population_size=_population_size(spec))
+    return samplers.NSGAIIISampler(seed=spec.seed, population_size=_quarter(spec, POPULATION_SIZE))
 
 
 def _random(spec: SearchSpec) -> samplers.BaseSampler:
