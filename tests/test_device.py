@@ -1,4 +1,4 @@
-"""What a process keeps of its memory between trainings, and how cuDNN chooses algorithms."""
+"""What a process keeps of its memory between trainings."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
-
-from fastgan_ray.config.run_config import RunConfig, nest
-from fastgan_ray.train.device import measure_convolutions
 
 # 400 MB come and go, in tensors as a training has them.
 PEAKS = """
@@ -34,12 +30,3 @@ def test_a_trial_does_not_report_the_peak_of_the_one_before_it_in_its_process():
     told = subprocess.run([sys.executable, "-c", PEAKS], check=True, capture_output=True, text=True)
     during, after, forgotten = map(float, told.stdout.split())
     assert during > 0.35 and after > 0.35 and forgotten < 0.1
-
-
-@pytest.mark.parametrize("precision", ["fp32", "auto", "bf16"])
-def test_only_a_training_that_repeats_exactly_keeps_cudnn_from_choosing(
-    precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", precision == "fp32")
-    measure_convolutions(RunConfig.model_validate(nest({"train.precision": precision})))
-    assert torch.backends.cudnn.benchmark == (precision != "fp32")

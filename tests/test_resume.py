@@ -71,6 +71,7 @@ def test_the_list_names_fields_and_sections_that_exist() -> None:
         "data.on_bad_image",
         "train.total_kimg",
         "train.device",
+        "train.cuda_graphs",
         "train.gradient_checkpointing",
     }
 

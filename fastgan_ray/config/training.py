@@ -84,8 +84,8 @@ class TrainConfig(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="fp32 = every operation in its plain form; bf16 = autocast; auto = bf16 where "
-        "the device is faster with it",
+        description="fp32 = every operation in its plain form, without TF32; bf16 = autocast; "
+        "auto = bf16 where the device is faster with it",
     )
     cuda_graphs: bool = Field(
         True,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fastgan_ray.arithmetic import ieee_float32
 from fastgan_ray.config.run_config import EvalConfig
 from fastgan_ray.errors import DivergedError
 from fastgan_ray.metrics.diversity import diversity
@@ -81,9 +82,10 @@ def evaluate(
     early_count = config.early_fakes if early else None
     count = early_count or config.num_fakes
     batches = torch.split(latents(config, nz)[:count], config.batch_size)
-    features = _fake_features(
-        sample, track(batches, "features of generated pictures"), extractor, device
-    )
+    with ieee_float32():  # as `protocol` says
+        features = _fake_features(
+            sample, track(batches, "features of generated pictures"), extractor, device
+        )
     inputs = _metric_inputs(features, reference, extractor, config)
     values: dict[str, float] = {}
     for measure in METRICS.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fastgan_ray.arithmetic import IEEE
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
@@ -21,6 +22,7 @@ LABELS = {
     "reference_flips": "mirror images among the reference",
     "num_fakes": "number of generated pictures",
     "eval_seed": "seed of the latents",
+    "arithmetic": "arithmetic of sampling and features",
 }
 
 
@@ -37,6 +39,7 @@ def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[st
         "reference_flips": config.eval.mirrored_reference,
         "num_fakes": config.eval.num_fakes,
         "eval_seed": config.eval.seed,
+        "arithmetic": IEEE,
     }
 
 

@@ -6,15 +6,18 @@ import contextlib
 import ctypes
 import gc
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
 
+from fastgan_ray.arithmetic import float32_arithmetic
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.training import CPU_BF16_FROM_PX
 from fastgan_ray.errors import UserError
 from fastgan_ray.train.compat import cpu_multiplies_bf16
 
+BF16_CAPABILITY = (8, 0)  # the first GPUs that multiply bfloat16 (Ampere)
 # Names of the C library's settings (mallopt(3)): when to hand memory back, how often to map it.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _PEAK = "5"  # what clear_refs (proc(5)) takes for it
@@ -50,23 +53,43 @@ def limit_gpu_memory(share: float) -> None:
 
 
 def use_bf16(config: RunConfig, device: torch.device) -> bool:
-    """Whether to autocast to bfloat16: as asked; for "auto", where the device is faster with it."""
-    if config.train.precision != "auto":
-        return config.train.precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    """Decide whether to autocast to bfloat16: as asked; for "auto", where the device is faster.
+
+    UserError if it is asked for on a GPU that only imitates it (before compute capability 8.0).
+    """
+    precision = config.train.precision
+    if device.type == "cuda" and precision != "fp32":
+        capability = torch.cuda.get_device_capability(device)
+        if precision == "bf16" and capability < BF16_CAPABILITY:
+            raise UserError(
+                "train.precision: bf16 needs a GPU of compute capability 8.0 or more (this one has "
+                f"{capability[0]}.{capability[1]}); use auto, which is fp32 here"
+            )
+        return capability >= BF16_CAPABILITY
+    if precision != "auto":
+        return precision == "bf16"
     # By the configuration, not by a clock: the same run must give the same numbers each time.
     enough = config.model.resolution >= CPU_BF16_FROM_PX
     return device.type == "cpu" and enough and cpu_multiplies_bf16()
 
 
-def measure_convolutions(config: RunConfig) -> None:
-    """Have cuDNN measure its algorithms for each shape and keep the fastest.
+def training_arithmetic(config: RunConfig) -> AbstractContextManager[None]:
+    """Inside, GPUs compute as `train.precision` says.
 
-    Not with `train.precision: fp32`, which is for results that repeat to the last bit: the choice
-    can differ from run to run, and with it the order of sums.
+    fp32: as IEEE 754 says, by the same algorithms each time. auto and bf16: convolutions in float32
+    may use TF32, by the algorithms that are fastest for each shape, which is the same at every
+    step. Metrics, which are compared, are computed outside of it.
     """
-    torch.backends.cudnn.benchmark = config.train.precision != "fp32"
+    fast = config.train.precision != "fp32"
+    return float32_arithmetic(tf32=fast, benchmark=fast)
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done everything that it was given, as before a clock is read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def keep_freed_memory() -> None:

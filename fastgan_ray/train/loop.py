@@ -7,6 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
@@ -23,7 +24,13 @@ from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import Pictures
 from fastgan_ray.train.captured import StepRunner, can_capture, capture_on_cuda
 from fastgan_ray.train.costs import sampling_gflop
-from fastgan_ray.train.device import device_of, keep_freed_memory, measure_convolutions, use_bf16
+from fastgan_ray.train.device import (
+    device_of,
+    keep_freed_memory,
+    training_arithmetic,
+    use_bf16,
+    wait_for,
+)
 from fastgan_ray.train.diagnostics import real_sample
 from fastgan_ray.train.draws import Draws, draw_step, place
 from fastgan_ray.train.evaluation import Run, evaluate_and_report
@@ -76,21 +83,24 @@ def train(
     while state.step < last_step:
         drawn = draw_step(state, config)
         draws = place(drawn, run.device)
-        with reference_kernels(config.train.precision == "fp32"):
+        with training_arithmetic(config), reference_kernels(config.train.precision == "fp32"):
             batches = take_batches(pictures, drawn, draws)
             losses = run_step(draws, batches)
         accumulate_losses(state, losses)
-        state.seconds = time.monotonic() - started
         evaluating = is_evaluation(state.step, config)
-        if evaluating or state.step % check_every == 0:
+        checking = evaluating or state.step % check_every == 0
+        if checking:
             _check_finite(state, images)
-        reporter.progress(state.step * images / 1000, state.seconds)
+            state.seconds = _seconds_since(started, run.device)
+        reporter.progress(state.step * images / 1000, time.monotonic() - started)
         if evaluating:
             means, last = pop_mean_losses(state), state.step == last_step
             group.on_rank_zero(partial(evaluate_and_report, state, run, means, reporter, last))
             started = time.monotonic() - state.seconds  # evaluation is not training time
-        if state.step < last_step and group.any(reporter.stopping()):
+        asking = checking or group.size == 1  # several processes wait for each other to agree
+        if state.step < last_step and asking and group.any(reporter.stopping()):
             if not evaluating:
+                state.seconds = _seconds_since(started, run.device)
                 group.on_rank_zero(partial(save_between, state, run, reporter.folder))
             raise InterruptedRunError(f"stopped at {state.step * images / 1000:g} kimg")
 
@@ -124,7 +134,6 @@ def take_batches(pictures: Pictures, drawn: Draws, draws: Draws) -> list[Tensor]
 def _prepare(config: RunConfig, track: Track) -> Run:
     device = device_of(config)
     keep_freed_memory()
-    measure_convolutions(config)
     source = open_source(config.data, config.train.seed, track)
     # However few pictures it learns from, a run is measured against all of them.
     everything = open_source(config.data.model_copy(update={"limit": None}))
@@ -144,6 +153,12 @@ def _prepare(config: RunConfig, track: Track) -> Run:
         gflop_g=round(sampling_gflop(config.model), 6),
         track=track,
     )
+
+
+def _seconds_since(started: float, device: torch.device) -> float:
+    """Of training, when the device has done all of it."""
+    wait_for(device)
+    return time.monotonic() - started
 
 
 def _check_finite(state: TrainState, images: int) -> None:

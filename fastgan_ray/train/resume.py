@@ -9,13 +9,14 @@ from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.errors import UserError
 
 # The fields, and the sections ("eval."), that no training step depends on: all others must stay.
-# Where the pictures lie may change, as they are compared themselves; gradient checkpointing leaves
-# the gradients as they are.
+# Where the pictures lie may change, as they are compared themselves; CUDA graphs and gradient
+# checkpointing leave the mathematics of a step as it is.
 MAY_CHANGE = (
     "data.path",
     "data.on_bad_image",
     "train.total_kimg",
     "train.device",
+    "train.cuda_graphs",
     "train.cuda_graphs",
     "train.gradient_checkpointing",
     "eval.",

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastgan_ray.arithmetic import ieee_float32
+
 # Few pictures at a time stay in a CPU's caches: 54 images/s per core, in batches of 16 only 29.
 _CPU_CHUNK = 4
 
@@ -49,10 +51,7 @@ class Extractor:
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         """Compute features (B, d), float32 on the CPU, of pictures (B, 3, H, W) in 0 to 255."""
         # With TF32 the metrics would depend on the type of GPU.
-        with (
-            torch.autocast(self.device.type, enabled=False),
-            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-        ):
+        with torch.autocast(self.device.type, enabled=False), ieee_float32():
             chunk = _CPU_CHUNK if self.device.type == "cpu" else max(len(images_BCHW), 1)
             parts = [
                 self.network(self.prepare(part.to(self.device))).float().cpu()

@@ -17,7 +17,7 @@ from fastgan_ray.metrics.evaluate import latents
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.search.cost.timing import Timing
-from fastgan_ray.train.device import device_of, use_bf16
+from fastgan_ray.train.device import device_of, training_arithmetic, use_bf16, wait_for
 from fastgan_ray.train.draws import draw_step, place
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.rng import seeded
@@ -86,7 +86,7 @@ def time_class(config: RunConfig) -> tuple[float, float]:
     side, count = config.model.resolution, config.train.batch_size
     noise = torch.rand(count, 3, side, side, generator=seeded(0, "timing")).to(device) * 2 - 1
     batches = [noise] * config.train.d_steps
-    with reference_kernels(config.train.precision == "fp32"):
+    with training_arithmetic(config), reference_kernels(config.train.precision == "fp32"):
         draws = place(draw_step(state, config), device)
         step = _fastest(lambda: train_step(state, draws, batches, config, distance, bf16), device)
     extractor = load_extractor(config.eval.extractor, device)
@@ -118,7 +118,6 @@ def _fastest(run: Callable[[], object], device: torch.device) -> float:
     for _ in range(STEPS):
         began = time.perf_counter()
         run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait_for(device)
         found.append(time.perf_counter() - began)
     return min(found)
