@@ -147,13 +147,16 @@ def test_evaluations_come_at_the_first_step_past_each_multiple_and_at_the_end(co
 
 
 def test_a_non_finite_loss_ends_the_run_and_says_when(config, tmp_path, monkeypatch):
-    step = loop.train_step
+    class Broken(loop.StepRunner):
+        def __call__(self, *arguments):
+            scalars = super().__call__(*arguments)
+            return scalars | {"loss/g": torch.tensor(math.nan)} if self.steps == 3 else scalars
 
-    def broken(state, *arguments):
-        scalars = step(state, *arguments)
-        return scalars | {"loss/g": torch.tensor(math.nan)} if state.step == 3 else scalars
+        @property
+        def steps(self):
+            return self._state.step
 
-    monkeypatch.setattr(loop, "train_step", broken)
+    monkeypatch.setattr(loop, "StepRunner", Broken)
     with pytest.raises(DivergedError, match=r"loss/g is not finite at step 3 \(0.012 kimg\)"):
         run(config(), tmp_path / "run")
 
