@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from fastgan_ray.report.charts import size_tradeoff
 from fastgan_ray.report.charts.axis import fit
+from fastgan_ray.report.charts.curve_files import DASHES, STYLES
 from fastgan_ray.report.charts.layout import BOTTOM, LABEL_HEIGHT
 from fastgan_ray.report.charts.learning_curves import arm_curves_chart, trial_curves_chart
 from fastgan_ray.report.charts.parallel_coordinates import UNSET, parallel_coordinates_chart
 from fastgan_ray.report.charts.size_tradeoff import size_tradeoff_chart
 from fastgan_ray.report.charts.slices import ENOUGH, note, shortened, slices
-from fastgan_ray.report.data.ranking import ranked
+from fastgan_ray.report.data.ranking import arm_colours, arm_dash, ranked
 from fastgan_ray.report.data.run_folder import read_run
 
 NUMBERS = st.lists(
@@ -83,6 +84,15 @@ def test_an_arms_curve_is_dotted_from_where_seeds_drop_out():
     assert whole["partial"] == "" and whole["path"].count("L") == 1
     assert partial["partial"].count("L") == 1 and partial["path"].count("L") == 0
     assert arm_curves_chart({"a": []}, {"a": "base"}, "fid") is None
+
+
+def test_arms_of_one_colour_have_other_dashes_in_the_page_and_in_the_files():
+    names = [*"abcdefg", "baseline", *"hijklmn"]
+    account = {"baseline": "baseline", "arms": [{"name": name} for name in names]}
+    colours = arm_colours(account)
+    assert set(colours.values()) == set(STYLES)
+    assert len({(colours[name], arm_dash(colours, name)) for name in names}) == len(names)
+    assert max(arm_dash(colours, name) for name in names) < len(DASHES)
 
 
 def test_generators_of_one_size_have_no_tradeoff(run):

@@ -15,16 +15,23 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from fastgan_ray.report.data.learning_curves import Point, with_all_seeds
+from fastgan_ray.report.data.ranking import arm_colours, arm_dash
 
 Curves = Mapping[tuple[str, str], Sequence[Point]]  # by arm and data set, as `arm_curves` has them
-Style = dict[str, Any]
 
 COLUMNS = ("arm", "data", "kimg", "seeds", "mean", "low", "high")
-# Okabe and Ito's colours, which colour-blind readers can tell apart; the baseline is black.
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-MARKERS = ("s", "^", "D", "v", "P", "X", "*")
+# The colour and marker of each class of `arm_colours`. The colours are those of report.html: Okabe
+# and Ito's, which colour-blind readers can tell apart, darker for a white background.
+STYLES = {
+    "base": ("#000000", "o"),
+    "c1": ("#0072b2", "s"),
+    "c2": ("#c94f00", "^"),
+    "c3": ("#00805e", "D"),
+    "c4": ("#a8407f", "v"),
+    "c5": ("#946a00", "P"),
+    "c6": ("#6a4fbf", "X"),
+}
 DASHES = ("-", "--", "-.")
-BASELINE_STYLE: Style = {"color": "#000000", "marker": "o", "ls": "-"}
 MAX_COLUMNS = 3
 # The same numbers always give the same file, byte for byte.
 SETTINGS: dict[Any, Any] = {
@@ -82,15 +89,17 @@ def _draw_panel(
 ) -> list[Line2D]:
     """Draw one data set; return each arm's line for the legend."""
     handles = []
-    styles = _styles(summary)
+    colours = arm_colours(summary)
     for arm in summary["arms"]:
-        points, style = curves.get(arm["name"], ()), styles[arm["name"]]
+        points, (colour, marker) = curves.get(arm["name"], ()), STYLES[colours[arm["name"]]]
+        dashes = DASHES[arm_dash(colours, arm["name"]) % len(DASHES)]
+        style: dict[str, Any] = {"color": colour, "marker": marker, "ls": dashes, "lw": 2, "ms": 5}
         kimg, low, high = ([point[key] for point in points] for key in ("kimg", "low", "high"))
         # Dotted where seeds have dropped out, because the mean is then over other seeds.
-        axes.plot(*_line(points), lw=1, ls=":", color=style["color"])
+        axes.plot(*_line(points), lw=1, ls=":", color=colour)
         line = _line(with_all_seeds(points))
-        (handle,) = axes.plot(*line, lw=2, ms=5, label=_arm_label(arm, summary), **style)
-        axes.fill_between(kimg, low, high, color=style["color"], alpha=0.12, lw=0)
+        (handle,) = axes.plot(*line, label=_arm_label(arm, summary), **style)
+        axes.fill_between(kimg, low, high, color=colour, alpha=0.12, lw=0)
         handles.append(handle)
     axes.grid(alpha=0.25)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
@@ -100,19 +109,6 @@ def _draw_panel(
 
 def _line(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [point["kimg"] for point in points], [point["mean"] for point in points]
-
-
-def _styles(summary: Mapping[str, Any]) -> dict[str, Style]:
-    """Give each arm a colour, a marker and dashes."""
-    names = [arm["name"] for arm in summary["arms"] if arm["name"] != summary["baseline"]]
-    return {summary["baseline"]: BASELINE_STYLE} | {
-        name: {
-            "color": COLOURS[index % len(COLOURS)],
-            "marker": MARKERS[index % len(MARKERS)],
-            "ls": DASHES[index // len(COLOURS) % len(DASHES)],
-        }
-        for index, name in enumerate(names)
-    }
 
 
 def _arm_label(arm: Mapping[str, Any], summary: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from fastgan_ray.report.charts.axis import Axis
 from fastgan_ray.report.charts.layout import Chart, Mark, svg_path
 from fastgan_ray.report.data.ablation import FAILED
 from fastgan_ray.report.data.learning_curves import Point, trial_curve, with_all_seeds
-from fastgan_ray.report.data.ranking import COLOURS, ranked
+from fastgan_ray.report.data.ranking import arm_dash, ranked
 from fastgan_ray.report.data.run_folder import Run
 
 X_LABEL = "thousands of images shown (kimg)"
@@ -48,7 +48,8 @@ def arm_curves_chart(
     x = layout.kimg_axis([point["kimg"] for point in points])
     y = layout.y_axis([point[side] for point in points for side in ("low", "high")])
     series = [
-        _arm_mark(x, y, number, arm, curves[arm]) | {"colour": colours[arm]}
+        _arm_mark(x, y, number, arm, curves[arm])
+        | {"colour": colours[arm], "dash": arm_dash(colours, arm)}
         for number, arm in enumerate(colours, 1)
         if curves.get(arm)
     ]
@@ -64,7 +65,6 @@ def _arm_mark(x: Axis, y: Axis, number: int, arm: str, curve: Sequence[Point]) -
     return {
         "id": arm,
         "label": str(number),
-        "dash": (number - 1) // (COLOURS + 1),
         "path": svg_path(line(with_all_seeds(curve), "mean")),
         "partial": svg_path(mean) if last["seeds"] < curve[0]["seeds"] else "",
         "band": f"{svg_path(line(curve, 'low') + line(curve, 'high')[::-1])}Z",

@@ -58,6 +58,12 @@ def arm_colours(account: Mapping[str, Any] | None) -> dict[str, str]:
     return {name: "base" if name == account["baseline"] else next(classes) for name in names}
 
 
+def arm_dash(colours: Mapping[str, str], arm: str) -> int:
+    """Return how many earlier arms have the colour of `arm`; its line has other dashes."""
+    names = list(colours)
+    return sum(colours[name] == colours[arm] for name in names[: names.index(arm)])
+
+
 def parameter_names(run: Run) -> list[str]:
     """List all searched parameters, in the order in which trials have them."""
     return list(dict.fromkeys(name for trial in run["trials"] for name in trial["point"]))
