@@ -37,11 +37,12 @@ CurveOf = Callable[[dict[str, Any], RunConfig], Sequence[Step]]
 
 @dataclass
 class SimulatedTrial:
-    """A trial: its point, the times of its reports (seconds from the start), and its end."""
+    """A trial: its point, its curve, its reports so far (with their times), and its end."""
 
     number: int
     point: dict[str, Any]
     start: float
+    curve: Sequence[Step] = ()
     steps: list[tuple[float, Step]] = field(default_factory=list)
     state: str = "running"
     reason: str = ""
@@ -66,27 +67,24 @@ def replay(
     rules = _make_rules(spec)
     trials: list[SimulatedTrial] = []
     queue: list[tuple[float, int, int]] = []  # (time, trial, step)
-    now, reports, curves = 0.0, 0, dict[int, Sequence[Step]]()
+    now, reports = 0.0, 0
 
     def start_trials() -> None:
         while len(queue) < workers and cost(trials) < budget:
-            suggestion = searcher.suggest("simulated")
-            if suggestion is None or suggestion == FINISHED:
+            trial = _next_trial(searcher, curve_of, now)
+            if trial is None:
                 return
-            trial = SimulatedTrial(suggestion["number"], suggestion["point"], now)
             trials.append(trial)
-            curve = curve_of(trial.point, RunConfig.model_validate(suggestion["run"]))
-            curves[trial.number] = curve
-            heapq.heappush(queue, (now + curve[0].seconds, trial.number, 0))
+            heapq.heappush(queue, (now + trial.curve[0].seconds, trial.number, 0))
 
     start_trials()
     while queue:
         now, number, index = heapq.heappop(queue)
-        trial, curve = trials[number], curves[number]
-        trial.steps.append((now, curve[index]))
-        _report(spec, trial, index == len(curve) - 1, searcher, rules)
+        trial = trials[number]
+        trial.steps.append((now, trial.curve[index]))
+        _report(spec, trial, searcher, rules)
         if trial.state == "running":
-            heapq.heappush(queue, (now + curve[index + 1].seconds, number, index + 1))
+            heapq.heappush(queue, (now + trial.curve[index + 1].seconds, number, index + 1))
         reports += 1
         if interrupt(reports):
             searcher, rules = _restarted(spec, searcher, folder, workers, trials)
@@ -99,15 +97,20 @@ def cost(trials: Sequence[SimulatedTrial]) -> float:
     return sum(step.seconds for trial in trials for _, step in trial.steps)
 
 
+def _next_trial(searcher: StudySearcher, curve_of: CurveOf, now: float) -> SimulatedTrial | None:
+    suggestion = searcher.suggest("simulated")
+    if suggestion is None or suggestion == FINISHED:
+        return None
+    number, point = suggestion["number"], suggestion["point"]
+    curve = curve_of(point, RunConfig.model_validate(suggestion["run"]))
+    return SimulatedTrial(number, point, now, curve)
+
+
 def _report(
-    spec: SearchSpec,
-    trial: SimulatedTrial,
-    is_last: bool,
-    searcher: StudySearcher,
-    rules: StoppingRules,
+    spec: SearchSpec, trial: SimulatedTrial, searcher: StudySearcher, rules: StoppingRules
 ) -> None:
     """Report a trial's newest step to the searcher and the rules; set its state."""
-    step = trial.steps[-1][1]
+    step, is_last = trial.steps[-1][1], len(trial.steps) == len(trial.curve)
     row, name = _row(spec, step, is_last), f"{trial.number:05d}"
     if step.value is not None and not is_last:
         searcher.on_trial_result(name, row)

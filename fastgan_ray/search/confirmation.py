@@ -48,7 +48,7 @@ class Plan:
 def plan_confirmation(spec: SearchSpec) -> Plan:
     """Plan what the file's `confirm` says, or the most that takes half of the search's kimg.
 
-    If the budget limits the kimg, the confirmation's part is set aside at the start.
+    If the budget limits the kimg, the confirmation's part is reserved at the start.
     """
     if spec.confirm == "off":
         return Plan(0, 0, 0.0, "the file says `confirm: false`")
