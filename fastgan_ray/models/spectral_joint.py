@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from fastgan_ray.models.kernels import kernels_for
 from fastgan_ray.models.spectral import EPS, SpectralLayer, full_precision, spectral_layers
+from fastgan_ray.torch_compat import copy_each_, norm_of_each
 
 
 class JointSpectralNorm:
@@ -274,10 +275,10 @@ def _iterate(plan: _Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
     vectors_P = torch.cat([*u, *plan.multiply_transposed(flat_N, u)])
     # The vectors are longer than 1 so far: W v for u, W^T W v for v.
     sections = torch.split(vectors_P, [*plan.rows, *plan.columns])
-    lengths_2L = torch.stack(torch._foreach_norm(sections)).clamp_min_(EPS)
+    lengths_2L = norm_of_each(sections).clamp_min_(EPS)
     vectors_P.div_(lengths_2L.index_select(0, plan.owner_P))
     published_P = vectors_P.index_select(0, plan.published_P)
-    torch._foreach_copy_(
+    copy_each_(
         [*(norm._u for norm in norms), *(norm._v for norm in norms)],
         torch.split(published_P, [*plan.rows, *plan.columns]),
     )

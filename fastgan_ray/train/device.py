@@ -15,7 +15,7 @@ from fastgan_ray.arithmetic import float32_arithmetic
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.training import CPU_BF16_FROM_PX
 from fastgan_ray.errors import UserError
-from fastgan_ray.train.compat import cpu_multiplies_bf16
+from fastgan_ray.torch_compat import cpu_multiplies_bf16
 
 BF16_CAPABILITY = (8, 0)  # the first GPUs that multiply bfloat16 (Ampere)
 # Names of the C library's settings (mallopt(3)): when to hand memory back, how often to map it.

@@ -22,7 +22,7 @@ from fastgan_ray.models import (
     recompute,
     spread,
 )
-from fastgan_ray.train.compat import add_each_, move_each_
+from fastgan_ray.torch_compat import add_each_, move_each_
 from fastgan_ray.train.regan import Regan
 from fastgan_ray.train.rng import seeded, streams
 
