@@ -39,10 +39,10 @@ def test_neighbours_against_every_pair_looked_at(mirrored):
 
     own = [min(min(away(view[i], j) for view in views[:1]) for j in range(40) if j != i)
            for i in range(40)]  # fmt: skip
-    found = neighbours(real, fake, flipped, 4)
+    nearest = neighbours(real, fake, flipped, 4)
     if not mirrored:
-        assert found.too_near == pytest.approx(np.quantile(own, 0.05) / np.mean(own), rel=1e-4)
-    for row, pairs in enumerate(found.pairs):
+        assert nearest.too_near == pytest.approx(np.quantile(own, 0.05) / np.mean(own), rel=1e-4)
+    for row, pairs in enumerate(nearest.pairs):
         distances = np.array([away(fake[row], i) for i in range(40)])
         assert [pair.training for pair in pairs] == list(np.argsort(distances)[:4])
         ratio = [pair.distance for pair in pairs] / distances[np.argsort(distances)[:4]]
@@ -52,11 +52,11 @@ def test_neighbours_against_every_pair_looked_at(mirrored):
 def test_neighbours_agree_with_the_closest_pairs_and_the_share_that_is_too_near():
     real = clouds(50, 4)
     fake = np.concatenate([real[:3] + 1e-4, clouds(7, 4, seed=1)])
-    found = neighbours(real, fake, real[:, ::-1].copy(), 1)
-    nearest = sorted((pairs[0] for pairs in found.pairs), key=lambda pair: pair.distance)
+    nearest = neighbours(real, fake, real[:, ::-1].copy(), 1)
+    closest = sorted((pairs[0] for pairs in nearest.pairs), key=lambda pair: pair.distance)
     expected = nearest_training(real, fake, real[:, ::-1].copy())
-    assert nearest == closest_pairs(expected)
-    share = np.mean([pairs[0].distance < found.too_near for pairs in found.pairs])
+    assert closest == closest_pairs(expected)
+    share = np.mean([pairs[0].distance < nearest.too_near for pairs in nearest.pairs])
     assert share == pytest.approx(memorisation(expected)["memorised"])
 
 
@@ -73,13 +73,13 @@ def test_a_copy_is_found_and_called_too_near_mirrored_or_not(setting, tmp_path):
     folder, config, source, extractor = setting
     pictures = read_pictures(folder, config.data, 40)
     samples = torch.stack([pictures["4.PNG"], pictures["2.PNG"].flip(-1)])
-    found = nearest_pictures(samples, source, config, extractor, 3)
-    first, second = neighbour_rows(found, [10, 11], source)
+    nearest = nearest_pictures(samples, source, config, extractor, 3)
+    first, second = neighbour_rows(nearest, [10, 11], source)
     assert first["seed"] == 10 and first["too_near"] and second["too_near"]
     assert first["neighbours"][0]["picture"] == "4.PNG"
     assert second["neighbours"][0]["picture"] == "2.PNG"
     assert first["neighbours"][0]["distance"] < 0.1 < first["neighbours"][1]["distance"]
-    save_neighbours(samples, found, source, config, tmp_path / "near.png")
+    save_neighbours(samples, nearest, source, config, tmp_path / "near.png")
     with Image.open(tmp_path / "near.png") as grid:
         assert grid.size == (4 * 42 - 2, 2 * 42 - 2)
         tiles = np.asarray(grid)
@@ -89,8 +89,8 @@ def test_a_copy_is_found_and_called_too_near_mirrored_or_not(setting, tmp_path):
 def test_a_lone_sample_has_neighbours_as_many_as_there_are(setting):
     folder, config, source, extractor = setting
     sample = read_pictures(folder, config.data, 32)["1.PNG"][None]
-    found = nearest_pictures(sample, source, config, extractor, 64)
-    assert len(found.pairs) == 1 and len(found.pairs[0]) == 6
+    nearest = nearest_pictures(sample, source, config, extractor, 64)
+    assert len(nearest.pairs) == 1 and len(nearest.pairs[0]) == 6
 
 
 def test_pictures_all_alike_are_no_reference(setting, tmp_path):

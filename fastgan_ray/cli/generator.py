@@ -198,18 +198,18 @@ def neighbours(
     source = open_source(config.data.model_copy(update={"limit": None}), track=track)
     extractor = load_extractor(config.eval.extractor, _device(generator))
     samples = draw(generator, model.nz, numbers, truncation, track=track)
-    found = near.nearest_pictures(samples, source, config, extractor, count, track)
-    near.save_neighbours(samples, found, source, config, out)
-    rows = near.neighbour_rows(found, numbers, source)
+    nearest = near.nearest_pictures(samples, source, config, extractor, count, track)
+    near.save_neighbours(samples, nearest, source, config, out)
+    rows = near.neighbour_rows(nearest, numbers, source)
     if as_json:
-        print_json({"too_near_below": found.too_near, "samples": rows})
+        print_json({"too_near_below": nearest.too_near, "samples": rows})
         return
     for row in rows:
-        nearest = ", ".join(f"{n['picture']} {n['distance']:.2f}" for n in row["neighbours"][:3])
-        print_line(f"seed {row['seed']}: {nearest}{'  TOO NEAR' if row['too_near'] else ''}")
+        names = ", ".join(f"{n['picture']} {n['distance']:.2f}" for n in row["neighbours"][:3])
+        print_line(f"seed {row['seed']}: {names}{'  TOO NEAR' if row['too_near'] else ''}")
     print_line(
         "A distance of 1 is the mean from a training picture to its nearest other one. Samples "
-        f"below {found.too_near:.2f} (as near as the nearest 5 % of training pictures) count as "
+        f"below {nearest.too_near:.2f} (as near as the nearest 5 % of training pictures) count as "
         "copies."
     )
     print_line(f"samples and their neighbours written to {out}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastgan_ray.cli import options as opt
 from fastgan_ray.cli.terminal import console, progress
 from fastgan_ray.errors import InterruptedRunError, UserError
+
+if TYPE_CHECKING:
+    from fastgan_ray.config.run_config import RunConfig
 
 STOPPING = "Stopping: saving a checkpoint after this step. Press Ctrl-C again to quit immediately."
 
@@ -44,7 +47,11 @@ def train(
     run = override(run, opt.overrides(data, assignments, embedded))
     if dry_run:
         typer.echo(dump_run_config(run))
-        return
+    else:
+        _train(run, out, resume)
+
+
+def _train(run: RunConfig, out: Path, resume: bool) -> None:
     from fastgan_ray.cli.train_reporter import TerminalReporter
     from fastgan_ray.latent.load import find_checkpoint
     from fastgan_ray.metrics.names import metric_name

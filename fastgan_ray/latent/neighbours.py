@@ -45,25 +45,27 @@ def nearest_pictures(
     # Metrics need at least 2 rows: a single sample is compared twice.
     rows = np.resize(features, (max(2, len(features)), features.shape[1]))
     try:
-        found = neighbours(reference.features, rows, reference.mirrored, count)
+        nearest = neighbours(reference.features, rows, reference.mirrored, count)
     except ValueError as error:
         raise UserError(f"{source.path}: {error}") from error
-    return Neighbours(found.pairs[: len(features)], found.too_near)
+    return Neighbours(nearest.pairs[: len(features)], nearest.too_near)
 
 
 def save_neighbours(
-    samples_NCHW: Tensor, found: Neighbours, source: Source, config: RunConfig, path: Path
+    samples_NCHW: Tensor, nearest: Neighbours, source: Source, config: RunConfig, path: Path
 ) -> None:
     """Write a grid with a row for each sample: the sample, then its neighbours by distance."""
     side = samples_NCHW.shape[-1]
     tiles = []
-    for sample_CHW, pairs in zip(samples_NCHW, found.pairs, strict=True):
+    for sample_CHW, pairs in zip(samples_NCHW, nearest.pairs, strict=True):
         tiles.append(sample_CHW)
         tiles += [square_tensor(source.read(pair.training), config.data, side) for pair in pairs]
-    save_grid(torch.stack(tiles), path, columns=1 + len(found.pairs[0]))
+    save_grid(torch.stack(tiles), path, columns=1 + len(nearest.pairs[0]))
 
 
-def neighbour_rows(found: Neighbours, seeds: Sequence[int], source: Source) -> list[dict[str, Any]]:
+def neighbour_rows(
+    nearest: Neighbours, seeds: Sequence[int], source: Source
+) -> list[dict[str, Any]]:
     """Return each seed's neighbours by name, and whether the nearest is too near."""
     return [
         {
@@ -72,7 +74,7 @@ def neighbour_rows(found: Neighbours, seeds: Sequence[int], source: Source) -> l
                 {"picture": printable(source.names[pair.training]), "distance": pair.distance}
                 for pair in pairs
             ],
-            "too_near": pairs[0].distance < found.too_near,
+            "too_near": pairs[0].distance < nearest.too_near,
         }
-        for seed, pairs in zip(seeds, found.pairs, strict=True)
+        for seed, pairs in zip(seeds, nearest.pairs, strict=True)
     ]
