@@ -36,7 +36,7 @@ class Noise(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        noise = torch.randn(len(x), 1, *x.shape[2:], generator=rng).to(x)
+        noise = torch.randn(len(x), 1, *x.shape[2:], generator=rng, device=rng.device).to(x)
         return x + self.weight * noise
 
 
@@ -196,7 +196,7 @@ class PublishedStep:
         self.generator = PublishedGenerator(config.model)
         self.discriminator = PublishedDiscriminator(config.model)
         for network, ours in self.networks(state):
-            network.to(next(ours.parameters()).dtype)
+            network.to(next(ours.parameters()))
             network.load_state_dict(ours.state_dict())
         self.average = {n: w.detach().clone() for n, w in self.generator.named_parameters()}
         train = config.train
@@ -204,7 +204,8 @@ class PublishedStep:
             torch.optim.Adam(network.parameters(), lr=rate, betas=(train.beta1, train.beta2))
             for network, rate in ((self.generator, train.lr_g), (self.discriminator, train.lr_d))
         ]
-        self.rngs, self.steps = streams(train.seed, torch.device("cpu")), 0
+        device = next(self.generator.parameters()).device
+        self.rngs, self.steps = streams(train.seed, device), 0
 
     def networks(self, state: TrainState) -> list[tuple[nn.Module, nn.Module]]:
         """Ours beside these."""
@@ -226,7 +227,7 @@ class PublishedStep:
             (2, *logits.shape), generator=self.rngs["labels"]
         )
         loss_real = F.relu(labels[0].to(logits) - logits).mean()
-        error = torch.zeros(())
+        error = torch.zeros((), device=pictures.device)
         for picture, seen in zip(decoded, (real, real, quadrant(real, part)), strict=True):
             error = error + self.distance(picture, F.interpolate(seen, size=picture.shape[-1]))
         (loss_real + train.reconstruction_weight * error).backward()
@@ -266,9 +267,9 @@ def _coloured(x: Tensor, drawn: dict[str, Tensor]) -> Tensor:
 def _translated(x: Tensor, drawn: dict[str, Tensor]) -> Tensor:
     side = x.shape[-1]
     limit = int(side * float(drawn["limit"]) + 0.5)
-    shift = (drawn["where"] * (2 * limit + 1)).floor().long() - limit
+    shift = ((drawn["where"] * (2 * limit + 1)).floor().long() - limit).to(x.device)
     batch, row, column = torch.meshgrid(
-        torch.arange(len(x)), torch.arange(side), torch.arange(side), indexing="ij"
+        *(torch.arange(size, device=x.device) for size in (len(x), side, side)), indexing="ij"
     )
     row = (row - shift[:, 0].view(-1, 1, 1) + 1).clamp(0, side + 1)
     column = (column - shift[:, 1].view(-1, 1, 1) + 1).clamp(0, side + 1)

@@ -1,0 +1,65 @@
+"""CONTRIBUTING.md: each worked example applies, is short, and what it adds passes the checks."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from documentation import ROOT
+
+TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+EXAMPLES = dict(re.findall(r"^### ([^\n]+)\n\n```diff\n(.*?)^```$", TEXT, re.M | re.S))
+LONGEST = 30  # lines
+# What sees that the example works, in the copy that it is applied to.
+CHECKS = {
+    "A loss": "from fastgan_ray.train.losses import LOSSES; LOSSES['absolute']",
+    "An augmentation": "from fastgan_ray.config.run_config import RunConfig as R; "
+    "R.model_validate({'augment': {'policy': 'grey'}})",
+    "A metric": "from fastgan_ray.metrics.evaluate import METRICS; METRICS['mean_shift']",
+    "A sampler": "from fastgan_ray.tune.suggest.samplers import SAMPLERS; SAMPLERS['tpe_joint']",
+    "An extractor": "import torch; from fastgan_ray.metrics.extractors import load_extractor; "
+    "assert load_extractor('efficientnet_lite0_wide', torch.device('cpu')).size == 320",
+    "A data set": "from fastgan_ray.data.catalog import CATALOG; CATALOG['100-shot-lighthouse']",
+}
+
+
+def in_a_copy(example: str, folder: Path, *command: str) -> None:
+    """Apply an example to a copy of the project, and run Python there."""
+    for name in ("fastgan_ray", "tests", "search_spaces", "benchmarks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    subprocess.run(["git", "apply", "-p1"], input=example, text=True, check=True, cwd=folder)
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_there_is_an_example_of_each_kind():
+    assert EXAMPLES.keys() == CHECKS.keys()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_applies_and_is_short(name, tmp_path):
+    assert len(EXAMPLES[name].splitlines()) < LONGEST
+    in_a_copy(EXAMPLES[name], tmp_path, "-c", CHECKS[name])
+
+
+def test_the_new_loss_passes_the_conformance_tests(tmp_path):
+    suites = ["tests/test_conformance.py", "tests/test_step.py", "tests/test_losses.py"]
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "absolute", *suites]
+    in_a_copy(EXAMPLES["A loss"], tmp_path, *command)
+
+
+def test_every_file_of_the_table_exists():
+    table = TEXT.split("| to add or change")[1].split("\n\n")[0]
+    paths = [path for path in re.findall(r"`([\w/]+(?:\.py|/))`", table) if path != "compat.py"]
+    assert len(paths) > 20
+    places = (ROOT, ROOT / "fastgan_ray")
+    assert not [path for path in paths if not any((place / path).exists() for place in places)]
