@@ -10,20 +10,20 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
-    """Something the user gave is wrong; the text says what, where, the rule, the value, the mend.
+    """Something the user gave is wrong; the text says what, where, the rule, the value, the remedy.
 
     Commands print it and exit with status 2.
     """
 
 
 class DivergedError(Exception):
-    """Training met a non-finite number; the text says which, and when (step and kimg)."""
+    """A number in the training is not finite; the text says which, and when (step and kimg)."""
 
 
 class InterruptedRunError(Exception):
-    """Someone stopped a training, a search or an ablation before its end; it can be resumed.
+    """A training, a search or an ablation was stopped before its end; it can be resumed.
 
-    Commands say how, and exit with `status`: the shell's for the signal, 130 for Ctrl-C.
+    Commands say how, and exit with `status`, the shell's for the signal: 130 for Ctrl-C.
     """
 
     def __init__(self, message: str, status: int = 130) -> None:
@@ -32,11 +32,11 @@ class InterruptedRunError(Exception):
 
 
 def full_disk(error: BaseException | None) -> str:
-    """What the system says if a full disk, or a quota used up, led to an error; else ""."""
+    """Return the system's message if a full disk or quota is the cause of an error; else ""."""
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
-        if said := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors' way to say it
-            number = int(said[1])
+        if match := re.search(r"\(os error (\d+)\)", str(error)):  # as in safetensors' errors
+            number = int(match[1])
         if number in FULL:
             return os.strerror(number)
         error = error.__cause__ or error.__context__

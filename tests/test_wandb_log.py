@@ -22,7 +22,7 @@ from wandb_server import server  # noqa: F401 - a fixture
 from fastgan_ray.metrics.names import early_name
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.wandb import compat, session
-from fastgan_ray.tune.wandb.rows import learn, log_row, summary
+from fastgan_ray.tune.wandb.rows import log_row, summary, update
 from fastgan_ray.tune.wandb.session import choose_mode, sync_line
 
 
@@ -173,7 +173,7 @@ def test_a_broken_wandb_is_told_once_and_left_alone(tmp_path, monkeypatch, capsy
     log.on_experiment_end(trials)
     assert len(calls) == 1
     assert capsys.readouterr().err == (
-        "W&B failed, logging no more; the search goes on. OSError: no space left\n"
+        "W&B failed, logging has ended; the search continues. OSError: no space left\n"
     )
 
 
@@ -182,7 +182,7 @@ def test_a_missing_wandb_is_no_error(tmp_path, monkeypatch, capsys):
     log, trial = log_in(tmp_path), fake_trial(0)
     log.on_trial_start(0, [trial], trial)
     log.on_trial_complete(0, [trial], trial)
-    assert log.session.mode == "disabled" and "logging no more" in capsys.readouterr().err
+    assert log.session.mode == "disabled" and "logging has ended" in capsys.readouterr().err
 
 
 def test_disabled_touches_nothing(tmp_path):
@@ -246,18 +246,18 @@ def test_a_summary_has_the_same_names_whatever_was_searched():
 def test_the_best_value_is_known_and_cheap_evaluations_are_kept_apart(goal, best):
     metric, known = Metric(name=METRIC, goal=goal), {}
     for value in (5.0, 3.0, 9.0, 4.0):
-        known = learn(known, {early_name(METRIC): value}, metric)
+        known = update(known, {early_name(METRIC): value}, metric)
     assert (summary("stopped", known, METRIC)["best"]) == best
-    known = learn(known, {METRIC: 8.0}, metric)
+    known = update(known, {METRIC: 8.0}, metric)
     assert summary("finished", known, METRIC)["best"] == 8.0
-    known = learn(known, {"kimg": 9.0, "outcome": "diverged"}, metric)
+    known = update(known, {"kimg": 9.0, "outcome": "diverged"}, metric)
     assert summary("diverged", known, METRIC)["best"] == 8.0
 
 
 def test_a_warning_holds_until_the_next_evaluation():
-    known = learn({}, {METRIC: 1.0, "warning": "copies"}, MINIMISED)
-    assert learn(known, {"reason": "loss/d is nan"}, MINIMISED)["warning"] == "copies"
-    assert learn(known, {METRIC: 1.0}, MINIMISED)["warning"] == ""
+    known = update({}, {METRIC: 1.0, "warning": "copies"}, MINIMISED)
+    assert update(known, {"reason": "loss/d is nan"}, MINIMISED)["warning"] == "copies"
+    assert update(known, {METRIC: 1.0}, MINIMISED)["warning"] == ""
 
 
 def test_what_a_person_chooses_by_is_logged(tmp_path, grid):

@@ -72,7 +72,7 @@ def test_the_command_prints_the_outline_without_a_login(search, monkeypatch):
 
 
 def test_without_a_login_the_error_names_the_command(search):
-    with pytest.raises(UserError, match=r"must be logged in.*`wandb login`.*--dry-run"):
+    with pytest.raises(UserError, match=r"needs a login.*`wandb login`.*--dry-run"):
         save(outline(search, "p"), None)
 
 

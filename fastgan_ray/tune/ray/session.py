@@ -1,4 +1,4 @@
-"""Ray itself: its settings, and starting or joining it without a word on the terminal."""
+"""Ray itself: start it here or connect to a cluster, with all that it prints in a log."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ OBJECT_STORE_BYTES = 128 * 2**20  # trials exchange numbers, not arrays
 
 @contextlib.contextmanager
 def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[str, float]]]:
-    """Ray at `address` (None = RAY_ADDRESS, or else this machine); yields each node's resources.
+    """Connect to Ray at `address` (None = RAY_ADDRESS, else this machine); yield nodes' resources.
 
-    Those of nodes that its autoscaler can still start are among them. A Ray that runs in this
-    process already is used and left running. `nested`: with the dashboard, which Ray Train asks who
-    is alive; without it, what a stopped trial's workers took is not given back.
+    Nodes that the autoscaler can still start are included. A Ray that already runs in this process
+    is used, and left running. `nested`: with the dashboard, which Ray Train asks who is alive;
+    without it, the resources of a stopped trial's workers are never freed.
     """
     os.environ.update(SETTINGS)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -59,7 +59,7 @@ def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[s
 
 @contextlib.contextmanager
 def silenced(log: Path) -> Iterator[None]:
-    """Send what Ray prints and logs in this process, as of trials that die, to a file."""
+    """Write what Ray prints and logs in this process to a file."""
     logger = logging.getLogger("ray")
     before = logger.handlers, logger.propagate
     with log.open("a") as file, contextlib.redirect_stdout(file):
@@ -91,10 +91,10 @@ def _start(address: str, dashboard: bool) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         # Whoever reaches Ray's ports runs code as this user, so Ray asks for a token by default.
-        # One of this process's own, unlike Ray's, leaves no file in the home folder.
+        # A token of this process leaves no file in the home folder, unlike Ray's own.
         os.environ.setdefault(AUTH_TOKEN, secrets.token_hex(32))
         if dashboard:
-            # Where its processes find it; else they look for whatever Ray runs on this machine.
+            # Else its processes ask the dashboard of any other Ray on this machine.
             quiet["dashboard_port"] = _free_port()
             os.environ[DASHBOARD] = f"http://127.0.0.1:{quiet['dashboard_port']}"
         size = OBJECT_STORE_BYTES
@@ -104,6 +104,6 @@ def _start(address: str, dashboard: bool) -> None:
         ray.init(address, runtime_env={"env_vars": SETTINGS}, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"--address {address}: Ray does not answer there ({error}). Start it with "
+            f"--address {address}: Ray does not answer ({error}). Start it with "
             "`ray start --head`, or leave the address and RAY_ADDRESS out to use this machine."
         ) from error

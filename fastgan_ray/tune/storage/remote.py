@@ -1,14 +1,13 @@
-"""A run's folder at a URI, as s3://bucket/prefix, beside the working folders of its machines.
+"""The copy of a run's folder at a URI, as s3://bucket/prefix.
 
-Every object appears whole or not at all; what must agree is written in an order: a checkpoint's
-metadata.json after its weights, and a trial's rows after the checkpoint that they name.
+Every object appears whole or not at all. Objects that must agree are written in order: a
+checkpoint's metadata.json after its weights, and a trial's rows after the checkpoint in them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import fsspec
 from pyarrow import ArrowException, ArrowInvalid
@@ -17,7 +16,7 @@ from pyarrow import fs as arrow
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import atomic
 
-# Written after what they stand for.
+# Written after the files that they refer to.
 LAST = ("metadata.json", ".source", "metrics.jsonl")
 
 
@@ -39,7 +38,7 @@ class RemoteStorage:
         return f"{without_password(self._uri)}/{self._run}"
 
     def below(self, folder: str) -> RemoteStorage:
-        """The store of a run that lies in this one's folder."""
+        """Return the storage of a run in this one's folder."""
         return RemoteStorage(self._uri, f"{self._run}/{folder}")
 
     def _open(self) -> None:
@@ -51,13 +50,13 @@ class RemoteStorage:
                 self._fs = arrow.PyFileSystem(arrow.FSSpecHandler(other))
         except (ArrowException, ValueError, ImportError, OSError) as error:
             raise UserError(
-                f"--runs {self}: is no place that can be opened ({error}). A folder is expected, "
-                "or a URI as s3://bucket/prefix."
+                f"--runs {self}: cannot be opened ({error}). Name a folder, or a URI as "
+                "s3://bucket/prefix."
             ) from error
         self._root = f"{root.rstrip('/')}/{self._run}"
 
     def check(self) -> None:
-        """UserError if it cannot be written and read."""
+        """Raise UserError if it cannot be written."""
         try:
             self.write(".check", b"")
             self.remove(".check")
@@ -68,14 +67,14 @@ class RemoteStorage:
             ) from error
 
     def names(self, under: str = "") -> list[str]:
-        """The objects whose path begins with that folder; OSError if it cannot be reached."""
+        """Return the objects below a folder; OSError if the storage cannot be reached."""
         selector = arrow.FileSelector(self._at(under), recursive=True, allow_not_found=True)
         start = len(self._root) + 1
-        found = (info for info in self._fs.get_file_info(selector) if info.is_file)
-        return sorted(info.path[start:] for info in found)
+        files = (info for info in self._fs.get_file_info(selector) if info.is_file)
+        return sorted(info.path[start:] for info in files)
 
     def read(self, name: str) -> bytes | None:
-        """An object's content, or None."""
+        """Return an object's content, or None."""
         try:
             with self._fs.open_input_stream(self._at(name)) as stream:
                 return bytes(stream.read())
@@ -83,15 +82,15 @@ class RemoteStorage:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Make an object of some bytes."""
-        self._make_room(name)
+        """Write an object."""
+        self._make_folder(name)
         with self._fs.open_output_stream(self._at(name)) as stream:
             stream.write(content)
 
     def put(self, folder: Path, names: Iterable[str]) -> None:
-        """Copy files here by their paths relative to `folder`, those of `LAST` last."""
+        """Copy files to the storage, by their paths relative to `folder`; those of `LAST` last."""
         for name in sorted(names, key=lambda name: (_rank(name), name)):
-            self._make_room(name)
+            self._make_folder(name)
             arrow.copy_files(str(folder / name), self._at(name), destination_filesystem=self._fs)
 
     def get(self, folder: Path, names: Iterable[str]) -> None:
@@ -103,7 +102,7 @@ class RemoteStorage:
                 arrow.copy_files(self._at(name), str(draft), source_filesystem=self._fs)
 
     def remove(self, name: str) -> None:
-        """Remove an object or a folder of them, if it is there."""
+        """Remove an object or a folder of them, if it exists."""
         kind = self._fs.get_file_info(self._at(name)).type
         if kind == arrow.FileType.Directory:
             self._fs.delete_dir(self._at(name))
@@ -113,24 +112,24 @@ class RemoteStorage:
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
 
-    def _make_room(self, name: str) -> None:
-        # S3 has no folders, and to ask for one may be forbidden.
+    def _make_folder(self, name: str) -> None:
+        # S3 has no folders, and asking for one may be forbidden.
         if self._fs.type_name != "s3":
             self._fs.create_dir(self._at(name).rsplit("/", 1)[0], recursive=True)
 
 
 def without_password(uri: str) -> str:
-    """A URI without a query, or a name and password, that it may have."""
+    """Return a URI without query, user name and password."""
     scheme, _, rest = uri.partition("://")
     return f"{scheme}://{rest.split('?')[0].rsplit('@')[-1].rstrip('/')}"
 
 
 def files_below(folder: Path, under: str = "") -> list[str]:
-    """The files below `folder`/`under`, relative to `folder`."""
-    found = (folder / under).rglob("*")
-    return sorted(str(path.relative_to(folder)) for path in found if path.is_file())
+    """Return the files below `folder`/`under`, relative to `folder`."""
+    paths = (folder / under).rglob("*")
+    return sorted(str(path.relative_to(folder)) for path in paths if path.is_file())
 
 
 def _rank(name: str) -> int:
-    last: Any = name.rsplit("/", 1)[-1]
-    return LAST.index(last) + 1 if last in LAST else 0
+    file = name.rsplit("/", 1)[-1]
+    return LAST.index(file) + 1 if file in LAST else 0

@@ -1,7 +1,7 @@
-"""One W&B run a trial, logged by the driver, complete on disk however the trial ends.
+"""One W&B run for each trial, logged by the driver, complete on disk however the trial ends.
 
 Logging inside a trial would lose the runs of trials that the scheduler stops: they get less than a
-second to finish. The driver outlives them.
+second to finish.
 """
 
 from __future__ import annotations
@@ -15,23 +15,22 @@ from ray.tune.experiment import Trial
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.driver.state import BAD_ENDS, cell_of, reason_of, run_of, state_word
 from fastgan_ray.tune.ray.callback import TrialCallback
-from fastgan_ray.tune.wandb.rows import Known, caption, learn, log_row, summary
+from fastgan_ray.tune.wandb.rows import Known, caption, log_row, summary, update
 from fastgan_ray.tune.wandb.session import Session, close
 
 if TYPE_CHECKING:
     import wandb
 
-# Files that a result names: samples; those most like a training picture, beside it; and training
-# pictures beside what D decodes of them.
+# Files that a result names: samples; the samples most similar to a training picture, beside it;
+# and training pictures beside what D decodes of them.
 PICTURES = ("grid", "pairs", "decoded")
 
 
 class WandbLog(TrialCallback):
-    """Logs each trial's configuration, curves, pictures and end to W&B, as `session` has it.
+    """Logs each trial's configuration, curves, pictures and end to W&B.
 
-    The configuration is nested, as W&B flattens it itself: a column, an axis of its parallel
-    coordinates and a bar of its importances is then called train.lr_g. (It refers to the keys of a
-    flat one, with dots in them, as if they were nested, and does not find them.)
+    The configuration is nested: W&B flattens it, so that a column, an axis of parallel coordinates
+    and a bar of importances are called train.lr_g. (It does not find keys with dots in them.)
     """
 
     def __init__(self, session: Session, metric: Metric) -> None:
@@ -47,7 +46,7 @@ class WandbLog(TrialCallback):
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Log an evaluation."""
         known = self._known.get(trial.trial_id, {})
-        self._known[trial.trial_id] = learn(known, result, self.metric)
+        self._known[trial.trial_id] = update(known, result, self.metric)
         self.session.attempt(self._log, trial, result)
 
     def trial_ended(self, trial: Trial) -> None:
@@ -59,7 +58,7 @@ class WandbLog(TrialCallback):
         self.session.attempt(self._finish, trial, "ERROR")
 
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
-        """Finish what is still open: trials that an interrupt cut off."""
+        """Finish the runs of trials that were interrupted."""
         for trial in trials:
             self.session.attempt(self._finish, trial, trial.status)
 

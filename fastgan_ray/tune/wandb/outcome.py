@@ -1,4 +1,4 @@
-"""What came out of all trials, as one W&B run more: leaderboard, account, winner's checkpoint."""
+"""The outcome of all trials as one more W&B run: leaderboard, summary, the winner's checkpoint."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from typing import Any, Literal
 
 from fastgan_ray.tune.wandb.session import Session, close, search_id
 
-Account = Mapping[str, Any]
+Summary = Mapping[str, Any]
 
 RANKS = {"finished": 0, "stopped": 1}  # a stopped trial's value is of less training
 COLUMNS = ("trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning")
 CELL = ("arm", "data", "seed")
-# What there may be to keep of an experiment: its file, and what was made of it.
-ACCOUNTS = ("overrides.json", "summary.json", "trials.csv", "ablation.json", "ablation.md")
+# The files of an experiment that are kept, beside its own.
+RESULT_FILES = ("overrides.json", "summary.json", "trials.csv", "ablation.json", "ablation.md")
 # The generator to sample from, under names that `fastgan-ray sample` knows.
 WINNER = ("config.yaml", "grid.png", "checkpoint/ema.safetensors", "checkpoint/metadata.json")
 MARK = "outcome.sha256"  # of the outcome that was logged
 
 
-def log_outcome(session: Session, kind: Literal["search", "ablation"], account: Account) -> None:
-    """Log an account (summary.json, ablation.json), once, when every trial has ended.
+def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: Summary) -> None:
+    """Log a summary (summary.json, ablation.json), once, when every trial has ended.
 
     Run `<search id>-outcome`, of type `kind`, holds the table `leaderboard` and the artifacts
-    GROUP-`kind` (the experiment's file and account) and, of a search, GROUP-best (the winner's
-    weights, configuration and metadata, which name its trial and W&B run). Artifacts are copied to
-    the run's folder first, so that those of an offline run can be sent later.
+    GROUP-`kind` (the experiment's file and results) and, of a search, GROUP-best (the winner's
+    weights, configuration and metadata, with its trial and W&B run). Artifacts are copied to the
+    run's folder first, so that those of an offline run can be sent later.
     """
-    trials = account["trials"]
+    trials = summary["trials"]
     if trials and all(trial["state"] != "unfinished" for trial in trials):
-        session.attempt(_log, session, kind, account)
+        session.attempt(_log, session, kind, summary)
 
 
 def leaderboard(
-    account: Account, pictures: Mapping[str, Any]
+    summary: Summary, pictures: Mapping[str, Any]
 ) -> tuple[list[str | int], list[list[Any]]]:
-    """Headings, and a row a trial, the best first; `pictures` are samples by trial id."""
-    sign = 1 if account["metric"]["goal"] == "minimize" else -1
+    """Return the headings and a row for each trial, the best first; `pictures` are by trial id."""
+    sign = 1 if summary["metric"]["goal"] == "minimize" else -1
 
-    def place(trial: Mapping[str, Any]) -> tuple[bool, int, float, str]:
+    def order(trial: Mapping[str, Any]) -> tuple[bool, int, float, str]:
         value, rank = trial["value"], RANKS.get(trial["state"], len(RANKS))
         return value is None, rank, sign * (value or 0.0), trial["trial_id"]
 
-    trials = sorted(account["trials"], key=place)
+    trials = sorted(summary["trials"], key=order)
     points = [trial.get("point") or {key: trial.get(key) for key in CELL} for trial in trials]
     names = list(dict.fromkeys(name for point in points for name in point))
     rows = [
@@ -55,58 +55,60 @@ def leaderboard(
         for rank, trial in enumerate(trials, 1)
     ]
     for name in names:
-        for row, cell in zip(rows, _of_one_type([one.get(name) for one in points]), strict=True):
+        for row, cell in zip(
+            rows, _of_one_type([point.get(name) for point in points]), strict=True
+        ):
             row.append(cell)
     return ["rank", "samples", *COLUMNS, *names], rows
 
 
 def _of_one_type(cells: list[Any]) -> list[Any]:
-    """Cells of a table's column: numbers, words, yes or no, or else all as text; None stays."""
+    """Return a column's cells as one type: numbers, texts or booleans, else all as text."""
     kinds = {float if type(cell) is int else type(cell) for cell in cells if cell is not None}
     if len(kinds) <= 1 and kinds <= {float, str, bool}:
         return cells
     return [None if cell is None else str(cell) for cell in cells]
 
 
-def _log(session: Session, kind: str, account: Account) -> None:
+def _log(session: Session, kind: str, summary: Summary) -> None:
     mark = session.folder / "wandb" / MARK
-    digest = hashlib.sha256(json.dumps(account, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()
     if mark.is_file() and mark.read_text() == digest:
         return
     import wandb
 
-    facts = {"metric": dict(account["metric"]), "trials": len(account["trials"])}
+    facts = {"metric": dict(summary["metric"]), "trials": len(summary["trials"])}
     with _staged(session.folder / "wandb"):
         run = session.open("outcome", kind, f"{session.group} {kind}", facts)
         pictures = {
-            one["trial_id"]: wandb.Image(str(path))
-            for one in account["trials"]
-            if (path := _newest_grid(session.folder / "trials" / one["trial_id"]))
+            trial["trial_id"]: wandb.Image(str(path))
+            for trial in summary["trials"]
+            if (path := _newest_grid(session.folder / "trials" / trial["trial_id"]))
         }
-        columns, rows = leaderboard(account, pictures)
+        columns, rows = leaderboard(summary, pictures)
         run.log({"leaderboard": wandb.Table(columns=columns, data=rows)})
-        files = (f"{kind}.yaml", *ACCOUNTS)
+        files = (f"{kind}.yaml", *RESULT_FILES)
         run.log_artifact(_artifact(f"{session.group}-{kind}", kind, {}, session.folder, files))
-        best = account.get("best")
+        best = summary.get("best")
         if best:
-            told = _winner(session, account, best)
+            winner = _winner(session, summary, best)
             model = _artifact(
-                f"{session.group}-best", "model", told, session.folder / "best", WINNER
+                f"{session.group}-best", "model", winner, session.folder / "best", WINNER
             )
             run.log_artifact(model, aliases=["best", f"trial-{best['trial_id']}"])
-            run.summary.update(told)
-    mark.write_text(digest)  # from here on the disk has it, whatever W&B does
+            run.summary.update(winner)
+    mark.write_text(digest)  # the disk has it now, whatever W&B does
     close(run)
 
 
-def _winner(session: Session, account: Account, best: Mapping[str, Any]) -> dict[str, Any]:
+def _winner(session: Session, summary: Summary, best: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "trial": best["trial_id"],
         "trial_run": f"{search_id(session.folder / 'wandb')}-{best['trial_id']}",
-        "metric": account["metric"]["name"],
+        "metric": summary["metric"]["name"],
         **{key: best[key] for key in ("value", "error", "state")},
-        "verdict": account["verdict"],
-        "protocol": account["protocol"],
+        "verdict": summary["verdict"],
+        "protocol": summary["protocol"],
     }
 
 
@@ -128,11 +130,11 @@ def _newest_grid(trial: Path) -> Path | None:
 
 @contextlib.contextmanager
 def _staged(folder: Path) -> Iterator[None]:
-    """Let W&B copy artifacts to `folder`, not to the home, unless the user has said where."""
-    said = "WANDB_DATA_DIR" in os.environ
+    """Have W&B copy artifacts to `folder`, not to the home folder, unless the user says where."""
+    is_set = "WANDB_DATA_DIR" in os.environ
     os.environ.setdefault("WANDB_DATA_DIR", str(folder))
     try:
         yield
     finally:
-        if not said:
+        if not is_set:
             del os.environ["WANDB_DATA_DIR"]

@@ -1,6 +1,6 @@
-"""A W&B report on the runs of a search or an ablation: what to choose an architecture by.
+"""A W&B report on the runs of a search or an ablation, to choose an architecture by.
 
-`outline` says what is in it, as plain data; `save` builds that with wandb-workspaces.
+`outline` is its content as plain data; `save` builds it with wandb-workspaces.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HEIGHT = 10
 
 
 def outline(folder: Path, project: str) -> Outline:
-    """What the report on a run's folder holds, JSON-able. UserError if it is no run's folder."""
+    """Return the content of the report, JSON-able. UserError if `folder` is not a run's."""
     kind, metric, axes, early = _facts(folder)
     better = "smaller" if metric.goal == "minimize" else "larger"
     value = {"summary": "value", "log": False}
@@ -64,7 +64,7 @@ def outline(folder: Path, project: str) -> Outline:
             _section(
                 "Pictures",
                 "trial",
-                "Samples of the same latents; those most like a training picture, beside it; "
+                "Samples of the same latents; those most similar to a training picture, beside it; "
                 "training pictures beside what D decodes of them. The slider is the step.",
                 [{"kind": "media", "keys": [key]} for key in PICTURES],
             ),
@@ -72,15 +72,15 @@ def outline(folder: Path, project: str) -> Outline:
     }
 
 
-def save(told: Outline, entity: str | None) -> str:
-    """Save the report at W&B; its address. UserError without a login or wandb-workspaces."""
+def save(content: Outline, entity: str | None) -> str:
+    """Save the report at W&B; return its address. UserError without login or wandb-workspaces."""
     if not logged_in(os.environ):
         raise UserError(
-            "wandb-report: must be logged in to W&B, as the report is kept there. Run "
-            "`wandb login`, or set WANDB_API_KEY; --dry-run shows what would be in it."
+            "wandb-report: needs a login at W&B, where the report is kept. Run `wandb login`, or "
+            "set WANDB_API_KEY; --dry-run shows what the report would contain."
         )
     try:
-        report = build(told, entity)
+        report = build(content, entity)
         report.save()
     except ImportError as error:
         raise UserError(
@@ -90,46 +90,46 @@ def save(told: Outline, entity: str | None) -> str:
     except Exception as error:  # W&B raises bare ones
         reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"wandb-report: W&B has not taken the report on {told['project']} "
-            f"({type(error).__name__}: {reason}). Have its runs been sent (`wandb sync`), and does "
-            "this login (`wandb login --relogin`) or --entity own them?"
+            f"wandb-report: W&B did not accept the report on {content['project']} "
+            f"({type(error).__name__}: {reason}). Send its runs first (`wandb sync`), and "
+            "check that this login (`wandb login --relogin`) or --entity owns them."
         ) from error
     return str(report.url)
 
 
-def build(told: Outline, entity: str | None) -> Any:  # noqa: ANN401 - of an optional package
-    """The wandb_workspaces Report of an outline; `entity` None: the login's own."""
+def build(content: Outline, entity: str | None) -> Any:  # noqa: ANN401 - of an optional package
+    """Build the wandb_workspaces Report of an outline; `entity` None is the login's own."""
     import wandb_workspaces.reports.v2 as wr
     from wandb_workspaces import expr
 
     owner: dict[str, Any] = {} if entity is None else {"entity": entity}
     blocks = []
-    for section in told["sections"]:
+    for section in content["sections"]:
         runs = wr.Runset(
             **owner,
-            project=told["project"],
+            project=content["project"],
             name=section["runs"],
             filters=expr.And(
-                expr.Metric("Group") == told["group"],
+                expr.Metric("Group") == content["group"],
                 expr.Metric("JobType") == section["runs"],
             ),
-            order=[wr.OrderBy(wr.SummaryMetric("value"), ascending=told["order"]["ascending"])],
+            order=[wr.OrderBy(wr.SummaryMetric("value"), ascending=content["order"]["ascending"])],
         )
         panels = [_placed(wr, number, panel) for number, panel in enumerate(section["panels"])]
         blocks += [wr.H2(section["heading"]), wr.P(section["text"])]
         blocks += [wr.PanelGrid(runsets=[runs], panels=panels)]
     return wr.Report(
-        **owner, project=told["project"], title=told["title"], blocks=blocks, width="fluid"
+        **owner, project=content["project"], title=content["title"], blocks=blocks, width="fluid"
     )
 
 
 def _section(heading: str, runs: str, text: str, panels: list[Panel]) -> dict[str, Any]:
-    """`runs` is the job type of the runs that it shows."""
+    """Make a section; `runs` is the job type of the runs that it shows."""
     return {"heading": heading, "text": text, "runs": runs, "panels": panels}
 
 
 def _facts(folder: Path) -> tuple[str, Metric, list[Panel], bool]:
-    """Kind, metric, the axes of parallel coordinates, and whether there are cheap evaluations."""
+    """Read kind, metric, axes of parallel coordinates, and whether there are cheap evaluations."""
     search, ablation, choices = (
         folder / name for name in ("search.yaml", "ablation.yaml", "overrides.json")
     )

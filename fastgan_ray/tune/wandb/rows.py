@@ -1,4 +1,4 @@
-"""What of a trial is logged, as plain numbers and words: its rows, and how it ended."""
+"""What is logged about a trial, as plain numbers and words: its rows, and how it ended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VALUED = ("finished", "stopped", "running")
 
 
 def log_row(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result's finite numbers, without those that Ray adds, as plain int and float."""
+    """Return a result's finite numbers, without those that Ray adds, as plain int and float."""
     row: dict[str, Any] = {}
     for key, value in result.items():
         if key in RESULT_KEYS or isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -40,32 +40,32 @@ def log_row(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def caption(result: Mapping[str, Any], metric: str) -> str:
-    """What stands under a picture: position and metric."""
+    """Return the caption of a picture: kimg and metric."""
     value = value_of(result, metric)
     return f"{result['kimg']:g} kimg" + ("" if value is None else f", {metric} {value:.4g}")
 
 
-def learn(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) -> Known:
-    """What is known of a trial after a result: the last of everything, and the best values.
+def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) -> Known:
+    """Return what is known of a trial after a result: the last value of everything, and the best.
 
     Those of cheap evaluations are kept apart. A warning holds until the next evaluation.
     """
-    learnt = {**known, **result}
+    updated = {**known, **result}
     choose = min if metric.goal == "minimize" else max
     for name, best in ((metric.name, "best"), (early_name(metric.name), early_name("best"))):
         if name in result:
-            learnt[best] = choose(result[name], known.get(best, result[name]))
+            updated[best] = choose(result[name], known.get(best, result[name]))
     if value_of(result, metric.name) is not None:
-        learnt["warning"] = result.get("warning", "")
-    return learnt
+        updated["warning"] = result.get("warning", "")
+    return updated
 
 
 def summary(state: str, known: Mapping[str, Any], metric: str) -> dict[str, float | int | str]:
-    """How a trial ended, under the same names whatever was searched.
+    """Return how a trial ended, under the same names whatever was searched.
 
-    `value` is the metric at the end, if the trial did not go wrong, `error` its standard error from
-    the generated pictures, `best` the best that it ever was; of cheap evaluations where there are
-    no others. Names of which nothing is known are left out.
+    `value` is the last value of the metric, unless the trial went wrong; `error` its standard error
+    from the generated pictures; `best` the best value; of cheap evaluations where there are no
+    others. Unknown values are left out.
     """
     numbers_of = {
         "best": "best",
@@ -73,6 +73,6 @@ def summary(state: str, known: Mapping[str, Any], metric: str) -> dict[str, floa
         **({"value": metric, "error": fakes_error_name(metric)} if state in VALUED else {}),
     }
     values = {name: value_of(known, key) for name, key in numbers_of.items()}
-    told: dict[str, float | int | str] = {"state": state}
-    told |= {name: value for name, value in values.items() if value is not None}
-    return told | {key: known[key] for key in (metric, *SUMMARY) if key in known}
+    result: dict[str, float | int | str] = {"state": state}
+    result |= {name: value for name, value in values.items() if value is not None}
+    return result | {key: known[key] for key in (metric, *SUMMARY) if key in known}

@@ -1,4 +1,4 @@
-"""What all of a search's W&B runs share: folder, names, settings, and what its failures come to."""
+"""What all W&B runs of a search share: folder, names, settings, and how failures are handled."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ class Session:
     """The W&B runs of one search, in `folder`/wandb, under one project and group.
 
     "auto" is online if W&B would find a login, else offline. W&B never stops a search: when it
-    fails online, the log goes on offline; when that fails, it ends. Each is told in one line on
-    stderr.
+    fails online, logging continues offline; when that fails, it ends. Each is a line on stderr.
     """
 
     def __init__(self, folder: Path, project: str, group: str, mode: Mode) -> None:
@@ -45,7 +44,7 @@ class Session:
         self._tried_online: set[str] = set()
 
     def attempt(self, call: Callable[..., object], *arguments: object) -> None:
-        """The one place where W&B's failures end: it may raise nearly anything."""
+        """Call a function of W&B's, which may raise nearly anything; failures end here."""
         if self.mode == "disabled":
             return
         try:
@@ -53,18 +52,18 @@ class Session:
         except Exception as error:
             online = self.mode == "online"
             self.mode = "offline" if online else "disabled"
-            then = "logging offline from here" if online else "logging no more"
+            then = "logging offline from here on" if online else "logging has ended"
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            print(f"W&B failed, {then}; the search goes on. {reason}", file=sys.stderr)
+            print(f"W&B failed, {then}; the search continues. {reason}", file=sys.stderr)
             self.attempt(call, *arguments)
 
     def open(self, name: str, job: str, title: str, config: Mapping[str, Any]) -> wandb.Run:
-        """A run of this search by a name of its own; the same again if that was open before.
+        """Open the run with that name, a new one or the one that was open before.
 
         `job` is its type. Everything logged has kimg as its x axis.
         """
         if self.mode == "online" and not logged_in(os.environ):
-            raise RuntimeError("not logged in; `wandb login` does that")
+            raise RuntimeError("not logged in; run `wandb login`")
         import wandb
 
         # W&B keeps the id of a run that it failed to open, and refuses it from then on.
@@ -93,14 +92,14 @@ class Session:
 
 
 def close(run: wandb.Run, exit_code: int = 0) -> None:
-    """Finish a run; raises if W&B has not taken all of it in time, which stays on the disk."""
+    """Finish a run; raise if W&B has not taken all of it in time (it is still on the disk)."""
     folder = run_folder(run)
     run.finish(exit_code=exit_code)
     (folder / UNSENT).unlink(missing_ok=True)
 
 
 def choose_mode(mode: Mode, environ: Mapping[str, str]) -> Literal["online", "offline", "disabled"]:
-    """What "auto" means here: WANDB_MODE if set, else online with a login and offline without."""
+    """Return what "auto" means here: WANDB_MODE if set, else online with a login, else offline."""
     if mode != "auto":
         return mode
     if environ.get("WANDB_MODE") in ("online", "offline", "disabled"):
@@ -109,12 +108,12 @@ def choose_mode(mode: Mode, environ: Mapping[str, str]) -> Literal["online", "of
 
 
 def project_name(environ: Mapping[str, str]) -> str:
-    """The W&B project of every run: WANDB_PROJECT, or ours."""
+    """Return the W&B project of every run: WANDB_PROJECT, or ours."""
     return environ.get("WANDB_PROJECT") or PROJECT
 
 
 def search_id(folder: Path) -> str:
-    """What sets a search's runs apart in their W&B project; made once and kept in `folder`."""
+    """Return what tells a search's runs apart in their project; made once, kept in `folder`."""
     path = folder / "search_id"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +122,7 @@ def search_id(folder: Path) -> str:
 
 
 def sync_line(folder: Path) -> str | None:
-    """The shell command that uploads what W&B does not have of `folder`; None if it has all."""
+    """Return the command that uploads what W&B lacks of `folder`; None if it has everything."""
     offline, online = run_folders(folder, OFFLINE), run_folders(folder, ONLINE)
     runs = [f"{shlex.quote(str(offline[0].parent))}/{OFFLINE}"] if offline else []
     runs += [shlex.quote(str(path)) for path in online if (path / UNSENT).is_file()]
