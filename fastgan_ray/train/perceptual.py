@@ -56,8 +56,8 @@ def lpips_network() -> Any:  # noqa: ANN401 - lpips has no types
 def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN401
     """Return the mean LPIPS distance, computed a few targets at a time.
 
-    The gradient is computed together with the value, so that nothing is stored until the backward
-    pass. Targets have no graph, and their features are computed once for all groups.
+    Not by lpips' own `forward`: here the gradient is computed together with the value, so that
+    nothing is stored until the backward pass, and features of targets once for all groups.
     """
     network = network.requires_grad_(False).eval()
     network = network.to(device, memory_format=torch.channels_last)
