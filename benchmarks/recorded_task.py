@@ -1,4 +1,4 @@
-"""The recorded curves as a task to be searched: any point's curve, its true value, its cost."""
+"""The recorded trainings as a task for searches: the curve, true value and cost of any point."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from replay import Step
 
 Point = dict[str, Any]
 
-# The share of a training's time that goes with its batches, its width, and neither: the networks
-# here are so small that most is overhead. By arithmetic, not by the clock of a machine in use.
+# The shares of a training's time that depend on its batch size, on its width, and on neither: with
+# networks as small as these, most is overhead. Calculated, not measured on a busy machine.
 STEPS, WIDTH, REST = 0.3, 0.2, 0.5
 SPACE = f"""
   model.ngf: {{values: [4, 8]}}
@@ -30,21 +30,21 @@ SPACE = f"""
 
 
 class Task:
-    """Every combination of the grid, trained with each seed; between learning rates, bilinear in
-    their logs.
+    """Every combination of the grid, trained with two seeds, and bilinear between learning rates.
 
-    What a point is truly worth is the mean over the seeds, of the logarithm. A replayed trial gets
-    the noise of a recorded one, drawn: what a training differs by from its twin, over the square
-    root of two. So nobody wins by the same luck twice, and noise has its true size and course.
+    The interpolation is in the logarithms of rates and values. The true value of a point is the
+    mean of its seeds. A simulated trial adds the noise of a random recorded one, which is the
+    difference of its two seeds divided by the square root of two. So the noise has its true size
+    and course, and no search profits from the same noise twice.
     """
 
     def __init__(self) -> None:
         by_seed: dict[int, dict[str, Any]] = {seed: {} for seed in SEEDS}
-        for one in recorded():
-            if one["outcome"] == "finished":
-                curve = np.log([row[METRIC] for row in one["rows"]])
-                by_seed[one["point"]["train.seed"]][_key(one["point"])] = curve
-                self.kimg = [round(row["kimg"], 1) for row in one["rows"]]
+        for training in recorded():
+            if training["outcome"] == "finished":
+                rows, point = training["rows"], training["point"]
+                by_seed[point["train.seed"]][_key(point)] = np.log([row[METRIC] for row in rows])
+                self.kimg = [round(row["kimg"], 1) for row in rows]
         first, second = (by_seed[seed] for seed in SEEDS)
         both = sorted(first.keys() & second.keys())
         self._logs = {key: (first[key] + second[key]) / 2 for key in both}
@@ -54,7 +54,7 @@ class Task:
         self.best = self.values[0]
 
     def curve(self, point: Point, seed: int) -> list[Step]:
-        """A training's reports; one that meets a grid point that diverged diverges."""
+        """Return a training's reports; it diverges if a grid point beside it diverged."""
         log = self._log(point)
         if log is None:
             return [Step(self.kimg[0], None, 0.0, self._seconds(point), "diverged")]
@@ -66,7 +66,7 @@ class Task:
         ]
 
     def truth(self, point: Point) -> float:
-        """What a training of this point ends with, but for its noise; infinite if it diverges."""
+        """Return the last value of a training without noise; infinite if it diverges."""
         log = self._log(point)
         return math.inf if log is None else math.exp(log[-1])
 
@@ -77,7 +77,7 @@ class Task:
         return sum(weight * self._logs[key] for key, weight in corners if weight > 0)
 
     def _seconds(self, point: Point) -> float:
-        """From one row to the next; the mean over the grid of a whole training is 1."""
+        """Return the time from one row to the next; a complete training takes 1 on average."""
         steps = STEPS * 8 / point["train.batch_size"] / 1.5
         width = WIDTH * point["model.ngf"] / 6
         return (steps + width + REST) / len(self.kimg)
@@ -88,14 +88,14 @@ def _key(point: Point) -> str:
 
 
 def _corners(point: Point) -> Iterator[tuple[str, float]]:
-    """The grid's points around one, with weights that add up to 1."""
+    """Return the grid's points around a point, with weights that add up to 1."""
     sides = [_between(point[name]) for name in ("train.lr_g", "train.lr_d")]
     for (lr_g, share_g), (lr_d, share_d) in itertools.product(*sides):
         yield _key({**point, "train.lr_g": lr_g, "train.lr_d": lr_d}), share_g * share_d
 
 
 def _between(rate: float) -> Sequence[tuple[float, float]]:
-    """The recorded rates on either side, with their weights."""
+    """Return the recorded rates on both sides, with their weights."""
     high = min(max(bisect.bisect_left(RATES, rate), 1), len(RATES) - 1)
     below, above = RATES[high - 1], RATES[high]
     share = min(max(math.log(rate / below) / math.log(above / below), 0.0), 1.0)
