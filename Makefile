@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-browser test-cluster test-newest test-oldest lint bench clean
+.PHONY: install demo test test-slow test-gpu test-browser test-cluster test-newest test-oldest lint bench clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,12 @@ test-slow: $(INSTALLED)
 # The report in a real browser, and screenshots of it: see tests/browser.
 test-browser: $(INSTALLED)
 	$(BIN)/python -m pytest -m browser tests/browser
+
+# On a machine with a GPU: every device that there is against float64 on the CPU, and then the
+# measurements of benchmarks/gpu.py.
+test-gpu: $(INSTALLED)
+	$(BIN)/python -m pytest -ra tests/test_devices.py tests/test_pretended_device.py
+	$(BIN)/python benchmarks/gpu.py
 
 # A real `ray up` of two machines that are this one (see tests/cluster), and what test-slow does.
 test-cluster: $(INSTALLED)

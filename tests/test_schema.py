@@ -1,4 +1,4 @@
-"""The JSON schemas: the committed ones, presets, malformed files, and all that the reader accepts."""
+"""The JSON schemas: the committed ones, the presets, malformed files, and what the reader accepts."""
 
 from __future__ import annotations
 
