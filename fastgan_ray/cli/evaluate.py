@@ -35,7 +35,7 @@ def evaluate(
     Several generators must be measured by the same protocol, so that their numbers compare.
     """
     from fastgan_ray.latent.measure import rank
-    from fastgan_ray.metrics.names import format_with_error, without_errors
+    from fastgan_ray.metrics.names import error_name, format_with_error, without_errors
     from fastgan_ray.report.data.run_folder import searched_metric
 
     metrics = {path: searched_metric(path) for path in checkpoints}
@@ -45,7 +45,10 @@ def evaluate(
         return
     names = without_errors(results[0]["metrics"])
     headings = ["metric", *(result["checkpoint"] for result in results)]
-    rows = [[n, *(format_with_error(result["metrics"], n) for result in results)] for n in names]
+    rows = []
+    for name in names:
+        values = ((r["metrics"][name], r["metrics"].get(error_name(name))) for r in results)
+        rows.append([name, *(format_with_error(value, error) for value, error in values)])
     print_table(headings, rows, right=range(1, len(headings)))
     print_line("  ± is the standard error over generated and real pictures")
     if len(results) > 1:

@@ -86,7 +86,8 @@ def without_errors(names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in errors]
 
 
-def format_with_error(row: Mapping[str, float], name: str) -> str:
-    """Format a metric, with its standard error if the row has it: 219.4 ± 2.1."""
-    error = row.get(error_name(name))
-    return f"{row[name]:.4g}" + ("" if error is None else f" ± {error:.2g}")
+def format_with_error(value: float | None, error: float | None) -> str:
+    """Format a metric, with its error if that is known: "219.4 ± 2.1"; "no value" for None."""
+    if value is None:
+        return "no value"
+    return f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}")

@@ -34,13 +34,6 @@ def state_text(state: str) -> str:
     return state.replace("_", " ")
 
 
-def with_error(value: float | None, error: float | None) -> str:
-    """Write "213.4 ± 2.1", "213.4" without an error, "no value" without a value."""
-    if value is None:
-        return "no value"
-    return f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}")
-
-
 def mean_sd(mean: float | None, sd: float | None) -> str:
     """Write "41.2 ± 3.1", "41.2" without a standard deviation, "-" without a mean."""
     return number(mean) if sd is None else f"{number(mean)} ± {number(sd)}"

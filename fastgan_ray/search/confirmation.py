@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.search.ablation import AblationSpec
 from fastgan_ray.search.cost.estimate import kimg_expected
 from fastgan_ray.search.file.budget import Confirm
@@ -264,9 +265,7 @@ def _interval(low: float | None, high: float | None) -> list[float] | None:
 
 
 def _mean(arm: Mapping[str, Any]) -> str:
-    if arm["mean"] is None:
-        return "no value"
-    return f"{arm['mean']:.4g}" + ("" if arm["sd"] is None else f" ± {arm['sd']:.2g}")
+    return format_with_error(arm["mean"], arm["sd"])
 
 
 def _sign(spec: SearchSpec) -> int:

@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.report.data.run_folder import Run, Trial
-from fastgan_ray.report.text import rounded, settings_text, state_text, with_error
+from fastgan_ray.report.text import rounded, settings_text, state_text
 
 COLOURS = 6  # a reader can tell so many apart
 STATE_ORDER = ("finished", "stopped", "unfinished")
@@ -73,7 +74,7 @@ def describe_trial(trial: Trial, metric: str) -> str:
     """Describe a trial in one line, for a tooltip and for screen readers."""
     parts = [
         f"trial {trial['trial_id']}: {state_text(trial['state'])} at {trial['kimg']:g} kimg",
-        f"{metric} {with_error(trial['value'], trial['error'])}",
+        f"{metric} {format_with_error(trial['value'], trial['error'])}",
         settings_text({key: rounded(value) for key, value in trial["point"].items()}),
     ]
     return "; ".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.metrics.protocol import LABELS
 from fastgan_ray.report.charts.intervals import intervals_chart
 from fastgan_ray.report.charts.learning_curves import arm_curves_chart
@@ -21,7 +22,7 @@ from fastgan_ray.report.data.run_folder import Run, Trial
 from fastgan_ray.report.page.pictures import embedded, latest_picture
 from fastgan_ray.report.tables import ablation as ablation_tables
 from fastgan_ray.report.tables import confirmation as confirmation_tables
-from fastgan_ray.report.text import state_text, with_error
+from fastgan_ray.report.text import state_text
 
 STATES = ("finished", "stopped", "unfinished", *FAILED)
 PAIRS_SIDE = 1000  # pixels
@@ -82,7 +83,7 @@ def galleries(run: Run) -> dict[str, Any]:
         picture = embedded(latest_picture(trial, "grid"))
         if picture is None:
             continue
-        value = with_error(trial["value"], trial["error"])
+        value = format_with_error(trial["value"], trial["error"])
         grids.append(
             {
                 **picture,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.report.data.comparison import Entry
 from fastgan_ray.report.tables.table import Table
-from fastgan_ray.report.text import parameter_count, state_text, with_error
+from fastgan_ray.report.text import parameter_count, state_text
 
 
 def comparison_table(entries: Sequence[Entry]) -> Table:
@@ -15,13 +16,13 @@ def comparison_table(entries: Sequence[Entry]) -> Table:
     columns = [
         {
             "what": entry["what"],
-            metric: with_error(entry["value"], entry["error"]),
+            metric: format_with_error(entry["value"], entry["error"]),
             "± of": entry["error_of"],
             "trial": _text(entry["trial"]),
             "state": state_text(entry["state"]),
             "published default": ""
             if entry["default"] is None
-            else with_error(entry["default"], entry["default_error"]),
+            else format_with_error(entry["default"], entry["default_error"]),
             "memorised": _text(entry["memorised"], "{:.1%}"),
             "parameters": parameter_count(entry["params_g"]) if entry["params_g"] else "",
             "GFLOP/image": _text(entry["gflop_g"], "{:.3g}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.report.data.ranking import parameter_names, ranked, trial_colours
 from fastgan_ray.report.data.run_folder import Run, Trial
 from fastgan_ray.report.text import (
@@ -13,7 +14,6 @@ from fastgan_ray.report.text import (
     rounded,
     state_text,
     value_text,
-    with_error,
 )
 
 LONG = ("reason", "warning")
@@ -51,7 +51,7 @@ def _cells(rank: int, trial: Trial, parameters: Sequence[str]) -> list[dict[str,
     return [
         _cell(str(rank), rank),
         _cell(trial["trial_id"], trial["trial_id"]),
-        _cell("" if value is None else with_error(value, trial["error"]), value),
+        _cell("" if value is None else format_with_error(value, trial["error"]), value),
         _cell(state, state),
         _number(trial["kimg"], "{:g}"),
         _cell("" if size is None else parameter_count(size), size),
