@@ -1,7 +1,9 @@
 """A search space: named parameters in order, each with a domain and an optional condition.
 
 Pure: independent of any sampler. `assign` goes through the space and calls `suggest` for each
-value, so that grid, random and Bayesian searches treat conditions in the same way.
+value, so that grid, random and Bayesian searches treat conditions in the same way. Optuna's and
+Ray's spaces do not serve here: their conditions are code, of which nobody can list or count the
+points.
 """
 
 from __future__ import annotations

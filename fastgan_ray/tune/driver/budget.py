@@ -175,7 +175,8 @@ class BudgetStopper(Stopper):
     """Stops a trial at its evaluation once budget.json says that the time is used up.
 
     It reads the file because Ray pickles a stopper into its snapshot, and continues with that copy
-    after a restart. The reason is written to the trial's folder.
+    after a restart. The reason is written to the trial's folder. Ray's TimeoutStopper does not
+    serve here: it stops trials between evaluations, and knows no GPU-hours.
     """
 
     def __init__(self, path: Path) -> None:

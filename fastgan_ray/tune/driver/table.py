@@ -24,7 +24,8 @@ class LiveTable(TrialCallback):
     Where there is no terminal, it prints a line at each start, evaluation and end. `metric` is the
     name in the trials' rows; `total_trials` is None if there is no limit; `total_kimg` is the
     length of trials whose configuration does not say it. The used part of `budget` is above the
-    table.
+    table. Ray's reporters do not serve here: they show no kimg, ETA or budget, and print a new
+    table each time.
     """
 
     def __init__(
