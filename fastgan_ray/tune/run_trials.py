@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray.tune
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.tune.logger import TBXLoggerCallback
-from ray.tune.search import Searcher
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.tune.driver.bad_machines import BadMachines, count_places
@@ -64,43 +64,48 @@ def run_trials(
     requests = [request(config, nodes) for config in experiment.sample_configs]
     limit = _concurrency(experiment, context, requests)
     tracker = experiment.make_tracker(folder) if experiment.make_tracker else None
-    retries = RetryCounter(trials)
     searcher = experiment.make_searcher(folder, limit, resuming)
     if tracker:
-        searcher = _within_budget(searcher, tracker, requests, experiment.longest_kimg)
-    generator = NamedTrialGenerator(searcher, _name, resuming, retries.ran_out_of_memory)
-
-    def worker_resources(config: RunConfig, number: int = 0) -> dict[str, float]:
-        return dict(request(config, nodes).choose(number, nodes))
-
-    trainable = make_trainable(
-        trials, experiment.metric.name, context.objective, worker_resources, context.storage
-    )
-    watchers = _watchers(experiment, context, records, session, tracker)
+        tracker.check_gpus([request.worker for request in requests])
+        searcher = BudgetedSearcher(searcher, tracker, experiment.longest_kimg)
+    retries = RetryCounter(trials)
     bad_machines = BadMachines(trials, count_places(nodes), partial(say, context.console))
+    watchers = _watchers(experiment, context, records, session, tracker)
     context.driver.begin(trials)
-    os.environ[STATE_PERIOD] = f"{state_period(experiment.trial_count):g}"
-    with every_death_is_an_actor_error():
-        analysis = ray.tune.run(
-            ray.tune.with_resources(trainable, _trial_resources(worker_resources)),
-            name=trials.name,
-            storage_path=str(folder),
-            search_alg=generator,
-            scheduler=experiment.make_scheduler(trials),
-            stop=BudgetStopper(tracker.path) if tracker else None,
-            num_samples=experiment.trial_count,
-            max_failures=MAX_DEATHS,
-            callbacks=[*watchers, retries, bad_machines, Snapshots(states)],
-            resume="AUTO+ERRORED" if resuming else None,
-            trial_name_creator=_name,
-            trial_dirname_creator=_name,
-            raise_on_failed_trial=False,
-            reuse_actors=all(map(can_reuse_process, requests)),
-            verbose=0,
-        )
+    analysis = _tune(
+        _trainable(experiment, context, trials),
+        trials,
+        search_alg=NamedTrialGenerator(searcher, _name, resuming, retries.ran_out_of_memory),
+        scheduler=experiment.make_scheduler(trials),
+        stop=BudgetStopper(tracker.path) if tracker else None,
+        num_samples=experiment.trial_count,
+        callbacks=[*watchers, retries, bad_machines, Snapshots(states)],
+        resume="AUTO+ERRORED" if resuming else None,
+        reuse_actors=all(map(can_reuse_process, requests)),
+    )
     context.driver.trials_are_over()
     save_snapshot(trials, states)
     return list(analysis.trials)
+
+
+def _tune(
+    trainable: Callable[[dict[str, Any]], None], trials: Path, num_samples: int, **settings: object
+) -> ray.tune.ExperimentAnalysis:
+    """Run Ray Tune with what every experiment has in common."""
+    os.environ[STATE_PERIOD] = f"{state_period(num_samples):g}"
+    with every_death_is_an_actor_error():
+        return ray.tune.run(
+            trainable,
+            name=trials.name,
+            storage_path=str(trials.parent),
+            num_samples=num_samples,
+            max_failures=MAX_DEATHS,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+            raise_on_failed_trial=False,
+            verbose=0,
+            **settings,  # type: ignore[arg-type]
+        )
 
 
 def _concurrency(
@@ -121,25 +126,25 @@ def _concurrency(
     return min(limits)
 
 
-def _within_budget(
-    searcher: Searcher, tracker: BudgetTracker, requests: Sequence[Request], longest_kimg: float
-) -> Searcher:
-    tracker.check_gpus([request.worker for request in requests])
-    return BudgetedSearcher(searcher, tracker, longest_kimg)
+def _trainable(
+    experiment: Experiment, context: ExperimentContext, trials: Path
+) -> Callable[[dict[str, Any]], None]:
+    """Return the function that Ray runs for each trial, with what it reserves for one."""
+    nodes = context.nodes
 
+    def worker_resources(config: RunConfig, number: int = 0) -> dict[str, float]:
+        return dict(request(config, nodes).choose(number, nodes))
 
-def _trial_resources(
-    worker_resources: Callable[[RunConfig, int], dict[str, float]],
-) -> Callable[[dict[str, Any]], PlacementGroupFactory]:
-    """Return what Ray Tune reserves for a suggested trial."""
-
-    def resources(suggestion: dict[str, Any]) -> PlacementGroupFactory:
+    def trial_resources(suggestion: dict[str, Any]) -> PlacementGroupFactory:
         config = RunConfig.model_validate(suggestion["run"])
         if config.resources.nested:  # a request must not be empty, and workers need the cores
             return PlacementGroupFactory([{"memory": OUTER_BYTES}])
         return PlacementGroupFactory([worker_resources(config, suggestion["number"])])
 
-    return resources
+    metric, objective, storage = experiment.metric.name, context.objective, context.storage
+    function = make_trainable(trials, metric, objective, worker_resources, storage)
+    trainable: Callable[[dict[str, Any]], None] = ray.tune.with_resources(function, trial_resources)
+    return trainable
 
 
 def _watchers(

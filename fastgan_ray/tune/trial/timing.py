@@ -1,4 +1,4 @@
-"""How long training and measuring take on this machine, timed on a few steps before a start."""
+"""How long training and evaluation take on this machine, timed on a few steps."""
 
 from __future__ import annotations
 
@@ -27,43 +27,44 @@ from fastgan_ray.tune.ray.gpus import local_gpus
 from fastgan_ray.tune.ray.resources import max_concurrent, request
 
 SECONDS = 60.0  # after which no further class is timed
-STEPS = 3  # timed, after one that is not: the fastest counts, as whatever else runs only delays
+STEPS = 3  # timed, after one that is not; the fastest counts, as other programs only delay
 TRAINING = ("batch_size", "d_steps", "loss", "reconstruction", "device", "precision")
 ON_OFF = ("r1_gamma", "r2_gamma")
 
 
 def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timing:
-    """The mean cost of configurations, in their order until the time is used up; one at least.
+    """Return the mean cost of configurations, in their order until the time is used up.
 
-    Those of a class (`cost_class`) are timed once. UserError where network weights are missing.
+    At least one is timed, and each class (`cost_class`) once. UserError if network weights are
+    missing.
     """
-    began = time.monotonic()
-    known: dict[tuple[Any, ...], tuple[float, float]] = {}
-    taken: list[RunConfig] = []
+    start = time.monotonic()
+    costs: dict[tuple[Any, ...], tuple[float, float]] = {}
+    timed: list[RunConfig] = []
     for config in configs:
         key = cost_class(config)
-        if key not in known and known and time.monotonic() - began > seconds:
+        if key not in costs and costs and time.monotonic() - start > seconds:
             break
-        if key not in known:
+        if key not in costs:
             with _threads(config):
-                known[key] = time_class(config)
-        taken.append(config)
-    costs = [known[cost_class(config)] for config in taken]
+                costs[key] = time_class(config)
+        timed.append(config)
+    times = [costs[cost_class(config)] for config in timed]
     gpus = float(torch.cuda.device_count())
     nodes = [{"CPU": float(os.cpu_count() or 1), "GPU": gpus, **local_gpus()}]
-    at_once = max_concurrent([request(config, nodes) for config in taken], nodes)
+    at_once = max_concurrent([request(config, nodes) for config in timed], nodes)
     return Timing(
-        seconds_per_kimg=statistics.fmean(step for step, _ in costs),
-        seconds_per_kfakes=statistics.fmean(fake for _, fake in costs),
+        seconds_per_kimg=statistics.fmean(step for step, _ in times),
+        seconds_per_kfakes=statistics.fmean(fake for _, fake in times),
         at_once=at_once,
-        configurations=len(taken),
-        classes=len(known),
-        seconds=time.monotonic() - began,
+        configurations=len(timed),
+        classes=len(costs),
+        seconds=time.monotonic() - start,
     )
 
 
 def cost_class(config: RunConfig) -> tuple[Any, ...]:
-    """What the time of a step depends on: configurations of one class cost the same."""
+    """Return what the time of a step depends on: configurations of one class cost the same."""
     train = config.train
     return (
         tuple(map(str, config.model.model_dump().values())),
@@ -77,8 +78,7 @@ def cost_class(config: RunConfig) -> tuple[Any, ...]:
 
 
 def time_class(config: RunConfig) -> tuple[float, float]:
-    """Seconds a thousand images of training, and a thousand generated and looked at by the metric's
-    network."""
+    """Return the seconds for a thousand images of training, and for a thousand of an evaluation."""
     device = device_of(config)
     state = new_state(config, config.train.batch_size, device)
     distance = DISTANCES[config.train.reconstruction](device)
@@ -92,17 +92,17 @@ def time_class(config: RunConfig) -> tuple[float, float]:
     extractor = load_extractor(config.eval.extractor, device)
     z_BZ = latents(config.eval, config.model.nz)[: config.eval.batch_size].to(device)
 
-    def look() -> Tensor:
+    def evaluate() -> Tensor:
         with torch.inference_mode():
             return extractor((state.ema(z_BZ)[0].float() + 1) * 127.5)
 
     images = config.train.images_per_step
-    return step / images * 1000, _fastest(look, device) / len(z_BZ) * 1000
+    return step / images * 1000, _fastest(evaluate, device) / len(z_BZ) * 1000
 
 
 @contextlib.contextmanager
 def _threads(config: RunConfig) -> Iterator[None]:
-    """As many threads as a trial of it has."""
+    """Use as many threads as a trial of this configuration."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, int(config.resources.cpus)))
     try:
@@ -112,12 +112,12 @@ def _threads(config: RunConfig) -> Iterator[None]:
 
 
 def _fastest(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of a call, the first left out."""
+    """Return the seconds of the fastest call, after a first one that is not timed."""
     run()
-    found = []
+    seconds = []
     for _ in range(STEPS):
-        began = time.perf_counter()
+        start = time.perf_counter()
         run()
         wait_for(device)
-        found.append(time.perf_counter() - began)
-    return min(found)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
