@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-gpu test-browser test-cluster test-newest test-oldest lint bench clean
+.PHONY: install demo test test-slow test-gpu test-browser test-cluster test-newest test-oldest \
+  lint schemas bench clean
 
 install: $(INSTALLED)
 
@@ -65,6 +66,12 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# The JSON schemas that editors use, after a change of a setting or of a key of our files.
+schemas: $(INSTALLED)
+	$(BIN)/fastgan-ray schema search > search_spaces/schema.json
+	$(BIN)/fastgan-ray schema ablation > search_spaces/schema_ablation.json
+	$(BIN)/fastgan-ray schema run > search_spaces/schema_run.json
 
 # One thread: CPU time then compares, whatever else the machine does.
 bench: $(INSTALLED)

@@ -43,7 +43,7 @@ def test_a_search_file(capsys):
     spec = spec_from_text(SEARCH, "x.yaml")
     assert spec.base == {NEW: 1e-3, "model.ngf": 8}
     assert [parameter.name for parameter in spec.space] == [NEW, "train.lr_d"]
-    assert spec.space.parameters[1].when == ((NEW, (1e-3,)),)
+    assert spec.space[1].when == ((NEW, (1e-3,)),)
     assert spec.population is not None and spec.population.change == [NEW]
     err = capsys.readouterr().err
     assert err.count(NOTE) == 1 and "note: changes is now called population" in err

@@ -15,8 +15,8 @@ RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
 class ModelConfig(Section):
     """Generator and discriminator: sizes and component switches.
 
-    A field of one architecture means nothing to the other: dcgan reads resolution, nz, dcgan_width,
-    dcgan_depth, output_activation, d_dropout and, of self_supervision, whether it contrasts.
+    Architecture dcgan uses only resolution, nz, dcgan_width, dcgan_depth, output_activation,
+    d_dropout and, of self_supervision, whether it is contrastive; fastgan uses all but dcgan_*.
     """
 
     architecture: Literal["fastgan", "dcgan"] = Field(
@@ -52,8 +52,8 @@ class ModelConfig(Section):
         None,
         ge=0,
         lt=1,
-        description="share of the features dropped before the discriminator's logits; null = the "
-        "architecture's own: fastgan 0, dcgan 0.4",
+        description="share of the features dropped before the discriminator's logits; null = 0 for "
+        "fastgan, 0.4 for dcgan",
     )
     self_supervision: Literal["ae", "none", "contrastive", "ae_contrastive"] = Field(
         "ae",
@@ -88,12 +88,12 @@ class ModelConfig(Section):
     @property
     def dropout(self) -> float:
         """Share of the features dropped before the discriminator's logits."""
-        own = {"fastgan": 0.0, "dcgan": 0.4}[self.architecture]
-        return own if self.d_dropout is None else self.d_dropout
+        default = {"fastgan": 0.0, "dcgan": 0.4}[self.architecture]
+        return default if self.d_dropout is None else self.d_dropout
 
     @property
     def logits(self) -> int:
-        """Logits that D gives a picture: of each of fastgan's branches 5 x 5."""
+        """Logits that D gives a picture: 5 x 5 for each branch of fastgan."""
         return {"fastgan": 50 if self.d_small else 25, "dcgan": 1}[self.architecture]
 
     @field_validator("resolution")

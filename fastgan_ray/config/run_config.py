@@ -25,12 +25,12 @@ AUGMENT_OPS = ("color", "translation", "cutout", *ADAPTIVE_OPS)
 
 
 def policy_ops(policy: str) -> list[str]:
-    """The operations of an augmentation policy in order: "color, cutout" -> ["color", "cutout"]."""
+    """List the operations of an augmentation policy: "color, cutout" -> ["color", "cutout"]."""
     return [op.strip() for op in policy.split(",") if op.strip()]
 
 
 class DataConfig(Section):
-    """Which pictures, and how each becomes a square."""
+    """Which pictures are used, and how each becomes a square."""
 
     path: str | None = Field(
         None, description="folder, .zip, LMDB folder, or a name that `fastgan-ray data` lists"
@@ -44,7 +44,7 @@ class DataConfig(Section):
         description="colour under transparent pixels and padding, as #rrggbb",
     )
     on_bad_image: Literal["error", "skip"] = Field(
-        "error", description="what an unreadable file does: stop with its name, or be left out"
+        "error", description="what an unreadable file does: stop the run with its name, or nothing"
     )
     limit: int | None = Field(
         None, ge=2, description="train on this many pictures, drawn once by the seed; null = all"
@@ -61,7 +61,7 @@ class AugmentConfig(Section):
         "bgc and keras are adaptive: StyleGAN2-ADA's pipe and Keras' flip, shift, rotate, zoom",
     )
     probability: float = Field(
-        1.0, ge=0, le=1, description="chance of each picture to get color, translation and cutout"
+        1.0, ge=0, le=1, description="probability that a picture gets color, translation and cutout"
     )
     brightness: float = Field(0.5, ge=0, le=2, description="shift by U(-b, b), of a range of 2")
     saturation: float = Field(1.0, ge=0, le=1, description="factor U(1-s, 1+s) about the grey")
@@ -71,9 +71,9 @@ class AugmentConfig(Section):
     ada: Literal["stylegan2", "keras", "none"] = Field(
         "stylegan2", description="what controls p, the probability of bgc and keras; none = fixed"
     )
-    ada_p: float = Field(0.0, ge=0, le=1, description="p at the start; all along with ada none")
+    ada_p: float = Field(0.0, ge=0, le=1, description="p at the start; with ada none, always")
     ada_max_p: float = Field(
-        0.85, ge=0, le=1, description="bound of p: near 1, generated pictures look augmented"
+        0.85, ge=0, le=1, description="upper limit of p: near 1, generated pictures look augmented"
     )
     ada_target: float | None = Field(
         None,
@@ -98,11 +98,11 @@ class AugmentConfig(Section):
         return value
 
     @model_validator(mode="after")
-    def _starts_within_its_bound(self) -> AugmentConfig:
+    def _p_starts_within_limits(self) -> AugmentConfig:
         if self.ada_p > self.ada_max_p:
             raise ValueError(
-                f"ada_p must not exceed ada_max_p (got {self.ada_p} and {self.ada_max_p}): "
-                "lower the one or raise the other"
+                f"ada_p must be at most ada_max_p (got ada_p {self.ada_p:g}, ada_max_p "
+                f"{self.ada_max_p:g})"
             )
         return self
 
@@ -126,8 +126,8 @@ class EvalConfig(Section):
     early_fakes: int | None = Field(
         None,
         ge=2,
-        description="generated images of evaluations before a run's last, whose numbers are kept "
-        "apart as early/...; null = num_fakes",
+        description="generated images of all evaluations but a run's last; metrics are then "
+        "named early/...; null = num_fakes",
     )
     mirrored_reference: bool = Field(
         False, description="compare with the real pictures and their mirror images"
@@ -144,7 +144,7 @@ class EvalConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _fewer_early(self) -> EvalConfig:
+    def _early_is_cheaper(self) -> EvalConfig:
         if self.early_fakes is not None and self.early_fakes > self.num_fakes:
             raise ValueError(
                 "early_fakes must be at most num_fakes "
@@ -154,7 +154,7 @@ class EvalConfig(Section):
 
 
 class ResourcesConfig(Section):
-    """What one trial takes of the machine or cluster."""
+    """What one trial uses of the machine or cluster."""
 
     workers: int = Field(
         1,
@@ -171,24 +171,24 @@ class ResourcesConfig(Section):
     )
     backend: Literal["auto", "flat", "ray_train"] = Field(
         "auto",
-        description="what runs a search's trial: flat = one process of Ray Tune, in seconds; "
-        "ray_train = Ray Train's workers, some ten seconds later; auto = ray_train for several",
+        description="what runs a trial: flat = one process of Ray Tune, starts in seconds; "
+        "ray_train = Ray Train's workers, ten seconds more; auto = ray_train for several workers",
     )
 
     @property
     def nested(self) -> bool:
-        """Whether Ray Train runs the trial's workers, inside of a process of Ray Tune."""
+        """Whether Ray Train runs the trial's workers, inside a process of Ray Tune."""
         return self.workers > 1 if self.backend == "auto" else self.backend == "ray_train"
 
     @model_validator(mode="after")
-    def _goes_together(self) -> ResourcesConfig:
+    def _workers_go_together(self) -> ResourcesConfig:
         if self.backend == "flat" and self.workers > 1:
             raise ValueError(
                 f"backend flat has one process, but workers is {self.workers}: use backend auto"
             )
         if self.workers > 1 and self.gpus not in (None, 0, 1):
             raise ValueError(
-                "gpus must be null, 0 or 1 with several workers, which share no GPU "
+                "gpus must be null, 0 or 1 with several workers: workers cannot share a GPU "
                 f"(got gpus {self.gpus:g}, workers {self.workers})"
             )
         return self
@@ -220,18 +220,18 @@ class RunConfig(Section):
     @field_validator("train")
     @classmethod
     def _has_blocks(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
-        model: ModelConfig | None = info.data.get("model")  # None: it is at fault itself
+        model: ModelConfig | None = info.data.get("model")  # None: it has errors itself
         if value.gradient_checkpointing and model and model.architecture != "fastgan":
             raise ValueError(
-                "gradient_checkpointing is for architecture fastgan's blocks "
-                f"(got architecture {model.architecture}): leave it off"
+                "gradient_checkpointing needs architecture fastgan: leave it off "
+                f"(got architecture {model.architecture})"
             )
         return value
 
     @field_validator("resources")
     @classmethod
     def _batch_divides(cls, value: ResourcesConfig, info: ValidationInfo) -> ResourcesConfig:
-        train: TrainConfig | None = info.data.get("train")  # None: it is at fault itself
+        train: TrainConfig | None = info.data.get("train")  # None: it has errors itself
         if train is not None and value.gpus == 0 and train.device in ("cuda", "mps"):
             raise ValueError(
                 f"gpus 0 gives a run no GPU, but train.device is {train.device}: set train.device "
@@ -239,7 +239,7 @@ class RunConfig(Section):
             )
         if train is not None and train.batch_size % value.workers:
             raise ValueError(
-                "train.batch_size must be a multiple of workers, which have equal shares of it "
+                "train.batch_size must be a multiple of workers: each gets an equal share "
                 f"(got batch_size {train.batch_size}, workers {value.workers})"
             )
         return value
@@ -251,27 +251,26 @@ SECTIONS = tuple(RunConfig.model_fields)
 def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Put flat settings into sections: {"model.ngf": 8} -> {"model": {"ngf": 8}}."""
     nested: dict[str, Any] = {}
-    for key, value in settings.items():
-        *sections, field = key.split(".")
-        mapping = nested
-        for section in sections:
-            mapping = mapping.setdefault(section, {})
-            if not isinstance(mapping, dict):  # `model: 3` beside `model.ngf: 8`: an error itself
-                break
-        else:
-            mapping[field] = value
+    for name, value in settings.items():
+        section, dot, field = name.partition(".")
+        if not dot:
+            nested[section] = value
+        elif isinstance(fields := nested.setdefault(section, {}), dict):
+            fields[field] = value  # else `model: 3` is an error itself
     return nested
 
 
-def flatten(sections: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Give settings their dotted keys and current names; sections are nested, dotted or both."""
+def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Give settings their dotted and current names; sections are nested, dotted or both."""
     flat: dict[str, Any] = {}
-    for key, value in sections.items():
-        name = current_name(prefix + key)
-        if isinstance(value, dict) and value:
-            flat.update(flatten(value, f"{name}."))
-        elif (value is not None and value != {}) or name not in SECTIONS:
-            flat[name] = value  # an empty section is nothing
+    for section, value in sections.items():
+        if value is None and section in SECTIONS:
+            continue  # all its lines are commented out
+        is_nested = "." not in section and isinstance(value, dict)
+        if is_nested and (value or section in SECTIONS):
+            flat |= {current_name(f"{section}.{field}"): inner for field, inner in value.items()}
+        else:
+            flat[current_name(section)] = value
     return flat
 
 

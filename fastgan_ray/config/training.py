@@ -24,12 +24,12 @@ class TrainConfig(Section):
         gt=0,
         description="length in thousands of real images shown (published: 50k steps of 8)",
     )
-    batch_size: int = Field(8, ge=1, le=4096, description="images a batch")
+    batch_size: int = Field(8, ge=1, le=4096, description="images per batch")
     d_steps: int = Field(
         1,
         ge=1,
         le=64,
-        description="discriminator's steps for each of the generator's, each on a batch of its own",
+        description="discriminator steps per generator step, each on its own batch",
     )
     lr_g: float = Field(2e-4, gt=0, lt=1, description="generator's Adam learning rate")
     lr_d: float = Field(2e-4, gt=0, lt=1, description="discriminator's Adam learning rate")
@@ -52,7 +52,9 @@ class TrainConfig(Section):
         0.0, ge=0, description="weight of the gradient penalty on generated pictures; 0 = off"
     )
     r1_interval: int = Field(
-        16, ge=1, description="discriminator's steps between R1 and R2 penalties (lazy)"
+        16,
+        ge=1,
+        description="discriminator steps between penalties, of R1 and of R2 (lazy regularisation)",
     )
     gp_weight: float = Field(
         10.0, ge=0, description="weight of the wasserstein loss' gradient penalty, at every step"
@@ -94,18 +96,18 @@ class TrainConfig(Section):
     )
     gradient_checkpointing: bool = Field(
         False,
-        description="keep less in memory: maps inside FastGAN's blocks are computed again for the "
-        "gradients, which stay the same; takes more time",
+        description="use less memory: maps inside FastGAN's blocks are computed again for the "
+        "gradients, which stay the same; slower",
     )
 
     @property
     def images_per_step(self) -> int:
-        """Real images that one step shows: a batch for each of the discriminator's."""
+        """Real images that one step shows: a batch for each discriminator step."""
         return self.d_steps * self.batch_size
 
 
 class ReganConfig(Section):
-    """Training the generator sparse and dense in turns (Re-GAN); off by default."""
+    """Re-GAN: the generator trains sparse and dense by turns; off by default."""
 
     sparsity: float = Field(
         0.0, ge=0, lt=1, description="share of each convolution's weights pruned; 0 = off"
@@ -116,5 +118,5 @@ class ReganConfig(Section):
         "zero", description="where pruned weights start in a dense phase: 0, or their last value"
     )
     dense_lr_factor: float = Field(
-        0.1, gt=0, le=10, description="times lr_g in dense phases, the warm-up left out"
+        0.1, gt=0, le=10, description="multiplies lr_g in dense phases, but not in the warm-up"
     )
