@@ -32,6 +32,8 @@ seeds: 3
 base: {eval: {extractor: efficientnet_lite0}}
 arms:
   plain:
+"""
+ARMS = """
   good: {model.d_sle: false}
   "<script>alert('1')</script>": {train.lr_g: 0.001}
 """
@@ -111,9 +113,9 @@ def _trial(folder: Path, number: int, draws: random.Random) -> dict:
 
 def write_ablation(folder: Path) -> Path:
     """Write an ablation of three arms on two data sets, with one diverged training; its folder."""
-    spec = ablation_from_text(ABLATION, "t.yaml")
+    spec = ablation_from_text(ABLATION + ARMS, "t.yaml")
     folder.mkdir(parents=True)
-    (folder / "ablation.yaml").write_text(ABLATION)
+    (folder / "ablation.yaml").write_text(ABLATION + ARMS)
     (folder / "overrides.json").write_text(json.dumps({"set": {}, "seeds": [0, 1, 2]}))
     trials = []
     for number, cell in enumerate(cells(spec)):

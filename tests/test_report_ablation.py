@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from report_runs import ABLATION, METRIC
 
 from fastgan_ray.report import text
 from fastgan_ray.report.charts import curve_files
@@ -17,20 +18,11 @@ from fastgan_ray.report.tables import ablation as tables
 from fastgan_ray.search.ablation import cells, data_name
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 
-METRIC = "fd_efficientnet_lite0"
-TEXT = """
-name: t
-metric: {name: fd_efficientnet_lite0}
-baseline: plain
-data: [some/cats, dogs]
-seeds: 3
-base: {eval: {extractor: efficientnet_lite0}}
-arms:
-  plain:
+ARMS = """
   good: {augment.policy: "", model.d_sle: false}
   "odd | $a_1$": {train.lr_g: 0.001}
 """
-SPEC = ablation_from_text(TEXT, "t.yaml")
+SPEC = ablation_from_text(ABLATION + ARMS, "t.yaml")
 VALUES = {"plain": 40.0, "good": 20.0, "odd | $a_1$": 41.0}
 GFLOP = dict.fromkeys(SPEC.arms, 1.5)
 

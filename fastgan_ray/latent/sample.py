@@ -24,12 +24,10 @@ def latents(seeds: Sequence[int], nz: int, truncation: float = 1.0) -> Tensor:
     return truncation * torch.stack([latent(seed, nz) for seed in seeds])
 
 
-def generate(
-    generator: nn.Module, z_NZ: Tensor, batch: int = BATCH, track: Track = silently
-) -> Iterator[Tensor]:
+def generate(generator: nn.Module, z_NZ: Tensor, track: Track = silently) -> Iterator[Tensor]:
     """Yield the full-size pictures of latents in batches (n, 3, R, R), in [-1, 1], on the CPU."""
     device = next(generator.parameters()).device
-    for z_BZ in track(torch.split(z_NZ, batch), "drawing"):
+    for z_BZ in track(torch.split(z_NZ, BATCH), "drawing"):
         with torch.inference_mode():
             full_BCHW = generator(z_BZ.to(device))[0].clamp(-1, 1).cpu()
         yield full_BCHW
@@ -40,11 +38,10 @@ def sample(
     nz: int,
     seeds: Sequence[int],
     truncation: float = 1.0,
-    batch: int = BATCH,
     track: Track = silently,
 ) -> Tensor:
     """Generate the full-size pictures (len(seeds), 3, R, R) of seeds, in [-1, 1]."""
-    return torch.cat(list(generate(generator, latents(seeds, nz, truncation), batch, track)))
+    return torch.cat(list(generate(generator, latents(seeds, nz, truncation), track)))
 
 
 def parse_seeds(text: str, option: str = "--seeds") -> list[int]:

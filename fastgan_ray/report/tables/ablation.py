@@ -6,17 +6,9 @@ from typing import Any
 
 import rich.table
 
+from fastgan_ray.report import text
 from fastgan_ray.report.tables import table as tables
 from fastgan_ray.report.tables.table import VERDICT_STYLES, Table, as_markdown
-from fastgan_ray.report.text import (
-    difference,
-    mean_sd,
-    number,
-    p_value,
-    parameter_count,
-    settings_text,
-    state_text,
-)
 
 EXPLANATION = (
     "± is the standard deviation over seeds. The difference is arm minus baseline, the mean over "
@@ -74,7 +66,7 @@ def main_table(summary: dict[str, Any]) -> Table:
 
 def settings_table(summary: dict[str, Any]) -> Table:
     """Return each arm's settings, where they differ from the base."""
-    rows = [[arm["name"], settings_text(arm["settings"])] for arm in summary["arms"]]
+    rows = [[arm["name"], text.settings_text(arm["settings"])] for arm in summary["arms"]]
     return Table(["arm", "settings"], rows)
 
 
@@ -84,7 +76,9 @@ def other_metrics_table(summary: dict[str, Any]) -> Table:
     rows = []
     for arm in summary["arms"]:
         metrics = [arm["other_metrics"].get(name, {"mean": None, "sd": None}) for name in names]
-        rows.append([arm["name"], *(mean_sd(metric["mean"], metric["sd"]) for metric in metrics)])
+        rows.append(
+            [arm["name"], *(text.mean_sd(metric["mean"], metric["sd"]) for metric in metrics)]
+        )
     return Table(["arm", *names], rows)
 
 
@@ -97,7 +91,7 @@ def notes(summary: dict[str, Any]) -> list[str]:
         if comparison and comparison["note"]:
             sentences.append(f"{arm['name']}: {comparison['verdict']}: {comparison['note']}.")
     sentences += [
-        f"{trial['arm']}, seed {trial['seed']} on {trial['data']}: {state_text(trial['state'])} at "
+        f"{trial['arm']}, seed {trial['seed']} on {trial['data']}: {text.state_text(trial['state'])} at "
         f"{trial['kimg']:g} kimg: {trial['reason']}."
         for trial in trials
         if trial["state"] not in ("finished", "unfinished")
@@ -122,23 +116,27 @@ def _main_row(arm: dict[str, Any], seeds: int) -> list[str]:
     verdict = ["", "", "(baseline)"]
     if comparison:
         interval = (comparison[key] for key in ("mean", "low", "high"))
-        verdict = [difference(*interval), p_value(comparison["p_holm"]), comparison["verdict"]]
+        verdict = [
+            text.difference(*interval),
+            text.p_value(comparison["p_holm"]),
+            comparison["verdict"],
+        ]
     parameters = "-"
     if arm["params_g"] is not None:
-        counts = (parameter_count(arm[network]) for network in ("params_g", "params_d"))
+        counts = (text.parameter_count(arm[network]) for network in ("params_g", "params_d"))
         parameters = " + ".join(counts)
     return [
         arm["name"],
         *(mean_over_seeds(part, part["seeds"], seeds) for part in arm["by_data"]),
         *verdict,
         parameters,
-        number(arm["gflop_per_image"]),
-        number(arm["images_per_second"]),
-        number(arm["peak_memory_gb"]),
+        text.number(arm["gflop_per_image"]),
+        text.number(arm["images_per_second"]),
+        text.number(arm["peak_memory_gb"]),
     ]
 
 
 def mean_over_seeds(part: dict[str, Any], count: int, seeds: int) -> str:
     """Write mean ± standard deviation, and how many seeds have a value if some have none."""
     missing = "" if count == seeds else f" ({count} of {seeds})"
-    return mean_sd(part["mean"], part["sd"]) + missing
+    return text.mean_sd(part["mean"], part["sd"]) + missing

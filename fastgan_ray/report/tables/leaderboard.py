@@ -6,15 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastgan_ray.metrics.names import format_with_error
+from fastgan_ray.report import text
 from fastgan_ray.report.data.ranking import parameter_names, ranked, trial_colours
 from fastgan_ray.report.data.run_folder import Run, Trial
-from fastgan_ray.report.text import (
-    is_number,
-    parameter_count,
-    rounded,
-    state_text,
-    value_text,
-)
 
 LONG = ("reason", "warning")
 
@@ -47,14 +41,14 @@ def leaderboard(run: Run) -> dict[str, Any]:
 def _cells(rank: int, trial: Trial, parameters: Sequence[str]) -> list[dict[str, Any]]:
     last = {key: value for row in trial["rows"] for key, value in row.items()}
     size, value = last.get("params_g"), trial["value"]
-    state = state_text(trial["state"])
+    state = text.state_text(trial["state"])
     return [
         _cell(str(rank), rank),
         _cell(trial["trial_id"], trial["trial_id"]),
         _cell("" if value is None else format_with_error(value, trial["error"]), value),
         _cell(state, state),
         _number(trial["kimg"], "{:g}"),
-        _cell("" if size is None else parameter_count(size), size),
+        _cell("" if size is None else text.parameter_count(size), size),
         _number(last.get("images_per_second"), "{:.1f}"),
         _number(last.get("memorised"), "{:.1%}"),
         *(_setting(trial["point"], name) for name in parameters),
@@ -62,8 +56,8 @@ def _cells(rank: int, trial: Trial, parameters: Sequence[str]) -> list[dict[str,
     ]
 
 
-def _cell(text: str, sort: float | str | None) -> dict[str, Any]:
-    return {"text": text, "sort": sort}
+def _cell(content: str, sort: float | str | None) -> dict[str, Any]:
+    return {"text": content, "sort": sort}
 
 
 def _number(value: float | None, form: str) -> dict[str, Any]:
@@ -74,5 +68,5 @@ def _setting(point: Mapping[str, Any], name: str) -> dict[str, Any]:
     if name not in point:
         return _cell("", None)
     value = point[name]
-    text = value_text(rounded(value))
-    return _cell(text, value if is_number(value) else text.lower())
+    content = text.value_text(text.rounded(value))
+    return _cell(content, value if text.is_number(value) else content.lower())
