@@ -76,9 +76,7 @@ def other_metrics_table(summary: dict[str, Any]) -> Table:
     rows = []
     for arm in summary["arms"]:
         metrics = [arm["other_metrics"].get(name, {"mean": None, "sd": None}) for name in names]
-        rows.append(
-            [arm["name"], *(text.mean_sd(metric["mean"], metric["sd"]) for metric in metrics)]
-        )
+        rows.append([arm["name"], *(text.mean_sd(m["mean"], m["sd"]) for m in metrics)])
     return Table(["arm", *names], rows)
 
 
@@ -91,8 +89,8 @@ def notes(summary: dict[str, Any]) -> list[str]:
         if comparison and comparison["note"]:
             sentences.append(f"{arm['name']}: {comparison['verdict']}: {comparison['note']}.")
     sentences += [
-        f"{trial['arm']}, seed {trial['seed']} on {trial['data']}: {text.state_text(trial['state'])} at "
-        f"{trial['kimg']:g} kimg: {trial['reason']}."
+        f"{trial['arm']}, seed {trial['seed']} on {trial['data']}: "
+        f"{text.state_text(trial['state'])} at {trial['kimg']:g} kimg: {trial['reason']}."
         for trial in trials
         if trial["state"] not in ("finished", "unfinished")
     ]
@@ -115,12 +113,8 @@ def _main_row(arm: dict[str, Any], seeds: int) -> list[str]:
     comparison = arm["comparison"]
     verdict = ["", "", "(baseline)"]
     if comparison:
-        interval = (comparison[key] for key in ("mean", "low", "high"))
-        verdict = [
-            text.difference(*interval),
-            text.p_value(comparison["p_holm"]),
-            comparison["verdict"],
-        ]
+        difference = text.difference(*(comparison[key] for key in ("mean", "low", "high")))
+        verdict = [difference, text.p_value(comparison["p_holm"]), comparison["verdict"]]
     parameters = "-"
     if arm["params_g"] is not None:
         counts = (text.parameter_count(arm[network]) for network in ("params_g", "params_d"))
