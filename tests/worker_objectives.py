@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,21 @@ def eventful(
     with (reporter.folder / f"worker-{group.rank}.txt").open("a") as file:
         file.write(f"{start} of {group.size}\n")
     train_objective(config, Eventful(reporter, group), resume_from, group)
+
+
+def blocked(
+    config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group = ALONE
+) -> None:
+    """Train; but the first time the second worker dies, and the first waits for it for ever.
+
+    So it does in an all-reduce of NCCL's, which nothing interrupts.
+    """
+    died = reporter.folder / "died"
+    if died.exists():
+        train_objective(config, reporter, resume_from, group)
+        return
+    if group.rank == 1:
+        died.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    while True:
+        time.sleep(1)
