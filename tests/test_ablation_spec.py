@@ -1,4 +1,4 @@
-"""Ablation files: what they mean, every fault with its line, and the presets that are shipped."""
+"""Ablation files: what they mean, every error with its line, and the presets that are shipped."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ arms:
 HEAD = "metric: {name: fid}\nseeds: 2\n"
 
 
-def faults(text: str, **more: object) -> list[str]:
+def errors_of(text: str, **more: object) -> list[str]:
     with pytest.raises(UserError) as caught:
         ablation_from_text(text, "bad.yaml", **more)
     return str(caught.value).split("\n")
@@ -87,16 +87,16 @@ def test_overrides_win_over_base_and_arms():
 
 
 def test_an_override_that_makes_two_arms_one_is_refused():
-    (fault,) = faults(GOOD, overrides={"model.ngf": 8})
-    assert fault.startswith("bad.yaml:11: arm wide: is the same configuration as plain with what")
-    (fault,) = faults(GOOD, overrides={"train.seed": 8})
-    assert fault == "--set: train.seed: is set by seeds; use --seeds"
+    (error,) = errors_of(GOOD, overrides={"model.ngf": 8})
+    assert error.startswith("bad.yaml:11: arm wide: is the same configuration as plain with what")
+    (error,) = errors_of(GOOD, overrides={"train.seed": 8})
+    assert error == "--set: train.seed: is set by seeds; use --seeds"
     text = HEAD + "baseline: {}\narms: {one: {model: {d_small: false, decode_small: false}}}\n"
-    (fault,) = faults(text, overrides={"model.decode_small": True})
-    assert "arm one, with what --set changes: model: decode_small reads the small branch" in fault
+    (error,) = errors_of(text, overrides={"model.decode_small": True})
+    assert "arm one, with what --set changes: model: decode_small reads the small branch" in error
 
 
-def test_every_fault_is_told_at_once_with_its_line():
+def test_every_error_is_reported_at_once_with_its_line():
     text = """\
 metric: {name: fid, target: 3}
 methd: bayes
@@ -113,7 +113,7 @@ arms:
   mistyped: {model.nfg: 8, model.ngf: 0}
   clash: {model.d_small: false}
 """
-    found = faults(text)
+    found = errors_of(text)
     for place, words in {
         "1: metric.target": "is only for a search",
         "2: methd": "is not a known key",
@@ -156,14 +156,14 @@ arms:
         ),
     ],
 )
-def test_faults(rest, words):
-    assert any(words in fault for fault in faults(HEAD + rest))
+def test_errors(rest, words):
+    assert any(words in error for error in errors_of(HEAD + rest))
 
 
 @pytest.mark.parametrize("seeds", ["0", "-1", "[]", "[-1]", "[1.5]", "true", "five", "99999999"])
 def test_seeds_that_are_refused(seeds):
     text = f"metric: {{name: fid}}\nseeds: {seeds}\nbaseline: {{}}\narms: {{b: {{model.ngf: 8}}}}\n"
-    assert faults(text)[0].startswith("bad.yaml:2: seeds: must be a count")
+    assert errors_of(text)[0].startswith("bad.yaml:2: seeds: must be a count")
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_dry_run_shows_cells_cost_and_data(capsys):
         assert "+ decode" in out and "cost" in out
 
 
-def test_a_fault_is_a_sentence_and_exit_status_2(tmp_path, capsys):
+def test_an_error_is_a_sentence_and_exit_status_2(tmp_path, capsys):
     (tmp_path / "x.yaml").write_text(HEAD + "baseline: a\narms: {b: {model.nfg: 8}}\n")
     for more in ([], ["--seeds", "x"]):
         with pytest.raises(SystemExit) as ended:

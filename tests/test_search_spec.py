@@ -1,4 +1,4 @@
-"""Search files: what they mean, every fault with its line, and the spaces that are shipped."""
+"""Search files: what they mean, every error with its line, and the spaces that are shipped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ parameters:
 """
 
 
-def faults(text: str) -> list[str]:
+def errors_of(text: str) -> list[str]:
     with pytest.raises(UserError) as caught:
         spec_from_text(text, "bad.yaml")
     return str(caught.value).split("\n")
@@ -74,7 +74,7 @@ def test_a_file_means_what_it_says():
     assert spec_from_text(spec.text, "good.yaml", spec.overrides) == spec
 
 
-def test_a_parameter_that_takes_no_part_keeps_its_default():
+def test_an_inactive_parameter_keeps_its_default():
     spec = spec_from_text(GOOD, "good.yaml")
     for seed in range(20):
         point = sample(spec.space, random.Random(seed))
@@ -134,27 +134,27 @@ def test_a_parameter_that_takes_no_part_keeps_its_default():
         ("model.ngf: {min: 1, max: 9999999999999999999}", "max must be at most 1000000000000000"),
     ],
 )
-def test_faulty_parameters_are_named_with_their_line(line, message):
-    (fault,) = faults(with_parameters("train.lr_d: {value: 1e-4}", line))
-    assert fault.startswith("bad.yaml:5: ") and message in fault
+def test_wrong_parameters_are_reported_with_their_line(line, message):
+    (error,) = errors_of(with_parameters("train.lr_d: {value: 1e-4}", line))
+    assert error.startswith("bad.yaml:5: ") and message in error
 
 
 def test_a_bound_on_a_line_of_its_own_is_named_by_that_line():
     text = with_parameters("train.beta1:", "  min: 0.5", "  max: 1.2")
-    assert faults(text) == ["bad.yaml:6: train.beta1: must be less than 1 (got 1.2)"]
+    assert errors_of(text) == ["bad.yaml:6: train.beta1: must be less than 1 (got 1.2)"]
 
 
-def test_parents_stand_earlier_and_can_take_the_value():
+def test_parents_come_earlier_and_can_take_the_value():
     child = "train.r1_gamma: {min: 0.0, max: 1.0, when: {train.loss: logistic}}"
     assert (
         "must come before"
-        in faults(with_parameters(child, "train.loss: {values: [hinge, logistic]}"))[0]
+        in errors_of(with_parameters(child, "train.loss: {values: [hinge, logistic]}"))[0]
     )
     assert (
         "train.loss can never be 'logistic'"
-        in faults(with_parameters("train.loss: {values: [hinge]}", child))[0]
+        in errors_of(with_parameters("train.loss: {values: [hinge]}", child))[0]
     )
-    both = faults(with_parameters("train.loss: {values: [hinge, foo]}", child))
+    both = errors_of(with_parameters("train.loss: {values: [hinge, foo]}", child))
     assert len(both) == 2 and "train.loss has errors itself" in both[1]
 
 
@@ -256,9 +256,9 @@ def test_a_list_can_be_one_value_of_a_parent():
         ),
     ],
 )
-def test_faulty_options(head, message):
-    (fault,) = faults(with_parameters("model.nz: {value: 64}", head=head))
-    assert message in fault
+def test_wrong_options(head, message):
+    (error,) = errors_of(with_parameters("model.nz: {value: 64}", head=head))
+    assert message in error
 
 
 def test_hyperband_by_brackets_is_wandbs():
@@ -295,7 +295,7 @@ def test_stopping_rules_and_metrics_may_be_lists():
     ]
 
 
-def test_all_faults_of_a_file_at_once():
+def test_all_errors_of_a_file_at_once():
     text = (
         "method: byes\n"
         "metric: {name: fid, goal: maximize}\n"
@@ -306,7 +306,7 @@ def test_all_faults_of_a_file_at_once():
         "  model.ngf: {values: [16]}\n"
         "  model.ngf: {values: [32]}\n"
     )
-    assert [fault.split(": ")[0] for fault in faults(text)] == [
+    assert [error.split(": ")[0] for error in errors_of(text)] == [
         f"bad.yaml:{line}" for line in (1, 2, 3, 4, 6, 8)
     ]
 
@@ -330,8 +330,8 @@ def test_a_grid_is_as_long_as_its_points():
     ],
 )
 def test_what_a_grid_refuses(line, message):
-    (fault,) = faults(with_parameters(line, head="method: grid\nmetric: {name: fid}\n"))
-    assert message in fault
+    (error,) = errors_of(with_parameters(line, head="method: grid\nmetric: {name: fid}\n"))
+    assert message in error
 
 
 def test_overrides_replace_base_and_searched_parameters():
@@ -357,7 +357,7 @@ def test_an_override_of_the_protocol_renames_the_metric():
         ({"model.d_small": False}, "with what --set changes: model: decode_small"),
     ],
 )
-def test_faulty_overrides(overrides, message):
+def test_wrong_overrides(overrides, message):
     with pytest.raises(UserError) as caught:
         spec_from_text(GOOD, "x.yaml", overrides)
     assert message in str(caught.value)
@@ -382,7 +382,7 @@ def test_shipped_spaces_load_and_start_from_the_published_default(path):
         run_config(spec, sample(spec.space, random.Random(seed)))
 
 
-def test_the_shipped_spaces_are_there():
+def test_the_shipped_spaces_exist():
     assert {path.stem for path in SPACES} >= {"demo", "fewshot", "architecture"}
 
 

@@ -1,4 +1,4 @@
-"""Strict YAML: what it reads, what it refuses and where, and the way back."""
+"""Strict YAML: what it reads, what it refuses and where, and how it is written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load(tmp_path: Path, text: str | bytes) -> RunConfig:
     return load_run_config(path)
 
 
-def fault(tmp_path: Path, text: str | bytes) -> str:
+def error_of(tmp_path: Path, text: str | bytes) -> str:
     with pytest.raises(UserError) as caught:
         load(tmp_path, text)
     return str(caught.value).replace(f"{tmp_path}/", "")
@@ -74,7 +74,7 @@ def test_anchors_aliases_and_merges(tmp_path):
 
 def test_an_error_names_file_line_key_rule_and_value(tmp_path):
     text = "# comment\nmodel:\n  ngf: 16\ntrain:\n  lr_g: 1e-4\n  beta1: 1.2\n"
-    assert fault(tmp_path, text) == "bad.yaml:6: train.beta1: must be less than 1 (got 1.2)"
+    assert error_of(tmp_path, text) == "bad.yaml:6: train.beta1: must be less than 1 (got 1.2)"
 
 
 def test_all_errors_at_once_in_order_of_lines(tmp_path):
@@ -89,7 +89,7 @@ def test_all_errors_at_once_in_order_of_lines(tmp_path):
         "  batch_size: 8.0\n"
         "data: {flip: on, background: }\n"
     )
-    assert fault(tmp_path, text).split("\n") == [
+    assert error_of(tmp_path, text).split("\n") == [
         "bad.yaml:1: model.ngf: must be at least 1 (got 0)",
         "bad.yaml:3: train.lr_q: is not a known setting; did you mean train.lr_g?",
         "bad.yaml:4: train.lr_d: must be a number (got 'abc')",
@@ -136,13 +136,13 @@ def test_all_errors_at_once_in_order_of_lines(tmp_path):
     ],
 )
 def test_bad_files(tmp_path, text, message):
-    assert message in fault(tmp_path, text)
+    assert message in error_of(tmp_path, text)
 
 
 def test_billion_laughs_ends_at_once(tmp_path):
     lines = ["a0: &a0 [x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
-    assert "aliases expand" in fault(tmp_path, "\n".join(lines))
+    assert "aliases expand" in error_of(tmp_path, "\n".join(lines))
 
 
 def test_missing_file_folder_and_impossible_name(tmp_path):
@@ -156,7 +156,7 @@ def test_missing_file_folder_and_impossible_name(tmp_path):
             load_run_config(path)
 
 
-def test_a_byte_order_mark_is_no_fault(tmp_path):
+def test_a_byte_order_mark_is_no_error(tmp_path):
     assert load(tmp_path, b"\xef\xbb\xbfmodel: {ngf: 8}\n").model.ngf == 8
 
 

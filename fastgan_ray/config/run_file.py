@@ -45,7 +45,7 @@ def check_alone(settings: Mapping[str, Any], errors: ErrorList) -> None:
 
 
 def holds_run_config(path: str | Path) -> bool:
-    """Whether a YAML file has a run configuration's sections only, so that it is no search."""
+    """Return whether a YAML file has only sections of a run's configuration: it is not a search."""
     document = parse(read_text(path), str(path))
     return bool(document.data) and {key.partition(".")[0] for key in document.data} <= {*SECTIONS}
 
@@ -57,8 +57,7 @@ def load_run_config(path: str | Path) -> RunConfig:
     """
     document = parse(read_text(path), str(path))
     for violation in check_settings(document.data):
-        line = document.line(violation.loc, violation.rule)
-        document.errors.add(line, f"{violation.key}: {violation.rule}")
+        document.add_error(violation.loc, violation.rule, violation.key)
     document.errors.check()
     return RunConfig.model_validate(document.data)
 
@@ -88,7 +87,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what either YAML 1.1 or our loader would take for something other than text."""
+    """Quotes text that YAML 1.1 or our loader would read as another type."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -103,7 +102,7 @@ for _name, _pattern in PLAIN_TYPES.items():
 
 
 def dump_run_config(config: RunConfig) -> str:
-    """Every setting of a configuration as YAML that `load_run_config` reads back the same."""
+    """Write every setting as YAML that `load_run_config` reads back the same."""
     return yaml.dump(
         config.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
     )

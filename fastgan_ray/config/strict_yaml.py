@@ -96,6 +96,10 @@ class Document:
             key = key.rpartition(".")[0]
         return max(named, default=self.lines.get(key))
 
+    def add_error(self, loc: Loc, rule: str, key: str) -> None:
+        """Add the error of a rule that is broken at `loc`, which the message calls `key`."""
+        self.errors.add(self.line(loc, rule), f"{key}: {rule}" if key else rule)
+
 
 def format_value(value: object) -> str:
     """Write a value as YAML does, for messages: null, true, 0.5, 'text'; shortened."""

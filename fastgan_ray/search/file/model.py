@@ -44,8 +44,6 @@ REFUSED_OF_WANDB = {
     "entity": "set WANDB_ENTITY instead",
     "project": "set WANDB_PROJECT instead",
 }
-
-
 REFUSED_OF_SEARCH = {
     **REFUSED_OF_WANDB,
     "baseline": "it belongs to an ablation, not to a search",

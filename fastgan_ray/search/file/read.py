@@ -38,9 +38,8 @@ def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = N
     """Read a search from its file's text, as `load_search`; messages call the file `name`."""
     document = parse(text, name)
     context = file_context(document.data, check_overrides(overrides or {}))
-    for violation in context.conflicts:
-        text = f"with what --set changes: {violation.key}: {violation.rule}"
-        document.errors.add(None, text)
+    for key, rule in ((violation.key, violation.rule) for violation in context.conflicts):
+        document.errors.add(None, f"with what --set changes: {key}: {rule}")
     file = read_model(SearchFile, document, context)
     return _search_spec(file, document, context)
 
@@ -82,8 +81,7 @@ def read_model(model: type[File], document: Document, context: FileContext) -> F
         file = model.model_validate(document.data, context=context)
     except ValidationError as error:
         for loc, rule in explain(error, model):
-            key = _shown(loc)
-            document.errors.add(document.line(loc, rule), f"{key}: {rule}" if key else rule)
+            document.add_error(loc, rule, _shown(loc))
     document.errors.check()
     assert file is not None
     return file

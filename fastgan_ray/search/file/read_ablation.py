@@ -102,12 +102,12 @@ def _check_trainings(spec: AblationSpec, document: Document) -> None:
     count = len(spec.arms) * len(spec.data) * len(spec.seeds)
     if count > MAX_CELLS:
         rule = f"arms x data sets x seeds must be at most {MAX_CELLS} trainings (got {count})"
-        document.errors.add(document.line(("arms",)), f"arms: {rule}")
+        document.add_error(("arms",), rule, "arms")
     configs = {arm: arm_config(spec, arm) for arm in spec.arms}
     for first, second in itertools.combinations(configs, 2):
         if configs[first] == configs[second]:
             rule = f"is the same configuration as {first}"
             if spec.overrides:
                 rule += " with what --set, --data and --embedded change"
-            document.errors.add(document.line(("arms", second)), f"arm {second}: {rule}")
+            document.add_error(("arms", second), rule, f"arm {second}")
     document.errors.check()

@@ -26,8 +26,8 @@ SAMPLES = 64
 class SearchSpec:
     """A search: which configurations, how they are chosen and compared, and when it ends.
 
-    `base` (flat dotted keys) is fixed and has the overrides in it, `space` is searched, every other
-    field has its published default. `metric` is what trials are judged and stopped by, `costs` are
+    `base` (flat dotted keys) is fixed and includes the overrides, `space` is searched, every other
+    setting has its published default. Trials are compared and stopped by `metric`; `costs` are
     further objectives. `text` and `overrides` rebuild it (`spec_from_text`).
     """
 
