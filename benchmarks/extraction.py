@@ -75,7 +75,7 @@ def _case(name: str, extractor: Extractor, plain: Network, distance: Distance) -
     sample, nz = _sampler(1)
     other, _ = _sampler(2)
     with torch.inference_mode():
-        real = extractor(_stored(other(torch.randn(REALS, nz, device=DEVICE)))).numpy()
+        real = extractor(_stored(other(torch.randn(REALS, nz, device=DEVICE)))).cpu().numpy()
 
     def ours() -> Side:
         watch, start = Stopwatch(), now()

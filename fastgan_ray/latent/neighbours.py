@@ -41,7 +41,7 @@ def nearest_pictures(
     # Rounded to 8 bits, like the pictures of the reference.
     rounded_NCHW = to_uint8(samples_NCHW).float()
     batches = track(torch.split(rounded_NCHW, BATCH), "comparing")
-    features = torch.cat([extractor(batch) for batch in batches]).numpy()
+    features = torch.cat([extractor(batch) for batch in batches]).cpu().numpy()
     # Metrics need at least 2 rows: a single sample is compared twice.
     rows = np.resize(features, (max(2, len(features)), features.shape[1]))
     try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastgan_ray.metrics.checks import Array
+from fastgan_ray.metrics.products import product_with
 
 _BLOCK = 512  # rows of the distance matrix held at a time
 
@@ -18,10 +19,10 @@ def squared_distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
     the rows' squared norms, so equal rows may have a distance a little above 0. The caller may
     overwrite the array.
     """
-    y_norms = np.einsum("id,id->i", y, y)
+    y_norms, product = np.einsum("id,id->i", y, y), product_with(y)
     for start in range(0, len(x), _BLOCK):
         rows = slice(start, min(start + _BLOCK, len(x)))
-        block = x[rows] @ y.T
+        block = product(x[rows])
         block *= -2
         block += np.einsum("id,id->i", x[rows], x[rows])[:, None]
         block += y_norms

@@ -109,15 +109,19 @@ def _fake_features(
     extractor: Extractor,
     device: torch.device,
 ) -> Tensor:
-    """Compute features (N, d) batch by batch, so that few pictures are in memory at a time."""
-    parts = []
+    """Compute features (N, d) on the CPU, batch by batch, so that few pictures are in memory.
+
+    Nothing waits for the device before the last batch.
+    """
+    parts, are_finite = [], []
     with torch.inference_mode():
         for z_BZ in latents_BZ:
-            images_BCHW = sample(z_BZ.to(device)).float()
-            if not bool(torch.isfinite(images_BCHW).all()):
-                raise DivergedError("the generator made a picture with non-finite values")
+            images_BCHW = sample(z_BZ.to(device, non_blocking=True)).float()
+            are_finite.append(torch.isfinite(images_BCHW).all())
             parts.append(extractor(_as_stored(images_BCHW)))
-    features = torch.cat(parts)
+        features = torch.cat(parts).cpu()
+        if not bool(torch.stack(are_finite).all()):
+            raise DivergedError("the generator made a picture with non-finite values")
     if not bool(torch.isfinite(features).all()):
         raise DivergedError("the features of generated pictures are not finite")
     return features

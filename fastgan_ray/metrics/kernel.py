@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgan_ray.metrics.checks import Array, check_feature_pair
+from fastgan_ray.metrics.products import product_with
 
 _BLOCK = 512  # rows of the kernel matrix held at a time
 _LARGEST = 1e50  # its sixth power does not overflow in float64
@@ -96,8 +97,9 @@ def _between(x: Array, y: Array, unit: float) -> _Means:
 def _sums(x: Array, y: Array, unit: float) -> tuple[Array, Array, float]:
     """Row sums, column sums and sum of squares of the kernel matrix, a block at a time."""
     rows, columns, squares = np.empty(len(x)), np.zeros(len(y)), 0.0
+    product = product_with(y)
     for start in range(0, len(x), _BLOCK):
-        kernel = x[start : start + _BLOCK] @ y.T
+        kernel = product(x[start : start + _BLOCK])
         kernel *= 1 / (x.shape[1] * unit)
         kernel += 1 / unit
         kernel *= kernel * kernel

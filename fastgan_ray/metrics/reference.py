@@ -74,7 +74,7 @@ def reference_features(
     if (cached := _read(path, len(source))) is not None:
         return cached
     batches = _batches(_prepared(source, data_config, extractor, mirrored, track))
-    features = torch.cat([extractor(batch) for batch in batches]).numpy()
+    features = torch.cat([extractor(batch) for batch in batches]).cpu().numpy()
     # A zip archive, because that carries a checksum.
     with atomic_file(path) as partial, partial.open("wb") as file:
         np.savez(file, features=features)

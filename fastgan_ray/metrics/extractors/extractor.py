@@ -49,12 +49,12 @@ class Extractor:
 
     @torch.inference_mode()
     def __call__(self, images_BCHW: Tensor) -> Tensor:
-        """Compute features (B, d), float32 on the CPU, of pictures (B, 3, H, W) in 0 to 255."""
+        """Compute features (B, d), float32 on the device, of pictures (B, 3, H, W) in 0 to 255."""
         # With TF32 the metrics would depend on the type of GPU.
         with torch.autocast(self.device.type, enabled=False), ieee_float32():
             chunk = _CPU_CHUNK if self.device.type == "cpu" else max(len(images_BCHW), 1)
             parts = [
-                self.network(self.prepare(part.to(self.device))).float().cpu()
+                self.network(self.prepare(part.to(self.device))).float()
                 for part in torch.split(images_BCHW, chunk)
             ]
         return torch.cat(parts)
