@@ -46,6 +46,7 @@ NOT_RUN = {
     "make": "each runs one of the other commands here, or the tests themselves",
     "pip install": "installs",
     "python benchmarks/": "half an hour of a core",
+    "python docs/": "draws a picture of docs/images",
     "fastgan-ray confirm": "trains ten times; tests/test_confirm.py has a search to confirm",
     "fastgan-ray weights fetch": "downloads; tests/test_metrics_weight_files.py has a server",
     "fastgan-ray weights add": "takes published files; tests/test_metrics_weight_files.py has some",
