@@ -3,6 +3,7 @@ the search file loads."""
 
 import json
 import re
+import runpy
 import shlex
 import shutil
 
@@ -46,7 +47,7 @@ NOT_RUN = {
     "make": "each runs one of the other commands here, or the tests themselves",
     "pip install": "installs",
     "python benchmarks/": "half an hour of a core",
-    "python docs/": "draws a picture of docs/images",
+    "python docs/": "writes into docs/; test_the_picture_of_the_architecture_is_current runs it",
     "fastgan-ray confirm": "trains ten times; tests/test_confirm.py has a search to confirm",
     "fastgan-ray weights fetch": "downloads; tests/test_metrics_weight_files.py has a server",
     "fastgan-ray weights add": "takes published files; tests/test_metrics_weight_files.py has some",
@@ -163,6 +164,19 @@ def test_the_python_of_the_pages(code, place, monkeypatch):
     if "between" in names:
         assert names["between"].shape == (1, 32, 32, 3)
         assert (place / "grid.png").is_file() and len(list((place / "folder").iterdir())) == 8
+
+
+def test_the_picture_of_the_architecture_is_current():
+    drawn = runpy.run_path(str(ROOT / "docs" / "draw_architecture.py"))["draw"]()
+    picture = ROOT / "docs" / "images" / "architecture.svg"
+    assert picture.read_text() == drawn, "run: python docs/draw_architecture.py"
+
+
+def test_every_file_that_the_architecture_names_exists():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    paths = re.findall(r"`([a-z_]+/[\w/]*(?:\.py|/))`", text)
+    assert len(paths) > 30
+    assert not [path for path in paths if not (ROOT / "fastgan_ray" / path).exists()]
 
 
 def test_the_search_file_of_the_readme_is_one():
