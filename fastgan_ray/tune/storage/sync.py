@@ -2,7 +2,7 @@
 
 A trial copies its rows, pictures and checkpoint after each evaluation. The driver copies the rest,
 and fetches what trials on other machines have written. The search's state is one object, so that a
-crash at any moment leaves a complete one. (Ray's own upload to a URI replaces the state file by file.)
+crash at any moment leaves a complete one. (Ray's own upload replaces it file by file.)
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One W&B run for each trial, logged by the driver, complete on disk however the trial ends.
 
 Logging inside a trial would lose the runs of trials that the scheduler stops: they get less than a
-second to finish. Ray's own WandbLoggerCallback also logs from outside, but starts a process for each
-trial, and waits half an hour for a server that does not answer.
+second to finish. Ray's own WandbLoggerCallback also logs from outside, but starts a process for
+each trial, and waits half an hour for a server that does not answer.
 """
 
 from __future__ import annotations
