@@ -6,6 +6,7 @@ Of the libraries for this, none does folders: `atomicwrites` is archived, `bolto
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 DRAFTS = ".*.draft"  # what a process that dies while it writes leaves behind
 STALE_SECONDS = 24 * 3600
+CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP)  # of folders, on some network file systems
 
 
 @contextlib.contextmanager
@@ -97,6 +99,9 @@ def _fsync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in CANNOT_FLUSH:
+            raise
     finally:
         os.close(handle)
 

@@ -1,5 +1,7 @@
 """Files and folders that appear whole or not at all."""
 
+import contextlib
+import errno
 import json
 import multiprocessing
 import os
@@ -119,3 +121,16 @@ def test_a_linked_copy_shares_files_and_replaces_a_folder(tmp_path):
     for _ in range(2):
         linked_copy(source, target)
     assert (target / "weights").samefile(source / "weights") and names(target.parent) == {"target"}
+
+
+@pytest.mark.parametrize(("number", "written"), [(errno.EINVAL, True), (errno.EIO, False)])
+def test_a_file_system_that_cannot_flush_is_no_error_but_a_failing_disk_is(
+    number, written, tmp_path, monkeypatch
+):
+    def fail(handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with contextlib.nullcontext() if written else pytest.raises(OSError, match="Input/output"):
+        write_atomically(tmp_path / "file", "text")
+    assert (tmp_path / "file").exists() == written
