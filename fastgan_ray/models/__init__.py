@@ -5,8 +5,8 @@ from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.blocks import small_resolution
 from fastgan_ray.models.discriminator import Discriminator, build_decoder, crop_part
 from fastgan_ray.models.generator import Generator
-from fastgan_ray.models.gradient_checkpointing import recompute
-from fastgan_ray.models.sync_batchnorm import spread
+from fastgan_ray.models.gradient_checkpointing import checkpoint_gradients
+from fastgan_ray.models.sync_batchnorm import distribute
 
 __all__ = [
     "ARCHITECTURES",
@@ -16,8 +16,8 @@ __all__ = [
     "build_decoder",
     "build_discriminator",
     "build_generator",
+    "checkpoint_gradients",
     "crop_part",
-    "recompute",
+    "distribute",
     "small_resolution",
-    "spread",
 ]

@@ -1,8 +1,8 @@
-"""Blocks whose maps are computed again for the gradients instead of being kept: less memory.
+"""Save memory: compute the feature maps of blocks again for the gradients instead of storing them.
 
-Batch normalisation ties the samples of a batch together, so that a batch cannot be split into parts
-and have the same gradients. It can be taken block by block: only a block's input is kept, and what
-the gradients need is computed again from it (Chen et al. 2016), the same to the last bit.
+A batch cannot be split into parts to save memory: batch normalisation depends on the whole batch,
+so the gradients would change. Instead, each block stores only its input, and the backward pass
+computes the block again from this input (Chen et al. 2016), equal to the last bit.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from fastgan_ray.models.kernels import selected_kernels, use_kernels
 from fastgan_ray.models.spectral import SpectralNorm
 
 
-def recompute(network: nn.Module) -> None:
-    """Have FastGAN's up and down blocks in `network` keep nothing but their inputs.
+def checkpoint_gradients(network: nn.Module) -> None:
+    """Make FastGAN's up and down blocks in `network` store only their inputs.
 
-    A step takes longer by up to the blocks' forward passes. Names and values in the state dict
-    stay as they are.
+    A step then takes longer: at most by one more forward pass of these blocks. The names and
+    values in the state dict do not change.
     """
     for module in network.modules():
         if isinstance(module, UpBlock | DownBlock):
@@ -41,7 +41,7 @@ def _checkpointed(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None 
         return result
     before = _remember(block, rng)
 
-    # Whatever a block draws, it draws from `rng`.
+    # A block draws all its random numbers from `rng`, so PyTorch need not restore its own.
     result = checkpoint(
         compute,
         *inputs,
@@ -53,7 +53,7 @@ def _checkpointed(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None 
 
 
 class _Before(NamedTuple):
-    """What a block's first computation depends on, beside its input and weights."""
+    """What a block's first computation depends on, apart from its input and weights."""
 
     buffers: list[tuple[nn.Module, str, Tensor]]
     normalised: list[tuple[SpectralNorm, Tensor]]  # weights that the whole network has computed
@@ -102,12 +102,12 @@ class _Reentrant(AbstractContextManager[None]):
 
 @contextmanager
 def _as_before(before: _Before, rng: torch.Generator | None) -> Iterator[None]:
-    """Restore buffers, normalised weights and draws inside; afterwards they are as they were."""
+    """Restore earlier buffers, normalised weights and random state inside; undo it afterwards."""
     buffers = [(module, name, getattr(module, name)) for module, name, _ in before.buffers]
     normalised = [(norm, norm.current) for norm, _ in before.normalised]
     draws = None if rng is None else rng.get_state()
     for module, name, buffer in before.buffers:
-        setattr(module, name, buffer.clone())  # the gradients may be asked for twice
+        setattr(module, name, buffer.clone())  # the gradients may be computed twice
     for norm, weight in before.normalised:
         norm.current = weight
     if rng is not None and before.draws is not None:

@@ -1,4 +1,4 @@
-"""Networks whose batches are spread over several processes."""
+"""Networks whose batches are split over several processes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fastgan_ray.models.blocks import NoiseInjection
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation by the statistics of a whole group's batch, on any device.
+    """Batch normalisation with the statistics of the batch of all processes, on any device.
 
-    torch's own SyncBatchNorm refuses the CPU, and has no second derivative.
+    PyTorch's own SyncBatchNorm does not run on a CPU and has no second derivative.
     """
 
     def __init__(self, norm: nn.BatchNorm2d, group: Group) -> None:
-        """In the place of `norm`, with its very weights and buffers."""
+        """Replace `norm`; use the same weight and buffer tensors."""
         super().__init__(norm.num_features, norm.eps, norm.momentum, device="meta")
         self.group = group
         for name in ("weight", "bias"):
@@ -26,12 +26,12 @@ class SharedBatchNorm(nn.BatchNorm2d):
             self.register_buffer(name, buffer)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W); B the same in each process."""
+        """Normalise (B, C, H, W) -> (B, C, H, W); B must be the same in each process."""
         if not self.training or self.group.size == 1:
             return super().forward(x_BCHW)
         wide = x_BCHW.to(torch.promote_types(x_BCHW.dtype, torch.float32))
         variance_C, mean_C = torch.var_mean(wide, dim=(0, 2, 3), correction=0)
-        # One message; and unlike E[x^2] - E[x]^2 nothing is lost where means are large.
+        # One message. Unlike E[x^2] - E[x]^2, this loses no digits where means are large.
         each_W2C = self.group.gather(torch.stack([variance_C, mean_C])[None])
         variance_C, mean_C = each_W2C.mean(dim=0)
         between_WC = (each_W2C[:, 1] - mean_C).square()
@@ -46,7 +46,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _remember(self, mean_C: Tensor, variance_C: Tensor, count: int) -> None:
-        """Move the running statistics, as `nn.BatchNorm2d` does."""
+        """Update the running statistics as `nn.BatchNorm2d` does."""
         assert self.running_mean is not None and self.running_var is not None
         assert self.momentum is not None and self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
@@ -55,11 +55,12 @@ class SharedBatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
 
 
-def spread(network: nn.Module, group: Group) -> None:
-    """Have `network` train on its share of a group's batches as it would alone on the whole.
+def distribute(network: nn.Module, group: Group) -> None:
+    """Make `network` train on a part of each batch as one process would train on the whole batch.
 
-    Batch statistics are those of all processes, and of every random draw for each sample a process
-    takes its rows. The names and values in the state dict stay as they are.
+    Batch statistics are computed over all processes. Random numbers are drawn for the whole batch,
+    and each process uses the rows of its samples. The names and values in the state dict do not
+    change.
     """
     if group.size == 1:
         return

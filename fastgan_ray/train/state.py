@@ -19,8 +19,8 @@ from fastgan_ray.models import (
     AnyDiscriminator,
     build_discriminator,
     build_generator,
-    recompute,
-    spread,
+    checkpoint_gradients,
+    distribute,
 )
 from fastgan_ray.torch_compat import add_each_, move_each_
 from fastgan_ray.train.regan import Regan
@@ -66,9 +66,9 @@ def new_state(
     betas = (config.train.beta1, config.train.beta2)
     ema = copy.deepcopy(generator).requires_grad_(False)
     for network in (generator, discriminator):
-        spread(network, group)
+        distribute(network, group)
         if config.train.gradient_checkpointing:
-            recompute(network)
+            checkpoint_gradients(network)
     optimizer_g = _adam(generator, config.train.lr_g, betas)
     return TrainState(
         generator=generator,

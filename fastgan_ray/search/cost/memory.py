@@ -53,8 +53,8 @@ def host_gb_of(config: RunConfig) -> float:
 
 def training_gb(config: RunConfig, bf16: bool) -> float:
     """Return the GB of weights, their gradients and moments, and maps for the backward passes."""
-    recompute = config.train.gradient_checkpointing
-    weights, maps, largest = COUNTS[config.model.architecture](config.model, recompute)
+    count = COUNTS[config.model.architecture]
+    weights, maps, largest = count(config.model, config.train.gradient_checkpointing)
     bytes_per_value = 2 if bf16 else 4
     map_bytes = config.train.batch_size * (maps + TEMPORARY_MAPS * largest) * bytes_per_value
     return (weights * BYTES_PER_WEIGHT + map_bytes) / 1e9
@@ -78,10 +78,11 @@ def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
     return (values + 4 * RECONSTRUCTION_WEIGHTS[kind]) / 1e9
 
 
-def _fastgan(model: ModelConfig, recompute: bool) -> tuple[float, float, float]:
+def _fastgan(model: ModelConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
     """Count weights, kept values for each picture, and values of the largest map.
 
-    `recompute`: up and down blocks keep only their inputs, and the maps of one block at a time.
+    With `gradient_checkpointing`, up and down blocks store only their inputs, and the maps of
+    only one block exist at a time.
     """
     g = generator_channels(model)
     # D's maps are half as wide as the level whose channels they have, the stem's at most 256.
@@ -99,7 +100,7 @@ def _fastgan(model: ModelConfig, recompute: bool) -> tuple[float, float, float]:
     ups = [(convolutions[side], width * side**2) for side, width in g.items()]
     ups += 3 * [(1, width * side**2) for side, width in decoder_stages]
     downs = [width * side**2 for side, width in down_stages]
-    if recompute:
+    if gradient_checkpointing:
         blocks = [MAPS_PER_GATED * count * size for count, size in ups]
         blocks += [MAPS_PER_DOWN * size for size in downs]
         maps = sum(size for _, size in ups) + 2 * 2 * sum(downs) + max(blocks)
@@ -124,7 +125,7 @@ def _fastgan_weights(
     return weights + sum((2 * 16 + 9 + 1) * a * b for a, b in itertools.pairwise(d_widths))
 
 
-def _dcgan(model: ModelConfig, recompute: bool) -> tuple[float, float, float]:
+def _dcgan(model: ModelConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
     width, sides = model.dcgan_width, [4 << level for level in range(model.dcgan_depth + 1)]
     maps = MAPS_PER_DCGAN * 3 * sum(width * side**2 for side in sides)
     weights = 2 * 16 * width * (width * model.dcgan_depth + model.nz)
