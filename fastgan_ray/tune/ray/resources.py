@@ -19,7 +19,7 @@ PIN = 0.001  # of a node's resource that names its kind of GPU: enough to be pla
 
 
 def uses_gpu(config: RunConfig, nodes: Sequence[Resources]) -> bool:
-    """Whether a worker of this configuration is given a GPU, or a share of one."""
+    """Return whether a worker of this configuration gets a GPU, or a share of one."""
     if config.resources.gpus is not None:
         return config.resources.gpus > 0
     return config.train.device != "cpu" and any(node.get("GPU", 0) for node in nodes)
@@ -78,7 +78,7 @@ def gpu_kinds(nodes: Sequence[Resources]) -> dict[str, dict[str, float]]:
 
 @dataclass(frozen=True)
 class Request:
-    """What one trial takes: so much for each of its workers, which may be on different machines.
+    """What one trial takes, for each of its workers, which may be on different machines.
 
     `choices` has the demand on each kind of GPU; a trial takes one of them.
     """
@@ -89,11 +89,11 @@ class Request:
 
     @property
     def worker(self) -> Resources:
-        """The demand on the first kind of GPU."""
+        """Return the demand on the first kind of GPU."""
         return self.choices[0]
 
     def count(self, nodes: Sequence[Resources]) -> int:
-        """How many such trials run at once."""
+        """Return how many such trials run at once."""
         return sum(_counts(self.choices, nodes)) // self.workers
 
     def choose(self, number: int, nodes: Sequence[Resources]) -> Resources:
@@ -116,31 +116,31 @@ def request(config: RunConfig, nodes: Sequence[Resources]) -> Request:
 
 
 def can_reuse_process(request: Request) -> bool:
-    """Whether the process of such a trial is as good as new for the next one.
+    """Return whether the next trial may use the process of such a trial again.
 
-    That of a GPU's is not: an error of CUDA's would stay with it. Nor is one that has had workers.
+    Not if it used a GPU, as an error of CUDA stays in its process; nor if it had workers.
     """
     return not request.worker.get("GPU") and not request.nested
 
 
 def share(needed: float) -> float:
-    """The smallest usual share of a GPU that is at least `needed`; at most one GPU."""
+    """Return the smallest usual share of a GPU that is at least `needed`; at most one GPU."""
     return next((part for part in SHARES if needed <= part), 1.0)
 
 
 def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> None:
-    """UserError if a trial would wait for ever because no machine has what it asks for."""
-    for one in requests:
+    """Raise UserError if a trial would wait forever because no machine has what it needs."""
+    for trial in requests:
         have = "; ".join(_shown(node) for node in nodes) or "no machine"
-        if not any(_fits(choice, node) for choice in one.choices for node in nodes):
+        if not any(_fits(choice, node) for choice in trial.choices for node in nodes):
             raise UserError(
-                f"resources: a trial needs {_shown(one.worker)}"
-                f"{' for each worker' if one.workers > 1 else ''}, and no machine has that "
+                f"resources: a trial needs {_shown(trial.worker)}"
+                f"{' for each worker' if trial.workers > 1 else ''}, and no machine has that "
                 f"(there is: {have}). Lower resources.cpus or resources.gpus, or add a machine."
             )
-        if not one.count(nodes):
+        if not trial.count(nodes):
             raise UserError(
-                f"resources: a trial needs {one.workers} workers of {_shown(one.worker)}, and all "
+                f"resources: a trial needs {trial.workers} workers of {_shown(trial.worker)}, and all "
                 f"machines together have no room for them (there is: {have}). Lower "
                 "resources.workers, cpus or gpus, or add a machine."
             )
@@ -188,20 +188,20 @@ def check_memory(
 def max_concurrent(
     requests: Sequence[Request], nodes: Sequence[Resources], wanted: int | None = None
 ) -> int:
-    """How many trials run at once, at least 1: as many as `wanted`, or of the least demanding kind.
+    """Return how many trials run at once: `wanted`, or as many of the smallest as fit; at least 1.
 
-    Where some are nested, at most as many as there is room for of any kind: Ray Tune does not see
-    what their workers take, and would start trials whose workers then wait.
+    If some are nested, as many of the largest as fit: Ray Tune does not see what their workers
+    take, and would start trials whose workers then wait.
     """
-    counts = [one.count(nodes) for one in requests]
+    counts = [trial.count(nodes) for trial in requests]
     most = wanted or max(counts, default=1)
-    if any(one.nested for one in requests):
+    if any(trial.nested for trial in requests):
         most = min(most, *counts)
     return max(1, most)
 
 
 def _counts(choices: Sequence[Resources], nodes: Sequence[Resources]) -> list[int]:
-    """How many times each demand fits, counting a machine for the first one that it can take."""
+    """Return how often each demand fits; a machine counts for the first one that fits there."""
     rooms = [0] * len(choices)
     for node in nodes:
         counts = [_count(choice, node) for choice in choices]
