@@ -19,9 +19,9 @@ from fastgan_ray.search.stopping import Observation
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.state import new_state
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.pbt import WeightExchange, read_orders
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search
+from fastgan_ray.tune.trial.pbt import WeightExchange, read_orders
 
 CPU = torch.device("cpu")
 CHANGE = "[train.lr_g, train.beta1, augment.ada_p]"

@@ -26,10 +26,10 @@ from fastgan_ray.search.ablation import (
 )
 from fastgan_ray.search.cost.estimate import gflop_per_image
 from fastgan_ray.tune.driver.records import Record, TrialRecords
+from fastgan_ray.tune.driver.run_experiment import run_experiment
 from fastgan_ray.tune.experiment import Experiment, TuneOptions
 from fastgan_ray.tune.preflight import absolute_data_path
 from fastgan_ray.tune.ray.compat import FINISHED
-from fastgan_ray.tune.run_experiment import run_experiment
 from fastgan_ray.tune.trial.folder import trial_name
 from fastgan_ray.tune.trial.objective import Objective, train_objective
 

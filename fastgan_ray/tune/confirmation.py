@@ -19,11 +19,11 @@ from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.tune.ablation import ablation_of
 from fastgan_ray.tune.driver.results import keep_best
+from fastgan_ray.tune.driver.run_experiment import run_and_follow_up
+from fastgan_ray.tune.driver.terminal import say
 from fastgan_ray.tune.experiment import ExperimentContext, Summary
 from fastgan_ray.tune.preflight import absolute_data_path
-from fastgan_ray.tune.run_experiment import run_and_follow_up
 from fastgan_ray.tune.storage.sync import DriverSync, fetch_run
-from fastgan_ray.tune.terminal import say
 
 FOLDER = "confirm"  # in the search's folder
 EARLIER = "earlier.json"  # in FOLDER: the trials of a smaller confirmation before this one

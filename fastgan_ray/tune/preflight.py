@@ -13,7 +13,7 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.progress import track_on
-from fastgan_ray.tune.terminal import say
+from fastgan_ray.tune.driver.terminal import say
 
 
 def check_inputs(configs: Sequence[RunConfig], folder: Path, here: bool, console: Console) -> None:

@@ -25,7 +25,6 @@ from fastgan_ray.search.file.spec import (
     sample_configs,
 )
 from fastgan_ray.search.warm_start import Prior, load_priors
-from fastgan_ray.tune.closing import report_outcome
 from fastgan_ray.tune.confirmation import (
     FOLDER,
     confirm_search,
@@ -33,10 +32,13 @@ from fastgan_ray.tune.confirmation import (
     without_confirmation,
 )
 from fastgan_ray.tune.driver.budget import BudgetTracker
+from fastgan_ray.tune.driver.closing import report_outcome
 from fastgan_ray.tune.driver.early_stopping import make_scheduler
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.reports import Reports
 from fastgan_ray.tune.driver.results import SearchRecords
+from fastgan_ray.tune.driver.run_experiment import run_experiment
+from fastgan_ray.tune.driver.terminal import make_console
 from fastgan_ray.tune.experiment import (
     Experiment,
     ExperimentContext,
@@ -45,10 +47,8 @@ from fastgan_ray.tune.experiment import (
     experiment_context,
 )
 from fastgan_ray.tune.preflight import absolute_data_path, check_inputs
-from fastgan_ray.tune.run_experiment import run_experiment
 from fastgan_ray.tune.storage.remote import without_password
 from fastgan_ray.tune.suggest.searcher import StudySearcher
-from fastgan_ray.tune.terminal import make_console
 from fastgan_ray.tune.trial.objective import Objective, train_objective
 from fastgan_ray.tune.wandb.outcome import log_outcome
 

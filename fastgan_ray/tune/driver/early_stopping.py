@@ -15,9 +15,9 @@ from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.spec import SearchSpec, run_config
 from fastgan_ray.search.pbt import PopulationBasedTraining
 from fastgan_ray.search.stopping import Observation, StoppingRules
-from fastgan_ray.tune.pbt import WeightExchange
 from fastgan_ray.tune.preflight import absolute_data_path
 from fastgan_ray.tune.trial.folder import write_stop
+from fastgan_ray.tune.trial.pbt import WeightExchange
 
 if TYPE_CHECKING:
     from fastgan_ray.tune.ray.compat import TuneController

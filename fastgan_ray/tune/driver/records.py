@@ -15,12 +15,12 @@ from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.search.file.metric import COSTS
 from fastgan_ray.tune.driver.reports import Reports
 from fastgan_ray.tune.driver.state import OUT_OF_MEMORY, reason_of
-from fastgan_ray.tune.pbt import read_orders
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.compat import TrialLike
 from fastgan_ray.tune.storage.snapshot import ended_in_snapshot
 from fastgan_ray.tune.trial.folder import checkpoints
 from fastgan_ray.tune.trial.folder import stop_reason as read_stop_reason
+from fastgan_ray.tune.trial.pbt import read_orders
 
 Record = dict[str, Any]
 

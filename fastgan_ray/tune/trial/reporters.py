@@ -20,9 +20,9 @@ from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.train.reporter import Metrics
 from fastgan_ray.train.signals import Stop
 from fastgan_ray.tune.driver.signals import TrialStop
-from fastgan_ray.tune.pbt import TakeOverError, read_orders, remove_weights_of_orders
 from fastgan_ray.tune.storage.sync import TrialSync
 from fastgan_ray.tune.trial.folder import Outcome, Row, append_row
+from fastgan_ray.tune.trial.pbt import TakeOverError, read_orders, remove_weights_of_orders
 
 STOP = Stop()  # of this process, which runs one trial at a time
 DECIDED = "decided.txt"  # how many rows of several workers the search has decided on

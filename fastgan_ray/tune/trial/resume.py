@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.train.reporter import INTERRUPTED
-from fastgan_ray.tune.pbt import read_orders
 from fastgan_ray.tune.trial.folder import Row, has_ended, resume_point
 from fastgan_ray.tune.trial.objective import Task
+from fastgan_ray.tune.trial.pbt import read_orders
 
 
 class ResumeState(NamedTuple):

@@ -15,7 +15,6 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.train.signals import listen
 from fastgan_ray.tune.driver.bad_machines import note_place
-from fastgan_ray.tune.pbt import TakeOverError
 from fastgan_ray.tune.ray.compat import THREAD_TIMEOUT, prepare_process
 from fastgan_ray.tune.storage.remote import RemoteStorage
 from fastgan_ray.tune.storage.sync import TrialSync
@@ -28,6 +27,7 @@ from fastgan_ray.tune.trial.folder import (
 )
 from fastgan_ray.tune.trial.objective import Objective, Task
 from fastgan_ray.tune.trial.outcome import classify, is_no_result
+from fastgan_ray.tune.trial.pbt import TakeOverError
 from fastgan_ray.tune.trial.reporters import STOP, TuneReporter
 from fastgan_ray.tune.trial.resume import ResumeState, resume_state
 

@@ -25,10 +25,10 @@ from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.tune.driver.retries import MAX_DEATHS
-from fastgan_ray.tune.pbt import TakeOverError, read_orders
 from fastgan_ray.tune.trial.folder import has_ended, write_rows
 from fastgan_ray.tune.trial.objective import Task
 from fastgan_ray.tune.trial.outcome import classify, is_no_result
+from fastgan_ray.tune.trial.pbt import TakeOverError, read_orders
 from fastgan_ray.tune.trial.reporters import DECIDED, SECONDS_BETWEEN_LOOKS, WorkerReporter
 from fastgan_ray.tune.trial.resume import ResumeState, resume_state
 

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import RenderableType
 
 from fastgan_ray.tune.driver.reports import Reports
+from fastgan_ray.tune.driver.terminal import say
 from fastgan_ray.tune.experiment import ExperimentContext
-from fastgan_ray.tune.terminal import say
 from fastgan_ray.tune.wandb.session import sync_line
 
 

@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 from fastgan_ray.errors import UserError, full_disk
-from fastgan_ray.tune.closing import is_interrupted, report_outcome
+from fastgan_ray.tune.driver.closing import is_interrupted, report_outcome
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.reports import note_versions
+from fastgan_ray.tune.driver.run_trials import run_trials
+from fastgan_ray.tune.driver.terminal import make_console
 from fastgan_ray.tune.experiment import (
     Experiment,
     ExperimentContext,
@@ -17,10 +19,8 @@ from fastgan_ray.tune.experiment import (
     experiment_context,
 )
 from fastgan_ray.tune.preflight import check_inputs
-from fastgan_ray.tune.run_trials import run_trials
 from fastgan_ray.tune.storage.experiment_folder import folder_of, open_folder, open_storage
 from fastgan_ray.tune.storage.remote import RemoteStorage
-from fastgan_ray.tune.terminal import make_console
 from fastgan_ray.tune.trial.objective import Objective, train_objective
 from fastgan_ray.tune.wandb.outcome import log_outcome
 

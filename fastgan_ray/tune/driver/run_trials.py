@@ -19,6 +19,7 @@ from fastgan_ray.tune.driver.budget import BudgetedSearcher, BudgetStopper, Budg
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.retries import MAX_DEATHS, RetryCounter
 from fastgan_ray.tune.driver.table import LiveTable
+from fastgan_ray.tune.driver.terminal import say
 from fastgan_ray.tune.experiment import Experiment, ExperimentContext
 from fastgan_ray.tune.ray.compat import (
     STATE_PERIOD,
@@ -40,7 +41,6 @@ from fastgan_ray.tune.storage.snapshot import (
     save_snapshot,
     state_period,
 )
-from fastgan_ray.tune.terminal import say
 from fastgan_ray.tune.trial.folder import trial_name
 from fastgan_ray.tune.trial.trainable import make_trainable
 from fastgan_ray.tune.wandb.callback import WandbLog
