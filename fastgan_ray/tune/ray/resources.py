@@ -140,8 +140,8 @@ def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> N
             )
         if not trial.count(nodes):
             raise UserError(
-                f"resources: a trial needs {trial.workers} workers of {_shown(trial.worker)}, and all "
-                f"machines together have no room for them (there is: {have}). Lower "
+                f"resources: a trial needs {trial.workers} workers of {_shown(trial.worker)}, and "
+                f"all machines together have no room for them (there is: {have}). Lower "
                 "resources.workers, cpus or gpus, or add a machine."
             )
 
