@@ -99,6 +99,7 @@ def _settings_to_lower(op: str, config: AugmentConfig) -> str:
     if op in ADAPTIVE_OPS:
         return f"augment.{'ada_p' if config.ada == 'none' else 'ada_max_p'}"
     fields = {"color": ["brightness", "saturation", "contrast"]}.get(op, [op])
+    fields = [field for field in fields if field in AugmentConfig.model_fields]
     return " or ".join(f"augment.{field}" for field in [*fields, "probability"])
 
 

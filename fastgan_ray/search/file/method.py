@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import PlainValidator, ValidationInfo
+from pydantic import PlainValidator, ValidationInfo, WithJsonSchema
 
 from fastgan_ray.config.rules import broken
 from fastgan_ray.config.strict_yaml import format_value, suggestion
@@ -42,8 +42,6 @@ def _read_sampler(value: object, info: ValidationInfo) -> str:
 
 Sampler: TypeAlias = Annotated[
     str,
-    PlainValidator(
-        _read_sampler,
-        json_schema_input_type=Literal["tpe", "gp", "cmaes", "nsga2", "nsga3", "random", "qmc"],
-    ),
+    PlainValidator(_read_sampler),
+    WithJsonSchema({"type": "string", "enum": [n for names in SAMPLERS.values() for n in names]}),
 ]
