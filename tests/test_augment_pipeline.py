@@ -134,5 +134,5 @@ def test_an_unknown_or_repeated_operation_and_a_start_above_the_bound_are_refuse
         AugmentConfig(policy="bgc,blur")
     with pytest.raises(ValueError, match="each operation once"):
         AugmentConfig(policy="bgc,color,bgc")
-    with pytest.raises(ValueError, match=r"ada_p must be at most ada_max_p \(got 0\.9 and 0\.85\)"):
+    with pytest.raises(ValueError, match=r"ada_p must be at most ada_max_p \(got ada_p 0\.9, "):
         AugmentConfig(ada_p=0.9)

@@ -18,10 +18,17 @@ LONGEST = 30  # lines
 # What sees that the example works, in the copy that it is applied to.
 CHECKS = {
     "A loss": "from fastgan_ray.train.losses import LOSSES; LOSSES['absolute']",
-    "An augmentation": "from fastgan_ray.config.run_config import RunConfig as R; "
-    "R.model_validate({'augment': {'policy': 'grey'}})",
-    "A metric": "from fastgan_ray.metrics.evaluate import METRICS; METRICS['mean_shift']",
-    "A sampler": "from fastgan_ray.tune.suggest.samplers import SAMPLERS; SAMPLERS['tpe_joint']",
+    "An augmentation": "import torch; from fastgan_ray.config.run_config import AugmentConfig; "
+    "from fastgan_ray.augment.augmentation_leak import measure_symptoms; "
+    "measure_symptoms(torch.rand(8, 3, 32, 32), torch.rand(8, 3, 32, 32), "
+    "AugmentConfig(policy='grey'), 0.5)",
+    "A metric": "from fastgan_ray.metrics.evaluate import METRICS; METRICS['mean_shift']; "
+    "from fastgan_ray.search.file.read import spec_from_text; "
+    "spec_from_text('method: random\\nmetric: {name: mean_shift}\\n"
+    "parameters: {model.ngf: {values: [4, 8]}}', 'search.yaml')",
+    "A sampler": "from fastgan_ray.tune.suggest.samplers import SAMPLERS; SAMPLERS['tpe_joint']; "
+    "from fastgan_ray.search.file.schema import json_schema; "
+    "assert 'tpe_joint' in str(json_schema('search')['properties']['sampler'])",
     "An extractor": "import torch; from fastgan_ray.metrics.extractors import load_extractor; "
     "assert load_extractor('efficientnet_lite0_wide', torch.device('cpu')).size == 320",
     "A data set": "from fastgan_ray.data.catalog import CATALOG; CATALOG['100-shot-lighthouse']",

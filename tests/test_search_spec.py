@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.file.method import SAMPLERS, SINGLE
 from fastgan_ray.search.file.early_terminate import Hyperband, Median, Patience
+from fastgan_ray.search.file.method import SAMPLERS, SINGLE
 from fastgan_ray.search.file.read import load_search, spec_from_text
 from fastgan_ray.search.file.spec import base_config, run_config, start_point
 from fastgan_ray.search.space import grid, sample, size
