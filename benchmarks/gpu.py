@@ -37,7 +37,7 @@ from fastgan_ray.train.device import (
     training_arithmetic,
     use_bf16,
 )
-from fastgan_ray.train.draws import draw_step, place
+from fastgan_ray.train.draws import draw_step, to_device
 from fastgan_ray.train.perceptual import DISTANCES, Distance, lpips_distance, lpips_network
 from fastgan_ray.train.state import new_state
 
@@ -96,7 +96,7 @@ def a_step(kind: str, config: RunConfig, device: torch.device) -> Callable[[], o
 
     def ours() -> object:
         with training_arithmetic(config):
-            return run(place(draw_step(state, config), device), [pictures])
+            return run(to_device(draw_step(state, config), device), [pictures])
 
     return ours
 

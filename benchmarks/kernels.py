@@ -23,7 +23,7 @@ from step import SIZES, configuration
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models.kernels import KERNELS, NO_LIMIT, REFERENCE, Kernels, use_kernels
 from fastgan_ray.train.device import choose_device, keep_freed_memory, use_bf16
-from fastgan_ray.train.draws import draw_step, place
+from fastgan_ray.train.draws import draw_step, to_device
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.state import new_state
 from fastgan_ray.train.step import train_step
@@ -91,7 +91,7 @@ def a_step(row: Kernels, config: RunConfig, device: torch.device) -> Callable[[]
     def step() -> None:
         KERNELS["measured"] = row
         with use_kernels("measured"):
-            draws = place(draw_step(state, config), device)
+            draws = to_device(draw_step(state, config), device)
             train_step(state, draws, [pictures] * config.train.d_steps, config, distance, bf16)
 
     return step

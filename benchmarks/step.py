@@ -28,7 +28,7 @@ from turns import spread
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.train.device import keep_freed_memory, use_bf16
-from fastgan_ray.train.draws import draw_step, place
+from fastgan_ray.train.draws import draw_step, to_device
 from fastgan_ray.train.perceptual import DISTANCES, lpips_distance, lpips_network
 from fastgan_ray.train.state import new_state
 from fastgan_ray.train.step import train_step
@@ -186,7 +186,7 @@ def a_step(side: str, config: RunConfig) -> tuple[Callable[[], dict[str, Any]], 
     shown = ("loss/d", "loss/reconstruction", "loss/g")
 
     def ours() -> dict[str, Any]:
-        draws = place(draw_step(state, config), CPU)
+        draws = to_device(draw_step(state, config), CPU)
         scalars = train_step(state, draws, [pictures], config, distance, bf16)
         return {name: scalars[name] for name in shown}
 

@@ -1,8 +1,8 @@
-"""How NVIDIA's GPUs multiply numbers in float32: as IEEE 754 says, or in TF32.
+"""Choose how NVIDIA's GPUs multiply numbers in float32: exactly as IEEE 754 says, or in TF32.
 
-TF32 keeps 10 of 23 bits of a factor and is several times as fast. PyTorch uses it for convolutions
-unless told otherwise. Here, matrices are never multiplied in TF32: spectral normalisation needs all
-digits, and nothing else of size is a plain matrix product.
+TF32 keeps 10 of the 23 bits of a factor and is several times as fast. By default, PyTorch uses it
+for convolutions. This module never allows TF32 for matrix products: spectral normalisation needs
+all digits, and no other large operation is a plain matrix product.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
-IEEE = "ieee_float32"  # its name in a metric's protocol
+IEEE = "ieee_float32"  # the name of this arithmetic in a metric's protocol
 
 
 @contextmanager
 def float32_arithmetic(tf32: bool, benchmark: bool = False) -> Iterator[None]:
-    """Inside, convolutions in float32 may use TF32, or not; matrix products never do.
+    """Allow or forbid TF32 for float32 convolutions inside; matrix products never use it.
 
-    `benchmark`: the convolutions' algorithms are the fastest by a trial run for each shape; without
-    it they are those that give the same bits each time.
+    With `benchmark`, cuDNN tries algorithms for each shape and uses the fastest one. Without it,
+    cuDNN uses algorithms that give the same bits each time.
     """
     matmul = torch.backends.cuda.matmul
     before = matmul.allow_tf32
@@ -35,5 +35,5 @@ def float32_arithmetic(tf32: bool, benchmark: bool = False) -> Iterator[None]:
 
 
 def ieee_float32() -> AbstractContextManager[None]:
-    """Inside, everything in float32 is computed as IEEE 754 says, on every device."""
+    """Compute everything in float32 inside as IEEE 754 says, on every device."""
     return float32_arithmetic(tf32=False)

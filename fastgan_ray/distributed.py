@@ -1,7 +1,7 @@
-"""Processes that train one generator together, each on its share of every batch.
+"""Connect the processes that train one generator together, each on a part of every batch.
 
-All of them draw what a single process would draw for the whole batch, and keep the rows that are
-theirs: so two processes with half a batch each do what one does with the whole.
+Every process draws the random numbers for the whole batch and uses only the rows of its own
+samples. So two processes with half a batch each compute the same as one with the whole batch.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from torch import Tensor
 
 
 class PeerFailedError(RuntimeError):
-    """Another process of the group has failed, and says why; or it is gone."""
+    """Another process of the group has failed, and reports the reason itself, or has ended."""
 
 
 class Group:
-    """The trivial group: one process, which has the whole batch."""
+    """A group of one process, which has the whole batch; the base class of other groups."""
 
     rank = 0
     size = 1
 
     def local_rows(self, rows: Tensor, dim: int = 0) -> Tensor:
-        """This process's rows of something that has one for each sample of the whole batch."""
+        """Take this process's rows from a tensor with a row for each sample of the whole batch."""
         return rows.chunk(self.size, dim)[self.rank]
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all processes, in the order of their ranks; differentiable."""
+        """Concatenate the rows of all processes in the order of their ranks; differentiable."""
         return rows
 
     def average_(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over the processes."""
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is true in one of the processes."""
+        """Return whether `flag` is true in at least one of the processes."""
         return flag
 
     def on_rank_zero(self, work: Callable[[], None]) -> None:
-        """Do `work` in the first process, which is alone meanwhile; the others wait.
+        """Run `work` in the first process only; the other processes wait.
 
-        PeerFailedError in the others if it raises there.
+        If `work` raises an exception, the other processes raise PeerFailedError.
         """
         work()
 
@@ -50,7 +50,7 @@ ALONE = Group()
 
 
 class TorchGroup(Group):
-    """The processes of `torch.distributed`'s default group, which somebody has begun."""
+    """The processes of `torch.distributed`'s default group, which must already be initialised."""
 
     def __init__(self) -> None:
         self.rank = dist.get_rank()
@@ -58,15 +58,15 @@ class TorchGroup(Group):
         self._device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
     def gather(self, rows: Tensor) -> Tensor:
-        """As `Group.gather`, of equally many rows in each process."""
+        """Do as `Group.gather`; each process must have the same number of rows."""
         if self.size == 1:
             return rows
-        nothing = torch.zeros_like(rows)
-        slots = [rows if rank == self.rank else nothing for rank in range(self.size)]
+        zeros = torch.zeros_like(rows)
+        slots = [rows if rank == self.rank else zeros for rank in range(self.size)]
         return _sum(torch.cat(slots))
 
     def average_(self, tensors: Sequence[Tensor]) -> None:
-        """As `Group.average_`, in one message."""
+        """Do as `Group.average_`, in one message for all tensors."""
         if self.size == 1:
             return
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
@@ -76,7 +76,7 @@ class TorchGroup(Group):
             tensor.detach().copy_(part.view(tensor.shape))
 
     def any(self, flag: bool) -> bool:
-        """As `Group.any`."""
+        """Do as `Group.any`."""
         if self.size == 1:
             return flag
         count = torch.tensor(float(flag), device=self._device)
@@ -84,10 +84,13 @@ class TorchGroup(Group):
         return bool(count > 0)
 
     def on_rank_zero(self, work: Callable[[], None]) -> None:
-        """As `Group.first`. What dies without an exception is left to whoever began the group."""
+        """Do as `Group.on_rank_zero`.
+
+        A process that dies without an exception must be noticed by the code that started it.
+        """
         size, failure = self.size, None
         if self.rank == 0:
-            self.size = 1  # networks that know this group act for themselves
+            self.size = 1  # networks of this group now send no messages to the other processes
             try:
                 work()
             except Exception as error:
@@ -98,22 +101,22 @@ class TorchGroup(Group):
         if failure is not None:
             raise failure
         if failed:
-            raise PeerFailedError("the first process of the group has failed, and says why")
+            raise PeerFailedError("the first process has failed; its own error has the reason")
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over processes. Each one's summand is in every one's sum: so with the gradients."""
+    """Sum a tensor over the processes; the backward pass sums the gradients in the same way."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, tensor: Tensor) -> Tensor:
-        """Any shape."""
+        """Sum a tensor of any shape."""
         total = tensor.clone(memory_format=torch.contiguous_format)
         _all_reduce(total)
         return total
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
-        """Differentiable itself, as gradient penalties need it."""
+        """Sum the gradients; differentiable again, because gradient penalties need it."""
         return _sum(gradient)
 
 
@@ -121,7 +124,7 @@ def _all_reduce(tensor: Tensor) -> None:
     try:
         dist.all_reduce(tensor)
     except RuntimeError as error:
-        raise PeerFailedError(f"a process of the group is gone: {error}") from error
+        raise PeerFailedError(f"another process has ended: {error}") from error
 
 
 def _sum(tensor: Tensor) -> Tensor:

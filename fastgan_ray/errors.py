@@ -1,4 +1,4 @@
-"""The exceptions that commands turn into a sentence instead of a traceback."""
+"""Define the exceptions that commands print as a sentence instead of a traceback."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
-    """Something the user gave is wrong; the text says what, where, the rule, the value, the remedy.
+    """The user's input is wrong; the text says what, where, the rule, the value and the remedy.
 
     Commands print it and exit with status 2.
     """
 
 
 class DivergedError(Exception):
-    """A number in the training is not finite; the text says which, and when (step and kimg)."""
+    """A number in the training is not finite; the text names it, with its step and kimg."""
 
 
 class InterruptedRunError(Exception):
     """A training, a search or an ablation was stopped before its end; it can be resumed.
 
-    Commands say how, and exit with `status`, the shell's for the signal: 130 for Ctrl-C.
+    Commands print how to resume, and exit with `status`: 128 + the signal's number, as in a shell
+    (130 for Ctrl-C).
     """
 
     def __init__(self, message: str, status: int = 130) -> None:
@@ -35,7 +36,7 @@ def full_disk(error: BaseException | None) -> str:
     """Return the system's message if a full disk or quota is the cause of an error; else ""."""
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
-        if match := re.search(r"\(os error (\d+)\)", str(error)):  # as in safetensors' errors
+        if match := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors' errors have this
             number = int(match[1])
         if number in FULL:
             return os.strerror(number)

@@ -1,6 +1,6 @@
-"""Files and folders that appear whole or not at all.
+"""Write files and folders atomically: they appear completely or not at all.
 
-Of the libraries for this, none does folders: `atomicwrites` is archived, `boltons` writes files.
+No library does this for folders: `atomicwrites` is archived, and `boltons` writes only files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-DRAFTS = ".*.draft"  # what a process that dies while it writes leaves behind
+DRAFTS = ".*.draft"  # left behind by a process that died while it was writing
 STALE_SECONDS = 24 * 3600
 CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP)  # of folders, on some network file systems
 
@@ -23,15 +23,15 @@ CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP)  # of folders, on some network file
 def atomic(path: Path, shared: bool = False) -> Iterator[Path]:
     """Yield a draft beside `path` to write a file or a folder to; at the end it replaces `path`.
 
-    The disk has the whole draft before it gets the name, so that a crash, even of the machine,
-    leaves the old content or the new. An exception removes the draft. `shared`: several processes
-    may write this path at once; each has a draft of its own, and the last one stays.
+    The draft is completely on disk before it is renamed. So after a crash, even of the machine,
+    `path` has either the old content or the new. An exception removes the draft. With `shared`,
+    several processes may write this path at once: each has its own draft, and the last one wins.
     """
     if shared:
         _remove_stale_drafts(path.parent)
     owner = f".{uuid.uuid4().hex}" if shared else ""
     draft = path.with_name(f".{path.name}{owner}.draft")
-    _remove(draft)  # of a process killed here
+    _remove(draft)  # a killed process may have left one
     try:
         yield draft
         _flush(draft)
@@ -50,19 +50,19 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def linked_copy(source: Path, target: Path) -> None:
-    """Replace `target` by a copy of a folder; files are linked where they can be."""
+    """Replace `target` by a copy of a folder; files are hard links where possible, else copies."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic(target) as draft:
         link_tree(source, draft)
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Copy a folder to `target`, which must not exist; files are linked where they can be."""
+    """Copy a folder to `target`, which must not exist; files are hard links where possible."""
     shutil.copytree(source, target, copy_function=_link)
 
 
 def put_in_place(draft: Path, path: Path) -> None:
-    """Rename a file or a folder to `path`, which it replaces."""
+    """Rename a file or a folder to `path`, and replace what is there."""
     if not path.is_dir():
         draft.replace(path)
         return

@@ -1,10 +1,10 @@
-"""Everything of PyTorch that is private or bound to its version.
+"""Wrap the functions of PyTorch that are private or depend on its version.
 
-PyTorch has no public call for an operation on each of a list of tensors, in one kernel for all;
-its optimisers use the private ones.
+PyTorch has no public function that changes all tensors of a list in one kernel; its own optimisers
+use private functions for this.
 
-`tests/test_compat.py` checks it against the PyTorch that is installed, and fails with a sentence
-when PyTorch changes.
+`tests/test_compat.py` checks these functions with the installed PyTorch; if PyTorch changes, the
+test fails with a sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ TensorList = tuple[Tensor, ...] | list[Tensor]
 def cpu_multiplies_bf16() -> bool:
     """Return whether this processor has instructions that multiply bfloat16 (AVX-512 BF16, AMX).
 
-    `torch.cpu.get_capabilities` tells it publicly, but PyTorch 2.7 does not have that yet.
+    The public `torch.cpu.get_capabilities` returns this, too, but PyTorch 2.7 does not have it.
     """
     instructions = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
     return any(supported() for supported in instructions)
 
 
 def add_each_(totals: list[Tensor], values: list[Tensor]) -> None:
-    """Add a value to each total."""
+    """Add to each total its value, in place."""
     torch._foreach_add_(totals, values)
 
 
-def move_each_(tensors: list[Tensor], goals: list[Tensor], share: Tensor) -> None:
-    """Move each tensor by a share of the difference to its goal.
+def move_each_(tensors: list[Tensor], targets: list[Tensor], share: Tensor) -> None:
+    """Move each tensor towards its target by `share` of the difference, in place.
 
-    The public `get_ema_multi_avg_fn` does it where the share is a number, not a tensor.
+    The public `get_ema_multi_avg_fn` needs a number as the share; here it is a tensor.
     """
-    shifts = torch._foreach_sub(goals, tensors)
+    shifts = torch._foreach_sub(targets, tensors)
     torch._foreach_mul_(shifts, share)
     torch._foreach_add_(tensors, shifts)
 
 
 def copy_each_(targets: list[Tensor], sources: TensorList) -> None:
-    """Copy to each target."""
+    """Copy each source to its target, in place."""
     torch._foreach_copy_(targets, sources)
 
 

@@ -29,7 +29,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fastgan_ray.config.run_config import RunConfig, nest
 from fastgan_ray.train import rng, step
 from fastgan_ray.train.batches import Pictures
-from fastgan_ray.train.draws import draw_step, place
+from fastgan_ray.train.draws import draw_step, to_device
 from fastgan_ray.train.loop import take_batches
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.regan import Regan
@@ -313,7 +313,7 @@ def second_step(changes: dict[str, Any], there: bool = True) -> Log:
         for _ in range(2):
             with count_operators() as log:
                 drawn = draw_step(state, config)
-                draws = place(drawn, device)
+                draws = to_device(drawn, device)
                 batches = take_batches(pictures, drawn, draws)
                 losses = train_step(state, draws, batches, config, distance)
                 accumulate_losses(state, losses)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.train.draws import Turn, draw_step, place
+from fastgan_ray.train.draws import Turn, draw_step, to_device
 from fastgan_ray.train.state import TrainState
 from fastgan_ray.train.step import Distance, Scalars, train_step
 
@@ -23,7 +23,7 @@ def take_step(
     bf16: bool = False,
 ) -> Scalars:
     """`train_step` on the CPU."""
-    draws = place(draw_step(state, config), CPU)
+    draws = to_device(draw_step(state, config), CPU)
     return train_step(state, draws, batches, config, distance, bf16)
 
 

@@ -40,7 +40,7 @@ def test_a_gpu_on_which_trials_die_is_named_and_left_out(two_gpus, tmp_path, cap
     assert 3 <= lines.count("gpu 1") <= 6 and lines.count("gpu 0") >= 6
     printed = " ".join(capsys.readouterr().out.split())
     assert "GPU 1 of " in printed and "ECC error" in printed
-    assert "No trial is started there any more." in printed
+    assert "No more trials start here." in printed
 
 
 def test_a_trial_without_gpus_sees_none(two_gpus, tmp_path, monkeypatch):

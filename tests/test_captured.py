@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.train import captured
-from fastgan_ray.train.captured import StepRunner, can_capture, moving_tensors
-from fastgan_ray.train.draws import draw_step, place
+from fastgan_ray.train.captured import StepRunner, can_capture, changing_tensors
+from fastgan_ray.train.draws import draw_step, to_device
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.state import new_state
 
@@ -68,13 +68,13 @@ def run(config, capture) -> tuple[list[dict[str, float]], list[Tensor]]:
     rows = []
     with reference_kernels():
         for _ in range(STEPS):
-            draws = place(draw_step(state, config), CPU)
+            draws = to_device(draw_step(state, config), CPU)
             batches = [
                 torch.rand(count, 3, side, side, generator=generator) * 2 - 1
                 for _ in range(config.train.d_steps)
             ]
             rows.append({name: float(value) for name, value in step(draws, batches).items()})
-    return rows, [tensor.clone() for tensor in moving_tensors(state)]
+    return rows, [tensor.clone() for tensor in changing_tensors(state)]
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -26,7 +26,7 @@ from fastgan_ray.search.file.spec import run_config
 from fastgan_ray.search.space import assign
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import Pictures
-from fastgan_ray.train.draws import draw_step, place
+from fastgan_ray.train.draws import draw_step, to_device
 from fastgan_ray.train.loop import take_batches
 from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.perceptual import DISTANCES
@@ -166,7 +166,7 @@ def advance(state: TrainState, settings: RunConfig, distances: dict[str, Any], s
     bf16 = settings.train.precision == "bf16"
     for _ in range(steps):
         drawn = draw_step(state, settings)
-        draws = place(drawn, CPU)
+        draws = to_device(drawn, CPU)
         distance = distances[settings.train.reconstruction]
         batches = take_batches(pictures, drawn, draws)
         scalars = train_step(state, draws, batches, settings, distance, bf16)

@@ -20,7 +20,7 @@ from fastgan_ray.models.kernels import use_kernels
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.captured import StepRunner, can_capture, capture_on_cuda
 from fastgan_ray.train.device import training_arithmetic, use_bf16
-from fastgan_ray.train.draws import draw_step, place
+from fastgan_ray.train.draws import draw_step, to_device
 from fastgan_ray.train.failures import is_out_of_memory
 from fastgan_ray.train.launch import train_together
 from fastgan_ray.train.losses import LOSSES
@@ -64,7 +64,7 @@ def advance(state: TrainState, config: RunConfig, device: torch.device, steps: i
     dtype, distance = next(state.generator.parameters()).dtype, DISTANCES["l1"](device)
     with training_arithmetic(config):
         for _ in range(steps):
-            draws = place(draw_step(state, config), device)
+            draws = to_device(draw_step(state, config), device)
             draws = in_float64(draws) if dtype == torch.float64 else draws
             batches = [batch.to(device, dtype) for batch in pictures(config, state.step)]
             train_step(state, draws, batches, config, distance, False)
@@ -163,7 +163,7 @@ def test_captured_steps_learn_what_ordinary_ones_do(name):
         assert can_capture(state, config, device)
         with training_arithmetic(config):
             for _ in range(50):
-                draws = place(draw_step(state, config), device)
+                draws = to_device(draw_step(state, config), device)
                 run(draws, [batch.to(device) for batch in pictures(config, state.step)])
         weights = zip(state.generator.parameters(), start.parameters(), strict=True)
         moves[kind] = torch.cat([(now - then).detach().flatten() for now, then in weights])

@@ -15,7 +15,7 @@ from fastgan_ray.config.run_config import AugmentConfig, RunConfig
 from fastgan_ray.distributed import Group
 from fastgan_ray.models import build_discriminator, crop_part, small_resolution
 from fastgan_ray.train.batches import Pictures
-from fastgan_ray.train.draws import Draws, _each, draw_step, ema_share, place
+from fastgan_ray.train.draws import Draws, _each, draw_step, ema_share, to_device
 from fastgan_ray.train.state import new_state, update_ema
 
 CPU = torch.device("cpu")
@@ -44,7 +44,7 @@ def drawn(settings: RunConfig, group: Group | None = None) -> Draws:
 @pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["default", "everything"])
 def test_placed_draws_are_the_drawn_ones_in_one_piece_of_memory(changes: dict[str, Any]) -> None:
     draws = drawn(tiny.config(**changes))
-    before, after = tensors(draws), tensors(place(draws, CPU))
+    before, after = tensors(draws), tensors(to_device(draws, CPU))
     assert len(before) == len(after) > 10
     for one, other in zip(before, after, strict=True):
         assert one.dtype == other.dtype and torch.equal(one, other)

@@ -286,5 +286,5 @@ def test_resuming_in_the_middle_of_a_phase_is_exact(tmp_path: Path, steps: int, 
 @pytest.mark.parametrize("key", ["pruned.nowhere", "stored.to_full"])
 def test_a_mask_of_another_generator_is_refused(key):
     state = new_state(config(), 8, CPU)
-    with pytest.raises(UserError, match=rf"regan: .*{key} is of no convolution"):
+    with pytest.raises(UserError, match=rf"regan: .*{key} does not fit any convolution"):
         state.regan.load_state({"period": torch.tensor(0), key: torch.zeros(2, 2)})

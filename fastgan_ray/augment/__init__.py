@@ -1,1 +1,1 @@
-"""Differentiable augmentation of real and generated pictures."""
+"""Augment real and generated pictures with differentiable operations."""

@@ -1,7 +1,7 @@
-"""Adaptive augmentation: the probability p rises while D overfits, and falls while it does not.
+"""Adapt the augmentation probability p: raise it while D overfits, lower it while it does not.
 
-Overfitting shows as D being sure of the real pictures. A controller is a pure function of a small
-state, which lives on the training's device so that no step waits for it; a checkpoint holds it
+D overfits when it is too sure of the real pictures. A controller is a pure function of a small
+state. The state is on the training's device, so that no step waits for it, and checkpoints store it
 exactly.
 """
 
@@ -17,7 +17,7 @@ from fastgan_ray.config.run_config import ADAPTIVE_OPS, AugmentConfig, policy_op
 
 STYLEGAN2_TARGET = 0.6
 KERAS_TARGET = 0.85
-KERAS_STEPS = 1000  # steps for which an error of 1 moves p by 1
+KERAS_STEPS = 1000  # an error of 1 over this many steps changes p by 1
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class AdaState:
 
 
 def ada_state(p: float, device: torch.device, sign_sum: float = 0.0, count: int = 0) -> AdaState:
-    """Make a state on `device`, in float64 where the device has it."""
+    """Make a state on `device`, in float64 if the device supports it."""
     precise = torch.float32 if device.type == "mps" else torch.float64
     p_and_sum = torch.tensor([p, sign_sum], dtype=precise, device=device)
     return AdaState(p_and_sum[0], p_and_sum[1], torch.tensor(count, device=device))
 
 
 def adaptive(config: AugmentConfig) -> bool:
-    """Say whether p changes in training: with a controller, and an operation to control."""
+    """Return whether p changes during training: it needs a controller and an adaptive operation."""
     return config.ada != "none" and any(op in ADAPTIVE_OPS for op in policy_ops(config.policy))
 
 
@@ -52,7 +52,7 @@ def update(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig
 
 
 def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
-    """Karras et al. 2020: every few steps, a step of fixed size towards the target of `sign`."""
+    """Every few steps, move p by a fixed amount so that `sign` nears its target (Karras 2020)."""
     total, count = state.sign_sum + sign, state.count + 1
     target = STYLEGAN2_TARGET if config.ada_target is None else config.ada_target
     step = batch_size * config.ada_interval / (config.ada_kimg * 1000)
@@ -62,7 +62,7 @@ def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentCon
 
 
 def keras(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
-    """Beres 2021: every step, in proportion to the error of D's accuracy on real pictures."""
+    """At each step, move p in proportion to the error of D's accuracy on real ones (Beres 2021)."""
     target = KERAS_TARGET if config.ada_target is None else config.ada_target
     accuracy = (1 + sign) / 2
     p = _clipped(state.p + (accuracy - target) / KERAS_STEPS, config)

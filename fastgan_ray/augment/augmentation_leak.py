@@ -1,8 +1,8 @@
 """Detect a leaking augmentation: generated pictures look augmented, and real ones do not.
 
-Each operation has symptoms: numbers computed from a picture that it spreads or raises. Generated
-pictures show a symptom if they differ from real ones about as much as augmented real ones do.
-Pictures are (B, 3, H, H) in [-1, 1], reduced to 64 px or less.
+A symptom is a number computed from a picture. An operation changes its symptoms: they vary more
+between pictures, or grow. Generated pictures show a symptom if they differ from real ones about as
+much as augmented real ones do. Pictures are (B, 3, H, H) in [-1, 1], reduced to 64 px or less.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HOLE = 5  # side of the smallest blank square, in pixels
 # larger difference has another cause, such as pictures that are all grey.
 MAX_RATIO = 2.0
 MIN_STANDARD_ERRORS = 4.0
-_MIN_DEVIATION = 0.1  # real pictures may have no blank pixel at all, and no deviation
+_MIN_DEVIATION = 0.1  # if real pictures have no blank pixels, their deviation is 0
 _EPSILON = 0.02
 
 
@@ -54,7 +54,10 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
     ValueError for fewer than 2 pictures of a kind.
     """
     if len(real) < 2 or len(fake) < 2:
-        raise ValueError(f"needs 2 pictures of each kind (got {len(real)} and {len(fake)})")
+        raise ValueError(
+            "symptoms need at least 2 real and 2 generated pictures "
+            f"(got {len(real)} and {len(fake)})"
+        )
     # Once p is above 0, it may have been as high as its maximum before.
     p = max(p, config.ada_max_p) if p > 0 and adaptive(config) else p
     findings = []
@@ -71,12 +74,12 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
 
 
 def leak_metrics(findings: Iterable[Finding]) -> dict[str, float]:
-    """Name each symptom's difference between generated and real pictures; 0: no difference."""
+    """Return each symptom's difference between generated and real pictures, by metric name."""
     return {f"leak/{finding.symptom}": finding.fake for finding in findings}
 
 
 def leak_warnings(findings: Iterable[Finding], config: AugmentConfig) -> list[str]:
-    """Write a sentence for each operation that has probably leaked: its symptoms, what to do."""
+    """Write a warning for each operation that has probably leaked, with symptoms and remedy."""
     symptoms: dict[str, list[str]] = {}
     for finding in findings:
         if indicates_leak(finding):
@@ -89,7 +92,7 @@ def leak_warnings(findings: Iterable[Finding], config: AugmentConfig) -> list[st
 
 
 def indicates_leak(finding: Finding) -> bool:
-    """Tell whether generated pictures differ significantly, and about as much as augmented ones."""
+    """Return whether generated pictures differ significantly, about as much as augmented ones."""
     symptom = SYMPTOMS[finding.symptom]
     low, high = symptom.min_ratio * finding.augmented, MAX_RATIO * finding.augmented
     return low <= finding.fake <= high and finding.fake > MIN_STANDARD_ERRORS * finding.error
@@ -104,7 +107,7 @@ def _settings_to_lower(op: str, config: AugmentConfig) -> str:
 
 
 def _standardised(real: Tensor, other: Tensor) -> tuple[float, float]:
-    """Divide the difference of means by the pooled standard deviation; also its standard error."""
+    """Compute the difference of means in pooled standard deviations, and its standard error."""
     variances = real.var().item(), other.var().item()
     deviation = max(math.sqrt(sum(variances) / 2), _MIN_DEVIATION)
     error = math.sqrt(variances[0] / len(real) + variances[1] / len(other))
@@ -112,7 +115,7 @@ def _standardised(real: Tensor, other: Tensor) -> tuple[float, float]:
 
 
 def _distance_from_median(values_BK: Tensor) -> Tensor:
-    """Distance of each picture from the median of all (Brown and Forsythe 1974)."""
+    """Compute the distance of each picture from the median of all (Brown and Forsythe 1974)."""
     return (values_BK - values_BK.median(dim=0).values).square().sum(dim=1).sqrt()
 
 
@@ -134,7 +137,7 @@ def _hue(images: Tensor) -> Tensor:
 
 
 def _balance(images: Tensor) -> Tensor:
-    """Which side is lighter: changes as pictures turn."""
+    """Measure which side of a picture is lighter; this changes when pictures turn."""
     light = images.mean(dim=1)
     deviation = light.flatten(1).std(dim=1)[:, None] + _EPSILON
     position = torch.linspace(-1, 1, light.shape[-1])
@@ -144,7 +147,7 @@ def _balance(images: Tensor) -> Tensor:
 
 
 def _direction(images: Tensor) -> Tensor:
-    """Direction of edges: the structure tensor's orientation, as a vector of twice its angle."""
+    """Measure the direction of edges: the structure tensor's angle, doubled, as a vector."""
     light = images.mean(dim=1)
     right, down = light.diff(dim=2)[:, 1:], light.diff(dim=1)[:, :, 1:]
     energy = (right.square() + down.square()).mean(dim=(1, 2)) + _EPSILON**2
@@ -154,7 +157,7 @@ def _direction(images: Tensor) -> Tensor:
 
 
 def _border(images: Tensor) -> Tensor:
-    """Share of blank pixels at the blankest edge minus that in the middle; 0 if all is grey."""
+    """Measure the share of blank pixels at the blankest edge, minus the share in the middle."""
     blank = (images.abs().amax(dim=1) < BLANK).float()
     edges = [blank[:, 0], blank[:, -1], blank[:, :, 0], blank[:, :, -1]]
     part = slice(blank.shape[-1] // 4, -blank.shape[-1] // 4)
@@ -163,7 +166,7 @@ def _border(images: Tensor) -> Tensor:
 
 
 def _holes(images: Tensor) -> Tensor:
-    """Share of pixels that are the middle of a blank square."""
+    """Measure the share of pixels that are the centre of a blank square."""
     lit = (images.abs().amax(dim=1) >= BLANK).float()
     return 1 - F.max_pool2d(lit, HOLE, stride=1).mean(dim=(1, 2))
 
@@ -174,9 +177,10 @@ class Symptom(NamedTuple):
     name: str
     measure: Callable[[Tensor], Tensor]
     min_ratio: float = 0.5
-    """A leak makes at least this many times the difference that augmentation makes. Generators with
-    other faults stay below: their pictures spread less than half as much, and are grey by chance
-    only; a leak makes grey borders and holes, but not exact ones."""
+    """A leak makes at least this many times the difference that augmentation makes. The pictures of
+    generators with other faults make a smaller difference: they vary less than half as much, and
+    are grey only by chance. Grey borders and holes have a lower limit, because a leak does not
+    draw them exactly."""
 
 
 SYMPTOMS: dict[str, Symptom] = {

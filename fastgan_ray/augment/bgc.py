@@ -1,8 +1,9 @@
-"""StyleGAN2-ADA's `bgc` pipe (Karras et al. 2020, arXiv 2006.06676): blit, geometry, colour.
+"""Augment with the `bgc` operations of StyleGAN2-ADA (Karras et al. 2020, arXiv 2006.06676).
 
-Each operation is applied to each picture with probability p, independently. Flips, quarter turns
-and whole-pixel shifts are exact where nothing else moves the picture; otherwise all of the geometry
-is one resampling. Square RGB pictures (B, 3, R, R) in [-1, 1].
+`bgc` stands for blit, geometry, colour. Each operation is applied to each picture independently
+with probability p. Flips, quarter turns and whole-pixel shifts are exact if no other operation
+moves the picture; otherwise all geometric operations together are one resampling. Pictures are
+square, (B, 3, R, R), RGB in [-1, 1].
 """
 
 from __future__ import annotations
@@ -37,15 +38,18 @@ SATURATION_OCTAVES = 1.0
 
 
 def draw(count: int, rng: torch.Generator) -> Parameters:
-    """Draw values, the neutral ones and gates for `gate`, each (B, 15) in float64."""
+    """Draw the operations' values and the random numbers for `gate`; also return neutral values.
+
+    Each tensor is (B, 15) in float64.
+    """
     values, gates, neutral = [], [], []
     for name, (sample, unchanged) in _DRAWN.items():
         value = sample(count, rng).double().reshape(count, -1)
-        opens = torch.rand(count, generator=rng).double()
-        if name in ROTATIONS:  # below p with a probability such that either happens with p
-            opens = 1 - (1 - opens).square()
+        uniform = torch.rand(count, generator=rng).double()
+        if name in ROTATIONS:  # there are two; at least one of them happens with probability p
+            uniform = 1 - (1 - uniform).square()
         values.append(value)
-        gates.append(opens[:, None].expand_as(value))
+        gates.append(uniform[:, None].expand_as(value))
         neutral += value.shape[1] * [unchanged]
     return {
         "values": torch.cat(values, dim=1),
@@ -55,7 +59,7 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Make parameters by name, (B,) or (B, 2); neutral where an operation's gate stays shut."""
+    """Make parameters by name, (B,) or (B, 2); an operation is neutral unless its gate is below p."""
     values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
     columns = iter(values.unbind(1))
     return {
@@ -65,7 +69,7 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Change geometry, then colour; same shape and dtype. ValueError if not square."""
+    """Change geometry, then colour; keep shape and dtype. ValueError if not square."""
     images = warp(images, inverse_geometry(parameters, images.shape[-1]))
     matrix = colour_matrix(parameters)
     changes = (matrix != _basis(matrix.device).unchanged).any(dim=2).any(dim=1)
@@ -73,7 +77,7 @@ def apply(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def inverse_geometry(parameters: Parameters, side: int) -> Tensor:
-    """From places in the result to places in the original, (B, 3, 3); see `geometry`."""
+    """Build the matrices (B, 3, 3) from positions in the result to the original; see `geometry`."""
     scale, stretch = parameters["scale"], parameters["stretch"]
     return (
         unscale(1 - 2 * parameters["flip"], torch.ones_like(scale))
@@ -88,10 +92,10 @@ def inverse_geometry(parameters: Parameters, side: int) -> Tensor:
 
 
 def colour_matrix(parameters: Parameters) -> Tensor:
-    """Make one matrix (B, 3, 4) on (r, g, b, 1) of all changes of colour.
+    """Combine all colour operations in one matrix (B, 3, 4) that is applied to (r, g, b, 1).
 
-    Brightness, contrast, luma flip, hue and saturation; exactly the identity where all of them are
-    neutral.
+    The operations are brightness, contrast, luma flip, hue and saturation. The matrix is exactly
+    the identity if all of them are neutral.
     """
     contrast, saturation, hue, luma_flip, brightness = (
         parameters[name][:, None, None]
@@ -107,7 +111,7 @@ def colour_matrix(parameters: Parameters) -> Tensor:
 
 
 class _Basis(NamedTuple):
-    """What colour matrices are made of."""
+    """The constant matrices from which colour matrices are computed."""
 
     eye: Tensor
     grey: Tensor
@@ -119,7 +123,7 @@ class _Basis(NamedTuple):
 
 @cache
 def _basis(device: torch.device) -> _Basis:
-    """Make the constants once for each device: to copy them there would wait."""
+    """Make the constants once for each device: to copy them at each step would wait for it."""
     cross = torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], dtype=torch.float64) / 3**0.5
     parts = torch.eye(3), torch.full((3, 3), 1.0).double() / 3, cross, torch.eye(3, 4)
     return _Basis(*(part.to(wide(device)).to(device) for part in parts))
@@ -149,9 +153,9 @@ def _choice(of: int) -> Callable[[int, torch.Generator], Tensor]:
     return lambda count, rng: torch.randint(of, (count,), generator=rng)
 
 
-PAIRS = ("shift", "fraction")  # of two columns, right and down; the others have one
+PAIRS = ("shift", "fraction")  # these have two columns, right and down; the others have one
 ROTATIONS = ("angle_before", "angle_after")
-# In the order in which they are drawn: how, and the value that changes nothing.
+# By name, in the order of drawing: the function that draws, and the neutral value.
 _DRAWN: dict[str, tuple[Callable[[int, torch.Generator], Tensor], int]] = {
     "flip": (_choice(2), 0),
     "quarters": (_choice(4), 0),

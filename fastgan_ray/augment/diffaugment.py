@@ -1,9 +1,9 @@
-"""DiffAugment (Zhao et al. 2020, arXiv 2006.10738): random colour, shift and hole, differentiable.
+"""Augment with DiffAugment (Zhao et al. 2020, arXiv 2006.10738): random colour, shift and hole.
 
-Each operation is a pair of functions: a draw of random parameters for the `chosen` pictures, in
-shares of a side instead of pixels, on the CPU; and its application at any size, to all pictures at
-once, with the parameters on the pictures' device. Shifts are by whole pixels and exact; a picture
-that is not chosen comes out bit for bit. Pictures are (B, C, R, R) in [-1, 1].
+Each operation has two functions. The first one draws random parameters for the `chosen` pictures,
+on the CPU, as shares of a side instead of pixels. The second one applies the parameters to all
+pictures at once, at any size, on the pictures' device. Shifts are exact, by whole pixels. Pictures
+that are not chosen do not change. Pictures are (B, C, R, R) in [-1, 1].
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ Parameters = dict[str, Tensor]
 def draw_color(
     chosen: Tensor, rng: torch.Generator, brightness: float, saturation: float, contrast: float
 ) -> Parameters:
-    """Draw a shift U(-b, b), a factor U(1-s, 1+s) about the grey and U(1-c, 1+c) about the mean."""
+    """Draw brightness U(-b, b), saturation U(1-s, 1+s) and contrast U(1-c, 1+c).
+
+    Brightness is added, saturation scales the distance from grey, contrast that from the mean.
+    """
     ranges = {
         "brightness": (-brightness, brightness),
         "saturation": (1 - saturation, 1 + saturation),
@@ -47,29 +50,29 @@ def color(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def draw_translation(chosen: Tensor, rng: torch.Generator, limit: float) -> Parameters:
-    """Draw where a shift lies in its range, (B, 2) in [0, 1); the range is a share of a side."""
+    """Draw shifts as positions (B, 2) in [0, 1) of their range, which is a share of a side."""
     where = torch.rand((len(chosen), 2), generator=rng)
     return {"where": torch.where(chosen[:, None], where, 0.5), "limit": torch.tensor(limit)}
 
 
 def translation(images: Tensor, parameters: Parameters) -> Tensor:
-    """Shift by whole pixels, zero fill."""
+    """Shift pictures by whole pixels; fill with zeros."""
     limit = (_side(images) * parameters["limit"] + 0.5).floor()
-    # A uniform share of the 2 limit + 1 whole shifts; 0.5 is always a shift of 0.
+    # Choose one of the 2 * limit + 1 whole shifts uniformly; 0.5 always means no shift.
     shift = ((parameters["where"] * (2 * limit + 1)).floor() - limit).long()
     shifted: Tensor = _Shift.apply(images, shift)
     return shifted
 
 
 def draw_cutout(chosen: Tensor, rng: torch.Generator, length: float) -> Parameters:
-    """Draw a square's centre, (B, 2) in [0, 1); its side, too, is a share of the picture's."""
+    """Draw the centres of squares, (B, 2) in [0, 1); `length` is a share of the picture's side."""
     where = torch.rand((len(chosen), 2), generator=rng)
     nowhere = torch.where(chosen[:, None], where, -torch.inf)
     return {"centre": nowhere, "length": torch.tensor(length)}
 
 
 def cutout(images: Tensor, parameters: Parameters) -> Tensor:
-    """Blank a square with zeros; what lies outside the picture is cut off."""
+    """Fill a square with zeros; the part of it outside the picture is ignored."""
     side = _side(images)
     length = (side * parameters["length"] + 0.5).floor()
     start = (parameters["centre"] * (side + 1 - length % 2)).floor() - (length / 2).floor()
@@ -80,7 +83,7 @@ def cutout(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 class _Shift(torch.autograd.Function):
-    """Pictures moved down and right by whole pixels (B, 2); the gradient is moved back."""
+    """Shift pictures down and right by whole pixels (B, 2); shift the gradient back."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, shift: Tensor) -> Tensor:  # noqa: ANN401 - autograd has no type
@@ -95,7 +98,7 @@ class _Shift(torch.autograd.Function):
 
 
 def _shifted(images: Tensor, shift: Tensor) -> Tensor:
-    """Take each pixel from where it was, zero if that is outside; the result is channels-last."""
+    """Move each pixel; fill with zeros. The result has its channels last in memory."""
     count, channels, side, _ = images.shape
     source_B2S = torch.arange(side, device=images.device) - shift[:, :, None]
     nearest_B2S = source_B2S.clamp(0, side - 1)

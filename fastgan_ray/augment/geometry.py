@@ -1,9 +1,9 @@
-"""Affine changes of square pictures: exact where pixels land on pixels, else one resampling.
+"""Change square pictures by affine maps: exactly if pixels map to pixels, else by one resampling.
 
-A change is its inverse, a matrix (B, 3, 3) in float64 that takes a place in the changed picture to
-the place in the original that it shows; it is on the pictures' device. x points right and y down; a
-picture reaches from -1 to 1 on both axes, and beyond its edges it goes on mirrored (d c b a | a b c
-d | d c b a).
+A change is given by its inverse: a matrix (B, 3, 3) in float64, on the pictures' device, that maps
+each position in the changed picture to the position in the original. x points right and y down. A
+picture reaches from -1 to 1 on both axes; beyond its edges it is mirrored (d c b a | a b c d | d c
+b a).
 """
 
 from __future__ import annotations
@@ -18,35 +18,38 @@ _PIXEL_TOLERANCE = 1e-6
 
 
 def wide(device: torch.device) -> torch.dtype:
-    """Choose the widest number format that `device` computes with: Apple's GPUs lack float64."""
+    """Return the most precise float type of `device`: float64, or float32 on Apple's GPUs."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 def affine(a: Tensor, b: Tensor, c: Tensor, d: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Matrices [[a, b, x], [c, d, y], [0, 0, 1]] from six vectors (B,)."""
+    """Make matrices [[a, b, x], [c, d, y], [0, 0, 1]] from six vectors (B,)."""
     zero, one = torch.zeros_like(a), torch.ones_like(a)
     matrix = torch.stack([a, b, x, c, d, y, zero, zero, one], dim=1).reshape(-1, 3, 3)
     return matrix.to(wide(a.device))
 
 
 def unscale(x: Tensor, y: Tensor) -> Tensor:
-    """The inverse of magnifying x and y by these factors (B,); -1 mirrors."""
+    """Make the inverse of scaling by the factors `x` and `y` (B,); -1 mirrors."""
     zero = torch.zeros_like(x)
     return affine(1 / x, zero, zero, 1 / y, zero, zero)
 
 
 def unrotate(angle: Tensor) -> Tensor:
-    """The inverse of a clockwise rotation by radians (B,)."""
+    """Make the inverse of a clockwise rotation by `angle` in radians (B,)."""
     return _unturn(angle.cos(), angle.sin())
 
 
 def unquarter(turns: Tensor) -> Tensor:
-    """The inverse of 0 to 3 quarter turns clockwise (B,), without rounding."""
+    """Make the inverse of 0 to 3 clockwise quarter turns (B,), without rounding errors."""
     return _unturn((turns - 2).abs() - 1, 1 - (turns - 1).abs())
 
 
 def unshift(share: Tensor, side: int | None = None) -> Tensor:
-    """The inverse of a shift by shares of a side (B, 2) right and down; whole pixels of `side`."""
+    """Make the inverse of a shift right and down by shares of a side (B, 2).
+
+    With `side` in pixels, shifts are rounded to whole pixels.
+    """
     if side is not None:
         share = (share * side).round() / side
     zero, one = torch.zeros_like(share[:, 0]), torch.ones_like(share[:, 0])
@@ -54,31 +57,31 @@ def unshift(share: Tensor, side: int | None = None) -> Tensor:
 
 
 def warp(images_BCHW: Tensor, inverse_B33: Tensor) -> Tensor:
-    """The pictures under changes given by their inverses; same shape and dtype.
+    """Apply changes, given by their inverses, to pictures; keep shape and dtype.
 
-    Pictures whose pixels all land on pixels are moved exactly, unchanged ones come out bit for
-    bit, and each of the others is interpolated once (bilinear). ValueError if not square.
+    A picture is moved exactly if all its pixels map to pixels, is not touched if nothing changes,
+    and is otherwise interpolated once (bilinear). ValueError if not square.
     """
     height, side = images_BCHW.shape[-2:]
     if height != side:
         raise ValueError(f"pictures must be square (got {height} x {side})")
     inverse = inverse_B33[:, :2]
     linear, offset = inverse[:, :, :2], inverse[:, :, 2] * side / 2
-    whole = (linear == linear.round()).all(dim=2).all(dim=1)
-    whole &= ((offset - offset.round()).abs() < _PIXEL_TOLERANCE).all(dim=1)
-    unchanged = torch.eye(2, 3, dtype=inverse.dtype, device=inverse.device)
-    still = (inverse == unchanged).all(dim=2).all(dim=1)
-    images_BCHW = change_some(images_BCHW, whole & ~still, _move, inverse)
-    return change_some(images_BCHW, ~whole, _resample, inverse)
+    exact = (linear == linear.round()).all(dim=2).all(dim=1)
+    exact &= ((offset - offset.round()).abs() < _PIXEL_TOLERANCE).all(dim=1)
+    identity = torch.eye(2, 3, dtype=inverse.dtype, device=inverse.device)
+    unchanged = (inverse == identity).all(dim=2).all(dim=1)
+    images_BCHW = change_some(images_BCHW, exact & ~unchanged, _move, inverse)
+    return change_some(images_BCHW, ~exact, _resample, inverse)
 
 
 def change_some(
     images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor], per_picture: Tensor
 ) -> Tensor:
-    """Compute `change(images, per_picture)` for the chosen ones (B,); the rest bit for bit.
+    """Apply `change(images, per_picture)` to the chosen pictures (bool, (B,)) only.
 
-    On the CPU the others cost nothing. Elsewhere, to look at how many there are would wait for the
-    device, and all are changed.
+    On the CPU only the chosen pictures are computed. On other devices, to count them would wait for
+    the device; so all pictures are computed, and the results of the others are dropped.
     """
     if images.device.type != "cpu":
         return torch.where(chosen[:, None, None, None], change(images, per_picture), images)
@@ -97,13 +100,13 @@ def _unturn(cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _move(images: Tensor, inverse: Tensor) -> Tensor:
-    """Whole-pixel moves, mirrorings and quarter turns, pixel by pixel."""
+    """Apply whole-pixel shifts, mirrorings and quarter turns, pixel by pixel."""
     side = images.shape[-1]
     swapped = (inverse[:, 0, 0] == 0)[:, None, None, None]
     centres = (2 * torch.arange(side, dtype=inverse.dtype, device=inverse.device) + 1) / side - 1
     # Each axis of the original follows one axis of the result, forwards or backwards.
-    place = inverse[:, :, :2].sum(dim=2)[:, :, None] * centres + inverse[:, :, 2, None]
-    pixel = ((place + 1) * side / 2 - 0.5).round().long() % (2 * side)
+    position = inverse[:, :, :2].sum(dim=2)[:, :, None] * centres + inverse[:, :, 2, None]
+    pixel = ((position + 1) * side / 2 - 0.5).round().long() % (2 * side)
     column, row = torch.where(pixel < side, pixel, 2 * side - 1 - pixel).unbind(1)
     moved = images.take_along_dim(row[:, None, :, None], 2)
     moved = moved.take_along_dim(column[:, None, None, :], 3)
@@ -111,7 +114,7 @@ def _move(images: Tensor, inverse: Tensor) -> Tensor:
 
 
 def _resample(images: Tensor, inverse: Tensor) -> Tensor:
-    # Places in a picture need more digits than a half-precision number has.
+    # Positions in a picture need more digits than a half-precision number has.
     with torch.autocast(images.device.type, enabled=False):
         precise = images.to(torch.promote_types(images.dtype, torch.float32))
         grid = F.affine_grid(inverse.to(precise), list(images.shape), align_corners=False)

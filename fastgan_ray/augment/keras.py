@@ -1,8 +1,8 @@
-"""The augmenter of Keras' ADA example (Beres 2021): flip, shift, rotate, zoom under one gate.
+"""Augment as Keras' ADA example does (Beres 2021): flip, shift, rotate and zoom together.
 
-The example's four layers, as documented: a shift by whole pixels (its interpolation is nearest),
-rotation and zoom in, and mirrored edges (their fill mode is reflect). Here all of it is one
-resampling. Square pictures (B, C, R, R).
+For each picture, all four operations are applied, or none. As in the example's four layers, shifts
+are by whole pixels (interpolation "nearest"), zoom only magnifies, and edges are mirrored (fill
+mode "reflect"). Here all four together are one resampling. Pictures are square, (B, C, R, R).
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ Parameters = dict[str, Tensor]
 
 MAX_SHIFT = 0.125  # share of a side
 MAX_ANGLE = math.pi / 4
-MAX_ZOOM = 0.25  # share of a side that is lost; drawn for height and width apart
+MAX_ZOOM = 0.25  # share of a side that is cut off; height and width have separate draws
 
 
 def draw(count: int, rng: torch.Generator) -> Parameters:
-    """Draw values and the neutral ones, (B, 6) in float64, and gates (B, 1) for `gate`."""
+    """Draw values (B, 6) and gates (B, 1) for `gate`; also return neutral values (B, 6).
+
+    Values are in float64.
+    """
     chosen = torch.rand(count, generator=rng)
     flip, angle = torch.rand((2, count), generator=rng, dtype=torch.float64)
     shift, zoom = torch.rand((2, count, 2), generator=rng, dtype=torch.float64)
@@ -35,7 +38,7 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Make parameters by name; neutral where a picture's gate stays shut (probability 1 - p)."""
+    """Make parameters by name; they are neutral for a picture with probability 1 - p."""
     values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
     return {
         "flip": values[:, 0],
@@ -46,7 +49,7 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Apply the chain at the pictures' size; same shape and dtype. ValueError if not square."""
+    """Apply all four operations at once; keep shape and dtype. ValueError if not square."""
     mirror = 1 - 2 * parameters["flip"]
     width, height = parameters["shown"].unbind(1)
     inverse = (

@@ -1,8 +1,8 @@
-"""An augmentation policy: the same random changes for everything that D sees.
+"""Apply an augmentation policy: the same random changes for everything that D sees.
 
-A draw is made apart from its application and knows no size, so that the generator's two outputs
-get the same change; it is made on the CPU, and applied where the pictures are, without a wait.
-Everything is differentiable in the pictures.
+Random numbers are drawn separately and do not depend on the pictures' size. So the generator's two
+outputs get the same change. They are drawn on the CPU and applied on the pictures' device, without
+waiting. All operations are differentiable with respect to the pictures.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ Draw = dict[str, Parameters]
 def draw(config: AugmentConfig, count: int, rng: torch.Generator) -> Draw:
     """Draw random numbers for `count` pictures by operation, in the policy's order, on the CPU.
 
-    `color`, `translation` and `cutout` change the same pictures, by `config.probability`; the
-    numbers of the adaptive operations are for `gate`.
+    `color`, `translation` and `cutout` change the same pictures: each picture is chosen with
+    `config.probability`. For the adaptive operations, `gate` applies the probability p later.
     """
     chosen = torch.rand(count, generator=rng) < config.probability
     return {op: OPS[op].draw(config, chosen, rng) for op in policy_ops(config.policy)}
 
 
 def gate(drawn: Draw, p: Tensor | float) -> Draw:
-    """Turn a `draw` into parameters: the adaptive operations' have the probability p in [0, 1]."""
+    """Turn a draw into parameters; adaptive operations happen with probability p in [0, 1]."""
     return {op: OPS[op].gate(numbers, p) for op, numbers in drawn.items()}
 
 
 def each(drawn: Draw, choose: Callable[[Tensor], Tensor]) -> Draw:
-    """Take from a `draw` those pictures that `choose` takes of rows that stand for all of them."""
+    """Select pictures of a draw: `choose` takes a tensor with a row for each picture."""
     return {
         op: {name: choose(value) if value.ndim else value for name, value in numbers.items()}
         for op, numbers in drawn.items()
@@ -44,14 +44,14 @@ def each(drawn: Draw, choose: Callable[[Tensor], Tensor]) -> Draw:
 
 
 def apply(images_BCHW: Tensor, parameters: Draw) -> Tensor:
-    """Change pictures in [-1, 1] by parameters on their device; same shape and dtype."""
+    """Augment pictures in [-1, 1] with parameters on their device; keep shape and dtype."""
     for op, values in parameters.items():
         images_BCHW = OPS[op].apply(images_BCHW, values)
     return images_BCHW
 
 
 class Op(NamedTuple):
-    """One operation: what is drawn, how it changes pictures, and where it is left out."""
+    """An operation: it draws numbers, applies them to pictures, and may leave pictures unchanged."""
 
     draw: Callable[[AugmentConfig, Tensor, torch.Generator], Parameters]
     apply: Callable[[Tensor, Parameters], Tensor]

@@ -1,1 +1,1 @@
-"""From a configuration and a folder of pictures to a generator."""
+"""Train a generator from a configuration and a folder of pictures."""

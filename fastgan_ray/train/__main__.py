@@ -1,4 +1,4 @@
-"""`python -m fastgan_ray.train` is the command `fastgan-ray train`."""
+"""Run the command `fastgan-ray train` as `python -m fastgan_ray.train`."""
 
 import sys
 

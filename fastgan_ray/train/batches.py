@@ -1,4 +1,4 @@
-"""From stored pictures to the tensors that networks see."""
+"""Make batches of training pictures: from stored bytes to tensors on the device."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import torch
 from torch import Tensor
 
 Images = np.ndarray[Any, np.dtype[np.uint8]]
-# Of a GPU's free memory, so much may hold the pictures; the rest is for the training.
+# The pictures may take this share of a GPU's free memory; the rest is for the training.
 SHARE_OF_FREE_MEMORY = 0.25
 
 
 def pictures_at(images: Images, indices: Tensor, device: torch.device) -> Tensor:
-    """Some of `images` (N, R, R, 3): (B, 3, R, R) float32 in [-1, 1] on `device`."""
+    """Take pictures from `images` (N, R, R, 3): (B, 3, R, R) float32 in [-1, 1] on `device`."""
     return scaled(torch.from_numpy(images[indices.numpy()]).to(device))
 
 
 def scaled(pixels_BHWC: Tensor) -> Tensor:
-    """Bytes (B, H, W, 3) as float32 (B, 3, H, W) in [-1, 1], where they are."""
+    """Convert bytes (B, H, W, 3) to float32 (B, 3, H, W) in [-1, 1], on the same device."""
     return pixels_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 class Pictures:
-    """A training's pictures where it can take batches from without a wait.
+    """Stores a training's pictures so that batches can be taken without waiting.
 
-    On a GPU they lie in its memory as bytes if they take no more than a share of what is free, else
-    on the host, from where a batch of bytes is sent. On the CPU they stay in the shared file.
+    A GPU's memory holds the pictures as bytes if they take no more than a share of its free memory.
+    Otherwise they stay in the host's memory, and each batch is sent as bytes. On the CPU they stay
+    in the shared file.
     """
 
     def __init__(self, images: Images, device: torch.device) -> None:
@@ -37,9 +38,10 @@ class Pictures:
             self._stored = torch.from_numpy(np.array(images)).to(device)
 
     def batch(self, host_indices: Tensor, indices: Tensor, mirrored: Tensor) -> Tensor:
-        """Take pictures, some mirrored (bool, (B,)): (B, 3, R, R) float32 in [-1, 1].
+        """Take a batch of pictures: (B, 3, R, R) float32 in [-1, 1].
 
-        `host_indices` are on the CPU, `indices` the same and `mirrored` on the device.
+        `host_indices` and `indices` are the same numbers, on the CPU and on the device. `mirrored`
+        (bool, (B,), on the device) marks the pictures to flip.
         """
         if self._stored is not None:
             pixels = self._stored.index_select(0, indices)
@@ -54,7 +56,7 @@ class Pictures:
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes of a GPU's memory that nobody has taken; without limit where it shares the host's."""
+    """Return the free bytes of a GPU's memory; infinity where it shares the host's memory."""
     if device.type == "cuda" and torch.cuda.is_available():
         return float(torch.cuda.mem_get_info(device)[0])
     return float("inf")

@@ -1,11 +1,12 @@
-"""A whole training step as one CUDA graph: a single launch in place of thousands.
+"""Run a whole training step as one CUDA graph: one launch instead of thousands.
 
-At batch 8 a GPU computes faster than Python can launch. A graph is a recording of a step: replayed,
-it does the same on the same addresses, so that what changes from step to step (draws, pictures,
-seeds) is written there before. Its first replays are compared with ordinary steps on a copy of the
-state; where capture or comparison fails, training goes on with ordinary steps and says so.
+At batch 8 a GPU computes faster than Python can launch kernels. A graph is a recording of a step: a
+replay does the same operations on the same addresses. So the inputs that change from step to step
+(draws, pictures, seeds) are written to these addresses before each replay. The first replays are
+compared with ordinary steps on a copy of the state. If the capture or the comparison fails, the
+training warns and continues with ordinary steps.
 
-Nothing here is run on a CPU but by the tests, which capture by calling the step again.
+On a CPU only the tests run this code; there, a "replay" calls the step again.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from fastgan_ray.train.rng import DEVICE_STREAMS, seed_device_streams
 from fastgan_ray.train.state import TrainState
 from fastgan_ray.train.step import Distance, Scalars, begin_step, compute_step, penalties_due
 
-WARM_UP_STEPS = 3  # ordinary ones, in which libraries choose kernels and Adam makes its moments
+WARM_UP_STEPS = 3  # ordinary steps, in which libraries choose kernels and Adam makes its moments
 COMPARED_STEPS = 3
-# Losses and the steps of the weights may differ by this share: sums in another order.
+# Losses and weight updates may differ by this share, because sums have another order.
 TOLERANCE = {"fp32": 0.02, "bf16": 0.1}
 
 Replay = Callable[[], None]
@@ -34,15 +35,15 @@ Variant = tuple[object, ...]
 
 
 def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[Replay, Scalars]:
-    """Record `compute` as a CUDA graph; returns its replay, and the tensors that it writes to.
+    """Record `compute` as a CUDA graph; return its replay, and the tensors to which it writes.
 
-    The state is not the same afterwards.
+    This changes the state.
     """
     graph = torch.cuda.CUDAGraph()
     for name in DEVICE_STREAMS:
         graph.register_generator_state(state.rngs[name])
-    # Once on a stream beside the usual one, as the capture will be.
-    stream: Any = torch.cuda.Stream  # which has no types
+    # Run once on a side stream before the capture, which also uses a side stream.
+    stream: Any = torch.cuda.Stream  # has no type annotations
     side = stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -54,15 +55,15 @@ def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[
 
 
 def can_capture(state: TrainState, config: RunConfig, device: torch.device) -> bool:
-    """Whether steps are to be captured: asked for, on CUDA, and by a process on its own."""
+    """Decide whether to capture steps: if configured, on CUDA, and with one process only."""
     return config.train.cuda_graphs and device.type == "cuda" and state.group.size == 1
 
 
 class StepRunner:
-    """Runs training steps: captured ones where `capture` is given and holds what it promises.
+    """Runs training steps: as captured graphs if `capture` is set and its results are correct.
 
-    There is a graph for each variant of a step: with or without a lazy penalty, and for each period
-    of Re-GAN, whose masks are other tensors.
+    Each variant of a step has its own graph: with or without a lazy penalty, and for each period
+    of Re-GAN, because each period has its own mask tensors.
     """
 
     def __init__(
@@ -84,9 +85,9 @@ class StepRunner:
         self._batches: list[Tensor] = []
 
     def __call__(self, draws: Draws, batches: Sequence[Tensor]) -> Scalars:
-        """Advance the state by one step; returns losses and norms, which the next call overwrites.
+        """Advance the state by one step; return losses and norms, which the next call overwrites.
 
-        `draws` and `batches` are on the device, see `train_step`.
+        `draws` and `batches` are on the device; see `train_step`.
         """
         state, config = self._state, self._config
         begin_step(state, config)
@@ -102,12 +103,12 @@ class StepRunner:
         return compute_step(self._state, draws, batches, self._config, self._distance, self._bf16)
 
     def _replay(self, draws: Draws, batches: Sequence[Tensor]) -> Scalars:
-        """Run the captured step of this variant, which is captured first if it is new."""
+        """Replay the captured step of this variant; capture it first if the variant is new."""
         self._write(draws, batches)
         period = self._state.regan.period
         variant = (period, *penalties_due(self._state, self._config))
         if variant not in self._graphs:
-            # Those of an earlier period have masks that are gone.
+            # The masks of graphs of an earlier period do not exist any more.
             self._graphs = {key: graph for key, graph in self._graphs.items() if key[0] == period}
             try:
                 self._graphs[variant] = self._captured()
@@ -121,18 +122,18 @@ class StepRunner:
         return scalars
 
     def _write(self, draws: Draws, batches: Sequence[Tensor]) -> None:
-        """Put what changes from step to step where graphs read it."""
+        """Copy the step's inputs to the addresses from which the graphs read them."""
         if self._draws is None:
             self._draws, self._batches = draws, [batch.clone() for batch in batches]
             return
         _bytes(self._draws).copy_(_bytes(draws))
-        for kept, batch in zip(self._batches, batches, strict=True):
-            kept.copy_(batch)
+        for target, batch in zip(self._batches, batches, strict=True):
+            target.copy_(batch)
 
     def _captured(self) -> tuple[Replay, Scalars]:
-        """Capture a step, and compare it with ordinary ones; the state is the same afterwards.
+        """Capture a step and compare it with ordinary steps; the state does not change.
 
-        RuntimeError if they differ.
+        RuntimeError if the results differ.
         """
         assert self._capture is not None and self._draws is not None
         state = self._state
@@ -141,10 +142,10 @@ class StepRunner:
             return self._compute(self._draws, self._batches)  # type: ignore[arg-type]
 
         before = snapshot(state)
-        start = [weight.clone() for weight in moving_weights(state)]
+        start = [weight.clone() for weight in trained_weights(state)]
         try:
             expected = self._several(lambda: _copied(compute()))
-            weights = [weight.clone() for weight in moving_weights(state)]
+            weights = [weight.clone() for weight in trained_weights(state)]
             restore(state, before)
             replay, outputs = self._capture(compute, state)
             restore(state, before)
@@ -153,16 +154,16 @@ class StepRunner:
                 replay()
                 return _copied(outputs)
 
-            got = self._several(replayed)
+            actual = self._several(replayed)
             tolerance = TOLERANCE["bf16" if self._bf16 else "fp32"]
-            require_alike(expected, got, tolerance)
-            require_same_move(start, weights, moving_weights(state), tolerance)
+            require_same_losses(expected, actual, tolerance)
+            require_same_update(start, weights, trained_weights(state), tolerance)
         finally:
             restore(state, before)
         return replay, outputs
 
     def _several(self, run: Callable[[], Scalars]) -> list[Scalars]:
-        """Run some steps on the same draws, each with seeds of its own."""
+        """Run several steps on the same draws, each with its own seeds."""
         state, seed = self._state, self._config.train.seed
         results = []
         for step in range(state.step, state.step + COMPARED_STEPS):
@@ -172,7 +173,7 @@ class StepRunner:
         return results
 
 
-def moving_tensors(state: TrainState) -> list[Tensor]:
+def changing_tensors(state: TrainState) -> list[Tensor]:
     """Return every tensor of the state that a step changes in place."""
     networks = (state.generator, state.discriminator, state.ema)
     tensors = [tensor for network in networks for tensor in network.state_dict().values()]
@@ -182,45 +183,48 @@ def moving_tensors(state: TrainState) -> list[Tensor]:
     return [*tensors, *vars(state.ada).values()]
 
 
-def moving_weights(state: TrainState) -> list[Tensor]:
-    """Return the weights that both optimisers move."""
+def trained_weights(state: TrainState) -> list[Tensor]:
+    """Return the weights that the two optimisers change."""
     networks = (state.generator, state.discriminator)
     return [weight.detach() for network in networks for weight in network.parameters()]
 
 
 def snapshot(state: TrainState) -> list[Tensor]:
-    """Copy what a step changes."""
-    return [tensor.detach().clone() for tensor in moving_tensors(state)]
+    """Copy the tensors that a step changes."""
+    return [tensor.detach().clone() for tensor in changing_tensors(state)]
 
 
 @torch.no_grad()
 def restore(state: TrainState, copies: Sequence[Tensor]) -> None:
-    """Put a snapshot back, at the addresses that graphs know."""
-    for tensor, copy in zip(moving_tensors(state), copies, strict=True):
+    """Copy a snapshot back in place, because graphs use the addresses of these tensors."""
+    for tensor, copy in zip(changing_tensors(state), copies, strict=True):
         tensor.copy_(copy)
 
 
-def require_alike(expected: Sequence[Scalars], got: Sequence[Scalars], tolerance: float) -> None:
-    """Raise RuntimeError if a loss or a norm of replayed steps differs from the ordinary ones'."""
-    for step, (ours, theirs) in enumerate(zip(expected, got, strict=True)):
-        for name, value in ours.items():
-            wanted, found = float(value), float(theirs[name])
-            if not abs(found - wanted) <= tolerance * (abs(wanted) + 0.1):
+def require_same_losses(
+    expected: Sequence[Scalars], actual: Sequence[Scalars], tolerance: float
+) -> None:
+    """Raise RuntimeError if a loss or norm differs between replayed and ordinary steps."""
+    for step, (ordinary, replayed) in enumerate(zip(expected, actual, strict=True)):
+        for name in ordinary:
+            right, value = float(ordinary[name]), float(replayed[name])
+            if not abs(value - right) <= tolerance * (abs(right) + 0.1):
                 raise RuntimeError(
-                    f"a captured step differs from an ordinary one: {name} is {found:.6g} in "
-                    f"place of {wanted:.6g} in step {step}"
+                    f"a captured step differs from an ordinary one: {name} is {value:.6g} "
+                    f"instead of {right:.6g} in step {step}"
                 )
 
 
-def require_same_move(
-    before: Sequence[Tensor], expected: Sequence[Tensor], got: Sequence[Tensor], tolerance: float
+def require_same_update(
+    before: Sequence[Tensor], expected: Sequence[Tensor], actual: Sequence[Tensor], tolerance: float
 ) -> None:
-    """Raise RuntimeError if replayed steps move the weights elsewhere than the ordinary ones do."""
-    apart = _distance_between(expected, got)
-    moved = _distance_between(expected, before)
-    if not apart <= 5 * tolerance * moved:
+    """Raise RuntimeError if replayed steps change the weights differently from ordinary steps."""
+    difference = _distance_between(expected, actual)
+    update = _distance_between(expected, before)
+    if not difference <= 5 * tolerance * update:
         raise RuntimeError(
-            f"captured steps move the weights elsewhere: {apart:.3g} apart after {moved:.3g}"
+            "captured steps change the weights differently from ordinary ones: the results are "
+            f"{difference:.3g} apart after a change of {update:.3g}"
         )
 
 
@@ -234,7 +238,7 @@ def _copied(scalars: Scalars) -> Scalars:
 
 
 def _bytes(draws: Draws) -> Tensor:
-    """Return the one buffer that all of these draws are views of."""
+    """Return the buffer that holds all these draws; each draw is a view of it."""
     storage: Any = draws.ema_share.untyped_storage()
     empty = torch.empty(0, dtype=torch.uint8, device=draws.ema_share.device)
     return empty.set_(storage)

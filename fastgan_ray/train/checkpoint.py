@@ -1,7 +1,7 @@
-"""Checkpoints: a folder of safetensors and one metadata.json, written atomically.
+"""Save and load checkpoints: folders of safetensors files and a metadata.json, written atomically.
 
-`ema.safetensors` alone is the generator to sample from; the other files are what the next training
-step depends on, bit for bit.
+To sample pictures, only the generator in `ema.safetensors` is needed. The other files hold exactly
+what the next training step depends on.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ FORMAT = "fastgan-ray-checkpoint-1"
 
 
 def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any]) -> Path:
-    """Write `state` to `folder`, which appears whole or not at all; an older one is replaced.
+    """Write `state` to `folder`, completely or not at all; replace an older folder.
 
-    `info` (JSON-able: kimg, metrics, protocol, ...) goes to metadata.json beside the configuration.
-    UserError if it cannot be written, as on a full disk.
+    `info` (kimg, metrics, protocol, ...; must be valid JSON) is added to metadata.json, which also
+    has the configuration. UserError if the files cannot be written, e.g. on a full disk.
     """
     metadata = {
         "format": FORMAT,
@@ -50,21 +50,21 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
         with atomic(folder) as draft:
             draft.mkdir()
             for name, tensors in _tensors(state).items():
-                whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
-                save_file(whole, draft / f"{name}.safetensors")
+                contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
+                save_file(contiguous, draft / f"{name}.safetensors")
             (draft / "metadata.json").write_text(json.dumps(metadata, indent=1))
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{folder}: cannot be written ({error}). The checkpoint before it stands; free some "
-            "disk, and go on from there with --resume."
+            f"{folder}: cannot be written ({error}). The previous checkpoint is intact: free some "
+            "disk space and continue from it with --resume."
         ) from error
     return folder
 
 
 def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
-    """Load into `state` everything that `save` wrote, on whatever device.
+    """Load everything that `save` wrote into `state`, on any device.
 
-    UserError if the checkpoint is damaged, or if a setting that a step depends on has changed.
+    UserError if the checkpoint is damaged, or if a setting on which steps depend has changed.
     """
     metadata = read_metadata(folder)
     require_same_training(stored_config(folder), config, folder)
@@ -72,21 +72,21 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
         _restore(folder, metadata, state)
     except UserError:
         raise
-    except Exception as error:  # as many types as there are parts of a state
+    except Exception as error:  # each part of the state raises its own types
         raise UserError(
             f"{folder}: the checkpoint is damaged ({type(error).__name__}: {error}). Resume from "
-            "an earlier one, or begin a new run."
+            "an earlier one, or start a new run."
         ) from error
 
 
 def interrupted(folder: Path) -> Path | None:
-    """Where the training in `folder` was stopped between two evaluations, or None."""
-    found = folder / INTERRUPTED
-    return found if (found / "metadata.json").is_file() else None
+    """Return the checkpoint of a training that stopped between two evaluations, or None."""
+    checkpoint = folder / INTERRUPTED
+    return checkpoint if (checkpoint / "metadata.json").is_file() else None
 
 
 def load_generator(folder: Path) -> tuple[nn.Module, RunConfig]:
-    """The generator to sample from (weight average, eval mode, CPU) and its run's configuration."""
+    """Load the weight-averaged generator (eval mode, CPU) and its run's configuration."""
     config = stored_config(folder)
     generator = build_generator(config.model)
     _load_network(generator, folder / "ema.safetensors")
@@ -94,14 +94,14 @@ def load_generator(folder: Path) -> tuple[nn.Module, RunConfig]:
 
 
 def load_discriminator(folder: Path) -> AnyDiscriminator:
-    """A checkpoint's discriminator: eval mode, frozen, on the CPU."""
+    """Load a checkpoint's discriminator: eval mode, without gradients, on the CPU."""
     discriminator = build_discriminator(stored_config(folder).model)
     _load_network(discriminator, folder / "discriminator.safetensors")
     return discriminator.requires_grad_(False).eval()
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """A checkpoint's metadata.json; UserError if the folder is no checkpoint of ours."""
+    """Read a checkpoint's metadata.json; UserError if the folder is not a checkpoint."""
     path = folder / "metadata.json"
     if not path.is_file():
         raise UserError(f"{folder}: not a checkpoint: a folder with metadata.json is expected")
@@ -116,7 +116,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 
 def stored_config(folder: Path) -> RunConfig:
-    """The configuration a checkpoint was trained with."""
+    """Read the configuration with which a checkpoint was trained."""
     try:
         return RunConfig.model_validate(read_metadata(folder)["config"])
     except (KeyError, ValidationError) as error:
@@ -148,12 +148,12 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
 
 
 def _position(metadata: dict[str, Any], device: torch.device) -> tuple[int, float, AdaState]:
-    """How far a training is; ValueError if these are no such numbers."""
+    """Read step, seconds and the adaptive augmentation's state; ValueError if one is not valid."""
     step, seconds, adaptive = metadata["step"], metadata["seconds"], metadata["ada"]
     p, sign_sum, count = (adaptive[name] for name in ("p", "sign_sum", "count"))
-    for name, whole in (("step", step), ("ada.count", count)):
-        if type(whole) is not int or whole < 0:
-            raise ValueError(f"{name} must be a whole number from 0 (got {whole!r})")
+    for name, integer in (("step", step), ("ada.count", count)):
+        if type(integer) is not int or integer < 0:
+            raise ValueError(f"{name} must be a whole number from 0 (got {integer!r})")
     for name, number in (("seconds", seconds), ("ada.p", p), ("ada.sign_sum", sign_sum)):
         if type(number) not in (int, float) or not math.isfinite(number):
             raise ValueError(f"{name} must be a finite number (got {number!r})")
@@ -190,7 +190,7 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
         moments.setdefault(int(index), {})[name] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    # Files hold plain rows; a fused step reads weights and moments in one order of memory.
+    # Files store tensors row by row; a fused step needs moments in the memory order of the weights.
     for weight, loaded in optimizer.state.items():
         for name in ("exp_avg", "exp_avg_sq"):
             if loaded[name].shape != weight.shape:
@@ -200,17 +200,17 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
 
 def _load_network(network: nn.Module, path: Path) -> None:
     tensors = _read(path)
-    own = network.state_dict()
+    expected = network.state_dict()
     wrong = [
         f"{key}: {tuple(tensors[key].shape) if key in tensors else 'missing'} "
         f"(expected {tuple(value.shape)})"
-        for key, value in own.items()
+        for key, value in expected.items()
         if key not in tensors or tensors[key].shape != value.shape
     ]
-    wrong += [f"{key}: not expected" for key in tensors if key not in own]
+    wrong += [f"{key}: not expected" for key in tensors if key not in expected]
     if wrong:
         raise UserError(
-            f"{path}: does not fit the configuration's network in {len(wrong)} tensors, "
+            f"{path}: {len(wrong)} tensors do not fit the network of the configuration; "
             f"the first: {wrong[0]}"
         )
     network.load_state_dict(tensors)

@@ -1,8 +1,8 @@
 """Measure how much of a picture D's trunk keeps: D-reconstruction of the paper's table 7.
 
-D's own decoders are no measure of it: arms of an ablation without them have none, and others train
-theirs together with D. So for each arm a new decoder of the same form learns, for the same number
-of steps, to reconstruct pictures from the frozen D.
+D's own decoders cannot measure it: some arms of an ablation have no decoders, and the others train
+them together with D. So for each arm a new decoder of the same form is trained, for the same number
+of steps, to reconstruct pictures from the features of the frozen D.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def d_reconstruction(
     steps: int,
     device: torch.device,
 ) -> float:
-    """Mean distance of `images` (N, R, R, 3) from their reconstructions from D's 8x8 features.
+    """Measure the mean distance of `images` (N, R, R, 3) from reconstructions from D's features.
 
-    The decoder learns `steps` batches of the same pictures; all random numbers have fixed seeds. D
-    does not change: a copy is used, with batch statistics of these pictures. Values can be compared
-    if pictures, distance, width and steps are the same.
+    A new decoder learns `steps` batches of these pictures from D's 8x8 features; all random numbers
+    have fixed seeds. D does not change: a copy with the batch statistics of these pictures is used.
+    Values can be compared only if pictures, distance, width and steps are the same.
     """
     batches = _batches(len(images))
     frozen = _frozen_copy(discriminator, images, batches, device)

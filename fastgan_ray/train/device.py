@@ -1,4 +1,4 @@
-"""Which device and number format a run uses, and how its memory is kept."""
+"""Choose a run's device and number format, and control its memory."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.torch_compat import cpu_multiplies_bf16
 
 BF16_CAPABILITY = (8, 0)  # the first GPUs that multiply bfloat16 (Ampere)
-# Names of the C library's settings (mallopt(3)): when to hand memory back, how often to map it.
+# Settings of the C library (mallopt(3)): when to return free memory, how many blocks to map.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-_PEAK = "5"  # what clear_refs (proc(5)) takes for it
+_PEAK = "5"  # written to clear_refs (proc(5)), it resets the peak
 
 
-def choose_device(wish: str) -> torch.device:
-    """The device named, or for "auto" the best that this machine has."""
+def choose_device(name: str) -> torch.device:
+    """Return the device called `name`; for "auto", the best device of this machine."""
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    if wish == "auto":
-        return torch.device(next(name for name, here in available.items() if here))
-    if not available[wish]:
-        here = ", ".join(name for name, found in available.items() if found)
-        raise UserError(f"train.device: {wish} is not available here (available: {here})")
-    return torch.device(wish)
+    devices = [device for device, is_available in available.items() if is_available]
+    if name == "auto":
+        return torch.device(devices[0])
+    if name not in devices:
+        raise UserError(
+            f"train.device: {name} is not available here (available: {', '.join(devices)})"
+        )
+    return torch.device(name)
 
 
 def device_of(config: RunConfig) -> torch.device:
@@ -45,17 +47,20 @@ def device_of(config: RunConfig) -> torch.device:
 
 
 def limit_gpu_memory(share: float) -> None:
-    """Limit this process to its share of each GPU's memory, so that a training that needs more runs
-    out of memory itself, and not its neighbour on the same GPU. `share` of 1 or more: no limit."""
+    """Limit this process to `share` of each GPU's memory; 1 or more: no limit.
+
+    A training that needs more then runs out of memory itself; it cannot take memory from another
+    trial on the same GPU.
+    """
     if 0 < share < 1 and torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             torch.cuda.set_per_process_memory_fraction(share, index)
 
 
 def use_bf16(config: RunConfig, device: torch.device) -> bool:
-    """Decide whether to autocast to bfloat16: as asked; for "auto", where the device is faster.
+    """Decide whether to autocast to bfloat16: as configured; for "auto", if it is faster.
 
-    UserError if it is asked for on a GPU that only imitates it (before compute capability 8.0).
+    UserError if bf16 is set for a GPU that only emulates it (compute capability below 8.0).
     """
     precision = config.train.precision
     if device.type == "cuda" and precision != "fp32":
@@ -68,24 +73,24 @@ def use_bf16(config: RunConfig, device: torch.device) -> bool:
         return capability >= BF16_CAPABILITY
     if precision != "auto":
         return precision == "bf16"
-    # By the configuration, not by a clock: the same run must give the same numbers each time.
+    # Decided by the configuration, not by a timing: the same run must always give the same numbers.
     enough = config.model.resolution >= CPU_BF16_FROM_PX
     return device.type == "cpu" and enough and cpu_multiplies_bf16()
 
 
 def training_arithmetic(config: RunConfig) -> AbstractContextManager[None]:
-    """Inside, GPUs compute as `train.precision` says.
+    """Make GPUs compute inside with the precision that `train.precision` sets.
 
-    fp32: as IEEE 754 says, by the same algorithms each time. auto and bf16: convolutions in float32
-    may use TF32, by the algorithms that are fastest for each shape, which is the same at every
-    step. Metrics, which are compared, are computed outside of it.
+    With fp32, they follow IEEE 754 and always use the same algorithms. With auto and bf16,
+    convolutions in float32 may use TF32 and the fastest algorithm for each shape (shapes are the
+    same at every step). Metrics must be comparable, so they are computed outside.
     """
     fast = config.train.precision != "fp32"
     return float32_arithmetic(tf32=fast, benchmark=fast)
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until a GPU has done everything that it was given, as before a clock is read."""
+    """Wait until a GPU has finished all its work, e.g. before a time is measured."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -95,8 +100,9 @@ def wait_for(device: torch.device) -> None:
 def keep_freed_memory() -> None:
     """Let this process reuse the memory that tensors free, on Linux with GNU's C library.
 
-    That library hands back every block of more than 32 MiB at once, and the system clears the pages
-    of the next one: an operation on such a tensor then takes up to eight times as long.
+    By default this library returns every freed block of more than 32 MiB to the system, and the
+    system must clear the pages of the next block. An operation on such a tensor then takes up to
+    eight times as long.
     """
     if library := _gnu_library():
         library.mallopt(_MMAP_MAX, 0)
@@ -104,9 +110,10 @@ def keep_freed_memory() -> None:
 
 
 def forget_training() -> None:
-    """Hand back what an earlier training in this process has freed, and measure its peak anew.
+    """Return the freed memory of an earlier training to the system, and reset the memory peak.
 
-    On Linux with GNU's C library; where it cannot be done, `peak_memory_gb` has the highest so far.
+    This works on Linux with GNU's C library. Elsewhere, `peak_memory_gb` returns the highest value
+    since the process started.
     """
     gc.collect()
     if library := _gnu_library():

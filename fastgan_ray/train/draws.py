@@ -1,10 +1,10 @@
-"""Everything random of a training step, drawn before it and brought to the device in one piece.
+"""Draw a training step's random numbers before the step, and copy them to the device at once.
 
-All of it comes from the named streams on the CPU, so that it is the same on every device, and of a
-group each process takes its rows. What a step computes is then a function of the state and these
-tensors, whose shapes are the same at every step: nothing in it waits for the device or copies to
-it. (The noise and what dropout leaves out have the size of features: they are drawn on the device,
-by generators that are seeded for each step. See `rng`.)
+They come from the named streams on the CPU, so they are the same on every device. With several
+processes, each process draws for the whole batch and uses the rows of its own samples. The step
+then depends only on the state and these tensors, whose shapes never change: it does not wait for
+the device or copy to it. (Noise and dropout masks are as large as feature maps: they are drawn on
+the device, by generators that are seeded for each step. See `rng`.)
 """
 
 from __future__ import annotations
@@ -28,63 +28,63 @@ _Tree = TypeVar("_Tree")
 
 
 class Turn(NamedTuple):
-    """What one step of D draws; B are the samples of this process."""
+    """The random numbers of one turn of D; B is the number of samples of this process."""
 
     indices: Tensor
-    """(B,) int64: which pictures."""
+    """(B,) int64: numbers of the real pictures."""
     mirrored: Tensor
-    """(B,) bool: those that are flipped."""
+    """(B,) bool: which of these pictures are flipped."""
     latents: Tensor
     """(B, nz)."""
     labels: Tensor
-    """(2, B, L), of real and of generated pictures' logits."""
+    """(2, B, L): labels for the logits of real and of generated pictures."""
     part: Tensor
-    """Scalar, int64: which quadrant the decoder of parts sees, see `crop_part`."""
+    """Scalar, int64: the quadrant that the decoder "part" reconstructs, see `crop_part`."""
     shares: Tensor
-    """(B,): where between real and generated pictures the slope is looked at; else empty."""
+    """(B,): shares of the real picture where the gradient penalty is computed; else empty."""
     fake: Draw
     real: Draw
     views: tuple[Draw, ...]
-    """The two of the contrastive loss, or none."""
+    """Augmentations of the two views of the contrastive loss; empty without that loss."""
 
 
 class Draws(NamedTuple):
-    """What one training step draws."""
+    """The random numbers of one training step."""
 
     turns: tuple[Turn, ...]
     ema_share: Tensor
-    """Scalar: how far the weight average moves towards G."""
+    """Scalar: by which share of the difference the weight average moves towards G."""
 
 
 def draw_step(state: TrainState, config: RunConfig) -> Draws:
-    """Draw a step's random numbers, on the CPU; the streams and the sampler move on."""
+    """Draw a step's random numbers on the CPU; this advances the streams and the sampler."""
     share = torch.tensor(ema_share(config, state.step + 1))
     return Draws(tuple(_draw_turn(state, config) for _ in range(config.train.d_steps)), share)
 
 
 def ema_share(config: RunConfig, step: int) -> float:
-    """Compute how far the weight average moves towards G in step `step`, from 1."""
+    """Compute by which share the weight average moves towards G in step `step`, from 1."""
     images, halflife = config.train.images_per_step, config.train.ema_halflife_kimg * 1000
     if config.train.ema_rampup > 0:
         halflife = min(halflife, config.train.ema_rampup * step * images)
     return 1 - 0.5 ** (images / halflife) if halflife > 0 else 1.0
 
 
-def place(draws: Draws, device: torch.device) -> Draws:
-    """Bring draws to `device`: one buffer, one copy that nobody waits for, and views of it."""
+def to_device(draws: Draws, device: torch.device) -> Draws:
+    """Copy draws to `device` in one buffer, without waiting; return views of the buffer."""
     tensors: list[Tensor] = []
 
-    def note(tensor: Tensor) -> Tensor:
-        tensors.append(_fitting(tensor, device))
+    def collect(tensor: Tensor) -> Tensor:
+        tensors.append(_supported(tensor, device))
         return tensor
 
-    _each(draws, note)
+    _each(draws, collect)
     starts, size = [], 0
     for tensor in tensors:
         starts.append(size)
         size += -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT
-    # Pinned memory is handed out again only when the device has read it (PyTorch sees to that), so
-    # that the next step's draws can be written while this one's are on their way.
+    # PyTorch reuses pinned memory only after the device has read it. So the next step's draws can
+    # be written while the copy of this step's draws still runs.
     pinned = device.type == "cuda" and torch.cuda.is_available()
     host = torch.empty(size, dtype=torch.uint8, pin_memory=pinned)
     for start, tensor in zip(starts, tensors, strict=True):
@@ -97,7 +97,7 @@ def place(draws: Draws, device: torch.device) -> Draws:
 
 
 def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
-    """Draw for the whole group, and take this process's rows."""
+    """Draw for the whole batch, and take the rows of this process."""
     train, model, rngs, rows = config.train, config.model, state.rngs, state.group.local_rows
     count = train.batch_size
 
@@ -128,18 +128,18 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
     )
 
 
-def _fitting(tensor: Tensor, device: torch.device) -> Tensor:
-    """In a number format that `device` has."""
+def _supported(tensor: Tensor, device: torch.device) -> Tensor:
+    """Convert to a number format that `device` supports."""
     return tensor.to(wide(device)) if tensor.dtype == torch.float64 else tensor
 
 
 def _view(buffer: Tensor, start: int, like: Tensor) -> Tensor:
-    """The part of a buffer of bytes from `start` on, as a tensor like `like`."""
+    """View the bytes of a buffer from `start` as a tensor with the shape and dtype of `like`."""
     return buffer[start : start + like.nbytes].view(like.dtype).view(like.shape)
 
 
 def _each(tree: _Tree, change: Callable[[Tensor], Tensor]) -> _Tree:
-    """Draws, or a part of them, with every tensor changed."""
+    """Apply `change` to every tensor of the draws, or of a part of them."""
     branch: Any = tree
     if isinstance(branch, Tensor):
         return change(branch)  # type: ignore[return-value]  # a tensor for a tensor

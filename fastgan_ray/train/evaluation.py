@@ -1,4 +1,4 @@
-"""Evaluate a run every so many thousand pictures: measure, draw, save a checkpoint, report."""
+"""Evaluate a run: measure metrics, draw grids, save a checkpoint, report."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ Values = dict[str, float | int | str]
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has loaded and does not change while it trains."""
+    """What a run loads at its start; it does not change during the training."""
 
     config: RunConfig
     device: torch.device
     images: Images
     pictures: str
-    """Digest of the pictures it learns from."""
+    """Digest of the training pictures."""
     real_sample: Tensor
-    """Some of these pictures, reduced, to compare generated ones with (`diagnostics`)."""
+    """Some training pictures, reduced, to compare generated ones with (see `diagnostics`)."""
     source: Source
-    """All pictures, which generated ones are measured against."""
+    """All pictures of the data set, with which metrics compare generated ones."""
     reference: Reference
     extractor: Extractor
     distance: Distance
@@ -86,7 +86,7 @@ def evaluate_and_report(
 def _measure_and_draw(
     state: TrainState, run: Run, mean_losses: dict[str, float], folder: Path, last: bool
 ) -> Values:
-    """Return metrics, losses, the paths of the grids, and what to warn of."""
+    """Return metrics, losses, the paths of the grids, and warnings."""
     config = run.config
 
     def sample(z_BZ: Tensor) -> Tensor:
@@ -117,10 +117,10 @@ def _measure_and_draw(
 
 
 def _reconstruction(state: TrainState, run: Run, path: Path, last: bool) -> dict[str, float | str]:
-    """Measure how much of a picture D keeps (Liu et al. 2021, table 7), in the run's distance.
+    """Measure how much of a picture D keeps (Liu et al. 2021, table 7), with the run's distance.
 
-    `reconstruction`: by D's decoders. `d_reconstruction`, at the end and with `eval.probe_steps`:
-    by a decoder trained on the frozen D.
+    `reconstruction` uses D's decoders. `d_reconstruction` uses a new decoder, trained on the frozen
+    D; it is measured only at the end of a run, and only if `eval.probe_steps` is above 0.
     """
     config = run.config
     values = draw_decoded(state, run.images, run.distance, config, path, run.device)

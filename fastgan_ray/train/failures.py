@@ -1,15 +1,15 @@
-"""What an exception in a training says: no memory left, a fault of the machine, or neither.
+"""Classify exceptions of a training: out of memory, a machine fault, or another error.
 
-A configuration that runs out of memory is infeasible. A fault of the machine says nothing of the
-configuration: the training is to be tried again in a new process, as CUDA answers every later call
-of this one with the same error.
+A configuration that runs out of memory is infeasible. A machine fault says nothing about the
+configuration: the training must be tried again, in a new process, because in this process CUDA
+answers every later call with the same error.
 """
 
 from __future__ import annotations
 
 import torch
 
-# Lower case. CUDA's libraries raise plain RuntimeErrors, of which only the text tells.
+# In lower case. CUDA's libraries raise plain RuntimeErrors; only the text shows the cause.
 OUT_OF_MEMORY = (
     "out of memory",
     "not enough memory",
@@ -47,17 +47,17 @@ MACHINE_FAULT = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the machine had no memory left."""
+    """Return whether a device or the machine had no memory left."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and _says(error, OUT_OF_MEMORY)
 
 
 def is_machine_fault(error: BaseException) -> bool:
-    """Whether a device failed or is unusable: ECC errors, illegal addresses and the like."""
+    """Return whether a device failed or is unusable: ECC errors, illegal addresses and the like."""
     if is_out_of_memory(error) or not isinstance(error, RuntimeError):
         return False
-    # PyTorch 2.8 gave errors of devices a class of their own.
+    # PyTorch 2.8 and later have a class for device errors.
     accelerator_error = getattr(torch, "AcceleratorError", None)
     if accelerator_error is not None and isinstance(error, accelerator_error):
         return True

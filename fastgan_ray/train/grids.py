@@ -39,7 +39,7 @@ def draw_samples(
     """Draw samples of fixed latents, and measure how far they moved since the last evaluation.
 
     `drift` is the mean squared difference of the generator's small pictures in [-1, 1], rounded
-    to 8 bits (Saxena et al. 2023 follow a training by it).
+    to 8 bits (a measure of training progress in Saxena et al. 2023).
     """
     fixed = torch.randn(GRID_TILES, config.model.nz, generator=seeded(0, "grid"))
     with torch.inference_mode():
@@ -116,7 +116,7 @@ def draw_decoded(
 def _next_to_targets(full: Tensor, decoded: dict[str, Tensor]) -> Tensor:
     """Put pictures (B, 3, R, R), at the decoders' size s, before their decodings.
 
-    Returns (B, 1 + D, 3, s, s). What "part" decodes is the middle of the picture.
+    Returns (B, 1 + D, 3, s, s). The decoder "part" reconstructs the middle of the picture.
     """
     pictures = [picture.float() for picture in decoded.values()]
     small = F.interpolate(full, size=pictures[0].shape[-2:], mode="bilinear", antialias=True)

@@ -1,8 +1,8 @@
 """Train one generator with several processes of this machine, without Ray: `fastgan-ray train`.
 
-The calling process trains nothing. It starts one process for each worker, passes the reports of the
-first worker on to the caller's reporter, and watches all of them: a worker that dies leaves the
-others waiting for its part of a message, with NCCL for ever, so they are ended.
+The calling process does not train. It starts one process for each worker, passes the first worker's
+reports on to the caller's reporter, and watches all workers. If a worker dies, the others wait for
+its part of a message (with NCCL, for ever); so the calling process ends them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is given: what to train, and how the workers meet."""
+    """What every worker receives: what to train, and how to connect to the other workers."""
 
     config: RunConfig
     folder: Path
@@ -62,7 +62,7 @@ class Job:
 
 @dataclass
 class Worker:
-    """A worker as its parent sees it; `error` is what it raised, if it said so."""
+    """A worker as its parent sees it; `error` is the exception that the worker reported."""
 
     process: BaseProcess
     messages: Connection
@@ -76,7 +76,7 @@ def train_together(
     resume_from: Path | None = None,
     track: Track = silently,
 ) -> None:
-    """Run `train` in `resources.workers` processes, each on a GPU of its own if GPUs are used.
+    """Run `train` in `resources.workers` processes; if GPUs are used, each process has its own.
 
     Raises what `train` raises, and UserError if a worker dies. `track` only decides whether
     progress is shown: the first worker prints it to standard error.
@@ -113,7 +113,7 @@ def train_together(
 
 
 def _supervise(workers: list[Worker], reporter: Reporter, stop: Event) -> None:
-    """Pass reports on until every worker has ended, or one has failed and its time is up."""
+    """Pass reports on until all workers have ended, or a while after the first failure."""
     deadline = float("inf")
     running = list(workers)
     while running and time.monotonic() < deadline:
@@ -144,7 +144,7 @@ def _take(kind: str, content: list[Any], worker: Worker, reporter: Reporter) -> 
 
 
 def _raise_failure(workers: list[Worker]) -> None:
-    """Raise what went wrong: what a worker says of itself counts more than that a peer is gone."""
+    """Raise a worker's own error if there is one, else an error about the missing workers."""
     if all(worker.finished for worker in workers):
         return
     errors = [worker.error for worker in workers if worker.error is not None]
@@ -154,14 +154,14 @@ def _raise_failure(workers: list[Worker]) -> None:
     ranks = [rank for rank, worker in enumerate(workers) if not worker.finished]
     reason = f" ({errors[0]})" if errors else ""
     raise UserError(
-        f"resources.workers: one of the {len(workers)} processes has ended before its time, or "
-        f"does not answer (killed, or out of memory?){reason}: of rank "
-        f"{' or '.join(map(str, ranks))}. Continue the training with --resume."
+        f"resources.workers: one of the {len(workers)} processes has ended too early, or does not "
+        f"answer (killed, or out of memory?){reason}: rank {' or '.join(map(str, ranks))}. "
+        "Continue the training with --resume."
     ) from (errors[0] if errors else None)
 
 
 def _backend(config: RunConfig) -> str:
-    """Name what the workers talk by; UserError if there are not enough GPUs."""
+    """Choose the backend for the workers' messages; UserError if there are not enough GPUs."""
     device = device_of(config)
     if device.type == "mps":
         raise UserError(
@@ -213,7 +213,7 @@ class FollowerReporter:
         """Do nothing."""
 
     def stopping(self) -> bool:
-        """Return False: the decision is the first worker's."""
+        """Return False: only the first worker decides to stop."""
         return False
 
 
@@ -234,7 +234,7 @@ def _work(rank: int, job: Job, messages: Connection, stop: Event) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent dies: it may be waiting in a message that never comes."""
+    """End this process when its parent dies: it may be waiting for a message that never comes."""
     parent = parent_process()
     assert parent is not None
     parent.join()
@@ -252,14 +252,14 @@ def _picklable(error: Exception) -> Exception:
 
 @contextlib.contextmanager
 def _joined(backend: str, meeting: Path, workers: int, rank: int) -> Iterator[None]:
-    """Be a member of the group inside; PeerFailedError if a worker does not start."""
+    """Join the group of workers inside; PeerFailedError if a worker does not start."""
     if backend == "nccl":
         torch.cuda.set_device(rank)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)  # all of them are on this machine
     store, _, _ = next(iter(rendezvous(f"file://{meeting}", rank, workers)))
     store.set(str(rank), "here")
     try:
-        store.wait([str(each) for each in range(workers)], LONGEST_START)
+        store.wait([str(peer) for peer in range(workers)], LONGEST_START)
     except RuntimeError as error:
         raise PeerFailedError(f"a process of the group has not started: {error}") from error
     dist.init_process_group(

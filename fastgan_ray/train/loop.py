@@ -1,4 +1,4 @@
-"""The training loop: steps, and an evaluation with a checkpoint every so many thousand images."""
+"""Run the training loop: training steps, with regular evaluations and checkpoints."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from fastgan_ray.train.device import (
     wait_for,
 )
 from fastgan_ray.train.diagnostics import real_sample
-from fastgan_ray.train.draws import Draws, draw_step, place
+from fastgan_ray.train.draws import Draws, draw_step, to_device
 from fastgan_ray.train.evaluation import Run, evaluate_and_report
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
@@ -45,7 +45,7 @@ from fastgan_ray.train.state import (
     sums_now,
 )
 
-# Looking at a loss waits for the device: at every step on the CPU, rarely on a GPU.
+# Reading a loss waits for the device, so a GPU's losses are checked less often than the CPU's.
 STEPS_BETWEEN_CHECKS = {"cpu": 1}
 
 
@@ -56,16 +56,16 @@ def train(
     group: Group = ALONE,
     track: Track = silently,
 ) -> None:
-    """Train to `config.train.total_kimg`, reporting at every evaluation, the last at the end.
+    """Train until `config.train.total_kimg`; report every evaluation, the last one at the end.
 
-    `resume_from` is a checkpoint folder of the same training, on whatever device; the steps that
-    follow equal those of a run that was never interrupted, bit for bit on the CPU. Raises UserError
-    on bad input and DivergedError when a loss or a metric is no longer finite. InterruptedRunError,
-    when all is saved, if the reporter has it stop before the end. `track` tells of the reading of
-    pictures and of evaluations; the reporter of the training.
+    `resume_from` is a checkpoint folder of the same training, made on any device. The next steps
+    equal those of a run that was never interrupted; on the CPU, bit for bit. Raises UserError for
+    bad input, DivergedError when a loss or a metric is not finite, and InterruptedRunError when
+    the reporter asks to stop before the end (the state is saved first). `track` shows the progress
+    of reading pictures and of evaluations; the reporter receives the progress of the training.
 
-    Every process of a `group` calls this alike; only the first one's reporter is given rows. The
-    checkpoints are those of a single process, and go on with any number of them.
+    Every process of a `group` calls this function with the same arguments; only the first process
+    reports metrics. A checkpoint can be resumed with any number of processes.
     """
     run = _prepare(config, track)
     state = new_state(config, len(run.images), run.device, group)
@@ -81,10 +81,10 @@ def train(
     check_every = STEPS_BETWEEN_CHECKS.get(run.device.type, 32)
     started = time.monotonic() - state.seconds
     while state.step < last_step:
-        drawn = draw_step(state, config)
-        draws = place(drawn, run.device)
+        host_draws = draw_step(state, config)
+        draws = to_device(host_draws, run.device)
         with training_arithmetic(config), reference_kernels(config.train.precision == "fp32"):
-            batches = take_batches(pictures, drawn, draws)
+            batches = take_batches(pictures, host_draws, draws)
             losses = run_step(draws, batches)
         accumulate_losses(state, losses)
         evaluating = is_evaluation(state.step, config)
@@ -97,7 +97,8 @@ def train(
             means, last = pop_mean_losses(state), state.step == last_step
             group.on_rank_zero(partial(evaluate_and_report, state, run, means, reporter, last))
             started = time.monotonic() - state.seconds  # evaluation is not training time
-        asking = checking or group.size == 1  # several processes wait for each other to agree
+        # To agree whether to stop, several processes must wait for each other.
+        asking = checking or group.size == 1
         if state.step < last_step and asking and group.any(reporter.stopping()):
             if not evaluating:
                 state.seconds = _seconds_since(started, run.device)
@@ -106,28 +107,35 @@ def train(
 
 
 def save_between(state: TrainState, run: Run, folder: Path) -> None:
-    """Save a training that stops between two evaluations."""
+    """Save the state of a training that stops between two evaluations."""
     info = {"kimg": state.step * run.config.train.images_per_step / 1000, "pictures": run.pictures}
     checkpoint.save(folder / INTERRUPTED, state, run.config, info)
 
 
 def total_steps(config: RunConfig) -> int:
-    """Steps of a whole run: the first count that shows `total_kimg` thousand images."""
+    """Compute the number of steps of a run: the fewest that show `total_kimg` thousand images."""
     return math.ceil(config.train.total_kimg * 1000 / config.train.images_per_step)
 
 
 def is_evaluation(step: int, config: RunConfig) -> bool:
-    """Whether step `step` (from 1) is the first at or past a multiple of `eval.every_kimg`."""
+    """Decide whether to evaluate after step `step`, counted from 1.
+
+    An evaluation follows the first step that reaches each multiple of `eval.every_kimg`, and the
+    last step of the run.
+    """
     images, every = config.train.images_per_step, config.eval.every_kimg * 1000
     passed = math.floor(step * images / every) > math.floor((step - 1) * images / every)
     return passed or step == total_steps(config)
 
 
-def take_batches(pictures: Pictures, drawn: Draws, draws: Draws) -> list[Tensor]:
-    """The pictures that a step has drawn, on the CPU and on the device, (B, 3, R, R) a turn."""
+def take_batches(pictures: Pictures, host_draws: Draws, draws: Draws) -> list[Tensor]:
+    """Return a step's real pictures: one batch (B, 3, R, R) for each turn of D.
+
+    `host_draws` and `draws` are the same draws on the CPU and on the device.
+    """
     return [
-        pictures.batch(there.indices, here.indices, here.mirrored)
-        for there, here in zip(drawn.turns, draws.turns, strict=True)
+        pictures.batch(on_host.indices, on_device.indices, on_device.mirrored)
+        for on_host, on_device in zip(host_draws.turns, draws.turns, strict=True)
     ]
 
 
@@ -135,7 +143,7 @@ def _prepare(config: RunConfig, track: Track) -> Run:
     device = device_of(config)
     keep_freed_memory()
     source = open_source(config.data, config.train.seed, track)
-    # However few pictures it learns from, a run is measured against all of them.
+    # `data.limit` limits the training pictures; metrics always compare with all pictures.
     everything = open_source(config.data.model_copy(update={"limit": None}))
     extractor = load_extractor(config.eval.extractor, device)
     images = load_images(source, config.data, config.model.resolution, track)
@@ -156,7 +164,7 @@ def _prepare(config: RunConfig, track: Track) -> Run:
 
 
 def _seconds_since(started: float, device: torch.device) -> float:
-    """Of training, when the device has done all of it."""
+    """Return the seconds since `started`, after the device has finished its work."""
     wait_for(device)
     return time.monotonic() - started
 

@@ -1,11 +1,12 @@
-"""Adversarial losses, each a pair of functions of logits (B, L), and gradient penalties.
+"""Compute adversarial losses and gradient penalties from logits (B, L).
 
-D's function takes the logits of real and of generated pictures and a label for each, drawn from
-U(1 - label_noise, 1); G's takes the logits of generated pictures, and of real ones if the loss is
-`paired`. All return a scalar.
+Each loss has two functions. D's function takes the logits of real and of generated pictures, and a
+label for each logit, drawn from U(1 - label_noise, 1). G's function takes the logits of generated
+pictures, and those of real pictures if the loss is `paired`. All functions return a scalar.
 
-A penalty takes logits (B, L) and the tensors (B, ...) that they were computed from. It looks at the
-slope of each picture's mean logit; where batch normalisation couples pictures, at the batch's sum.
+A penalty takes logits (B, L) and the tensors (B, ...) that they were computed from. It uses the
+gradient of each picture's mean logit. Batch normalisation makes pictures depend on each other;
+then it is the gradient of the sum over the batch.
 """
 
 from __future__ import annotations
@@ -18,73 +19,77 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Penalty = Callable[[Tensor, Sequence[Tensor]], Tensor]
-# Under the root of a norm, whose derivative at 0 would be infinite.
+# Added before a square root, whose derivative at 0 is infinite.
 _TINY = 1e-12
 
 
 def hinge_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Published FastGAN: hinge with the labels as margins."""
+    """Compute the hinge loss of the published FastGAN, with the labels as margins."""
     return F.relu(label_real - real).mean() + F.relu(label_fake + fake).mean()
 
 
 def minus_mean_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """Minus the mean logit: G's side of the hinge and of the Wasserstein loss."""
+    """Compute minus the mean logit: G's loss for the hinge and Wasserstein losses."""
     return -fake.mean()
 
 
 def logistic_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Non-saturating GAN (Goodfellow et al. 2014), cross-entropy against soft labels."""
+    """Compute D's non-saturating loss (Goodfellow et al. 2014): cross-entropy with soft labels."""
     return F.binary_cross_entropy_with_logits(
         real, label_real
     ) + F.binary_cross_entropy_with_logits(fake, 1 - label_fake)
 
 
 def logistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """Non-saturating: -log D(G(z))."""
+    """Compute G's non-saturating loss, -log D(G(z))."""
     return F.softplus(-fake).mean()
 
 
 def least_squares_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """LSGAN (Mao et al. 2017) with targets 1 and 0, made soft by the labels."""
+    """Compute D's least-squares loss (LSGAN, Mao et al. 2017); labels soften the targets 1, 0."""
     return 0.5 * ((real - label_real).square().mean() + (fake - (1 - label_fake)).square().mean())
 
 
 def least_squares_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """LSGAN's generator: the target 1."""
+    """Compute G's least-squares loss, with the target 1."""
     return 0.5 * (fake - 1).square().mean()
 
 
 def wasserstein_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Wasserstein critic (Arjovsky et al. 2017): the difference of means; takes no labels."""
+    """Compute the Wasserstein critic's loss (Arjovsky et al. 2017); labels are not used."""
     return fake.mean() - real.mean()
 
 
 def relativistic_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """RpGAN (Jolicoeur-Martineau 2019; R3GAN, 2501.05441): each real logit above a fake one's.
+    """Compute D's relativistic loss (RpGAN, Jolicoeur-Martineau 2019; R3GAN, 2501.05441).
 
-    The i-th real picture is paired with the i-th generated; takes no labels.
+    The logit of the i-th real picture must be above that of the i-th generated picture. Labels
+    are not used.
     """
     return F.softplus(fake - real).mean()
 
 
 def relativistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """RpGAN's generator: each generated picture's logit above its real partner's."""
+    """Compute G's relativistic loss: each generated logit must be above the paired real logit."""
     assert real is not None
     return F.softplus(real - fake).mean()
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """In float32 at least: bfloat16 is for the networks, not for what is made of their outputs."""
+    """Convert to float32 unless the values are more precise: losses never use bfloat16."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def squared_gradient_norms(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """Squared gradient norm of each picture's mean logit in all `inputs`: (B,), with a graph."""
+    """Compute the squared gradient norm of each picture's mean logit over all `inputs`: (B,).
+
+    The result has an autograd graph.
+    """
     gradients = torch.autograd.grad(
         logits.mean(dim=1).sum(),
         list(inputs),
         create_graph=True,
-        materialize_grads=True,  # a D that does not look at an input has no slope there
+        materialize_grads=True,  # the gradient is 0 for an input that D does not use
     )
     return torch.stack([at_least_float32(g).square().flatten(1).sum(dim=1) for g in gradients]).sum(
         dim=0
@@ -92,19 +97,22 @@ def squared_gradient_norms(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def zero_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """Half the mean squared slope (Mescheder et al. 2018): R1 on real pictures, R2 on generated."""
+    """Compute half the mean squared gradient norm (Mescheder et al. 2018).
+
+    It is R1 for real pictures and R2 for generated ones.
+    """
     return 0.5 * squared_gradient_norms(logits, inputs).mean()
 
 
 def one_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """Mean squared distance of the slope from 1 (WGAN-GP, Gulrajani et al. 2017)."""
+    """Compute the mean squared distance of the gradient norm from 1 (WGAN-GP, Gulrajani 2017)."""
     return ((squared_gradient_norms(logits, inputs) + _TINY).sqrt() - 1).square().mean()
 
 
 def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor) -> list[Tensor]:
-    """Pictures between real ones (share 1) and generated (0), as leaves that take a gradient.
+    """Mix real pictures (share 1) and generated ones (share 0); the results require a gradient.
 
-    The same share for all of a picture's sizes.
+    A picture has the same share at all its sizes.
     """
     return [
         torch.lerp(at_least_float32(b), at_least_float32(a), shares_B[:, None, None, None])
@@ -115,9 +123,9 @@ def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor
 
 
 def contrastive(first_BK: Tensor, second_BK: Tensor, temperature: float) -> Tensor:
-    """NT-Xent (Chen et al. 2020): find each view's partner among all other views, 2B - 1 of them.
+    """Compute NT-Xent (Chen et al. 2020): find each view's partner among the 2B - 1 other views.
 
-    Row i of both is an embedding of picture i. ValueError for fewer than two pictures.
+    Row i of both tensors embeds picture i. ValueError for fewer than two pictures.
     """
     count = len(first_BK)
     if count < 2:
@@ -130,16 +138,16 @@ def contrastive(first_BK: Tensor, second_BK: Tensor, temperature: float) -> Tens
 
 
 class Loss(NamedTuple):
-    """One adversarial game."""
+    """An adversarial loss: D's and G's functions, and what they need."""
 
     discriminator: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor | None], Tensor]
     paired: bool = False
-    """G's function needs the logits of real pictures, too."""
+    """Whether G's function also needs the logits of real pictures."""
     penalty: Penalty | None = None
-    """Part of D's loss: of the slope between real and generated pictures."""
+    """A part of D's loss: a penalty on gradients between real and generated pictures."""
     boundary: float | None = 0.0
-    """The logit of an undecided D; None: only a difference to generated pictures says anything."""
+    """The logit of an undecided D. None: only logits relative to generated ones have a meaning."""
 
 
 LOSSES: dict[str, Loss] = {

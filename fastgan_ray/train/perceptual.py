@@ -20,8 +20,8 @@ from fastgan_ray.metrics.extractors.efficientnet import load_efficientnet_lite0
 from fastgan_ray.metrics.weight_files import weights_path
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-# Targets that go through VGG at a time, by type of device (others: all): few targets' features fit
-# into a CPU's cache, and only theirs are stored for the gradient.
+# How many targets VGG processes at a time, by type of device (others: all). The features of a few
+# targets fit into a CPU's cache, and only these are stored for the gradient.
 _LPIPS_TARGETS = {"cpu": 4}
 
 
@@ -56,8 +56,9 @@ def lpips_network() -> Any:  # noqa: ANN401 - lpips has no types
 def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN401
     """Return the mean LPIPS distance, computed a few targets at a time.
 
-    Not by lpips' own `forward`: here the gradient is computed together with the value, so that
-    nothing is stored until the backward pass, and features of targets once for all groups.
+    This does not use lpips' own `forward`. The gradient is computed together with the value, so
+    nothing is stored until the backward pass; and the targets' features are computed only once for
+    all groups.
     """
     network = network.requires_grad_(False).eval()
     network = network.to(device, memory_format=torch.channels_last)

@@ -1,8 +1,9 @@
-"""Re-GAN (Saxena et al., CVPR 2023): after a warm-up, G trains sparse and dense in turns.
+"""Train G with Re-GAN (Saxena et al., CVPR 2023): sparse and dense phases after a warm-up.
 
-Entering a sparse phase, the smallest weights of each convolution become 0, with their moments in
-Adam and their averages; without a gradient they stay exactly 0 until a dense phase regrows them.
-So in a sparse phase the average that is evaluated and sampled is as sparse as G.
+At the start of a sparse phase, the smallest weights of each convolution become 0, and so do their
+Adam moments and their averages. They get no gradient and stay exactly 0 until the next dense phase
+trains them again. So in a sparse phase the weight average, which is evaluated and sampled, is as
+sparse as G.
 """
 
 from __future__ import annotations
@@ -21,25 +22,28 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def period_at(images: int, config: ReganConfig) -> int:
-    """Which period the step after `images` shown is in: -1 = warm-up, then 0, 1, 2, ..."""
+    """Return the period of the step that follows `images` shown: -1 = warm-up, then 0, 1, ..."""
     if config.sparsity == 0 or images < config.warmup_kimg * 1000:
         return -1
     return int((images - config.warmup_kimg * 1000) // (config.interval_kimg * 1000))
 
 
 def phase_of(period: int) -> int:
-    """WARM_UP, then SPARSE and DENSE in turns."""
+    """Return the phase of a period: WARM_UP for -1, then SPARSE and DENSE in turns."""
     return WARM_UP if period < 0 else (SPARSE, DENSE)[period % 2]
 
 
 def smallest(weight: Tensor, share: float) -> Tensor:
-    """Where |weight| is below its `share`-quantile: bool, True for that share of it less ties."""
+    """Find the smallest weights: True where |weight| is below its `share`-quantile.
+
+    With ties at the quantile, fewer than `share` of the elements are True.
+    """
     size = weight.detach().abs()
     return size < size.flatten().kthvalue(int(share * size.numel()) + 1).values
 
 
 def conv_weights(network: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights that training moves of each convolution, under its normalisation; by layer."""
+    """Return the trained weight of each convolution by layer, before spectral normalisation."""
     return {
         name: weight
         for name, layer in network.named_modules()
@@ -50,7 +54,7 @@ def conv_weights(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 class Regan:
-    """Prunes and regrows a generator as the images shown go by; does nothing with sparsity 0."""
+    """Prunes and regrows a generator during training; does nothing with sparsity 0."""
 
     def __init__(
         self,
@@ -71,7 +75,7 @@ class Regan:
 
     @torch.no_grad()
     def begin_step(self, images: int) -> None:
-        """Enter the phase of the step that comes after `images` shown."""
+        """Enter the phase of the step that follows `images` shown."""
         period = period_at(images, self.config)
         if period != self.period:
             self._regrow()
@@ -83,31 +87,35 @@ class Regan:
             group["lr"] = self._rate * factor
 
     def mask_gradients(self) -> None:
-        """Between backward and step: with no moment and no gradient, Adam leaves a 0 alone."""
+        """Set the gradients of pruned weights to 0, so that Adam does not change these weights.
+
+        Call it between the backward pass and Adam's step.
+        """
         for name, pruned in self.pruned.items():
             gradient = self._weights[name].grad
-            if gradient is not None:  # without D's small branch, the small output gets none
+            if gradient is not None:  # the small output has none if D has no small branch
                 gradient.masked_fill_(pruned, 0.0)
 
     def report(self, z_BZ: Tensor) -> dict[str, float]:
-        """Of the average: the phase, the share of pruned weights, the share of multiply-adds left.
+        """Measure how sparse the weight average is; {} if Re-GAN is off.
 
-        Both of convolutions, counted from what is exactly 0; empty if Re-GAN is off.
+        Reports the phase, the share of convolution weights that are exactly 0, and the share of
+        the convolutions' multiply-adds that remain.
         """
         if self.config.sparsity == 0:
             return {}
         sizes = {name: weight.numel() for name, weight in self._averages.items()}
         left = {name: int(weight.count_nonzero()) for name, weight in self._averages.items()}
         uses = uses_per_weight(self._average, z_BZ)
-        kept = sum(uses[name] * left[name] for name in uses)
+        remaining = sum(uses[name] * left[name] for name in uses)
         return {
             "regan/phase": float(phase_of(self.period)),
             "regan/sparsity": 1 - sum(left.values()) / sum(sizes.values()),
-            "regan/flops_share": kept / sum(uses[name] * sizes[name] for name in uses),
+            "regan/flops_share": remaining / sum(uses[name] * sizes[name] for name in uses),
         }
 
     def state(self) -> dict[str, Tensor]:
-        """Everything the next step depends on."""
+        """Return everything on which the next step depends, as tensors by name."""
         return {
             "period": torch.tensor(self.period),
             **{f"pruned.{name}": mask for name, mask in self.pruned.items()},
@@ -115,7 +123,7 @@ class Regan:
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on exactly where `state` was taken; UserError if it is of another generator."""
+        """Restore what `state()` returned; UserError if it belongs to another generator."""
         self.period = int(state["period"])
         parts: dict[str, dict[str, Tensor]] = {"pruned": {}, "stored": {}}
         for key, tensor in state.items():
@@ -125,8 +133,8 @@ class Regan:
             weight = self._weights.get(name)
             if weight is None or weight.shape != tensor.shape:
                 raise UserError(
-                    f"regan: the checkpoint's {key} is of no convolution of this generator. "
-                    "Resume with the configuration it was trained with."
+                    f"regan: the checkpoint's {key} does not fit any convolution of this "
+                    "generator. Resume with the configuration of the checkpoint."
                 )
             parts[kind][name] = tensor.to(weight.device)
         self.pruned, self.stored = parts["pruned"], parts["stored"]
@@ -137,31 +145,31 @@ class Regan:
             if self.config.regrow == "stored":
                 self.stored[name] = weight.masked_fill(~pruned, 0.0)
             moments = self._optimizer.state[weight]
-            mine = [moments[moment] for moment in MOMENTS if moment in moments]
-            for tensor in (weight, self._averages[name], *mine):
+            existing = [moments[moment] for moment in MOMENTS if moment in moments]
+            for tensor in (weight, self._averages[name], *existing):
                 tensor.masked_fill_(pruned, 0.0)
             self.pruned[name] = pruned
 
     def _regrow(self) -> None:
         for name, value in self.stored.items():
-            self._weights[name].add_(value)  # to exact zeros
+            self._weights[name].add_(value)  # the pruned weights are exactly 0 before
         self.pruned, self.stored = {}, {}
 
 
 def uses_per_weight(generator: nn.Module, z_BZ: Tensor) -> dict[str, int]:
-    """How many positions each convolution's weights are applied to in one picture, by layer."""
+    """Count, by layer, at how many positions of one picture a convolution's weights are used."""
     uses: dict[str, int] = {}
     hooks = []
     for name, layer in generator.named_modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
 
-            def note(
+            def record_uses(
                 layer: nn.Module, inputs: tuple[Tensor], output: Tensor, name: str = name
             ) -> None:
-                applied = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
-                uses[name] = applied.shape[-2] * applied.shape[-1]
+                positions = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+                uses[name] = positions.shape[-2] * positions.shape[-1]
 
-            hooks.append(layer.register_forward_hook(note))
+            hooks.append(layer.register_forward_hook(record_uses))
     with torch.no_grad(), reference_kernels():
         generator(z_BZ)
     for hook in hooks:

@@ -1,4 +1,4 @@
-"""What the trainer knows of whoever started it."""
+"""Define the interface through which the trainer reports to its caller."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-# The folder, beside the checkpoints of evaluations, of a checkpoint where a run was stopped between
-# two of them. The next evaluation removes it.
+# Folder of the checkpoint of a run that stopped between two evaluations. It is next to the
+# checkpoints of evaluations; the next evaluation removes it.
 INTERRUPTED = "interrupted"
 
 Metrics = Mapping[str, float | int | str]
 
 
 class Reporter(Protocol):
-    """Takes what a run produces. A Tune trial, a Ray Train worker and a terminal are three."""
+    """Receives what a run produces: in a Tune trial, a Ray Train worker or a terminal."""
 
     folder: Path
-    """Where the trainer may write checkpoints and sample grids; exists."""
+    """The existing folder to which the trainer writes checkpoints and sample grids."""
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """One evaluation: scalars and paths by name, and the folder of the checkpoint."""
+        """Receive an evaluation: scalars and paths by name, and the folder of the checkpoint."""
 
     def progress(self, kimg: float, seconds: float) -> None:
-        """Called after every step; must return at once."""
+        """Receive the position after every step; must return at once."""
 
     def stopping(self) -> bool:
-        """Called after every step: whether to save and stop here. Must return at once."""
+        """Return whether to save and stop after this step; must return at once."""

@@ -1,4 +1,4 @@
-"""What a training that is resumed must share with the one that made the checkpoint."""
+"""Check that a training can resume from a checkpoint: same settings, same pictures."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.errors import UserError
 
-# The fields, and the sections ("eval."), that no training step depends on: all others must stay.
-# Where the pictures lie may change, as they are compared themselves; CUDA graphs and gradient
-# checkpointing leave the mathematics of a step as it is.
+# Fields, and sections (e.g. "eval."), that may change because no training step depends on them.
+# The path of the pictures may change because the pictures themselves are compared. CUDA graphs and
+# gradient checkpointing do not change the mathematics of a step.
 MAY_CHANGE = (
     "data.path",
     "data.on_bad_image",
     "train.total_kimg",
     "train.device",
-    "train.cuda_graphs",
     "train.cuda_graphs",
     "train.gradient_checkpointing",
     "eval.",
@@ -25,12 +24,14 @@ MAY_CHANGE = (
 
 
 def may_change(name: str) -> bool:
-    """Say whether the field `name` (dotted) may differ from the checkpoint's."""
-    return any(name.startswith(kept) if kept.endswith(".") else name == kept for kept in MAY_CHANGE)
+    """Return whether the field `name` (dotted) may differ from the checkpoint's."""
+    return name in MAY_CHANGE or any(
+        section.endswith(".") and name.startswith(section) for section in MAY_CHANGE
+    )
 
 
 def require_same_training(stored: RunConfig, config: RunConfig, folder: Path) -> None:
-    """Raise UserError that names every field on which the next steps depend and that differs."""
+    """Raise UserError if a setting on which steps depend has changed; name all such settings."""
     before, now = (flatten(settings.model_dump()) for settings in (stored, config))
     changed = [
         f"{name} is {before.get(name)!r} in the checkpoint and {value!r} now"
@@ -45,7 +46,7 @@ def require_same_training(stored: RunConfig, config: RunConfig, folder: Path) ->
 
 
 def require_same_pictures(metadata: dict[str, Any], digest: str, folder: Path) -> None:
-    """Raise UserError unless the checkpoint was made with the pictures that `digest` stands for."""
+    """Raise UserError unless the checkpoint was made with the pictures of this `digest`."""
     stored = metadata.get("pictures", digest)
     if stored != digest:
         raise UserError(

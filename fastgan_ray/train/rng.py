@@ -1,4 +1,4 @@
-"""Named random generators: every stochastic part of a run draws from its own seeded stream."""
+"""Make named random generators: each random part of a run draws from its own seeded stream."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 CPU = torch.device("cpu")
-# Their states are part of a checkpoint, the same on every device.
+# A checkpoint stores the states of these streams; they are the same on every device.
 CPU_STREAMS = (
     "init",
     "data",
@@ -19,8 +19,9 @@ CPU_STREAMS = (
     "interpolates",
     "contrastive",
 )
-# Drawn in the size of features, so on the device where they are used, whose generators have states
-# of their own kind. Each step seeds them again, so that no later step depends on these states.
+# These streams draw tensors as large as feature maps, so they draw on the training's device. A
+# generator's state there cannot be moved to another kind of device; so each step seeds these
+# streams again, and checkpoints do not need their states.
 DEVICE_STREAMS = ("noise", "dropout")
 
 
@@ -30,7 +31,7 @@ def seeded(seed: int, name: str, device: torch.device = CPU) -> torch.Generator:
 
 
 def streams(seed: int, device: torch.device) -> dict[str, torch.Generator]:
-    """Make all of a run's streams by name: `DEVICE_STREAMS` on `device`, the others on the CPU."""
+    """Make all streams of a run by name: `DEVICE_STREAMS` on `device`, the others on the CPU."""
     return {
         **{name: seeded(seed, name) for name in CPU_STREAMS},
         **{name: seeded(seed, name, device) for name in DEVICE_STREAMS},
@@ -38,9 +39,9 @@ def streams(seed: int, device: torch.device) -> dict[str, torch.Generator]:
 
 
 def seed_device_streams(rngs: Mapping[str, torch.Generator], seed: int, step: int) -> None:
-    """Start the streams on the device for step `step` of a run with `seed`.
+    """Seed the streams on the device for step `step` of a run with `seed`.
 
-    What they draw is a function of the seed, the name, the step and the kind of device.
+    Their numbers depend only on the seed, the stream's name, the step and the kind of device.
     """
     for name in DEVICE_STREAMS:
         rngs[name].manual_seed(_stream_seed(seed, f"{name} {step}"))

@@ -1,5 +1,7 @@
-"""Being asked to stop: the first signal sets a flag, which is acted on in good order; the second
-ends the process at once."""
+"""Handle Ctrl-C and SIGTERM: the first signal asks to save and stop, the second ends the process.
+
+The first signal only sets a flag. The program checks the flag and stops cleanly.
+"""
 
 from __future__ import annotations
 
@@ -18,26 +20,26 @@ SHOW_CURSOR = "\x1b[?25h"
 
 
 class Stop:
-    """Whether this process has been asked to stop, and by which signal."""
+    """Tells whether this process has been asked to stop, and by which signal."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     @property
     def asked(self) -> bool:
-        """Whether it has."""
+        """Whether a signal has asked this process to stop."""
         return self.signal is not None
 
     def error(self, what: str) -> InterruptedRunError:
-        """What to raise when `what` has stopped; its status is the shell's for the signal."""
+        """Make the error to raise after the stop; its exit status is 128 + the signal's number."""
         return InterruptedRunError(what, 128 + (self.signal or signal.SIGINT))
 
 
 @contextlib.contextmanager
 def stopping(asked: Callable[[Stop], None]) -> Iterator[Stop]:
-    """Inside, Ctrl-C and SIGTERM ask to stop; `asked` is called at the first, in its handler.
+    """Make Ctrl-C and SIGTERM ask to stop inside; the first signal's handler calls `asked`.
 
-    Outside the main thread, where Python has no signals, nobody can ask.
+    In other threads than the main one, Python receives no signals, and nothing happens.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -53,7 +55,7 @@ def stopping(asked: Callable[[Stop], None]) -> Iterator[Stop]:
 
 
 def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
-    """Take the two signals from whoever has them. The main thread's to call."""
+    """Replace the handlers of the two signals; call this in the main thread only."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.asked:
@@ -66,13 +68,13 @@ def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
 
 
 def say_at_once(text: str) -> None:
-    """Write a line to standard error, past whatever writing a signal's handler has interrupted."""
+    """Write a line to standard error without a buffer: a signal handler may interrupt a write."""
     with contextlib.suppress(OSError):
         os.write(2, f"{text}\n".encode())
 
 
 def end_at_once(number: int) -> None:
-    """Die by a signal, as if nobody had caught it, but with the terminal's cursor back."""
+    """Show the terminal's cursor again, and end this process with the signal's default action."""
     terminal = sys.__stdout__  # sys.stdout may lead to a file
     if terminal is not None and terminal.isatty():
         terminal.write(SHOW_CURSOR)

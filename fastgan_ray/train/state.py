@@ -1,4 +1,4 @@
-"""Everything that the next training step, or evaluation, depends on."""
+"""Hold the training state: everything on which the next step and evaluation depend."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from fastgan_ray.train.rng import seeded, streams
 class TrainState:
     """The two networks, G's weight average, optimisers, random streams and position in the data.
 
-    `ada` holds the probability of the adaptive augmentations, `shown` the fixed samples of the last
-    evaluation (N, 3, r, r) in 0..255, from which the next measures their drift. `sums` and `counts`
-    are of the losses since then, by name. `group` are the processes that have the same state and
-    share its batches.
+    `ada` holds the probability of the adaptive augmentations. `shown` holds the fixed samples of
+    the last evaluation, (N, 3, r, r) in 0..255; the next evaluation measures how far they moved.
+    `sums` and `counts` hold, by name, the sum and the number of the losses since then. `group`
+    holds the processes that train this state together and divide its batches among them.
     """
 
     generator: nn.Module
@@ -57,7 +57,7 @@ class TrainState:
 def new_state(
     config: RunConfig, image_count: int, device: torch.device, group: Group = ALONE
 ) -> TrainState:
-    """The state before the first step: a pure function of the configuration and image count."""
+    """Build the state before the first step, from the configuration and image count alone."""
     rngs = streams(config.train.seed, device)
     generator = build_generator(config.model, rngs["init"])
     discriminator = build_discriminator(config.model, rngs["init"])
@@ -86,15 +86,15 @@ def new_state(
 
 def _adam(network: nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
     weights = list(network.parameters())
-    on_cuda = weights[0].device.type == "cuda"  # where its step may be part of a graph
+    on_cuda = weights[0].device.type == "cuda"  # where a CUDA graph may contain Adam's step
     return torch.optim.Adam(weights, lr=rate, betas=betas, fused=True, capturable=on_cuda)
 
 
 def accumulate_losses(state: TrainState, scalars: Mapping[str, Tensor]) -> None:
     """Add a step's losses to the sums."""
-    fresh = {name: value for name, value in scalars.items() if name not in state.sums}
+    new = {name: value for name, value in scalars.items() if name not in state.sums}
     known = [name for name in scalars if name in state.sums]
-    state.sums |= {name: value.clone() for name, value in fresh.items()}
+    state.sums |= {name: value.clone() for name, value in new.items()}
     if known:
         sums = [state.sums[name] for name in known]
         add_each_(sums, [scalars[name] for name in known])
@@ -103,7 +103,7 @@ def accumulate_losses(state: TrainState, scalars: Mapping[str, Tensor]) -> None:
 
 
 def pop_mean_losses(state: TrainState) -> dict[str, float]:
-    """Take the losses' means, by name, after which the sums begin again."""
+    """Return the mean losses by name, and reset the sums."""
     totals = sums_now(state)
     means = {name: total / state.counts[name] for name, total in totals.items()}
     state.sums, state.counts = {}, {}
@@ -111,7 +111,7 @@ def pop_mean_losses(state: TrainState) -> dict[str, float]:
 
 
 def sums_now(state: TrainState) -> dict[str, float]:
-    """Read the sums of losses, by name: one wait for the device."""
+    """Read the sums of losses by name; waits for the device once."""
     if not state.sums:
         return {}
     values = torch.stack(list(state.sums.values())).tolist()
@@ -119,9 +119,9 @@ def sums_now(state: TrainState) -> dict[str, float]:
 
 
 def update_ema(state: TrainState, share: float | Tensor) -> None:
-    """Move G's weight average towards G by a share of the difference, in (0, 1].
+    """Move G's weight average towards G by `share` of the difference, in (0, 1].
 
-    A share that changes from step to step is a scalar on the device.
+    A share that changes from step to step must be a scalar tensor on the device.
     """
     averages: list[Tensor] = list(state.ema.parameters())
     weights: list[Tensor] = list(state.generator.parameters())
@@ -135,11 +135,11 @@ def update_ema(state: TrainState, share: float | Tensor) -> None:
 
 @torch.no_grad()
 def recalibrate_ema(state: TrainState, nz: int, batches: int = 4, batch_size: int = 32) -> None:
-    """Give the weight average its own buffers, and put it in eval mode.
+    """Measure the batch statistics and spectral vectors of the weight average; set eval mode.
 
-    Batch statistics and the spectral norms' vectors belong to the weights they were measured with,
-    so those of G do not fit the average. They are measured afresh on the same latents each time:
-    the buffers are a function of the weights alone and not part of the training state.
+    These buffers belong to the weights that they were measured with, so G's buffers do not fit the
+    average. They are measured again at each evaluation, always with the same latents. So they
+    depend only on the weights, and are not part of the training state.
     """
     live = dict(state.generator.named_buffers())
     for name, buffer in state.ema.named_buffers():
@@ -154,12 +154,12 @@ def recalibrate_ema(state: TrainState, nz: int, batches: int = 4, batch_size: in
 
 @contextlib.contextmanager
 def fresh_batchnorm_statistics(network: nn.Module) -> Iterator[None]:
-    """Inside, batch statistics are measured afresh, the plain mean over batches; then eval mode."""
+    """Measure batch statistics again inside, as the plain mean over batches; then set eval mode."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # torch's way to say the plain mean
+        norm.momentum = None  # makes PyTorch compute the plain mean
     network.train()
     yield
     network.eval()

@@ -1,9 +1,9 @@
-"""One training step: D on real and generated pictures, once or more, then G on the last of these.
+"""Compute one training step: train D one or more times, then train G once.
 
-It is a function of the state, the pictures and what was drawn (see `draws`): no number in it comes
-from elsewhere, and nothing in it waits for the device. D sees a picture at two sizes, [full (B, 3,
-R, R), small (B, 3, r, r)], both augmented alike. Under autocast the networks compute in bfloat16;
-everything between G and D, real pictures alike, and every loss is in float32.
+G's loss uses the generated pictures of the last D step. A step depends only on the state, the
+pictures and the random draws (see `draws`), and it never waits for the device. D sees each picture
+at two sizes, [full (B, 3, R, R), small (B, 3, r, r)], with the same augmentation. Under autocast
+the networks compute in bfloat16; D's inputs and all losses are in float32.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ def train_step(
     distance: Distance,
     bf16: bool = False,
 ) -> Scalars:
-    """Advance `state` by one step; the losses and gradients' norms by name, of D's last step.
+    """Advance `state` by one step; return losses and gradient norms by name.
 
-    `draws` are on the device. `batches` are `train.d_steps` of real pictures, (B, 3, R, R) in
-    [-1, 1]; of a group, this process's share of them.
+    If D trains several times in a step, its losses are those of the last time. `draws` are on the
+    device. `batches` are `train.d_steps` batches of real pictures, (B, 3, R, R) in [-1, 1]. With
+    several processes, each process passes only its own part of each batch.
     """
     begin_step(state, config)
     scalars = compute_step(state, draws, batches, config, distance, bf16)
@@ -49,7 +50,7 @@ def train_step(
 
 
 def begin_step(state: TrainState, config: RunConfig) -> None:
-    """Do what comes before a step's computation: Re-GAN's phases, and the seeds of this step."""
+    """Prepare a step: enter its Re-GAN phase and seed the device's random streams."""
     state.regan.begin_step(state.step * config.train.images_per_step)
     seed_device_streams(state.rngs, config.train.seed, state.step)
 
@@ -62,7 +63,10 @@ def compute_step(
     distance: Distance,
     bf16: bool,
 ) -> Scalars:
-    """Compute a step on the device, arguments as of `train_step`: it can be captured as a graph."""
+    """Compute a step on the device; it can be captured as a CUDA graph.
+
+    The arguments are those of `train_step`.
+    """
     assert len(batches) == len(draws.turns) == config.train.d_steps
     scalars: Scalars = {}
     due = penalties_due(state, config)
@@ -94,7 +98,7 @@ def compute_step(
 
 
 def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
-    """Say for each of the next step's turns whether R1 and R2 are looked at in it."""
+    """Return for each D turn of the next step whether R1 and R2 are computed in it."""
     train = config.train
     first, are_on = state.step * train.d_steps, max(train.r1_gamma, train.r2_gamma) > 0
     turns = range(first, first + train.d_steps)
@@ -102,7 +106,7 @@ def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
 
 
 def generate(state: TrainState, turn: Turn) -> list[Tensor]:
-    """G's two outputs, as D sees them."""
+    """Generate pictures; return G's two outputs, augmented as D sees them."""
     outputs = state.generator(turn.latents, state.rngs["noise"])
     return augmented(outputs, turn.fake, state.ada.p)
 
@@ -110,20 +114,20 @@ def generate(state: TrainState, turn: Turn) -> list[Tensor]:
 def augment_real(
     state: TrainState, pictures: Tensor, drawn: Draw, config: RunConfig
 ) -> list[Tensor]:
-    """Real pictures as D sees them."""
+    """Augment real pictures; return them at the two sizes that D sees."""
     (full,) = augmented([pictures], drawn, state.ada.p)
     return [full, F.interpolate(full, size=small_resolution(config.model.resolution))]
 
 
 def augmented(images: Sequence[Tensor], drawn: Draw, p: Tensor) -> list[Tensor]:
-    """The same pictures at any number of sizes, all under one augmentation draw, in float32."""
+    """Augment the same pictures at several sizes with one draw; return them in float32."""
     with torch.autocast(images[0].device.type, enabled=False):
         parameters = pipeline.gate(drawn, p)
         return [pipeline.apply(at_least_float32(image), parameters) for image in images]
 
 
 def adapt(state: TrainState, sign: Tensor, config: RunConfig) -> None:
-    """Let the augmentation's probability follow D's signs on real pictures, on the device."""
+    """Update the augmentation probability from D's signs on real pictures, on the device."""
     if ada.adaptive(config.augment):
         changed = ada.update(state.ada, sign, config.train.batch_size, config.augment)
         for name, value in vars(state.ada).items():
@@ -139,7 +143,10 @@ def discriminator_loss(
     config: RunConfig,
     distance: Distance,
 ) -> tuple[Tensor, Scalars]:
-    """D's loss with a graph, and its parts; `is_due`: R1 and R2 are looked at, if they are on."""
+    """Compute D's loss, with its autograd graph, and the parts of the loss by name.
+
+    `is_due`: add R1 and R2 in this turn, if they are switched on.
+    """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
     due = [name for name in gammas if gammas[name] > 0 and is_due]
@@ -156,9 +163,9 @@ def discriminator_loss(
         count = train.batch_size if summed else 1
         error = reconstruction_error(real[0].detach(), decoded, part, distance)
         terms["reconstruction"] = (count * train.reconstruction_weight, error)
-    seen = {"r1": (real_logits, real), "r2": (fake_logits, fake)}
+    penalised = {"r1": (real_logits, real), "r2": (fake_logits, fake)}
     for name in due:
-        penalty = losses.zero_centred_penalty(*seen[name])
+        penalty = losses.zero_centred_penalty(*penalised[name])
         terms[name] = (gammas[name] * train.r1_interval, penalty)
     if loss.penalty is not None:
         between = losses.interpolate(real, fake, turn.shares)
@@ -176,7 +183,10 @@ def discriminator_loss(
 def generator_loss(
     state: TrainState, real: Sequence[Tensor], fake: Sequence[Tensor], config: RunConfig
 ) -> Tensor:
-    """G's loss with a graph; D looks at the real pictures again only if the loss pairs them."""
+    """Compute G's loss, with its autograd graph.
+
+    D processes the real pictures again only if the loss compares pairs of real and generated ones.
+    """
     loss, rng = LOSSES[config.train.loss], state.rngs["dropout"]
     real_logits = None
     if loss.paired:
@@ -187,10 +197,10 @@ def generator_loss(
 
 
 def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig) -> Tensor:
-    """How well D tells two augmented views of one real picture from those of the others."""
+    """Compute the contrastive loss: D must recognise two augmented views of one real picture."""
     views = [augmented([pictures], drawn, state.ada.p)[0] for drawn in turn.views]
     first, second = at_least_float32(state.discriminator.embed(torch.cat(views))).chunk(2)
-    gather = state.group.gather  # the others' pictures are to be told from as well
+    gather = state.group.gather  # the pictures of other processes are negatives, too
     with torch.autocast(pictures.device.type, enabled=False):
         temperature = config.train.contrastive_temperature
         return losses.contrastive(gather(first), gather(second), temperature)
@@ -199,14 +209,17 @@ def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: Ru
 def reconstruction_error(
     real: Tensor, decoded: dict[str, Tensor], part: int | Tensor, distance: Distance
 ) -> Tensor:
-    """The sum over decoders of the mean distance to the (augmented) picture, or to its part."""
+    """Compute the mean distance of decoded pictures to their targets, summed over decoders.
+
+    The target is the (augmented) picture, or the part of it that the decoder "part" reconstructs.
+    """
     whole = [picture for name, picture in decoded.items() if name != "part"]
     parts = [picture for name, picture in decoded.items() if name == "part"]
     errors = []
     for pictures in filter(None, (whole, parts)):
         source = crop_part(real, part) if pictures is parts else real
         target = F.interpolate(source, size=pictures[0].shape[-2:])
-        # All have the same size and count: the mean times their number is the sum of their means.
+        # All decoded pictures have the same size, so the sum of means is their number x the mean.
         error = distance(at_least_float32(torch.cat(pictures)), target)
         errors.append(len(pictures) * error)
     return torch.stack(errors).sum()
@@ -215,9 +228,9 @@ def reconstruction_error(
 def _backward(
     state: TrainState, optimizer: torch.optim.Optimizer, loss: Tensor, norm: str, parts: Scalars
 ) -> Scalars:
-    """Set the gradients; `parts` and, by the name `norm`, the Euclidean norm of all gradients.
+    """Compute the gradients; return `parts` and, under the key `norm`, the gradients' norm.
 
-    Gradients and parts are the means over the group.
+    Gradients and parts are averaged over the processes of the group.
     """
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
@@ -229,5 +242,5 @@ def _backward(
 
 
 def total_norm(gradients: list[Tensor]) -> Tensor:
-    """The Euclidean norm of all gradients together."""
+    """Compute the Euclidean norm of all gradients together."""
     return get_total_norm(gradients)

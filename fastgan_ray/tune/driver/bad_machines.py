@@ -1,6 +1,6 @@
-"""Machines and GPUs on which trials keep dying: named, and left out after a few deaths in a row.
+"""Exclude machines and GPUs on which several trials in a row have died, and tell the user.
 
-One bad GPU takes every trial that it is given, and so, one after another, all of a search.
+Otherwise one bad GPU could end all trials of a search, one after another.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.withheld import Place, Withholder, place_here
 
 PLACE = "place.json"  # in a trial's folder: where its process runs, or ran last
-# Deaths in a row, of at least two trials, without an evaluation between them.
+# A place is bad after this many deaths in a row, of at least TRIALS trials, with no evaluation
+# between them.
 DEATHS_IN_A_ROW = 3
 TRIALS = 2
 
 
 def note_place(folder: Path) -> None:
-    """Write down where this trial's process runs, for the driver to find if it dies."""
+    """Write to the trial's folder where its process runs; the driver reads it if the trial dies."""
     write_atomically(folder / PLACE, json.dumps(place_here()))
 
 
 def read_place(folder: Path) -> Place | None:
-    """Return where a trial's process ran last; None if it has not started."""
+    """Return the place where a trial's process ran last; None if it has not started."""
     path = folder / PLACE
     if not path.is_file():
         return None
@@ -38,35 +39,37 @@ def read_place(folder: Path) -> Place | None:
 
 
 class BadMachines(TrialCallback):
-    """Counts deaths by place, and takes a place away from trials when they keep dying there.
+    """Counts deaths by place, and excludes a place when trials die there repeatedly.
 
-    `places` is how many there are: the last one is never taken away. `say` prints a line.
+    `places` is the number of all places: the last one is never excluded. `say` prints a line.
     """
 
     def __init__(self, trials: Path, places: int, say: Callable[[str], None]) -> None:
         self._trials = trials
         self._places = places
         self._say = say
-        self._deaths: dict[Place, list[str]] = {}  # trials that died there since one reported
+        self._deaths: dict[
+            Place, list[str]
+        ] = {}  # trials that died since the last evaluation there
         self._withholder = Withholder()
         self.left_out: list[Place] = []
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Forget the deaths where a trial gets on."""
+        """Reset the count of deaths at the place where a trial has reported an evaluation."""
         place = read_place(self._trials / trial.trial_id)
         if place is not None:
             self._deaths.pop(place, None)
 
     def trial_restarts(self, trial: Trial) -> None:
-        """Count a death."""
+        """Count the death of a trial that is started again."""
         self._count(trial)
 
     def trial_failed(self, trial: Trial) -> None:
-        """Count the death that was one too many for its trial."""
+        """Count the death of a trial that is not started again."""
         self._count(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Hold what has become free."""
+        """Reserve excluded places that have become free."""
         self._withholder.step()
 
     def _count(self, trial: Trial) -> None:
@@ -79,22 +82,22 @@ class BadMachines(TrialCallback):
             self._leave_out(place, reason_of(trial, {}))
 
     def _leave_out(self, place: Place, reason: str) -> None:
-        died = f"{place}: trials died there {DEATHS_IN_A_ROW} times in a row (the last: {reason})."
+        problem = f"{place}: trials died here {DEATHS_IN_A_ROW} times in a row (last: {reason})."
         self._deaths.pop(place)
         if len(self.left_out) + 1 >= self._places:
-            self._say(f"{died} It is the last one left, so that trials go on there.")
+            self._say(f"{problem} No other place is left, so trials continue here.")
             return
         self.left_out.append(place)
         self._withholder.withhold(place)
-        self._say(f"{died} No trial is started there any more.")
+        self._say(f"{problem} No more trials start here.")
 
 
 def is_bad(deaths: Sequence[str]) -> bool:
-    """Whether the trials that died in a row at a place speak against the place."""
+    """Return whether a place is bad, from the trials that died in a row there."""
     return len(deaths) >= DEATHS_IN_A_ROW and len(set(deaths)) >= TRIALS
 
 
 def count_places(nodes: Sequence[Mapping[str, float]]) -> int:
-    """Return how many places trials may run in: GPUs where there are any, else machines."""
+    """Count the places where trials can run: GPUs if there are any, else machines."""
     gpus = int(sum(node.get("GPU", 0.0) for node in nodes))
     return gpus or len(nodes)

@@ -1,7 +1,7 @@
-"""The GPUs of each machine: how much memory and which compute capability they have.
+"""Find out how much memory and which compute capability the GPUs of each machine have.
 
-Ray knows how many GPUs a machine has, not how large they are. A tiny task on one machine of each
-kind asks PyTorch there.
+Ray knows how many GPUs a machine has, but not their memory. So a small Ray task asks PyTorch on one
+machine of each kind.
 """
 
 from __future__ import annotations
@@ -15,52 +15,50 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 Node = dict[str, float]
 
-# Keys beside Ray's own in a node's resources.
+# Keys that are added to Ray's own keys in a node's resources.
 GPU_GB, GPU_CAPABILITY = "gpu_gb", "gpu_capability"
 ASSUMED: Node = {GPU_GB: 16.0, GPU_CAPABILITY: 8.0}
-ACCELERATOR = "accelerator_type:"  # how Ray's resource of a kind of GPU begins
+ACCELERATOR = "accelerator_type:"  # prefix of Ray's resource for a kind of GPU
 SECONDS_TO_ANSWER = 120.0
 
 
 def local_gpus() -> Node:
-    """Return the memory in GB and the compute capability of this machine's weakest GPU.
+    """Return the smallest memory in GB and compute capability over this machine's GPUs.
 
-    Both are the smallest over its GPUs, {} without any. Apple's GPUs have no capability: 0.
+    Returns {} if the machine has no GPU. Apple's GPUs have no compute capability: it is 0.
     """
     import torch
 
     if torch.cuda.is_available():
-        found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         return {
-            GPU_GB: min(gpu.total_memory for gpu in found) / 1e9,
-            GPU_CAPABILITY: min(gpu.major + gpu.minor / 10 for gpu in found),
+            GPU_GB: min(gpu.total_memory for gpu in gpus) / 1e9,
+            GPU_CAPABILITY: min(gpu.major + gpu.minor / 10 for gpu in gpus),
         }
     if torch.backends.mps.is_available():
         return {GPU_GB: torch.mps.recommended_max_memory() / 1e9, GPU_CAPABILITY: 0.0}
     return {}
 
 
-def describe_nodes(look: Callable[[], Node] = local_gpus) -> list[Node]:
-    """Return each living machine's resources, with its GPUs' memory and capability if it has any.
+def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
+    """Return the resources of each machine that is alive, with its GPUs' memory and capability.
 
-    `look` runs once on a machine of each kind; where it finds nothing or does not answer, the GPUs
-    are taken for ASSUMED.
+    `inspect` runs on one machine of each kind that has GPUs. If it finds no GPU or does not answer,
+    the values are those of ASSUMED.
     """
     list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
-    living = [node for node in list_nodes() if node["Alive"]]
-    asked: dict[tuple[tuple[str, float], ...], Any] = {}
-    for node in living:
+    nodes = [node for node in list_nodes() if node["Alive"]]
+    tasks: dict[tuple[tuple[str, float], ...], Any] = {}
+    for node in nodes:
         kind = kind_of(node["Resources"])
-        if node["Resources"].get("GPU") and kind not in asked:
-            asked[kind] = _ask(node["NodeID"], look)
-    answers = {kind: _answer(task) for kind, task in asked.items()}
-    return [
-        dict(node["Resources"]) | answers.get(kind_of(node["Resources"]), {}) for node in living
-    ]
+        if node["Resources"].get("GPU") and kind not in tasks:
+            tasks[kind] = _start_task(node["NodeID"], inspect)
+    gpus = {kind: _result(task) for kind, task in tasks.items()}
+    return [dict(node["Resources"]) | gpus.get(kind_of(node["Resources"]), {}) for node in nodes]
 
 
 def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Return what two machines of one kind have in common: kind and number of GPUs."""
+    """Return the kind and number of a machine's GPUs; machines of one kind have the same."""
     return tuple(
         sorted(
             (name, amount)
@@ -71,31 +69,34 @@ def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
 
 
 def with_assumed_gpus(nodes: Sequence[Node], known: Sequence[Node]) -> list[Node]:
-    """Return machines that have yet to start, with the GPUs of a known machine of the same kind."""
+    """Add GPU memory and capability to `nodes` that have not started yet.
+
+    The values are those of a `known` machine of the same kind, else those of ASSUMED.
+    """
     kinds = {kind_of(node): node for node in known if GPU_GB in node}
     described = []
     for node in nodes:
-        like = kinds.get(kind_of(node), ASSUMED)
-        gpus = {name: like[name] for name in ASSUMED} if node.get("GPU") else {}
+        values = kinds.get(kind_of(node), ASSUMED)
+        gpus = {name: values[name] for name in ASSUMED} if node.get("GPU") else {}
         described.append(node | gpus)
     return described
 
 
-def _ask(node_id: str, look: Callable[[], Node]) -> Any:  # noqa: ANN401 - Ray's reference
-    """Start the task, which takes no GPU and yet sees all of them."""
+def _start_task(node_id: str, inspect: Callable[[], Node]) -> Any:  # noqa: ANN401 - Ray's reference
+    """Run `inspect` on a machine; the task reserves no GPU, but sees all of them."""
     pinned = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    task = ray.remote(_unhidden)
-    return task.options(num_cpus=0, scheduling_strategy=pinned, max_retries=0).remote(look)
+    task = ray.remote(_with_visible_gpus)
+    return task.options(num_cpus=0, scheduling_strategy=pinned, max_retries=0).remote(inspect)
 
 
-def _unhidden(look: Callable[[], Node]) -> Node:
-    os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # empty for a task without a GPU
-    return look()
+def _with_visible_gpus(inspect: Callable[[], Node]) -> Node:
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray sets it to "" for a task without a GPU
+    return inspect()
 
 
-def _answer(task: Any) -> Node:  # noqa: ANN401 - Ray's reference
+def _result(task: Any) -> Node:  # noqa: ANN401 - Ray's reference
     try:
-        found: Node = ray.get(task, timeout=SECONDS_TO_ANSWER)
+        gpus: Node = ray.get(task, timeout=SECONDS_TO_ANSWER)
     except ray.exceptions.RayError:
-        found = {}
-    return ASSUMED | found
+        gpus = {}
+    return ASSUMED | gpus

@@ -1,7 +1,7 @@
-"""Keeping a GPU, or a whole machine, from being given to trials.
+"""Keep trials away from a GPU, or from a whole machine.
 
-Ray has no public way to leave one of its GPUs out. An actor that holds it does the same: nobody
-else is given what it has.
+Ray has no public way to exclude one of its GPUs. An actor that reserves the GPU has the same
+effect: Ray does not give it to any trial.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 
 def place_here() -> Place:
-    """Return where this process of Ray's runs."""
+    """Return the machine and the GPUs of this Ray process."""
     import socket
 
     context = ray.get_runtime_context()
@@ -35,45 +35,45 @@ def place_here() -> Place:
 
 
 class Withholder:
-    """Holds places, as soon as they are free, until this object goes."""
+    """Reserves places as soon as they are free, and until this object is deleted."""
 
     def __init__(self) -> None:
-        self._wanted: dict[Place, list[tuple[Any, Any]]] = {}
+        self._pending: dict[Place, list[tuple[Any, Any]]] = {}
         self._held: dict[Place, list[Any]] = {}
 
     def withhold(self, place: Place) -> None:
-        """Begin to hold a place."""
-        if place not in self._wanted and place not in self._held:
-            self._wanted[place] = [_ask(place)]
+        """Request a place from Ray; `step` looks whether Ray has given it."""
+        if place not in self._pending and place not in self._held:
+            self._pending[place] = [_request(place)]
 
     def step(self) -> None:
-        """Look at what Ray has given meanwhile; never waits."""
-        for place, asked in list(self._wanted.items()):
-            actor, answer = asked[-1]
+        """Check which requests Ray has answered; never waits."""
+        for place, requests in list(self._pending.items()):
+            actor, answer = requests[-1]
             ready, _ = ray.wait([answer], timeout=0)
             if not ready:
                 continue
             if set(place.gpus) <= set(ray.get(answer)):
-                # Only this one is kept: the others were given in its place.
+                # Keep only this actor; the earlier ones got other GPUs, which are now released.
                 self._held[place] = [actor]
-                del self._wanted[place]
+                del self._pending[place]
             else:
-                asked.append(_ask(place))
+                requests.append(_request(place))
 
     @property
     def held(self) -> list[Place]:
-        """The places that are held by now."""
+        """The places that are reserved now."""
         return list(self._held)
 
 
 class _Holder:
     def gpus(self) -> list[str]:
-        """Return the GPUs that Ray has given this actor."""
+        """Return the GPUs that Ray has given to this actor."""
         return [str(number) for number in ray.get_runtime_context().get_accelerator_ids()["GPU"]]
 
 
-def _ask(place: Place) -> tuple[Any, Any]:
-    """Ask for one GPU of the machine, or for all of its cores."""
+def _request(place: Place) -> tuple[Any, Any]:
+    """Request one GPU of the machine, or all its cores; return the actor and its GPUs to come."""
     pinned = NodeAffinitySchedulingStrategy(place.node, soft=False)
     amounts = {"num_gpus": 1} if place.gpus else {"num_cpus": _cores(place.node)}
     actor = ray.remote(_Holder).options(**{"num_cpus": 0, **amounts}, scheduling_strategy=pinned)

@@ -18,7 +18,7 @@ from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.search.cost.timing import Timing
 from fastgan_ray.train.device import device_of, training_arithmetic, use_bf16, wait_for
-from fastgan_ray.train.draws import draw_step, place
+from fastgan_ray.train.draws import draw_step, to_device
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.rng import seeded
 from fastgan_ray.train.state import new_state
@@ -87,7 +87,7 @@ def time_class(config: RunConfig) -> tuple[float, float]:
     noise = torch.rand(count, 3, side, side, generator=seeded(0, "timing")).to(device) * 2 - 1
     batches = [noise] * config.train.d_steps
     with training_arithmetic(config), reference_kernels(config.train.precision == "fp32"):
-        draws = place(draw_step(state, config), device)
+        draws = to_device(draw_step(state, config), device)
         step = _fastest(lambda: train_step(state, draws, batches, config, distance, bf16), device)
     extractor = load_extractor(config.eval.extractor, device)
     z_BZ = latents(config.eval, config.model.nz)[: config.eval.batch_size].to(device)
