@@ -59,7 +59,7 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Make parameters by name, (B,) or (B, 2); an operation is neutral unless its gate is below p."""
+    """Make parameters by name, (B,) or (B, 2); operations whose gate is not below p are neutral."""
     values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
     columns = iter(values.unbind(1))
     return {

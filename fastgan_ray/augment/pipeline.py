@@ -51,7 +51,7 @@ def apply(images_BCHW: Tensor, parameters: Draw) -> Tensor:
 
 
 class Op(NamedTuple):
-    """An operation: it draws numbers, applies them to pictures, and may leave pictures unchanged."""
+    """An operation: how to draw its numbers, apply them to pictures, and turn p into a choice."""
 
     draw: Callable[[AugmentConfig, Tensor, torch.Generator], Parameters]
     apply: Callable[[Tensor, Parameters], Tensor]
