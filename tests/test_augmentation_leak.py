@@ -174,7 +174,7 @@ def test_what_indicates_a_leak(symptom, fake, augmented, error, leaked):
 
 def test_too_few_pictures_are_refused():
     one, two = torch.zeros(1, 3, 32, 32), torch.zeros(2, 3, 32, 32)
-    with pytest.raises(ValueError, match=r"2 pictures of each kind \(got 1 and 2\)"):
+    with pytest.raises(ValueError, match=r"2 real and 2 generated pictures \(got 1 and 2\)"):
         measure_symptoms(one, two, ALL, 0.5)
 
 

@@ -1,4 +1,4 @@
-"""Which networks a configuration means."""
+"""Build the networks that a configuration describes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from fastgan_ray.models.generator import fastgan_generator
 
 
 class Architecture(NamedTuple):
-    """How a pair of networks is built, its weights drawn by a generator on the CPU."""
+    """Functions that build a pair of networks; a random generator on the CPU draws the weights."""
 
     generator: Callable[[ModelConfig, torch.Generator], nn.Module]
-    """Latents (B, nz), noise generator or None -> pictures (full, small)."""
+    """Builds a network that maps latents (B, nz), and a noise generator or None, to pictures
+    (full, small)."""
     discriminator: Callable[[ModelConfig, torch.Generator], AnyDiscriminator]
 
 
@@ -30,9 +31,9 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def build_generator(config: ModelConfig, rng: torch.Generator | None = None) -> nn.Module:
-    """A freshly initialised generator on the CPU, in training mode.
+    """Build a newly initialised generator on the CPU, in training mode.
 
-    `rng` (on the CPU) draws the weights; None is a generator seeded with 0.
+    `rng` (on the CPU) draws the weights; None means a random generator with seed 0.
     """
     rng = rng or torch.Generator().manual_seed(0)
     return ARCHITECTURES[config.architecture].generator(config, rng)
@@ -41,6 +42,6 @@ def build_generator(config: ModelConfig, rng: torch.Generator | None = None) -> 
 def build_discriminator(
     config: ModelConfig, rng: torch.Generator | None = None
 ) -> AnyDiscriminator:
-    """A freshly initialised discriminator; as `build_generator`."""
+    """Build a newly initialised discriminator, like `build_generator`."""
     rng = rng or torch.Generator().manual_seed(0)
     return ARCHITECTURES[config.architecture].discriminator(config, rng)

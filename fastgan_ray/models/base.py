@@ -1,4 +1,4 @@
-"""What the trainer asks of a discriminator, whatever its architecture."""
+"""Define the interface of a discriminator that the trainer uses, for every architecture."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ class AnyDiscriminator(nn.Module, ABC):
         part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits (B, L) and reconstructions by decoder of pictures in [-1, 1].
+        """Compute the logits (B, L) of pictures in [-1, 1], and reconstructions by decoder.
 
-        full (B, 3, R, R), small (B, 3, r, r) with r = `small_resolution(R)`. `part` None: no
-        reconstructions; else that of "part" is of `crop_part`'s part. `rng`, on the pictures'
-        device, draws what dropout leaves out; None: nothing.
+        full (B, 3, R, R), small (B, 3, r, r) with r = `small_resolution(R)`. If `part` is None,
+        nothing is reconstructed; else the decoder "part" reconstructs this part, as `crop_part`
+        crops it. `rng`, on the pictures' device, draws dropout's masks; None: no dropout.
         """
 
     @abstractmethod
     def trunk(self, full: Tensor) -> Tensor:
-        """The features that the logits come from, at 8 px: (B, 3, R, R) -> (B, C, 8, 8)."""
+        """Compute the 8 px features before the logits: (B, 3, R, R) -> (B, C, 8, 8)."""
 
     def embed(self, full: Tensor) -> Tensor:
-        """The trunk's projection, for the contrastive loss: (B, 3, R, R) -> (B, 128)."""
+        """Project the trunk's features for the contrastive loss: (B, 3, R, R) -> (B, 128)."""
         assert self.projection is not None
         embedding_BK: Tensor = self.projection(self.trunk(full))
         return embedding_BK
 
 
 def projection(make: LayerFactory, channels: int) -> nn.Sequential:
-    """From the trunk's features to the contrastive loss' embedding, two layers deep."""
+    """Build the two layers from the trunk's features to the contrastive loss' embedding."""
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
         make.conv(channels, channels, 1),

@@ -1,4 +1,4 @@
-"""The building blocks that FastGAN's two networks share (Liu et al., ICLR 2021).
+"""Build the blocks that FastGAN's two networks share (Liu et al., ICLR 2021).
 
 Convolutions have no biases. Shapes: B images, C channels, H x W pixels.
 """
@@ -22,40 +22,40 @@ _Conv = TypeVar("_Conv", nn.Conv2d, nn.ConvTranspose2d)
 
 
 class LayerFactory:
-    """Makes initialised layers, every draw from `rng` (on the CPU), never from the global RNG."""
+    """Makes initialised layers; all draws come from `rng` (on the CPU), not from the global RNG."""
 
     def __init__(self, rng: torch.Generator, spectral: bool) -> None:
         self._rng = rng
         self._spectral = spectral
-        # The fixed noise maps are no part of the weights: the same in every network.
+        # The fixed noise maps are not weights: they are the same in every network.
         self._noise_rng = torch.Generator().manual_seed(_NOISE_SEED)
 
     def conv(
         self, c_in: int, c_out: int, kernel: int, stride: int = 1, padding: int = 0
     ) -> nn.Conv2d:
-        """A convolution: weights N(0, .02), spectrally normalised if the factory says so."""
+        """Make a convolution: weights N(0, .02), with the factory's spectral normalisation."""
         layer = nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False, device="meta")
         return self._finish(layer)
 
     def conv_transpose(self, c_in: int, c_out: int, kernel: int) -> nn.ConvTranspose2d:
-        """A transposed convolution, initialised and normalised as `conv`."""
+        """Make a transposed convolution, initialised and normalised like `conv`."""
         layer = nn.ConvTranspose2d(c_in, c_out, kernel, bias=False, device="meta")
         return self._finish(layer)
 
     def norm(self, channels: int) -> nn.BatchNorm2d:
-        """A batch normalisation: scales N(1, .02), shifts 0."""
+        """Make a batch normalisation: scales N(1, .02), shifts 0."""
         layer = nn.BatchNorm2d(channels)
         nn.init.normal_(layer.weight, 1.0, _STD, generator=self._rng)
         return layer
 
     def noise(self, side: int) -> NoiseInjection:
-        """A noise injection for maps of `side` px with a fixed map of its own."""
+        """Make a noise injection for maps of `side` px, with its own fixed noise map."""
         return NoiseInjection(torch.randn(1, 1, side, side, generator=self._noise_rng))
 
     def _finish(self, layer: _Conv) -> _Conv:
-        # Built on "meta", torch's own initialisation draws nothing from the global RNG.
+        # On "meta", PyTorch's own initialisation has not drawn from the global RNG.
         layer = layer.to_empty(device="cpu")
-        # Before wrapping: afterwards `.weight` is computed, and writing to it changes nothing.
+        # Initialise before `spectral_norm`: later, `.weight` is computed and cannot be written.
         nn.init.normal_(layer.weight, 0.0, _STD, generator=self._rng)
         if self._spectral:
             seed = int(torch.randint(2**62, (), generator=self._rng))
@@ -66,7 +66,7 @@ class LayerFactory:
 class NoiseInjection(nn.Module):
     """Adds one noise map to all channels, times a learnt scalar that starts at 0.
 
-    `rng` draws a map for each sample, on its own device; None takes the fixed map.
+    `rng` draws a map for each sample, on its own device; None: use the fixed map for all samples.
     """
 
     fixed: Tensor
@@ -83,12 +83,12 @@ class NoiseInjection(nn.Module):
         if rng is not None:
             shape = (self.group.size * x_BCHW.shape[0], 1, *x_BCHW.shape[2:])
             noise = self.group.local_rows(torch.randn(shape, generator=rng, device=rng.device))
-        # Cast the product: under autocast a float32 summand would widen the features again.
+        # Cast the product: under autocast, a float32 summand would convert features to float32.
         return x_BCHW + (self.weight * noise.to(self.weight)).to(x_BCHW.dtype)
 
 
 class GatedConv(nn.Module):
-    """Convolution to 2c channels, noise (where given), BatchNorm, gated linear unit to c."""
+    """Convolution to 2c channels, noise (optional), BatchNorm, gated linear unit to c channels."""
 
     def __init__(
         self,
@@ -104,7 +104,10 @@ class GatedConv(nn.Module):
     def forward(
         self, x_BCHW: Tensor, rng: torch.Generator | None = None, double: bool = False
     ) -> Tensor:
-        """Any convolution's input -> half its output channels; `double`: the side first."""
+        """Compute features with half the convolution's output channels.
+
+        With `double`, the side is doubled before the convolution.
+        """
         x_BCHW = upsample_conv2x(x_BCHW, self.conv) if double else self.conv(x_BCHW)
         if self.noise is not None:
             x_BCHW = self.noise(x_BCHW, rng)
@@ -112,7 +115,7 @@ class GatedConv(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Nearest-neighbour doubling, then gated 3x3 convolutions."""
+    """Nearest-neighbour doubling of the side, then gated 3x3 convolutions."""
 
     def __init__(self, *layers: GatedConv) -> None:
         super().__init__()
@@ -126,12 +129,15 @@ class UpBlock(nn.Module):
 
 
 def plain_up(make: LayerFactory, c_in: int, c_out: int) -> UpBlock:
-    """One gated convolution, no noise."""
+    """Make an up block with one gated convolution and no noise."""
     return UpBlock(GatedConv(make.conv(c_in, 2 * c_out, 3, padding=1), make.norm(2 * c_out)))
 
 
 def compound_up(make: LayerFactory, c_in: int, c_out: int, noise_side: int | None) -> UpBlock:
-    """Two gated convolutions, with noise into maps of `noise_side` px before each BatchNorm."""
+    """Make an up block with two gated convolutions.
+
+    Noise is added to maps of `noise_side` px before each BatchNorm; None: no noise.
+    """
     return UpBlock(
         *(
             GatedConv(
@@ -153,7 +159,7 @@ class SkipExcitation(nn.Module):
         self.excite = make.conv(c_target, c_target, 1)
 
     def forward(self, source_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
-        """`target` with each channel multiplied by a gate in (0, 1) computed from `source`."""
+        """Multiply each channel of `target` by a gate in (0, 1) that is computed from `source`."""
         pooled = functional.adaptive_avg_pool2d(source_BCHW, 4)
         gate_BC11 = torch.sigmoid(self.excite(functional.silu(self.squeeze(pooled))))
         return target_BCHW * gate_BC11
@@ -181,7 +187,7 @@ class DownBlock(nn.Module):
 
 
 def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
-    """The discriminator's step to half the side: 4x4 convolution, BatchNorm, LeakyReLU."""
+    """Make the layers that halve the side in D: 4x4 convolution, BatchNorm, LeakyReLU."""
     return [
         make.conv(c_in, c_out, 4, stride=2, padding=1),
         make.norm(c_out),
@@ -190,27 +196,31 @@ def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
 
 
 def dropout(x: Tensor, rate: float, rng: torch.Generator | None, group: Group = ALONE) -> Tensor:
-    """Zero a share `rate` of the values, drawn by `rng` on `x`'s device, and scale up the rest.
+    """Set a share `rate` of the values to 0, and scale up the others.
 
-    Any shape, samples first, of which `group` has more. `rng` None or rate 0: unchanged.
+    `x` has this process's samples in its first dimension. `rng`, on `x`'s device, draws for the
+    samples of all processes of `group`. If `rng` is None or `rate` 0, nothing changes.
     """
     if rng is None or rate == 0:
         return x
     shape = (group.size * x.shape[0], *x.shape[1:])
-    kept = group.local_rows(torch.rand(shape, generator=rng, device=rng.device)) >= rate
-    return x * (kept / (1 - rate)).to(x.dtype)
+    mask = group.local_rows(torch.rand(shape, generator=rng, device=rng.device)) >= rate
+    return x * (mask / (1 - rate)).to(x.dtype)
 
 
 def widths(
-    multipliers: dict[int, float], resolution: int, base: int, given: list[int] | None
+    multipliers: dict[int, float], resolution: int, base: int, channels: list[int] | None
 ) -> dict[int, int]:
-    """Channels by level: `given` in order, or multiplier x base floored, at least 1."""
+    """Compute channels by level: from the list `channels`, else multiplier x base, at least 1.
+
+    Products are rounded down.
+    """
     levels = [level for level in multipliers if level <= resolution]
-    if given is not None:
-        return dict(zip(levels, given, strict=True))
+    if channels is not None:
+        return dict(zip(levels, channels, strict=True))
     return {level: max(1, int(multipliers[level] * base)) for level in levels}
 
 
 def small_resolution(resolution: int) -> int:
-    """Side in px of the generator's second picture: 128, or half the side up to 128 px."""
+    """Compute the side in px of the generator's second picture: half the first, at most 128."""
     return min(128, resolution // 2)

@@ -1,8 +1,9 @@
-"""DCGAN of Keras' adaptive-augmentation example (Beres 2021), a baseline to compare FastGAN with.
+"""Build the DCGAN of Keras' adaptive-augmentation example (Beres 2021), a baseline for FastGAN.
 
-As in that example: widths, kernels, batch normalisation without a scale (epsilon .001, rate
-.01), ReLU and LeakyReLU .2, dropout .4 before the logit, Glorot uniform weights. Its sigmoid to
-[0, 1] is a tanh to [-1, 1] here. One logit for a picture; no reconstruction, no spectral norm.
+These are as in the example: widths, kernels, batch normalisation without a scale (epsilon .001,
+rate .01), ReLU and LeakyReLU .2, dropout .4 before the logit, Glorot uniform weights. Only the
+output differs: tanh to [-1, 1] instead of sigmoid to [0, 1]. D has one logit for a picture, no
+reconstruction and no spectral normalisation.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class DcganGenerator(nn.Module):
-    """`stem` makes a 4x4 map; `blocks` and then `to_full` double its side."""
+    """DCGAN's generator: `stem` makes a 4x4 map; `blocks` and `to_full` double its side."""
 
     def __init__(self, config: ModelConfig, rng: torch.Generator) -> None:
         super().__init__()
@@ -29,7 +30,7 @@ class DcganGenerator(nn.Module):
         width = config.dcgan_width
         features = width * 4 * 4
         self.stem = _glorot(nn.Linear(config.nz, features, bias=False, device="meta"), rng)
-        # Each value of the 4x4 map is normalised by itself.
+        # Each value of the 4x4 map is normalised separately.
         self.stem_norm = _norm(features)
         self.blocks = nn.Sequential()
         for _ in range(config.dcgan_depth - 1):
@@ -50,7 +51,7 @@ class DcganGenerator(nn.Module):
 
 
 class DcganDiscriminator(AnyDiscriminator):
-    """`blocks` halve the side down to 4x4; `head` makes the logit."""
+    """DCGAN's discriminator: `blocks` halve the side down to 4x4; `head` makes the logit."""
 
     def __init__(self, config: ModelConfig, rng: torch.Generator) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""FastGAN's discriminator: two branches that judge, three decoders that keep it from forgetting."""
+"""Build FastGAN's discriminator: two branches compute logits, three decoders reconstruct."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ from fastgan_ray.models.blocks import (
 )
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
 
-# Channels by level in units of ndf. The published network is a level narrower than its maps: after
-# the stem, features of level s are s/2 px wide (128 px have the channels of 256, ..., 8 of 16).
+# Channels by level in units of ndf. As in the published network, after the stem the features of
+# level s have a side of s/2 px: maps of 128 px have the channels of level 256, and so on.
 _MULTIPLIERS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
-# Decoders' channels at each side in px, in units of decoder_width.
+# Channels of decoders at each side in px, in units of decoder_width.
 _DECODER_MULTIPLIERS = {16: 4, 32: 2, 64: 2, 128: 1}
-# A down block's output is gated by the features this many blocks before it.
+# The features this many blocks before a down block gate its output.
 _SKIP_DISTANCE = 3
 # Top and left edge of each part, in shares of the side; a part's side is half the whole.
 _PART_CORNERS = ((0, 0), (0, 0.5), (0.5, 0), (0.5, 0.5), (0.25, 0.25))
 
 
 class Discriminator(AnyDiscriminator):
-    """Big branch: `stem`, `blocks`, `skips[block index]`, `head`; small: `small`, `small_head`.
+    """FastGAN's discriminator with a big branch, an optional small branch, and decoders.
 
-    `decoders` holds the enabled ones of "full", "small", "part" if the self-supervision decodes,
-    `projection` is there if it contrasts.
+    The big branch is `stem`, `blocks`, `skips[block index]` and `head`; the small branch is `small`
+    and `small_head`. `decoders` holds the enabled decoders of "full", "small" and "part", if the
+    self-supervision reconstructs; `projection` is set if it is contrastive.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory) -> None:
         super().__init__()
         self.config = config
         channels = discriminator_channels(config)
-        # 2R up to 256 px, where the stem keeps the side; above, it halves down to 256 px.
+        # Up to 256 px the stem keeps the side; above, it halves the side down to 256 px.
         top = min(2 * config.resolution, 512)
         block_levels = _halvings(top // 2, 16)
         self.stem = _stem(make, config.resolution, channels)
@@ -99,13 +100,14 @@ class Discriminator(AnyDiscriminator):
         part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits and reconstructions of pictures in [-1, 1].
+        """Compute the logits and reconstructions of pictures in [-1, 1].
 
-        full (B, 3, R, R), small (B, 3, r, r) with r = `small_resolution(R)` (not looked at without
-        the small branch) -> logits (B, 50), the big branch's 25 first, or (B, 25). `part` None: no
-        reconstructions; else, by enabled decoder, "full", "small" and "part" (of the quadrant
-        `part`, see `crop_part`), each (B, 3, s, s) with s = min(128, R), in [-1, 1]. `rng`, on the
-        pictures' device, draws what the heads' dropout leaves out; None: nothing.
+        full (B, 3, R, R), small (B, 3, r, r) with r = `small_resolution(R)` -> logits (B, 50), of
+        which the first 25 are the big branch's. Without the small branch, `small` is unused and
+        logits are (B, 25). If `part` is None, nothing is reconstructed. Else there is a picture
+        (B, 3, s, s) in [-1, 1] for each enabled decoder, with s = min(128, R); the decoder "part"
+        reconstructs the part `part` (see `crop_part`). `rng`, on the pictures' device, draws the
+        masks of the heads' dropout; None: no dropout.
         """
         norm = self._logits_norm if part is None else self._decoding_norm
         with norm.normalised():
@@ -132,8 +134,8 @@ class Discriminator(AnyDiscriminator):
         decodable = {"full": features[-1]}
         if self.small is not None and self.small_head is not None:
             decodable["small"] = self.small(small)
-            kept = dropout(decodable["small"], rate, rng, self.group)
-            logits.append(self.small_head(kept).flatten(1))
+            small_features = dropout(decodable["small"], rate, rng, self.group)
+            logits.append(self.small_head(small_features).flatten(1))
         if part is None:
             return torch.cat(logits, dim=1), {}
         decodable["part"] = crop_part(features[-2], part)
@@ -153,7 +155,7 @@ class Discriminator(AnyDiscriminator):
 
 
 class Decoder(nn.Module):
-    """From 8x8 features to the picture that they came from."""
+    """Reconstructs a picture from its 8x8 features."""
 
     def __init__(self, make: LayerFactory, c_in: int, width: int, side: int) -> None:
         super().__init__()
@@ -172,21 +174,21 @@ class Decoder(nn.Module):
 
 
 def fastgan_discriminator(config: ModelConfig, rng: torch.Generator) -> Discriminator:
-    """A freshly initialised discriminator on the CPU, in training mode."""
+    """Build a newly initialised discriminator on the CPU, in training mode."""
     return Discriminator(config, LayerFactory(rng, config.spectral_norm))
 
 
 def build_decoder(c_in: int, width: int, resolution: int, rng: torch.Generator) -> Decoder:
-    """A freshly initialised decoder of features (B, c_in, 8, 8) into pictures of up to 128 px."""
+    """Build a new decoder from features (B, c_in, 8, 8) to pictures of at most 128 px."""
     return Decoder(LayerFactory(rng, spectral=True), c_in, width, min(128, resolution))
 
 
 def crop_part(x_BCHW: Tensor, part: int | Tensor) -> Tensor:
-    """Half the side of any square map: part 0..3 = quadrant by rows, 4 = the centre.
+    """Crop a part with half the side of a square map: (B, C, H, H) -> (B, C, H/2, H/2).
 
-    (B, C, H, H) -> (B, C, H/2, H/2). ValueError for another part. A tensor, a scalar on the map's
-    device, may be another quadrant at each step without a wait; it is not looked at, and only
-    quadrants have one.
+    Parts 0..3 are the quadrants, row by row, and 4 is the centre; ValueError for another number.
+    `part` may also be a scalar tensor on the map's device, for quadrants only: its value is never
+    read on the CPU, so this does not wait for the device, and the value is not checked.
     """
     if isinstance(part, Tensor):
         half = x_BCHW.shape[-1] // 2
@@ -201,7 +203,10 @@ def crop_part(x_BCHW: Tensor, part: int | Tensor) -> Tensor:
 
 
 def discriminator_channels(config: ModelConfig) -> dict[int, int]:
-    """Feature channels by level, from 8 to the resolution (and twice it up to 256 px)."""
+    """Compute feature channels by level, from 8 to the resolution.
+
+    Up to a resolution of 256 px, there is also a level of twice the resolution.
+    """
     channels = widths(_MULTIPLIERS, config.resolution, config.ndf, config.d_channels)
     if config.resolution <= 256:
         channels[2 * config.resolution] = max(1, channels[config.resolution] // 2)
@@ -209,7 +214,7 @@ def discriminator_channels(config: ModelConfig) -> dict[int, int]:
 
 
 def _stem(make: LayerFactory, resolution: int, channels: dict[int, int]) -> nn.Sequential:
-    """Full picture -> features at min(256, R) px."""
+    """Make the layers from the full picture to features at min(256, R) px."""
     if resolution <= 256:
         first = make.conv(3, channels[2 * resolution], 3, padding=1)
     else:
@@ -219,7 +224,7 @@ def _stem(make: LayerFactory, resolution: int, channels: dict[int, int]) -> nn.S
 
 
 def _small_branch(make: LayerFactory, side: int, channels: dict[int, int]) -> nn.Sequential:
-    """Small picture -> 8x8 features with the channels of level 32."""
+    """Make the layers from the small picture to 8x8 features with the channels of level 32."""
     first, *rest = _halvings(2 * side, 32)
     steps: list[nn.Module] = []
     for level in rest:
@@ -230,5 +235,5 @@ def _small_branch(make: LayerFactory, side: int, channels: dict[int, int]) -> nn
 
 
 def _halvings(start: int, stop: int) -> list[int]:
-    """`_halvings(128, 16)` -> [128, 64, 32, 16]."""
+    """List the sides from `start` down to `stop`: `_halvings(128, 16)` -> [128, 64, 32, 16]."""
     return [start >> shift for shift in range((start // stop).bit_length())]

@@ -1,4 +1,4 @@
-"""FastGAN's generator: a latent becomes a picture at two scales."""
+"""Build FastGAN's generator, which makes a picture at two sizes from a latent."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ COMPOUND_SIDES = (8, 32, 128, 512)
 
 
 class Generator(nn.Module):
-    """Stem to 4x4, then blocks that double the side, some gated by features 16 times smaller.
+    """FastGAN's generator: a stem to 4x4, then blocks that double the side.
 
-    `stem`, `blocks[side]`, `skips[target side]`, `to_small`, `to_full` are the stages.
+    Features that are 16 times smaller gate the output of some blocks. The stages are `stem`,
+    `blocks[side]`, `skips[target side]`, `to_small` and `to_full`.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory) -> None:
@@ -53,20 +54,20 @@ class Generator(nn.Module):
         self._spectral = JointSpectralNorm(self)
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Pictures for latents: (B, nz) -> full (B, 3, R, R) and small (B, 3, r, r).
+        """Generate pictures from latents: (B, nz) -> full (B, 3, R, R) and small (B, 3, r, r).
 
-        r = `small_resolution(R)`; values in [-1, 1] with tanh, unbounded without. `rng` draws the
-        injected noise on its own device; None takes fixed maps, the same for every sample.
+        r = `small_resolution(R)`. Values are in [-1, 1] with tanh, unbounded without. `rng` draws
+        the injected noise on its own device; None: fixed noise maps, the same for every sample.
         """
         with self._spectral.normalised():
             return self._pictures(self._features(z_BZ, rng))
 
     def mix(self, content_BZ: Tensor, style_BZ: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures laid out by `content_BZ`, gated by `style_BZ` above 64 px; as `forward`.
+        """Generate pictures with the layout of one latent and the style of another.
 
-        Style mixing (Liu et al. 2021): the gates of the skips to more than 64 px come from the
-        style's features. A generator without such skips takes all its gates from the style. The
-        noise maps are the fixed ones.
+        Style mixing (Liu et al. 2021): features come from `content_BZ`, but the gates of skips to
+        more than 64 px come from `style_BZ`. A generator without such skips takes all gates from
+        the style. Noise maps are fixed. Returns the same as `forward`.
         """
         with self._spectral.normalised():
             style = self._features(style_BZ, None)
@@ -75,7 +76,7 @@ class Generator(nn.Module):
     def _features(
         self, z_BZ: Tensor, rng: torch.Generator | None, style: dict[int, Tensor] | None = None
     ) -> dict[int, Tensor]:
-        """Features by side in px; `style`: those that gate the styled sides in place of its own."""
+        """Compute features by side in px; `style`: other features for the gates of styled sides."""
         features = {4: self.stem(z_BZ[:, :, None, None])}
         for name, block in self.blocks.items():
             side = int(name)
@@ -95,19 +96,19 @@ class Generator(nn.Module):
 
 
 def fastgan_generator(config: ModelConfig, rng: torch.Generator) -> Generator:
-    """A freshly initialised generator on the CPU, in training mode."""
+    """Build a newly initialised generator on the CPU, in training mode."""
     return Generator(config, LayerFactory(rng, config.spectral_norm))
 
 
 def generator_channels(config: ModelConfig) -> dict[int, int]:
-    """Feature channels by side in px, from 4 to the resolution."""
+    """Compute feature channels by side in px, from 4 to the resolution."""
     return widths(_MULTIPLIERS, config.resolution, config.ngf, config.g_channels)
 
 
 def skip_sources(config: ModelConfig) -> dict[int, int]:
-    """The enabled skip-layer excitations: target side -> source side, in px."""
+    """Map the enabled skip-layer excitations: target side -> source side, in px."""
     enabled = {4: config.g_sle_4, 8: config.g_sle_8, 16: config.g_sle_16, 32: config.g_sle_32}
-    # At 32 px the picture ends before the first target: the first site gates it there.
+    # At resolution 32 the first target, 64 px, does not exist: its source gates 32 px instead.
     sites = {4: 32} if config.resolution == 32 else {source: 16 * source for source in enabled}
     return {
         target: source

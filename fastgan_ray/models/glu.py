@@ -1,8 +1,9 @@
-"""The gated linear unit: half the channels times the sigmoid of the other half.
+"""Compute the gated linear unit: half the channels times the sigmoid of the other half.
 
-On a CPU, PyTorch's operator returns a gradient with the channels first: the batch normalisation
-before it is then ten times slower, and the convolution before that restores the order. The form
-here keeps the channels last; `kernels.KERNELS` has which form a device uses.
+On a CPU, PyTorch's operator returns a gradient with the channels first in memory. The backward pass
+of the batch normalisation is then ten times slower, and that of the convolution must reorder the
+channels. The function here keeps the channels last. `kernels.KERNELS` says which form a device
+uses.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from torch.autograd.function import once_differentiable
 
 from fastgan_ray.models.kernels import kernels_for
 
-# A CPU reads runs of memory shorter than this many bytes per pixel slowly: the sigmoid of all
-# channels, of which half is dropped, is faster.
+# A CPU is slow if it reads fewer bytes than this in a row for each pixel. Then it is faster to
+# compute the sigmoid of all channels and to drop half of it.
 _SHORT_RUN = 128
 
 

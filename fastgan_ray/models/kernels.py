@@ -1,8 +1,9 @@
-"""Which form each operation of the networks has on each type of device.
+"""Choose the form of the networks' operations for each type of device.
 
-Several of them have more than one form with the same mathematics; only the order of sums differs.
-A CPU prefers those that move less memory, a GPU those that launch fewer operators. KERNELS is the
-whole choice: `python benchmarks/kernels.py` measures the forms on a device and prints its row.
+Several operations have two forms with the same mathematics; only the order of sums differs. On a
+CPU, the form that moves less memory is faster; on a GPU, the form that launches fewer operators.
+KERNELS has all choices. `python benchmarks/kernels.py` measures the forms on a device and prints
+its row.
 """
 
 from __future__ import annotations
@@ -19,44 +20,44 @@ class Kernels(NamedTuple):
     """The forms on one type of device."""
 
     transposed_from: int | None
-    """Upsampling before a convolution: side in px from which it is one transposed convolution
-    (`upsample`); None: never."""
+    """Upsample and convolve as one transposed convolution (`upsample`) from this side in px on;
+    None: never."""
     fused_glu: bool
-    """Gated linear unit: PyTorch's own operator, not the one that keeps channels last (`glu`)."""
+    """Use PyTorch's gated linear unit, not the one that keeps the channels last (`glu`)."""
     joint_up_to: int
-    """Spectral normalisation: elements up to which a network's weights are normalised together
-    (`spectral_joint`); larger weights each by itself (`spectral`)."""
+    """Spectral normalisation: weights with at most this many elements are normalised together
+    (`spectral_joint`); larger weights are normalised one by one (`spectral`)."""
     gather_up_to: int
-    """Of those normalised together: elements up to which a weight is multiplied in one go with
-    weights of other shapes; larger ones only with those of the same shape."""
+    """Weights that are normalised together: those with at most this many elements are multiplied
+    in one operation, whatever their shapes; larger weights only with weights of the same shape."""
 
 
 REFERENCE = "reference"
 NO_LIMIT = 2**62
 KERNELS: dict[str, Kernels] = {
-    # The published forms: `train.precision: fp32`, and counts of operations. Of the gated linear
-    # unit both forms are the published one; PyTorch's doubles the time of a step on a CPU.
+    # The published forms, for `train.precision: fp32` and to count operations. Both forms of the
+    # gated linear unit compute the published one; PyTorch's doubles the time of a step on a CPU.
     REFERENCE: Kernels(None, fused_glu=False, joint_up_to=0, gather_up_to=0),
     # Measured (docs/findings.md).
     "cpu": Kernels(16, fused_glu=False, joint_up_to=2**18, gather_up_to=0),
-    # Fewest operators, as a step at batch 8 waits for launches; not measured on a GPU yet.
+    # The fewest operators, because a step at batch 8 waits for launches; not measured on a GPU yet.
     "cuda": Kernels(None, fused_glu=True, joint_up_to=NO_LIMIT, gather_up_to=2**18),
-    # Has no sums over segments, which the joint form needs.
+    # The joint form needs sums over segments, which MPS does not have.
     "mps": Kernels(None, fused_glu=True, joint_up_to=0, gather_up_to=0),
 }
 _selected: ContextVar[str | None] = ContextVar("selected", default=None)
 
 
 def kernels_for(device: torch.device) -> Kernels:
-    """Return the selected row of KERNELS, or that of a device's type if none is selected.
+    """Return the selected row of KERNELS; if none is selected, the row of the device's type.
 
-    A type of device without a row ("meta") has the reference's.
+    A type of device without a row ("meta") uses the row REFERENCE.
     """
     return KERNELS.get(_selected.get() or device.type, KERNELS[REFERENCE])
 
 
 def selected_kernels() -> str | None:
-    """Return the name of the row that `use_kernels` selects here, None outside of it."""
+    """Return the name of the row that `use_kernels` has selected; None if it has not."""
     return _selected.get()
 
 
@@ -72,7 +73,7 @@ def use_kernels(name: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def reference_kernels(wanted: bool = True) -> Iterator[None]:
-    """Select the published forms inside, if `wanted`."""
-    with use_kernels(REFERENCE if wanted else selected_kernels()):
+def reference_kernels(enabled: bool = True) -> Iterator[None]:
+    """Select the published forms inside, if `enabled`."""
+    with use_kernels(REFERENCE if enabled else selected_kernels()):
         yield

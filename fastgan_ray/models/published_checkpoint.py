@@ -61,15 +61,15 @@ class PublishedNetworks(NamedTuple):
 def load_published(path: str | Path) -> PublishedNetworks:
     """Read a published checkpoint; infer the networks' sizes from its tensors.
 
-    `ema` has the file's averaged parameters and the plain generator's buffers, as the file has no
-    others: recalibrate its batch statistics before you evaluate it. No code in the file runs.
-    Raises UserError if the file is missing, damaged, or anything else than such a checkpoint.
+    The file has averaged parameters, but no buffers for them; so `ema` has the buffers of the plain
+    generator. Recalibrate its batch statistics before you evaluate it. No code in the file runs.
+    Raises UserError if the file is missing, damaged, or not a published checkpoint.
     """
     path = Path(path)
     contents = _read(path)
     g_weights, d_weights = (_state_dict(contents, network, path) for network in ("g", "d"))
     config = _infer_config(g_weights, d_weights, path)
-    rng = torch.Generator()  # of initial weights, which the file's weights replace
+    rng = torch.Generator()  # draws the initial weights, which the file's weights replace
     generator = fastgan_generator(config, rng)
     discriminator = fastgan_discriminator(config, rng)
     _fill(generator, generator_names(generator), g_weights, f"{path}: g")
@@ -89,10 +89,10 @@ def save_published(
     discriminator: Discriminator,
     ema: Generator | None = None,
 ) -> None:
-    """Write a checkpoint that the published code can read; it replaces `path` in one step.
+    """Write a checkpoint that the published code can read; replace `path` atomically.
 
-    The file has the parameters of `ema` without its buffers, as published, and no optimisers.
-    Raises UserError if the networks are not of the published form or the file cannot be written.
+    As in published files, the parameters of `ema` have no buffers. There are no optimisers. Raises
+    UserError if the networks do not have the published form or the file cannot be written.
     """
     path = Path(path)
     for network in (generator, discriminator, ema):
@@ -218,8 +218,8 @@ def _published_state(network: nn.Module, names: Mapping[str, str]) -> dict[str, 
 def _require_published_form(config: ModelConfig, path: Path) -> None:
     if config.resolution not in _ACTIVATIONS:
         raise UserError(
-            f"{path}: in the published form model.resolution must be one of {list(_ACTIVATIONS)} "
-            f"(got {config.resolution})"
+            f"{path}: in the published form, model.resolution must be one of "
+            f"{list(_ACTIVATIONS)} (got {config.resolution})"
         )
     published = _published_config(config.resolution, config.ngf, config.ndf, config.nz)
     wrong = [name for name in _FIXED if getattr(config, name) != getattr(published, name)]

@@ -18,12 +18,12 @@ _SPECTRAL = {
 
 
 def generator_names(generator: Generator) -> dict[str, str]:
-    """Map published to our names, for every tensor of the generator in the published order."""
+    """Map published names to ours for every tensor of the generator, in the published order."""
     return _tensor_names(generator, _generator_modules(generator.config.resolution))
 
 
 def discriminator_names(discriminator: Discriminator) -> dict[str, str]:
-    """Map published to our names, for every tensor of the discriminator."""
+    """Map published names to ours for every tensor of the discriminator."""
     return _tensor_names(discriminator, _discriminator_modules())
 
 

@@ -1,7 +1,8 @@
-"""Spectral normalisation (Miyato et al. 2018): PyTorch's tensors, names and values, for less time.
+"""Normalise weights spectrally (Miyato et al. 2018) as PyTorch does, in less time.
 
-PyTorch's copies a channels-last weight into rows three times at each use, multiplies it three times
-where twice is enough, and leaves the gradient to a dozen operations of autograd.
+Tensors, names and values are those of PyTorch's spectral normalisation. At each use, PyTorch's
+copies a channels-last weight three times, multiplies it three times where two are enough, and needs
+a dozen autograd operations for the gradient.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ _Shape = tuple[int, int, int]  # channels, height, width
 
 
 def spectral_norm(layer: nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generator) -> None:
-    """Normalise a layer's weight from now on; `rng` draws the first vectors of the iteration."""
+    """Add spectral normalisation to a layer; `rng` draws the iteration's initial vectors."""
     parametrize.register_parametrization(layer, "weight", SpectralNorm(layer, rng))
 
 
 class SpectralNorm(nn.Module):
-    """A parametrization: a convolution's weight over its largest singular value, by iteration.
+    """A parametrization that divides a convolution's weight by its largest singular value.
 
-    The weight is a matrix with a row for each output channel; `_u` and `_v` approximate its first
-    singular vectors. Each use of the weight in training mode improves them once. `current` is the
-    normalised weight while `spectral_joint` has computed it; uses of it change nothing.
+    The weight is a matrix with a row for each output channel. `_u` and `_v` approximate its first
+    singular vectors; in training mode, each use of the weight improves them by one iteration.
+    If `spectral_joint` has already computed the normalised weight, it is in `current`, and a use of
+    it does not change the vectors.
     """
 
     _u: Tensor
@@ -53,8 +55,8 @@ class SpectralNorm(nn.Module):
         if self.current is not None:
             return self.current
         with full_precision(weight.device.type):
-            look = self._iterate if self.training else self._value
-            u, v, value = look(*self._matrix(weight.detach()))
+            compute = self._iterate if self.training else self._value
+            u, v, value = compute(*self._matrix(weight.detach()))
             if self.transposed:
                 shapes = (1, -1, 1, 1), (weight.shape[0], 1, *weight.shape[2:])
             else:
@@ -65,7 +67,7 @@ class SpectralNorm(nn.Module):
     def _iterate(self, matrix: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
         """Improve the vectors; return them and the singular value."""
         u, _ = _unit_(torch.mv(matrix, _last(self._v, shape)))
-        # The value u W v is the length of u W, whose direction v is.
+        # v is u W scaled to length 1, so the value u W v is the length of u W.
         v, value = _unit_(torch.mv(matrix.T, u))
         v = _first(v, shape)
         self._u.copy_(u)
@@ -73,13 +75,13 @@ class SpectralNorm(nn.Module):
         return u, v, value
 
     def _value(self, matrix: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the vectors as they are, and their singular value."""
+        """Return the vectors without improving them, and their singular value."""
         return self._u, self._v, torch.dot(self._u, torch.mv(matrix, _last(self._v, shape)))
 
     def _matrix(self, weight: Tensor) -> tuple[Tensor, _Shape]:
         """Return the matrix with a row for each output channel, and the shape of a row.
 
-        A view of a channels-last weight; the columns have the input channels last.
+        For a channels-last weight it is a view. The input channels are last in the columns.
         """
         rows = weight.permute(0, 2, 3, 1)
         if self.transposed:
@@ -95,7 +97,7 @@ class SpectralLayer(NamedTuple):
 
     @property
     def weight(self) -> Tensor:
-        """The weight that training moves, before the normalisation."""
+        """The trained weight, before the normalisation."""
         weight: Tensor = self.parameters.original
         return weight
 
@@ -108,7 +110,7 @@ def spectral_layers(module: nn.Module) -> Iterator[SpectralLayer]:
 
 
 class _Divide(torch.autograd.Function):
-    """weight / value, where value = u weight v; u and v span the weight and are constants."""
+    """Divide weight by value, where value = u weight v; u and v are constants."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, value: Tensor, u: Tensor, v: Tensor) -> Tensor:  # noqa: ANN401 - autograd has no type
@@ -132,17 +134,17 @@ def full_precision(device: str) -> AbstractContextManager[None]:
 
 
 def _unit_(vector: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale the vector to length 1, in place; return it and the length that it had."""
+    """Scale the vector to length 1, in place; return it and its earlier length."""
     length = torch.linalg.vector_norm(vector)
     return vector.div_(length.clamp_min(EPS)), length
 
 
 def _last(v: Tensor, shape: _Shape) -> Tensor:
-    """Reorder from input channels first to last."""
+    """Reorder a vector with the input channels first so that they are last."""
     return v if shape[1:] == (1, 1) else v.view(shape).permute(1, 2, 0).reshape(-1)
 
 
 def _first(v: Tensor, shape: _Shape) -> Tensor:
-    """Reorder from input channels last to first."""
+    """Reorder a vector with the input channels last so that they are first."""
     channels, height, width = shape
     return v if shape[1:] == (1, 1) else v.view(height, width, channels).permute(2, 0, 1).flatten()

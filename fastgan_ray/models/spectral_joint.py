@@ -1,9 +1,9 @@
-"""Spectral normalisation of all of a network's weights at once: few operators in place of many.
+"""Normalise all weights of a network spectrally at once: a few operators instead of many.
 
-One flat copy holds the weights, each in its own order of memory. Weights of one shape are
-neighbours there and are multiplied as one batch of matrices; small weights are multiplied element
-by element, whatever their shapes. Norms, divisions and gradients are of the flat copy. The values
-are those of `spectral`, which normalises each weight by itself, up to the order of sums.
+One flat copy holds all weights, each in its own memory order. Weights with the same shape are next
+to each other and are multiplied as one batch of matrices. Small weights are multiplied element by
+element, whatever their shapes. Norms, divisions and gradients are computed from the flat copy. The
+values are those of `spectral`, which normalises weights one by one; only the order of sums differs.
 
 Sizes: N elements of all L weights; U rows and V columns of all; P = U + V, first each weight's u,
 then each weight's v.
@@ -28,7 +28,7 @@ from fastgan_ray.torch_compat import copy_each_, norm_of_each
 
 
 class JointSpectralNorm:
-    """Normalises all weights of some modules that a network uses together."""
+    """Normalises all weights of modules that a network uses together."""
 
     def __init__(self, *modules: nn.Module) -> None:
         self._modules = modules
@@ -36,15 +36,15 @@ class JointSpectralNorm:
         self._plans: dict[tuple[torch.device, int, int], _Plan | None] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> JointSpectralNorm:
-        """Refer to the copies of the modules."""
+        """Make a copy that normalises the copies of the modules."""
         return JointSpectralNorm(*(copy.deepcopy(module, memo) for module in self._modules))
 
     @contextmanager
     def normalised(self) -> Iterator[None]:
         """Normalise all weights now, once for all their uses inside.
 
-        In training mode this improves the vectors once. Each use inside normalises its weight by
-        itself where the device's form says so, or where a weight is not channels last.
+        In training mode, this improves the vectors by one iteration. If KERNELS chooses it for the
+        device, or if a weight is not channels last, each use normalises its weight separately.
         """
         plan = self._plan()
         if plan is None:
@@ -62,7 +62,7 @@ class JointSpectralNorm:
                 norm.current = None
 
     def _plan(self) -> _Plan | None:
-        """Return how to normalise weights together where they are now; None: each by itself."""
+        """Return the plan for the weights' device; None: normalise each weight separately."""
         if self._layers is None:  # not before the first use: a copy's modules are incomplete
             self._layers = [part for module in self._modules for part in spectral_layers(module)]
         if not self._layers:
@@ -78,7 +78,7 @@ class JointSpectralNorm:
 
 
 class _Shape(NamedTuple):
-    """A weight as the matrix that spectral normalisation sees."""
+    """The shape of a weight as the matrix that spectral normalisation uses."""
 
     rows: int
     columns: int
@@ -90,7 +90,7 @@ class _Shape(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """Weights of one shape, as a batch of matrices, and where they are."""
+    """A batch of weights with the same shape, and their positions in the flat tensors."""
 
     shape: _Shape
     size: int
@@ -107,7 +107,7 @@ class _Batch(NamedTuple):
 
 
 class _Plan:
-    """What is the same at each normalisation: the order of the weights, and indices.
+    """The order of the weights, and indices: the same at each normalisation.
 
     First come `small` weights of up to `gather_up_to` elements, then `batches` of larger ones.
     """
@@ -143,7 +143,7 @@ class _Plan:
         return batches
 
     def _fill(self, device: torch.device) -> None:
-        """Make the indices: of the columns' two orders, and from elements to their weights."""
+        """Make index tensors: between the two orders of columns, and from elements to weights."""
         number = torch.arange(len(self.layers), dtype=torch.int32)
         rows, columns = torch.tensor(self.rows), torch.tensor(self.columns)
         owner_U = number.repeat_interleave(rows)
@@ -164,12 +164,12 @@ class _Plan:
         self.rows_L, self.chunks_L = rows.to(device), chunks.to(device)
 
     def is_channels_last(self) -> bool:
-        """Tell whether all weights are, as the flat copy needs them."""
+        """Return whether all weights are channels last, as the flat copy requires."""
         last = torch.channels_last
         return all(layer.weight.is_contiguous(memory_format=last) for layer in self.layers)
 
     def multiply(self, flat_N: Tensor, v_V: Tensor) -> list[Tensor]:
-        """Return each weight times its v; together (U)."""
+        """Multiply each weight by its v; all results together have U elements."""
         products = [self.small.multiply(flat_N, v_V)] if self.small else []
         for batch in self.batches:
             v = v_V[batch.columns].view(batch.size, -1, 1)
@@ -177,7 +177,7 @@ class _Plan:
         return products
 
     def multiply_transposed(self, flat_N: Tensor, u: Sequence[Tensor]) -> list[Tensor]:
-        """Return each weight, transposed, times its u (from `multiply`); together (V)."""
+        """Multiply each transposed weight by its u (from `multiply`); V elements together."""
         products, u_of_batches = [], list(u)
         if self.small:
             products.append(self.small.multiply_transposed(flat_N, u_of_batches.pop(0)))
@@ -197,7 +197,10 @@ class _Plan:
 
 
 class _Small:
-    """Matrices of any shapes, multiplied element by element: a row and a column for each of S."""
+    """Matrices of any shapes that are multiplied element by element.
+
+    Index tensors hold the row and the column of each of the S elements.
+    """
 
     def __init__(self, shapes: Sequence[_Shape], device: torch.device) -> None:
         rows = torch.tensor([shape.rows for shape in shapes])
@@ -230,7 +233,7 @@ class _Small:
 
 
 class _Normalise(torch.autograd.Function):
-    """Weights / their largest singular values u W v, for which u and v are constants."""
+    """Divide weights by their largest singular values u W v; u and v are constants."""
 
     @staticmethod
     def forward(ctx: Any, plan: _Plan, *weights: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN401 - autograd has no type
@@ -273,7 +276,7 @@ def _iterate(plan: _Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
     v_V = torch.cat([norm._v for norm in norms]).index_select(0, plan.memory_V)
     u = plan.multiply(flat_N, v_V)
     vectors_P = torch.cat([*u, *plan.multiply_transposed(flat_N, u)])
-    # The vectors are longer than 1 so far: W v for u, W^T W v for v.
+    # The vectors do not have length 1 yet: u is W v, and v is W^T W v.
     sections = torch.split(vectors_P, [*plan.rows, *plan.columns])
     lengths_2L = norm_of_each(sections).clamp_min_(EPS)
     vectors_P.div_(lengths_2L.index_select(0, plan.owner_P))
@@ -287,7 +290,7 @@ def _iterate(plan: _Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _look_up(plan: _Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Return all vectors as they are, columns in memory order, and the singular values."""
+    """Return all vectors unchanged, columns in memory order, and the singular values."""
     norms = [layer.norm for layer in plan.layers]
     v_V = torch.cat([norm._v for norm in norms]).index_select(0, plan.memory_V)
     u_U = torch.cat([norm._u for norm in norms])
@@ -296,7 +299,7 @@ def _look_up(plan: _Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _memory_order(layer: SpectralLayer) -> Tensor:
-    """Return where each column of a matrix in memory is in the published order."""
+    """Return the position in the published order of each column in memory order."""
     columns = torch.arange(layer.norm._v.numel())
     if layer.norm.transposed:
         return columns
@@ -304,7 +307,7 @@ def _memory_order(layer: SpectralLayer) -> Tensor:
 
 
 def _in_memory(tensor: Tensor) -> Tensor:
-    """Return a channels-last tensor (else a copy that is) as its elements in memory order."""
+    """View a tensor's elements in channels-last memory order; copy the tensor first if needed."""
     tensor = tensor.contiguous(memory_format=torch.channels_last)
     return tensor.as_strided((tensor.numel(),), (1,))
 
@@ -320,10 +323,10 @@ def _as_weights(
 
 
 def _segment_sums(terms: Tensor, lengths: Tensor) -> Tensor:
-    # `unsafe` leaves out a check of the lengths that would wait for the device.
+    # `unsafe` skips a check of the lengths that would wait for the device.
     return torch.segment_reduce(terms, "sum", lengths=lengths, unsafe=True)
 
 
 def _starts(sizes: Sequence[int]) -> list[int]:
-    """Return where each of the parts starts: 3, 4 -> 0, 3."""
+    """Return the start of each part in the flat tensor: sizes 3, 4 -> starts 0, 3."""
     return [0, *itertools.accumulate(sizes)][: len(sizes)]

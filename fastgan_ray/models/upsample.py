@@ -1,14 +1,14 @@
-"""Doubling a map's side before a 3x3 convolution, in one of two forms.
+"""Double a map's side before a 3x3 convolution, in one of two forms.
 
-Plain: each pixel becomes 2x2 equal ones, and the convolution goes over these. Transposed: the same
-sums as one transposed convolution of stride 2. Each weight of its 4x4 kernel is the sum of those
-weights of the 3x3 kernel that meet the same pixel: 16 multiplications per pixel and pair of
-channels in place of 36, and no map of doubled side in between. It is exact; only the order of sums
-differs.
+In the plain form, each pixel becomes 2x2 equal pixels, and the convolution is applied to these. The
+other form computes the same sums as one transposed convolution of stride 2. Each weight of its 4x4
+kernel is the sum of the weights of the 3x3 kernel that are applied to the same pixel. This takes 16
+multiplications per pixel and pair of channels instead of 36, and stores no map of doubled side. It
+is exact; only the order of sums differs.
 
-To make the kernel costs by the weights, and to use it saves by the pixels: `kernels.KERNELS` has
-the side from which a device uses it. The choice does not depend on the batch size, because a sample
-must not depend on its batch.
+The cost of making the 4x4 kernel grows with the number of weights, the time saved with the number
+of pixels. `kernels.KERNELS` says from which side on a device uses the transposed form. The choice
+does not depend on the batch size, because a sample must not depend on its batch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fastgan_ray.models.kernels import kernels_for
 
 
 def upsample_conv2x(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
-    """Double the side, then convolve by 3x3 with padding 1, no bias.
+    """Double the side, then apply a 3x3 convolution with padding 1 and no bias.
 
     (B, c_in, H, W) -> (B, c_out, 2H, 2W).
     """
