@@ -28,6 +28,7 @@ WORDS = {
     "A": "runs/demo",
     "B": "runs/256px",
     "FILE...": "weights.pt",
+    "runs/mine/best/config.yaml": "runs/demo/best/config.yaml",
     "runs/a": "runs/demo",
     "runs/b": "runs/demo/trials/00000",
 }
