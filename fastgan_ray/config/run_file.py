@@ -1,4 +1,4 @@
-"""RunConfig as strict YAML, in and out, and as `--set key=value`."""
+"""Read and write a RunConfig as strict YAML, and change it with `--set key=value`."""
 
 from __future__ import annotations
 

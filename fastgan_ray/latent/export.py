@@ -149,7 +149,7 @@ def _require_published_architecture(checkpoint: Path) -> None:
 
 
 def _write_published(checkpoint: Path, out: Path) -> None:
-    """Write the averaged weights as the generator's, like the published trainer."""
+    """Write a published checkpoint whose generator has the averaged weights."""
     folder = find_checkpoint(checkpoint)
     generator, _, _ = load_model(folder)
     discriminator = load_discriminator(folder)

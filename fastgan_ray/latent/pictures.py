@@ -1,4 +1,4 @@
-"""Pictures from files as the generator draws them."""
+"""Read pictures from files in the form that the generator generates."""
 
 from __future__ import annotations
 

@@ -63,7 +63,8 @@ class JointSpectralNorm:
 
     def _plan(self) -> _Plan | None:
         """Return the plan for the weights' device; None: normalise each weight separately."""
-        if self._layers is None:  # not before the first use: a copy's modules are incomplete
+        # Find the layers at the first use: while a network is copied, its modules are incomplete.
+        if self._layers is None:
             self._layers = [part for module in self._modules for part in spectral_layers(module)]
         if not self._layers:
             return None

@@ -47,9 +47,9 @@ class Plan:
 
 
 def plan_confirmation(spec: SearchSpec) -> Plan:
-    """Plan what the file's `confirm` says, or the most that takes half of the search's kimg.
+    """Plan the confirmation: as the file's `confirm` says, else with half of the search's kimg.
 
-    If the budget limits the kimg, the confirmation's part is reserved at the start.
+    If the budget limits the kimg, the part of the confirmation is reserved at the start.
     """
     if spec.confirm == "off":
         return Plan(0, 0, 0.0, "the file says `confirm: false`")

@@ -49,7 +49,8 @@ def fit(
 ) -> Axis:
     """Return an axis with all values (at least one, finite) and some margin.
 
-    `zero`: it starts at 0. `log` None: it is logarithmic if the values spread widely enough.
+    With `zero`, the axis starts at 0. If `log` is None, it is logarithmic if the values differ
+    by a large enough factor.
     """
     low, high = (0.0 if zero else min(values)), max(values)
     if log is None:

@@ -15,7 +15,7 @@ from fastgan_ray.search.pareto import front
 LABEL_WIDTH = 24.0  # with the point that it labels
 PARETO = "; on the Pareto front"
 ALIKE = 1.01  # sizes that differ by a smaller factor count as the same
-# The sizes of a generator that rows have, with a unit and its factor.
+# By metric of a generator's size: the axis label, and the factor from the metric to its unit.
 SIZES = {
     "params_g": ("millions of parameters of the generator", 1e-6),
     "gflop_g": ("GFLOP of the generator for one picture", 1.0),

@@ -62,7 +62,7 @@ def _check_grid(space: SearchSpace, settings: Mapping[str, Any]) -> None:
 
 
 def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
-    """The rule that random points of `space` break, or nothing if one is valid."""
+    """Return a rule that random points of `space` break; "" if one of them is valid."""
     rng = random.Random(0)
     rule = ""
     for _ in range(TRIES):

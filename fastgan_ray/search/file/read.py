@@ -112,7 +112,7 @@ def top_comment(text: str) -> str:
 
 
 def _shown(loc: Loc) -> str:
-    """How messages name a place: settings by their dotted names, those of an arm after the arm."""
+    """Name a setting for a message by its dotted name; in an arm, put the arm's name first."""
     keys = [str(part) for part in loc]
     if keys[:1] == ["base"] and len(keys) > 1:
         return ".".join(keys[1:])

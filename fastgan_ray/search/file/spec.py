@@ -70,7 +70,7 @@ def base_settings(spec: SearchSpec) -> dict[str, Any]:
 
 
 def start_point(spec: SearchSpec) -> dict[str, Any]:
-    """Return the default configuration as far as the space contains it: where a search starts."""
+    """Return the default values of those parameters whose ranges contain them."""
     return default_point(spec.space, base_settings(spec))
 
 

@@ -111,7 +111,7 @@ class Request:
 
 
 def request(config: RunConfig, nodes: Sequence[Resources]) -> Request:
-    """Return what a trial takes; arguments as of `demands`."""
+    """Return the resources that a trial needs; the arguments are those of `demands`."""
     return Request(demands(config, nodes), config.resources.workers, config.resources.nested)
 
 

@@ -119,7 +119,7 @@ class StudySearcher(Searcher):
         return {"number": number, "point": point, "run": run.model_dump()}
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Take in a trial's row; one that comes again is ignored."""
+        """Record a trial's row; ignore a row that is reported again."""
         name = self._spec.metric.name
         value = value_of(result, name)
         if trial_id not in self.state.running or value is None:

@@ -1,4 +1,4 @@
-"""Where a trial continues after a kill, a stop, or an order to take over another one's weights."""
+"""Find where a trial continues after a kill, a stop, or an order to copy another's weights."""
 
 from __future__ import annotations
 
