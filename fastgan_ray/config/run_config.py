@@ -126,7 +126,7 @@ class EvalConfig(Section):
     early_fakes: int | None = Field(
         None,
         ge=2,
-        description="generated images of all evaluations but a run's last; metrics are then "
+        description="generated images per evaluation before the run's last one; these metrics are "
         "named early/...; null = num_fakes",
     )
     mirrored_reference: bool = Field(
@@ -160,14 +160,14 @@ class ResourcesConfig(Section):
         1,
         ge=1,
         le=1024,
-        description="processes that train one generator, each on its share of train.batch_size",
+        description="processes that train one generator; they divide train.batch_size",
     )
     cpus: float = Field(1.0, gt=0, description="CPU cores of each worker; its threads")
     gpus: float | None = Field(
         None,
         ge=0,
         description="GPUs of each worker, fractions allowed if there is one worker; null = by "
-        "resolution, width and batch, a whole one for each of several workers",
+        "resolution, width and batch; with several workers, one whole GPU each",
     )
     backend: Literal["auto", "flat", "ray_train"] = Field(
         "auto",

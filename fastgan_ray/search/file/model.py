@@ -67,7 +67,7 @@ class _File(FileSection):
 
     name: Name | None = Field(None, description="name of the run's folder; left out = the file's")
     description: str | None = Field(
-        None, description="what it is for; left out = the comment at the top of the file"
+        None, description="purpose of the file; default: the comment at the top of the file"
     )
 
     @classmethod
@@ -83,7 +83,7 @@ class SearchFile(_File):
 
     refused = REFUSED_OF_SEARCH
 
-    base: Settings = Field({}, description="settings of all trials, over the published defaults")
+    base: Settings = Field({}, description="settings of all trials; others keep their defaults")
     method: Method = Field(description="grid, random or bayes")
     seed: int = Field(0, ge=0, lt=2**31, description="of the search's random choices")
     parameters: Parameters = Field(description="the searched settings, and what each may be")
@@ -113,10 +113,10 @@ class AblationFile(_File):
 
     refused = REFUSED_OF_ABLATION
 
-    base: AblationBase = Field({}, description="settings of all arms, over the published defaults")
+    base: AblationBase = Field({}, description="settings of all arms; others keep their defaults")
     arms: Arms = Field(description="settings of each arm, by its name")
     baseline: Baseline = Field(description="what arms are compared with: an arm, or settings")
-    metric: OneMetric = Field(description="what arms are compared by, as {name: fid}")
+    metric: OneMetric = Field(description="metric by which arms are compared, e.g. {name: fid}")
     seeds: Seeds = Field(description="each arm is trained with each: a count, or a list")
     data: DataSets = Field(
         (), description="each arm is trained on each: folders or names; left out = base's data.path"

@@ -25,7 +25,7 @@ class Population(FileSection):
     change: list[str] = Field(
         [],
         min_length=1,
-        description="searched numbers of train, augment and regan that change; left out = all",
+        description="searched numbers of train, augment and regan that may change; default: all",
     )
 
     def describe(self) -> str:
