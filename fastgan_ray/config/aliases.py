@@ -1,7 +1,8 @@
-"""Old names of settings and of keys of our files, which are read under their new names.
+"""Translate old names of settings and file keys to their new names.
 
-A setting keeps its section. Applied wherever names are read: keys of files (strict_yaml), stored
-settings, as a checkpoint's (run_config.flatten), `--set` (run_file), lists of names (population).
+A setting stays in its section. All code that reads names uses this: keys of files (strict_yaml),
+stored settings, e.g. of a checkpoint (run_config.flatten), `--set` (run_file), lists of names
+(population).
 """
 
 from __future__ import annotations

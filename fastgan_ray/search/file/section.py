@@ -37,7 +37,7 @@ Kimg = Annotated[float, Field(ge=1e-6, le=1e9)]
 
 
 class FileSection(Section):
-    """A mapping of the file; it puts its errors into words itself, as it knows its keys."""
+    """A mapping of the file; it writes its own error messages, because it knows its keys."""
 
     model_config = ConfigDict(validate_default=False)
 

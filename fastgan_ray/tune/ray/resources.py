@@ -15,7 +15,7 @@ Resources = Mapping[str, float]
 
 SURELY = 0.8  # of an estimate of memory, which is right within a quarter
 SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
-PIN = 0.001  # of a node's resource that names its kind of GPU: enough to be placed there
+PIN = 0.001  # amount of a GPU kind's resource that a trial requests to run on such a machine
 
 
 def uses_gpu(config: RunConfig, nodes: Sequence[Resources]) -> bool:

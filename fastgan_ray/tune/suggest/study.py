@@ -1,9 +1,9 @@
-"""The Optuna study of a search, in a journal beside the results: what it is told of each trial.
+"""Record each trial's outcome in the Optuna study of a search, a journal next to the results.
 
-A finished trial is COMPLETE. One that was stopped early is PRUNED, with the values that it reported
-(by images shown), and so is one that took over another trial's weights, since it did not end at the
-point that it started with. One that diverged or ran out of memory is PRUNED and violates a
-constraint, which TPE heeds. One that failed is FAIL. The attribute `outcome` tells them apart.
+A finished trial is COMPLETE. A trial that was stopped early is PRUNED, with the values that it
+reported (by images shown). A trial that took over another trial's weights is PRUNED, too, because
+its settings changed. A trial that diverged or ran out of memory is PRUNED and violates a
+constraint, which TPE uses. A failed trial is FAIL. The attribute `outcome` has the exact outcome.
 """
 
 from __future__ import annotations

@@ -14,14 +14,14 @@ from fastgan_ray.tune.wandb.session import Session, close, search_id
 
 Summary = Mapping[str, Any]
 
-RANKS = {"finished": 0, "stopped": 1}  # a stopped trial's value is of less training
+RANKS = {"finished": 0, "stopped": 1}  # a stopped trial's value comes from a shorter training
 COLUMNS = ("trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning")
 CELL = ("arm", "data", "seed")
-# The files of an experiment that are kept, beside its own.
+# Result files of an experiment that are uploaded, in addition to its search or ablation file.
 RESULT_FILES = ("overrides.json", "summary.json", "trials.csv", "ablation.json", "ablation.md")
-# The generator to sample from, under names that `fastgan-ray sample` knows.
+# Files of the best generator, with the names that `fastgan-ray sample` expects.
 WINNER = ("config.yaml", "grid.png", "checkpoint/ema.safetensors", "checkpoint/metadata.json")
-MARK = "outcome.sha256"  # of the outcome that was logged
+MARK = "outcome.sha256"  # digest of the outcome that was logged last
 
 
 def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: Summary) -> None:
