@@ -122,6 +122,14 @@ def test_each_kind_of_gpu_has_its_own_share():
     assert demands(config(resources={"gpus": 0.3}), nodes) == [{"CPU": 1.0, "GPU": 0.3}]
 
 
+def test_trials_on_apples_gpu_take_a_share_of_it_and_not_only_a_core():
+    mac = [{"CPU": 12.0, "GPU": 1.0, GPU_GB: 12.0, GPU_CAPABILITY: 0.0}]
+    for device in ("mps", "auto"):
+        trial = request(config(train={"device": device}), mac)
+        assert trial.worker["GPU"] > 0
+        assert max_concurrent([trial], mac) == int(1 / trial.worker["GPU"] + 1e-9) < 12
+
+
 def test_no_gpu_means_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device_of(config(resources={"gpus": 0})).type == "cpu"
