@@ -129,7 +129,7 @@ def measure_steps(
             torch.cuda.reset_peak_memory_stats(device)
             before = torch.cuda.memory_allocated(device)
         steps[kind] = a_step(kind, config, device)
-        seconds_of(steps[kind], 2 if tiny else 6, device)  # warms up, and captures
+        seconds_of(steps[kind], 1 if tiny else 6, device)  # warms up, and captures
         if device.type == "cuda":
             memory[kind] = (torch.cuda.max_memory_allocated(device) - before) / 1e9
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
@@ -192,7 +192,7 @@ def launch_rows(device: torch.device, tiny: bool, deadline: Deadline) -> list[st
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     for kind in KINDS:
         step = a_step(kind, config, device)
-        seconds_of(step, 6, device)
+        seconds_of(step, 1 if tiny else 6, device)
         with torch.profiler.profile(activities=activities) as profiler:
             step()
             synchronize(device)
@@ -240,7 +240,7 @@ def lpips_rows(device: torch.device, tiny: bool, deadline: Deadline) -> list[str
         changes = {"train.reconstruction": name}
         config = configuration(32 if tiny else 256, 2 if tiny else 8, tiny, **changes)
         step = a_step("ours captured", config, device)
-        seconds_of(step, 6, device)
+        seconds_of(step, 1 if tiny else 6, device)
         times[name] = median(seconds_of(step, 1 if tiny else STEPS, device) for _ in range(TURNS))
     share = 1 - times["l1"] / times["lpips_vgg"]
     return [f"LPIPS takes {share:.0%} of a captured step at 256 px, batch 8."]
@@ -248,10 +248,12 @@ def lpips_rows(device: torch.device, tiny: bool, deadline: Deadline) -> list[str
 
 def side_by_side_rows(device: torch.device, tiny: bool, deadline: Deadline) -> list[str]:
     """Images a second of several trainings on one GPU, added up."""
-    lines = ["| trainings at once | 64 px, img/s all together | 256 px |", "|---:|---:|---:|"]
+    sides = (32,) if tiny else (64, 256)
+    headings = ["trainings at once", *(f"{side} px, img/s" for side in sides)]
+    lines = [f"| {' | '.join(headings)} |", "|---:" * len(headings) + "|"]
     for count in SIDE_BY_SIDE[:2] if tiny else SIDE_BY_SIDE:
         cells = []
-        for side in (32,) * 2 if tiny else (64, 256):
+        for side in sides:
             if deadline.left() < 20:
                 cells.append("no time left")
                 continue
@@ -278,7 +280,7 @@ def train_when_told(side: int, tiny: bool, device: torch.device) -> None:
     """Be one of several trainings: get ready, wait for a line, train for ten seconds."""
     batch = 2 if tiny else 8
     step = a_step("ours captured", configuration(side, batch, tiny), device)
-    seconds_of(step, 6, device)
+    seconds_of(step, 1 if tiny else 6, device)
     print("ready", flush=True)
     sys.stdin.readline()
     steps, end = 0, time.monotonic() + (0.5 if tiny else 10)
