@@ -1,1 +1,1 @@
-"""What a run is: the configuration schema and its strict YAML form."""
+"""The configuration of a training run: its schema, and how it is read from strict YAML."""

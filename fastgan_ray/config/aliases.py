@@ -1,8 +1,8 @@
-"""Translate old names of settings and file keys to their new names.
+"""Translation of old names of settings and file keys to their current names.
 
-A setting stays in its section. All code that reads names uses this: keys of files (strict_yaml),
-stored settings, e.g. of a checkpoint (run_config.flatten), `--set` (run_file), lists of names
-(population).
+A renamed setting must stay in its section. All code that reads names uses `current_name`: for keys
+of files (strict_yaml), stored settings such as a checkpoint's (run_config.flatten), `--set`
+(run_file), and lists of names (population).
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 import functools
 import sys
 
-# Old name -> new one: "train.old_name": "train.new_name", or of a file's own key, "old": "new".
+# Old name -> new name. A setting: "train.old_name": "train.new_name". A key of a file: "old":
+# "new".
 ALIASES: dict[str, str] = {}
 
 
 def current_name(path: str) -> str:
-    """Return a dotted key with the new name in place of an old one; says so once.
+    """Return a dotted key with an old name replaced by the current one; print a note once per name.
 
-    `path` is a setting ("train.old_name") or leads to one in a file ("base.train.old_name").
+    `path` is a setting ("train.old_name") or the path of a setting in a file
+    ("base.train.old_name").
     """
     for old, new in ALIASES.items():
         if path == old or ("." in old and path.endswith(f".{old}")):

@@ -1,4 +1,4 @@
-"""The section `model`: which networks, of what size, with which components."""
+"""The settings section `model`: architecture, sizes and components of the networks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
 
 
 class ModelConfig(Section):
-    """Generator and discriminator: sizes and component switches.
+    """Generator and discriminator: sizes, and switches for their components.
 
-    Architecture dcgan uses only resolution, nz, dcgan_width, dcgan_depth, output_activation,
-    d_dropout and, of self_supervision, whether it is contrastive; fastgan uses all but dcgan_*.
+    Architecture fastgan uses all settings except dcgan_*. Architecture dcgan uses only resolution,
+    nz, dcgan_width, dcgan_depth, output_activation, d_dropout and self_supervision. With dcgan,
+    self_supervision only switches the contrastive loss on or off: there are no decoders.
     """
 
     architecture: Literal["fastgan", "dcgan"] = Field(
@@ -76,24 +77,24 @@ class ModelConfig(Section):
 
     @property
     def autoencodes(self) -> bool:
-        """Whether the enabled decoders are built and trained."""
+        """True if the enabled decoders are built and trained."""
         kinds = ("ae", "ae_contrastive")
         return self.architecture == "fastgan" and self.self_supervision in kinds
 
     @property
     def contrasts(self) -> bool:
-        """Whether the projection of the contrastive loss is built and trained."""
+        """True if the projection of the contrastive loss is built and trained."""
         return self.self_supervision in ("contrastive", "ae_contrastive")
 
     @property
     def dropout(self) -> float:
-        """Share of the features dropped before the discriminator's logits."""
+        """The share of features (0..1) that dropout removes before the discriminator's logits."""
         default = {"fastgan": 0.0, "dcgan": 0.4}[self.architecture]
         return default if self.d_dropout is None else self.d_dropout
 
     @property
     def logits(self) -> int:
-        """Logits that D gives a picture: 5 x 5 for each branch of fastgan."""
+        """The number of logits that D computes for one picture; fastgan: 5 x 5 for each branch."""
         return {"fastgan": 50 if self.d_small else 25, "dcgan": 1}[self.architecture]
 
     @field_validator("resolution")

@@ -1,4 +1,4 @@
-"""Replacing fields of a configuration by their dotted names."""
+"""Changes to settings of an existing configuration, by their dotted names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from fastgan_ray.errors import UserError
 
 
 def override(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
-    """Replace settings (flat dotted keys); UserError lists every rule that is broken then."""
+    """Return `config` with the given settings (flat dotted keys) replaced.
+
+    Raise UserError with every broken rule if the resulting configuration is not valid.
+    """
     merged = {**flatten(config.model_dump()), **settings}
     if violations := check_settings(merged):
         rules = "\n".join(f"{violation.key}: {violation.rule}" for violation in violations)

@@ -1,4 +1,4 @@
-"""Where the cache is."""
+"""The path of the cache folder."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """Return the folder of decoded pictures, reference features and network weights.
+    """Return the cache folder: decoded pictures, reference features and network weights.
 
-    `FASTGAN_RAY_CACHE` if set, else `fastgan-ray` in the user's cache folder. Not created here.
+    This is `FASTGAN_RAY_CACHE` if the variable is set, else `fastgan-ray` in the user's cache
+    folder. The function does not create the folder.
     """
     if folder := os.environ.get("FASTGAN_RAY_CACHE"):
         return Path(folder).expanduser().resolve()

@@ -1,4 +1,4 @@
-"""Pydantic's errors as rules that a user understands: where, which rule, which value."""
+"""Conversion of pydantic's errors to messages for users: the key, the rule and the wrong value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from fastgan_ray.config.section import Section
 from fastgan_ray.config.strict_yaml import Loc, format_value, suggestion
 
-# Pydantic's error type -> the rule; braces name items of the error's context.
+# Pydantic's error type -> our text of the rule. Names in braces are keys of the error's context.
 RULES = {
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
@@ -39,37 +39,40 @@ RULES = {
 
 
 class Violation(NamedTuple):
-    """A broken rule, with the value that breaks it, and the way to that value."""
+    """A broken rule: the location of the wrong value (`loc`), and the text of the rule (`rule`)."""
 
     loc: Loc
     rule: str
 
     @property
     def key(self) -> str:
-        """The dotted key of the value."""
+        """The location as a dotted key."""
         return ".".join(map(str, self.loc))
 
     def below(self, key: str | int) -> Violation:
-        """Return the same broken rule as seen from the mapping around it."""
+        """Return the same broken rule with `key` put before its location."""
         return Violation((key, *self.loc), self.rule)
 
 
 def explain(error: ValidationError, section: type[Section]) -> list[Violation]:
-    """List the rules that `section` found broken: ("train.beta1", "must be ... (got 1.2)").
+    """List the broken rules of `section`, e.g. ("train.beta1", "must be ... (got 1.2)").
 
-    The place is a whole mapping (`model`) where values of several fields do not go together; a rule
-    of that kind names the fields and values itself.
+    If a rule combines several fields, its location is their mapping (`model`), and the text of the
+    rule names the fields and their values.
     """
     return [_violation(details, section) for details in error.errors(include_url=False)]
 
 
 def broken(rule: str, *loc: str | int) -> ValidationError:
-    """Make an error of one broken rule, for a validator to raise where a key is to be named."""
+    """Return an error for one broken rule; a validator raises it to point to the key `loc`."""
     return combine([Violation(loc, rule)])
 
 
 def combine(violations: Iterable[Violation]) -> ValidationError:
-    """Make one error of broken rules, for a validator to raise: pydantic adds where it is."""
+    """Return one error for several broken rules; a validator raises it.
+
+    Pydantic puts the location of the validated field before each `loc`.
+    """
     details: list[InitErrorDetails] = [
         {
             "type": PydanticCustomError("rule", "{rule}", {"rule": violation.rule}),
@@ -99,7 +102,7 @@ def _violation(details: ErrorDetails, section: type[Section]) -> Violation:
     numbers = {k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()}
     rule = RULES[kind].format(**numbers) if kind in RULES else details["msg"]
     if kind == "value_error" and isinstance(value, Mapping | BaseModel):
-        return Violation(loc, rule)  # it names the fields and their values
+        return Violation(loc, rule)  # the rule already names the fields and their values
     names = re.findall(r"'([^']*)'", context.get("expected", context.get("expected_tags", "")))
     hint = suggestion(value, names) if isinstance(value, str) else ""
     return Violation(loc, f"{rule} (got {format_value(value)}){hint}")

@@ -1,7 +1,8 @@
-"""RunConfig: every choice of one training run, with the published FastGAN as the default.
+"""RunConfig: every setting of one training run; the defaults are those of the published FastGAN.
 
 Sections are frozen and strict: an unknown key, a wrong type or a value out of range is an error.
-Units stand in names (`total_kimg` = thousands of real images shown) or in the description.
+The name of a setting (`total_kimg` = thousands of real images shown) or its description gives the
+unit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from fastgan_ray.config.strict_yaml import suggestion
 from fastgan_ray.config.training import ReganConfig as ReganConfig
 from fastgan_ray.config.training import TrainConfig as TrainConfig
 
-ADAPTIVE_OPS = ("bgc", "keras")  # those of the probability p that `augment.ada` controls
+# `augment.ada` controls p, the probability of these operations.
+ADAPTIVE_OPS = ("bgc", "keras")
 AUGMENT_OPS = ("color", "translation", "cutout", *ADAPTIVE_OPS)
 
 
@@ -30,7 +32,7 @@ def policy_ops(policy: str) -> list[str]:
 
 
 class DataConfig(Section):
-    """Which pictures are used, and how each becomes a square."""
+    """The training pictures, and how each one is made square."""
 
     path: str | None = Field(
         None, description="folder, .zip, LMDB folder, or a name that `fastgan-ray data` lists"
@@ -108,7 +110,7 @@ class AugmentConfig(Section):
 
 
 class EvalConfig(Section):
-    """The metric's protocol, and how often it is measured."""
+    """How the metric is measured (its protocol), and how often."""
 
     extractor: Literal[
         "inception",
@@ -154,7 +156,7 @@ class EvalConfig(Section):
 
 
 class ResourcesConfig(Section):
-    """What one trial uses of the machine or cluster."""
+    """The CPU cores, GPUs and processes that one trial uses."""
 
     workers: int = Field(
         1,
@@ -177,7 +179,7 @@ class ResourcesConfig(Section):
 
     @property
     def nested(self) -> bool:
-        """Whether Ray Train runs the trial's workers, inside a process of Ray Tune."""
+        """True if Ray Train runs the trial's workers, inside a process of Ray Tune."""
         return self.workers > 1 if self.backend == "auto" else self.backend == "ray_train"
 
     @model_validator(mode="after")
@@ -207,20 +209,20 @@ class RunConfig(Section):
 
     @classmethod
     def unknown_key(cls, key: str) -> str:
-        """Return the rule that a dotted key of no setting breaks, with the nearest setting."""
+        """Return the message for a dotted key that is not a setting; suggest a similar setting."""
         sections = () if "." in key else SECTIONS
         return "is not a known setting" + suggestion(key, (*sections, *field_names()))
 
     @model_validator(mode="before")
     @classmethod
     def _nested(cls, data: Any) -> Any:  # noqa: ANN401 - checked by pydantic
-        """Accept settings nested in sections, dotted, or both."""
+        """Accept settings as nested sections, as dotted keys, or as a mixture."""
         return nest(flatten(data)) if isinstance(data, dict) else data
 
     @field_validator("train")
     @classmethod
     def _has_blocks(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
-        model: ModelConfig | None = info.data.get("model")  # None: it has errors itself
+        model: ModelConfig | None = info.data.get("model")  # None: the section is not valid
         if value.gradient_checkpointing and model and model.architecture != "fastgan":
             raise ValueError(
                 "gradient_checkpointing needs architecture fastgan: leave it off "
@@ -231,7 +233,7 @@ class RunConfig(Section):
     @field_validator("resources")
     @classmethod
     def _batch_divides(cls, value: ResourcesConfig, info: ValidationInfo) -> ResourcesConfig:
-        train: TrainConfig | None = info.data.get("train")  # None: it has errors itself
+        train: TrainConfig | None = info.data.get("train")  # None: the section is not valid
         if train is not None and value.gpus == 0 and train.device in ("cuda", "mps"):
             raise ValueError(
                 f"gpus 0 gives a run no GPU, but train.device is {train.device}: set train.device "
@@ -256,16 +258,19 @@ def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
         if not dot:
             nested[section] = value
         elif isinstance(fields := nested.setdefault(section, {}), dict):
-            fields[field] = value  # else `model: 3` is an error itself
+            fields[field] = value  # else (`model: 3`) the section fails its check
     return nested
 
 
 def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
-    """Give settings their dotted and current names; sections are nested, dotted or both."""
+    """Return settings as one flat mapping, {dotted name: value}; replace old names by current ones.
+
+    `sections` may have nested sections, dotted keys, or a mixture.
+    """
     flat: dict[str, Any] = {}
     for section, value in sections.items():
         if value is None and section in SECTIONS:
-            continue  # all its lines are commented out
+            continue  # the section is empty, e.g. all of its lines are comments
         is_nested = "." not in section and isinstance(value, dict)
         if is_nested and (value or section in SECTIONS):
             flat |= {current_name(f"{section}.{field}"): inner for field, inner in value.items()}

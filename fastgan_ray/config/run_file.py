@@ -1,4 +1,4 @@
-"""Read and write a RunConfig as strict YAML, and change it with `--set key=value`."""
+"""RunConfig as a strict YAML file: read, write, check, and parse `--set key=value`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fastgan_ray.errors import UserError
 
 
 def check_settings(settings: Mapping[str, Any]) -> list[Violation]:
-    """List the rules that settings over the published defaults break; empty = valid."""
+    """List the broken rules if `settings` replace published defaults; an empty list = valid."""
     try:
         RunConfig.model_validate(settings)
     except ValidationError as error:
@@ -33,9 +33,10 @@ def check_settings(settings: Mapping[str, Any]) -> list[Violation]:
 
 
 def check_alone(settings: Mapping[str, Any], errors: ErrorList) -> None:
-    """Add the errors of settings (flat dotted keys) that are to be put over others: `--set`.
+    """Check the settings of `--set` (flat dotted keys) one by one; add the errors to `errors`.
 
-    Values that do not go together may do so with the others: they are not errors yet.
+    Rules that combine several settings are not checked here: they also depend on the settings of
+    the file, which are not known yet.
     """
     for section in (key for key in settings if key in SECTIONS):
         errors.add(None, f"{section}: is a section; name a setting in it, as model.ngf")
@@ -45,15 +46,16 @@ def check_alone(settings: Mapping[str, Any], errors: ErrorList) -> None:
 
 
 def holds_run_config(path: str | Path) -> bool:
-    """Return whether a YAML file has only sections of a run's configuration: it is not a search."""
+    """Return True if all keys of a YAML file are settings of a run, so that it is not a search."""
     document = parse(read_text(path), str(path))
     return bool(document.data) and {key.partition(".")[0] for key in document.data} <= {*SECTIONS}
 
 
 def load_run_config(path: str | Path) -> RunConfig:
-    """Read the configuration in a YAML file, over the published defaults.
+    """Read a configuration from a YAML file; missing settings have their published defaults.
 
-    UserError with every error of the file: `run.yaml:6: train.beta1: must be ... (got 1.2)`.
+    Raise UserError with every error of the file, e.g.
+    `run.yaml:6: train.beta1: must be ... (got 1.2)`.
     """
     document = parse(read_text(path), str(path))
     for violation in check_settings(document.data):
@@ -63,9 +65,10 @@ def load_run_config(path: str | Path) -> RunConfig:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Read `--set`: ["train.lr_g=1e-4", ...] -> {"train.lr_g": 0.0001}; UserError with all errors.
+    """Parse the values of `--set`: ["train.lr_g=1e-4", ...] -> {"train.lr_g": 0.0001}.
 
-    Values follow YAML's rules, but one that begins with # is text.
+    Values follow YAML's rules, with one exception: a value that begins with # is text, not a
+    comment. Raise UserError with all errors.
     """
     errors = ErrorList("--set")
     values: dict[str, Any] = {}
@@ -87,11 +90,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that YAML 1.1 or our loader would read as another type."""
+    """A YAML writer that quotes text if YAML 1.1 or our loader would read it as another type."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    # PyYAML writes these line breaks bare, and folds them away when it reads them.
+    # PyYAML writes these line breaks without quotes, and then loses them when it reads the text.
     style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -102,7 +105,7 @@ for _name, _pattern in PLAIN_TYPES.items():
 
 
 def dump_run_config(config: RunConfig) -> str:
-    """Write every setting as YAML that `load_run_config` reads back the same."""
+    """Return every setting as YAML text; `load_run_config` reads the same configuration from it."""
     return yaml.dump(
         config.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
     )

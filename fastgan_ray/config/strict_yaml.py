@@ -1,9 +1,9 @@
-"""Strict YAML: text to a mapping, with the line of each key and a list of the file's errors.
+"""A strict YAML parser: returns a mapping, the line of each key, and a list of the file's errors.
 
-Stricter than PyYAML's safe loader: `1e-4` is a number, `on` and `no` are text; a key that is given
-twice and a tag (other than those of the plain types) are errors. Aliases may expand up to a limit.
+Differences from PyYAML's safe loader: `1e-4` is a number; `on` and `no` are text. A repeated key is
+an error. A tag is an error, except the tags of the plain types. Alias expansion has a limit.
 Why not another library: ruamel.yaml stops at the first repeated key and reads `1_000` and `0x10` as
-numbers; strictyaml refuses `{a: 1}` and `[1, 2]`, which our files are full of.
+numbers. strictyaml refuses `{a: 1}` and `[1, 2]`, and our files use both forms often.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from fastgan_ray.config.aliases import current_name
 from fastgan_ray.errors import UserError
 
 MAX_BYTES = 1_000_000
-MAX_NODES = 100_000  # after expansion of aliases: ten lines of YAML can ask for 10**9
+MAX_NODES = 100_000  # after the expansion of aliases: ten lines of YAML can expand to 10**9 nodes
 MAX_DEPTH = 50
 
-Loc: TypeAlias = tuple[str | int, ...]  # keys and list positions that lead to a value
+Loc: TypeAlias = tuple[str | int, ...]  # the path of a value: keys and list positions
 Value: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 _TAG = "tag:yaml.org,2002:"
-# YAML 1.2's plain types, in the order in which they are tried.
+# The plain types of YAML 1.2; the parser tries them in this order.
 PLAIN_TYPES = {
     "null": re.compile(r"~|null|Null|NULL|"),
     "bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
@@ -42,7 +42,7 @@ PLAIN_TYPES = {
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2's plain types; used to compose nodes, never to construct."""
+    """A SafeLoader with the plain types of YAML 1.2; it only composes nodes, not Python values."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -52,19 +52,19 @@ for _name, _pattern in PLAIN_TYPES.items():
 
 
 class ErrorList:
-    """The errors of one source of settings, collected so that all are reported at once."""
+    """A list of the errors of one file or of `--set`, to report all of them at once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._texts: dict[tuple[int, str], None] = {}
 
     def add(self, line: int | None, text: str) -> None:
-        """Add an error; `line` counts from 1, None = it has no line."""
+        """Add an error; `line` counts from 1, None = the error has no line."""
         source = self.name if line is None else f"{self.name}:{line}"
         self._texts[line or 0, f"{source}: {text}"] = None
 
     def check(self) -> None:
-        """Raise a UserError with every error in order of lines, if there is one."""
+        """Raise a UserError if there are errors; its text lists all of them, sorted by line."""
         if self._texts:
             ordered = sorted(self._texts, key=lambda error: error[0])
             raise UserError("\n".join(text for _, text in ordered))
@@ -72,7 +72,7 @@ class ErrorList:
 
 @dataclass(frozen=True)
 class Document:
-    """A file's mapping, and the line (from 1) of each of its dotted keys: `base.train.lr_g`."""
+    """A parsed file: its mapping, and the line (from 1) of each dotted key (`base.train.lr_g`)."""
 
     data: dict[str, Any]
     lines: dict[str, int]
@@ -80,10 +80,10 @@ class Document:
     text: str
 
     def line(self, loc: Loc, rule: str = "") -> int | None:
-        """The line that breaks a rule about the value at `loc`.
+        """Return the line of the error if the value at `loc` breaks `rule`.
 
-        In a mapping it is the last line among the keys that the rule names; the nearest mapping
-        around `loc` if the file lacks it.
+        If the value is a mapping and the rule names some of its keys, this is the last line of
+        these keys. If the file has no key `loc`, this is the line of the nearest mapping around it.
         """
         key = ".".join(map(str, loc))
         words = set(re.findall(r"\w+", rule.partition(" (got ")[0]))
@@ -97,12 +97,12 @@ class Document:
         return max(named, default=self.lines.get(key))
 
     def add_error(self, loc: Loc, rule: str, key: str) -> None:
-        """Add the error of a rule that is broken at `loc`, which the message calls `key`."""
+        """Add an error: the value at `loc` breaks `rule`; the message names the value `key`."""
         self.errors.add(self.line(loc, rule), f"{key}: {rule}" if key else rule)
 
 
 def format_value(value: object) -> str:
-    """Write a value as YAML does, for messages: null, true, 0.5, 'text'; shortened."""
+    """Format a value for messages: nothing (for None), true, 0.5, 'text'; at most 80 characters."""
     if value is None or isinstance(value, bool):
         text = {None: "nothing", True: "true", False: "false"}[value]
     else:
@@ -111,10 +111,10 @@ def format_value(value: object) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?" for a near miss among `known`, else nothing."""
+    """Return "; did you mean X?" with the most similar word of `known`; "" if none is similar."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if not near:  # the section is missing or wrong
+    if not near:  # compare without the section, which may be missing or wrong
         leaf = word.rpartition(".")[2]
         leaves = {name.rpartition(".")[2]: name for name in reversed(known)}
         near = [leaves[hit] for hit in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)]
@@ -122,7 +122,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def read_text(path: str | Path) -> str:
-    """Read a UTF-8 file; UserError if that is impossible."""
+    """Read a UTF-8 file; raise UserError if this fails or if the file is too large."""
     path = Path(path)
     try:
         if path.is_dir():
@@ -143,10 +143,11 @@ def read_text(path: str | Path) -> str:
 
 
 def parse(text: str, name: str) -> Document:
-    """Read the mapping in `text`; UserError if there is none.
+    """Parse `text`, which must be a mapping; messages name the file `name`.
 
-    Errors that leave something to check (a key given twice, a tag) wait in `errors`, so that the
-    caller can add its own and raise all at once; `name` is what messages call the file.
+    Raise UserError if the text is not valid YAML or not a mapping. Other errors (a repeated key, a
+    tag) are collected in the document's `errors`, so that the caller can add more errors and then
+    raise all of them at once.
     """
     errors = ErrorList(name)
     node = _compose(text, name)
@@ -155,14 +156,14 @@ def parse(text: str, name: str) -> Document:
     builder = _Builder(errors)
     data = builder.build_document(node)
     if not isinstance(data, dict):
-        errors.check()  # the tag of the whole file, for example
+        errors.check()  # report a known cause first, e.g. a tag before the whole file
         line, value = node.start_mark.line + 1, format_value(data)
         raise UserError(f"{name}:{line}: must be a mapping, lines of `key: value` (got {value})")
     return Document(data, builder.lines, errors, text)
 
 
 def parse_value(text: str, name: str) -> Value:
-    """Read one value by the same rules: "1e-4" -> 0.0001, "[1, 2]" -> [1, 2]."""
+    """Parse one value by the same rules as a file: "1e-4" -> 0.0001, "[1, 2]" -> [1, 2]."""
     node = _compose(text, name)
     if node is None:
         return None
@@ -195,7 +196,7 @@ def _compose(text: str, name: str) -> yaml.Node | None:
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
-    """PyYAML's complaint, with the remedy where the cause is a common one."""
+    """Return PyYAML's error message; for common mistakes, a clearer message with the remedy."""
     problem = error.problem or error.context or "is not YAML"
     mark = error.problem_mark
     line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
@@ -210,18 +211,18 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
 
 @dataclass
 class _Builder:
-    """Turns nodes into plain values; collects lines and errors on the way."""
+    """A converter from YAML nodes to plain values; it also collects the lines and the errors."""
 
     errors: ErrorList
     lines: dict[str, int] = field(default_factory=dict)
-    given: dict[str, int] = field(default_factory=dict)  # lines of keys that are not merged in
+    given: dict[str, int] = field(default_factory=dict)  # lines of keys, without merged keys (`<<`)
     count: int = 0
-    merging: int = 0  # how many `<<` are being pulled in: their keys may be given again
+    merging: int = 0  # depth of `<<` merges in progress; merged keys may be repeated
 
     def build_document(self, node: yaml.Node) -> Value:
         try:
             return self._build(node, ())
-        except RecursionError:  # a mapping that merges itself
+        except RecursionError:  # e.g. a mapping that merges itself
             raise UserError(f"{self.errors.name}: is nested too deeply") from None
 
     def _build(self, node: yaml.Node, keys: tuple[str, ...]) -> Value:
@@ -263,7 +264,7 @@ class _Builder:
         return {**merged, **values}
 
     def _is_new(self, path: str, line: int) -> bool:
-        """Note the line of a key; False, with an error, if the mapping has it already.
+        """Record the line of a key; add an error and return False if the key is repeated.
 
         `model: {ngf: 8}` and `model.ngf: 8` are the same key.
         """
@@ -273,13 +274,13 @@ class _Builder:
         if not self.merging:
             self.given[path] = line
         self.lines[path] = line
-        while "." in path:  # of `train.lr_g`, `train` is in this line too
+        while "." in path:  # the dotted key `train.lr_g` also gives `train` its line
             path = path.rpartition(".")[0]
             self.lines.setdefault(path, line)
         return True
 
     def _merge(self, node: yaml.Node, keys: tuple[str, ...]) -> dict[str, Any]:
-        """The mapping that `<<` pulls in; of several, the first wins."""
+        """Return the mapping that `<<` merges; if several mappings have a key, the first wins."""
         merged: dict[str, Any] = {}
         self.merging += 1
         for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:

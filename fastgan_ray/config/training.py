@@ -1,4 +1,4 @@
-"""The sections `train` and `regan`: losses, optimisers, length, pruning."""
+"""The settings sections `train` and `regan`: losses, optimisers, length of training, pruning."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pydantic import Field
 
 from fastgan_ray.config.section import Section
 
-# Published: a decay of .999 for each step of 8 images, as a half-life in thousands of images.
+# The published decay, .999 for each step of 8 images, converted to a half-life in kimg.
 PUBLISHED_EMA_HALFLIFE_KIMG = 8 * math.log(0.5) / math.log(0.999) / 1000
-# With `precision: auto`, a CPU that has bfloat16 instructions uses them from this resolution up: at
-# 256 px it is twice as fast, at 64 px hardly (docs/findings.md).
+# With `precision: auto`, a CPU with bfloat16 instructions uses bfloat16 at this resolution or
+# above. Training is then twice as fast at 256 px, but hardly faster at 64 px (docs/findings.md).
 CPU_BF16_FROM_PX = 128
 
 
 class TrainConfig(Section):
-    """Losses, optimisers, length."""
+    """Losses, optimisers and length of a training."""
 
     total_kimg: float = Field(
         400.0,
@@ -102,12 +102,12 @@ class TrainConfig(Section):
 
     @property
     def images_per_step(self) -> int:
-        """Real images that one step shows: a batch for each discriminator step."""
+        """The number of real images in one training step: one batch for each discriminator step."""
         return self.d_steps * self.batch_size
 
 
 class ReganConfig(Section):
-    """Re-GAN: the generator trains sparse and dense by turns; off by default."""
+    """Re-GAN: sparse and dense training phases of the generator alternate; off by default."""
 
     sparsity: float = Field(
         0.0, ge=0, lt=1, description="share of each convolution's weights pruned; 0 = off"
