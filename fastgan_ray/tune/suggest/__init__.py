@@ -1,1 +1,1 @@
-"""Which configuration is tried next."""
+"""The choice of the next configuration that a search tries."""

@@ -1,7 +1,7 @@
-"""Everything of Optuna that is private, undocumented or bound to its version.
+"""Every use of Optuna that is private, undocumented or specific to one version.
 
-Each entry says why it is needed. `tests/test_compat.py` checks each against the Optuna that is
-installed, and fails with a sentence when Optuna changes.
+Each function says why it is needed. `tests/test_compat.py` checks each one with the installed
+Optuna. If Optuna changes, the test fails and its message says what changed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-LOCK_SUFFIX = ".lock"  # of the file with which Optuna locks a journal while it writes
+LOCK_SUFFIX = ".lock"  # suffix of the file that Optuna creates to lock a journal during a write
 
 
 def open_journal(journal: Path) -> JournalStorage:
@@ -23,27 +23,28 @@ def open_journal(journal: Path) -> JournalStorage:
 
 
 def unlock_journal(journal: Path) -> None:
-    """Remove the lock that a killed process has left; Optuna would wait 30 s for it to expire.
+    """Remove the lock of a killed process; otherwise Optuna waits 30 s for the lock to expire.
 
-    Only for the one process that may write the journal.
+    Only one process may write the journal, and only that process may call this function.
     """
     for lock in journal.parent.glob(f"{journal.name}{LOCK_SUFFIX}*"):
         lock.unlink()
 
 
 def cut_journal(journal: Path, size: int) -> None:
-    """Make a study forget all that it learnt since its journal had `size` bytes.
+    """Cut a study's journal to its first `size` bytes, which restores an earlier state.
 
-    Optuna cannot forget a trial. Its journal is a text file to which each change adds whole lines,
-    so that a shorter one is the study as it was. A study that is open must be opened again.
+    Optuna cannot delete a trial. Its journal is a text file, and each change of the study appends
+    whole lines. A shorter journal is therefore an earlier state of the study. If the study is open,
+    the caller must open it again.
     """
     os.truncate(journal, size)
 
 
 def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
-    """Return a trial that `study.ask` gave earlier, maybe in another process.
+    """Return a trial that `study.ask` returned earlier, maybe in another process.
 
-    Optuna has no call for that: a `Trial` is made of the storage's id, which a `FrozenTrial` keeps
-    to itself.
+    Optuna has no public function for this. A `Trial` needs the trial's id in the storage, and a
+    `FrozenTrial` has this id only as a private attribute.
     """
     return optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)

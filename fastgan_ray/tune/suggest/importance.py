@@ -1,4 +1,4 @@
-"""How much each parameter of a search matters, from its Optuna study."""
+"""The importance of each parameter of a search, computed from its Optuna study."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from fastgan_ray.report.charts.slices import ENOUGH
 from fastgan_ray.tune.suggest.compat import open_journal
 
 EVALUATOR = "PED-ANOVA"
-BEST_TRIALS = 5  # at least so many must be among the best (Watanabe et al. 2023)
+BEST_TRIALS = 5  # the smallest number of trials that count as the best (Watanabe et al. 2023)
 MIN_QUANTILE = 0.1
 
 
 def importances(folder: Path) -> dict[str, Any] | None:
     """Return {"evaluator", "trials", "values": {parameter: share of 1}, "note"}; None if no study.
 
-    The values, the largest first, say which parameters distinguish the best finished trials from
-    all finished ones. Without enough finished trials there are no values, and `note` says so.
+    The values start with the largest. They say which parameters distinguish the best finished
+    trials from all finished trials. If there are too few finished trials, "values" is empty and
+    "note" says so.
     """
     journal = folder / "study.journal"
     if not journal.is_file():
@@ -38,7 +39,8 @@ def importances(folder: Path) -> dict[str, Any] | None:
         return {"evaluator": EVALUATOR, "trials": count, "values": {}, "note": note}
     quantile = max(MIN_QUANTILE, BEST_TRIALS / count)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about experimental parts, and trials that are all equal
+        # The warnings are about experimental features, and about trials that are all equal.
+        warnings.simplefilter("ignore")
         evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
         values = get_param_importances(study, evaluator=evaluator)
     note = (

@@ -1,4 +1,4 @@
-"""The points that a search tries by a rule instead of by a sampler's choice."""
+"""The points that a rule chooses, not a sampler."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from typing import Any
 from fastgan_ray.search.file.spec import SearchSpec, start_point
 from fastgan_ray.search.space import assign, grid, sample, size, sobol
 
-Point = dict[str, Any]  # flat dotted names; may have a part of the parameters only
+Point = dict[str, Any]  # {flat dotted name: value}; some parameters may be missing
 
-SAMPLER_ATTEMPTS = 10  # at a new point; a sampler may be stuck on points that it knows
-ENUMERABLE = 100_000  # points
+# After this many attempts at a new point, points are random: a sampler may repeat tried points.
+SAMPLER_ATTEMPTS = 10
+ENUMERABLE = 100_000  # the size of the largest space whose points are listed
 
 
 @dataclass
 class PointState:
-    """Everything that the next point depends on, except the study."""
+    """The data that determine the next point, together with the study."""
 
     rng: random.Random
     tried: set[str] = field(default_factory=set)  # keys of points
-    waiting: list[Point] = field(default_factory=list)  # another search's best, to be tried next
+    waiting: list[Point] = field(default_factory=list)  # the best of another search, to try next
 
 
 class PointRules:
-    """Chooses the next point where the search's method or its situation decides it."""
+    """Rules that choose the next point, if the search's method or its progress determines it."""
 
     def __init__(self, spec: SearchSpec) -> None:
         self._spec = spec
@@ -36,16 +37,17 @@ class PointRules:
         self._grid = grid(spec.space) if spec.method == "grid" else None
 
     def all_tried(self, state: PointState) -> bool:
-        """Return whether no untried point is left."""
+        """Return whether every point of the space has been tried."""
         return len(state.tried) == self._size
 
     def next_point(
         self, state: PointState, attempt: int, count_points: Callable[[], int]
     ) -> Point | None:
-        """Return the point to try next, maybe a part of one; None = the sampler chooses it.
+        """Return the point to try next; None means that the sampler chooses the whole point.
 
-        `attempt` counts from 0 until a point is new and valid; `count_points` returns the number of
-        points in the study.
+        The sampler also chooses the parameters that the returned point does not have. `attempt`
+        starts at 0 and increases until a point is new and valid. `count_points` returns the number
+        of points in the study.
         """
         spec = self._spec
         if self._grid is not None:
@@ -65,7 +67,7 @@ class PointRules:
         return None
 
     def _first_point(self, rng: random.Random) -> Point:
-        """Return the published default; what it lacks is left to the sampler or `rng`."""
+        """Return the published default; the sampler or `rng` chooses the missing parameters."""
         start = self._start
         if self._spec.method == "bayes":
             return start
@@ -74,11 +76,11 @@ class PointRules:
         )
 
     def _mostly_tried(self, state: PointState) -> bool:
-        """Return whether random points would mostly repeat others: half of the space is tried."""
+        """Return whether half of the space is tried, so that most random points are not new."""
         count = self._size
         return count is not None and count <= ENUMERABLE and count <= 2 * len(state.tried)
 
 
 def key_of(point: Point) -> str:
-    """Return a text that is the same for equal points."""
+    """Return a string that is the same for equal points."""
     return json.dumps(point, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Optuna's samplers by their names in a search file, and parameters as Optuna takes them."""
+"""Optuna's samplers by their names in a search file, and parameters in Optuna's format."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from fastgan_ray.search.warm_start import Prior
 
 Scalar = None | bool | int | float | str
 
-# Random trials before the model of GP and CMA-ES, which learn from finished trials only: a quarter
-# of all trials, within these limits.
+# The number of random trials before GP and CMA-ES use their model: a quarter of all trials, within
+# these limits. Both learn only from finished trials.
 STARTUP_TRIALS = (4, 6)
 TPE_STARTUP_TRIALS = 3
-# The weight of TPE's prior, where a trial has 1. With few and noisy trials, a lower weight stays
-# too close to the best point so far (docs/findings.md).
+# The weight of TPE's prior; each trial has weight 1. With a lower weight and few, noisy trials, TPE
+# stays too close to the best point so far (docs/findings.md).
 TPE_PRIOR_WEIGHT = 4.0
-POPULATION_SIZE = (6, 50)  # of a genetic sampler: a quarter of all trials, within these limits
+# The population of a genetic sampler: a quarter of all trials, within these limits.
+POPULATION_SIZE = (6, 50)
 _PLAIN = (bool, int, float, str)
 
 
 def make_sampler(spec: SearchSpec) -> samplers.BaseSampler:
-    """Make the seeded sampler of a search; methods without a model hardly ever use it."""
+    """Make the seeded sampler of a search; methods without a model rarely use it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about samplers that Optuna calls experimental
+        warnings.simplefilter("ignore")  # Optuna warns that some samplers are experimental
         return SAMPLERS.get(spec.sampler, _random)(spec)
 
 
 def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
-    """Return the trial's value of a parameter, as a RunConfig takes it."""
+    """Return the trial's value of a parameter, in the format of a RunConfig."""
     name, count = parameter.name, parameter.size
     if parameter.values:
         choices = [encode(parameter, value) for value in parameter.values]
@@ -53,10 +54,12 @@ def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
 
 
 def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
-    """Convert another search's trial for a study: PRUNED after one picture, its rank as the value.
+    """Convert another search's trial to a trial of this search's study.
 
-    TPE ranks stopped trials below finished ones, by how far they came and then by value. So the
-    priors guide it until the search has results of its own, whatever their metric was.
+    The new trial is PRUNED after one picture, and its value is its rank. TPE ranks stopped trials
+    below finished trials. It orders stopped trials first by their training length, then by value.
+    The priors therefore guide TPE until this search has results of its own. The metric of the other
+    search does not matter.
     """
     sign = -1 if spec.metric.goal == "maximize" else 1
     parameters = [parameter for parameter in spec.space if parameter.name in prior.point]
@@ -78,7 +81,7 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def encode(parameter: Parameter, value: Value) -> Scalar:
-    """Return a value as Optuna takes it: lists, and values that are equal (1, True), as JSON."""
+    """Return a value in Optuna's format: lists and equal values (1 and True) become JSON."""
     plain = all(choice is None or isinstance(choice, _PLAIN) for choice in parameter.values)
     if not parameter.values or (plain and len(set(parameter.values)) == len(parameter.values)):
         return cast(Scalar, value)
@@ -86,12 +89,13 @@ def encode(parameter: Parameter, value: Value) -> Scalar:
 
 
 def _quarter(spec: SearchSpec, limits: tuple[int, int]) -> int:
-    """Return a quarter of the trials, within limits."""
+    """Return a quarter of the number of trials, within `limits` (lowest, highest)."""
     return min(max(spec.run_cap // 4, limits[0]), limits[1])
 
 
 def _tpe(spec: SearchSpec) -> samplers.BaseSampler:
-    # Each parameter by itself: multivariate TPE is slower to find good points (docs/findings.md).
+    # Sample each parameter independently: multivariate TPE finds good points later
+    # (docs/findings.md).
     return samplers.TPESampler(
         seed=spec.seed,
         n_startup_trials=TPE_STARTUP_TRIALS,
@@ -105,7 +109,7 @@ def _gp(spec: SearchSpec) -> samplers.BaseSampler:
 
 
 def _cmaes(spec: SearchSpec) -> samplers.BaseSampler:
-    # It samples categorical parameters, and those under a `when`, at random.
+    # CMA-ES samples categorical parameters, and parameters with a `when`, at random.
     return samplers.CmaEsSampler(
         seed=spec.seed,
         n_startup_trials=_quarter(spec, STARTUP_TRIALS),

@@ -1,4 +1,4 @@
-"""The searcher that Ray Tune asks for each next trial, and tells how trials end."""
+"""The searcher: Ray Tune asks it for each new trial, and tells it how each trial ends."""
 
 from __future__ import annotations
 
@@ -25,31 +25,32 @@ from fastgan_ray.tune.suggest.samplers import make_sampler
 from fastgan_ray.tune.suggest.study import ask, open_study, reject, report_end, report_value
 from fastgan_ray.tune.trial.folder import trial_name
 
-ATTEMPTS = 100  # at a point that is new and valid, before the search ends because there is none
-PRIORS_TRIED = 3  # of another search's best points, right after the published default
+ATTEMPTS = 100  # the search ends after this many attempts at a point that is new and valid
+PRIORS_TRIED = 3  # how many of another search's best points follow the published default
 
 
 @dataclass
 class State:
-    """Everything that the next suggestion depends on, except the study."""
+    """The data that determine the next suggestion, together with the study."""
 
     sampler: optuna.samplers.BaseSampler
     points: PointState
     suggested: int = 0
-    running: dict[str, int] = field(default_factory=dict)  # trial's name -> its number in the study
+    running: dict[str, int] = field(default_factory=dict)  # {trial's name: its number in the study}
     target_reached: bool = False
 
 
 class StudySearcher(Searcher):
     """Suggests points of a search's space, the published default first, and learns from trials.
 
-    A suggestion is {"number", "point" (flat), "run" (nested RunConfig)}; its trial is named by its
-    number. `priors` are trials of another search: the best are tried first, and all guide the
-    sampler as if they had been stopped at once, so that whatever is measured here outranks them.
-    `save` and `restore` return to exactly the same state: the study's journal is cut back.
+    A suggestion is {"number", "point" (flat), "run" (nested RunConfig)}. The number is the name of
+    the trial. `priors` are trials of another search. The best of them are tried directly after the
+    default. All of them guide the sampler, but they count as trials that were stopped after one
+    picture, so every result of this search ranks above them. `restore` returns to exactly the state
+    that `save` wrote: it cuts the study's journal back.
 
-    Ray's OptunaSearch does not serve here: it neither marks trials as infeasible nor passes over
-    points that were tried before or that are no valid run.
+    Ray's OptunaSearch is not used because it cannot mark trials as infeasible, skip points that
+    were tried before, or skip points that are not a valid run.
     """
 
     def __init__(
@@ -75,13 +76,16 @@ class StudySearcher(Searcher):
 
     @property
     def study(self) -> optuna.Study:
-        """The study, opened at the first use."""
+        """The Optuna study; it is opened at its first use."""
         if self._study is None:
             self._study = open_study(self._spec, self._journal, self.state.sampler, self._priors)
         return self._study
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the next trial, None = wait, FINISHED = none is left or the target is reached."""
+        """Return the next trial, or None if Ray must wait, or FINISHED.
+
+        FINISHED means that no trial is left or that the target is reached.
+        """
         state = self.state
         if state.target_reached or state.suggested >= self._spec.run_cap:
             return FINISHED
@@ -96,7 +100,7 @@ class StudySearcher(Searcher):
         return FINISHED
 
     def _try_point(self, attempt: int) -> dict[str, Any] | None:
-        """Return a suggestion at the next point, None if it is not new or not a valid run."""
+        """Return a suggestion at the next point; None if the point is not new or not valid."""
         state, study = self.state, self.study
         fixed = self._rules.next_point(
             state.points, attempt, lambda: len(study.get_trials(deepcopy=False))
@@ -119,12 +123,12 @@ class StudySearcher(Searcher):
         return {"number": number, "point": point, "run": run.model_dump()}
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Record a trial's row; ignore a row that is reported again."""
+        """Record a trial's row; ignore a row that was already recorded."""
         name = self._spec.metric.name
         value = value_of(result, name)
         if trial_id not in self.state.running or value is None:
             return
-        if result.get("orders"):  # the trial now has other settings than the study knows
+        if result.get("orders"):  # the trial's settings differ from those in the study now
             return
         assert math.isfinite(value), "the trial turns a value that is not finite into an outcome"
         report_value(self.study, self.state.running[trial_id], result["kimg"], value)
@@ -134,7 +138,7 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Take in a trial's end; one that comes again is ignored."""
+        """Record the end of a trial; ignore an end that was already recorded."""
         if trial_id not in self.state.running:
             return
         row = result or {}
@@ -147,13 +151,14 @@ class StudySearcher(Searcher):
         report_end(self.study, number, outcome, values)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the state, and the journal's length that belongs to it."""
-        assert self.study.study_name == self._spec.name  # opened: an empty journal is no study
+        """Write the state and the journal's current length, in bytes."""
+        # This also opens the study: an empty journal contains no study.
+        assert self.study.study_name == self._spec.name
         with Path(checkpoint_path).open("wb") as file:
             pickle.dump((self._journal.stat().st_size, self.state), file)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Return to the state that `save` wrote: the study forgets everything after it."""
+        """Return to the state that `save` wrote; the study loses all later changes."""
         with Path(checkpoint_path).open("rb") as file:
             length, self.state = pickle.load(file)  # noqa: S301 - written by `save`
         cut_journal(self._journal, length)

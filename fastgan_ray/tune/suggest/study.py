@@ -1,9 +1,10 @@
-"""Record each trial's outcome in the Optuna study of a search, a journal next to the results.
+"""The Optuna study of a search, which records each trial's outcome in a journal by the results.
 
-A finished trial is COMPLETE. A trial that was stopped early is PRUNED, with the values that it
-reported (by images shown). A trial that took over another trial's weights is PRUNED, too, because
-its settings changed. A trial that diverged or ran out of memory is PRUNED and violates a
-constraint, which TPE uses. A failed trial is FAIL. The attribute `outcome` has the exact outcome.
+A finished trial is COMPLETE. A trial that was stopped early is PRUNED and keeps the values that it
+reported; Optuna's step is the number of images shown. A trial that took over another trial's
+weights is also PRUNED, because its settings changed. A trial that diverged or ran out of memory is
+PRUNED and violates a constraint, which TPE uses. A failed trial is FAIL. The attribute `outcome`
+has the exact outcome.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fastgan_ray.search.warm_start import Prior
 from fastgan_ray.tune.suggest.compat import open_journal, running_trial, unlock_journal
 from fastgan_ray.tune.suggest.samplers import encode, frozen_prior, suggest
 
-# A trial that went wrong because of its configuration: a sampler must avoid its neighbourhood.
+# Outcomes that the trial's configuration caused: a sampler must avoid similar configurations.
 INFEASIBLE = ("diverged", "out_of_memory")
 
 
@@ -48,26 +49,30 @@ def open_study(
 def ask(
     study: optuna.Study, space: SearchSpace, fixed: Mapping[str, Any] | None
 ) -> tuple[optuna.Trial, dict[str, Any]]:
-    """Return a new trial of the study and its point; the sampler chooses what `fixed` lacks."""
+    """Return a new trial of the study and its point.
+
+    The sampler chooses the parameters that `fixed` does not have, or all if `fixed` is None.
+    """
     if fixed is not None:
         study.enqueue_trial({p.name: encode(p, fixed[p.name]) for p in space if p.name in fixed})
     trial = study.ask()
     with warnings.catch_warnings():
-        # Optuna warns of uses that it does allow, such as a range that is no multiple of its step.
+        # Optuna warns of allowed uses too, such as a range that is not a multiple of its step.
         warnings.simplefilter("ignore")
         return trial, assign(space, lambda parameter: suggest(trial, parameter))
 
 
 def reject(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
-    """Tell the study that a point is not tried, and why."""
+    """Record in the study that a point is not tried, and the reason."""
     trial.set_user_attr("reason", reason)
     study.tell(trial, state=TrialState.FAIL)
 
 
 def report_value(study: optuna.Study, number: int, kimg: float, value: float) -> None:
-    """Tell the study a trial's value at a position; a value that comes again is ignored.
+    """Record a trial's value after `kimg`; ignore a value that was already recorded.
 
-    A study of several metrics gets none: Optuna ranks stopped trials by a single metric only.
+    A study with several metrics gets no such values, because Optuna can rank stopped trials only
+    by a single metric.
     """
     step = round(kimg * 1000)
     trial = study.get_trials(deepcopy=False)[number]
@@ -78,13 +83,16 @@ def report_value(study: optuna.Study, number: int, kimg: float, value: float) ->
 def report_end(
     study: optuna.Study, number: int, outcome: str, values: Sequence[float] | None
 ) -> None:
-    """Tell the study how a trial ended; `values` of all metrics only if they are its point's."""
+    """Record how a trial ended.
+
+    `values` has one value per metric, measured with the trial's own point; None if there are none.
+    """
     trial = running_trial(study, number)
     trial.set_user_attr("outcome", "stopped" if outcome == "running" else outcome)
     if outcome in INFEASIBLE:
         trial.set_constraint("ends well", 1.0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about constraints that a sampler does not use
+        warnings.simplefilter("ignore")  # Optuna warns if a sampler does not use constraints
         if values is not None:
             study.tell(number, list(values))
         elif outcome in ("finished", "running", *INFEASIBLE):
