@@ -1,1 +1,1 @@
-"""A search on Ray: trials, what is tried next, what is stopped early, and what came out."""
+"""Searches and ablations on Ray: suggest configurations, run trials, stop early, keep results."""

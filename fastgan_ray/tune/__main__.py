@@ -1,4 +1,4 @@
-"""`python -m fastgan_ray.tune` is the command `fastgan-ray tune`."""
+"""`python -m fastgan_ray.tune`: the same command as `fastgan-ray tune`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""An ablation on Ray: each cell of arms x data sets x seeds is a trial, and none is stopped."""
+"""An ablation on Ray: one trial for each arm, data set and seed, without early stopping."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ UNSTARTED = {"state": "unfinished", "value": None, "kimg": 0.0, "seconds": 0.0}
 def run_ablation(
     spec: AblationSpec, options: TuneOptions, objective: Objective = train_objective
 ) -> Path:
-    """Run an ablation, or continue it with `resume`; return its folder, with ablation.json.
+    """Run an ablation, or continue it with `resume`; return its folder.
 
-    Errors as of `run_experiment`.
+    The results are in the folder's ablation.json. Raises the errors that `run_experiment` raises.
     """
     return run_experiment(ablation_of(spec, cells(spec)), options, objective)
 
@@ -49,9 +49,10 @@ def run_ablation(
 def ablation_of(
     spec: AblationSpec, order: Sequence[Cell], ended: Mapping[str, Record] | None = None
 ) -> Experiment:
-    """Make the experiment that trains the cells in that order, which also numbers them.
+    """Make the experiment that trains the cells in `order`.
 
-    Cells of the trials `ended`, as in ablation.json, are not trained again.
+    A cell's position in `order` is the number of its trial. `ended` maps trial names to their
+    records from ablation.json; these trials do not run again.
     """
     ended = ended or {}
     configs = [
@@ -76,14 +77,15 @@ def ablation_of(
 
 
 def closing(summary: dict[str, Any]) -> list[RenderableType]:
-    """Return what to print at the end of an ablation: the table, and notes on it."""
+    """Return the text to print at the end of an ablation: the table, and notes on it."""
     return [tables.on_terminal(summary), *tables.notes(summary)]
 
 
 class CellSearcher(Searcher):
-    """Suggests the cells in their order: {"number", "point", "run"}, like a search.
+    """A searcher that suggests the cells of an ablation in their order.
 
-    The point is {"arm", "data", "seed"}. Cells of the trials `ended` are left out.
+    A suggestion is {"number", "point", "run"}, as in a search; the point is {"arm", "data",
+    "seed"}. Cells are skipped if the name of their trial is in `ended`.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class CellSearcher(Searcher):
         self._live: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the next cell; FINISHED after the last, None = wait."""
+        """Return the next cell, None if all trial slots are in use, or FINISHED after the last."""
         while self._next < len(self._cells) and trial_name(self._next) in self._ended:
             self._next += 1
         if self._next == len(self._cells):
@@ -115,24 +117,25 @@ class CellSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Make room for the next trial."""
+        """Allow one more trial to start."""
         self._live.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the state."""
+        """Write the searcher's state to a file."""
         state = {"next": self._next, "live": sorted(self._live)}
         Path(checkpoint_path).write_text(json.dumps(state))
 
     def restore(self, checkpoint_path: str) -> None:
-        """Read the state that `save` wrote."""
+        """Read the searcher's state from a file that `save` wrote."""
         state = json.loads(Path(checkpoint_path).read_text())
         self._next, self._live = state["next"], set(state["live"])
 
 
 class AblationRecords(TrialRecords):
-    """Keeps ablation.json and its table up to date; draws the curves when every trial has ended.
+    """The records of an ablation's trials, written to ablation.json and ablation.md.
 
-    The weights to sample from and the evaluations of each training are kept.
+    When every trial has ended, it also draws the learning curves. For each trial, it keeps the
+    evaluations and the weights that generate samples (ema.safetensors).
     """
 
     def __init__(
@@ -145,7 +148,7 @@ class AblationRecords(TrialRecords):
         self._gflop = {arm: gflop_per_image(arm_config(spec, arm)) for arm in spec.arms}
 
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
-        """Write ablation.json, ablation.md and, at the end, the curves; return the summary."""
+        """Write ablation.json and ablation.md, and the curves if `over`; return the summary."""
         by_name = {**self._ended_before, **{record["trial_id"]: record for record in records}}
         trials = [
             self._trial(trial_name(number), cell, by_name.get(trial_name(number)))
@@ -162,13 +165,13 @@ class AblationRecords(TrialRecords):
         return summary
 
     def discard(self, checkpoint: Path) -> None:
-        """Remove what only further training would need."""
+        """Remove the weights that only further training needs."""
         for path in checkpoint.glob("*.safetensors"):
             if path.name != "ema.safetensors":
                 path.unlink()
 
     def _trial(self, name: str, cell: Cell, record: Record | None) -> dict[str, Any]:
-        """Return a cell with its record (None = not started), as `summarise` takes it."""
+        """Return a cell and its record as `summarise` expects them; None means not started."""
         record = record or {**UNSTARTED, "reason": "not started"}
         folder = self.folder / "trials" / name
         return {
@@ -183,6 +186,6 @@ class AblationRecords(TrialRecords):
 
 
 def _protocol(trial: Path) -> dict[str, Any]:
-    """Read what a trial's metric was measured with, from its newest checkpoint."""
+    """Read the protocol of a trial's metric from its newest checkpoint."""
     files = sorted(trial.glob("checkpoint-*/metadata.json"))
     return dict(json.loads(files[-1].read_text()).get("protocol", {})) if files else {}

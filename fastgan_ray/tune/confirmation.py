@@ -1,4 +1,7 @@
-"""A search's confirmation on Ray: an ablation in its folder, whose winner becomes best/."""
+"""The confirmation of a search on Ray: new trainings of its best trials, with new seeds.
+
+It is an ablation in a subfolder of the search. The best training of the winning arm becomes best/.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +29,22 @@ from fastgan_ray.tune.preflight import absolute_data_path
 from fastgan_ray.tune.storage.sync import DriverSync, fetch_run
 
 FOLDER = "confirm"  # in the search's folder
-EARLIER = "earlier.json"  # in FOLDER: the trials of a smaller confirmation before this one
-SEARCH_BEST = "search-best"  # in FOLDER: the search's own best/, while best/ is a confirmed one
+EARLIER = "earlier.json"  # in FOLDER: the trials that ended in an earlier, smaller confirmation
+SEARCH_BEST = "search-best"  # in FOLDER: a copy of the search's best/ from before confirmation
 
 
 def confirm_search(
     spec: SearchSpec, plan: Plan, summary: Summary, folder: Path, context: ExperimentContext
 ) -> Summary:
-    """Train what `plan` says and has not been trained yet; return the summary with the outcome.
+    """Train the missing trainings of `plan`; return the summary with the confirmation's outcome.
 
-    `summary` is without any confirmation. summary.json and best/ are updated.
+    `summary` must be the one without a confirmation. summary.json and best/ are updated.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None
     if storage:
         fetch_run(storage, confirmation_folder)
-    # Never fewer than what has been started.
+    # A confirmation that has started never becomes smaller.
     started_top, started_seeds = confirmation_size(confirmation_folder)
     top, seeds = max(plan.top, started_top), max(plan.seeds, started_seeds)
     if not top and spec.confirm == "off":
@@ -71,9 +74,10 @@ def apply_outcome(
     trained: Mapping[str, Any],
     folder: Path,
 ) -> Summary:
-    """Write the summary with the confirmation's outcome, and make best/ the winner's generator.
+    """Add the confirmation's outcome to the summary, and put the winner's generator into best/.
 
-    `trained` is the confirmation's ablation.json.
+    `trained` is the content of the confirmation's ablation.json. Returns the summary, which is
+    also written to summary.json.
     """
     result = outcome(spec, summary, trained)
     search_result = {key: summary[key] for key in ("best", "verdict", "best_beats_default")}
@@ -93,13 +97,16 @@ def apply_outcome(
 
 
 def without_confirmation(summary: Mapping[str, Any]) -> Summary:
-    """Return a search's summary as it was before any confirmation."""
+    """Return a search's summary as it was before its confirmation."""
     search_result = (summary.get("confirmation") or {}).get("of_the_search", {})
     return {"budget": {}, **summary, **search_result, "confirmation": None}
 
 
 def confirmation_size(folder: Path) -> tuple[int, int]:
-    """Return how many trials and seeds the confirmation in its folder has; zeros without one."""
+    """Return the number of trials and of seeds of a confirmation; (0, 0) if there is none.
+
+    `folder` is the confirmation's folder.
+    """
     path = folder / "ablation.yaml"
     if not path.is_file():
         return 0, 0
@@ -110,14 +117,14 @@ def confirmation_size(folder: Path) -> tuple[int, int]:
 def _ablation(
     spec: SearchSpec, plan: Plan, summary: Summary, top: int, seeds: int
 ) -> AblationSpec | str:
-    """Return the ablation to train, or why there is none."""
+    """Return the ablation to train, or the reason why nothing can be trained."""
     if not top:
         return plan.why
     best = summary["best"]
     data_path = best["config"]["data"]["path"] if best else None
     try:
         ablation = confirmation_spec(spec, summary, top, seeds, data_path)
-    except UserError as error:  # as where the space allows no default
+    except UserError as error:  # for example, the search space may exclude the default
         return str(error)
     return ablation or f"no trial beside the {DEFAULT} has a value to confirm"
 
@@ -125,7 +132,7 @@ def _ablation(
 def _train(
     ablation: AblationSpec, folder: Path, name: str, context: ExperimentContext
 ) -> Mapping[str, Any]:
-    """Train the cells that have not ended; return the ablation's summary of all of them."""
+    """Train the cells that have not ended; return the ablation's summary of all cells."""
     path = folder / "ablation.json"
     summary = json.loads(path.read_text()) if path.is_file() else {"trials": []}
     order = _order(summary["trials"], ablation)
@@ -148,9 +155,9 @@ def _is_started(folder: Path, ablation: AblationSpec) -> bool:
 
 
 def _start(folder: Path, ablation: AblationSpec, ended: list[str]) -> None:
-    """Prepare the folder for a confirmation that is new, or larger than the one that ended.
+    """Prepare the folder for a new confirmation, or for a larger one than before.
 
-    Ray starts again, with the other trials only.
+    `ended` names the trials that do not run again. Ray's old state is removed.
     """
     folder.mkdir(exist_ok=True)
     shutil.rmtree(folder / "state", ignore_errors=True)
@@ -161,7 +168,7 @@ def _start(folder: Path, ablation: AblationSpec, ended: list[str]) -> None:
 
 
 def _order(trials: Sequence[Mapping[str, Any]], ablation: AblationSpec) -> list[Cell]:
-    """Return the cells; those of an earlier, smaller confirmation keep their numbers."""
+    """Return the cells in order; cells of an earlier confirmation keep their numbers."""
     earlier = [(trial["arm"], trial["seed"]) for trial in trials]
     by_key = {(cell.arm, cell.seed): cell for cell in cells(ablation)}
     return [by_key[key] for key in dict.fromkeys([*earlier, *by_key])]
@@ -174,7 +181,7 @@ def _promote(
     trained: Mapping[str, Any],
     folder: Path,
 ) -> dict[str, Any]:
-    """Make best/ the best training of the winning arm; return summary.json's `best`."""
+    """Put the best training of the winning arm into best/; return `best` for summary.json."""
     sign = 1 if spec.metric.goal == "minimize" else -1
     trials = [
         trial
@@ -200,20 +207,20 @@ def _promote(
 
 
 def _save_search_best(folder: Path) -> None:
-    """Copy the search's own best/, once."""
+    """Copy the search's best/, unless a copy exists."""
     copy = folder / FOLDER / SEARCH_BEST
     if not copy.exists():
         linked_copy(folder / "best", copy)
 
 
 def _restore_search_best(folder: Path) -> None:
-    """Make best/ the search's own again."""
+    """Replace best/ by the copy of the search's best/, if a copy exists."""
     if (copy := folder / FOLDER / SEARCH_BEST).exists():
         put_in_place(copy, folder / "best")
 
 
 def _no_confirmation(why: str) -> dict[str, Any]:
-    """Return what summary.json has under `confirmation` where nothing was trained."""
+    """Return `confirmation` for summary.json if nothing was trained; `why` is the reason."""
     return {
         "seeds": [],
         "arms": [],

@@ -31,11 +31,11 @@ Summary = dict[str, Any]
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """How and where trials run; a SearchSpec or an AblationSpec says which.
+    """How and where trials run. (A SearchSpec or an AblationSpec says which trials run.)
 
-    `storage_uri` is where `runs_dir` is copied to, and where `resume` fetches it from: machines
-    then need no shared folder. `disk_gb` is what all checkpoints together may take. `warm_start`
-    is the folder of another search whose trials this one starts from.
+    `storage_uri` is a remote storage: runs are copied there, and `resume` fetches them from it, so
+    machines need no shared folder. `disk_gb` limits the size of all checkpoints together, in GB.
+    `warm_start` is the folder of another search; this search starts from its trials.
     """
 
     runs_dir: Path = Path("runs")
@@ -52,13 +52,15 @@ class TuneOptions:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What sets one experiment apart from another.
+    """The description of one experiment: a search or an ablation.
 
-    `text` is its file, and `overrides` what the command adds to it (JSON-able): a resumed run needs
-    the same. `inputs` are configurations whose data and weights must exist; `sample_configs` are
-    some that trials may have. `summary_file` exists once it has started. `make_tracker` counts what
-    it uses of a budget. `follow_up` runs when every trial has ended, and returns the summary with
-    its result; it may use `subfolders`. `closing` is what to print at the end.
+    `text` is the content of its file. `overrides` are the options of the command that change the
+    file's settings; JSON can store them. A resumed run must have the same text and overrides.
+    `inputs` are configurations whose data and weights must exist. `sample_configs` are examples of
+    the configurations that trials may have. `summary_file` exists as soon as the experiment has
+    started. `make_tracker` makes the object that measures how much of the budget is used.
+    `follow_up` runs when every trial has ended, and returns the summary with its own result added;
+    it may use `subfolders`. `closing` makes the text to print at the end.
     """
 
     kind: Literal["search", "ablation"]
@@ -82,7 +84,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class ExperimentContext:
-    """What experiments share that run one after the other in the same Ray session."""
+    """The objects that all experiments in one Ray session share: a search and its confirmation."""
 
     options: TuneOptions
     nodes: Sequence[Resources]
@@ -93,7 +95,7 @@ class ExperimentContext:
     sync: DriverSync | None = None
 
     def wandb_session(self, folder: Path, group: str) -> Session:
-        """Make the W&B runs of the experiment in a folder."""
+        """Make the W&B session of the experiment in `folder`."""
         return Session(folder, project_name(os.environ), group, self.options.wandb)
 
 
@@ -106,9 +108,10 @@ def experiment_context(
     nested: bool,
     storage: RemoteStorage | None = None,
 ) -> Iterator[ExperimentContext]:
-    """Lock the folder, take signals and connect to Ray; `nested`: trials have several workers.
+    """Lock the folder, install signal handlers and connect to Ray.
 
-    UserError if another process runs this experiment, or Ray does not answer.
+    `nested` is true if trials have several workers. Raises UserError if another process runs this
+    experiment, or if Ray does not answer.
     """
     with (
         only_driver(folder),
@@ -116,6 +119,6 @@ def experiment_context(
         silenced(folder / "ray.log"),
         connected(options.address, nested) as nodes,
     ):
-        driver.listen()  # again: Ray takes SIGTERM when it starts
+        driver.listen()  # once more, because Ray replaces the handler of SIGTERM when it starts
         sync = DriverSync(storage, folder) if storage else None
         yield ExperimentContext(options, nodes, objective, console, driver, storage, sync)

@@ -1,4 +1,4 @@
-"""What is checked before the first trial: pictures, network weights, the metric's protocol."""
+"""Checks before the first trial: pictures, network weights, the metric's protocol."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fastgan_ray.tune.driver.terminal import say
 
 
 def check_inputs(configs: Sequence[RunConfig], folder: Path, here: bool, console: Console) -> None:
-    """Check now, not in every trial, that pictures and network weights exist and are unchanged.
+    """Check once, before all trials, that pictures and network weights exist and are unchanged.
 
-    `here`: the trials run on this machine. Then the features of the real pictures are computed once
-    for all trials, and the metric's protocol is written to `folder`, or compared with the one that
-    is there. UserError says what is missing or has changed.
+    If the trials run on this machine (`here`), also compute the features of the real pictures for
+    all trials, and write the metric's protocol to `folder`. If the folder already has a protocol,
+    compare the two. Raises a UserError that says what is missing or has changed.
     """
     from fastgan_ray.metrics.weight_files import require_weights
 
@@ -50,7 +50,7 @@ def _check_pictures(
     skipped = f", {len(source.skipped)} unreadable ones left out" if source.skipped else ""
     say(console, f"{len(source)} pictures in {source.path}{skipped}")
     without_effect = [limit for limit in limits if limit is not None and limit >= len(source)]
-    if without_effect and len(limits) > 1:  # two limits that are compared would be the same
+    if without_effect and len(limits) > 1:  # arms with different limits would use the same pictures
         raise UserError(
             f"data.limit: {source.path} has {len(source)} pictures, so a limit of "
             f"{min(without_effect)} has no effect; set a lower one, or name a larger data set"
@@ -62,9 +62,10 @@ def _check_pictures(
 
 
 def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
-    """Write the metric's protocol; UserError with the differences if another one is there.
+    """Write the metric's protocol to `path`, or compare it with the protocol in that file.
 
-    A resumed search compares values from before and after.
+    A resumed search compares values from before and after the interruption, so the protocol must
+    not change. Raises UserError with the differences.
     """
     from fastgan_ray.metrics.protocol import require_same_protocol
 
@@ -80,7 +81,7 @@ def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
 
 
 def absolute_data_path(config: RunConfig) -> RunConfig:
-    """Return `config` with the pictures' path absolute, good in any working directory."""
+    """Return `config` with an absolute path of the pictures, for any working directory."""
     path = config.data.path
     if path is None or not Path(path).exists():
         return config

@@ -1,4 +1,4 @@
-"""A search on Ray: the experiment that it is, and its confirmation at any later time."""
+"""Run a search on Ray, and confirm its result, also at a later time."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ from fastgan_ray.tune.wandb.outcome import log_outcome
 def run_search(
     spec: SearchSpec, options: TuneOptions, objective: Objective = train_objective
 ) -> Path:
-    """Run a search, or continue it with `resume`; return its folder, with summary.json.
+    """Run a search, or continue it with `resume`; return its folder.
 
-    Errors as of `run_experiment`.
+    The results are in the folder's summary.json. Raises the errors that `run_experiment` raises.
     """
     if spec.population is not None and options.storage_uri:
         raise UserError(
@@ -74,7 +74,7 @@ def _experiment(spec: SearchSpec, priors: list[Prior]) -> Experiment:
     def make_searcher(folder: Path, max_concurrent: int, resuming: bool) -> StudySearcher:
         journal = folder / "study.journal"
         if not resuming:
-            journal.unlink(missing_ok=True)  # of a search that was killed before its first state
+            journal.unlink(missing_ok=True)  # a search killed before its first state may leave one
         return StudySearcher(spec, journal, max_concurrent, configure, priors)
 
     def make_tracker(folder: Path) -> BudgetTracker:
@@ -124,10 +124,12 @@ def confirm_run(
     options: TuneOptions,
     objective: Objective = train_objective,
 ) -> None:
-    """Confirm a search that has ended, or continue or enlarge its confirmation.
+    """Confirm a search that has ended; continue or enlarge its confirmation if there is one.
 
-    `top` and `seeds` default to the confirmation that exists, else to the file's, else to 2 and 3.
-    UserError if the folder has no search that has ended, or its pictures or weights have changed.
+    `top` and `seeds` are the number of trials and of seeds. If one is None, it is taken from the
+    existing confirmation, else from the search's file, else it is 2 for `top` and 3 for `seeds`.
+    Raises UserError if the folder has no search that has ended, or if its pictures or weights have
+    changed.
     """
     spec, summary = _ended_search(folder)
     plan = _plan(spec, folder, top, seeds)
@@ -155,7 +157,10 @@ def _plan(spec: SearchSpec, folder: Path, top: int | None, seeds: int | None) ->
 
 
 def _ended_search(folder: Path) -> tuple[SearchSpec, Summary]:
-    """Read a folder's search and its summary; UserError unless it has ended with a best trial."""
+    """Read the search in a folder and its summary.
+
+    Raises UserError if there is no search, if trials have not ended, or if no trial has a value.
+    """
     file = folder / "search.yaml"
     if not file.is_file():
         raise UserError(
@@ -182,7 +187,7 @@ def _ended_search(folder: Path) -> tuple[SearchSpec, Summary]:
 
 
 def closing(summary: Summary) -> list[RenderableType]:
-    """Return what to print at the end of a search: verdict, budget, warnings, Pareto front."""
+    """Return the text to print at the end of a search: verdict, budget, warnings, Pareto front."""
     best = summary["best"] or {"trial_id": None}
     warnings = [
         trial["warning"] for trial in summary["trials"] if trial["trial_id"] == best["trial_id"]
@@ -200,5 +205,5 @@ def closing(summary: Summary) -> list[RenderableType]:
 
 
 def configure(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
-    """Make a trial's configuration, in which the pictures' path is absolute."""
+    """Make the configuration of a trial, with an absolute path of the pictures."""
     return absolute_data_path(run_config(spec, point))
