@@ -1,1 +1,1 @@
-"""What came out, for a person: tables and pictures of numbers. Knows nothing of Ray."""
+"""Results for human readers: tables, charts and report.html. Does not import Ray."""

@@ -1,4 +1,4 @@
-"""Numbers, settings and states as short text, the same in every table, chart and page."""
+"""Numbers, settings and states as short text, in one format for all tables, charts and pages."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from typing import Any
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
-    """Write an arm's settings in one line, as in "model.d_sle = false, model.ngf = 8"."""
+    """Write an arm's settings in one line, e.g. "model.d_sle = false, model.ngf = 8"."""
     text = ", ".join(f"{key} = {value_text(value)}" for key, value in settings.items())
     return text or "same as the base"
 
 
 def value_text(value: object) -> str:
-    """Write a setting as a YAML file has it: true, 0.001, and "" or "a,b" in quotes."""
+    """Write a setting as in a YAML file, e.g. true or 0.001; quote "" and text with a comma."""
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if value == "" or "," in str(value) else str(value)
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a setting is a number; true and false are none."""
+    """Return whether a setting is a number; True and False do not count as numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def rounded(value: object) -> object:
-    """Round a float to four digits, for reading; leave other values as they are."""
+    """Round a float to four significant digits; return other values unchanged."""
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def state_text(state: str) -> str:
-    """Write a trial's state in words: "out of memory"."""
+    """Write a trial's state in words, e.g. "out of memory" for "out_of_memory"."""
     return state.replace("_", " ")
 
 
 def mean_sd(mean: float | None, sd: float | None) -> str:
-    """Write "41.2 ± 3.1", "41.2" without a standard deviation, "-" without a mean."""
+    """Write "41.2 ± 3.1"; "41.2" if the standard deviation is None; "-" if the mean is None."""
     return number(mean) if sd is None else f"{number(mean)} ± {number(sd)}"
 
 
 def difference(mean: float | None, low: float | None, high: float | None) -> str:
-    """Write a difference with its interval, "-9.1 [-14.2, -4.0]"; "-" without a mean."""
+    """Write a difference and its interval, e.g. "-9.1 [-14.2, -4.0]"; "-" if the mean is None."""
     if mean is None:
         return "-"
     text = f"{mean:+.3g}"
@@ -48,17 +48,17 @@ def difference(mean: float | None, low: float | None, high: float | None) -> str
 
 
 def number(value: float | None) -> str:
-    """Write a number with one decimal, below one with three digits; "-" for None."""
+    """Write a number with one decimal, or with three digits if it is below 1; "-" for None."""
     if value is None:
         return "-"
     return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
 def p_value(value: float | None) -> str:
-    """Write a p-value with two digits; "-" for None."""
+    """Write a p-value with two significant digits; "-" for None."""
     return "-" if value is None else "<0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def parameter_count(parameters: int) -> str:
-    """Write 29127846 as "29.1 M" and 926083 as "926 k"."""
+    """Write a number of parameters in short: 29127846 as "29.1 M", 926083 as "926 k"."""
     return f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters / 1e3:.0f} k"

@@ -1,1 +1,1 @@
-"""Results as charts: coordinates as plain data, and the ablation's curves as files."""
+"""Charts of results: coordinates as plain data, and picture files of an ablation's curves."""

@@ -1,4 +1,4 @@
-"""A chart's axis: the coordinate of a number, and the numbers that label the axis."""
+"""The axis of a chart: coordinates of values, and ticks."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import Any
 
 from fastgan_ray.report.text import is_number
 
-LOG_RATIO = 8.0  # from this ratio on, small values on a linear axis would cover each other
-TINY = 1e-100  # beyond it, logarithmic axes could overflow
-FEW = 4  # so many values all label the axis themselves
+LOG_RATIO = 8.0  # highest to lowest; above it, small values would overlap on a linear axis
+TINY = 1e-100  # logarithmic axes could overflow below this value or above 1 / value
+FEW = 4  # up to this many values each get a tick
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Numbers from `low` to `high` at the coordinates from `start` to `end` (in either order)."""
+    """An axis from the value `low` at coordinate `start` to the value `high` at `end`.
+
+    `end` may be smaller than `start`.
+    """
 
     low: float
     high: float
@@ -27,13 +30,13 @@ class Axis:
     log: bool = False
 
     def at(self, value: float) -> float:
-        """Return the coordinate of a value, rounded to 0.1; values beyond an end get its own."""
+        """Return the coordinate of a value, rounded to 0.1 and clamped to the axis."""
         low, high, scaled = (self._scaled(number) for number in (self.low, self.high, value))
         share = min(1.0, max(0.0, (scaled - low) / (high - low)))
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self, count: int = 5) -> list[dict[str, float | str]]:
-        """Return about `count` round numbers on the axis: {"at", "text"}."""
+        """Return ticks, {"at", "text"}, at about `count` round numbers."""
         values = log_ticks(self.low, self.high) if self.log else []
         if len(values) < 2:
             values = linear_ticks(self.low, self.high, count)
@@ -47,10 +50,10 @@ class Axis:
 def fit(
     values: Sequence[float], start: float, end: float, zero: bool = False, log: bool | None = None
 ) -> Axis:
-    """Return an axis with all values (at least one, finite) and some margin.
+    """Return an axis that contains all values (at least one, finite), with a margin.
 
-    With `zero`, the axis starts at 0. If `log` is None, it is logarithmic if the values differ
-    by a large enough factor.
+    If `zero`, the axis starts at 0. If `log` is None, the axis is logarithmic if all values are
+    above 0 and the highest is at least 8 times the lowest.
     """
     low, high = (0.0 if zero else min(values)), max(values)
     if log is None:
@@ -74,9 +77,9 @@ def linear_ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2 and 5 times the powers of ten from `low` to `high` (above 0).
+    """Return 1, 2 and 5 times powers of ten, from `low` (above 0) to `high`.
 
-    Over more than four powers of ten, return the powers only.
+    If the range has more than four powers of ten, return only the powers.
     """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if len(powers) <= 4 else (1,)
@@ -85,12 +88,12 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def all_numbers(values: Sequence[object]) -> bool:
-    """Tell whether all values are numbers, so that they fit on a number axis."""
+    """Return whether all values are numbers, so that a numeric axis can show them."""
     return all(map(is_number, values))
 
 
 def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
-    """Return ticks, {"at", "text"}, at the values themselves if they are few, else round ones."""
+    """Return ticks, {"at", "text"}: at up to FEW values themselves, else at round numbers."""
     distinct = sorted(set(values))
     if len(distinct) > FEW:
         return list(axis.ticks(FEW))
@@ -98,5 +101,5 @@ def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def category(value: object) -> str:
-    """Return a value as the name of a category: text as it is, other values and "" as JSON."""
+    """Return the category name of a value: the text itself, or JSON for "" and other types."""
     return value if isinstance(value, str) and value else json.dumps(value)

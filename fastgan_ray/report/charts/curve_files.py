@@ -1,4 +1,4 @@
-"""An ablation's learning curves as files: a picture for papers (.svg and .png), and a .csv."""
+"""Files of an ablation's learning curves: a figure for papers (.svg and .png), and a .csv."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from matplotlib.ticker import MaxNLocator
 from fastgan_ray.report.data.learning_curves import Point, with_all_seeds
 from fastgan_ray.report.data.ranking import arm_colours, arm_dash
 
-Curves = Mapping[tuple[str, str], Sequence[Point]]  # by arm and data set, as `arm_curves` has them
+Curves = Mapping[tuple[str, str], Sequence[Point]]  # by (arm, data set), from `arm_curves`
 
 COLUMNS = ("arm", "data", "kimg", "seeds", "mean", "low", "high")
-# The colour and marker of each class of `arm_colours`. The colours are those of report.html: Okabe
-# and Ito's, which colour-blind readers can tell apart, darker for a white background.
+# The colour and marker of each class of `arm_colours`. report.html uses the same colours: the
+# palette of Okabe and Ito, which is safe for colour-blind readers, darker for a white background.
 STYLES = {
     "base": ("#000000", "o"),
     "c1": ("#0072b2", "s"),
@@ -33,10 +33,10 @@ STYLES = {
 }
 DASHES = ("-", "--", "-.")
 MAX_COLUMNS = 3
-# The same numbers always give the same file, byte for byte.
+# With these settings, the same numbers always give the same file, byte for byte.
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "fastgan-ray",
-    "text.parse_math": False,  # an arm's name may have dollar signs
+    "text.parse_math": False,  # an arm's name may contain dollar signs
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -46,7 +46,7 @@ METADATA: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".png": {}
 
 
 def as_csv(curves: Curves) -> str:
-    """Write the points as a table."""
+    """Return the points of all curves as CSV text."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -56,7 +56,7 @@ def as_csv(curves: Curves) -> str:
 
 
 def draw(curves: Curves, summary: Mapping[str, Any], metric: str, stem: Path) -> None:
-    """Write `stem`.svg and `stem`.png: a panel for each data set, a line for each arm."""
+    """Write `stem`.svg and `stem`.png, with a panel for each data set and a line for each arm."""
     columns = min(len(summary["data"]), MAX_COLUMNS)
     rows = -(-len(summary["data"]) // columns)
     with mpl.rc_context(SETTINGS):
@@ -87,7 +87,7 @@ def _label(
 def _draw_panel(
     axes: Axes, curves: Mapping[str, Sequence[Point]], summary: Mapping[str, Any]
 ) -> list[Line2D]:
-    """Draw one data set; return each arm's line for the legend."""
+    """Draw the curves of one data set; return the line of each arm for the legend."""
     handles = []
     colours = arm_colours(summary)
     for arm in summary["arms"]:
@@ -95,7 +95,7 @@ def _draw_panel(
         dashes = DASHES[arm_dash(colours, arm["name"]) % len(DASHES)]
         style: dict[str, Any] = {"color": colour, "marker": marker, "ls": dashes, "lw": 2, "ms": 5}
         kimg, low, high = ([point[key] for point in points] for key in ("kimg", "low", "high"))
-        # Dotted where seeds have dropped out, because the mean is then over other seeds.
+        # The line is dotted where seeds are missing, because the mean is over fewer seeds.
         axes.plot(*_line(points), lw=1, ls=":", color=colour)
         line = _line(with_all_seeds(points))
         (handle,) = axes.plot(*line, label=_arm_label(arm, summary), **style)

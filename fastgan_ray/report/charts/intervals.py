@@ -1,4 +1,4 @@
-"""Each arm's difference from the baseline with its interval."""
+"""A chart of each arm's difference from the baseline, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROW = 52.0
 
 
 def intervals_chart(account: Mapping[str, Any], colours: Mapping[str, str]) -> Chart | None:
-    """Draw a row for each arm, and a line at 0; None if no arm has been compared yet."""
+    """Return a chart with a row for each arm and a line at 0; None if no arm is compared yet."""
     keys = ("low", "mean", "high")
     comparisons = {
         arm["name"]: arm["comparison"]
@@ -26,7 +26,7 @@ def intervals_chart(account: Mapping[str, Any], colours: Mapping[str, str]) -> C
     x = fit([0.0, *(value for value in numbers if value is not None)], LEFT, RIGHT, log=False)
     rows = []
     for index, (name, comparison) in enumerate(comparisons.items()):
-        # One pair has a difference but no interval.
+        # With one pair there is a difference but no interval.
         ends = {key: comparison["mean" if comparison[key] is None else key] for key in keys}
         rows.append(
             {

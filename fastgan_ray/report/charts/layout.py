@@ -1,7 +1,8 @@
-"""What charts share: the frame with its axes, lines, and labels that do not overlap.
+"""Parts that all charts use: a frame with axes, lines, and labels without overlap.
 
-Charts are plain data with every coordinate; a template only draws them. Most of them are {"width",
-"height", "left", "right", "top", "bottom", "x": {"label", "ticks"}, "y": ..., "series"}.
+A chart is plain data with all coordinates, and a template draws it. Most charts are {"width",
+"height", "left", "right", "top", "bottom", "x": {"label", "ticks"}, "y": {"label", "ticks"},
+"series"}.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def y_axis(values: Sequence[float]) -> Axis:
 
 
 def frame(x: Axis, y: Axis, x_label: str, y_label: str, series: Sequence[Mark]) -> Chart:
-    """Return a chart with two axes around series that have their coordinates."""
+    """Return a chart with two axes; the series must already have coordinates."""
     return {
         "width": WIDTH,
         "height": HEIGHT,
@@ -52,14 +53,15 @@ def frame(x: Axis, y: Axis, x_label: str, y_label: str, series: Sequence[Mark]) 
 
 
 def axis_label(axis: Axis, label: str) -> str:
-    """Return a label that says when its axis is logarithmic."""
+    """Return the label, with "logarithmic" added if the axis is logarithmic."""
     return f"{label}, logarithmic" if axis.log else label
 
 
 def trial_marks(run: Run) -> dict[str, Mark]:
-    """Return what all charts show of a trial: {"id", "colour", "state", "label", "text"}, by id.
+    """Return the mark of each trial, by trial id, for all charts.
 
-    The label is the rank of one of the best trials; "" for the others.
+    A mark is {"id", "colour", "state", "label", "text"}. The label is the rank of one of the
+    six best trials; "" for the others.
     """
     colours, metric = trial_colours(run), run["metric"]["name"]
     return {
@@ -75,7 +77,10 @@ def trial_marks(run: Run) -> dict[str, Mark]:
 
 
 def separate_labels(marks: Sequence[Mark], bottom: float = BOTTOM) -> None:
-    """Set the "label_y" of labelled marks near their "end", above `bottom`, without overlap."""
+    """Set "label_y" of each labelled mark, so that labels do not overlap.
+
+    A label is near the "end" of its mark, and above `bottom`.
+    """
     labelled = (mark for mark in marks if mark["label"])
     order = sorted(labelled, key=lambda mark: float(mark["end"][1]))
     last = -LABEL_HEIGHT
@@ -87,5 +92,5 @@ def separate_labels(marks: Sequence[Mark], bottom: float = BOTTOM) -> None:
 
 
 def svg_path(points: Sequence[tuple[float, float]]) -> str:
-    """Return the points, joined by lines, as an SVG path."""
+    """Return an SVG path that joins the points (x, y) with straight lines."""
     return "M" + "L".join(f"{x:g},{y:g}" for x, y in points)

@@ -1,4 +1,4 @@
-"""Learning curves for report.html: a line for each trial, or a line and a band for each arm."""
+"""Charts of learning curves: a line for each trial, or a line and a band for each arm."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ X_LABEL = "thousands of images shown (kimg)"
 
 
 def trial_curves_chart(run: Run, metric: str) -> Chart | None:
-    """Draw `metric` of every trial over images shown, the best on top; None without values."""
+    """Return a chart of `metric` against images shown, with a line for each trial.
+
+    The best trial is drawn on top. None if no trial has a value.
+    """
     curves = {trial["trial_id"]: trial_curve(trial, metric) for trial in ranked(run)}
     points = [point for curve in curves.values() for point in curve]
     if not points:
@@ -37,10 +40,10 @@ def trial_curves_chart(run: Run, metric: str) -> Chart | None:
 def arm_curves_chart(
     curves: Mapping[str, Sequence[Point]], colours: Mapping[str, str], metric: str
 ) -> Chart | None:
-    """Draw the arms on one data set over images shown: mean, lowest and highest over seeds.
+    """Return a chart of one data set: each arm's mean, lowest and highest value over seeds.
 
-    `curves` are by arm, as `arm_curves` computes them; None without values. Arms are numbered in
-    the order of `colours`.
+    `curves` has the points of `arm_curves`, by arm. Arms are numbered in the order of `colours`.
+    None if there are no points.
     """
     points = [point for curve in curves.values() for point in curve]
     if not points:

@@ -1,4 +1,4 @@
-"""Parallel coordinates: an axis for each parameter and the metric, a line for each trial."""
+"""Parallel coordinates: an axis for each parameter and the metric, and a line for each trial."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from fastgan_ray.report.data.run_folder import Run
 
 SPACING, MARGIN = 150.0, 84.0
 TOP, BOTTOM, HEIGHT = 58.0, 330.0, 352.0
-UNSET_HEIGHT = 36.0  # below the numbers, for trials without the parameter
+UNSET_HEIGHT = 36.0  # space below the numbers, for trials without the parameter
 UNSET = "not set"
 
 
 def parallel_coordinates_chart(run: Run) -> Chart | None:
-    """Draw the trials with a value over the parameters that differ; None if none differs."""
+    """Return a chart of the trials with a value and of the parameters that differ between them.
+
+    None if no parameter differs.
+    """
     trials = [trial for trial in ranked(run) if trial["value"] is not None]
     names = [
         name
@@ -51,7 +54,10 @@ def parallel_coordinates_chart(run: Run) -> Chart | None:
 
 
 def _axis(column: Sequence[Any]) -> dict[str, Any]:
-    """Return {"ticks", "ys" (one for each trial)}: by number if all set values are numbers."""
+    """Return {"ticks", "ys" (one for each trial)} of a column of values.
+
+    The axis is numeric if all values that are set are numbers; otherwise it has categories.
+    """
     values = [value for value in column if value != UNSET]
     if not values or not all_numbers(values):
         return _category_axis([category(value) for value in column])

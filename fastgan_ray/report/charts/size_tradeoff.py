@@ -1,4 +1,4 @@
-"""The metric against the size of the generator, with the Pareto front."""
+"""A chart of the metric against the generator's size, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fastgan_ray.report.data.run_folder import Run, Trial
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.pareto import front
 
-LABEL_WIDTH = 24.0  # with the point that it labels
+LABEL_WIDTH = 24.0  # of a label and its point
 PARETO = "; on the Pareto front"
 ALIKE = 1.01  # sizes that differ by a smaller factor count as the same
-# By metric of a generator's size: the axis label, and the factor from the metric to its unit.
+# For each size metric: the axis label, and the factor that converts the metric to its unit.
 SIZES = {
     "params_g": ("millions of parameters of the generator", 1e-6),
     "gflop_g": ("GFLOP of the generator for one picture", 1.0),
@@ -23,7 +23,10 @@ SIZES = {
 
 
 def size_tradeoff_chart(run: Run, size_name: str) -> Chart | None:
-    """Draw the metric over a size, a key of SIZES; None if all generators have the same size."""
+    """Return a chart of the metric against `size_name`, a key of SIZES.
+
+    None if no trial has a size, or if all generators have the same size.
+    """
     label, factor = SIZES[size_name]
     trials, sizes = {}, {}
     for trial in ranked(run):
@@ -51,7 +54,7 @@ def size_tradeoff_chart(run: Run, size_name: str) -> Chart | None:
 
 
 def _interval(trial: Trial) -> tuple[float, float]:
-    """Return a trial's value minus and plus its standard error."""
+    """Return the ends of a trial's interval: its value minus and plus the standard error."""
     error = trial["error"] or 0.0
     return trial["value"] - error, trial["value"] + error
 
@@ -59,7 +62,7 @@ def _interval(trial: Trial) -> tuple[float, float]:
 def _pareto_front(
     metric: Mapping[str, Any], trials: Mapping[str, Trial], sizes: Mapping[str, float]
 ) -> list[str]:
-    """Return the finished trials that no other one beats in size and metric, smallest first."""
+    """Return the finished trials that no other dominates in size and metric, smallest first."""
     finished = {
         name: (sizes[name], trial["value"])
         for name, trial in trials.items()
@@ -70,7 +73,7 @@ def _pareto_front(
 
 
 def _crowded(marks: Sequence[Mark]) -> list[list[Mark]]:
-    """Group the marks that are so near each other that their labels may overlap."""
+    """Group the labelled marks whose labels may overlap."""
     groups: list[list[Mark]] = []
     labelled = (mark for mark in marks if mark["label"])
     for mark in sorted(labelled, key=lambda mark: float(mark["x"])):

@@ -1,4 +1,4 @@
-"""Slice charts: the metric of every trial over one searched parameter."""
+"""Slice charts: the metric of each trial against one searched parameter."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from fastgan_ray.report.charts.layout import Chart, axis_label, trial_marks
 from fastgan_ray.report.data.ranking import parameter_names, ranked
 from fastgan_ray.report.data.run_folder import Run, Trial
 
-ENOUGH = 10  # finished trials: with fewer, any parameter can seem to matter
+ENOUGH = 10  # finished trials; with fewer, a parameter can seem important by chance
 WIDTH, HEIGHT = 400.0, 286.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 384.0, 14.0, 208.0
-LETTER_WIDTH = 7.5  # at most
-SPREAD = 7.0  # between the trials of a category, if there is room
-Column = tuple[list[float], list[dict[str, Any]], str]  # each trial's x, ticks, the axis label
+LETTER_WIDTH = 7.5  # of the widest letter
+SPREAD = 7.0  # distance between the trials of a category, if there is space
+Column = tuple[list[float], list[dict[str, Any]], str]  # x of each trial, ticks, axis label
 
 
 def slices(run: Run) -> list[dict[str, Any]]:
-    """Return {"name", "chart", "note"} of each parameter with two values among valued trials.
+    """Return {"name", "chart", "note"} for each parameter with at least two values.
 
-    The chart's series are the trials' marks with {"x", "y"}, the best trial last.
+    Only trials with a metric value count. The series of a chart are the trials' marks with "x" and
+    "y", the best trial last.
     """
     valued = [trial for trial in ranked(run) if trial["value"] is not None]
     charts = []
@@ -34,7 +35,10 @@ def slices(run: Run) -> list[dict[str, Any]]:
 
 
 def note(trials: Sequence[Trial], without: int) -> str:
-    """Say how many trials a slice shows and leaves out, and whether they are enough."""
+    """Write how many trials a slice shows, and whether they are enough for a conclusion.
+
+    `without` is the number of trials that have no value of the parameter.
+    """
     finished = sum(trial["state"] == "finished" for trial in trials)
     text = f"{len(trials)} trials: {finished} finished"
     if others := len(trials) - finished:
@@ -83,7 +87,10 @@ def _number_column(name: str, values: Sequence[float]) -> Column:
 
 
 def _category_column(name: str, values: Sequence[object]) -> Column:
-    """Place each category's trials side by side in a band; names alternate between two lines."""
+    """Give each category a band, and place its trials side by side in the band.
+
+    Category names alternate between two text lines.
+    """
     column = [category(value) for value in values]
     names = sorted(set(column))
     band = (RIGHT - LEFT) / len(names)

@@ -1,1 +1,1 @@
-"""A run's folder as plain data."""
+"""Results of searches and ablations as plain data, read from their folders."""

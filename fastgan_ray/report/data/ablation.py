@@ -1,7 +1,8 @@
-"""Turn an ablation's trials into the content of ablation.json: each arm's numbers and verdict.
+"""The content of ablation.json: the numbers and the verdict of each arm.
 
 A trial is {"trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason",
-"rows", "protocol"}: `data` as `data_name` writes it, `rows` those of its metrics.jsonl.
+"rows", "protocol"}. `data` is the text that `data_name` returns; `rows` are the rows of the trial's
+metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from fastgan_ray.search.statistics import Comparison, compare, mean_and_sd
 Trial = dict[str, Any]
 
 CONFIDENCE = 0.95
-ERRORS_APART = 2.0  # a smaller difference may come from the evaluations alone
+ERRORS_APART = 2.0  # standard errors; evaluation noise can cause a smaller difference
 FAILED = ("diverged", "out_of_memory", "failed")
 COLUMNS = ("trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason")
-# Numbers of a row that do not measure quality. Numbers of the training have a / in their name and
-# are left out too, except for these few.
+# Numbers in a row that do not measure quality. Training numbers, which have a / in their names, are
+# left out too, except for TRAINING_NUMBERS.
 NO_METRICS = (
     "kimg",
     "images_shown",
@@ -42,7 +43,10 @@ TRAINING_NUMBERS = ("augment/p", "regan/sparsity", "regan/flops_share")
 def summarise(
     spec: AblationSpec, name: str, trials: Sequence[Trial], gflop: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Return the content of ablation.json; `gflop` is a training step's, per image, by arm."""
+    """Return the content of ablation.json.
+
+    `gflop` is, by arm, the GFLOP of a training step, per image.
+    """
     metric = spec.metric
     arm_trials = {arm: [trial for trial in trials if trial["arm"] == arm] for arm in spec.arms}
     values = {arm: values_of(arm_trials[arm]) for arm in spec.arms}
@@ -79,7 +83,10 @@ def summarise(
 
 
 def values_of(trials: Iterable[Trial]) -> dict[tuple[str, int], float | None]:
-    """Return an arm's values by (data set, seed): None for a failure, no entry before the end."""
+    """Return an arm's values by (data set, seed).
+
+    The value of a failed trial is None. Trials that have not ended are left out.
+    """
     return {
         (trial["data"], trial["seed"]): trial["value"] if trial["state"] == "finished" else None
         for trial in trials
@@ -90,7 +97,7 @@ def values_of(trials: Iterable[Trial]) -> dict[tuple[str, int], float | None]:
 def _by_data(
     spec: AblationSpec, values: Mapping[tuple[str, int], float | None]
 ) -> list[dict[str, Any]]:
-    """Compute the mean and standard deviation over the seeds of each data set."""
+    """Compute the mean and standard deviation over seeds, for each data set."""
     parts = []
     for data in map(data_name, spec.data):
         numbers = [v for (name, _), v in values.items() if name == data and v is not None]
@@ -106,11 +113,11 @@ def _states(trials: Sequence[Trial]) -> dict[str, int]:
 
 
 def _flat(comparison: Comparison, error: float | None) -> dict[str, Any]:
-    """Return a comparison as one mapping; note a verdict that evaluations alone may explain."""
+    """Return a comparison as one mapping, with a note if evaluation noise can explain it."""
     fields = asdict(comparison)
     difference: dict[str, Any] = fields.pop("difference")
     if comparison.verdict in ("better", "worse") and error is not None:
-        # How far other latents alone would move the mean of the pairs' differences.
+        # The change of the mean difference that other latents alone could cause.
         noise = ERRORS_APART * error * math.sqrt(2 / difference["pairs"])
         if abs(difference["mean"]) < noise:
             fields["note"] = (
@@ -123,13 +130,13 @@ def _flat(comparison: Comparison, error: float | None) -> dict[str, Any]:
 
 
 def _evaluation_error(trials: Sequence[Trial], metric: str) -> float | None:
-    """Return the standard error of an evaluation: the root mean square over finished trials."""
+    """Return the standard error of one evaluation: the root mean square over finished trials."""
     errors = _last_values(_finished(trials), fakes_error_name(metric))
     return math.sqrt(sum(error**2 for error in errors) / len(errors)) if errors else None
 
 
 def _costs(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Return parameters, mean speed and highest memory; None for what no row has."""
+    """Return parameter counts, mean speed and highest memory; None for values in no row."""
     speed, _ = mean_and_sd(_last_values(trials, "images_per_second"))
     return {
         "params_g": next(iter(_last_values(trials, "params_g")), None),
@@ -140,7 +147,7 @@ def _costs(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def _other_metrics(trials: Sequence[Trial], metric: str) -> dict[str, dict[str, Any]]:
-    """Return count, mean and standard deviation of the other metrics of the last evaluations."""
+    """Return count, mean and standard deviation of all other metrics at the last evaluation."""
     finished = _finished(trials)
     names = dict.fromkeys(key for trial in finished for key in trial["rows"][-1])
     metrics = {}
@@ -161,7 +168,7 @@ def _finished(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _last_values(trials: Sequence[Trial], key: str) -> list[Any]:
-    """Return the values of `key` in the last row of each trial that has it."""
+    """Return the value of `key` in each trial's last row; skip rows without it."""
     rows = [trial["rows"][-1] for trial in trials if trial["rows"]]
     return [row[key] for row in rows if row.get(key) is not None]
 
@@ -171,12 +178,12 @@ def _is_error(name: str, names: Iterable[str]) -> bool:
 
 
 def _warning(trial: Trial) -> str:
-    """Return the warning of a trial's last evaluation, "" without one."""
+    """Return the warning of a trial's last evaluation, or "" if there is none."""
     return str(trial["rows"][-1].get("warning", "")) if trial["rows"] else ""
 
 
 def _protocols(trials: Sequence[Trial]) -> tuple[dict[str, Any], list[str]]:
-    """Return the metric's protocol by data set, and a warning for each trial that differs."""
+    """Return the metric's protocol by data set, and a warning for each trial with another one."""
     protocols: dict[str, dict[str, Any]] = {}
     warnings = []
     for trial in trials:

@@ -1,4 +1,4 @@
-"""Searches, arms and trials side by side, if one protocol makes their numbers comparable."""
+"""A comparison of searches, arms and trials whose metric was measured in the same way."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ LAST_VALUES = ("memorised", "params_g", "gflop_g", "images_per_second")
 def compare(paths: Sequence[Path]) -> list[Entry]:
     """Return an entry for each search, each arm of an ablation and each trial, best first.
 
-    {"name", "what", "metric", "value", "error", "error_of" (what the ± is the error of),
-    "trial", "state", "default", "default_error", "memorised", "params_g", "gflop_g",
-    "images_per_second", "kimg", "hours", "trials", "protocol"}; None for unknown values.
-    UserError if two were measured differently, or if a path has no value yet.
+    An entry is {"name", "what", "metric", "value", "error", "error_of" (the source of the error:
+    the evaluation or the seeds), "trial", "state", "default", "default_error", "memorised",
+    "params_g", "gflop_g", "images_per_second", "kimg", "hours", "trials", "protocol"}. Unknown
+    values are None. UserError if two entries were measured differently, or if a path has no value
+    yet.
     """
     entries = [entry for path in paths for entry in _entries(path)]
     protocols = {e["name"]: {"metric": e["metric"], **e["protocol"]} for e in entries}
@@ -37,7 +38,7 @@ def compare(paths: Sequence[Path]) -> list[Entry]:
 
 
 def _entries(path: Path) -> list[Entry]:
-    """Return the entries of a run's or a trial's folder; UserError if it has no value."""
+    """Return the entries of a run's folder or a trial's folder; UserError if none has a value."""
     if (path / "metrics.jsonl").is_file():
         folder = path.resolve()
         run = read_run(folder.parent.parent)
@@ -53,7 +54,7 @@ def _entries(path: Path) -> list[Entry]:
 
 
 def _search_entry(run: Run, path: Path) -> list[Entry]:
-    """Describe a search by its best trial, with the cost of all trials; empty without a value."""
+    """Describe a search by its best trial and the total cost; [] if no trial has a value."""
     best = best_trial(run)
     if best is None:
         return []
@@ -69,7 +70,7 @@ def _search_entry(run: Run, path: Path) -> list[Entry]:
 
 
 def _arm_entries(run: Run, path: Path) -> list[Entry]:
-    """Describe an ablation's arms by their means over seeds, one entry for each data set."""
+    """Describe each arm of an ablation by its mean over seeds, with an entry for each data set."""
     entries = []
     for arm in (run["account"] or {"arms": []})["arms"]:
         for part in arm["by_data"]:
@@ -101,7 +102,7 @@ def _trial_entry(run: Run, trial: Trial, name: str) -> Entry:
 
 
 def _entry(run: Run, name: str, trials: Sequence[Trial], data: str) -> Entry:
-    """Return what every entry has; of the rows' values the newest."""
+    """Return the fields that all entries share, with the newest values in the rows."""
     last = {key: value for trial in trials for row in trial["rows"] for key, value in row.items()}
     return {
         "name": name,
@@ -125,7 +126,7 @@ def _cost(trials: Sequence[Trial]) -> Entry:
 
 
 def _protocol(run: Run, trials: Sequence[Trial], data: str) -> dict[str, Any]:
-    """Read the protocol from a trial's checkpoint if there is one, else from the run."""
+    """Read the protocol from a trial's checkpoint, or from the run if no checkpoint has one."""
     for trial in trials:
         for path in Path(trial["folder"]).glob("checkpoint-*/metadata.json"):
             if protocol := json.loads(path.read_text()).get("protocol"):

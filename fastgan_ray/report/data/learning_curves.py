@@ -1,4 +1,4 @@
-"""Learning curves as numbers: the metric over images shown, of each trial or each arm."""
+"""Learning curves as numbers: the metric by images shown, for each trial or each arm."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ Point = dict[str, Any]
 
 
 def curve_metric(trials: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """Return the metric that curves show: `metric`, or its cheap evaluations if there are any.
+    """Return the name of the metric to plot: the cheap version of `metric` if a row has it.
 
-    Cheap and full values do not compare, so one curve never has both.
+    Otherwise return `metric`. Values of cheap and full evaluations are not comparable, so a curve
+    never has both.
     """
     early = early_name(metric)
     return early if any(early in row for trial in trials for row in trial["rows"]) else metric
 
 
 def trial_curve(trial: Mapping[str, Any], metric: str) -> list[tuple[float, float]]:
-    """Return (kimg, value) of each evaluation of `metric`, in order."""
+    """Return (kimg, value) for each evaluation of `metric`, in order."""
     return [(row["kimg"], row[metric]) for row in trial["rows"] if metric in row]
 
 
 def arm_curves(
     trials: Sequence[Mapping[str, Any]], metric: str
 ) -> dict[tuple[str, str], list[Point]]:
-    """Compute the mean and range of `metric` over seeds, by (arm, data set).
+    """Compute the mean and range of `metric` over seeds; return points by (arm, data set).
 
-    A point is {"kimg", "seeds", "mean", "low", "high"}. `seeds` is how many trainings it has: a
-    failed training is in its arm's curve up to its last evaluation.
+    A point is {"kimg", "seeds", "mean", "low", "high"}; `seeds` is its number of trainings. A
+    failed training counts up to its last evaluation.
     """
     values: dict[tuple[str, str], dict[float, list[float]]] = {}
     for trial in trials:
@@ -44,7 +45,7 @@ def arm_curves(
 
 
 def with_all_seeds(points: Sequence[Point]) -> list[Point]:
-    """Return the part of a curve before seeds drop out; later means are over other seeds."""
+    """Return the points of a curve that have all seeds; other means are over fewer seeds."""
     most = max((point["seeds"] for point in points), default=0)
     return [point for point in points if point["seeds"] == most]
 

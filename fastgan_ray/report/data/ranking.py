@@ -1,4 +1,4 @@
-"""The order of a run's trials, and the colour and description that each has in every chart."""
+"""The ranking of a run's trials, and their colours and descriptions for all charts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.report.data.run_folder import Run, Trial
 from fastgan_ray.report.text import rounded, settings_text, state_text
 
-COLOURS = 6  # a reader can tell so many apart
+COLOURS = 6  # a reader can distinguish this many
 STATE_ORDER = ("finished", "stopped", "unfinished")
 
 
 def ranked(run: Run) -> list[Trial]:
-    """Sort the trials, best first: finished, stopped, unfinished, then those without a value."""
+    """Sort the trials by state, then best first.
+
+    The order of states is finished, stopped, unfinished. Trials without a value come last.
+    """
     sign = 1 if run["metric"]["goal"] == "minimize" else -1
 
     def key(trial: Trial) -> tuple[int, float, str]:
@@ -27,16 +30,16 @@ def ranked(run: Run) -> list[Trial]:
 
 
 def best_trial(run: Run) -> Trial | None:
-    """Return the first ranked trial, or None if no trial has a value."""
+    """Return the trial with rank 1, or None if no trial has a value."""
     first = next(iter(ranked(run)), None)
     return first if first and first["value"] is not None else None
 
 
 def trial_colours(run: Run) -> dict[str, str]:
-    """Give each trial a class of the style sheet: c1 to c6, or c0 for the rest.
+    """Return the CSS class of each trial's colour, by trial id.
 
-    In a search the six best trials have a colour. In an ablation all trials of an arm share one,
-    and the baseline has the colour of the text.
+    In a search the six best trials have c1 to c6, and all others c0. In an ablation the trials of
+    an arm share the class of `arm_colours`; the baseline's class, "base", has the text's colour.
     """
     if run["kind"] == "ablation":
         of_arm = arm_colours(run["account"])
@@ -51,7 +54,10 @@ def trial_colours(run: Run) -> dict[str, str]:
 
 
 def arm_colours(account: Mapping[str, Any] | None) -> dict[str, str]:
-    """Give each arm of an ablation a class; from the seventh arm on colours repeat."""
+    """Return the CSS class of each arm's colour, by arm name.
+
+    The baseline has "base", the other arms c1 to c6. With more than six other arms, classes repeat.
+    """
     if account is None:
         return {}
     names = [arm["name"] for arm in account["arms"]]
@@ -60,18 +66,18 @@ def arm_colours(account: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def arm_dash(colours: Mapping[str, str], arm: str) -> int:
-    """Return how many earlier arms have the colour of `arm`; its line has other dashes."""
+    """Return how many earlier arms have the same colour as `arm`, to choose its line's dashes."""
     names = list(colours)
     return sum(colours[name] == colours[arm] for name in names[: names.index(arm)])
 
 
 def parameter_names(run: Run) -> list[str]:
-    """List all searched parameters, in the order in which trials have them."""
+    """List the parameters of all trials, in order of first appearance."""
     return list(dict.fromkeys(name for trial in run["trials"] for name in trial["point"]))
 
 
 def describe_trial(trial: Trial, metric: str) -> str:
-    """Describe a trial in one line, for a tooltip and for screen readers."""
+    """Describe a trial in one line, for tooltips and screen readers."""
     parts = [
         f"trial {trial['trial_id']}: {state_text(trial['state'])} at {trial['kimg']:g} kimg",
         f"{metric} {format_with_error(trial['value'], trial['error'])}",

@@ -1,4 +1,4 @@
-"""The rows that a trial has written to its folder."""
+"""The rows of a trial's metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Read a trial's rows, in order; skip a last line that a kill has cut short."""
+    """Read a trial's rows in order; return [] if there is no file.
+
+    Skip incomplete lines: a killed process can leave one at the end.
+    """
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return []

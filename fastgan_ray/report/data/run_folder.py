@@ -1,4 +1,4 @@
-"""The folder of a search or an ablation as plain data."""
+"""The results in the folder of a search or an ablation, as plain data."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ Run = dict[str, Any]
 Trial = dict[str, Any]
 
 ACCOUNTS = {"search": "summary.json", "ablation": "ablation.json"}
-CHECKPOINT_DEPTH = 3  # folders from a trial's checkpoint up to the run's folder
+CHECKPOINT_DEPTH = 3  # levels from a trial's checkpoint folder up to the run's folder
 UNKNOWN = {"state": "unfinished", "value": None, "error": None, "kimg": 0.0, "seconds": 0.0}
 
 
 def read_run(folder: Path) -> Run:
-    """Read the results of a search or an ablation so far; UserError for any other folder.
+    """Read the current results of a search or an ablation; UserError for any other folder.
 
-    {"kind", "name", "folder", "metric": {"name", "goal"}, "account" (the content of summary.json or
-    ablation.json, None before the first trial has ended), "trials", "protocols" (by data set),
-    "versions"}. A trial is {"trial_id", "state", "value", "error", "kimg", "seconds", "reason",
-    "warning", "point", "rows", "folder"}; in an ablation the point is arm, data and seed.
+    A run is {"kind", "name", "folder", "metric": {"name", "goal"}, "account" (the content of
+    summary.json or ablation.json; None before the first trial has ended), "trials", "protocols" (by
+    data set), "versions"}. A trial is {"trial_id", "state", "value", "error", "kimg", "seconds",
+    "reason", "warning", "point", "rows", "folder"}. The point has the searched parameters; in an
+    ablation it has "arm", "data" and "seed".
     """
     folder = folder.resolve()
     kind = next((kind for kind in ACCOUNTS if (folder / f"{kind}.yaml").is_file()), None)
@@ -51,7 +52,10 @@ def read_run(folder: Path) -> Run:
 
 
 def searched_metric(path: Path) -> str | None:
-    """Return the metric of the search or ablation that `path` is or lies in; None if unknown."""
+    """Return the metric of the search or ablation at `path`, or of the one that contains `path`.
+
+    None if it is unknown.
+    """
     path = path.resolve()
     accounts = (
         _read_json(folder / name)
@@ -62,7 +66,7 @@ def searched_metric(path: Path) -> str | None:
 
 
 def _metric_of_file(kind: str, folder: Path) -> dict[str, Any]:
-    """Read the metric of a run without results from its search or ablation file."""
+    """Read the metric from the search or ablation file, for a run without results."""
     overrides = _read_json(folder / "overrides.json") or {}
     if kind == "search":
         metric = load_search(folder / "search.yaml", overrides).metric
@@ -73,7 +77,7 @@ def _metric_of_file(kind: str, folder: Path) -> dict[str, Any]:
 
 
 def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> list[Trial]:
-    """Join the account's records with the trials that have started since it was written."""
+    """Return all trials: the account's, and the ones that started after it was written."""
     known = {str(record["trial_id"]): record for record in records}
     started = {path.parent.name for path in folder.glob("trials/*/metrics.jsonl")}
     return [
@@ -83,7 +87,7 @@ def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> 
 
 
 def _trial(folder: Path, record: Mapping[str, Any], metric: str) -> Trial:
-    """Join a trial's record with its rows, which are newer while the trial runs."""
+    """Combine a trial's record with its rows; rows are newer while the trial runs."""
     rows = read_rows(folder)
     cell = {key: record[key] for key in ("arm", "data", "seed") if key in record}
     trial = {
@@ -106,12 +110,12 @@ def _trial(folder: Path, record: Mapping[str, Any], metric: str) -> Trial:
 
 
 def _protocols(folder: Path, account: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metric's protocol by data set; a search's only one has the name ""."""
+    """Return the metric's protocol by data set; a search has one, with the key ""."""
     protocol = account.get("protocol") or _read_json(folder / "protocol.json") or {}
     if not protocol or all(isinstance(part, dict) for part in protocol.values()):
         return dict(protocol)
     return {"": protocol}
 
 
-def _read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+def _read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     return json.loads(path.read_text()) if path.is_file() else None

@@ -1,4 +1,4 @@
-"""report.html: a run's results as one file that needs no other."""
+"""report.html: a run's results as one self-contained file."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ TEMPLATES = files("fastgan_ray.report.page") / "templates"
 
 
 def page(run: Run, importance: Mapping[str, Any] | None, now: datetime) -> str:
-    """Write the report on a run as HTML; all text from the run is escaped.
+    """Return the HTML of a run's report. All text from the run is escaped.
 
-    `importance` is {"evaluator", "trials", "values": {parameter: share}, "note"}; None for a run
-    without a study.
+    `importance` is {"evaluator", "trials", "values": {parameter: share}, "note"}, or None for a run
+    without an Optuna study.
     """
     environment = Environment(
         loader=PackageLoader("fastgan_ray.report.page"),
@@ -45,14 +45,14 @@ def page(run: Run, importance: Mapping[str, Any] | None, now: datetime) -> str:
         written=now.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         style=Markup((TEMPLATES / "style.css").read_text()),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
-        # Whatever a name in the run contains: only this script runs, and nothing is loaded.
+        # Only this script can run, and nothing is loaded, even if names in the run contain HTML.
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'",
     )
 
 
 def view(run: Run, importance: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return everything that the page shows, as plain data."""
+    """Return the content of the page as plain data."""
     metric = curve_metric(run["trials"], run["metric"]["name"])
     searched = run["kind"] == "search"
     tradeoffs = [size_tradeoff_chart(run, size) for size in SIZES]

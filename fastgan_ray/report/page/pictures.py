@@ -1,4 +1,4 @@
-"""Pictures of a run's folder as data URIs, small enough for one file with all of them."""
+"""Pictures from a run's folder as data URIs, reduced so that report.html stays small."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from PIL import Image
 
 from fastgan_ray.report.data.run_folder import Trial
 
-GRID_SIDE = 760  # pixels: a screen with several grids shows no more
+GRID_SIDE = 760  # pixels; on a screen with several grids, more are not visible
 QUALITY = 80
 FORMAT = "WEBP"
 
 
 def latest_picture(trial: Trial, key: str) -> Path | None:
-    """Return the newest picture that the trial's rows name under `key`, if the file exists.
+    """Return the path of the trial's newest picture; None if there is none or the file is missing.
 
-    Rows may have the path of a folder that has been moved, so only its end is used.
+    Rows have the picture's path under `key`. Only its last two parts are used, because the folder
+    may have been moved.
     """
     for row in reversed(trial["rows"]):
         if row.get(key):
@@ -29,9 +30,9 @@ def latest_picture(trial: Trial, key: str) -> Path | None:
 
 
 def embedded(path: Path | None, side: int = GRID_SIDE) -> dict[str, Any] | None:
-    """Return {"uri", "width", "height"} of a picture scaled to at most `side` pixels.
+    """Return {"uri", "width", "height"} of a picture, scaled down to at most `side` pixels.
 
-    None without a path, and for a damaged file, as after a kill.
+    None if `path` is None or the file is damaged, e.g. because its process was killed.
     """
     if path is None:
         return None

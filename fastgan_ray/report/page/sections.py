@@ -1,4 +1,4 @@
-"""The content of the page's sections as plain data, each from a run as `read_run` returns it."""
+"""The sections of the page as plain data. Each function takes a run from `read_run`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAIRS_SIDE = 1000  # pixels
 
 
 def headline(run: Run) -> dict[str, Any]:
-    """Return {"verdict", "warnings"}: what a reader must know first."""
+    """Return {"verdict", "warnings"}, the start of the page."""
     account = run["account"]
     if account is None:
         return {"verdict": "No trial has ended yet.", "warnings": []}
@@ -39,7 +39,7 @@ def headline(run: Run) -> dict[str, Any]:
 
 
 def _ablation_verdict(account: Mapping[str, Any]) -> str:
-    """List the arms by their verdict against the baseline."""
+    """Return a sentence that lists the arms by verdict."""
     arms_by_verdict: dict[str, list[str]] = {}
     for arm in account["arms"]:
         if arm["comparison"]:
@@ -51,7 +51,10 @@ def _ablation_verdict(account: Mapping[str, Any]) -> str:
 
 
 def _search_warnings(run: Run) -> list[str]:
-    """Return the best trial's warning, and how many others have one, failed or have not ended."""
+    """Return the best trial's warning, and sentences that count problems of other trials.
+
+    Problems are warnings, failures and trials that have not ended.
+    """
     best, trials = best_trial(run), run["trials"]
     sentences = []
     if best and best["warning"]:
@@ -69,9 +72,9 @@ def _search_warnings(run: Run) -> list[str]:
 
 
 def galleries(run: Run) -> dict[str, Any]:
-    """Return {"grids", "same"}: sample grids of the best trials, or of one trial of each arm.
+    """Return {"grids", "same"}: sample grids of the best trials, or of one trial for each arm.
 
-    `same`: all grids have the same latents, which needs models with the same latent size.
+    `same` is whether all grids show the same latents: all models must have the same latent size.
     """
     most = COLOURS if run["kind"] == "search" else 2 * COLOURS
     colours = trial_colours(run)
@@ -104,7 +107,7 @@ def _grid_label(trial: Trial) -> str:
 
 
 def _first_of_each_arm(run: Run) -> list[Trial]:
-    """Return each arm's first trial with a picture."""
+    """Return the first trial of each arm that has a picture."""
     trials: dict[str, Trial] = {}
     for trial in run["trials"]:
         if latest_picture(trial, "grid"):
@@ -113,7 +116,10 @@ def _first_of_each_arm(run: Run) -> list[Trial]:
 
 
 def nearest(run: Run) -> dict[str, Any] | None:
-    """Return the best trial's pictures that are most like a training picture."""
+    """Return the best trial's pictures that are most similar to training pictures.
+
+    {"uri", "width", "height", "id", "memorised"}; None if there is no such picture file.
+    """
     trial = best_trial(run)
     picture = embedded(latest_picture(trial, "pairs"), PAIRS_SIDE) if trial else None
     if trial is None or picture is None:
@@ -124,7 +130,10 @@ def nearest(run: Run) -> dict[str, Any] | None:
 
 
 def importance(values: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return {"note", "bars"}; a bar is {"name", "share" (of all), "width" (% of the longest)}."""
+    """Return {"note", "bars"}: the importance of each parameter.
+
+    A bar is {"name", "share" (as text, in %), "width" (in % of the longest bar)}.
+    """
     if values is None:
         return {"note": "There is no Optuna study to compute importances from.", "bars": []}
     longest = max(values["values"].values(), default=0.0) or 1.0
@@ -136,7 +145,7 @@ def importance(values: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def cost(run: Run) -> list[tuple[str, str]]:
-    """Return trials, images, hours, speed and memory as pairs of a name and a text."""
+    """Return (name, text) pairs for the number of trials, images, hours, speed and memory."""
     trials = run["trials"]
     counts = {state: sum(trial["state"] == state for trial in trials) for state in STATES}
     states = ", ".join(f"{count} {state_text(state)}" for state, count in counts.items() if count)
@@ -154,7 +163,10 @@ def cost(run: Run) -> list[tuple[str, str]]:
 
 
 def protocols(run: Run) -> list[dict[str, Any]]:
-    """Return how the metric was measured on each data set: {"data", "rows": (name, text) pairs}."""
+    """Return the metric's protocol on each data set.
+
+    An item is {"data", "rows"}; rows are (name, text) pairs.
+    """
     return [
         {
             "data": data,
@@ -165,7 +177,10 @@ def protocols(run: Run) -> list[dict[str, Any]]:
 
 
 def confirmation(run: Run) -> dict[str, Any] | None:
-    """Return {"sentence", "table", "explanation"} of a search's confirmation; None without one."""
+    """Return {"sentence", "table", "explanation"} of a search's confirmation.
+
+    None if the search has no confirmation.
+    """
     account = (run["account"] or {}).get("confirmation")
     if not account:
         return None

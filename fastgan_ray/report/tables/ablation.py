@@ -1,4 +1,4 @@
-"""An ablation's results as tables and sentences."""
+"""Tables and sentences of an ablation's results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXPLANATION = (
 
 
 def markdown(summary: dict[str, Any], figure: str) -> str:
-    """Write ablation.md, with the picture at the relative path `figure`."""
+    """Return the text of ablation.md; `figure` is the relative path of its picture."""
     metric = summary["metric"]
     goal = "lower" if metric["goal"] == "minimize" else "higher"
     parts = [
@@ -41,14 +41,14 @@ def markdown(summary: dict[str, Any], figure: str) -> str:
 
 
 def on_terminal(summary: dict[str, Any]) -> rich.table.Table:
-    """Return the main table, coloured by verdict."""
+    """Return the main table for a terminal, with rows coloured by verdict."""
     comparisons = [arm["comparison"] for arm in summary["arms"]]
     styles = [VERDICT_STYLES.get(c["verdict"], "") if c else "bold" for c in comparisons]
     return tables.on_terminal(main_table(summary), styles)
 
 
 def main_table(summary: dict[str, Any]) -> Table:
-    """Return a row for each arm: values, difference, verdict and cost."""
+    """Return a table with a row for each arm: values, difference, verdict and cost."""
     data, metric = summary["data"], summary["metric"]["name"]
     headings = [
         "arm",
@@ -65,13 +65,13 @@ def main_table(summary: dict[str, Any]) -> Table:
 
 
 def settings_table(summary: dict[str, Any]) -> Table:
-    """Return each arm's settings, where they differ from the base."""
+    """Return a table of the settings of each arm that differ from the base."""
     rows = [[arm["name"], text.settings_text(arm["settings"])] for arm in summary["arms"]]
     return Table(["arm", "settings"], rows)
 
 
 def other_metrics_table(summary: dict[str, Any]) -> Table:
-    """Return the other metrics' means and standard deviations, over all trials of an arm."""
+    """Return a table of all other metrics: mean and standard deviation over an arm's trials."""
     names = list(dict.fromkeys(name for arm in summary["arms"] for name in arm["other_metrics"]))
     rows = []
     for arm in summary["arms"]:
@@ -81,7 +81,7 @@ def other_metrics_table(summary: dict[str, Any]) -> Table:
 
 
 def notes(summary: dict[str, Any]) -> list[str]:
-    """List what the table hides: missing verdicts, failures, numbers that do not compare."""
+    """Return sentences about warnings, verdicts, failures and unfinished trainings."""
     trials = summary["trials"]
     sentences = [f"Warning: {warning}." for warning in summary["warnings"]]
     for arm in summary["arms"]:
@@ -131,6 +131,9 @@ def _main_row(arm: dict[str, Any], seeds: int) -> list[str]:
 
 
 def mean_over_seeds(part: dict[str, Any], count: int, seeds: int) -> str:
-    """Write mean ± standard deviation, and how many seeds have a value if some have none."""
+    """Write mean ± standard deviation; if seeds are missing, add "(2 of 3)".
+
+    `count` is the number of seeds with a value, `seeds` the number of all seeds.
+    """
     missing = "" if count == seeds else f" ({count} of {seeds})"
     return text.mean_sd(part["mean"], part["sd"]) + missing

@@ -1,4 +1,4 @@
-"""Searches, arms and trials side by side, as a table."""
+"""The table that compares searches, arms and trials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from fastgan_ray.report.text import parameter_count, state_text
 
 
 def comparison_table(entries: Sequence[Entry]) -> Table:
-    """Return a column for each entry and a row for each value that at least one entry has."""
+    """Return a table with a column for each entry and a row for each value.
+
+    Values that no entry has are left out.
+    """
     metric = entries[0]["metric"]
     columns = [
         {

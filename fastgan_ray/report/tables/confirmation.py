@@ -1,4 +1,4 @@
-"""A search's confirmation as a table."""
+"""The table of a search's confirmation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADINGS = (
 
 
 def confirmation_table(confirmation: Mapping[str, Any]) -> Table:
-    """Return a row for each arm, the published default first."""
+    """Return a table with a row for each arm, the published default first."""
     return Table(list(HEADINGS), [_row(confirmation, arm) for arm in confirmation["arms"]])
 
 
@@ -47,7 +47,7 @@ def _row(confirmation: Mapping[str, Any], arm: dict[str, Any]) -> list[str]:
 
 
 def on_terminal(confirmation: Mapping[str, Any]) -> rich.table.Table:
-    """Return the table, coloured by verdict."""
+    """Return the table for a terminal, with rows coloured by verdict."""
     styles = [VERDICT_STYLES.get(arm["verdict"], "") for arm in confirmation["arms"]]
     return tables.on_terminal(confirmation_table(confirmation), styles)
 

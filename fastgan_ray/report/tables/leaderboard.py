@@ -1,4 +1,4 @@
-"""A run's trials as a table that a reader can sort."""
+"""The leaderboard: a sortable table of a run's trials."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ LONG = ("reason", "warning")
 def leaderboard(run: Run) -> dict[str, Any]:
     """Return the columns and rows of the leaderboard, best trial first.
 
-    {"columns": [{"name", "number", "long"}], "rows": [{"id", "colour", "state", "cells"}]}; a cell
-    is {"text", "sort"}: what a reader sees, and the number or lower-case text to sort by.
+    They are {"columns": [{"name", "number", "long"}], "rows": [{"id", "colour", "state",
+    "cells"}]}. A cell is {"text", "sort"}: the visible text, and the number or lower-case text to
+    sort by.
     """
     colours, parameters, metric = trial_colours(run), parameter_names(run), run["metric"]["name"]
     numeric = ("rank", metric, "kimg", "parameters", "images/s", "memorised")

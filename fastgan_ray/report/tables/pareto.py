@@ -1,4 +1,4 @@
-"""The Pareto front of a search with several metrics, as a table."""
+"""The table of the Pareto front of a search with several metrics."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ TITLE = "Pareto front: finished trials that no other trial beats in every metric
 
 
 def front_table(account: Mapping[str, Any]) -> Table | None:
-    """Return a row for each trial of the front; `account` is the content of summary.json.
+    """Return a table with a row for each trial on the Pareto front.
 
-    None for a search with one metric, and before a trial has finished.
+    `account` is the content of summary.json. None for a search with one metric, and before the
+    first trial has finished.
     """
     front = account.get("front") or [{}]
     names = [name for name in front[0] if name != "trial_id"]
@@ -33,7 +34,7 @@ def front_table(account: Mapping[str, Any]) -> Table | None:
 
 
 def front_on_terminal(account: Mapping[str, Any]) -> list[rich.table.Table]:
-    """Return the table for a terminal, or nothing if there is none."""
+    """Return a list with the table for a terminal, or an empty list if there is no table."""
     table = front_table(account)
     return [on_terminal(table, title=TITLE)] if table else []
 

@@ -1,4 +1,4 @@
-"""A table as headings and rows of text, for a terminal or a Markdown file."""
+"""Tables of text for terminals and Markdown files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VERDICT_STYLES = {"better": "green", "worse": "red", "no verdict": "yellow"}
 
 
 class Table(NamedTuple):
-    """Headings, and rows of as many cells; a row's first cell names it."""
+    """A table: headings, and rows with a cell for each heading. The first cell names the row."""
 
     headings: list[str]
     rows: list[list[str]]
@@ -22,7 +22,7 @@ class Table(NamedTuple):
 def on_terminal(
     table: Table, styles: Sequence[str] = (), title: str | None = None
 ) -> rich.table.Table:
-    """Return a table for a terminal; `styles` has rich's style of each row."""
+    """Convert a table for a terminal; `styles` has a rich style for each row."""
     drawn = rich.table.Table(
         title=title,
         title_style="",
