@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import tune_objectives as objectives
 from ray.cluster_utils import Cluster
 from test_tune_search import make_spec, ran
 
-from fastgan_ray.tune.driver.bad_machines import count_places, is_bad
+from fastgan_ray.tune.driver.bad_machines import Death, count_places, is_bad
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.compat import SETTINGS
 from fastgan_ray.tune.ray.gpus import ASSUMED, GPU_CAPABILITY, GPU_GB, describe_nodes
@@ -52,8 +54,11 @@ def test_a_trial_without_gpus_sees_none(two_gpus, tmp_path, monkeypatch):
 
 
 def test_deaths_speak_against_a_place_only_if_several_trials_die():
-    assert not is_bad(["00001"] * 5) and not is_bad(["00001", "00002"])
-    assert is_bad(["00001", "00001", "00002"])
+    killed, other = Death("00001", False), Death("00002", False)
+    assert not is_bad([killed] * 5) and not is_bad([killed, other])
+    assert is_bad([killed, killed, other])
+    # A fault of the machine is not the trial's.
+    assert is_bad([Death("00001", True)] * 3) and not is_bad([Death("00001", True)] * 2)
     assert count_places([{"CPU": 8.0, "GPU": 4.0}, {"CPU": 8.0}]) == 4
     assert count_places([{"CPU": 8.0}, {"CPU": 8.0}]) == 2
 
@@ -66,29 +71,37 @@ def look() -> dict[str, float]:
     return {GPU_GB: float(memory), GPU_CAPABILITY: 9.0} if memory else {}
 
 
-def test_each_kind_of_machine_is_asked_once(monkeypatch):
+@pytest.fixture
+def mixed_cluster(monkeypatch):
+    """A head without GPUs and four machines of three kinds."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
-        for kind, memory in (("A10G", "24"), ("H100", "80"), ("H100", "81"), ("T4", "")):
-            cluster.add_node(
-                num_cpus=1,
-                num_gpus=1,
-                resources={f"accelerator_type:{kind}": 1},
-                env_vars={"TEST_GPU_GB": memory},
-            )
-        ray.init(cluster.address, log_to_driver=False)
-        nodes = describe_nodes(look)
-        found = {
-            next(name for name in node if name.startswith("accelerator_type:")): node[GPU_GB]
-            for node in nodes
-            if node.get("GPU")
-        }
-        assert found.pop("accelerator_type:H100") in (80.0, 81.0)
-        assert found == {"accelerator_type:A10G": 24.0, "accelerator_type:T4": ASSUMED[GPU_GB]}
-        memories = {node[GPU_GB] for node in nodes if "accelerator_type:H100" in node}
-        assert len(memories) == 1
-        assert all(GPU_GB not in node for node in nodes if not node.get("GPU"))
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    for kind, memory in (("A10G", "24"), ("H100", "80"), ("H100", "81"), ("T4", "")):
+        cluster.add_node(
+            num_cpus=1,
+            num_gpus=1,
+            resources={f"accelerator_type:{kind}": 1},
+            env_vars={"TEST_GPU_GB": memory},
+        )
+    ray.init(cluster.address, log_to_driver=False)
+    yield
+    ray.shutdown()
+    cluster.shutdown()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # about processes that Ray has killed
+        del cluster
+        gc.collect()
+
+
+def test_each_kind_of_machine_is_asked_once(mixed_cluster):
+    nodes = describe_nodes(look)
+    found = {
+        next(name for name in node if name.startswith("accelerator_type:")): node[GPU_GB]
+        for node in nodes
+        if node.get("GPU")
+    }
+    assert found.pop("accelerator_type:H100") in (80.0, 81.0)
+    assert found == {"accelerator_type:A10G": 24.0, "accelerator_type:T4": ASSUMED[GPU_GB]}
+    memories = {node[GPU_GB] for node in nodes if "accelerator_type:H100" in node}
+    assert len(memories) == 1
+    assert all(GPU_GB not in node for node in nodes if not node.get("GPU"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray.tune.experiment import Trial
 
@@ -18,10 +18,17 @@ from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.withheld import Place, Withholder, place_here
 
 PLACE = "place.json"  # in a trial's folder: where its process runs, or ran last
-# A place is bad after this many deaths in a row, of at least TRIALS trials, with no evaluation
-# between them.
+# A place is bad after this many deaths in a row with no evaluation between them. If the machine
+# did not report a fault, at least TRIALS different trials must have died.
 DEATHS_IN_A_ROW = 3
 TRIALS = 2
+
+
+class Death(NamedTuple):
+    """The death of a trial, and whether its last error is a fault of the machine."""
+
+    trial: str
+    is_machine_fault: bool
 
 
 def note_place(folder: Path) -> None:
@@ -48,9 +55,7 @@ class BadMachines(TrialCallback):
         self._trials = trials
         self._places = places
         self._say = say
-        self._deaths: dict[
-            Place, list[str]
-        ] = {}  # trials that died since the last evaluation there
+        self._deaths: dict[Place, list[Death]] = {}  # since the last evaluation there
         self._withholder = Withholder()
         self.left_out: list[Place] = []
 
@@ -76,10 +81,11 @@ class BadMachines(TrialCallback):
         place = read_place(self._trials / trial.trial_id)
         if place is None or place in self.left_out:
             return
+        reason = reason_of(trial, {})
         deaths = self._deaths.setdefault(place, [])
-        deaths.append(trial.trial_id)
+        deaths.append(Death(trial.trial_id, _is_machine_fault(reason)))
         if is_bad(deaths):
-            self._leave_out(place, reason_of(trial, {}))
+            self._leave_out(place, reason)
 
     def _leave_out(self, place: Place, reason: str) -> None:
         problem = f"{place}: trials died here {DEATHS_IN_A_ROW} times in a row (last: {reason})."
@@ -92,9 +98,17 @@ class BadMachines(TrialCallback):
         self._say(f"{problem} No more trials start here.")
 
 
-def is_bad(deaths: Sequence[str]) -> bool:
-    """Return whether a place is bad, from the trials that died in a row there."""
-    return len(deaths) >= DEATHS_IN_A_ROW and len(set(deaths)) >= TRIALS
+def is_bad(deaths: Sequence[Death]) -> bool:
+    """Return whether a place is bad, from the deaths in a row there."""
+    faults = sum(death.is_machine_fault for death in deaths)
+    trials = {death.trial for death in deaths}
+    return faults >= DEATHS_IN_A_ROW or (len(deaths) >= DEATHS_IN_A_ROW and len(trials) >= TRIALS)
+
+
+def _is_machine_fault(reason: str) -> bool:
+    from fastgan_ray.train.failures import is_machine_fault  # imports PyTorch
+
+    return is_machine_fault(RuntimeError(reason))
 
 
 def count_places(nodes: Sequence[Mapping[str, float]]) -> int:
