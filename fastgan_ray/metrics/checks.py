@@ -11,8 +11,8 @@ Array = npt.NDArray[np.float64]
 def check_features(name: str, rows: npt.ArrayLike) -> Array:
     """Return `rows` as float64 (n, d).
 
-    Raises ValueError, which names `name`, for another shape, a non-finite value, or fewer than
-    2 rows.
+    Raises ValueError for another shape, a non-finite value, or fewer than 2 rows. The message
+    contains `name`.
     """
     array: Array = np.asarray(rows, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] < 1:
@@ -34,7 +34,7 @@ def check_feature_pair(
     second: npt.ArrayLike,
     names: tuple[str, str] = ("real", "fake"),
 ) -> tuple[Array, Array]:
-    """Check both sets as `check_features` does; ValueError also where their widths differ."""
+    """Check both sets with `check_features`; raise ValueError also if their widths differ."""
     a, b = check_features(names[0], first), check_features(names[1], second)
     if a.shape[1] != b.shape[1]:
         raise ValueError(

@@ -13,11 +13,11 @@ _BLOCK = 512  # rows of the distance matrix held at a time
 
 
 def squared_distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
-    """Compute squared Euclidean distances of the rows of `x` (n, d) to those of `y` (m, d).
+    """Compute squared Euclidean distances from each row of `x` (n, d) to each row of `y` (m, d).
 
-    Yields (rows of x, their distances (rows, m)), which are at least 0. The error is about 1e-15 of
-    the rows' squared norms, so equal rows may have a distance a little above 0. The caller may
-    overwrite the array.
+    Yields pairs (slice of the rows of x, distances (rows, m)). Distances are at least 0. Their
+    error is about 1e-15 of the rows' squared norms, so equal rows may have a distance a little
+    above 0. The caller may overwrite the array of distances.
     """
     y_norms, product = np.einsum("id,id->i", y, y), product_with(y)
     for start in range(0, len(x), _BLOCK):
@@ -30,16 +30,16 @@ def squared_distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
 
 
 def squared_distances_to_others(x: Array) -> Iterator[tuple[slice, Array]]:
-    """As `squared_distances` of `x` to itself, with infinite distance of each row to itself."""
+    """Do as `squared_distances(x, x)`, but set the distance of each row to itself to infinity."""
     for rows, block in squared_distances(x, x):
         block[np.arange(len(block)), np.arange(rows.start, rows.stop)] = np.inf
         yield rows, block
 
 
 def normalise_together(*sets: Array) -> list[Array]:
-    """Shift and scale all sets by the same amounts: the first set's mean to 0, the range to 1.
+    """Shift and scale all sets by the same amounts: the first set's mean becomes 0, the range 1.
 
-    Distances keep their ratios, lose the fewest digits and cannot overflow.
+    The ratios of distances stay the same. Distances lose the fewest digits and cannot overflow.
     """
     scale = max(float(np.abs(rows).max()) for rows in sets) or 1.0
     mean = (sets[0] / scale).mean(axis=0)

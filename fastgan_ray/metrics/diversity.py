@@ -12,9 +12,10 @@ from fastgan_ray.metrics.distances import normalise_together, squared_distances
 def diversity(real: npt.ArrayLike, fake: npt.ArrayLike) -> float:
     """Divide the mean distance between two fakes by the mean distance between two reals.
 
-    1: as varied as the reals; 0: all the same picture (collapse). The mean is over pairs of
-    different rows, so it does not depend on their number. LPIPS between samples measures the same
-    (Zhu et al. 2017); this is in the feature space of the other metrics.
+    The value is 1 if the fakes are as varied as the reals, and 0 if all fakes are the same picture
+    (collapse). The means are over pairs of different rows, so they do not depend on the number of
+    rows. LPIPS between samples (Zhu et al. 2017) has the same purpose; this metric uses the feature
+    space of the other metrics.
 
     real, fake: (n, d) and (m, d), n and m at least 2.
     Raises ValueError for another shape, fewer rows, different widths, a non-finite value, or reals
@@ -28,7 +29,7 @@ def diversity(real: npt.ArrayLike, fake: npt.ArrayLike) -> float:
 
 
 def _mean_distance(x: Array) -> float:
-    """Mean Euclidean distance of two different rows; a distance within rounding counts as 0."""
+    """Return the mean distance between two different rows; distances within rounding count as 0."""
     total = sum(
         float(np.sqrt(np.where(squares > _rounding(x), squares, 0)).sum())
         for _, squares in squared_distances(x, x)

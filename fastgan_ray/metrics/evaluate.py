@@ -42,9 +42,10 @@ CLOSEST_PAIRS = 16  # generated pictures that an evaluation lists as nearest to 
 
 
 class MetricInputs(NamedTuple):
-    """What a metric needs: features (n, d) and (m, d), and logits (m, classes) if there are any.
+    """The inputs of a metric: features (n, d) and (m, d), and logits (m, classes) if available.
 
-    The fakes are compared with `real`; `nearest` are the training pictures they may be copies of.
+    Metrics compare the fakes with `real`. `nearest` has each fake's nearest training picture, to
+    detect copies.
     """
 
     real: Features
@@ -72,17 +73,17 @@ def evaluate(
 ) -> Evaluation:
     """Compute all METRICS of `config.num_fakes` samples against the reference.
 
-    sample: latents (B, nz) on `device` to pictures (B, 3, H, W) in [-1, 1]; each picture depends on
-    its own latent only. The latents depend on `config.seed` alone, so all trials have the same;
-    the batch size changes values by rounding only. `early`: a cheap evaluation of the first
-    `config.early_fakes` samples, whose metrics have other names. Raises DivergedError for a
-    non-finite picture, feature or metric.
+    `sample` maps latents (B, nz) on `device` to pictures (B, 3, H, W) in [-1, 1]; each picture must
+    depend only on its own latent. The latents depend only on `config.seed`, so all trials use the
+    same latents. The batch size changes values only by rounding. `early` selects a cheap evaluation
+    of the first `config.early_fakes` samples; its metrics have other names. Raises DivergedError
+    for a non-finite picture, feature or metric.
     """
     assert extractor.name == config.extractor
     early_count = config.early_fakes if early else None
     count = early_count or config.num_fakes
     batches = torch.split(latents(config, nz)[:count], config.batch_size)
-    with ieee_float32():  # as `protocol` says
+    with ieee_float32():  # the arithmetic that `protocol` records
         features = _fake_features(
             sample, track(batches, "features of generated pictures"), extractor, device
         )
@@ -111,7 +112,7 @@ def _fake_features(
 ) -> Tensor:
     """Compute features (N, d) on the CPU, batch by batch, so that few pictures are in memory.
 
-    Nothing waits for the device before the last batch.
+    The CPU waits for the device only after the last batch.
     """
     parts, are_finite = [], []
     with torch.inference_mode():

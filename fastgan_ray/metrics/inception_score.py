@@ -1,7 +1,8 @@
-"""Measure by a classifier how clear and how varied generated pictures are.
+"""Measure how clear and how varied generated pictures are, with a classifier.
 
-Not with torch-fidelity: it returns NaN for fewer pictures than splits and for classes of
-probability 0, and its import takes seconds in each trial. Otherwise the scores agree to 1e-9.
+This module does not use torch-fidelity, because that returns NaN for fewer pictures than splits and
+for classes of probability 0, and its import takes seconds in each trial. In all other cases the
+scores agree to 1e-9.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from scipy.special import log_softmax
 
 from fastgan_ray.metrics.checks import check_features
 
-SPLITS = 10  # as published; the score grows with the pictures in a split
+SPLITS = 10  # as published; the score increases with the number of pictures in a split
 
 
 def inception_score(logits: npt.ArrayLike, splits: int = SPLITS) -> tuple[float, float]:
-    """Compute exp(mean KL of p(class | picture) to p(class)): mean over splits, and deviation.
+    """Compute the mean and the standard deviation over splits of the Inception score.
 
-    From 1 to the number of classes. A split is a sequence of neighbouring rows; there are at most
-    as many as rows. The standard deviation is over the splits, divided by their number, as usual.
+    The score of a split is exp(mean KL divergence of p(class | picture) from p(class)), from 1 to
+    the number of classes. A split is a block of consecutive rows; there are at most as many splits
+    as rows. The standard deviation divides by the number of splits, as usual.
 
-    logits: (n, classes), n at least 2, of a classifier before its softmax.
+    logits: (n, classes), n at least 2: a classifier's outputs before the softmax.
     Raises ValueError for another shape, fewer rows, a non-finite value, or splits below 1.
     Source: Salimans et al. 2016, section 4.
     """

@@ -1,7 +1,8 @@
 """Compute the kernel distance of two feature sets (KID) and its standard error.
 
-Not with torch-fidelity: it has no standard error of the value, only a deviation over random
-subsets; this takes as long for all pictures and a quarter of the memory.
+This module does not use torch-fidelity, because that gives no standard error of the value, only a
+standard deviation over random subsets. This module takes as much time for all pictures, and a
+quarter of the memory.
 """
 
 from __future__ import annotations
@@ -20,23 +21,25 @@ _LARGEST = 1e50  # its sixth power does not overflow in float64
 
 
 def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, float, float]:
-    """Compute KID, its standard error over the fakes alone, and over fakes and reals.
+    """Compute KID and two standard errors: over the fakes only, and over fakes and reals.
 
-    The unbiased squared MMD with the kernel (x.y / d + 1)^3, over all rows and not over subsets.
-    For sets of one distribution it is about 0, above or below. Not scaled (some print it times
-    1,000). The first error is the spread over new draws of fakes with the same reals: use it to
-    compare trials with the same reference. The second also counts the reals as a sample.
+    KID is the unbiased squared MMD with the kernel (x.y / d + 1)^3, over all rows and not over
+    subsets. For two sets of the same distribution it is close to 0 and may be negative. It is not
+    scaled (some programs print it times 1,000). The first error estimates the standard deviation
+    over new draws of fakes with the same reals: use it to compare trials with the same reference.
+    The second error also treats the reals as a random sample.
 
-    Both are delete-one jackknives from the kernel matrices' row sums. If the two distributions are
-    close, KID depends on pairs of rows more than on single rows, and a jackknife counts the pairs'
-    variance twice (Efron & Stein 1981); it is estimated separately and subtracted once. With fewer
-    than 4 rows in a set it cannot be estimated, and the error is an upper bound. Compared with the
-    spread over new draws of 20 rows and more, they were 0.95 to 1.1 times the truth; the second
-    was 1.2 to 1.3 times it for sets of one distribution.
+    Both errors are delete-one jackknives, computed from the row sums of the kernel matrices. If the
+    two distributions are close, KID depends more on pairs of rows than on single rows. A jackknife
+    counts the variance from pairs twice (Efron & Stein 1981), so this variance is estimated
+    separately and subtracted once. With fewer than 4 rows in a set it cannot be estimated, and the
+    error is an upper bound. With 20 rows or more, both errors were 0.95 to 1.1 times the true
+    standard deviation over new draws. For two sets of the same distribution, the second was 1.2 to
+    1.3 times the true value.
 
     real, fake: (n, d) and (m, d), n and m at least 2.
     Raises ValueError for another shape, fewer rows, different widths, a non-finite value, or a
-    value beyond 1e50, whose kernel would overflow.
+    value beyond 1e50, because its kernel would overflow.
     Source: Binkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3.
     """
     x, y = check_feature_pair(real, fake)
@@ -63,11 +66,11 @@ class _Means:
     mean: float
     by_row: Array
     by_column: Array
-    pairs: float  # the mean's variance from pairs of rows, beyond that from single rows
+    pairs: float  # the part of the mean's variance that comes from pairs of rows
 
 
 def _within(x: Array, unit: float) -> _Means:
-    """Means of the kernel between different rows of one set."""
+    """Compute the means of the kernel between different rows of one set."""
     n = len(x)
     rows, _, squares = _sums(x, x, unit)
     diagonal = (np.einsum("id,id->i", x, x) / (x.shape[1] * unit) + 1 / unit) ** 3
@@ -76,7 +79,7 @@ def _within(x: Array, unit: float) -> _Means:
     total = float(rows.sum())
     pairs = 0.0
     if n > 3:
-        # Sum of squares without the rows' effects (U-centring, Szekely & Rizzo 2014).
+        # The sum of squares after subtracting row effects (U-centring, Szekely & Rizzo 2014).
         residual = squares - 2 * float(rows @ rows) / (n - 2) + total**2 / ((n - 1) * (n - 2))
         pairs = 2 * max(residual, 0.0) / (n * (n - 3)) / (n * (n - 1))
     by_row = rows / (n - 1)
@@ -84,18 +87,18 @@ def _within(x: Array, unit: float) -> _Means:
 
 
 def _between(x: Array, y: Array, unit: float) -> _Means:
-    """Means of the kernel between the rows of two sets."""
+    """Compute the means of the kernel between the rows of two sets."""
     n, m = len(x), len(y)
     rows, columns, squares = _sums(x, y, unit)
     total = float(rows.sum())
-    # A two-way table's sum of squares without the effects of its rows and columns.
+    # The sum of squares of a two-way table after subtracting row and column effects.
     residual = squares - float(rows @ rows) / m - float(columns @ columns) / n + total**2 / (n * m)
     pairs = max(residual, 0.0) / ((n - 1) * (m - 1)) / (n * m)
     return _Means(total / (n * m), rows / m, columns / n, pairs)
 
 
 def _sums(x: Array, y: Array, unit: float) -> tuple[Array, Array, float]:
-    """Row sums, column sums and sum of squares of the kernel matrix, a block at a time."""
+    """Compute row sums, column sums and sum of squares of the kernel matrix, block by block."""
     rows, columns, squares = np.empty(len(x)), np.zeros(len(y)), 0.0
     product = product_with(y)
     for start in range(0, len(x), _BLOCK):
@@ -110,10 +113,12 @@ def _sums(x: Array, y: Array, unit: float) -> tuple[Array, Array, float]:
 
 
 def _jackknife(within: Array, between: Array) -> float:
-    """Delete-one jackknife variance over a set, from its rows' mean kernel within and between sets.
+    """Compute a set's delete-one jackknife variance from its rows' mean kernel values.
 
-    Closed form of (n - 1) / n times the sum of (value without row i - their mean)^2. With two rows
-    there is no value without one; but then `within` is the same for both, and its term is 0.
+    within, between: each row's mean kernel value with the same set and with the other set. This is
+    a closed form of (n - 1) / n times the sum of (value without row i - mean of these values)^2.
+    With two rows, KID without one row is not defined; then `within` is the same for both rows, and
+    its term is 0.
     """
     n = len(within)
     shifts = (within - within.mean()) / max(n - 2, 1) - (between - between.mean()) / (n - 1)

@@ -1,6 +1,7 @@
 """Measure which fakes are like the reals, and which reals the fakes cover.
 
-Not with torch-fidelity: it has precision and recall only, and takes their means in float32.
+This module does not use torch-fidelity, because that has only precision and recall, and computes
+their means in float32.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ def precision_recall_density_coverage(
     Each row has a ball that reaches to the k-th nearest other row of the same set.
     precision: share of fakes in at least one real's ball; 0 to 1.
     recall: share of reals in at least one fake's ball; 0 to 1.
-    density: the mean number of reals' balls that contain a fake, divided by k; about 1 for new
-    pictures of the same kind, more where fakes are crowded among the densest reals.
+    density: the mean number of reals' balls that contain a fake, divided by k. It is about 1 for
+    new pictures of the same kind, and larger if the fakes are close to the densest reals.
     coverage: share of reals whose ball contains at least one fake; 0 to 1. With m = n new pictures
-    of the same kind it is about 1 - 2^-k, 0.97 for k = 5.
-    The surface belongs to the ball, so that copies of duplicated rows are inside.
+    of the same kind it is about 1 - 2^-k (0.97 for k = 5).
+    A point on the surface is inside the ball, so a copy of a duplicated row is inside.
 
-    real, fake: (n, d) and (m, d), n and m at least 2. k: at least 1; where a set has k rows or
-    fewer, its balls reach to the farthest other row.
+    real, fake: (n, d) and (m, d), n and m at least 2. k: at least 1; if a set has k rows or fewer,
+    its balls reach to the farthest other row.
     Raises ValueError for another shape, fewer rows, different widths or a non-finite value.
     Source: Kynkaanniemi et al. 2019, eq. 1 and 2; Naeem et al. 2020, eq. 3 and 4.
     """
@@ -59,7 +60,7 @@ def precision_recall_density_coverage(
 
 
 def _squared_radii(x: Array, k: int) -> Array:
-    """Squared distance of each row to its k-th nearest other row, plus possible rounding."""
+    """Return each row's squared distance to its k-th nearest other row, plus a rounding margin."""
     nearest = min(k, len(x) - 1) - 1
     radii: Array = np.empty(len(x))
     for rows, squares in squared_distances_to_others(x):

@@ -10,15 +10,15 @@ import numpy.typing as npt
 from fastgan_ray.metrics.checks import Array, check_feature_pair
 from fastgan_ray.metrics.distances import normalise_together, squared_distances
 
-# The share of training pictures that are nearer to another one than the "too near" distance.
+# The share of training pictures that have another training picture within the "too near" distance.
 TOO_NEAR = 0.05
-# The largest squared distance of a picture to itself, if its features are computed twice, relative
-# to the mean squared distance from the mean.
+# The largest squared distance between two computations of one picture's features, relative to the
+# mean squared distance from the mean.
 _SAME = 1e-6
 
 
 class Pair(NamedTuple):
-    """A fake and a near training picture; the distance is relative to that between reals."""
+    """A fake and a near training picture; the unit is the mean distance between near reals."""
 
     fake: int
     training: int
@@ -26,17 +26,17 @@ class Pair(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """For each fake the nearest training pictures, the nearest first."""
+    """The nearest training pictures of each fake, nearest first."""
 
     pairs: list[list[Pair]]
     too_near: float
-    """Only 5 % of the training pictures are nearer than this to another one; same unit."""
+    """Only 5 % of training pictures are nearer than this to another one; unit as in Pair."""
 
 
 class NearestTraining(NamedTuple):
     """Each fake's distance to its nearest training picture, and that picture's index: both (m,).
 
-    `reference` (n,): each training picture's distance to the nearest other one.
+    `reference` (n,) is each training picture's distance to the nearest other training picture.
     """
 
     distances: Array
@@ -49,10 +49,11 @@ def nearest_training(
 ) -> NearestTraining:
     """Find each fake's nearest training picture, and each training picture's nearest other one.
 
-    training, fake: (n, d) and (m, d), n and m at least 2. mirrored: (n, d), row i is the features
-    of training picture i's mirror image, for trainings that flip: a mirrored copy is a copy, too.
-    A picture's mirror image is not another picture; neither is a duplicate, as else a training set
-    with duplicates would make copies look normal.
+    training, fake: (n, d) and (m, d), n and m at least 2. mirrored: (n, d); row i has the features
+    of the mirror image of training picture i. Pass it if the training flips pictures, because a
+    mirrored copy is also a copy. A picture's mirror image does not count as another training
+    picture. A duplicate does not count either: if it did, copies would look normal for a training
+    set with duplicates.
     Raises ValueError for another shape, fewer rows, different widths, a non-finite value, or
     training pictures that are all the same.
     """
@@ -66,13 +67,14 @@ def nearest_training(
 
 
 def memorisation(nearest: NearestTraining) -> dict[str, float]:
-    """Compare fakes' distances to training pictures with those between training pictures.
+    """Compare the distances of fakes and of training pictures to the nearest training picture.
 
-    nearest_ratio: mean distance of a fake to the nearest training picture, divided by that of a
-    training picture to the nearest other one; about 1 for new pictures of the same kind, 0 for
-    copies.
-    memorised: share of fakes that are nearer to a training picture than 95 % of the training
-    pictures are to another one; about .05 for new pictures of the same kind, 1 for copies.
+    nearest_ratio: the fakes' mean distance to the nearest training picture, divided by the training
+    pictures' mean distance to the nearest other training picture. It is about 1 for new pictures of
+    the same kind, and 0 for copies.
+    memorised: the share of fakes whose distance to the nearest training picture is below the 5 %
+    quantile of this distance among training pictures. It is about .05 for new pictures of the same
+    kind, and 1 for copies.
 
     Source: nearest neighbours against a real-to-real reference, as in Meehan et al. 2020.
     """
@@ -103,7 +105,7 @@ def neighbours(
     unit = float(reference.mean())
     pairs: list[list[Pair]] = []
     for rows, squares in squared_distances(fakes, images):
-        # The distance to a training picture is that to its nearer view: itself or its mirror image.
+        # The distance to a training picture is the smaller of the distances to it and its mirror.
         distances = np.sqrt(squares.reshape(len(squares), len(views), -1).min(axis=1)) / unit
         order = np.argsort(distances, axis=1, kind="stable")[:, :count]
         pairs += [
@@ -116,7 +118,7 @@ def neighbours(
 def _views(
     training: npt.ArrayLike, fake: npt.ArrayLike, mirrored: npt.ArrayLike | None
 ) -> tuple[list[Array], Array]:
-    """Features (n, d) of training pictures, and of mirror images if any; fakes' features (m, d)."""
+    """Return features (n, d) of training pictures and any mirror images, and of fakes (m, d)."""
     real, fakes = check_feature_pair(training, fake, ("training", "fake"))
     flipped = real if mirrored is None else check_feature_pair(real, mirrored)[1]
     if len(flipped) != len(real):
@@ -128,7 +130,7 @@ def _views(
 
 
 def _reference(views: list[Array], images: Array) -> Array:
-    """Distance (n,) of each training picture to the nearest other one."""
+    """Return the distance (n,) of each training picture to the nearest other one."""
     squares = _squares_to_others(views, images)
     if not np.isfinite(squares).all():
         raise ValueError("training must have pictures that differ (got only equal ones)")
@@ -136,9 +138,10 @@ def _reference(views: list[Array], images: Array) -> Array:
 
 
 def _squares_to_others(views: list[Array], images: Array) -> Array:
-    """Squared distance (n,) of each picture to the nearest other one; infinite if there is none.
+    """Return the squared distance (n,) of each picture to the nearest other one, or infinity.
 
-    views: the pictures' features (n, d), and those of their mirror images; images: both joined.
+    views: features (n, d) of the pictures, and features of their mirror images; images: all views
+    joined. The distance is infinite if there is no other picture.
     """
     first = views[0]
     same = _SAME * float(np.einsum("id,id->", first, first)) / len(first)

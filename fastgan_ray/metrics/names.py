@@ -11,7 +11,7 @@ from fastgan_ray.config.run_config import EvalConfig
 Goal = Literal["minimize", "maximize"]
 
 NEIGHBOURS = 5  # of precision, recall, density and coverage; part of their names
-# Names of Frechet distance, kernel distance and Inception score on the Inception network.
+# The names of the Frechet distance, kernel distance and Inception score on the Inception network.
 _ON_INCEPTION = {"fd": "fid{count}_full", "kd": "kid{count}_full", "is": "is{count}"}
 _SHORT = {"fid": "fd", "kid": "kd"}
 _INCEPTIONS = ("inception", "inception_pytorch")
@@ -21,8 +21,8 @@ _COUNTED = re.compile(r"(fid|kid|is)\d+k?(_full)?")
 def metric_name(config: EvalConfig, family: str = "fd") -> str:
     """Name a Frechet (`fd`) or kernel (`kd`) distance, or an Inception score (`is`).
 
-    On Inception it is FID, KID or IS with the number of pictures: fid5k_full. On another network it
-    has that network's name: kd_efficientnet_lite0.
+    On Inception the name is FID, KID or IS with the number of pictures, such as fid5k_full. On
+    another network the name contains the network's name, such as kd_efficientnet_lite0.
     """
     if config.extractor not in _INCEPTIONS:
         return f"{family}_{config.extractor}"
@@ -32,7 +32,7 @@ def metric_name(config: EvalConfig, family: str = "fd") -> str:
 
 
 def manifold_name(quantity: str) -> str:
-    """Name precision, recall, density or coverage: precision_k5."""
+    """Name precision, recall, density or coverage, for example precision_k5."""
     return f"{quantity}_k{NEIGHBOURS}"
 
 
@@ -42,7 +42,7 @@ def error_name(name: str) -> str:
 
 
 def fakes_error_name(name: str) -> str:
-    """Name the standard error that counts only the fakes: to compare on the same reference."""
+    """Name the standard error over the fakes only; use it to compare with the same reference."""
     return f"{name}_se_fakes"
 
 
@@ -63,7 +63,7 @@ def full_name(name: str, config: EvalConfig) -> str:
 
 
 def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
-    """Translate a metric's name from one protocol to another; None if `before` does not have it."""
+    """Translate a metric's name from protocol `before` to `after`; None if `before` lacks it."""
     names = zip(searchable(before), searchable(after), strict=True)
     return next((new for old, new in names if old == name), None)
 
@@ -80,14 +80,14 @@ def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) ->
 
 
 def without_errors(names: Iterable[str]) -> list[str]:
-    """Leave out the names that are standard errors of others."""
+    """Return the names that are not standard errors of other names."""
     names = list(names)
     errors = {error for name in names for error in (error_name(name), fakes_error_name(name))}
     return [name for name in names if name not in errors]
 
 
 def format_with_error(value: float | None, error: float | None) -> str:
-    """Format a metric, with its error if that is known: "219.4 ± 2.1"; "no value" for None."""
+    """Format a metric, with its error if known: "219.4 ± 2.1"; "no value" if `value` is None."""
     if value is None:
         return "no value"
     return f"{value:.4g}" + ("" if error is None else f" ± {error:.2g}")

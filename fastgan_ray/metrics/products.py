@@ -1,7 +1,7 @@
-"""Multiply blocks of a large matrix with another, in float64, on a GPU where there is one.
+"""Multiply blocks of a large matrix by another matrix, in float64, on a CUDA GPU if available.
 
-These products take most of a metric's time: 5,000 rows of 2,048 features against each other are 100
-GFLOP, which a GPU does in a fraction of a second and a core in five.
+These products take most of a metric's time. The product of 5,000 rows of 2,048 features with their
+transpose needs 100 GFLOP: a fraction of a second on a GPU, five seconds on one CPU core.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from fastgan_ray.metrics.checks import Array
 
 
 def product_device() -> torch.device:
-    """Return the device of products: CUDA, or else the CPU. (Apple's GPUs have no float64.)"""
+    """Return the device for products: CUDA, or else the CPU. (Apple's GPUs have no float64.)"""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def product_with(y: Array) -> Callable[[Array], Array]:
     """Return the function that maps a block (b, d) to its product (b, m) with `y` (m, d).
 
-    The result may be overwritten. On a GPU `y` is sent there once.
+    The caller may overwrite the result. With a GPU, `y` is copied to the GPU once.
     """
     device = product_device()
     if device.type == "cpu":

@@ -1,4 +1,4 @@
-"""Say under which conditions a metric was measured; only equal ones can be compared."""
+"""Record how a metric was measured; only metrics with equal protocols can be compared."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LABELS = {
 
 
 def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[str, Any]:
-    """Describe how metrics are measured, as JSON values; metrics compare if these are equal."""
+    """Describe how metrics are measured, as JSON values; equal ones make metrics comparable."""
     return {
         "extractor": extractor.name,
         "weights_sha256": extractor.weights_sha256[:16],
@@ -54,9 +54,9 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str
 
 
 def require_same_protocol(protocols: Mapping[str, Mapping[str, Any]], advice: str) -> None:
-    """Raise UserError unless all protocols, by the name of what was measured, are equal.
+    """Raise UserError unless all protocols are equal; the keys name what was measured.
 
-    The message lists how each differs from the first, and ends with `advice` on what to do.
+    The message lists how each protocol differs from the first, and ends with `advice`.
     """
     (first, expected), *others = protocols.items()
     problems = [

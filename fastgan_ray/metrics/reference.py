@@ -24,15 +24,16 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.progress import Track, silently
 
-_VERSION = 1  # raise it when the same pictures would give other features
+_VERSION = 1  # increase it when the same pictures would give other features
 _BATCH = 32
-_ALIKE = 1e-4  # of the largest feature: rounding of one picture's features between batches
+# The rounding of one picture's features between batches, as a share of the largest feature.
+_ALIKE = 1e-4
 
 Features = npt.NDArray[np.float32]
 
 
 class Reference(NamedTuple):
-    """Features (n, d) of the real pictures, and of their mirror images where these are needed."""
+    """Features (n, d) of the real pictures, and of their mirror images if needed."""
 
     features: Features
     mirrored: Features | None
@@ -41,9 +42,9 @@ class Reference(NamedTuple):
 def load_reference(
     source: Source, config: RunConfig, extractor: Extractor, track: Track = silently
 ) -> Reference:
-    """Load the features that a run is compared with; of mirror images too if it uses those.
+    """Load the features that a run is compared with, and mirror images' features if it flips.
 
-    Raises UserError where the pictures are all the same, so that there is no variety to compare.
+    Raises UserError if all pictures are the same, because then there is no variety to compare.
     """
     features = reference_features(source, config.data, extractor, track=track)
     if np.abs(features - features[0]).max() <= _ALIKE * np.abs(features).max():
@@ -66,16 +67,16 @@ def reference_features(
 ) -> Features:
     """Compute features (n, d) of the original pictures, or of their mirror images (left to right).
 
-    Only the extractor resamples, so they are the same for every trial and resolution; they are
-    cached on disk by content and protocol. A cache file that cannot be read is computed again.
-    Raises UserError where the cache cannot be written.
+    Only the extractor resamples, so the features are the same for every trial and resolution. They
+    are cached on disk by content and protocol. If a cache file cannot be read, its features are
+    computed again. Raises UserError if the cache cannot be written.
     """
     path = _cache_path(source, data_config, extractor, mirrored)
     if (cached := _read(path, len(source))) is not None:
         return cached
     batches = _batches(_prepared(source, data_config, extractor, mirrored, track))
     features = torch.cat([extractor(batch) for batch in batches]).cpu().numpy()
-    # A zip archive, because that carries a checksum.
+    # The file is a zip archive, because zip has checksums.
     with atomic_file(path) as partial, partial.open("wb") as file:
         np.savez(file, features=features)
     return features
@@ -98,7 +99,7 @@ def _cache_path(source: Source, config: DataConfig, extractor: Extractor, mirror
 
 def _read(path: Path, count: int) -> Features | None:
     try:
-        # np.load on a path would leave a file that is not an archive open.
+        # `np.load(path)` would not close a file that is not an archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             features: Features = archive["features"]
             valid = features.shape == (count, features.shape[-1]) and features.dtype == np.float32
@@ -110,7 +111,7 @@ def _read(path: Path, count: int) -> Features | None:
 def _prepared(
     source: Source, config: DataConfig, extractor: Extractor, mirrored: bool, track: Track
 ) -> Iterator[Tensor]:
-    """Yield each picture (3, size, size); the thread that decodes a large one also resizes it."""
+    """Yield each picture (3, size, size); the thread that decodes a large picture resizes it."""
 
     def prepare(index: int) -> Tensor:
         image = fit_to_square(source.read(index, config.background), config.fit, config.background)

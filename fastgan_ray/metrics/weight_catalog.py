@@ -1,4 +1,4 @@
-"""Which published weight files there are, and the setting that needs each."""
+"""The published weight files, and the setting that needs each of them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Weights:
     size_bytes: int
     url: str  # of the folder
     used_for: str
-    setting: str  # the one that needs it
+    setting: str  # the setting that needs the file
     instead: str = _EMBEDDED
 
     @property
     def purpose(self) -> str:
-        """What the file is for, with its setting: "FID (eval.extractor: inception)"."""
+        """Say what the file is used for, with its setting: "FID (eval.extractor: inception)"."""
         return f"{self.used_for} ({self.setting})"
 
 
@@ -38,7 +38,7 @@ WEIGHTS: dict[str, Weights] = {
         used_for="FID",
         setting="eval.extractor: inception",
     ),
-    # The file's name holds the first digits of the checksum; other projects record all of it.
+    # The file's name contains the first digits of the checksum; other projects record all digits.
     "inception_pytorch": Weights(
         filename="weights-inception-2015-12-05-6726825d.pth",
         sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
@@ -64,7 +64,7 @@ WEIGHTS: dict[str, Weights] = {
         used_for="FD_DINOv2",
         setting="eval.extractor: dinov2_vitl14",
     ),
-    # The address holds the whole checksum.
+    # The URL contains the whole checksum.
     "clip_vitb32": Weights(
         filename="ViT-B-32.pt",
         sha256="40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
@@ -74,7 +74,7 @@ WEIGHTS: dict[str, Weights] = {
         used_for="distances on CLIP",
         setting="eval.extractor: clip_vitb32",
     ),
-    # The file's name holds the first digits of the checksum.
+    # The file's name contains the first digits of the checksum.
     "vgg16": Weights(
         filename="vgg16-397923af.pth",
         sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",

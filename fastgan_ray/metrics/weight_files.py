@@ -1,6 +1,6 @@
 """Find, download and verify weight files.
 
-Only a file with the published sha256 is ever used.
+A file is used only if it has the published sha256.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Item = TypeVar("_Item")
 
 
 class Row(TypedDict):
-    """One line of `fastgan-ray weights list`; `path` is where the file is, None if missing."""
+    """One line of `fastgan-ray weights list`; `path` is None if the file is missing."""
 
     name: str
     purpose: str
@@ -42,11 +42,11 @@ class Row(TypedDict):
 
 
 def weights_path(name: str) -> Path:
-    """Return the verified file of the weights `name` (a key of WEIGHTS); download it if needed.
+    """Return the path of the verified file `name` (a key of WEIGHTS); download it if needed.
 
-    The search goes through `cache_dir()/weights`, the folders where other libraries keep their
-    downloads, and the publisher's address (FASTGAN_RAY_WEIGHTS_URL replaces its folder). Raises
-    UserError where none of them has the file, or where the cache holds another file in its place.
+    It looks in `cache_dir()/weights`, then in the download folders of other libraries, then at the
+    publisher's URL (FASTGAN_RAY_WEIGHTS_URL replaces the URL of the folder). Raises UserError if
+    the file is in none of them, or if the cache has a wrong file of this name.
     """
     weights = WEIGHTS[name]
     return _find(weights) or _download(weights)
@@ -64,13 +64,13 @@ def needed_weights(config: RunConfig) -> list[str]:
 def require_weights(config: RunConfig) -> None:
     """Get every weight file that a run needs, before anything expensive starts.
 
-    Raises one UserError for all that are missing.
+    Raises one UserError for all missing files.
     """
     _for_each(weights_path, needed_weights(config))
 
 
 def weights_table(track: Track = silently) -> list[Row]:
-    """List every published file and whether it is here; verify each file that is here."""
+    """List every published file and whether it is on this machine; verify those that are."""
     return [_row(name, weights) for name, weights in track([*WEIGHTS.items()], "checking weights")]
 
 
@@ -85,7 +85,7 @@ def fetch_weights(names: Sequence[str]) -> list[Path]:
 def add_weights(files: Sequence[Path]) -> list[Path]:
     """Copy published files, identified by their content and not their names, into the cache.
 
-    Raises one UserError for all that cannot be read or are not one of WEIGHTS.
+    Raises one UserError for all files that cannot be read or are not in WEIGHTS.
     """
     return _for_each(_add, files)
 
@@ -157,7 +157,7 @@ def _cache_path(weights: Weights) -> Path:
 
 
 def _find(weights: Weights) -> Path | None:
-    """Return the verified file on this machine; UserError if the cache has another in its place."""
+    """Return the verified file on this machine; UserError if the cache has a wrong file."""
     cached = _cache_path(weights)
     if cached.is_file():
         if (sha256 := file_sha256(cached)) != weights.sha256:
@@ -166,7 +166,7 @@ def _find(weights: Weights) -> Path | None:
                 f"{sha256}). Remove it, or replace it with {_url(weights)}"
             )
         return cached
-    # Other programs write to these folders, and not always atomically: pass over a wrong file.
+    # Other programs write to these folders, not always atomically: skip a wrong file.
     shared = (folder / weights.filename for folder in _shared_folders())
     return next((path for path in shared if _matches(weights, path)), None)
 

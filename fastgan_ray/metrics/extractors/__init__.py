@@ -1,4 +1,4 @@
-"""Feature networks: they turn pictures of any size into the vectors that a metric compares.
+"""Feature networks, which turn pictures of any size into the vectors that a metric compares.
 
 The code of each network comes from a library; its weights come from `metrics.weight_files` only.
 """
@@ -11,8 +11,8 @@ from fastgan_ray.metrics.extractors.extractor import Extractor
 
 __all__ = ["EXTRACTORS", "Extractor", "load_extractor"]
 
-# The module that defines each network's function, which has the network's name. A module is
-# imported only when it is needed: some libraries take seconds, in every trial of a search.
+# The module of each network; the module has a function with the network's name. A module is
+# imported only when needed, because some imports take seconds in every trial of a search.
 EXTRACTORS = {
     "inception": "inception",
     "inception_pytorch": "inception",
@@ -26,7 +26,7 @@ EXTRACTORS = {
 def load_extractor(name: str, device: torch.device) -> Extractor:
     """Load the feature network `name` (a key of EXTRACTORS) on `device`.
 
-    Raises UserError where its weights are not available.
+    Raises UserError if its weights are not available.
     """
     module = importlib.import_module(f"{__name__}.{EXTRACTORS[name]}")
     extractor: Extractor = getattr(module, name)(device)

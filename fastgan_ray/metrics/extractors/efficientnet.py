@@ -19,7 +19,8 @@ from fastgan_ray.metrics.extractors.extractor import Extractor
 def load_efficientnet_lite0() -> EfficientNet:
     """Load EfficientNet-Lite0 as published for ImageNet, in eval mode, without gradients.
 
-    Its input is (v - 127) / 128. Source: Tan & Le 2019, in the TPU team's Lite variant.
+    Its input is (v - 127) / 128 for pixel values v. Source: Tan & Le 2019, the TPU team's Lite
+    variant.
     """
     path = _weights_path()
     network = EfficientNet.from_name("efficientnet-lite0")
@@ -28,10 +29,10 @@ def load_efficientnet_lite0() -> EfficientNet:
 
 
 def efficientnet_lite0(device: torch.device) -> Extractor:
-    """Return its pooled features (1,280) at 224 px, and logits of ImageNet's 1,000 classes."""
+    """Load EfficientNet-Lite0: pooled features (1,280) at 224 px, logits of 1,000 classes."""
     network = load_efficientnet_lite0()
     _fold_batch_norms(network)
-    classifier = copy.deepcopy(network._fc)  # on the CPU, as features are
+    classifier = copy.deepcopy(network._fc)  # on the CPU, like the features
     network.to(device).to(memory_format=torch.channels_last)
 
     def features(images: Tensor) -> Tensor:

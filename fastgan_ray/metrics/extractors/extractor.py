@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fastgan_ray.arithmetic import ieee_float32
 
-# Few pictures at a time stay in a CPU's caches: 54 images/s per core, in batches of 16 only 29.
+# Small batches fit into a CPU's caches: 54 images/s per core, but only 29 in batches of 16.
 _CPU_CHUNK = 4
 
 
@@ -19,8 +19,8 @@ _CPU_CHUNK = 4
 class Extractor:
     """A feature network with its protocol. Call it on pictures to get their features.
 
-    It computes in full precision, also within autocast; features do not depend on the split into
-    batches except for rounding.
+    It computes in full precision, also within autocast. The split into batches changes features
+    only by rounding.
     """
 
     name: str
@@ -33,11 +33,11 @@ class Extractor:
 
     @property
     def resize(self) -> str:
-        """How pictures are resized, in one word."""
+        """Name the method that resizes pictures, in one word."""
         return f"bicubic-antialiased-{self.size}"
 
     def prepare(self, images_BCHW: Tensor) -> Tensor:
-        """Resize float pictures in 0 to 255 to the network's input; clamp, but do not round.
+        """Resize float pictures (0 to 255) to the network's input size; clamp, but do not round.
 
         This is clean-fid's "clean" resizing: Pillow's bicubic on float channels.
         """

@@ -1,7 +1,7 @@
-"""The Inception network of 2015, on which FID is defined, in two published versions.
+"""The Inception network of 2015, which FID is defined with, in two published versions.
 
-Logits have no bias: the Inception score was published so (Salimans et al. 2016), and NVIDIA and
-torch-fidelity compute it so.
+The logits have no bias, as in the published Inception score (Salimans et al. 2016) and in NVIDIA's
+and torch-fidelity's code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def inception(device: torch.device) -> Extractor:
     extractor = Extractor("inception", sha256, 299, network, device)
     try:
         classifier = network.base.output.weight.detach().cpu()
-    except AttributeError:  # a private name of the file; without it there is no Inception score
+    except AttributeError:  # a private name in the file is missing: no Inception score
         return extractor
     return replace(extractor, logits=lambda features: F.linear(features, classifier))
 
@@ -48,10 +48,11 @@ def inception_pytorch(device: torch.device) -> Extractor:
 def extractor_of_port(
     port: FeatureExtractorInceptionV3, sha256: str, device: torch.device
 ) -> Extractor:
-    """Make torch-fidelity's network an extractor, 1.4 times as fast: folded, channels last.
+    """Turn torch-fidelity's network into an extractor, 1.4 times as fast: folded, channels last.
 
-    Its layers are called one after another, because its own `forward` takes whole numbers only and
-    clean resizing gives fractions. (It also resizes, which changes nothing at 299 px.)
+    The layers are called one after another, because the network's own `forward` accepts only whole
+    numbers, and clean resizing gives fractions. (`forward` also resizes; this changes nothing at
+    299 px.)
     """
     for module in port.modules():
         if isinstance(module, BasicConv2d):

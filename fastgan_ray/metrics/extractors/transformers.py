@@ -15,13 +15,13 @@ from fastgan_ray.metrics.extractors.extractor import Extractor
 from fastgan_ray.metrics.weight_catalog import WEIGHTS
 from fastgan_ray.metrics.weight_files import weights_path
 
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation, of 0..1
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, standard deviation in 0..1
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 _SIZE = 224
 _PATCH = 14
 _HEAD = 64  # features per head
 
-# Parts of names: Meta's to torchvision's; the first that matches is used.
+# Parts of names: Meta's -> torchvision's; the first match is used.
 _TORCHVISION = {
     "cls_token": "class_token",
     "pos_embed": "encoder.pos_embedding",
@@ -44,7 +44,10 @@ def dinov2_vitb14(device: torch.device) -> Extractor:
 
 
 def dinov2_vitl14(device: torch.device) -> Extractor:
-    """Load DINOv2 ViT-L/14, of FD_DINOv2 (Stein et al. 2023): its class token (1,024) at 224 px."""
+    """Load DINOv2 ViT-L/14: its class token (1,024) at 224 px.
+
+    This is the network of FD_DINOv2 (Stein et al. 2023).
+    """
     return _transformer(
         "dinov2_vitl14", load_dinov2(weights_path("dinov2_vitl14")), _IMAGENET, device
     )
@@ -62,8 +65,9 @@ def clip_vitb32(device: torch.device) -> Extractor:
 def load_dinov2(path: Path) -> VisionTransformer:
     """Load Meta's DINOv2 file into a torchvision transformer that returns the class token.
 
-    Heads must have 64 features and perceptrons four times the width, as in B/14 and L/14.
-    torchvision's transformer lacks DINOv2's factor per channel: the layer before is multiplied.
+    Each head must have 64 features, and each MLP must have four times the width, as in B/14 and
+    L/14. torchvision's transformer has no LayerScale (DINOv2's factor per channel), so the weights
+    of the layer before it are multiplied by this factor.
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
     del state["mask_token"]  # for training only
@@ -75,7 +79,7 @@ def load_dinov2(path: Path) -> VisionTransformer:
     state["pos_embed"] = _positions(state["pos_embed"])
     width = state["cls_token"].shape[-1]
     depth = sum(key.endswith("norm1.weight") for key in state)
-    with torch.device("meta"):  # no time for initial values
+    with torch.device("meta"):  # skip the initialisation of weights
         network = VisionTransformer(_SIZE, _PATCH, depth, width // _HEAD, width, 4 * width)
     network.heads = nn.Sequential()
     network.load_state_dict({_renamed(key): value for key, value in state.items()}, assign=True)
@@ -89,10 +93,10 @@ def _renamed(key: str) -> str:
 
 
 def _positions(positions_1NC: Tensor) -> Tensor:
-    """Interpolate the position embeddings of 518 px to 224 px; the class token's stays.
+    """Interpolate position embeddings from 518 px to 224 px; keep the class token's embedding.
 
-    As in Meta's code: bicubic without antialiasing, and the factor is a little larger than the
-    ratio of the sides, which shifts the samples.
+    As in Meta's code, the interpolation is bicubic without antialiasing, and its factor is a little
+    larger than the ratio of the sides, which shifts the samples.
     """
     token, square = positions_1NC[:, :1], positions_1NC[:, 1:]
     side = round(square.shape[1] ** 0.5)
