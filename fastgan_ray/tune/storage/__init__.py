@@ -1,1 +1,1 @@
-"""A run's files: its folder, snapshots, remote copies, disk space."""
+"""The files of a run: its folder, snapshots of Ray's state, remote copies, disk space."""

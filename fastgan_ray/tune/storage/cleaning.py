@@ -1,4 +1,4 @@
-"""What a run's folder holds that neither its results nor a resume needs."""
+"""Remove files from a run's folder that are needed neither as results nor to resume the run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from fastgan_ray.tune.storage.lock import only_driver
 from fastgan_ray.tune.storage.snapshot import ended_in_snapshot, snapshots
 from fastgan_ray.tune.trial.folder import checkpoints
 
-ABLATION_KEEPS = ("ema.safetensors", "metadata.json")  # the weights to sample from
+ABLATION_KEEPS = ("ema.safetensors", "metadata.json")  # enough to generate samples
 
 
 def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
-    """Remove what a search's or an ablation's folder does not need; return paths and bytes.
+    """Remove unneeded files of a search or an ablation; return each path with its bytes.
 
-    `dry_run`: only return them. UserError if `folder` is not a run's, or the run is in progress.
+    With `dry_run`, remove nothing. Raises UserError if `folder` holds no search or ablation, or if
+    it is running.
     """
     folder = folder.resolve()
     kinds = [kind for kind in ("search", "ablation") if (folder / f"{kind}.yaml").is_file()]
@@ -37,9 +38,10 @@ def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
 
 
 def unneeded(folder: Path, is_ablation: bool) -> Iterator[Path]:
-    """Yield half-written files, checkpoints of trials that have ended, and old state files.
+    """Yield incomplete files, checkpoints of trials that have ended, and old state files.
 
-    An ablation keeps the weights to sample from. A snapshot replaces Ray's own state files.
+    An ablation keeps the weights that generate samples. Ray's own state files are not needed if
+    there is a snapshot of them.
     """
     for place in (".", "state", "trials/*"):
         yield from folder.glob(f"{place}/{DRAFTS}")
@@ -56,6 +58,9 @@ def unneeded(folder: Path, is_ablation: bool) -> Iterator[Path]:
 
 
 def freed_bytes(path: Path) -> int:
-    """Return the bytes that removing a file or folder frees: none of a file with a second link."""
+    """Return how many bytes the removal of a file or folder frees.
+
+    A file with another hard link frees nothing.
+    """
     files = [path] if path.is_file() else [child for child in path.rglob("*") if child.is_file()]
     return sum(file.stat().st_size for file in files if file.stat().st_nlink == 1)

@@ -1,4 +1,4 @@
-"""The folder of an experiment and its remote storage: made, or checked before a resume."""
+"""Create the folder and the remote storage of an experiment, or check them before a resume."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXISTS = "already exists. Continue it with --resume, or choose another name with
 
 
 def folder_of(runs: Path, name: str) -> Path:
-    """Return the folder of the experiment with that name; UserError if no folder can have it."""
+    """Return the folder of the experiment `name`; raise UserError for a forbidden name."""
     if not NAME.fullmatch(name):
         raise UserError(
             "--name: must be letters, digits, '.', '_' and '-', and not start with '.' "
@@ -31,7 +31,8 @@ def folder_of(runs: Path, name: str) -> Path:
 def open_storage(uri: str, name: str, folder: Path, resume: bool) -> RemoteStorage:
     """Open the remote storage of a run; with `resume`, fetch the run from it.
 
-    UserError if it cannot be written, or already has a run of that name.
+    Raises UserError if the storage cannot be written. Without `resume`, raises UserError if the
+    storage already has a run of that name.
     """
     storage = RemoteStorage(uri, name)
     storage.check()
@@ -45,10 +46,11 @@ def open_storage(uri: str, name: str, folder: Path, resume: bool) -> RemoteStora
 def open_folder(
     folder: Path, kind: str, text: str, overrides: Mapping[str, Any], resume: bool
 ) -> None:
-    """Make the folder of a new experiment, or check that it holds the one to resume.
+    """Make the folder of a new experiment; with `resume`, check that it holds this experiment.
 
-    `text` is that of its file, `overrides` what the command adds to it (JSON-able). UserError if
-    the folder exists or cannot be made; with `resume`, if it does not exist or holds another one.
+    `text` is the content of the experiment's file. `overrides` are the options of the command that
+    change the file's settings; JSON can store them. Raises UserError if the folder exists or cannot
+    be made; with `resume`, if it does not exist or holds another experiment.
     """
     if resume:
         _check_folder(folder, kind, text, overrides)
@@ -86,7 +88,7 @@ def _check_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, An
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return how the options of two commands differ, by dotted name."""
+    """Return the differences between the options of two commands, one text for each option."""
     old, new = flatten(dict(before)), flatten(dict(now))
     return [
         f"{key} {_value(old, key)} then, {_value(new, key)} now"

@@ -1,4 +1,4 @@
-"""One process at a time works on a run's folder."""
+"""Lock a run's folder, so that only one process at a time works on it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fastgan_ray.errors import UserError
 
 @contextlib.contextmanager
 def only_driver(folder: Path) -> Iterator[None]:
-    """Hold the run folder's lock; UserError if another process holds it.
+    """Hold the lock of a run's folder; raise UserError if another process holds it.
 
-    The system releases the lock when its process dies.
+    The operating system releases the lock when the process dies.
     """
     try:
         lock = FileLock(folder / ".lock").acquire(blocking=False)

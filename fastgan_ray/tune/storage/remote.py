@@ -1,7 +1,8 @@
-"""The copy of a run's folder at a URI, as s3://bucket/prefix.
+"""The copy of a run's folder in a remote storage, at a URI such as s3://bucket/prefix.
 
-Every object appears whole or not at all. Objects that must agree are written in order: a
-checkpoint's metadata.json after its weights, and a trial's rows after the checkpoint in them.
+An object is never visible before it is complete. Files that refer to other files are written after
+them: a checkpoint's metadata.json after its weights, and a trial's rows (metrics.jsonl) after the
+checkpoint that they name.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from pyarrow import fs as arrow
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import atomic
 
-# Written after the files that they refer to.
+# These files refer to other files, so they are written after them.
 LAST = ("metadata.json", ".source", "metrics.jsonl")
 
 
 class RemoteStorage:
-    """The objects of one run, by their paths relative to its folder. Trials get it pickled."""
+    """The objects of one run, named by their paths relative to its folder.
+
+    It can be pickled, because Ray sends it to the trials.
+    """
 
     def __init__(self, uri: str, run: str) -> None:
         self._uri, self._run = uri, run
@@ -38,14 +42,14 @@ class RemoteStorage:
         return f"{without_password(self._uri)}/{self._run}"
 
     def below(self, folder: str) -> RemoteStorage:
-        """Return the storage of a run in this one's folder."""
+        """Return the storage of a run whose folder is inside this run's folder."""
         return RemoteStorage(self._uri, f"{self._run}/{folder}")
 
     def _open(self) -> None:
         try:
             try:
                 self._fs, root = arrow.FileSystem.from_uri(self._uri)
-            except ArrowInvalid:  # a scheme of fsspec's
+            except ArrowInvalid:  # Arrow does not know the scheme, but fsspec may
                 other, root = fsspec.core.url_to_fs(self._uri)
                 self._fs = arrow.PyFileSystem(arrow.FSSpecHandler(other))
         except (ArrowException, ValueError, ImportError, OSError) as error:
@@ -56,7 +60,7 @@ class RemoteStorage:
         self._root = f"{root.rstrip('/')}/{self._run}"
 
     def check(self) -> None:
-        """Raise UserError if it cannot be written."""
+        """Raise UserError if the storage cannot be written."""
         try:
             self.write(".check", b"")
             self.remove(".check")
@@ -67,14 +71,17 @@ class RemoteStorage:
             ) from error
 
     def names(self, under: str = "") -> list[str]:
-        """Return the objects below a folder; OSError if the storage cannot be reached."""
+        """Return the names of all objects below a folder, sorted.
+
+        Raises OSError if the storage cannot be reached.
+        """
         selector = arrow.FileSelector(self._at(under), recursive=True, allow_not_found=True)
         start = len(self._root) + 1
         files = (info for info in self._fs.get_file_info(selector) if info.is_file)
         return sorted(info.path[start:] for info in files)
 
     def read(self, name: str) -> bytes | None:
-        """Return an object's content, or None."""
+        """Return an object's content, or None if there is no such object."""
         try:
             with self._fs.open_input_stream(self._at(name)) as stream:
                 return bytes(stream.read())
@@ -88,13 +95,16 @@ class RemoteStorage:
             stream.write(content)
 
     def put(self, folder: Path, names: Iterable[str]) -> None:
-        """Copy files to the storage, by their paths relative to `folder`; those of `LAST` last."""
+        """Copy files from `folder` to the storage; files in `LAST` come last.
+
+        `names` are paths relative to `folder`.
+        """
         for name in sorted(names, key=lambda name: (_rank(name), name)):
             self._make_folder(name)
             arrow.copy_files(str(folder / name), self._at(name), destination_filesystem=self._fs)
 
     def get(self, folder: Path, names: Iterable[str]) -> None:
-        """Copy objects to files below `folder`; each file appears whole."""
+        """Copy objects to files below `folder`; no file is visible before it is complete."""
         for name in sorted(names, key=lambda name: (_rank(name), name)):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +112,7 @@ class RemoteStorage:
                 arrow.copy_files(self._at(name), str(draft), source_filesystem=self._fs)
 
     def remove(self, name: str) -> None:
-        """Remove an object or a folder of them, if it exists."""
+        """Remove an object, or a folder of objects, if it exists."""
         kind = self._fs.get_file_info(self._at(name)).type
         if kind == arrow.FileType.Directory:
             self._fs.delete_dir(self._at(name))
@@ -119,13 +129,13 @@ class RemoteStorage:
 
 
 def without_password(uri: str) -> str:
-    """Return a URI without query, user name and password."""
+    """Return a URI without its query, user name and password."""
     scheme, _, rest = uri.partition("://")
     return f"{scheme}://{rest.split('?')[0].rsplit('@')[-1].rstrip('/')}"
 
 
 def files_below(folder: Path, under: str = "") -> list[str]:
-    """Return the files below `folder`/`under`, relative to `folder`."""
+    """Return the paths of all files below `folder`/`under`, relative to `folder` and sorted."""
     paths = (folder / under).rglob("*")
     return sorted(str(path.relative_to(folder)) for path in paths if path.is_file())
 

@@ -1,7 +1,8 @@
-"""Copies of Ray's state of a search, each complete and of one moment.
+"""Snapshots of Ray's state of a search; each is complete and its files belong together.
 
-Ray writes its files one by one and in place, so a killed driver may leave half a file, or two files
-of different moments. A copy here is complete when its folder has its final name.
+Ray overwrites its state files one after the other. If the driver is killed in between, a file may
+be incomplete, or the files may not belong together. A snapshot is a folder that gets its final name
+only when it is complete.
 """
 
 from __future__ import annotations
@@ -24,16 +25,19 @@ TRIALS_PER_SECOND = 100
 
 
 def state_period(trials: int) -> float:
-    """Return the seconds between two writes of Ray's state, for so many trials.
+    """Return the seconds between two writes of Ray's state, for this number of trials.
 
-    A killed driver forgets what has happened since the last write, and tries it again. Writing
-    takes time for each trial, so it is done less often when there are many.
+    If the driver is killed, events since the last write are lost, and their work is repeated.
+    Writing takes time for each trial, so a search with many trials writes less often.
     """
     return max(1.0, trials / TRIALS_PER_SECOND)
 
 
 def save_snapshot(source: Path, folder: Path) -> None:
-    """Copy Ray's newest files in `source` to a new snapshot in `folder`; remove the older ones."""
+    """Copy Ray's newest state files from `source` to a new snapshot; remove older snapshots.
+
+    `folder` is the folder of all snapshots.
+    """
     older = snapshots(folder)
     number = int(older[-1].name) + 1 if older else 0
     folder.mkdir(exist_ok=True)
@@ -47,7 +51,10 @@ def save_snapshot(source: Path, folder: Path) -> None:
 
 
 def restore_snapshot(folder: Path, target: Path) -> bool:
-    """Replace Ray's files in `target` by the newest snapshot; return False if there is none."""
+    """Replace Ray's state files in `target` by the newest snapshot in `folder`.
+
+    Returns False, and changes nothing, if there is no snapshot.
+    """
     complete = snapshots(folder)
     if not complete:
         return False
@@ -60,26 +67,32 @@ def restore_snapshot(folder: Path, target: Path) -> bool:
 
 
 def snapshots(folder: Path) -> list[Path]:
-    """Return the complete snapshots, the oldest first."""
+    """Return the folders of all complete snapshots, oldest first."""
     return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
 
 
 def ended_in_snapshot(folder: Path) -> set[str]:
-    """Return the trials that a resume of the run in `folder` does not start again."""
+    """Return the ids of the trials that have ended, so a resumed run does not start them.
+
+    `folder` is the run's folder. The ids are read from the newest snapshot.
+    """
     complete = snapshots(folder / "state")
     states = sorted(complete[-1].glob(EXPERIMENT_STATE)) if complete else []
     return terminated_trials(states[-1]) if states else set()
 
 
 class Snapshots(Callback):
-    """Takes a snapshot whenever Ray has written its files."""
+    """A callback that takes a snapshot each time Ray has written its state files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._last_write = 0.0
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Copy the files if they have changed; Ray writes them in the thread that calls this."""
+        """Take a snapshot if Ray's state files have changed.
+
+        Ray writes the files in the thread that calls this method, so they do not change meanwhile.
+        """
         if not trials:
             return
         source = state_folder(trials[0])

@@ -1,8 +1,8 @@
-"""Keeping a run's working folder and its remote storage the same.
+"""Synchronise a run's working folder with its remote storage.
 
-A trial copies its rows, pictures and checkpoint after each evaluation. The driver copies the rest,
-and fetches what trials on other machines have written. The search's state is one object, so that a
-crash at any moment leaves a complete one. (Ray's own upload replaces it file by file.)
+After each evaluation, a trial sends its rows, pictures and checkpoint. The driver sends all other
+files, and fetches the files of trials on other machines. The search's state is stored as a single
+object, so it is complete even after a crash. (Ray's own upload replaces the state file by file.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fastgan_ray.tune.trial.folder import resume_kimg
 
 SECONDS_BETWEEN = 10.0
 TRIES = 3
-# The files that a trial copies; the driver copies all others.
+# Names and prefixes of the files that a trial sends. The driver sends all other files.
 TRIAL_FILES = (
     *("checkpoint-", INTERRUPTED, "metrics.jsonl", "point.json"),
     *("grids", "pairs", "decoded"),
@@ -36,7 +36,10 @@ JOURNAL = "study.journal"
 
 
 class TrialSync:
-    """Copies one trial's files, in its process. `folder` is the run's."""
+    """Synchronises the files of one trial; `folder` is the run's folder.
+
+    It does nothing if `storage` is None.
+    """
 
     def __init__(self, storage: RemoteStorage | None, folder: Path, trial: str) -> None:
         self._storage = storage
@@ -45,9 +48,10 @@ class TrialSync:
         self._sent: set[str] = set()
 
     def fetch(self) -> None:
-        """Replace local files with the stored copy; OSError if the storage cannot be reached.
+        """Replace the trial's local files by the stored ones, if they differ.
 
-        Local files may be from another run, or the trial may have continued on another machine.
+        Local files may be outdated: the trial may have continued on another machine. They may also
+        belong to another run. Raises OSError if the storage cannot be reached.
         """
         if self._storage is None:
             return
@@ -64,9 +68,10 @@ class TrialSync:
         self._sent = set(stored)
 
     def send(self) -> None:
-        """Copy new files, then remove stored ones that are gone here; failures wait for the next.
+        """Send new files, then remove stored files that no longer exist on this machine.
 
-        Everything is still on this machine, and the next evaluation sends it as well.
+        If all tries fail, no exception is raised: the files stay on this machine, and the call
+        after the next evaluation sends them.
         """
         for _ in range(TRIES if self._storage else 0):
             try:
@@ -90,9 +95,10 @@ class TrialSync:
 
 
 class DriverSync(TrialCallback):
-    """Copies the driver's files. It is the first callback, as others read what it fetches.
+    """A callback that synchronises the driver's files.
 
-    `fault` is why the last copy failed, or "".
+    It must be the first callback, because other callbacks read the files that it fetches. `fault`
+    is the reason why the last transfer failed, or "".
     """
 
     def __init__(self, storage: RemoteStorage, folder: Path) -> None:
@@ -105,11 +111,11 @@ class DriverSync(TrialCallback):
         self._behind: set[str] = set()
 
     def trial_started(self, trial: Trial) -> None:
-        """Send the state at once: it must be stored before what the trial will measure."""
+        """Make the next step send the state, so it is stored before the trial's measurements."""
         self._due = 0.0
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Fetch what a trial on another machine has written."""
+        """Fetch the files of a trial if it has written new ones on another machine."""
         folder = self._folder / "trials" / trial.trial_id
         rows = read_rows(folder)
         has_outcome = bool(rows) and rows[-1]["outcome"] == result["outcome"]
@@ -118,22 +124,22 @@ class DriverSync(TrialCallback):
             try:
                 TrialSync(self._storage, self._folder, trial.trial_id).fetch()
                 self._behind.discard(trial.trial_id)
-            except OSError as error:  # fetched with the next row
+            except OSError as error:  # the next result fetches the files
                 self.fault = str(error)
                 self._behind.add(trial.trial_id)
 
     def trial_ended(self, trial: Trial) -> None:
-        """Send the trial's end at once."""
+        """Make the next step send the files of the trial's end."""
         self._due = 0.0
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Send what is new, every few seconds."""
+        """Send new and changed files, every SECONDS_BETWEEN seconds."""
         if time.monotonic() >= self._due:
             self.send()
             self._due = time.monotonic() + SECONDS_BETWEEN
 
     def send(self) -> None:
-        """Copy what is new, the state last of all; `fault` says why that failed."""
+        """Send new and changed files, then the state; if this fails, set `fault` to the reason."""
         try:
             self._send()
             self.fault = ""
@@ -151,7 +157,10 @@ class DriverSync(TrialCallback):
             self._tidy(trial, [name for name in stamps if name.startswith(f"trials/{trial}/")])
 
     def _tidy(self, trial: str, names: list[str]) -> None:
-        """Remove the stored checkpoints of an ended trial that its folder no longer has."""
+        """Remove stored checkpoint files of an ended trial that its local folder no longer has.
+
+        `names` are the trial's local files.
+        """
         if names == self._tidied.get(trial):
             return
         self._tidied[trial] = names
@@ -161,7 +170,7 @@ class DriverSync(TrialCallback):
 
 
 def send_state(storage: RemoteStorage, folder: Path) -> None:
-    """Copy the newest snapshot of the search's state, with the study that goes with it."""
+    """Send the newest snapshot of the search's state together with Optuna's journal."""
     if not (complete := snapshots(folder / STATE)):
         return
     name = f"{STATE}/{complete[-1].name}.tar"
@@ -179,7 +188,7 @@ def send_state(storage: RemoteStorage, folder: Path) -> None:
 
 
 def fetch_run(storage: RemoteStorage, folder: Path) -> None:
-    """Replace the working folder by the stored copy, if the search went further there."""
+    """Replace the working folder by the stored copy, if the stored copy is newer."""
     names = storage.names()
     states = [name for name in names if name.startswith(f"{STATE}/")]
     local = [path.name for path in snapshots(folder / STATE)]
@@ -205,9 +214,9 @@ def _is_checkpoints(name: str) -> bool:
 
 def _is_drivers(name: str) -> bool:
     first, *rest = name.split("/")
-    if rest and rest[0] in ("trials", STATE):  # of a confirmation, which has its own DriverSync
+    if rest and rest[0] in ("trials", STATE):  # the confirmation's own DriverSync sends these
         return False
-    if first == "trials":  # Ray's files beside the trials' folders are in the state
+    if first == "trials":  # Ray's own files in trials/ are part of the state
         return len(rest) > 1 and not _is_trials(name) and not rest[-1].startswith(".")
     hidden = (first, *rest)[-1].startswith(".") and rest[-1:] != [".source"]
     return not hidden and not first.startswith(".") and first not in (STATE, JOURNAL)
@@ -216,6 +225,6 @@ def _is_drivers(name: str) -> bool:
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
-    except FileNotFoundError:  # replaced at this moment: sent next time
+    except FileNotFoundError:  # the file is being replaced; the next call sends it
         return (0, 0)
     return status.st_mtime_ns, status.st_size
