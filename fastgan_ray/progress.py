@@ -1,4 +1,4 @@
-"""Progress of long work: a function through which the work's items pass."""
+"""Progress displays for long loops: a function yields the items and shows the progress."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ _Item = TypeVar("_Item")
 
 
 class Track(Protocol):
-    """Yields items one by one, and may show how many are done."""
+    """A function that yields items one by one, and may show how many are done."""
 
     def __call__(self, items: Sequence[_Item], label: str) -> Iterator[_Item]:
-        """Yield the items in order; `label` names the work, as in "drawing"."""
+        """Yield the items in order; `label` names the work, e.g. "drawing"."""
         ...
 
 
 def silently(items: Sequence[_Item], label: str) -> Iterator[_Item]:
-    """Yield the items and show nothing."""
+    """Return an iterator over the items; show no progress."""
     return iter(items)
 
 
 def track_on(console: Console) -> Track:
-    """Return what shows progress: on a terminal a bar until the end, elsewhere plain lines."""
+    """Return a `Track` that shows progress on `console`.
+
+    On a terminal it shows a bar, which disappears at the end. Elsewhere it prints lines.
+    """
 
     def bar(items: Sequence[_Item], label: str) -> Iterator[_Item]:
         with Progress(console=console, transient=True) as progress:

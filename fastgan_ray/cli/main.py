@@ -1,6 +1,6 @@
-"""The command line: all commands by name, and errors as sentences.
+"""The command line: the list of commands, and the output of errors.
 
-A command loads, builds, calls and prints; the work is done elsewhere. Commands import heavy modules
+Commands only read their input, call other modules and print the results. They import slow modules
 inside their functions, so that `--help` and `check` answer quickly.
 """
 
@@ -36,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Find the best FastGAN for your pictures: search, ablate, train, evaluate and sample.",
 )
-# The panels of `--help` and their commands, in order.
+# The panels of `--help`, and the commands in each panel, in order.
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Search and ablation": {
         "check": check,
@@ -70,7 +70,10 @@ app.add_typer(weights_app, name="weights", rich_help_panel="Data and weights")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; a user's error is one message and exit status 2, never a traceback."""
+    """Run a command and print expected errors as one message, without a traceback.
+
+    The exit status is 2 for a UserError and 1 for a diverged training.
+    """
     try:
         app(args=arguments, prog_name="fastgan-ray")
     except UserError as error:
@@ -92,8 +95,8 @@ def _print_error(label: str, message: str) -> None:
 
 
 def _resume_command(words: list[str]) -> str:
-    """Return the command that continues what `words` started."""
-    if "--from" in words:  # a resumed search already has what it took from the other one
+    """Return the command that continues the run; `words` are the arguments that started it."""
+    if "--from" in words:  # the search has already imported the trials of the other search
         at = words.index("--from")
         words = [*words[:at], *words[at + 2 :]]
     resume = [] if "--resume" in words else ["--resume"]

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Command-line options that several commands use."""
 
 from __future__ import annotations
 
@@ -82,12 +82,15 @@ EMBEDDED: dict[str, Any] = {
 
 
 def runs_folder_and_store(runs: str) -> tuple[Path, str | None]:
-    """Split --runs into the local folder of all runs and, if it is a URI, the remote store."""
+    """Convert --runs to the local folder for all runs and the URI of the remote storage.
+
+    The URI is None if --runs is a local folder.
+    """
     return (Path(RUNS), runs) if "://" in runs else (Path(runs), None)
 
 
 def overrides(data: str | None, assignments: list[str] | None, embedded: bool) -> dict[str, Any]:
-    """Return the configuration fields that the options replace, by dotted name."""
+    """Return the configuration fields that the options set, by dotted name."""
     from fastgan_ray.config.run_file import parse_assignments
 
     fields = dict(EMBEDDED) if embedded else {}
@@ -97,7 +100,7 @@ def overrides(data: str | None, assignments: list[str] | None, embedded: bool) -
 
 
 def require_writable(out: Path) -> None:
-    """Raise UserError unless a file can be created at `out`; create its folder, not the file."""
+    """Raise UserError if `out` cannot be written. Create the folder of `out`, but not the file."""
     probe = out.with_name(f".{out.name}.writable")
     try:
         if out.is_dir():
@@ -110,5 +113,5 @@ def require_writable(out: Path) -> None:
 
 
 def require_writable_folder(out: Path) -> None:
-    """Raise UserError unless files can be created in the folder `out`; create the folder."""
+    """Raise UserError if files cannot be written into the folder `out`. Create the folder."""
     require_writable(out / "file")

@@ -1,4 +1,4 @@
-"""Print the plan of a search, an ablation or a training, for `check` and `--dry-run`."""
+"""Output of `check` and `--dry-run`: the plan of a search, an ablation or a training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastgan_ray.search.cost.plan import value_text
 
 
 def print_facts(facts: Mapping[str, Any], console: Console) -> None:
-    """Print facts, as the functions of `search.cost.plan` return them."""
+    """Print a plan; `facts` comes from a function of `search.cost.plan`."""
     PRINTERS[facts["kind"]](facts, console)
 
 
@@ -101,7 +101,7 @@ def _confirmation_text(plan: Mapping[str, Any]) -> str:
 
 
 def _budget_text(facts: Mapping[str, Any]) -> str:
-    """Return the limits, and the part that is reserved for the confirmation."""
+    """Write the limits of the budget, and the part that is reserved for the confirmation."""
     budget, confirmation = facts["budget"], facts["confirmation"]["kimg"]
     if not budget:
         return "none"
@@ -147,7 +147,11 @@ def _data_text(data: Mapping[str, Any]) -> str:
 
 
 def _parameter_table(facts: Mapping[str, Any]) -> Table:
-    """Return the parameters with their values in the first trial and in samples."""
+    """Return a table of the parameters.
+
+    It has each parameter's possible values, its value in the first trial, and its values in
+    samples.
+    """
     points: Sequence[Mapping[str, Any]] = [facts["first_trial"], *facts["samples"]]
     table = Table()
     for heading in ("parameter", "values", "first trial", *("sample" for _ in facts["samples"])):

@@ -1,4 +1,4 @@
-"""What commands print: lines, tables and JSON on standard output, progress on standard error."""
+"""Output of the commands: results on standard output, progress on standard error."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ progress_console = Console(stderr=True)
 
 
 def progress() -> Track:
-    """Return what shows the progress of long work, without mixing with --json's output."""
+    """Return a `Track` that shows progress on standard error, so that --json output stays clean."""
     return track_on(progress_console)
 
 
 def print_line(text: str) -> None:
-    """Print a line as it is, not wrapped, so that paths can be copied."""
+    """Print a line without wrapping or markup, so that paths can be copied."""
     console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def print_table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
 ) -> None:
-    """Print a table; `right` has the indices of the columns to align to the right."""
+    """Print a table; `right` has the indices of right-aligned columns."""
     table = Table()
     for index, heading in enumerate(headings):
         table.add_column(

@@ -1,4 +1,4 @@
-"""The progress of a single training on a terminal or in a log file."""
+"""A reporter that prints the progress of a single training to a terminal or a log file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastgan_ray.train.signals import Stop
 
 
 class TerminalReporter:
-    """Prints a line at every evaluation and, in between, how far the training is."""
+    """A reporter that prints a line after each evaluation, and progress lines in between."""
 
     def __init__(
         self, folder: Path, total_kimg: float, metric: str, console: Console, stop: Stop
@@ -28,7 +28,7 @@ class TerminalReporter:
         self._last_line = time.monotonic()
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Print the metric, the speed and the path of the sample grid."""
+        """Print the metric, the speed, the path of the sample grid and any warning."""
         value = value_of(metrics, self._metric, math.nan)
         self._console.print(
             f"{metrics['kimg']:.4g} of {self._total_kimg:g} kimg  "
@@ -42,7 +42,7 @@ class TerminalReporter:
         self._last_line = time.monotonic()
 
     def progress(self, kimg: float, seconds: float) -> None:
-        """Print the kimg and the time left, at most every ten seconds."""
+        """Print the kimg so far and the remaining time, at most every ten seconds."""
         if time.monotonic() - self._last_line < SECONDS_BETWEEN_LINES:
             return
         minutes = seconds / kimg * (self._total_kimg - kimg) / 60
@@ -53,5 +53,5 @@ class TerminalReporter:
         self._last_line = time.monotonic()
 
     def stopping(self) -> bool:
-        """Tell whether Ctrl-C or SIGTERM has asked the training to stop."""
+        """Return whether the training must stop because of Ctrl-C or SIGTERM."""
         return self._stop.asked

@@ -1,1 +1,1 @@
-"""Use a trained generator: sample, mix, interpolate, invert, measure, export."""
+"""Tools for trained generators: sample, mix, interpolate, invert, measure and export."""

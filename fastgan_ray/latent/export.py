@@ -1,4 +1,4 @@
-"""Export a generator to other formats, and check that it still draws the same pictures."""
+"""Export of a generator to other file formats, with a check that its pictures stay the same."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from fastgan_ray.models import Discriminator, Generator
 from fastgan_ray.models.published_checkpoint import load_published, save_published
 from fastgan_ray.train.checkpoint import load_discriminator
 
-TOLERANCE = 1e-3  # of pixels in [-1, 1]; half of one of 256 levels is 0.004
-ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # the extra `export`
-SEEDS = (0, 1, 2)  # of the pictures that are compared
+TOLERANCE = 1e-3  # for pixel values in [-1, 1]; half a step of 8-bit values is 0.004
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # installed by the extra `export`
+SEEDS = (0, 1, 2)  # of the compared pictures
 
 Draw = Callable[[Tensor], Tensor]
 
 
 class Format(NamedTuple):
-    """A file format: its requirements, how to write it, and how to read it for the comparison."""
+    """The functions of a file format: check its requirements, write a file and read it again."""
 
     require: Callable[[Path], None]
     """Raise UserError if this checkpoint cannot be exported to the format."""
     write: Callable[[Path, Path], None]
     """Write a checkpoint to a new file or folder."""
     read: Callable[[Path], Draw]
-    """Read it as a function from latents (B, nz) to pictures (B, 3, R, R)."""
+    """Read that file or folder; return a function from latents (B, nz) to pictures (B, 3, R, R)."""
 
 
 def export(checkpoint: Path, name: str, out: Path) -> float:
     """Write a checkpoint's generator to `out` in the format `name`, a key of FORMATS.
 
-    Returns the largest pixel difference (in [-1, 1], three seeds) between the checkpoint's pictures
-    and those of the file. UserError if the format cannot hold this generator, a package is missing,
-    or the pictures differ by more than rounding.
+    Return the largest pixel difference between the pictures of the checkpoint and of the file, for
+    three seeds and pixel values in [-1, 1]. UserError if the format does not support this
+    generator, if a package is missing, or if the difference is above TOLERANCE.
     """
     FORMATS[name].require(checkpoint)
     generator, config, _ = load_model(checkpoint)
@@ -63,7 +63,7 @@ def export(checkpoint: Path, name: str, out: Path) -> float:
 
 
 class _Pictures(nn.Module):
-    """Turns latents (B, nz) into full-size pictures (B, 3, R, R) in [-1, 1]."""
+    """A module that maps latents (B, nz) to full-size pictures (B, 3, R, R) in [-1, 1]."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
@@ -97,14 +97,14 @@ def _read_pt2(out: Path) -> Draw:
 
 
 def _program(checkpoint: Path) -> torch.export.ExportedProgram:
-    """Trace the generator as a graph of torch operators, for any number of latents."""
+    """Trace the generator as a graph of PyTorch operators, for any number of latents."""
     generator, config, _ = load_model(checkpoint)
     pictures = _Pictures(without_spectral_norm(generator, config)[0]).eval()
     batch = {0: torch.export.Dim("batch", min=1, max=2**31 - 1)}  # PyTorch 2.7 needs a maximum
     example = torch.zeros(2, config.nz)
     with torch.no_grad():
         shapes = {"latents": batch}
-        # Not strict, as later PyTorch has it by default: 2.7 would not follow a context variable.
+        # strict=False is the default in later PyTorch; strict 2.7 cannot trace a context variable.
         return torch.export.export(pictures, (example,), dynamic_shapes=shapes, strict=False)
 
 
@@ -119,7 +119,7 @@ def _require_onnx(checkpoint: Path) -> None:
 
 def _write_onnx(checkpoint: Path, out: Path) -> None:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # about the inside of the exporter
+        warnings.simplefilter("ignore")  # warnings about internals of the exporter
         program = torch.onnx.export(
             _program(checkpoint),
             input_names=["latents"],
@@ -149,7 +149,7 @@ def _require_published_architecture(checkpoint: Path) -> None:
 
 
 def _write_published(checkpoint: Path, out: Path) -> None:
-    """Write a published checkpoint whose generator has the averaged weights."""
+    """Write a published checkpoint; its generator has the averaged (EMA) weights."""
     folder = find_checkpoint(checkpoint)
     generator, _, _ = load_model(folder)
     discriminator = load_discriminator(folder)

@@ -1,4 +1,4 @@
-"""A generator as a folder: generator.safetensors, and generator.json with its configuration."""
+"""The folder format: generator.safetensors, and generator.json with the configuration."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ WEIGHTS = "generator.safetensors"
 def without_spectral_norm(
     generator: nn.Module, config: ModelConfig
 ) -> tuple[nn.Module, ModelConfig]:
-    """Return the same generator with plain weights, to which spectral normalisation is applied.
+    """Return a copy of the generator whose weights are already divided by their spectral norms.
 
-    It is a new module (eval mode, frozen, CPU), with the configuration that builds it.
+    The copy (eval mode, frozen, CPU) draws the same pictures without spectral normalisation. Also
+    return the copy's configuration.
     """
     plain_config = config.model_copy(update={"spectral_norm": False})
     plain = build_generator(plain_config)
@@ -36,7 +37,7 @@ def without_spectral_norm(
 
 
 def write_folder(generator: nn.Module, config: ModelConfig, folder: Path) -> None:
-    """Write a generator with plain weights, and its configuration."""
+    """Write a generator without spectral normalisation, and its configuration, to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.contiguous() for key, value in generator.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
@@ -45,7 +46,7 @@ def write_folder(generator: nn.Module, config: ModelConfig, folder: Path) -> Non
 
 
 def read_folder(folder: Path) -> tuple[nn.Module, ModelConfig]:
-    """Read the generator of a folder (eval mode, frozen, CPU) and its configuration.
+    """Read a generator (eval mode, frozen, CPU) and its configuration from a folder.
 
     UserError if the folder is damaged or has another format.
     """
@@ -59,6 +60,6 @@ def read_folder(folder: Path) -> tuple[nn.Module, ModelConfig]:
         generator.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); export it again") from error
-    except (SafetensorError, RuntimeError) as error:  # RuntimeError: the weights do not fit
+    except (SafetensorError, RuntimeError) as error:  # RuntimeError: wrong names or shapes
         raise UserError(f"{folder / WEIGHTS}: damaged ({error}); export it again") from error
     return generator.requires_grad_(False).eval(), config

@@ -1,4 +1,4 @@
-"""A trained generator in Python: load it, and get pictures from seeds or latents."""
+"""The Python interface to a trained generator: load it, and generate pictures."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ Latents = npt.NDArray[np.float32]
 
 
 class Generator:
-    """Generates pictures from seeds or latents; the same seed always gives the same picture.
+    """A trained generator. The same seed always gives the same picture.
 
-    `resolution` is a picture's side in pixels, `nz` the length of a latent. Seeds are integers from
-    0. `truncation` scales the latents: below 1, pictures vary less and are closer to the average.
+    `resolution` is the side of a picture in pixels; `nz` is the length of a latent. Seeds are
+    integers from 0. `truncation` multiplies the latents: below 1, pictures vary less and are closer
+    to the average.
     """
 
     def __init__(self, network: nn.Module, nz: int, resolution: int) -> None:
@@ -41,15 +42,18 @@ class Generator:
         return cls(network.to(choose_device(device)), config.nz, config.resolution)
 
     def latents(self, seeds: Sequence[int], truncation: float = 1.0) -> Latents:
-        """Return the latents of seeds: (n, nz), float32."""
+        """Return the latents (n, nz), float32, of seeds."""
         return latents(seeds, self.nz, truncation).numpy()
 
     def sample(self, seeds: Sequence[int] = range(16), truncation: float = 1.0) -> Pictures:
-        """Generate the pictures of seeds: uint8 (n, R, R, 3), RGB."""
+        """Generate pictures (n, R, R, 3), uint8, RGB, from seeds."""
         return self.draw(self.latents(seeds, truncation))
 
     def draw(self, z: npt.ArrayLike) -> Pictures:
-        """Generate pictures of latents (n, nz), else ValueError: uint8 (n, R, R, 3), RGB."""
+        """Generate pictures (n, R, R, 3), uint8, RGB, from latents (n, nz).
+
+        ValueError for latents of another shape, or if n is 0.
+        """
         z_NZ = torch.from_numpy(np.array(z, dtype=np.float32))
         if z_NZ.ndim != 2 or z_NZ.shape[1] != self.nz or not len(z_NZ):
             raise ValueError(f"latents must be (n, {self.nz}), n > 0 (got {tuple(z_NZ.shape)})")
@@ -59,7 +63,7 @@ class Generator:
     def save(
         self, folder: str | Path, seeds: Sequence[int] = range(16), truncation: float = 1.0
     ) -> list[Path]:
-        """Write a PNG for each seed into `folder`, which is created if needed; return the paths."""
+        """Write a PNG for each seed into `folder`, and return the paths. Create missing folders."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         paths = [Path(folder) / f"seed{seed:06d}.png" for seed in seeds]
         for path, picture_CHW in zip(paths, self._sample(seeds, truncation), strict=True):
@@ -69,7 +73,7 @@ class Generator:
     def grid(
         self, path: str | Path, seeds: Sequence[int] = range(16), truncation: float = 1.0
     ) -> Path:
-        """Write the pictures of seeds as one PNG with a grid; return its path."""
+        """Write a grid with the pictures of seeds as one PNG; return its path."""
         save_grid(self._sample(seeds, truncation), Path(path))
         return Path(path)
 

@@ -1,4 +1,4 @@
-"""Interpolate between latents along the sphere on which they lie."""
+"""Spherical interpolation between latents."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 def slerp(a_Z: Tensor, b_Z: Tensor, share: float) -> Tensor:
-    """Interpolate spherically from `a_Z` to `b_Z` (nz,); `share` is 0 to 1.
+    """Interpolate spherically between `a_Z` (`share` 0) and `b_Z` (`share` 1), both (nz,).
 
-    Normal latents lie near a sphere, and a straight line would lead through its inside, where
-    latents are unlikely (Shoemake 1985). Parallel, opposite and zero vectors have no unique arc:
-    they are interpolated linearly.
+    Normally distributed latents lie near a sphere. A straight line passes through the inside of the
+    sphere, where latents are unlikely. Parallel, opposite and zero vectors have no unique arc, so
+    they are interpolated linearly. Source: Shoemake 1985.
     """
     a, b = a_Z.double(), b_Z.double()
     norms = a.norm() * b.norm()
@@ -25,10 +25,10 @@ def slerp(a_Z: Tensor, b_Z: Tensor, share: float) -> Tensor:
 
 
 def walk(stops_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
-    """Return latents (frames, nz), evenly spaced from the first stop through all to the last.
+    """Return evenly spaced latents (frames, nz) on a path through all stops, in order.
 
-    `loop`: the walk returns to the first stop; the last frame is the one before it, so that a video
-    can repeat. ValueError for fewer than 2 stops, or fewer frames than stops.
+    If `loop`, the path returns to the first stop. The last frame is then one step before that stop,
+    so that a video can repeat. ValueError for fewer than 2 stops, or for fewer frames than stops.
     """
     if len(stops_NZ) < 2 or frames < len(stops_NZ):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Find the latents of given pictures: how well a generator covers what it did not draw."""
+"""Inversion: the latents of given pictures, to test how well a generator can reproduce them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ MSE_WEIGHT = 0.2
 
 
 class Inversion(NamedTuple):
-    """The best latent (nz,) of all steps, its picture (3, R, R), and their distances."""
+    """The latent (nz,) with the lowest loss of all steps, its picture (3, R, R), and distances."""
 
     latent: Tensor
     picture: Tensor
     start: float
-    """Perceptual distance from the target of the first latent's picture."""
+    """Perceptual distance between the first latent's picture and the target."""
     distance: float
-    """Perceptual distance from the target of the best latent's picture."""
+    """Perceptual distance between the best latent's picture and the target."""
     mse: float
-    """Mean squared error of the best latent's picture, of values in [-1, 1]."""
+    """Mean squared error of the best latent's picture, for pixel values in [-1, 1]."""
 
 
 def invert(
@@ -43,10 +43,11 @@ def invert(
     track: Track = silently,
     label: str = "inverting",
 ) -> Inversion:
-    """Search for the latent whose picture is most like `target_CHW` (in [-1, 1]).
+    """Find the latent whose picture is most similar to `target_CHW` (3, R, R) in [-1, 1].
 
-    Adam changes only the latent, starting at `first_Z`, to reduce the perceptual distance plus 0.2
-    times the mean squared error (Liu et al. 2021, "backtracking"). The generator is in eval mode.
+    Adam optimises only the latent, from `first_Z` (nz,). The loss is the perceptual distance plus
+    0.2 times the mean squared error. The generator must be in eval mode. Source: Liu et al. 2021,
+    "backtracking".
     """
     device = next(generator.parameters()).device
     target_1CHW = target_CHW[None].to(device)
@@ -79,7 +80,7 @@ def invert_pictures(
     steps: int,
     track: Track = silently,
 ) -> Iterator[tuple[str, Inversion]]:
-    """Yield each picture's name and inversion; each search starts at the latent of seed 0."""
+    """Invert each picture, starting at the latent of seed 0; yield its name and inversion."""
     for name, target_CHW in pictures.items():
         first_Z, label = latent(0, nz), f"inverting {name}"
         yield name, invert(generator, target_CHW, first_Z, distance, steps, track, label)
@@ -88,7 +89,10 @@ def invert_pictures(
 def save_inversions(
     pictures: Mapping[str, Tensor], inversions: Mapping[str, Inversion], folder: Path
 ) -> None:
-    """Write latents.safetensors (by picture's name) and grid.png: each picture, its inversion."""
+    """Write latents.safetensors and grid.png to `folder`.
+
+    The latents are stored by picture name. The grid has each picture next to its inversion.
+    """
     latents = {name: inversion.latent for name, inversion in inversions.items()}
     save_file(latents, folder / "latents.safetensors")
     tiles = [tile for name, i in inversions.items() for tile in (pictures[name], i.picture)]

@@ -1,4 +1,4 @@
-"""Load a generator from a checkpoint, a run's folder, an exported folder or a published .pth."""
+"""Generators from checkpoints, runs' folders, exported folders and published .pth files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from fastgan_ray.train import checkpoint
 
 
 def find_checkpoint(path: Path) -> Path:
-    """Find the checkpoint folder of `path`: the folder itself, a search's best, a run's latest."""
+    """Find a checkpoint folder: `path` itself, its best checkpoint or its latest checkpoint.
+
+    UserError if there is none.
+    """
     if not path.exists():
         raise UserError(
             f"{path}: no such file or folder; name a checkpoint folder, a folder under runs/ or a "
@@ -36,9 +39,9 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelConfig, RunConfig | None]:
-    """Load a generator (eval mode, frozen, CPU), its model section, and its run's configuration.
+    """Load a generator (eval mode, frozen, CPU), its model configuration and its run configuration.
 
-    The latter is None for exported folders and published files, which do not have it.
+    The run configuration is None for exported folders and published files, which have none.
     """
     if path.is_file():
         published = load_published(path)
@@ -53,9 +56,9 @@ def load_model(path: Path) -> tuple[nn.Module, ModelConfig, RunConfig | None]:
 def data_config(
     name: str, model: ModelConfig, stored: RunConfig | None, overrides: Mapping[str, Any]
 ) -> RunConfig:
-    """Return the configuration of a generator's run with `overrides` (dotted keys).
+    """Return the run configuration of a generator, with `overrides` (dotted keys) applied.
 
-    UserError, with the checkpoint's `name`, if it has no data set.
+    UserError if it has no data set; the message has the checkpoint's `name`.
     """
     config = override(stored or RunConfig(model=model), overrides)
     if config.data.path is None:

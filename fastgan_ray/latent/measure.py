@@ -1,4 +1,4 @@
-"""Measure trained generators on a data set and rank them."""
+"""Metrics of trained generators on a data set, and their ranking."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MEND = "Use --data and --set eval.FIELD=VALUE to measure all of them in the same
 
 
 class Candidate(NamedTuple):
-    """A generator, and all that its metrics depend on."""
+    """A generator, with everything that its metrics depend on."""
 
     name: str
     generator: nn.Module
@@ -35,10 +35,10 @@ class Candidate(NamedTuple):
     extractor: Extractor
     source: Source
     searched: str | None
-    """The metric of the search that it comes from, under this protocol; None if unknown."""
+    """The metric of the generator's search, named for this protocol; None if unknown."""
 
     def protocol(self) -> dict[str, Any]:
-        """Return how its metrics are measured."""
+        """Return the protocol: how the generator's metrics are measured."""
         return protocol(self.config, self.extractor, self.source)
 
 
@@ -48,13 +48,17 @@ def rank(
     by: str | None = None,
     track: Track = silently,
 ) -> list[dict[str, Any]]:
-    """Measure checkpoints: {"checkpoint", "by", "metrics": {name: value}, "protocol"}, best first.
+    """Measure checkpoints and return their results, best first.
 
-    `checkpoints` has the metric of each one's search, if known. They are ranked by the metric `by`
-    ("fid" and "kid" are short forms), else by that of their searches if all have the same one, else
-    by the Frechet distance. Data and protocol are those of each checkpoint's run, except for
-    `overrides` (dotted keys); a published checkpoint has none and needs `data.path`. UserError,
-    before anything is measured, if their protocols differ.
+    A result is {"checkpoint", "by", "metrics": {name: value}, "protocol"}. `checkpoints` maps each
+    path to the metric of its search, or to None if that is unknown.
+
+    The ranking uses the metric `by` (a full name, "fid" or "kid"). If `by` is None, it uses the
+    metric of the searches if all known ones are the same, else the Frechet distance.
+
+    Each checkpoint uses the data and the protocol of its own run, with `overrides` (dotted keys)
+    applied. A published checkpoint has no run, so `overrides` must have "data.path". UserError,
+    before anything is measured, if the protocols differ.
     """
     if fields := [key for key in overrides if key.startswith("model.")]:
         raise UserError(f"--set: {', '.join(fields)}: a trained model cannot be changed")
@@ -70,7 +74,7 @@ def rank(
         }
         for candidate in candidates
     ]
-    # A metric that needs more pictures than there are is missing: last place.
+    # A metric is missing if there are too few pictures for it: rank the checkpoint last.
     worst = math.inf if goal == "minimize" else -math.inf
     return sorted(
         results,
@@ -82,7 +86,7 @@ def rank(
 def _load(
     checkpoints: Mapping[Path, str | None], overrides: Mapping[str, Any], track: Track
 ) -> list[Candidate]:
-    """Load generators, and networks and data sets once for all that share them."""
+    """Load all generators. Load each feature network and open each data set only once."""
     extractor_of = functools.cache(lambda name, device: load_extractor(name, choose_device(device)))
     source_of = functools.cache(functools.partial(open_source, track=track))
     models = {path: load_model(path) for path in checkpoints}
@@ -101,7 +105,7 @@ def _load(
 
 
 def _ranking_metric(by: str | None, candidates: Sequence[Candidate]) -> tuple[str, Goal]:
-    """Return the metric to rank by, and its goal."""
+    """Return the name of the metric to rank by, and its goal."""
     config = candidates[0].config.eval
     goals = searchable(config)
     if by is not None:
@@ -115,7 +119,7 @@ def _ranking_metric(by: str | None, candidates: Sequence[Candidate]) -> tuple[st
 
 
 def measure(candidate: Candidate, track: Track = silently) -> dict[str, float]:
-    """Return every metric of a generator by name."""
+    """Measure all metrics of a generator; return them by name."""
     generator, config, extractor = candidate.generator, candidate.config, candidate.extractor
     generator.to(extractor.device)
 

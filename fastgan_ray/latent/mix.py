@@ -1,4 +1,4 @@
-"""Mix styles: the layout of one latent in the style of another."""
+"""Style mixing: the layout of one latent with the style of another."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def mix_grid(
     truncation: float = 1.0,
     track: Track = silently,
 ) -> Tensor:
-    """Draw tiles ((1 + rows) * (1 + columns), 3, R, R) in [-1, 1], row by row.
+    """Draw the tiles of a mixing grid: ((1 + rows) * (1 + columns), 3, R, R) in [-1, 1], by rows.
 
-    The first row is a white tile and the pictures of the columns' seeds. Each further row is the
-    picture of its seed, then its layout in the style of each column.
+    `rows` and `columns` are seeds. The first row has a white tile, then the picture of each column.
+    Every other row has the picture of its seed, then its layout with the style of each column.
     """
     device = next(generator.parameters()).device
     styles_CZ = latents(columns, nz, truncation).to(device)

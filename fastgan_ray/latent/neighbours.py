@@ -1,4 +1,4 @@
-"""Find the training pictures that generated pictures are most like."""
+"""The training pictures that are most similar to generated pictures."""
 
 from __future__ import annotations
 
@@ -32,17 +32,18 @@ def nearest_pictures(
     count: int,
     track: Track = silently,
 ) -> Neighbours:
-    """Find the training pictures nearest to samples in [-1, 1], in the extractor's features.
+    """Find, for each sample, the `count` training pictures with the nearest features.
 
-    A distance of 1 is the mean from a training picture to its nearest other one. Mirror images
-    count if the run trains on them. UserError if all training pictures are the same.
+    Samples are in [-1, 1]. Distances are relative: 1 is the mean distance between a training
+    picture and its nearest other training picture. Mirror images are included if the run trains on
+    them. UserError if all training pictures are the same.
     """
     reference = load_reference(source, config, extractor, track)
-    # Rounded to 8 bits, like the pictures of the reference.
+    # Round to 8 bits, because the training pictures have 8 bits.
     rounded_NCHW = to_uint8(samples_NCHW).float()
     batches = track(torch.split(rounded_NCHW, BATCH), "comparing")
     features = torch.cat([extractor(batch) for batch in batches]).cpu().numpy()
-    # Metrics need at least 2 rows: a single sample is compared twice.
+    # `neighbours` needs at least 2 rows, so a single sample is repeated.
     rows = np.resize(features, (max(2, len(features)), features.shape[1]))
     try:
         nearest = neighbours(reference.features, rows, reference.mirrored, count)
@@ -54,7 +55,7 @@ def nearest_pictures(
 def save_neighbours(
     samples_NCHW: Tensor, nearest: Neighbours, source: Source, config: RunConfig, path: Path
 ) -> None:
-    """Write a grid with a row for each sample: the sample, then its neighbours by distance."""
+    """Write a grid with a row for each sample: the sample, then its neighbours, nearest first."""
     side = samples_NCHW.shape[-1]
     tiles = []
     for sample_CHW, pairs in zip(samples_NCHW, nearest.pairs, strict=True):
@@ -66,7 +67,11 @@ def save_neighbours(
 def neighbour_rows(
     nearest: Neighbours, seeds: Sequence[int], source: Source
 ) -> list[dict[str, Any]]:
-    """Return each seed's neighbours by name, and whether the nearest is too near."""
+    """Return {"seed", "neighbours", "too_near"} for each seed.
+
+    A neighbour is {"picture" (its name), "distance"}, nearest first. "too_near" tells whether the
+    nearest one is so near that the sample may be a copy.
+    """
     return [
         {
             "seed": seed,

@@ -1,4 +1,4 @@
-"""Read pictures from files in the form that the generator generates."""
+"""Pictures from files, with the size and value range of generated pictures."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fastgan_ray.errors import UserError
 
 
 def read_pictures(path: Path, config: DataConfig, side: int) -> dict[str, Tensor]:
-    """Read one file, or a folder, zip or LMDB: pictures (3, side, side) in [-1, 1], by name.
+    """Read a picture file, or all pictures in a folder, zip or LMDB.
 
-    They are made square and scaled as for training. UserError if something is missing or is not a
-    picture.
+    Return pictures (3, side, side) in [-1, 1], by name. They are made square and scaled as for
+    training. UserError if `path` does not exist or has no pictures, or if a picture is damaged.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; name a picture or a folder of pictures")

@@ -1,4 +1,4 @@
-"""Generate pictures from seeds or latents."""
+"""Pictures from seeds or latents."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ BATCH = 16
 
 
 def latent(seed: int, nz: int) -> Tensor:
-    """Draw the latent (nz,) of a seed, on the CPU so that it is the same on every device."""
+    """Return the latent (nz,) of a seed, drawn on the CPU so that all devices get the same one."""
     return torch.randn(nz, generator=torch.Generator().manual_seed(seed))
 
 
 def latents(seeds: Sequence[int], nz: int, truncation: float = 1.0) -> Tensor:
-    """Draw the latents (len(seeds), nz) of seeds, scaled by `truncation`, on the CPU."""
+    """Return the latents (len(seeds), nz) of seeds, multiplied by `truncation`, on the CPU."""
     return truncation * torch.stack([latent(seed, nz) for seed in seeds])
 
 
 def generate(generator: nn.Module, z_NZ: Tensor, track: Track = silently) -> Iterator[Tensor]:
-    """Yield the full-size pictures of latents in batches (n, 3, R, R), in [-1, 1], on the CPU."""
+    """Generate full-size pictures; yield batches (n, 3, R, R) in [-1, 1], on the CPU."""
     device = next(generator.parameters()).device
     for z_BZ in track(torch.split(z_NZ, BATCH), "drawing"):
         with torch.inference_mode():
@@ -40,19 +40,19 @@ def sample(
     truncation: float = 1.0,
     track: Track = silently,
 ) -> Tensor:
-    """Generate the full-size pictures (len(seeds), 3, R, R) of seeds, in [-1, 1]."""
+    """Generate full-size pictures (len(seeds), 3, R, R) in [-1, 1] from seeds, on the CPU."""
     return torch.cat(list(generate(generator, latents(seeds, nz, truncation), track)))
 
 
 def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
-    """Read "0-3,8" as [0, 1, 2, 3, 8]; errors name the `option`."""
+    """Parse seeds, e.g. "0-3,8" as [0, 1, 2, 3, 8]; UserError, with the `option`, if invalid."""
     ranges: list[range] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not _is_number(first) or (dash and not _is_number(last)):
             raise UserError(f"{option}: must be numbers and ranges such as 0-35,99 (got {text!r})")
         ranges.append(range(int(first), int(last or first) + 1))
-    # Counted before they are listed, because a range can be too long for the memory.
+    # Count the seeds before listing them, because a long range can exceed the memory.
     count = sum(part.stop - part.start for part in ranges)
     empty = any(part.stop <= part.start for part in ranges)
     if empty or count > MAX_SEEDS or max(part.stop for part in ranges) > 2**63:

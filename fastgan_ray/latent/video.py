@@ -1,4 +1,4 @@
-"""Write videos frame by frame."""
+"""Video files, written frame by frame."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ Writer = Callable[[Iterator[Frame], Path, int], None]
 
 
 def video_writer(path: Path) -> Writer:
-    """Return the function that writes frames (H, W, 3), uint8, to a file, with frames per second.
+    """Return the video writer for the suffix of `path`.
 
-    UserError if the suffix of `path` is not in FORMATS, or if a package is not installed.
+    A writer takes frames (H, W, 3), uint8, a path and the frames per second. UserError if the
+    suffix is not in FORMATS, or if a package is not installed.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
@@ -27,7 +28,11 @@ def video_writer(path: Path) -> Writer:
 
 
 def gif() -> Writer:
-    """Write with Pillow: 256 colours per frame, endless, frame times in steps of 1/100 s."""
+    """Return a writer of GIF files, with Pillow.
+
+    A frame has 256 colours, the video repeats forever, and a frame's duration is a multiple of
+    1/100 s.
+    """
 
     def write(frames: Iterator[Frame], path: Path, fps: int) -> None:
         images = (Image.fromarray(frame) for frame in frames)
@@ -39,7 +44,10 @@ def gif() -> Writer:
 
 
 def mp4() -> Writer:
-    """Write H.264 with the ffmpeg of imageio-ffmpeg, in colours that all players support."""
+    """Return a writer of H.264 files, with the ffmpeg of imageio-ffmpeg.
+
+    All players support the pixel format. UserError if imageio-ffmpeg is not installed.
+    """
     try:
         import imageio_ffmpeg
     except ImportError as error:
