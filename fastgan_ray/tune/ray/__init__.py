@@ -1,1 +1,1 @@
-"""Ray itself: starting it, resources, and every private interface of it that we use."""
+"""Start Ray, compute the resources of trials, and wrap the private parts of Ray in use."""

@@ -1,4 +1,4 @@
-"""Ray's callback with short methods: what happened to a trial, and nothing else."""
+"""A base class for Ray's callbacks whose methods take only the trial, and a result if any."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from ray.tune.experiment import Trial
 
 
 class TrialCallback(Callback):
-    """Hands each event of a trial to a method that takes the trial alone."""
+    """A callback with one method for each event of a trial; subclasses override these methods."""
 
     def trial_started(self, trial: Trial) -> None:
-        """Called when a trial's process starts, also after a resume or a death."""
+        """Handle the start of a trial's process, also after a resume or after the process died."""
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Called with each result, before the scheduler and `trial.last_result` have it."""
+        """Handle a result; the scheduler and `trial.last_result` do not have it yet."""
 
     def trial_restarts(self, trial: Trial) -> None:
-        """Called when a trial's process has died and is about to start again."""
+        """Handle the death of a trial's process that Ray will start again."""
 
     def trial_ended(self, trial: Trial) -> None:
-        """Called when a trial has ended by itself, or the scheduler has stopped it."""
+        """Handle the end of a trial that has finished or that the scheduler has stopped."""
 
     def trial_failed(self, trial: Trial) -> None:
-        """Called when a trial's process has died too often."""
+        """Handle the failure of a trial whose process has died too often."""
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
     ) -> None:
-        """Ray's name for `trial_started`."""
+        """Call `trial_started`; Ray calls this method."""
         self.trial_started(trial)
 
     def on_trial_result(
@@ -40,23 +40,23 @@ class TrialCallback(Callback):
         result: dict[str, Any],
         **info: object,
     ) -> None:
-        """Ray's name for `trial_reported`."""
+        """Call `trial_reported`; Ray calls this method."""
         self.trial_reported(trial, result)
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
     ) -> None:
-        """Ray's name for `trial_restarts`."""
+        """Call `trial_restarts`; Ray calls this method."""
         self.trial_restarts(trial)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
     ) -> None:
-        """Ray's name for `trial_ended`."""
+        """Call `trial_ended`; Ray calls this method."""
         self.trial_ended(trial)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: object
     ) -> None:
-        """Ray's name for `trial_failed`."""
+        """Call `trial_failed`; Ray calls this method."""
         self.trial_failed(trial)

@@ -1,7 +1,8 @@
-"""Everything of Ray that is private, undocumented or bound to its version.
+"""Wrap the parts of Ray that are private, undocumented or depend on its version.
 
-Each entry says why it is needed, and why no public way will do. `tests/test_compat.py` checks each
-against the Ray that is installed, and fails with a sentence when Ray changes.
+Each entry says why it is needed and why Ray's public functions are not enough.
+`tests/test_compat.py` checks each entry with the installed Ray; if Ray changes, the test fails with
+a sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -28,41 +29,42 @@ from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from fastgan_ray.errors import UserError
 
-# A searcher's "no more trials". It is a string, but `suggest` is declared to return a dict.
+# A searcher returns this when there are no more trials. It is a string, although `suggest` is
+# declared to return a dict.
 FINISHED = cast(dict[str, Any], Searcher.FINISHED)
 
-# Keys that Ray adds to each result: it has a list of them, and adds two more.
+# Keys that Ray adds to each result. Ray's list AUTO_RESULT_KEYS lacks two of them.
 RESULT_KEYS = {*AUTO_RESULT_KEYS, "done", "iterations_since_restore"}
 
-# Ray Tune stops its run at this signal, as it would at Ctrl-C, which we handle ourselves
-# (TUNE_DISABLE_SIGINT_HANDLER). There is no public call that stops `tune.run`.
+# This signal stops Ray Tune. Ctrl-C would do the same, but our own handler replaces Ray's
+# (TUNE_DISABLE_SIGINT_HANDLER). Ray has no public function that stops `tune.run`.
 STOP_SIGNAL = signal.SIGUSR1
 
-# Environment variables that Ray reads; documented in its source alone, except RAY_USAGE_STATS_*.
+# Environment variables that Ray reads. Except RAY_USAGE_STATS_*, only Ray's source documents them.
 SETTINGS = {
-    # Not Ray's but glibc's: a trial trains in a thread, and with one arena the memory that it frees
-    # is kept for it as for a main thread (train/device.py).
+    # glibc reads this one, not Ray. A trial trains in a thread; with a single arena, glibc keeps
+    # freed memory for this thread as it does for a main thread (train/device.py).
     "MALLOC_ARENA_MAX": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints to the terminal in spite of verbose=0
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output ignores verbose=0 and prints to the terminal
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a trial's paths are relative to where the search started
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in a trial start at the search's directory
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the last row of a diverged trial has no metric
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # how soon the reports of workers arrive
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # Ray polls the workers' reports this often
     "RAY_TRAIN_METRICS_ENABLED": "0",
-    # A trial without a GPU sees none. Ray 2.60 hides them only if it is asked to.
+    # Hide all GPUs from a trial that has none. Ray 2.60 does this only with this setting.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
 }
 STATE_PERIOD = "TUNE_GLOBAL_CHECKPOINT_S"  # seconds between two writes of Tune's state
-THREAD_TIMEOUT = "TUNE_FUNCTION_THREAD_TIMEOUT_S"  # seconds a stopped trial's thread has to end
+THREAD_TIMEOUT = "TUNE_FUNCTION_THREAD_TIMEOUT_S"  # seconds until a stopped trial's thread must end
 AUTH_TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - a variable's name
 DASHBOARD = "RAY_API_SERVER_ADDRESS"  # where Ray Train's controller finds the dashboard
 
-# What Ray Tune writes of a run, beside its trials' folders: all that a restore reads.
+# The state files that Ray Tune writes beside the trials' folders. A restore reads only these.
 EXPERIMENT_STATE = TuneController.CKPT_FILE_TMPL.format("*")
 STATE_FILES = (
     EXPERIMENT_STATE,
@@ -70,15 +72,15 @@ STATE_FILES = (
     SearchGenerator.CKPT_FILE_TMPL.format("*"),
 )
 
-LOW_ON_MEMORY = "low on memory"  # in the message of Ray's memory monitor
+LOW_ON_MEMORY = "low on memory"  # part of the message of Ray's memory monitor
 
-# What `ray up` leaves on a cluster's head. Ray does not tell in any other way which machines its
-# autoscaler may still start.
+# `ray up` writes this file on the head node of a cluster. It is the only source of information
+# about machines that Ray's autoscaler can still start.
 CLUSTER_CONFIG = Path("~/ray_bootstrap_config.yaml")
 
 
 class TrialLike(Protocol):
-    """The attributes of `ray.tune.experiment.Trial` that we read. It documents none of them."""
+    """The attributes of `ray.tune.experiment.Trial` in use. Ray does not document them."""
 
     trial_id: str
     config: dict[str, Any]
@@ -86,18 +88,19 @@ class TrialLike(Protocol):
 
     @property
     def has_reported_at_least_once(self) -> bool:
-        """Before that, Ray's `last_result` waits for the trial's process."""
+        """Whether the trial has reported a result; if not, `last_result` waits for its process."""
 
     @property
     def last_result(self) -> dict[str, Any]:
-        """The latest result, empty before the first."""
+        """The latest result; empty before the first result."""
 
 
 class NamedTrialGenerator(SearchGenerator):
-    """Ray's generator of trials, with our trial names in place of Ray's random ids.
+    """Ray's generator of trials, with our trial names instead of Ray's random ids.
 
-    A searcher has no say in the ids, and learns nothing of why a trial's process died.
-    `resuming`: Ray must restore the state; it would otherwise start over the old results.
+    It is needed because a searcher can neither choose the ids nor learn why a trial's process died.
+    With `resuming`, Ray must restore the saved state. If Ray tries to start a new search instead,
+    an error is raised, because the new search would overwrite the old results.
     """
 
     def __init__(
@@ -112,14 +115,17 @@ class NamedTrialGenerator(SearchGenerator):
         self._resuming = resuming
         self._ran_out_of_memory = ran_out_of_memory
 
-    def add_configurations(self, experiments: Any) -> None:  # noqa: ANN401 - as Ray has it
-        """Start a new search; UserError when one is resumed, as Ray then cannot read its state."""
+    def add_configurations(self, experiments: Any) -> None:  # noqa: ANN401 - Ray's signature
+        """Start a new search; Ray calls this method if there is no state that it can restore.
+
+        Raises UserError with `resuming`, because Ray could not read the state.
+        """
         if self._resuming:
             raise UserError("--resume: the state of the search cannot be read; its results stand")
         super().add_configurations(experiments)
 
     def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> Trial | None:
-        """Return the next trial, or None if there is none (yet)."""
+        """Return the next trial, or None if there is none now."""
         trial = super().create_trial_if_possible(experiment_spec)
         if trial is not None:
             trial.trial_id = self._name(trial)
@@ -128,7 +134,7 @@ class NamedTrialGenerator(SearchGenerator):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the searcher how a trial ended: out of memory is an outcome, not an error."""
+        """Tell the searcher how a trial ended; lack of memory is an outcome, not an error."""
         if error and self._ran_out_of_memory(trial_id):
             result, error = {"outcome": "out_of_memory"}, False
         super().on_trial_complete(trial_id, result, error)
@@ -136,10 +142,10 @@ class NamedTrialGenerator(SearchGenerator):
 
 @contextlib.contextmanager
 def every_death_is_an_actor_error() -> Iterator[None]:
-    """Make Ray Tune restart a trial whatever ended its process.
+    """Make Ray Tune restart a trial after any death of its process.
 
-    Ray Tune knows actors that died and tasks that raised. When Ray's own memory monitor ends a
-    process, that is neither, and Ray ends the whole search.
+    Ray Tune handles actors that died and tasks that raised an exception. If Ray's memory monitor
+    ends a process, Ray raises another error, and Ray Tune would end the whole search.
     """
     original = RayActorManager._actor_task_failed
 
@@ -157,16 +163,19 @@ def every_death_is_an_actor_error() -> Iterator[None]:
 
 
 def set_failure_count(trial: Trial, count: int) -> None:
-    """Set how many deaths Ray counts against `max_failures`; it can only count up by itself."""
+    """Set the number of deaths that Ray compares with `max_failures`.
+
+    Ray itself can only increase this number.
+    """
     trial.run_metadata.num_failures = count
     write_again: Callable[[], None] = trial.run_metadata.invalidate_cache
     write_again()
 
 
 def last_failure(trial: TrialLike) -> str:
-    """Return the text of a trial's last failure, or "".
+    """Return the text of a trial's last failure; "" if there is none.
 
-    Ray adds each failure to the trial's error file, under a heading, and keeps it nowhere else.
+    Ray appends each failure to the trial's error file, with a heading, and stores it only there.
     """
     path = getattr(trial, "error_file", None)
     if not path or not Path(path).is_file():
@@ -175,19 +184,22 @@ def last_failure(trial: TrialLike) -> str:
 
 
 def trial_gpus(trial: Trial) -> float:
-    """Return the GPUs that Ray Tune has reserved for a trial."""
+    """Return the number of GPUs that Ray Tune has reserved for a trial; it may be a fraction."""
     reserved = trial.placement_group_factory
     return float(reserved.required_resources.get("GPU", 0.0)) if reserved else 0.0
 
 
 def state_folder(trial: Trial) -> Path:
-    """Return the folder where Ray Tune writes `STATE_FILES`; it tells nobody but its trials."""
+    """Return the folder where Ray Tune writes STATE_FILES; only the trials know its path."""
     assert trial.storage is not None
     return Path(trial.storage.experiment_driver_staging_path)
 
 
 def terminated_trials(experiment_state: Path) -> set[str]:
-    """Return the ids of the trials that a restore does not run again, by a file of Tune's state."""
+    """Return the ids of the trials that have ended, so a restore does not run them again.
+
+    `experiment_state` is a file EXPERIMENT_STATE.
+    """
     trials = json.loads(experiment_state.read_text())["trial_data"]
     records = (json.loads(record) for record, _ in trials)
     return {record["trial_id"] for record in records if record["status"] == "TERMINATED"}
@@ -196,10 +208,11 @@ def terminated_trials(experiment_state: Path) -> set[str]:
 def prepare_process(
     trainable: Callable[[dict[str, Any]], None], prepare: Callable[[], None]
 ) -> None:
-    """Have Ray call `prepare` in the main thread of each process that runs `trainable`.
+    """Make Ray call `prepare` in the main thread of each process that runs `trainable`.
 
-    Ray runs a function in a thread, where no signal handler can be set; what it mixes into the
-    class that it makes of the function runs in the main thread.
+    Ray runs the function `trainable` in another thread, but signal handlers can be set only in the
+    main thread. Ray turns the function into a class with the bases in `__mixins__`; methods of
+    these bases run in the main thread.
     """
 
     class Prepared(FunctionTrainable):
@@ -213,10 +226,11 @@ def prepare_process(
 
 @contextlib.contextmanager
 def on_loopback() -> Iterator[None]:
-    """Make a Ray that starts inside listen on 127.0.0.1 only, as it does on macOS and Windows.
+    """Make Ray listen on 127.0.0.1 only, if it starts inside this context.
 
-    On Linux it listens on all addresses of the machine, and no argument of `ray.init` changes that.
-    Ray's processes read the environment variable; this process has read it already.
+    This is Ray's default on macOS and Windows. On Linux, Ray listens on all addresses of the
+    machine, and no argument of `ray.init` changes that. The environment variable is for Ray's new
+    processes. This process has already read the variable, so its constant is changed, too.
     """
     name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
     before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(name)
@@ -231,9 +245,9 @@ def on_loopback() -> Iterator[None]:
 
 
 def startable_nodes(cluster_config: Path = CLUSTER_CONFIG) -> list[dict[str, float]]:
-    """Return the resources of each machine that the autoscaler starts when trials wait for it.
+    """Return the resources of each machine that the autoscaler can start for waiting trials.
 
-    Without a cluster's configuration, or with one that cannot be read, there are none.
+    Returns [] if the cluster's configuration does not exist or cannot be read.
     """
     try:
         config = json.loads(cluster_config.expanduser().read_text())

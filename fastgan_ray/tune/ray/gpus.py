@@ -1,4 +1,4 @@
-"""Find out how much memory and which compute capability the GPUs of each machine have.
+"""Find the memory and the compute capability of the GPUs of each machine.
 
 Ray knows how many GPUs a machine has, but not their memory. So a small Ray task asks PyTorch on one
 machine of each kind.
@@ -44,7 +44,7 @@ def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
     """Return the resources of each machine that is alive, with its GPUs' memory and capability.
 
     `inspect` runs on one machine of each kind that has GPUs. If it finds no GPU or does not answer,
-    the values are those of ASSUMED.
+    the values in ASSUMED are used.
     """
     list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     nodes = [node for node in list_nodes() if node["Alive"]]
@@ -58,7 +58,7 @@ def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
 
 
 def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Return the kind and number of a machine's GPUs; machines of one kind have the same."""
+    """Return the kind and number of a machine's GPUs; they are equal for machines of one kind."""
     return tuple(
         sorted(
             (name, amount)
@@ -71,7 +71,7 @@ def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
 def with_assumed_gpus(nodes: Sequence[Node], known: Sequence[Node]) -> list[Node]:
     """Add GPU memory and capability to `nodes` that have not started yet.
 
-    The values are those of a `known` machine of the same kind, else those of ASSUMED.
+    The values come from a machine of the same kind in `known`; if there is none, from ASSUMED.
     """
     kinds = {kind_of(node): node for node in known if GPU_GB in node}
     described = []

@@ -1,4 +1,4 @@
-"""What a trial takes of the machine or cluster, from its configuration."""
+"""Compute the cores, GPUs and memory that a trial needs, and how many trials run at once."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from fastgan_ray.tune.ray.gpus import ACCELERATOR, ASSUMED, GPU_CAPABILITY, GPU_
 
 Resources = Mapping[str, float]
 
-SURELY = 0.8  # of an estimate of memory, which is right within a quarter
+SURELY = 0.8  # a trial surely needs this part of its estimated memory; estimates err by a quarter
 SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
 PIN = 0.001  # amount of a GPU kind's resource that a trial requests to run on such a machine
 
 
 def uses_gpu(config: RunConfig, nodes: Sequence[Resources]) -> bool:
-    """Return whether a worker of this configuration gets a GPU, or a share of one."""
+    """Return whether a worker with this configuration gets a GPU or a share of a GPU."""
     if config.resources.gpus is not None:
         return config.resources.gpus > 0
     return config.train.device != "cpu" and any(node.get("GPU", 0) for node in nodes)
 
 
 def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, float]]:
-    """Return what a worker takes on each kind of GPU where it fits: {"CPU": cores, "GPU": share}.
+    """Return a worker's demand on each kind of GPU that is large enough.
 
-    `nodes` are the resources of each machine (see `gpus`). The share is the least one in which the
-    estimated memory fits on that kind; `resources.gpus` overrides it. Several workers take a GPU
-    each, because NCCL refuses two processes on one. Where machines have GPUs of different kinds,
-    the demand names the kind.
+    A demand is {"CPU": cores, "GPU": share}. If no kind is large enough, the kind with the most
+    memory is used. `nodes` are the resources of each machine (see `gpus`).
+
+    The share of the GPU is the smallest usual share with enough memory for the estimate;
+    `resources.gpus` replaces it. If a trial has several workers, each takes a whole GPU, because
+    NCCL refuses two processes on the same GPU. If the machines have different kinds of GPUs, the
+    demand of a trial with one worker also names the kind.
     """
     cpus, gpus, workers = config.resources.cpus, config.resources.gpus, config.resources.workers
     if not uses_gpu(config, nodes):
@@ -42,7 +45,7 @@ def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, flo
     fitting = {
         kind: gpu for kind, gpu in kinds.items() if SURELY * needed_gb(config, gpu) <= gpu[GPU_GB]
     }
-    if not fitting:  # `check_memory` says so; the largest is the best try
+    if not fitting:  # `check_memory` reports this; the largest kind is the best choice
         largest = max(kinds, key=lambda kind: kinds[kind][GPU_GB])
         fitting = {largest: kinds[largest]}
     several = len(kinds) > 1 and workers == 1
@@ -62,7 +65,10 @@ def needed_gb(config: RunConfig, gpu: Resources) -> float:
 
 
 def gpu_kinds(nodes: Sequence[Resources]) -> dict[str, dict[str, float]]:
-    """Return the weakest GPU of each kind, by Ray's name of the resource ("" for unnamed ones)."""
+    """Return the smallest memory and compute capability of the GPUs of each kind.
+
+    The keys are Ray's resource names of the kinds; "" is the key of GPUs without such a name.
+    """
     kinds: dict[str, dict[str, float]] = {}
     for node in nodes:
         if not node.get("GPU"):
@@ -71,16 +77,16 @@ def gpu_kinds(nodes: Sequence[Resources]) -> dict[str, dict[str, float]]:
         weakest = kinds.setdefault(kind, dict.fromkeys(ASSUMED, math.inf))
         for name, assumed in ASSUMED.items():
             weakest[name] = min(weakest[name], node.get(name, assumed))
-    if "" in kinds and len(kinds) > 1:  # a trial cannot ask for an unnamed kind
+    if "" in kinds and len(kinds) > 1:  # a trial cannot request a kind without a name
         return {"": {name: min(gpu[name] for gpu in kinds.values()) for name in ASSUMED}}
     return kinds
 
 
 @dataclass(frozen=True)
 class Request:
-    """What one trial takes, for each of its workers, which may be on different machines.
+    """The resources of one trial; its workers may run on different machines.
 
-    `choices` has the demand on each kind of GPU; a trial takes one of them.
+    `choices` are the demands of one worker, one for each kind of GPU; a trial uses one of them.
     """
 
     choices: Sequence[Resources]
@@ -89,15 +95,18 @@ class Request:
 
     @property
     def worker(self) -> Resources:
-        """Return the demand on the first kind of GPU."""
+        """The demand of one worker on the first kind of GPU."""
         return self.choices[0]
 
     def count(self, nodes: Sequence[Resources]) -> int:
-        """Return how many such trials run at once."""
+        """Return how many trials with this request can run at once."""
         return sum(_counts(self.choices, nodes)) // self.workers
 
     def choose(self, number: int, nodes: Sequence[Resources]) -> Resources:
-        """Return the demand of trial `number`: kinds take turns in proportion to their room."""
+        """Return the demand of each worker of trial `number`.
+
+        The trials use the kinds of GPUs in turn, in proportion to how many trials fit on each kind.
+        """
         rooms = _counts(self.choices, nodes)
         taken = [0] * len(rooms)
         for _ in range(number % max(1, sum(rooms)) + 1):
@@ -111,25 +120,26 @@ class Request:
 
 
 def request(config: RunConfig, nodes: Sequence[Resources]) -> Request:
-    """Return the resources that a trial needs; the arguments are those of `demands`."""
+    """Return the resources that a trial needs; the arguments are the same as for `demands`."""
     return Request(demands(config, nodes), config.resources.workers, config.resources.nested)
 
 
 def can_reuse_process(request: Request) -> bool:
-    """Return whether the next trial may use the process of such a trial again.
+    """Return whether the next trial may reuse the process of a trial with this request.
 
-    Not if it used a GPU, as an error of CUDA stays in its process; nor if it had workers.
+    It may not if the trial used a GPU, because a CUDA error stays in the process. It may not
+    either if the trial had workers in other processes.
     """
     return not request.worker.get("GPU") and not request.nested
 
 
 def share(needed: float) -> float:
-    """Return the smallest usual share of a GPU that is at least `needed`; at most one GPU."""
+    """Return the smallest share in SHARES that is at least `needed`; at most one GPU."""
     return next((part for part in SHARES if needed <= part), 1.0)
 
 
 def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> None:
-    """Raise UserError if a trial would wait forever because no machine has what it needs."""
+    """Raise UserError if a trial would wait forever because the machines lack its resources."""
     for trial in requests:
         have = "; ".join(_shown(node) for node in nodes) or "no machine"
         if not any(_fits(choice, node) for choice in trial.choices for node in nodes):
@@ -149,10 +159,11 @@ def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> N
 def check_memory(
     configs: Sequence[RunConfig], nodes: Sequence[Resources]
 ) -> tuple[int | None, str]:
-    """Return how many trials the machines' memory has room for, and a warning, by estimate.
+    """Return how many trials fit into the memory of the machines, and a warning.
 
-    None = no known limit. UserError if no trial would fit, not even if it takes a quarter less than
-    the estimate; the warning is about those that would not.
+    The number is None if no limit is known. Memory is estimated; to allow for the error of the
+    estimates, only the part SURELY of an estimate is required. The warning says that some
+    configurations do not fit; it is "" if all fit. Raises UserError if none fits.
     """
     rooms = [node["memory"] / 1e9 for node in nodes if node.get("memory")]
     lacking: list[tuple[float, float, str]] = []
@@ -188,10 +199,11 @@ def check_memory(
 def max_concurrent(
     requests: Sequence[Request], nodes: Sequence[Resources], wanted: int | None = None
 ) -> int:
-    """Return how many trials run at once: `wanted`, or as many of the smallest as fit; at least 1.
+    """Return how many trials run at once; at least 1.
 
-    If some are nested, as many of the largest as fit: Ray Tune does not see what their workers
-    take, and would start trials whose workers then wait.
+    It is `wanted` if set, else the number of trials with the smallest request that fit. If any
+    request is nested, it is at most the number of trials with the largest request that fit: Ray
+    Tune does not count the resources of their workers, and would start trials whose workers wait.
     """
     counts = [trial.count(nodes) for trial in requests]
     most = wanted or max(counts, default=1)
@@ -201,7 +213,10 @@ def max_concurrent(
 
 
 def _counts(choices: Sequence[Resources], nodes: Sequence[Resources]) -> list[int]:
-    """Return how often each demand fits; a machine counts for the first one that fits there."""
+    """Return how often each demand fits on all machines together.
+
+    Each machine is counted for one demand only: the first that fits there.
+    """
     rooms = [0] * len(choices)
     for node in nodes:
         counts = [_count(choice, node) for choice in choices]
@@ -215,7 +230,7 @@ def _fits(needed: Resources, node: Resources) -> bool:
 
 
 def _count(needed: Resources, node: Resources) -> int:
-    # A trial on a share of a GPU stays on one: two shares of 0.6 do not make 1.2.
+    # A share must be on a single GPU: two GPUs have room for only two shares of 0.6, not three.
     counts = []
     for name, amount in needed.items():
         have = node.get(name, 0)

@@ -1,4 +1,4 @@
-"""Ray itself: start it here or connect to a cluster, with all that it prints in a log."""
+"""Start Ray on this machine or connect to a cluster, and write Ray's output to a log file."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ from fastgan_ray.tune.ray.compat import (
 )
 from fastgan_ray.tune.ray.gpus import describe_nodes, with_assumed_gpus
 
-OBJECT_STORE_BYTES = 128 * 2**20  # trials exchange numbers, not arrays
+OBJECT_STORE_BYTES = 128 * 2**20  # small, because trials exchange numbers, not arrays
 
 
 @contextlib.contextmanager
 def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[str, float]]]:
-    """Connect to Ray at `address` (None = RAY_ADDRESS, else this machine); yield nodes' resources.
+    """Connect to Ray at `address`; yield the resources of each machine.
 
-    Nodes that the autoscaler can still start are included. A Ray that already runs in this process
-    is used, and left running. `nested`: with the dashboard, which Ray Train asks who is alive;
-    without it, the resources of a stopped trial's workers are never freed.
+    If `address` is None, the environment variable RAY_ADDRESS is used; if it is not set, Ray starts
+    on this machine. Machines that the autoscaler can still start are included. If this process is
+    already connected to Ray, the connection is used and stays open.
+
+    With `nested`, Ray's dashboard is required. Ray Train asks the dashboard which processes are
+    alive; without an answer, it never frees the resources of a stopped trial's workers.
     """
     os.environ.update(SETTINGS)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -59,7 +62,7 @@ def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[s
 
 @contextlib.contextmanager
 def silenced(log: Path) -> Iterator[None]:
-    """Write what Ray prints and logs in this process to a file."""
+    """Write Ray's output and log messages in this process to a file."""
     logger = logging.getLogger("ray")
     before = logger.handlers, logger.propagate
     with log.open("a") as file, contextlib.redirect_stdout(file):
@@ -90,11 +93,11 @@ def _free_port() -> int:
 def _start(address: str, dashboard: bool) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
-        # Whoever reaches Ray's ports runs code as this user, so Ray asks for a token by default.
-        # A token of this process leaves no file in the home folder, unlike Ray's own.
+        # Anyone who can reach Ray's ports can run code as this user, so Ray requires a token by
+        # default. Ray would store its own token in the home folder; this token is in no file.
         os.environ.setdefault(AUTH_TOKEN, secrets.token_hex(32))
         if dashboard:
-            # Else its processes ask the dashboard of any other Ray on this machine.
+            # Without an address of its own, Ray would use the dashboard of another Ray here.
             quiet["dashboard_port"] = _free_port()
             os.environ[DASHBOARD] = f"http://127.0.0.1:{quiet['dashboard_port']}"
         size = OBJECT_STORE_BYTES

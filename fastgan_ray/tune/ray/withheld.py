@@ -35,14 +35,14 @@ def place_here() -> Place:
 
 
 class Withholder:
-    """Reserves places as soon as they are free, and until this object is deleted."""
+    """Reservations of places: each starts when the place is free and ends with this object."""
 
     def __init__(self) -> None:
         self._pending: dict[Place, list[tuple[Any, Any]]] = {}
         self._held: dict[Place, list[Any]] = {}
 
     def withhold(self, place: Place) -> None:
-        """Request a place from Ray; `step` looks whether Ray has given it."""
+        """Request a place from Ray; `step` checks whether Ray has reserved it."""
         if place not in self._pending and place not in self._held:
             self._pending[place] = [_request(place)]
 
@@ -73,7 +73,10 @@ class _Holder:
 
 
 def _request(place: Place) -> tuple[Any, Any]:
-    """Request one GPU of the machine, or all its cores; return the actor and its GPUs to come."""
+    """Request one GPU of the machine, or all its cores if the place has no GPU.
+
+    Returns the actor that reserves them, and a reference to the list of its GPUs.
+    """
     pinned = NodeAffinitySchedulingStrategy(place.node, soft=False)
     amounts = {"num_gpus": 1} if place.gpus else {"num_cpus": _cores(place.node)}
     actor = ray.remote(_Holder).options(**{"num_cpus": 0, **amounts}, scheduling_strategy=pinned)
