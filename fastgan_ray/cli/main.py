@@ -72,7 +72,8 @@ app.add_typer(weights_app, name="weights", rich_help_panel="Data and weights")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and print expected errors as one message, without a traceback.
 
-    The exit status is 2 for a UserError and 1 for a diverged training.
+    The exit status is 2 for a UserError, 1 for a diverged training, and the error's own `status`
+    for an interrupted run.
     """
     try:
         app(args=arguments, prog_name="fastgan-ray")

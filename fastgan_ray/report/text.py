@@ -55,7 +55,7 @@ def number(value: float | None) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """Write a p-value with two significant digits; "-" for None."""
+    """Write a p-value with two significant digits, or "<0.0001"; "-" for None."""
     return "-" if value is None else "<0.0001" if value < 1e-4 else f"{value:.2g}"
 
 

@@ -20,8 +20,8 @@ from fastgan_ray.report.data.ranking import arm_colours, arm_dash
 Curves = Mapping[tuple[str, str], Sequence[Point]]  # by (arm, data set), from `arm_curves`
 
 COLUMNS = ("arm", "data", "kimg", "seeds", "mean", "low", "high")
-# The colour and marker of each class of `arm_colours`. report.html uses the same colours: the
-# palette of Okabe and Ito, which is safe for colour-blind readers, darker for a white background.
+# The colour and marker of each class of `arm_colours`. report.html has the same colours. They
+# are darker versions of the palette of Okabe and Ito, which colour-blind readers can distinguish.
 STYLES = {
     "base": ("#000000", "o"),
     "c1": ("#0072b2", "s"),

@@ -45,7 +45,7 @@ def summarise(
 ) -> dict[str, Any]:
     """Return the content of ablation.json.
 
-    `gflop` is, by arm, the GFLOP of a training step, per image.
+    `gflop` maps each arm to the GFLOP per image of a training step.
     """
     metric = spec.metric
     arm_trials = {arm: [trial for trial in trials if trial["arm"] == arm] for arm in spec.arms}
@@ -117,7 +117,7 @@ def _flat(comparison: Comparison, error: float | None) -> dict[str, Any]:
     fields = asdict(comparison)
     difference: dict[str, Any] = fields.pop("difference")
     if comparison.verdict in ("better", "worse") and error is not None:
-        # The change of the mean difference that other latents alone could cause.
+        # The change in the mean difference that other evaluation latents alone can cause.
         noise = ERRORS_APART * error * math.sqrt(2 / difference["pairs"])
         if abs(difference["mean"]) < noise:
             fields["note"] = (

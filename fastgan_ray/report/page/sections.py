@@ -1,4 +1,4 @@
-"""The sections of the page as plain data. Each function takes a run from `read_run`."""
+"""The sections of the page as plain data. A `run` is the result of `read_run`."""
 
 from __future__ import annotations
 

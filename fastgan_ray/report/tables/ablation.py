@@ -81,7 +81,7 @@ def other_metrics_table(summary: dict[str, Any]) -> Table:
 
 
 def notes(summary: dict[str, Any]) -> list[str]:
-    """Return sentences about warnings, verdicts, failures and unfinished trainings."""
+    """Return sentences about warnings, doubtful verdicts, failures and unfinished trainings."""
     trials = summary["trials"]
     sentences = [f"Warning: {warning}." for warning in summary["warnings"]]
     for arm in summary["arms"]:

@@ -16,7 +16,7 @@ LONG = ("reason", "warning")
 def leaderboard(run: Run) -> dict[str, Any]:
     """Return the columns and rows of the leaderboard, best trial first.
 
-    They are {"columns": [{"name", "number", "long"}], "rows": [{"id", "colour", "state",
+    The result is {"columns": [{"name", "number", "long"}], "rows": [{"id", "colour", "state",
     "cells"}]}. A cell is {"text", "sort"}: the visible text, and the number or lower-case text to
     sort by.
     """
