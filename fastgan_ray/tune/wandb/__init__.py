@@ -1,1 +1,1 @@
-"""Weights & Biases: runs, summaries, reports."""
+"""Log trials and outcomes to Weights & Biases (W&B), and make reports there."""

@@ -1,8 +1,9 @@
-"""One W&B run for each trial, logged by the driver, complete on disk however the trial ends.
+"""Log one W&B run for each trial, in the driver's process.
 
-Logging inside a trial would lose the runs of trials that the scheduler stops: they get less than a
-second to finish. Ray's own WandbLoggerCallback also logs from outside, but starts a process for
-each trial, and waits half an hour for a server that does not answer.
+The run is complete on disk, no matter how the trial ends. If trials logged themselves, the runs of
+stopped trials would be lost: the scheduler gives a stopped trial less than a second to finish.
+Ray's own WandbLoggerCallback also logs outside the trials, but it starts a process for each trial,
+and it waits half an hour for a server that does not answer.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from fastgan_ray.tune.wandb.session import Session, close
 if TYPE_CHECKING:
     import wandb
 
-# Files that a result names: samples; the samples most similar to a training picture, beside it;
-# and training pictures beside what D decodes of them.
+# Keys of a result whose values are picture files. "grid": samples. "pairs": the samples that are
+# most similar to a training picture, each beside that picture. "decoded": training pictures, each
+# beside its reconstruction from D's features.
 PICTURES = ("grid", "pairs", "decoded")
 
 
 class WandbLog(TrialCallback):
-    """Logs each trial's configuration, curves, pictures and end to W&B.
+    """A callback that logs each trial's configuration, curves, pictures and end to W&B.
 
-    The configuration is nested: W&B flattens it, so that a column, an axis of parallel coordinates
-    and a bar of importances are called train.lr_g. (It does not find keys with dots in them.)
+    The configuration is logged as nested dicts, because W&B does not find keys that contain dots.
+    W&B flattens the dicts: columns, axes and bars have names such as train.lr_g.
     """
 
     def __init__(self, session: Session, metric: Metric) -> None:
@@ -41,25 +43,25 @@ class WandbLog(TrialCallback):
         self._known: dict[str, Known] = {}
 
     def trial_started(self, trial: Trial) -> None:
-        """Open the trial's run."""
+        """Open the W&B run of a trial."""
         self.session.attempt(self._open, trial)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Log an evaluation."""
+        """Log the result of an evaluation."""
         known = self._known.get(trial.trial_id, {})
         self._known[trial.trial_id] = update(known, result, self.metric)
         self.session.attempt(self._log, trial, result)
 
     def trial_ended(self, trial: Trial) -> None:
-        """Finish the run of a trial that ended or was stopped."""
+        """Finish the W&B run of a trial that has finished or was stopped."""
         self.session.attempt(self._finish, trial, "TERMINATED")
 
     def trial_failed(self, trial: Trial) -> None:
-        """Finish the run of a trial whose process failed."""
+        """Finish the W&B run of a trial whose process failed."""
         self.session.attempt(self._finish, trial, "ERROR")
 
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
-        """Finish the runs of trials that were interrupted."""
+        """Finish the W&B runs that are still open, because their trials were interrupted."""
         for trial in trials:
             self.session.attempt(self._finish, trial, trial.status)
 
@@ -74,7 +76,7 @@ class WandbLog(TrialCallback):
     def _log(self, trial: Trial, result: Mapping[str, Any]) -> None:
         run, row, images_shown = self._open(trial), log_row(result), round(1000 * result["kimg"])
         if images_shown <= run.step:
-            return  # a resumed trial repeats its rows
+            return  # this row was logged before; a resumed trial reports old rows once more
         for key in PICTURES:
             picture = result.get(key)
             if picture and (path := Path(trial.path or "", picture)).is_file():

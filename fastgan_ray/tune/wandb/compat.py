@@ -1,7 +1,7 @@
-"""Everything of W&B that is private, undocumented or bound to its version.
+"""Wrap the parts of W&B that are private, undocumented or depend on its version.
 
-Each entry says why it is needed. `tests/test_compat.py` checks each against the W&B that is
-installed, and fails with a sentence when W&B changes.
+Each entry says why it is needed. `tests/test_compat.py` checks each entry with the installed W&B;
+if W&B changes, the test fails with a sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import wandb
 
-# Nothing of the machine or the source goes to W&B, no call waits longer than these seconds, and
-# what was logged reaches the disk within two seconds, should the driver be killed. W&B calls the
-# settings that begin with x_ experimental; no others do this.
+# Settings of every W&B run, for three purposes. W&B gets no information about the machine or the
+# source code. No call waits longer than these timeouts, in seconds. Logged data is on the disk
+# after two seconds, so a killed driver loses little. W&B calls the settings with the prefix x_
+# experimental, but it has no other settings with these effects.
 SETTINGS: dict[str, Any] = {
     "console": "off",
     "quiet": True,
@@ -36,12 +37,12 @@ SETTINGS: dict[str, Any] = {
     "x_save_requirements": False,
     "x_transaction_log_flush_interval": 2.0,
 }
-# The names of runs' folders, by how they were started.
+# Patterns of the names of run folders, for runs that started offline and online.
 OFFLINE, ONLINE = "offline-run-*", "run-*"
 
 
 def settings() -> wandb.Settings:
-    """Return the settings of every run, without those that this W&B does not know."""
+    """Return the settings of every run; settings unknown to the installed W&B are left out."""
     import wandb
 
     known = wandb.Settings.model_fields
@@ -49,19 +50,25 @@ def settings() -> wandb.Settings:
 
 
 def run_folder(run: wandb.Run) -> Path:
-    """Return the folder of a run's files, which `wandb sync` takes; `run.dir` is a folder in it."""
+    """Return the folder of a run, which is the argument of `wandb sync`.
+
+    `run.dir` is a subfolder of this folder.
+    """
     return Path(run.dir).parent
 
 
 def run_folders(folder: Path, pattern: str) -> list[Path]:
-    """Return the folders of the runs that were started with dir=`folder`, OFFLINE or ONLINE."""
+    """Return the folders of all runs that started with dir=`folder`, sorted.
+
+    `pattern` is OFFLINE or ONLINE.
+    """
     return sorted((folder / "wandb").glob(pattern))
 
 
 def logged_in(environ: Mapping[str, str]) -> bool:
-    """Return whether W&B would find a key: in the environment or, for its server, in netrc.
+    """Return whether W&B would find an API key in the environment or in the netrc file.
 
-    `wandb.login` would ask for one, or ask the server.
+    `wandb.login` cannot tell this: it would ask the user for a key, or contact the server.
     """
     if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True

@@ -1,4 +1,7 @@
-"""The outcome of all trials as one more W&B run: leaderboard, summary, the winner's checkpoint."""
+"""Log the outcome of a search or an ablation as an extra W&B run.
+
+The run has the leaderboard, the summary and the winner's checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,14 @@ MARK = "outcome.sha256"  # digest of the outcome that was logged last
 
 
 def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: Summary) -> None:
-    """Log a summary (summary.json, ablation.json), once, when every trial has ended.
+    """Log the outcome of a search or an ablation, once, when every trial has ended.
 
-    Run `<search id>-outcome`, of type `kind`, holds the table `leaderboard` and the artifacts
-    GROUP-`kind` (the experiment's file and results) and, of a search, GROUP-best (the winner's
-    weights, configuration and metadata, with its trial and W&B run). Artifacts are copied to the
-    run's folder first, so that those of an offline run can be sent later.
+    `summary` is the content of summary.json or ablation.json. The W&B run has the id
+    `<search id>-outcome` and the type `kind`. It has the table `leaderboard` and the artifact
+    GROUP-`kind`, which contains the experiment's file and results. For a search, it also has the
+    artifact GROUP-best, which contains the winner's weights, configuration and metadata, and names
+    its trial and W&B run. Artifacts are first copied to the folder of W&B's files, so artifacts of
+    an offline run can be uploaded later.
     """
     trials = summary["trials"]
     if trials and all(trial["state"] != "unfinished" for trial in trials):
@@ -40,7 +45,10 @@ def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: 
 def leaderboard(
     summary: Summary, pictures: Mapping[str, Any]
 ) -> tuple[list[str | int], list[list[Any]]]:
-    """Return the headings and a row for each trial, the best first; `pictures` are by trial id."""
+    """Return the headings of the leaderboard, and one row for each trial, best trial first.
+
+    `pictures` maps a trial id to a picture of its samples.
+    """
     sign = 1 if summary["metric"]["goal"] == "minimize" else -1
 
     def order(trial: Mapping[str, Any]) -> tuple[bool, int, float, str]:
@@ -63,7 +71,11 @@ def leaderboard(
 
 
 def _of_one_type(cells: list[Any]) -> list[Any]:
-    """Return a column's cells as one type: numbers, texts or booleans, else all as text."""
+    """Convert all cells of a column to text if they have different types; None stays None.
+
+    Integers and floats count as the same type. Cells that are lists, dicts or other objects also
+    become text.
+    """
     kinds = {float if type(cell) is int else type(cell) for cell in cells if cell is not None}
     if len(kinds) <= 1 and kinds <= {float, str, bool}:
         return cells
@@ -97,7 +109,7 @@ def _log(session: Session, kind: str, summary: Summary) -> None:
             )
             run.log_artifact(model, aliases=["best", f"trial-{best['trial_id']}"])
             run.summary.update(winner)
-    mark.write_text(digest)  # the disk has it now, whatever W&B does
+    mark.write_text(digest)  # the run is on disk now, even if its upload fails
     close(run)
 
 
@@ -130,7 +142,10 @@ def _newest_grid(trial: Path) -> Path | None:
 
 @contextlib.contextmanager
 def _staged(folder: Path) -> Iterator[None]:
-    """Have W&B copy artifacts to `folder`, not to the home folder, unless the user says where."""
+    """Make W&B copy artifacts to `folder` and not to the home folder.
+
+    If the user has set WANDB_DATA_DIR, W&B uses that folder.
+    """
     is_set = "WANDB_DATA_DIR" in os.environ
     os.environ.setdefault("WANDB_DATA_DIR", str(folder))
     try:

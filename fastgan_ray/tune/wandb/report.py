@@ -1,6 +1,7 @@
-"""A W&B report on the runs of a search or an ablation, to choose an architecture by.
+"""Make a W&B report on the runs of a search or an ablation, to help choose an architecture.
 
-`outline` is its content as plain data; `save` builds it with wandb-workspaces.
+`outline` returns the content of the report as plain data. `build` makes the report from it with
+wandb-workspaces, and `save` stores the report at W&B.
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ WATCHED = {
     "Gradients": ["grad/d", "grad/g"],
     "Augmentation and sparsity": ["augment/p", "regan/sparsity"],
 }
-WIDTHS = {"parallel_coordinates": 24, "media": 24, "leaderboard": 24}  # of 24; others: half
+# Widths of panels; 24 is the full width. Other panels have half of it.
+WIDTHS = {"parallel_coordinates": 24, "media": 24, "leaderboard": 24}
 HEIGHT = 10
 
 
 def outline(folder: Path, project: str) -> Outline:
-    """Return the content of the report, JSON-able. UserError if `folder` is not a run's."""
+    """Return the content of the report as data that JSON can store.
+
+    Raises UserError if `folder` holds no search and no ablation.
+    """
     kind, metric, axes, early = _facts(folder)
     better = "smaller" if metric.goal == "minimize" else "larger"
     value = {"summary": "value", "log": False}
@@ -73,7 +78,11 @@ def outline(folder: Path, project: str) -> Outline:
 
 
 def save(content: Outline, entity: str | None) -> str:
-    """Save the report at W&B; return its address. UserError without login or wandb-workspaces."""
+    """Save the report at W&B; return its URL.
+
+    Raises UserError if there is no login, if wandb-workspaces is not installed, or if W&B does not
+    accept the report.
+    """
     if not logged_in(os.environ):
         raise UserError(
             "wandb-report: needs a login at W&B, where the report is kept. Run `wandb login`, or "
@@ -87,7 +96,7 @@ def save(content: Outline, entity: str | None) -> str:
             "wandb-report: needs wandb-workspaces (pip install 'fastgan-ray[wandb-report]'; "
             f"{error})"
         ) from error
-    except Exception as error:  # W&B raises bare ones
+    except Exception as error:  # W&B raises the class Exception itself
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"wandb-report: W&B did not accept the report on {content['project']} "
@@ -98,7 +107,10 @@ def save(content: Outline, entity: str | None) -> str:
 
 
 def build(content: Outline, entity: str | None) -> Any:  # noqa: ANN401 - of an optional package
-    """Build the wandb_workspaces Report of an outline; `entity` None is the login's own."""
+    """Build a wandb_workspaces Report from an outline.
+
+    `entity` owns the runs and the report; None means the default entity of the login.
+    """
     import wandb_workspaces.reports.v2 as wr
     from wandb_workspaces import expr
 
@@ -124,12 +136,16 @@ def build(content: Outline, entity: str | None) -> Any:  # noqa: ANN401 - of an 
 
 
 def _section(heading: str, runs: str, text: str, panels: list[Panel]) -> dict[str, Any]:
-    """Make a section; `runs` is the job type of the runs that it shows."""
+    """Make a section of the report; `runs` is the job type of the runs in this section."""
     return {"heading": heading, "text": text, "runs": runs, "panels": panels}
 
 
 def _facts(folder: Path) -> tuple[str, Metric, list[Panel], bool]:
-    """Read kind, metric, axes of parallel coordinates, and whether there are cheap evaluations."""
+    """Read the facts about a search or an ablation that the report needs.
+
+    Returns its kind, its metric, the axes of the parallel coordinates, and whether it has cheap
+    evaluations (`eval.early_fakes`).
+    """
     search, ablation, choices = (
         folder / name for name in ("search.yaml", "ablation.yaml", "overrides.json")
     )

@@ -1,4 +1,4 @@
-"""What is logged about a trial, as plain numbers and words: its rows, and how it ended."""
+"""Convert the results and the end of a trial to plain numbers and words for W&B."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VALUED = ("finished", "stopped", "running")
 
 
 def log_row(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result's finite numbers, without those that Ray adds, as plain int and float."""
+    """Return the finite numbers of a result as int or float, without the numbers that Ray adds."""
     row: dict[str, Any] = {}
     for key, value in result.items():
         if key in RESULT_KEYS or isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -40,15 +40,16 @@ def log_row(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def caption(result: Mapping[str, Any], metric: str) -> str:
-    """Return the caption of a picture: kimg and metric."""
+    """Return the caption of a picture: kimg, and the metric if the result has it."""
     value = value_of(result, metric)
     return f"{result['kimg']:g} kimg" + ("" if value is None else f", {metric} {value:.4g}")
 
 
 def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) -> Known:
-    """Return what is known of a trial after a result: the last value of everything, and the best.
+    """Return the known facts about a trial, updated with a new result.
 
-    Those of cheap evaluations are kept apart. A warning holds until the next evaluation.
+    They are the last value of each key, and the best value of the metric. The best value of cheap
+    evaluations has a key of its own. A warning stays until the next evaluation, full or cheap.
     """
     updated = {**known, **result}
     choose = min if metric.goal == "minimize" else max
@@ -61,11 +62,11 @@ def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) 
 
 
 def summary(state: str, known: Mapping[str, Any], metric: str) -> dict[str, float | int | str]:
-    """Return how a trial ended, under the same names whatever was searched.
+    """Return the W&B summary of a trial that has ended; the names do not depend on the metric.
 
-    `value` is the last value of the metric, unless the trial went wrong; `error` its standard error
-    from the generated pictures; `best` the best value; of cheap evaluations where there are no
-    others. Unknown values are left out.
+    `value` is the last value of the metric; it is left out if the trial went wrong. `error` is the
+    standard error of `value` that comes from the generated pictures. `best` is the best value. If
+    the trial has only cheap evaluations, the values come from these. Unknown values are left out.
     """
     numbers_of = {
         "best": "best",

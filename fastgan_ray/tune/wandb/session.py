@@ -1,4 +1,4 @@
-"""What all W&B runs of a search share: folder, names, settings, and how failures are handled."""
+"""Open and close the W&B runs of a search: their folder, names, settings, and W&B's failures."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 PROJECT = "fastgan-ray"
-UNSENT = "unsent"  # in the folder of an online run until W&B has all of it
+UNSENT = "unsent"  # file in the folder of an online run until the whole run is uploaded
 
 
 class Session:
-    """The W&B runs of one search, in `folder`/wandb, under one project and group.
+    """The W&B runs of one search, in `folder`/wandb, with the same project and group.
 
-    "auto" is online if W&B would find a login, else offline. W&B never stops a search: when it
-    fails online, logging continues offline; when that fails, it ends. Each is a line on stderr.
+    `choose_mode` explains the mode "auto". Failures of W&B never stop a search. If online logging
+    fails, logging continues offline; if offline logging fails, logging ends. For each failure, one
+    line is printed on stderr.
     """
 
     def __init__(self, folder: Path, project: str, group: str, mode: Mode) -> None:
@@ -44,7 +45,11 @@ class Session:
         self._tried_online: set[str] = set()
 
     def attempt(self, call: Callable[..., object], *arguments: object) -> None:
-        """Call a function of W&B's, which may raise nearly anything; failures end here."""
+        """Call a function that uses W&B, and catch every exception.
+
+        After an exception, change the mode from online to offline, and call the function again.
+        If it fails offline, change the mode to disabled. In this mode, no function is called.
+        """
         if self.mode == "disabled":
             return
         try:
@@ -58,15 +63,16 @@ class Session:
             self.attempt(call, *arguments)
 
     def open(self, name: str, job: str, title: str, config: Mapping[str, Any]) -> wandb.Run:
-        """Open the run with that name, a new one or the one that was open before.
+        """Open the run `name`: a new run, or the existing one if it was open before.
 
-        `job` is its type. Everything logged has kimg as its x axis.
+        `job` is W&B's job type of the run. All charts of the run have kimg as the x axis. Raises
+        RuntimeError in online mode without a login.
         """
         if self.mode == "online" and not logged_in(os.environ):
             raise RuntimeError("not logged in; run `wandb login`")
         import wandb
 
-        # W&B keeps the id of a run that it failed to open, and refuses it from then on.
+        # If W&B fails to open a run, it refuses the same id for the rest of this process.
         suffix = "-offline" if name in self._tried_online else ""
         if self.mode == "online":
             self._tried_online.add(name)
@@ -92,14 +98,21 @@ class Session:
 
 
 def close(run: wandb.Run, exit_code: int = 0) -> None:
-    """Finish a run; raise if W&B has not taken all of it in time (it is still on the disk)."""
+    """Finish a run; raise W&B's exception if the upload is not complete before the timeout.
+
+    The run is on the disk in any case.
+    """
     folder = run_folder(run)
     run.finish(exit_code=exit_code)
     (folder / UNSENT).unlink(missing_ok=True)
 
 
 def choose_mode(mode: Mode, environ: Mapping[str, str]) -> Literal["online", "offline", "disabled"]:
-    """Return what "auto" means here: WANDB_MODE if set, else online with a login, else offline."""
+    """Return `mode`, with "auto" replaced by the mode to use.
+
+    "auto" means the mode in WANDB_MODE if it is set; else online if W&B would find a login; else
+    offline.
+    """
     if mode != "auto":
         return mode
     if environ.get("WANDB_MODE") in ("online", "offline", "disabled"):
@@ -108,12 +121,15 @@ def choose_mode(mode: Mode, environ: Mapping[str, str]) -> Literal["online", "of
 
 
 def project_name(environ: Mapping[str, str]) -> str:
-    """Return the W&B project of every run: WANDB_PROJECT, or ours."""
+    """Return the W&B project of every run: WANDB_PROJECT if set, else PROJECT."""
     return environ.get("WANDB_PROJECT") or PROJECT
 
 
 def search_id(folder: Path) -> str:
-    """Return what tells a search's runs apart in their project; made once, kept in `folder`."""
+    """Return a random id of the search, which makes its run ids unique in the W&B project.
+
+    The first call creates the id and stores it in `folder`.
+    """
     path = folder / "search_id"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +138,7 @@ def search_id(folder: Path) -> str:
 
 
 def sync_line(folder: Path) -> str | None:
-    """Return the command that uploads what W&B lacks of `folder`; None if it has everything."""
+    """Return the command that uploads the missing runs of `folder`; None if none is missing."""
     offline, online = run_folders(folder, OFFLINE), run_folders(folder, ONLINE)
     runs = [f"{shlex.quote(str(offline[0].parent))}/{OFFLINE}"] if offline else []
     runs += [shlex.quote(str(path)) for path in online if (path / UNSENT).is_file()]
