@@ -1,4 +1,4 @@
-"""Run a search on Ray, and confirm its result, also at a later time."""
+"""Run a search on Ray, and confirm its result at its end or later."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ SECONDS_TO_ANSWER = 120.0
 
 
 def local_gpus() -> Node:
-    """Return the smallest memory in GB and compute capability over this machine's GPUs.
+    """Return the smallest memory, in GB, and the lowest compute capability of this machine's GPUs.
 
-    Returns {} if the machine has no GPU. Apple's GPUs have no compute capability: it is 0.
+    Returns {} if the machine has no GPU. Apple's GPUs have no compute capability; 0 is returned.
     """
     import torch
 
@@ -58,7 +58,7 @@ def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
 
 
 def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Return the kind and number of a machine's GPUs; they are equal for machines of one kind."""
+    """Return the kind and the number of a machine's GPUs, as a key of its kind of machine."""
     return tuple(
         sorted(
             (name, amount)

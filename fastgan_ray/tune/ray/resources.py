@@ -127,8 +127,8 @@ def request(config: RunConfig, nodes: Sequence[Resources]) -> Request:
 def can_reuse_process(request: Request) -> bool:
     """Return whether the next trial may reuse the process of a trial with this request.
 
-    It may not if the trial used a GPU, because a CUDA error stays in the process. It may not
-    either if the trial had workers in other processes.
+    Reuse is possible only for trials without a GPU, because a CUDA error stays in the process, and
+    without workers in other processes.
     """
     return not request.worker.get("GPU") and not request.nested
 
