@@ -17,9 +17,9 @@ from fastgan_ray.tune.driver.state import reason_of
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.withheld import Place, Withholder, place_here
 
-PLACE = "place.json"  # in a trial's folder: where its process runs, or ran last
-# A place is bad after this many deaths in a row with no evaluation between them. If the machine
-# did not report a fault, at least TRIALS different trials must have died.
+PLACE = "place.json"  # in a trial's folder; says where the trial's process runs or last ran
+# A place is bad after this many deaths in a row there, with no evaluation in between. Either all of
+# these deaths are faults that the machine reported, or at least TRIALS different trials died.
 DEATHS_IN_A_ROW = 3
 TRIALS = 2
 
@@ -46,9 +46,10 @@ def read_place(folder: Path) -> Place | None:
 
 
 class BadMachines(TrialCallback):
-    """Counts deaths by place, and excludes a place when trials die there repeatedly.
+    """Counts how often trials die at each place, and excludes places where they die repeatedly.
 
-    `places` is the number of all places: the last one is never excluded. `say` prints a line.
+    `places` is the total number of places. The last remaining place is never excluded. `say` prints
+    a line.
     """
 
     def __init__(self, trials: Path, places: int, say: Callable[[str], None]) -> None:
@@ -60,21 +61,21 @@ class BadMachines(TrialCallback):
         self.left_out: list[Place] = []
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Reset the count of deaths at the place where a trial has reported an evaluation."""
+        """Reset the count of deaths at a place, because a trial reported an evaluation there."""
         place = read_place(self._trials / trial.trial_id)
         if place is not None:
             self._deaths.pop(place, None)
 
     def trial_restarts(self, trial: Trial) -> None:
-        """Count the death of a trial that is started again."""
+        """Count the death of a trial's process; the trial starts again."""
         self._count(trial)
 
     def trial_failed(self, trial: Trial) -> None:
-        """Count the death of a trial that is not started again."""
+        """Count the death of a trial's process; the trial does not start again."""
         self._count(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Reserve excluded places that have become free."""
+        """Reserve the excluded places that are free now, so that no trial gets them."""
         self._withholder.step()
 
     def _count(self, trial: Trial) -> None:
@@ -99,7 +100,7 @@ class BadMachines(TrialCallback):
 
 
 def is_bad(deaths: Sequence[Death]) -> bool:
-    """Return whether a place is bad, from the deaths in a row there."""
+    """Return whether a place is bad; `deaths` has the deaths in a row there."""
     faults = sum(death.is_machine_fault for death in deaths)
     trials = {death.trial for death in deaths}
     return faults >= DEATHS_IN_A_ROW or (len(deaths) >= DEATHS_IN_A_ROW and len(trials) >= TRIALS)
@@ -112,6 +113,6 @@ def _is_machine_fault(reason: str) -> bool:
 
 
 def count_places(nodes: Sequence[Mapping[str, float]]) -> int:
-    """Count the places where trials can run: GPUs if there are any, else machines."""
+    """Return the number of places where trials can run: of GPUs, or of machines without GPUs."""
     gpus = int(sum(node.get("GPU", 0.0) for node in nodes))
     return gpus or len(nodes)

@@ -1,7 +1,7 @@
-"""A search's budget: what is used, when no more trials start, and what the confirmation needs.
+"""A search's budget: how much is used, when trials may start, and the confirmation's share.
 
-The limit in kimg is never exceeded: a trial starts only if its whole length fits. When the hours or
-GPU-hours are used up, running trials are stopped at their next evaluation.
+The search never exceeds the limit in kimg: a trial starts only if its full length fits. When the
+hours or GPU-hours are used up, running trials stop at their next evaluation.
 """
 
 from __future__ import annotations
@@ -27,18 +27,20 @@ from fastgan_ray.tune.trial.folder import trial_name, write_stop
 
 FILE = "budget.json"
 SECONDS_BETWEEN_WRITES = 1.0
-# The time reserved for the confirmation: its kimg at the speed of the search, and a margin because
-# running trials continue to their next evaluation; but never more than a share of the limit.
+# The time reserved for the confirmation is the time for its kimg at the search's speed, times
+# RESERVE_MARGIN, because running trials continue to their next evaluation. It is at most
+# MAX_RESERVED_SHARE of the limit.
 RESERVE_MARGIN = 1.2
 MAX_RESERVED_SHARE = 0.5
 ROUNDING = 1e-9
 
 
 class BudgetTracker(TrialCallback):
-    """Counts what a search uses, across restarts, in `folder`/budget.json.
+    """Counts the time and kimg that a search uses; `folder`/budget.json keeps them for restarts.
 
-    The file has {"seconds", "gpu_seconds", "kimg" by trial, "over"}; `over` says why running trials
-    must stop, or is empty. `reserved_kimg` are set aside for the confirmation.
+    The file has {"seconds", "gpu_seconds", "kimg" by trial, "over"}. "over" is the reason why
+    running trials must stop, or "" if they need not stop. `reserved_kimg` is reserved for the
+    confirmation.
     """
 
     def __init__(
@@ -60,11 +62,11 @@ class BudgetTracker(TrialCallback):
 
     @property
     def kimg(self) -> float:
-        """Thousands of images that trials have reported."""
+        """The number of images in all trials' reports, in thousands."""
         return float(sum(self.state["kimg"].values()))
 
     def check_gpus(self, demands: Iterable[Mapping[str, float]]) -> None:
-        """Raise UserError if GPU-hours are limited but no trial uses a GPU."""
+        """Raise UserError if the budget limits GPU-hours but no trial uses a GPU."""
         if self.budget.gpu_hours is not None and not any(demand.get("GPU") for demand in demands):
             raise UserError(
                 "budget.gpu_hours: no trial uses a GPU here, so this limits nothing (got "
@@ -76,7 +78,7 @@ class BudgetTracker(TrialCallback):
         self.tick(sum(_gpus(trial) for trial in trials if trial.status == "RUNNING"))
 
     def tick(self, gpus: float) -> None:
-        """Count the time since the last tick, during which trials used so many GPUs."""
+        """Count the time since the last call; trials used `gpus` GPUs during that time."""
         now = self._clock()
         seconds = 0.0 if self._last_tick is None else now - self._last_tick
         self._last_tick = now
@@ -89,23 +91,23 @@ class BudgetTracker(TrialCallback):
             self._write(now)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Count images; a trial that starts again reports its rows again."""
+        """Count a trial's images; a row that a restarted trial repeats changes nothing."""
         kimg = self.state["kimg"]
         kimg[trial.trial_id] = max(kimg.get(trial.trial_id, 0.0), result.get("kimg", 0.0))
 
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
-        """Write the state with which a resumed search continues."""
+        """Write the state from which a resumed search continues."""
         self._write(self._clock())
 
     def used(self) -> dict[str, dict[str, float]]:
-        """Return {"used", "limit", "reserved"} of each limited quantity, by its key in the file."""
+        """Return {"used", "limit", "reserved"} of each limited quantity, by its key in `budget`."""
         return {
             key: {"used": used, "limit": limit, "reserved": self._reserved(key, used, limit)}
             for key, used, limit in self._limited()
         }
 
     def describe(self) -> str:
-        """Return what is used of each limited quantity, in one line."""
+        """Return one line that says how much of each limited quantity is used."""
         parts = []
         for key, amounts in self.used().items():
             text = f"{amounts['used']:.3g} of {amounts['limit']:g} {key.replace('_', '-')}"
@@ -115,7 +117,10 @@ class BudgetTracker(TrialCallback):
         return f"budget: {', '.join(parts)}"
 
     def seconds_left(self) -> float | None:
-        """Return the seconds until the search's part is used up at this speed; None = unknown."""
+        """Return the seconds until the budget without the reserve is used up; None if unknown.
+
+        The estimate assumes the speed so far.
+        """
         seconds = self.state["seconds"]
         left = [
             (limit - self._reserved(key, used, limit) - used) / used * seconds
@@ -125,7 +130,7 @@ class BudgetTracker(TrialCallback):
         return max(0.0, min(left)) if left else None
 
     def kimg_left(self) -> float:
-        """Return the kimg for which the rest of the budget is enough, at the speed so far."""
+        """Return how many kimg the rest of the budget allows, at the speed so far."""
         left = [math.inf]
         for key, used, limit in self._limited():
             if key == "kimg":
@@ -135,7 +140,10 @@ class BudgetTracker(TrialCallback):
         return min(left)
 
     def fits(self, lengths: Mapping[str, float], longest: float) -> bool:
-        """Return whether a trial of `longest` kimg fits beside the running ones (name: length)."""
+        """Return whether the budget in kimg allows another trial of `longest` kimg.
+
+        `lengths` has the full length in kimg of each running trial, by its name.
+        """
         if self.budget.kimg is None:
             return True
         ended: float = sum(kimg for name, kimg in self.state["kimg"].items() if name not in lengths)
@@ -172,11 +180,11 @@ class BudgetTracker(TrialCallback):
 
 
 class BudgetStopper(Stopper):
-    """Stops a trial at its evaluation once budget.json says that the time is used up.
+    """Stops each trial at its next evaluation when budget.json says that the time is used up.
 
-    It reads the file because Ray pickles a stopper into its snapshot, and continues with that copy
-    after a restart. The reason is written to the trial's folder. Ray's TimeoutStopper does not
-    serve here: it stops trials between evaluations, and knows no GPU-hours.
+    The stopper reads the file because Ray pickles a stopper into its snapshot, and uses that copy
+    after a restart. The stopper writes the reason to the trial's folder. Ray's TimeoutStopper is
+    not used because it stops trials between evaluations and does not support GPU-hours.
     """
 
     def __init__(self, path: Path) -> None:
@@ -196,7 +204,7 @@ class BudgetStopper(Stopper):
 
 
 class BudgetedSearcher(Searcher):
-    """Wraps a searcher, and suggests nothing that does not fit into the budget."""
+    """Wraps a searcher, and suggests only trials that fit into the budget."""
 
     def __init__(self, searcher: Searcher, tracker: BudgetTracker, longest_kimg: float) -> None:
         super().__init__(metric=searcher.metric, mode=searcher.mode)
@@ -206,7 +214,10 @@ class BudgetedSearcher(Searcher):
         self._lengths: dict[str, float] = {}  # of the running trials, in kimg
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the next trial, None = wait for running ones, FINISHED = nothing fits any more."""
+        """Return the next trial; None if Ray must wait for running trials.
+
+        FINISHED means that no further trial fits, or that the wrapped searcher has finished.
+        """
         if self._tracker.state["over"]:
             return FINISHED
         if not self._tracker.fits(self._lengths, self._longest_kimg):
@@ -218,13 +229,13 @@ class BudgetedSearcher(Searcher):
         return suggestion
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Pass a row on."""
+        """Pass a trial's row to the wrapped searcher."""
         self.searcher.on_trial_result(trial_id, result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Pass an end on; the kimg that the trial did not use are free again."""
+        """Pass the end of a trial to the wrapped searcher, and release the trial's unused kimg."""
         self._lengths.pop(trial_id, None)
         self.searcher.on_trial_complete(trial_id, result=result, error=error)
 
@@ -237,11 +248,11 @@ class BudgetedSearcher(Searcher):
         self.searcher.restore(checkpoint_path)
 
     def get_state(self) -> dict[str, Any]:
-        """Return what Ray saves of a wrapper."""
+        """Return the wrapper's own state, which Ray saves."""
         return {"lengths": self._lengths}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Return to the state that `get_state` returned."""
+        """Restore the state that `get_state` returned."""
         self._lengths = state["lengths"]
 
 

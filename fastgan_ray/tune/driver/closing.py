@@ -1,4 +1,4 @@
-"""What is printed at the end of an experiment."""
+"""The text that is printed at the end of an experiment."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def report_outcome(
     reports: Reports,
     how_to_continue: str = "Continue with the same command and --resume.",
 ) -> None:
-    """Print the outcome and where it is; InterruptedRunError if trials are unfinished.
+    """Print the outcome, and where the results, the report and the W&B runs are.
 
-    `folders` are the experiment's folder and those in it that have W&B runs of their own.
+    `folders` has the experiment's folder first, then its subfolders that have their own W&B runs.
+    Raises InterruptedRunError if trials are unfinished.
     """
     console, stop, sync = context.console, context.driver.stop, context.sync
     if interrupted := is_interrupted(summary) or stop.asked:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialScheduler | None:
     """Make the scheduler for `early_terminate` and `population`; None if the file has neither.
 
-    `max_kimg` is the length of the longest trial; `trials` is the folder of the trials' folders.
+    `max_kimg` is the length of the longest trial. `trials` is the folder that contains all trials'
+    folders.
     """
     if not spec.early_terminate and spec.population is None:
         return None
@@ -43,9 +44,10 @@ def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialSche
 
 
 def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observation | None:
-    """Convert a row for the stopping rules; None if it has no value, as of a trial that diverged.
+    """Convert a row to an observation for the stopping rules.
 
-    The error is that of the generated pictures only, because all trials share the real ones.
+    Returns None if the row has no value, for example because the trial diverged. The observation's
+    error is only the error from the generated pictures, because all trials use the same real ones.
     """
     value = value_of(row, metric.name)
     if value is None:
@@ -56,10 +58,10 @@ def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observ
 
 
 class EarlyStoppingScheduler(FIFOScheduler):
-    """Stops trials as the rules decide, and passes the others on to population-based training.
+    """Stops trials by the stopping rules; other trials go on to population-based training.
 
-    Ray does not save a scheduler in its snapshot. After a restart the rules therefore receive what
-    the restored trials had reported again, from the rows in their folders.
+    Ray does not save a scheduler in its snapshot. After a restart, the scheduler therefore reads
+    the rows in the restored trials' folders and gives them to the rules again.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class EarlyStoppingScheduler(FIFOScheduler):
         self._exchange = exchange
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Add a trial; if it was restored, with all rows that it had reported."""
+        """Add a trial; if Ray restored it, also give its earlier rows to the rules."""
         if not trial.last_result:
             return
         last_kimg = trial.last_result.get("kimg", 0.0)
@@ -90,7 +92,10 @@ class EarlyStoppingScheduler(FIFOScheduler):
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]
     ) -> str:
-        """Return STOP, with the reason in the trial's folder, if a rule says so; else CONTINUE."""
+        """Return STOP if a rule stops the trial, and write the reason to its folder.
+
+        Returns CONTINUE for all other trials.
+        """
         observation = observation_of(result, trial.config["number"], self._search_metric)
         reason = "" if observation is None else self._rules.decide(observation)
         if result.get("outcome", "running") == "running":

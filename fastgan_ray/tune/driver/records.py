@@ -1,4 +1,4 @@
-"""The records of the trials of a search or an ablation, kept up to date on the disk."""
+"""The records of all trials of a search or an ablation; the files are always up to date."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ from fastgan_ray.tune.trial.pbt import read_orders
 
 Record = dict[str, Any]
 
-MAX_SHARE = 0.05  # of the driver's time: writing a thousand trials takes a while
+MAX_SHARE = 0.05  # share of the driver's time for writing: a thousand trials take a while
 
 
 def make_record(
     trial: TrialLike, metric: str, ended: bool, error: str = "", stop_reason: str = ""
 ) -> Record:
-    """Return a trial's record. `ended`: it will not continue, as an interrupted one does.
+    """Return a trial's record.
 
-    `error` says why its process died for good, `stop_reason` why the search stopped it.
+    `ended` says whether the trial is over; an interrupted trial is not, because it can continue.
+    `error` is the reason why the trial's process died and will not start again. `stop_reason` is
+    the reason why the search stopped the trial.
     """
     last = trial.last_result or {}
     outcome = last.get("outcome", "running")
@@ -62,10 +64,10 @@ def make_record(
 
 
 class TrialRecords(TrialCallback):
-    """Writes a summary of all trials when one has ended, and removes checkpoints nobody needs.
+    """Writes a summary of all trials when a trial ends, and removes unneeded checkpoints.
 
-    If several trials end shortly after each other, it writes once. `reports` writes report.html
-    from the summary and from what running trials have measured.
+    If several trials end within a short time, the summary is written once. `reports` writes
+    report.html from the summary and from the rows of running trials.
     """
 
     def __init__(self, folder: Path, metric: str) -> None:
@@ -81,10 +83,10 @@ class TrialRecords(TrialCallback):
 
     @abstractmethod
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
-        """Write the summary of `records` and return it. `over`: no trial will run any more."""
+        """Write the summary of `records` and return it. `over`: all trials are over."""
 
     def discard(self, checkpoint: Path) -> None:
-        """Remove what nobody needs of a checkpoint of a trial that has ended."""
+        """Remove the unneeded files in a checkpoint of a trial that has ended."""
         shutil.rmtree(checkpoint, ignore_errors=True)
 
     def trial_started(self, trial: Trial) -> None:
@@ -101,16 +103,16 @@ class TrialRecords(TrialCallback):
         self._is_changed = True
 
     def trial_failed(self, trial: Trial) -> None:
-        """Note that a trial's process has died too often."""
+        """Note that a trial has ended because its process died too often."""
         self.trial_ended(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Write the summary if a trial has ended, unless it was written just before."""
+        """Write the summary if a trial has ended; wait if the last write was a moment ago."""
         if self._is_changed and time.monotonic() >= self._due:
             self.write(trials)
 
     def write(self, trials: Sequence[Trial], over: bool = False) -> dict[str, Any]:
-        """Write and return the summary. `over`: no trial will run any more."""
+        """Write the summary and return it. `over`: all trials are over."""
         start = time.monotonic()
         records = [
             self._final_records.get(trial.trial_id) or self._record(trial)
@@ -125,7 +127,7 @@ class TrialRecords(TrialCallback):
         return summary
 
     def _record(self, trial: Trial) -> Record:
-        """Return a trial's record; keep it once the trial has ended and Ray has its last status."""
+        """Return a trial's record; cache it if the trial has ended and Ray has its last status."""
         folder, ended = self.folder / "trials" / trial.trial_id, self._has_ended(trial)
         record = make_record(trial, self._metric, ended, _error(trial), read_stop_reason(folder))
         if orders := read_orders(folder):
@@ -137,14 +139,14 @@ class TrialRecords(TrialCallback):
         return record
 
     def _has_ended(self, trial: Trial) -> bool:
-        # Ray sets trials to TERMINATED when it is interrupted, but then calls no `trial_ended`.
+        # When Ray is interrupted, it sets trials to TERMINATED but does not call `trial_ended`.
         ended_before = trial.status == "TERMINATED" and trial.trial_id not in self._started
         return ended_before or trial.trial_id in self._ended
 
     def _discard_checkpoints(self, records: Iterable[Record], over: bool) -> None:
-        """Discard the checkpoints of ended trials once Ray's snapshot on the disk has their end.
+        """Discard the checkpoints of trials that have ended, also in Ray's snapshot on the disk.
 
-        `records` has no trial that a resume would start again.
+        `records` must not contain a trial that a resume would start again.
         """
         in_snapshot = set() if over else ended_in_snapshot(self.folder)
         for record in records:

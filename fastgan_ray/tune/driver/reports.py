@@ -1,4 +1,4 @@
-"""Keep report.html up to date beside the results, without ever stopping the search."""
+"""Keep report.html next to the results up to date; an error here never stops the search."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fastgan_ray.tune.suggest.importance import importances
 NAME = "report.html"
 PACKAGES = ("fastgan-ray", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
 SECONDS_BETWEEN_REPORTS = 30.0
-MAX_SHARE = 0.05  # of the driver's time
+MAX_SHARE = 0.05  # share of the driver's time for writing reports
 
 
 class Reports:
-    """Writes the report from time to time, and never raises.
+    """Writes the report from time to time, and never raises an exception.
 
-    `fault` says why the last one could not be written, or is empty.
+    `fault` says why the last report could not be written; it is "" if there was no error.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,7 +34,7 @@ class Reports:
         self._due = -float("inf")
 
     def refresh(self, over: bool = False) -> None:
-        """Write the report if it is due. `over`: the results are final, so it is due."""
+        """Write the report if it is due; if `over`, the results are final and it is always due."""
         start = self._clock()
         if start < self._due and not over:
             return
@@ -47,7 +47,7 @@ class Reports:
         self._due = now + max(SECONDS_BETWEEN_REPORTS, (now - start) / MAX_SHARE)
 
     def describe(self) -> str:
-        """Return where the report is, or why it could not be written."""
+        """Return a line that says where the report is, or why it could not be written."""
         if self.fault:
             return (
                 f"The report could not be written ({self.fault}); the results are complete. "
@@ -57,10 +57,10 @@ class Reports:
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of a search or an ablation, by default in its folder; return its path.
+    """Write the report of a search or an ablation to `out`; return the report's path.
 
-    UserError if `folder` is not that of a search or an ablation. OSError if the report cannot be
-    written.
+    The default of `out` is report.html in `folder`. Raises UserError if `folder` is not the folder
+    of a search or an ablation, and OSError if the report cannot be written.
     """
     path = out or folder / NAME
     write_atomically(path, page(read_run(folder), importances(folder), datetime.now(timezone.utc)))
@@ -68,7 +68,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 
 def note_versions(folder: Path) -> None:
-    """Add this process's versions to versions.json, unless they are the same as the last ones."""
+    """Add the versions of the software to versions.json, unless its last entry is the same."""
     path = folder / "versions.json"
     history = json.loads(path.read_text()) if path.is_file() else []
     versions = {

@@ -19,16 +19,17 @@ from fastgan_ray.search.file.spec import SearchSpec, start_point
 from fastgan_ray.search.pareto import front_of
 from fastgan_ray.tune.driver.records import Record, TrialRecords
 
-# The sections of the configuration that the published FastGAN defines; the others are the user's.
+# The sections of the configuration that the published FastGAN defines; users set the others freely.
 PUBLISHED_SECTIONS = ("model", "augment", "train")
 COLUMNS = ("trial_id", "state", "value", "error", "num_fakes", "kimg", "seconds", "reason")
-CLEAR_ERRORS = 2.0  # standard errors; noise of the evaluation hardly explains more
+CLEAR_ERRORS = 2.0  # in standard errors; the evaluation's noise rarely causes a larger difference
 
 
 def choose_best(records: Iterable[Record], metric: Metric) -> Record | None:
-    """Return the finished trial with the best last value, or a stopped one if none has finished.
+    """Return the finished trial with the best last value, or a stopped trial if none has finished.
 
-    So values of cheap evaluations compare only with each other: no training ends with one.
+    A finished trial always ends with a full evaluation. Values of cheap evaluations are therefore
+    compared only with each other.
     """
     ended = [r for r in records if r["value"] is not None and r["state"] != "unfinished"]
     finished = [record for record in ended if record["state"] == "finished"]
@@ -74,9 +75,10 @@ def summarise(
 def compare_with_default(
     best: Record | None, default: Record | None, metric: Metric, complete: bool = True
 ) -> tuple[bool | None, str]:
-    """Return whether the best trial beats the published default (None = unknown), and a sentence.
+    """Return whether the best trial beats the published default, and a sentence that says so.
 
-    `complete`: the space contains every published value; else `default` is the closest point.
+    The first value is None if this is unknown. `complete` says whether the space contains every
+    published value; if it does not, `default` is the closest point in the space.
     """
     if best is None:
         return None, "No trial has ended with a value."
@@ -101,7 +103,7 @@ def compare_with_default(
 
 
 class SearchRecords(TrialRecords):
-    """Keeps a search's summary, table and best trial up to date."""
+    """Keeps the files of a search up to date: summary, table and best trial."""
 
     def __init__(self, folder: Path, spec: SearchSpec) -> None:
         super().__init__(folder, spec.metric.name)
@@ -119,10 +121,11 @@ class SearchRecords(TrialRecords):
 
 
 def keep_best(best: Mapping[str, Any], folder: Path) -> None:
-    """Replace `folder`/best by configuration, checkpoint and sample grid of the trial at "source".
+    """Replace `folder`/best with the configuration, checkpoint and sample grid of the best trial.
 
-    Weights are linked instead of copied if the file system can. If the trial's checkpoint is gone,
-    best/ already has it.
+    best["source"] is the trial's folder, relative to `folder`. Weights are hard links instead of
+    copies if the file system supports links. If the trial's checkpoint was removed, best/ already
+    has it.
     """
     trial = folder / best["source"]
     checkpoint = trial / str(best["checkpoint"])
@@ -140,12 +143,12 @@ def keep_best(best: Mapping[str, Any], folder: Path) -> None:
 
 
 def source_of(best: Record) -> str:
-    """Return the folder of a search's trial, relative to that of the search."""
+    """Return the folder of a search's trial, relative to the search's folder."""
     return f"trials/{best['trial_id']}"
 
 
 def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
-    """Return the trials as a table: the columns of summary.json, then each searched parameter."""
+    """Return the trials as CSV text: the columns `COLUMNS`, then one for each parameter."""
     names = [parameter.name for parameter in spec.space]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -157,7 +160,7 @@ def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
 
 
 def _default(records: Sequence[Record], spec: SearchSpec) -> tuple[Record | None, bool]:
-    """Return the trial of the default, and whether the space has the complete default."""
+    """Return the default's trial, and whether the space contains the complete default."""
     start, published = start_point(spec), RunConfig().model_dump()
     for record in records:
         if start and start.items() <= record["point"].items():

@@ -1,4 +1,4 @@
-"""How often a trial's process may die before the search gives up on the trial."""
+"""The number of times that a trial's process may die before the search gives up on the trial."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.compat import set_failure_count
 from fastgan_ray.tune.trial.folder import resume_kimg
 
-# How often a trial whose process died starts again without progress in between.
+# A trial starts again after at most this many deaths without progress in between.
 MAX_DEATHS = 4
 
 
 class RetryCounter(TrialCallback):
-    """Makes Ray count only the deaths since a trial's last progress, or since a resume.
+    """Resets Ray's count of a trial's deaths when the trial makes progress or the search resumes.
 
-    A cluster of spot machines kills a long trial many times. The search gives up only on trials
-    that make no progress.
+    On spot machines, the process of a long trial dies many times. The search gives up only on
+    trials that make no progress.
     """
 
     def __init__(self, trials: Path) -> None:
@@ -34,18 +34,18 @@ class RetryCounter(TrialCallback):
         return trial is not None and reason_of(trial, {}).startswith(OUT_OF_MEMORY)
 
     def trial_started(self, trial: Trial) -> None:
-        """Reset the count at the first start since the driver started."""
+        """Reset the count when this driver starts the trial for the first time."""
         self._started[trial.trial_id] = trial
         if trial.trial_id not in self._last_kimg:
             self._last_kimg[trial.trial_id] = 0.0
             set_failure_count(trial, 0)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Reset the count at a new row; a repeated one is no progress."""
+        """Reset the count at a new row; a repeated row is not progress."""
         self._count(trial, result["kimg"], deaths=0)
 
     def trial_restarts(self, trial: Trial) -> None:
-        """Reset the count at a death after progress that is saved, but not reported."""
+        """Set the count to 1 if the trial saved progress before it died but did not report it."""
         self._count(trial, resume_kimg(self._trials / trial.trial_id), deaths=1)
 
     def _count(self, trial: Trial, kimg: float, deaths: int) -> None:

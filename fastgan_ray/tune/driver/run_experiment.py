@@ -1,4 +1,4 @@
-"""An experiment from beginning to end: its folder, Ray, the trials, the summary, the report."""
+"""The steps of an experiment: open the folder, start Ray, run trials, write summary and report."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from fastgan_ray.tune.wandb.outcome import log_outcome
 
 
 def run_experiment(experiment: Experiment, options: TuneOptions, objective: Objective) -> Path:
-    """Run an experiment, or continue it with `resume`; return its folder.
+    """Run an experiment, or continue it if `options.resume` is set; return its folder.
 
-    UserError if the folder cannot be used, no machine has what a trial needs, or pictures or
-    weights are missing. InterruptedRunError, when everything is written and printed, if trials were
-    interrupted. Trials that go wrong are results, not errors.
+    Raises UserError if the folder cannot be used, no machine has the resources for a trial, or
+    pictures or weights are missing. If trials were interrupted, it writes and prints everything,
+    and then raises InterruptedRunError. A trial that fails is a result, not an error.
     """
     name = options.name or experiment.name
     folder = folder_of(options.runs_dir, name)
@@ -41,7 +41,8 @@ def run_experiment(experiment: Experiment, options: TuneOptions, objective: Obje
         _run(experiment, options, folder, storage, objective)
     except UserError:
         if not options.resume and not (folder / experiment.summary_file).exists():
-            shutil.rmtree(folder)  # nothing has started, and the corrected command needs the name
+            # No trial has started. The user's corrected command needs the same folder.
+            shutil.rmtree(folder)
         raise
     except Exception as error:
         if not (reason := full_disk(error)):
@@ -80,7 +81,7 @@ def _run(
 def run_and_follow_up(
     experiment: Experiment, folder: Path, context: ExperimentContext
 ) -> tuple[TrialRecords, Summary]:
-    """Run an experiment's trials in its folder, and what follows them; return the whole summary."""
+    """Run an experiment's trials and its follow-up in `folder`; return the records and summary."""
     note_versions(folder)
     records = experiment.make_records(folder)
     session = context.wandb_session(folder, context.options.name or experiment.name)

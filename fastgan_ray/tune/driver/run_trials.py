@@ -1,4 +1,4 @@
-"""The trials of an experiment on Ray Tune: how many at once, on what, and who watches them."""
+"""An experiment's trials on Ray Tune: their concurrency, resources and callbacks."""
 
 from __future__ import annotations
 
@@ -46,16 +46,17 @@ from fastgan_ray.tune.trial.trainable import make_trainable
 from fastgan_ray.tune.wandb.callback import WandbLog
 from fastgan_ray.tune.wandb.session import Session
 
-# Memory of the process of Ray Tune in which a trial waits for its workers.
+# Memory in bytes for the Ray Tune process in which a trial waits for its workers.
 OUTER_BYTES = 128 * 2**20
 
 
 def run_trials(
     experiment: Experiment, context: ExperimentContext, records: TrialRecords, session: Session
 ) -> list[Trial]:
-    """Run the trials, or those that a resumed experiment still needs; return Ray's trials.
+    """Run the trials of an experiment; return Ray's trials.
 
-    UserError if no machine has what a trial needs.
+    A resumed experiment runs only the trials that have not ended. Raises UserError if no machine
+    has the resources for a trial.
     """
     options, nodes, folder = context.options, context.nodes, records.folder
     trials, states = folder / "trials", folder / "state"
@@ -91,7 +92,7 @@ def run_trials(
 def _tune(
     trainable: Callable[[dict[str, Any]], None], trials: Path, num_samples: int, **settings: object
 ) -> ray.tune.ExperimentAnalysis:
-    """Run Ray Tune with what every experiment has in common."""
+    """Run Ray Tune with the settings that all experiments share."""
     os.environ[STATE_PERIOD] = f"{state_period(num_samples):g}"
     with every_death_is_an_actor_error():
         return ray.tune.run(
@@ -111,7 +112,10 @@ def _tune(
 def _concurrency(
     experiment: Experiment, context: ExperimentContext, requests: Sequence[Request]
 ) -> int:
-    """Return how many trials run at once, by cores, GPUs, memory and disk; UserError if none."""
+    """Return how many trials run at the same time, limited by cores, GPUs, memory and disk.
+
+    Raises UserError if no trial can run.
+    """
     options, nodes, configs = context.options, context.nodes, experiment.sample_configs
     check_feasible(requests, nodes)
     limits = [max_concurrent(requests, nodes, options.max_concurrent)]
@@ -129,7 +133,7 @@ def _concurrency(
 def _trainable(
     experiment: Experiment, context: ExperimentContext, trials: Path
 ) -> Callable[[dict[str, Any]], None]:
-    """Return the function that Ray runs for each trial, with what it reserves for one."""
+    """Return the function that Ray runs for each trial, with the resources that Ray reserves."""
     nodes = context.nodes
 
     def worker_resources(config: RunConfig, number: int = 0) -> dict[str, float]:
@@ -137,7 +141,9 @@ def _trainable(
 
     def trial_resources(suggestion: dict[str, Any]) -> PlacementGroupFactory:
         config = RunConfig.model_validate(suggestion["run"])
-        if config.resources.nested:  # a request must not be empty, and workers need the cores
+        # The workers need the cores, so the outer process requests only memory: a request must not
+        # be empty.
+        if config.resources.nested:
             return PlacementGroupFactory([{"memory": OUTER_BYTES}])
         return PlacementGroupFactory([worker_resources(config, suggestion["number"])])
 
@@ -154,13 +160,13 @@ def _watchers(
     session: Session,
     tracker: BudgetTracker | None,
 ) -> list[Callback]:
-    """Return the callbacks, in the order in which they are called."""
+    """Return the callbacks in the order in which Ray calls them."""
     tensorboard: Callable[[], Callback] = TBXLoggerCallback
     metric, count = experiment.metric, experiment.trial_count
     facts = (session.group, metric.name, metric.goal, count, experiment.longest_kimg)
     return [
-        *([context.sync] if context.sync else []),  # fetches what the others read
-        *([tracker] if tracker else []),  # counts what the table shows
+        *([context.sync] if context.sync else []),  # fetches the files that the others read
+        *([tracker] if tracker else []),  # updates the numbers that the table shows
         tensorboard(),
         WandbLog(session, metric),
         LiveTable(*facts, context.console, tracker),

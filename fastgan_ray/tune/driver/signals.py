@@ -1,7 +1,8 @@
-"""Stop an experiment cleanly: one signal makes its trials save where they are, and ends it.
+"""Stop an experiment cleanly: after one signal, its trials save their state and it ends.
 
-Ray Tune listens to a signal of its own while trials run. Before that, the signal raises here; after
-that, when the results are being written, it is ignored.
+While trials run, Ray Tune handles its own stop signal, `STOP_SIGNAL`. Before the trials, this
+signal raises an InterruptedRunError here. After the trials, while the driver writes the results,
+the signal is ignored.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from fastgan_ray.train.signals import Stop, listen, say_at_once, stopping
 from fastgan_ray.tune.ray.compat import STOP_SIGNAL
 
 STOPPING = "Stopping: trials save where they are. The same signal again ends everything at once."
-NOTE = ".stop"  # a file in the folder of all trials, which running trials look for
+NOTE = ".stop"  # name of a file in the trials' folder; if it exists, running trials save and stop
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class DriverStop:
-    """The driver's part: handles the signals, and leaves a note for the running trials."""
+    """The driver's part: it handles the signals, and writes a note for the running trials."""
 
     def __init__(self, stop: Stop, quiet: bool) -> None:
         self.stop = stop
@@ -32,13 +33,17 @@ class DriverStop:
         self._in_main_thread = threading.current_thread() is threading.main_thread()
 
     def listen(self) -> None:
-        """Handle the signals, also again after Ray has started, which then handles SIGTERM."""
+        """Install the signal handlers.
+
+        The caller must call this again after Ray has started, because Ray replaces the handler of
+        SIGTERM.
+        """
         if self._in_main_thread:
             listen(self.stop, self.asked)
             signal.signal(STOP_SIGNAL, self._raise)
 
     def asked(self, stop: Stop) -> None:
-        """Act on the first signal."""
+        """Stop Ray Tune, print a message and write the note, at the first signal."""
         signal.raise_signal(STOP_SIGNAL)
         if not self._quiet:
             say_at_once(STOPPING)
@@ -46,9 +51,9 @@ class DriverStop:
             self._note.touch()
 
     def begin(self, trials: Path) -> None:
-        """Prepare for trials with folders in `trials`; remove the note of an earlier stop.
+        """Prepare for trials whose folders are in `trials`; remove the note of an earlier stop.
 
-        InterruptedRunError if there was a signal already.
+        Raises InterruptedRunError if a signal has already arrived.
         """
         if self.stop.asked:
             raise self.stop.error("these trials had not started")
@@ -58,7 +63,7 @@ class DriverStop:
             signal.signal(STOP_SIGNAL, self._raise)
 
     def trials_are_over(self) -> None:
-        """Ignore the signal from here on: the driver is about to end."""
+        """Ignore `STOP_SIGNAL` from now on, because the driver is about to end."""
         if self._in_main_thread:
             signal.signal(STOP_SIGNAL, signal.SIG_IGN)
 
@@ -68,7 +73,10 @@ class DriverStop:
 
 @contextlib.contextmanager
 def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
-    """Inside, Ctrl-C and SIGTERM stop what runs, with a message unless `quiet`."""
+    """Make Ctrl-C and SIGTERM stop the experiment cleanly inside the `with` block.
+
+    A message says so unless `quiet` is set.
+    """
     with stopping(lambda stop: driver.asked(stop)) as stop:
         driver = DriverStop(stop, quiet)
         driver.listen()
@@ -76,7 +84,7 @@ def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
 
 
 class TrialStop:
-    """A trial's part: notices a signal to its process, or the driver's note."""
+    """The trial's part: it checks for a signal to its process and for the driver's note."""
 
     def __init__(self, stop: Stop, trials: Path) -> None:
         self._stop = stop
@@ -86,7 +94,7 @@ class TrialStop:
 
     @property
     def asked(self) -> bool:
-        """Whether to save and stop; looks for the note at most once a second."""
+        """Whether the trial must save and stop; the note is checked at most once a second."""
         now = time.monotonic()
         if now >= self._due:
             self._has_note = self._note.exists()

@@ -18,7 +18,7 @@ BAD_ENDS = ("diverged", "out_of_memory", "failed")
 ENDED = ("finished", "stopped", *BAD_ENDS)
 OUT_OF_MEMORY = "out of memory"
 MAX_REASON = 160  # letters
-# A trial before anything is known of it.
+# The state of a trial that the driver has no data about yet.
 UNKNOWN = {
     "state": "",
     "kimg": 0.0,
@@ -50,7 +50,8 @@ def cell_of(trial: TrialLike) -> dict[str, Any]:
 def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str:
     """Return a trial's state: "pending", "running" or one of `ENDED`.
 
-    `status` is Ray's. A trial that ended before `total_kimg` was stopped by the scheduler.
+    `status` is Ray's status of the trial. If a trial ended before `total_kimg`, the search stopped
+    it.
     """
     if status == "ERROR":
         return "out_of_memory" if OUT_OF_MEMORY in str(result.get("reason")) else "failed"
@@ -62,7 +63,7 @@ def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str
 
 
 def reason_of(trial: TrialLike, result: Mapping[str, Any]) -> str:
-    """Return why a trial ended: as reported, or the last line of its process's traceback, or ""."""
+    """Return why a trial ended: its own report, or the last line of its traceback, or ""."""
     text = "" if result.get("reason") else last_failure(trial)
     if not text:
         return str(result.get("reason") or "")
@@ -79,7 +80,7 @@ def new_state(
     total_kimg: float,
     now: float,
 ) -> State:
-    """Return the state before any trial. `now` is in seconds, of a clock that never jumps."""
+    """Return the state before the first trial. `now` is a time in seconds on a monotonic clock."""
     return {
         "name": name,
         "metric": metric,
@@ -87,7 +88,7 @@ def new_state(
         "total_trials": total_trials,
         "total_kimg": total_kimg,
         "start": now,
-        "budget": "",  # the used part in words
+        "budget": "",  # a line that says how much of the budget is used
         "seconds_left": None,  # until the budget is used up
         "trials": {},
     }
@@ -100,7 +101,10 @@ def observe(
     result: Mapping[str, Any] | None = None,
     status: str | None = None,
 ) -> State:
-    """Return the state with a trial updated; `result` and `status` are newer than Ray's own."""
+    """Return the state with one trial updated.
+
+    `result` and `status`, if given, are newer than the values in Ray's `trial`.
+    """
     stored = trial.last_result if trial.has_reported_at_least_once else {}
     result = {**stored, **(result or {})}
     name = trial.trial_id
@@ -116,7 +120,7 @@ def observe(
         "reason": reason,
     }
     if old["state"] in ENDED and status is None:
-        row["state"] = old["state"]  # Ray sets TERMINATED only after it has called us
+        row["state"] = old["state"]  # Ray sets TERMINATED only after it calls the callbacks
     else:
         outcome = {**result, "reason": reason}
         row["state"] = state_word(status or trial.status, outcome, row["total_kimg"])
@@ -128,9 +132,10 @@ def observe(
 
 
 def best_of(state: State) -> str | None:
-    """Return the trial with the best last value: a finished, else a stopped, else a running one.
+    """Return the name of the trial with the best last value; None if no trial has a value.
 
-    This is the order of summary.json, so that both always agree.
+    Finished trials come first, then stopped trials, then running trials. summary.json uses the same
+    order, so both name the same trial.
     """
     sign = 1 if state["goal"] == "minimize" else -1
     ranks = {"finished": 0, "stopped": 1, "running": 2}
@@ -143,7 +148,10 @@ def best_of(state: State) -> str | None:
 
 
 def trial_eta(row: Mapping[str, Any], now: float) -> float | None:
-    """Return the seconds until a running trial ends, at its speed since it started or resumed."""
+    """Return the seconds until a running trial ends, at its speed since its start or resume.
+
+    Returns None if this is unknown.
+    """
     if row["state"] != "running" or row["kimg"] <= row["start"][1]:
         return None
     start, first_kimg = row["start"]
@@ -153,7 +161,7 @@ def trial_eta(row: Mapping[str, Any], now: float) -> float | None:
 
 
 def search_eta(state: State, now: float) -> float | None:
-    """Return the seconds until the last trial ends, at the speed so far; None = unknown."""
+    """Return the seconds until the last trial ends, at the speed so far; None if unknown."""
     rows = state["trials"].values()
     done = sum(share_done(row) for row in rows)
     done_now = done - sum(row["share_before"] for row in rows)  # since the driver started
@@ -163,5 +171,5 @@ def search_eta(state: State, now: float) -> float | None:
 
 
 def share_done(row: Mapping[str, Any]) -> float:
-    """Return how much of a trial is done, from 0 to 1; a trial that ended early is done."""
+    """Return the share of a trial that is done, from 0 to 1; it is 1 for a trial that has ended."""
     return 1.0 if row["state"] in ENDED else min(1.0, row["kimg"] / row["total_kimg"])

@@ -1,4 +1,4 @@
-"""The live table of a search: on a terminal it stays in place, elsewhere it is plain lines."""
+"""The live table of a search: a terminal shows one table, other outputs get plain lines."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from fastgan_ray.tune.driver.state import BAD_ENDS, ENDED, State, new_state, obs
 from fastgan_ray.tune.driver.table_text import render, trial_line
 from fastgan_ray.tune.ray.callback import TrialCallback
 
-LINES_AROUND_ROWS = 7  # title, budget, headings, caption, and one free
+LINES_AROUND_ROWS = 7  # lines for the title, budget, headings and caption, and one empty line
 
 
 class LiveTable(TrialCallback):
     """Shows the state, kimg, metric, speed and ETA of every trial while Ray Tune runs.
 
-    Where there is no terminal, it prints a line at each start, evaluation and end. `metric` is the
-    name in the trials' rows; `total_trials` is None if there is no limit; `total_kimg` is the
-    length of trials whose configuration does not say it. The used part of `budget` is above the
-    table. Ray's reporters do not serve here: they show no kimg, ETA or budget, and print a new
-    table each time.
+    Without a terminal, it prints a line at each start, evaluation and end of a trial. `metric` is
+    the metric's name in the trials' rows. `total_trials` is None if there is no limit. `total_kimg`
+    is the length of trials whose configuration has no length. A line above the table says how much
+    of `budget` is used. Ray's reporters are not used because they show no kimg, ETA or budget, and
+    print a new table each time.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class LiveTable(TrialCallback):
         self._state = new_state(*self._facts, now=time.monotonic())
 
     def setup(self, *args: object, **info: object) -> None:
-        """Start the clock and, on a terminal, the table."""
+        """Start the clock; on a terminal, also start the table."""
         self._state = new_state(*self._facts, now=time.monotonic())
         if self._console.is_terminal:
-            # What Ray prints goes to its log, not above the table.
+            # Ray's output goes to Ray's log, not above the table.
             self._live = Live(
                 console=self._console,
                 get_renderable=self._live_table,
@@ -58,7 +58,7 @@ class LiveTable(TrialCallback):
             self._live.start()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Update trials that are new, or that changed without a report."""
+        """Update new trials, and trials that changed without a report."""
         now = time.monotonic()
         for trial in trials:
             row = self._state["trials"].get(trial.trial_id)
@@ -70,7 +70,7 @@ class LiveTable(TrialCallback):
         self._show(trial, status="RUNNING")
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Show an evaluation, unless it comes again after a resume or says that a trial failed."""
+        """Show an evaluation; ignore rows that repeat after a resume or report a failure."""
         row = self._state["trials"].get(trial.trial_id)
         repeated = row is not None and row["value"] is not None and result["kimg"] <= row["kimg"]
         if not repeated and result.get("outcome") not in BAD_ENDS:
@@ -89,7 +89,7 @@ class LiveTable(TrialCallback):
         self._show(trial, status="ERROR")
 
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
-        """Leave the last table on the screen, or print it after the lines."""
+        """Stop the live table and leave it on the screen; without a terminal, print the table."""
         if self._live is None:
             self._console.print(render(self._state_with_budget(), time.monotonic()))
         else:

@@ -1,4 +1,4 @@
-"""A search's state as a table and as lines of text: pure functions of the state in `state.py`."""
+"""Functions that convert the state of a search (`state.py`) to a table and to lines of text."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from fastgan_ray.report.text import number
 from fastgan_ray.tune.driver.state import ENDED, State, best_of, search_eta, trial_eta
 
 STYLES = {"running": "cyan", "pending": "dim", "finished": "green", "stopped": "yellow"}
-LONG_VALUE = 9  # letters
+LONG_VALUE = 9  # values with more characters than this are long
 
 
 def render(state: State, now: float, max_rows: int | None = None) -> Table:
-    """Return the table; with more trials than `max_rows`, the best, running and latest ones."""
+    """Return the table of all trials.
+
+    If there are more trials than `max_rows`, the table has the best, the running and the latest.
+    """
     best, rows = best_of(state), list(state["trials"].values())
     visible = _most_interesting(rows, best, max_rows)
     names = varied([row["point"] for row in rows])
@@ -31,7 +34,7 @@ def render(state: State, now: float, max_rows: int | None = None) -> Table:
         box=None,
         pad_edge=False,
         collapse_padding=True,
-        expand=True,  # or Rich breaks the title at the width of the rows
+        expand=True,  # otherwise Rich breaks the title at the width of the rows
         header_style="bold",
     )
     for heading in ("trial", "state"):
@@ -59,7 +62,7 @@ def _cells(row: State, now: float, names: Sequence[str], is_best: bool) -> list[
 
 
 def trial_line(state: State, name: str, now: float) -> str:
-    """Return a trial as a line of text, for logs and for the screen above the table."""
+    """Return a line of text about a trial, for logs and for the screen above the table."""
     row = state["trials"][name]
     facts = [f"[{duration(now - state['start'])}] trial {name} {row['state']}"]
     if row["kimg"]:
@@ -72,7 +75,7 @@ def trial_line(state: State, name: str, now: float) -> str:
         if eta := trial_eta(row, now):
             facts.append(f"ETA {duration(eta)}")
         if row["kimg"] == row["start"][1]:
-            # An ablation's arm, data set and seed are shown even if all trials so far share them.
+            # Show an ablation's arm, data set and seed even if they are the same for all trials.
             cell = [name for name in row["point"] if "." not in name]
             names = varied([other["point"] for other in state["trials"].values()])
             facts.append(parameters(row["point"], [*dict.fromkeys([*cell, *names])]))
@@ -82,7 +85,7 @@ def trial_line(state: State, name: str, now: float) -> str:
 
 
 def headline(state: State, now: float) -> str:
-    """Return the search in one line: name, trials done, time."""
+    """Return one line about the search: its name, the trials done, and the time."""
     done = sum(row["state"] in ENDED for row in state["trials"].values())
     total = "" if state["total_trials"] is None else f" of {state['total_trials']}"
     etas = [eta for eta in (search_eta(state, now), state["seconds_left"]) if eta is not None]
@@ -93,9 +96,10 @@ def headline(state: State, now: float) -> str:
 
 
 def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names whose values differ between points, long values last; all for one point.
+    """Return the names of parameters whose values differ between points; all if there is one point.
 
-    A narrow column then cuts off the end of one long value, not the short ones.
+    Parameters with long values come last, so that a narrow column cuts off a long value and not the
+    short values.
     """
     lengths: dict[str, int] = {}
     for point in points:
@@ -110,9 +114,10 @@ def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def parameters(point: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Return `names` of a point: {"model.ngf": 8, "train.lr_g": 2e-4} -> ngf=8 lr_g=0.0002.
+    """Format the parameters `names` of a point.
 
-    A last part that two names share keeps its section.
+    {"model.ngf": 8, "train.lr_g": 2e-4} becomes "ngf=8 lr_g=0.0002". If two names end in the same
+    word, both are written with their section.
     """
     leaf_of = {name: name.rsplit(".", 1)[-1] for name in names}
     counts = Counter(leaf_of.values())
@@ -124,13 +129,13 @@ def parameters(point: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def progress(kimg: float, total_kimg: float) -> str:
-    """Return position and total in kimg: "12.5/40", "0.015/0.03"."""
+    """Format the position and the total in kimg: "12.5/40", "0.015/0.03"."""
     decimals = 0 if total_kimg >= 100 else max(1, 1 - math.floor(math.log10(total_kimg)))
     return f"{round(kimg, decimals):g}/{total_kimg:g}"
 
 
 def duration(seconds: float | None) -> str:
-    """Return seconds as m:ss, h:mm:ss or days and hours; "-" if unknown."""
+    """Format seconds as m:ss, h:mm:ss or days and hours; "-" if unknown."""
     if seconds is None:
         return "-"
     minutes, second = divmod(int(seconds), 60)

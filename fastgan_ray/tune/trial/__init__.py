@@ -1,1 +1,1 @@
-"""A trial: one training in a process of Ray's, its folder and its workers."""
+"""A trial: one training in a Ray process, with its folder and its workers."""

@@ -1,8 +1,8 @@
-"""A trial's folder: its rows in metrics.jsonl, its checkpoints, its lock, and why it was stopped.
+"""A trial's folder: the rows in metrics.jsonl, the checkpoints, the lock, and the stop reason.
 
-The folder, not Ray's state, says how far a trial has come. A trial that starts again repeats its
-rows and continues from the checkpoint of the last one, or from where it was stopped after that; if
-it had ended, it ends at once.
+The folder, not Ray's state, defines the progress of a trial. A restarted trial reports its rows
+again. It then continues from the checkpoint of its last row, or from the checkpoint of a later
+interruption. If the trial had already ended, it ends at once.
 """
 
 from __future__ import annotations
@@ -26,17 +26,20 @@ Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
 
 
 def trial_name(number: int) -> str:
-    """Return the id of a search's trial and its folder's name, by its number from 0: "00003"."""
+    """Return the id of a trial, which is also its folder's name: "00003" for number 3 (from 0)."""
     return f"{number:05d}"
 
 
 def write_rows(folder: Path, rows: list[Row]) -> None:
-    """Replace the rows of a trial, atomically."""
+    """Replace all rows of a trial atomically."""
     write_atomically(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def append_row(folder: Path, row: Row) -> None:
-    """Add a row and wait until the disk has it; OSError, and no half row, if the disk is full."""
+    """Add a row and wait until it is on the disk.
+
+    Raises OSError if the disk is full; the file then has no incomplete row.
+    """
     path = folder / "metrics.jsonl"
     size = path.stat().st_size if path.is_file() else 0
     try:
@@ -45,33 +48,33 @@ def append_row(folder: Path, row: Row) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError:
-        os.truncate(path, size)  # else the next row would follow the half one on the same line
+        os.truncate(path, size)  # remove the incomplete row, so that the next row has its own line
         raise
 
 
 def write_stop(folder: Path, kimg: float, reason: str) -> None:
-    """Note that the search stops the trial at `kimg`, and why."""
+    """Write to the trial's folder that the search stops the trial at `kimg`, and the reason."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "stop.json", json.dumps({"kimg": kimg, "reason": reason}))
 
 
 def stop_reason(folder: Path) -> str:
-    """Return why the search stopped the trial, or ""."""
+    """Return the reason why the search stopped the trial; "" if it did not."""
     path = folder / "stop.json"
     return str(json.loads(path.read_text())["reason"]) if path.is_file() else ""
 
 
 def reset_if_other_point(folder: Path, point: Mapping[str, Any]) -> None:
-    """Remove another trial's files: those of a trial with the same number at another point.
+    """Remove all files from the folder if they belong to a trial at another point.
 
-    A killed driver forgets the trials that it started since it last wrote its state. When it
-    continues, it may try other points under their numbers.
+    A killed driver loses the trials that it started after it last wrote its state. When it
+    continues, it may give their numbers to other points.
     """
     path, text = folder / "point.json", json.dumps(point, sort_keys=True)
     if path.is_file() and path.read_text() == text:
         return
     if path.is_file():
-        # point.json is replaced last: if this process dies here, the next one starts over.
+        # point.json is replaced last: if this process dies here, the next process starts again.
         for child in folder.iterdir():
             if child.is_dir():
                 shutil.rmtree(child)
@@ -81,10 +84,11 @@ def reset_if_other_point(folder: Path, point: Mapping[str, Any]) -> None:
 
 
 def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
-    """Return the rows that still hold, and the checkpoint to continue from.
+    """Return the valid rows, and the checkpoint from which the trial continues.
 
-    Rows after the newest checkpoint are left out, as they will be measured again; if the last row
-    ended the trial, all rows hold. The checkpoint is None at the start and at the end of a trial.
+    Rows after the newest checkpoint are not valid, because they will be measured again. If the last
+    row ended the trial, all rows are valid. The checkpoint is None at the start and at the end of a
+    trial.
     """
     rows = read_rows(folder)
     if has_ended(rows):
@@ -101,7 +105,7 @@ def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
 
 
 def has_ended(rows: Sequence[Row]) -> bool:
-    """Return whether the last of a trial's rows says that it has ended."""
+    """Return whether a trial has ended, according to the last of its rows."""
     return bool(rows) and rows[-1]["outcome"] != "running"
 
 

@@ -1,4 +1,4 @@
-"""What a trial runs: the training, or any other function with its arguments."""
+"""The function that a trial runs: the training, or another function with the same arguments."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from fastgan_ray.train.reporter import Reporter
 
 
 class Objective(Protocol):
-    """A function that trains, and reports its evaluations."""
+    """A function that trains a generator and reports its evaluations."""
 
     def __call__(
         self, config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group = ALONE
     ) -> None:
-        """Train with `config`, from a checkpoint if there is one; `group` are all its workers."""
+        """Train with `config`; continue from the checkpoint `resume_from` if it is not None.
+
+        `group` is the group of all workers of the trial.
+        """
 
 
 @dataclass(frozen=True)
 class Task:
-    """One trial: the searcher's suggestion {"number", "point", "run"}, and where and how it runs.
+    """One trial: the searcher's suggestion {"number", "point", "run"}, its folder and objective.
 
-    `metric` is the name under which the objective must report the search's metric.
+    `metric` is the name with which the objective must report the search's metric.
     """
 
     suggestion: Mapping[str, Any]
@@ -37,12 +40,12 @@ class Task:
 def train_objective(
     config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group = ALONE
 ) -> None:
-    """Train a generator on as many CPU threads as the trial, or each of its workers, has cores."""
+    """Train a generator; use one CPU thread for each core of the trial, or of this worker."""
     import torch
 
     from fastgan_ray.train.device import forget_training
     from fastgan_ray.train.loop import train
 
-    forget_training()  # of the trial before, if this process has run one
+    forget_training()  # release the previous trial's training, if this process ran one
     torch.set_num_threads(max(1, int(config.resources.cpus)))
     train(config, reporter, resume_from, group)

@@ -1,4 +1,4 @@
-"""How a trial ended: the outcome and the reason that an exception stands for."""
+"""The outcome of a trial that an exception ended, and the reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LONGEST_REASON = 300
 
 
 def classify(error: BaseException) -> tuple[Outcome, str]:
-    """Return the outcome and the reason of a trial that an exception ended."""
+    """Return the outcome of a trial that this exception ended, and the reason in words."""
     reason = str(error) or type(error).__name__
     if isinstance(error, DivergedError):
         return "diverged", reason
@@ -20,9 +20,10 @@ def classify(error: BaseException) -> tuple[Outcome, str]:
 
 
 def is_no_result(error: BaseException) -> bool:
-    """Return whether an exception says nothing about the configuration: the trial runs again.
+    """Return whether the cause of an exception is a full disk or a machine fault.
 
-    A full disk and a fault of the machine; the process ends, because a device's error stays in it.
+    Such an exception says nothing about the configuration, so the trial runs again. It runs in a
+    new process, because the old process cannot recover from a device error.
     """
     from fastgan_ray.train.failures import is_machine_fault  # imports PyTorch
 
@@ -30,7 +31,7 @@ def is_no_result(error: BaseException) -> bool:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Return whether a device or the machine had no memory left, also if Ray says so."""
+    """Return whether a device or the machine ran out of memory, according to PyTorch or Ray."""
     from fastgan_ray.train.failures import is_out_of_memory
 
     return is_out_of_memory(error) or LOW_ON_MEMORY in str(error).lower()

@@ -1,8 +1,8 @@
-"""Population-based training between processes: the driver's orders and the weights they refer to.
+"""Population-based training across processes: the driver's orders to take over weights.
 
-When a trial is to take over another one's weights, the driver writes an order into its folder while
-it handles the trial's report, so before the trial continues; the trial then finds the order there.
-`orders.jsonl` holds everything that is needed after a restart.
+If a trial must take over another trial's weights, the driver writes an order to the trial's folder.
+It does this while it handles the trial's report. The trial waits for the driver, so it finds the
+order before it continues. `orders.jsonl` has all data that are needed after a restart.
 """
 
 from __future__ import annotations
@@ -22,27 +22,30 @@ from fastgan_ray.search.stopping import Observation
 # {"number", "kimg", "donor", "point", "run" (nested RunConfig), "checkpoint" (a folder's name)}
 Order = dict[str, Any]
 ORDERS = "orders.jsonl"
-ADA_P = "augment.ada_p"  # the only field that may change and that a checkpoint holds too
+ADA_P = "augment.ada_p"  # the only field that may change and that is also in a checkpoint
 
 
 class TakeOverError(Exception):
-    """Raised inside a trial, between two steps, when it must take over another one's weights."""
+    """Raised inside a trial, between two steps, if it must take over another trial's weights."""
 
 
 def read_orders(trial: Path) -> list[Order]:
-    """Return the orders in a trial's folder, the oldest first."""
+    """Return the orders in a trial's folder; the oldest is first."""
     path = trial / ORDERS
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def remove_weights_of_orders(trial: Path, count: int) -> None:
-    """Remove the weights that came with a trial's first `count` orders."""
+    """Remove the copies of weights that belong to a trial's first `count` orders."""
     for number in range(1, count + 1):
         shutil.rmtree(trial / _checkpoint_name(number), ignore_errors=True)
 
 
 class WeightExchange:
-    """Keeps the best trials' checkpoints of each rung, and writes orders to take them over."""
+    """Keeps the checkpoints of the best trials at each rung, and writes orders to take them over.
+
+    A rung is a training length in kimg at which trials are compared.
+    """
 
     def __init__(
         self,
@@ -55,15 +58,15 @@ class WeightExchange:
         self._configure = configure
 
     def replay(self, observation: Observation) -> None:
-        """Record an observation from before a restart, whose order (if any) is already written."""
+        """Record an observation from before a restart; its order, if any, was already written."""
         self._algorithm.choose_donor(observation)
 
     def observe(
         self, observation: Observation, row: Mapping[str, Any], start_point: dict[str, Any]
     ) -> None:
-        """Record the observation of a report `row`; write an order if the trial is to take over.
+        """Record a trial's observation; write an order if the trial must take over weights.
 
-        `start_point` is the point that the trial started with.
+        `row` is the reported row. `start_point` is the point with which the trial started.
         """
         folder = self._trials / f"{observation.trial:05d}"
         orders = read_orders(folder)
@@ -74,7 +77,7 @@ class WeightExchange:
         point = orders[-1]["point"] if orders else start_point
         rung = self._algorithm.rung(observation.kimg)
         self._keep(observation.trial, rung, folder / row["checkpoint"], point)
-        # A donor from before a restart may have no checkpoint here any more.
+        # If the driver restarted, the donor's checkpoint may no longer exist.
         if donor is not None and (self._donor_folder(rung, donor) / "metadata.json").is_file():
             self._write_order(observation, folder, len(orders) + 1, donor)
 
@@ -84,7 +87,7 @@ class WeightExchange:
         point = self._algorithm.perturb(donor_point, observation.trial, observation.kimg)
         try:
             run = self._configure(point)
-        except UserError:  # these values do not go together: the trial continues unchanged
+        except UserError:  # the values are not a valid run: the trial continues unchanged
             return
         checkpoint = folder / _checkpoint_name(number)
         linked_copy(source, checkpoint)
@@ -105,7 +108,7 @@ class WeightExchange:
         return self._trials.parent / "population" / f"{rung:05d}" / f"{trial:05d}"
 
     def _keep(self, trial: int, rung: int, checkpoint: Path, point: dict[str, Any]) -> None:
-        """Keep a trial's checkpoint if others may take it over; remove those that they may not."""
+        """Keep a trial's checkpoint if others may take it over; remove all other checkpoints."""
         possible = self._algorithm.possible_donors(rung)
         donors = {self._donor_folder(rung, number) for number in possible}
         folder = self._donor_folder(rung, trial)
@@ -120,11 +123,11 @@ class WeightExchange:
 
 
 def _change_settings(checkpoint: Path, run: RunConfig, ada_p: float | None) -> None:
-    """Have a training continue from a donor's `checkpoint` with the settings `run`.
+    """Change the settings in a donor's `checkpoint` to `run`, so that a training accepts it.
 
-    A training refuses a checkpoint that was made with other settings, and takes the augmentation's
-    p from it: `ada_p` replaces that one. The file is replaced, not written to, as it may be a link
-    to the donor's.
+    A training refuses a checkpoint with other settings, and reads the augmentation's probability p
+    from it. `ada_p`, unless None, replaces this p. The function replaces the metadata file and does
+    not write into it, because it may be a hard link to the donor's file.
     """
     path = checkpoint / "metadata.json"
     metadata = json.loads(path.read_text()) | {"config": run.model_dump()}

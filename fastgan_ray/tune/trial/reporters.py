@@ -1,7 +1,7 @@
-"""What the trainer reports to, in a trial: a row in its folder, then whoever runs the trial.
+"""The reporters of trials: they write a row to the trial's folder, then report it to Ray Tune.
 
-A trial in one process reports to Ray Tune; the first of several workers waits until the process
-that started them has reported for it.
+A trial with one process reports to Ray Tune itself. If a trial has several workers, the first
+worker writes the row, and waits until the process that started the workers has reported it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from fastgan_ray.tune.storage.sync import TrialSync
 from fastgan_ray.tune.trial.folder import Outcome, Row, append_row
 from fastgan_ray.tune.trial.pbt import TakeOverError, read_orders, remove_weights_of_orders
 
-STOP = Stop()  # of this process, which runs one trial at a time
-DECIDED = "decided.txt"  # how many rows of several workers the search has decided on
+STOP = Stop()  # the stop signal of this process, which runs one trial at a time
+# This file has the number of rows that the search has handled; only trials with workers have it.
+DECIDED = "decided.txt"
 SECONDS_BETWEEN_LOOKS = 0.1
 
 
@@ -40,27 +41,28 @@ class RowReporter:
         self._orders = len(read_orders(folder))
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Report one evaluation. DivergedError on a number that is not finite: Ray sees no NaN.
+        """Report one evaluation.
 
-        TakeOverError if the search then orders the trial to continue with another one's weights.
+        Raises DivergedError if a number is not finite, so that Ray gets no NaN. Raises
+        TakeOverError if the search orders the trial to continue with another trial's weights.
         """
         self._check(metrics)
         is_finished = float(metrics["kimg"]) >= self._total_kimg
         self._write(metrics, "finished" if is_finished else "running", checkpoint, "")
-        remove_weights_of_orders(self.folder, self._orders)  # its own checkpoint is newer now
-        # The search has decided on this report by now, and has written its order, if any.
+        remove_weights_of_orders(self.folder, self._orders)  # the trial's new checkpoint is newer
+        # The search has handled this report by now, and has written an order if there is one.
         if len(read_orders(self.folder)) > self._orders:
             raise TakeOverError
 
     def progress(self, kimg: float, seconds: float) -> None:
-        """Do nothing: between evaluations the search has nothing to decide."""
+        """Do nothing, because the search uses only evaluations."""
 
     def stopping(self) -> bool:
-        """Return whether this process has had a signal, or the driver stops."""
+        """Return whether this process received a stop signal, or the driver is stopping."""
         return self._stop.asked
 
     def end(self, outcome: Outcome, reason: str) -> None:
-        """Report a last row, without the metric, that says why the trial ended."""
+        """Report a last row that says why the trial ended; it does not contain the metric."""
         rows = read_rows(self.folder)
         last: Row = rows[-1] if rows else {"kimg": 0.0, "seconds": 0.0, "checkpoint": "."}
         position = {"kimg": last["kimg"], "seconds": last["seconds"]}
@@ -108,7 +110,7 @@ class TuneReporter(RowReporter):
 
 
 class WorkerReporter(RowReporter):
-    """Writes the rows of several workers, and waits until the search has decided on each."""
+    """Writes the rows of a trial with several workers; waits until the search has handled each."""
 
     def _write(
         self, metrics: Mapping[str, Any], outcome: Outcome, checkpoint: Path, reason: str

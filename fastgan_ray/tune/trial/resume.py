@@ -1,4 +1,4 @@
-"""Find where a trial continues after a kill, a stop, or an order to copy another's weights."""
+"""Find where a trial continues after a kill, a stop, or an order to take over weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastgan_ray.tune.trial.pbt import read_orders
 
 
 class ResumeState(NamedTuple):
-    """A trial's configuration, its rows that still hold, and its checkpoint (None = start)."""
+    """A trial's configuration, valid rows and checkpoint; None means that training starts new."""
 
     config: RunConfig
     rows: list[Row]
@@ -21,7 +21,7 @@ class ResumeState(NamedTuple):
 
 
 def resume_state(task: Task) -> ResumeState | None:
-    """Return where a trial continues, by its folder and the last order in it; None if it ended."""
+    """Return where a trial continues, from its folder and its last order; None if it has ended."""
     orders, (rows, checkpoint) = read_orders(task.folder), resume_point(task.folder)
     if has_ended(rows):
         return None

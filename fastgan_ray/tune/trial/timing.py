@@ -1,4 +1,4 @@
-"""How long training and evaluation take on this machine, timed on a few steps."""
+"""Measure the speed of training and evaluation on this machine with a few steps."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ from fastgan_ray.train.step import train_step
 from fastgan_ray.tune.ray.gpus import local_gpus
 from fastgan_ray.tune.ray.resources import max_concurrent, request
 
-SECONDS = 60.0  # after which no further class is timed
-STEPS = 3  # timed, after one that is not; the fastest counts, as other programs only delay
+SECONDS = 60.0  # after this time, no further class is timed
+# The number of timed steps, after one untimed step. The fastest counts, because other programs can
+# only slow a step down.
+STEPS = 3
 TRAINING = ("batch_size", "d_steps", "loss", "reconstruction", "device", "precision")
 ON_OFF = ("r1_gamma", "r2_gamma")
 
 
 def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timing:
-    """Return the mean cost of configurations, in their order until the time is used up.
+    """Return the mean cost of the configurations that can be timed within about `seconds`.
 
-    At least one is timed, and each class (`cost_class`) once. UserError if network weights are
-    missing.
+    The configurations are timed in their order. Each class (`cost_class`) is timed once, and at
+    least one class is timed. Raises UserError if network weights are missing.
     """
     start = time.monotonic()
     costs: dict[tuple[Any, ...], tuple[float, float]] = {}
@@ -64,7 +66,7 @@ def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timi
 
 
 def cost_class(config: RunConfig) -> tuple[Any, ...]:
-    """Return what the time of a step depends on: configurations of one class cost the same."""
+    """Return the settings that determine the cost; equal settings mean equal cost."""
     train = config.train
     return (
         tuple(map(str, config.model.model_dump().values())),
@@ -78,7 +80,7 @@ def cost_class(config: RunConfig) -> tuple[Any, ...]:
 
 
 def time_class(config: RunConfig) -> tuple[float, float]:
-    """Return the seconds for a thousand images of training, and for a thousand of an evaluation."""
+    """Return the seconds for 1000 images of training, and for 1000 pictures of an evaluation."""
     device = device_of(config)
     state = new_state(config, config.train.batch_size, device)
     distance = DISTANCES[config.train.reconstruction](device)
@@ -102,7 +104,7 @@ def time_class(config: RunConfig) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def _threads(config: RunConfig) -> Iterator[None]:
-    """Use as many threads as a trial of this configuration."""
+    """Use as many CPU threads as a trial with this configuration inside the `with` block."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, int(config.resources.cpus)))
     try:
@@ -112,7 +114,7 @@ def _threads(config: RunConfig) -> Iterator[None]:
 
 
 def _fastest(run: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds of the fastest call, after a first one that is not timed."""
+    """Return the seconds of the fastest of `STEPS` calls, after one untimed call."""
     run()
     seconds = []
     for _ in range(STEPS):

@@ -1,4 +1,4 @@
-"""The function that Ray runs for each trial: from where its folder says to its end."""
+"""The function that Ray runs for each trial; it continues from the state in the trial's folder."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from fastgan_ray.tune.trial.pbt import TakeOverError
 from fastgan_ray.tune.trial.reporters import STOP, TuneReporter
 from fastgan_ray.tune.trial.resume import ResumeState, resume_state
 
-# Seconds that a stopped trial's thread has to end before the next trial may have its process. Ray's
-# default is 2 s; where the thread takes longer, the next trial fails.
+# How many seconds a stopped trial's thread has to end before the next trial gets its process. Ray's
+# default is 2 s; if the thread needs longer, the next trial fails.
 THREAD_TIMEOUT_S = "60"
 
 WorkerResources = Callable[[RunConfig, int], dict[str, float]]
@@ -45,11 +45,12 @@ def make_trainable(
     worker_resources: WorkerResources,
     storage: RemoteStorage | None = None,
 ) -> Callable[[dict[str, Any]], None]:
-    """Make the function that Ray runs for each trial, on the searcher's {"number", "point", "run"}.
+    """Make the function that Ray runs for each trial.
 
-    Whatever goes wrong inside is an outcome that it reports; only the death of the process and a
-    full disk are left to Ray, which starts the trial again. `worker_resources` is what each worker
-    takes, where there are several; `storage` keeps a copy of the trial's files.
+    Its argument is the searcher's suggestion {"number", "point", "run"}. It reports an error inside
+    the trial as an outcome. After a death of the process, a full disk or a machine fault, Ray
+    starts the trial again instead. `worker_resources` returns the resources of each worker.
+    `storage`, if given, keeps a copy of the trial's files.
     """
 
     def trial(suggestion: dict[str, Any]) -> None:
@@ -57,7 +58,7 @@ def make_trainable(
         folder.mkdir(parents=True, exist_ok=True)
         task = Task(suggestion, folder, metric, objective)
         sync = TrialSync(storage, trials.parent, folder.name)
-        # After the driver is killed, its trial may live on for seconds while a new one starts here.
+        # If the driver was killed, its trial may run for some seconds while a new one starts here.
         with FileLock(folder / LOCK):
             sync.fetch()
             reset_if_other_point(folder, suggestion["point"])
@@ -71,13 +72,13 @@ def make_trainable(
 
 
 def take_signals() -> None:
-    """Have SIGTERM, as from a spot machine about to go, make the trial save where it is."""
+    """Make SIGTERM save the trial and stop it, for example before a spot machine shuts down."""
     listen(STOP, lambda stop: None)
     os.environ[THREAD_TIMEOUT] = THREAD_TIMEOUT_S
 
 
 def repeat_rows(folder: Path) -> None:
-    """Report the rows of an earlier process again: the search may lack the last of them."""
+    """Report the rows of an earlier process again, because the search may lack the last rows."""
     rows, _ = resume_point(folder)
     write_rows(folder, rows)
     for row in rows:
@@ -85,7 +86,7 @@ def repeat_rows(folder: Path) -> None:
 
 
 def _limit_memory(resources: dict[str, float]) -> None:
-    """Limit this process to the share of a GPU that its trial has booked."""
+    """Limit this process's GPU memory to the share of a GPU that the trial has reserved."""
     if 0 < resources["GPU"] < 1:
         from fastgan_ray.train.device import limit_gpu_memory  # imports PyTorch
 
@@ -95,7 +96,7 @@ def _limit_memory(resources: dict[str, float]) -> None:
 def _run(
     task: Task, state: ResumeState, worker_resources: WorkerResources, sync: TrialSync
 ) -> bool:
-    """Run a trial to its end or, True, to an order to take over another one's weights."""
+    """Run a trial to its end; return True if it must take over weights and continue."""
     reporter = TuneReporter(task.folder, task.metric, state.config.train.total_kimg, sync)
     resources = worker_resources(state.config, task.suggestion["number"])
     try:
@@ -109,7 +110,8 @@ def _run(
     except TakeOverError:
         return True
     except InterruptedRunError:
-        # Like a death, but with nothing lost. Whoever runs the search starts it again.
+        # End this process as if it had been killed; the trial has saved its state. The driver
+        # starts the trial again.
         sync.send()
         os._exit(128 + signal.SIGTERM)
     except Exception as error:

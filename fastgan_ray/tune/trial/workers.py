@@ -1,9 +1,9 @@
-"""A trial with several workers: Ray Train runs them, from inside the trial's process.
+"""A trial with several workers: the trial's process starts them with Ray Train.
 
-The first worker writes the rows to the trial's folder. The process that waits for all of them
-passes the rows to Ray Tune, and notes how many are decided on before the workers continue. (Ray's
-own callback for this passes rows through a queue of one, which may still hold the last row when
-training ends, and the workers do not wait.)
+The first worker writes the rows to the trial's folder, and waits. The trial's process reads the
+rows and passes them to Ray Tune. It then writes how many rows the search has handled, and the
+workers continue. (Ray's own callback for this is not used: its queue has room for only one row, it
+may still contain the last row when training ends, and the workers do not wait.)
 """
 
 from __future__ import annotations
@@ -32,22 +32,24 @@ from fastgan_ray.tune.trial.pbt import TakeOverError, read_orders
 from fastgan_ray.tune.trial.reporters import DECIDED, SECONDS_BETWEEN_LOOKS, WorkerReporter
 from fastgan_ray.tune.trial.resume import ResumeState, resume_state
 
-# The other workers wait in a collective call for as long as the first one evaluates.
+# While the first worker evaluates, the other workers wait in a collective call.
 LONGEST_EVALUATION_S = 24 * 3600
 
 
 class WorkersLostError(RuntimeError):
-    """Workers died again after each restart."""
+    """Raised if workers died again after each of `MAX_DEATHS` restarts."""
 
 
 def run_workers(
     task: Task, state: ResumeState, resources: dict[str, float], send: Callable[[], None]
 ) -> None:
-    """Continue a trial with its workers, which take `resources` each; report their rows.
+    """Run a trial's workers to the end, and report their rows to Ray Tune.
 
-    Ray Tune knows the rows in `state`; `send` copies the trial's files to the remote storage. When
-    a worker dies, all start again from the newest checkpoint; WorkersLostError after MAX_DEATHS of
-    these. TakeOverError if the search orders so, InterruptedRunError if it stops.
+    Each worker has the resources `resources`. Ray Tune already has the rows in `state`. `send`
+    copies the trial's files to the remote storage. If a worker dies, all workers start again from
+    the newest checkpoint. Raises WorkersLostError if a worker still dies after MAX_DEATHS restarts,
+    TakeOverError if the search orders a take-over of weights, and InterruptedRunError if the
+    workers saved their state and stopped.
     """
     folder, reported, orders = task.folder, len(state.rows), len(read_orders(task.folder))
     write_atomically(folder / DECIDED, str(reported))
@@ -67,7 +69,10 @@ def run_workers(
 
 
 def _raise_unless_ended(folder: Path, orders: int) -> None:
-    """Say why workers returned: `orders` is how many orders the trial had when they started."""
+    """Raise the error that explains why the workers returned before the trial's end, if they did.
+
+    `orders` is the number of orders that the trial had when the workers started.
+    """
     if len(read_orders(folder)) > orders:
         raise TakeOverError
     if not has_ended(read_rows(folder)):
@@ -91,7 +96,7 @@ def _trainer(task: Task, workers: int, resources: dict[str, float]) -> TorchTrai
 
 
 class _Training(threading.Thread):
-    """Ray Train's run, in a thread that ends with the process whatever it is doing."""
+    """A thread that runs Ray Train; as a daemon thread, it never keeps the process alive."""
 
     def __init__(self, trainer: TorchTrainer) -> None:
         super().__init__(daemon=True)
@@ -100,7 +105,7 @@ class _Training(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Wait until the workers have ended."""
+        """Run the workers until they end; store an exception in `failure`."""
         try:
             self._trainer.fit()
         except Exception as error:
@@ -110,9 +115,10 @@ class _Training(threading.Thread):
 def _report_rows(
     folder: Path, reported: int, send: Callable[[], None], workers_ended: bool = False
 ) -> int:
-    """Pass the rows after the first `reported` to Ray Tune; return how many it has decided on.
+    """Pass new rows to Ray Tune; return the number of rows that it has now.
 
-    The row of the trial's end must wait until the workers have ended: this process may end with it.
+    Ray Tune already has the first `reported` rows. The row that ends the trial is passed only if
+    `workers_ended`, because Ray may end this process after that row.
     """
     for row in read_rows(folder)[reported:]:
         if has_ended([row]) and not workers_ended:
@@ -125,12 +131,14 @@ def _report_rows(
 
 
 def work(arguments: dict[str, Task]) -> None:
-    """Run one worker of a trial. If it goes wrong, the trial's last row says why."""
+    """Run one worker of a trial. If it fails, the trial's last row says why."""
     task, group = arguments["task"], TorchGroup()
     is_first = group.rank == 0
-    # Workers of a killed trial may live on for a moment while new ones start here.
+    # Workers of a killed trial may still run for a moment while new workers start here.
     with FileLock(task.folder / ".workers.lock") if is_first else contextlib.nullcontext():
-        group.any(False)  # from here on nobody else writes to the folder, and all see the same
+        # Wait for all workers: from here on, no old worker writes to the folder, and all workers
+        # read the same files.
+        group.any(False)
         state = resume_state(task)
         if state is None:
             return
@@ -145,7 +153,7 @@ def work(arguments: dict[str, Task]) -> None:
         except (PeerFailedError, DistError):
             if len(read_orders(task.folder)) > orders:
                 return
-            raise  # another worker has died, or writes itself what went wrong
+            raise  # another worker has died, or it writes its own error to the last row
         except Exception as error:
             if not is_no_result(error):
                 _end(task.folder, reporter, error)
@@ -153,7 +161,7 @@ def work(arguments: dict[str, Task]) -> None:
 
 
 def _end(folder: Path, reporter: WorkerReporter, error: Exception) -> None:
-    """Write why the trial ended, unless another worker has."""
+    """Write why the trial ended, unless another worker has already written it."""
     with FileLock(folder / ".end.lock"):
         if not has_ended(read_rows(folder)):
             reporter.end(*classify(error))
