@@ -1,4 +1,4 @@
-"""Exclude machines and GPUs on which several trials in a row have died, and tell the user.
+"""Exclude machines and GPUs on which trials die repeatedly, and tell the user.
 
 Otherwise one bad GPU could end all trials of a search, one after another.
 """
@@ -18,14 +18,14 @@ from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.withheld import Place, Withholder, place_here
 
 PLACE = "place.json"  # in a trial's folder; says where the trial's process runs or last ran
-# A place is bad after this many deaths in a row there, with no evaluation in between. Either all of
-# these deaths are faults that the machine reported, or at least TRIALS different trials died.
+# A place is bad after this many deaths there with no evaluation in between, if at least TRIALS
+# different trials died. If this many of the deaths are machine faults, one trial is enough.
 DEATHS_IN_A_ROW = 3
 TRIALS = 2
 
 
 class Death(NamedTuple):
-    """The death of a trial, and whether its last error is a fault of the machine."""
+    """One death: the trial's name, and whether the trial's last error is a machine fault."""
 
     trial: str
     is_machine_fault: bool
@@ -37,7 +37,7 @@ def note_place(folder: Path) -> None:
 
 
 def read_place(folder: Path) -> Place | None:
-    """Return the place where a trial's process ran last; None if it has not started."""
+    """Return the place where a trial's process runs or last ran; None if it never started."""
     path = folder / PLACE
     if not path.is_file():
         return None
@@ -56,7 +56,7 @@ class BadMachines(TrialCallback):
         self._trials = trials
         self._places = places
         self._say = say
-        self._deaths: dict[Place, list[Death]] = {}  # since the last evaluation there
+        self._deaths: dict[Place, list[Death]] = {}  # deaths since the last evaluation at the place
         self._withholder = Withholder()
         self.left_out: list[Place] = []
 
@@ -100,7 +100,7 @@ class BadMachines(TrialCallback):
 
 
 def is_bad(deaths: Sequence[Death]) -> bool:
-    """Return whether a place is bad; `deaths` has the deaths in a row there."""
+    """Return whether a place is bad; `deaths` has all deaths since the last evaluation there."""
     faults = sum(death.is_machine_fault for death in deaths)
     trials = {death.trial for death in deaths}
     return faults >= DEATHS_IN_A_ROW or (len(deaths) >= DEATHS_IN_A_ROW and len(trials) >= TRIALS)
@@ -113,6 +113,6 @@ def _is_machine_fault(reason: str) -> bool:
 
 
 def count_places(nodes: Sequence[Mapping[str, float]]) -> int:
-    """Return the number of places where trials can run: of GPUs, or of machines without GPUs."""
+    """Return the number of places: the number of GPUs, or of machines if there are no GPUs."""
     gpus = int(sum(node.get("GPU", 0.0) for node in nodes))
     return gpus or len(nodes)
