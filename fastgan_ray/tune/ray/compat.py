@@ -1,8 +1,8 @@
 """Wrap the parts of Ray that are private, undocumented or depend on its version.
 
 Each entry says why it is needed and why Ray's public functions are not enough.
-`tests/test_compat.py` checks each entry with the installed Ray; if Ray changes, the test fails with
-a sentence that says what to do.
+`tests/test_compat.py` checks each entry with the installed Ray. If Ray changes, the test fails and
+says what breaks.
 """
 
 from __future__ import annotations

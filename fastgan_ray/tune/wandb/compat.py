@@ -1,7 +1,7 @@
 """Wrap the parts of W&B that are private, undocumented or depend on its version.
 
-Each entry says why it is needed. `tests/test_compat.py` checks each entry with the installed W&B;
-if W&B changes, the test fails with a sentence that says what to do.
+Each entry says why it is needed. `tests/test_compat.py` checks each entry with the installed W&B.
+If W&B changes, the test fails and says what breaks.
 """
 
 from __future__ import annotations
