@@ -1,1 +1,1 @@
-"""What to search: the grammar of a search space, and the configurations that it holds."""
+"""Searches and ablations: their files, search spaces, costs, early stopping and statistics."""

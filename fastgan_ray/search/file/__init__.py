@@ -1,1 +1,1 @@
-"""The search file and the ablation file: read, checked and explained."""
+"""The search file and the ablation file: their keys, and how they are read and checked."""

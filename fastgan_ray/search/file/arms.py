@@ -1,4 +1,4 @@
-"""Keys of an ablation file: `base`, `arms`, `baseline`, `data` and `seeds`."""
+"""The keys `base`, `arms`, `baseline`, `data` and `seeds` of an ablation file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fastgan_ray.search.ablation import MAX_CELLS, OWN_BASELINE, data_name
 from fastgan_ray.search.file.section import FileContext, context_of, read_each
 from fastgan_ray.search.file.settings import read_fragment
 
-# Settings that the ablation sets itself, and the key that says how.
+# Settings that the ablation itself sets -> the key of the file that has their values.
 SET_BY = {"train.seed": "seeds", "data.path": "data"}
-# These change what the metric is measured against, so that arms would not compare.
+# These settings change the reference of the metric: arms must share them to be comparable.
 SAME_FOR_ALL = ("data.fit", "data.background", "data.on_bad_image")
 LONGEST_NAME = 60
 
@@ -42,7 +42,10 @@ def _read_arms(value: object, info: ValidationInfo) -> dict[str, Flat]:
 
 
 def _read_arm(name: str, entry: object, context: FileContext) -> Flat:
-    """The settings of an arm, if it is a valid run on base and leaves alone what it must."""
+    """Read the settings of an arm.
+
+    Raise an error if the arm with `base` is not a valid run, or if it sets what an arm must not.
+    """
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         rule = f"an arm's name must be 1 to {LONGEST_NAME} characters of one line"
         raise broken(f"{rule} (got {format_value(name)})")
@@ -54,7 +57,7 @@ def _read_arm(name: str, entry: object, context: FileContext) -> Flat:
 
 
 def _fixed(arm: Mapping[str, Any]) -> list[Violation]:
-    """The settings that an arm must leave alone."""
+    """List the violations for settings that an arm must not change."""
     violations = []
     for key in arm:
         if key in SET_BY:
@@ -68,7 +71,7 @@ def _fixed(arm: Mapping[str, Any]) -> list[Violation]:
 
 
 def _read_baseline(value: object, info: ValidationInfo) -> str | Flat:
-    """The name of an arm, or settings; one more arm must be there to compare with it."""
+    """Read the baseline: the name of an arm, or settings. There must be another arm to compare."""
     context = context_of(info)
     names = context.arms
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""`budget` and `confirm`: where a search ends, and how its result is confirmed."""
+"""The keys `budget` and `confirm`: the limits of a search, and the confirmation of its result."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Limit = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Confirm(FileSection):
-    """The `top` best trials are trained again beside the published default, with `seeds` seeds."""
+    """A confirmation: train the `top` best trials and the default again with `seeds` new seeds."""
 
     top: int = Field(2, ge=1, le=20, description="number of trials that are trained again")
     seeds: int = Field(3, ge=2, le=100, description="seeds that each is trained with")
 
     def kimg(self, longest: float) -> float:
-        """Return the thousands of images that it takes if a training takes `longest`."""
+        """Return the kimg of the whole confirmation if each training takes `longest` kimg."""
         return (self.top + 1) * self.seeds * longest
 
 
 class Budget(FileSection):
-    """What a search may spend, its confirmation included; None = no limit."""
+    """Limits of a search together with its confirmation; None = no limit."""
 
     kimg: Limit | None = Field(None, description="thousands of images in all trainings")
     hours: Limit | None = Field(None, description="hours of the clock, whenever the search runs")
@@ -41,7 +41,10 @@ class Budget(FileSection):
 
 
 def longest_trial(space: SearchSpace, total_kimg: float) -> float:
-    """Return the kimg of the longest trial in a space; `total_kimg` where it does not say."""
+    """Return the kimg of the longest trial in a space.
+
+    This is `total_kimg` if the space does not search train.total_kimg.
+    """
     for parameter in space:
         if parameter.name == "train.total_kimg":
             lengths = [value for value in parameter.values if isinstance(value, int | float)]
@@ -61,11 +64,14 @@ def _read_confirm(value: object) -> Confirm | Literal["off"]:
 
 
 def check_budget(budget: Budget, info: ValidationInfo) -> Budget:
-    """Return the budget if a trial fits into it beside the confirmation that the file asks for."""
+    """Return the budget; raise an error if it is too small for one trial and the confirmation.
+
+    The confirmation counts only if the file sets `confirm`.
+    """
     if not budget:
         raise broken(f"needs any of {', '.join(Budget.model_fields)}, as {{hours: 8}}")
     context = context_of(info)
-    space: SearchSpace | None = info.data.get("parameters")  # None: it has errors itself
+    space: SearchSpace | None = info.data.get("parameters")  # None: not valid
     if budget.kimg is None or space is None or context.settings is None:
         return budget
     config, confirm = RunConfig.model_validate(context.settings), info.data.get("confirm")

@@ -1,4 +1,4 @@
-"""What one entry of `parameters` may be: W&B's keys, a model for each distribution."""
+"""Models of one entry of `parameters`: one for each kind of distribution, with W&B's keys."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fastgan_ray.search.space import Condition, Distribution, Parameter, same
 KEYS = ("value", "values", "probabilities", "distribution", "min", "max", "q", "when")
 MAX_STEPS = 1e9
 
-Bound = Annotated[Number, Field(ge=-1e15, le=1e15)]  # whole numbers beyond lose digits as floats
+Bound = Annotated[Number, Field(ge=-1e15, le=1e15)]  # floats lose digits of larger integers
 WholeBound = Annotated[int, Field(ge=-(10**15), le=10**15)]
 
 
 class Entry(FileSection):
-    """What one setting may be."""
+    """The values that one searched setting may take."""
 
     distribution: Distribution
     when: dict[str, Any] = Field(
@@ -33,7 +33,7 @@ class Entry(FileSection):
 
     @classmethod
     def unknown_key(cls, key: str) -> str:
-        """Return the rule that a key of no distribution, or of another one, breaks."""
+        """Return the message for a key that is unknown or belongs to another distribution."""
         if key in KEYS:
             names = get_args(cls.model_fields["distribution"].annotation)
             return f"does not go with distribution {' or '.join(names)}"
@@ -42,7 +42,7 @@ class Entry(FileSection):
 
 
 class Constant(Entry):
-    """One value."""
+    """One fixed value."""
 
     distribution: Literal["constant"] = "constant"
     value: Any = Field(description="the value of every trial")
@@ -93,7 +93,7 @@ class Range(Entry):
 
 
 class IntUniform(Range):
-    """Whole numbers, each as likely."""
+    """Whole numbers from min to max, all equally likely."""
 
     distribution: Literal["int_uniform"] = "int_uniform"
     min: WholeBound = Field(description="smallest value")
@@ -101,13 +101,13 @@ class IntUniform(Range):
 
 
 class Uniform(Range):
-    """Numbers of a range, each as likely; log: each order of magnitude is."""
+    """Numbers from min to max, spread evenly, or evenly on a logarithmic scale."""
 
     distribution: Literal["uniform", "log_uniform_values"] = "uniform"
 
 
 class QUniform(Range):
-    """Multiples of q, each as likely; log: each order of magnitude is."""
+    """Multiples of q from min to max, spread evenly, or evenly on a logarithmic scale."""
 
     distribution: Literal["q_uniform", "q_log_uniform_values"] = "q_uniform"
     q: Number = Field(1, gt=0, description="values are multiples of q")
@@ -127,7 +127,7 @@ class QUniform(Range):
 
 
 def distribution_of(entry: Mapping[str, Any]) -> str:
-    """Return the distribution that an entry names, or the one that W&B infers from its keys."""
+    """Return the distribution that an entry names; if none, infer it from the keys as W&B does."""
     if "distribution" in entry:
         return str(entry["distribution"])
     if "value" in entry:
@@ -146,7 +146,7 @@ AnyEntry: TypeAlias = Annotated[
 
 
 def to_parameter(name: str, entry: Entry, when: tuple[Condition, ...]) -> Parameter:
-    """Return the searched parameter `name` that an entry describes, with its conditions."""
+    """Convert an entry to the searched parameter `name` with the conditions `when`."""
     if isinstance(entry, Constant):
         return Parameter(name, entry.distribution, (entry.value,), when=when)
     if isinstance(entry, Categorical):

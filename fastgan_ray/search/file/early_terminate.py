@@ -1,4 +1,4 @@
-"""`early_terminate`: which trials end before their length, one rule or a list of them."""
+"""The key `early_terminate`: one rule, or a list of rules, that end bad trials early."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastgan_ray.search.file.section import FileSection, Kimg, context_of, read_
 
 
 class _Rule(FileSection):
-    first_key: ClassVar[str] = "min_iter"  # says when the rule can first end a trial
+    first_key: ClassVar[str] = "min_iter"  # the key that sets when the rule can first end a trial
 
     tolerance: float = Field(
         0.0,
@@ -32,12 +32,13 @@ class _Rule(FileSection):
 class Hyperband(_Rule):
     """Asynchronous successive halving (ASHA, Li et al. 2018): compare at rungs, keep the best.
 
-    Trials are compared at `min_iter` kimg, then at `eta` times that, and so on; the best 1/eta
-    continue. All rungs lie before `max_iter` kimg (None = the trial's length). With several
-    `brackets` (Hyperband), trials are divided between them, and each bracket starts one rung later
-    than the one before. `revisit`: a trial is compared again at the rungs that it has passed
-    whenever it reports, and ends once it is no longer among the best of all that have reached a
-    rung by now. Without it, as in the published ASHA, the first trials at a rung always continue.
+    Trials are compared at rungs: the first is at `min_iter` kimg, each next one at `eta` times the
+    kimg of the one before. At each rung, the best 1/eta of the trials continue. All rungs are
+    before `max_iter` kimg (None = the trial's length). With several `brackets` (Hyperband), each
+    trial belongs to one bracket, and each bracket starts one rung later than the bracket before.
+    With `revisit`, every report of a trial is also a new comparison at each rung that the trial has
+    passed: the trial ends if later trials have pushed it out of the best 1/eta. Without `revisit`,
+    as in the published ASHA, the first trials at a rung always continue.
     """
 
     type: Literal["hyperband"] = "hyperband"
@@ -79,7 +80,7 @@ class Hyperband(_Rule):
         return self.max_iter / self.eta**self.s
 
     def rungs(self, total_kimg: float) -> list[float]:
-        """Return the first bracket's rungs in kimg, for trials of that length."""
+        """Return the rungs of the first bracket, in kimg, for trials of `total_kimg`."""
         end = min(total_kimg, self.max_iter or total_kimg)
         rungs, rung = [], self.first_kimg
         while rung < end:
@@ -88,7 +89,7 @@ class Hyperband(_Rule):
         return rungs
 
     def describe(self, total_kimg: float) -> str:
-        """Return the rule in words, for trials of that length."""
+        """Return a description of the rule for the user, for trials of `total_kimg`."""
         first = f"{self.first_kimg:g}"
         if not self.rungs(total_kimg):
             return f"never: trials end at {total_kimg:g} kimg, before the first rung at {first}"
@@ -99,8 +100,9 @@ class Hyperband(_Rule):
 class Median(_Rule):
     """Median stopping (Golovin et al. 2017): end a trial whose best value is worse than the median.
 
-    From `min_iter` kimg on, a trial's best value so far is compared with the median, over at least
-    `min_trials` other trials that have come as far, of their mean values up to this position.
+    The comparison starts at `min_iter` kimg. For each other trial that has reached the same kimg,
+    the rule takes the mean of its values up to this kimg. The trial ends if its own best value so
+    far is worse than the median of these means. At least `min_trials` other trials are needed.
     """
 
     type: Literal["median"] = "median"
@@ -113,7 +115,7 @@ class Median(_Rule):
         return self.min_iter
 
     def describe(self, total_kimg: float) -> str:
-        """Return the rule in words."""
+        """Return a description of the rule for the user."""
         return f"from {self.min_iter:g} kimg, trials whose best is worse than the median end"
 
 
@@ -127,11 +129,11 @@ class Patience(_Rule):
 
     @property
     def first_kimg(self) -> float:
-        """The kimg at which a trial can first end."""
+        """The earliest kimg at which a trial can end."""
         return self.kimg
 
     def describe(self, total_kimg: float) -> str:
-        """Return the rule in words."""
+        """Return a description of the rule for the user."""
         return f"after {self.kimg:g} kimg without improvement"
 
 

@@ -1,4 +1,4 @@
-"""`method` and `sampler`: how a search chooses the points that it tries."""
+"""The keys `method` and `sampler`: how a search chooses its points."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from fastgan_ray.config.rules import broken
 from fastgan_ray.config.strict_yaml import format_value, suggestion
 
 Method = Literal["grid", "random", "bayes"]
-# By method, the default first. Which of them learn from trials that were stopped early, and which
-# take one metric only, is in docs/search.md.
+# The samplers of each method; the first one is the default. docs/search.md lists the samplers that
+# learn from trials that were stopped early, and those that take only one metric.
 SAMPLERS: dict[Method, tuple[str, ...]] = {
     "bayes": ("tpe", "gp", "cmaes", "nsga2", "nsga3"),
     "random": ("random", "qmc"),
     "grid": (),
 }
-SINGLE = ("cmaes",)  # samplers that take one metric
+SINGLE = ("cmaes",)  # samplers that take only one metric
 
 
 def _read_sampler(value: object, info: ValidationInfo) -> str:
-    """The sampler of the method; the method's first if the file has none."""
+    """Return the name of the sampler; the default of the method if the file has none."""
     method: Method | None = info.data.get("method")
-    if method is None:  # it has errors itself
+    if method is None:  # not valid
         return ""
     known = SAMPLERS[method]
     if value is None:

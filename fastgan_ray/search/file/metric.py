@@ -1,4 +1,4 @@
-"""`metric`: what a search or an ablation compares trials by; of a search also a list."""
+"""The key `metric`: the metric that compares trials or arms; a search may have several metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastgan_ray.config.strict_yaml import format_value, suggestion
 from fastgan_ray.metrics.names import Goal, full_name, same_metric, searchable
 from fastgan_ray.search.file.section import FileSection, context_of, read_each
 
-# What a trial costs, as its rows have it: further metrics of a search.
+# Costs of a trial, by their names in its rows: a search may use them as further metrics.
 COSTS: dict[str, Goal] = {
     "params_g": "minimize",
     "params_d": "minimize",
@@ -24,7 +24,7 @@ COSTS: dict[str, Goal] = {
 
 
 class Metric(FileSection):
-    """A metric under the name that the trainer reports (`fid5k_full`); files may write `fid`."""
+    """A metric, by the name that the trainer reports (`fid5k_full`); a file may use `fid`."""
 
     name: str = Field(description="fid, kid, precision_k5, ...; a further one also a cost")
     goal: Goal = Field("minimize", description="which way is better; left out = the right one")
@@ -35,7 +35,7 @@ class Metric(FileSection):
     @field_validator("name")
     @classmethod
     def _is_measured(cls, name: str, info: ValidationInfo) -> str:
-        """Of a file's metric, put the full name in place of a short one."""
+        """Replace a short name by the full name; raise an error if no such metric is measured."""
         if info.context is None:
             return name
         goals, protocol = info.context
@@ -47,7 +47,7 @@ class Metric(FileSection):
     @field_validator("goal")
     @classmethod
     def _is_the_right_way(cls, goal: Goal, info: ValidationInfo) -> Goal:
-        name = info.data.get("name")  # None: it has errors itself
+        name = info.data.get("name")  # None: not valid
         if info.context is not None and name is not None and goal != info.context[0][name]:
             right = info.context[0][name]
             side = "smaller" if right == "minimize" else "greater"
@@ -56,15 +56,15 @@ class Metric(FileSection):
 
 
 def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
-    """Return the same kind of metric under another protocol, without the target of the old one."""
-    name = same_metric(metric.name, before, after) or metric.name  # costs have no protocol
+    """Return the metric for a changed protocol: with its new name, and then without its target."""
+    name = same_metric(metric.name, before, after) or metric.name  # costs keep their names
     return (
         metric if name == metric.name else metric.model_copy(update={"name": name, "target": None})
     )
 
 
 def _read_metrics(value: object, info: ValidationInfo) -> tuple[Metric, ...]:
-    """The metrics by their full names; the first is what trials are compared and stopped by."""
+    """Read one metric or a list, with full names; the first one compares trials and stops them."""
     protocol = context_of(info).config.eval
     goals, names = searchable(protocol), list[str]()
 
@@ -92,7 +92,7 @@ def _read_metric(value: object, info: ValidationInfo) -> Metric:
 
 
 def _read(entry: object, goals: Mapping[str, Goal], protocol: EvalConfig) -> Metric:
-    """The metric, one of `goals`, by its full name and with its goal."""
+    """Read a metric, which must be one of `goals`; return it with its full name and its goal."""
     metric = Metric.model_validate(entry, context=(goals, protocol))
     return metric.model_copy(update={"goal": goals[metric.name]})
 

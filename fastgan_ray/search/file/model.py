@@ -1,7 +1,7 @@
-"""The search file and the ablation file: every key, in the order in which keys are checked.
+"""Models of the search file and the ablation file: every key, in the order of the checks.
 
-The type of a field checks its value. Where a rule looks at several fields, the type of the later
-one checks it, so that all errors of a file are found at once.
+The type of each field checks its value. If a rule combines several fields, the type of the last of
+these fields checks the rule, so that one pass finds all errors of a file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _names_a_folder(name: str) -> str:
 Name = Annotated[
     str, AfterValidator(_names_a_folder), Field(json_schema_extra={"pattern": f"^{NAME}$"})
 ]
-# Keys of W&B's sweeps that mean nothing here.
+# Keys of W&B's sweep files that this program does not support, with the reason.
 REFUSED_OF_WANDB = {
     "program": "the program is always this one",
     "command": "the program is always this one",
@@ -61,9 +61,9 @@ REFUSED_OF_ABLATION = {
 
 
 class _File(FileSection):
-    """What a search file and an ablation file have in common."""
+    """The keys that a search file and an ablation file have in common."""
 
-    refused: ClassVar[Mapping[str, str]]  # keys that another file has, and why this one does not
+    refused: ClassVar[Mapping[str, str]]  # keys of other kinds of files -> why they are not allowed
 
     name: Name | None = Field(None, description="name of the run's folder; left out = the file's")
     description: str | None = Field(
@@ -72,14 +72,14 @@ class _File(FileSection):
 
     @classmethod
     def unknown_key(cls, key: str) -> str:
-        """Return the rule that an unknown key breaks, or where the key belongs."""
+        """Return the message for an unknown key; for a key of another kind of file, the reason."""
         if reason := cls.refused.get(key):
             return f"is not supported: {reason}"
         return super().unknown_key(key)
 
 
 class SearchFile(_File):
-    """A search: which settings it varies, how it chooses and compares them, and when it ends."""
+    """A search: the settings that it varies, how it chooses and compares trials, when it ends."""
 
     refused = REFUSED_OF_SEARCH
 
@@ -109,7 +109,7 @@ class SearchFile(_File):
 
 
 class AblationFile(_File):
-    """An ablation: arms that are compared with a baseline, on each data set with each seed."""
+    """An ablation: a comparison of arms with a baseline, on each data set and with each seed."""
 
     refused = REFUSED_OF_ABLATION
 

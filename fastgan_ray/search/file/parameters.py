@@ -1,4 +1,4 @@
-"""`parameters`: the searched settings, each entry checked against the setting that it varies."""
+"""The key `parameters`: the searched settings; each entry must fit the setting that it varies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fastgan_ray.search.space import Condition, Parameter, SearchSpace
 EXPONENTS = "takes exponents; use {}, whose min and max are the values"
 UNBOUNDED = "has no bounds, which a search needs; use {}"
 UNSUPPORTED = "is not supported; use {}"
-# W&B's other distributions.
+# W&B's distributions that this program does not support, with the message.
 REFUSED = {
     "log_uniform": EXPONENTS.format("log_uniform_values"),
     "q_log_uniform": EXPONENTS.format("q_log_uniform_values"),
@@ -39,20 +39,20 @@ REFUSED = {
     "beta": UNSUPPORTED.format("uniform"),
     "q_beta": UNSUPPORTED.format("q_uniform"),
 }
-# These change what the metric is measured against, so that trials would not compare.
+# These settings change the reference of the metric: trials must share them to be comparable.
 FIXED = ("data.path", "data.fit", "data.background", "data.limit", "data.on_bad_image")
-PROBES = 17  # values of a range that are tried on the field, the bounds among them
+PROBES = 17  # number of values of a range, bounds included, that the field must accept
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(AnyEntry)
 
 
 def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
-    """The parameters in the order of the file, if they and their points make valid runs."""
+    """Read and check the parameters, in the order of the file; their points must be valid runs."""
     if not isinstance(value, dict) or not value:
         rule = "must map at least one setting to what it may be, as `model.ngf: {values: [16, 32]}`"
         raise broken(f"{rule} (got {format_value(value)})")
     context = context_of(info)
-    method: Method | None = info.data.get("method")  # None: it has errors itself
+    method: Method | None = info.data.get("method")  # None: not valid
     parameters: dict[str, Parameter] = {}
 
     def read(name: str, entry: object) -> None:
@@ -74,7 +74,7 @@ def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
 
 
 def may_be_searched(name: str) -> bool:
-    """Return whether trials may differ in a setting and still compare."""
+    """Return True if trials with different values of this setting are still comparable."""
     return not name.startswith("eval.") and name not in FIXED
 
 
@@ -88,7 +88,7 @@ def _check_name(name: str, entry: object) -> None:
 
 
 def _read_entry(entry: dict[str, Any]) -> Entry:
-    """The model of an entry; its errors name the key within the parameter."""
+    """Read one entry of `parameters`; its error messages name the key inside the entry."""
     name = distribution_of(entry)
     _check_keys(entry, name)
     try:
@@ -96,7 +96,7 @@ def _read_entry(entry: dict[str, Any]) -> Entry:
     except ValidationError as error:
         violations = explain(error, Entry)
         if any("does not go with" in violation.rule for violation in violations):
-            # It has another distribution's keys: that its own are missing is no news.
+            # The entry has keys of another distribution: do not also report the missing keys.
             violations = [violation for violation in violations if violation.loc]
         raise combine(
             Violation(loc, f"{'.'.join(map(str, loc))} {rule}" if loc else rule)
@@ -105,7 +105,7 @@ def _read_entry(entry: dict[str, Any]) -> Entry:
 
 
 def _check_keys(entry: dict[str, Any], distribution: str) -> None:
-    """Refuse W&B's other distributions, and keys that do not say which one is meant."""
+    """Raise an error for an unsupported distribution, and for unknown or contradictory keys."""
     if distribution in REFUSED:
         raise broken(f"distribution {distribution} {REFUSED[distribution]}", "distribution")
     if unknown := [key for key in entry if key not in KEYS]:
@@ -128,7 +128,10 @@ def _check_method(parameter: Parameter, method: Method | None) -> None:
 def _conditions(
     name: str, when: Mapping[str, Any], earlier: Mapping[str, Parameter], names: list[str]
 ) -> tuple[Condition, ...]:
-    """The (parent, values) pairs of `when`; a parent must come earlier and can have the values."""
+    """Return the (parent, values) pairs of `when`.
+
+    Each parent must come earlier in the file, and must be able to take each of the values.
+    """
     conditions = []
     for parent, wanted in when.items():
         if parent not in earlier:
@@ -139,7 +142,7 @@ def _conditions(
             else:
                 rule = "must come before the parameters that depend on it"
             raise broken(f"when: {parent} {rule}", "when")
-        # A list is several values, unless the parent's values are lists themselves.
+        # A list means several values, unless the list itself is a possible value of the parent.
         is_one = not isinstance(wanted, list) or earlier[parent].contains(wanted)
         values = (wanted,) if is_one else tuple(wanted)
         for value in values or (None,):
@@ -150,10 +153,11 @@ def _conditions(
 
 
 def _check_values(parameter: Parameter) -> None:
-    """Try each value, or the bounds and some between, on the field alone."""
+    """Check that the setting accepts each value; of a range, the bounds and some values between."""
     name, size = parameter.name, parameter.size
     low, high = parameter.low, parameter.high
-    # Between whole bounds of a continuum lie fractions, which a whole field refuses.
+    # A continuous range contains fractions even if its bounds are whole numbers. The probe
+    # float(low) fails if the setting must be a whole number.
     probes: list[tuple[str, Value]] = [("min", low), ("max", high), ("distribution", float(low))]
     if parameter.values:
         key = "value" if parameter.distribution == "constant" else "values"

@@ -1,4 +1,4 @@
-"""Points of a space tried on the whole configuration: values that never make a valid run."""
+"""Checks of whole points of a search space: finds values that never give a valid run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fastgan_ray.search.file.method import Method
 from fastgan_ray.search.space import Parameter, SearchSpace, grid, sample, size
 
 MAX_GRID = 10_000
-TRIES = 256  # random points of which one must be valid
+TRIES = 256  # number of random points; at least one must be valid
 
 
 def with_constants(space: SearchSpace, values: Mapping[str, Any]) -> SearchSpace:
-    """Return `space` with the parameters that `values` names fixed to these, always active."""
+    """Return `space` with the parameters in `values` fixed to these values and always active."""
     return tuple(
         Parameter(parameter.name, "constant", (values[parameter.name],))
         if parameter.name in values
@@ -27,9 +27,10 @@ def with_constants(space: SearchSpace, values: Mapping[str, Any]) -> SearchSpace
 
 
 def check_points(space: SearchSpace, method: Method, settings: Mapping[str, Any]) -> None:
-    """Raise an error if points of `space`, over the flat `settings`, are not valid runs.
+    """Raise an error if points of `space`, with the flat `settings` as base, are not valid runs.
 
-    Of a grid every point must be valid; else each listed value at some point.
+    In a grid, every point must be valid. With other methods, each listed value must be part of at
+    least one valid point.
     """
     if method == "grid":
         _check_grid(space, settings)
@@ -62,7 +63,7 @@ def _check_grid(space: SearchSpace, settings: Mapping[str, Any]) -> None:
 
 
 def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
-    """Return a rule that random points of `space` break; "" if one of them is valid."""
+    """Return a rule that random points of `space` break; "" if at least one point is valid."""
     rng = random.Random(0)
     rule = ""
     for _ in range(TRIES):
@@ -74,7 +75,10 @@ def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
 
 
 def _narrowed(space: SearchSpace, values: dict[str, tuple[Value, ...]]) -> SearchSpace:
-    """`space` with only these values of some parameters, which are then always active."""
+    """Return `space` with some parameters limited to the given values and always active.
+
+    The parents in their conditions are limited to the values that the conditions need.
+    """
     parameters = []
     for parameter in reversed(space):
         if parameter.name in values:

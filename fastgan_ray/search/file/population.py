@@ -1,4 +1,4 @@
-"""`population`: population-based training, in which bad trials continue from good ones."""
+"""The key `population`: population-based training, in which bad trials continue from good ones."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from fastgan_ray.config.strict_yaml import format_value
 from fastgan_ray.search.file.section import FileSection, Kimg, context_of
 from fastgan_ray.search.space import SearchSpace
 
-# Numbers in these sections may change during training, except sizes, lengths and seeds.
+# Numbers in these sections may change during training. `FIXED` has the exceptions: sizes, lengths
+# and seeds.
 CHANGEABLE = ("train.", "augment.", "regan.")
 FIXED = ("train.batch_size", "train.d_steps", "train.total_kimg", "train.seed")
 
 
 class Population(FileSection):
-    """When trials are compared, and the names of the searched parameters that change then."""
+    """Settings of population-based training: when it compares trials, and what it changes then."""
 
     every: Kimg = Field(description="kimg between comparisons")
     quantile: float = Field(
@@ -29,7 +30,7 @@ class Population(FileSection):
     )
 
     def describe(self) -> str:
-        """Return the rule in words."""
+        """Return a description of the rule for the user."""
         return (
             f"every {self.every:g} kimg, the worst {self.quantile:.0%} continue from one of the "
             f"best, with other {', '.join(self.change)}"
@@ -50,11 +51,15 @@ def changeable(space: SearchSpace) -> list[str]:
 
 
 def check_population(population: Population | None, info: ValidationInfo) -> Population | None:
-    """Return the population with the names of what changes, if a file's search can have it."""
+    """Check `population` against the rest of the file; fill in the default of `change`.
+
+    The default is every searched number that may change during training. Raise an error if `every`
+    is too large, or if `change` lists other parameters.
+    """
     if population is None:
         return None
     context = context_of(info)
-    space: SearchSpace | None = info.data.get("parameters")  # None: it has errors itself
+    space: SearchSpace | None = info.data.get("parameters")  # None: not valid
     violations = []
     if context.total_kimg is not None and population.every >= context.total_kimg:
         rule = f"must be less than train.total_kimg (got {population.every:g}"

@@ -1,4 +1,4 @@
-"""From the text of a search file to its checked form: text -> strict YAML -> model -> spec."""
+"""Reading of a search file: text -> strict YAML -> checked model -> SearchSpec."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ File = TypeVar("File", bound=FileSection)
 
 
 def load_search(path: str | Path, overrides: Mapping[str, Any] | None = None) -> SearchSpec:
-    """Read the search in a YAML file; UserError with every error of it, each with its line.
+    """Read a search from a YAML file.
 
-    `overrides` (flat dotted keys) replace base values and searched parameters of the same name; if
-    they change the metric's protocol, the metric's name follows and its target is dropped.
+    `overrides` (flat dotted keys) replace settings of `base` and searched parameters of the same
+    name. If they change how the metric is measured (`eval`), the metric gets the matching name and
+    loses its target. Raise UserError with every error of the file and its line.
     """
     return spec_from_text(read_text(path), str(path), overrides)
 
 
 def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> SearchSpec:
-    """Read a search from its file's text, as `load_search`; messages call the file `name`."""
+    """Read a search from the text of a file, like `load_search`; messages call the file `name`."""
     document = parse(text, name)
     context = file_context(document.data, check_overrides(overrides or {}))
     for key, rule in ((violation.key, violation.rule) for violation in context.conflicts):
@@ -45,8 +46,8 @@ def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = N
 
 
 def _search_spec(file: SearchFile, document: Document, context: FileContext) -> SearchSpec:
-    """The search that a file describes, under the overrides."""
-    assert context.settings is not None  # else the document has errors
+    """Return the SearchSpec of a checked file, with the overrides applied."""
+    assert context.settings is not None  # `read_model` has already raised the errors of the file
     space = with_constants(file.parameters, context.overrides)
     run_cap = file.run_cap or DEFAULT_RUN_CAP
     if file.method == "grid":
@@ -75,7 +76,7 @@ def _search_spec(file: SearchFile, document: Document, context: FileContext) -> 
 
 
 def read_model(model: type[File], document: Document, context: FileContext) -> File:
-    """Check a document's mapping; UserError with all errors of the document."""
+    """Validate a document with `model`; raise UserError with all errors of the document."""
     file = None
     try:
         file = model.model_validate(document.data, context=context)
@@ -88,7 +89,7 @@ def read_model(model: type[File], document: Document, context: FileContext) -> F
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return flat settings by their current names; UserError if they break a rule by themselves."""
+    """Return the overrides (flat) with current names; raise UserError if a value is not valid."""
     errors = ErrorList("--set")
     check_alone(overrides, errors)
     errors.check()
@@ -96,12 +97,12 @@ def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def default_name(path: str) -> str:
-    """Make the name of a run from its file's."""
+    """Return the default name of a run: its file's name, with only characters allowed in names."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).stem).strip(".-_") or "unnamed"
 
 
 def top_comment(text: str) -> str:
-    """Return the comment at the top of a file, but not what it says to an editor."""
+    """Return the comment at the top of a file, without the line for the editor's YAML plug-in."""
     lines = []
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -112,7 +113,7 @@ def top_comment(text: str) -> str:
 
 
 def _shown(loc: Loc) -> str:
-    """Name a setting for a message by its dotted name; in an arm, put the arm's name first."""
+    """Return the name of a setting for a message: its dotted name, after the arm's name if any."""
     keys = [str(part) for part in loc]
     if keys[:1] == ["base"] and len(keys) > 1:
         return ".".join(keys[1:])

@@ -1,4 +1,4 @@
-"""From the text of an ablation file to its checked form: text -> strict YAML -> model -> spec."""
+"""Reading of an ablation file: text -> strict YAML -> checked model -> AblationSpec."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastgan_ray.search.file.settings import file_context
 
 
 def holds_ablation(path: str | Path) -> bool:
-    """Return whether a YAML file has arms, so that it is not a search."""
+    """Return True if a YAML file has the key `arms`, so that it is an ablation, not a search."""
     return "arms" in parse(read_text(path), str(path)).data
 
 
@@ -28,10 +28,12 @@ def load_ablation(
     overrides: Mapping[str, Any] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> AblationSpec:
-    """Read the ablation in a YAML file; UserError with every error of it, each with its line.
+    """Read an ablation from a YAML file.
 
-    `overrides` (flat dotted keys) replace settings of base and arms, `data.path` all data sets, and
-    `seeds` the file's; if the metric's protocol changes, its name follows.
+    `overrides` (flat dotted keys) replace settings of base and of the arms; an override of
+    `data.path` replaces all data sets. `seeds` replace the seeds of the file. If the overrides
+    change how the metric is measured (`eval`), the metric gets the matching name. Raise UserError
+    with every error of the file and its line.
     """
     return ablation_from_text(read_text(path), str(path), overrides, seeds)
 
@@ -42,7 +44,7 @@ def ablation_from_text(
     overrides: Mapping[str, Any] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> AblationSpec:
-    """Read an ablation from its file's text, as `load_ablation`; messages call the file `name`."""
+    """Read an ablation from the text of a file, like `load_ablation`; messages call it `name`."""
     document = parse(text, name)
     overrides = check_overrides(overrides or {})
     if "train.seed" in overrides:
@@ -70,7 +72,10 @@ def ablation_from_text(
 
 
 def _arms(file: AblationFile, replaced: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], str]:
-    """The arms without the replaced settings, the baseline among them, and the baseline's name."""
+    """Return (arms, name of the baseline); the arms include the baseline.
+
+    The arms do not have the replaced settings.
+    """
     arms, baseline = file.arms, file.baseline
     if not isinstance(baseline, str):
         arms, baseline = {OWN_BASELINE: baseline, **arms}, OWN_BASELINE
@@ -89,7 +94,7 @@ def _data_sets(file: AblationFile, overrides: Mapping[str, Any]) -> tuple[str | 
 def _check_arms(
     base: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], document: Document
 ) -> None:
-    """UserError if an arm is not a valid run under the overrides."""
+    """Raise UserError if an arm is not a valid run with the overrides applied."""
     for name, arm in arms.items():
         for violation in check_settings({**base, **arm}):
             text = f"{violation.key}: {violation.rule}"
@@ -98,7 +103,7 @@ def _check_arms(
 
 
 def _check_trainings(spec: AblationSpec, document: Document) -> None:
-    """UserError if two arms are the same, or if there are too many trainings."""
+    """Raise UserError if two arms are the same, or if there are too many trainings."""
     count = len(spec.arms) * len(spec.data) * len(spec.seeds)
     if count > MAX_CELLS:
         rule = f"arms x data sets x seeds must be at most {MAX_CELLS} trainings (got {count})"

@@ -1,4 +1,4 @@
-"""The JSON schemas of our files, from their models: editors complete and check files with them."""
+"""JSON schemas of our files, made from the models; editors use them to complete and check files."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ MODELS: dict[Kind, type[SearchFile | AblationFile | RunConfig]] = {
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's schemas without titles, which only repeat the names."""
+    """A generator of pydantic's schemas without titles: the titles only repeat the names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401 - pydantic's
         return False
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        """Allow an entry that fits several members: the reader infers which one is meant."""
+        """Return the union as `anyOf`, not `oneOf`: an entry may fit several of its members."""
         union = super().tagged_union_schema(schema)
         return {"anyOf": union.get("oneOf", union.get("anyOf"))}
 
 
 def json_schema(kind: Kind) -> dict[str, Any]:
-    """Return the JSON schema of a search, an ablation or a run's configuration.
+    """Return the JSON schema of a search file, an ablation file or a run's configuration.
 
-    It knows keys, types and ranges; rules that look at several values are the reader's alone.
+    The schema has the keys, types and ranges. Rules that combine several values are not in it; our
+    reader checks them.
     """
     schema = MODELS[kind].model_json_schema(schema_generator=_Generator)
     definitions = schema["$defs"]
@@ -60,7 +61,7 @@ def json_schema(kind: Kind) -> dict[str, Any]:
 
 
 def _fields(definitions: dict[str, Any]) -> dict[str, JsonSchemaValue]:
-    """The schema of each setting by its dotted name."""
+    """Return {dotted name: schema} for each setting."""
     fields = {}
     for section, config in RunConfig.model_fields.items():
         name = getattr(config.annotation, "__name__", "")
@@ -71,7 +72,7 @@ def _fields(definitions: dict[str, Any]) -> dict[str, JsonSchemaValue]:
 
 
 def _parameter(field: JsonSchemaValue) -> JsonSchemaValue:
-    """The schema of an entry of `parameters`, whose values are those of the setting."""
+    """Return the schema of an entry of `parameters`; its values must fit the setting `field`."""
     value = {"$ref": field["$ref"]}
     return {
         "description": field["description"],

@@ -1,4 +1,4 @@
-"""What the sections of a search or ablation file have in common, and what their rules look at."""
+"""The base class of the sections of a search or ablation file, and the context of their checks."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def _unchanged(value: object, handler: Callable[[object], object]) -> object:
     return value
 
 
-# A finite number that stays an int if the file writes one.
+# A finite number. An int in the file stays an int.
 Number = Annotated[float, WrapValidator(_unchanged)]
 Kimg = Annotated[float, Field(ge=1e-6, le=1e9)]
 
 
 class FileSection(Section):
-    """A mapping of the file; it writes its own error messages, because it knows its keys."""
+    """A mapping in the file. Each class writes its own error messages: only it knows its keys."""
 
     model_config = ConfigDict(validate_default=False)
 
@@ -52,12 +52,16 @@ class FileSection(Section):
 
 @dataclass(frozen=True)
 class FileContext:
-    """What rules of several sections look at: the file's `base`, its arms' names, and `--set`.
+    """The facts that the rules of several sections need: `base`, the arms' names, and `--set`.
 
-    `base`: the settings (flat dotted keys) of `base` that are valid; `config`: the configuration
-    that they make; `settings`: all of `base` under the overrides, None = not valid; `conflicts`:
-    rules that overrides break only together with `base`; `total_kimg`: the length of a trial by
-    `base`, None = unknown, because it is not valid or an override decides it.
+    `base`: the valid settings (flat dotted keys) of the file's `base`.
+    `config`: the configuration that results from these settings.
+    `overrides`: the settings of `--set`.
+    `settings`: all settings of `base` with the overrides applied; None = not valid.
+    `conflicts`: the rules that `base` and the overrides break together.
+    `total_kimg`: the length of a trial according to `base`; None = unknown, because this setting is
+    not valid or is overridden.
+    `arms`: the names of the arms.
     """
 
     base: dict[str, Any]
@@ -70,7 +74,7 @@ class FileContext:
 
 
 def context_of(info: ValidationInfo) -> FileContext:
-    """Return the context that a file is validated with."""
+    """Return the FileContext of the current validation."""
     assert isinstance(info.context, FileContext)
     return info.context
 
@@ -78,7 +82,7 @@ def context_of(info: ValidationInfo) -> FileContext:
 def read_each(
     entries: Mapping[Key, object], read: Callable[[Key, object], Item]
 ) -> dict[Key, Item]:
-    """Call `read` with each key and its entry; raise all their errors at once."""
+    """Call `read` for each key and entry; return the results, or raise all errors at once."""
     items: dict[Key, Item] = {}
     broken: list[Violation] = []
     for key, entry in entries.items():
@@ -93,12 +97,15 @@ def read_each(
 
 
 def read_tagged(union: TypeAdapter[Item], entry: object, tag: str) -> Item:
-    """Read the member `tag` of a discriminated union, with errors at the keys of `entry`."""
+    """Validate `entry` as the member `tag` of a discriminated union.
+
+    The location of each error is a key of `entry`.
+    """
     try:
         return union.validate_python(entry)
     except ValidationError as error:
         raise combine(
-            # Pydantic puts the tag before the member's own keys.
+            # Pydantic puts the tag before the keys of the entry; remove it.
             Violation(loc[1:] if loc[:1] == (tag,) else loc, rule)
             for loc, rule in explain(error, FileSection)
         ) from None

@@ -1,4 +1,4 @@
-"""`base`, and the arms of an ablation: fragments of a run's settings, nested, dotted or both."""
+"""The key `base`, and the settings of an arm: nested sections, dotted keys, or a mixture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastgan_ray.search.file.section import FileContext
 
 
 def file_context(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> FileContext:
-    """Return what is valid of a file's `base`, alone and under flat overrides, and its arms."""
+    """Return the context of a file's checks, from its `base`, its arms and the flat overrides."""
     fragment, arms = data.get("base"), data.get("arms")
     given = flatten(fragment) if isinstance(fragment, dict) else {}
     base = _valid_part(given)
@@ -34,7 +34,7 @@ def file_context(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> FileC
 
 
 def _valid_part(settings: dict[str, Any]) -> dict[str, Any]:
-    """Drop the settings, and whole sections, that break a rule, until no rule is broken."""
+    """Return the valid settings: remove settings or whole sections until no rule is broken."""
     while violations := check_settings(settings):
         keys = [f"{violation.key}." for violation in violations]
         valid = {
@@ -48,7 +48,7 @@ def _valid_part(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_fragment(value: object) -> dict[str, Any]:
-    """Give the settings of a fragment their dotted keys; null is none."""
+    """Return the settings of `base` or of an arm with flat dotted keys; null means no settings."""
     if value is None:
         return {}
     if not isinstance(value, dict):

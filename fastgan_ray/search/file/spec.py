@@ -1,4 +1,4 @@
-"""SearchSpec: a search as its file describes it, checked before anything runs."""
+"""SearchSpec: the checked contents of a search file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ SAMPLES = 64
 
 @dataclass(frozen=True)
 class SearchSpec:
-    """A search: which configurations, how they are chosen and compared, and when it ends.
+    """A search: its space, how it chooses and compares trials, and when it ends.
 
-    `base` (flat dotted keys) is fixed and includes the overrides, `space` is searched, every other
-    setting has its published default. Trials are compared and stopped by `metric`; `costs` are
-    further objectives. `text` and `overrides` rebuild it (`spec_from_text`).
+    `base` (flat dotted keys) has the settings that all trials share, with the overrides applied.
+    `space` has the searched parameters. Every other setting has its published default. `metric` is
+    used to compare trials and to stop them early; `costs` are further objectives. `spec_from_text`
+    can rebuild the SearchSpec from `text` and `overrides`.
     """
 
     name: str
@@ -50,12 +51,12 @@ class SearchSpec:
 
 
 def base_config(spec: SearchSpec) -> RunConfig:
-    """Return the configuration with nothing searched: the file's base over the defaults."""
+    """Return the configuration of `base` alone, without searched parameters."""
     return run_config(spec, {})
 
 
 def run_config(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration of one trial; UserError if the point's values do not go together."""
+    """Return the configuration of the trial at `point`; raise UserError if it is not valid."""
     settings = {**spec.base, **point}
     if violations := check_settings(settings):
         values = ", ".join(f"{key} = {format_value(value)}" for key, value in point.items())
@@ -65,37 +66,40 @@ def run_config(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
 
 
 def base_settings(spec: SearchSpec) -> dict[str, Any]:
-    """Return the value of each setting, by dotted name, where nothing is searched."""
+    """Return {dotted name: value} of every setting in the configuration of `base` alone."""
     return flatten(base_config(spec).model_dump())
 
 
 def start_point(spec: SearchSpec) -> dict[str, Any]:
-    """Return the default values of those parameters whose ranges contain them."""
+    """Return the default value of each searched parameter whose range contains its default."""
     return default_point(spec.space, base_settings(spec))
 
 
 def first_trial_point(spec: SearchSpec) -> dict[str, Any]:
-    """Return a point like the first trial's: the default, random where the space lacks it."""
+    """Return a point like that of the first trial.
+
+    Each parameter has its default value, or a random one if the space does not contain the default.
+    """
     start, rng = start_point(spec), random.Random(spec.seed)
     return assign(spec.space, lambda p: start[p.name] if p.name in start else p.sample(rng))
 
 
 def sample_configs(spec: SearchSpec) -> list[RunConfig]:
-    """Return the first trial's configuration and random ones of the space."""
+    """Return the valid configurations among the first trial's point and random points."""
     rng = random.Random(0)
     points = [first_trial_point(spec), *(sample(spec.space, rng) for _ in range(SAMPLES))]
     configs = []
     for point in points:
-        with contextlib.suppress(UserError):  # values that do not go together: never a trial
+        with contextlib.suppress(UserError):  # the point is not a valid run
             configs.append(run_config(spec, point))
     return configs
 
 
 def longest_kimg(spec: SearchSpec) -> float:
-    """Return the length of the longest trial that the space allows."""
+    """Return the length, in kimg, of the longest trial that the space allows."""
     return longest_trial(spec.space, base_config(spec).train.total_kimg)
 
 
 def confirmation_kimg(spec: SearchSpec, top: int, seeds: int) -> float:
-    """Return the kimg of a confirmation of `top` trials and the default, with `seeds` seeds."""
+    """Return the kimg to train `top` trials and the default again, each with `seeds` seeds."""
     return Confirm(top=top, seeds=seeds).kimg(longest_kimg(spec))
