@@ -211,7 +211,7 @@ class BudgetedSearcher(Searcher):
         self.searcher = searcher  # Ray recognises a wrapper by this name
         self._tracker = tracker
         self._longest_kimg = longest_kimg
-        self._lengths: dict[str, float] = {}  # of the running trials, in kimg
+        self._lengths: dict[str, float] = {}  # {name of a running trial: its length in kimg}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next trial; None if Ray must wait for running trials.

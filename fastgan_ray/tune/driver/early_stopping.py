@@ -58,7 +58,7 @@ def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observ
 
 
 class EarlyStoppingScheduler(FIFOScheduler):
-    """Stops trials by the stopping rules; other trials go on to population-based training.
+    """Stops trials by the stopping rules, and applies population-based training to the others.
 
     Ray does not save a scheduler in its snapshot. After a restart, the scheduler therefore reads
     the rows in the restored trials' folders and gives them to the rules again.

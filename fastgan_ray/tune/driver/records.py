@@ -1,4 +1,4 @@
-"""The records of all trials of a search or an ablation; the files are always up to date."""
+"""The records of all trials of a search or an ablation, kept up to date on the disk."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TrialRecords(TrialCallback):
         self.folder = folder
         self.reports = Reports(folder)
         self._metric = metric
-        self._started: set[str] = set()  # since the driver started
+        self._started: set[str] = set()  # trials that started since the driver started
         self._ended: set[str] = set()
         self._final_records: dict[str, Record] = {}
         self._discarded: set[str] = set()
@@ -83,7 +83,7 @@ class TrialRecords(TrialCallback):
 
     @abstractmethod
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
-        """Write the summary of `records` and return it. `over`: all trials are over."""
+        """Write the summary of `records` and return it. `over`: no more trials will run."""
 
     def discard(self, checkpoint: Path) -> None:
         """Remove the unneeded files in a checkpoint of a trial that has ended."""
@@ -107,12 +107,12 @@ class TrialRecords(TrialCallback):
         self.trial_ended(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Write the summary if a trial has ended; wait if the last write was a moment ago."""
+        """Write the summary if a trial has ended and the previous write was long enough ago."""
         if self._is_changed and time.monotonic() >= self._due:
             self.write(trials)
 
     def write(self, trials: Sequence[Trial], over: bool = False) -> dict[str, Any]:
-        """Write the summary and return it. `over`: all trials are over."""
+        """Write the summary and return it. `over`: no more trials will run."""
         start = time.monotonic()
         records = [
             self._final_records.get(trial.trial_id) or self._record(trial)
@@ -144,9 +144,10 @@ class TrialRecords(TrialCallback):
         return ended_before or trial.trial_id in self._ended
 
     def _discard_checkpoints(self, records: Iterable[Record], over: bool) -> None:
-        """Discard the checkpoints of trials that have ended, also in Ray's snapshot on the disk.
+        """Discard a trial's checkpoints if it has ended and Ray's snapshot on the disk says so too.
 
-        `records` must not contain a trial that a resume would start again.
+        If `over`, no more trials will run, and the snapshot is not checked. `records` must not
+        contain a trial that a resume would start again.
         """
         in_snapshot = set() if over else ended_in_snapshot(self.folder)
         for record in records:

@@ -34,7 +34,7 @@ class Reports:
         self._due = -float("inf")
 
     def refresh(self, over: bool = False) -> None:
-        """Write the report if it is due; if `over`, the results are final and it is always due."""
+        """Write the report if it is due. If `over`, the results are final and it is always due."""
         start = self._clock()
         if start < self._due and not over:
             return

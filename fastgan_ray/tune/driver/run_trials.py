@@ -55,8 +55,8 @@ def run_trials(
 ) -> list[Trial]:
     """Run the trials of an experiment; return Ray's trials.
 
-    A resumed experiment runs only the trials that have not ended. Raises UserError if no machine
-    has the resources for a trial.
+    A resumed experiment runs only unfinished trials and trials whose process died too often. Raises
+    UserError if no machine has the resources for a trial.
     """
     options, nodes, folder = context.options, context.nodes, records.folder
     trials, states = folder / "trials", folder / "state"

@@ -43,7 +43,7 @@ class DriverStop:
             signal.signal(STOP_SIGNAL, self._raise)
 
     def asked(self, stop: Stop) -> None:
-        """Stop Ray Tune, print a message and write the note, at the first signal."""
+        """Stop Ray Tune, print a message and write the note; called at the first signal."""
         signal.raise_signal(STOP_SIGNAL)
         if not self._quiet:
             say_at_once(STOPPING)
@@ -75,7 +75,7 @@ class DriverStop:
 def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
     """Make Ctrl-C and SIGTERM stop the experiment cleanly inside the `with` block.
 
-    A message says so unless `quiet` is set.
+    At the first signal, a message is printed unless `quiet` is set.
     """
     with stopping(lambda stop: driver.asked(stop)) as stop:
         driver = DriverStop(stop, quiet)

@@ -17,7 +17,7 @@ State = dict[str, Any]
 BAD_ENDS = ("diverged", "out_of_memory", "failed")
 ENDED = ("finished", "stopped", *BAD_ENDS)
 OUT_OF_MEMORY = "out of memory"
-MAX_REASON = 160  # letters
+MAX_REASON = 160  # characters
 # The state of a trial that the driver has no data about yet.
 UNKNOWN = {
     "state": "",
@@ -89,7 +89,7 @@ def new_state(
         "total_kimg": total_kimg,
         "start": now,
         "budget": "",  # a line that says how much of the budget is used
-        "seconds_left": None,  # until the budget is used up
+        "seconds_left": None,  # seconds until the budget is used up; None if unknown
         "trials": {},
     }
 

@@ -56,10 +56,10 @@ def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
 def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
     """Convert another search's trial to a trial of this search's study.
 
-    The new trial is PRUNED after one picture, and its value is its rank. TPE ranks stopped trials
-    below finished trials. It orders stopped trials first by their training length, then by value.
-    The priors therefore guide TPE until this search has results of its own. The metric of the other
-    search does not matter.
+    The new trial is PRUNED after one picture, and its value is its rank; with several metrics it
+    has no value. TPE ranks stopped trials below finished trials. It orders stopped trials first by
+    their training length, then by value. The priors therefore guide TPE until this search has
+    results of its own. The metric of the other search does not matter.
     """
     sign = -1 if spec.metric.goal == "maximize" else 1
     parameters = [parameter for parameter in spec.space if parameter.name in prior.point]

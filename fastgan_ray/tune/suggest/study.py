@@ -1,4 +1,4 @@
-"""The Optuna study of a search, which records each trial's outcome in a journal by the results.
+"""The Optuna study of a search: a journal next to the results that records each trial's outcome.
 
 A finished trial is COMPLETE. A trial that was stopped early is PRUNED and keeps the values that it
 reported; Optuna's step is the number of images shown. A trial that took over another trial's

@@ -13,7 +13,7 @@ from fastgan_ray.tune.trial.pbt import read_orders
 
 
 class ResumeState(NamedTuple):
-    """A trial's configuration, valid rows and checkpoint; None means that training starts new."""
+    """A trial's configuration, valid rows and checkpoint; None if there is no checkpoint yet."""
 
     config: RunConfig
     rows: list[Row]

@@ -110,8 +110,8 @@ def _run(
     except TakeOverError:
         return True
     except InterruptedRunError:
-        # End this process as if it had been killed; the trial has saved its state. The driver
-        # starts the trial again.
+        # End this process as if it had been killed; the trial has saved its state. The driver, or
+        # a later resume, starts the trial again.
         sync.send()
         os._exit(128 + signal.SIGTERM)
     except Exception as error:
