@@ -1,4 +1,4 @@
-"""An ablation: named arms, each trained on every data set with every seed, beside a baseline."""
+"""Ablations: each named arm and a baseline are trained on every data set with every seed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from fastgan_ray.config.strict_yaml import format_value
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.metric import Metric
 
-OWN_BASELINE = "baseline"  # the name of an arm that `baseline` itself describes
+OWN_BASELINE = "baseline"  # the arm's name if the key `baseline` has settings, not a name
 MAX_CELLS = 10_000
 
 
 @dataclass(frozen=True)
 class AblationSpec:
-    """Arms (their settings by name, flat dotted keys over `base`), data sets and seeds.
+    """An ablation: its arms, data sets and seeds.
 
-    `base` includes the overrides, and no arm has a key of theirs. None is a data set that is not
-    named yet. `text`, `overrides` and `seeds` rebuild it (`ablation_from_text`).
+    `arms` has each arm's settings by its name (flat dotted keys); they replace settings of `base`.
+    `base` includes the overrides, and no arm sets an overridden key. In `data`, None stands for a
+    data set that is not chosen yet. `ablation_from_text` can rebuild the AblationSpec from `text`,
+    `overrides` and `seeds`.
     """
 
     name: str
@@ -47,7 +49,7 @@ class Cell:
 
 
 def cells(spec: AblationSpec) -> list[Cell]:
-    """List every training in the order in which they start: first the whole ablation, one seed."""
+    """List every training, in starting order: first all arms and data sets with the first seed."""
     return [
         Cell(arm, data, seed)
         for seed, data, arm in itertools.product(spec.seeds, spec.data, spec.arms)
@@ -66,12 +68,12 @@ def arm_config(spec: AblationSpec, arm: str) -> RunConfig:
 
 
 def data_name(data: str | None) -> str:
-    """Return what tables call a data set: the last part of its path."""
+    """Return the name of a data set in tables: the last part of its path."""
     return "" if data is None else Path(data).name or data
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Read `--seeds`: "3" is a count, [0, 1, 2]; "0-2,7" and "7," name seeds."""
+    """Parse `--seeds`: a count ("3" -> [0, 1, 2]), or a list of seeds ("0-2,7"; "7," -> [7])."""
     if re.fullmatch(r"\s*[0-9]{1,4}\s*", text) and int(text) > 0:
         return list(range(int(text)))
     seeds: list[int] = []

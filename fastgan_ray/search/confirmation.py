@@ -1,8 +1,8 @@
-"""A search's confirmation: its best trials and the published default, trained with new seeds.
+"""The confirmation of a search: train its best trials and the published default with new seeds.
 
-The best of many noisy values is better than a repetition of it would be (the winner's curse). So
-the verdict comes from new seeds: an ablation whose baseline is the default and whose arms are the
-best trials.
+The best of many noisy values is too good: a repetition of the same trial is usually worse (the
+winner's curse). So the verdict uses new seeds. The confirmation is an ablation: its baseline is the
+default, and its arms are the best trials.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ Summary = Mapping[str, Any]
 Trial = Mapping[str, Any]
 
 DEFAULT = "published default"  # the baseline's name
-# (trials, seeds), the best choice first.
+# (number of trials, number of seeds), the preferred size first.
 SIZES = ((2, 3), (1, 3), (1, 2))
-MAX_SHARE = 0.5  # of the kimg that the search is expected to take
+MAX_SHARE = 0.5  # the largest confirmation, as a share of the search's expected kimg
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many of the best trials are trained again beside the default, and with how many seeds.
+    """The size of a confirmation: the number of best trials (`top`) and the number of `seeds`.
 
-    `top` is 0 if nothing is confirmed. `kimg` is the most that all trainings take. `why` is for the
-    user.
+    `top` is 0 if there is no confirmation. `kimg` is an upper limit for all of its trainings
+    together, the default's included. `why` explains the size to the user.
     """
 
     top: int
@@ -47,9 +47,11 @@ class Plan:
 
 
 def plan_confirmation(spec: SearchSpec) -> Plan:
-    """Plan the confirmation: as the file's `confirm` says, else with half of the search's kimg.
+    """Plan the size of the confirmation.
 
-    If the budget limits the kimg, the part of the confirmation is reserved at the start.
+    The size comes from the file's `confirm`. Without it, the confirmation may take at most half of
+    the kimg that the search is expected to take. If the budget limits the kimg, the kimg of the
+    confirmation are reserved when the search starts.
     """
     if spec.confirm == "off":
         return Plan(0, 0, 0.0, "the file says `confirm: false`")
@@ -71,7 +73,7 @@ def plan_confirmation(spec: SearchSpec) -> Plan:
 
 
 def fit_to_budget(spec: SearchSpec, plan: Plan, kimg_left: float) -> Plan:
-    """Return `plan`, or a smaller one that takes at most `kimg_left`, or one with `top` 0."""
+    """Return `plan`, or a smaller plan that takes at most `kimg_left`; if none fits, `top` is 0."""
     if plan.kimg <= kimg_left:
         return plan
     for seeds in range(plan.seeds, 1, -1):
@@ -84,9 +86,9 @@ def fit_to_budget(spec: SearchSpec, plan: Plan, kimg_left: float) -> Plan:
 
 
 def top_candidates(spec: SearchSpec, summary: Summary, top: int) -> list[Trial]:
-    """Return the best trials, the best first, at most `top`, without the default and duplicates.
+    """Return the best trials, at most `top`, the best first, without the default and duplicates.
 
-    If no trial has finished, those that were stopped early.
+    If no trial has finished, use the trials that were stopped early.
     """
     configs = [_without_seed(spec, default_point(spec, summary))]
     candidates: list[Trial] = []
@@ -99,7 +101,7 @@ def top_candidates(spec: SearchSpec, summary: Summary, top: int) -> list[Trial]:
 
 
 def ranked(spec: SearchSpec, summary: Summary) -> list[Trial]:
-    """Return the finished trials, or those stopped early if none has finished, the best first."""
+    """Return the finished trials, the best first; if there are none, the trials stopped early."""
     trials = [trial for trial in summary["trials"] if trial["value"] is not None]
     finished = [trial for trial in trials if trial["state"] == "finished"]
     stopped = [trial for trial in trials if trial["state"] == "stopped"]
@@ -108,30 +110,30 @@ def ranked(spec: SearchSpec, summary: Summary) -> list[Trial]:
 
 
 def default_trial(summary: Summary) -> Trial | None:
-    """Return the search's own trial of the default, or None."""
+    """Return the trial of the search that used the default; None if there is none."""
     default = summary["default"] or {"trial_id": None}
     trials = (trial for trial in summary["trials"] if trial["trial_id"] == default["trial_id"])
     return next(trials, None)
 
 
 def default_point(spec: SearchSpec, summary: Summary) -> Mapping[str, Any]:
-    """Return the point of the search's default trial, or the part of the default in the space."""
+    """Return the point of the default trial; without such a trial, the default within the space."""
     trial = default_trial(summary)
     return trial["point"] if trial else start_point(spec)
 
 
 def arm_name(trial_id: str) -> str:
-    """Return the name of a trial as an arm."""
+    """Return the name of the arm that repeats a trial."""
     return f"trial {trial_id}"
 
 
 def confirmation_spec(
     spec: SearchSpec, summary: Summary, top: int, seeds: int, data: str | None
 ) -> AblationSpec | None:
-    """Return the confirmation as an ablation with a complete text; None without candidates.
+    """Return the confirmation as an ablation, with its complete text; None if no trial qualifies.
 
-    `data` is the path of the pictures, as in the trials. The search has used none of the seeds.
-    UserError if the default is not a valid run.
+    `data` is the path of the pictures that the trials used. The seeds are new: no trial of the
+    search has used them. Raise UserError if the default is not a valid run.
     """
     candidates = top_candidates(spec, summary, top)
     if not candidates:
@@ -153,15 +155,16 @@ def confirmation_spec(
 
 
 def new_seeds(spec: SearchSpec, summary: Summary, count: int) -> list[int]:
-    """Return the first seeds, from 1, that no trial of the search was trained with."""
+    """Return the `count` smallest seeds, from 1 up, that no trial of the search has used."""
     used = {run_config(spec, trial["point"]).train.seed for trial in summary["trials"]}
     return list(itertools.islice((n for n in itertools.count(1) if n not in used), count))
 
 
 def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, Any]:
-    """Return `confirmation` of summary.json; `account` is the confirmation's ablation.json.
+    """Return the entry `confirmation` of summary.json; `account` is the content of ablation.json.
 
-    `searched` names the arm of the search's best trial, `winner` the arm with the best mean.
+    In the result, `searched` is the name of the arm that repeats the search's best trial, and
+    `winner` is the name of the arm with the best mean.
     """
     trials = {arm_name(trial["trial_id"]): trial for trial in summary["trials"]}
     trial_of = {**trials, DEFAULT: default_trial(summary)}
@@ -187,7 +190,7 @@ def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, A
 
 
 def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
-    """Return the verdict in words: whether the search's best is confirmed, and what is better."""
+    """Return the verdict as a text: is the search's best trial confirmed, and which arm is best?"""
     if count := confirmation["unfinished"]:
         trainings = "1 training is" if count == 1 else f"{count} trainings are"
         return f"The confirmation has not ended: {trainings} left."
@@ -237,11 +240,11 @@ def _verdict(
 
 
 def _arm(account: Summary, arm: Mapping[str, Any], search_trial: Trial | None) -> dict[str, Any]:
-    """Return an arm's numbers; `search_trial` is the search's own trial of it."""
+    """Return the numbers of an arm; `search_trial` is the trial of the search that it repeats."""
     trials = [trial for trial in account["trials"] if trial["arm"] == arm["name"]]
     values = [trial["value"] if trial["state"] == "finished" else None for trial in trials]
     measured = [value for value in values if value is not None]
-    interval = paired_difference(measured, account["confidence"])  # of the values, from 0
+    interval = paired_difference(measured, account["confidence"])  # of the values themselves
     comparison, spread = arm["comparison"] or {}, arm["by_data"][0]
     return {
         "name": arm["name"],
@@ -277,6 +280,6 @@ def _drop_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_seed(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration of a point with seed 0, to compare it with others."""
+    """Return the configuration of a point with seed 0, so that comparisons ignore the seed."""
     config = run_config(spec, point)
     return config.model_copy(update={"train": config.train.model_copy(update={"seed": 0})})

@@ -1,7 +1,7 @@
 """The Pareto front of several metrics: the trials that no other trial dominates.
 
-Optuna's `study.best_trials` does not serve here: reports are made from summary.json alone, and the
-study does not count a trial that took over another one's weights as finished.
+Optuna's `study.best_trials` is not used, for two reasons. Reports are made from summary.json alone,
+without a study. The study does not count a trial as finished if it copied another trial's weights.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from fastgan_ray.search.file.metric import Metric
 
 
 def front(values: Mapping[str, Sequence[float]], metrics: Sequence[Metric]) -> list[str]:
-    """Return the names that no other dominates, the best in the first metric first.
+    """Return the names of the points on the Pareto front, sorted by the first metric, best first.
 
-    `values` holds, by name, a value of each of `metrics`. A point dominates another if it is as
-    good in every metric and better in one.
+    `values` maps each name to its values, one for each of `metrics`. A point dominates another
+    point if it is at least as good in every metric and better in at least one.
     """
     signs = [-1 if metric.goal == "maximize" else 1 for metric in metrics]
     points = {
@@ -24,7 +24,7 @@ def front(values: Mapping[str, Sequence[float]], metrics: Sequence[Metric]) -> l
         for name, row in values.items()
     }
     names: list[str] = []
-    # In this order a dominated point comes after one that dominates it and is itself on the front.
+    # In this order, each dominated point comes after a point of the front that dominates it.
     for name in sorted(points, key=lambda name: (points[name], name)):
         if not any(_dominates(points[other], points[name]) for other in names):
             names.append(name)
@@ -34,7 +34,10 @@ def front(values: Mapping[str, Sequence[float]], metrics: Sequence[Metric]) -> l
 def front_of(
     trials: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]
 ) -> list[dict[str, Any]]:
-    """Return the front of a summary's finished trials: {"trial_id", and each metric's value}."""
+    """Return the front of the finished trials: for each, "trial_id" and the value of each metric.
+
+    `trials` are the trials of a summary.json.
+    """
     names = [metric.name for metric in metrics]
     values = {}
     for trial in trials:

@@ -1,10 +1,12 @@
-"""Population-based training (Jaderberg et al. 2017): the worst continue from the best, perturbed.
+"""Population-based training (Jaderberg et al. 2017): bad trials copy good ones and change settings.
 
-Pure: observations in, decisions out. When a trial passes a multiple of `every` kimg (a rung), it is
-compared with all trials that have passed this rung before. If it is in the worst `quantile`, it
-takes over the weights and the settings of a trial in the best `quantile`, and perturbs those
-settings that may change during training. Trials need not run at the same time, which is why Ray's
-and Optuna's schedulers, which compare trials that run together, do not serve here.
+This module is pure: it receives observations and returns decisions. When a trial passes a multiple
+of `every` kimg (a rung), it is compared with all trials that have already passed this rung. If it
+is in the worst `quantile`, it copies the weights and the settings of a trial in the best
+`quantile`. Then it perturbs the settings that may change during training.
+
+Trials need not run at the same time. This is why Ray's and Optuna's schedulers are not used: they
+compare only trials that run at the same time.
 """
 
 from __future__ import annotations
@@ -18,15 +20,15 @@ from fastgan_ray.search.file.population import Population
 from fastgan_ray.search.space import Parameter, SearchSpace
 from fastgan_ray.search.stopping import Observation
 
-LOG_FACTORS = (0.8, 1.25)  # perturb a logarithmic parameter by one of these factors
-LINEAR_STEP = 0.2  # and any other by this share of its range
-RESAMPLE_CHANCE = 0.25  # of a random value instead
+LOG_FACTORS = (0.8, 1.25)  # a logarithmic parameter is multiplied by one of these factors
+LINEAR_STEP = 0.2  # another range parameter moves up or down by this share of its range
+RESAMPLE_CHANCE = 0.25  # the probability of a new random value instead of a perturbation
 
 
 class PopulationBasedTraining:
-    """Decides which trial takes over from which.
+    """The decisions of population-based training: which trial copies which, with what changes.
 
-    Every random choice depends on the seed, the trial and the rung only, not on the order of calls.
+    Every random choice depends only on the seed, the trial and the rung, not on the order of calls.
     """
 
     def __init__(
@@ -41,17 +43,17 @@ class PopulationBasedTraining:
         self._last_kimg: dict[int, float] = {}
 
     def rung(self, kimg: float) -> int:
-        """Return the number of rungs at or before this position."""
+        """Return the number of rungs at or before `kimg`."""
         return math.floor(kimg / self.population.every + 1e-9)
 
     def passes_rung(self, observation: Observation) -> bool:
-        """Return whether the trial passes a rung with this observation; its end is none."""
+        """Return True if the trial passes a rung with this observation; its end is not a rung."""
         last_kimg = self._last_kimg.get(observation.trial, 0.0)
         passed = self.rung(observation.kimg) > self.rung(last_kimg)
         return passed and observation.kimg < self._total_kimg
 
     def choose_donor(self, observation: Observation) -> int | None:
-        """Record an observation; return the trial to take over from, None = continue unchanged."""
+        """Record an observation; return the trial to copy, or None to continue unchanged."""
         trial, kimg = observation.trial, observation.kimg
         rung, passes_rung = self.rung(kimg), self.passes_rung(observation)
         self._last_kimg[trial] = max(kimg, self._last_kimg.get(trial, 0.0))
@@ -67,12 +69,12 @@ class PopulationBasedTraining:
         return self._rng(trial, rung).choice(best)
 
     def possible_donors(self, rung: int) -> list[int]:
-        """Return the trials that are, or may still be, among the best at a rung, the best first."""
+        """Return the trials that may be copied at a rung, now or later, the best first."""
         values = self._values_at.get(rung, {})
         return sorted(values, key=lambda trial: (values[trial], trial))[: self._max_donors]
 
     def perturb(self, point: dict[str, Any], trial: int, kimg: float) -> dict[str, Any]:
-        """Return a donor's point with the changing parameters perturbed, inside the space."""
+        """Perturb the changeable parameters of a donor's point; the result stays in the space."""
         rng = self._rng(trial, self.rung(kimg), "explore")
         return {
             parameter.name: _perturbed(parameter, point[parameter.name], rng)

@@ -1,9 +1,9 @@
-"""A search space: named parameters in order, each with a domain and an optional condition.
+"""A search space: an ordered list of named parameters, with optional conditions.
 
-Pure: independent of any sampler. `assign` goes through the space and calls `suggest` for each
-value, so that grid, random and Bayesian searches treat conditions in the same way. Optuna's and
-Ray's spaces do not serve here: their conditions are code, of which nobody can list or count the
-points.
+This module is pure and does not depend on any sampler. `assign` calls `suggest` for each active
+parameter in order, so that grid, random and Bayesian searches treat conditions in the same way.
+Optuna's and Ray's spaces are not used: their conditions are code, so that the points of a space
+cannot be listed or counted.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ Distribution = Literal[
     "q_log_uniform_values",
 ]
 
-Condition: TypeAlias = tuple[str, tuple[Value, ...]]  # a parent, and the values it must have
+Condition: TypeAlias = tuple[str, tuple[Value, ...]]  # (parent, allowed values of the parent)
 
 _OTHER_VALUE = object()  # stands for any value that no condition mentions
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A searched setting: the dotted name of a RunConfig field and the values that it may take.
+    """A searched setting: the dotted name of a RunConfig field, and the values that it may take.
 
-    `constant` and `categorical` have `values`; all others have `low` and `high` (inclusive). The
-    values of int_uniform (q = 1), q_uniform and q_log_uniform_values are multiples of `q`. `when`
-    holds pairs (parent, values): the parameter is active only if each parent has one of its values.
+    The distributions `constant` and `categorical` use `values`; all others use `low` and `high`
+    (both inclusive). The values of int_uniform (q = 1), q_uniform and q_log_uniform_values are
+    multiples of `q`. `when` has pairs (parent, values): the parameter is active only if each parent
+    has one of the values in its pair.
     """
 
     name: str
@@ -53,17 +54,17 @@ class Parameter:
 
     @property
     def log(self) -> bool:
-        """Whether random values are spread evenly on a logarithmic scale."""
+        """True if random values are spread evenly on a logarithmic scale."""
         return self.distribution in ("log_uniform_values", "q_log_uniform_values")
 
     @property
     def integer(self) -> bool:
-        """Whether every value is an int."""
+        """True if every value is an int."""
         return self.q > 0 and all(isinstance(x, int) for x in (self.low, self.high, self.q))
 
     @property
     def steps(self) -> range:
-        """The k of all values k * q; only for a parameter with q."""
+        """The integers k for which k * q is a value; only for a parameter with q."""
         slack = 1e-9  # 0.3 / 0.1 is slightly less than 3
         first = math.ceil(self.low / self.q - slack)
         return range(first, math.floor(self.high / self.q + slack) + 1)
@@ -76,20 +77,26 @@ class Parameter:
         return len(self.steps) if self.q else None
 
     def at(self, index: int) -> Value:
-        """Return value number `index`, ascending or as listed; only for a parameter with a size."""
+        """Return value number `index`, from 0, in the order of the list or in ascending order.
+
+        Only for a parameter with a finite size.
+        """
         if self.values:
             return self.values[index]
         return self._multiple(self.steps[index])
 
     def snap(self, value: float) -> float:
-        """Return the nearest value of the numeric domain: clipped, and a multiple of q."""
+        """Return the value of a numeric parameter that is nearest to `value`.
+
+        The result lies within the bounds and, for a parameter with q, is a multiple of q.
+        """
         if not self.q:
             return min(max(value, self.low), self.high)
         steps = self.steps
         return self._multiple(min(max(round(value / self.q), steps[0]), steps[-1]))
 
     def contains(self, value: Value) -> bool:
-        """Return whether the parameter can take `value`; true and 1 differ."""
+        """Return True if the parameter can take `value`; true and 1 are different values."""
         if self.values:
             return any(same(value, listed) for listed in self.values)
         if (
@@ -105,7 +112,7 @@ class Parameter:
         return self.quantile(rng.random())
 
     def quantile(self, share: float) -> Value:
-        """Return the value that a random one is below with probability `share` (0 <= share < 1)."""
+        """Return the quantile of the distribution at `share` (0 <= share < 1)."""
         if self.values:
             weights = self.probabilities or (1.0,) * len(self.values)
             bounds = list(itertools.accumulate(weights))
@@ -118,7 +125,7 @@ class Parameter:
         return self.snap(self.low + share * (self.high - self.low))
 
     def active(self, point: Mapping[str, Any]) -> bool:
-        """Return whether `when` holds at `point`, where parents that are not active are missing."""
+        """Return True if the conditions `when` hold at `point`; it must lack inactive parents."""
         return all(
             parent in point and any(same(point[parent], value) for value in values)
             for parent, values in self.when
@@ -131,17 +138,17 @@ class Parameter:
         return min(max(clean, float(self.low)), float(self.high))
 
 
-# In the order of the file; each parent comes before its children.
+# The parameters in the order of the file. Each parent comes before its children.
 SearchSpace: TypeAlias = tuple[Parameter, ...]
 
 
 def same(first: object, second: object) -> bool:
-    """Return whether two values are equal, where true is not 1 and false is not 0."""
+    """Return True if two values are equal; true differs from 1, and false differs from 0."""
     return isinstance(first, bool) == isinstance(second, bool) and bool(first == second)
 
 
 def assign(space: SearchSpace, suggest: Callable[[Parameter], Value]) -> dict[str, Any]:
-    """Return a point, {dotted name: value}, with `suggest`'s value of each active parameter."""
+    """Return a point, {dotted name: value}; `suggest` gives the value of each active parameter."""
     point: dict[str, Any] = {}
     for parameter in space:
         if parameter.active(point):
@@ -155,10 +162,11 @@ def sample(space: SearchSpace, rng: random.Random) -> dict[str, Any]:
 
 
 def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
-    """Return point number `index`, from 1, of a scrambled Sobol sequence: random, spread evenly.
+    """Return point number `index`, from 1, of a scrambled Sobol sequence.
 
-    Each parameter has its own coordinate of the sequence, used only where it is active. Optuna's
-    QMCSampler does not serve here: it leaves out categorical and conditional parameters.
+    The points are random but spread evenly over the space. Each parameter has its own coordinate of
+    the sequence; points in which the parameter is inactive ignore it. Optuna's QMCSampler is not
+    used because it does not support categorical and conditional parameters.
     """
     from scipy.stats import qmc  # takes a second to import
 
@@ -172,7 +180,7 @@ def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
 def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of `defaults` ({dotted name: value}) that lies in the space.
 
-    Constants have their constant value. A parameter that cannot take its default is left out.
+    A constant has its constant value. The result omits a parameter that cannot take its default.
     """
     point: dict[str, Any] = {}
     for parameter in space:
@@ -201,7 +209,7 @@ def size(space: SearchSpace) -> int | None:
         if not parameter.active(point):
             return count(index + 1, point)
         values = decisive[parameter.name]
-        others = (parameter.size or 0) - len(values)  # these all have the same children
+        others = (parameter.size or 0) - len(values)  # all have the same active children
         total = sum(count(index + 1, {**point, parameter.name: value}) for value in values)
         if others:
             total += others * count(index + 1, {**point, parameter.name: _OTHER_VALUE})
@@ -211,9 +219,9 @@ def size(space: SearchSpace) -> int | None:
 
 
 def grid(space: SearchSpace) -> list[dict[str, Any]]:
-    """Return every point once, the last parameter varying fastest.
+    """List every point of the space once; the last parameter varies fastest.
 
-    ValueError for a parameter with infinitely many values.
+    Raise ValueError if a parameter has infinitely many values.
     """
     points: list[dict[str, Any]] = [{}]
     for parameter in space:

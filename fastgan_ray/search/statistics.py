@@ -1,9 +1,9 @@
-"""Compare arms with a baseline: paired differences, Student's intervals, Holm's correction.
+"""Statistics of arms against a baseline: paired differences, Student's t-intervals, Holm's method.
 
-Pure: numbers in, numbers and words out. A pair is what two arms have in common, such as (data set,
-seed). Only the difference within a pair counts, so that the effect of a seed or of a data set on
-both arms cancels. SciPy's `ttest_rel` gives the same numbers (a test compares them), but NaN for a
-single pair and for differences that are all 0.
+This module is pure: it receives numbers and returns numbers and verdicts. A pair is identified by
+what both trainings share, such as (data set, seed). Only the difference within a pair is used, so
+that the common effect of the seed or the data set cancels. SciPy's `ttest_rel` gives the same
+numbers (a test compares them), but returns NaN for a single pair and if all differences are 0.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ MIN_PAIRS = 2  # a single difference has no standard deviation
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of paired differences (arm minus baseline), with Student's interval and p-value."""
+    """The mean paired difference (arm minus baseline), with its t-interval and p-value."""
 
     pairs: int
     mean: float | None  # None = no pairs
-    low: float | None  # these three are None for fewer than two pairs
+    low: float | None  # low, high and p are None if there are fewer than two pairs
     high: float | None
-    p: float | None  # two-sided, not corrected for several arms
+    p: float | None  # two-sided; not corrected for the number of arms
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm compared with the baseline.
+    """The comparison of an arm with the baseline.
 
-    `failed` counts the pairs in which only the arm ended without a value, `baseline_failed` those
-    in which only the baseline did, and `waiting` those in which one of the two has not run. None of
-    them is part of `difference`.
+    `failed` is the number of pairs in which only the arm ended without a value. `baseline_failed`
+    is the number of pairs in which only the baseline ended without a value. `waiting` is the number
+    of pairs in which only one of the two has run. `difference` does not use any of these pairs.
     """
 
     difference: Difference
@@ -52,7 +52,10 @@ class Comparison:
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Return mean and standard deviation (n - 1); None for what needs more values."""
+    """Return the mean and the sample standard deviation (n - 1).
+
+    The mean is None without values; the standard deviation is None for fewer than two values.
+    """
     _check_finite(values)
     if not values:
         return None, None
@@ -60,10 +63,10 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def paired_difference(differences: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Compare pairs by Student's t-test of their differences, in any order.
+    """Apply Student's paired t-test to the differences of the pairs; their order does not matter.
 
-    If all differences are equal, the interval has no width, and p is 1 if they are 0, else 0.
-    ValueError unless all are finite and 0 < confidence < 1.
+    If all differences are equal, the interval has width 0; then p is 1 if they are 0, else 0.
+    Raise ValueError unless all differences are finite and 0 < confidence < 1.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1 (got {confidence})")
@@ -78,10 +81,10 @@ def paired_difference(differences: Sequence[float], confidence: float = 0.95) ->
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected by Holm's step-down method (1979), in the same order.
+    """Correct p-values by Holm's step-down method (1979); return them in the same order.
 
-    Rejecting those below a level keeps the chance of any false rejection below that level.
-    ValueError unless every p-value lies in 0..1.
+    If all hypotheses with a corrected p-value below a level are rejected, the probability of one or
+    more false rejections is at most this level. Raise ValueError unless every p-value is in 0..1.
     """
     if any(not 0 <= p <= 1 for p in p_values):
         raise ValueError(f"p-values must lie in 0..1 (got {list(p_values)})")
@@ -99,13 +102,17 @@ def compare(
     goal: Goal,
     confidence: float = 0.95,
 ) -> dict[str, Comparison]:
-    """Compare every arm with the baseline, in order.
+    """Compare every arm with the baseline; return the comparisons in the order of the arms.
 
-    An arm's value of a pair is None if it ended without one (diverged), and missing if it has not
-    run. An arm is better or worse if its p-value, corrected over all arms, is below 1 - confidence.
-    An arm without a p-value counts as p = 1, so that failed arms do not make the others' test
-    easier. An arm or a baseline that failed where the other did not cannot win by the pairs that
-    remain: then there is no verdict. ValueError if the baseline is missing.
+    `values` holds, for each arm, one value for each pair. The value is None if the training ended
+    without one (diverged); the pair is missing if the training has not run.
+
+    An arm is better or worse if its p-value, corrected for all arms, is below 1 - confidence. An
+    arm without a p-value counts as p = 1, so that a failed arm does not make the test of the other
+    arms easier. If the better side failed in a pair in which the other side did not, there is no
+    verdict: it must not win only because its failures are left out.
+
+    Raise ValueError if the baseline is missing.
     """
     if baseline not in values:
         raise ValueError(f"the baseline {baseline!r} must be one of {list(values)}")

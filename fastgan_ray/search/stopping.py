@@ -1,12 +1,12 @@
-"""Early stopping: rules that compare the trials' values by kimg and decide which trials end.
+"""Early stopping: rules that compare the values of trials and decide which trials end.
 
-Pure: `Hyperband`, `Median` and `Patience` (of the search file) are the settings of a rule, and
-`HyperbandRule`, `MedianRule` and `PatienceRule` also hold what the rule has observed. Smaller
-values are better here. If there are several rules (`StoppingRules`), a trial ends when any of them
-says so.
+This module is pure: it receives observations and returns decisions. `Hyperband`, `Median` and
+`Patience` (in the search file) are the settings of the rules. `HyperbandRule`, `MedianRule` and
+`PatienceRule` apply them and store the observations. Smaller values are better here. With several
+rules (`StoppingRules`), a trial ends as soon as one rule ends it.
 
-Ray's schedulers do not serve here: they do not compare a trial again at a rung that it has passed
-(`revisit`), and know nothing of an evaluation's error (`tolerance`).
+Ray's schedulers are not used, for two reasons. They do not compare a trial again at a rung that it
+has already passed (`revisit`). They cannot use the standard error of an evaluation (`tolerance`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from fastgan_ray.search.file.early_terminate import Hyperband, Median, Patience,
 
 
 class Observation(NamedTuple):
-    """A trial's evaluation: its number, position, value (smaller is better) and standard error."""
+    """One evaluation of a trial: the trial's number, its kimg, the value and its standard error.
+
+    Smaller values are better.
+    """
 
     trial: int
     kimg: float
@@ -30,16 +33,17 @@ class Observation(NamedTuple):
 
 
 class StoppingRule(Protocol):
-    """A rule that receives each observation once, in the order in which trials report."""
+    """A rule that receives every observation once, in the order of the reports."""
 
     def decide(self, observation: Observation) -> str:
-        """Return why the trial ends now; an empty text = it continues."""
+        """Return the reason to end the trial now; "" = the trial continues."""
 
 
 class HyperbandRule:
-    """Compares trials at each bracket's rungs.
+    """The Hyperband rule: compares the trials of a bracket at each of its rungs.
 
-    A report between two rungs counts at the last rung passed. The first trial at a rung continues.
+    A report between two rungs counts for the last rung that the trial has passed. The first trial
+    at a rung continues.
     """
 
     def __init__(self, settings: Hyperband, total_kimg: float) -> None:
@@ -47,11 +51,11 @@ class HyperbandRule:
         rungs = settings.rungs(total_kimg)
         brackets = max(1, min(settings.brackets, len(rungs)))
         self._brackets = [rungs[first:] for first in range(brackets)]
-        # (bracket, rung) -> trial -> its first observation there
+        # (bracket, rung) -> trial -> the trial's first observation at this rung
         self._observations: dict[tuple[int, float], dict[int, Observation]] = {}
 
     def decide(self, observation: Observation) -> str:
-        """Return at which rung the trial is not among the best."""
+        """Return the reason to end the trial: the rung at which it is not among the best; or ""."""
         bracket = self.bracket(observation.trial)
         passed = [rung for rung in self._brackets[bracket] if rung <= observation.kimg]
         if not passed:
@@ -75,7 +79,7 @@ class HyperbandRule:
         return f"not among the best 1/{eta:g} of {len(others)} others at {rung:g} kimg"
 
     def bracket(self, trial: int) -> int:
-        """Return a trial's bracket: each one gets eta times as many trials as the next."""
+        """Return the bracket of a trial; each bracket gets eta times as many trials as the next."""
         weights = [self._settings.eta**-index for index in range(len(self._brackets))]
         counts = [0] * len(weights)
         bracket = 0
@@ -88,14 +92,14 @@ class HyperbandRule:
 
 
 class MedianRule:
-    """Compares a trial's best value with the mean values of the others."""
+    """The median rule: compares a trial's best value with the median of other trials' means."""
 
     def __init__(self, settings: Median, total_kimg: float) -> None:
         self._settings = settings
         self._observations: dict[int, list[Observation]] = {}
 
     def decide(self, observation: Observation) -> str:
-        """Return that the trial's best value is worse than the median here."""
+        """Return a reason to end the trial if its best value is worse than the median; else ""."""
         kimg = observation.kimg
         trial_history = self._observations.setdefault(observation.trial, [])
         trial_history.append(observation)
@@ -113,14 +117,14 @@ class MedianRule:
 
 
 class PatienceRule:
-    """Compares a trial with its own best value."""
+    """The patience rule: compares a trial with its own best value."""
 
     def __init__(self, settings: Patience, total_kimg: float) -> None:
         self._settings = settings
         self._best: dict[int, Observation] = {}
 
     def decide(self, observation: Observation) -> str:
-        """Return since when the trial has not improved, if that is too long."""
+        """Return a reason to end the trial if it has not improved for too long; else ""."""
         best = self._best.setdefault(observation.trial, observation)
         if observation.value < best.value:
             self._best[observation.trial] = observation
@@ -134,14 +138,14 @@ class PatienceRule:
 
 
 class StoppingRules:
-    """Applies all rules of a search; ignores observations that come again after a restart."""
+    """All stopping rules of a search; observations repeated after a restart are ignored."""
 
     def __init__(self, rules: Sequence[Rule], total_kimg: float) -> None:
         self._rules = [STOPPING_RULES[type(rule)](rule, total_kimg) for rule in rules]
         self._last_kimg: dict[int, float] = {}
 
     def decide(self, observation: Observation) -> str:
-        """Return why the trial ends now, from the first rule that ends it; empty = it continues."""
+        """Return the reason of the first rule that ends the trial; "" = the trial continues."""
         if observation.kimg <= self._last_kimg.get(observation.trial, 0.0):
             return ""
         self._last_kimg[observation.trial] = observation.kimg

@@ -1,4 +1,7 @@
-"""Another search's trials as a start for this one, even if it had other or smaller pictures."""
+"""Warm start of a search from the trials of another search.
+
+The other search may have used other pictures or a smaller resolution.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from fastgan_ray.search.space import SearchSpace
 class Prior:
     """A trial of another search: the part of its point that lies in this space, and its rank.
 
-    Rank 0 is the best. Values do not compare: they were measured against other pictures.
+    Rank 0 is the best. The metric values are left out: values measured against other pictures are
+    not comparable.
     """
 
     point: dict[str, Any]
@@ -27,9 +31,11 @@ class Prior:
 
 
 def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
-    """Load the trials of the search in folder `run`: those that came furthest first, then the best.
+    """Load the trials of the search in the folder `run`.
 
-    UserError if it is not the folder of a search, or if no trial has a point in this space.
+    The trials are sorted by their length, longest first; trials of equal length by their value,
+    best first. Raise UserError if `run` is not the folder of a search, if this search is a grid, or
+    if no trial has a value and a point in this space.
     """
     path = run / "summary.json"
     if not path.is_file():

@@ -1,1 +1,1 @@
-"""What a search will cost: operations, memory, time."""
+"""The cost of a search, estimated before it runs: operations, memory and time."""

@@ -1,4 +1,4 @@
-"""Estimate what a search costs from the arithmetic of one trial, before anything runs."""
+"""Estimates of a search's cost before it runs, from the number of operations in a trial."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.search.file.early_terminate import Hyperband
 from fastgan_ray.search.file.spec import SearchSpec, base_settings, first_trial_point
 
-# GFLOP for one reconstructed picture of 128 x 128 px: the distance's network on it and on its
-# target, and the gradient. A pass takes 10.0 in VGG-16 (to its last convolution), 0.8 in Lite0.
+# GFLOP of the reconstruction loss for one picture of 128 x 128 px: the loss network runs on the
+# picture and on its target, and the gradient is computed. One forward pass takes 10.0 GFLOP in
+# VGG-16 (up to its last convolution) and 0.8 GFLOP in EfficientNet-Lite0.
 RECONSTRUCTION_GFLOP = {"lpips_vgg": 30.0, "efficientnet_lite0": 2.4, "l1": 0.0, "l2": 0.0}
-# What a loss costs beyond hinge, in forward passes of D: in each of D's steps (a gradient penalty
-# is differentiated twice), and in each of G's (a paired loss also needs the real pictures' logits).
+# The extra cost of a loss compared with hinge, in forward passes of D. In each step of D, a
+# gradient penalty is differentiated twice. In each step of G, a relativistic loss also needs the
+# logits of the real pictures.
 EXTRA_D_PASSES = {"wasserstein": 6}
 EXTRA_G_PASSES = {"relativistic": 1}
 FORWARD_BACKWARD = 3  # forward plus backward costs three forward passes
-# The paper's speed at 256 px: 80 kimg an hour on a 2080 Ti, without evaluations.
+# The speed in the FastGAN paper at 256 px: 80 kimg per hour on an RTX 2080 Ti, without evaluations.
 RTX_2080_TI_GFLOPS = 4460.0
 
 
 def hours(kimg: float, gflop_per_image: float, gflops: float = RTX_2080_TI_GFLOPS) -> float:
-    """Return the hours for `kimg` on a device that sustains `gflops` (10**9 operations / s)."""
+    """Return the hours that `kimg` take on a device with speed `gflops` (10**9 operations/s)."""
     return kimg * 1000 * gflop_per_image / gflops / 3600
 
 
 def kimg_expected(spec: SearchSpec) -> float:
-    """Return the kimg of all trials if the best 1/eta pass each rung; the budget is ignored."""
+    """Return the kimg of all trials if the best 1/eta continue at each rung; ignore the budget."""
     total: float = {**base_settings(spec), **first_trial_point(spec)}["train.total_kimg"]
     per_trial = total
     for rule in (rule for rule in spec.early_terminate if isinstance(rule, Hyperband)):
@@ -45,10 +47,10 @@ def kimg_expected(spec: SearchSpec) -> float:
 
 
 def gflop_per_image(config: RunConfig) -> float:
-    """Return the GFLOP of a training step for each real picture in it.
+    """Return the GFLOP of a training step divided by its number of real pictures.
 
-    Counted on the real networks, in the published form of their layers, without computing anything.
-    Lazy R1 and R2 penalties are left out.
+    The operations are counted on the real networks, with the published form of their layers, on
+    PyTorch's meta device, so that nothing is computed. Lazy R1 and R2 penalties are not counted.
     """
     model, train = config.model, config.train
     meta = torch.device("meta")
@@ -64,11 +66,11 @@ def gflop_per_image(config: RunConfig) -> float:
         embed = _gflop(lambda: discriminator.embed(full_BCHW)) if model.contrasts else 0.0
         _, reconstructions = discriminator(full_BCHW, small_BCHW, part=0)
     pictures: float = sum((picture.shape[-1] / 128) ** 2 for picture in reconstructions.values())
-    # D's step: a real and a generated picture, and two views of the real one to contrast.
+    # D's step: one real and one generated picture, and two more views for the contrastive loss.
     d_step = generate + FORWARD_BACKWARD * (decode + discriminate + 2 * embed)
     d_step += EXTRA_D_PASSES.get(train.loss, 0) * discriminate
     d_step += pictures * RECONSTRUCTION_GFLOP[train.reconstruction]
-    # G's step: backward through the generated picture that D's step has made.
+    # G's step: it reuses the picture generated in D's step, so that G needs only a backward pass.
     g_step = (FORWARD_BACKWARD - 1) * generate + FORWARD_BACKWARD * discriminate
     g_step += EXTRA_G_PASSES.get(train.loss, 0) * discriminate
     return d_step + g_step / train.d_steps

@@ -1,4 +1,4 @@
-"""Estimate how much memory a training takes from its configuration, right within a quarter."""
+"""Estimates of a training's memory from its configuration; the error is at most a quarter."""
 
 from __future__ import annotations
 
@@ -11,31 +11,37 @@ from fastgan_ray.models import small_resolution
 from fastgan_ray.models.discriminator import discriminator_channels
 from fastgan_ray.models.generator import COMPOUND_SIDES, generator_channels, skip_sources
 
-# Rough: CUDA itself, the feature network and its batch.
+# A rough value for CUDA itself, the feature network and its batch.
 CUDA_GB = 2.0
-# Measured: a trial's process with PyTorch, Ray, the pictures and a feature network; and what the
-# libraries allocate at the first step, for compiled kernels and their scratch memory.
+# Measured values. PROCESS_GB: a trial's process with PyTorch, Ray, the pictures and a feature
+# network. SCRATCH_GB: the memory that the libraries allocate at the first step, for compiled
+# kernels and their scratch memory.
 PROCESS_GB, SCRATCH_GB = 0.75, 0.17
-# In float32 the weight, its gradient, two moments of Adam and the normalised weight. On top of
-# these, G has a weight average, and D is used twice.
+# In float32: the weight, its gradient, Adam's two moments and the normalised weight. In addition, G
+# has a weight average, and D is used twice.
 BYTES_PER_WEIGHT = 24
-# Feature maps kept for the backward pass, counted on the networks (docs/findings.md), in maps of a
-# stage's width. A gated convolution keeps the inputs of its normalisation and of its gate, each
-# twice as wide, and its output; for D's stages it is the mean of their two paths.
+# The number of feature maps kept for the backward pass in each stage, in units of a map of the
+# stage's width; counted on the networks (docs/findings.md). A gated convolution keeps the inputs of
+# its normalisation and of its gate, each twice as wide, and its output. The value for D's stages is
+# the mean of their two paths.
 MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
-# For a moment there are also the gradients of the largest map, twice as wide.
+# The temporary memory for the gradients of the largest map, which are twice as wide.
 TEMPORARY_MAPS = 6
-# The reconstruction's network: its weights, and what it keeps for each pixel of a decoded picture
-# until the gradient is computed, counted by PyTorch's saved-tensor hooks.
+# The network of the reconstruction loss: the number of its weights, and the number of values that
+# it keeps for each pixel of a decoded picture until the gradient is computed. These values were
+# counted with PyTorch's saved-tensor hooks.
 RECONSTRUCTION_WEIGHTS = {"lpips_vgg": 14.7e6, "efficientnet_lite0": 4.6e6, "l1": 0.0, "l2": 0.0}
 RECONSTRUCTION_VALUES = {"lpips_vgg": 610.0, "efficientnet_lite0": 560.0, "l1": 0.0, "l2": 0.0}
-LPIPS_PICTURES_ON_CPU = 4  # that train/perceptual.py takes at a time; a GPU takes the whole batch
-# GPUs from this compute capability on multiply bfloat16; older ones (Volta, Turing) train in fp32.
+# On a CPU, train/perceptual.py computes LPIPS for this many pictures at a time; on a GPU, for the
+# whole batch.
+LPIPS_PICTURES_ON_CPU = 4
+# GPUs with at least this compute capability have bfloat16 units. Older GPUs (Volta, Turing) train
+# in float32.
 BF16_CAPABILITY = 8.0
 
 
 def gpu_gb_of(config: RunConfig, capability: float = BF16_CAPABILITY) -> float:
-    """Return the GPU memory of a training in GB, on a GPU of this compute capability (7.5, 8.0)."""
+    """Return the GPU memory of a training, in GB; `capability` is the GPU's, such as 7.5 or 8.0."""
     auto = config.train.precision == "auto" and capability >= BF16_CAPABILITY
     bf16 = config.train.precision == "bf16" or auto
     pictures = config.train.batch_size
@@ -43,7 +49,7 @@ def gpu_gb_of(config: RunConfig, capability: float = BF16_CAPABILITY) -> float:
 
 
 def host_gb_of(config: RunConfig) -> float:
-    """Return the machine's memory that a worker takes, in GB, when it trains on the CPU."""
+    """Return the main memory, in GB, of one worker that trains on the CPU."""
     large = config.model.resolution >= CPU_BF16_FROM_PX
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and large)
     pictures = min(config.train.batch_size, LPIPS_PICTURES_ON_CPU)
@@ -52,7 +58,7 @@ def host_gb_of(config: RunConfig) -> float:
 
 
 def training_gb(config: RunConfig, bf16: bool) -> float:
-    """Return the GB of weights, their gradients and moments, and maps for the backward passes."""
+    """Return the memory, in GB, of weights, gradients, Adam's moments and stored feature maps."""
     count = COUNTS[config.model.architecture]
     weights, maps, largest = count(config.model, config.train.gradient_checkpointing)
     bytes_per_value = 2 if bf16 else 4
@@ -61,10 +67,10 @@ def training_gb(config: RunConfig, bf16: bool) -> float:
 
 
 def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
-    """Return the GB that the decoders' distance takes, with LPIPS on `pictures` at a time.
+    """Return the memory, in GB, of the reconstruction loss; LPIPS takes `pictures` at a time.
 
-    LPIPS keeps nothing after it has its gradient, so that one decoder counts; the embedded network
-    keeps its features of all decoders until the backward pass.
+    LPIPS frees its memory after each gradient, so that only one decoder counts. The embedded
+    network keeps its features for all decoders until the backward pass.
     """
     model, kind = config.model, config.train.reconstruction
     if not model.autoencodes:
@@ -79,13 +85,13 @@ def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
 
 
 def _fastgan(model: ModelConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
-    """Count weights, kept values for each picture, and values of the largest map.
+    """Count the weights, the stored values per picture, and the values of the largest map.
 
-    With `gradient_checkpointing`, up and down blocks store only their inputs, and the maps of
+    With `gradient_checkpointing`, up and down blocks store only their inputs, and the inner maps of
     only one block exist at a time.
     """
     g = generator_channels(model)
-    # D's maps are half as wide as the level whose channels they have, the stem's at most 256.
+    # The side of D's maps is half of the level that sets their channels; at most 256 px (the stem).
     down_stages = [
         (min(level // 2, 256), width)
         for level, width in discriminator_channels(model).items()

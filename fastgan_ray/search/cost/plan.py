@@ -1,4 +1,4 @@
-"""Collect what a file asks for and what it will cost, for `check` and `--dry-run`; JSON-able."""
+"""Facts about a file for `check` and `--dry-run`: what it runs, and the cost. All can be JSON."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ SAMPLES = 3
 def search_facts(
     spec: SearchSpec, track: Track = silently, timing: Timing | None = None
 ) -> dict[str, Any]:
-    """Collect what a search tries, its cost, a few points, and whether its pictures are readable.
+    """Collect the facts of a search: its trials, cost, some random points, and its pictures.
 
-    `timing` is that of its configurations on this machine. The kimg are the trials'; the hours
-    include the confirmation.
+    `timing` has the speeds of the search's configurations, measured on this machine. The kimg do
+    not include the confirmation; the hours do.
     """
     confirmation, config, metric = plan_confirmation(spec), base_config(spec), spec.metric
     gflop = gflop_per_image(run_config(spec, first_trial_point(spec)))
@@ -77,7 +77,7 @@ def search_facts(
 def ablation_facts(
     spec: AblationSpec, track: Track = silently, timing: Timing | None = None
 ) -> dict[str, Any]:
-    """Collect what an ablation trains, as `search_facts`; kimg and hours are for all trainings."""
+    """Collect the facts of an ablation, like `search_facts`; its kimg and hours are totals."""
     configs = {arm: arm_config(spec, arm) for arm in spec.arms}
     gflop = {arm: gflop_per_image(config) for arm, config in configs.items()}
     cells = len(spec.data) * len(spec.seeds)
@@ -112,7 +112,7 @@ def ablation_facts(
 def run_facts(
     config: RunConfig, name: str, track: Track = silently, timing: Timing | None = None
 ) -> dict[str, Any]:
-    """Collect what a training does, as `search_facts`."""
+    """Collect the facts of a single training, like `search_facts`."""
     gflop, kimg = gflop_per_image(config), config.train.total_kimg
     return {
         "kind": "run",
@@ -128,21 +128,21 @@ def run_facts(
 
 
 def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
-    """Return the minutes for `kimg` in trainings like `config`, with the timing used for them."""
+    """Return the minutes that `kimg` take in trainings like `config`, and the timing itself."""
     if timing is None:
         return {"measured": None}
     return {"measured": {"minutes": seconds_of(timing, kimg, config) / 60, **asdict(timing)}}
 
 
 def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
-    """Return the least and the most GB that one of these trainings takes on each device."""
+    """Return {device: [least, most]}: the memory in GB of the smallest and largest training."""
     estimates = {"gpu": gpu_gb_of, "cpu": host_gb_of}
     needs = {device: [gb_of(config) for config in configs] for device, gb_of in estimates.items()}
     return {device: [min(gbs), max(gbs)] for device, gbs in needs.items()}
 
 
 def _data(config: RunConfig, track: Track) -> dict[str, Any]:
-    """Return {"path", "pictures": their number or None if unknown, "note": why it is unknown}."""
+    """Return "path", "pictures" (the number, or None if unknown) and "note" (why it is unknown)."""
     path = config.data.path
     if path is None:
         note = "not set: pass --data FOLDER when you start"
@@ -173,7 +173,7 @@ def _domain(parameter: Parameter) -> str:
 
 
 def value_text(value: Value) -> str:
-    """Format a searched value: three digits of a number, an empty text as ""."""
+    """Format a searched value: a float with three significant digits, an empty text as ""."""
     if isinstance(value, float):
         return f"{value:.3g}"
     return '""' if value == "" else str(value)

@@ -1,4 +1,4 @@
-"""How long trainings take on a machine, from a few measured speeds."""
+"""Estimates of training time on a machine, from a few measured speeds."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from fastgan_ray.config.run_config import RunConfig
 
 @dataclass(frozen=True)
 class Timing:
-    """Measured speeds of this machine, as means over configurations.
+    """Measured speeds of this machine, averaged over configurations.
 
-    `seconds_per_kfakes` is the time to generate a thousand pictures and pass them through the
-    metric's network. `at_once` is the number of trainings that fit on the machine; `seconds` is the
-    time that the measurement itself took; `classes` is how many configurations were really timed.
+    `seconds_per_kimg` is the time to train on a thousand real pictures. `seconds_per_kfakes` is the
+    time to generate a thousand pictures and to run the metric's network on them. `at_once` is the
+    number of trainings that fit on the machine at the same time. `seconds` is the duration of the
+    measurement itself. `classes` is the number of configurations that were really timed.
     """
 
     seconds_per_kimg: float
@@ -28,7 +29,8 @@ class Timing:
 def seconds_of(timing: Timing, kimg: float, config: RunConfig) -> float:
     """Estimate the wall-clock seconds for `kimg` in trainings like `config`, with evaluations.
 
-    Not included: the statistics of evaluations, starting processes and reading pictures.
+    The estimate does not include the statistics of evaluations, the start of processes and the
+    reading of pictures.
     """
     total, every = config.train.total_kimg, config.eval.every_kimg
     early_evaluations = math.ceil(total / every - 1e-9) - 1
