@@ -222,7 +222,7 @@ class RunConfig(Section):
     @field_validator("train")
     @classmethod
     def _has_blocks(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
-        model: ModelConfig | None = info.data.get("model")  # None: the section is not valid
+        model: ModelConfig | None = info.data.get("model")  # None if not valid
         if value.gradient_checkpointing and model and model.architecture != "fastgan":
             raise ValueError(
                 "gradient_checkpointing needs architecture fastgan: leave it off "
@@ -233,7 +233,7 @@ class RunConfig(Section):
     @field_validator("resources")
     @classmethod
     def _batch_divides(cls, value: ResourcesConfig, info: ValidationInfo) -> ResourcesConfig:
-        train: TrainConfig | None = info.data.get("train")  # None: the section is not valid
+        train: TrainConfig | None = info.data.get("train")  # None if not valid
         if train is not None and value.gpus == 0 and train.device in ("cuda", "mps"):
             raise ValueError(
                 f"gpus 0 gives a run no GPU, but train.device is {train.device}: set train.device "

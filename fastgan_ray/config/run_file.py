@@ -24,7 +24,10 @@ from fastgan_ray.errors import UserError
 
 
 def check_settings(settings: Mapping[str, Any]) -> list[Violation]:
-    """List the broken rules if `settings` replace published defaults; an empty list = valid."""
+    """List the rules that `settings` break together with the published defaults for the others.
+
+    The list is empty if the settings are valid.
+    """
     try:
         RunConfig.model_validate(settings)
     except ValidationError as error:

@@ -59,7 +59,7 @@ class ErrorList:
         self._texts: dict[tuple[int, str], None] = {}
 
     def add(self, line: int | None, text: str) -> None:
-        """Add an error; `line` counts from 1, None = the error has no line."""
+        """Add an error; `line` counts from 1, and is None if the error has no line."""
         source = self.name if line is None else f"{self.name}:{line}"
         self._texts[line or 0, f"{source}: {text}"] = None
 

@@ -71,7 +71,7 @@ class Parameter:
 
     @property
     def size(self) -> int | None:
-        """The number of values; None = infinitely many."""
+        """The number of values; None if there are infinitely many."""
         if self.values:
             return len(self.values)
         return len(self.steps) if self.q else None
@@ -194,7 +194,7 @@ def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, 
 
 
 def size(space: SearchSpace) -> int | None:
-    """Return the number of distinct points; None = infinitely many."""
+    """Return the number of distinct points; None if there are infinitely many."""
     if any(parameter.size is None for parameter in space):
         return None
     decisive: dict[str, list[Value]] = {parameter.name: [] for parameter in space}

@@ -27,7 +27,7 @@ class Difference:
     """The mean paired difference (arm minus baseline), with its t-interval and p-value."""
 
     pairs: int
-    mean: float | None  # None = no pairs
+    mean: float | None  # None if there are no pairs
     low: float | None  # low, high and p are None if there are fewer than two pairs
     high: float | None
     p: float | None  # two-sided; not corrected for the number of arms

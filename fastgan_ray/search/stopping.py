@@ -36,7 +36,7 @@ class StoppingRule(Protocol):
     """A rule that receives every observation once, in the order of the reports."""
 
     def decide(self, observation: Observation) -> str:
-        """Return the reason to end the trial now; "" = the trial continues."""
+        """Return the reason to end the trial now; "" if the trial continues."""
 
 
 class HyperbandRule:
@@ -55,7 +55,7 @@ class HyperbandRule:
         self._observations: dict[tuple[int, float], dict[int, Observation]] = {}
 
     def decide(self, observation: Observation) -> str:
-        """Return the reason to end the trial: the rung at which it is not among the best; or ""."""
+        """Return a reason to end the trial if it is not among the best at a rung; else ""."""
         bracket = self.bracket(observation.trial)
         passed = [rung for rung in self._brackets[bracket] if rung <= observation.kimg]
         if not passed:
@@ -145,7 +145,7 @@ class StoppingRules:
         self._last_kimg: dict[int, float] = {}
 
     def decide(self, observation: Observation) -> str:
-        """Return the reason of the first rule that ends the trial; "" = the trial continues."""
+        """Return the reason of the first rule that ends the trial; "" if the trial continues."""
         if observation.kimg <= self._last_kimg.get(observation.trial, 0.0):
             return ""
         self._last_kimg[observation.trial] = observation.kimg

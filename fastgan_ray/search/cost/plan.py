@@ -1,4 +1,7 @@
-"""Facts about a file for `check` and `--dry-run`: what it runs, and the cost. All can be JSON."""
+"""Facts about a file for `check` and `--dry-run`: what the file runs, and what this costs.
+
+All facts are plain values, so that they can be written as JSON.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +131,10 @@ def run_facts(
 
 
 def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
-    """Return the minutes that `kimg` take in trainings like `config`, and the timing itself."""
+    """Return "measured": the minutes for `kimg` in trainings like `config`, with the timing.
+
+    The value is None without a timing.
+    """
     if timing is None:
         return {"measured": None}
     return {"measured": {"minutes": seconds_of(timing, kimg, config) / 60, **asdict(timing)}}

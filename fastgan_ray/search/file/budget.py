@@ -28,7 +28,7 @@ class Confirm(FileSection):
 
 
 class Budget(FileSection):
-    """Limits of a search together with its confirmation; None = no limit."""
+    """Limits of a search together with its confirmation; None means no limit."""
 
     kimg: Limit | None = Field(None, description="thousands of images in all trainings")
     hours: Limit | None = Field(None, description="hours of the clock, whenever the search runs")
@@ -71,7 +71,7 @@ def check_budget(budget: Budget, info: ValidationInfo) -> Budget:
     if not budget:
         raise broken(f"needs any of {', '.join(Budget.model_fields)}, as {{hours: 8}}")
     context = context_of(info)
-    space: SearchSpace | None = info.data.get("parameters")  # None: not valid
+    space: SearchSpace | None = info.data.get("parameters")  # None if not valid
     if budget.kimg is None or space is None or context.settings is None:
         return budget
     config, confirm = RunConfig.model_validate(context.settings), info.data.get("confirm")

@@ -34,8 +34,9 @@ class Hyperband(_Rule):
 
     Trials are compared at rungs: the first is at `min_iter` kimg, each next one at `eta` times the
     kimg of the one before. At each rung, the best 1/eta of the trials continue. All rungs are
-    before `max_iter` kimg (None = the trial's length). With several `brackets` (Hyperband), each
-    trial belongs to one bracket, and each bracket starts one rung later than the bracket before.
+    before `max_iter` kimg (if this is None, before the trial's end). With several `brackets`
+    (Hyperband), each trial belongs to one bracket, and each bracket starts one rung later than the
+    bracket before.
     With `revisit`, every report of a trial is also a new comparison at each rung that the trial has
     passed: the trial ends if later trials have pushed it out of the best 1/eta. Without `revisit`,
     as in the published ASHA, the first trials at a rung always continue.

@@ -23,7 +23,7 @@ SINGLE = ("cmaes",)  # samplers that take only one metric
 def _read_sampler(value: object, info: ValidationInfo) -> str:
     """Return the name of the sampler; the default of the method if the file has none."""
     method: Method | None = info.data.get("method")
-    if method is None:  # not valid
+    if method is None:  # the method is not valid
         return ""
     known = SAMPLERS[method]
     if value is None:

@@ -47,7 +47,7 @@ class Metric(FileSection):
     @field_validator("goal")
     @classmethod
     def _is_the_right_way(cls, goal: Goal, info: ValidationInfo) -> Goal:
-        name = info.data.get("name")  # None: not valid
+        name = info.data.get("name")  # None if not valid
         if info.context is not None and name is not None and goal != info.context[0][name]:
             right = info.context[0][name]
             side = "smaller" if right == "minimize" else "greater"

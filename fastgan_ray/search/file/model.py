@@ -1,7 +1,7 @@
 """Models of the search file and the ablation file: every key, in the order of the checks.
 
-The type of each field checks its value. If a rule combines several fields, the type of the last of
-these fields checks the rule, so that one pass finds all errors of a file.
+The type of each field checks its value. If a rule combines several fields, the type of the last
+field checks the rule. Thus one pass finds all errors of a file.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
         rule = "must map at least one setting to what it may be, as `model.ngf: {values: [16, 32]}`"
         raise broken(f"{rule} (got {format_value(value)})")
     context = context_of(info)
-    method: Method | None = info.data.get("method")  # None: not valid
+    method: Method | None = info.data.get("method")  # None if not valid
     parameters: dict[str, Parameter] = {}
 
     def read(name: str, entry: object) -> None:
@@ -142,7 +142,7 @@ def _conditions(
             else:
                 rule = "must come before the parameters that depend on it"
             raise broken(f"when: {parent} {rule}", "when")
-        # A list means several values, unless the list itself is a possible value of the parent.
+        # A list means several values. Exception: the parent can have this whole list as its value.
         is_one = not isinstance(wanted, list) or earlier[parent].contains(wanted)
         values = (wanted,) if is_one else tuple(wanted)
         for value in values or (None,):

@@ -59,7 +59,7 @@ def check_population(population: Population | None, info: ValidationInfo) -> Pop
     if population is None:
         return None
     context = context_of(info)
-    space: SearchSpace | None = info.data.get("parameters")  # None: not valid
+    space: SearchSpace | None = info.data.get("parameters")  # None if not valid
     violations = []
     if context.total_kimg is not None and population.every >= context.total_kimg:
         rule = f"must be less than train.total_kimg (got {population.every:g}"

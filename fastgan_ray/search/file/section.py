@@ -57,10 +57,10 @@ class FileContext:
     `base`: the valid settings (flat dotted keys) of the file's `base`.
     `config`: the configuration that results from these settings.
     `overrides`: the settings of `--set`.
-    `settings`: all settings of `base` with the overrides applied; None = not valid.
+    `settings`: all settings of `base` with the overrides applied; None if they are not valid.
     `conflicts`: the rules that `base` and the overrides break together.
-    `total_kimg`: the length of a trial according to `base`; None = unknown, because this setting is
-    not valid or is overridden.
+    `total_kimg`: the length of a trial according to `base`; None if this setting is not valid or is
+    overridden, because the length is then unknown.
     `arms`: the names of the arms.
     """
 
