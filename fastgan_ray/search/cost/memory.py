@@ -25,7 +25,7 @@ BYTES_PER_WEIGHT = 24
 # its normalisation and of its gate, each twice as wide, and its output. The value for D's stages is
 # the mean of their two paths.
 MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
-# The temporary memory for the gradients of the largest map, which are twice as wide.
+# Temporary memory, in maps: the gradients of the largest map, which are twice as wide as it.
 TEMPORARY_MAPS = 6
 # The network of the reconstruction loss: the number of its weights, and the number of values that
 # it keeps for each pixel of a decoded picture until the gradient is computed. These values were
@@ -35,7 +35,7 @@ RECONSTRUCTION_VALUES = {"lpips_vgg": 610.0, "efficientnet_lite0": 560.0, "l1": 
 # On a CPU, train/perceptual.py computes LPIPS for this many pictures at a time; on a GPU, for the
 # whole batch.
 LPIPS_PICTURES_ON_CPU = 4
-# GPUs with at least this compute capability have bfloat16 units. Older GPUs (Volta, Turing) train
+# GPUs with at least this compute capability multiply in bfloat16. Older GPUs (Volta, Turing) train
 # in float32.
 BF16_CAPABILITY = 8.0
 

@@ -10,8 +10,8 @@ from fastgan_ray.config.strict_yaml import format_value
 from fastgan_ray.search.file.section import FileSection, Kimg, context_of
 from fastgan_ray.search.space import SearchSpace
 
-# Numbers in these sections may change during training. `FIXED` has the exceptions: sizes, lengths
-# and seeds.
+# Numbers in these sections may change during training, except the settings in `FIXED`: sizes,
+# lengths and seeds.
 CHANGEABLE = ("train.", "augment.", "regan.")
 FIXED = ("train.batch_size", "train.d_steps", "train.total_kimg", "train.seed")
 
