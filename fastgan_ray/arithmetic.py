@@ -17,7 +17,7 @@ IEEE = "ieee_float32"  # the name of this arithmetic in a metric's protocol
 
 @contextmanager
 def float32_arithmetic(tf32: bool, benchmark: bool = False) -> Iterator[None]:
-    """Allow or forbid TF32 for float32 convolutions inside; matrix products never use it.
+    """Allow or forbid TF32 for float32 convolutions within this context, never for matrix products.
 
     With `benchmark`, cuDNN tries algorithms for each shape and uses the fastest one. Without it,
     cuDNN uses algorithms that give the same bits each time.
@@ -35,5 +35,5 @@ def float32_arithmetic(tf32: bool, benchmark: bool = False) -> Iterator[None]:
 
 
 def ieee_float32() -> AbstractContextManager[None]:
-    """Compute everything in float32 inside as IEEE 754 says, on every device."""
+    """Make float32 operations follow IEEE 754 within this context, on every device."""
     return float32_arithmetic(tf32=False)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class PeerFailedError(RuntimeError):
-    """Another process of the group has failed, and reports the reason itself, or has ended."""
+    """Another process of the group has failed or ended; a failed process reports its own reason."""
 
 
 class Group:
@@ -24,7 +24,7 @@ class Group:
     size = 1
 
     def local_rows(self, rows: Tensor, dim: int = 0) -> Tensor:
-        """Take this process's rows from a tensor with a row for each sample of the whole batch."""
+        """Return this process's rows of a tensor that has a row for each sample of the batch."""
         return rows.chunk(self.size, dim)[self.rank]
 
     def gather(self, rows: Tensor) -> Tensor:

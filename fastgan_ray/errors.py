@@ -10,7 +10,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
-    """The user's input is wrong; the text says what, where, the rule, the value and the remedy.
+    """The user's input is wrong.
+
+    The text says what is wrong and where, the rule, the value, and what to do.
 
     Commands print it and exit with status 2.
     """
@@ -36,7 +38,7 @@ def full_disk(error: BaseException | None) -> str:
     """Return the system's message if a full disk or quota is the cause of an error; else ""."""
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
-        if match := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors' errors have this
+        if match := re.search(r"\(os error (\d+)\)", str(error)):  # in safetensors' errors
             number = int(match[1])
         if number in FULL:
             return os.strerror(number)

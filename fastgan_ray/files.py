@@ -16,16 +16,18 @@ from pathlib import Path
 
 DRAFTS = ".*.draft"  # left behind by a process that died while it was writing
 STALE_SECONDS = 24 * 3600
-CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP)  # of folders, on some network file systems
+# Errors of some network file systems that cannot flush folders.
+CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP)
 
 
 @contextlib.contextmanager
 def atomic(path: Path, shared: bool = False) -> Iterator[Path]:
-    """Yield a draft beside `path` to write a file or a folder to; at the end it replaces `path`.
+    """Yield a draft path next to `path`, for a file or a folder; at the end it replaces `path`.
 
     The draft is completely on disk before it is renamed. So after a crash, even of the machine,
-    `path` has either the old content or the new. An exception removes the draft. With `shared`,
-    several processes may write this path at once: each has its own draft, and the last one wins.
+    `path` has either the old content or the new content. An exception removes the draft. With
+    `shared`, several processes may write this path at the same time: each process has its own
+    draft, and the last one wins.
     """
     if shared:
         _remove_stale_drafts(path.parent)
@@ -50,19 +52,19 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def linked_copy(source: Path, target: Path) -> None:
-    """Replace `target` by a copy of a folder; files are hard links where possible, else copies."""
+    """Replace `target` by a copy of a folder; files are hard links if possible, else copies."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic(target) as draft:
         link_tree(source, draft)
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Copy a folder to `target`, which must not exist; files are hard links where possible."""
+    """Copy a folder to `target`, which must not exist; files are hard links if possible."""
     shutil.copytree(source, target, copy_function=_link)
 
 
 def put_in_place(draft: Path, path: Path) -> None:
-    """Rename a file or a folder to `path`, and replace what is there."""
+    """Rename a file or a folder to `path`; replace any file or folder with this name."""
     if not path.is_dir():
         draft.replace(path)
         return
@@ -88,7 +90,7 @@ def _remove_stale_drafts(folder: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Wait until the disk has a file, or a folder with all that is below it."""
+    """Wait until a file, or a folder with all its content, is completely on disk."""
     if path.is_dir():
         for child in path.iterdir():
             _flush(child)

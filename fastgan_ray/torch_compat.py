@@ -25,7 +25,7 @@ def cpu_multiplies_bf16() -> bool:
 
 
 def add_each_(totals: list[Tensor], values: list[Tensor]) -> None:
-    """Add to each total its value, in place."""
+    """Add each value to its total, in place."""
     torch._foreach_add_(totals, values)
 
 

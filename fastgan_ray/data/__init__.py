@@ -1,5 +1,6 @@
-"""From a folder, zip, LMDB or named set of pictures to one checked uint8 array.
+"""Read a folder, zip, LMDB or named set of pictures into one checked uint8 array.
 
-A picture's way: `catalog` (a name or path), `containers` (its bytes), `decode` (RGB), `source` (the
-checked set), `fit` (a square), `cached_array` (all as one array), `sampler` (the next batch).
+A picture passes through these modules: `catalog` (finds a name or path), `containers` (reads its
+bytes), `decode` (makes it RGB), `source` (checks the set), `fit` (makes it square), `cached_array`
+(stores all pictures as one array), `sampler` (chooses the next batch).
 """

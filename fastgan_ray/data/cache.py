@@ -1,4 +1,4 @@
-"""Write files of the cache: each is complete or does not exist."""
+"""Write files of the cache atomically: each file is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _BLOCK = 2**20
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a draft beside `path`, for one file; rename it to `path` when the block succeeds.
+    """Yield the path of a draft file next to `path`; rename it to `path` if the block succeeds.
 
-    Several processes may write one path at the same time; the last one wins. An OSError in the
+    Several processes may write the same path at the same time; the last one wins. An OSError in the
     block (full disk, read-only folder) becomes a UserError. Any error removes the draft.
     """
     try:

@@ -17,17 +17,17 @@ from fastgan_ray.data.source import Source
 from fastgan_ray.data.threads import map_in_threads
 from fastgan_ray.progress import Track, silently
 
-_VERSION = 1  # raise it when the same picture would give other pixels
+_VERSION = 1  # increase it when the same picture would give other pixels
 
 
 def load_images(
     source: Source, config: DataConfig, resolution: int, track: Track = silently
 ) -> np.ndarray[Any, Any]:
-    """Load all pictures of a source, uint8 (N, R, R, 3): a read-only memory map of a cached file.
+    """Load all pictures of a source as uint8 (N, R, R, 3), a read-only memory map of a cached file.
 
-    The file's name is a hash of content and settings; all processes of the machine share it, and
-    several may build it at the same time. Raises UserError where the cache cannot be written or a
-    picture changed since the source was opened.
+    The file's name is a hash of content and settings. All processes of the machine share the file,
+    and several may build it at the same time. Raises UserError if the cache cannot be written, or
+    if a picture changed since the source was opened.
     """
     settings = [_VERSION, source.digest, resolution, config.fit, config.background.lower()]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
@@ -41,7 +41,7 @@ def load_images(
         return fit_to_square(image, config.fit, config.background, resolution).tobytes()
 
     with atomic_file(path) as partial, partial.open("wb") as file:
-        # Plain writes and no writable map: a full disk is then an error and not a SIGBUS.
+        # Write without a memory map: a full disk then raises an error instead of SIGBUS.
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for row in map_in_threads(pixels, len(source), track, "shrinking pictures"):

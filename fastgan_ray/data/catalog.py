@@ -1,6 +1,6 @@
-"""Find data sets by name: two are inside the package, the published few-shot sets are downloaded.
+"""Find data sets by name: two are in the package; the published few-shot sets are downloaded.
 
-`FASTGAN_RAY_DATASETS_URL` is the address of a mirror of the published sets.
+The variable `FASTGAN_RAY_DATASETS_URL` sets the URL of a mirror of the published sets.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Row(TypedDict):
 
 
 def catalog() -> list[Row]:
-    """List every named set; `available` means usable without a download."""
+    """List every named set; an `available` set can be used without a download."""
     return [
         Row(
             name=name,
@@ -59,9 +59,10 @@ def catalog() -> list[Row]:
 
 
 def resolve(path: str) -> Path:
-    """Turn a path, or a name of the catalog, into a path that exists; download a set on first use.
+    """Return the existing path of a path or a catalog name; download a named set at first use.
 
-    A path that exists wins over a name. Raises UserError, with similar names, if it is neither.
+    If `path` is both an existing path and a name, the path is used. If it is neither, raises
+    UserError with similar names.
     """
     if (existing := _existing_path(path)) is not None:
         return existing
@@ -78,7 +79,7 @@ def _local(name: str) -> Path:
 
 
 def _existing_path(text: str) -> Path | None:
-    """Return the path if it exists; None also for a text that no file system accepts."""
+    """Return the path if it exists; else None, also if the text cannot be a path."""
     try:
         path = Path(text).expanduser()
         return path if text and path.exists() else None
@@ -104,7 +105,8 @@ def _unknown(path: str) -> str:
 def _ensure_downloaded(name: str) -> None:
     """Download the set if it is missing, and compare its sha256 with the recorded one.
 
-    Its authors publish no checksums, so the first download is trusted and recorded beside it.
+    The authors publish no checksums. So the first download is trusted, and its sha256 is recorded
+    next to the file.
     """
     target = _local(name)
     record = target.with_suffix(".json")
@@ -129,7 +131,7 @@ def _ensure_downloaded(name: str) -> None:
 
 
 def _download(name: str, url: str, target: Path, recorded: str | None) -> str:
-    """Download to `target`, complete and checked or not at all; return its sha256."""
+    """Download a set and check it, then move it to `target`; return its sha256."""
     with atomic_file(target) as partial:
         try:
             download(url, partial, _TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""Open a folder, zip or LMDB: the names of its pictures, and the bytes of each."""
+"""Open a folder, zip or LMDB; list the names of its pictures and read their bytes."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Read = Callable[[str], bytes]
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 MAX_BYTES = 256 * 2**20
 _NEEDED = "data.path must be a folder of pictures, a .zip of pictures or an LMDB folder"
-# py-lmdb refuses two open environments on one path in a process: reads take turns.
+# py-lmdb does not allow two open environments on one path in a process: this lock makes reads wait.
 _lmdb_lock = threading.Lock()
 
 
 def open_container(path: Path) -> tuple[tuple[str, ...], Read]:
-    """Return the sorted names of all pictures, and a function that reads one by its name.
+    """Return the sorted names of all pictures, and a function that reads a picture by its name.
 
-    Pictures are known by their suffix; in an LMDB every key is one. Hidden files and `__MACOSX` are
-    ignored. Names are as stored: `printable` shows them. The function may raise any error on a
-    damaged file or archive; several threads may call it, and it can be pickled. Raises UserError if
-    `path` is none of the three, or is damaged.
+    A file is a picture if its suffix says so; in an LMDB, every key is a picture. Hidden files and
+    `__MACOSX` are ignored. Names are returned as stored; use `printable` to show them. The function
+    may raise any error for a damaged file or archive. Several threads may call it, and it can be
+    pickled. Raises UserError if `path` is not a folder, zip or LMDB, or is damaged.
     """
     if path.is_dir():
         if (path / "data.mdb").is_file():
@@ -49,13 +49,13 @@ def open_container(path: Path) -> tuple[tuple[str, ...], Read]:
 
 
 def printable(name: str) -> str:
-    """Escape undecodable bytes and control characters in a name, so any terminal can print it."""
+    """Escape undecodable bytes and control characters, so that any terminal can print a name."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _folder_names(path: Path) -> tuple[str, ...]:
-    """List relative paths; follow links, but visit a real folder once (links may form loops)."""
+    """List relative paths; follow links, but visit each real folder only once to avoid loops."""
 
     def raise_user_error(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot list this folder ({error.strerror})") from error
@@ -104,14 +104,17 @@ def _zip_names(path: Path) -> tuple[str, ...]:
 def _read_zip(path: Path, name: str) -> bytes:
     status = path.stat()
     archive = _open_zip(path, os.getpid(), status.st_mtime_ns, status.st_size)
-    # zipfile reads no more than the declared size; if there is more, its checksum fails.
+    # zipfile reads at most the declared size. If the file is longer, its checksum fails.
     _check_bytes(archive.getinfo(name).file_size)
     return archive.read(name)
 
 
 @lru_cache(maxsize=4)
 def _open_zip(path: Path, pid: int, mtime_ns: int, size: int) -> zipfile.ZipFile:
-    """Keep an archive open (its directory can be long); one for each process and file version."""
+    """Open an archive and keep it open for this process and file version.
+
+    Opening it again for each picture would be slow, because its directory can be long.
+    """
     return zipfile.ZipFile(path)
 
 
@@ -125,7 +128,7 @@ def _lmdb_names(path: Path) -> tuple[str, ...]:
     sizes = {match[1] for match in map(re.compile(r"(\d+)-\d+").fullmatch, names) if match}
     if len(sizes) < 2:
         return tuple(names)
-    # `<resolution>-<index>` at several resolutions: each picture is there several times.
+    # Keys `<resolution>-<index>` store each picture at several resolutions: use the largest.
     largest = max(sizes, key=int)
     return tuple(name for name in names if name.startswith(f"{largest}-"))
 

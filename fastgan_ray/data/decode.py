@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from fastgan_ray.errors import UserError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-# Pillow's own limit: `Image.open` warns above it, so an accepted picture never causes a warning.
+# Pillow's own limit: `Image.open` warns only above it, so an accepted picture causes no warning.
 MAX_PIXELS = 89_478_485
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -28,11 +28,11 @@ _UPRIGHT = {
 
 
 def decode(data: bytes, background: str) -> Image.Image:
-    """Decode a picture file to RGB: first frame, upright by its EXIF, alpha over `background`.
+    """Decode a picture file to RGB: first frame, turned as EXIF says, alpha over `background`.
 
     16-bit grey is scaled to 8 bits, not clipped. Call it within `pillow_warnings_off`. Raises
-    UserError with the reason alone (the caller knows the file's name) for a damaged or incomplete
-    picture, for another format than FORMATS, and for more than MAX_PIXELS pixels.
+    UserError for a damaged or incomplete picture, a format that is not in FORMATS, or more than
+    MAX_PIXELS pixels. The message has only the reason; the caller adds the file's name.
     """
     if not data:
         raise UserError("is empty")
@@ -69,7 +69,7 @@ def _check_size(image: Image.Image) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 (as stored) where the EXIF data is damaged."""
+    """Return the EXIF orientation, 1 to 8; 1 (no change) if the EXIF data is damaged."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # as in `decode`; damaged EXIF does not make the pixels unusable
@@ -88,7 +88,7 @@ def _to_rgb(image: Image.Image, background: str) -> Image.Image:
 
 
 def _from_integers(image: Image.Image) -> Image.Image:
-    """Convert 16-bit grey to 8-bit grey (with alpha where one value is declared transparent)."""
+    """Convert 16-bit grey to 8-bit grey, with alpha if the file declares a transparent value."""
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise UserError(

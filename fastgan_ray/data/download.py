@@ -1,7 +1,8 @@
-"""Download a file, with its progress on stderr.
+"""Download a file and show the progress on stderr.
 
-Not with pooch: a killed download would leave its temporary file in the cache for ever, its progress
-bar fills log files, and this code would not get shorter. torch.hub's loader has no timeout.
+This module does not use pooch: a killed download would leave a temporary file in the cache forever,
+its progress bar fills log files, and this code would not become shorter. torch.hub's loader has no
+timeout.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ _BLOCK = 2**20
 
 
 class DownloadError(Exception):
-    """A download failed; the text is the reason alone."""
+    """A download failed; the message has only the reason."""
 
 
 def download(url: str, to: Path, timeout_seconds: float) -> None:
-    """Write the content of a URL to a file; show a bar on a terminal, else a line now and then.
+    """Download a URL to a file; show a progress bar on a terminal, else a line now and then.
 
-    The timeout is for connecting, and for each pause while reading. Raises DownloadError, also
-    where the connection ends before the announced length; OSError where the disk is full.
+    The timeout limits the time to connect and each pause between received data. Raises
+    DownloadError if the download fails or ends before the announced length, and OSError if the disk
+    is full.
     """
     console = Console(stderr=True)
     console.print(f"downloading {url}", highlight=False, soft_wrap=True)
     try:
-        # Not `urlopen`, whose opener any library can replace for the whole process.
+        # Do not use `urlopen`: any library can replace its opener for the whole process.
         with (
             urllib.request.build_opener().open(url, timeout=timeout_seconds) as response,
             to.open("wb") as file,
@@ -43,13 +45,13 @@ def download(url: str, to: Path, timeout_seconds: float) -> None:
             blocks = range(math.ceil(length / _BLOCK))
             for _ in track_on(console)(blocks, f"{url.rsplit('/', 1)[-1]} (MiB)"):
                 file.write(response.read(_BLOCK))
-            shutil.copyfileobj(response, file)  # all of it where no length was announced
+            shutil.copyfileobj(response, file)  # reads to the end if no length was announced
             received = file.tell()
     except (OSError, ValueError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()
         if full_disk(error):
-            raise  # no fault of the download
+            raise  # not an error of the download
         raise DownloadError(str(error)) from error
     if length and received != length:
         raise DownloadError(f"the connection ended after {received:,} of {length:,} bytes")

@@ -10,25 +10,26 @@ from fastgan_ray.data.decode import MAX_PIXELS
 
 Fit = Literal["squash", "crop", "pad"]
 
-# Antialiased when shrinking, and the kernel of clean-fid: a generator that copies the training
-# pictures perfectly gets no worse FID from a different kernel. LANCZOS rings more at hard edges.
+# This kernel is antialiased when it shrinks pictures. clean-fid uses the same kernel, so a perfect
+# copy of the training pictures does not get a worse FID because of the kernel. LANCZOS has stronger
+# ringing at sharp edges.
 KERNEL = Image.Resampling.BICUBIC
 
 
 def fit_to_square(
     image: Image.Image, fit: Fit, background: str, side: int | None = None
 ) -> Image.Image:
-    """Make a picture square, `side` pixels wide; resampling is antialiased, small ones grow.
+    """Make a picture square, `side` pixels wide, with antialiased resampling; enlarge small ones.
 
-    `squash` ignores the proportions, `crop` takes the centre, `pad` adds `background`. Without
-    `side` the original scale stays, for a feature network that resizes by itself; `squash` then
+    `squash` changes the proportions, `crop` takes the centre, `pad` adds `background`. Without
+    `side`, the picture keeps its scale, for a feature network that resizes by itself; `squash` then
     returns the picture unchanged.
     """
     width, height = image.size
     if fit == "crop":
         short = min(width, height)
         left, top = (width - short) // 2, (height - short) // 2
-        # Not `resize(box=...)`: its kernel reaches over the box's edge.
+        # Do not use `resize(box=...)`: its kernel also reads pixels outside the box.
         image = image.crop((left, top, left + short, top + short))
     elif fit == "pad":
         return _pad(image, background, side)
@@ -37,7 +38,7 @@ def fit_to_square(
 
 def _pad(image: Image.Image, background: str, side: int | None) -> Image.Image:
     width, height = image.size
-    # The limit is for a very long, narrow picture: a square on its long side could be of any size.
+    # Limit the side: the square around a very long, narrow picture could be too large for memory.
     side = side or min(max(width, height), int(MAX_PIXELS**0.5))
     scale = side / max(width, height)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))

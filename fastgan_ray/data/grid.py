@@ -1,6 +1,6 @@
 """Convert pictures to and from [-1, 1]; save them as 8-bit files and as grids of tiles.
 
-Not with torchvision, whose import would add to the start of every trial.
+This module does not use torchvision, because its import would slow down the start of every trial.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 def to_uint8(images_BCHW: Tensor) -> Tensor:
-    """Convert pictures in [-1, 1] to 8 bits as in a file: 0 to 255, same shape, on the CPU."""
+    """Convert pictures in [-1, 1] to 8 bits (0 to 255), as in a file: same shape, on the CPU."""
     return ((images_BCHW.float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -30,7 +30,7 @@ def save_image(image_CHW: Tensor, path: Path) -> None:
 
 
 def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: int = 2) -> None:
-    """Write pictures in [-1, 1] as one PNG of tiles, row by row; by default about square."""
+    """Write pictures in [-1, 1] as one PNG of tiles, row by row; by default it is about square."""
     count, _, height, width = images_BCHW.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)

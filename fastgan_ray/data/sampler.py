@@ -1,4 +1,4 @@
-"""Choose the next pictures: seeded, endless, resumable."""
+"""Choose the pictures of the next batch: seeded, endless and resumable."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from fastgan_ray.errors import UserError
 
 
 class Sampler:
-    """Batches of indices, in a new order in each epoch, and which of them to flip.
+    """Batches of picture indices, in a new order in each epoch, with a flip flag for each index.
 
     A batch may continue into the next epoch, so any batch size works with any number of pictures.
-    Flips are always drawn, so that the order of the pictures does not depend on their probability.
+    Flips are always drawn, so that the order of the pictures does not depend on the probability of
+    a flip.
     """
 
     def __init__(self, count: int, batch_size: int, flip: float, rng: torch.Generator) -> None:
@@ -36,7 +37,7 @@ class Sampler:
         return torch.cat(parts), flips
 
     def state(self) -> dict[str, Tensor]:
-        """Copy everything that the next batches depend on, with the generator's state."""
+        """Copy everything that the next batches depend on, including the generator's state."""
         return {
             "order": self._order.clone(),
             "position": torch.tensor(self._position),

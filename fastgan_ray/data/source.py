@@ -1,4 +1,4 @@
-"""Open a set of pictures: every picture is checked, and a hash of the content identifies it."""
+"""Open a set of pictures, check every picture, and compute a hash that identifies the set."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from fastgan_ray.data.threads import map_in_threads
 from fastgan_ray.errors import UserError
 from fastgan_ray.progress import Track, silently
 
-_VERSION = 1  # raise it when `decode` gets stricter
+_VERSION = 1  # increase it when `decode` becomes stricter
 
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures in the order of their names; each was decodable when the source was opened."""
+    """Pictures in the order of their names; all could be decoded when the source was opened."""
 
     path: Path
     names: tuple[str, ...]
@@ -41,9 +41,10 @@ class Source:
         return len(self.names)
 
     def read(self, index: int, background: str | None = None) -> Image.Image:
-        """Read picture `index` at its original size: RGB, upright, alpha over the background.
+        """Read picture `index` at its original size: RGB, turned as EXIF says, without alpha.
 
-        Raises UserError if it was changed, removed or damaged since the source was opened.
+        Transparent parts show `background` (None: the source's). Raises UserError if the picture
+        was changed, removed or damaged since the source was opened.
         """
         name = self.names[index]
         try:
@@ -64,10 +65,10 @@ class Source:
 def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> Source:
     """Open `config.path` (folder, zip, LMDB or a name of the catalog) and check every picture.
 
-    Each picture is decoded in full once; the cache remembers the content of the good ones. `seed`
-    only chooses the subset of `config.limit`; a smaller limit's subset is part of a larger one's.
-    Raises UserError with every unreadable picture (`on_bad_image: error`), or if fewer than 2
-    pictures are usable.
+    Each picture is decoded completely once; the cache records the hashes of good pictures. `seed`
+    only chooses the subset of `config.limit` pictures. The subset of a smaller limit is part of the
+    subset of a larger limit. Raises UserError if fewer than 2 pictures are usable. With
+    `on_bad_image: error`, raises UserError that lists all unreadable pictures.
     """
     if not config.path:
         raise UserError(
@@ -97,13 +98,13 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
 class _Check(NamedTuple):
     name: str
     sha256: str
-    reason: str  # why it cannot be used; empty = it can
+    reason: str  # why the picture cannot be used; "" = it can be used
 
 
 def _check_all(
     path: Path, names: Sequence[str], read: Read, background: str, track: Track
 ) -> list[_Check]:
-    """Read and hash every picture; decode those that the cache does not know to be good."""
+    """Read and hash every picture; decode it unless the cache records it as good."""
     identity = f"{path.resolve()}\n{_VERSION}\n{PIL.__version__}"
     key = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
     record = cache_dir() / "checked" / f"{key}.json"
@@ -158,9 +159,10 @@ def _require_enough(
 
 
 def _subset(checks: list[_Check], limit: int | None, seed: int) -> list[_Check]:
-    """Choose the `limit` pictures with the lowest hash of seed and name, in the original order.
+    """Choose the `limit` pictures with the lowest hashes of seed and name, in the original order.
 
-    With a hash and not a permutation, adding or removing a picture changes one choice at most.
+    Because it uses hashes and not a permutation, a picture that is added or removed changes at most
+    one choice.
     """
     if limit is None or limit >= len(checks):
         return checks

@@ -1,4 +1,4 @@
-"""Work on many pictures at once."""
+"""Process many pictures at the same time, in threads."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fastgan_ray.progress import Track
 
 T = TypeVar("T")
 
-_CHUNK = 64  # pictures in progress: limits memory, not speed
+_CHUNK = 64  # pictures in progress; this limits memory, not speed
 
 
 def map_in_threads(
     function: Callable[[int], T], count: int, track: Track, doing: str
 ) -> Iterator[T]:
-    """Yield function(0), function(1), ... in order, computed by threads (Pillow frees the GIL)."""
+    """Compute function(0), function(1), ... in threads (Pillow frees the GIL); yield in order."""
     with pillow_warnings_off(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results: Iterator[T] = iter(())
         for index in track(range(count), doing):

@@ -18,7 +18,10 @@ _SAME = 1e-6
 
 
 class Pair(NamedTuple):
-    """A fake and a near training picture; the unit is the mean distance between near reals."""
+    """A fake and a near training picture.
+
+    `distance` is divided by the training pictures' mean distance to the nearest other one.
+    """
 
     fake: int
     training: int

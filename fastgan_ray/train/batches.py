@@ -24,11 +24,11 @@ def scaled(pixels_BHWC: Tensor) -> Tensor:
 
 
 class Pictures:
-    """Stores a training's pictures so that batches can be taken without waiting.
+    """The pictures of a training, stored so that batches can be taken without waiting.
 
     A GPU's memory holds the pictures as bytes if they take no more than a share of its free memory.
-    Otherwise they stay in the host's memory, and each batch is sent as bytes. On the CPU they stay
-    in the shared file.
+    Otherwise they stay in the host's memory, and each batch is sent to the GPU as bytes. On the CPU
+    they stay in the shared file.
     """
 
     def __init__(self, images: Images, device: torch.device) -> None:
@@ -56,7 +56,7 @@ class Pictures:
 
 
 def free_memory(device: torch.device) -> float:
-    """Return the free bytes of a GPU's memory; infinity where it shares the host's memory."""
+    """Return the free bytes of a GPU's memory; infinity if the device uses the host's memory."""
     if device.type == "cuda" and torch.cuda.is_available():
         return float(torch.cuda.mem_get_info(device)[0])
     return float("inf")

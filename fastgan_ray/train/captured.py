@@ -1,12 +1,12 @@
 """Run a whole training step as one CUDA graph: one launch instead of thousands.
 
 At batch 8 a GPU computes faster than Python can launch kernels. A graph is a recording of a step: a
-replay does the same operations on the same addresses. So the inputs that change from step to step
-(draws, pictures, seeds) are written to these addresses before each replay. The first replays are
-compared with ordinary steps on a copy of the state. If the capture or the comparison fails, the
-training warns and continues with ordinary steps.
+replay does the same operations on the same memory addresses. So the inputs that change from step to
+step (draws, pictures, seeds) are written to these addresses before each replay. The first replays
+are compared with ordinary steps on a copy of the state. If the capture or the comparison fails, the
+training prints a warning and continues with ordinary steps.
 
-On a CPU only the tests run this code; there, a "replay" calls the step again.
+On a CPU, only the tests use this code; there, a "replay" calls the step again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fastgan_ray.train.step import Distance, Scalars, begin_step, compute_step, 
 
 WARM_UP_STEPS = 3  # ordinary steps, in which libraries choose kernels and Adam makes its moments
 COMPARED_STEPS = 3
-# Losses and weight updates may differ by this share, because sums have another order.
+# Losses and weight updates may differ by this share, because the order of sums may differ.
 TOLERANCE = {"fp32": 0.02, "bf16": 0.1}
 
 Replay = Callable[[], None]
@@ -108,7 +108,7 @@ class StepRunner:
         period = self._state.regan.period
         variant = (period, *penalties_due(self._state, self._config))
         if variant not in self._graphs:
-            # The masks of graphs of an earlier period do not exist any more.
+            # Drop the graphs of earlier periods, because their masks no longer exist.
             self._graphs = {key: graph for key, graph in self._graphs.items() if key[0] == period}
             try:
                 self._graphs[variant] = self._captured()
@@ -131,9 +131,9 @@ class StepRunner:
             target.copy_(batch)
 
     def _captured(self) -> tuple[Replay, Scalars]:
-        """Capture a step and compare it with ordinary steps; the state does not change.
+        """Capture a step and compare it with ordinary steps, without changing the state.
 
-        RuntimeError if the results differ.
+        Raises RuntimeError if the results differ.
         """
         assert self._capture is not None and self._draws is not None
         state = self._state

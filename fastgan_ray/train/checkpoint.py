@@ -1,7 +1,7 @@
 """Save and load checkpoints: folders of safetensors files and a metadata.json, written atomically.
 
-To sample pictures, only the generator in `ema.safetensors` is needed. The other files hold exactly
-what the next training step depends on.
+To sample pictures, only the generator in `ema.safetensors` is needed. The other files contain
+exactly the data on which the next training step depends.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
     """Write `state` to `folder`, completely or not at all; replace an older folder.
 
     `info` (kimg, metrics, protocol, ...; must be valid JSON) is added to metadata.json, which also
-    has the configuration. UserError if the files cannot be written, e.g. on a full disk.
+    contains the configuration. Raises UserError if the files cannot be written (e.g. a full disk).
     """
     metadata = {
         "format": FORMAT,
@@ -64,7 +64,7 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
 def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
     """Load everything that `save` wrote into `state`, on any device.
 
-    UserError if the checkpoint is damaged, or if a setting on which steps depend has changed.
+    Raises UserError if the checkpoint is damaged or a setting on which steps depend has changed.
     """
     metadata = read_metadata(folder)
     require_same_training(stored_config(folder), config, folder)
@@ -72,7 +72,7 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
         _restore(folder, metadata, state)
     except UserError:
         raise
-    except Exception as error:  # each part of the state raises its own types
+    except Exception as error:  # each part of the state raises its own types of error
         raise UserError(
             f"{folder}: the checkpoint is damaged ({type(error).__name__}: {error}). Resume from "
             "an earlier one, or start a new run."
@@ -116,7 +116,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 
 def stored_config(folder: Path) -> RunConfig:
-    """Read the configuration with which a checkpoint was trained."""
+    """Read the configuration of the training that wrote a checkpoint."""
     try:
         return RunConfig.model_validate(read_metadata(folder)["config"])
     except (KeyError, ValidationError) as error:

@@ -1,4 +1,4 @@
-"""Measure what a generator and its training cost: operations, parameters, memory."""
+"""Measure the cost of a generator and its training: operations, parameters, memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from fastgan_ray.models.kernels import reference_kernels
 
 
 def sampling_gflop(model: ModelConfig) -> float:
-    """Count 10**9 multiplications and additions to generate one picture, in the published form."""
+    """Count the operations (10**9 multiplications and additions) that generate one picture.
+
+    They are counted for the published form of the network.
+    """
     network = build_generator(model).eval().to("meta")
     with torch.no_grad(), reference_kernels(), FlopCounterMode(display=False) as counter:
         network(torch.empty(1, model.nz, device="meta"))
@@ -34,7 +37,7 @@ def peak_memory_gb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 1e9
     status = Path("/proc/self/status")
     for line in status.read_text().splitlines() if status.is_file() else ():
-        if line.startswith("VmHWM:"):  # of this program only; getrusage also counts its parent
+        if line.startswith("VmHWM:"):  # this program only; getrusage also counts its parent
             return int(line.split()[1]) * 1024 / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -1,8 +1,8 @@
-"""Measure how much of a picture D's trunk keeps: D-reconstruction of the paper's table 7.
+"""Measure how much of a picture D's trunk keeps: "D-reconstruction" in table 7 of the paper.
 
-D's own decoders cannot measure it: some arms of an ablation have no decoders, and the others train
-them together with D. So for each arm a new decoder of the same form is trained, for the same number
-of steps, to reconstruct pictures from the features of the frozen D.
+D's own decoders cannot measure this: some arms of an ablation have no decoders, and the other arms
+train the decoders together with D. So each arm gets a new decoder of the same form. It is trained,
+for the same number of steps, to reconstruct pictures from the features of the frozen D.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ def d_reconstruction(
     steps: int,
     device: torch.device,
 ) -> float:
-    """Measure the mean distance of `images` (N, R, R, 3) from reconstructions from D's features.
+    """Measure the mean distance between `images` (N, R, R, 3) and their reconstructions.
 
-    A new decoder learns `steps` batches of these pictures from D's 8x8 features; all random numbers
-    have fixed seeds. D does not change: a copy with the batch statistics of these pictures is used.
-    Values can be compared only if pictures, distance, width and steps are the same.
+    A new decoder is trained for `steps` batches to reconstruct these pictures from D's 8x8
+    features. All random numbers have fixed seeds. D does not change: the function uses a copy of D
+    with the batch statistics of these pictures. Values can be compared only if pictures, distance,
+    width and steps are the same.
     """
     batches = _batches(len(images))
     frozen = _frozen_copy(discriminator, images, batches, device)
@@ -74,7 +75,7 @@ def _frozen_copy(
     batches: Iterator[Tensor],
     device: torch.device,
 ) -> AnyDiscriminator:
-    """Copy D, without gradients and with batch statistics of some batches of `images`."""
+    """Copy D, without gradients; measure batch statistics with some batches of `images`."""
     frozen = copy.deepcopy(discriminator).requires_grad_(False)
     with torch.no_grad(), fresh_batchnorm_statistics(frozen):
         for _ in range(STATISTICS_BATCHES):

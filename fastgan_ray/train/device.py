@@ -18,9 +18,10 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.torch_compat import cpu_multiplies_bf16
 
 BF16_CAPABILITY = (8, 0)  # the first GPUs that multiply bfloat16 (Ampere)
-# Settings of the C library (mallopt(3)): when to return free memory, how many blocks to map.
+# Numbers of two settings of the C library (mallopt(3)): when to return free memory to the system,
+# and how many blocks to map.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-_PEAK = "5"  # written to clear_refs (proc(5)), it resets the peak
+_PEAK = "5"  # the value that resets the peak when it is written to clear_refs (proc(5))
 
 
 def choose_device(name: str) -> torch.device:
@@ -41,7 +42,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def device_of(config: RunConfig) -> torch.device:
-    """Return the device of a run; "auto" is the CPU where `resources.gpus` is 0."""
+    """Return the device of a run; "auto" means the CPU if `resources.gpus` is 0."""
     without_gpu = config.resources.gpus == 0 and config.train.device == "auto"
     return choose_device("cpu" if without_gpu else config.train.device)
 
@@ -60,7 +61,7 @@ def limit_gpu_memory(share: float) -> None:
 def use_bf16(config: RunConfig, device: torch.device) -> bool:
     """Decide whether to autocast to bfloat16: as configured; for "auto", if it is faster.
 
-    UserError if bf16 is set for a GPU that only emulates it (compute capability below 8.0).
+    Raises UserError if bf16 is set and the GPU only emulates it (compute capability below 8.0).
     """
     precision = config.train.precision
     if device.type == "cuda" and precision != "fp32":
@@ -73,17 +74,17 @@ def use_bf16(config: RunConfig, device: torch.device) -> bool:
         return capability >= BF16_CAPABILITY
     if precision != "auto":
         return precision == "bf16"
-    # Decided by the configuration, not by a timing: the same run must always give the same numbers.
+    # Decide by the configuration, not by a timing: the same run must always give the same numbers.
     enough = config.model.resolution >= CPU_BF16_FROM_PX
     return device.type == "cpu" and enough and cpu_multiplies_bf16()
 
 
 def training_arithmetic(config: RunConfig) -> AbstractContextManager[None]:
-    """Make GPUs compute inside with the precision that `train.precision` sets.
+    """Make GPUs compute with the precision of `train.precision` within this context.
 
-    With fp32, they follow IEEE 754 and always use the same algorithms. With auto and bf16,
+    With fp32, GPUs follow IEEE 754 and always use the same algorithms. With auto and bf16,
     convolutions in float32 may use TF32 and the fastest algorithm for each shape (shapes are the
-    same at every step). Metrics must be comparable, so they are computed outside.
+    same at every step). Compute metrics outside this context, because they must be comparable.
     """
     fast = config.train.precision != "fp32"
     return float32_arithmetic(tf32=fast, benchmark=fast)
@@ -98,7 +99,7 @@ def wait_for(device: torch.device) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let this process reuse the memory that tensors free, on Linux with GNU's C library.
+    """Keep the memory that tensors free in this process, on Linux with GNU's C library.
 
     By default this library returns every freed block of more than 32 MiB to the system, and the
     system must clear the pages of the next block. An operation on such a tensor then takes up to

@@ -1,4 +1,4 @@
-"""Warn at evaluations of leaking augmentations and copied training pictures."""
+"""Check evaluations for leaking augmentations and copied training pictures; write warnings."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.rng import CPU, seeded
 
 SAMPLE_COUNT = 256  # pictures of each kind, at most
-MAX_MEMORISED = 0.5  # warn at this share of memorised pictures; new ones have .05
+MAX_MEMORISED = 0.5  # warn from this share of memorised pictures on; it is .05 for new pictures
 
 
 def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Tensor:
-    """Choose some of `images` (N, R, R, 3), flipped as often as in training, and reduce them.
+    """Choose some of `images` (N, R, R, 3), flip them as often as in training, and reduce them.
 
     The same pictures give the same sample.
     """

@@ -1,10 +1,10 @@
 """Draw a training step's random numbers before the step, and copy them to the device at once.
 
-They come from the named streams on the CPU, so they are the same on every device. With several
-processes, each process draws for the whole batch and uses the rows of its own samples. The step
-then depends only on the state and these tensors, whose shapes never change: it does not wait for
-the device or copy to it. (Noise and dropout masks are as large as feature maps: they are drawn on
-the device, by generators that are seeded for each step. See `rng`.)
+The numbers come from the named streams on the CPU, so they are the same on every device. With
+several processes, each process draws for the whole batch and uses the rows of its own samples. The
+step then depends only on the state and these tensors, whose shapes never change. So the step does
+not wait for the device or copy data to it. (Noise and dropout masks are as large as feature maps:
+they are drawn on the device, by generators that are seeded for each step. See `rng`.)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.state import TrainState
 
-CENTRE = 4  # `crop_part`'s number of the middle; 0..3 are the quadrants
+CENTRE = 4  # the number of the middle part in `crop_part`; 0..3 are the quadrants
 _ALIGNMENT = 16  # bytes
 _Tree = TypeVar("_Tree")
 
@@ -31,7 +31,7 @@ class Turn(NamedTuple):
     """The random numbers of one turn of D; B is the number of samples of this process."""
 
     indices: Tensor
-    """(B,) int64: numbers of the real pictures."""
+    """(B,) int64: indices of the real pictures."""
     mirrored: Tensor
     """(B,) bool: which of these pictures are flipped."""
     latents: Tensor
@@ -39,9 +39,9 @@ class Turn(NamedTuple):
     labels: Tensor
     """(2, B, L): labels for the logits of real and of generated pictures."""
     part: Tensor
-    """Scalar, int64: the quadrant that the decoder "part" reconstructs, see `crop_part`."""
+    """Scalar, int64: the quadrant that the decoder "part" reconstructs (see `crop_part`)."""
     shares: Tensor
-    """(B,): shares of the real picture where the gradient penalty is computed; else empty."""
+    """(B,): each real picture's share in the mixture for the gradient penalty; empty without it."""
     fake: Draw
     real: Draw
     views: tuple[Draw, ...]
@@ -53,7 +53,7 @@ class Draws(NamedTuple):
 
     turns: tuple[Turn, ...]
     ema_share: Tensor
-    """Scalar: by which share of the difference the weight average moves towards G."""
+    """Scalar: the share of the difference by which the weight average moves towards G."""
 
 
 def draw_step(state: TrainState, config: RunConfig) -> Draws:
@@ -63,7 +63,7 @@ def draw_step(state: TrainState, config: RunConfig) -> Draws:
 
 
 def ema_share(config: RunConfig, step: int) -> float:
-    """Compute by which share the weight average moves towards G in step `step`, from 1."""
+    """Compute the share by which the weight average moves towards G in `step` (counted from 1)."""
     images, halflife = config.train.images_per_step, config.train.ema_halflife_kimg * 1000
     if config.train.ema_rampup > 0:
         halflife = min(halflife, config.train.ema_rampup * step * images)
@@ -97,7 +97,7 @@ def to_device(draws: Draws, device: torch.device) -> Draws:
 
 
 def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
-    """Draw for the whole batch, and take the rows of this process."""
+    """Draw a turn's numbers for the whole batch; return the rows of this process."""
     train, model, rngs, rows = config.train, config.model, state.rngs, state.group.local_rows
     count = train.batch_size
 
@@ -129,7 +129,7 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
 
 
 def _supported(tensor: Tensor, device: torch.device) -> Tensor:
-    """Convert to a number format that `device` supports."""
+    """Convert a tensor to a number format that `device` supports."""
     return tensor.to(wide(device)) if tensor.dtype == torch.float64 else tensor
 
 
@@ -142,7 +142,7 @@ def _each(tree: _Tree, change: Callable[[Tensor], Tensor]) -> _Tree:
     """Apply `change` to every tensor of the draws, or of a part of them."""
     branch: Any = tree
     if isinstance(branch, Tensor):
-        return change(branch)  # type: ignore[return-value]  # a tensor for a tensor
+        return change(branch)  # type: ignore[return-value]  # a tensor becomes a tensor
     if isinstance(branch, dict):
         return {name: _each(value, change) for name, value in branch.items()}  # type: ignore[return-value]
     parts = [_each(value, change) for value in branch]

@@ -1,4 +1,4 @@
-"""Evaluate a run: measure metrics, draw grids, save a checkpoint, report."""
+"""Evaluate a run: measure metrics, draw grids, save a checkpoint, and report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Values = dict[str, float | int | str]
 
 @dataclass(frozen=True)
 class Run:
-    """What a run loads at its start; it does not change during the training."""
+    """The objects that a run loads at its start; they do not change during the training."""
 
     config: RunConfig
     device: torch.device
@@ -38,9 +38,9 @@ class Run:
     pictures: str
     """Digest of the training pictures."""
     real_sample: Tensor
-    """Some training pictures, reduced, to compare generated ones with (see `diagnostics`)."""
+    """Some reduced training pictures, which are compared with generated ones (`diagnostics`)."""
     source: Source
-    """All pictures of the data set, with which metrics compare generated ones."""
+    """All pictures of the data set; metrics compare generated pictures with them."""
     reference: Reference
     extractor: Extractor
     distance: Distance
@@ -52,9 +52,10 @@ class Run:
 def evaluate_and_report(
     state: TrainState, run: Run, mean_losses: dict[str, float], reporter: Reporter, last: bool
 ) -> None:
-    """Measure, draw, save and report the state; `mean_losses` are since the last evaluation.
+    """Measure metrics, draw grids, save a checkpoint, and report.
 
-    `last`: the run's last evaluation, which is always a full one.
+    `mean_losses` are the means since the last evaluation. `last` marks the run's last evaluation,
+    which is always a full one.
     """
     images_shown = state.step * run.config.train.images_per_step
     recalibrate_ema(state, run.config.model.nz)

@@ -1,15 +1,15 @@
 """Classify exceptions of a training: out of memory, a machine fault, or another error.
 
 A configuration that runs out of memory is infeasible. A machine fault says nothing about the
-configuration: the training must be tried again, in a new process, because in this process CUDA
-answers every later call with the same error.
+configuration: the training must be tried again in a new process, because in this process every
+later CUDA call fails with the same error.
 """
 
 from __future__ import annotations
 
 import torch
 
-# In lower case. CUDA's libraries raise plain RuntimeErrors; only the text shows the cause.
+# Phrases in lower case. CUDA's libraries raise RuntimeErrors; only their text shows the cause.
 OUT_OF_MEMORY = (
     "out of memory",
     "not enough memory",
@@ -47,14 +47,14 @@ MACHINE_FAULT = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether a device or the machine had no memory left."""
+    """Return whether the memory of a device or of the machine was full."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and _says(error, OUT_OF_MEMORY)
 
 
 def is_machine_fault(error: BaseException) -> bool:
-    """Return whether a device failed or is unusable: ECC errors, illegal addresses and the like."""
+    """Return whether a device failed or cannot be used (ECC errors, illegal addresses etc.)."""
     if is_out_of_memory(error) or not isinstance(error, RuntimeError):
         return False
     # PyTorch 2.8 and later have a class for device errors.

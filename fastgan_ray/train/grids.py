@@ -26,8 +26,8 @@ from fastgan_ray.train.state import TrainState
 from fastgan_ray.train.step import reconstruction_error
 
 GRID_TILES = 36
-PAIR_COLUMNS = 8  # four pairs a row
-DECODED_ROWS = 8  # training pictures in the grid of decoded ones, two a row
+PAIR_COLUMNS = 8  # four pairs in each row
+DECODED_ROWS = 8  # training pictures in the grid of decoded pictures, two in each row
 RECONSTRUCTED = 64  # training pictures whose reconstruction is measured
 
 Images = np.ndarray[Any, np.dtype[np.uint8]]
@@ -36,7 +36,7 @@ Images = np.ndarray[Any, np.dtype[np.uint8]]
 def draw_samples(
     state: TrainState, config: RunConfig, path: Path, device: torch.device
 ) -> dict[str, float | str]:
-    """Draw samples of fixed latents, and measure how far they moved since the last evaluation.
+    """Draw samples of fixed latents; measure how much they changed since the last evaluation.
 
     `drift` is the mean squared difference of the generator's small pictures in [-1, 1], rounded
     to 8 bits (a measure of training progress in Saxena et al. 2023).
@@ -60,7 +60,7 @@ def draw_pairs(
     sample: Callable[[Tensor], Tensor],
     path: Path,
 ) -> dict[str, str]:
-    """Draw the generated pictures most like a training picture, each next to that picture."""
+    """Draw the generated pictures that are most similar to a training picture, next to it."""
     if not pairs:
         return {}
     z_BZ = latents(config.eval, config.model.nz)[[pair.fake for pair in pairs]]
@@ -86,9 +86,9 @@ def draw_decoded(
     path: Path,
     device: torch.device,
 ) -> dict[str, float | str]:
-    """Draw training pictures next to what D's decoders make of them, and measure the distance.
+    """Draw training pictures next to the outputs of D's decoders, and measure the distance.
 
-    `reconstruction` is its mean over pictures without augmentation and over the decoders.
+    `reconstruction` is the mean distance over the decoders and over pictures without augmentation.
     """
     side = small_resolution(config.model.resolution)
     errors: list[float] = []
@@ -114,9 +114,9 @@ def draw_decoded(
 
 
 def _next_to_targets(full: Tensor, decoded: dict[str, Tensor]) -> Tensor:
-    """Put pictures (B, 3, R, R), at the decoders' size s, before their decodings.
+    """Put each picture (B, 3, R, R), resized to the decoders' size s, before its decoded pictures.
 
-    Returns (B, 1 + D, 3, s, s). The decoder "part" reconstructs the middle of the picture.
+    Returns (B, 1 + K, 3, s, s) for K decoders. The decoder "part" reconstructs the middle.
     """
     pictures = [picture.float() for picture in decoded.values()]
     small = F.interpolate(full, size=pictures[0].shape[-2:], mode="bilinear", antialias=True)

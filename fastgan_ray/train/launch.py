@@ -1,8 +1,8 @@
 """Train one generator with several processes of this machine, without Ray: `fastgan-ray train`.
 
-The calling process does not train. It starts one process for each worker, passes the first worker's
-reports on to the caller's reporter, and watches all workers. If a worker dies, the others wait for
-its part of a message (with NCCL, for ever); so the calling process ends them.
+The calling process does not train. It starts one process for each worker, sends the first worker's
+reports to the caller's reporter, and watches all workers. If a worker dies, the other workers wait
+for its part of a message (with NCCL, forever); so the calling process ends them.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from fastgan_ray.train.loop import train
 from fastgan_ray.train.reporter import Metrics, Reporter
 
 LONGEST_START = timedelta(minutes=5)
-# The other workers wait in a message while the first one evaluates.
+# While the first worker evaluates, the other workers wait for its message.
 LONGEST_EVALUATION = timedelta(days=1)
 SECONDS_BETWEEN_LOOKS = 0.1
-# After the first failure: time for the other workers to end, and to say what went wrong.
+# The time that the other workers have, after the first failure, to end and to report their errors.
 SECONDS_TO_END = 10.0
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker receives: what to train, and how to connect to the other workers."""
+    """The data that every worker receives: what to train, and how to connect to other workers."""
 
     config: RunConfig
     folder: Path
@@ -78,7 +78,7 @@ def train_together(
 ) -> None:
     """Run `train` in `resources.workers` processes; if GPUs are used, each process has its own.
 
-    Raises what `train` raises, and UserError if a worker dies. `track` only decides whether
+    Raises the same errors as `train`, and UserError if a worker dies. `track` only decides whether
     progress is shown: the first worker prints it to standard error.
     """
     count, backend = config.resources.workers, _backend(config)
@@ -100,7 +100,7 @@ def train_together(
             process = context.Process(target=_work, args=(rank, job, sender, stop), daemon=True)
             workers.append(Worker(process, receiver))
             process.start()
-            sender.close()  # the worker's end: the parent reads an end of file when it dies
+            sender.close()  # the worker has this end: if it dies, the parent reads an end of file
         try:
             _supervise(workers, reporter, stop)
         finally:
@@ -113,7 +113,7 @@ def train_together(
 
 
 def _supervise(workers: list[Worker], reporter: Reporter, stop: Event) -> None:
-    """Pass reports on until all workers have ended, or a while after the first failure."""
+    """Forward reports until all workers have ended, or until some time after the first failure."""
     deadline = float("inf")
     running = list(workers)
     while running and time.monotonic() < deadline:
@@ -144,7 +144,7 @@ def _take(kind: str, content: list[Any], worker: Worker, reporter: Reporter) -> 
 
 
 def _raise_failure(workers: list[Worker]) -> None:
-    """Raise a worker's own error if there is one, else an error about the missing workers."""
+    """Raise the error that a worker reported, or else an error about the workers that died."""
     if all(worker.finished for worker in workers):
         return
     errors = [worker.error for worker in workers if worker.error is not None]
@@ -161,7 +161,7 @@ def _raise_failure(workers: list[Worker]) -> None:
 
 
 def _backend(config: RunConfig) -> str:
-    """Choose the backend for the workers' messages; UserError if there are not enough GPUs."""
+    """Choose the backend for messages; raise UserError if there are not enough GPUs."""
     device = device_of(config)
     if device.type == "mps":
         raise UserError(
@@ -180,7 +180,7 @@ def _backend(config: RunConfig) -> str:
 
 
 class PipeReporter:
-    """The reporter of the first worker: sends reports to the parent, which may ask to stop."""
+    """The reporter of the first worker; it sends reports to the parent, which may ask to stop."""
 
     def __init__(self, folder: Path, messages: Connection, stop: Event) -> None:
         self.folder = folder
@@ -188,15 +188,15 @@ class PipeReporter:
         self._stop = stop
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Send one evaluation."""
+        """Send an evaluation to the parent."""
         self._messages.send(("report", metrics, checkpoint))
 
     def progress(self, kimg: float, seconds: float) -> None:
-        """Send the position."""
+        """Send the position of the training to the parent."""
         self._messages.send(("progress", kimg, seconds))
 
     def stopping(self) -> bool:
-        """Whether the parent asks to stop."""
+        """Return whether the parent asks to stop."""
         return self._stop.is_set()
 
 
@@ -207,7 +207,7 @@ class FollowerReporter:
         self.folder = folder
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Is never called: only the first worker of a group evaluates."""
+        """Do nothing; never called, because only the first worker of a group evaluates."""
 
     def progress(self, kimg: float, seconds: float) -> None:
         """Do nothing."""
@@ -219,7 +219,7 @@ class FollowerReporter:
 
 def _work(rank: int, job: Job, messages: Connection, stop: Event) -> None:
     """Train as one worker, in a process of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent acts on Ctrl-C
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(job.threads)
     first = rank == 0
@@ -234,7 +234,7 @@ def _work(rank: int, job: Job, messages: Connection, stop: Event) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent dies: it may be waiting for a message that never comes."""
+    """End this process if its parent dies; else it may wait for a message that never comes."""
     parent = parent_process()
     assert parent is not None
     parent.join()
@@ -242,7 +242,7 @@ def _end_with_parent() -> None:
 
 
 def _picklable(error: Exception) -> Exception:
-    """Return the error, or its text where its type cannot be sent to another process."""
+    """Return the error; if it cannot be sent to another process, return an error with its text."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     except Exception:
@@ -252,10 +252,10 @@ def _picklable(error: Exception) -> Exception:
 
 @contextlib.contextmanager
 def _joined(backend: str, meeting: Path, workers: int, rank: int) -> Iterator[None]:
-    """Join the group of workers inside; PeerFailedError if a worker does not start."""
+    """Join the group of workers within this context; PeerFailedError if a worker does not start."""
     if backend == "nccl":
         torch.cuda.set_device(rank)
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)  # all of them are on this machine
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)  # all workers are on this machine
     store, _, _ = next(iter(rendezvous(f"file://{meeting}", rank, workers)))
     store.set(str(rank), "here")
     try:

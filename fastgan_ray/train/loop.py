@@ -45,7 +45,7 @@ from fastgan_ray.train.state import (
     sums_now,
 )
 
-# Reading a loss waits for the device, so a GPU's losses are checked less often than the CPU's.
+# To read a loss, the CPU must wait for the device, so losses on a GPU are checked less often.
 STEPS_BETWEEN_CHECKS = {"cpu": 1}
 
 
@@ -59,10 +59,11 @@ def train(
     """Train until `config.train.total_kimg`; report every evaluation, the last one at the end.
 
     `resume_from` is a checkpoint folder of the same training, made on any device. The next steps
-    equal those of a run that was never interrupted; on the CPU, bit for bit. Raises UserError for
-    bad input, DivergedError when a loss or a metric is not finite, and InterruptedRunError when
-    the reporter asks to stop before the end (the state is saved first). `track` shows the progress
-    of reading pictures and of evaluations; the reporter receives the progress of the training.
+    are the same as in a run without interruption; on the CPU, they are equal bit for bit. Raises
+    UserError for bad input, DivergedError if a loss or a metric is not finite, and
+    InterruptedRunError if the reporter asks to stop before the end (the state is saved first).
+    `track` shows the progress of reading pictures and of evaluations; the reporter receives the
+    progress of the training.
 
     Every process of a `group` calls this function with the same arguments; only the first process
     reports metrics. A checkpoint can be resumed with any number of processes.
@@ -97,7 +98,7 @@ def train(
             means, last = pop_mean_losses(state), state.step == last_step
             group.on_rank_zero(partial(evaluate_and_report, state, run, means, reporter, last))
             started = time.monotonic() - state.seconds  # evaluation is not training time
-        # To agree whether to stop, several processes must wait for each other.
+        # Several processes must wait for each other to decide together whether to stop.
         asking = checking or group.size == 1
         if state.step < last_step and asking and group.any(reporter.stopping()):
             if not evaluating:
@@ -113,7 +114,7 @@ def save_between(state: TrainState, run: Run, folder: Path) -> None:
 
 
 def total_steps(config: RunConfig) -> int:
-    """Compute the number of steps of a run: the fewest that show `total_kimg` thousand images."""
+    """Compute the smallest number of steps that shows at least `total_kimg` thousand images."""
     return math.ceil(config.train.total_kimg * 1000 / config.train.images_per_step)
 
 

@@ -2,11 +2,12 @@
 
 Each loss has two functions. D's function takes the logits of real and of generated pictures, and a
 label for each logit, drawn from U(1 - label_noise, 1). G's function takes the logits of generated
-pictures, and those of real pictures if the loss is `paired`. All functions return a scalar.
+pictures; if the loss is `paired`, it also takes the logits of real pictures. All functions return a
+scalar.
 
-A penalty takes logits (B, L) and the tensors (B, ...) that they were computed from. It uses the
-gradient of each picture's mean logit. Batch normalisation makes pictures depend on each other;
-then it is the gradient of the sum over the batch.
+A penalty takes logits (B, L) and the tensors (B, ...) from which they were computed. It uses the
+gradient of each picture's mean logit. With batch normalisation, the pictures of a batch depend on
+each other; then it uses the gradient of the sum over the batch.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor
 def contrastive(first_BK: Tensor, second_BK: Tensor, temperature: float) -> Tensor:
     """Compute NT-Xent (Chen et al. 2020): find each view's partner among the 2B - 1 other views.
 
-    Row i of both tensors embeds picture i. ValueError for fewer than two pictures.
+    Row i of both tensors embeds picture i. Raises ValueError for fewer than two pictures.
     """
     count = len(first_BK)
     if count < 2:
@@ -138,16 +139,16 @@ def contrastive(first_BK: Tensor, second_BK: Tensor, temperature: float) -> Tens
 
 
 class Loss(NamedTuple):
-    """An adversarial loss: D's and G's functions, and what they need."""
+    """An adversarial loss: D's and G's functions, and the properties that a step needs."""
 
     discriminator: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor | None], Tensor]
     paired: bool = False
-    """Whether G's function also needs the logits of real pictures."""
+    """True if G's function also needs the logits of real pictures."""
     penalty: Penalty | None = None
     """A part of D's loss: a penalty on gradients between real and generated pictures."""
     boundary: float | None = 0.0
-    """The logit of an undecided D. None: only logits relative to generated ones have a meaning."""
+    """The logit of an undecided D. None: only differences from fakes' logits have a meaning."""
 
 
 LOSSES: dict[str, Loss] = {

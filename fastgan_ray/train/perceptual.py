@@ -20,23 +20,23 @@ from fastgan_ray.metrics.extractors.efficientnet import load_efficientnet_lite0
 from fastgan_ray.metrics.weight_files import weights_path
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-# How many targets VGG processes at a time, by type of device (others: all). The features of a few
-# targets fit into a CPU's cache, and only these are stored for the gradient.
+# The number of targets that VGG processes at a time, by type of device (other types: all targets).
+# The features of a few targets fit into a CPU's cache, and only these are stored for the gradient.
 _LPIPS_TARGETS = {"cpu": 4}
 
 
 def l1(device: torch.device) -> Distance:
-    """Return the mean absolute difference."""
+    """Return the distance function: the mean absolute difference."""
     return lambda pictures, targets: F.l1_loss(pictures, _repeated(targets, pictures))
 
 
 def l2(device: torch.device) -> Distance:
-    """Return the mean squared difference."""
+    """Return the distance function: the mean squared difference."""
     return lambda pictures, targets: F.mse_loss(pictures, _repeated(targets, pictures))
 
 
 def lpips_vgg(device: torch.device) -> Distance:
-    """Return LPIPS on VGG-16 (Zhang et al. 2018) as published; needs torchvision's weights."""
+    """Return the published LPIPS on VGG-16 (Zhang et al. 2018); it needs torchvision's weights."""
     state = torch.load(weights_path("vgg16"), map_location="cpu", weights_only=True)
     network = lpips_network()
     keys = network.net.state_dict()
@@ -54,7 +54,7 @@ def lpips_network() -> Any:  # noqa: ANN401 - lpips has no types
 
 
 def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN401
-    """Return the mean LPIPS distance, computed a few targets at a time.
+    """Return the distance function: the mean LPIPS distance, computed a few targets at a time.
 
     This does not use lpips' own `forward`. The gradient is computed together with the value, so
     nothing is stored until the backward pass; and the targets' features are computed only once for
@@ -132,11 +132,11 @@ class _KnownGradient(torch.autograd.Function):
 
 
 def efficientnet_lite0(device: torch.device) -> Distance:
-    """Return LPIPS' distance on the embedded network: unit-normalised features of five depths.
+    """Return a distance like LPIPS on EfficientNet-Lite0: unit-length features of five depths.
 
-    The squared difference is summed over channels and averaged over positions and depths. It is
-    about as large as LPIPS (0.7 early, 0.5 later, on the heads), so that the same
-    `reconstruction_weight` suits both.
+    The squared difference is summed over channels and averaged over positions and depths. The
+    distance is about as large as LPIPS (for the decoders: 0.7 early, 0.5 later), so the same
+    `reconstruction_weight` can be used for both.
     """
     network = load_efficientnet_lite0().to(device)
 
@@ -151,7 +151,7 @@ def efficientnet_lite0(device: torch.device) -> Distance:
 
 
 def _pyramid(network: nn.Module, images: Tensor) -> list[Tensor]:
-    """Compute the last features before each halving of the picture, and the last of all."""
+    """Compute the last features before each halving of the side, and at the network's end."""
     stem, norm, blocks = (getattr(network, name) for name in ("_conv_stem", "_bn0", "_blocks"))
     features = F.relu6(norm(stem(images * (127.5 / 128))))
     levels = [features]
@@ -165,7 +165,7 @@ def _pyramid(network: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 def _repeated(targets: Tensor, pictures: Tensor) -> Tensor:
-    """Repeat the targets, so that there is one for each picture."""
+    """Repeat the targets so that each picture has a target."""
     groups = len(pictures) // len(targets)
     return targets if groups == 1 else targets.repeat(groups, 1, 1, 1)
 

@@ -1,9 +1,9 @@
 """Train G with Re-GAN (Saxena et al., CVPR 2023): sparse and dense phases after a warm-up.
 
-At the start of a sparse phase, the smallest weights of each convolution become 0, and so do their
-Adam moments and their averages. They get no gradient and stay exactly 0 until the next dense phase
-trains them again. So in a sparse phase the weight average, which is evaluated and sampled, is as
-sparse as G.
+At the start of a sparse phase, the smallest weights of each convolution, their Adam moments and
+their averages are set to 0. These weights get no gradient and stay exactly 0 until the next dense
+phase trains them again. So in a sparse phase the weight average, which is used for evaluation and
+sampling, is as sparse as G.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def period_at(images: int, config: ReganConfig) -> int:
-    """Return the period of the step that follows `images` shown: -1 = warm-up, then 0, 1, ..."""
+    """Return the period of the next step after `images` images: -1 = warm-up, then 0, 1, ..."""
     if config.sparsity == 0 or images < config.warmup_kimg * 1000:
         return -1
     return int((images - config.warmup_kimg * 1000) // (config.interval_kimg * 1000))
 
 
 def phase_of(period: int) -> int:
-    """Return the phase of a period: WARM_UP for -1, then SPARSE and DENSE in turns."""
+    """Return the phase of a period: WARM_UP for -1, then SPARSE and DENSE alternately."""
     return WARM_UP if period < 0 else (SPARSE, DENSE)[period % 2]
 
 
@@ -43,7 +43,7 @@ def smallest(weight: Tensor, share: float) -> Tensor:
 
 
 def conv_weights(network: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the trained weight of each convolution by layer, before spectral normalisation."""
+    """Return each convolution's trained weight (before spectral normalisation) by layer name."""
     return {
         name: weight
         for name, layer in network.named_modules()
@@ -75,7 +75,7 @@ class Regan:
 
     @torch.no_grad()
     def begin_step(self, images: int) -> None:
-        """Enter the phase of the step that follows `images` shown."""
+        """Enter the phase of the next step; `images` is the number of images shown before it."""
         period = period_at(images, self.config)
         if period != self.period:
             self._regrow()
@@ -93,7 +93,7 @@ class Regan:
         """
         for name, pruned in self.pruned.items():
             gradient = self._weights[name].grad
-            if gradient is not None:  # the small output has none if D has no small branch
+            if gradient is not None:  # None for the small output's weights if D has no small branch
                 gradient.masked_fill_(pruned, 0.0)
 
     def report(self, z_BZ: Tensor) -> dict[str, float]:
@@ -157,7 +157,7 @@ class Regan:
 
 
 def uses_per_weight(generator: nn.Module, z_BZ: Tensor) -> dict[str, int]:
-    """Count, by layer, at how many positions of one picture a convolution's weights are used."""
+    """Count, for each layer, how often one picture uses a convolution's weights (positions)."""
     uses: dict[str, int] = {}
     hooks = []
     for name, layer in generator.named_modules():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-# Folder of the checkpoint of a run that stopped between two evaluations. It is next to the
+# The folder name of the checkpoint of a run that stopped between two evaluations. It is next to the
 # checkpoints of evaluations; the next evaluation removes it.
 INTERRUPTED = "interrupted"
 
@@ -14,7 +14,7 @@ Metrics = Mapping[str, float | int | str]
 
 
 class Reporter(Protocol):
-    """Receives what a run produces: in a Tune trial, a Ray Train worker or a terminal."""
+    """The receiver of a run's results, in a Tune trial, a Ray Train worker or a terminal."""
 
     folder: Path
     """The existing folder to which the trainer writes checkpoints and sample grids."""
@@ -23,7 +23,7 @@ class Reporter(Protocol):
         """Receive an evaluation: scalars and paths by name, and the folder of the checkpoint."""
 
     def progress(self, kimg: float, seconds: float) -> None:
-        """Receive the position after every step; must return at once."""
+        """Receive the position of the training after every step; must return immediately."""
 
     def stopping(self) -> bool:
-        """Return whether to save and stop after this step; must return at once."""
+        """Return whether to save and stop after this step; must return immediately."""

@@ -8,8 +8,8 @@ from typing import Any
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.errors import UserError
 
-# Fields, and sections (e.g. "eval."), that may change because no training step depends on them.
-# The path of the pictures may change because the pictures themselves are compared. CUDA graphs and
+# These fields and sections (such as "eval.") may change, because no training step depends on them.
+# The path of the pictures may change, because the pictures themselves are compared. CUDA graphs and
 # gradient checkpointing do not change the mathematics of a step.
 MAY_CHANGE = (
     "data.path",
@@ -46,7 +46,7 @@ def require_same_training(stored: RunConfig, config: RunConfig, folder: Path) ->
 
 
 def require_same_pictures(metadata: dict[str, Any], digest: str, folder: Path) -> None:
-    """Raise UserError unless the checkpoint was made with the pictures of this `digest`."""
+    """Raise UserError unless the checkpoint's pictures have the hash `digest`."""
     stored = metadata.get("pictures", digest)
     if stored != digest:
         raise UserError(

@@ -20,14 +20,14 @@ SHOW_CURSOR = "\x1b[?25h"
 
 
 class Stop:
-    """Tells whether this process has been asked to stop, and by which signal."""
+    """The state of a request to stop this process: whether a signal asked for it, and which one."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     @property
     def asked(self) -> bool:
-        """Whether a signal has asked this process to stop."""
+        """Return whether a signal has asked this process to stop."""
         return self.signal is not None
 
     def error(self, what: str) -> InterruptedRunError:
@@ -37,9 +37,9 @@ class Stop:
 
 @contextlib.contextmanager
 def stopping(asked: Callable[[Stop], None]) -> Iterator[Stop]:
-    """Make Ctrl-C and SIGTERM ask to stop inside; the first signal's handler calls `asked`.
+    """Make Ctrl-C and SIGTERM set a flag within this context; the first signal calls `asked`.
 
-    In other threads than the main one, Python receives no signals, and nothing happens.
+    Only the main thread receives signals in Python. In other threads this context does nothing.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -68,14 +68,14 @@ def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
 
 
 def say_at_once(text: str) -> None:
-    """Write a line to standard error without a buffer: a signal handler may interrupt a write."""
+    """Write a line to standard error without a buffer, because a signal may interrupt a write."""
     with contextlib.suppress(OSError):
         os.write(2, f"{text}\n".encode())
 
 
 def end_at_once(number: int) -> None:
     """Show the terminal's cursor again, and end this process with the signal's default action."""
-    terminal = sys.__stdout__  # sys.stdout may lead to a file
+    terminal = sys.__stdout__  # sys.stdout may be redirected to a file
     if terminal is not None and terminal.isatty():
         terminal.write(SHOW_CURSOR)
         terminal.flush()

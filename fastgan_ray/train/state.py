@@ -1,4 +1,4 @@
-"""Hold the training state: everything on which the next step and evaluation depend."""
+"""The training state: everything on which the next step and the next evaluation depend."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ from fastgan_ray.train.rng import seeded, streams
 class TrainState:
     """The two networks, G's weight average, optimisers, random streams and position in the data.
 
-    `ada` holds the probability of the adaptive augmentations. `shown` holds the fixed samples of
-    the last evaluation, (N, 3, r, r) in 0..255; the next evaluation measures how far they moved.
-    `sums` and `counts` hold, by name, the sum and the number of the losses since then. `group`
-    holds the processes that train this state together and divide its batches among them.
+    `ada` has the probability of the adaptive augmentations. `shown` has the samples of the fixed
+    latents at the last evaluation, (N, 3, r, r) in 0..255; the next evaluation measures how much
+    they changed. `sums` and `counts` have, by name, the sum and the number of the losses since the
+    last evaluation. `group` is the group of processes that train this state together; each process
+    trains on a part of every batch.
     """
 
     generator: nn.Module
@@ -57,7 +58,7 @@ class TrainState:
 def new_state(
     config: RunConfig, image_count: int, device: torch.device, group: Group = ALONE
 ) -> TrainState:
-    """Build the state before the first step, from the configuration and image count alone."""
+    """Build the state before the first step; it depends only on the arguments."""
     rngs = streams(config.train.seed, device)
     generator = build_generator(config.model, rngs["init"])
     discriminator = build_discriminator(config.model, rngs["init"])
@@ -86,12 +87,12 @@ def new_state(
 
 def _adam(network: nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
     weights = list(network.parameters())
-    on_cuda = weights[0].device.type == "cuda"  # where a CUDA graph may contain Adam's step
+    on_cuda = weights[0].device.type == "cuda"  # a CUDA graph may contain Adam's step
     return torch.optim.Adam(weights, lr=rate, betas=betas, fused=True, capturable=on_cuda)
 
 
 def accumulate_losses(state: TrainState, scalars: Mapping[str, Tensor]) -> None:
-    """Add a step's losses to the sums."""
+    """Add a step's losses to the sums of the state."""
     new = {name: value for name, value in scalars.items() if name not in state.sums}
     known = [name for name in scalars if name in state.sums]
     state.sums |= {name: value.clone() for name, value in new.items()}
@@ -111,7 +112,7 @@ def pop_mean_losses(state: TrainState) -> dict[str, float]:
 
 
 def sums_now(state: TrainState) -> dict[str, float]:
-    """Read the sums of losses by name; waits for the device once."""
+    """Read the sums of losses by name; wait for the device once."""
     if not state.sums:
         return {}
     values = torch.stack(list(state.sums.values())).tolist()
@@ -137,9 +138,9 @@ def update_ema(state: TrainState, share: float | Tensor) -> None:
 def recalibrate_ema(state: TrainState, nz: int, batches: int = 4, batch_size: int = 32) -> None:
     """Measure the batch statistics and spectral vectors of the weight average; set eval mode.
 
-    These buffers belong to the weights that they were measured with, so G's buffers do not fit the
-    average. They are measured again at each evaluation, always with the same latents. So they
-    depend only on the weights, and are not part of the training state.
+    G's buffers were measured with G's weights, so they are wrong for the averaged weights. The
+    average's buffers are measured at each evaluation, always with the same latents. So they depend
+    only on the weights, and are not part of the training state.
     """
     live = dict(state.generator.named_buffers())
     for name, buffer in state.ema.named_buffers():
@@ -154,7 +155,7 @@ def recalibrate_ema(state: TrainState, nz: int, batches: int = 4, batch_size: in
 
 @contextlib.contextmanager
 def fresh_batchnorm_statistics(network: nn.Module) -> Iterator[None]:
-    """Measure batch statistics again inside, as the plain mean over batches; then set eval mode."""
+    """Measure batch statistics within this context: the plain mean over batches; then eval mode."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

@@ -39,9 +39,9 @@ def train_step(
 ) -> Scalars:
     """Advance `state` by one step; return losses and gradient norms by name.
 
-    If D trains several times in a step, its losses are those of the last time. `draws` are on the
-    device. `batches` are `train.d_steps` batches of real pictures, (B, 3, R, R) in [-1, 1]. With
-    several processes, each process passes only its own part of each batch.
+    If D trains several times in a step, D's losses of the last time are returned. `draws` are on
+    the device. `batches` are `train.d_steps` batches of real pictures, (B, 3, R, R) in [-1, 1].
+    With several processes, each process passes only its own part of each batch.
     """
     begin_step(state, config)
     scalars = compute_step(state, draws, batches, config, distance, bf16)
@@ -65,7 +65,7 @@ def compute_step(
 ) -> Scalars:
     """Compute a step on the device; it can be captured as a CUDA graph.
 
-    The arguments are those of `train_step`.
+    The arguments are the same as in `train_step`.
     """
     assert len(batches) == len(draws.turns) == config.train.d_steps
     scalars: Scalars = {}
@@ -98,7 +98,7 @@ def compute_step(
 
 
 def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
-    """Return for each D turn of the next step whether R1 and R2 are computed in it."""
+    """Return, for each turn of D in the next step, whether R1 and R2 are computed."""
     train = config.train
     first, are_on = state.step * train.d_steps, max(train.r1_gamma, train.r2_gamma) > 0
     turns = range(first, first + train.d_steps)
@@ -120,7 +120,7 @@ def augment_real(
 
 
 def augmented(images: Sequence[Tensor], drawn: Draw, p: Tensor) -> list[Tensor]:
-    """Augment the same pictures at several sizes with one draw; return them in float32."""
+    """Augment pictures at several sizes with the same draw; return them in float32."""
     with torch.autocast(images[0].device.type, enabled=False):
         parameters = pipeline.gate(drawn, p)
         return [pipeline.apply(at_least_float32(image), parameters) for image in images]
@@ -145,7 +145,7 @@ def discriminator_loss(
 ) -> tuple[Tensor, Scalars]:
     """Compute D's loss, with its autograd graph, and the parts of the loss by name.
 
-    `is_due`: add R1 and R2 in this turn, if they are switched on.
+    If `is_due`, R1 and R2 are added in this turn, provided that they are switched on.
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
@@ -209,7 +209,7 @@ def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: Ru
 def reconstruction_error(
     real: Tensor, decoded: dict[str, Tensor], part: int | Tensor, distance: Distance
 ) -> Tensor:
-    """Compute the mean distance of decoded pictures to their targets, summed over decoders.
+    """Compute the mean distance from decoded pictures to their targets; sum it over decoders.
 
     The target is the (augmented) picture, or the part of it that the decoder "part" reconstructs.
     """
@@ -219,7 +219,7 @@ def reconstruction_error(
     for pictures in filter(None, (whole, parts)):
         source = crop_part(real, part) if pictures is parts else real
         target = F.interpolate(source, size=pictures[0].shape[-2:])
-        # All decoded pictures have the same size, so the sum of means is their number x the mean.
+        # Decoded pictures have the same size, so the sum of their means is number x overall mean.
         error = distance(at_least_float32(torch.cat(pictures)), target)
         errors.append(len(pictures) * error)
     return torch.stack(errors).sum()
