@@ -1,8 +1,8 @@
 """Adapt the augmentation probability p: raise it while D overfits, lower it while it does not.
 
-D overfits when it is too sure of the real pictures. A controller is a pure function of a small
-state. The state is on the training's device, so that no step waits for it, and checkpoints store it
-exactly.
+D overfits if its logits of real pictures are too often positive. A controller is a pure function of
+a small state. The state is on the training's device, so that no step waits for it. Checkpoints
+store the state exactly.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class AdaState:
 
 
 def ada_state(p: float, device: torch.device, sign_sum: float = 0.0, count: int = 0) -> AdaState:
-    """Make a state on `device`, in float64 if the device supports it."""
+    """Make a state on `device`, in float64 if the device supports this type."""
     precise = torch.float32 if device.type == "mps" else torch.float64
     p_and_sum = torch.tensor([p, sign_sum], dtype=precise, device=device)
     return AdaState(p_and_sum[0], p_and_sum[1], torch.tensor(count, device=device))
 
 
 def adaptive(config: AugmentConfig) -> bool:
-    """Return whether p changes during training: it needs a controller and an adaptive operation."""
+    """Return whether p changes in training: if there are a controller and an adaptive operation."""
     return config.ada != "none" and any(op in ADAPTIVE_OPS for op in policy_ops(config.policy))
 
 
@@ -52,7 +52,7 @@ def update(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig
 
 
 def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
-    """Every few steps, move p by a fixed amount so that `sign` nears its target (Karras 2020)."""
+    """Move p by a fixed amount every few steps, to bring `sign` to its target (Karras 2020)."""
     total, count = state.sign_sum + sign, state.count + 1
     target = STYLEGAN2_TARGET if config.ada_target is None else config.ada_target
     step = batch_size * config.ada_interval / (config.ada_kimg * 1000)
@@ -62,7 +62,7 @@ def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentCon
 
 
 def keras(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
-    """At each step, move p in proportion to the error of D's accuracy on real ones (Beres 2021)."""
+    """Move p at each step, in proportion to the error of D's accuracy on reals (Beres 2021)."""
     target = KERAS_TARGET if config.ada_target is None else config.ada_target
     accuracy = (1 + sign) / 2
     p = _clipped(state.p + (accuracy - target) / KERAS_STEPS, config)

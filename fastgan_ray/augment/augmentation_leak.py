@@ -1,8 +1,9 @@
 """Detect a leaking augmentation: generated pictures look augmented, and real ones do not.
 
-A symptom is a number computed from a picture. An operation changes its symptoms: they vary more
-between pictures, or grow. Generated pictures show a symptom if they differ from real ones about as
-much as augmented real ones do. Pictures are (B, 3, H, H) in [-1, 1], reduced to 64 px or less.
+A symptom is a number computed from a picture. Each operation has symptoms: it makes them larger, or
+makes them vary more between pictures. Generated pictures show a symptom if they differ from real
+pictures about as much as augmented real pictures do. Pictures are (B, 3, H, H) in [-1, 1], reduced
+to 64 px or less.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from fastgan_ray.config.run_config import ADAPTIVE_OPS, AugmentConfig, policy_op
 SIDE = 64
 BLANK = 0.12  # a pixel this near to 0 (grey) is blank: grey fills edges and holes
 HOLE = 5  # side of the smallest blank square, in pixels
-# A leak makes at most this many times the difference that augmentation makes to real pictures. A
+# A leak causes at most this many times the difference that augmentation causes in real pictures. A
 # larger difference has another cause, such as pictures that are all grey.
 MAX_RATIO = 2.0
 MIN_STANDARD_ERRORS = 4.0
@@ -31,7 +32,7 @@ _EPSILON = 0.02
 
 
 class Finding(NamedTuple):
-    """One symptom of one operation; differences from real pictures in standard deviations."""
+    """One symptom of one operation; differences from real pictures are in standard deviations."""
 
     op: str
     symptom: str
@@ -51,14 +52,14 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
     """Measure all symptoms of the policy's operations in reduced pictures.
 
     `p` is the adaptive operations' probability. The same pictures give the same findings. Raises
-    ValueError for fewer than 2 pictures of a kind.
+    ValueError for fewer than 2 real or 2 generated pictures.
     """
     if len(real) < 2 or len(fake) < 2:
         raise ValueError(
             "symptoms need at least 2 real and 2 generated pictures "
             f"(got {len(real)} and {len(fake)})"
         )
-    # Once p is above 0, it may have been as high as its maximum before.
+    # If p is above 0 now, it may have been at its maximum earlier.
     p = max(p, config.ada_max_p) if p > 0 and adaptive(config) else p
     findings = []
     for op in policy_ops(config.policy):
@@ -92,7 +93,7 @@ def leak_warnings(findings: Iterable[Finding], config: AugmentConfig) -> list[st
 
 
 def indicates_leak(finding: Finding) -> bool:
-    """Return whether generated pictures differ significantly, about as much as augmented ones."""
+    """Return whether fakes differ from reals significantly, about as much as augmented reals do."""
     symptom = SYMPTOMS[finding.symptom]
     low, high = symptom.min_ratio * finding.augmented, MAX_RATIO * finding.augmented
     return low <= finding.fake <= high and finding.fake > MIN_STANDARD_ERRORS * finding.error
@@ -177,8 +178,8 @@ class Symptom(NamedTuple):
     name: str
     measure: Callable[[Tensor], Tensor]
     min_ratio: float = 0.5
-    """A leak makes at least this many times the difference that augmentation makes. The pictures of
-    generators with other faults make a smaller difference: they vary less than half as much, and
+    """A leak causes at least this many times the difference that augmentation causes. Generators
+    with other faults cause a smaller difference: their pictures vary less than half as much, and
     are grey only by chance. Grey borders and holes have a lower limit, because a leak does not
     draw them exactly."""
 

@@ -2,8 +2,8 @@
 
 `bgc` stands for blit, geometry, colour. Each operation is applied to each picture independently
 with probability p. Flips, quarter turns and whole-pixel shifts are exact if no other operation
-moves the picture; otherwise all geometric operations together are one resampling. Pictures are
-square, (B, 3, R, R), RGB in [-1, 1].
+moves the picture. Otherwise all geometric operations together are applied as one resampling.
+Pictures are square, (B, 3, R, R), RGB in [-1, 1].
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Make parameters by name, (B,) or (B, 2); operations whose gate is not below p are neutral."""
+    """Make parameters by name, (B,) or (B, 2); an operation with a gate of p or more is neutral."""
     values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
     columns = iter(values.unbind(1))
     return {
@@ -69,7 +69,7 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Change geometry, then colour; keep shape and dtype. ValueError if not square."""
+    """Change geometry, then colour; keep shape and dtype. ValueError if they are not square."""
     images = warp(images, inverse_geometry(parameters, images.shape[-1]))
     matrix = colour_matrix(parameters)
     changes = (matrix != _basis(matrix.device).unchanged).any(dim=2).any(dim=1)
@@ -77,7 +77,7 @@ def apply(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def inverse_geometry(parameters: Parameters, side: int) -> Tensor:
-    """Build the matrices (B, 3, 3) from positions in the result to the original; see `geometry`."""
+    """Build matrices (B, 3, 3) that map positions in the result to the original (`geometry`)."""
     scale, stretch = parameters["scale"], parameters["stretch"]
     return (
         unscale(1 - 2 * parameters["flip"], torch.ones_like(scale))
@@ -123,7 +123,7 @@ class _Basis(NamedTuple):
 
 @cache
 def _basis(device: torch.device) -> _Basis:
-    """Make the constants once for each device: to copy them at each step would wait for it."""
+    """Make the constants once for each device; a copy at each step would wait for the device."""
     cross = torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], dtype=torch.float64) / 3**0.5
     parts = torch.eye(3), torch.full((3, 3), 1.0).double() / 3, cross, torch.eye(3, 4)
     return _Basis(*(part.to(wide(device)).to(device) for part in parts))
@@ -155,7 +155,7 @@ def _choice(of: int) -> Callable[[int, torch.Generator], Tensor]:
 
 PAIRS = ("shift", "fraction")  # these have two columns, right and down; the others have one
 ROTATIONS = ("angle_before", "angle_after")
-# By name, in the order of drawing: the function that draws, and the neutral value.
+# The function that draws each parameter, and its neutral value, in the order of drawing.
 _DRAWN: dict[str, tuple[Callable[[int, torch.Generator], Tensor], int]] = {
     "flip": (_choice(2), 0),
     "quarters": (_choice(4), 0),

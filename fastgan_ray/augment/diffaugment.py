@@ -21,7 +21,8 @@ def draw_color(
 ) -> Parameters:
     """Draw brightness U(-b, b), saturation U(1-s, 1+s) and contrast U(1-c, 1+c).
 
-    Brightness is added, saturation scales the distance from grey, contrast that from the mean.
+    Brightness is added. Saturation scales the distance from grey, and contrast scales the distance
+    from the mean.
     """
     ranges = {
         "brightness": (-brightness, brightness),
@@ -50,7 +51,7 @@ def color(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def draw_translation(chosen: Tensor, rng: torch.Generator, limit: float) -> Parameters:
-    """Draw shifts as positions (B, 2) in [0, 1) of their range, which is a share of a side."""
+    """Draw shifts (B, 2): positions in [0, 1) within their range; `limit` is a share of a side."""
     where = torch.rand((len(chosen), 2), generator=rng)
     return {"where": torch.where(chosen[:, None], where, 0.5), "limit": torch.tensor(limit)}
 

@@ -1,4 +1,4 @@
-"""Change square pictures by affine maps: exactly if pixels map to pixels, else by one resampling.
+"""Apply affine maps to square pictures: exactly if pixels map to pixels, else by one resampling.
 
 A change is given by its inverse: a matrix (B, 3, 3) in float64, on the pictures' device, that maps
 each position in the changed picture to the position in the original. x points right and y down. A
@@ -59,8 +59,9 @@ def unshift(share: Tensor, side: int | None = None) -> Tensor:
 def warp(images_BCHW: Tensor, inverse_B33: Tensor) -> Tensor:
     """Apply changes, given by their inverses, to pictures; keep shape and dtype.
 
-    A picture is moved exactly if all its pixels map to pixels, is not touched if nothing changes,
-    and is otherwise interpolated once (bilinear). ValueError if not square.
+    If all pixels of a picture map to pixels, the picture is moved exactly. If nothing changes, it
+    is returned unchanged. Otherwise it is interpolated once (bilinear). Raises ValueError if the
+    pictures are not square.
     """
     height, side = images_BCHW.shape[-2:]
     if height != side:
@@ -80,8 +81,9 @@ def change_some(
 ) -> Tensor:
     """Apply `change(images, per_picture)` to the chosen pictures (bool, (B,)) only.
 
-    On the CPU only the chosen pictures are computed. On other devices, to count them would wait for
-    the device; so all pictures are computed, and the results of the others are dropped.
+    On the CPU, only the chosen pictures are computed. On other devices, counting the chosen
+    pictures would wait for the device. So all pictures are computed, and the results for pictures
+    that are not chosen are discarded.
     """
     if images.device.type != "cpu":
         return torch.where(chosen[:, None, None, None], change(images, per_picture), images)

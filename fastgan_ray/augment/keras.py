@@ -1,8 +1,9 @@
-"""Augment as Keras' ADA example does (Beres 2021): flip, shift, rotate and zoom together.
+"""Augment as in Keras' ADA example (Beres 2021): flip, shift, rotate and zoom together.
 
-For each picture, all four operations are applied, or none. As in the example's four layers, shifts
-are by whole pixels (interpolation "nearest"), zoom only magnifies, and edges are mirrored (fill
-mode "reflect"). Here all four together are one resampling. Pictures are square, (B, C, R, R).
+For each picture, either all four operations are applied or none. As in the example's four layers,
+shifts are by whole pixels (interpolation "nearest"), zoom only magnifies, and edges are mirrored
+(fill mode "reflect"). Here all four are applied as one resampling. Pictures are square,
+(B, C, R, R).
 """
 
 from __future__ import annotations

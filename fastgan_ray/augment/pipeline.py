@@ -1,8 +1,8 @@
 """Apply an augmentation policy: the same random changes for everything that D sees.
 
 Random numbers are drawn separately and do not depend on the pictures' size. So the generator's two
-outputs get the same change. They are drawn on the CPU and applied on the pictures' device, without
-waiting. All operations are differentiable with respect to the pictures.
+outputs get the same change. The numbers are drawn on the CPU and applied on the pictures' device,
+without waiting. All operations are differentiable with respect to the pictures.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def apply(images_BCHW: Tensor, parameters: Draw) -> Tensor:
 
 
 class Op(NamedTuple):
-    """An operation: how to draw its numbers, apply them to pictures, and turn p into a choice."""
+    """An operation: functions that draw its numbers, apply them to pictures, and apply p."""
 
     draw: Callable[[AugmentConfig, Tensor, torch.Generator], Parameters]
     apply: Callable[[Tensor, Parameters], Tensor]

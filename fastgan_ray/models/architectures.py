@@ -16,11 +16,11 @@ from fastgan_ray.models.generator import fastgan_generator
 
 
 class Architecture(NamedTuple):
-    """Functions that build a pair of networks; a random generator on the CPU draws the weights."""
+    """Two functions that build networks; a random number generator on the CPU draws the weights."""
 
     generator: Callable[[ModelConfig, torch.Generator], nn.Module]
-    """Builds a network that maps latents (B, nz), and a noise generator or None, to pictures
-    (full, small)."""
+    """Builds a network that maps latents (B, nz), and a random number generator for noise (or
+    None), to pictures (full, small)."""
     discriminator: Callable[[ModelConfig, torch.Generator], AnyDiscriminator]
 
 
@@ -33,7 +33,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 def build_generator(config: ModelConfig, rng: torch.Generator | None = None) -> nn.Module:
     """Build a newly initialised generator on the CPU, in training mode.
 
-    `rng` (on the CPU) draws the weights; None means a random generator with seed 0.
+    `rng` (on the CPU) draws the weights; None: a random number generator with seed 0.
     """
     rng = rng or torch.Generator().manual_seed(0)
     return ARCHITECTURES[config.architecture].generator(config, rng)
@@ -42,6 +42,6 @@ def build_generator(config: ModelConfig, rng: torch.Generator | None = None) -> 
 def build_discriminator(
     config: ModelConfig, rng: torch.Generator | None = None
 ) -> AnyDiscriminator:
-    """Build a newly initialised discriminator, like `build_generator`."""
+    """Build a newly initialised discriminator; arguments are as in `build_generator`."""
     rng = rng or torch.Generator().manual_seed(0)
     return ARCHITECTURES[config.architecture].discriminator(config, rng)

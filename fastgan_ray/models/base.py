@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.models.blocks import LayerFactory
 
-# Length of the contrastive loss' embeddings (Chen et al. 2020).
+# The length of the embeddings for the contrastive loss (Chen et al. 2020).
 _EMBEDDING = 128
 
 
 class AnyDiscriminator(nn.Module, ABC):
-    """Judges pictures; may reconstruct them, and project its features for the contrastive loss."""
+    """A discriminator, with optional decoders and a projection for the contrastive loss."""
 
     projection: nn.Module | None
     group: Group = ALONE
@@ -28,11 +28,12 @@ class AnyDiscriminator(nn.Module, ABC):
         part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the logits (B, L) of pictures in [-1, 1], and reconstructions by decoder.
+        """Compute the logits (B, L) of pictures in [-1, 1], and each decoder's reconstruction.
 
         full (B, 3, R, R), small (B, 3, r, r) with r = `small_resolution(R)`. If `part` is None,
-        nothing is reconstructed; else the decoder "part" reconstructs this part, as `crop_part`
-        crops it. `rng`, on the pictures' device, draws dropout's masks; None: no dropout.
+        nothing is reconstructed. Otherwise all decoders reconstruct; the decoder "part"
+        reconstructs the part of the picture that `crop_part` crops for `part`. `rng`, on the
+        pictures' device, draws the masks of dropout; None: no dropout.
         """
 
     @abstractmethod
@@ -47,7 +48,7 @@ class AnyDiscriminator(nn.Module, ABC):
 
 
 def projection(make: LayerFactory, channels: int) -> nn.Sequential:
-    """Build the two layers from the trunk's features to the contrastive loss' embedding."""
+    """Build the two layers from the trunk's features to the embedding of the contrastive loss."""
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
         make.conv(channels, channels, 1),

@@ -22,7 +22,7 @@ _Conv = TypeVar("_Conv", nn.Conv2d, nn.ConvTranspose2d)
 
 
 class LayerFactory:
-    """Makes initialised layers; all draws come from `rng` (on the CPU), not from the global RNG."""
+    """A factory of initialised layers; `rng` (on the CPU) draws all weights, not the global RNG."""
 
     def __init__(self, rng: torch.Generator, spectral: bool) -> None:
         self._rng = rng
@@ -53,9 +53,9 @@ class LayerFactory:
         return NoiseInjection(torch.randn(1, 1, side, side, generator=self._noise_rng))
 
     def _finish(self, layer: _Conv) -> _Conv:
-        # On "meta", PyTorch's own initialisation has not drawn from the global RNG.
+        # The layer is on "meta", so PyTorch's own initialisation did not use the global RNG.
         layer = layer.to_empty(device="cpu")
-        # Initialise before `spectral_norm`: later, `.weight` is computed and cannot be written.
+        # Initialise before `spectral_norm`: after it, `.weight` is computed and cannot be written.
         nn.init.normal_(layer.weight, 0.0, _STD, generator=self._rng)
         if self._spectral:
             seed = int(torch.randint(2**62, (), generator=self._rng))
@@ -64,9 +64,10 @@ class LayerFactory:
 
 
 class NoiseInjection(nn.Module):
-    """Adds one noise map to all channels, times a learnt scalar that starts at 0.
+    """A layer that adds one noise map to all channels, times a learnt scalar that starts at 0.
 
-    `rng` draws a map for each sample, on its own device; None: use the fixed map for all samples.
+    `rng` draws a map for each sample on its own device. If `rng` is None, all samples use the fixed
+    map.
     """
 
     fixed: Tensor
@@ -83,7 +84,7 @@ class NoiseInjection(nn.Module):
         if rng is not None:
             shape = (self.group.size * x_BCHW.shape[0], 1, *x_BCHW.shape[2:])
             noise = self.group.local_rows(torch.randn(shape, generator=rng, device=rng.device))
-        # Cast the product: under autocast, a float32 summand would convert features to float32.
+        # Cast the product: under autocast, adding float32 would convert the features to float32.
         return x_BCHW + (self.weight * noise.to(self.weight)).to(x_BCHW.dtype)
 
 
@@ -106,7 +107,7 @@ class GatedConv(nn.Module):
     ) -> Tensor:
         """Compute features with half the convolution's output channels.
 
-        With `double`, the side is doubled before the convolution.
+        If `double`, the side is doubled before the convolution.
         """
         x_BCHW = upsample_conv2x(x_BCHW, self.conv) if double else self.conv(x_BCHW)
         if self.noise is not None:
@@ -115,7 +116,7 @@ class GatedConv(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Nearest-neighbour doubling of the side, then gated 3x3 convolutions."""
+    """A block that doubles the side (nearest neighbour), then applies gated 3x3 convolutions."""
 
     def __init__(self, *layers: GatedConv) -> None:
         super().__init__()
@@ -166,7 +167,7 @@ class SkipExcitation(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Halves the side: the mean of a convolutional and a pooled path."""
+    """A block that halves the side: the mean of a convolutional path and a pooled path."""
 
     def __init__(self, make: LayerFactory, c_in: int, c_out: int) -> None:
         super().__init__()
@@ -187,7 +188,7 @@ class DownBlock(nn.Module):
 
 
 def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
-    """Make the layers that halve the side in D: 4x4 convolution, BatchNorm, LeakyReLU."""
+    """Make the layers with which D halves the side: 4x4 convolution, BatchNorm, LeakyReLU."""
     return [
         make.conv(c_in, c_out, 4, stride=2, padding=1),
         make.norm(c_out),
@@ -199,7 +200,7 @@ def dropout(x: Tensor, rate: float, rng: torch.Generator | None, group: Group = 
     """Set a share `rate` of the values to 0, and scale up the others.
 
     `x` has this process's samples in its first dimension. `rng`, on `x`'s device, draws for the
-    samples of all processes of `group`. If `rng` is None or `rate` 0, nothing changes.
+    samples of all processes of `group`. If `rng` is None or `rate` is 0, `x` does not change.
     """
     if rng is None or rate == 0:
         return x
@@ -211,9 +212,10 @@ def dropout(x: Tensor, rate: float, rng: torch.Generator | None, group: Group = 
 def widths(
     multipliers: dict[int, float], resolution: int, base: int, channels: list[int] | None
 ) -> dict[int, int]:
-    """Compute channels by level: from the list `channels`, else multiplier x base, at least 1.
+    """Compute the number of channels by level.
 
-    Products are rounded down.
+    The numbers come from the list `channels`. If it is None, they are multiplier x base, rounded
+    down, but at least 1.
     """
     levels = [level for level in multipliers if level <= resolution]
     if channels is not None:
@@ -222,5 +224,5 @@ def widths(
 
 
 def small_resolution(resolution: int) -> int:
-    """Compute the side in px of the generator's second picture: half the first, at most 128."""
+    """Return the side in px of the generator's small picture: half the resolution, at most 128."""
     return min(128, resolution // 2)

@@ -1,9 +1,9 @@
 """Build the DCGAN of Keras' adaptive-augmentation example (Beres 2021), a baseline for FastGAN.
 
-These are as in the example: widths, kernels, batch normalisation without a scale (epsilon .001,
-rate .01), ReLU and LeakyReLU .2, dropout .4 before the logit, Glorot uniform weights. Only the
-output differs: tanh to [-1, 1] instead of sigmoid to [0, 1]. D has one logit for a picture, no
-reconstruction and no spectral normalisation.
+The networks have the example's widths, kernels, batch normalisation without a scale (epsilon .001,
+rate .01), ReLU, LeakyReLU .2, dropout .4 before the logit and Glorot uniform weights. Only the
+output differs: tanh to [-1, 1] instead of sigmoid to [0, 1]. D computes one logit for each picture.
+It has no reconstruction and no spectral normalisation.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ class DcganGenerator(nn.Module):
         self.to_full = _glorot(nn.ConvTranspose2d(width, 3, 4, 2, 1, device="meta"), rng)
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Generate pictures: latents (B, nz) -> full (B, 3, R, R), and the same at the small side.
+        """Generate pictures from latents: (B, nz) -> full (B, 3, R, R) and small (B, 3, r, r).
 
-        Values are in [-1, 1] with tanh, unbounded without. `rng` is unused: there is no noise.
+        The small pictures are the full ones, resized. Values are in [-1, 1] with tanh, and
+        unbounded without it. `rng` is unused, because this network has no noise.
         """
         x_BC11 = functional.relu(self.stem_norm(self.stem(z_BZ)[:, :, None, None]))
         full = self.to_full(self.blocks(x_BC11.view(-1, self.config.dcgan_width, 4, 4)))
@@ -74,7 +75,7 @@ class DcganDiscriminator(AnyDiscriminator):
         part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute logits (B, 1) without reconstructions; `small` and `part` are unused."""
+        """Compute logits (B, 1); there are no reconstructions, and `small`, `part` are unused."""
         x_BCHW = self.blocks[-1](self.trunk(full))
         features = dropout(x_BCHW.flatten(1), self.config.dropout, rng, self.group)
         return self.head(features), {}
@@ -87,7 +88,7 @@ class DcganDiscriminator(AnyDiscriminator):
 
 
 def _glorot(layer: _Layer, rng: torch.Generator) -> _Layer:
-    """Initialise a layer on "meta" as Keras does: weights Glorot uniform, biases 0."""
+    """Initialise a layer that is on "meta", like Keras: Glorot uniform weights, biases 0."""
     layer = layer.to_empty(device="cpu")
     nn.init.xavier_uniform_(layer.weight, generator=rng)
     if layer.bias is not None:

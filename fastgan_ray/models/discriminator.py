@@ -21,30 +21,30 @@ from fastgan_ray.models.blocks import (
 )
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
 
-# Channels by level in units of ndf. As in the published network, after the stem the features of
-# level s have a side of s/2 px: maps of 128 px have the channels of level 256, and so on.
+# The number of channels by level, in units of ndf. As in the published network, after the stem the
+# features of level s have a side of s/2 px: maps of 128 px have the channels of level 256, etc.
 _MULTIPLIERS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
 # Channels of decoders at each side in px, in units of decoder_width.
 _DECODER_MULTIPLIERS = {16: 4, 32: 2, 64: 2, 128: 1}
-# The features this many blocks before a down block gate its output.
+# A down block's output is gated by the features from this many blocks before.
 _SKIP_DISTANCE = 3
-# Top and left edge of each part, in shares of the side; a part's side is half the whole.
+# The top and left edges of each part, as shares of the picture's side. A part has half this side.
 _PART_CORNERS = ((0, 0), (0, 0.5), (0.5, 0), (0.5, 0.5), (0.25, 0.25))
 
 
 class Discriminator(AnyDiscriminator):
     """FastGAN's discriminator with a big branch, an optional small branch, and decoders.
 
-    The big branch is `stem`, `blocks`, `skips[block index]` and `head`; the small branch is `small`
-    and `small_head`. `decoders` holds the enabled decoders of "full", "small" and "part", if the
-    self-supervision reconstructs; `projection` is set if it is contrastive.
+    The big branch is `stem`, `blocks`, `skips[block index]` and `head`. The small branch is `small`
+    and `small_head`. If the self-supervision reconstructs, `decoders` has the enabled decoders
+    among "full", "small" and "part". If it is contrastive, `projection` is set.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory) -> None:
         super().__init__()
         self.config = config
         channels = discriminator_channels(config)
-        # Up to 256 px the stem keeps the side; above, it halves the side down to 256 px.
+        # For resolutions up to 256 px the stem keeps the side. Above, it halves it down to 256 px.
         top = min(2 * config.resolution, 512)
         block_levels = _halvings(top // 2, 16)
         self.stem = _stem(make, config.resolution, channels)
@@ -102,12 +102,13 @@ class Discriminator(AnyDiscriminator):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the logits and reconstructions of pictures in [-1, 1].
 
-        full (B, 3, R, R), small (B, 3, r, r) with r = `small_resolution(R)` -> logits (B, 50), of
-        which the first 25 are the big branch's. Without the small branch, `small` is unused and
-        logits are (B, 25). If `part` is None, nothing is reconstructed. Else there is a picture
-        (B, 3, s, s) in [-1, 1] for each enabled decoder, with s = min(128, R); the decoder "part"
-        reconstructs the part `part` (see `crop_part`). `rng`, on the pictures' device, draws the
-        masks of the heads' dropout; None: no dropout.
+        full (B, 3, R, R), small (B, 3, r, r) with r = `small_resolution(R)` -> logits (B, 50). The
+        first 25 logits come from the big branch, the others from the small branch. Without the
+        small branch, `small` is unused and logits are (B, 25). If `part` is None, nothing is
+        reconstructed. Otherwise each enabled decoder returns a picture (B, 3, s, s) in [-1, 1],
+        with s = min(128, R); the decoder "part" reconstructs the part `part` (see `crop_part`).
+        `rng`, on the pictures' device, draws the masks for the dropout in the heads; None: no
+        dropout.
         """
         norm = self._logits_norm if part is None else self._decoding_norm
         with norm.normalised():
@@ -155,7 +156,7 @@ class Discriminator(AnyDiscriminator):
 
 
 class Decoder(nn.Module):
-    """Reconstructs a picture from its 8x8 features."""
+    """A network that reconstructs a picture from its 8x8 features."""
 
     def __init__(self, make: LayerFactory, c_in: int, width: int, side: int) -> None:
         super().__init__()
@@ -179,16 +180,16 @@ def fastgan_discriminator(config: ModelConfig, rng: torch.Generator) -> Discrimi
 
 
 def build_decoder(c_in: int, width: int, resolution: int, rng: torch.Generator) -> Decoder:
-    """Build a new decoder from features (B, c_in, 8, 8) to pictures of at most 128 px."""
+    """Build a new decoder that maps features (B, c_in, 8, 8) to pictures of at most 128 px."""
     return Decoder(LayerFactory(rng, spectral=True), c_in, width, min(128, resolution))
 
 
 def crop_part(x_BCHW: Tensor, part: int | Tensor) -> Tensor:
     """Crop a part with half the side of a square map: (B, C, H, H) -> (B, C, H/2, H/2).
 
-    Parts 0..3 are the quadrants, row by row, and 4 is the centre; ValueError for another number.
-    `part` may also be a scalar tensor on the map's device, for quadrants only: its value is never
-    read on the CPU, so this does not wait for the device, and the value is not checked.
+    Parts 0..3 are the quadrants, row by row, and 4 is the centre. Raises ValueError for another
+    number. `part` may also be a scalar tensor on the map's device, for quadrants only. The CPU does
+    not read this tensor's value, so the function does not wait for the device or check the value.
     """
     if isinstance(part, Tensor):
         half = x_BCHW.shape[-1] // 2
@@ -203,9 +204,9 @@ def crop_part(x_BCHW: Tensor, part: int | Tensor) -> Tensor:
 
 
 def discriminator_channels(config: ModelConfig) -> dict[int, int]:
-    """Compute feature channels by level, from 8 to the resolution.
+    """Compute the number of feature channels by level, from 8 to the resolution.
 
-    Up to a resolution of 256 px, there is also a level of twice the resolution.
+    For resolutions up to 256 px, there is also a level of twice the resolution.
     """
     channels = widths(_MULTIPLIERS, config.resolution, config.ndf, config.d_channels)
     if config.resolution <= 256:

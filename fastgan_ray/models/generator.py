@@ -26,8 +26,8 @@ COMPOUND_SIDES = (8, 32, 128, 512)
 class Generator(nn.Module):
     """FastGAN's generator: a stem to 4x4, then blocks that double the side.
 
-    Features that are 16 times smaller gate the output of some blocks. The stages are `stem`,
-    `blocks[side]`, `skips[target side]`, `to_small` and `to_full`.
+    The outputs of some blocks are gated by features that are 16 times smaller. The stages are
+    `stem`, `blocks[side]`, `skips[target side]`, `to_small` and `to_full`.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory) -> None:
@@ -56,8 +56,9 @@ class Generator(nn.Module):
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Generate pictures from latents: (B, nz) -> full (B, 3, R, R) and small (B, 3, r, r).
 
-        r = `small_resolution(R)`. Values are in [-1, 1] with tanh, unbounded without. `rng` draws
-        the injected noise on its own device; None: fixed noise maps, the same for every sample.
+        r = `small_resolution(R)`. Values are in [-1, 1] with tanh, and unbounded without it. `rng`
+        draws the injected noise on its own device. If `rng` is None, every sample uses the same
+        fixed noise maps.
         """
         with self._spectral.normalised():
             return self._pictures(self._features(z_BZ, rng))
@@ -65,9 +66,10 @@ class Generator(nn.Module):
     def mix(self, content_BZ: Tensor, style_BZ: Tensor) -> tuple[Tensor, Tensor]:
         """Generate pictures with the layout of one latent and the style of another.
 
-        Style mixing (Liu et al. 2021): features come from `content_BZ`, but the gates of skips to
-        more than 64 px come from `style_BZ`. A generator without such skips takes all gates from
-        the style. Noise maps are fixed. Returns the same as `forward`.
+        This is style mixing (Liu et al. 2021): features are computed from `content_BZ`, but the
+        gates of skips to more than 64 px are computed from `style_BZ`. If the generator has no such
+        skips, all gates are computed from `style_BZ`. Noise maps are fixed. Returns the same as
+        `forward`.
         """
         with self._spectral.normalised():
             style = self._features(style_BZ, None)
@@ -76,7 +78,7 @@ class Generator(nn.Module):
     def _features(
         self, z_BZ: Tensor, rng: torch.Generator | None, style: dict[int, Tensor] | None = None
     ) -> dict[int, Tensor]:
-        """Compute features by side in px; `style`: other features for the gates of styled sides."""
+        """Compute features by side in px; `style` has other features for some sides' gates."""
         features = {4: self.stem(z_BZ[:, :, None, None])}
         for name, block in self.blocks.items():
             side = int(name)
@@ -101,12 +103,12 @@ def fastgan_generator(config: ModelConfig, rng: torch.Generator) -> Generator:
 
 
 def generator_channels(config: ModelConfig) -> dict[int, int]:
-    """Compute feature channels by side in px, from 4 to the resolution."""
+    """Compute the number of feature channels by side in px, from 4 to the resolution."""
     return widths(_MULTIPLIERS, config.resolution, config.ngf, config.g_channels)
 
 
 def skip_sources(config: ModelConfig) -> dict[int, int]:
-    """Map the enabled skip-layer excitations: target side -> source side, in px."""
+    """Return the enabled skip-layer excitations: target side -> source side, in px."""
     enabled = {4: config.g_sle_4, 8: config.g_sle_8, 16: config.g_sle_16, 32: config.g_sle_32}
     # At resolution 32 the first target, 64 px, does not exist: its source gates 32 px instead.
     sites = {4: 32} if config.resolution == 32 else {source: 16 * source for source in enabled}

@@ -1,9 +1,9 @@
 """Compute the gated linear unit: half the channels times the sigmoid of the other half.
 
-On a CPU, PyTorch's operator returns a gradient with the channels first in memory. The backward pass
-of the batch normalisation is then ten times slower, and that of the convolution must reorder the
-channels. The function here keeps the channels last. `kernels.KERNELS` says which form a device
-uses.
+On a CPU, PyTorch's operator returns a gradient with the channels first in memory. Then the backward
+pass of the batch normalisation is ten times slower, and the backward pass of the convolution must
+reorder the channels. The function here keeps the channels last. `kernels.KERNELS` says which form a
+device uses.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch.autograd.function import once_differentiable
 
 from fastgan_ray.models.kernels import kernels_for
 
-# A CPU is slow if it reads fewer bytes than this in a row for each pixel. Then it is faster to
-# compute the sigmoid of all channels and to drop half of it.
+# A CPU is slow if it reads fewer contiguous bytes than this for each pixel. Then it is faster to
+# compute the sigmoid of all channels and to discard half of it.
 _SHORT_RUN = 128
 
 

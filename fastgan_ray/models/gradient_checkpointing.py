@@ -1,8 +1,8 @@
-"""Save memory: compute the feature maps of blocks again for the gradients instead of storing them.
+"""Save memory: instead of storing the feature maps of blocks, compute them again for the gradients.
 
 A batch cannot be split into parts to save memory: batch normalisation depends on the whole batch,
 so the gradients would change. Instead, each block stores only its input, and the backward pass
-computes the block again from this input (Chen et al. 2016), equal to the last bit.
+computes the block again from this input (Chen et al. 2016). The results are equal bit for bit.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from fastgan_ray.models.spectral import SpectralNorm
 def checkpoint_gradients(network: nn.Module) -> None:
     """Make FastGAN's up and down blocks in `network` store only their inputs.
 
-    A step then takes longer: at most by one more forward pass of these blocks. The names and
-    values in the state dict do not change.
+    A step then takes longer, by at most one more forward pass of these blocks. The names and values
+    in the state dict do not change.
     """
     for module in network.modules():
         if isinstance(module, UpBlock | DownBlock):
@@ -53,10 +53,10 @@ def _checkpointed(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None 
 
 
 class _Before(NamedTuple):
-    """What a block's first computation depends on, apart from its input and weights."""
+    """The data, besides input and weights, on which a block's first computation depends."""
 
     buffers: list[tuple[nn.Module, str, Tensor]]
-    normalised: list[tuple[SpectralNorm, Tensor]]  # weights that the whole network has computed
+    normalised: list[tuple[SpectralNorm, Tensor]]  # weights normalised for the whole network
     draws: Tensor | None
     kernels: str | None
 
@@ -102,7 +102,7 @@ class _Reentrant(AbstractContextManager[None]):
 
 @contextmanager
 def _as_before(before: _Before, rng: torch.Generator | None) -> Iterator[None]:
-    """Restore earlier buffers, normalised weights and random state inside; undo it afterwards."""
+    """Restore earlier buffers, normalised weights and random state within this context."""
     buffers = [(module, name, getattr(module, name)) for module, name, _ in before.buffers]
     normalised = [(norm, norm.current) for norm, _ in before.normalised]
     draws = None if rng is None else rng.get_state()

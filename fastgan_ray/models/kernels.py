@@ -1,9 +1,9 @@
 """Choose the form of the networks' operations for each type of device.
 
 Several operations have two forms with the same mathematics; only the order of sums differs. On a
-CPU, the form that moves less memory is faster; on a GPU, the form that launches fewer operators.
-KERNELS has all choices. `python benchmarks/kernels.py` measures the forms on a device and prints
-its row.
+CPU, the form that moves less memory is faster. On a GPU, the form that launches fewer operators is
+faster. KERNELS has all choices. `python benchmarks/kernels.py` measures the forms on a device and
+prints the row for this device.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import torch
 
 
 class Kernels(NamedTuple):
-    """The forms on one type of device."""
+    """The choice of forms for one type of device."""
 
     transposed_from: int | None
-    """Upsample and convolve as one transposed convolution (`upsample`) from this side in px on;
-    None: never."""
+    """Upsample and convolve as one transposed convolution (`upsample`) if the side in px is at
+    least this; None: never."""
     fused_glu: bool
     """Use PyTorch's gated linear unit, not the one that keeps the channels last (`glu`)."""
     joint_up_to: int
     """Spectral normalisation: weights with at most this many elements are normalised together
     (`spectral_joint`); larger weights are normalised one by one (`spectral`)."""
     gather_up_to: int
-    """Weights that are normalised together: those with at most this many elements are multiplied
-    in one operation, whatever their shapes; larger weights only with weights of the same shape."""
+    """Joint normalisation: all weights with at most this many elements are multiplied in one
+    operation. Larger weights are multiplied together only if they have the same shape."""
 
 
 REFERENCE = "reference"
@@ -40,7 +40,7 @@ KERNELS: dict[str, Kernels] = {
     REFERENCE: Kernels(None, fused_glu=False, joint_up_to=0, gather_up_to=0),
     # Measured (docs/findings.md).
     "cpu": Kernels(16, fused_glu=False, joint_up_to=2**18, gather_up_to=0),
-    # The fewest operators, because a step at batch 8 waits for launches; not measured on a GPU yet.
+    # Use the fewest operators, because a step at batch 8 waits for launches. Not yet measured.
     "cuda": Kernels(None, fused_glu=True, joint_up_to=NO_LIMIT, gather_up_to=2**18),
     # The joint form needs sums over segments, which MPS does not have.
     "mps": Kernels(None, fused_glu=True, joint_up_to=0, gather_up_to=0),
@@ -57,13 +57,13 @@ def kernels_for(device: torch.device) -> Kernels:
 
 
 def selected_kernels() -> str | None:
-    """Return the name of the row that `use_kernels` has selected; None if it has not."""
+    """Return the name of the row that `use_kernels` has selected; None if no row is selected."""
     return _selected.get()
 
 
 @contextmanager
 def use_kernels(name: str | None) -> Iterator[None]:
-    """Select a row of KERNELS for every device inside; None: each device's row."""
+    """Select a row of KERNELS for all devices within this context; None: each device's own row."""
     assert name is None or name in KERNELS, name
     token = _selected.set(name)
     try:
@@ -74,6 +74,6 @@ def use_kernels(name: str | None) -> Iterator[None]:
 
 @contextmanager
 def reference_kernels(enabled: bool = True) -> Iterator[None]:
-    """Select the published forms inside, if `enabled`."""
+    """Select the published forms within this context, if `enabled`."""
     with use_kernels(REFERENCE if enabled else selected_kernels()):
         yield

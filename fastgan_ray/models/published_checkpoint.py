@@ -34,7 +34,7 @@ from fastgan_ray.models.published_names import (
     parameter_names,
 )
 
-# By resolution, the output activation of the published code.
+# The output activation of the published code, by resolution.
 _ACTIVATIONS: dict[int, Literal["tanh", "none"]] = {256: "none", 512: "none", 1024: "tanh"}
 # Settings that are fixed in the published form.
 _FIXED = (
@@ -61,8 +61,9 @@ class PublishedNetworks(NamedTuple):
 def load_published(path: str | Path) -> PublishedNetworks:
     """Read a published checkpoint; infer the networks' sizes from its tensors.
 
-    The file has averaged parameters, but no buffers for them; so `ema` has the buffers of the plain
-    generator. Recalibrate its batch statistics before you evaluate it. No code in the file runs.
+    The file has averaged parameters but no averaged buffers, so `ema` has the buffers of the plain
+    generator. Recalibrate its batch statistics before you evaluate it. Loading runs no code from
+    the file.
     Raises UserError if the file is missing, damaged, or not a published checkpoint.
     """
     path = Path(path)
@@ -120,7 +121,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     with file:
         try:
             contents = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch.load raises nearly every type of error on damage
+        except Exception as error:  # torch.load raises many types of error for damaged files
             raise UserError(
                 f"{path}: is damaged or not a PyTorch checkpoint of plain tensors "
                 f"({type(error).__name__}); download or copy it again"
@@ -184,7 +185,7 @@ def _shape(weights: Mapping[str, Tensor], name: str, where: str) -> tuple[int, .
 def _fill(
     network: nn.Module, names: Mapping[str, str], weights: Mapping[str, Tensor], where: str
 ) -> None:
-    """Copy published weights into a network; UserError unless all names and shapes agree."""
+    """Copy published weights to a network; raise UserError unless all names and shapes agree."""
     expected = network.state_dict()
     problems = [f"{name} is missing" for name in names if name not in weights]
     problems += [f"{name} is unknown" for name in weights if name not in names]

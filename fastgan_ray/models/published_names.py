@@ -1,4 +1,4 @@
-"""Translate between the published FastGAN's names of layers and tensors and ours."""
+"""Translate between the published FastGAN's names of layers and tensors and our names."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Normalise weights spectrally (Miyato et al. 2018) as PyTorch does, in less time.
 
-Tensors, names and values are those of PyTorch's spectral normalisation. At each use, PyTorch's
-copies a channels-last weight three times, multiplies it three times where two are enough, and needs
-a dozen autograd operations for the gradient.
+Tensors, names and values are the same as in PyTorch's spectral normalisation. At each use, PyTorch
+copies a channels-last weight three times, multiplies it three times although two are enough, and
+needs a dozen autograd operations for the gradient.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def spectral_norm(layer: nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generator) -
 class SpectralNorm(nn.Module):
     """A parametrization that divides a convolution's weight by its largest singular value.
 
-    The weight is a matrix with a row for each output channel. `_u` and `_v` approximate its first
-    singular vectors; in training mode, each use of the weight improves them by one iteration.
-    If `spectral_joint` has already computed the normalised weight, it is in `current`, and a use of
-    it does not change the vectors.
+    The weight is treated as a matrix with a row for each output channel. `_u` and `_v` approximate
+    its first singular vectors. In training mode, each use of the weight improves the vectors by one
+    iteration. If `spectral_joint` has already computed the normalised weight, the weight is in
+    `current`, and its use does not change the vectors.
     """
 
     _u: Tensor
@@ -97,13 +97,13 @@ class SpectralLayer(NamedTuple):
 
     @property
     def weight(self) -> Tensor:
-        """The trained weight, before the normalisation."""
+        """Return the trained weight, before the normalisation."""
         weight: Tensor = self.parameters.original
         return weight
 
 
 def spectral_layers(module: nn.Module) -> Iterator[SpectralLayer]:
-    """Find the spectrally normalised convolutions in `module`, in the order of its parts."""
+    """Yield the spectrally normalised convolutions in `module`, in the order of its submodules."""
     for part in module.modules():
         if isinstance(part, parametrize.ParametrizationList) and isinstance(part[0], SpectralNorm):
             yield SpectralLayer(part, part[0])
@@ -127,7 +127,7 @@ class _Divide(torch.autograd.Function):
 
 
 def full_precision(device: str) -> AbstractContextManager[None]:
-    """Turn autocast off inside: 16 bits are too few for a singular value."""
+    """Switch autocast off within this context: 16 bits are too few for a singular value."""
     if torch.amp.is_autocast_available(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
@@ -140,11 +140,11 @@ def _unit_(vector: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _last(v: Tensor, shape: _Shape) -> Tensor:
-    """Reorder a vector with the input channels first so that they are last."""
+    """Reorder a vector: move the input channels from the first to the last position."""
     return v if shape[1:] == (1, 1) else v.view(shape).permute(1, 2, 0).reshape(-1)
 
 
 def _first(v: Tensor, shape: _Shape) -> Tensor:
-    """Reorder a vector with the input channels last so that they are first."""
+    """Reorder a vector: move the input channels from the last to the first position."""
     channels, height, width = shape
     return v if shape[1:] == (1, 1) else v.view(height, width, channels).permute(2, 0, 1).flatten()

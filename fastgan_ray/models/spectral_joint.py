@@ -1,12 +1,12 @@
-"""Normalise all weights of a network spectrally at once: a few operators instead of many.
+"""Normalise all weights of a network spectrally at once, with a few operators instead of many.
 
 One flat copy holds all weights, each in its own memory order. Weights with the same shape are next
 to each other and are multiplied as one batch of matrices. Small weights are multiplied element by
 element, whatever their shapes. Norms, divisions and gradients are computed from the flat copy. The
 values are those of `spectral`, which normalises weights one by one; only the order of sums differs.
 
-Sizes: N elements of all L weights; U rows and V columns of all; P = U + V, first each weight's u,
-then each weight's v.
+Sizes: L weights have N elements, U rows and V columns in total. P = U + V: first the u of each
+weight, then the v of each weight.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fastgan_ray.torch_compat import copy_each_, norm_of_each
 
 
 class JointSpectralNorm:
-    """Normalises all weights of modules that a network uses together."""
+    """The joint normalisation of all weights of modules that a network uses together."""
 
     def __init__(self, *modules: nn.Module) -> None:
         self._modules = modules
@@ -41,10 +41,11 @@ class JointSpectralNorm:
 
     @contextmanager
     def normalised(self) -> Iterator[None]:
-        """Normalise all weights now, once for all their uses inside.
+        """Normalise all weights now, once for all their uses within this context.
 
-        In training mode, this improves the vectors by one iteration. If KERNELS chooses it for the
-        device, or if a weight is not channels last, each use normalises its weight separately.
+        In training mode, this improves the vectors by one iteration. If KERNELS does not choose
+        joint normalisation for the device, or if a weight is not channels last, each use of a
+        weight normalises this weight separately.
         """
         plan = self._plan()
         if plan is None:
@@ -83,7 +84,7 @@ class _Shape(NamedTuple):
 
     rows: int
     columns: int
-    transposed: bool  # in memory, columns come before rows
+    transposed: bool  # the matrix is stored in memory with columns before rows
 
     @classmethod
     def of(cls, layer: SpectralLayer) -> _Shape:
@@ -108,9 +109,9 @@ class _Batch(NamedTuple):
 
 
 class _Plan:
-    """The order of the weights, and indices: the same at each normalisation.
+    """The order of the weights, and index tensors; they are the same at each normalisation.
 
-    First come `small` weights of up to `gather_up_to` elements, then `batches` of larger ones.
+    The `small` weights (at most `gather_up_to` elements) are first, then `batches` of larger ones.
     """
 
     def __init__(
@@ -200,7 +201,7 @@ class _Plan:
 class _Small:
     """Matrices of any shapes that are multiplied element by element.
 
-    Index tensors hold the row and the column of each of the S elements.
+    Index tensors have the row and the column of each of the S elements.
     """
 
     def __init__(self, shapes: Sequence[_Shape], device: torch.device) -> None:

@@ -31,7 +31,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
             return super().forward(x_BCHW)
         wide = x_BCHW.to(torch.promote_types(x_BCHW.dtype, torch.float32))
         variance_C, mean_C = torch.var_mean(wide, dim=(0, 2, 3), correction=0)
-        # One message. Unlike E[x^2] - E[x]^2, this loses no digits where means are large.
+        # Send one message. Unlike E[x^2] - E[x]^2, this loses no digits if means are large.
         each_W2C = self.group.gather(torch.stack([variance_C, mean_C])[None])
         variance_C, mean_C = each_W2C.mean(dim=0)
         between_WC = (each_W2C[:, 1] - mean_C).square()
@@ -56,10 +56,10 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 def distribute(network: nn.Module, group: Group) -> None:
-    """Make `network` train on a part of each batch as one process would train on the whole batch.
+    """Make `network` train on a part of each batch as if one process trained on the whole batch.
 
     Batch statistics are computed over all processes. Random numbers are drawn for the whole batch,
-    and each process uses the rows of its samples. The names and values in the state dict do not
+    and each process uses the rows of its own samples. The names and values in the state dict do not
     change.
     """
     if group.size == 1:

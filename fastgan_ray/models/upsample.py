@@ -2,13 +2,13 @@
 
 In the plain form, each pixel becomes 2x2 equal pixels, and the convolution is applied to these. The
 other form computes the same sums as one transposed convolution of stride 2. Each weight of its 4x4
-kernel is the sum of the weights of the 3x3 kernel that are applied to the same pixel. This takes 16
-multiplications per pixel and pair of channels instead of 36, and stores no map of doubled side. It
-is exact; only the order of sums differs.
+kernel is the sum of the weights of the 3x3 kernel that are applied to the same pixel. This form
+needs 16 multiplications per pixel and pair of channels instead of 36, and stores no map of doubled
+side. It is exact; only the order of sums differs.
 
-The cost of making the 4x4 kernel grows with the number of weights, the time saved with the number
-of pixels. `kernels.KERNELS` says from which side on a device uses the transposed form. The choice
-does not depend on the batch size, because a sample must not depend on its batch.
+The cost of making the 4x4 kernel grows with the number of weights. The time saved grows with the
+number of pixels. `kernels.KERNELS` has the smallest side at which a device uses the transposed
+form. The choice does not depend on the batch size, because a sample must not depend on its batch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def upsample_conv2x(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Ten
 
 
 def transposed_kernel(weight: Tensor) -> Tensor:
-    """Turn w0 w1 w2 into w2 w1+w2 w0+w1 w0 along each side: (o, i, 3, 3) -> (o, i, 4, 4).
+    """Convert w0 w1 w2 to w2 w1+w2 w0+w1 w0 along each side: (o, i, 3, 3) -> (o, i, 4, 4).
 
     The order is reversed because a transposed convolution does not flip its kernel.
     """
