@@ -8,7 +8,6 @@ The layers are those of the import rules in pyproject.toml, the lines are read f
 from __future__ import annotations
 
 import ast
-from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "fastgan_ray"
@@ -29,7 +28,7 @@ WIDTH, ROW, BOX, HEIGHT = 960, 74, 128, 36
 
 
 def package_of(module: str) -> str | None:
-    """The box of a dotted module, None for what has none."""
+    """Return the box of a dotted module; None for a module without a box."""
     parts = module.split(".")[1:]
     for depth in (2, 1):
         name = "/".join(parts[:depth])
@@ -38,9 +37,9 @@ def package_of(module: str) -> str | None:
     return None
 
 
-def imports() -> Counter[tuple[str, str]]:
-    """How many imports lead from one package to another."""
-    found: Counter[tuple[str, str]] = Counter()
+def imports() -> set[tuple[str, str]]:
+    """Find which packages import which."""
+    found: set[tuple[str, str]] = set()
     for path in ROOT.rglob("*.py"):
         module = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
         source = package_of(module)
@@ -48,12 +47,12 @@ def imports() -> Counter[tuple[str, str]]:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fastgan_ray."):
                 target = package_of(f"{node.module}.")
                 if source and target and source != target:
-                    found[source, target] += 1
+                    found.add((source, target))
     return found
 
 
 def places() -> dict[str, tuple[float, float]]:
-    """The middle of each box."""
+    """Return the centre of each box."""
     middles = {}
     for row, layer in enumerate(LAYERS):
         for column, name in enumerate(layer):
@@ -63,15 +62,14 @@ def places() -> dict[str, tuple[float, float]]:
 
 
 def draw() -> str:
-    """The picture as SVG."""
+    """Return the picture as SVG."""
     middles, lines = places(), []
-    for (source, target), count in sorted(imports().items()):
+    for source, target in sorted(imports()):
         (x1, y1), (x2, y2) = middles[source], middles[target]
-        width = 0.5 + min(count, 40) / 12
         lines.append(
             f'<line x1="{x1:.0f}" y1="{y1 + HEIGHT / 2 * (1 if y2 > y1 else -1):.0f}" '
             f'x2="{x2:.0f}" y2="{y2 - HEIGHT / 2 * (1 if y2 > y1 else -1):.0f}" '
-            f'stroke="#8aa" stroke-width="{width:.1f}" opacity="0.6"/>'
+            f'stroke="#8aa" opacity="0.6"/>'
         )
     for name, (x, y) in middles.items():
         lines.append(
