@@ -12,7 +12,7 @@ _EMBEDDED = (
 
 @dataclass(frozen=True)
 class Weights:
-    """One published weight file: how to identify it, where it is published, what to use instead."""
+    """A published weight file: its name and checksum, its URL, and what to use instead of it."""
 
     filename: str
     sha256: str

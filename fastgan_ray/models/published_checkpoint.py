@@ -1,6 +1,6 @@
 """Read and write checkpoints of the published PyTorch FastGAN.
 
-A file holds {"g", "d"}: state dicts, whose keys may start with `module.`. The trainer's larger file
+A file has {"g", "d"}: state dicts, whose keys may start with `module.`. The trainer's larger file
 adds "g_ema" (the averaged generator's parameters as a list, without buffers), "opt_g" and "opt_d".
 """
 

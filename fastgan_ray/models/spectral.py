@@ -27,7 +27,7 @@ def spectral_norm(layer: nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generator) -
 
 
 class SpectralNorm(nn.Module):
-    """A parametrization that divides a convolution's weight by its largest singular value.
+    """A parametrization that divides the weight of a convolution by its largest singular value.
 
     The weight is treated as a matrix with a row for each output channel. `_u` and `_v` approximate
     its first singular vectors. In training mode, each use of the weight improves the vectors by one

@@ -1,9 +1,9 @@
 """Normalise all weights of a network spectrally at once, with a few operators instead of many.
 
-One flat copy holds all weights, each in its own memory order. Weights with the same shape are next
+One flat copy has all weights, each in its own memory order. Weights with the same shape are next
 to each other and are multiplied as one batch of matrices. Small weights are multiplied element by
 element, whatever their shapes. Norms, divisions and gradients are computed from the flat copy. The
-values are those of `spectral`, which normalises weights one by one; only the order of sums differs.
+values equal those of `spectral`, which normalises weights one by one, except for the order of sums.
 
 Sizes: L weights have N elements, U rows and V columns in total. P = U + V: first the u of each
 weight, then the v of each weight.

@@ -14,7 +14,7 @@ SHARE_OF_FREE_MEMORY = 0.25
 
 
 def pictures_at(images: Images, indices: Tensor, device: torch.device) -> Tensor:
-    """Take pictures from `images` (N, R, R, 3): (B, 3, R, R) float32 in [-1, 1] on `device`."""
+    """Return B pictures of `images` (N, R, R, 3) on `device`: (B, 3, R, R) float32 in [-1, 1]."""
     return scaled(torch.from_numpy(images[indices.numpy()]).to(device))
 
 
@@ -26,7 +26,7 @@ def scaled(pixels_BHWC: Tensor) -> Tensor:
 class Pictures:
     """The pictures of a training, stored so that batches can be taken without waiting.
 
-    A GPU's memory holds the pictures as bytes if they take no more than a share of its free memory.
+    They are stored in a GPU's memory as bytes if they need at most a share of its free memory.
     Otherwise they stay in the host's memory, and each batch is sent to the GPU as bytes. On the CPU
     they stay in the shared file.
     """
@@ -38,7 +38,7 @@ class Pictures:
             self._stored = torch.from_numpy(np.array(images)).to(device)
 
     def batch(self, host_indices: Tensor, indices: Tensor, mirrored: Tensor) -> Tensor:
-        """Take a batch of pictures: (B, 3, R, R) float32 in [-1, 1].
+        """Return a batch of pictures: (B, 3, R, R) float32 in [-1, 1].
 
         `host_indices` and `indices` are the same numbers, on the CPU and on the device. `mirrored`
         (bool, (B,), on the device) marks the pictures to flip.

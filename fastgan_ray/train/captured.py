@@ -60,7 +60,7 @@ def can_capture(state: TrainState, config: RunConfig, device: torch.device) -> b
 
 
 class StepRunner:
-    """Runs training steps: as captured graphs if `capture` is set and its results are correct.
+    """A runner of training steps; it uses captured graphs if `capture` is set and is correct.
 
     Each variant of a step has its own graph: with or without a lazy penalty, and for each period
     of Re-GAN, because each period has its own mask tensors.
@@ -163,7 +163,7 @@ class StepRunner:
         return replay, outputs
 
     def _several(self, run: Callable[[], Scalars]) -> list[Scalars]:
-        """Run several steps on the same draws, each with its own seeds."""
+        """Run several steps with the same draws; each step has its own seeds."""
         state, seed = self._state, self._config.train.seed
         results = []
         for step in range(state.step, state.step + COMPARED_STEPS):

@@ -62,7 +62,7 @@ class Job:
 
 @dataclass
 class Worker:
-    """A worker as its parent sees it; `error` is the exception that the worker reported."""
+    """The parent's record of a worker; `error` is the exception that the worker reported."""
 
     process: BaseProcess
     messages: Connection
@@ -132,7 +132,7 @@ def _supervise(workers: list[Worker], reporter: Reporter, stop: Event) -> None:
 
 
 def _take(kind: str, content: list[Any], worker: Worker, reporter: Reporter) -> None:
-    """Act on one message of a worker."""
+    """Handle one message from a worker."""
     if kind == "report":
         reporter.report(*content)
     elif kind == "progress":
@@ -218,7 +218,7 @@ class FollowerReporter:
 
 
 def _work(rank: int, job: Job, messages: Connection, stop: Event) -> None:
-    """Train as one worker, in a process of its own."""
+    """Train as one of the workers, in its own process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(job.threads)

@@ -64,8 +64,8 @@ def wasserstein_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Te
 def relativistic_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
     """Compute D's relativistic loss (RpGAN, Jolicoeur-Martineau 2019; R3GAN, 2501.05441).
 
-    The logit of the i-th real picture must be above that of the i-th generated picture. Labels
-    are not used.
+    The logit of the i-th real picture must be above the logit of the i-th generated picture.
+    Labels are not used.
     """
     return F.softplus(fake - real).mean()
 

@@ -54,7 +54,7 @@ def conv_weights(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 class Regan:
-    """Prunes and regrows a generator during training; does nothing with sparsity 0."""
+    """The pruning and regrowing of a generator during training; sparsity 0 switches it off."""
 
     def __init__(
         self,
