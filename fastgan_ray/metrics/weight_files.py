@@ -45,7 +45,7 @@ def weights_path(name: str) -> Path:
     """Return the path of the verified file `name` (a key of WEIGHTS); download it if needed.
 
     It looks in `cache_dir()/weights`, then in the download folders of other libraries, then at the
-    publisher's URL (FASTGAN_RAY_WEIGHTS_URL replaces the URL of the folder). Raises UserError if
+    publisher's URL, or at the base URL in FASTGAN_RAY_WEIGHTS_URL if it is set. Raises UserError if
     the file is in none of them, or if the cache has a wrong file of this name.
     """
     weights = WEIGHTS[name]
@@ -143,7 +143,9 @@ def _add(file: Path) -> Path:
         if weights.sha256 == sha256:
             return _copy(file, _cache_path(weights))
     known = "".join(f"\n  {weights.sha256}  {weights.filename}" for weights in WEIGHTS.values())
-    raise UserError(f"{file}: must be a published file (got sha256 {sha256}); these are:{known}")
+    raise UserError(
+        f"{file}: must be a published file (its sha256 is {sha256}). Known files:{known}"
+    )
 
 
 def _copy(source: Path, target: Path) -> Path:

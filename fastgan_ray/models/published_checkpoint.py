@@ -234,9 +234,9 @@ def _require_published_form(config: ModelConfig, path: Path) -> None:
         wrong.append("d_channels")
     if wrong:
         raise UserError(
-            f"{path}: the published form does not support this setting of {', '.join(wrong)}: it "
-            "has every component, widths by ngf and ndf, decoder_width 32, and at "
-            f"{config.resolution} px output_activation {published.output_activation}"
+            f"{path}: the published format cannot store this model because of {', '.join(wrong)}: "
+            "it needs every component, channel widths set by ngf and ndf, decoder_width 32, and "
+            f"output_activation {published.output_activation} at {config.resolution} px"
         )
 
 
