@@ -76,9 +76,9 @@ def _check_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, An
         )
     if file.read_text() != text:
         raise UserError(
-            f"{file}: this is a copy of the file with which the run was started, and the {kind} file "
-            "of this command differs from it. Undo the changes in your file, or start another run "
-            "with --name."
+            f"{file}: this is a copy of the file with which the run was started, and the {kind} "
+            "file of this command differs from it. Undo the changes in your file, or start another "
+            "run with --name."
         )
     before = json.loads((folder / "overrides.json").read_text())
     if changes := _changes(before, json.loads(json.dumps(overrides))):
