@@ -17,7 +17,7 @@ from fastgan_ray.config.run_config import ADAPTIVE_OPS, AugmentConfig, policy_op
 
 STYLEGAN2_TARGET = 0.6
 KERAS_TARGET = 0.85
-KERAS_STEPS = 1000  # an error of 1 over this many steps changes p by 1
+KERAS_STEPS = 1000  # if the error of D's accuracy is 1 for this many steps, p changes by 1
 
 
 @dataclass(frozen=True)

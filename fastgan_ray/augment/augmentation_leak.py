@@ -108,7 +108,7 @@ def _settings_to_lower(op: str, config: AugmentConfig) -> str:
 
 
 def _standardised(real: Tensor, other: Tensor) -> tuple[float, float]:
-    """Compute the difference of means in pooled standard deviations, and its standard error."""
+    """Compute the difference of means, in pooled standard deviations, and its standard error."""
     variances = real.var().item(), other.var().item()
     deviation = max(math.sqrt(sum(variances) / 2), _MIN_DEVIATION)
     error = math.sqrt(variances[0] / len(real) + variances[1] / len(other))
@@ -116,7 +116,7 @@ def _standardised(real: Tensor, other: Tensor) -> tuple[float, float]:
 
 
 def _distance_from_median(values_BK: Tensor) -> Tensor:
-    """Compute the distance of each picture from the median of all (Brown and Forsythe 1974)."""
+    """Compute the distance of each picture's values from the median (Brown and Forsythe 1974)."""
     return (values_BK - values_BK.median(dim=0).values).square().sum(dim=1).sqrt()
 
 

@@ -46,7 +46,7 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
     for name, (sample, unchanged) in _DRAWN.items():
         value = sample(count, rng).double().reshape(count, -1)
         uniform = torch.rand(count, generator=rng).double()
-        if name in ROTATIONS:  # there are two; at least one of them happens with probability p
+        if name in ROTATIONS:  # two rotations; at least one of them happens with probability p
             uniform = 1 - (1 - uniform).square()
         values.append(value)
         gates.append(uniform[:, None].expand_as(value))
@@ -59,7 +59,10 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Make parameters by name, (B,) or (B, 2); an operation with a gate of p or more is neutral."""
+    """Make parameters by name, (B,) or (B, 2).
+
+    A parameter is neutral where its random number in "gates" is p or more.
+    """
     values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
     columns = iter(values.unbind(1))
     return {
@@ -69,7 +72,7 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Change geometry, then colour; keep shape and dtype. ValueError if they are not square."""
+    """Change geometry, then colour; keep shape and dtype. ValueError if images are not square."""
     images = warp(images, inverse_geometry(parameters, images.shape[-1]))
     matrix = colour_matrix(parameters)
     changes = (matrix != _basis(matrix.device).unchanged).any(dim=2).any(dim=1)
@@ -153,7 +156,7 @@ def _choice(of: int) -> Callable[[int, torch.Generator], Tensor]:
     return lambda count, rng: torch.randint(of, (count,), generator=rng)
 
 
-PAIRS = ("shift", "fraction")  # these have two columns, right and down; the others have one
+PAIRS = ("shift", "fraction")  # these parameters have two columns, right and down; others have one
 ROTATIONS = ("angle_before", "angle_after")
 # The function that draws each parameter, and its neutral value, in the order of drawing.
 _DRAWN: dict[str, tuple[Callable[[int, torch.Generator], Tensor], int]] = {

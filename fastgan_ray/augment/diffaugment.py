@@ -51,7 +51,10 @@ def color(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def draw_translation(chosen: Tensor, rng: torch.Generator, limit: float) -> Parameters:
-    """Draw shifts (B, 2): positions in [0, 1) within their range; `limit` is a share of a side."""
+    """Draw shifts (B, 2) in [0, 1): 0 is the farthest shift up or left, 0.5 is no shift.
+
+    `limit` is the farthest shift, as a share of a side.
+    """
     where = torch.rand((len(chosen), 2), generator=rng)
     return {"where": torch.where(chosen[:, None], where, 0.5), "limit": torch.tensor(limit)}
 
@@ -73,7 +76,7 @@ def draw_cutout(chosen: Tensor, rng: torch.Generator, length: float) -> Paramete
 
 
 def cutout(images: Tensor, parameters: Parameters) -> Tensor:
-    """Fill a square with zeros; the part of it outside the picture is ignored."""
+    """Fill a square with zeros; the part of the square outside the picture is ignored."""
     side = _side(images)
     length = (side * parameters["length"] + 0.5).floor()
     start = (parameters["centre"] * (side + 1 - length % 2)).floor() - (length / 2).floor()

@@ -48,7 +48,7 @@ def unquarter(turns: Tensor) -> Tensor:
 def unshift(share: Tensor, side: int | None = None) -> Tensor:
     """Make the inverse of a shift right and down by shares of a side (B, 2).
 
-    With `side` in pixels, shifts are rounded to whole pixels.
+    If `side`, the number of pixels of a side, is given, shifts are rounded to whole pixels.
     """
     if side is not None:
         share = (share * side).round() / side
@@ -81,9 +81,10 @@ def change_some(
 ) -> Tensor:
     """Apply `change(images, per_picture)` to the chosen pictures (bool, (B,)) only.
 
-    On the CPU, only the chosen pictures are computed. On other devices, counting the chosen
-    pictures would wait for the device. So all pictures are computed, and the results for pictures
-    that are not chosen are discarded.
+    `change` takes pictures and their rows of `per_picture`, and returns the changed pictures. On
+    the CPU, `change` gets only the chosen pictures. On other devices, counting the chosen pictures
+    would wait for the device. So `change` gets all pictures, and its results for pictures that are
+    not chosen are discarded.
     """
     if images.device.type != "cpu":
         return torch.where(chosen[:, None, None, None], change(images, per_picture), images)

@@ -39,7 +39,7 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Make parameters by name; they are neutral for a picture with probability 1 - p."""
+    """Make parameters by name; a picture's parameters are neutral with probability 1 - p."""
     values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
     return {
         "flip": values[:, 0],
@@ -50,7 +50,7 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Apply all four operations at once; keep shape and dtype. ValueError if not square."""
+    """Apply all operations at once; keep shape and dtype. ValueError if images are not square."""
     mirror = 1 - 2 * parameters["flip"]
     width, height = parameters["shown"].unbind(1)
     inverse = (

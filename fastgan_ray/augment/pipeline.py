@@ -36,7 +36,11 @@ def gate(drawn: Draw, p: Tensor | float) -> Draw:
 
 
 def each(drawn: Draw, choose: Callable[[Tensor], Tensor]) -> Draw:
-    """Select pictures of a draw: `choose` takes a tensor with a row for each picture."""
+    """Select pictures of a draw with `choose`.
+
+    `choose` takes a tensor with a row for each picture, and returns the rows of the selected
+    pictures.
+    """
     return {
         op: {name: choose(value) if value.ndim else value for name, value in numbers.items()}
         for op, numbers in drawn.items()
@@ -51,7 +55,12 @@ def apply(images_BCHW: Tensor, parameters: Draw) -> Tensor:
 
 
 class Op(NamedTuple):
-    """An operation: functions that draw its numbers, apply them to pictures, and apply p."""
+    """An operation: three functions.
+
+    `draw` takes the configuration, the chosen pictures (bool, (B,)) and a random number generator,
+    and returns random numbers. `gate` takes these numbers and the probability p, and returns
+    parameters. `apply` takes pictures and parameters, and returns the changed pictures.
+    """
 
     draw: Callable[[AugmentConfig, Tensor, torch.Generator], Parameters]
     apply: Callable[[Tensor, Parameters], Tensor]

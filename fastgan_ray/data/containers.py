@@ -28,9 +28,10 @@ def open_container(path: Path) -> tuple[tuple[str, ...], Read]:
     """Return the sorted names of all pictures, and a function that reads a picture by its name.
 
     A file is a picture if its suffix says so; in an LMDB, every key is a picture. Hidden files and
-    `__MACOSX` are ignored. Names are returned as stored; use `printable` to show them. The function
-    may raise any error for a damaged file or archive. Several threads may call it, and it can be
-    pickled. Raises UserError if `path` is not a folder, zip or LMDB, or is damaged.
+    `__MACOSX` are ignored. Names are returned as stored; use `printable` to show a name. The
+    returned function may raise any error for a damaged file or archive. Several threads may call
+    it, and it can be pickled. Raises UserError if `path` is not a folder, zip or LMDB, or is
+    damaged.
     """
     if path.is_dir():
         if (path / "data.mdb").is_file():

@@ -19,11 +19,11 @@ KERNEL = Image.Resampling.BICUBIC
 def fit_to_square(
     image: Image.Image, fit: Fit, background: str, side: int | None = None
 ) -> Image.Image:
-    """Make a picture square, `side` pixels wide, with antialiased resampling; enlarge small ones.
+    """Make a picture square, `side` pixels wide, with antialiased resampling.
 
-    `squash` changes the proportions, `crop` takes the centre, `pad` adds `background`. Without
-    `side`, the picture keeps its scale, for a feature network that resizes by itself; `squash` then
-    returns the picture unchanged.
+    Pictures smaller than `side` are enlarged. `squash` changes the proportions, `crop` takes the
+    centre, `pad` adds `background`. Without `side`, the picture keeps its scale, for a feature
+    network that resizes by itself; `squash` then returns the picture unchanged.
     """
     width, height = image.size
     if fit == "crop":

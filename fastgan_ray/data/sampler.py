@@ -37,7 +37,7 @@ class Sampler:
         return torch.cat(parts), flips
 
     def state(self) -> dict[str, Tensor]:
-        """Copy everything that the next batches depend on, including the generator's state."""
+        """Copy everything on which the next batches depend, including the generator's state."""
         return {
             "order": self._order.clone(),
             "position": torch.tensor(self._position),

@@ -98,7 +98,7 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
 class _Check(NamedTuple):
     name: str
     sha256: str
-    reason: str  # why the picture cannot be used; "" = it can be used
+    reason: str  # why the picture cannot be used; "" if it can be used
 
 
 def _check_all(

@@ -30,16 +30,17 @@ def squared_distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
 
 
 def squared_distances_to_others(x: Array) -> Iterator[tuple[slice, Array]]:
-    """Do as `squared_distances(x, x)`, but set the distance of each row to itself to infinity."""
+    """Yield `squared_distances(x, x)`, with the distance of each row to itself set to infinity."""
     for rows, block in squared_distances(x, x):
         block[np.arange(len(block)), np.arange(rows.start, rows.stop)] = np.inf
         yield rows, block
 
 
 def normalise_together(*sets: Array) -> list[Array]:
-    """Shift and scale all sets by the same amounts: the first set's mean becomes 0, the range 1.
+    """Divide all sets by their largest absolute value, then subtract the first set's mean from all.
 
-    The ratios of distances stay the same. Distances lose the fewest digits and cannot overflow.
+    The ratios of distances between rows stay the same. Afterwards the computed distances lose few
+    digits to rounding and cannot overflow.
     """
     scale = max(float(np.abs(rows).max()) for rows in sets) or 1.0
     mean = (sets[0] / scale).mean(axis=0)

@@ -71,19 +71,19 @@ def evaluate(
     early: bool = False,
     track: Track = silently,
 ) -> Evaluation:
-    """Compute all METRICS of `config.num_fakes` samples against the reference.
+    """Compute all METRICS of `config.num_fakes` generated pictures against the reference.
 
     `sample` maps latents (B, nz) on `device` to pictures (B, 3, H, W) in [-1, 1]; each picture must
     depend only on its own latent. The latents depend only on `config.seed`, so all trials use the
     same latents. The batch size changes values only by rounding. `early` selects a cheap evaluation
-    of the first `config.early_fakes` samples; its metrics have other names. Raises DivergedError
+    of the first `config.early_fakes` pictures; its metrics have other names. Raises DivergedError
     for a non-finite picture, feature or metric.
     """
     assert extractor.name == config.extractor
     early_count = config.early_fakes if early else None
     count = early_count or config.num_fakes
     batches = torch.split(latents(config, nz)[:count], config.batch_size)
-    with ieee_float32():  # the arithmetic that `protocol` records
+    with ieee_float32():  # `protocol` records this arithmetic
         features = _fake_features(
             sample, track(batches, "features of generated pictures"), extractor, device
         )

@@ -15,7 +15,7 @@ from scipy.special import log_softmax
 
 from fastgan_ray.metrics.checks import check_features
 
-SPLITS = 10  # as published; the score increases with the number of pictures in a split
+SPLITS = 10  # as in the published score; the score increases with the number of pictures in a split
 
 
 def inception_score(logits: npt.ArrayLike, splits: int = SPLITS) -> tuple[float, float]:
@@ -41,6 +41,6 @@ def inception_score(logits: npt.ArrayLike, splits: int = SPLITS) -> tuple[float,
 
 def _score(log_p: npt.NDArray[np.float64]) -> float:
     p = np.exp(log_p)
-    # A class whose probability underflows to 0 for every picture adds p log p = 0.
+    # If a class has probability 0 for every picture (underflow), its p log p is 0.
     log_mean = np.log(np.maximum(p.mean(axis=0), np.finfo(np.float64).tiny))
     return float(np.exp((p * (log_p - log_mean)).sum(axis=1).mean()))

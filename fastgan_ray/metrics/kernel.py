@@ -17,7 +17,7 @@ from fastgan_ray.metrics.checks import Array, check_feature_pair
 from fastgan_ray.metrics.products import product_with
 
 _BLOCK = 512  # rows of the kernel matrix held at a time
-_LARGEST = 1e50  # its sixth power does not overflow in float64
+_LARGEST = 1e50  # the sixth power of this feature value does not overflow in float64
 
 
 def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, float, float]:
@@ -29,17 +29,17 @@ def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, fl
     over new draws of fakes with the same reals: use it to compare trials with the same reference.
     The second error also treats the reals as a random sample.
 
-    Both errors are delete-one jackknives, computed from the row sums of the kernel matrices. If the
-    two distributions are close, KID depends more on pairs of rows than on single rows. A jackknife
+    Both errors are jackknives: one row is left out at a time (see `_jackknife`). If the two
+    distributions are close, KID depends more on pairs of rows than on single rows. A jackknife
     counts the variance from pairs twice (Efron & Stein 1981), so this variance is estimated
     separately and subtracted once. With fewer than 4 rows in a set it cannot be estimated, and the
     error is an upper bound. With 20 rows or more, both errors were 0.95 to 1.1 times the true
-    standard deviation over new draws. For two sets of the same distribution, the second was 1.2 to
-    1.3 times the true value.
+    standard deviation over new draws. For two sets of the same distribution, the second error was
+    1.2 to 1.3 times the true value.
 
     real, fake: (n, d) and (m, d), n and m at least 2.
     Raises ValueError for another shape, fewer rows, different widths, a non-finite value, or a
-    value beyond 1e50, because its kernel would overflow.
+    value beyond 1e50, for which the kernel could overflow.
     Source: Binkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3.
     """
     x, y = check_feature_pair(real, fake)
@@ -61,7 +61,7 @@ def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, fl
 
 @dataclass(frozen=True)
 class _Means:
-    """Means of a kernel matrix."""
+    """The mean of a kernel matrix, and the mean of each of its rows and columns."""
 
     mean: float
     by_row: Array
@@ -113,12 +113,13 @@ def _sums(x: Array, y: Array, unit: float) -> tuple[Array, Array, float]:
 
 
 def _jackknife(within: Array, between: Array) -> float:
-    """Compute a set's delete-one jackknife variance from its rows' mean kernel values.
+    """Compute the jackknife variance of KID when one row of a set is left out at a time.
 
-    within, between: each row's mean kernel value with the same set and with the other set. This is
-    a closed form of (n - 1) / n times the sum of (value without row i - mean of these values)^2.
-    With two rows, KID without one row is not defined; then `within` is the same for both rows, and
-    its term is 0.
+    within (n,): each row's mean kernel value with the other rows of its own set. between (n,): each
+    row's mean kernel value with the rows of the other set. Let KID_i be KID without row i. The
+    variance is (n - 1) / n times the sum over i of (KID_i - the mean of all KID_i)^2; this function
+    computes it without computing any KID_i. With n = 2, KID_i is not defined; then both values of
+    `within` are equal, so only `between` contributes.
     """
     n = len(within)
     shifts = (within - within.mean()) / max(n - 2, 1) - (between - between.mean()) / (n - 1)
@@ -126,5 +127,8 @@ def _jackknife(within: Array, between: Array) -> float:
 
 
 def _count_pairs_once(jackknife: float, pairs: float) -> float:
-    """Correct a jackknife variance, which counts single rows once and pairs of rows twice."""
+    """Correct a jackknife variance, which counts the variance from pairs of rows twice.
+
+    pairs: the part of the variance that comes from pairs of rows.
+    """
     return max(jackknife - 2 * pairs, 0.0) + pairs

@@ -32,7 +32,7 @@ def precision_recall_density_coverage(
     new pictures of the same kind, and larger if the fakes are close to the densest reals.
     coverage: share of reals whose ball contains at least one fake; 0 to 1. With m = n new pictures
     of the same kind it is about 1 - 2^-k (0.97 for k = 5).
-    A point on the surface is inside the ball, so a copy of a duplicated row is inside.
+    A point on the surface of a ball is inside it, so a copy of a duplicated row is inside its ball.
 
     real, fake: (n, d) and (m, d), n and m at least 2. k: at least 1; if a set has k rows or fewer,
     its balls reach to the farthest other row.

@@ -13,14 +13,15 @@ from fastgan_ray.metrics.distances import normalise_together, squared_distances
 # The share of training pictures that have another training picture within the "too near" distance.
 TOO_NEAR = 0.05
 # The largest squared distance between two computations of one picture's features, relative to the
-# mean squared distance from the mean.
+# mean squared distance of pictures' features from their mean.
 _SAME = 1e-6
 
 
 class Pair(NamedTuple):
     """A fake and a near training picture.
 
-    `distance` is divided by the training pictures' mean distance to the nearest other one.
+    `distance` is divided by the training pictures' mean distance to the nearest other training
+    picture.
     """
 
     fake: int
@@ -33,7 +34,8 @@ class Neighbours(NamedTuple):
 
     pairs: list[list[Pair]]
     too_near: float
-    """Only 5 % of training pictures are nearer than this to another one; unit as in Pair."""
+    """Only 5 % of training pictures are nearer than this to another training picture; unit as in
+    `Pair.distance`."""
 
 
 class NearestTraining(NamedTuple):
@@ -133,7 +135,7 @@ def _views(
 
 
 def _reference(views: list[Array], images: Array) -> Array:
-    """Return the distance (n,) of each training picture to the nearest other one."""
+    """Return the distance (n,) of each training picture to the nearest other training picture."""
     squares = _squares_to_others(views, images)
     if not np.isfinite(squares).all():
         raise ValueError("training must have pictures that differ (got only equal ones)")
@@ -141,7 +143,7 @@ def _reference(views: list[Array], images: Array) -> Array:
 
 
 def _squares_to_others(views: list[Array], images: Array) -> Array:
-    """Return the squared distance (n,) of each picture to the nearest other one, or infinity.
+    """Return the squared distance (n,) of each picture to the nearest other picture, or infinity.
 
     views: features (n, d) of the pictures, and features of their mirror images; images: all views
     joined. The distance is infinite if there is no other picture.

@@ -10,7 +10,7 @@ from fastgan_ray.config.run_config import EvalConfig
 
 Goal = Literal["minimize", "maximize"]
 
-NEIGHBOURS = 5  # of precision, recall, density and coverage; part of their names
+NEIGHBOURS = 5  # k of precision, recall, density and coverage; the metrics' names contain it
 # The names of the Frechet distance, kernel distance and Inception score on the Inception network.
 _ON_INCEPTION = {"fd": "fid{count}_full", "kd": "kid{count}_full", "is": "is{count}"}
 _SHORT = {"fid": "fd", "kid": "kd"}
@@ -42,7 +42,7 @@ def error_name(name: str) -> str:
 
 
 def fakes_error_name(name: str) -> str:
-    """Name the standard error over the fakes only; use it to compare with the same reference."""
+    """Name the standard error over the fakes only, for trials with the same reference."""
     return f"{name}_se_fakes"
 
 
@@ -69,18 +69,18 @@ def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
 
 
 def early_name(name: str) -> str:
-    """Name the same metric in a cheap evaluation, so that it is not compared with a full one."""
+    """Name a metric in a cheap evaluation, so that it is not compared with a full evaluation."""
     return "early/" + _COUNTED.sub(r"\1", name)
 
 
 def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) -> float | None:
-    """Read a metric from a row of a full or a cheap evaluation; `missing` if it has none."""
+    """Read a metric from a row of a full or a cheap evaluation; `missing` if the row has none."""
     value = row.get(name, row.get(early_name(name), missing))
     return None if value is None else float(value)
 
 
 def without_errors(names: Iterable[str]) -> list[str]:
-    """Return the names that are not standard errors of other names."""
+    """Return the names of metrics, without the names of their standard errors."""
     names = list(names)
     errors = {error for name in names for error in (error_name(name), fakes_error_name(name))}
     return [name for name in names if name not in errors]

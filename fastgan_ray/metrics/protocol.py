@@ -27,7 +27,10 @@ LABELS = {
 
 
 def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[str, Any]:
-    """Describe how metrics are measured, as JSON values; equal ones make metrics comparable."""
+    """Describe, as JSON values, how metrics are measured.
+
+    Metrics can be compared if their descriptions are equal.
+    """
     return {
         "extractor": extractor.name,
         "weights_sha256": extractor.weights_sha256[:16],

@@ -33,7 +33,7 @@ Features = npt.NDArray[np.float32]
 
 
 class Reference(NamedTuple):
-    """Features (n, d) of the real pictures, and of their mirror images if needed."""
+    """Features (n, d) of the real pictures, and of their mirror images if a run needs these."""
 
     features: Features
     mirrored: Features | None
@@ -42,7 +42,7 @@ class Reference(NamedTuple):
 def load_reference(
     source: Source, config: RunConfig, extractor: Extractor, track: Track = silently
 ) -> Reference:
-    """Load the features that a run is compared with, and mirror images' features if it flips.
+    """Load the features of the real pictures, and of their mirror images if the run needs these.
 
     Raises UserError if all pictures are the same, because then there is no variety to compare.
     """

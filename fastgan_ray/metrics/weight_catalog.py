@@ -12,12 +12,12 @@ _EMBEDDED = (
 
 @dataclass(frozen=True)
 class Weights:
-    """A published weight file: its name and checksum, its URL, and what to use instead of it."""
+    """A published weight file: its name, checksum, URL and use, and what to use instead of it."""
 
     filename: str
     sha256: str
     size_bytes: int
-    url: str  # of the folder
+    url: str  # URL of the folder that has the file
     used_for: str
     setting: str  # the setting that needs the file
     instead: str = _EMBEDDED

@@ -44,9 +44,10 @@ class Row(TypedDict):
 def weights_path(name: str) -> Path:
     """Return the path of the verified file `name` (a key of WEIGHTS); download it if needed.
 
-    It looks in `cache_dir()/weights`, then in the download folders of other libraries, then at the
-    publisher's URL, or at the base URL in FASTGAN_RAY_WEIGHTS_URL if it is set. Raises UserError if
-    the file is in none of them, or if the cache has a wrong file of this name.
+    The function looks in `cache_dir()/weights`, then in the download folders of other libraries,
+    then at the publisher's URL, or at the base URL in FASTGAN_RAY_WEIGHTS_URL if this is set.
+    Raises UserError if the file is in none of these places, or if the cache has another file of
+    this name.
     """
     weights = WEIGHTS[name]
     return _find(weights) or _download(weights)
@@ -70,7 +71,7 @@ def require_weights(config: RunConfig) -> None:
 
 
 def weights_table(track: Track = silently) -> list[Row]:
-    """List every published file and whether it is on this machine; verify those that are."""
+    """List every published file and whether it is on this machine; if so, verify it."""
     return [_row(name, weights) for name, weights in track([*WEIGHTS.items()], "checking weights")]
 
 
@@ -91,7 +92,7 @@ def add_weights(files: Sequence[Path]) -> list[Path]:
 
 
 def _for_each(action: Callable[[_Item], Path], items: Iterable[_Item]) -> list[Path]:
-    """Return the action's results for all items; raise one UserError for all that failed."""
+    """Return the paths that `action` gives for the items; raise one UserError for all failures."""
     paths, problems = [], []
     for item in items:
         try:
@@ -159,7 +160,10 @@ def _cache_path(weights: Weights) -> Path:
 
 
 def _find(weights: Weights) -> Path | None:
-    """Return the verified file on this machine; UserError if the cache has a wrong file."""
+    """Return the path of the verified file on this machine, or None.
+
+    Raises UserError if the cache has a file of this name with another sha256.
+    """
     cached = _cache_path(weights)
     if cached.is_file():
         if (sha256 := file_sha256(cached)) != weights.sha256:
@@ -176,7 +180,7 @@ def _find(weights: Weights) -> Path | None:
 def _matches(weights: Weights, path: Path) -> bool:
     try:
         return path.is_file() and file_sha256(path) == weights.sha256
-    except OSError:  # another user's file
+    except OSError:  # a file that only another user may read
         return False
 
 

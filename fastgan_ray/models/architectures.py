@@ -16,7 +16,10 @@ from fastgan_ray.models.generator import fastgan_generator
 
 
 class Architecture(NamedTuple):
-    """Two functions that build networks; a random number generator on the CPU draws the weights."""
+    """Two functions that build networks.
+
+    Both take the settings, and a random number generator on the CPU that draws the weights.
+    """
 
     generator: Callable[[ModelConfig, torch.Generator], nn.Module]
     """Builds a network that maps latents (B, nz), and a random number generator for noise (or

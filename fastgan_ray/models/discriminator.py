@@ -44,7 +44,7 @@ class Discriminator(AnyDiscriminator):
         super().__init__()
         self.config = config
         channels = discriminator_channels(config)
-        # For resolutions up to 256 px the stem keeps the side. Above, it halves it down to 256 px.
+        # Up to 256 px the stem keeps the side. Above, the stem halves the side down to 256 px.
         top = min(2 * config.resolution, 512)
         block_levels = _halvings(top // 2, 16)
         self.stem = _stem(make, config.resolution, channels)

@@ -110,7 +110,7 @@ def generator_channels(config: ModelConfig) -> dict[int, int]:
 def skip_sources(config: ModelConfig) -> dict[int, int]:
     """Return the enabled skip-layer excitations: target side -> source side, in px."""
     enabled = {4: config.g_sle_4, 8: config.g_sle_8, 16: config.g_sle_16, 32: config.g_sle_32}
-    # At resolution 32 the first target, 64 px, does not exist: its source gates 32 px instead.
+    # At resolution 32 the first target, 64 px, does not exist: its source gates the 32 px features.
     sites = {4: 32} if config.resolution == 32 else {source: 16 * source for source in enabled}
     return {
         target: source

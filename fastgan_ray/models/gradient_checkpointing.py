@@ -56,7 +56,7 @@ class _Before(NamedTuple):
     """The data, besides input and weights, on which a block's first computation depends."""
 
     buffers: list[tuple[nn.Module, str, Tensor]]
-    normalised: list[tuple[SpectralNorm, Tensor]]  # weights normalised for the whole network
+    normalised: list[tuple[SpectralNorm, Tensor]]  # weights from `spectral_joint`
     draws: Tensor | None
     kernels: str | None
 

@@ -23,7 +23,7 @@ class Kernels(NamedTuple):
     """Upsample and convolve as one transposed convolution (`upsample`) if the side in px is at
     least this; None: never."""
     fused_glu: bool
-    """Use PyTorch's gated linear unit, not the one that keeps the channels last (`glu`)."""
+    """Use PyTorch's gated linear unit, not the form that keeps the channels last (`glu`)."""
     joint_up_to: int
     """Spectral normalisation: weights with at most this many elements are normalised together
     (`spectral_joint`); larger weights are normalised one by one (`spectral`)."""
@@ -36,9 +36,9 @@ REFERENCE = "reference"
 NO_LIMIT = 2**62
 KERNELS: dict[str, Kernels] = {
     # The published forms, for `train.precision: fp32` and to count operations. Both forms of the
-    # gated linear unit compute the published one; PyTorch's doubles the time of a step on a CPU.
+    # gated linear unit give the published result; PyTorch's form doubles a step's time on a CPU.
     REFERENCE: Kernels(None, fused_glu=False, joint_up_to=0, gather_up_to=0),
-    # Measured (docs/findings.md).
+    # Chosen by measurements (docs/findings.md).
     "cpu": Kernels(16, fused_glu=False, joint_up_to=2**18, gather_up_to=0),
     # Use the fewest operators, because a step at batch 8 waits for launches. Not yet measured.
     "cuda": Kernels(None, fused_glu=True, joint_up_to=NO_LIMIT, gather_up_to=2**18),

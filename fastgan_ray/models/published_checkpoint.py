@@ -62,8 +62,8 @@ def load_published(path: str | Path) -> PublishedNetworks:
     """Read a published checkpoint; infer the networks' sizes from its tensors.
 
     The file has averaged parameters but no averaged buffers, so `ema` has the buffers of the plain
-    generator. Recalibrate its batch statistics before you evaluate it. Loading runs no code from
-    the file.
+    generator. Recalibrate the batch statistics of `ema` before you evaluate it. Loading
+    runs no code from the file.
     Raises UserError if the file is missing, damaged, or not a published checkpoint.
     """
     path = Path(path)

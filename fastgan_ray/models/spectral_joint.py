@@ -96,12 +96,12 @@ class _Batch(NamedTuple):
 
     shape: _Shape
     size: int
-    elements: slice  # of N
-    rows: slice  # of U
-    columns: slice  # of V
+    elements: slice  # positions among the N elements
+    rows: slice  # positions among the U rows
+    columns: slice  # positions among the V columns
 
     def matrices(self, flat_N: Tensor) -> Tensor:
-        """Return a view: (size, rows, columns)."""
+        """Return a view of the batch's weights as matrices: (size, rows, columns)."""
         rows, columns, transposed = self.shape
         if transposed:
             return flat_N[self.elements].view(self.size, columns, rows).mT
@@ -109,7 +109,7 @@ class _Batch(NamedTuple):
 
 
 class _Plan:
-    """The order of the weights, and index tensors; they are the same at each normalisation.
+    """The order of the weights, and index tensors; both are the same at each normalisation.
 
     The `small` weights (at most `gather_up_to` elements) are first, then `batches` of larger ones.
     """
@@ -179,7 +179,10 @@ class _Plan:
         return products
 
     def multiply_transposed(self, flat_N: Tensor, u: Sequence[Tensor]) -> list[Tensor]:
-        """Multiply each transposed weight by its u (from `multiply`); V elements together."""
+        """Multiply each transposed weight by its u (from `multiply`).
+
+        All results together have V elements.
+        """
         products, u_of_batches = [], list(u)
         if self.small:
             products.append(self.small.multiply_transposed(flat_N, u_of_batches.pop(0)))
@@ -301,7 +304,7 @@ def _look_up(plan: _Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _memory_order(layer: SpectralLayer) -> Tensor:
-    """Return the position in the published order of each column in memory order."""
+    """Return, for each column in memory order, its position in the published order."""
     columns = torch.arange(layer.norm._v.numel())
     if layer.norm.transposed:
         return columns

@@ -1,10 +1,10 @@
 """Double a map's side before a 3x3 convolution, in one of two forms.
 
-In the plain form, each pixel becomes 2x2 equal pixels, and the convolution is applied to these. The
-other form computes the same sums as one transposed convolution of stride 2. Each weight of its 4x4
-kernel is the sum of the weights of the 3x3 kernel that are applied to the same pixel. This form
-needs 16 multiplications per pixel and pair of channels instead of 36, and stores no map of doubled
-side. It is exact; only the order of sums differs.
+In the plain form, each pixel becomes 2x2 equal pixels, and the convolution is applied to the larger
+map. The other form computes the same sums as one transposed convolution of stride 2. Each weight of
+its 4x4 kernel is the sum of the weights of the 3x3 kernel that are applied to the same pixel. This
+form needs 16 multiplications per pixel and pair of channels instead of 36, and stores no map of
+doubled side. This form is exact; only the order of sums differs.
 
 The cost of making the 4x4 kernel grows with the number of weights. The time saved grows with the
 number of pixels. `kernels.KERNELS` has the smallest side at which a device uses the transposed

@@ -35,15 +35,16 @@ Variant = tuple[object, ...]
 
 
 def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[Replay, Scalars]:
-    """Record `compute` as a CUDA graph; return its replay, and the tensors to which it writes.
+    """Record `compute` as a CUDA graph; return a function that replays it, and the result tensors.
 
-    This changes the state.
+    `compute` computes a step and returns losses and norms; each replay writes to these tensors. The
+    capture changes the state.
     """
     graph = torch.cuda.CUDAGraph()
     for name in DEVICE_STREAMS:
         graph.register_generator_state(state.rngs[name])
     # Run once on a side stream before the capture, which also uses a side stream.
-    stream: Any = torch.cuda.Stream  # has no type annotations
+    stream: Any = torch.cuda.Stream  # PyTorch gives this class no type annotations
     side = stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -60,7 +61,9 @@ def can_capture(state: TrainState, config: RunConfig, device: torch.device) -> b
 
 
 class StepRunner:
-    """A runner of training steps; it uses captured graphs if `capture` is set and is correct.
+    """A runner of training steps, which may replay captured graphs instead of ordinary steps.
+
+    The runner uses graphs if `capture` is set, as long as their results agree with ordinary steps.
 
     Each variant of a step has its own graph: with or without a lazy penalty, and for each period
     of Re-GAN, because each period has its own mask tensors.
@@ -163,7 +166,7 @@ class StepRunner:
         return replay, outputs
 
     def _several(self, run: Callable[[], Scalars]) -> list[Scalars]:
-        """Run several steps with the same draws; each step has its own seeds."""
+        """Run several steps with `run`, with the same draws; each step has its own seeds."""
         state, seed = self._state, self._config.train.seed
         results = []
         for step in range(state.step, state.step + COMPARED_STEPS):
@@ -238,7 +241,7 @@ def _copied(scalars: Scalars) -> Scalars:
 
 
 def _bytes(draws: Draws) -> Tensor:
-    """Return the buffer that holds all these draws; each draw is a view of it."""
+    """Return the buffer that holds all draws of a step; each draw is a view of the buffer."""
     storage: Any = draws.ema_share.untyped_storage()
     empty = torch.empty(0, dtype=torch.uint8, device=draws.ema_share.device)
     return empty.set_(storage)

@@ -18,7 +18,7 @@ from fastgan_ray.models.kernels import reference_kernels
 def sampling_gflop(model: ModelConfig) -> float:
     """Count the operations (10**9 multiplications and additions) that generate one picture.
 
-    They are counted for the published form of the network.
+    The operations are counted for the published form of the network.
     """
     network = build_generator(model).eval().to("meta")
     with torch.no_grad(), reference_kernels(), FlopCounterMode(display=False) as counter:

@@ -40,9 +40,10 @@ def d_reconstruction(
     """Measure the mean distance between `images` (N, R, R, 3) and their reconstructions.
 
     A new decoder is trained for `steps` batches to reconstruct these pictures from D's 8x8
-    features. All random numbers have fixed seeds. D does not change: the function uses a copy of D
-    with the batch statistics of these pictures. Values can be compared only if pictures, distance,
-    width and steps are the same.
+    features. `distance` takes pictures and targets, and returns their mean distance (see
+    `perceptual`). All random numbers have fixed seeds. D does not change: the function uses a copy
+    of D with the batch statistics of these pictures. Values can be compared only if pictures,
+    distance, width and steps are the same.
     """
     batches = _batches(len(images))
     frozen = _frozen_copy(discriminator, images, batches, device)

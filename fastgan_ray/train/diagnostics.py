@@ -22,7 +22,7 @@ from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.rng import CPU, seeded
 
 SAMPLE_COUNT = 256  # pictures of each kind, at most
-MAX_MEMORISED = 0.5  # warn from this share of memorised pictures on; it is .05 for new pictures
+MAX_MEMORISED = 0.5  # warn from this share of memorised pictures on; new pictures have .05
 
 
 def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Tensor:
@@ -39,7 +39,10 @@ def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Ten
 def collect_samples(
     sample: Callable[[Tensor], Tensor], samples: list[Tensor]
 ) -> Callable[[Tensor], Tensor]:
-    """Wrap `sample` so that its first pictures are also added to `samples`, reduced."""
+    """Return a function like `sample` that also adds its first pictures, reduced, to `samples`.
+
+    `sample` maps latents (B, nz) to pictures (B, 3, H, W).
+    """
 
     def collecting(z_BZ: Tensor) -> Tensor:
         images = sample(z_BZ)

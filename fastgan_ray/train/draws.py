@@ -23,7 +23,7 @@ from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.state import TrainState
 
 CENTRE = 4  # the number of the middle part in `crop_part`; 0..3 are the quadrants
-_ALIGNMENT = 16  # bytes
+_ALIGNMENT = 16  # each tensor starts at a multiple of this many bytes
 _Tree = TypeVar("_Tree")
 
 
@@ -139,7 +139,10 @@ def _view(buffer: Tensor, start: int, like: Tensor) -> Tensor:
 
 
 def _each(tree: _Tree, change: Callable[[Tensor], Tensor]) -> _Tree:
-    """Apply `change` to every tensor of the draws, or of a part of them."""
+    """Return the draws, or a part of the draws, with every tensor replaced.
+
+    `change` takes a tensor and returns its replacement.
+    """
     branch: Any = tree
     if isinstance(branch, Tensor):
         return change(branch)  # type: ignore[return-value]  # a tensor becomes a tensor

@@ -2,7 +2,7 @@
 
 The calling process does not train. It starts one process for each worker, sends the first worker's
 reports to the caller's reporter, and watches all workers. If a worker dies, the other workers wait
-for its part of a message (with NCCL, forever); so the calling process ends them.
+for its part of a message (with NCCL, forever); so the calling process ends the other workers.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def train_together(
             process = context.Process(target=_work, args=(rank, job, sender, stop), daemon=True)
             workers.append(Worker(process, receiver))
             process.start()
-            sender.close()  # the worker has this end: if it dies, the parent reads an end of file
+            sender.close()  # the worker keeps its copy: if it dies, the parent reads an end of file
         try:
             _supervise(workers, reporter, stop)
         finally:
@@ -201,7 +201,7 @@ class PipeReporter:
 
 
 class FollowerReporter:
-    """The reporter of the other workers, which report nothing and stop when the first one does."""
+    """The reporter of the other workers, which report nothing and stop when the first stops."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -234,7 +234,7 @@ def _work(rank: int, job: Job, messages: Connection, stop: Event) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process if its parent dies; else it may wait for a message that never comes."""
+    """End this process if its parent dies: it must not wait for a message that never comes."""
     parent = parent_process()
     assert parent is not None
     parent.join()

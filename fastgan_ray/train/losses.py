@@ -7,7 +7,7 @@ scalar.
 
 A penalty takes logits (B, L) and the tensors (B, ...) from which they were computed. It uses the
 gradient of each picture's mean logit. With batch normalisation, the pictures of a batch depend on
-each other; then it uses the gradient of the sum over the batch.
+each other; then the penalty uses the gradient of the sum over the batch.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN
         kind = device.type
         autocast = torch.is_autocast_enabled(kind)
         dtype = torch.get_autocast_dtype(kind) if autocast else pictures.dtype
-        if dtype not in networks:  # without a copy, autocast would cast the weights every time
+        if dtype not in networks:  # without a copy, autocast would cast at every use
             networks[dtype] = copy.deepcopy(network).to(dtype)
         with torch.autocast(kind, enabled=False):
             value, gradient = _lpips(

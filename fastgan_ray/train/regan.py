@@ -152,7 +152,7 @@ class Regan:
 
     def _regrow(self) -> None:
         for name, value in self.stored.items():
-            self._weights[name].add_(value)  # the pruned weights are exactly 0 before
+            self._weights[name].add_(value)  # pruned weights are exactly 0 until here
         self.pruned, self.stored = {}, {}
 
 

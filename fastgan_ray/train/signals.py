@@ -20,7 +20,7 @@ SHOW_CURSOR = "\x1b[?25h"
 
 
 class Stop:
-    """The state of a request to stop this process: whether a signal asked for it, and which one."""
+    """A request to stop this process: whether a signal has asked for it, and which signal."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -39,7 +39,8 @@ class Stop:
 def stopping(asked: Callable[[Stop], None]) -> Iterator[Stop]:
     """Make Ctrl-C and SIGTERM set a flag within this context; the first signal calls `asked`.
 
-    Only the main thread receives signals in Python. In other threads this context does nothing.
+    `asked` takes the `Stop` that this context yields. Only the main thread receives signals in
+    Python. In other threads this context does nothing.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -33,9 +33,9 @@ class TrainState:
 
     `ada` has the probability of the adaptive augmentations. `shown` has the samples of the fixed
     latents at the last evaluation, (N, 3, r, r) in 0..255; the next evaluation measures how much
-    they changed. `sums` and `counts` have, by name, the sum and the number of the losses since the
-    last evaluation. `group` is the group of processes that train this state together; each process
-    trains on a part of every batch.
+    these samples changed. `sums` and `counts` have, by name, the sum and the number of the losses
+    since the last evaluation. `group` is the group of processes that train this state together;
+    each process trains on a part of every batch.
     """
 
     generator: nn.Module

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, whose weights are inside a Python package."""
+"""EfficientNet-Lite0; its weights are inside a Python package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Inception network of 2015, which FID is defined with, in two published versions.
+"""The Inception network of 2015, with which FID is defined, in two published versions.
 
 The logits have no bias, as in the published Inception score (Salimans et al. 2016) and in NVIDIA's
 and torch-fidelity's code.
