@@ -33,7 +33,7 @@ def atomic(path: Path, shared: bool = False) -> Iterator[Path]:
         _remove_stale_drafts(path.parent)
     owner = f".{uuid.uuid4().hex}" if shared else ""
     draft = path.with_name(f".{path.name}{owner}.draft")
-    _remove(draft)  # a killed process may have left one
+    _remove(draft)  # a killed process may have left a draft
     try:
         yield draft
         _flush(draft)

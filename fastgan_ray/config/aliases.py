@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import sys
 
-# Old name -> new name. A setting: "train.old_name": "train.new_name". A key of a file: "old":
-# "new".
+# Maps each old name to its new name: a setting as "train.old_name": "train.new_name", a key of a
+# file as "old": "new".
 ALIASES: dict[str, str] = {}
 
 

@@ -24,9 +24,10 @@ from fastgan_ray.errors import UserError
 
 
 def check_settings(settings: Mapping[str, Any]) -> list[Violation]:
-    """List the rules that `settings` break together with the published defaults for the others.
+    """List the rules that a configuration with these settings breaks.
 
-    The list is empty if the settings are valid.
+    Every setting that is not in `settings` has its published default. The list is empty if the
+    configuration is valid.
     """
     try:
         RunConfig.model_validate(settings)

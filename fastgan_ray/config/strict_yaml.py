@@ -82,8 +82,9 @@ class Document:
     def line(self, loc: Loc, rule: str = "") -> int | None:
         """Return the line of the error if the value at `loc` breaks `rule`.
 
-        If the value is a mapping and the rule names some of its keys, this is the last line of
-        these keys. If the file has no key `loc`, this is the line of the nearest mapping around it.
+        If the value is a mapping and the rule names some of its keys, the result is the last of the
+        lines of these keys. If the file has no key `loc`, the result is the line of the nearest
+        mapping around `loc`.
         """
         key = ".".join(map(str, loc))
         words = set(re.findall(r"\w+", rule.partition(" (got ")[0]))
@@ -156,7 +157,7 @@ def parse(text: str, name: str) -> Document:
     builder = _Builder(errors)
     data = builder.build_document(node)
     if not isinstance(data, dict):
-        errors.check()  # report a known cause first, e.g. a tag before the whole file
+        errors.check()  # an error found before may be the cause, e.g. a tag
         line, value = node.start_mark.line + 1, format_value(data)
         raise UserError(f"{name}:{line}: must be a mapping, lines of `key: value` (got {value})")
     return Document(data, builder.lines, errors, text)
@@ -280,7 +281,10 @@ class _Builder:
         return True
 
     def _merge(self, node: yaml.Node, keys: tuple[str, ...]) -> dict[str, Any]:
-        """Return the mapping that `<<` merges; if several mappings have a key, the first wins."""
+        """Return the entries that `<<` adds to a mapping.
+
+        If several merged mappings have the same key, the first mapping wins.
+        """
         merged: dict[str, Any] = {}
         self.merging += 1
         for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:

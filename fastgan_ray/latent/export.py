@@ -21,9 +21,9 @@ from fastgan_ray.models import Discriminator, Generator
 from fastgan_ray.models.published_checkpoint import load_published, save_published
 from fastgan_ray.train.checkpoint import load_discriminator
 
-TOLERANCE = 1e-3  # for pixel values in [-1, 1]; half a step of 8-bit values is 0.004
+TOLERANCE = 1e-3  # for pixel values in [-1, 1], in which half a step of 8 bits is 0.004
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # installed by the extra `export`
-SEEDS = (0, 1, 2)  # of the compared pictures
+SEEDS = (0, 1, 2)  # seeds of the compared pictures
 
 Draw = Callable[[Tensor], Tensor]
 
@@ -36,7 +36,7 @@ class Format(NamedTuple):
     write: Callable[[Path, Path], None]
     """Write a checkpoint to a new file or folder."""
     read: Callable[[Path], Draw]
-    """Read that file or folder; return a function from latents (B, nz) to pictures (B, 3, R, R)."""
+    """Read what `write` wrote; return a function from latents (B, nz) to pictures (B, 3, R, R)."""
 
 
 def export(checkpoint: Path, name: str, out: Path) -> float:

@@ -21,7 +21,7 @@ WEIGHTS = "generator.safetensors"
 def without_spectral_norm(
     generator: nn.Module, config: ModelConfig
 ) -> tuple[nn.Module, ModelConfig]:
-    """Return a copy of the generator whose weights are already divided by their spectral norms.
+    """Return a copy of the generator, with weights already divided by their spectral norms.
 
     The copy (eval mode, frozen, CPU) draws the same pictures without spectral normalisation. Also
     return the copy's configuration.

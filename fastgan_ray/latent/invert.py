@@ -22,7 +22,7 @@ MSE_WEIGHT = 0.2
 
 
 class Inversion(NamedTuple):
-    """The latent (nz,) with the lowest loss of all steps, its picture (3, R, R), and distances."""
+    """The latent (nz,) with the lowest loss of all steps, its picture (3, R, R), and its errors."""
 
     latent: Tensor
     picture: Tensor
@@ -46,7 +46,8 @@ def invert(
     """Find the latent whose picture is most similar to `target_CHW` (3, R, R) in [-1, 1].
 
     Adam optimises only the latent, from `first_Z` (nz,). The loss is the perceptual distance plus
-    0.2 times the mean squared error. The generator must be in eval mode. Source: Liu et al. 2021,
+    0.2 times the mean squared error. `distance` takes pictures and targets, and returns their
+    perceptual distance. The generator must be in eval mode. Source: Liu et al. 2021,
     "backtracking".
     """
     device = next(generator.parameters()).device

@@ -51,10 +51,11 @@ def rank(
     """Measure checkpoints and return their results, best first.
 
     A result is {"checkpoint", "by", "metrics": {name: value}, "protocol"}. `checkpoints` maps each
-    path to the metric of its search, or to None if that is unknown.
+    path to the metric of its search, or to None if that metric is unknown.
 
-    The ranking uses the metric `by` (a full name, "fid" or "kid"). If `by` is None, it uses the
-    metric of the searches if all known ones are the same, else the Frechet distance.
+    The ranking uses the metric `by` (a full name, "fid" or "kid"). If `by` is None and all known
+    metrics of searches are the same, the ranking uses this metric; otherwise it uses the Frechet
+    distance.
 
     Each checkpoint uses the data and the protocol of its own run, with `overrides` (dotted keys)
     applied. A published checkpoint has no run, so `overrides` must have "data.path". UserError,

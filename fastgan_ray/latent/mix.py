@@ -39,7 +39,8 @@ def mix_grid(
     """Draw the tiles of a mixing grid: ((1 + rows) * (1 + columns), 3, R, R) in [-1, 1], by rows.
 
     `rows` and `columns` are seeds. The first row has a white tile, then the picture of each column.
-    Every other row has the picture of its seed, then its layout with the style of each column.
+    Every other row has the picture of its seed, then pictures with the layout of this seed and the
+    style of each column.
     """
     device = next(generator.parameters()).device
     styles_CZ = latents(columns, nz, truncation).to(device)

@@ -36,7 +36,7 @@ def nearest_pictures(
 
     Samples are in [-1, 1]. Distances are relative: 1 is the mean distance between a training
     picture and its nearest other training picture. Mirror images are included if the run trains on
-    them. UserError if all training pictures are the same.
+    mirror images. UserError if all training pictures are the same.
     """
     reference = load_reference(source, config, extractor, track)
     # Round to 8 bits, because the training pictures have 8 bits.
@@ -70,7 +70,7 @@ def neighbour_rows(
     """Return {"seed", "neighbours", "too_near"} for each seed.
 
     A neighbour is {"picture" (its name), "distance"}, nearest first. "too_near" tells whether the
-    nearest one is so near that the sample may be a copy.
+    nearest neighbour is so near that the sample may be a copy.
     """
     return [
         {

@@ -15,7 +15,7 @@ BATCH = 16
 
 
 def latent(seed: int, nz: int) -> Tensor:
-    """Return the latent (nz,) of a seed, drawn on the CPU so that all devices get the same one."""
+    """Return the latent (nz,) of a seed, drawn on the CPU to be the same for all devices."""
     return torch.randn(nz, generator=torch.Generator().manual_seed(seed))
 
 

@@ -13,7 +13,7 @@ from fastgan_ray.config.strict_yaml import format_value
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.metric import Metric
 
-OWN_BASELINE = "baseline"  # the arm's name if the key `baseline` has settings, not a name
+OWN_BASELINE = "baseline"  # the baseline's name if the key `baseline` has settings
 MAX_CELLS = 10_000
 
 
@@ -21,10 +21,10 @@ MAX_CELLS = 10_000
 class AblationSpec:
     """An ablation: its arms, data sets and seeds.
 
-    `arms` has each arm's settings by its name (flat dotted keys); they replace settings of `base`.
-    `base` includes the overrides, and no arm sets an overridden key. In `data`, None stands for a
-    data set that is not chosen yet. `ablation_from_text` can rebuild the AblationSpec from `text`,
-    `overrides` and `seeds`.
+    `arms` maps the name of each arm to its settings (flat dotted keys), which replace settings of
+    `base`. `base` includes the overrides, and no arm sets an overridden key. In `data`, None stands
+    for a data set that is not chosen yet. `ablation_from_text` can rebuild the AblationSpec from
+    `text`, `overrides` and `seeds`.
     """
 
     name: str

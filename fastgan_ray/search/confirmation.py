@@ -37,7 +37,7 @@ class Plan:
     """The size of a confirmation: the number of best trials (`top`) and the number of `seeds`.
 
     `top` is 0 if there is no confirmation. `kimg` is an upper limit for all of its trainings
-    together, the default's included. `why` explains the size to the user.
+    together, including those of the default. `why` explains the size to the user.
     """
 
     top: int
@@ -190,7 +190,10 @@ def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, A
 
 
 def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
-    """Return the verdict as a text: is the search's best trial confirmed, and which arm is best?"""
+    """Return the verdict as a text: is the search's best trial confirmed, and which arm is best?
+
+    `sign` is 1 if lower values of `metric` are better, else -1.
+    """
     if count := confirmation["unfinished"]:
         trainings = "1 training is" if count == 1 else f"{count} trainings are"
         return f"The confirmation has not ended: {trainings} left."
@@ -244,7 +247,7 @@ def _arm(account: Summary, arm: Mapping[str, Any], search_trial: Trial | None) -
     trials = [trial for trial in account["trials"] if trial["arm"] == arm["name"]]
     values = [trial["value"] if trial["state"] == "finished" else None for trial in trials]
     measured = [value for value in values if value is not None]
-    interval = paired_difference(measured, account["confidence"])  # of the values themselves
+    interval = paired_difference(measured, account["confidence"])  # of the mean value
     comparison, spread = arm["comparison"] or {}, arm["by_data"][0]
     return {
         "name": arm["name"],

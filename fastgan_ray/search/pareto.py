@@ -34,7 +34,7 @@ def front(values: Mapping[str, Sequence[float]], metrics: Sequence[Metric]) -> l
 def front_of(
     trials: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]
 ) -> list[dict[str, Any]]:
-    """Return the front of the finished trials: for each, "trial_id" and the value of each metric.
+    """Return "trial_id" and the value of each metric for each finished trial on the front.
 
     `trials` are the trials of a summary.json.
     """

@@ -125,7 +125,10 @@ class Parameter:
         return self.snap(self.low + share * (self.high - self.low))
 
     def active(self, point: Mapping[str, Any]) -> bool:
-        """Return True if the conditions `when` hold at `point`; it must lack inactive parents."""
+        """Return True if the conditions `when` hold at `point`.
+
+        `point` must not contain inactive parents.
+        """
         return all(
             parent in point and any(same(point[parent], value) for value in values)
             for parent, values in self.when
@@ -148,7 +151,10 @@ def same(first: object, second: object) -> bool:
 
 
 def assign(space: SearchSpace, suggest: Callable[[Parameter], Value]) -> dict[str, Any]:
-    """Return a point, {dotted name: value}; `suggest` gives the value of each active parameter."""
+    """Return a point, {dotted name: value}.
+
+    `suggest` takes an active parameter and returns its value.
+    """
     point: dict[str, Any] = {}
     for parameter in space:
         if parameter.active(point):
@@ -209,7 +215,7 @@ def size(space: SearchSpace) -> int | None:
         if not parameter.active(point):
             return count(index + 1, point)
         values = decisive[parameter.name]
-        others = (parameter.size or 0) - len(values)  # all have the same active children
+        others = (parameter.size or 0) - len(values)  # with the same active children
         total = sum(count(index + 1, {**point, parameter.name: value}) for value in values)
         if others:
             total += others * count(index + 1, {**point, parameter.name: _OTHER_VALUE})

@@ -105,12 +105,13 @@ def compare(
     """Compare every arm with the baseline; return the comparisons in the order of the arms.
 
     `values` holds, for each arm, one value for each pair. The value is None if the training ended
-    without one (diverged); the pair is missing if the training has not run.
+    without a value (for example, because it diverged); the pair is missing if the training has not
+    run.
 
     An arm is better or worse if its p-value, corrected for all arms, is below 1 - confidence. An
     arm without a p-value counts as p = 1, so that a failed arm does not make the test of the other
     arms easier. If the better side failed in a pair in which the other side did not, there is no
-    verdict: it must not win only because its failures are left out.
+    verdict: the better side must not win only because its failures are left out.
 
     Raise ValueError if the baseline is missing.
     """

@@ -79,7 +79,10 @@ class HyperbandRule:
         return f"not among the best 1/{eta:g} of {len(others)} others at {rung:g} kimg"
 
     def bracket(self, trial: int) -> int:
-        """Return the bracket of a trial; each bracket gets eta times as many trials as the next."""
+        """Return the bracket of a trial.
+
+        Each bracket gets eta times as many trials as the next bracket.
+        """
         weights = [self._settings.eta**-index for index in range(len(self._brackets))]
         counts = [0] * len(weights)
         bracket = 0
@@ -149,7 +152,7 @@ class StoppingRules:
         if observation.kimg <= self._last_kimg.get(observation.trial, 0.0):
             return ""
         self._last_kimg[observation.trial] = observation.kimg
-        # Every rule must receive the observation, even if an earlier one ends the trial.
+        # Every rule must receive the observation, even if an earlier rule ends the trial.
         reasons = [rule.decide(observation) for rule in self._rules]
         return next(filter(None, reasons), "")
 

@@ -171,7 +171,10 @@ class AblationRecords(TrialRecords):
                 path.unlink()
 
     def _trial(self, name: str, cell: Cell, record: Record | None) -> dict[str, Any]:
-        """Return a cell and its record as `summarise` expects them; None means not started."""
+        """Return a cell and its record as `summarise` expects them.
+
+        The record is None if the training has not started.
+        """
         record = record or {**UNSTARTED, "reason": "not started"}
         folder = self.folder / "trials" / name
         return {

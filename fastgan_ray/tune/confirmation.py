@@ -28,7 +28,7 @@ from fastgan_ray.tune.experiment import ExperimentContext, Summary
 from fastgan_ray.tune.preflight import absolute_data_path
 from fastgan_ray.tune.storage.sync import DriverSync, fetch_run
 
-FOLDER = "confirm"  # in the search's folder
+FOLDER = "confirm"  # the confirmation's folder, inside the search's folder
 EARLIER = "earlier.json"  # in FOLDER: the trials that ended in an earlier, smaller confirmation
 SEARCH_BEST = "search-best"  # in FOLDER: a copy of the search's best/ from before confirmation
 
@@ -38,7 +38,8 @@ def confirm_search(
 ) -> Summary:
     """Train the missing trainings of `plan`; return the summary with the confirmation's outcome.
 
-    `summary` must be the one without a confirmation. summary.json and best/ are updated.
+    `summary` must be the search's summary without a confirmation. summary.json and best/ are
+    updated.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None

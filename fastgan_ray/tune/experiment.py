@@ -58,9 +58,12 @@ class Experiment:
     file's settings; JSON can store them. A resumed run must have the same text and overrides.
     `inputs` are configurations whose data and weights must exist. `sample_configs` are examples of
     the configurations that trials may have. `summary_file` exists as soon as the experiment has
-    started. `make_tracker` makes the object that measures how much of the budget is used.
-    `follow_up` runs when every trial has ended, and returns the summary with its own result added;
-    it may use `subfolders`. `closing` makes the text to print at the end.
+    started. `make_searcher` takes the experiment's folder, the number of trials at once, and
+    whether the experiment is resumed. `make_scheduler` takes the folder that contains all trials'
+    folders. `make_records` and `make_tracker` take the experiment's folder; the tracker measures
+    how much of the budget is used. `follow_up` runs when every trial has ended; it takes the
+    summary, and returns the summary with its own result added. It may use `subfolders`. `closing`
+    takes the summary and makes the text to print at the end.
     """
 
     kind: Literal["search", "ablation"]

@@ -74,7 +74,7 @@ def _experiment(spec: SearchSpec, priors: list[Prior]) -> Experiment:
     def make_searcher(folder: Path, max_concurrent: int, resuming: bool) -> StudySearcher:
         journal = folder / "study.journal"
         if not resuming:
-            journal.unlink(missing_ok=True)  # a search killed before its first state may leave one
+            journal.unlink(missing_ok=True)  # left by a search killed before its first state
         return StudySearcher(spec, journal, max_concurrent, configure, priors)
 
     def make_tracker(folder: Path) -> BudgetTracker:

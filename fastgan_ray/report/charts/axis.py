@@ -10,7 +10,7 @@ from typing import Any
 
 from fastgan_ray.report.text import is_number
 
-LOG_RATIO = 8.0  # highest to lowest; above it, small values would overlap on a linear axis
+LOG_RATIO = 8.0  # highest / lowest value; above this ratio, a linear axis is too crowded
 TINY = 1e-100  # logarithmic axes could overflow below this value or above 1 / value
 FEW = 4  # up to this many values each get a tick
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -93,7 +93,7 @@ def all_numbers(values: Sequence[object]) -> bool:
 
 
 def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
-    """Return ticks, {"at", "text"}: at up to FEW values themselves, else at round numbers."""
+    """Return ticks, {"at", "text"}: one at each of up to FEW values, else at round numbers."""
     distinct = sorted(set(values))
     if len(distinct) > FEW:
         return list(axis.ticks(FEW))

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from fastgan_ray.report.data.learning_curves import Point, with_all_seeds
 from fastgan_ray.report.data.ranking import arm_colours, arm_dash
 
-Curves = Mapping[tuple[str, str], Sequence[Point]]  # by (arm, data set), from `arm_curves`
+Curves = Mapping[tuple[str, str], Sequence[Point]]  # {(arm, data set): points}
 
 COLUMNS = ("arm", "data", "kimg", "seeds", "mean", "low", "high")
 # The colour and marker of each class of `arm_colours`. report.html has the same colours. They

@@ -60,8 +60,8 @@ def axis_label(axis: Axis, label: str) -> str:
 def trial_marks(run: Run) -> dict[str, Mark]:
     """Return the mark of each trial, by trial id, for all charts.
 
-    A mark is {"id", "colour", "state", "label", "text"}. The label is the rank of one of the
-    six best trials; "" for the others.
+    A mark is {"id", "colour", "state", "label", "text"}. The label of the six best trials is their
+    rank; the label of other trials is "".
     """
     colours, metric = trial_colours(run), run["metric"]["name"]
     return {

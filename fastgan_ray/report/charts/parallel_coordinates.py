@@ -18,7 +18,7 @@ UNSET = "not set"
 
 
 def parallel_coordinates_chart(run: Run) -> Chart | None:
-    """Return a chart of the trials with a value and of the parameters that differ between them.
+    """Return a chart of the trials with a value and of the parameters that they vary.
 
     None if no parameter differs.
     """

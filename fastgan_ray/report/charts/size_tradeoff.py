@@ -12,7 +12,7 @@ from fastgan_ray.report.data.run_folder import Run, Trial
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.pareto import front
 
-LABEL_WIDTH = 24.0  # of a label and its point
+LABEL_WIDTH = 24.0  # width of a label together with its point
 PARETO = "; on the Pareto front"
 ALIKE = 1.01  # sizes that differ by a smaller factor count as the same
 # For each size metric: the axis label, and the factor that converts the metric to its unit.
@@ -62,7 +62,7 @@ def _interval(trial: Trial) -> tuple[float, float]:
 def _pareto_front(
     metric: Mapping[str, Any], trials: Mapping[str, Trial], sizes: Mapping[str, float]
 ) -> list[str]:
-    """Return the finished trials that no other dominates in size and metric, smallest first."""
+    """Return the finished trials on the front of size and metric, smallest generator first."""
     finished = {
         name: (sizes[name], trial["value"])
         for name, trial in trials.items()

@@ -10,10 +10,10 @@ from fastgan_ray.report.charts.layout import Chart, axis_label, trial_marks
 from fastgan_ray.report.data.ranking import parameter_names, ranked
 from fastgan_ray.report.data.run_folder import Run, Trial
 
-ENOUGH = 10  # finished trials; with fewer, a parameter can seem important by chance
+ENOUGH = 10  # with fewer finished trials, a parameter can seem important by chance
 WIDTH, HEIGHT = 400.0, 286.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 384.0, 14.0, 208.0
-LETTER_WIDTH = 7.5  # of the widest letter
+LETTER_WIDTH = 7.5  # width of the widest letter
 SPREAD = 7.0  # distance between the trials of a category, if there is space
 Column = tuple[list[float], list[dict[str, Any]], str]  # x of each trial, ticks, axis label
 
@@ -21,8 +21,8 @@ Column = tuple[list[float], list[dict[str, Any]], str]  # x of each trial, ticks
 def slices(run: Run) -> list[dict[str, Any]]:
     """Return {"name", "chart", "note"} for each parameter with at least two values.
 
-    Only trials with a metric value count. The series of a chart are the trials' marks with "x" and
-    "y", the best trial last.
+    Only trials with a metric value count. The "series" of a chart is the list of its trials' marks,
+    which have "x" and "y"; the best trial is last.
     """
     valued = [trial for trial in ranked(run) if trial["value"] is not None]
     charts = []
@@ -52,7 +52,7 @@ def note(trials: Sequence[Trial], without: int) -> str:
 
 
 def shortened(text: str, letters: int) -> str:
-    """Shorten a text to `letters` (2 or more) by leaving out its middle."""
+    """Shorten a text to `letters` letters (2 or more) by leaving out its middle."""
     if len(text) <= letters:
         return text
     head = letters // 2

@@ -20,11 +20,11 @@ from fastgan_ray.search.statistics import Comparison, compare, mean_and_sd
 Trial = dict[str, Any]
 
 CONFIDENCE = 0.95
-ERRORS_APART = 2.0  # standard errors; evaluation noise can cause a smaller difference
+ERRORS_APART = 2.0  # in standard errors; evaluation noise can cause a smaller difference
 FAILED = ("diverged", "out_of_memory", "failed")
 COLUMNS = ("trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason")
-# Numbers in a row that do not measure quality. Training numbers, which have a / in their names, are
-# left out too, except for TRAINING_NUMBERS.
+# Keys of the numbers in a row that do not measure quality; `_other_metrics` leaves them out. It
+# also leaves out keys with a /, which are training numbers, except for TRAINING_NUMBERS.
 NO_METRICS = (
     "kimg",
     "images_shown",
@@ -136,7 +136,7 @@ def _evaluation_error(trials: Sequence[Trial], metric: str) -> float | None:
 
 
 def _costs(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Return parameter counts, mean speed and highest memory; None for values in no row."""
+    """Return parameter counts, mean speed and highest memory; None if no row has the value."""
     speed, _ = mean_and_sd(_last_values(trials, "images_per_second"))
     return {
         "params_g": next(iter(_last_values(trials, "params_g")), None),
@@ -147,7 +147,10 @@ def _costs(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def _other_metrics(trials: Sequence[Trial], metric: str) -> dict[str, dict[str, Any]]:
-    """Return count, mean and standard deviation of all other metrics at the last evaluation."""
+    """Return count, mean and standard deviation of every metric except `metric`.
+
+    The values are those of each trial's last evaluation.
+    """
     finished = _finished(trials)
     names = dict.fromkeys(key for trial in finished for key in trial["rows"][-1])
     metrics = {}
@@ -183,7 +186,7 @@ def _warning(trial: Trial) -> str:
 
 
 def _protocols(trials: Sequence[Trial]) -> tuple[dict[str, Any], list[str]]:
-    """Return the metric's protocol by data set, and a warning for each trial with another one."""
+    """Return the metric's protocol by data set, and warnings of trials with another protocol."""
     protocols: dict[str, dict[str, Any]] = {}
     warnings = []
     for trial in trials:

@@ -45,7 +45,7 @@ def arm_curves(
 
 
 def with_all_seeds(points: Sequence[Point]) -> list[Point]:
-    """Return the points of a curve that have all seeds; other means are over fewer seeds."""
+    """Return the points of a curve that are means over all seeds, not only over some seeds."""
     most = max((point["seeds"] for point in points), default=0)
     return [point for point in points if point["seeds"] == most]
 

@@ -10,7 +10,7 @@ from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.report.data.run_folder import Run, Trial
 from fastgan_ray.report.text import rounded, settings_text, state_text
 
-COLOURS = 6  # a reader can distinguish this many
+COLOURS = 6  # a reader can distinguish this many colours
 STATE_ORDER = ("finished", "stopped", "unfinished")
 
 
@@ -38,8 +38,9 @@ def best_trial(run: Run) -> Trial | None:
 def trial_colours(run: Run) -> dict[str, str]:
     """Return the CSS class of each trial's colour, by trial id.
 
-    In a search the six best trials have c1 to c6, and all others c0. In an ablation the trials of
-    an arm share the class of `arm_colours`; the baseline's class, "base", has the text's colour.
+    In a search the six best trials have c1 to c6, and all other trials c0. In an ablation the
+    trials of an arm share the class of `arm_colours`; the baseline's class, "base", has the text's
+    colour.
     """
     if run["kind"] == "ablation":
         of_arm = arm_colours(run["account"])

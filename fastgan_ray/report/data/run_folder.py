@@ -52,9 +52,9 @@ def read_run(folder: Path) -> Run:
 
 
 def searched_metric(path: Path) -> str | None:
-    """Return the metric of the search or ablation at `path`, or of the one that contains `path`.
+    """Return the metric of the search or ablation that is at `path` or contains it.
 
-    None if it is unknown.
+    Return None if the metric is unknown.
     """
     path = path.resolve()
     accounts = (
@@ -77,7 +77,7 @@ def _metric_of_file(kind: str, folder: Path) -> dict[str, Any]:
 
 
 def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> list[Trial]:
-    """Return all trials: the account's, and the ones that started after it was written."""
+    """Return the trials of the account, and the trials that started after it was written."""
     known = {str(record["trial_id"]): record for record in records}
     started = {path.parent.name for path in folder.glob("trials/*/metrics.jsonl")}
     return [

@@ -19,8 +19,8 @@ FORMAT = "WEBP"
 def latest_picture(trial: Trial, key: str) -> Path | None:
     """Return the path of the trial's newest picture; None if there is none or the file is missing.
 
-    Rows have the picture's path under `key`. Only its last two parts are used, because the folder
-    may have been moved.
+    Rows have the picture's path under `key`. Only the last two parts of this path are used, because
+    the folder may have been moved.
     """
     for row in reversed(trial["rows"]):
         if row.get(key):
@@ -32,7 +32,8 @@ def latest_picture(trial: Trial, key: str) -> Path | None:
 def embedded(path: Path | None, side: int = GRID_SIDE) -> dict[str, Any] | None:
     """Return {"uri", "width", "height"} of a picture, scaled down to at most `side` pixels.
 
-    None if `path` is None or the file is damaged, e.g. because its process was killed.
+    None if `path` is None or the file is damaged, e.g. because the process that wrote it was
+    killed.
     """
     if path is None:
         return None

@@ -107,7 +107,7 @@ def _grid_label(trial: Trial) -> str:
 
 
 def _first_of_each_arm(run: Run) -> list[Trial]:
-    """Return the first trial of each arm that has a picture."""
+    """Return, for each arm, its first trial that has a picture."""
     trials: dict[str, Trial] = {}
     for trial in run["trials"]:
         if latest_picture(trial, "grid"):
@@ -118,7 +118,8 @@ def _first_of_each_arm(run: Run) -> list[Trial]:
 def nearest(run: Run) -> dict[str, Any] | None:
     """Return the best trial's pictures that are most similar to training pictures.
 
-    {"uri", "width", "height", "id", "memorised"}; None if there is no such picture file.
+    The result is {"uri", "width", "height", "id", "memorised"}; None if the run has no such
+    picture.
     """
     trial = best_trial(run)
     picture = embedded(latest_picture(trial, "pairs"), PAIRS_SIDE) if trial else None

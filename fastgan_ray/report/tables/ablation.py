@@ -20,7 +20,7 @@ EXPLANATION = (
 
 
 def markdown(summary: dict[str, Any], figure: str) -> str:
-    """Return the text of ablation.md; `figure` is the relative path of its picture."""
+    """Return the text of ablation.md; `figure` is the relative path of the picture in it."""
     metric = summary["metric"]
     goal = "lower" if metric["goal"] == "minimize" else "higher"
     parts = [
@@ -65,13 +65,16 @@ def main_table(summary: dict[str, Any]) -> Table:
 
 
 def settings_table(summary: dict[str, Any]) -> Table:
-    """Return a table of the settings of each arm that differ from the base."""
+    """Return a table that lists, for each arm, the settings that differ from the base."""
     rows = [[arm["name"], text.settings_text(arm["settings"])] for arm in summary["arms"]]
     return Table(["arm", "settings"], rows)
 
 
 def other_metrics_table(summary: dict[str, Any]) -> Table:
-    """Return a table of all other metrics: mean and standard deviation over an arm's trials."""
+    """Return a table of the metrics that the ablation does not compare.
+
+    A cell is the mean and standard deviation over an arm's trials.
+    """
     names = list(dict.fromkeys(name for arm in summary["arms"] for name in arm["other_metrics"]))
     rows = []
     for arm in summary["arms"]:

@@ -17,8 +17,8 @@ def leaderboard(run: Run) -> dict[str, Any]:
     """Return the columns and rows of the leaderboard, best trial first.
 
     The result is {"columns": [{"name", "number", "long"}], "rows": [{"id", "colour", "state",
-    "cells"}]}. A cell is {"text", "sort"}: the visible text, and the number or lower-case text to
-    sort by.
+    "cells"}]}. "number" and "long" tell whether a column has numbers or long texts. A cell is
+    {"text", "sort"}: the visible text, and the number or lower-case text to sort by.
     """
     colours, parameters, metric = trial_colours(run), parameter_names(run), run["metric"]["name"]
     numeric = ("rank", metric, "kimg", "parameters", "images/s", "memorised")

@@ -131,9 +131,10 @@ def run_facts(
 
 
 def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
-    """Return "measured": the minutes for `kimg` in trainings like `config`, with the timing.
+    """Return {"measured": a mapping}: the minutes for `kimg`, and the fields of `timing`.
 
-    The value is None without a timing.
+    "minutes" is the time for `kimg` in trainings like `config`. Without a timing, "measured" is
+    None.
     """
     if timing is None:
         return {"measured": None}

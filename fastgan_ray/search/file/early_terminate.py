@@ -32,14 +32,14 @@ class _Rule(FileSection):
 class Hyperband(_Rule):
     """Asynchronous successive halving (ASHA, Li et al. 2018): compare at rungs, keep the best.
 
-    Trials are compared at rungs: the first is at `min_iter` kimg, each next one at `eta` times the
-    kimg of the one before. At each rung, the best 1/eta of the trials continue. All rungs are
-    before `max_iter` kimg (if this is None, before the trial's end). With several `brackets`
-    (Hyperband), each trial belongs to one bracket, and each bracket starts one rung later than the
-    bracket before.
-    With `revisit`, every report of a trial is also a new comparison at each rung that the trial has
-    passed: the trial ends if later trials have pushed it out of the best 1/eta. Without `revisit`,
-    as in the published ASHA, the first trials at a rung always continue.
+    Trials are compared at rungs: the first rung is at `min_iter` kimg, each later rung at `eta`
+    times the kimg of the rung before. At each rung, the best 1/eta of the trials continue. All
+    rungs are before `max_iter` kimg (if `max_iter` is None, before the trial's end). With several
+    `brackets` (Hyperband), each trial belongs to one bracket, and each bracket starts one rung
+    later than the bracket before. With `revisit`, every report of a trial is also a new comparison
+    at each rung that the trial has passed: the trial ends if later trials have pushed it out of the
+    best 1/eta. Without `revisit`, as in the published ASHA, the first trials at a rung always
+    continue.
     """
 
     type: Literal["hyperband"] = "hyperband"
@@ -102,8 +102,9 @@ class Median(_Rule):
     """Median stopping (Golovin et al. 2017): end a trial whose best value is worse than the median.
 
     The comparison starts at `min_iter` kimg. For each other trial that has reached the same kimg,
-    the rule takes the mean of its values up to this kimg. The trial ends if its own best value so
-    far is worse than the median of these means. At least `min_trials` other trials are needed.
+    the rule takes the mean of that trial's values up to this kimg. The compared trial ends if its
+    own best value so far is worse than the median of these means. At least `min_trials` other
+    trials are needed.
     """
 
     type: Literal["median"] = "median"

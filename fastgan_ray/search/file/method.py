@@ -21,7 +21,7 @@ SINGLE = ("cmaes",)  # samplers that take only one metric
 
 
 def _read_sampler(value: object, info: ValidationInfo) -> str:
-    """Return the name of the sampler; the default of the method if the file has none."""
+    """Return the name of the sampler; the default of the method if the file names no sampler."""
     method: Method | None = info.data.get("method")
     if method is None:  # the method is not valid
         return ""

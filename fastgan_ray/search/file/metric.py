@@ -56,7 +56,7 @@ class Metric(FileSection):
 
 
 def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
-    """Return the metric for a changed protocol: with its new name, and then without its target."""
+    """Return the metric under the protocol `after`; if its name changes, it loses its target."""
     name = same_metric(metric.name, before, after) or metric.name  # costs keep their names
     return (
         metric if name == metric.name else metric.model_copy(update={"name": name, "target": None})
@@ -64,7 +64,10 @@ def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Met
 
 
 def _read_metrics(value: object, info: ValidationInfo) -> tuple[Metric, ...]:
-    """Read one metric or a list, with full names; the first one compares trials and stops them."""
+    """Read one metric or a list of metrics, with full names.
+
+    A search uses the first metric to compare and to stop trials.
+    """
     protocol = context_of(info).config.eval
     goals, names = searchable(protocol), list[str]()
 

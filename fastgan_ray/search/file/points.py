@@ -77,7 +77,8 @@ def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
 def _narrowed(space: SearchSpace, values: dict[str, tuple[Value, ...]]) -> SearchSpace:
     """Return `space` with some parameters limited to the given values and always active.
 
-    The parents in their conditions are limited to the values that the conditions need.
+    The parents in the conditions of these parameters are limited to the values that the conditions
+    need.
     """
     parameters = []
     for parameter in reversed(space):

@@ -44,7 +44,10 @@ def ablation_from_text(
     overrides: Mapping[str, Any] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> AblationSpec:
-    """Read an ablation from the text of a file, like `load_ablation`; messages call it `name`."""
+    """Read an ablation from the text of a file, like `load_ablation`.
+
+    Messages call the file `name`.
+    """
     document = parse(text, name)
     overrides = check_overrides(overrides or {})
     if "train.seed" in overrides:

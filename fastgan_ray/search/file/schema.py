@@ -26,7 +26,7 @@ class _Generator(GenerateJsonSchema):
         return False
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        """Return the union as `anyOf`, not `oneOf`: an entry may fit several of its members."""
+        """Return the union as `anyOf`, not `oneOf`: an entry may fit several members."""
         union = super().tagged_union_schema(schema)
         return {"anyOf": union.get("oneOf", union.get("anyOf"))}
 

@@ -37,7 +37,7 @@ Kimg = Annotated[float, Field(ge=1e-6, le=1e9)]
 
 
 class FileSection(Section):
-    """A mapping in the file. Each class writes its own error messages: only it knows its keys."""
+    """A mapping in the file. Each class writes the error messages about its own keys."""
 
     model_config = ConfigDict(validate_default=False)
 
@@ -82,7 +82,7 @@ def context_of(info: ValidationInfo) -> FileContext:
 def read_each(
     entries: Mapping[Key, object], read: Callable[[Key, object], Item]
 ) -> dict[Key, Item]:
-    """Call `read` for each key and entry; return the results, or raise all errors at once."""
+    """Return {key: read(key, entry)} for all entries, or raise all errors at once."""
     items: dict[Key, Item] = {}
     broken: list[Violation] = []
     for key, entry in entries.items():

@@ -71,7 +71,7 @@ def base_settings(spec: SearchSpec) -> dict[str, Any]:
 
 
 def start_point(spec: SearchSpec) -> dict[str, Any]:
-    """Return the default value of each searched parameter whose range contains its default."""
+    """Return {name: default value} of each searched parameter that can take its default value."""
     return default_point(spec.space, base_settings(spec))
 
 

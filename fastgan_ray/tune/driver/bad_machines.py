@@ -18,8 +18,9 @@ from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.withheld import Place, Withholder, place_here
 
 PLACE = "place.json"  # in a trial's folder; says where the trial's process runs or last ran
-# A place is bad after this many deaths there with no evaluation in between, if at least TRIALS
-# different trials died. If this many of the deaths are machine faults, one trial is enough.
+# A place is bad after DEATHS_IN_A_ROW deaths there with no evaluation in between, if at least
+# TRIALS different trials died. If DEATHS_IN_A_ROW of the deaths are machine faults, one trial is
+# enough.
 DEATHS_IN_A_ROW = 3
 TRIALS = 2
 
@@ -48,8 +49,8 @@ def read_place(folder: Path) -> Place | None:
 class BadMachines(TrialCallback):
     """Counts how often trials die at each place, and excludes places where they die repeatedly.
 
-    `places` is the total number of places. The last remaining place is never excluded. `say` prints
-    a line.
+    `places` is the total number of places. The last remaining place is never excluded. `say` takes
+    a line of text and prints it.
     """
 
     def __init__(self, trials: Path, places: int, say: Callable[[str], None]) -> None:

@@ -47,7 +47,8 @@ def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observ
     """Convert a row to an observation for the stopping rules.
 
     Returns None if the row has no value, for example because the trial diverged. The observation's
-    error is only the error from the generated pictures, because all trials use the same real ones.
+    error is only the error from the generated pictures, because all trials use the same real
+    pictures.
     """
     value = value_of(row, metric.name)
     if value is None:
@@ -58,7 +59,7 @@ def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observ
 
 
 class EarlyStoppingScheduler(FIFOScheduler):
-    """Stops trials by the stopping rules, and applies population-based training to the others.
+    """Applies the stopping rules, and population-based training to the trials that continue.
 
     Ray does not save a scheduler in its snapshot. After a restart, the scheduler therefore reads
     the rows in the restored trials' folders and gives them to the rules again.

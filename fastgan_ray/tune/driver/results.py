@@ -19,7 +19,8 @@ from fastgan_ray.search.file.spec import SearchSpec, start_point
 from fastgan_ray.search.pareto import front_of
 from fastgan_ray.tune.driver.records import Record, TrialRecords
 
-# The sections of the configuration that the published FastGAN defines; users set the others freely.
+# The sections of the configuration that the published FastGAN defines; users set the other sections
+# freely.
 PUBLISHED_SECTIONS = ("model", "augment", "train")
 COLUMNS = ("trial_id", "state", "value", "error", "num_fakes", "kimg", "seconds", "reason")
 CLEAR_ERRORS = 2.0  # in standard errors; the evaluation's noise rarely causes a larger difference
@@ -125,7 +126,7 @@ def keep_best(best: Mapping[str, Any], folder: Path) -> None:
 
     best["source"] is the trial's folder, relative to `folder`. Weights are hard links instead of
     copies if the file system supports links. If the trial's checkpoint was removed, best/ already
-    has it.
+    has that checkpoint.
     """
     trial = folder / best["source"]
     checkpoint = trial / str(best["checkpoint"])

@@ -165,7 +165,7 @@ def _watchers(
     metric, count = experiment.metric, experiment.trial_count
     facts = (session.group, metric.name, metric.goal, count, experiment.longest_kimg)
     return [
-        *([context.sync] if context.sync else []),  # fetches the files that the others read
+        *([context.sync] if context.sync else []),  # fetches files that later callbacks read
         *([tracker] if tracker else []),  # updates the numbers that the table shows
         tensorboard(),
         WandbLog(session, metric),

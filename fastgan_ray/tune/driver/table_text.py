@@ -20,7 +20,8 @@ LONG_VALUE = 9  # values with more characters than this are long
 def render(state: State, now: float, max_rows: int | None = None) -> Table:
     """Return the table of all trials.
 
-    If there are more trials than `max_rows`, the table has the best, the running and the latest.
+    If there are more trials than `max_rows`, the table has the best trial, the running trials and
+    the latest trials.
     """
     best, rows = best_of(state), list(state["trials"].values())
     visible = _most_interesting(rows, best, max_rows)
@@ -96,7 +97,7 @@ def headline(state: State, now: float) -> str:
 
 
 def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of parameters whose values differ between points; all if there is one point.
+    """Return the names of parameters that differ between points; all names if there is one point.
 
     Parameters with long values come last, so that a narrow column cuts off a long value and not the
     short values.

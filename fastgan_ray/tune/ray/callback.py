@@ -1,4 +1,4 @@
-"""A base class for Ray's callbacks whose methods take only the trial, and a result if any."""
+"""A base class for Ray's callbacks; its methods take only the trial, and the result if any."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ STOP_SIGNAL = signal.SIGUSR1
 
 # Environment variables that Ray reads. Except RAY_USAGE_STATS_*, only Ray's source documents them.
 SETTINGS = {
-    # glibc reads this one, not Ray. A trial trains in a thread; with a single arena, glibc keeps
-    # freed memory for this thread as it does for a main thread (train/device.py).
+    # glibc, not Ray, reads this variable. A trial trains in a thread; with a single arena, glibc
+    # keeps freed memory for this thread as it does for a main thread (train/device.py).
     "MALLOC_ARENA_MAX": "1",
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output ignores verbose=0 and prints to the terminal
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -43,8 +43,8 @@ def local_gpus() -> Node:
 def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
     """Return the resources of each machine that is alive, with its GPUs' memory and capability.
 
-    `inspect` runs on one machine of each kind that has GPUs. If it finds no GPU or does not answer,
-    the values in ASSUMED are used.
+    `inspect` returns the same as `local_gpus`. It runs on one machine of each kind that has GPUs.
+    If it finds no GPU or does not answer, the values in ASSUMED are used.
     """
     list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     nodes = [node for node in list_nodes() if node["Alive"]]
@@ -58,7 +58,7 @@ def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
 
 
 def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Return the kind and the number of a machine's GPUs, as a key of its kind of machine."""
+    """Return the kind and the number of a machine's GPUs, as a key for all machines like it."""
     return tuple(
         sorted(
             (name, amount)

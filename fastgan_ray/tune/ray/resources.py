@@ -201,9 +201,10 @@ def max_concurrent(
 ) -> int:
     """Return how many trials run at once; at least 1.
 
-    It is `wanted` if set, else the number of trials with the smallest request that fit. If any
-    request is nested, it is at most the number of trials with the largest request that fit: Ray
-    Tune does not count the resources of their workers, and would start trials whose workers wait.
+    The result is `wanted` if set, else the number of trials with the smallest request that fit. If
+    any request is nested, the result is at most the number of trials with the largest request that
+    fit: Ray Tune does not count the resources of the workers, and would start trials whose workers
+    wait.
     """
     counts = [trial.count(nodes) for trial in requests]
     most = wanted or max(counts, default=1)

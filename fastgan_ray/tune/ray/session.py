@@ -97,7 +97,8 @@ def _start(address: str, dashboard: bool) -> None:
         # default. Ray would store its own token in the home folder; this token is in no file.
         os.environ.setdefault(AUTH_TOKEN, secrets.token_hex(32))
         if dashboard:
-            # Without an address of its own, Ray would use the dashboard of another Ray here.
+            # Without its own address, this Ray would use the dashboard of another Ray on this
+            # machine.
             quiet["dashboard_port"] = _free_port()
             os.environ[DASHBOARD] = f"http://127.0.0.1:{quiet['dashboard_port']}"
         size = OBJECT_STORE_BYTES

@@ -54,7 +54,7 @@ class Withholder:
             if not ready:
                 continue
             if set(place.gpus) <= set(ray.get(answer)):
-                # Keep only this actor; the earlier ones got other GPUs, which are now released.
+                # Keep only this actor; the earlier actors got other GPUs, which are now released.
                 self._held[place] = [actor]
                 del self._pending[place]
             else:

@@ -13,14 +13,14 @@ from fastgan_ray.tune.storage.lock import only_driver
 from fastgan_ray.tune.storage.snapshot import ended_in_snapshot, snapshots
 from fastgan_ray.tune.trial.folder import checkpoints
 
-ABLATION_KEEPS = ("ema.safetensors", "metadata.json")  # enough to generate samples
+ABLATION_KEEPS = ("ema.safetensors", "metadata.json")  # these files are enough to generate samples
 
 
 def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
     """Remove unneeded files of a search or an ablation; return each path with its bytes.
 
     With `dry_run`, remove nothing. Raises UserError if `folder` holds no search or ablation, or if
-    it is running.
+    the search or ablation is running.
     """
     folder = folder.resolve()
     kinds = [kind for kind in ("search", "ablation") if (folder / f"{kind}.yaml").is_file()]

@@ -8,9 +8,9 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.cost.memory import gpu_gb_of
 
-# A running trial may have three: its last one, the one being written, and the one from an
-# interruption between two evaluations. The fourth is the last one of the previous trial: it stays
-# until Ray's state says that this trial has ended.
+# A running trial may have three checkpoints: the last one, the one being written, and the one from
+# an interruption between two evaluations. The fourth is the last checkpoint of the previous trial:
+# it stays until Ray's state says that this trial has ended.
 CHECKPOINTS_PER_TRIAL = 4
 WEIGHT_BYTES = 4
 MOMENTS = 2  # numbers that Adam stores for each weight

@@ -17,7 +17,7 @@ from pyarrow import fs as arrow
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import atomic
 
-# These files refer to other files, so they are written after them.
+# These files refer to other files, so they are written last.
 LAST = ("metadata.json", ".source", "metrics.jsonl")
 
 

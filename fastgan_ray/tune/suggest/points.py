@@ -1,4 +1,4 @@
-"""The points that a rule chooses, not a sampler."""
+"""The points that a rule chooses instead of a sampler."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ENUMERABLE = 100_000  # the size of the largest space whose points are listed
 
 @dataclass
 class PointState:
-    """The data that determine the next point, together with the study."""
+    """The data that, together with the study, determine the next point."""
 
     rng: random.Random
-    tried: set[str] = field(default_factory=set)  # keys of points
-    waiting: list[Point] = field(default_factory=list)  # the best of another search, to try next
+    tried: set[str] = field(default_factory=set)  # `key_of` of each tried point
+    waiting: list[Point] = field(default_factory=list)  # another search's best points, to try next
 
 
 class PointRules:

@@ -31,7 +31,7 @@ PRIORS_TRIED = 3  # how many of another search's best points follow the publishe
 
 @dataclass
 class State:
-    """The data that determine the next suggestion, together with the study."""
+    """The data that, together with the study, determine the next suggestion."""
 
     sampler: optuna.samplers.BaseSampler
     points: PointState
@@ -44,8 +44,8 @@ class StudySearcher(Searcher):
     """Suggests points of a search's space, the published default first, and learns from trials.
 
     A suggestion is {"number", "point" (flat), "run" (nested RunConfig)}. The number is the name of
-    the trial. `priors` are trials of another search. The best of them are tried directly after the
-    default. All of them guide the sampler, but they count as trials that were stopped after one
+    the trial. `priors` are trials of another search. The best priors are tried directly after the
+    default. All priors guide the sampler, but they count as trials that were stopped after one
     picture, so every result of this search ranks above them. `restore` returns to exactly the state
     that `save` wrote: it cuts the study's journal back.
 

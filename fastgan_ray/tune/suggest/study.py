@@ -85,7 +85,8 @@ def report_end(
 ) -> None:
     """Record how a trial ended.
 
-    `values` has one value per metric, measured with the trial's own point; None if there are none.
+    `values` has one value per metric, measured with the trial's own point; None if there are no
+    such values.
     """
     trial = running_trial(study, number)
     trial.set_user_attr("outcome", "stopped" if outcome == "running" else outcome)

@@ -1,8 +1,8 @@
 """Population-based training across processes: the driver's orders to take over weights.
 
 If a trial must take over another trial's weights, the driver writes an order to the trial's folder.
-It does this while it handles the trial's report. The trial waits for the driver, so it finds the
-order before it continues. `orders.jsonl` has all data that are needed after a restart.
+The driver writes the order while it handles the trial's report. The trial waits for the driver, so
+it finds the order before it continues. `orders.jsonl` has all data that are needed after a restart.
 """
 
 from __future__ import annotations
@@ -108,7 +108,10 @@ class WeightExchange:
         return self._trials.parent / "population" / f"{rung:05d}" / f"{trial:05d}"
 
     def _keep(self, trial: int, rung: int, checkpoint: Path, point: dict[str, Any]) -> None:
-        """Keep a trial's checkpoint if others may take it over; remove all other checkpoints."""
+        """Keep a trial's checkpoint if other trials may take it over.
+
+        Remove all checkpoints that no trial may take over.
+        """
         possible = self._algorithm.possible_donors(rung)
         donors = {self._donor_folder(rung, number) for number in possible}
         folder = self._donor_folder(rung, trial)

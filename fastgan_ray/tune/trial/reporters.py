@@ -110,7 +110,10 @@ class TuneReporter(RowReporter):
 
 
 class WorkerReporter(RowReporter):
-    """Writes the rows of a trial with several workers; waits until the search has handled each."""
+    """Writes the rows of a trial with several workers.
+
+    After each row, it waits until the search has handled the row.
+    """
 
     def _write(
         self, metrics: Mapping[str, Any], outcome: Outcome, checkpoint: Path, reason: str

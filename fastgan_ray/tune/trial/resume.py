@@ -13,7 +13,10 @@ from fastgan_ray.tune.trial.pbt import read_orders
 
 
 class ResumeState(NamedTuple):
-    """A trial's configuration, valid rows and checkpoint; None if there is no checkpoint yet."""
+    """A trial's configuration, valid rows and checkpoint.
+
+    The checkpoint is None if the trial starts from the beginning.
+    """
 
     config: RunConfig
     rows: list[Row]

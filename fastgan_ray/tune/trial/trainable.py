@@ -47,10 +47,11 @@ def make_trainable(
 ) -> Callable[[dict[str, Any]], None]:
     """Make the function that Ray runs for each trial.
 
-    Its argument is the searcher's suggestion {"number", "point", "run"}. It reports an error inside
-    the trial as an outcome. After a death of the process, a full disk or a machine fault, Ray
-    starts the trial again instead. `worker_resources` returns the resources of each worker.
-    `storage`, if given, keeps a copy of the trial's files.
+    The function takes the searcher's suggestion {"number", "point", "run"}. It reports an error
+    inside the trial as an outcome. After a death of the process, a full disk or a machine fault,
+    Ray starts the trial again instead. `worker_resources` takes a trial's configuration and number,
+    and returns the resources of each worker. `storage`, if given, keeps a copy of the trial's
+    files.
     """
 
     def trial(suggestion: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ WATCHED = {
     "Gradients": ["grad/d", "grad/g"],
     "Augmentation and sparsity": ["augment/p", "regan/sparsity"],
 }
-# Widths of panels; 24 is the full width. Other panels have half of it.
+# Widths of panels; 24 is the full width. Other panels have half of the full width.
 WIDTHS = {"parallel_coordinates": 24, "media": 24, "leaderboard": 24}
 HEIGHT = 10
 

@@ -48,8 +48,9 @@ def caption(result: Mapping[str, Any], metric: str) -> str:
 def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) -> Known:
     """Return the known facts about a trial, updated with a new result.
 
-    They are the last value of each key, and the best value of the metric. The best value of cheap
-    evaluations has a key of its own. A warning stays until the next evaluation, full or cheap.
+    The known facts are the last value of each key, and the best value of the metric. The best value
+    of cheap evaluations has a key of its own. A warning stays until the next evaluation, full or
+    cheap.
     """
     updated = {**known, **result}
     choose = min if metric.goal == "minimize" else max

@@ -45,10 +45,10 @@ class Session:
         self._tried_online: set[str] = set()
 
     def attempt(self, call: Callable[..., object], *arguments: object) -> None:
-        """Call a function that uses W&B, and catch every exception.
+        """Call `call(*arguments)`, which uses W&B; catch every exception.
 
-        After an exception, change the mode from online to offline, and call the function again.
-        If it fails offline, change the mode to disabled. In this mode, no function is called.
+        After an exception, change the mode from online to offline, and call the function again. If
+        the function fails offline, change the mode to disabled, in which no function is called.
         """
         if self.mode == "disabled":
             return
