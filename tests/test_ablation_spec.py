@@ -142,7 +142,7 @@ arms:
     [
         ("baseline: a\narms: {a: }", "baseline: needs another arm in arms"),
         ("baseline: a\narms: [a, b]", "arms: must map names to settings"),
-        ("baseline: a", "needs arms: settings of each arm, by its name"),
+        ("baseline: a", "needs arms: settings of each arm, by the arm's name"),
         ("arms: {a: , b: {model.ngf: 8}}", "needs baseline: what arms are compared with"),
         ("baseline: {}\narms: {baseline: {model.ngf: 8}}", "arms has one named baseline, too"),
         ("baseline: a\narms: {a: , b: {}}", "b: is the same configuration as a"),

@@ -19,7 +19,7 @@ def ablate(
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="Number of seeds, or the seeds themselves, e.g. 0-2,7.",
+            help="Number of seeds (e.g. 3), or a list of seeds (e.g. 0-2,7).",
             show_default="the seeds in the file",
         ),
     ] = None,

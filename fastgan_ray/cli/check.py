@@ -27,10 +27,13 @@ def check(
     as_json: opt.AsJson = False,
     timed: Annotated[
         bool,
-        typer.Option("--timed", help="Time a few training steps on this machine (a minute)."),
+        typer.Option(
+            "--timed",
+            help="Measure the time of a few training steps on this machine (takes a minute).",
+        ),
     ] = False,
 ) -> None:
-    """Check a file and show what it would run and cost, without starting anything."""
+    """Check a file and show what the run would do and cost, without starting the run."""
     from fastgan_ray.cli.plan import print_facts
     from fastgan_ray.config.override import override
     from fastgan_ray.config.run_file import holds_run_config, load_run_config

@@ -13,10 +13,10 @@ from fastgan_ray.cli.terminal import print_line
 def clean(
     run: opt.Run,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List what would be removed, with sizes, and exit.")
+        bool, typer.Option("--dry-run", help="List the files to remove and their sizes, and exit.")
     ] = False,
 ) -> None:
-    """Free disk space: remove what neither the results nor --resume need."""
+    """Free disk space: remove the files that neither the results nor --resume need."""
     from fastgan_ray.tune.storage.cleaning import clean as clean_run
 
     removed = clean_run(run, dry_run)

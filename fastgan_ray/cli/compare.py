@@ -20,7 +20,7 @@ def compare(
 ) -> None:
     """Show searches, arms and trials side by side, best first.
 
-    All of them must be measured by the same protocol, so that their numbers compare.
+    All runs must be measured by the same protocol: otherwise their numbers cannot be compared.
     """
     from fastgan_ray.report.data.comparison import compare as compare_runs
     from fastgan_ray.report.tables.comparison import comparison_table

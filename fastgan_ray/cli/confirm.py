@@ -19,7 +19,7 @@ def confirm(
         typer.Option(
             min=1,
             max=20,
-            help="How many of the best trials to train.",
+            help="Number of best trials to train again.",
             show_default="as planned, usually 2",
         ),
     ] = None,
@@ -28,7 +28,7 @@ def confirm(
         typer.Option(
             min=2,
             max=100,
-            help="How many new seeds for each.",
+            help="Number of new seeds for each configuration.",
             show_default="as planned, usually 3",
         ),
     ] = None,

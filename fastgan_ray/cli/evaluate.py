@@ -24,7 +24,7 @@ def evaluate(
     by: Annotated[
         str | None,
         typer.Option(
-            help="Metric to rank by.",
+            help="Metric by which to rank the generators.",
             show_default="the metric of the generators' search, else the Frechet distance",
         ),
     ] = None,
@@ -32,7 +32,7 @@ def evaluate(
 ) -> None:
     """Measure generators on a data set and rank them, best first.
 
-    Several generators must be measured by the same protocol, so that their numbers compare.
+    Generators must be measured by the same protocol: otherwise their numbers cannot be compared.
     """
     from fastgan_ray.latent.measure import rank
     from fastgan_ray.metrics.names import error_name, format_with_error, without_errors

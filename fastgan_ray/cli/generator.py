@@ -27,7 +27,9 @@ Checkpoint = Annotated[
 ]
 Truncation = Annotated[
     float,
-    typer.Option(min=0, max=2, help="Scale of the latents; below 1, pictures vary less."),
+    typer.Option(
+        min=0, max=2, help="Scale of the latents; with a scale below 1, pictures vary less."
+    ),
 ]
 Seeds = Annotated[str, typer.Option(help="Seeds, e.g. 0-35,99.")]
 PngFile = Annotated[Path, typer.Option(help="File to write (.png).")]
@@ -63,14 +65,18 @@ def sample(
 def interpolate(
     checkpoint: Checkpoint,
     seeds: Annotated[str, typer.Option(help="Seeds to visit, in order, e.g. 0-3,9.")] = "0-3",
-    frames: Annotated[int, typer.Option(min=2, max=100_000, help="Number of frames in all.")] = 60,
+    frames: Annotated[
+        int, typer.Option(min=2, max=100_000, help="Number of frames in the whole video.")
+    ] = 60,
     out: Annotated[
         Path,
         typer.Option(
             help="Video to write: .gif, or .mp4 (needs pip install 'fastgan-ray\\[video]')."
         ),
     ] = Path("walk.gif"),
-    loop: Annotated[bool, typer.Option("--loop", help="Return to the first seed.")] = False,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Return to the first seed at the end of the video.")
+    ] = False,
     fps: Annotated[int, typer.Option(min=1, max=50, help="Frames per second.")] = 20,
     truncation: Truncation = 1.0,
 ) -> None:
@@ -134,8 +140,8 @@ def invert(
         bool,
         typer.Option(
             "--embedded",
-            help="Compare pictures with the feature network that comes with the package, not with "
-            "LPIPS. Needs no download.",
+            help="Compare pictures with the feature network that comes with the package, "
+            "not with LPIPS. This needs no download.",
         ),
     ] = False,
     as_json: opt.AsJson = False,
@@ -181,7 +187,7 @@ def neighbours(
     embedded: opt.Embedded = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Show the training pictures nearest to generated ones: are these new, or copies?"""
+    """Show the training pictures nearest to generated pictures, to find copies."""
     from fastgan_ray.data.source import open_source
     from fastgan_ray.latent import neighbours as near
     from fastgan_ray.latent.load import data_config
@@ -217,7 +223,9 @@ def neighbours(
 
 def export(
     checkpoint: Checkpoint,
-    out: Annotated[Path, typer.Option(help="New file, or new folder for --to folder.")],
+    out: Annotated[
+        Path, typer.Option(help="File to create; with --to folder, the folder to create.")
+    ],
     to: Annotated[
         Literal["folder", "onnx", "pt2", "published"],
         typer.Option(

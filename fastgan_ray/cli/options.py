@@ -32,36 +32,41 @@ Embedded = Annotated[
     bool,
     typer.Option(
         "--embedded",
-        help="Use the feature network that comes with the package, for the metric and the "
-        "reconstruction loss. Needs no download; the metric's name then ends in "
-        "efficientnet_lite0.",
+        help="For the metric and the reconstruction loss, use the feature network that "
+        "comes with the package. This needs no download; the metric's name then "
+        "ends in efficientnet_lite0.",
     ),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, print the plan and exit.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Name = Annotated[
     str | None, typer.Option(help="Name of the run's folder.", show_default="the name in the file")
 ]
 Runs = Annotated[
     str,
     typer.Option(
-        help="Folder for all runs, or a URI such as s3://bucket/prefix. With a URI a copy is kept "
-        "there: machines need no shared folder, and any of them can --resume."
+        help="Folder for all runs, or a URI such as s3://bucket/prefix. With a URI, a "
+        "copy of the runs is kept at the URI: the machines need no shared folder, "
+        "and any machine can --resume a run."
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
 MaxConcurrent = Annotated[
     int | None,
-    typer.Option(min=1, help="Maximum number of trials at a time.", show_default="as many as fit"),
+    typer.Option(
+        min=1,
+        help="Largest number of trials that run at the same time.",
+        show_default="as many as fit",
+    ),
 ]
 DiskGb = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Disk space for all checkpoints together, in GB. Reduces the number of trials at a "
-        "time if necessary.",
+        help="Disk space for all checkpoints together, in GB. If necessary, fewer "
+        "trials run at the same time.",
         show_default="no limit",
     ),
 ]

@@ -14,14 +14,14 @@ from fastgan_ray.errors import UserError
 
 def report(
     run: opt.Run,
-    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="File to write.", show_default="RUN/report.html")
     ] = None,
 ) -> None:
     """Write report.html, which shows a search or an ablation on one page.
 
-    The file needs no other file, and the run may still be in progress.
+    The page needs no other file, and the run may still be in progress.
     """
     from fastgan_ray.tune.driver.reports import write_report
 

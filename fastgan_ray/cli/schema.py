@@ -15,9 +15,9 @@ def schema(
         typer.Argument(metavar="KIND", help="Kind of file: search, ablation or run."),
     ] = "search",
 ) -> None:
-    """Print the JSON schema of a file, with which editors complete and check it.
+    """Print the JSON schema of a kind of file, for editors that complete and check such files.
 
-    Editors with a YAML language server use it if the file's first line names it:
+    Editors with a YAML language server use the schema if the file's first line names the schema:
     # yaml-language-server: $schema=schema.json
     """
     from fastgan_ray.search.file.schema import json_schema

@@ -19,7 +19,7 @@ EMBEDDED = "efficientnet_lite0"
 
 @weights_app.command("list")
 def weights_list(as_json: AsJson = False) -> None:
-    """List the weight files, what they are for, and whether they are in the cache."""
+    """List the weight files, the purpose of each file, and whether the file is in the cache."""
     from fastgan_ray.metrics.weight_files import weights_table
 
     files = weights_table(progress())
@@ -58,7 +58,7 @@ def weights_add(
         typer.Argument(metavar="FILE", help="Downloaded weight files, under any name."),
     ],
 ) -> None:
-    """Add downloaded weight files to the cache; they are recognised by their SHA-256."""
+    """Add downloaded weight files to the cache; files are recognised by their SHA-256."""
     from fastgan_ray.metrics.weight_files import add_weights
 
     for path in add_weights(files):

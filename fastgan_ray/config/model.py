@@ -21,7 +21,9 @@ class ModelConfig(Section):
     """
 
     architecture: Literal["fastgan", "dcgan"] = Field(
-        "fastgan", description="dcgan = the baseline of Keras' adaptive-augmentation example"
+        "fastgan",
+        description="kind of network: fastgan; dcgan = the baseline in Keras' "
+        "adaptive-augmentation example",
     )
     resolution: int = Field(
         256,
@@ -32,20 +34,27 @@ class ModelConfig(Section):
     ndf: int = Field(64, ge=1, le=1024, description="discriminator's base width (filter count)")
     nz: int = Field(256, ge=1, le=8192, description="length of the latent vector")
     g_channels: list[int] | None = Field(
-        None, description="generator's width at 4, 8, 16, ... px up to resolution, instead of ngf"
+        None,
+        description="list of the generator's widths at 4, 8, 16, ... px up to resolution; "
+        "replaces ngf",
     )
     d_channels: list[int] | None = Field(
         None,
-        description="discriminator's width at levels 8, 16, ... up to resolution, instead of ndf "
-        "(after the stem, maps of s px have the width of level 2s)",
+        description="list of the discriminator's widths at levels 8, 16, ... up to "
+        "resolution; replaces ndf (after the stem, maps of s px have the width of "
+        "level 2s)",
     )
-    g_sle_4: bool = Field(True, description="skip-layer excitation from 4 px (to 64; 32 at 32 px)")
+    g_sle_4: bool = Field(
+        True, description="skip-layer excitation 4 -> 64 px (4 -> 32 px if resolution is 32)"
+    )
     g_sle_8: bool = Field(True, description="skip-layer excitation 8 -> 128 px")
     g_sle_16: bool = Field(True, description="skip-layer excitation 16 -> 256 px")
     g_sle_32: bool = Field(True, description="skip-layer excitation 32 -> 512 px")
     g_noise: bool = Field(True, description="noise injection in the generator")
     output_activation: Literal["tanh", "none"] = Field(
-        "tanh", description="on both outputs; none = as the published 256 and 512 px checkpoints"
+        "tanh",
+        description="activation of the generator's two outputs: tanh; none = as in the "
+        "published 256 and 512 px checkpoints",
     )
     d_sle: bool = Field(True, description="skip-layer excitation in the discriminator")
     d_small: bool = Field(True, description="the discriminator's branch on the small picture")
@@ -53,26 +62,34 @@ class ModelConfig(Section):
         None,
         ge=0,
         lt=1,
-        description="share of the features dropped before the discriminator's logits; null = 0 for "
-        "fastgan, 0.4 for dcgan",
+        description="fraction of the features that dropout removes before the discriminator's "
+        "logits; null = 0 for fastgan, 0.4 for dcgan",
     )
     self_supervision: Literal["ae", "none", "contrastive", "ae_contrastive"] = Field(
         "ae",
-        description="of the discriminator: ae = the enabled decoders (published); contrastive = a "
-        "projection of two augmented views; none and contrastive build no decoder",
+        description="extra task of the discriminator: ae = the enabled decoders (published); "
+        "contrastive = a projection of two augmented views; ae_contrastive = "
+        "both; none = no extra task; none and contrastive build no decoder",
     )
     decode_full: bool = Field(True, description="decoder on the 8x8 trunk (self-supervision)")
     decode_small: bool = Field(True, description="decoder on the small branch (self-supervision)")
     decode_part: Literal["random", "centre", "none"] = Field(
-        "random", description="decoder on an 8x8 part of the 16x16 trunk: which part, or none"
+        "random",
+        description="decoder on an 8x8 part of the 16x16 trunk: random = a random part; "
+        "centre = the central part; none = no such decoder",
     )
     decoder_width: int = Field(
-        32, ge=1, le=1024, description="decoders' base width (published: 32, whatever ndf is)"
+        32, ge=1, le=1024, description="base width of the decoders (published: 32 for every ndf)"
     )
     spectral_norm: bool = Field(True, description="spectral normalisation of all convolutions")
-    dcgan_width: int = Field(128, ge=1, le=1024, description="filters of each of dcgan's layers")
+    dcgan_width: int = Field(
+        128, ge=1, le=1024, description="number of filters in each layer of dcgan"
+    )
     dcgan_depth: int = Field(
-        4, ge=3, le=8, description="dcgan's doublings from 4 px: resolution is 4 * 2^depth"
+        4,
+        ge=3,
+        le=8,
+        description="number of times dcgan doubles 4 px: resolution = 4 * 2^dcgan_depth",
     )
 
     @property

@@ -35,21 +35,30 @@ class DataConfig(Section):
     """The training pictures, and how each one is made square."""
 
     path: str | None = Field(
-        None, description="folder, .zip, LMDB folder, or a name that `fastgan-ray data` lists"
+        None,
+        description="the pictures: a folder, a .zip, an LMDB folder, or a name that "
+        "`fastgan-ray data` lists",
     )
     fit: Literal["squash", "crop", "pad"] = Field(
-        "squash", description="how a picture that is not square becomes one (published: squash)"
+        "squash",
+        description="how a picture that is not square is made square: squash = change its "
+        "proportions (published); crop = cut off the edges; pad = add a border",
     )
     background: str = Field(
         "#ffffff",
         pattern=r"^#[0-9a-fA-F]{6}$",
-        description="colour under transparent pixels and padding, as #rrggbb",
+        description="colour behind transparent pixels and of the border that pad adds, as #rrggbb",
     )
     on_bad_image: Literal["error", "skip"] = Field(
-        "error", description="what an unreadable file does: stop the run with its name, or nothing"
+        "error",
+        description="what to do about unreadable files: error = stop and list the files; skip "
+        "= leave them out",
     )
     limit: int | None = Field(
-        None, ge=2, description="train on this many pictures, drawn once by the seed; null = all"
+        None,
+        ge=2,
+        description="number of pictures to train on, drawn once with train.seed; null = all "
+        "pictures",
     )
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
 
@@ -59,35 +68,72 @@ class AugmentConfig(Section):
 
     policy: str = Field(
         "color,translation",
-        description=f"comma list of {', '.join(AUGMENT_OPS)} in their order; empty = none. "
-        "bgc and keras are adaptive: StyleGAN2-ADA's pipe and Keras' flip, shift, rotate, zoom",
+        description="operations, separated by commas, in the order of use: "
+        f"{', '.join(AUGMENT_OPS)}; empty = no augmentation. Two are adaptive: bgc "
+        "= the pipeline of StyleGAN2-ADA; keras = the flip, shift, rotation and "
+        "zoom of Keras",
     )
     probability: float = Field(
         1.0, ge=0, le=1, description="probability that a picture gets color, translation and cutout"
     )
-    brightness: float = Field(0.5, ge=0, le=2, description="shift by U(-b, b), of a range of 2")
-    saturation: float = Field(1.0, ge=0, le=1, description="factor U(1-s, 1+s) about the grey")
-    contrast: float = Field(0.5, ge=0, le=1, description="factor U(1-c, 1+c) about the mean")
-    translation: float = Field(0.125, ge=0, le=1, description="shift by up to this share of a side")
-    cutout: float = Field(0.5, ge=0, le=1, description="side of the blank square, share of a side")
-    ada: Literal["stylegan2", "keras", "none"] = Field(
-        "stylegan2", description="what controls p, the probability of bgc and keras; none = fixed"
+    brightness: float = Field(
+        0.5,
+        ge=0,
+        le=2,
+        description="b: a number from U(-b, b) is added to the pixels, whose range is -1 to 1",
     )
-    ada_p: float = Field(0.0, ge=0, le=1, description="p at the start; with ada none, always")
+    saturation: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="s: the difference from grey is multiplied by a factor from U(1-s, 1+s)",
+    )
+    contrast: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="c: the difference from the mean is multiplied by a factor from U(1-c, 1+c)",
+    )
+    translation: float = Field(
+        0.125, ge=0, le=1, description="largest shift, as a fraction of the picture's side"
+    )
+    cutout: float = Field(
+        0.5, ge=0, le=1, description="side of the blank square, as a fraction of the picture's side"
+    )
+    ada: Literal["stylegan2", "keras", "none"] = Field(
+        "stylegan2",
+        description="rule that changes p, the probability of bgc and keras: stylegan2; keras; "
+        "none = p is fixed",
+    )
+    ada_p: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="p at the start of the training; with ada none, p in the whole training",
+    )
     ada_max_p: float = Field(
-        0.85, ge=0, le=1, description="upper limit of p: near 1, generated pictures look augmented"
+        0.85,
+        ge=0,
+        le=1,
+        description="upper limit of p; if p is near 1, generated pictures look augmented",
     )
     ada_target: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="of stylegan2: the mean sign of D's real logits (null = 0.6); of keras: D's "
+        description="target of the rule ada. stylegan2: mean sign of the discriminator's "
+        "logits on real pictures (null = 0.6); keras: the discriminator's "
         "accuracy on real pictures (null = 0.85)",
     )
     ada_kimg: float = Field(
-        500.0, gt=0, description="thousands of images in which stylegan2 moves p by 1"
+        500.0, gt=0, description="thousands of images in which the rule stylegan2 changes p by 1"
     )
-    ada_interval: int = Field(4, ge=1, le=1024, description="steps between stylegan2's moves of p")
+    ada_interval: int = Field(
+        4,
+        ge=1,
+        le=1024,
+        description="training steps from one change of p to the next, for the rule stylegan2",
+    )
 
     @field_validator("policy")
     @classmethod
@@ -121,28 +167,32 @@ class EvalConfig(Section):
         "efficientnet_lite0",
     ] = Field(
         "inception",
-        description="feature network: inception = FID, inception_pytorch = FID on the PyTorch "
-        "port, dinov2_vitl14 = FD_DINOv2; efficientnet_lite0 = embedded, no download",
+        description="feature network of the metric: inception = FID; inception_pytorch = FID "
+        "with the PyTorch port; dinov2_vitl14 = FD_DINOv2; efficientnet_lite0 = "
+        "comes with the package, no download",
     )
     num_fakes: int = Field(5000, ge=2, description="generated images per evaluation")
     early_fakes: int | None = Field(
         None,
         ge=2,
-        description="generated images per evaluation before the run's last one; these metrics are "
-        "named early/...; null = num_fakes",
+        description="generated images per evaluation, for all evaluations except the run's "
+        "last one; the names of their metrics begin with early/; null = num_fakes",
     )
     mirrored_reference: bool = Field(
-        False, description="compare with the real pictures and their mirror images"
+        False,
+        description="compare the generated pictures with the real pictures and their mirror images",
     )
-    every_kimg: float = Field(40.0, gt=0, description="thousands of images between evaluations")
+    every_kimg: float = Field(
+        40.0, gt=0, description="thousands of images from one evaluation to the next"
+    )
     batch_size: int = Field(32, ge=1, le=4096, description="images per evaluation batch")
-    seed: int = Field(0, ge=0, lt=2**31, description="of the evaluation's latents")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the latents in the evaluation")
     probe_steps: int = Field(
         0,
         ge=0,
-        description="batches of 8 that a fresh decoder of model.decoder_width learns at the run's "
-        "end to reconstruct the pictures from the discriminator's frozen features "
-        "(d_reconstruction); 0 = off",
+        description="metric d_reconstruction: at the run's end, a new decoder of "
+        "model.decoder_width learns to reconstruct the pictures from the "
+        "discriminator's frozen features, in this number of batches of 8; 0 = off",
     )
 
     @model_validator(mode="after")
@@ -162,19 +212,24 @@ class ResourcesConfig(Section):
         1,
         ge=1,
         le=1024,
-        description="processes that train one generator; they divide train.batch_size",
+        description="number of processes (workers) that train one generator; each worker gets "
+        "an equal part of train.batch_size",
     )
-    cpus: float = Field(1.0, gt=0, description="CPU cores of each worker; its threads")
+    cpus: float = Field(
+        1.0, gt=0, description="CPU cores of each worker, which are also its number of threads"
+    )
     gpus: float | None = Field(
         None,
         ge=0,
-        description="GPUs of each worker, fractions allowed if there is one worker; null = by "
-        "resolution, width and batch; with several workers, one whole GPU each",
+        description="GPUs of each worker; may be a fraction if there is one worker; null = "
+        "computed from resolution, widths and batch size, or one whole GPU for "
+        "each worker if there are several workers",
     )
     backend: Literal["auto", "flat", "ray_train"] = Field(
         "auto",
-        description="what runs a trial: flat = one process of Ray Tune, starts in seconds; "
-        "ray_train = Ray Train's workers, ten seconds more; auto = ray_train for several workers",
+        description="what runs a trial: flat = one process of Ray Tune, which starts in "
+        "seconds; ray_train = workers of Ray Train, which start ten seconds "
+        "later; auto = ray_train for several workers, else flat",
     )
 
     @property

@@ -22,28 +22,32 @@ class TrainConfig(Section):
     total_kimg: float = Field(
         400.0,
         gt=0,
-        description="length in thousands of real images shown (published: 50k steps of 8)",
+        description="length of the training, in thousands of real images shown (published: "
+        "50k steps of 8)",
     )
     batch_size: int = Field(8, ge=1, le=4096, description="images per batch")
     d_steps: int = Field(
         1,
         ge=1,
         le=64,
-        description="discriminator steps per generator step, each on its own batch",
+        description="discriminator steps per generator step; each discriminator step uses a "
+        "new batch",
     )
     lr_g: float = Field(2e-4, gt=0, lt=1, description="generator's Adam learning rate")
     lr_d: float = Field(2e-4, gt=0, lt=1, description="discriminator's Adam learning rate")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first-moment decay, both networks")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second-moment decay, both networks")
     loss: Literal["hinge", "logistic", "least_squares", "wasserstein", "relativistic"] = Field(
-        "hinge", description="adversarial loss (relativistic: R3GAN's, with r1_gamma and r2_gamma)"
+        "hinge",
+        description="adversarial loss; relativistic = the loss of R3GAN, for use with "
+        "r1_gamma and r2_gamma",
     )
     label_noise: float = Field(
         0.2,
         ge=0,
         le=1,
-        description="labels (hinge: margins) drawn from U(1 - this, 1); 0 = plain hinge; "
-        "wasserstein and relativistic have none",
+        description="labels (hinge: margins) are drawn from U(1 - label_noise, 1); 0 = plain "
+        "labels; no effect with wasserstein and relativistic",
     )
     r1_gamma: float = Field(
         0.0, ge=0, description="weight of the gradient penalty on real pictures; 0 = off"
@@ -54,50 +58,67 @@ class TrainConfig(Section):
     r1_interval: int = Field(
         16,
         ge=1,
-        description="discriminator steps between penalties, of R1 and of R2 (lazy regularisation)",
+        description="discriminator steps from one R1 or R2 penalty to the next (lazy "
+        "regularisation)",
     )
     gp_weight: float = Field(
-        10.0, ge=0, description="weight of the wasserstein loss' gradient penalty, at every step"
+        10.0,
+        ge=0,
+        description="weight of the gradient penalty of the wasserstein loss, computed at "
+        "every step",
     )
     reconstruction: Literal["lpips_vgg", "efficientnet_lite0", "l1", "l2"] = Field(
         "lpips_vgg", description="distance between the decoders' pictures and their targets"
     )
     reconstruction_weight: float = Field(
-        8.0, ge=0, description="weight of the mean distance (8 = published sum at batch 8)"
+        8.0,
+        ge=0,
+        description="weight of the reconstruction distance (mean with 8 = published sum at "
+        "batch size 8)",
     )
     reconstruction_reduction: Literal["mean", "sum"] = Field(
         "mean",
-        description="over a batch; sum = published, with reconstruction_weight 1: the weight grows "
-        "with batch_size",
+        description="how the distances of a batch are combined: mean; sum = published, with "
+        "reconstruction_weight 1 (the loss then grows with batch_size)",
     )
     contrastive_weight: float = Field(1.0, ge=0, description="weight of the contrastive loss")
     contrastive_temperature: float = Field(
-        0.1, gt=0, le=100, description="divides the contrastive loss' cosine similarities"
+        0.1,
+        gt=0,
+        le=100,
+        description="temperature: the contrastive loss divides its cosine similarities by "
+        "this number",
     )
     ema_halflife_kimg: float = Field(
         PUBLISHED_EMA_HALFLIFE_KIMG,
         ge=0,
-        description="half-life of the generator's weight average; 0 = no average",
+        description="half-life of the average of the generator's weights (EMA), in thousands "
+        "of images; 0 = no average",
     )
     ema_rampup: float = Field(
-        0.0, ge=0, description="cap the half-life at this share of the images shown; 0 = no cap"
+        0.0,
+        ge=0,
+        description="upper limit of the EMA half-life, as a fraction of the images shown so "
+        "far; 0 = no limit",
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="of every random choice in the run")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of every random choice in the run")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="device for the training; auto = chosen automatically"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="fp32 = every operation in its plain form, without TF32; bf16 = autocast; "
-        "auto = bf16 where the device is faster with it",
+        description="fp32 = full float32, without TF32; bf16 = autocast to bfloat16; auto = "
+        "bf16 where the device is faster with bf16, else fp32",
     )
     cuda_graphs: bool = Field(
         True,
-        description="on CUDA, capture each kind of training step once and replay it, after a "
-        "comparison with ordinary steps; no effect elsewhere",
+        description="on CUDA, capture each kind of training step once and replay the captured "
+        "step, after a comparison with ordinary steps; no effect on other devices",
     )
     gradient_checkpointing: bool = Field(
         False,
-        description="use less memory: maps inside FastGAN's blocks are computed again for the "
-        "gradients, which stay the same; slower",
+        description="use less memory but more time: the backward pass computes the maps "
+        "inside FastGAN's blocks again; the gradients stay the same",
     )
 
     @property
@@ -110,13 +131,27 @@ class ReganConfig(Section):
     """Re-GAN: sparse and dense training phases of the generator alternate; off by default."""
 
     sparsity: float = Field(
-        0.0, ge=0, lt=1, description="share of each convolution's weights pruned; 0 = off"
+        0.0,
+        ge=0,
+        lt=1,
+        description="fraction of each convolution's weights that is pruned; 0 = off",
     )
-    warmup_kimg: float = Field(40.0, ge=0, description="dense training before the first pruning")
-    interval_kimg: float = Field(40.0, gt=0, description="length of a sparse or a dense phase")
+    warmup_kimg: float = Field(
+        40.0, ge=0, description="thousands of images in the dense training before the first pruning"
+    )
+    interval_kimg: float = Field(
+        40.0,
+        gt=0,
+        description="length of each sparse phase and each dense phase, in thousands of images",
+    )
     regrow: Literal["zero", "stored"] = Field(
-        "zero", description="where pruned weights start in a dense phase: 0, or their last value"
+        "zero",
+        description="value of the pruned weights at the start of a dense phase: zero = 0; "
+        "stored = their last value",
     )
     dense_lr_factor: float = Field(
-        0.1, gt=0, le=10, description="multiplies lr_g in dense phases, but not in the warm-up"
+        0.1,
+        gt=0,
+        le=10,
+        description="lr_g is multiplied by this factor in dense phases, but not in the warm-up",
     )

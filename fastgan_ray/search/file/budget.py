@@ -20,7 +20,9 @@ class Confirm(FileSection):
     """A confirmation: train the `top` best trials and the default again with `seeds` new seeds."""
 
     top: int = Field(2, ge=1, le=20, description="number of trials that are trained again")
-    seeds: int = Field(3, ge=2, le=100, description="seeds that each is trained with")
+    seeds: int = Field(
+        3, ge=2, le=100, description="number of seeds with which each of these trials is trained"
+    )
 
     def kimg(self, longest: float) -> float:
         """Return the kimg of the whole confirmation if each training takes `longest` kimg."""
@@ -30,10 +32,13 @@ class Confirm(FileSection):
 class Budget(FileSection):
     """Limits of a search together with its confirmation; None means no limit."""
 
-    kimg: Limit | None = Field(None, description="thousands of images in all trainings")
-    hours: Limit | None = Field(None, description="hours of the clock, whenever the search runs")
+    kimg: Limit | None = Field(None, description="thousands of images in all trainings together")
+    hours: Limit | None = Field(
+        None, description="hours of clock time while the search runs, over all resumes"
+    )
     gpu_hours: Limit | None = Field(
-        None, description="the hours of each trial times its share of a GPU"
+        None,
+        description="GPU hours: sum over all trials of a trial's hours times its fraction of a GPU",
     )
 
     def __bool__(self) -> bool:

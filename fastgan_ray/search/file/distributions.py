@@ -28,7 +28,8 @@ class Entry(FileSection):
     when: dict[str, Any] = Field(
         {},
         min_length=1,
-        description="only where other parameters have these values, as {train.loss: logistic}",
+        description="search this parameter only if other parameters have these values, e.g. "
+        "{train.loss: logistic}",
     )
 
     @classmethod
@@ -45,7 +46,7 @@ class Constant(Entry):
     """One fixed value."""
 
     distribution: Literal["constant"] = "constant"
-    value: Any = Field(description="the value of every trial")
+    value: Any = Field(description="the value in every trial")
 
 
 class Categorical(Entry):
@@ -54,7 +55,9 @@ class Categorical(Entry):
     distribution: Literal["categorical"] = "categorical"
     values: list[Any] = Field(min_length=1, max_length=1000, description="values to choose from")
     probabilities: list[Annotated[float, Field(ge=0)]] | None = Field(
-        None, description="how often each value is drawn; they sum to 1; only for method random"
+        None,
+        description="probability of each value, in the order of values; the sum must be 1; "
+        "only for method random",
     )
 
     @field_validator("values")

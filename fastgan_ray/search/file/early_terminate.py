@@ -25,7 +25,8 @@ class _Rule(FileSection):
         0.0,
         ge=0,
         le=10,
-        description="spare a trial that is worse by at most this many standard errors",
+        description="do not end a trial that is worse than the limit by at most this number "
+        "of standard errors",
     )
 
 
@@ -44,15 +45,21 @@ class Hyperband(_Rule):
 
     type: Literal["hyperband"] = "hyperband"
     min_iter: Kimg | None = Field(
-        None, description="kimg at which trials are first compared (or max_iter with s)"
+        None, description="kimg at which trials are first compared (instead: max_iter and s)"
     )
-    max_iter: Kimg | None = Field(None, description="kimg from which trials are not compared")
+    max_iter: Kimg | None = Field(None, description="kimg from which trials are no longer compared")
     s: int | None = Field(
         None, ge=1, le=20, description="number of comparisons before max_iter, instead of min_iter"
     )
-    eta: float = Field(3.0, ge=1.5, le=100, description="1/eta of the trials continue")
-    brackets: int = Field(1, ge=1, le=20, description="Hyperband's brackets; 1 = ASHA")
-    revisit: bool = Field(True, description="compare trials again as later ones come; false = ASHA")
+    eta: float = Field(
+        3.0, ge=1.5, le=100, description="the best 1/eta of the trials continue after a comparison"
+    )
+    brackets: int = Field(1, ge=1, le=20, description="number of Hyperband's brackets; 1 = ASHA")
+    revisit: bool = Field(
+        True,
+        description="compare a trial again at the positions it has passed when later trials "
+        "reach them; false: only once, as in the published ASHA",
+    )
     strict: Literal[False] = Field(False, description="W&B's key; only false is supported")
 
     @field_validator("strict", mode="before")
@@ -109,7 +116,12 @@ class Median(_Rule):
 
     type: Literal["median"] = "median"
     min_iter: Kimg = Field(description="the kimg from which trials are compared")
-    min_trials: int = Field(3, ge=1, le=1000, description="compare with at least so many others")
+    min_trials: int = Field(
+        3,
+        ge=1,
+        le=1000,
+        description="smallest number of other trials that a trial is compared with",
+    )
 
     @property
     def first_kimg(self) -> float:
@@ -127,7 +139,9 @@ class Patience(_Rule):
     first_key: ClassVar[str] = "kimg"
 
     type: Literal["patience"] = "patience"
-    kimg: Kimg = Field(description="thousands of images without improvement that end a trial")
+    kimg: Kimg = Field(
+        description="a trial ends after this number of thousands of images without improvement"
+    )
 
     @property
     def first_kimg(self) -> float:

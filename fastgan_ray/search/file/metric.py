@@ -26,10 +26,18 @@ COSTS: dict[str, Goal] = {
 class Metric(FileSection):
     """A metric, by the name that the trainer reports (`fid5k_full`); a file may use `fid`."""
 
-    name: str = Field(description="fid, kid, precision_k5, ...; a further one also a cost")
-    goal: Goal = Field("minimize", description="which way is better; left out = the right one")
+    name: str = Field(
+        description="fid, kid, precision_k5, ...; from the second metric on, also a cost"
+    )
+    goal: Goal = Field(
+        "minimize",
+        description="minimize = smaller is better; maximize = greater is better; left out = "
+        "the right one for the metric",
+    )
     target: float | None = Field(
-        None, description="the search ends once a trial is as good; null = it ends at run_cap"
+        None,
+        description="the search ends when a trial reaches this value; null = the search ends "
+        "at run_cap",
     )
 
     @field_validator("name")

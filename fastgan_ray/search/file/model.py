@@ -65,7 +65,9 @@ class _File(FileSection):
 
     refused: ClassVar[Mapping[str, str]]  # keys of other kinds of files -> why they are not allowed
 
-    name: Name | None = Field(None, description="name of the run's folder; left out = the file's")
+    name: Name | None = Field(
+        None, description="name of the run's folder; left out = the name of the file"
+    )
     description: str | None = Field(
         None, description="purpose of the file; default: the comment at the top of the file"
     )
@@ -83,16 +85,24 @@ class SearchFile(_File):
 
     refused = REFUSED_OF_SEARCH
 
-    base: Settings = Field({}, description="settings of all trials; others keep their defaults")
-    method: Method = Field(description="grid, random or bayes")
-    seed: int = Field(0, ge=0, lt=2**31, description="of the search's random choices")
-    parameters: Parameters = Field(description="the searched settings, and what each may be")
+    base: Settings = Field(
+        {}, description="settings of all trials; settings left out keep their defaults"
+    )
+    method: Method = Field(description="grid, random or bayes: the way to choose trials")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the search's random choices")
+    parameters: Parameters = Field(
+        description="the searched settings, and the values that each setting may take"
+    )
     metric: Metrics = Field(
-        description="what trials are compared by, as {name: fid}; of a list, the first"
+        description="metric by which trials are compared, e.g. {name: fid}; in a list, the "
+        "first metric"
     )
     sampler: Sampler = Field(None, validate_default=True, description="how the method draws points")
     run_cap: int | None = Field(
-        None, ge=1, lt=2**31, description="number of trials; left out = 64, or the whole grid"
+        None,
+        ge=1,
+        lt=2**31,
+        description="number of trials; left out = 64, or all points of the grid with method grid",
     )
     early_terminate: StoppingRules = Field(
         (), description="rules that end bad trials early: hyperband, median, patience"
@@ -101,7 +111,9 @@ class SearchFile(_File):
         None, description="population-based training: bad trials continue from good ones"
     )
     confirm: Confirmation = Field(
-        "auto", description="train the best trials again; false = no, left out = if it is short"
+        "auto",
+        description="train the best trials again; false = no; left out = depends on the "
+        "search's length",
     )
     budget: Annotated[Budget, AfterValidator(check_budget)] = Field(
         Budget(), description="limits of the whole search: kimg, hours, gpu_hours"
@@ -113,11 +125,19 @@ class AblationFile(_File):
 
     refused = REFUSED_OF_ABLATION
 
-    base: AblationBase = Field({}, description="settings of all arms; others keep their defaults")
-    arms: Arms = Field(description="settings of each arm, by its name")
-    baseline: Baseline = Field(description="what arms are compared with: an arm, or settings")
+    base: AblationBase = Field(
+        {}, description="settings of all arms; settings left out keep their defaults"
+    )
+    arms: Arms = Field(description="settings of each arm, by the arm's name")
+    baseline: Baseline = Field(
+        description="what arms are compared with: the name of an arm, or settings"
+    )
     metric: OneMetric = Field(description="metric by which arms are compared, e.g. {name: fid}")
-    seeds: Seeds = Field(description="each arm is trained with each: a count, or a list")
+    seeds: Seeds = Field(
+        description="each arm is trained with each seed: the number of seeds, or a list of seeds"
+    )
     data: DataSets = Field(
-        (), description="each arm is trained on each: folders or names; left out = base's data.path"
+        (),
+        description="data sets (folders or names); each arm is trained on each data set; left "
+        "out = data.path in base",
     )

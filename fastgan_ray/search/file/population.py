@@ -19,14 +19,18 @@ FIXED = ("train.batch_size", "train.d_steps", "train.total_kimg", "train.seed")
 class Population(FileSection):
     """Settings of population-based training: when it compares trials, and what it changes then."""
 
-    every: Kimg = Field(description="kimg between comparisons")
+    every: Kimg = Field(description="kimg from one comparison to the next")
     quantile: float = Field(
-        0.25, gt=0, le=0.5, description="share of the trials that is worst, and that is best"
+        0.25,
+        gt=0,
+        le=0.5,
+        description="fraction of the trials that counts as worst, and fraction that counts as best",
     )
     change: list[str] = Field(
         [],
         min_length=1,
-        description="searched numbers of train, augment and regan that may change; default: all",
+        description="searched numeric settings of train, augment and regan that may change; "
+        "left out = all",
     )
 
     def describe(self) -> str:
