@@ -17,7 +17,7 @@ from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search
 
-ROOM = 3e9  # bytes, which other programs on the machine are unlikely to take meanwhile
+ROOM = 6e9  # bytes, which other programs on the machine are unlikely to take meanwhile
 
 
 @pytest.fixture
