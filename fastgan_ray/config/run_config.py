@@ -190,9 +190,9 @@ class EvalConfig(Section):
     probe_steps: int = Field(
         0,
         ge=0,
-        description="metric d_reconstruction: at the run's end, a new decoder of "
-        "model.decoder_width learns to reconstruct the pictures from the "
-        "discriminator's frozen features, in this number of batches of 8; 0 = off",
+        description="training steps, with batches of 8, for the metric d_reconstruction: at the "
+        "end of the run, a new decoder (width: model.decoder_width) learns to reconstruct the "
+        "pictures from the discriminator's frozen features; 0 = off",
     )
 
     @model_validator(mode="after")

@@ -73,8 +73,8 @@ class TrainConfig(Section):
     reconstruction_weight: float = Field(
         8.0,
         ge=0,
-        description="weight of the reconstruction distance (mean with 8 = published sum at "
-        "batch size 8)",
+        description="weight of the reconstruction distance (with reconstruction_reduction mean, "
+        "weight 8 equals the published loss, a sum over a batch of 8)",
     )
     reconstruction_reduction: Literal["mean", "sum"] = Field(
         "mean",

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from fastgan_ray.metrics.checks import Array, check_feature_pair
 from fastgan_ray.metrics.distances import normalise_together, squared_distances
 
-# The share of training pictures that have another training picture within the "too near" distance.
+# Defines the "too near" distance: this share of the training pictures has another training picture
+# within it.
 TOO_NEAR = 0.05
 # The largest squared distance between two computations of one picture's features, relative to the
 # mean squared distance of pictures' features from their mean.

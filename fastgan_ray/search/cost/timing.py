@@ -27,10 +27,10 @@ class Timing:
 
 
 def seconds_of(timing: Timing, kimg: float, config: RunConfig) -> float:
-    """Estimate the wall-clock seconds for `kimg` in trainings like `config`, with evaluations.
+    """Estimate the wall-clock seconds to train `kimg` with `config`, in trainings of its length.
 
-    The estimate does not include the statistics of evaluations, the start of processes and the
-    reading of pictures.
+    The estimate includes generating the pictures of evaluations and computing their features. It
+    does not include computing metrics from the features, starting processes and reading pictures.
     """
     total, every = config.train.total_kimg, config.eval.every_kimg
     early_evaluations = math.ceil(total / every - 1e-9) - 1
