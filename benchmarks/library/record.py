@@ -126,7 +126,7 @@ def recorded(folder: Path, names: Iterable[str] = SETS) -> Iterator[dict[str, An
 
 
 def append(folder: Path, line: dict[str, Any]) -> None:
-    """Add a line to its set's file, whole, whoever else is writing."""
+    """Append a whole line to the file of the set, also while other processes write to it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{line['set']}.jsonl").open("ab+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
