@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from fastgan_ray.config.run_config import DataConfig
-from fastgan_ray.data import source as source_module
+from fastgan_ray.data import checking
 from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.fit import fit_to_square
 from fastgan_ray.data.source import Source, open_source
@@ -230,7 +230,8 @@ def test_paths_that_hold_no_pictures(tmp_path):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("hello")
     (tmp_path / "one.png").write_bytes(picture(0))
-    (tmp_path / "a.tar").write_bytes(b"\0" * 1024)
+    (tmp_path / "a.tar").write_bytes(b"\0" * 1024)  # a tar archive without entries
+    (tmp_path / "a.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + b"\0" * 1024)
     (tmp_path / "cut.zip").write_bytes(
         pack(tmp_path / "a.zip", {"a.png": picture(0)}).read_bytes()[:50]
     )
@@ -239,7 +240,8 @@ def test_paths_that_hold_no_pictures(tmp_path):
         "empty": "is an empty folder",
         "texts": "contains no pictures",
         "one.png": "is a single file",
-        "a.tar": "is a single file",
+        "a.tar": "contains no pictures",
+        "a.7z": "is a single file",
         "cut.zip": "damaged or incomplete zip",
         "lmdb": "contains no pictures",
         "missing": r"is none of these \(current folder",
@@ -261,7 +263,7 @@ def test_a_folder_that_is_not_an_lmdb(tmp_path):
 
 
 def test_bad_zip_entries_are_bad_pictures(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastgan_ray.data.containers.MAX_BYTES", 10_000)
+    monkeypatch.setattr("fastgan_ray.data.sizes.MAX_BYTES", 10_000)
     path = pack(
         tmp_path / "a.zip", {"a.png": picture(0), "b.png": picture(1), "bomb.bmp": b"\0" * 100_000}
     )
@@ -313,9 +315,9 @@ def test_a_known_picture_is_not_decoded_again(tmp_path, monkeypatch):
     folder = fill(tmp_path / "data")
     opened(folder)
     decoded: list[int] = []
-    real = source_module.decode
+    real = checking.inspect
     monkeypatch.setattr(
-        source_module, "decode", lambda data, bg: decoded.append(len(data)) or real(data, bg)
+        checking, "inspect", lambda data, frames: decoded.append(len(data)) or real(data, frames)
     )
     opened(folder)
     assert decoded == []

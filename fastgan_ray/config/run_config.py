@@ -36,8 +36,8 @@ class DataConfig(Section):
 
     path: str | None = Field(
         None,
-        description="the pictures: a folder, a .zip, an LMDB folder, or a name that "
-        "`fastgan-ray data` lists",
+        description="the pictures: a folder, an archive (.zip, .tar), a .npy file, an LMDB folder, "
+        "or a name that `fastgan-ray data` lists",
     )
     fit: Literal["squash", "crop", "pad"] = Field(
         "squash",
@@ -53,6 +53,11 @@ class DataConfig(Section):
         "error",
         description="what to do about unreadable files: error = stop and list the files; skip "
         "= leave them out",
+    )
+    frames: Literal["first", "all"] = Field(
+        "first",
+        description="what is used of a file with pages or frames (TIFF, GIF, WebP, animated PNG, "
+        "AVIF): first = its first picture; all = every page or frame is a picture",
     )
     limit: int | None = Field(
         None,

@@ -17,7 +17,7 @@ from fastgan_ray.data.source import Source
 from fastgan_ray.data.threads import map_in_threads
 from fastgan_ray.progress import Track, silently
 
-_VERSION = 1  # increase it when the same picture would give other pixels
+_VERSION = 2  # increase it when the same picture would give other pixels
 
 
 def load_images(

@@ -1,172 +1,159 @@
-"""Open a folder, zip or LMDB; list the names of its pictures and read their bytes."""
+"""Open a folder, archive, array or LMDB; list its pictures and read their bytes."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
-import threading
+import tarfile
 import zipfile
-from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
-import lmdb
-
+from fastgan_ray.data import archives, arrays, databases
+from fastgan_ray.data.kinds import ARRAY, HEAD_BYTES, kind_of
+from fastgan_ray.data.listing import (
+    HIDDEN,
+    NOT_A_PICTURE,
+    LeftOut,
+    Listing,
+    judge,
+    visible,
+)
+from fastgan_ray.data.sizes import check_bytes
 from fastgan_ray.errors import UserError
 
-Read = Callable[[str], bytes]
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-MAX_BYTES = 256 * 2**20
-_NEEDED = "data.path must be a folder of pictures, a .zip of pictures or an LMDB folder"
-# py-lmdb does not allow two open environments on one path in a process: this lock makes reads wait.
-_lmdb_lock = threading.Lock()
+_NEEDED = (
+    "data.path must be a folder of pictures, an archive of pictures (.zip, .tar), a .npy file or "
+    "an LMDB folder"
+)
+_ROW = re.compile(r"(.*)\[(\d+)\]", re.DOTALL)
 
 
-def open_container(path: Path) -> tuple[tuple[str, ...], Read]:
-    """Return the sorted names of all pictures, and a function that reads a picture by its name.
+def open_container(path: Path) -> Listing:
+    """List the pictures of a folder, archive, array or LMDB, and everything else in it.
 
-    A file is a picture if its suffix says so; in an LMDB, every key is a picture. Hidden files and
-    `__MACOSX` are ignored. Names are returned as stored; use `printable` to show a name. The
-    returned function may raise any error for a damaged file or archive. Several threads may call
-    it, and it can be pickled. Raises UserError if `path` is not a folder, zip or LMDB, or is
-    damaged.
+    A file is a picture if its content says so, whatever its suffix. Raises UserError if `path` is
+    none of these, or is damaged.
     """
     if path.is_dir():
         if (path / "data.mdb").is_file():
-            return _lmdb_names(path), partial(_read_lmdb, path)
-        return _folder_names(path), partial(_read_file, path)
+            return databases.open_lmdb(path)
+        return _open_folder(path)
     if zipfile.is_zipfile(path):
-        return _zip_names(path), partial(_read_zip, path)
-    if path.suffix.lower() == ".zip":
+        return archives.open_zip(path)
+    kind = kind_of(head_of(path))
+    if kind == ARRAY:
+        return _open_array(path)
+    if kind == "ZIP" or path.suffix.lower() == ".zip":
         raise UserError(
             f"{path} is a damaged or incomplete zip archive. Download or pack it again."
         )
+    if tarfile.is_tarfile(path):
+        return archives.open_tar(path)
     raise UserError(
         f"{_NEEDED}, but {path} is a single file. Put the pictures into a folder (or unpack the "
         "archive) and use that folder."
     )
 
 
-def printable(name: str) -> str:
-    """Escape undecodable bytes and control characters, so that any terminal can print a name."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+def _open_array(path: Path) -> Listing:
+    try:
+        count = arrays.count_rows(path)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{path}: cannot be used as pictures: {error}") from error
+    if count is None:
+        raise UserError(f"{path}: holds a single picture; at least 2 are needed")
+    return Listing(tuple(arrays.row_names(path.name, count)), partial(_read_file, path.parent))
 
 
-def _folder_names(path: Path) -> tuple[str, ...]:
-    """List relative paths; follow links, but visit each real folder only once to avoid loops."""
+def _open_folder(path: Path) -> Listing:
+    files, left_out = _walk(path)
+    names: list[str] = []
+    for name in files:
+        verdict = judge(name, partial(_read_head, path))
+        if verdict is not None and verdict.reason == NOT_A_PICTURE and _is_array(path / name):
+            try:
+                names += arrays.row_names(name, arrays.count_rows(path / name))
+                continue
+            except (ValueError, OSError, EOFError) as error:
+                verdict = verdict._replace(reason=str(error))
+        if verdict is None:
+            names.append(name)
+        else:
+            left_out.append(verdict)
+    return Listing(tuple(sorted(names)), partial(_read_file, path), tuple(left_out))
+
+
+def _walk(path: Path) -> tuple[list[str], list[LeftOut]]:
+    """List the files as relative paths; follow links, but visit each real folder only once.
+
+    A link to a folder above itself or above `path` is not followed: it leads to the folder's
+    neighbours. Hidden folders are not opened.
+    """
 
     def raise_user_error(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot list this folder ({error.strerror})") from error
 
-    names, visited = [], set()
+    names: list[str] = []
+    left_out: list[LeftOut] = []
+    root, visited = os.path.realpath(path), set[str]()
     for folder, subfolders, files in os.walk(path, onerror=raise_user_error, followlinks=True):
         real = os.path.realpath(folder)
         if real in visited:
             subfolders.clear()
             continue
         visited.add(real)
-        subfolders.sort()
         relative = Path(folder).relative_to(path)
-        subfolders[:] = [name for name in subfolders if _visible(name)]
-        names += [(relative / name).as_posix() for name in files if _is_picture(name)]
-    return tuple(sorted(names))
+        for name in sorted(subfolders):
+            target = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118 - as `real`
+            if not visible(name):
+                reason, kind = HIDDEN, "hidden folder"
+            elif _is_above(target, real) or _is_above(target, root):
+                reason, kind = f"leads to {target}, a folder above", "link"
+            else:
+                continue
+            subfolders.remove(name)
+            left_out.append(
+                LeftOut((relative / name).as_posix(), kind, reason, quiet=reason == HIDDEN)
+            )
+        subfolders.sort()
+        names += [(relative / name).as_posix() for name in files]
+    return sorted(names), left_out
+
+
+def _is_above(folder: str, other: str) -> bool:
+    """Return whether `folder` is `other` or contains it; both are real paths."""
+    return Path(other).is_relative_to(folder)
+
+
+def _is_array(path: Path) -> bool:
+    return path.is_file() and kind_of(head_of(path)) == ARRAY
+
+
+def head_of(path: Path) -> bytes:
+    """Return the first bytes of a file, by which `kind_of` recognises it."""
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _read_head(folder: Path, name: str, count: int) -> bytes:
+    """Read the first bytes of a file, but never of a pipe or a device, which could block."""
+    path = folder / name
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("not a regular file")
+    with path.open("rb") as file:
+        return file.read(count)
 
 
 def _read_file(folder: Path, name: str) -> bytes:
     path = folder / name
+    if (row := _ROW.fullmatch(name)) and not path.exists():
+        return arrays.read_row(folder / row[1], int(row[2]))
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("not a regular file")
-    _check_bytes(status.st_size)
+    check_bytes(status.st_size)
+    if _is_array(path):  # a single picture; in any layout of its channels
+        return arrays.read_row(path, None)
     return path.read_bytes()
-
-
-def _zip_names(path: Path) -> tuple[str, ...]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise UserError(
-            f"{path}: cannot read this zip archive ({error}). Pack it again."
-        ) from error
-    if escaping := [name for name in entries if _escapes(name)]:
-        raise UserError(
-            f"{path}: names of zip entries must not lead out of the archive, but "
-            f"{printable(escaping[0])!r} does ({len(escaping)} such entries). Do not trust this "
-            "archive; make one from a folder."
-        )
-    pictures = {name for name in entries if all(map(_visible, _parts(name))) and _is_picture(name)}
-    return tuple(sorted(pictures))
-
-
-def _read_zip(path: Path, name: str) -> bytes:
-    status = path.stat()
-    archive = _open_zip(path, os.getpid(), status.st_mtime_ns, status.st_size)
-    # zipfile reads at most the declared size. If the file is longer, its checksum fails.
-    _check_bytes(archive.getinfo(name).file_size)
-    return archive.read(name)
-
-
-@lru_cache(maxsize=4)
-def _open_zip(path: Path, pid: int, mtime_ns: int, size: int) -> zipfile.ZipFile:
-    """Open an archive and keep it open for this process and file version.
-
-    Opening it again for each picture would be slow, because its directory can be long.
-    """
-    return zipfile.ZipFile(path)
-
-
-def _lmdb_names(path: Path) -> tuple[str, ...]:
-    try:
-        with _lmdb_lock, _open_lmdb(path) as env, env.begin() as transaction:
-            keys = sorted(bytes(key) for key in transaction.cursor().iternext(values=False))
-    except lmdb.Error as error:
-        raise UserError(f"{path}: cannot read this LMDB ({error}). Create it again.") from error
-    names = [key.decode("utf-8", "surrogateescape") for key in keys if key != b"length"]
-    sizes = {match[1] for match in map(re.compile(r"(\d+)-\d+").fullmatch, names) if match}
-    if len(sizes) < 2:
-        return tuple(names)
-    # Keys `<resolution>-<index>` store each picture at several resolutions: use the largest.
-    largest = max(sizes, key=int)
-    return tuple(name for name in names if name.startswith(f"{largest}-"))
-
-
-def _read_lmdb(path: Path, name: str) -> bytes:
-    key = name.encode("utf-8", "surrogateescape")
-    with _lmdb_lock, _open_lmdb(path) as env, env.begin() as transaction:
-        value = transaction.get(key)
-    if value is None:
-        raise ValueError("the key no longer exists")
-    _check_bytes(len(value))
-    return bytes(value)
-
-
-def _open_lmdb(path: Path) -> lmdb.Environment:
-    return lmdb.open(str(path), readonly=True, lock=False, readahead=False, create=False)
-
-
-def _check_bytes(size: int) -> None:
-    if size > MAX_BYTES:
-        raise ValueError(f"{size:,} bytes is more than {MAX_BYTES:,}: shrink it first")
-
-
-def _is_picture(name: str) -> bool:
-    base = _parts(name)[-1]
-    return _visible(base) and Path(base).suffix.lower() in SUFFIXES
-
-
-def _visible(part: str) -> bool:
-    return not part.startswith(".") and part != "__MACOSX"
-
-
-def _escapes(name: str) -> bool:
-    return (
-        ".." in _parts(name) or name[:1] in ("/", "\\") or re.match(r"[A-Za-z]:", name) is not None
-    )
-
-
-def _parts(name: str) -> list[str]:
-    return re.split(r"[/\\]", name)

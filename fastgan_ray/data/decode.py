@@ -1,4 +1,4 @@
-"""Turn the bytes of a picture file into an RGB picture."""
+"""Turn the bytes of a picture file into a picture in sRGB."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from fastgan_ray.data.arrays import decode_array
+from fastgan_ray.data.colour import to_srgb
+from fastgan_ray.data.kinds import ARRAY, HEAD_BYTES, PICTURES, is_picture, kind_of, missing_decoder
 from fastgan_ray.errors import UserError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 # Pillow's own limit: `Image.open` warns only above it, so an accepted picture causes no warning.
 MAX_PIXELS = 89_478_485
+# Kinds with pages or frames. (The second picture in a JPEG is a thumbnail or a depth map.)
+WITH_FRAMES = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
 _ORIENTATION_TAG = 0x0112
+_SUBFILE_TAG = (
+    254  # of a TIFF page: bit 0 is set in a reduced copy of another page, bit 2 in a mask
+)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -27,30 +34,80 @@ _UPRIGHT = {
 }
 
 
-def decode(data: bytes, background: str) -> Image.Image:
-    """Decode a picture file to RGB: first frame, turned as EXIF says, alpha over `background`.
+def decode(data: bytes, background: str, frame: int = 0) -> Image.Image:
+    """Decode a picture file to RGB: colours in sRGB, turned as EXIF says, alpha over `background`.
 
-    16-bit grey is scaled to 8 bits, not clipped. Call it within `pillow_warnings_off`. Raises
-    UserError for a damaged or incomplete picture, a format that is not in FORMATS, or more than
-    MAX_PIXELS pixels. The message has only the reason; the caller adds the file's name.
+    `frame` is the number of the page or frame. 16-bit grey is scaled to 8 bits, not clipped. Call
+    it within `pillow_warnings_off`. Raises UserError for a damaged or incomplete picture, a format
+    that cannot be read, or more than MAX_PIXELS pixels. The message has only the reason; the caller
+    adds the file's name.
     """
+    with opened(data) as image:
+        return final_mode(decode_frame(image, frame), background)
+
+
+@contextmanager
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """Open a picture file without decoding it; errors in the block are as in `decode`."""
     if not data:
         raise UserError("is empty")
+    kind = kind_of(data[:HEAD_BYTES])
+    if not is_picture(kind) and kind != ARRAY:
+        raise UserError(f"is not a picture of a known format ({', '.join(PICTURES)})")
+    if mend := missing_decoder(kind):
+        raise UserError(f"is a picture that this installation cannot read; {mend}")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(image)
-            image.load()
-            upright = _UPRIGHT.get(_orientation(image))
-            rgb = _to_rgb(image, background)
+        if kind == ARRAY:
+            yield Image.fromarray(decode_array(data))
+            return
+        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+            yield image
     except UserError:
         raise
     except UnidentifiedImageError:
-        raise UserError(f"is not a picture of a known format ({', '.join(FORMATS)})") from None
+        raise UserError("is damaged or incomplete (its header cannot be read)") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"has more than {MAX_PIXELS:,} pixels: shrink it first") from None
     except Exception as error:  # Pillow raises nearly every type of error on damaged input
         raise UserError(f"is damaged or incomplete ({error or type(error).__name__})") from error
-    return rgb if upright is None else rgb.transpose(upright)
+
+
+def frames_of(image: Image.Image) -> list[int]:
+    """Return the numbers of the pages or frames of an opened file; [0] for a single picture.
+
+    Reduced copies and masks, which some TIFF files have as further pages, do not count.
+    """
+    if image.format not in WITH_FRAMES:
+        return [0]
+    count = int(getattr(image, "n_frames", 1))
+    if image.format != "TIFF" or count == 1:
+        return list(range(count))
+    frames = [frame for frame in range(count) if frame == 0 or not _is_auxiliary(image, frame)]
+    image.seek(0)
+    return frames
+
+
+def decode_frame(image: Image.Image, frame: int) -> Image.Image:
+    """Decode a frame of an opened file to sRGB, turned as EXIF says: RGB, or RGBA if transparent.
+
+    Errors are those of `opened`.
+    """
+    if frame:
+        image.seek(frame)
+    _check_size(image)
+    image.load()
+    upright = _UPRIGHT.get(_orientation(image))
+    colours = _in_srgb(image)
+    return colours if upright is None else colours.transpose(upright)
+
+
+def final_mode(image: Image.Image, background: str) -> Image.Image:
+    """Convert a picture in sRGB, RGB or RGBA, to the mode of training: RGB over `background`."""
+    if image.mode == "RGB":
+        return image
+    canvas = Image.new("RGBA", image.size, background)
+    canvas.alpha_composite(image)
+    return canvas.convert("RGB")
 
 
 @contextmanager
@@ -59,6 +116,12 @@ def pillow_warnings_off() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield
+
+
+def _is_auxiliary(image: Image.Image, frame: int) -> bool:
+    image.seek(frame)
+    tags = getattr(image, "tag_v2", {})
+    return bool(int(tags.get(_SUBFILE_TAG, 0)) & 0b101)
 
 
 def _check_size(image: Image.Image) -> None:
@@ -72,19 +135,22 @@ def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 (no change) if the EXIF data is damaged."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # as in `decode`; damaged EXIF does not make the pixels unusable
+    except Exception:  # as in `opened`; damaged EXIF does not make the pixels unusable
         return 1
 
 
-def _to_rgb(image: Image.Image, background: str) -> Image.Image:
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Return the picture in sRGB: RGB, or RGBA if it has transparent parts."""
+    profile = image.info.get("icc_profile")
     if image.mode == "F" or image.mode.startswith("I"):
         image = _from_integers(image)
-    if image.has_transparency_data or image.mode in ("La", "RGBa"):
-        rgba = image.convert("RGBA")
-        canvas = Image.new("RGBA", rgba.size, background)
-        canvas.alpha_composite(rgba)
-        return canvas.convert("RGB")
-    return image.convert("RGB")
+    if not image.has_transparency_data and image.mode not in ("La", "RGBa"):
+        return to_srgb(image, profile)
+    rgba = image.convert("RGBA")
+    is_grey = image.mode in ("1", "L", "LA", "La")
+    colours = to_srgb(rgba.getchannel("R") if is_grey else rgba.convert("RGB"), profile)
+    colours.putalpha(rgba.getchannel("A"))
+    return colours
 
 
 def _from_integers(image: Image.Image) -> Image.Image:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.data.containers import printable
 from fastgan_ray.data.grid import save_grid, to_uint8
+from fastgan_ray.data.listing import printable
 from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.pictures import square_tensor

@@ -8,34 +8,34 @@ from PIL import Image
 from torch import Tensor
 
 from fastgan_ray.config.run_config import DataConfig
-from fastgan_ray.data.containers import SUFFIXES, Read, open_container, printable
+from fastgan_ray.data.containers import head_of, open_container
 from fastgan_ray.data.decode import decode, pillow_warnings_off
 from fastgan_ray.data.fit import fit_to_square
 from fastgan_ray.data.grid import to_tensor
+from fastgan_ray.data.kinds import SUFFIXES, is_picture, kind_of
+from fastgan_ray.data.listing import Listing, printable
 from fastgan_ray.errors import UserError
 
 
 def read_pictures(path: Path, config: DataConfig, side: int) -> dict[str, Tensor]:
-    """Read a picture file, or all pictures in a folder, zip or LMDB.
+    """Read a picture file, or all pictures in a folder, archive or LMDB.
 
     Return pictures (3, side, side) in [-1, 1], by name. They are made square and scaled as for
     training. UserError if `path` does not exist or has no pictures, or if a picture is damaged.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; name a picture or a folder of pictures")
-    names: tuple[str, ...]
-    read: Read
-    if path.suffix.lower() in SUFFIXES and path.is_file():
-        names, read = (path.name,), lambda name: path.read_bytes()
+    if path.is_file() and (path.suffix.lower() in SUFFIXES or is_picture(kind_of(head_of(path)))):
+        listing = Listing((path.name,), lambda name: path.read_bytes())
     else:
-        names, read = open_container(path)
-    if not names:
+        listing = open_container(path)
+    if not listing.names:
         raise UserError(f"{path}: contains no pictures")
     pictures = {}
-    for name in names:
+    for name in listing.names:
         try:
             with pillow_warnings_off():
-                image = decode(read(name), config.background)
+                image = decode(listing.read(name), config.background)
         except (UserError, OSError, ValueError) as error:
             raise UserError(f"{path}: {printable(name)}: {error}") from error
         pictures[printable(name)] = square_tensor(image, config, side)

@@ -24,7 +24,7 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.progress import Track, silently
 
-_VERSION = 1  # increase it when the same pictures would give other features
+_VERSION = 2  # increase it when the same pictures would give other features
 _BATCH = 32
 # The rounding of one picture's features between batches, as a share of the largest feature.
 _ALIKE = 1e-4

@@ -1,0 +1,75 @@
+"""Read pictures from a .npy file: one array of one or many pictures."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_CHANNELS = (1, 3, 4)
+_SHAPES = "(N, H, W, C), (N, C, H, W), (N, H, W), (H, W, C) or (H, W), with C = 1, 3 or 4"
+
+Array = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def row_names(name: str, count: int | None) -> list[str]:
+    """Name the pictures in a file: "a.npy[07]", or "a.npy" if it is one picture (`count` None)."""
+    if count is None:
+        return [name]
+    width = len(str(max(count - 1, 0)))
+    return [f"{name}[{row:0{width}d}]" for row in range(count)]
+
+
+def count_rows(path: Path) -> int | None:
+    """Return the number of pictures in a .npy file; None if the array is a single picture.
+
+    Raises ValueError if the array cannot be pictures of 8 bits, or if the file is damaged.
+    """
+    array = _open(path)
+    return None if _is_single(array.shape) else len(array)
+
+
+def read_row(path: Path, row: int | None) -> bytes:
+    """Return one picture of a .npy file as the bytes of a .npy file, (H, W) or (H, W, C)."""
+    array = _open(path)
+    picture = np.asarray(array if row is None else array[row])
+    if picture.ndim == 3 and picture.shape[-1] not in _CHANNELS:
+        picture = picture.transpose(1, 2, 0)
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(picture), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def decode_array(data: bytes) -> Array:
+    """Return the picture (H, W) or (H, W, C), uint8, in the bytes of a .npy file.
+
+    Raises ValueError for any other array, and for damaged bytes.
+    """
+    picture: Array = np.load(io.BytesIO(data), allow_pickle=False)
+    if picture.dtype != np.uint8 or not _is_single(picture.shape):
+        raise ValueError(f"the array must be one picture of 8 bits (got shape {picture.shape})")
+    return picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture
+
+
+def _open(path: Path) -> Array:
+    array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.dtype != np.uint8:
+        raise ValueError(
+            f"the array has values of type {array.dtype}; they must be uint8, 0 to 255"
+        )
+    is_usable = _is_single(array.shape) or _is_many(array.shape)
+    if not is_usable or 0 in array.shape[1:]:
+        raise ValueError(f"the array must have the shape {_SHAPES} (got {array.shape})")
+    return array
+
+
+def _is_single(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 or (len(shape) == 3 and shape[-1] in _CHANNELS)
+
+
+def _is_many(shape: tuple[int, ...]) -> bool:
+    if len(shape) == 4:
+        return shape[-1] in _CHANNELS or shape[1] in _CHANNELS
+    return len(shape) == 3

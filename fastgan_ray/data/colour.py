@@ -1,0 +1,94 @@
+"""Convert the colours of pictures to sRGB."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import lru_cache, partial
+
+import numpy as np
+from PIL import Image, ImageCms
+
+Transform = Callable[[Image.Image], Image.Image]
+
+DAMAGED = "damaged"
+_SRGB = ImageCms.createProfile("sRGB")
+# Profiles of sRGB differ by rounding. If no colour changes by more levels than this, the picture
+# stays as it is.
+_SAME = 2
+_STEPS = 17
+# The colour spaces of profiles, and the modes of the pictures that they belong to.
+_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert a picture without alpha to RGB, with the colours of sRGB.
+
+    `image` has any mode of 8 bits; `profile` is its ICC profile, or None. A picture without a
+    profile has the colours of sRGB already; without a profile, CMYK is converted by subtraction. A
+    profile that is damaged or belongs to another kind of picture is ignored, as in browsers.
+    """
+    if image.mode == "LAB":
+        return _apply(image, _lab_transform())
+    if image.mode not in ("RGB", "L", "CMYK"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    transform = _transform(profile, image.mode) if profile else None
+    return transform(image) if transform else image.convert("RGB")
+
+
+def profile_name(profile: bytes | None) -> str:
+    """Return the name of an ICC profile, DAMAGED if it cannot be read, or "" without one."""
+    if not profile:
+        return ""
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.getProfileDescription(opened).strip() or "without a name"
+    except (OSError, ImageCms.PyCMSError, UnicodeError):
+        return DAMAGED
+
+
+@lru_cache(maxsize=32)
+def _transform(profile: bytes, mode: str) -> Transform | None:
+    """Build the transform from a profile to sRGB; None if the picture must stay as it is."""
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if _MODES.get(opened.profile.xcolor_space) != mode:
+            return None
+        # The quick transform of grey is wrong by up to 10 levels: make a table by the exact one.
+        flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
+        built = ImageCms.buildTransform(opened, _SRGB, mode, "RGB", flags=flags)
+    except (OSError, ImageCms.PyCMSError):
+        return None
+    if mode == "CMYK":
+        return partial(_apply, transform=built)
+    before = _samples(mode)
+    after = _apply(before, built)
+    change = np.asarray(after, np.int16) - np.asarray(before.convert("RGB"), np.int16)
+    if np.abs(change).max() <= _SAME:
+        return None
+    if mode == "RGB":
+        return partial(_apply, transform=built)
+    return partial(_look_up, table=[channel.tobytes() for channel in after.split()])
+
+
+def _samples(mode: str) -> Image.Image:
+    """Return all 256 greys, or colours of the whole range."""
+    if mode == "L":
+        return Image.frombytes("L", (256, 1), bytes(range(256)))
+    levels = np.linspace(0, 255, _STEPS).round().astype(np.uint8)
+    return Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3))
+
+
+@lru_cache(maxsize=1)
+def _lab_transform() -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(ImageCms.createProfile("LAB"), _SRGB, "LAB", "RGB")
+
+
+def _apply(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None  # it is None only for a transform in place
+    return converted
+
+
+def _look_up(image: Image.Image, table: list[bytes]) -> Image.Image:
+    return Image.merge("RGB", [image.point(list(channel)) for channel in table])

@@ -1,0 +1,145 @@
+"""Read pictures from an LMDB."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import lmdb
+
+from fastgan_ray.data.kinds import HEAD_BYTES, SUFFIXES, is_picture, kind_of, suffix_of
+from fastgan_ray.data.listing import NOT_A_PICTURE, LeftOut, Listing, judge
+from fastgan_ray.data.sizes import check_bytes
+from fastgan_ray.errors import UserError
+
+# py-lmdb does not allow two open environments on one path in a process: this lock makes reads wait.
+_lmdb_lock = threading.Lock()
+_SIZED = re.compile(r"(\d+)-\d+")
+_COUNTS = ("length", "num-samples")
+_OWN_FILES = ("data.mdb", "lock.mdb")
+
+
+def open_lmdb(path: Path) -> Listing:
+    """List an LMDB. A key is a picture if values of its pattern are; digits do not matter.
+
+    Keys `<resolution>-<index>` store each picture at several resolutions: the largest resolution
+    that is complete is used. Raises UserError if the LMDB is damaged, or if no resolution has as
+    many pictures as the LMDB itself states.
+    """
+    try:
+        with _lmdb_lock, _open(path) as env, env.begin(buffers=True) as transaction:
+            heads = {
+                bytes(key).decode("utf-8", "surrogateescape"): bytes(value[:HEAD_BYTES])
+                for key, value in transaction.cursor()
+            }
+            stated = _stated_count(transaction)
+    except lmdb.Error as error:
+        raise UserError(f"{path}: cannot read this LMDB ({error}). Create it again.") from error
+    names, left_out = _pictures(heads)
+    names, smaller, note = _largest_complete(path, names, stated)
+    beside = [
+        LeftOut(file.name, suffix_of(file.name), "beside the LMDB")
+        for file in sorted(path.iterdir())
+        if file.name not in _OWN_FILES
+    ]
+    read = partial(_read, path)
+    return Listing(tuple(names), read, (*left_out, *smaller, *beside), (note,) if note else ())
+
+
+def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
+    """Return the keys of pictures, sorted, and the other keys.
+
+    A value that is not a picture is a damaged picture if its key is like that of a picture.
+    """
+    by_pattern = defaultdict(list)
+    for name in sorted(heads):
+        by_pattern[re.sub(r"\d+", "*", name)].append(name)
+    names: list[str] = []
+    left_out: list[LeftOut] = []
+    for pattern, similar in by_pattern.items():
+        if any(is_picture(kind_of(heads[name])) for name in similar):
+            verdicts = {name: _unreadable(name, heads[name]) for name in similar}
+        else:
+            verdicts = {name: _not_a_picture(name, pattern) for name in similar}
+        names += [name for name, verdict in verdicts.items() if verdict is None]
+        left_out += [verdict for verdict in verdicts.values() if verdict is not None]
+    return sorted(names), left_out
+
+
+def _unreadable(name: str, head: bytes) -> LeftOut | None:
+    """Account for a picture that cannot be read here; None for any other value."""
+    verdict = judge(name, lambda name, count: head)
+    is_known = verdict is not None and is_picture(kind_of(head))
+    return verdict if is_known else None
+
+
+def _not_a_picture(name: str, pattern: str) -> LeftOut | None:
+    """Account for a key whose pattern is not that of pictures; None if its suffix is."""
+    if suffix_of(name) in SUFFIXES:
+        return None
+    return LeftOut(name, pattern, NOT_A_PICTURE, quiet=name == _COUNTS[0])
+
+
+def _stated_count(transaction: lmdb.Transaction) -> int | None:
+    """Return the number of pictures that the LMDB states; None if it states none."""
+    for key in _COUNTS:
+        value = transaction.get(key.encode())
+        if value is not None and bytes(value).isdigit():
+            return int(value)
+    return None
+
+
+def _largest_complete(
+    path: Path, names: Sequence[str], stated: int | None
+) -> tuple[list[str], list[LeftOut], str]:
+    """Choose the largest complete resolution; return its keys, the other keys, and a note."""
+    by_size = defaultdict(list)
+    for name in names:
+        if match := _SIZED.fullmatch(name):
+            by_size[int(match[1])].append(name)
+    if sum(map(len, by_size.values())) < len(names):  # keys of another form
+        by_size.clear()
+    counts = {size: len(keys) for size, keys in by_size.items()} or {0: len(names)}
+    needed = max(counts.values()) if stated is None else stated
+    complete = [size for size, count in counts.items() if count >= needed]
+    if not complete:
+        found = ", ".join(f"{n} of {size} px" if size else f"{n}" for size, n in counts.items())
+        raise UserError(
+            f"{path}: this LMDB is incomplete: it states that it has {needed} pictures, but has "
+            f"{found}. Create it again."
+        )
+    if not by_size:
+        return list(names), [], ""
+    chosen = max(complete)
+    others = [
+        LeftOut(name, f"{size}-*", f"the {chosen} px ones are used", quiet=True)
+        for size, keys in sorted(by_size.items())
+        for name in keys
+        if size != chosen
+    ]
+    larger = [f"{counts[size]} at {size} px" for size in sorted(counts) if size > chosen]
+    note = (
+        f"the LMDB is incomplete: it has {' and '.join(larger)}, but {needed} at {chosen} px, "
+        "which are used; create it again to use the larger ones"
+        if larger
+        else ""
+    )
+    return by_size[chosen], others, note
+
+
+def _read(path: Path, name: str) -> bytes:
+    key = name.encode("utf-8", "surrogateescape")
+    with _lmdb_lock, _open(path) as env, env.begin() as transaction:
+        value = transaction.get(key)
+    if value is None:
+        raise ValueError("the key no longer exists")
+    check_bytes(len(value))
+    return bytes(value)
+
+
+def _open(path: Path) -> lmdb.Environment:
+    return lmdb.open(str(path), readonly=True, lock=False, readahead=False, create=False)

@@ -1,0 +1,122 @@
+"""Check that a file can be decoded, and find out what is in it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from fastgan_ray.data.colour import DAMAGED, profile_name
+from fastgan_ray.data.decode import decode_frame, final_mode, frames_of, opened
+from fastgan_ray.data.kinds import HEAD_BYTES, kind_of
+
+Frames = Literal["first", "all"]
+
+SKETCH_SIDE = 6
+CUT_OFF = "ends too early, but could be decoded"
+NO_PROFILE = "has a damaged colour profile, so its colours are taken as sRGB"
+# In the compressed data of a JPEG, every byte 0xff is followed by 0, a restart marker or 0xff.
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_END_OF_IMAGE = 0xD9
+
+
+class PictureFacts(NamedTuple):
+    """The properties of one picture: a file, or a page or frame of a file."""
+
+    frame: int
+    width: int
+    height: int
+    mode: str
+    """Pillow's mode of the file: "RGB", "L" (grey), "P" (palette), "CMYK", ..."""
+    profile: str
+    """The name of its colour profile; "" without one."""
+    is_transparent: bool
+    sketch: str
+    """SKETCH_SIDE x SKETCH_SIDE pixels RGB, as hexadecimal digits: alike for alike pictures."""
+
+
+class FileFacts(NamedTuple):
+    """The properties of a picture file."""
+
+    kind: str
+    frame_count: int
+    """All pages or frames, of which `pictures` has the first or all."""
+    warning: str
+    pictures: tuple[PictureFacts, ...]
+
+
+def inspect(data: bytes, frames: Frames) -> FileFacts:
+    """Decode the first or all frames of a picture file; UserError as in `decode`.
+
+    Call it within `pillow_warnings_off`.
+    """
+    kind = kind_of(data[:HEAD_BYTES])
+    with opened(data) as image:
+        mode, profile = image.mode, profile_name(image.info.get("icc_profile"))
+        first = _facts(image, 0, mode, profile)
+        numbers = _frames_or_first(image, frames)
+        pictures = [first]
+        if frames == "all":
+            pictures += [_facts(image, frame, image.mode, profile) for frame in numbers[1:]]
+    warning = CUT_OFF if _is_cut_off(data, kind) else NO_PROFILE if profile == DAMAGED else ""
+    return FileFacts(kind, len(numbers), warning, tuple(pictures))
+
+
+def as_json(facts: FileFacts) -> list[Any]:
+    """Return the facts as plain lists."""
+    return [*facts[:3], [list(picture) for picture in facts.pictures]]
+
+
+def from_json(stored: Any) -> FileFacts | None:  # noqa: ANN401 - any JSON value
+    """Return the facts that `as_json` returned as lists; None for anything else."""
+    try:
+        kind, count, warning, rows = stored
+        pictures = tuple(PictureFacts(*row) for row in rows)
+        valid = all(len(bytes.fromhex(p.sketch)) == 3 * SKETCH_SIDE**2 for p in pictures)
+        return FileFacts(str(kind), int(count), str(warning), pictures) if valid else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _frames_or_first(image: Image.Image, frames: Frames) -> list[int]:
+    """Return the frames; without the later ones, a fault in them is no error."""
+    try:
+        return frames_of(image)
+    except Exception:  # as in `opened`
+        if frames == "all":
+            raise
+        return [0]
+
+
+def _facts(image: Image.Image, frame: int, mode: str, profile: str) -> PictureFacts:
+    picture = decode_frame(image, frame)
+    sketch = final_mode(picture, "#808080").resize((SKETCH_SIDE,) * 2, Image.Resampling.BOX)
+    return PictureFacts(
+        frame=frame,
+        width=picture.width,
+        height=picture.height,
+        mode=mode,
+        profile=profile,
+        is_transparent=picture.mode == "RGBA",
+        sketch=np.asarray(sketch).tobytes().hex(),
+    )
+
+
+def _is_cut_off(data: bytes, kind: str) -> bool:
+    """Return whether a file lacks its end: decoders accept that if all pixels can be guessed."""
+    if kind == "JPEG":
+        return not _has_jpeg_end(data)
+    return kind == "PNG" and b"IEND" not in data
+
+
+def _has_jpeg_end(data: bytes) -> bool:
+    """Follow a JPEG's segments to the marker of its end; anything may follow that."""
+    at = 2
+    while match := _JPEG_MARKER.search(data, at):
+        marker, at = data[match.start() + 1], match.end()
+        if marker == _END_OF_IMAGE:
+            return True
+        at += int.from_bytes(data[at : at + 2], "big")  # the length of the segment
+    return False

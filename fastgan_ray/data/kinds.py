@@ -1,0 +1,121 @@
+"""Recognise a file by its first bytes, whatever its name is."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import features
+
+HEAD_BYTES = 512
+"""The number of bytes at the start of a file that are enough to recognise it."""
+
+# A file with such a name must be a picture: if its content is not, the file is damaged.
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff"}
+    | {".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".heic", ".heif"}
+)
+ARRAY = "NPY"
+ARCHIVES = ("ZIP", "TAR", "GZIP", "BZIP2", "XZ", "7Z", "RAR", "ZSTD")
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
+
+
+def kind_of(head: bytes) -> str:
+    """Return the kind of a file from its first HEAD_BYTES: a key of RECOGNISE, or "" if unknown."""
+    return next((kind for kind, matches in RECOGNISE.items() if matches(head)), "")
+
+
+def is_picture(kind: str) -> bool:
+    """Return whether files of this kind are pictures; whether they can be read is another question.
+
+    See `missing_decoder`.
+    """
+    return kind in PICTURES
+
+
+def missing_decoder(kind: str) -> str:
+    """Return what to install to read pictures of this kind; "" if they can be read."""
+    return MISSING[kind]() if kind in MISSING else ""
+
+
+def suffix_of(name: str) -> str:
+    """Return a file's suffix in lower case, as ".png"; "without a suffix" if it has none."""
+    return Path(name).suffix.lower() or "without a suffix"
+
+
+@lru_cache(maxsize=1)
+def _missing_heif() -> str:
+    if importlib.util.find_spec("pillow_heif") is None:
+        return "to read them: pip install 'fastgan-ray[heif]'"
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return ""
+
+
+def _missing_in_pillow(feature: str, mend: str) -> Callable[[], str]:
+    return lambda: "" if features.check(feature) else mend
+
+
+def _starts(*beginnings: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(beginnings)
+
+
+def _is_bmp(head: bytes) -> bool:
+    """Compare the header's size too, because a text can also start with "BM"."""
+    return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
+
+
+def _is_ppm(head: bytes) -> bool:
+    return head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
+
+
+def _brands(head: bytes) -> set[bytes]:
+    """Return the brands of an ISO media file: AVIF and HEIF differ in nothing else."""
+    if head[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    return {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))}
+
+
+def _is_avif(head: bytes) -> bool:
+    return bool(_brands(head) & {b"avif", b"avis"})
+
+
+def _is_heif(head: bytes) -> bool:
+    known = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+    return bool(_brands(head) & known)
+
+
+RECOGNISE: dict[str, Callable[[bytes], bool]] = {
+    # The names of pictures are Pillow's names of their formats.
+    "JPEG": _starts(b"\xff\xd8\xff"),
+    "PNG": _starts(b"\x89PNG\r\n\x1a\n"),
+    "GIF": _starts(b"GIF87a", b"GIF89a"),
+    "WEBP": lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
+    "BMP": _is_bmp,
+    # The third and fourth are wrong, but Pillow reads them; the last two are BigTIFF.
+    "TIFF": _starts(b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+"),
+    "PPM": _is_ppm,
+    "AVIF": _is_avif,
+    "HEIF": _is_heif,
+    "JPEG2000": _starts(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+    ARRAY: _starts(b"\x93NUMPY"),
+    "ZIP": _starts(b"PK\x03\x04", b"PK\x05\x06"),
+    "GZIP": _starts(b"\x1f\x8b"),
+    "BZIP2": _starts(b"BZh"),
+    "XZ": _starts(b"\xfd7zXZ\0"),
+    "7Z": _starts(b"7z\xbc\xaf\x27\x1c"),
+    "RAR": _starts(b"Rar!\x1a\x07"),
+    "ZSTD": _starts(b"\x28\xb5\x2f\xfd"),
+    "TAR": lambda head: head[257:262] == b"ustar",
+}
+PICTURES = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "HEIF", "JPEG2000")
+MISSING: dict[str, Callable[[], str]] = {
+    "HEIF": _missing_heif,
+    "AVIF": _missing_in_pillow("avif", "to read them, install Pillow 11.3 or newer"),
+    "JPEG2000": _missing_in_pillow("jpg_2000", "to read them, install Pillow with OpenJPEG"),
+    "WEBP": _missing_in_pillow("webp", "to read them, install Pillow with libwebp"),
+}

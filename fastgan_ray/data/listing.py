@@ -1,0 +1,131 @@
+"""Decide which entries of a folder or an archive are pictures, and account for all others."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fastgan_ray.data.kinds import (
+    ARCHIVES,
+    HEAD_BYTES,
+    SUFFIXES,
+    is_picture,
+    kind_of,
+    missing_decoder,
+    suffix_of,
+)
+from fastgan_ray.errors import UserError
+
+Read = Callable[[str], bytes]
+ReadHead = Callable[[str, int], bytes]
+
+NOT_A_PICTURE, HIDDEN = "not a picture", "hidden"
+ARCHIVE_INSIDE = "an archive inside; unpack it to use it"
+
+
+class LeftOut(NamedTuple):
+    """A file, or an entry of an archive, that is not read as a picture."""
+
+    name: str
+    kind: str
+    """The suffix in lower case, as ".txt", or words, as "link"."""
+    reason: str
+    quiet: bool = False
+    """Whether no message mentions it: hidden files that are not pictures."""
+
+
+class Listing(NamedTuple):
+    """The pictures of a folder, archive or LMDB, and everything else in it."""
+
+    names: tuple[str, ...]
+    """Sorted, as stored; use `printable` to show a name."""
+    read: Read
+    """Reads a picture by its name; it may raise any error for a damaged file or archive.
+
+    Several threads may call it, and it can be pickled.
+    """
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Sentences that the user must read."""
+
+
+def judge(name: str, read_head: ReadHead) -> LeftOut | None:
+    """Decide by its content whether an entry is a picture; None if it is one.
+
+    A file that has the suffix of a picture but another content counts as a picture, so that a
+    damaged picture is an error and does not vanish. `read_head` returns the first bytes.
+    """
+    suffix, hidden = suffix_of(name), not all(map(visible, parts(name)))
+    try:
+        kind = kind_of(read_head(name, HEAD_BYTES))
+    except Exception as error:  # each container raises errors of its own
+        if suffix in SUFFIXES and not hidden:
+            return None
+        reason = HIDDEN if hidden else f"cannot be read: {error or type(error).__name__}"
+        return LeftOut(name, suffix, reason, quiet=hidden)
+    if hidden:
+        return LeftOut(name, suffix, HIDDEN, quiet=not is_picture(kind))
+    if is_picture(kind):
+        mend = missing_decoder(kind)
+        return LeftOut(name, suffix, mend) if mend else None
+    if suffix in SUFFIXES:
+        return None
+    return LeftOut(name, suffix, ARCHIVE_INSIDE if kind in ARCHIVES else NOT_A_PICTURE)
+
+
+def separate(
+    names: Iterable[str], read_head: ReadHead
+) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
+    """Return the sorted names of the pictures, and the other entries."""
+    verdicts = [(name, judge(name, read_head)) for name in sorted(names)]
+    pictures = tuple(name for name, verdict in verdicts if verdict is None)
+    return pictures, tuple(verdict for _, verdict in verdicts if verdict is not None)
+
+
+def require_inside(path: Path, kind: str, names: Sequence[str]) -> None:
+    """Raise UserError if a name of an archive's entry leads out of the archive."""
+    if escaping := [name for name in names if _escapes(name)]:
+        raise UserError(
+            f"{path}: names of {kind} entries must not lead out of the archive, but "
+            f"{printable(escaping[0])!r} does ({len(escaping)} such entries). Do not trust this "
+            "archive; make one from a folder."
+        )
+
+
+def describe_left_out(left_out: Sequence[LeftOut]) -> str:
+    """Count in one line what was not read, by kind; "" if there is nothing to mention."""
+    mentioned = [entry for entry in left_out if not entry.quiet]
+    if not mentioned:
+        return ""
+    counts = Counter((entry.kind, entry.reason) for entry in mentioned)
+    described = [
+        f"{count} {printable(kind)}{'' if reason == NOT_A_PICTURE else f' ({printable(reason)})'}"
+        for (kind, reason), count in sorted(counts.items())
+    ]
+    files = "1 file was" if len(mentioned) == 1 else f"{len(mentioned)} files were"
+    return f"{files} not read: {', '.join(described)}"
+
+
+def printable(name: str) -> str:
+    """Escape undecodable bytes and control characters, so that any terminal can print a name."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def visible(part: str) -> bool:
+    """Return whether a part of a path is neither hidden nor an archive program's own folder."""
+    return part in (".", "..") or (not part.startswith(".") and part != "__MACOSX")
+
+
+def parts(name: str) -> list[str]:
+    """Split a name at slashes and backslashes."""
+    return re.split(r"[/\\]", name)
+
+
+def _escapes(name: str) -> bool:
+    return (
+        ".." in parts(name) or name[:1] in ("/", "\\") or re.match(r"[A-Za-z]:", name) is not None
+    )

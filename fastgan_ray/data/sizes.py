@@ -1,0 +1,11 @@
+"""The largest file of a data set that is read into memory."""
+
+from __future__ import annotations
+
+MAX_BYTES = 256 * 2**20
+
+
+def check_bytes(size: int) -> None:
+    """Raise ValueError if a file or an entry of an archive has more than MAX_BYTES."""
+    if size > MAX_BYTES:
+        raise ValueError(f"{size:,} bytes is more than {MAX_BYTES:,}: shrink it first")
