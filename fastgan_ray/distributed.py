@@ -14,11 +14,14 @@ from torch import Tensor
 
 
 class PeerFailedError(RuntimeError):
-    """Another process of the group has failed or ended; a failed process reports its own reason."""
+    """Another process of the group has failed or ended.
+
+    The process that failed reports the reason itself.
+    """
 
 
 class Group:
-    """A group of one process, which has the whole batch; the base class of other groups."""
+    """A group of one process, which has the whole batch; the base class of larger groups."""
 
     rank = 0
     size = 1
@@ -58,7 +61,7 @@ class TorchGroup(Group):
         self._device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Do as `Group.gather`; each process must have the same number of rows."""
+        """Concatenate the rows of all processes; each process must have the same number of rows."""
         if self.size == 1:
             return rows
         zeros = torch.zeros_like(rows)
@@ -66,7 +69,7 @@ class TorchGroup(Group):
         return _sum(torch.cat(slots))
 
     def average_(self, tensors: Sequence[Tensor]) -> None:
-        """Do as `Group.average_`, in one message for all tensors."""
+        """Replace each tensor by its mean over the processes, in one message for all tensors."""
         if self.size == 1:
             return
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
@@ -76,7 +79,7 @@ class TorchGroup(Group):
             tensor.detach().copy_(part.view(tensor.shape))
 
     def any(self, flag: bool) -> bool:
-        """Do as `Group.any`."""
+        """Return whether `flag` is true in at least one of the processes."""
         if self.size == 1:
             return flag
         count = torch.tensor(float(flag), device=self._device)
@@ -84,9 +87,11 @@ class TorchGroup(Group):
         return bool(count > 0)
 
     def on_rank_zero(self, work: Callable[[], None]) -> None:
-        """Do as `Group.on_rank_zero`.
+        """Run `work` in the first process only; the other processes wait.
 
-        A process that dies without an exception must be noticed by the code that started it.
+        If `work` raises an exception, the other processes raise PeerFailedError. If the first
+        process dies without an exception, the others wait until the code that started them ends
+        them.
         """
         size, failure = self.size, None
         if self.rank == 0:
@@ -116,7 +121,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
-        """Sum the gradients; differentiable again, because gradient penalties need it."""
+        """Sum the gradients; this can be differentiated again, as gradient penalties need."""
         return _sum(gradient)
 
 

@@ -10,11 +10,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
-    """The user's input is wrong.
+    """The user's input is wrong; commands print the text and exit with status 2.
 
     The text says what is wrong and where, the rule, the value, and what to do.
-
-    Commands print it and exit with status 2.
     """
 
 

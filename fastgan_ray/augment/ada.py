@@ -52,7 +52,10 @@ def update(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig
 
 
 def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
-    """Move p by a fixed amount every few steps, to bring `sign` to its target (Karras 2020)."""
+    """Move p by a fixed amount every few steps (Karras et al. 2020).
+
+    p rises if the mean `sign` since the last move was above its target, and falls if it was below.
+    """
     total, count = state.sign_sum + sign, state.count + 1
     target = STYLEGAN2_TARGET if config.ada_target is None else config.ada_target
     step = batch_size * config.ada_interval / (config.ada_kimg * 1000)

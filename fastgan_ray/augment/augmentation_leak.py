@@ -1,9 +1,9 @@
 """Detect a leaking augmentation: generated pictures look augmented, and real ones do not.
 
-A symptom is a number computed from a picture. Each operation has symptoms: it makes them larger, or
-makes them vary more between pictures. Generated pictures show a symptom if they differ from real
-pictures about as much as augmented real pictures do. Pictures are (B, 3, H, H) in [-1, 1], reduced
-to 64 px or less.
+A symptom is a number computed from a picture. An augmentation operation makes its symptoms larger,
+or makes them vary more between pictures. Generated pictures show a symptom if they differ from real
+pictures about as much as augmented real pictures do. Pictures are (B, 3, H, H) in [-1, 1],
+downscaled to at most 64 px.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ class Finding(NamedTuple):
 
 
 def shrink(images: Tensor) -> Tensor:
-    """Reduce pictures to 64 px or less, as float32 on the CPU, clamped to [-1, 1]."""
+    """Downscale pictures to at most 64 px, as float32 on the CPU, clamped to [-1, 1]."""
     images = images.detach().float().cpu().clamp(-1, 1)
     return F.adaptive_avg_pool2d(images, SIDE) if images.shape[-1] > SIDE else images
 
 
 def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float) -> list[Finding]:
-    """Measure all symptoms of the policy's operations in reduced pictures.
+    """Measure all symptoms of the policy's operations in downscaled pictures.
 
-    `p` is the adaptive operations' probability. The same pictures give the same findings. Raises
-    ValueError for fewer than 2 real or 2 generated pictures.
+    `p` is the probability of the adaptive operations. The same pictures give the same findings.
+    Raises ValueError for fewer than 2 real or 2 generated pictures.
     """
     if len(real) < 2 or len(fake) < 2:
         raise ValueError(

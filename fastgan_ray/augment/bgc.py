@@ -38,9 +38,10 @@ SATURATION_OCTAVES = 1.0
 
 
 def draw(count: int, rng: torch.Generator) -> Parameters:
-    """Draw the operations' values and the random numbers for `gate`; also return neutral values.
+    """Draw values for all operations, and for each value the random number that `gate` uses.
 
-    Each tensor is (B, 15) in float64.
+    Returns {"values", "gates", "neutral"}, each (B, 15) in float64. A neutral value changes
+    nothing.
     """
     values, gates, neutral = [], [], []
     for name, (sample, unchanged) in _DRAWN.items():
@@ -59,9 +60,10 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Make parameters by name, (B,) or (B, 2).
+    """Return the parameters by name, each (B,) or (B, 2).
 
-    A parameter is neutral where its random number in "gates" is p or more.
+    Where the random number in "gates" is below p, a parameter is the drawn value; elsewhere it is
+    neutral.
     """
     values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
     columns = iter(values.unbind(1))
@@ -72,7 +74,10 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Change geometry, then colour; keep shape and dtype. ValueError if images are not square."""
+    """Change geometry, then colour; keep shape and dtype.
+
+    Raises ValueError if the pictures are not square.
+    """
     images = warp(images, inverse_geometry(parameters, images.shape[-1]))
     matrix = colour_matrix(parameters)
     changes = (matrix != _basis(matrix.device).unchanged).any(dim=2).any(dim=1)
@@ -80,7 +85,10 @@ def apply(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def inverse_geometry(parameters: Parameters, side: int) -> Tensor:
-    """Build matrices (B, 3, 3) that map positions in the result to the original (`geometry`)."""
+    """Build matrices (B, 3, 3) that map positions in the result to positions in the original.
+
+    See `geometry` for the coordinates.
+    """
     scale, stretch = parameters["scale"], parameters["stretch"]
     return (
         unscale(1 - 2 * parameters["flip"], torch.ones_like(scale))

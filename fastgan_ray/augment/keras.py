@@ -23,9 +23,9 @@ MAX_ZOOM = 0.25  # share of a side that is cut off; height and width have separa
 
 
 def draw(count: int, rng: torch.Generator) -> Parameters:
-    """Draw values (B, 6) and gates (B, 1) for `gate`; also return neutral values (B, 6).
+    """Draw values (B, 6), and a random number (B, 1) for each picture that `gate` uses.
 
-    Values are in float64.
+    Returns {"values", "gates", "neutral"}; values are in float64. A neutral value changes nothing.
     """
     chosen = torch.rand(count, generator=rng)
     flip, angle = torch.rand((2, count), generator=rng, dtype=torch.float64)
@@ -39,7 +39,7 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Make parameters by name; a picture's parameters are neutral with probability 1 - p."""
+    """Return the parameters by name; those of a picture are neutral with probability 1 - p."""
     values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
     return {
         "flip": values[:, 0],
@@ -50,7 +50,10 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Apply all operations at once; keep shape and dtype. ValueError if images are not square."""
+    """Apply all operations at once; keep shape and dtype.
+
+    Raises ValueError if the pictures are not square.
+    """
     mirror = 1 - 2 * parameters["flip"]
     width, height = parameters["shown"].unbind(1)
     inverse = (

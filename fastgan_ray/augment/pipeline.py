@@ -21,22 +21,23 @@ Draw = dict[str, Parameters]
 
 
 def draw(config: AugmentConfig, count: int, rng: torch.Generator) -> Draw:
-    """Draw random numbers for `count` pictures by operation, in the policy's order, on the CPU.
+    """Draw random numbers for `count` pictures on the CPU: one entry per operation of the policy.
 
     `color`, `translation` and `cutout` change the same pictures: each picture is chosen with
-    `config.probability`. For the adaptive operations, `gate` applies the probability p later.
+    probability `config.probability`. The adaptive operations are drawn for all pictures; `gate`
+    applies their probability p later.
     """
     chosen = torch.rand(count, generator=rng) < config.probability
     return {op: OPS[op].draw(config, chosen, rng) for op in policy_ops(config.policy)}
 
 
 def gate(drawn: Draw, p: Tensor | float) -> Draw:
-    """Turn a draw into parameters; adaptive operations happen with probability p in [0, 1]."""
+    """Convert a draw to parameters; adaptive operations happen with probability p in [0, 1]."""
     return {op: OPS[op].gate(numbers, p) for op, numbers in drawn.items()}
 
 
 def each(drawn: Draw, choose: Callable[[Tensor], Tensor]) -> Draw:
-    """Select pictures of a draw with `choose`.
+    """Select pictures of a draw.
 
     `choose` takes a tensor with a row for each picture, and returns the rows of the selected
     pictures.

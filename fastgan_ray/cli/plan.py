@@ -149,8 +149,8 @@ def _data_text(data: Mapping[str, Any]) -> str:
 def _parameter_table(facts: Mapping[str, Any]) -> Table:
     """Return a table of the parameters.
 
-    It has each parameter's possible values, its value in the first trial, and its values in
-    samples.
+    It has each parameter's possible values, its value in the first trial, and its values in some
+    random points.
     """
     points: Sequence[Mapping[str, Any]] = [facts["first_trial"], *facts["samples"]]
     table = Table()

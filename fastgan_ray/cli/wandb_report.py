@@ -29,7 +29,7 @@ def wandb_report(
 ) -> None:
     """Create a Weights & Biases report of a search or an ablation.
 
-    The report shows the parameters that matter, learning curves, pictures and the leaderboard.
+    The report shows the most important parameters, learning curves, pictures and the leaderboard.
     """
     from fastgan_ray.tune.wandb.report import outline, save
     from fastgan_ray.tune.wandb.session import project_name

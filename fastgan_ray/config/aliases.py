@@ -16,7 +16,7 @@ ALIASES: dict[str, str] = {}
 
 
 def current_name(path: str) -> str:
-    """Return a dotted key with an old name replaced by the current one; print a note once per name.
+    """Return a dotted key with the current name in place of an old one; print a note once per name.
 
     `path` is a setting ("train.old_name") or the path of a setting in a file
     ("base.train.old_name").

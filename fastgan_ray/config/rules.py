@@ -50,15 +50,15 @@ class Violation(NamedTuple):
         return ".".join(map(str, self.loc))
 
     def below(self, key: str | int) -> Violation:
-        """Return the same broken rule with `key` put before its location."""
+        """Return the same broken rule, located inside the mapping or list entry `key`."""
         return Violation((key, *self.loc), self.rule)
 
 
 def explain(error: ValidationError, section: type[Section]) -> list[Violation]:
     """List the broken rules of `section`, e.g. ("train.beta1", "must be ... (got 1.2)").
 
-    If a rule combines several fields, its location is their mapping (`model`), and the text of the
-    rule names the fields and their values.
+    If a rule combines several fields, its location is the section that contains them (`model`), and
+    the text of the rule names the fields and their values.
     """
     return [_violation(details, section) for details in error.errors(include_url=False)]
 

@@ -50,7 +50,7 @@ def check_alone(settings: Mapping[str, Any], errors: ErrorList) -> None:
 
 
 def holds_run_config(path: str | Path) -> bool:
-    """Return True if all keys of a YAML file are settings of a run, so that it is not a search."""
+    """Return True if a YAML file is a run configuration: all its keys are settings of a run."""
     document = parse(read_text(path), str(path))
     return bool(document.data) and {key.partition(".")[0] for key in document.data} <= {*SECTIONS}
 

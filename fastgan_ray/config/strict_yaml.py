@@ -42,7 +42,7 @@ PLAIN_TYPES = {
 
 
 class _Loader(yaml.SafeLoader):
-    """A SafeLoader with the plain types of YAML 1.2; it only composes nodes, not Python values."""
+    """A SafeLoader with the plain types of YAML 1.2; makes nodes, which `_Builder` converts."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -80,11 +80,11 @@ class Document:
     text: str
 
     def line(self, loc: Loc, rule: str = "") -> int | None:
-        """Return the line of the error if the value at `loc` breaks `rule`.
+        """Return the line to report if the value at `loc` breaks `rule`.
 
-        If the value is a mapping and the rule names some of its keys, the result is the last of the
-        lines of these keys. If the file has no key `loc`, the result is the line of the nearest
-        mapping around `loc`.
+        If the value is a mapping and the rule names some of its keys, this is the line of the last
+        of these keys. If the file has no key `loc`, it is the line of the nearest mapping around
+        `loc`.
         """
         key = ".".join(map(str, loc))
         words = set(re.findall(r"\w+", rule.partition(" (got ")[0]))

@@ -128,7 +128,7 @@ class TrainConfig(Section):
 
 
 class ReganConfig(Section):
-    """Re-GAN: sparse and dense training phases of the generator alternate; off by default."""
+    """Re-GAN: sparse and dense phases of the generator's training alternate; off by default."""
 
     sparsity: float = Field(
         0.0,

@@ -59,10 +59,10 @@ def catalog() -> list[Row]:
 
 
 def resolve(path: str) -> Path:
-    """Return the existing path of a path or a catalog name; download a named set at first use.
+    """Return the path that `path` names: an existing path, or a data set of the catalog.
 
-    If `path` is both an existing path and a name, the path is used. If it is neither, raises
-    UserError with similar names.
+    A named set is downloaded at first use. If `path` is both an existing path and a name, the path
+    is used. If it is neither, raise UserError with similar names.
     """
     if (existing := _existing_path(path)) is not None:
         return existing
@@ -79,7 +79,7 @@ def _local(name: str) -> Path:
 
 
 def _existing_path(text: str) -> Path | None:
-    """Return the path if it exists; else None, also if the text cannot be a path."""
+    """Return the path if it exists; return None if not, or if the text cannot be a path."""
     try:
         path = Path(text).expanduser()
         return path if text and path.exists() else None

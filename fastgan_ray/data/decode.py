@@ -35,12 +35,12 @@ _UPRIGHT = {
 
 
 def decode(data: bytes, background: str, frame: int = 0) -> Image.Image:
-    """Decode a picture file to RGB: colours in sRGB, turned as EXIF says, alpha over `background`.
+    """Decode a picture file to RGB: colours in sRGB, rotated as EXIF says.
 
-    `frame` is the number of the page or frame. 16-bit grey is scaled to 8 bits, not clipped. Call
-    it within `pillow_warnings_off`. Raises UserError for a damaged or incomplete picture, a format
-    that cannot be read, or more than MAX_PIXELS pixels. The message has only the reason; the caller
-    adds the file's name.
+    `frame` is the number of the page or frame, from 0. Transparent parts show `background`. 16-bit
+    grey is scaled to 8 bits, not clipped. Call this function within `pillow_warnings_off`. Raises
+    UserError for a damaged or incomplete picture, a format that cannot be read, or more than
+    MAX_PIXELS pixels. The message has only the reason; the caller adds the file's name.
     """
     with opened(data) as image:
         return final_mode(decode_frame(image, frame), background)

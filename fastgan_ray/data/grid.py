@@ -30,7 +30,10 @@ def save_image(image_CHW: Tensor, path: Path) -> None:
 
 
 def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: int = 2) -> None:
-    """Write pictures in [-1, 1] as tiles of a PNG, row by row; the default PNG is about square."""
+    """Write pictures in [-1, 1] as tiles of a PNG, row by row.
+
+    `columns` is the number of tiles in a row; None: about as many as rows. `gap` is in pixels.
+    """
     count, _, height, width = images_BCHW.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)

@@ -45,7 +45,7 @@ class Sampler:
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue exactly from `state`; UserError if it belongs to another set of pictures."""
+        """Continue exactly from `state`; raise UserError if it belongs to other pictures."""
         order, position = state["order"], int(state["position"])
         if len(order) != self.count:
             raise UserError(

@@ -37,10 +37,10 @@ class Source:
         return len(self.pictures)
 
     def read(self, index: int, background: str | None = None) -> Image.Image:
-        """Read picture `index` at its original size: RGB, turned as EXIF says, without alpha.
+        """Read picture `index` at its original size: RGB, rotated as EXIF says, without alpha.
 
-        Transparent parts show `background` (None: the source's). Raises UserError if the picture
-        was changed, removed or damaged since the source was opened.
+        Transparent parts show `background`; None: the background of the source. Raises UserError if
+        the picture was changed, removed or damaged since the source was opened.
         """
         picture = self.pictures[index]
         try:
@@ -126,8 +126,7 @@ def _require_enough(
 def _subset(pictures: list[Picture], limit: int | None, seed: int) -> list[Picture]:
     """Choose the `limit` pictures with the lowest hashes of seed and name, in the original order.
 
-    Because it uses hashes and not a permutation, a picture that is added or removed changes at most
-    one choice.
+    With hashes instead of a permutation, adding or removing a picture changes at most one choice.
     """
     if limit is None or limit >= len(pictures):
         return pictures

@@ -18,7 +18,11 @@ _CHUNK = 64  # pictures in progress; this limits memory, not speed
 def map_in_threads(
     function: Callable[[int], T], count: int, track: Track, doing: str
 ) -> Iterator[T]:
-    """Compute function(0), function(1), ... in threads (Pillow frees the GIL); yield in order."""
+    """Compute function(0), function(1), ... in several threads; yield the results in order.
+
+    Threads are faster than a loop because Pillow releases the GIL. `doing` names the work for
+    `track`.
+    """
     with pillow_warnings_off(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results: Iterator[T] = iter(())
         for index in track(range(count), doing):

@@ -42,8 +42,8 @@ class Format(NamedTuple):
 def export(checkpoint: Path, name: str, out: Path) -> float:
     """Write a checkpoint's generator to `out` in the format `name`, a key of FORMATS.
 
-    Return the largest pixel difference between the pictures of the checkpoint and of the file, for
-    three seeds and pixel values in [-1, 1]. UserError if the format does not support this
+    Return the largest difference between pixels (in [-1, 1]) of the checkpoint's pictures and of
+    the file's pictures, for three seeds. Raise UserError if the format does not support this
     generator, if a package is missing, or if the difference is above TOLERANCE.
     """
     FORMATS[name].require(checkpoint)

@@ -21,10 +21,10 @@ WEIGHTS = "generator.safetensors"
 def without_spectral_norm(
     generator: nn.Module, config: ModelConfig
 ) -> tuple[nn.Module, ModelConfig]:
-    """Return a copy of the generator, with weights already divided by their spectral norms.
+    """Return a copy of the generator without spectral normalisation, and the copy's configuration.
 
-    The copy (eval mode, frozen, CPU) draws the same pictures without spectral normalisation. Also
-    return the copy's configuration.
+    The copy's weights are already divided by their spectral norms, so it draws the same pictures.
+    It is in eval mode, frozen and on the CPU.
     """
     plain_config = config.model_copy(update={"spectral_norm": False})
     plain = build_generator(plain_config)
@@ -48,7 +48,7 @@ def write_folder(generator: nn.Module, config: ModelConfig, folder: Path) -> Non
 def read_folder(folder: Path) -> tuple[nn.Module, ModelConfig]:
     """Read a generator (eval mode, frozen, CPU) and its configuration from a folder.
 
-    UserError if the folder is damaged or has another format.
+    Raise UserError if the folder is damaged or has another format.
     """
     path = folder / DESCRIPTION
     try:

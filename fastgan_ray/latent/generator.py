@@ -36,7 +36,7 @@ class Generator:
     def load(cls, path: str | Path, device: str = "auto") -> Generator:
         """Load a run's folder, a checkpoint, an exported folder or a published .pth file.
 
-        `device` is auto, cpu, cuda or mps. UserError if there is no generator at `path`.
+        `device` is auto, cpu, cuda or mps. Raise UserError if there is no generator at `path`.
         """
         network, config, _ = load_model(Path(path))
         return cls(network.to(choose_device(device)), config.nz, config.resolution)
@@ -52,7 +52,7 @@ class Generator:
     def draw(self, z: npt.ArrayLike) -> Pictures:
         """Generate pictures (n, R, R, 3), uint8, RGB, from latents (n, nz).
 
-        ValueError for latents of another shape, or if n is 0.
+        Raise ValueError for latents of another shape, or if n is 0.
         """
         z_NZ = torch.from_numpy(np.array(z, dtype=np.float32))
         if z_NZ.ndim != 2 or z_NZ.shape[1] != self.nz or not len(z_NZ):

@@ -22,7 +22,10 @@ MSE_WEIGHT = 0.2
 
 
 class Inversion(NamedTuple):
-    """The latent (nz,) with the lowest loss of all steps, its picture (3, R, R), and its errors."""
+    """The result of an inversion: the latent (nz,) with the lowest loss of all steps.
+
+    It also has the latent's picture (3, R, R) and the picture's errors.
+    """
 
     latent: Tensor
     picture: Tensor

@@ -19,7 +19,7 @@ from fastgan_ray.train import checkpoint
 def find_checkpoint(path: Path) -> Path:
     """Find a checkpoint folder: `path` itself, its best checkpoint or its latest checkpoint.
 
-    UserError if there is none.
+    Raise UserError if there is none.
     """
     if not path.exists():
         raise UserError(
@@ -58,7 +58,7 @@ def data_config(
 ) -> RunConfig:
     """Return the run configuration of a generator, with `overrides` (dotted keys) applied.
 
-    UserError if it has no data set; the message has the checkpoint's `name`.
+    Raise UserError if it has no data set; the message calls the checkpoint `name`.
     """
     config = override(stored or RunConfig(model=model), overrides)
     if config.data.path is None:

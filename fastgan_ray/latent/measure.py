@@ -58,8 +58,8 @@ def rank(
     distance.
 
     Each checkpoint uses the data and the protocol of its own run, with `overrides` (dotted keys)
-    applied. A published checkpoint has no run, so `overrides` must have "data.path". UserError,
-    before anything is measured, if the protocols differ.
+    applied. A published checkpoint has no run, so `overrides` must have "data.path". Raise
+    UserError, before anything is measured, if the protocols differ.
     """
     if fields := [key for key in overrides if key.startswith("model.")]:
         raise UserError(f"--set: {', '.join(fields)}: a trained model cannot be changed")

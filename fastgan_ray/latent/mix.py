@@ -14,7 +14,7 @@ from fastgan_ray.progress import Track, silently
 
 
 def require_mixing(generator: nn.Module) -> Generator:
-    """Return the generator if it can mix styles; UserError if it has no skip-layer excitation."""
+    """Return the generator; raise UserError if it cannot mix styles (no skip-layer excitation)."""
     if not isinstance(generator, Generator):
         raise UserError(
             "style mixing needs the skip-layer excitation of model.architecture fastgan; this "

@@ -34,9 +34,9 @@ def nearest_pictures(
 ) -> Neighbours:
     """Find, for each sample, the `count` training pictures with the nearest features.
 
-    Samples are in [-1, 1]. Distances are relative: 1 is the mean distance between a training
-    picture and its nearest other training picture. Mirror images are included if the run trains on
-    mirror images. UserError if all training pictures are the same.
+    Samples are (N, 3, R, R) in [-1, 1]. Distances are relative: 1 is the mean distance between a
+    training picture and its nearest other training picture. Mirror images are included if the run
+    trains on mirror images. Raise UserError if all training pictures are the same.
     """
     reference = load_reference(source, config, extractor, track)
     # Round to 8 bits, because the training pictures have 8 bits.

@@ -20,8 +20,9 @@ from fastgan_ray.errors import UserError
 def read_pictures(path: Path, config: DataConfig, side: int) -> dict[str, Tensor]:
     """Read a picture file, or all pictures in a folder, archive or LMDB.
 
-    Return pictures (3, side, side) in [-1, 1], by name. They are made square and scaled as for
-    training. UserError if `path` does not exist or has no pictures, or if a picture is damaged.
+    Return {name: picture (3, side, side) in [-1, 1]}. The pictures are made square and scaled as
+    for training. Raise UserError if `path` does not exist or has no pictures, or if a picture is
+    damaged.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; name a picture or a folder of pictures")

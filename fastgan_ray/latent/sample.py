@@ -15,7 +15,7 @@ BATCH = 16
 
 
 def latent(seed: int, nz: int) -> Tensor:
-    """Return the latent (nz,) of a seed, drawn on the CPU to be the same for all devices."""
+    """Return the latent (nz,) of a seed; it is drawn on the CPU, to be the same for all devices."""
     return torch.randn(nz, generator=torch.Generator().manual_seed(seed))
 
 
@@ -45,7 +45,10 @@ def sample(
 
 
 def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
-    """Parse seeds, e.g. "0-3,8" as [0, 1, 2, 3, 8]; UserError, with the `option`, if invalid."""
+    """Parse seeds: "0-3,8" -> [0, 1, 2, 3, 8].
+
+    Raise UserError if `text` is not valid; the message names the command's `option`.
+    """
     ranges: list[range] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")

@@ -18,7 +18,7 @@ Writer = Callable[[Iterator[Frame], Path, int], None]
 def video_writer(path: Path) -> Writer:
     """Return the video writer for the suffix of `path`.
 
-    A writer takes frames (H, W, 3), uint8, a path and the frames per second. UserError if the
+    A writer takes frames (H, W, 3), uint8, a path and the frames per second. Raise UserError if the
     suffix is not in FORMATS, or if a package is not installed.
     """
     suffix = path.suffix.lower()
@@ -46,7 +46,8 @@ def gif() -> Writer:
 def mp4() -> Writer:
     """Return a writer of H.264 files, with the ffmpeg of imageio-ffmpeg.
 
-    All players support the pixel format. UserError if imageio-ffmpeg is not installed.
+    All players support the video's pixel format. Raise UserError if imageio-ffmpeg is not
+    installed.
     """
     try:
         import imageio_ffmpeg

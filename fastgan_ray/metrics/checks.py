@@ -9,7 +9,7 @@ Array = npt.NDArray[np.float64]
 
 
 def check_features(name: str, rows: npt.ArrayLike) -> Array:
-    """Return `rows` as float64 (n, d).
+    """Check a set of features; return it as float64 (n, d).
 
     Raises ValueError for another shape, a non-finite value, or fewer than 2 rows. The message
     contains `name`.

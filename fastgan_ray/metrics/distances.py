@@ -15,9 +15,9 @@ _BLOCK = 512  # rows of the distance matrix held at a time
 def squared_distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
     """Compute squared Euclidean distances from each row of `x` (n, d) to each row of `y` (m, d).
 
-    Yields pairs (slice of the rows of x, distances (rows, m)). Distances are at least 0. Their
-    error is about 1e-15 of the rows' squared norms, so equal rows may have a distance a little
-    above 0. The caller may overwrite the array of distances.
+    Yields pairs (slice of the rows of x, distances of these rows (rows, m)). Distances are at least
+    0. Their rounding error is about 1e-15 of the rows' squared norms, so the distance of two equal
+    rows may be a little above 0. The caller may overwrite the array of distances.
     """
     y_norms, product = np.einsum("id,id->i", y, y), product_with(y)
     for start in range(0, len(x), _BLOCK):
@@ -39,8 +39,8 @@ def squared_distances_to_others(x: Array) -> Iterator[tuple[slice, Array]]:
 def normalise_together(*sets: Array) -> list[Array]:
     """Divide all sets by their largest absolute value, then subtract the first set's mean from all.
 
-    The ratios of distances between rows stay the same. Afterwards the computed distances lose few
-    digits to rounding and cannot overflow.
+    The ratios of distances between rows do not change. Distances that are computed afterwards lose
+    few digits to rounding and cannot overflow.
     """
     scale = max(float(np.abs(rows).max()) for rows in sets) or 1.0
     mean = (sets[0] / scale).mean(axis=0)

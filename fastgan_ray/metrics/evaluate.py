@@ -42,10 +42,10 @@ CLOSEST_PAIRS = 16  # generated pictures that an evaluation lists as nearest to 
 
 
 class MetricInputs(NamedTuple):
-    """The inputs of a metric: features (n, d) and (m, d), and logits (m, classes) if available.
+    """The inputs of a metric: features (n, d) of reals, and features (m, d) and logits of fakes.
 
     Metrics compare the fakes with `real`. `nearest` has each fake's nearest training picture, to
-    detect copies.
+    detect copies. The logits are (m, classes); None if the extractor has no classifier.
     """
 
     real: Features
@@ -75,9 +75,9 @@ def evaluate(
 
     `sample` maps latents (B, nz) on `device` to pictures (B, 3, H, W) in [-1, 1]; each picture must
     depend only on its own latent. The latents depend only on `config.seed`, so all trials use the
-    same latents. The batch size changes values only by rounding. `early` selects a cheap evaluation
-    of the first `config.early_fakes` pictures; its metrics have other names. Raises DivergedError
-    for a non-finite picture, feature or metric.
+    same latents. The batch size changes values only by rounding. With `early`, the evaluation is
+    cheap: it uses only the first `config.early_fakes` pictures, and its metrics have other names.
+    Raises DivergedError for a non-finite picture, feature or metric.
     """
     assert extractor.name == config.extractor
     early_count = config.early_fakes if early else None
@@ -142,7 +142,7 @@ def _metric_inputs(
 
 
 def _as_stored(images_BCHW: Tensor) -> Tensor:
-    """Convert [-1, 1] to the whole numbers 0 to 255 of an 8-bit file, as floats."""
+    """Round pictures in [-1, 1] to the values 0 to 255 of an 8-bit file; return them as floats."""
     return ((images_BCHW + 1) * 127.5).round().clamp(0, 255)
 
 

@@ -30,13 +30,15 @@ _LOG_NODES = np.linspace(-16, 16, 65)
 def frechet_distance(real_features: npt.ArrayLike, fake_features: npt.ArrayLike) -> float:
     """Compute the squared Frechet distance of the Gaussians fitted to two sets of features.
 
-    The distance is |mean difference|^2 + tr(S1 + S2 - 2 sqrt(S1 S2)), with unbiased covariances, in
-    float64. It is at least 0. Exchanging the arguments changes it only by rounding.
+    The distance is |mean difference|^2 + tr(S1 + S2 - 2 sqrt(S1 S2)), with unbiased covariances S1
+    and S2, in float64. It is at least 0. If you exchange the arguments, it changes only by
+    rounding.
 
     real_features, fake_features: (n, d) and (m, d), n and m at least 2.
     Raises ValueError for another shape, fewer rows, different widths or a non-finite value.
-    Source: Heusel et al. 2017, eq. 6. Let X and Y be the centred sets, divided by sqrt(n - 1). Then
-    the trace of sqrt(S1 S2) is the sum of the singular values of X Y', so no matrix root is needed.
+    Source: Heusel et al. 2017, eq. 6. Let X and Y be the centred sets, divided by sqrt(n - 1) and
+    sqrt(m - 1). Then the trace of sqrt(S1 S2) is the sum of the singular values of X Y', so no
+    matrix root is needed.
     """
     real, fake, scale = _scaled(real_features, fake_features)
     upper = _means_and_traces(real, fake)
@@ -51,17 +53,17 @@ def frechet_distance_with_errors(
 ) -> tuple[float, float, float]:
     """Compute the distance and two standard errors: over the fakes only, and over fakes and reals.
 
-    The first error estimates the standard deviation over new draws of fakes with the same reals:
-    use it to compare trials with the same reference. The second error also treats the reals as a
-    random sample. Both leave out the bias of the distance, which depends only on the numbers of
-    pictures.
+    The first error estimates the standard deviation over new draws of fakes with the same reals.
+    Use it to compare trials with the same reference. The second error also treats the reals as a
+    random sample. Neither error includes the bias of the distance, which depends only on the
+    numbers of pictures.
     Arguments and exceptions are as in `frechet_distance`.
 
-    Both errors are exact jackknives, which leave out one row at a time, without computing further
-    distances (see `_without_each`). Both errors were compared with the true standard deviation over
-    new draws, for d from 64 to 1280 and 6 to 1,000 rows. Both errors were 0.9 to 1.2 times the true
-    value. If the two sets have the same distribution, the second error is an upper bound, up to 2.2
-    times the true value.
+    Both errors are exact jackknives: one row is left out at a time, but no further distance is
+    computed (see `_without_each`). They were compared with the true standard deviation over new
+    draws, for d from 64 to 1280 and 6 to 1,000 rows: they were 0.9 to 1.2 times the true value. If
+    the two sets have the same distribution, the second error is an upper bound, up to 2.2 times the
+    true value.
     """
     real, fake, scale = _scaled(real_features, fake_features)
     values, left, right = _singular(real.rows, fake.rows)
@@ -80,7 +82,10 @@ class _Set(NamedTuple):
 
 
 def _scaled(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[_Set, _Set, float]:
-    """Divide both sets so that no later value overflows or vanishes; also return the divisor."""
+    """Divide both sets by one number, so that no later value overflows or underflows.
+
+    Returns the centred sets and the number.
+    """
     a, b = check_feature_pair(real, fake, _NAMES)
     largest = max(float(a.max()), -float(a.min()), float(b.max()), -float(b.min()))
     if largest == 0 or _SMALLEST < largest < 1 / _SMALLEST:
@@ -102,10 +107,11 @@ def _means_and_traces(a: _Set, b: _Set) -> float:
 
 
 def _quick_nuclear_norm(x: Array, y: Array) -> tuple[float, float]:
-    """Sum the singular values of x y', as roots of eigenvalues, and bound the rounding error.
+    """Sum the singular values of x y', computed as roots of eigenvalues; bound the rounding error.
 
-    The square root of an eigenvalue loses half the digits of a small singular value. The loss is
-    small if both covariances have full rank. If one is singular, the bound is large or infinite.
+    The square root of an eigenvalue loses half the digits of a small singular value. This loss is
+    small if both covariances have full rank. If a covariance is singular, the bound is large or
+    infinite.
     """
     if _tall(x, y):
         first, second = x.T @ x, y.T @ y
@@ -171,23 +177,24 @@ def _triangular(x: Array) -> Array:
 def _left_vectors(product: Array) -> Array:
     """Return the left singular vectors of `product`, as columns.
 
-    The vectors are the eigenvectors of the Gram matrix. Do not compute singular values from its
-    eigenvalues, which lose half the digits of a small singular value. The norm of each vector times
-    `product` keeps these digits, and costs far less than an SVD.
+    The vectors are the eigenvectors of the Gram matrix. To get the singular values, compute the
+    norm of each vector times `product`. The roots of the eigenvalues would lose half the digits of
+    small singular values, and an SVD would cost far more.
     """
     vectors: Array = linalg.eigh(product @ product.T, driver="evd", check_finite=False)[1]
     return vectors
 
 
 def _without_each(this: _Set, other: _Set, values: Array, vectors: Array) -> Array:
-    """Compute the distance (n,) without each row of `this` in turn.
+    """Compute the distances (n,) with one row of `this` left out at a time.
 
     values: the singular values of M = this.rows other.rows'. vectors: the left singular vectors of
-    M, times the values. Removing a row x and centring again subtracts n / (n - 1) x x' from the
-    scatter matrix. This is a change of rank one. It is also a change of rank one of M M' in the
-    nuclear norm tr (M M')^(1/2). The square root is the integral of (2 / pi) A / (A + u^2) over
-    u > 0. So a determinant gives the change of the norm:
-    -(1 / pi) integral of log(1 - n / (n - 1) q(u)), q(u) = sum of v^2 / (values^2 + u^2).
+    M, each multiplied by its value. Removing a row x and centring again subtracts n / (n - 1) x x'
+    from the scatter matrix: a change of rank one. It is also a change of rank one of M M' in the
+    nuclear norm tr (M M')^(1/2). The square root of A is the integral of (2 / pi) A / (A + u^2)
+    over u > 0. So a determinant gives the change of the norm:
+    -(1 / pi) integral of log(1 - n / (n - 1) q(u)).
+    q(u) is the sum of v^2 / (values^2 + u^2), where v is the row's part of `vectors`.
     """
     n = len(this.rows)
     squares: Array = np.einsum("id,id->i", this.rows, this.rows)
@@ -215,7 +222,7 @@ def _norm_of_each(values: Array, vectors: Array) -> Array:
 
 
 def _jackknife(values: Array) -> float:
-    """Return the jackknife variance from the values (n,) with one row left out at a time.
+    """Return the jackknife variance; `values` (n,) were computed with one row left out at a time.
 
     The variance is (n - 1) / n times the sum of (value - mean of the values)^2.
     """

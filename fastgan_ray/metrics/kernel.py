@@ -26,13 +26,13 @@ def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, fl
     KID is the unbiased squared MMD with the kernel (x.y / d + 1)^3, over all rows and not over
     subsets. For two sets of the same distribution it is close to 0 and may be negative. It is not
     scaled (some programs print it times 1,000). The first error estimates the standard deviation
-    over new draws of fakes with the same reals: use it to compare trials with the same reference.
+    over new draws of fakes with the same reals. Use it to compare trials with the same reference.
     The second error also treats the reals as a random sample.
 
     Both errors are jackknives: one row is left out at a time (see `_jackknife`). If the two
     distributions are close, KID depends more on pairs of rows than on single rows. A jackknife
     counts the variance from pairs twice (Efron & Stein 1981), so this variance is estimated
-    separately and subtracted once. With fewer than 4 rows in a set it cannot be estimated, and the
+    separately and subtracted once. This is not possible with fewer than 4 rows in a set; then the
     error is an upper bound. With 20 rows or more, both errors were 0.95 to 1.1 times the true
     standard deviation over new draws. For two sets of the same distribution, the second error was
     1.2 to 1.3 times the true value.

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from fastgan_ray.metrics.checks import Array, check_feature_pair
 from fastgan_ray.metrics.distances import normalise_together, squared_distances
 
-# Defines the "too near" distance: this share of the training pictures has another training picture
-# within it.
+# A distance is "too near" if it is below this quantile of the training pictures' distances to the
+# nearest other training picture.
 TOO_NEAR = 0.05
 # The largest squared distance between two computations of one picture's features, relative to the
 # mean squared distance of pictures' features from their mean.
@@ -19,10 +19,10 @@ _SAME = 1e-6
 
 
 class Pair(NamedTuple):
-    """A fake and a near training picture.
+    """A fake and a training picture near it.
 
-    `distance` is divided by the training pictures' mean distance to the nearest other training
-    picture.
+    `distance` is relative: it is divided by the mean distance of training pictures to the nearest
+    other training picture.
     """
 
     fake: int
@@ -57,9 +57,9 @@ def nearest_training(
 
     training, fake: (n, d) and (m, d), n and m at least 2. mirrored: (n, d); row i has the features
     of the mirror image of training picture i. Pass it if the training flips pictures, because a
-    mirrored copy is also a copy. A picture's mirror image does not count as another training
-    picture. A duplicate does not count either: if it did, copies would look normal for a training
-    set with duplicates.
+    mirrored copy is also a copy.
+    Neither a picture's mirror image nor its duplicate counts as another training picture. If
+    duplicates counted, a training set with duplicates would make copies look normal.
     Raises ValueError for another shape, fewer rows, different widths, a non-finite value, or
     training pictures that are all the same.
     """
@@ -92,7 +92,7 @@ def memorisation(nearest: NearestTraining) -> dict[str, float]:
 
 
 def closest_pairs(nearest: NearestTraining, count: int = 16) -> list[Pair]:
-    """List the fakes that are nearest to a training picture, the nearest first."""
+    """List the `count` fakes that are nearest to a training picture, the nearest first."""
     distances = nearest.distances / float(nearest.reference.mean())
     order = np.argsort(distances, kind="stable")[:count]
     return [Pair(int(i), int(nearest.indices[i]), float(distances[i])) for i in order]

@@ -37,12 +37,15 @@ def manifold_name(quantity: str) -> str:
 
 
 def error_name(name: str) -> str:
-    """Name the standard error of a metric that counts both fakes and reals as samples."""
+    """Name the standard error of a metric over both fakes and reals."""
     return f"{name}_se"
 
 
 def fakes_error_name(name: str) -> str:
-    """Name the standard error over the fakes only, for trials with the same reference."""
+    """Name the standard error of a metric over the fakes only.
+
+    Use it to compare trials that have the same reference.
+    """
     return f"{name}_se_fakes"
 
 
@@ -63,18 +66,21 @@ def full_name(name: str, config: EvalConfig) -> str:
 
 
 def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
-    """Translate a metric's name from protocol `before` to `after`; None if `before` lacks it."""
+    """Translate a metric's name from protocol `before` to `after`.
+
+    Return None if `before` has no metric of this name.
+    """
     names = zip(searchable(before), searchable(after), strict=True)
     return next((new for old, new in names if old == name), None)
 
 
 def early_name(name: str) -> str:
-    """Name a metric in a cheap evaluation, so that it is not compared with a full evaluation."""
+    """Name a metric of a cheap evaluation; the name differs from that of a full evaluation."""
     return "early/" + _COUNTED.sub(r"\1", name)
 
 
 def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) -> float | None:
-    """Read a metric from a row of a full or a cheap evaluation; `missing` if the row has none."""
+    """Read a metric from a row of a full or a cheap evaluation; return `missing` if it has none."""
     value = row.get(name, row.get(early_name(name), missing))
     return None if value is None else float(value)
 

@@ -67,9 +67,10 @@ def reference_features(
 ) -> Features:
     """Compute features (n, d) of the original pictures, or of their mirror images (left to right).
 
-    Only the extractor resamples, so the features are the same for every trial and resolution. They
-    are cached on disk by content and protocol. If a cache file cannot be read, its features are
-    computed again. Raises UserError if the cache cannot be written.
+    Only the extractor resizes the pictures, so the features are the same for every trial and
+    resolution. They are cached on disk; the key is the pictures' content and the protocol. If a
+    cache file cannot be read, its features are computed again. Raises UserError if the cache cannot
+    be written.
     """
     path = _cache_path(source, data_config, extractor, mirrored)
     if (cached := _read(path, len(source))) is not None:
@@ -111,7 +112,7 @@ def _read(path: Path, count: int) -> Features | None:
 def _prepared(
     source: Source, config: DataConfig, extractor: Extractor, mirrored: bool, track: Track
 ) -> Iterator[Tensor]:
-    """Yield each picture (3, size, size); the thread that decodes a large picture resizes it."""
+    """Yield each picture as the extractor's input (3, size, size); several threads prepare them."""
 
     def prepare(index: int) -> Tensor:
         image = fit_to_square(source.read(index, config.background), config.fit, config.background)

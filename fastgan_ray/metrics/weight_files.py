@@ -92,7 +92,7 @@ def add_weights(files: Sequence[Path]) -> list[Path]:
 
 
 def _for_each(action: Callable[[_Item], Path], items: Iterable[_Item]) -> list[Path]:
-    """Return the paths that `action` gives for the items; raise one UserError for all failures."""
+    """Return the result of `action` for each item; raise one UserError for all failures."""
     paths, problems = [], []
     for item in items:
         try:

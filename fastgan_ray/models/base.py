@@ -38,7 +38,7 @@ class AnyDiscriminator(nn.Module, ABC):
 
     @abstractmethod
     def trunk(self, full: Tensor) -> Tensor:
-        """Compute the 8 px features before the logits: (B, 3, R, R) -> (B, C, 8, 8)."""
+        """Compute the 8x8 features before the logits: (B, 3, R, R) -> (B, C, 8, 8)."""
 
     def embed(self, full: Tensor) -> Tensor:
         """Project the trunk's features for the contrastive loss: (B, 3, R, R) -> (B, 128)."""

@@ -22,7 +22,10 @@ _Conv = TypeVar("_Conv", nn.Conv2d, nn.ConvTranspose2d)
 
 
 class LayerFactory:
-    """A factory of initialised layers; `rng` (on the CPU) draws all weights, not the global RNG."""
+    """A factory of initialised layers.
+
+    `rng` (on the CPU) draws all weights; the global random number generator is not used.
+    """
 
     def __init__(self, rng: torch.Generator, spectral: bool) -> None:
         self._rng = rng
@@ -79,7 +82,7 @@ class NoiseInjection(nn.Module):
         self.register_buffer("fixed", fixed_11HW, persistent=False)
 
     def forward(self, x_BCHW: Tensor, rng: torch.Generator | None) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Add noise to features; the shape (B, C, H, W) does not change."""
         noise = self.fixed
         if rng is not None:
             shape = (self.group.size * x_BCHW.shape[0], 1, *x_BCHW.shape[2:])
@@ -123,7 +126,7 @@ class UpBlock(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, x_BCHW: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """(B, c_in, H, W) -> (B, c_out, 2H, 2W)."""
+        """Compute features of twice the side: (B, c_in, H, W) -> (B, c_out, 2H, 2W)."""
         for index, layer in enumerate(self.layers):
             x_BCHW = layer(x_BCHW, rng, double=index == 0)
         return x_BCHW
@@ -182,7 +185,7 @@ class DownBlock(nn.Module):
         )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
+        """Compute features of half the side: (B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
         mean: Tensor = (self.main(x_BCHW) + self.direct(x_BCHW)) / 2
         return mean
 

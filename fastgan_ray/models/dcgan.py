@@ -1,7 +1,7 @@
 """Build the DCGAN of Keras' adaptive-augmentation example (Beres 2021), a baseline for FastGAN.
 
 The networks have the example's widths, kernels, batch normalisation without a scale (epsilon .001,
-rate .01), ReLU, LeakyReLU .2, dropout .4 before the logit and Glorot uniform weights. Only the
+momentum .01), ReLU, LeakyReLU .2, dropout .4 before the logit and Glorot uniform weights. Only the
 output differs: tanh to [-1, 1] instead of sigmoid to [0, 1]. D computes one logit for each picture.
 It has no reconstruction and no spectral normalisation.
 """

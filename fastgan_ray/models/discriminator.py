@@ -170,7 +170,7 @@ class Decoder(nn.Module):
         self.to_image = make.conv(channels[-1], 3, 3, padding=1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, c_in, 8, 8) -> (B, 3, side, side) in [-1, 1]."""
+        """Reconstruct pictures: (B, c_in, 8, 8) -> (B, 3, side, side) in [-1, 1]."""
         return torch.tanh(self.to_image(self.blocks(x_BCHW)))
 
 

@@ -78,7 +78,11 @@ class Generator(nn.Module):
     def _features(
         self, z_BZ: Tensor, rng: torch.Generator | None, style: dict[int, Tensor] | None = None
     ) -> dict[int, Tensor]:
-        """Compute features by side in px; `style` has other features for some sides' gates."""
+        """Compute {side in px: features}.
+
+        For style mixing, `style` has the features of another latent: the gates of the styled sides
+        use them.
+        """
         features = {4: self.stem(z_BZ[:, :, None, None])}
         for name, block in self.blocks.items():
             side = int(name)

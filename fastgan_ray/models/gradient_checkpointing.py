@@ -53,7 +53,7 @@ def _checkpointed(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None 
 
 
 class _Before(NamedTuple):
-    """The data, besides input and weights, on which a block's first computation depends."""
+    """The data, in addition to input and weights, on which a block's first computation depends."""
 
     buffers: list[tuple[nn.Module, str, Tensor]]
     normalised: list[tuple[SpectralNorm, Tensor]]  # weights from `spectral_joint`

@@ -62,8 +62,8 @@ def load_published(path: str | Path) -> PublishedNetworks:
     """Read a published checkpoint; infer the networks' sizes from its tensors.
 
     The file has averaged parameters but no averaged buffers, so `ema` has the buffers of the plain
-    generator. Recalibrate the batch statistics of `ema` before you evaluate it. Loading
-    runs no code from the file.
+    generator. Recalibrate the batch statistics of `ema` before you evaluate it. Loading runs no
+    code from the file.
     Raises UserError if the file is missing, damaged, or not a published checkpoint.
     """
     path = Path(path)
@@ -92,8 +92,9 @@ def save_published(
 ) -> None:
     """Write a checkpoint that the published code can read; replace `path` atomically.
 
-    As in published files, the parameters of `ema` have no buffers. There are no optimisers. Raises
-    UserError if the networks do not have the published form or the file cannot be written.
+    As in published files, only the parameters of `ema` are written, not its buffers. No optimiser
+    is written. Raises UserError if the networks do not have the published form or the file cannot
+    be written.
     """
     path = Path(path)
     for network in (generator, discriminator, ema):

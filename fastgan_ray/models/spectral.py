@@ -1,8 +1,9 @@
-"""Normalise weights spectrally (Miyato et al. 2018) as PyTorch does, in less time.
+"""Normalise weights spectrally (Miyato et al. 2018) like PyTorch, but faster.
 
-Tensors, names and values are the same as in PyTorch's spectral normalisation. At each use, PyTorch
-copies a channels-last weight three times, multiplies it three times although two are enough, and
-needs a dozen autograd operations for the gradient.
+Tensors, names and values are the same as in PyTorch's spectral normalisation. PyTorch is slower for
+three reasons: at each use it copies a channels-last weight three times; it multiplies the weight by
+a vector three times, although two are enough; and it needs a dozen autograd operations for the
+gradient.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ class SpectralNorm(nn.Module):
     def _matrix(self, weight: Tensor) -> tuple[Tensor, _Shape]:
         """Return the matrix with a row for each output channel, and the shape of a row.
 
-        For a channels-last weight it is a view. The input channels are last in the columns.
+        The columns are in channels-last order (height, width, input channel), so for a
+        channels-last weight the matrix is a view.
         """
         rows = weight.permute(0, 2, 3, 1)
         if self.transposed:

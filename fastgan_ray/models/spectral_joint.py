@@ -109,7 +109,7 @@ class _Batch(NamedTuple):
 
 
 class _Plan:
-    """The order of the weights, and index tensors; both are the same at each normalisation.
+    """The order of the weights, and index tensors; they are made once, for all normalisations.
 
     The `small` weights (at most `gather_up_to` elements) are first, then `batches` of larger ones.
     """
@@ -145,7 +145,11 @@ class _Plan:
         return batches
 
     def _fill(self, device: torch.device) -> None:
-        """Make index tensors: between the two orders of columns, and from elements to weights."""
+        """Make the index tensors.
+
+        They convert columns between memory order and published order, and map each element to its
+        weight.
+        """
         number = torch.arange(len(self.layers), dtype=torch.int32)
         rows, columns = torch.tensor(self.rows), torch.tensor(self.columns)
         owner_U = number.repeat_interleave(rows)
@@ -276,7 +280,10 @@ class _Normalise(torch.autograd.Function):
 
 
 def _iterate(plan: _Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Improve all vectors once; return them, columns in memory order, and the singular values."""
+    """Improve all vectors by one iteration; return them (P,) and the singular values (L,).
+
+    The parts of the v vectors are returned in memory order.
+    """
     norms = [layer.norm for layer in plan.layers]
     v_V = torch.cat([norm._v for norm in norms]).index_select(0, plan.memory_V)
     u = plan.multiply(flat_N, v_V)
@@ -295,7 +302,10 @@ def _iterate(plan: _Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _look_up(plan: _Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Return all vectors unchanged, columns in memory order, and the singular values."""
+    """Return all vectors (P,), unchanged, and the singular values (L,).
+
+    The parts of the v vectors are returned in memory order.
+    """
     norms = [layer.norm for layer in plan.layers]
     v_V = torch.cat([norm._v for norm in norms]).index_select(0, plan.memory_V)
     u_U = torch.cat([norm._u for norm in norms])

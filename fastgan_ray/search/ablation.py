@@ -21,10 +21,10 @@ MAX_CELLS = 10_000
 class AblationSpec:
     """An ablation: its arms, data sets and seeds.
 
-    `arms` maps the name of each arm to its settings (flat dotted keys), which replace settings of
-    `base`. `base` includes the overrides, and no arm sets an overridden key. In `data`, None stands
-    for a data set that is not chosen yet. `ablation_from_text` can rebuild the AblationSpec from
-    `text`, `overrides` and `seeds`.
+    `base` has the settings of the file's `base` (flat dotted keys), with the overrides (`--set`)
+    applied. `arms` maps the name of each arm to the settings that it changes in `base`; no arm sets
+    an overridden key. In `data`, None stands for a data set that is not chosen yet.
+    `ablation_from_text` can rebuild the AblationSpec from `text`, `overrides` and `seeds`.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Cell:
 
 
 def cells(spec: AblationSpec) -> list[Cell]:
-    """List every training, in starting order: first all arms and data sets with the first seed."""
+    """List all trainings in the order in which they start: first all that have the first seed."""
     return [
         Cell(arm, data, seed)
         for seed, data, arm in itertools.product(spec.seeds, spec.data, spec.arms)

@@ -1,8 +1,8 @@
 """The confirmation of a search: train its best trials and the published default with new seeds.
 
-The best of many noisy values is too good: a repetition of the same trial is usually worse (the
-winner's curse). So the verdict uses new seeds. The confirmation is an ablation: its baseline is the
-default, and its arms are the best trials.
+The best value of a search is partly luck: if the same trial is repeated with another seed, its
+value is usually worse (the winner's curse). So the verdict uses new seeds. The confirmation is an
+ablation. Its baseline is the published default, and its arms are the best trials.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ MAX_SHARE = 0.5  # the largest confirmation, as a share of the search's expected
 class Plan:
     """The size of a confirmation: the number of best trials (`top`) and the number of `seeds`.
 
-    `top` is 0 if there is no confirmation. `kimg` is an upper limit for all of its trainings
-    together, including those of the default. `why` explains the size to the user.
+    If there is no confirmation, `top` is 0. `kimg` is an upper limit for all trainings of the
+    confirmation together, including those of the default. `why` explains the size to the user.
     """
 
     top: int
@@ -47,11 +47,11 @@ class Plan:
 
 
 def plan_confirmation(spec: SearchSpec) -> Plan:
-    """Plan the size of the confirmation.
+    """Choose the size of the confirmation before the search starts.
 
-    The size comes from the file's `confirm`. Without it, the confirmation may take at most half of
-    the kimg that the search is expected to take. If the budget limits the kimg, the kimg of the
-    confirmation are reserved when the search starts.
+    The size comes from the file's `confirm`. If the file has no `confirm`, the confirmation takes
+    at most half of the kimg that the search is expected to take. If the budget limits the kimg, the
+    kimg of the confirmation are reserved.
     """
     if spec.confirm == "off":
         return Plan(0, 0, 0.0, "the file says `confirm: false`")
@@ -86,7 +86,7 @@ def fit_to_budget(spec: SearchSpec, plan: Plan, kimg_left: float) -> Plan:
 
 
 def top_candidates(spec: SearchSpec, summary: Summary, top: int) -> list[Trial]:
-    """Return the best trials, at most `top`, the best first, without the default and duplicates.
+    """Return up to `top` of the best trials, best first; leave out the default and duplicates.
 
     If no trial has finished, use the trials that were stopped early.
     """
@@ -155,7 +155,7 @@ def confirmation_spec(
 
 
 def new_seeds(spec: SearchSpec, summary: Summary, count: int) -> list[int]:
-    """Return the `count` smallest seeds, from 1 up, that no trial of the search has used."""
+    """Return the `count` smallest seeds, counted from 1, that no trial of the search has used."""
     used = {run_config(spec, trial["point"]).train.seed for trial in summary["trials"]}
     return list(itertools.islice((n for n in itertools.count(1) if n not in used), count))
 
@@ -190,7 +190,7 @@ def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, A
 
 
 def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
-    """Return the verdict as a text: is the search's best trial confirmed, and which arm is best?
+    """Write the verdict as a text: is the search's best trial confirmed, and which arm is best?
 
     `sign` is 1 if lower values of `metric` are better, else -1.
     """
@@ -247,7 +247,7 @@ def _arm(account: Summary, arm: Mapping[str, Any], search_trial: Trial | None) -
     trials = [trial for trial in account["trials"] if trial["arm"] == arm["name"]]
     values = [trial["value"] if trial["state"] == "finished" else None for trial in trials]
     measured = [value for value in values if value is not None]
-    interval = paired_difference(measured, account["confidence"])  # of the mean value
+    interval = paired_difference(measured, account["confidence"])  # of the arm's mean
     comparison, spread = arm["comparison"] or {}, arm["by_data"][0]
     return {
         "name": arm["name"],

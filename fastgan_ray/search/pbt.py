@@ -1,11 +1,11 @@
 """Population-based training (Jaderberg et al. 2017): bad trials copy good ones and change settings.
 
-This module is pure: it receives observations and returns decisions. When a trial passes a multiple
-of `every` kimg (a rung), it is compared with all trials that have already passed this rung. If it
-is in the worst `quantile`, it copies the weights and the settings of a trial in the best
+This module is pure: it receives observations and returns decisions. Rungs are the multiples of
+`every` kimg. At each rung, a trial is compared with all trials that have already passed this rung.
+If it is in the worst `quantile`, it copies the weights and the settings of a trial in the best
 `quantile`. Then it perturbs the settings that may change during training.
 
-Trials need not run at the same time. This is why Ray's and Optuna's schedulers are not used: they
+The trials need not run at the same time. Ray's and Optuna's schedulers are not used, because they
 compare only trials that run at the same time.
 """
 
@@ -47,7 +47,7 @@ class PopulationBasedTraining:
         return math.floor(kimg / self.population.every + 1e-9)
 
     def passes_rung(self, observation: Observation) -> bool:
-        """Return True if the trial passes a rung with this observation; its end is not a rung."""
+        """Return True if the trial has passed a new rung; its end does not count as a rung."""
         last_kimg = self._last_kimg.get(observation.trial, 0.0)
         passed = self.rung(observation.kimg) > self.rung(last_kimg)
         return passed and observation.kimg < self._total_kimg
@@ -69,12 +69,16 @@ class PopulationBasedTraining:
         return self._rng(trial, rung).choice(best)
 
     def possible_donors(self, rung: int) -> list[int]:
-        """Return the trials that may be copied at a rung, now or later, the best first."""
+        """Return the trials that other trials may copy at a rung, now or later, the best first."""
         values = self._values_at.get(rung, {})
         return sorted(values, key=lambda trial: (values[trial], trial))[: self._max_donors]
 
     def perturb(self, point: dict[str, Any], trial: int, kimg: float) -> dict[str, Any]:
-        """Perturb the changeable parameters of a donor's point; the result stays in the space."""
+        """Perturb those parameters of a donor's point that may change during training.
+
+        The result is a point of the space. It depends only on the seed, `trial` and the rung at
+        `kimg`.
+        """
         rng = self._rng(trial, self.rung(kimg), "explore")
         return {
             parameter.name: _perturbed(parameter, point[parameter.name], rng)

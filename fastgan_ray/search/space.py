@@ -2,8 +2,8 @@
 
 This module is pure and does not depend on any sampler. `assign` calls `suggest` for each active
 parameter in order, so that grid, random and Bayesian searches treat conditions in the same way.
-Optuna's and Ray's spaces are not used: their conditions are code, so that the points of a space
-cannot be listed or counted.
+Optuna's and Ray's spaces are not used: their conditions are code, so their points cannot be listed
+or counted.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Parameter:
 
     @property
     def log(self) -> bool:
-        """True if random values are spread evenly on a logarithmic scale."""
+        """True if random values are evenly distributed on a logarithmic scale."""
         return self.distribution in ("log_uniform_values", "q_log_uniform_values")
 
     @property
@@ -77,7 +77,7 @@ class Parameter:
         return len(self.steps) if self.q else None
 
     def at(self, index: int) -> Value:
-        """Return value number `index`, from 0, in the order of the list or in ascending order.
+        """Return the value with this index, counted from 0, in the order of the list or ascending.
 
         Only for a parameter with a finite size.
         """
@@ -112,7 +112,7 @@ class Parameter:
         return self.quantile(rng.random())
 
     def quantile(self, share: float) -> Value:
-        """Return the quantile of the distribution at `share` (0 <= share < 1)."""
+        """Return the value at quantile `share` (0 <= share < 1) of the parameter's distribution."""
         if self.values:
             weights = self.probabilities or (1.0,) * len(self.values)
             bounds = list(itertools.accumulate(weights))
@@ -168,11 +168,11 @@ def sample(space: SearchSpace, rng: random.Random) -> dict[str, Any]:
 
 
 def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
-    """Return point number `index`, from 1, of a scrambled Sobol sequence.
+    """Return point number `index` (the first is 1) of a scrambled Sobol sequence.
 
-    The points are random but spread evenly over the space. Each parameter has its own coordinate of
-    the sequence; points in which the parameter is inactive ignore it. Optuna's QMCSampler is not
-    used because it does not support categorical and conditional parameters.
+    The points are random but evenly distributed over the space. Each parameter has its own
+    coordinate of the sequence; where the parameter is inactive, its coordinate is ignored. Optuna's
+    QMCSampler is not used because it does not support categorical and conditional parameters.
     """
     from scipy.stats import qmc  # takes a second to import
 
@@ -186,7 +186,7 @@ def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
 def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of `defaults` ({dotted name: value}) that lies in the space.
 
-    A constant has its constant value. The result omits a parameter that cannot take its default.
+    A constant keeps its own value. A parameter that cannot take its default is left out.
     """
     point: dict[str, Any] = {}
     for parameter in space:

@@ -63,10 +63,10 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def paired_difference(differences: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Apply Student's paired t-test to the differences of the pairs; their order does not matter.
+    """Apply Student's paired t-test to the differences of the pairs, in any order.
 
-    If all differences are equal, the interval has width 0; then p is 1 if they are 0, else 0.
-    Raise ValueError unless all differences are finite and 0 < confidence < 1.
+    If all differences are equal, the interval has width 0, and p is 1 if the differences are 0,
+    else 0. Raise ValueError unless all differences are finite and 0 < confidence < 1.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1 (got {confidence})")
@@ -83,8 +83,8 @@ def paired_difference(differences: Sequence[float], confidence: float = 0.95) ->
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values by Holm's step-down method (1979); return them in the same order.
 
-    If all hypotheses with a corrected p-value below a level are rejected, the probability of one or
-    more false rejections is at most this level. Raise ValueError unless every p-value is in 0..1.
+    If you reject all hypotheses with a corrected p-value below alpha, the probability of at least
+    one false rejection is at most alpha. Raise ValueError unless every p-value is in 0..1.
     """
     if any(not 0 <= p <= 1 for p in p_values):
         raise ValueError(f"p-values must lie in 0..1 (got {list(p_values)})")
@@ -104,14 +104,14 @@ def compare(
 ) -> dict[str, Comparison]:
     """Compare every arm with the baseline; return the comparisons in the order of the arms.
 
-    `values` holds, for each arm, one value for each pair. The value is None if the training ended
-    without a value (for example, because it diverged); the pair is missing if the training has not
+    `values` has, for each arm, one value for each pair. The value is None if the training ended
+    without a value (for example, because it diverged). A pair is missing if its training has not
     run.
 
     An arm is better or worse if its p-value, corrected for all arms, is below 1 - confidence. An
     arm without a p-value counts as p = 1, so that a failed arm does not make the test of the other
-    arms easier. If the better side failed in a pair in which the other side did not, there is no
-    verdict: the better side must not win only because its failures are left out.
+    arms easier. There is no verdict if the better of the two failed in a pair in which the other
+    did not: it must not win only because its failures are left out.
 
     Raise ValueError if the baseline is missing.
     """

@@ -120,7 +120,7 @@ class MedianRule:
 
 
 class PatienceRule:
-    """The patience rule: compares a trial with its own best value."""
+    """The patience rule: compares a trial's latest values with its own best value."""
 
     def __init__(self, settings: Patience, total_kimg: float) -> None:
         self._settings = settings
@@ -141,7 +141,10 @@ class PatienceRule:
 
 
 class StoppingRules:
-    """All stopping rules of a search; observations repeated after a restart are ignored."""
+    """All stopping rules of a search together.
+
+    Observations that are repeated after a restart are ignored.
+    """
 
     def __init__(self, rules: Sequence[Rule], total_kimg: float) -> None:
         self._rules = [STOPPING_RULES[type(rule)](rule, total_kimg) for rule in rules]

@@ -19,10 +19,10 @@ from fastgan_ray.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class Prior:
-    """A trial of another search: the part of its point that lies in this space, and its rank.
+    """A trial of another search: the part of its point that lies in the new space, and its rank.
 
-    Rank 0 is the best. The metric values are left out: values measured against other pictures are
-    not comparable.
+    Rank 0 is the best. The metric's value is not stored, because a value that was measured with
+    other pictures cannot be compared.
     """
 
     point: dict[str, Any]
@@ -33,9 +33,9 @@ class Prior:
 def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
     """Load the trials of the search in the folder `run`.
 
-    The trials are sorted by their length, longest first; trials of equal length by their value,
-    best first. Raise UserError if `run` is not the folder of a search, if this search is a grid, or
-    if no trial has a value and a point in this space.
+    The longest trials come first; trials of equal length are sorted by value, best first. Raise
+    UserError if `run` is not the folder of a search, if the new search is a grid, or if no trial
+    has a value and a point in the space of the new search.
     """
     path = run / "summary.json"
     if not path.is_file():

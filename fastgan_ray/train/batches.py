@@ -26,9 +26,9 @@ def scaled(pixels_BHWC: Tensor) -> Tensor:
 class Pictures:
     """The pictures of a training, stored so that batches can be taken without waiting.
 
-    They are stored in a GPU's memory as bytes if they need at most a share of its free memory.
-    Otherwise they stay in the host's memory, and each batch is sent to the GPU as bytes. On the CPU
-    they stay in the shared file.
+    If the pictures (as bytes) need at most SHARE_OF_FREE_MEMORY of a GPU's free memory, they are
+    stored there. Otherwise they stay in the host's memory, and each batch is sent to the GPU as
+    bytes. For a training on the CPU, they stay in the memory-mapped file that all trials share.
     """
 
     def __init__(self, images: Images, device: torch.device) -> None:

@@ -56,7 +56,7 @@ def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[
 
 
 def can_capture(state: TrainState, config: RunConfig, device: torch.device) -> bool:
-    """Decide whether to capture steps: if configured, on CUDA, and with one process only."""
+    """Return True if steps can be captured: `cuda_graphs` is set, on CUDA, with one process."""
     return config.train.cuda_graphs and device.type == "cuda" and state.group.size == 1
 
 
@@ -241,7 +241,7 @@ def _copied(scalars: Scalars) -> Scalars:
 
 
 def _bytes(draws: Draws) -> Tensor:
-    """Return the buffer that holds all draws of a step; each draw is a view of the buffer."""
+    """Return the buffer of which all draws of a step are views."""
     storage: Any = draws.ema_share.untyped_storage()
     empty = torch.empty(0, dtype=torch.uint8, device=draws.ema_share.device)
     return empty.set_(storage)

@@ -101,7 +101,7 @@ def load_discriminator(folder: Path) -> AnyDiscriminator:
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """Read a checkpoint's metadata.json; UserError if the folder is not a checkpoint."""
+    """Read a checkpoint's metadata.json; raise UserError if the folder is not a checkpoint."""
     path = folder / "metadata.json"
     if not path.is_file():
         raise UserError(f"{folder}: not a checkpoint: a folder with metadata.json is expected")
@@ -148,7 +148,7 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
 
 
 def _position(metadata: dict[str, Any], device: torch.device) -> tuple[int, float, AdaState]:
-    """Read step, seconds and the adaptive augmentation's state; ValueError if one is not valid."""
+    """Read step, seconds and the adaptive augmentation's state; raise ValueError if invalid."""
     step, seconds, adaptive = metadata["step"], metadata["seconds"], metadata["ada"]
     p, sign_sum, count = (adaptive[name] for name in ("p", "sign_sum", "count"))
     for name, integer in (("step", step), ("ada.count", count)):

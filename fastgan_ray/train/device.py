@@ -59,9 +59,9 @@ def limit_gpu_memory(share: float) -> None:
 
 
 def use_bf16(config: RunConfig, device: torch.device) -> bool:
-    """Decide whether to autocast to bfloat16: as configured; for "auto", if it is faster.
+    """Decide whether to autocast to bfloat16: yes for "bf16"; for "auto", if it is faster.
 
-    Raises UserError if bf16 is set and the GPU only emulates it (compute capability below 8.0).
+    Raises UserError for "bf16" if the GPU only emulates it (compute capability below 8.0).
     """
     precision = config.train.precision
     if device.type == "cuda" and precision != "fp32":

@@ -26,7 +26,7 @@ MAX_MEMORISED = 0.5  # warn from this share of memorised pictures on; new pictur
 
 
 def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Tensor:
-    """Choose some of `images` (N, R, R, 3), flip them as often as in training, and reduce them.
+    """Choose some of `images` (N, R, R, 3), flip a share `flip` of them, and downscale them.
 
     The same pictures give the same sample.
     """
@@ -39,7 +39,7 @@ def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Ten
 def collect_samples(
     sample: Callable[[Tensor], Tensor], samples: list[Tensor]
 ) -> Callable[[Tensor], Tensor]:
-    """Return a function like `sample` that also adds its first pictures, reduced, to `samples`.
+    """Return a function like `sample` that also puts its first pictures, downscaled, in `samples`.
 
     `sample` maps latents (B, nz) to pictures (B, 3, H, W).
     """
@@ -60,9 +60,9 @@ def diagnose(
     p: float,
     values: Mapping[str, float],
 ) -> dict[str, float | str]:
-    """Report p if it is adaptive, the symptoms of leaks, and any warnings under "warning".
+    """Return the symptoms of leaks, p if it is adaptive, and any warnings under "warning".
 
-    `p` is the adaptive operations' probability, `values` are the evaluation's metrics.
+    `p` is the probability of the adaptive operations; `values` are the evaluation's metrics.
     """
     findings = measure_symptoms(real, torch.cat(samples), config, p)
     report: dict[str, float | str] = {"augment/p": p} if adaptive(config) else {}

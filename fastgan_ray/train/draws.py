@@ -3,8 +3,9 @@
 The numbers come from the named streams on the CPU, so they are the same on every device. With
 several processes, each process draws for the whole batch and uses the rows of its own samples. The
 step then depends only on the state and these tensors, whose shapes never change. So the step does
-not wait for the device or copy data to it. (Noise and dropout masks are as large as feature maps:
-they are drawn on the device, by generators that are seeded for each step. See `rng`.)
+not wait for the device or copy data to it. Noise and dropout masks are an exception: they are as
+large as feature maps, so they are drawn on the device, by generators that are seeded for each step
+(see `rng`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ _Tree = TypeVar("_Tree")
 
 
 class Turn(NamedTuple):
-    """The random numbers of one turn of D; B is the number of samples of this process."""
+    """The random numbers of one turn of D.
+
+    In one turn, D trains once on a batch; this process has B samples of the batch.
+    """
 
     indices: Tensor
     """(B,) int64: indices of the real pictures."""

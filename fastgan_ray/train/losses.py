@@ -77,14 +77,14 @@ def relativistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Convert to float32 unless the values are more precise: losses never use bfloat16."""
+    """Convert values to float32 unless they are float64: losses never use bfloat16."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def squared_gradient_norms(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """Compute the squared gradient norm of each picture's mean logit over all `inputs`: (B,).
+    """Compute, for each picture, the squared norm of the gradient of its mean logit: (B,).
 
-    The result has an autograd graph.
+    The gradient is taken with respect to all `inputs`. The result has an autograd graph.
     """
     gradients = torch.autograd.grad(
         logits.mean(dim=1).sum(),
@@ -106,7 +106,7 @@ def zero_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def one_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """Compute the mean squared distance of the gradient norm from 1 (WGAN-GP, Gulrajani 2017)."""
+    """Compute the mean of (gradient norm - 1)^2 (WGAN-GP, Gulrajani et al. 2017)."""
     return ((squared_gradient_norms(logits, inputs) + _TINY).sqrt() - 1).square().mean()
 
 
@@ -124,9 +124,11 @@ def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor
 
 
 def contrastive(first_BK: Tensor, second_BK: Tensor, temperature: float) -> Tensor:
-    """Compute NT-Xent (Chen et al. 2020): find each view's partner among the 2B - 1 other views.
+    """Compute NT-Xent (Chen et al. 2020) of two views of each picture, as a scalar.
 
-    Row i of both tensors embeds picture i. Raises ValueError for fewer than two pictures.
+    `first_BK` and `second_BK` are embeddings (B, K); row i of both belongs to picture i. Each view
+    must recognise its partner among the 2B - 1 other views. Raises ValueError for fewer than two
+    pictures.
     """
     count = len(first_BK)
     if count < 2:

@@ -56,9 +56,9 @@ def lpips_network() -> Any:  # noqa: ANN401 - lpips has no types
 def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN401
     """Return the distance function: the mean LPIPS distance, computed a few targets at a time.
 
-    This does not use lpips' own `forward`. The gradient is computed together with the value, so
-    nothing is stored until the backward pass; and the targets' features are computed only once for
-    all groups.
+    The `forward` of the package lpips is not used. Here the gradient is computed together with the
+    value, so nothing is stored until the backward pass. And the features of the targets are
+    computed only once for all groups.
     """
     network = network.requires_grad_(False).eval()
     network = network.to(device, memory_format=torch.channels_last)
@@ -81,7 +81,7 @@ def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN
 
 
 def _lpips(network: Any, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-    """Compute the mean distance and its gradient."""
+    """Compute the mean LPIPS distance, and its gradient with respect to the pictures."""
     groups = pictures.view(-1, len(targets), *pictures.shape[1:])
     count = _LPIPS_TARGETS.get(pictures.device.type, len(targets))
     gradient = torch.empty_like(groups)
@@ -107,7 +107,11 @@ def _lpips(network: Any, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Ten
 
 
 def _vgg_features(network: Any, images: Tensor) -> list[Tensor]:  # noqa: ANN401
-    """Compute unit-length features of five depths, times the roots of LPIPS' channel weights."""
+    """Compute features of five depths, scaled to length 1.
+
+    They are multiplied by the roots of LPIPS' channel weights, so that their squared distance is
+    LPIPS.
+    """
     images = network.scaling_layer(images).contiguous(memory_format=torch.channels_last)
     depths = []
     for features, linear in zip(network.net(images), network.lins, strict=True):
@@ -117,7 +121,7 @@ def _vgg_features(network: Any, images: Tensor) -> list[Tensor]:  # noqa: ANN401
 
 
 class _KnownGradient(torch.autograd.Function):
-    """Attach a known gradient with respect to the pictures to a value."""
+    """Give a value a gradient, with respect to the pictures, that is already computed."""
 
     @staticmethod
     def forward(ctx: Any, pictures: Tensor, value: Tensor, gradient: Tensor) -> Tensor:  # noqa: ANN401
@@ -132,11 +136,12 @@ class _KnownGradient(torch.autograd.Function):
 
 
 def efficientnet_lite0(device: torch.device) -> Distance:
-    """Return a distance like LPIPS on EfficientNet-Lite0: unit-length features of five depths.
+    """Return a distance function like LPIPS, on the features of five depths of EfficientNet-Lite0.
 
-    The squared difference is summed over channels and averaged over positions and depths. The
-    distance is about as large as LPIPS (for the decoders: 0.7 early, 0.5 later), so the same
-    `reconstruction_weight` can be used for both.
+    The features are scaled to length 1. The squared difference is summed over channels and averaged
+    over positions and depths. The distance is about as large as LPIPS (between decoded pictures and
+    targets: 0.7 at the start of a training, 0.5 later), so the same `reconstruction_weight` can be
+    used for both.
     """
     network = load_efficientnet_lite0().to(device)
 
@@ -151,7 +156,11 @@ def efficientnet_lite0(device: torch.device) -> Distance:
 
 
 def _pyramid(network: nn.Module, images: Tensor) -> list[Tensor]:
-    """Compute the last features before each halving of the side, and at the network's end."""
+    """Compute features of five depths, scaled to length 1.
+
+    They are the last features before each layer that halves the side, and the network's last
+    features.
+    """
     stem, norm, blocks = (getattr(network, name) for name in ("_conv_stem", "_bn0", "_blocks"))
     features = F.relu6(norm(stem(images * (127.5 / 128))))
     levels = [features]
@@ -165,7 +174,7 @@ def _pyramid(network: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 def _repeated(targets: Tensor, pictures: Tensor) -> Tensor:
-    """Repeat the targets so that each picture has a target."""
+    """Repeat the targets k times, for k groups of pictures."""
     groups = len(pictures) // len(targets)
     return targets if groups == 1 else targets.repeat(groups, 1, 1, 1)
 

@@ -34,9 +34,9 @@ def phase_of(period: int) -> int:
 
 
 def smallest(weight: Tensor, share: float) -> Tensor:
-    """Find the smallest weights: True where |weight| is below its `share`-quantile.
+    """Find the smallest weights: return True where |weight| is below its `share`-quantile.
 
-    With ties at the quantile, fewer than `share` of the elements are True.
+    If several weights are equal to the quantile, fewer than `share` of the elements are True.
     """
     size = weight.detach().abs()
     return size < size.flatten().kthvalue(int(share * size.numel()) + 1).values
@@ -54,7 +54,7 @@ def conv_weights(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 class Regan:
-    """The pruning and regrowing of a generator during training; sparsity 0 switches it off."""
+    """Re-GAN for one generator: prune and regrow its weights; with sparsity 0, do nothing."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Regan:
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state()` returned; UserError if it belongs to another generator."""
+        """Restore what `state()` returned; raise UserError if it belongs to another generator."""
         self.period = int(state["period"])
         parts: dict[str, dict[str, Tensor]] = {"pruned": {}, "stored": {}}
         for key, tensor in state.items():
@@ -157,7 +157,7 @@ class Regan:
 
 
 def uses_per_weight(generator: nn.Module, z_BZ: Tensor) -> dict[str, int]:
-    """Count, for each layer, how often one picture uses a convolution's weights (positions)."""
+    """Count, for each convolution, the positions at which one picture uses each of its weights."""
     uses: dict[str, int] = {}
     hooks = []
     for name, layer in generator.named_modules():

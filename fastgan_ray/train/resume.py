@@ -24,7 +24,7 @@ MAY_CHANGE = (
 
 
 def may_change(name: str) -> bool:
-    """Return whether the field `name` (dotted) may differ from the checkpoint's."""
+    """Return whether the field `name` (dotted) may have another value than in the checkpoint."""
     return name in MAY_CHANGE or any(
         section.endswith(".") and name.startswith(section) for section in MAY_CHANGE
     )

@@ -138,9 +138,9 @@ def update_ema(state: TrainState, share: float | Tensor) -> None:
 def recalibrate_ema(state: TrainState, nz: int, batches: int = 4, batch_size: int = 32) -> None:
     """Measure the batch statistics and spectral vectors of the weight average; set eval mode.
 
-    G's buffers were measured with G's weights, so they are wrong for the averaged weights. The
-    average's buffers are measured at each evaluation, always with the same latents. So they depend
-    only on the weights, and are not part of the training state.
+    The average starts with G's buffers, which do not match the averaged weights. So the average's
+    buffers are measured at each evaluation, always with the same latents. They depend only on the
+    weights, so they are not part of the training state.
     """
     live = dict(state.generator.named_buffers())
     for name, buffer in state.ema.named_buffers():

@@ -127,7 +127,11 @@ def augmented(images: Sequence[Tensor], drawn: Draw, p: Tensor) -> list[Tensor]:
 
 
 def adapt(state: TrainState, sign: Tensor, config: RunConfig) -> None:
-    """Update the augmentation probability from D's signs on real pictures, on the device."""
+    """Update the augmentation probability p on the device.
+
+    `sign` is the mean sign of D's logits of real pictures, a scalar from -1 to 1. If augmentation
+    is not adaptive, nothing happens.
+    """
     if ada.adaptive(config.augment):
         changed = ada.update(state.ada, sign, config.train.batch_size, config.augment)
         for name, value in vars(state.ada).items():
@@ -145,7 +149,7 @@ def discriminator_loss(
 ) -> tuple[Tensor, Scalars]:
     """Compute D's loss, with its autograd graph, and the parts of the loss by name.
 
-    If `is_due`, R1 and R2 are added in this turn, provided that they are switched on.
+    If `is_due`, the loss includes those of the penalties R1 and R2 that are switched on.
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}

@@ -1,7 +1,7 @@
 """The Inception network of 2015, with which FID is defined, in two published versions.
 
-The logits have no bias, as in the published Inception score (Salimans et al. 2016) and in NVIDIA's
-and torch-fidelity's code.
+The logits are computed without the bias, as in the published Inception score (Salimans et al. 2016)
+and in the code of NVIDIA and torch-fidelity.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fastgan_ray.metrics.weight_files import weights_path
 
 
 def inception(device: torch.device) -> Extractor:
-    """Load NVIDIA's TorchScript through clean-fid: pooled features (2,048) at 299 px."""
+    """Load NVIDIA's TorchScript network through clean-fid: pooled features (2,048) at 299 px."""
     path = weights_path("inception")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)  # TorchScript is deprecated
@@ -48,11 +48,12 @@ def inception_pytorch(device: torch.device) -> Extractor:
 def extractor_of_port(
     port: FeatureExtractorInceptionV3, sha256: str, device: torch.device
 ) -> Extractor:
-    """Turn torch-fidelity's network into an extractor, 1.4 times as fast: folded, channels last.
+    """Turn torch-fidelity's network into an extractor.
 
-    The layers are called one after another, because the network's own `forward` accepts only whole
-    numbers, and clean resizing gives fractions. (`forward` also resizes; this changes nothing at
-    299 px.)
+    Folding BatchNorm into the convolutions, and channels-last memory, make it 1.4 times as fast as
+    the original. The layers are called one after another instead of through the network's own
+    `forward`, because that accepts only whole numbers, and clean resizing gives fractions.
+    (`forward` also resizes; this changes nothing at 299 px.)
     """
     for module in port.modules():
         if isinstance(module, BasicConv2d):

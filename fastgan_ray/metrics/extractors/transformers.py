@@ -65,9 +65,9 @@ def clip_vitb32(device: torch.device) -> Extractor:
 def load_dinov2(path: Path) -> VisionTransformer:
     """Load Meta's DINOv2 file into a torchvision transformer that returns the class token.
 
-    Each head must have 64 features, and each MLP must have four times the width, as in B/14 and
-    L/14. torchvision's transformer has no LayerScale (DINOv2's factor per channel), so the weights
-    of the layer before it are multiplied by this factor.
+    Each head must have 64 features, and each MLP must be four times as wide as the tokens, as in
+    B/14 and L/14. torchvision's transformer has no LayerScale (DINOv2's factor per channel), so
+    this function multiplies the weights of the preceding layer by the factor.
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
     del state["mask_token"]  # for training only
@@ -95,8 +95,8 @@ def _renamed(key: str) -> str:
 def _positions(positions_1NC: Tensor) -> Tensor:
     """Interpolate position embeddings from 518 px to 224 px; keep the class token's embedding.
 
-    As in Meta's code, the interpolation is bicubic without antialiasing, and its factor is a little
-    larger than the ratio of the sides, which shifts the samples.
+    As in Meta's code, the interpolation is bicubic without antialiasing. Its factor is a little
+    larger than the ratio of the sides, which shifts the sampled positions slightly.
     """
     token, square = positions_1NC[:, :1], positions_1NC[:, 1:]
     side = round(square.shape[1] ** 0.5)

@@ -36,7 +36,7 @@ class Axis:
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self, count: int = 5) -> list[dict[str, float | str]]:
-        """Return ticks, {"at", "text"}, at about `count` round numbers."""
+        """Return about `count` ticks at round numbers, each {"at", "text"}."""
         values = log_ticks(self.low, self.high) if self.log else []
         if len(values) < 2:
             values = linear_ticks(self.low, self.high, count)
@@ -50,7 +50,7 @@ class Axis:
 def fit(
     values: Sequence[float], start: float, end: float, zero: bool = False, log: bool | None = None
 ) -> Axis:
-    """Return an axis that contains all values (at least one, finite), with a margin.
+    """Return an axis with a margin that contains all values (at least one; all finite).
 
     If `zero`, the axis starts at 0. If `log` is None, the axis is logarithmic if all values are
     above 0 and the highest is at least 8 times the lowest.
@@ -93,7 +93,10 @@ def all_numbers(values: Sequence[object]) -> bool:
 
 
 def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
-    """Return ticks, {"at", "text"}: one at each of up to FEW values, else at round numbers."""
+    """Return a tick {"at", "text"} for each value, or for round numbers if the values are many.
+
+    Values are many if more than FEW of them are different.
+    """
     distinct = sorted(set(values))
     if len(distinct) > FEW:
         return list(axis.ticks(FEW))
@@ -101,5 +104,5 @@ def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def category(value: object) -> str:
-    """Return the category name of a value: the text itself, or JSON for "" and other types."""
+    """Return the name of a category: a text itself; JSON for "" and for values of other types."""
     return value if isinstance(value, str) and value else json.dumps(value)

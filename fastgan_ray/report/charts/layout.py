@@ -38,7 +38,7 @@ def y_axis(values: Sequence[float]) -> Axis:
 
 
 def frame(x: Axis, y: Axis, x_label: str, y_label: str, series: Sequence[Mark]) -> Chart:
-    """Return a chart with two axes; the series must already have coordinates."""
+    """Return a chart with two axes and `series`, whose marks must already have coordinates."""
     return {
         "width": WIDTH,
         "height": HEIGHT,
@@ -58,7 +58,7 @@ def axis_label(axis: Axis, label: str) -> str:
 
 
 def trial_marks(run: Run) -> dict[str, Mark]:
-    """Return the mark of each trial, by trial id, for all charts.
+    """Return {trial id: mark}; all charts use these marks.
 
     A mark is {"id", "colour", "state", "label", "text"}. The label of the six best trials is their
     rank; the label of other trials is "".
@@ -79,7 +79,8 @@ def trial_marks(run: Run) -> dict[str, Mark]:
 def separate_labels(marks: Sequence[Mark], bottom: float = BOTTOM) -> None:
     """Set "label_y" of each labelled mark, so that labels do not overlap.
 
-    A label is near the "end" of its mark, and above `bottom`.
+    A label is as close as possible to the height of its mark's "end" (x, y), and not below
+    `bottom`.
     """
     labelled = (mark for mark in marks if mark["label"])
     order = sorted(labelled, key=lambda mark: float(mark["end"][1]))

@@ -18,7 +18,7 @@ X_LABEL = "thousands of images shown (kimg)"
 def trial_curves_chart(run: Run, metric: str) -> Chart | None:
     """Return a chart of `metric` against images shown, with a line for each trial.
 
-    The best trial is drawn on top. None if no trial has a value.
+    The best trial is drawn on top. Return None if no trial has a value.
     """
     curves = {trial["trial_id"]: trial_curve(trial, metric) for trial in ranked(run)}
     points = [point for curve in curves.values() for point in curve]
@@ -42,8 +42,8 @@ def arm_curves_chart(
 ) -> Chart | None:
     """Return a chart of one data set: each arm's mean, lowest and highest value over seeds.
 
-    `curves` has the points of `arm_curves`, by arm. Arms are numbered in the order of `colours`.
-    None if there are no points.
+    `curves` maps each arm to its points from `arm_curves`. Arms are numbered in the order of
+    `colours`. Return None if there are no points.
     """
     points = [point for curve in curves.values() for point in curve]
     if not points:

@@ -18,9 +18,9 @@ UNSET = "not set"
 
 
 def parallel_coordinates_chart(run: Run) -> Chart | None:
-    """Return a chart of the trials with a value and of the parameters that they vary.
+    """Return a chart of the trials that have a value and of the parameters that differ.
 
-    None if no parameter differs.
+    Return None if no parameter differs.
     """
     trials = [trial for trial in ranked(run) if trial["value"] is not None]
     names = [

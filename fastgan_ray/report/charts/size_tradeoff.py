@@ -23,9 +23,9 @@ SIZES = {
 
 
 def size_tradeoff_chart(run: Run, size_name: str) -> Chart | None:
-    """Return a chart of the metric against `size_name`, a key of SIZES.
+    """Return a chart of the metric against the generator's size; `size_name` is a key of SIZES.
 
-    None if no trial has a size, or if all generators have the same size.
+    Return None if no trial has a size, or if all generators have the same size.
     """
     label, factor = SIZES[size_name]
     trials, sizes = {}, {}
@@ -62,7 +62,7 @@ def _interval(trial: Trial) -> tuple[float, float]:
 def _pareto_front(
     metric: Mapping[str, Any], trials: Mapping[str, Trial], sizes: Mapping[str, float]
 ) -> list[str]:
-    """Return the finished trials on the front of size and metric, smallest generator first."""
+    """Return the finished trials on the Pareto front of size and metric, smallest first."""
     finished = {
         name: (sizes[name], trial["value"])
         for name, trial in trials.items()

@@ -19,7 +19,7 @@ Column = tuple[list[float], list[dict[str, Any]], str]  # x of each trial, ticks
 
 
 def slices(run: Run) -> list[dict[str, Any]]:
-    """Return {"name", "chart", "note"} for each parameter with at least two values.
+    """Return {"name", "chart", "note"} for each parameter that has at least two different values.
 
     Only trials with a metric value count. The "series" of a chart is the list of its trials' marks,
     which have "x" and "y"; the best trial is last.
@@ -52,7 +52,7 @@ def note(trials: Sequence[Trial], without: int) -> str:
 
 
 def shortened(text: str, letters: int) -> str:
-    """Shorten a text to `letters` letters (2 or more) by leaving out its middle."""
+    """Shorten a text to `letters` characters (2 or more) by leaving out its middle."""
     if len(text) <= letters:
         return text
     head = letters // 2
@@ -87,9 +87,9 @@ def _number_column(name: str, values: Sequence[float]) -> Column:
 
 
 def _category_column(name: str, values: Sequence[object]) -> Column:
-    """Give each category a band, and place its trials side by side in the band.
+    """Give each category a band of the axis; put its trials side by side in the band.
 
-    Category names alternate between two text lines.
+    The names below the axis alternate between two lines, so that they do not overlap.
     """
     column = [category(value) for value in values]
     names = sorted(set(column))

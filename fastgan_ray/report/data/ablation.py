@@ -113,7 +113,11 @@ def _states(trials: Sequence[Trial]) -> dict[str, int]:
 
 
 def _flat(comparison: Comparison, error: float | None) -> dict[str, Any]:
-    """Return a comparison as one mapping, with a note if evaluation noise can explain it."""
+    """Return a comparison as one flat mapping.
+
+    It gets a note if evaluation noise alone can explain the difference. `error` is the standard
+    error of one evaluation.
+    """
     fields = asdict(comparison)
     difference: dict[str, Any] = fields.pop("difference")
     if comparison.verdict in ("better", "worse") and error is not None:
@@ -136,7 +140,7 @@ def _evaluation_error(trials: Sequence[Trial], metric: str) -> float | None:
 
 
 def _costs(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Return parameter counts, mean speed and highest memory; None if no row has the value."""
+    """Return parameter counts, mean speed and highest memory; None if no trial reports it."""
     speed, _ = mean_and_sd(_last_values(trials, "images_per_second"))
     return {
         "params_g": next(iter(_last_values(trials, "params_g")), None),
@@ -186,7 +190,7 @@ def _warning(trial: Trial) -> str:
 
 
 def _protocols(trials: Sequence[Trial]) -> tuple[dict[str, Any], list[str]]:
-    """Return the metric's protocol by data set, and warnings of trials with another protocol."""
+    """Return {data set: protocol}, and a warning for each trial with another protocol."""
     protocols: dict[str, dict[str, Any]] = {}
     warnings = []
     for trial in trials:

@@ -27,8 +27,8 @@ def compare(paths: Sequence[Path]) -> list[Entry]:
     An entry is {"name", "what", "metric", "value", "error", "error_of" (the source of the error:
     the evaluation or the seeds), "trial", "state", "default", "default_error", "memorised",
     "params_g", "gflop_g", "images_per_second", "kimg", "hours", "trials", "protocol"}. Unknown
-    values are None. UserError if two entries were measured differently, or if a path has no value
-    yet.
+    values are None. Raise UserError if two entries were measured differently, or if a path has no
+    value yet.
     """
     entries = [entry for path in paths for entry in _entries(path)]
     protocols = {e["name"]: {"metric": e["metric"], **e["protocol"]} for e in entries}
@@ -38,7 +38,7 @@ def compare(paths: Sequence[Path]) -> list[Entry]:
 
 
 def _entries(path: Path) -> list[Entry]:
-    """Return the entries of a run's folder or a trial's folder; UserError if none has a value."""
+    """Return the entries of a run's or a trial's folder; raise UserError if none has a value."""
     if (path / "metrics.jsonl").is_file():
         folder = path.resolve()
         run = read_run(folder.parent.parent)
@@ -102,7 +102,7 @@ def _trial_entry(run: Run, trial: Trial, name: str) -> Entry:
 
 
 def _entry(run: Run, name: str, trials: Sequence[Trial], data: str) -> Entry:
-    """Return the fields that all entries share, with the newest values in the rows."""
+    """Return the fields that all entries share; values come from the trials' newest rows."""
     last = {key: value for trial in trials for row in trial["rows"] for key, value in row.items()}
     return {
         "name": name,
@@ -126,7 +126,7 @@ def _cost(trials: Sequence[Trial]) -> Entry:
 
 
 def _protocol(run: Run, trials: Sequence[Trial], data: str) -> dict[str, Any]:
-    """Read the protocol from a trial's checkpoint, or from the run if no checkpoint has one."""
+    """Read the protocol from a trial's checkpoint; if no checkpoint has one, from the run."""
     for trial in trials:
         for path in Path(trial["folder"]).glob("checkpoint-*/metadata.json"):
             if protocol := json.loads(path.read_text()).get("protocol"):

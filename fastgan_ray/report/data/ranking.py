@@ -15,9 +15,9 @@ STATE_ORDER = ("finished", "stopped", "unfinished")
 
 
 def ranked(run: Run) -> list[Trial]:
-    """Sort the trials by state, then best first.
+    """Sort the trials: finished, then stopped, then unfinished; within each state, best first.
 
-    The order of states is finished, stopped, unfinished. Trials without a value come last.
+    Trials without a value come last.
     """
     sign = 1 if run["metric"]["goal"] == "minimize" else -1
 
@@ -36,11 +36,10 @@ def best_trial(run: Run) -> Trial | None:
 
 
 def trial_colours(run: Run) -> dict[str, str]:
-    """Return the CSS class of each trial's colour, by trial id.
+    """Return {trial id: the CSS class of its colour}.
 
-    In a search the six best trials have c1 to c6, and all other trials c0. In an ablation the
-    trials of an arm share the class of `arm_colours`; the baseline's class, "base", has the text's
-    colour.
+    In a search, the six best trials have the classes c1 to c6, and all other trials have c0. In an
+    ablation, the trials of an arm have the arm's class (see `arm_colours`).
     """
     if run["kind"] == "ablation":
         of_arm = arm_colours(run["account"])
@@ -55,9 +54,10 @@ def trial_colours(run: Run) -> dict[str, str]:
 
 
 def arm_colours(account: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return the CSS class of each arm's colour, by arm name.
+    """Return {arm: the CSS class of its colour}.
 
-    The baseline has "base", the other arms c1 to c6. With more than six other arms, classes repeat.
+    The baseline has "base", the colour of the text. The other arms have c1 to c6; with more than
+    six other arms, the classes repeat. `account` is the content of ablation.json.
     """
     if account is None:
         return {}
@@ -67,7 +67,7 @@ def arm_colours(account: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def arm_dash(colours: Mapping[str, str], arm: str) -> int:
-    """Return how many earlier arms have the same colour as `arm`, to choose its line's dashes."""
+    """Count the earlier arms with the colour of `arm`; the number selects its line's dashes."""
     names = list(colours)
     return sum(colours[name] == colours[arm] for name in names[: names.index(arm)])
 

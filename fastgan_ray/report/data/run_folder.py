@@ -22,7 +22,7 @@ UNKNOWN = {"state": "unfinished", "value": None, "error": None, "kimg": 0.0, "se
 
 
 def read_run(folder: Path) -> Run:
-    """Read the current results of a search or an ablation; UserError for any other folder.
+    """Read the current results of a search or an ablation; raise UserError for any other folder.
 
     A run is {"kind", "name", "folder", "metric": {"name", "goal"}, "account" (the content of
     summary.json or ablation.json; None before the first trial has ended), "trials", "protocols" (by
@@ -77,7 +77,7 @@ def _metric_of_file(kind: str, folder: Path) -> dict[str, Any]:
 
 
 def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> list[Trial]:
-    """Return the trials of the account, and the trials that started after it was written."""
+    """Return the trials in `records` and those that started after the records were written."""
     known = {str(record["trial_id"]): record for record in records}
     started = {path.parent.name for path in folder.glob("trials/*/metrics.jsonl")}
     return [
@@ -87,7 +87,7 @@ def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> 
 
 
 def _trial(folder: Path, record: Mapping[str, Any], metric: str) -> Trial:
-    """Combine a trial's record with its rows; rows are newer while the trial runs."""
+    """Combine a trial's record with its rows; while the trial runs, the rows are newer."""
     rows = read_rows(folder)
     cell = {key: record[key] for key in ("arm", "data", "seed") if key in record}
     trial = {
@@ -110,7 +110,7 @@ def _trial(folder: Path, record: Mapping[str, Any], metric: str) -> Trial:
 
 
 def _protocols(folder: Path, account: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metric's protocol by data set; a search has one, with the key ""."""
+    """Return {data set: the metric's protocol}; a search has one protocol, under the key ""."""
     protocol = account.get("protocol") or _read_json(folder / "protocol.json") or {}
     if not protocol or all(isinstance(part, dict) for part in protocol.values()):
         return dict(protocol)

@@ -28,8 +28,8 @@ TEMPLATES = files("fastgan_ray.report.page") / "templates"
 def page(run: Run, importance: Mapping[str, Any] | None, now: datetime) -> str:
     """Return the HTML of a run's report. All text from the run is escaped.
 
-    `importance` is {"evaluator", "trials", "values": {parameter: share}, "note"}, or None for a run
-    without an Optuna study.
+    `importance` is {"evaluator", "trials", "values": {parameter: share}, "note"}. It is None for a
+    run without an Optuna study.
     """
     environment = Environment(
         loader=PackageLoader("fastgan_ray.report.page"),

@@ -32,7 +32,7 @@ def latest_picture(trial: Trial, key: str) -> Path | None:
 def embedded(path: Path | None, side: int = GRID_SIDE) -> dict[str, Any] | None:
     """Return {"uri", "width", "height"} of a picture, scaled down to at most `side` pixels.
 
-    None if `path` is None or the file is damaged, e.g. because the process that wrote it was
+    Return None if `path` is None or the file is damaged, e.g. because the process that wrote it was
     killed.
     """
     if path is None:

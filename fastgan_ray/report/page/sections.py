@@ -29,7 +29,7 @@ PAIRS_SIDE = 1000  # pixels
 
 
 def headline(run: Run) -> dict[str, Any]:
-    """Return {"verdict", "warnings"}, the start of the page."""
+    """Return {"verdict", "warnings"}: the text at the top of the page."""
     account = run["account"]
     if account is None:
         return {"verdict": "No trial has ended yet.", "warnings": []}
@@ -74,7 +74,8 @@ def _search_warnings(run: Run) -> list[str]:
 def galleries(run: Run) -> dict[str, Any]:
     """Return {"grids", "same"}: sample grids of the best trials, or of one trial for each arm.
 
-    `same` is whether all grids show the same latents: all models must have the same latent size.
+    `same` is True if all grids show the same latents. This is so if all generators have the same
+    latent size.
     """
     most = COLOURS if run["kind"] == "search" else 2 * COLOURS
     colours = trial_colours(run)
@@ -118,7 +119,7 @@ def _first_of_each_arm(run: Run) -> list[Trial]:
 def nearest(run: Run) -> dict[str, Any] | None:
     """Return the best trial's pictures that are most similar to training pictures.
 
-    The result is {"uri", "width", "height", "id", "memorised"}; None if the run has no such
+    The result is {"uri", "width", "height", "id", "memorised"}, or None if the run has no such
     picture.
     """
     trial = best_trial(run)
@@ -180,7 +181,7 @@ def protocols(run: Run) -> list[dict[str, Any]]:
 def confirmation(run: Run) -> dict[str, Any] | None:
     """Return {"sentence", "table", "explanation"} of a search's confirmation.
 
-    None if the search has no confirmation.
+    Return None if the search has no confirmation.
     """
     account = (run["account"] or {}).get("confirmation")
     if not account:

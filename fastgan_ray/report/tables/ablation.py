@@ -20,7 +20,7 @@ EXPLANATION = (
 
 
 def markdown(summary: dict[str, Any], figure: str) -> str:
-    """Return the text of ablation.md; `figure` is the relative path of the picture in it."""
+    """Return the text of ablation.md; `figure` is the relative path of the figure of curves."""
     metric = summary["metric"]
     goal = "lower" if metric["goal"] == "minimize" else "higher"
     parts = [
@@ -71,7 +71,7 @@ def settings_table(summary: dict[str, Any]) -> Table:
 
 
 def other_metrics_table(summary: dict[str, Any]) -> Table:
-    """Return a table of the metrics that the ablation does not compare.
+    """Return a table of all measured metrics except the one that the ablation compares.
 
     A cell is the mean and standard deviation over an arm's trials.
     """

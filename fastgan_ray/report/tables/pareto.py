@@ -18,8 +18,8 @@ TITLE = "Pareto front: finished trials that no other trial beats in every metric
 def front_table(account: Mapping[str, Any]) -> Table | None:
     """Return a table with a row for each trial on the Pareto front.
 
-    `account` is the content of summary.json. None for a search with one metric, and before the
-    first trial has finished.
+    `account` is the content of summary.json. Return None for a search with one metric, or if no
+    trial has finished yet.
     """
     front = account.get("front") or [{}]
     names = [name for name in front[0] if name != "trial_id"]
@@ -34,7 +34,7 @@ def front_table(account: Mapping[str, Any]) -> Table | None:
 
 
 def front_on_terminal(account: Mapping[str, Any]) -> list[rich.table.Table]:
-    """Return a list with the table for a terminal, or an empty list if there is no table."""
+    """Return a list with the table for a terminal; the list is empty if there is no table."""
     table = front_table(account)
     return [on_terminal(table, title=TITLE)] if table else []
 

@@ -34,7 +34,11 @@ def hours(kimg: float, gflop_per_image: float, gflops: float = RTX_2080_TI_GFLOP
 
 
 def kimg_expected(spec: SearchSpec) -> float:
-    """Return the kimg of all trials if the best 1/eta continue at each rung; ignore the budget."""
+    """Estimate the kimg of all trials together, without the confirmation.
+
+    The estimate assumes that the best 1/eta of the trials continue at each rung. It ignores the
+    budget.
+    """
     total: float = {**base_settings(spec), **first_trial_point(spec)}["train.total_kimg"]
     per_trial = total
     for rule in (rule for rule in spec.early_terminate if isinstance(rule, Hyperband)):
@@ -47,10 +51,11 @@ def kimg_expected(spec: SearchSpec) -> float:
 
 
 def gflop_per_image(config: RunConfig) -> float:
-    """Return the GFLOP of a training step divided by its number of real pictures.
+    """Count the GFLOP of a training step for each real picture in its batch.
 
-    The operations are counted on the real networks, with the published form of their layers, on
-    PyTorch's meta device, so that nothing is computed. Lazy R1 and R2 penalties are not counted.
+    PyTorch counts the operations of the real networks, with each layer in its published form. The
+    networks are on the meta device, so nothing is computed. Lazy R1 and R2 penalties are not
+    counted.
     """
     model, train = config.model, config.train
     meta = torch.device("meta")

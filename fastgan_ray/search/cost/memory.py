@@ -1,4 +1,4 @@
-"""Estimates of a training's memory from its configuration; the error is at most a quarter."""
+"""Estimates of a training's memory from its configuration; the error is at most 25 %."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BF16_CAPABILITY = 8.0
 
 
 def gpu_gb_of(config: RunConfig, capability: float = BF16_CAPABILITY) -> float:
-    """Return the GPU memory of a training, in GB; `capability` is the GPU's, such as 7.5 or 8.0."""
+    """Estimate the GPU memory, in GB, of a training on a GPU with this compute `capability`."""
     auto = config.train.precision == "auto" and capability >= BF16_CAPABILITY
     bf16 = config.train.precision == "bf16" or auto
     pictures = config.train.batch_size
@@ -49,7 +49,7 @@ def gpu_gb_of(config: RunConfig, capability: float = BF16_CAPABILITY) -> float:
 
 
 def host_gb_of(config: RunConfig) -> float:
-    """Return the main memory, in GB, of one worker that trains on the CPU."""
+    """Estimate the main memory, in GB, of one worker that trains on the CPU."""
     large = config.model.resolution >= CPU_BF16_FROM_PX
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and large)
     pictures = min(config.train.batch_size, LPIPS_PICTURES_ON_CPU)
@@ -58,7 +58,7 @@ def host_gb_of(config: RunConfig) -> float:
 
 
 def training_gb(config: RunConfig, bf16: bool) -> float:
-    """Return the memory, in GB, of weights, gradients, Adam's moments and stored feature maps."""
+    """Estimate the memory, in GB, of weights, gradients, Adam's moments and stored feature maps."""
     count = COUNTS[config.model.architecture]
     weights, maps, largest = count(config.model, config.train.gradient_checkpointing)
     bytes_per_value = 2 if bf16 else 4
@@ -67,10 +67,11 @@ def training_gb(config: RunConfig, bf16: bool) -> float:
 
 
 def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
-    """Return the memory, in GB, of the reconstruction loss; LPIPS takes `pictures` at a time.
+    """Estimate the memory, in GB, of the reconstruction loss.
 
-    LPIPS frees its memory after each gradient, so that only one decoder counts. The embedded
-    network keeps its features for all decoders until the backward pass.
+    LPIPS compares `pictures` pictures at a time and frees its memory after each of D's decoders, so
+    only one decoder counts. EfficientNet-Lite0 keeps the features of all pictures and decoders
+    until the backward pass.
     """
     model, kind = config.model, config.train.reconstruction
     if not model.autoencodes:

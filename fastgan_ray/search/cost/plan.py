@@ -42,8 +42,9 @@ def search_facts(
 ) -> dict[str, Any]:
     """Collect the facts of a search: its trials, cost, some random points, and its pictures.
 
-    `timing` has the speeds of the search's configurations, measured on this machine. The kimg do
-    not include the confirmation; the hours do.
+    `track` shows the progress of reading the pictures. `timing` has the speeds of the search's
+    configurations, measured on this machine. The kimg do not include the confirmation; the hours
+    do.
     """
     confirmation, config, metric = plan_confirmation(spec), base_config(spec), spec.metric
     gflop = gflop_per_image(run_config(spec, first_trial_point(spec)))
@@ -131,9 +132,9 @@ def run_facts(
 
 
 def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
-    """Return {"measured": a mapping}: the minutes for `kimg`, and the fields of `timing`.
+    """Return {"measured": {"minutes", and the fields of `timing`}}.
 
-    "minutes" is the time for `kimg` in trainings like `config`. Without a timing, "measured" is
+    "minutes" is the estimated time to train `kimg` with `config`. Without a timing, "measured" is
     None.
     """
     if timing is None:
@@ -142,7 +143,7 @@ def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str
 
 
 def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
-    """Return {device: [least, most]}: the memory in GB of the smallest and largest training."""
+    """Return {device: [GB of the smallest training, GB of the largest training]}."""
     estimates = {"gpu": gpu_gb_of, "cpu": host_gb_of}
     needs = {device: [gb_of(config) for config in configs] for device, gb_of in estimates.items()}
     return {device: [min(gbs), max(gbs)] for device, gbs in needs.items()}
@@ -180,7 +181,7 @@ def _domain(parameter: Parameter) -> str:
 
 
 def value_text(value: Value) -> str:
-    """Format a searched value: a float with three significant digits, an empty text as ""."""
+    """Format a searched value: a float has three significant digits, an empty text becomes ""."""
     if isinstance(value, float):
         return f"{value:.3g}"
     return '""' if value == "" else str(value)

@@ -14,8 +14,9 @@ class Timing:
 
     `seconds_per_kimg` is the time to train on a thousand real pictures. `seconds_per_kfakes` is the
     time to generate a thousand pictures and to run the metric's network on them. `at_once` is the
-    number of trainings that fit on the machine at the same time. `seconds` is the duration of the
-    measurement itself. `classes` is the number of configurations that were really timed.
+    number of trainings that fit on the machine at the same time. `configurations` is the number of
+    averaged configurations. Those of equal cost form a class, and only one of each class is timed;
+    `classes` is the number of classes. `seconds` is the duration of the measurement.
     """
 
     seconds_per_kimg: float
@@ -27,8 +28,9 @@ class Timing:
 
 
 def seconds_of(timing: Timing, kimg: float, config: RunConfig) -> float:
-    """Estimate the wall-clock seconds to train `kimg` with `config`, in trainings of its length.
+    """Estimate the wall-clock seconds for `kimg` kimg of training with `config`.
 
+    The kimg may come from several trainings; each has the length and the evaluations of `config`.
     The estimate includes generating the pictures of evaluations and computing their features. It
     does not include computing metrics from the features, starting processes and reading pictures.
     """

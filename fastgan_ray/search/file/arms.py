@@ -44,7 +44,8 @@ def _read_arms(value: object, info: ValidationInfo) -> dict[str, Flat]:
 def _read_arm(name: str, entry: object, context: FileContext) -> Flat:
     """Read the settings of an arm.
 
-    Raise an error if the arm with `base` is not a valid run, or if it sets what an arm must not.
+    Raise an error if `base` with these settings is not a valid run, or if the arm changes a setting
+    that arms must not change.
     """
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         rule = f"an arm's name must be 1 to {LONGEST_NAME} characters of one line"
@@ -71,7 +72,10 @@ def _fixed(arm: Mapping[str, Any]) -> list[Violation]:
 
 
 def _read_baseline(value: object, info: ValidationInfo) -> str | Flat:
-    """Read the baseline: the name of an arm, or settings. There must be another arm to compare."""
+    """Read the baseline: the name of an arm, or settings.
+
+    Raise an error if no other arm remains to compare with it.
+    """
     context = context_of(info)
     names = context.arms
     if isinstance(value, dict):

@@ -104,13 +104,13 @@ class IntUniform(Range):
 
 
 class Uniform(Range):
-    """Numbers from min to max, spread evenly, or evenly on a logarithmic scale."""
+    """Numbers from min to max, evenly distributed on a linear or a logarithmic scale."""
 
     distribution: Literal["uniform", "log_uniform_values"] = "uniform"
 
 
 class QUniform(Range):
-    """Multiples of q from min to max, spread evenly, or evenly on a logarithmic scale."""
+    """Multiples of q from min to max, evenly distributed on a linear or a logarithmic scale."""
 
     distribution: Literal["q_uniform", "q_log_uniform_values"] = "q_uniform"
     q: Number = Field(1, gt=0, description="values are multiples of q")
@@ -130,7 +130,7 @@ class QUniform(Range):
 
 
 def distribution_of(entry: Mapping[str, Any]) -> str:
-    """Return the distribution that an entry names; if none, infer it from the keys as W&B does."""
+    """Return the distribution of an entry: the named one, or inferred from the keys as W&B does."""
     if "distribution" in entry:
         return str(entry["distribution"])
     if "value" in entry:

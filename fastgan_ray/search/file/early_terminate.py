@@ -33,14 +33,17 @@ class _Rule(FileSection):
 class Hyperband(_Rule):
     """Asynchronous successive halving (ASHA, Li et al. 2018): compare at rungs, keep the best.
 
-    Trials are compared at rungs: the first rung is at `min_iter` kimg, each later rung at `eta`
-    times the kimg of the rung before. At each rung, the best 1/eta of the trials continue. All
-    rungs are before `max_iter` kimg (if `max_iter` is None, before the trial's end). With several
-    `brackets` (Hyperband), each trial belongs to one bracket, and each bracket starts one rung
-    later than the bracket before. With `revisit`, every report of a trial is also a new comparison
-    at each rung that the trial has passed: the trial ends if later trials have pushed it out of the
-    best 1/eta. Without `revisit`, as in the published ASHA, the first trials at a rung always
-    continue.
+    The first rung is at `min_iter` kimg. Each later rung is at `eta` times the kimg of the rung
+    before. At each rung, the best 1/eta of the trials continue. All rungs are before `max_iter`
+    kimg (if `max_iter` is None, before the trial's end).
+
+    With several `brackets` (Hyperband), each trial belongs to one bracket, and each bracket starts
+    one rung later than the bracket before.
+
+    With `revisit`, each report of a trial compares it again at every rung that it has passed: the
+    trial ends if better trials have pushed it out of the best 1/eta since then. Without `revisit`,
+    as in the published ASHA, a trial is compared at a rung only once, so the first trials at a rung
+    always continue.
     """
 
     type: Literal["hyperband"] = "hyperband"
@@ -81,7 +84,7 @@ class Hyperband(_Rule):
 
     @property
     def first_kimg(self) -> float:
-        """The kimg at which trials are first compared."""
+        """The kimg of the first comparison."""
         if self.min_iter is not None:
             return self.min_iter
         assert self.max_iter is not None and self.s is not None
@@ -125,7 +128,7 @@ class Median(_Rule):
 
     @property
     def first_kimg(self) -> float:
-        """The kimg at which trials are first compared."""
+        """The kimg of the first comparison."""
         return self.min_iter
 
     def describe(self, total_kimg: float) -> str:

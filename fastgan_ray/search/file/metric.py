@@ -64,7 +64,10 @@ class Metric(FileSection):
 
 
 def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
-    """Return the metric under the protocol `after`; if its name changes, it loses its target."""
+    """Translate a metric from the protocol `before` to the protocol `after`.
+
+    If the metric's name changes, the returned metric has no target.
+    """
     name = same_metric(metric.name, before, after) or metric.name  # costs keep their names
     return (
         metric if name == metric.name else metric.model_copy(update={"name": name, "target": None})

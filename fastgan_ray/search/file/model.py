@@ -74,7 +74,10 @@ class _File(FileSection):
 
     @classmethod
     def unknown_key(cls, key: str) -> str:
-        """Return the message for an unknown key; for a key of another kind of file, the reason."""
+        """Return the error message for an unknown key.
+
+        A key that other kinds of files have gets a message that tells why it is not allowed here.
+        """
         if reason := cls.refused.get(key):
             return f"is not supported: {reason}"
         return super().unknown_key(key)

@@ -128,9 +128,9 @@ def _check_method(parameter: Parameter, method: Method | None) -> None:
 def _conditions(
     name: str, when: Mapping[str, Any], earlier: Mapping[str, Parameter], names: list[str]
 ) -> tuple[Condition, ...]:
-    """Return the (parent, values) pairs of `when`.
+    """Convert `when` to pairs (parent, values).
 
-    Each parent must come earlier in the file, and must be able to take each of the values.
+    Raise an error unless each parent comes earlier in the file and can take each of the values.
     """
     conditions = []
     for parent, wanted in when.items():
@@ -153,7 +153,7 @@ def _conditions(
 
 
 def _check_values(parameter: Parameter) -> None:
-    """Check that the setting accepts each value; of a range, the bounds and some values between."""
+    """Check that the setting accepts each listed value, or the bounds and values of a range."""
     name, size = parameter.name, parameter.size
     low, high = parameter.low, parameter.high
     # A continuous range contains fractions even if its bounds are whole numbers. The probe

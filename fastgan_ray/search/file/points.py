@@ -1,4 +1,4 @@
-"""Checks of whole points of a search space: finds values that never give a valid run."""
+"""Checks of whole points of a search space: find values that never give a valid run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def with_constants(space: SearchSpace, values: Mapping[str, Any]) -> SearchSpace
 
 
 def check_points(space: SearchSpace, method: Method, settings: Mapping[str, Any]) -> None:
-    """Raise an error if points of `space`, with the flat `settings` as base, are not valid runs.
+    """Raise an error if points of `space`, with `settings` (flat) as base, are not valid runs.
 
     In a grid, every point must be valid. With other methods, each listed value must be part of at
     least one valid point.
@@ -75,10 +75,9 @@ def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
 
 
 def _narrowed(space: SearchSpace, values: dict[str, tuple[Value, ...]]) -> SearchSpace:
-    """Return `space` with some parameters limited to the given values and always active.
+    """Return `space` with some parameters always active and limited to `values`.
 
-    The parents in the conditions of these parameters are limited to the values that the conditions
-    need.
+    The parents of these parameters are limited to the values with which the parameters are active.
     """
     parameters = []
     for parameter in reversed(space):

@@ -29,7 +29,7 @@ def load_search(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     """Read a search from a YAML file.
 
     `overrides` (flat dotted keys) replace settings of `base` and searched parameters of the same
-    name. If they change how the metric is measured (`eval`), the metric gets the matching name and
+    name. If they change how the metric is measured (`eval`), the metric is renamed accordingly and
     loses its target. Raise UserError with every error of the file and its line.
     """
     return spec_from_text(read_text(path), str(path), overrides)
@@ -113,7 +113,7 @@ def top_comment(text: str) -> str:
 
 
 def _shown(loc: Loc) -> str:
-    """Return the name of a setting for a message: its dotted name, after the arm's name if any."""
+    """Return the setting's name for a message: its dotted name, or "arm NAME: dotted name"."""
     keys = [str(part) for part in loc]
     if keys[:1] == ["base"] and len(keys) > 1:
         return ".".join(keys[1:])

@@ -30,9 +30,9 @@ def load_ablation(
 ) -> AblationSpec:
     """Read an ablation from a YAML file.
 
-    `overrides` (flat dotted keys) replace settings of base and of the arms; an override of
+    `overrides` (flat dotted keys) replace settings of `base` and of the arms; an override of
     `data.path` replaces all data sets. `seeds` replace the seeds of the file. If the overrides
-    change how the metric is measured (`eval`), the metric gets the matching name. Raise UserError
+    change how the metric is measured (`eval`), the metric is renamed accordingly. Raise UserError
     with every error of the file and its line.
     """
     return ablation_from_text(read_text(path), str(path), overrides, seeds)
@@ -77,7 +77,7 @@ def ablation_from_text(
 def _arms(file: AblationFile, replaced: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], str]:
     """Return (arms, name of the baseline); the arms include the baseline.
 
-    The arms do not have the replaced settings.
+    Settings that are `replaced` by an override are removed from the arms.
     """
     arms, baseline = file.arms, file.baseline
     if not isinstance(baseline, str):

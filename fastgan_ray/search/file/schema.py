@@ -34,8 +34,8 @@ class _Generator(GenerateJsonSchema):
 def json_schema(kind: Kind) -> dict[str, Any]:
     """Return the JSON schema of a search file, an ablation file or a run's configuration.
 
-    The schema has the keys, types and ranges. Rules that combine several values are not in it; our
-    reader checks them.
+    The schema has the keys, types and ranges. It does not have the rules that combine several
+    values; only the reader of the file checks these.
     """
     schema = MODELS[kind].model_json_schema(schema_generator=_Generator)
     definitions = schema["$defs"]

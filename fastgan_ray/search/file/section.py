@@ -52,15 +52,15 @@ class FileSection(Section):
 
 @dataclass(frozen=True)
 class FileContext:
-    """The facts that the rules of several sections need: `base`, the arms' names, and `--set`.
+    """The facts that the rules of several sections need, from `base`, the arms' names and `--set`.
 
     `base`: the valid settings (flat dotted keys) of the file's `base`.
     `config`: the configuration that results from these settings.
     `overrides`: the settings of `--set`.
     `settings`: all settings of `base` with the overrides applied; None if they are not valid.
     `conflicts`: the rules that `base` and the overrides break together.
-    `total_kimg`: the length of a trial according to `base`; None if this setting is not valid or is
-    overridden, because the length is then unknown.
+    `total_kimg`: the length of a trial according to `base`. It is None if this setting is not
+    valid, or if an override replaces it.
     `arms`: the names of the arms.
     """
 
@@ -97,9 +97,9 @@ def read_each(
 
 
 def read_tagged(union: TypeAdapter[Item], entry: object, tag: str) -> Item:
-    """Validate `entry` as the member `tag` of a discriminated union.
+    """Validate `entry` as a member of a discriminated union; `tag` is the member's tag.
 
-    The location of each error is a key of `entry`.
+    The location of each error is a path inside the entry, without the tag.
     """
     try:
         return union.validate_python(entry)

@@ -34,7 +34,7 @@ def file_context(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> FileC
 
 
 def _valid_part(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the valid settings: remove settings or whole sections until no rule is broken."""
+    """Return the valid settings: remove settings or sections until no rule is broken."""
     while violations := check_settings(settings):
         keys = [f"{violation.key}." for violation in violations]
         valid = {

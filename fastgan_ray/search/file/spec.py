@@ -71,21 +71,22 @@ def base_settings(spec: SearchSpec) -> dict[str, Any]:
 
 
 def start_point(spec: SearchSpec) -> dict[str, Any]:
-    """Return {name: default value} of each searched parameter that can take its default value."""
+    """Return {name: default} of the searched parameters whose values include the default."""
     return default_point(spec.space, base_settings(spec))
 
 
 def first_trial_point(spec: SearchSpec) -> dict[str, Any]:
-    """Return a point like that of the first trial.
+    """Return a possible point of the first trial.
 
-    Each parameter has its default value, or a random one if the space does not contain the default.
+    Each parameter has its default value. If the space does not contain the default, the value is
+    random.
     """
     start, rng = start_point(spec), random.Random(spec.seed)
     return assign(spec.space, lambda p: start[p.name] if p.name in start else p.sample(rng))
 
 
 def sample_configs(spec: SearchSpec) -> list[RunConfig]:
-    """Return the valid configurations among the first trial's point and random points."""
+    """Return the configurations of the first trial's point and of random points, if valid."""
     rng = random.Random(0)
     points = [first_trial_point(spec), *(sample(spec.space, rng) for _ in range(SAMPLES))]
     configs = []
