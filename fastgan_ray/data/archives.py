@@ -35,7 +35,10 @@ _UNPACKERS: dict[str, Callable[[Path], BufferedIOBase]] = {
 
 
 def open_zip(path: Path) -> Listing:
-    """List a zip archive; UserError if it is damaged, or if an entry's name leads out of it."""
+    """List a zip archive.
+
+    Raises UserError if the archive is damaged, or if the name of an entry leads out of the archive.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
@@ -49,7 +52,7 @@ def open_zip(path: Path) -> Listing:
 
 
 def _repeated(entries: Iterable[str]) -> list[LeftOut]:
-    """List the entries whose name appears again later; only the last entry of a name is read."""
+    """List the entries whose name appears again later: of each name, only the last is read."""
     return [
         LeftOut(name, suffix_of(name), _REPEATED)
         for name, count in sorted(Counter(entries).items())
@@ -89,10 +92,10 @@ class _Member(NamedTuple):
 
 
 def open_tar(path: Path) -> Listing:
-    """List a tar archive; a compressed one is unpacked into the cache as one file, once.
+    """List a tar archive; unpack a compressed archive once, into one tar file in the cache.
 
-    Raises UserError if it is damaged or unpacks to more than _MAX_RATIO times its size, or if an
-    entry's name leads out of it.
+    Raises UserError if the archive is damaged or unpacks to more than _MAX_RATIO times its size, or
+    if the name of an entry leads out of the archive.
     """
     try:
         plain = _plain_tar(path)
@@ -128,7 +131,7 @@ def _tar_head(plain: Path, members: Mapping[str, _Member], name: str, count: int
 
 
 def _plain_tar(path: Path) -> Path:
-    """Return the path of the same archive without compression."""
+    """Return the path of the archive without compression; unpack it into the cache if needed."""
     with path.open("rb") as file:
         kind = kind_of(file.read(HEAD_BYTES))
     if kind not in _UNPACKERS:

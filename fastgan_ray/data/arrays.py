@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def row_names(name: str, count: int | None) -> list[str]:
-    """Name the pictures in a file: "a.npy[07]", or "a.npy" if it is one picture (`count` None)."""
+    """Name the pictures in a file: "a.npy[07]"; only "a.npy" if `count` is None (one picture)."""
     if count is None:
         return [name]
     width = len(str(max(count - 1, 0)))
@@ -32,7 +32,11 @@ def count_rows(path: Path) -> int | None:
 
 
 def read_row(path: Path, row: int | None) -> bytes:
-    """Return one picture of a .npy file as the bytes of a .npy file, (H, W) or (H, W, C)."""
+    """Read one picture of a .npy file; return it as the bytes of a .npy file of its own.
+
+    `row` is the number of the picture, from 0; None: the file is one picture. The array in the
+    bytes is (H, W) or (H, W, C).
+    """
     array = _open(path)
     picture = np.asarray(array if row is None else array[row])
     if picture.ndim == 3 and picture.shape[-1] not in _CHANNELS:
@@ -43,7 +47,7 @@ def read_row(path: Path, row: int | None) -> bytes:
 
 
 def decode_array(data: bytes) -> Array:
-    """Return the picture (H, W) or (H, W, C), uint8, in the bytes of a .npy file.
+    """Return the picture in the bytes of a .npy file: (H, W) or (H, W, C), uint8.
 
     Raises ValueError for any other array, and for damaged bytes.
     """

@@ -1,4 +1,4 @@
-"""Read, hash and decode every picture of a set once; remember what was found."""
+"""Read, hash and decode every picture of a set once; store the results in the cache."""
 
 from __future__ import annotations
 
@@ -77,7 +77,10 @@ class Check(NamedTuple):
 
 
 def check_all(path: Path, listing: Listing, frames: Frames, track: Track) -> list[Check]:
-    """Check every picture file of `path`; decode it unless the cache has its facts."""
+    """Check every picture file of `path`.
+
+    A file is decoded only if the cache does not have its facts.
+    """
     identity = f"{path.resolve()}\n{_VERSION}\n{PIL.__version__}\n{frames}"
     key = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
     record = cache_dir() / "checked" / f"{key}.json"
@@ -106,7 +109,7 @@ def check_all(path: Path, listing: Listing, frames: Frames, track: Track) -> lis
 
 
 def _known(record: Path) -> Mapping[str, FileFacts]:
-    """Read the facts of known files by their sha256; leave out what cannot be used."""
+    """Read the cached facts, {sha256 of the file: facts}; leave out damaged entries."""
     try:
         stored = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -24,9 +24,9 @@ _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert a picture without alpha to RGB, with the colours of sRGB.
 
-    `image` has any mode of 8 bits; `profile` is its ICC profile, or None. A picture without a
-    profile has the colours of sRGB already; without a profile, CMYK is converted by subtraction. A
-    profile that is damaged or belongs to another kind of picture is ignored, as in browsers.
+    `image` has any mode of 8 bits; `profile` is its ICC profile, or None. Without a profile, the
+    colours are already those of sRGB; CMYK is then converted by subtraction. A profile is ignored,
+    as in browsers, if it is damaged or belongs to another mode.
     """
     if image.mode == "LAB":
         return _apply(image, _lab_transform())
@@ -72,7 +72,7 @@ def _transform(profile: bytes, mode: str) -> Transform | None:
 
 
 def _samples(mode: str) -> Image.Image:
-    """Return all 256 greys, or colours of the whole range."""
+    """Return a picture with all 256 greys, or with colours from the whole range."""
     if mode == "L":
         return Image.frombytes("L", (256, 1), bytes(range(256)))
     levels = np.linspace(0, 255, _STEPS).round().astype(np.uint8)

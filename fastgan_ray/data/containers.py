@@ -34,7 +34,7 @@ def open_container(path: Path) -> Listing:
     """List the pictures of a folder, archive, array or LMDB, and everything else in it.
 
     A file is a picture if its content says so, whatever its suffix. Raises UserError if `path` is
-    none of these, or is damaged.
+    not one of these, or if it is damaged.
     """
     if path.is_dir():
         if (path / "data.mdb").is_file():
@@ -88,8 +88,8 @@ def _open_folder(path: Path) -> Listing:
 def _walk(path: Path) -> tuple[list[str], list[LeftOut]]:
     """List the files as relative paths; follow links, but visit each real folder only once.
 
-    A link to a folder above itself or above `path` is not followed: it leads to the folder's
-    neighbours. Hidden folders are not opened.
+    A link is not followed if its target contains the link's folder or `path`, because the target
+    also contains folders that do not belong to the data set. Hidden folders are not opened.
     """
 
     def raise_user_error(error: OSError) -> None:
@@ -138,7 +138,7 @@ def head_of(path: Path) -> bytes:
 
 
 def _read_head(folder: Path, name: str, count: int) -> bytes:
-    """Read the first bytes of a file, but never of a pipe or a device, which could block."""
+    """Read the first bytes of a file; refuse a pipe or a device, because reading could block."""
     path = folder / name
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("not a regular file")

@@ -24,11 +24,12 @@ _OWN_FILES = ("data.mdb", "lock.mdb")
 
 
 def open_lmdb(path: Path) -> Listing:
-    """List an LMDB. A key is a picture if values of its pattern are; digits do not matter.
+    """List the pictures of an LMDB.
 
-    Keys `<resolution>-<index>` store each picture at several resolutions: the largest resolution
-    that is complete is used. Raises UserError if the LMDB is damaged, or if no resolution has as
-    many pictures as the LMDB itself states.
+    Keys that differ only in digits have the same pattern. All keys of a pattern count as pictures
+    if at least one of their values is a picture. Keys `<resolution>-<index>` store each picture at
+    several resolutions; then the largest complete resolution is used. Raises UserError if the LMDB
+    is damaged, or if no resolution has as many pictures as the LMDB itself states.
     """
     try:
         with _lmdb_lock, _open(path) as env, env.begin(buffers=True) as transaction:
@@ -53,7 +54,8 @@ def open_lmdb(path: Path) -> Listing:
 def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
     """Return the keys of pictures, sorted, and the other keys.
 
-    A value that is not a picture is a damaged picture if its key is like that of a picture.
+    If one key of a pattern has a picture, a value of this pattern that is not a picture is a
+    damaged picture.
     """
     by_pattern = defaultdict(list)
     for name in sorted(heads):
@@ -71,21 +73,21 @@ def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
 
 
 def _unreadable(name: str, head: bytes) -> LeftOut | None:
-    """Account for a picture that cannot be read here; None for any other value."""
+    """Return an entry for a picture that this installation cannot read; None for other values."""
     verdict = judge(name, lambda name, count: head)
     is_known = verdict is not None and is_picture(kind_of(head))
     return verdict if is_known else None
 
 
 def _not_a_picture(name: str, pattern: str) -> LeftOut | None:
-    """Account for a key whose pattern is not that of pictures; None if its suffix is."""
+    """Return an entry for a key that is not a picture; None if it has the suffix of a picture."""
     if suffix_of(name) in SUFFIXES:
         return None
     return LeftOut(name, pattern, NOT_A_PICTURE, quiet=name == _COUNTS[0])
 
 
 def _stated_count(transaction: lmdb.Transaction) -> int | None:
-    """Return the number of pictures that the LMDB states; None if it states none."""
+    """Return the number of pictures that the LMDB states; None if it states no number."""
     for key in _COUNTS:
         value = transaction.get(key.encode())
         if value is not None and bytes(value).isdigit():

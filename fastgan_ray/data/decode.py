@@ -48,7 +48,7 @@ def decode(data: bytes, background: str, frame: int = 0) -> Image.Image:
 
 @contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
-    """Open a picture file without decoding it; errors in the block are as in `decode`."""
+    """Open a picture file without decoding it; the block raises the same errors as `decode`."""
     if not data:
         raise UserError("is empty")
     kind = kind_of(data[:HEAD_BYTES])
@@ -88,9 +88,9 @@ def frames_of(image: Image.Image) -> list[int]:
 
 
 def decode_frame(image: Image.Image, frame: int) -> Image.Image:
-    """Decode a frame of an opened file to sRGB, turned as EXIF says: RGB, or RGBA if transparent.
+    """Decode a frame of an opened file to sRGB, rotated as EXIF says: RGB, or RGBA if transparent.
 
-    Errors are those of `opened`.
+    Raises the errors of `opened`.
     """
     if frame:
         image.seek(frame)

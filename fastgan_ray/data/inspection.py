@@ -34,7 +34,7 @@ class PictureFacts(NamedTuple):
     """The name of its colour profile; "" without one."""
     is_transparent: bool
     sketch: str
-    """SKETCH_SIDE x SKETCH_SIDE pixels RGB, as hexadecimal digits: alike for alike pictures."""
+    """SKETCH_SIDE x SKETCH_SIDE RGB pixels as hexadecimal digits; similar for similar pictures."""
 
 
 class FileFacts(NamedTuple):
@@ -42,15 +42,15 @@ class FileFacts(NamedTuple):
 
     kind: str
     frame_count: int
-    """All pages or frames, of which `pictures` has the first or all."""
+    """Number of all pages or frames; `pictures` has only the first one or all of them."""
     warning: str
     pictures: tuple[PictureFacts, ...]
 
 
 def inspect(data: bytes, frames: Frames) -> FileFacts:
-    """Decode the first or all frames of a picture file; UserError as in `decode`.
+    """Decode the first frame or all frames of a picture file, and return its properties.
 
-    Call it within `pillow_warnings_off`.
+    Call this function within `pillow_warnings_off`. Raises UserError like `decode`.
     """
     kind = kind_of(data[:HEAD_BYTES])
     with opened(data) as image:
@@ -65,12 +65,12 @@ def inspect(data: bytes, frames: Frames) -> FileFacts:
 
 
 def as_json(facts: FileFacts) -> list[Any]:
-    """Return the facts as plain lists."""
+    """Convert facts to plain lists, which JSON can store."""
     return [*facts[:3], [list(picture) for picture in facts.pictures]]
 
 
 def from_json(stored: Any) -> FileFacts | None:  # noqa: ANN401 - any JSON value
-    """Return the facts that `as_json` returned as lists; None for anything else."""
+    """Convert the lists that `as_json` returned back to facts; return None for anything else."""
     try:
         kind, count, warning, rows = stored
         pictures = tuple(PictureFacts(*row) for row in rows)
@@ -81,7 +81,10 @@ def from_json(stored: Any) -> FileFacts | None:  # noqa: ANN401 - any JSON value
 
 
 def _frames_or_first(image: Image.Image, frames: Frames) -> list[int]:
-    """Return the frames; without the later ones, a fault in them is no error."""
+    """Return the numbers of the frames.
+
+    If only the first frame is needed, a fault in the later frames is no error: return [0].
+    """
     try:
         return frames_of(image)
     except Exception:  # as in `opened`
@@ -105,14 +108,14 @@ def _facts(image: Image.Image, frame: int, mode: str, profile: str) -> PictureFa
 
 
 def _is_cut_off(data: bytes, kind: str) -> bool:
-    """Return whether a file lacks its end: decoders accept that if all pixels can be guessed."""
+    """Return whether a file lacks its end; decoders may fill missing pixels without an error."""
     if kind == "JPEG":
         return not _has_jpeg_end(data)
     return kind == "PNG" and b"IEND" not in data
 
 
 def _has_jpeg_end(data: bytes) -> bool:
-    """Follow a JPEG's segments to the marker of its end; anything may follow that."""
+    """Return whether a JPEG has its end marker; other bytes may follow the marker."""
     at = 2
     while match := _JPEG_MARKER.search(data, at):
         marker, at = data[match.start() + 1], match.end()

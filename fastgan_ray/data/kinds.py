@@ -28,7 +28,7 @@ def kind_of(head: bytes) -> str:
 
 
 def is_picture(kind: str) -> bool:
-    """Return whether files of this kind are pictures; whether they can be read is another question.
+    """Return whether files of this kind are pictures, even if this installation cannot read them.
 
     See `missing_decoder`.
     """
@@ -41,7 +41,7 @@ def missing_decoder(kind: str) -> str:
 
 
 def suffix_of(name: str) -> str:
-    """Return a file's suffix in lower case, as ".png"; "without a suffix" if it has none."""
+    """Return a file's suffix in lower case, e.g. ".png"; "without a suffix" if it has none."""
     return Path(name).suffix.lower() or "without a suffix"
 
 
@@ -64,7 +64,7 @@ def _starts(*beginnings: bytes) -> Callable[[bytes], bool]:
 
 
 def _is_bmp(head: bytes) -> bool:
-    """Compare the header's size too, because a text can also start with "BM"."""
+    """Recognise a BMP by "BM" and the size of its header; a text can also start with "BM"."""
     return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
 
 
@@ -73,7 +73,7 @@ def _is_ppm(head: bytes) -> bool:
 
 
 def _brands(head: bytes) -> set[bytes]:
-    """Return the brands of an ISO media file: AVIF and HEIF differ in nothing else."""
+    """Return the brands of an ISO media file; only the brands distinguish AVIF from HEIF."""
     if head[4:8] != b"ftyp":
         return set()
     end = min(int.from_bytes(head[:4], "big"), len(head))

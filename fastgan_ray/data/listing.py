@@ -1,4 +1,4 @@
-"""Decide which entries of a folder or an archive are pictures, and account for all others."""
+"""Decide which entries of a folder or an archive are pictures, and list all other entries."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class LeftOut(NamedTuple):
 
     name: str
     kind: str
-    """The suffix in lower case, as ".txt", or words, as "link"."""
+    """The suffix in lower case, e.g. ".txt", or a word, e.g. "link"."""
     reason: str
     quiet: bool = False
-    """Whether no message mentions it: hidden files that are not pictures."""
+    """True if no message mentions it, e.g. a hidden file that is not a picture."""
 
 
 class Listing(NamedTuple):
@@ -53,10 +53,10 @@ class Listing(NamedTuple):
 
 
 def judge(name: str, read_head: ReadHead) -> LeftOut | None:
-    """Decide by its content whether an entry is a picture; None if it is one.
+    """Decide by its content whether an entry is a picture: return None if it is, else an entry.
 
-    A file that has the suffix of a picture but another content counts as a picture, so that a
-    damaged picture is an error and does not vanish. `read_head` returns the first bytes.
+    A file with a picture's suffix but another content counts as a picture, so that a damaged
+    picture is an error and is not ignored. `read_head` returns the first bytes of an entry.
     """
     suffix, hidden = suffix_of(name), not all(map(visible, parts(name)))
     try:
@@ -96,7 +96,7 @@ def require_inside(path: Path, kind: str, names: Sequence[str]) -> None:
 
 
 def describe_left_out(left_out: Sequence[LeftOut]) -> str:
-    """Count in one line what was not read, by kind; "" if there is nothing to mention."""
+    """Write in one line how many files of each kind were not read; "" if there are none."""
     mentioned = [entry for entry in left_out if not entry.quiet]
     if not mentioned:
         return ""
