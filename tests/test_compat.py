@@ -17,11 +17,13 @@ from types import SimpleNamespace
 import optuna
 import pytest
 import ray
+import ray.train
 import ray.tune
 import torch
 import wandb
 from ray.air.execution._internal import RayActorManager
 from ray.exceptions import RayActorError, RayError
+from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.search import Searcher
 
@@ -30,6 +32,7 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.tune.ray import compat as ray_compat
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.suggest import compat as optuna_compat
+from fastgan_ray.tune.trial.compat import ResourceRelease
 from fastgan_ray.tune.wandb import compat as wandb_compat
 
 ROOT = Path(__file__).parent.parent
@@ -40,6 +43,7 @@ RAY = Path(ray.__file__).parent
 
 COMPAT = {
     "fastgan_ray/tune/ray/compat.py",
+    "fastgan_ray/tune/trial/compat.py",
     "fastgan_ray/tune/suggest/compat.py",
     "fastgan_ray/tune/wandb/compat.py",
     "fastgan_ray/torch_compat.py",
@@ -173,6 +177,25 @@ def test_another_error_than_a_death_ends_the_search_unless_patched():
         "Ray no longer tells Tune of an actor's death in _actor_task_failed: a trial that the "
         "memory monitor ends is not restarted"
     )
+
+
+def test_ray_train_calls_what_frees_the_resources_of_lost_workers():
+    """What the calls do is tested with real workers in test_tune_workers.py."""
+    message = (
+        "Ray Train no longer has the callback {}, which frees the resources of lost workers "
+        "(tune/trial/compat.py): if a worker dies at its start, its trial waits for ever"
+    )
+    for base, name in (
+        (WorkerGroupCallback, "after_worker_group_start"),
+        (ControllerCallback, "before_controller_shutdown"),
+    ):
+        assert hasattr(base, name), message.format(name)
+    assert inspect.iscoroutinefunction(ControllerCallback.before_controller_shutdown), (
+        "Ray Train's callback before_controller_shutdown is no longer a coroutine "
+        "(tune/trial/compat.py)"
+    )
+    callback = ResourceRelease()
+    assert ray.train.RunConfig(callbacks=[callback]).callbacks == [callback]
 
 
 def test_the_memory_monitor_says_low_on_memory():

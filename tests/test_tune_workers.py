@@ -147,6 +147,14 @@ def test_a_worker_that_waits_for_a_dead_one_is_ended(pictures, tmp_path):
     assert trial["state"] == "finished", trial["reason"]
 
 
+@pytest.mark.slow
+def test_a_worker_that_dies_while_ray_train_starts_it(pictures, tmp_path):
+    objective = objectives.Lethal(tmp_path / "died")
+    (trial,) = search(make_spec(pictures, [2]), tmp_path, objective)["trials"]
+    assert objective.mark.exists()
+    assert trial["state"] == "finished", trial["reason"]
+
+
 def test_more_workers_than_there_is_room_for_are_refused_at_once(pictures, tmp_path):
     spec = make_spec(pictures, [4], **{"resources.cpus": 1000})
     with pytest.raises(UserError, match=r"1000 CPUs, 0 GPUs for each worker, and no machine"):

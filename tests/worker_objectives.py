@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
+
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.train.reporter import Reporter
@@ -73,3 +75,28 @@ def blocked(
         os.kill(os.getpid(), signal.SIGKILL)
     while True:
         time.sleep(1)
+
+
+class Lethal:
+    """An objective that once kills the second worker while the worker receives it.
+
+    So the worker dies before it has told Ray Train that its training has started.
+    """
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __call__(
+        self,
+        config: RunConfig,
+        reporter: Reporter,
+        resume_from: Path | None,
+        group: Group = ALONE,
+    ) -> None:
+        train_objective(config, reporter, resume_from, group)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if dist.is_initialized() and dist.get_rank() == 1 and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -12,6 +12,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import ray.tune
 from filelock import FileLock
@@ -25,6 +26,7 @@ from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.tune.driver.retries import MAX_DEATHS
+from fastgan_ray.tune.trial.compat import ResourceRelease
 from fastgan_ray.tune.trial.folder import has_ended, write_rows
 from fastgan_ray.tune.trial.objective import Task
 from fastgan_ray.tune.trial.outcome import classify, is_no_result
@@ -91,6 +93,7 @@ def _trainer(task: Task, workers: int, resources: dict[str, float]) -> TorchTrai
             name=task.folder.name,
             storage_path=str(task.folder.parent),
             failure_config=FailureConfig(max_failures=0),
+            callbacks=[cast(Any, ResourceRelease())],
         ),
     )
 

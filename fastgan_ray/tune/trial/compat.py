@@ -1,0 +1,33 @@
+"""Wrap the private parts of Ray Train that free the resources of a trial's workers.
+
+`tests/test_compat.py` checks them with the installed Ray. If Ray changes, the test fails and says
+what breaks.
+"""
+
+from __future__ import annotations
+
+from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+
+class ResourceRelease(ControllerCallback, WorkerGroupCallback):
+    """Free the resources of all workers when the controller of Ray Train ends.
+
+    If a worker dies while Ray Train starts the training function, Ray 2.60 forgets the other
+    workers: they keep their resources, and the next workers wait for these resources for ever. Ray
+    has no public function for this; it accepts callbacks of its internal type for such cases.
+    """
+
+    def __init__(self) -> None:
+        self._groups: list[PlacementGroup] = []
+
+    def after_worker_group_start(self, worker_group: WorkerGroup) -> None:
+        """Note the resources that Ray has reserved for the workers."""
+        state = worker_group.get_worker_group_state()
+        self._groups.append(state.placement_group_handle.placement_group)
+
+    async def before_controller_shutdown(self) -> None:
+        """Remove the reservations; this ends workers that still run. It is safe to repeat."""
+        for group in self._groups:
+            remove_placement_group(group)
