@@ -169,7 +169,10 @@ def _start(folder: Path, ablation: AblationSpec, ended: list[str]) -> None:
 
 
 def _order(trials: Sequence[Mapping[str, Any]], ablation: AblationSpec) -> list[Cell]:
-    """Return the cells in order; cells of an earlier confirmation keep their numbers."""
+    """Return all cells in the order of their numbers; cells of an earlier confirmation come first.
+
+    So these cells keep the numbers of their trials.
+    """
     earlier = [(trial["arm"], trial["seed"]) for trial in trials]
     by_key = {(cell.arm, cell.seed): cell for cell in cells(ablation)}
     return [by_key[key] for key in dict.fromkeys([*earlier, *by_key])]

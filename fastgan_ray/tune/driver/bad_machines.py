@@ -1,6 +1,7 @@
 """Exclude machines and GPUs on which trials die repeatedly, and tell the user.
 
-Otherwise one bad GPU could end all trials of a search, one after another.
+Otherwise one bad GPU could end all trials of a search, one after another. A place is a GPU of a
+machine, or a machine without GPUs.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Death(NamedTuple):
 
 
 def note_place(folder: Path) -> None:
-    """Write to the trial's folder where its process runs; the driver reads it if the trial dies."""
+    """Write to a trial's folder where its process runs; if it dies, the driver reads this."""
     write_atomically(folder / PLACE, json.dumps(place_here()))
 
 
@@ -49,8 +50,8 @@ def read_place(folder: Path) -> Place | None:
 class BadMachines(TrialCallback):
     """Counts how often trials die at each place, and excludes places where they die repeatedly.
 
-    `places` is the total number of places. The last remaining place is never excluded. `say` takes
-    a line of text and prints it.
+    `trials` is the folder with all trials' folders. `places` is the total number of places. The
+    last remaining place is never excluded. `say` takes a line of text and prints it.
     """
 
     def __init__(self, trials: Path, places: int, say: Callable[[str], None]) -> None:

@@ -91,7 +91,7 @@ class BudgetTracker(TrialCallback):
             self._write(now)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Count a trial's images; a row that a restarted trial repeats changes nothing."""
+        """Count a trial's images; a row that a restarted trial reports again changes nothing."""
         kimg = self.state["kimg"]
         kimg[trial.trial_id] = max(kimg.get(trial.trial_id, 0.0), result.get("kimg", 0.0))
 
@@ -117,9 +117,9 @@ class BudgetTracker(TrialCallback):
         return f"budget: {', '.join(parts)}"
 
     def seconds_left(self) -> float | None:
-        """Return the seconds until the budget without the reserve is used up; None if unknown.
+        """Return the seconds until the unreserved part of the budget is used up; None if unknown.
 
-        The estimate assumes the speed so far.
+        The estimate assumes that the search continues at its speed so far.
         """
         seconds = self.state["seconds"]
         left = [
@@ -182,9 +182,10 @@ class BudgetTracker(TrialCallback):
 class BudgetStopper(Stopper):
     """Stops each trial at its next evaluation when budget.json says that the time is used up.
 
-    The stopper reads the file because Ray pickles a stopper into its snapshot, and uses that copy
-    after a restart. The stopper writes the reason to the trial's folder. Ray's TimeoutStopper is
-    not used because it stops trials between evaluations and does not support GPU-hours.
+    The stopper reads the file each time, because its own memory could be out of date: Ray pickles a
+    stopper into its snapshot, and uses that copy after a restart. The stopper writes the reason to
+    the trial's folder. Ray's TimeoutStopper is not used because it stops trials between evaluations
+    and does not support GPU-hours.
     """
 
     def __init__(self, path: Path) -> None:

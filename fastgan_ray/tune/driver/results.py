@@ -29,8 +29,8 @@ CLEAR_ERRORS = 2.0  # in standard errors; the evaluation's noise rarely causes a
 def choose_best(records: Iterable[Record], metric: Metric) -> Record | None:
     """Return the finished trial with the best last value, or a stopped trial if none has finished.
 
-    A finished trial always ends with a full evaluation. Values of cheap evaluations are therefore
-    compared only with each other.
+    A finished trial always ends with a full evaluation, so values of cheap and of full evaluations
+    are never compared with each other.
     """
     ended = [r for r in records if r["value"] is not None and r["state"] != "unfinished"]
     finished = [record for record in ended if record["state"] == "finished"]

@@ -1,4 +1,4 @@
-"""The number of times that a trial's process may die before the search gives up on the trial."""
+"""How often a trial's process may die before the search gives up on the trial."""
 
 from __future__ import annotations
 

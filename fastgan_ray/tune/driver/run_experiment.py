@@ -81,7 +81,7 @@ def _run(
 def run_and_follow_up(
     experiment: Experiment, folder: Path, context: ExperimentContext
 ) -> tuple[TrialRecords, Summary]:
-    """Run an experiment's trials and its follow-up in `folder`; return the records and summary."""
+    """Run an experiment's trials, then its `follow_up`, in `folder`; return records and summary."""
     note_versions(folder)
     records = experiment.make_records(folder)
     session = context.wandb_session(folder, context.options.name or experiment.name)

@@ -133,7 +133,7 @@ def _concurrency(
 def _trainable(
     experiment: Experiment, context: ExperimentContext, trials: Path
 ) -> Callable[[dict[str, Any]], None]:
-    """Return the function that Ray runs for each trial, with the resources that Ray reserves."""
+    """Return the function that Ray runs for each trial; it tells Ray which resources to reserve."""
     nodes = context.nodes
 
     def worker_resources(config: RunConfig, number: int = 0) -> dict[str, float]:

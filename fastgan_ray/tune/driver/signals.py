@@ -1,8 +1,8 @@
 """Stop an experiment cleanly: after one signal, its trials save their state and it ends.
 
-While trials run, Ray Tune handles its own stop signal, `STOP_SIGNAL`. Before the trials, this
-signal raises an InterruptedRunError here. After the trials, while the driver writes the results,
-the signal is ignored.
+Ray Tune has its own stop signal, `STOP_SIGNAL`. While trials run, Ray Tune handles it. Before the
+trials, it raises an InterruptedRunError here. After the trials, while the driver writes the
+results, it is ignored.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class DriverStop:
 
 @contextlib.contextmanager
 def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
-    """Make Ctrl-C and SIGTERM stop the experiment cleanly inside the `with` block.
+    """Make Ctrl-C and SIGTERM stop the experiment cleanly within this context.
 
     At the first signal, a message is printed unless `quiet` is set.
     """

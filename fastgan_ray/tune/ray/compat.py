@@ -100,7 +100,7 @@ class NamedTrialGenerator(SearchGenerator):
 
     It is needed because a searcher can neither choose the ids nor learn why a trial's process died.
     With `resuming`, Ray must restore the saved state. If Ray tries to start a new search instead,
-    an error is raised, because the new search would overwrite the old results.
+    this class raises an error, because the new search would overwrite the old results.
     """
 
     def __init__(

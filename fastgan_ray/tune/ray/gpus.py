@@ -25,7 +25,8 @@ SECONDS_TO_ANSWER = 120.0
 def local_gpus() -> Node:
     """Return the smallest memory, in GB, and the lowest compute capability of this machine's GPUs.
 
-    Returns {} if the machine has no GPU. Apple's GPUs have no compute capability; 0 is returned.
+    Returns {} if the machine has no GPU. Apple's GPUs have no compute capability; its value is then
+    0.
     """
     import torch
 
@@ -58,7 +59,7 @@ def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
 
 
 def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Return the kind and the number of a machine's GPUs, as a key for all machines like it."""
+    """Return a key that is the same for machines with the same kind and number of GPUs."""
     return tuple(
         sorted(
             (name, amount)

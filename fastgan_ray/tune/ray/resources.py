@@ -26,15 +26,15 @@ def uses_gpu(config: RunConfig, nodes: Sequence[Resources]) -> bool:
 
 
 def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, float]]:
-    """Return a worker's demand on each kind of GPU that is large enough.
+    """Return a worker's demand on each kind of GPU that has enough memory.
 
-    A demand is {"CPU": cores, "GPU": share}. If no kind is large enough, the kind with the most
+    A demand is {"CPU": cores, "GPU": share}. If no kind has enough memory, the kind with the most
     memory is used. `nodes` are the resources of each machine (see `gpus`).
 
-    The share of the GPU is the smallest usual share with enough memory for the estimate;
-    `resources.gpus` replaces it. If a trial has several workers, each takes a whole GPU, because
-    NCCL refuses two processes on the same GPU. If the machines have different kinds of GPUs, the
-    demand of a trial with one worker also names the kind.
+    The share is the smallest usual share of a GPU whose memory is enough for the estimate; if
+    `resources.gpus` is set, it is used instead. If a trial has several workers, each takes a whole
+    GPU, because NCCL refuses two processes on the same GPU. If the machines have different kinds of
+    GPUs, the demand of a trial with one worker also names the kind.
     """
     cpus, gpus, workers = config.resources.cpus, config.resources.gpus, config.resources.workers
     if not uses_gpu(config, nodes):
@@ -161,9 +161,9 @@ def check_memory(
 ) -> tuple[int | None, str]:
     """Return how many trials fit into the memory of the machines, and a warning.
 
-    The number is None if no limit is known. Memory is estimated; to allow for the error of the
-    estimates, only the part SURELY of an estimate is required. The warning says that some
-    configurations do not fit; it is "" if all fit. Raises UserError if none fits.
+    The number is None if no limit is known. Memory is estimated, with an error of up to 25 %, so
+    only the part SURELY of an estimate must fit. The warning says that some configurations do not
+    fit; it is "" if all fit. Raises UserError if none fits.
     """
     rooms = [node["memory"] / 1e9 for node in nodes if node.get("memory")]
     lacking: list[tuple[float, float, str]] = []
@@ -201,10 +201,10 @@ def max_concurrent(
 ) -> int:
     """Return how many trials run at once; at least 1.
 
-    The result is `wanted` if set, else the number of trials with the smallest request that fit. If
-    any request is nested, the result is at most the number of trials with the largest request that
-    fit: Ray Tune does not count the resources of the workers, and would start trials whose workers
-    wait.
+    `wanted` is the user's limit. Without it, the result is the number of trials that fit if all
+    have the smallest request. If some trials have several workers, no more trials run than fit if
+    all have the largest request: Ray Tune does not count the resources of the workers, and would
+    start trials whose workers then wait.
     """
     counts = [trial.count(nodes) for trial in requests]
     most = wanted or max(counts, default=1)
@@ -216,7 +216,7 @@ def max_concurrent(
 def _counts(choices: Sequence[Resources], nodes: Sequence[Resources]) -> list[int]:
     """Return how often each demand fits on all machines together.
 
-    Each machine is counted for one demand only: the first that fits there.
+    If several demands fit on a machine, the machine is counted only for the first of them.
     """
     rooms = [0] * len(choices)
     for node in nodes:

@@ -35,7 +35,7 @@ def place_here() -> Place:
 
 
 class Withholder:
-    """Reservations of places: each starts when the place is free and ends with this object."""
+    """Reservations of places: each starts when its place is free; all end with this object."""
 
     def __init__(self) -> None:
         self._pending: dict[Place, list[tuple[Any, Any]]] = {}

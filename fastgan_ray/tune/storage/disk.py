@@ -29,11 +29,11 @@ def checkpoint_gb(config: RunConfig) -> tuple[float, float]:
 
 
 def trials_within(limit_gb: float, configs: Sequence[RunConfig], weights_kept: int) -> int:
-    """Return how many trials may run at once if each has the largest of the configurations.
+    """Return how many trials may run at once if all checkpoints may take `limit_gb` GB.
 
-    `weights_kept` is the number of trials whose weights for generating samples are kept. If it is
-    0, only the best checkpoint is kept, with all its files. Raises UserError if the limit allows
-    no trial.
+    Every trial is assumed to have the largest of the configurations. `weights_kept` is the number
+    of trials whose weights for generating samples are kept. If it is 0, only the best checkpoint is
+    kept, with all its files. Raises UserError if the limit allows no trial.
     """
     whole, weights = checkpoint_gb(max(configs, key=gpu_gb_of))
     kept = weights * weights_kept or whole

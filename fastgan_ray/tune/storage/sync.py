@@ -36,9 +36,9 @@ JOURNAL = "study.journal"
 
 
 class TrialSync:
-    """Synchronises the files of one trial; `folder` is the run's folder.
+    """Synchronises the files of one trial with `storage`; does nothing if `storage` is None.
 
-    It does nothing if `storage` is None.
+    `folder` is the run's folder.
     """
 
     def __init__(self, storage: RemoteStorage | None, folder: Path, trial: str) -> None:

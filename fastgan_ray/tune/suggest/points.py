@@ -1,4 +1,4 @@
-"""The points that a rule chooses instead of a sampler."""
+"""Rules that choose points without a sampler, such as a grid or the published default."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PointState:
 
 
 class PointRules:
-    """Rules that choose the next point, if the search's method or its progress determines it."""
+    """Rules for the points that the search's method or its progress determines."""
 
     def __init__(self, spec: SearchSpec) -> None:
         self._spec = spec
@@ -67,7 +67,11 @@ class PointRules:
         return None
 
     def _first_point(self, rng: random.Random) -> Point:
-        """Return the published default; the sampler or `rng` chooses the missing parameters."""
+        """Return the published default.
+
+        With bayes, the sampler chooses the parameters that cannot take their default; else `rng`
+        does.
+        """
         start = self._start
         if self._spec.method == "bayes":
             return start
@@ -76,7 +80,7 @@ class PointRules:
         )
 
     def _mostly_tried(self, state: PointState) -> bool:
-        """Return whether half of the space is tried, so that most random points are not new."""
+        """Return whether at least half of the points are tried; few random points are new then."""
         count = self._size
         return count is not None and count <= ENUMERABLE and count <= 2 * len(state.tried)
 

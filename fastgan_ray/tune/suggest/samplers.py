@@ -31,7 +31,7 @@ _PLAIN = (bool, int, float, str)
 
 
 def make_sampler(spec: SearchSpec) -> samplers.BaseSampler:
-    """Make the seeded sampler of a search; methods without a model rarely use it."""
+    """Make the seeded sampler of a search; the methods grid and random use it only rarely."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna warns that some samplers are experimental
         return SAMPLERS.get(spec.sampler, _random)(spec)
@@ -58,8 +58,8 @@ def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
 
     The new trial is PRUNED after one picture, and its value is its rank; with several metrics it
     has no value. TPE ranks stopped trials below finished trials. It orders stopped trials first by
-    their training length, then by value. The priors therefore guide TPE until this search has
-    results of its own. The metric of the other search does not matter.
+    their training length, then by value. So the priors guide TPE only until this search has results
+    of its own, and the metric of the other search does not matter.
     """
     sign = -1 if spec.metric.goal == "maximize" else 1
     parameters = [parameter for parameter in spec.space if parameter.name in prior.point]

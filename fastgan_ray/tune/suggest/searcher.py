@@ -47,7 +47,7 @@ class StudySearcher(Searcher):
     the trial. `priors` are trials of another search. The best priors are tried directly after the
     default. All priors guide the sampler, but they count as trials that were stopped after one
     picture, so every result of this search ranks above them. `restore` returns to exactly the state
-    that `save` wrote: it cuts the study's journal back.
+    that `save` wrote: it cuts off the later part of the study's journal.
 
     Ray's OptunaSearch is not used because it cannot mark trials as infeasible, skip points that
     were tried before, or skip points that are not a valid run.
@@ -100,7 +100,7 @@ class StudySearcher(Searcher):
         return FINISHED
 
     def _try_point(self, attempt: int) -> dict[str, Any] | None:
-        """Return a suggestion at the next point; None if the point is not new or not valid."""
+        """Choose the next point and return its suggestion; None if it is not new or not valid."""
         state, study = self.state, self.study
         fixed = self._rules.next_point(
             state.points, attempt, lambda: len(study.get_trials(deepcopy=False))

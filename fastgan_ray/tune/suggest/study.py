@@ -1,7 +1,7 @@
 """The Optuna study of a search: a journal next to the results that records each trial's outcome.
 
 A finished trial is COMPLETE. A trial that was stopped early is PRUNED and keeps the values that it
-reported; Optuna's step is the number of images shown. A trial that took over another trial's
+reported; the step of a value is the number of images shown. A trial that took over another trial's
 weights is also PRUNED, because its settings changed. A trial that diverged or ran out of memory is
 PRUNED and violates a constraint, which TPE uses. A failed trial is FAIL. The attribute `outcome`
 has the exact outcome.

@@ -110,7 +110,7 @@ class WeightExchange:
     def _keep(self, trial: int, rung: int, checkpoint: Path, point: dict[str, Any]) -> None:
         """Keep a trial's checkpoint if other trials may take it over.
 
-        Remove all checkpoints that no trial may take over.
+        Also remove all kept checkpoints that no trial may take over any more.
         """
         possible = self._algorithm.possible_donors(rung)
         donors = {self._donor_folder(rung, number) for number in possible}
@@ -128,9 +128,9 @@ class WeightExchange:
 def _change_settings(checkpoint: Path, run: RunConfig, ada_p: float | None) -> None:
     """Change the settings in a donor's `checkpoint` to `run`, so that a training accepts it.
 
-    A training refuses a checkpoint with other settings, and reads the augmentation's probability p
-    from it. `ada_p`, unless None, replaces this p. The function replaces the metadata file and does
-    not write into it, because it may be a hard link to the donor's file.
+    A training refuses a checkpoint with other settings. It also reads the augmentation's
+    probability p from the checkpoint; if `ada_p` is not None, it replaces this p. The metadata file
+    is replaced and not edited, because it may be a hard link to the donor's file.
     """
     path = checkpoint / "metadata.json"
     metadata = json.loads(path.read_text()) | {"config": run.model_dump()}

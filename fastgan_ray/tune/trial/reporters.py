@@ -58,7 +58,7 @@ class RowReporter:
         """Do nothing, because the search uses only evaluations."""
 
     def stopping(self) -> bool:
-        """Return whether this process received a stop signal, or the driver is stopping."""
+        """Return whether this process got a stop signal, or the driver is stopping all trials."""
         return self._stop.asked
 
     def end(self, outcome: Outcome, reason: str) -> None:

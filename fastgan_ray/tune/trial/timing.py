@@ -37,8 +37,9 @@ ON_OFF = ("r1_gamma", "r2_gamma")
 def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timing:
     """Return the mean cost of the configurations that can be timed within about `seconds`.
 
-    The configurations are timed in their order. Each class (`cost_class`) is timed once, and at
-    least one class is timed. Raises UserError if network weights are missing.
+    The configurations are timed in their order. Configurations of equal cost form a class (see
+    `cost_class`), which is timed once. At least one class is timed. Raises UserError if network
+    weights are missing.
     """
     start = time.monotonic()
     costs: dict[tuple[Any, ...], tuple[float, float]] = {}
@@ -104,7 +105,7 @@ def time_class(config: RunConfig) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def _threads(config: RunConfig) -> Iterator[None]:
-    """Use as many CPU threads as a trial with this configuration inside the `with` block."""
+    """Use as many CPU threads as a trial with this configuration within this context."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, int(config.resources.cpus)))
     try:

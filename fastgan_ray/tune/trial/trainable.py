@@ -79,7 +79,7 @@ def take_signals() -> None:
 
 
 def repeat_rows(folder: Path) -> None:
-    """Report the rows of an earlier process again, because the search may lack the last rows."""
+    """Report the rows of an earlier process again, because the search may lack the last ones."""
     rows, _ = resume_point(folder)
     write_rows(folder, rows)
     for row in rows:

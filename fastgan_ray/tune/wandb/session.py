@@ -126,7 +126,7 @@ def project_name(environ: Mapping[str, str]) -> str:
 
 
 def search_id(folder: Path) -> str:
-    """Return a random id of the search, which makes its run ids unique in the W&B project.
+    """Return a random id of the search; it makes the ids of its runs unique in the W&B project.
 
     The first call creates the id and stores it in `folder`.
     """
