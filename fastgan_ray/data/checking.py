@@ -36,7 +36,7 @@ class Picture(NamedTuple):
     """The file's name; "a.gif[07]" for a frame of a file with several."""
     file: str
     sha256: str
-    """Of the file's bytes."""
+    """sha256 of the file's bytes, in hexadecimal."""
     bytes: int
     kind: str
     warning: str

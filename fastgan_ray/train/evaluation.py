@@ -38,7 +38,7 @@ class Run:
     pictures: str
     """Digest of the training pictures."""
     real_sample: Tensor
-    """Some reduced training pictures, which are compared with generated ones (`diagnostics`)."""
+    """Some downscaled training pictures; `diagnostics` compares generated pictures with them."""
     source: Source
     """All pictures of the data set; metrics compare generated pictures with them."""
     reference: Reference

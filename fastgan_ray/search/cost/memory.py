@@ -25,7 +25,7 @@ BYTES_PER_WEIGHT = 24
 # its normalisation and of its gate, each twice as wide, and its output. The value for D's stages is
 # the mean of their two paths.
 MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
-# Temporary memory, in maps: the gradients of the largest map, which are twice as wide as it.
+# Temporary memory, in units of the largest map: its gradients, which are twice as wide.
 TEMPORARY_MAPS = 6
 # The network of the reconstruction loss: the number of its weights, and the number of values that
 # it keeps for each pixel of a decoded picture until the gradient is computed. These values were

@@ -24,7 +24,7 @@ from fastgan_ray.tune.trial.pbt import read_orders
 
 Record = dict[str, Any]
 
-MAX_SHARE = 0.05  # share of the driver's time for writing: a thousand trials take a while
+MAX_SHARE = 0.05  # of the driver's time is for writing; a thousand trials take a while
 
 
 def make_record(

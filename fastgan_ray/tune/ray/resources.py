@@ -13,7 +13,7 @@ from fastgan_ray.tune.ray.gpus import ACCELERATOR, ASSUMED, GPU_CAPABILITY, GPU_
 
 Resources = Mapping[str, float]
 
-SURELY = 0.8  # a trial surely needs this part of its estimated memory; estimates err by a quarter
+SURELY = 0.8  # a trial needs at least this part of its estimated memory (error up to 25 %)
 SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
 PIN = 0.001  # amount of a GPU kind's resource that a trial requests to run on such a machine
 
