@@ -65,7 +65,10 @@ def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentCon
 
 
 def keras(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
-    """Move p at each step, in proportion to the error of D's accuracy on reals (Beres 2021)."""
+    """Move p at each step, in proportion to the error of D's accuracy on reals (Beres 2021).
+
+    D's accuracy is the share of real pictures with a positive logit.
+    """
     target = KERAS_TARGET if config.ada_target is None else config.ada_target
     accuracy = (1 + sign) / 2
     p = _clipped(state.p + (accuracy - target) / KERAS_STEPS, config)

@@ -21,8 +21,8 @@ def draw_color(
 ) -> Parameters:
     """Draw brightness U(-b, b), saturation U(1-s, 1+s) and contrast U(1-c, 1+c).
 
-    Brightness is added. Saturation scales the distance from grey, and contrast scales the distance
-    from the mean.
+    b, s and c are the arguments. Brightness is added. Saturation scales the distance from grey, and
+    contrast scales the distance from the mean.
     """
     ranges = {
         "brightness": (-brightness, brightness),
@@ -76,7 +76,7 @@ def draw_cutout(chosen: Tensor, rng: torch.Generator, length: float) -> Paramete
 
 
 def cutout(images: Tensor, parameters: Parameters) -> Tensor:
-    """Fill a square with zeros; the part of the square outside the picture is ignored."""
+    """Fill a square of each picture with zeros; it may lie partly outside the picture."""
     side = _side(images)
     length = (side * parameters["length"] + 0.5).floor()
     start = (parameters["centre"] * (side + 1 - length % 2)).floor() - (length / 2).floor()

@@ -98,7 +98,7 @@ class Document:
         return max(named, default=self.lines.get(key))
 
     def add_error(self, loc: Loc, rule: str, key: str) -> None:
-        """Add an error: the value at `loc` breaks `rule`; the message names the value `key`."""
+        """Add an error: the value at `loc` breaks `rule`; the message calls the value `key`."""
         self.errors.add(self.line(loc, rule), f"{key}: {rule}" if key else rule)
 
 

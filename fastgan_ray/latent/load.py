@@ -58,7 +58,9 @@ def data_config(
 ) -> RunConfig:
     """Return the run configuration of a generator, with `overrides` (dotted keys) applied.
 
-    Raise UserError if it has no data set; the message calls the checkpoint `name`.
+    `stored` is the configuration of the generator's run, if known; without it, only `model` and the
+    overrides differ from the defaults. Raise UserError if no data set is set; the message calls the
+    checkpoint `name`.
     """
     config = override(stored or RunConfig(model=model), overrides)
     if config.data.path is None:

@@ -34,7 +34,10 @@ def check_feature_pair(
     second: npt.ArrayLike,
     names: tuple[str, str] = ("real", "fake"),
 ) -> tuple[Array, Array]:
-    """Check both sets with `check_features`; raise ValueError also if their widths differ."""
+    """Check two sets with `check_features`; return both as float64, (n, d) and (m, d).
+
+    Raises ValueError also if their widths differ.
+    """
     a, b = check_features(names[0], first), check_features(names[1], second)
     if a.shape[1] != b.shape[1]:
         raise ValueError(

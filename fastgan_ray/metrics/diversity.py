@@ -29,7 +29,10 @@ def diversity(real: npt.ArrayLike, fake: npt.ArrayLike) -> float:
 
 
 def _mean_distance(x: Array) -> float:
-    """Return the mean distance between two different rows; distances within rounding count as 0."""
+    """Return the mean distance between two different rows.
+
+    Distances that are smaller than the rounding error count as 0.
+    """
     total = sum(
         float(np.sqrt(np.where(squares > _rounding(x), squares, 0)).sum())
         for _, squares in squared_distances(x, x)

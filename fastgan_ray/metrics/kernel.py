@@ -70,7 +70,10 @@ class _Means:
 
 
 def _within(x: Array, unit: float) -> _Means:
-    """Compute the means of the kernel between different rows of one set."""
+    """Compute the means of the kernel between different rows of one set.
+
+    The kernel's values are divided by unit^3.
+    """
     n = len(x)
     rows, _, squares = _sums(x, x, unit)
     diagonal = (np.einsum("id,id->i", x, x) / (x.shape[1] * unit) + 1 / unit) ** 3
@@ -87,7 +90,10 @@ def _within(x: Array, unit: float) -> _Means:
 
 
 def _between(x: Array, y: Array, unit: float) -> _Means:
-    """Compute the means of the kernel between the rows of two sets."""
+    """Compute the means of the kernel between the rows of two sets.
+
+    The kernel's values are divided by unit^3.
+    """
     n, m = len(x), len(y)
     rows, columns, squares = _sums(x, y, unit)
     total = float(rows.sum())
@@ -98,7 +104,10 @@ def _between(x: Array, y: Array, unit: float) -> _Means:
 
 
 def _sums(x: Array, y: Array, unit: float) -> tuple[Array, Array, float]:
-    """Compute row sums, column sums and sum of squares of the kernel matrix, block by block."""
+    """Compute row sums (n,), column sums (m,) and the sum of squares of the kernel matrix (n, m).
+
+    The matrix is computed in blocks of rows; its values are divided by unit^3.
+    """
     rows, columns, squares = np.empty(len(x)), np.zeros(len(y)), 0.0
     product = product_with(y)
     for start in range(0, len(x), _BLOCK):

@@ -136,7 +136,10 @@ def _views(
 
 
 def _reference(views: list[Array], images: Array) -> Array:
-    """Return the distance (n,) of each training picture to the nearest other training picture."""
+    """Return the distance (n,) of each training picture to the nearest other training picture.
+
+    The arguments are those of `_squares_to_others`.
+    """
     squares = _squares_to_others(views, images)
     if not np.isfinite(squares).all():
         raise ValueError("training must have pictures that differ (got only equal ones)")

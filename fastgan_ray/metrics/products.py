@@ -19,7 +19,7 @@ def product_device() -> torch.device:
 
 
 def product_with(y: Array) -> Callable[[Array], Array]:
-    """Return the function that maps a block (b, d) to its product (b, m) with `y` (m, d).
+    """Return a function that multiplies a block (b, d) by the transpose of `y` (m, d): (b, m).
 
     The caller may overwrite the result. With a GPU, `y` is copied to the GPU once.
     """

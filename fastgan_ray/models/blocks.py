@@ -155,7 +155,7 @@ def compound_up(make: LayerFactory, c_in: int, c_out: int, noise_side: int | Non
 
 
 class SkipExcitation(nn.Module):
-    """Skip-layer excitation: features at one scale gate the channels of another."""
+    """Skip-layer excitation: features of a small map gate the channels of a larger map."""
 
     def __init__(self, make: LayerFactory, c_source: int, c_target: int) -> None:
         super().__init__()
@@ -215,10 +215,10 @@ def dropout(x: Tensor, rate: float, rng: torch.Generator | None, group: Group = 
 def widths(
     multipliers: dict[int, float], resolution: int, base: int, channels: list[int] | None
 ) -> dict[int, int]:
-    """Compute the number of channels by level.
+    """Compute {level: number of channels} for the levels up to `resolution`.
 
-    The numbers come from the list `channels`. If it is None, they are multiplier x base, rounded
-    down, but at least 1.
+    `multipliers` has all levels. If `channels` is a list, it has the numbers. If it is None, a
+    number is multiplier x base, rounded down, but at least 1.
     """
     levels = [level for level in multipliers if level <= resolution]
     if channels is not None:

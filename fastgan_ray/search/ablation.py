@@ -41,7 +41,7 @@ class AblationSpec:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of an ablation."""
+    """One training of an ablation: an arm, a data set and a seed."""
 
     arm: str
     data: str | None
@@ -73,7 +73,10 @@ def data_name(data: str | None) -> str:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Parse `--seeds`: a count ("3" -> [0, 1, 2]), or a list of seeds ("0-2,7"; "7," -> [7])."""
+    """Parse `--seeds`: a count ("3" -> [0, 1, 2]) or a list ("0-2,7" -> [0, 1, 2, 7]).
+
+    A comma at the end makes a single number a list: "7," -> [7].
+    """
     if re.fullmatch(r"\s*[0-9]{1,4}\s*", text) and int(text) > 0:
         return list(range(int(text)))
     seeds: list[int] = []

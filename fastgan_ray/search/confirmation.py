@@ -110,14 +110,18 @@ def ranked(spec: SearchSpec, summary: Summary) -> list[Trial]:
 
 
 def default_trial(summary: Summary) -> Trial | None:
-    """Return the trial of the search that used the default; None if there is none."""
+    """Return the search's trial of the published default; None if the search has none."""
     default = summary["default"] or {"trial_id": None}
     trials = (trial for trial in summary["trials"] if trial["trial_id"] == default["trial_id"])
     return next(trials, None)
 
 
 def default_point(spec: SearchSpec, summary: Summary) -> Mapping[str, Any]:
-    """Return the point of the default trial; without such a trial, the default within the space."""
+    """Return the point of the published default.
+
+    This is the point of the trial that used it. If there is no such trial, it has each parameter
+    that can take its default.
+    """
     trial = default_trial(summary)
     return trial["point"] if trial else start_point(spec)
 
@@ -132,8 +136,9 @@ def confirmation_spec(
 ) -> AblationSpec | None:
     """Return the confirmation as an ablation, with its complete text; None if no trial qualifies.
 
-    `data` is the path of the pictures that the trials used. The seeds are new: no trial of the
-    search has used them. Raise UserError if the default is not a valid run.
+    It trains the `top` best trials with `seeds` new seeds, which no trial of the search has used.
+    `data` is the path of the pictures that the trials used. Raise UserError if the default is not a
+    valid run.
     """
     candidates = top_candidates(spec, summary, top)
     if not candidates:
@@ -243,7 +248,7 @@ def _verdict(
 
 
 def _arm(account: Summary, arm: Mapping[str, Any], search_trial: Trial | None) -> dict[str, Any]:
-    """Return the numbers of an arm; `search_trial` is the trial of the search that it repeats."""
+    """Return the numbers of an arm; the arm repeats `search_trial`, a trial of the search."""
     trials = [trial for trial in account["trials"] if trial["arm"] == arm["name"]]
     values = [trial["value"] if trial["state"] == "finished" else None for trial in trials]
     measured = [value for value in values if value is not None]

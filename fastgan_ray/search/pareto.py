@@ -34,9 +34,10 @@ def front(values: Mapping[str, Sequence[float]], metrics: Sequence[Metric]) -> l
 def front_of(
     trials: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]
 ) -> list[dict[str, Any]]:
-    """Return {"trial_id", and each metric's name: its value} for each finished trial on the front.
+    """Return {"trial_id": ..., name of a metric: value, ...} for each trial on the front.
 
-    `trials` are the trials of a summary.json. Trials without a value of every metric are left out.
+    `trials` are the trials of a summary.json. Only finished trials with a value of every metric
+    count.
     """
     names = [metric.name for metric in metrics]
     values = {}

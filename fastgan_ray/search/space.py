@@ -151,9 +151,9 @@ def same(first: object, second: object) -> bool:
 
 
 def assign(space: SearchSpace, suggest: Callable[[Parameter], Value]) -> dict[str, Any]:
-    """Return a point, {dotted name: value}.
+    """Choose a value for each active parameter; return the point, {dotted name: value}.
 
-    `suggest` takes an active parameter and returns its value.
+    `suggest` takes a parameter and returns its value.
     """
     point: dict[str, Any] = {}
     for parameter in space:

@@ -95,7 +95,7 @@ class HyperbandRule:
 
 
 class MedianRule:
-    """The median rule: compares a trial's best value with the median of other trials' means."""
+    """The median rule: compares a trial's best value with other trials' means (see `Median`)."""
 
     def __init__(self, settings: Median, total_kimg: float) -> None:
         self._settings = settings

@@ -14,7 +14,10 @@ SHARE_OF_FREE_MEMORY = 0.25
 
 
 def pictures_at(images: Images, indices: Tensor, device: torch.device) -> Tensor:
-    """Return B pictures of `images` (N, R, R, 3) on `device`: (B, 3, R, R) float32 in [-1, 1]."""
+    """Return the pictures of `images` (N, R, R, 3) at `indices` (B,), on `device`.
+
+    The result is (B, 3, R, R) float32 in [-1, 1].
+    """
     return scaled(torch.from_numpy(images[indices.numpy()]).to(device))
 
 

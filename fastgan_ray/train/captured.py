@@ -166,7 +166,7 @@ class StepRunner:
         return replay, outputs
 
     def _several(self, run: Callable[[], Scalars]) -> list[Scalars]:
-        """Run several steps with `run`, with the same draws; each step has its own seeds."""
+        """Run COMPARED_STEPS steps with `run`: all with the same draws, each with its own seeds."""
         state, seed = self._state, self._config.train.seed
         results = []
         for step in range(state.step, state.step + COMPARED_STEPS):
@@ -207,7 +207,10 @@ def restore(state: TrainState, copies: Sequence[Tensor]) -> None:
 def require_same_losses(
     expected: Sequence[Scalars], actual: Sequence[Scalars], tolerance: float
 ) -> None:
-    """Raise RuntimeError if a loss or norm differs between replayed and ordinary steps."""
+    """Raise RuntimeError if a loss or norm differs between replayed and ordinary steps.
+
+    `tolerance` is the largest allowed difference, as a share of the value.
+    """
     for step, (ordinary, replayed) in enumerate(zip(expected, actual, strict=True)):
         for name in ordinary:
             right, value = float(ordinary[name]), float(replayed[name])
@@ -221,7 +224,11 @@ def require_same_losses(
 def require_same_update(
     before: Sequence[Tensor], expected: Sequence[Tensor], actual: Sequence[Tensor], tolerance: float
 ) -> None:
-    """Raise RuntimeError if replayed steps change the weights differently from ordinary steps."""
+    """Raise RuntimeError if replayed steps change the weights differently from ordinary steps.
+
+    `before`, `expected` and `actual` are the weights before the steps, after ordinary steps and
+    after replayed steps. `tolerance` is relative to the change.
+    """
     difference = _distance_between(expected, actual)
     update = _distance_between(expected, before)
     if not difference <= 5 * tolerance * update:

@@ -60,7 +60,7 @@ def draw_pairs(
     sample: Callable[[Tensor], Tensor],
     path: Path,
 ) -> dict[str, str]:
-    """Draw the generated pictures that are most similar to a training picture, next to it."""
+    """Draw `pairs` side by side: each generated picture, and the training picture next to it."""
     if not pairs:
         return {}
     z_BZ = latents(config.eval, config.model.nz)[[pair.fake for pair in pairs]]

@@ -113,7 +113,10 @@ def train_together(
 
 
 def _supervise(workers: list[Worker], reporter: Reporter, stop: Event) -> None:
-    """Forward reports until all workers have ended, or until some time after the first failure."""
+    """Forward reports until all workers have ended.
+
+    After the first failure, wait at most SECONDS_TO_END for the other workers.
+    """
     deadline = float("inf")
     running = list(workers)
     while running and time.monotonic() < deadline:
@@ -252,7 +255,10 @@ def _picklable(error: Exception) -> Exception:
 
 @contextlib.contextmanager
 def _joined(backend: str, meeting: Path, workers: int, rank: int) -> Iterator[None]:
-    """Join the group of workers within this context; PeerFailedError if a worker does not start."""
+    """Join the group of workers within this context.
+
+    Raises PeerFailedError if a worker does not start.
+    """
     if backend == "nccl":
         torch.cuda.set_device(rank)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)  # all workers are on this machine

@@ -121,7 +121,7 @@ def _vgg_features(network: Any, images: Tensor) -> list[Tensor]:  # noqa: ANN401
 
 
 class _KnownGradient(torch.autograd.Function):
-    """Give a value a gradient, with respect to the pictures, that is already computed."""
+    """A function that returns `value`; its gradient with respect to the pictures is `gradient`."""
 
     @staticmethod
     def forward(ctx: Any, pictures: Tensor, value: Tensor, gradient: Tensor) -> Tensor:  # noqa: ANN401

@@ -120,7 +120,7 @@ def sums_now(state: TrainState) -> dict[str, float]:
 
 
 def update_ema(state: TrainState, share: float | Tensor) -> None:
-    """Move G's weight average towards G by `share` of the difference, in (0, 1].
+    """Move G's weight average towards G by `share` of the difference; 0 < share <= 1.
 
     A share that changes from step to step must be a scalar tensor on the device.
     """
@@ -155,7 +155,10 @@ def recalibrate_ema(state: TrainState, nz: int, batches: int = 4, batch_size: in
 
 @contextlib.contextmanager
 def fresh_batchnorm_statistics(network: nn.Module) -> Iterator[None]:
-    """Measure batch statistics within this context: the plain mean over batches; then eval mode."""
+    """Measure batch statistics within this context, as the plain mean over batches.
+
+    At the end of the context, the network is in eval mode.
+    """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

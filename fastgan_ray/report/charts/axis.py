@@ -93,9 +93,9 @@ def all_numbers(values: Sequence[object]) -> bool:
 
 
 def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
-    """Return a tick {"at", "text"} for each value, or for round numbers if the values are many.
+    """Return a tick {"at", "text"} for each different value, or for round numbers.
 
-    Values are many if more than FEW of them are different.
+    Round numbers are used if there are more than FEW different values.
     """
     distinct = sorted(set(values))
     if len(distinct) > FEW:
@@ -104,5 +104,8 @@ def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
 
 
 def category(value: object) -> str:
-    """Return the name of a category: a text itself; JSON for "" and for values of other types."""
+    """Convert a value to the name of its category.
+
+    A text stays as it is; "" and values of other types become JSON.
+    """
     return value if isinstance(value, str) and value else json.dumps(value)

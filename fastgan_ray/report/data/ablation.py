@@ -115,7 +115,7 @@ def _states(trials: Sequence[Trial]) -> dict[str, int]:
 def _flat(comparison: Comparison, error: float | None) -> dict[str, Any]:
     """Return a comparison as one flat mapping.
 
-    It gets a note if evaluation noise alone can explain the difference. `error` is the standard
+    It contains a note if evaluation noise alone can explain the difference. `error` is the standard
     error of one evaluation.
     """
     fields = asdict(comparison)

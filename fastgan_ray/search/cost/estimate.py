@@ -51,7 +51,7 @@ def kimg_expected(spec: SearchSpec) -> float:
 
 
 def gflop_per_image(config: RunConfig) -> float:
-    """Count the GFLOP of a training step for each real picture in its batch.
+    """Count the GFLOP of a training step, and divide them by the number of its real pictures.
 
     PyTorch counts the operations of the real networks, with each layer in its published form. The
     networks are on the meta device, so nothing is computed. Lazy R1 and R2 penalties are not

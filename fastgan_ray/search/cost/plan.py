@@ -132,10 +132,10 @@ def run_facts(
 
 
 def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
-    """Return {"measured": {"minutes", and the fields of `timing`}}.
+    """Return the part of the facts that is measured: "minutes", and the fields of `timing`.
 
-    "minutes" is the estimated time to train `kimg` with `config`. Without a timing, "measured" is
-    None.
+    The result is {"measured": {...}}, or {"measured": None} without a timing. "minutes" is the
+    estimated time to train `kimg` with `config`.
     """
     if timing is None:
         return {"measured": None}
@@ -150,7 +150,10 @@ def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
 
 
 def _data(config: RunConfig, track: Track) -> dict[str, Any]:
-    """Return "path", "pictures" (the number, or None if unknown) and "note" (why it is unknown)."""
+    """Return {"path", "pictures", "note"} of the data set.
+
+    "pictures" is their number; None if it is unknown, with the reason in "note".
+    """
     path = config.data.path
     if path is None:
         note = "not set: pass --data FOLDER when you start"

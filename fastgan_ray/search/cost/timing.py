@@ -15,8 +15,9 @@ class Timing:
     `seconds_per_kimg` is the time to train on a thousand real pictures. `seconds_per_kfakes` is the
     time to generate a thousand pictures and to run the metric's network on them. `at_once` is the
     number of trainings that fit on the machine at the same time. `configurations` is the number of
-    averaged configurations. Those of equal cost form a class, and only one of each class is timed;
-    `classes` is the number of classes. `seconds` is the duration of the measurement.
+    configurations in the average. Configurations of equal cost form a class, and only one of each
+    class is timed; `classes` is the number of classes. `seconds` is the duration of the
+    measurement.
     """
 
     seconds_per_kimg: float

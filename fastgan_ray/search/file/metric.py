@@ -24,7 +24,10 @@ COSTS: dict[str, Goal] = {
 
 
 class Metric(FileSection):
-    """A metric, by the name that the trainer reports (`fid5k_full`); a file may use `fid`."""
+    """A metric and its goal; `name` is the name that the trainer reports, such as fid5k_full.
+
+    A file may use a short name, such as fid.
+    """
 
     name: str = Field(
         description="fid, kid, precision_k5, ...; from the second metric on, also a cost"
