@@ -54,7 +54,8 @@ def update(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig
 def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
     """Move p by a fixed amount every few steps (Karras et al. 2020).
 
-    p rises if the mean `sign` since the last move was above its target, and falls if it was below.
+    `sign` is as in `update`. If its mean since the last move was above the target, p rises; if it
+    was below, p falls.
     """
     total, count = state.sign_sum + sign, state.count + 1
     target = STYLEGAN2_TARGET if config.ada_target is None else config.ada_target
@@ -67,7 +68,7 @@ def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentCon
 def keras(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
     """Move p at each step, in proportion to the error of D's accuracy on reals (Beres 2021).
 
-    D's accuracy is the share of real pictures with a positive logit.
+    The accuracy is the share of real pictures with a positive logit, (1 + `sign`) / 2.
     """
     target = KERAS_TARGET if config.ada_target is None else config.ada_target
     accuracy = (1 + sign) / 2

@@ -43,13 +43,13 @@ class Finding(NamedTuple):
 
 
 def shrink(images: Tensor) -> Tensor:
-    """Downscale pictures to at most 64 px, as float32 on the CPU, clamped to [-1, 1]."""
+    """Downscale pictures (B, 3, H, H) to at most 64 px: float32, on the CPU, in [-1, 1]."""
     images = images.detach().float().cpu().clamp(-1, 1)
     return F.adaptive_avg_pool2d(images, SIDE) if images.shape[-1] > SIDE else images
 
 
 def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float) -> list[Finding]:
-    """Measure all symptoms of the policy's operations in downscaled pictures.
+    """Measure all symptoms of the policy's operations in downscaled pictures (B, 3, H, H).
 
     `p` is the probability of the adaptive operations. The same pictures give the same findings.
     Raises ValueError for fewer than 2 real or 2 generated pictures.
@@ -108,7 +108,10 @@ def _settings_to_lower(op: str, config: AugmentConfig) -> str:
 
 
 def _standardised(real: Tensor, other: Tensor) -> tuple[float, float]:
-    """Compute the difference of means, in pooled standard deviations, and its standard error."""
+    """Compute the difference of the means of two samples (n,) and (m,), and its standard error.
+
+    Both are in pooled standard deviations.
+    """
     variances = real.var().item(), other.var().item()
     deviation = max(math.sqrt(sum(variances) / 2), _MIN_DEVIATION)
     error = math.sqrt(variances[0] / len(real) + variances[1] / len(other))
@@ -116,7 +119,10 @@ def _standardised(real: Tensor, other: Tensor) -> tuple[float, float]:
 
 
 def _distance_from_median(values_BK: Tensor) -> Tensor:
-    """Compute the distance of each picture's values from the median (Brown and Forsythe 1974)."""
+    """Compute each picture's distance (B,) of its K values from their median over the pictures.
+
+    Source: Brown and Forsythe 1974.
+    """
     return (values_BK - values_BK.median(dim=0).values).square().sum(dim=1).sqrt()
 
 
@@ -138,7 +144,7 @@ def _hue(images: Tensor) -> Tensor:
 
 
 def _balance(images: Tensor) -> Tensor:
-    """Measure which side of a picture is lighter; this changes when pictures turn."""
+    """Measure which side of a picture is lighter, (B,); rotations make this vary more."""
     light = images.mean(dim=1)
     deviation = light.flatten(1).std(dim=1)[:, None] + _EPSILON
     position = torch.linspace(-1, 1, light.shape[-1])
@@ -148,7 +154,10 @@ def _balance(images: Tensor) -> Tensor:
 
 
 def _direction(images: Tensor) -> Tensor:
-    """Measure the direction of edges: the structure tensor's angle, doubled, as a vector."""
+    """Measure the direction of edges, (B,); rotations make this vary more.
+
+    The direction is the angle of the structure tensor, doubled, as a vector.
+    """
     light = images.mean(dim=1)
     right, down = light.diff(dim=2)[:, 1:], light.diff(dim=1)[:, :, 1:]
     energy = (right.square() + down.square()).mean(dim=(1, 2)) + _EPSILON**2
@@ -158,7 +167,7 @@ def _direction(images: Tensor) -> Tensor:
 
 
 def _border(images: Tensor) -> Tensor:
-    """Measure the share of blank pixels at the blankest edge, minus the share in the middle."""
+    """Measure the share of blank pixels at the blankest edge minus that in the middle: (B,)."""
     blank = (images.abs().amax(dim=1) < BLANK).float()
     edges = [blank[:, 0], blank[:, -1], blank[:, :, 0], blank[:, :, -1]]
     part = slice(blank.shape[-1] // 4, -blank.shape[-1] // 4)
@@ -167,7 +176,7 @@ def _border(images: Tensor) -> Tensor:
 
 
 def _holes(images: Tensor) -> Tensor:
-    """Measure the share of pixels that are the centre of a blank square."""
+    """Measure the share of pixels that are the centre of a blank square: (B,)."""
     lit = (images.abs().amax(dim=1) >= BLANK).float()
     return 1 - F.max_pool2d(lit, HOLE, stride=1).mean(dim=(1, 2))
 

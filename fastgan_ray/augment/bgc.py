@@ -74,7 +74,7 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Change geometry, then colour; keep shape and dtype.
+    """Change geometry, then colour, of pictures (B, 3, R, R); keep shape and dtype.
 
     Raises ValueError if the pictures are not square.
     """

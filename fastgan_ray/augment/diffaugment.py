@@ -37,7 +37,7 @@ def draw_color(
 
 
 def color(images: Tensor, parameters: Parameters) -> Tensor:
-    """Change brightness, then saturation, then contrast."""
+    """Change brightness, then saturation, then contrast of pictures (B, C, R, R)."""
     brightness, saturation, contrast = (
         parameters[name].to(images.dtype)[:, None, None, None]
         for name in ("brightness", "saturation", "contrast")
@@ -60,7 +60,7 @@ def draw_translation(chosen: Tensor, rng: torch.Generator, limit: float) -> Para
 
 
 def translation(images: Tensor, parameters: Parameters) -> Tensor:
-    """Shift pictures by whole pixels; fill with zeros."""
+    """Shift pictures (B, C, R, R) by whole pixels; fill with zeros."""
     limit = (_side(images) * parameters["limit"] + 0.5).floor()
     # Choose one of the 2 * limit + 1 whole shifts uniformly; 0.5 always means no shift.
     shift = ((parameters["where"] * (2 * limit + 1)).floor() - limit).long()
@@ -76,7 +76,7 @@ def draw_cutout(chosen: Tensor, rng: torch.Generator, length: float) -> Paramete
 
 
 def cutout(images: Tensor, parameters: Parameters) -> Tensor:
-    """Fill a square of each picture with zeros; it may lie partly outside the picture."""
+    """Fill a square of each picture (B, C, R, R) with zeros; it may lie partly outside."""
     side = _side(images)
     length = (side * parameters["length"] + 0.5).floor()
     start = (parameters["centre"] * (side + 1 - length % 2)).floor() - (length / 2).floor()
@@ -102,7 +102,10 @@ class _Shift(torch.autograd.Function):
 
 
 def _shifted(images: Tensor, shift: Tensor) -> Tensor:
-    """Move each pixel; fill with zeros. The result has its channels last in memory."""
+    """Shift pictures (B, C, R, R) by `shift` (B, 2) pixels; fill with zeros.
+
+    The result has its channels last in memory.
+    """
     count, channels, side, _ = images.shape
     source_B2S = torch.arange(side, device=images.device) - shift[:, :, None]
     nearest_B2S = source_B2S.clamp(0, side - 1)

@@ -1,6 +1,6 @@
 """Apply affine maps to square pictures: exactly if pixels map to pixels, else by one resampling.
 
-A change is given by its inverse: a matrix (B, 3, 3) in float64, on the pictures' device, that maps
+A change is given by its inverse: a matrix (B, 3, 3) in float64, on the pictures' device. It maps
 each position in the changed picture to the position in the original. x points right and y down. A
 picture reaches from -1 to 1 on both axes; beyond its edges it is mirrored (d c b a | a b c d | d c
 b a).

@@ -50,7 +50,7 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Apply all operations at once; keep shape and dtype.
+    """Apply all operations at once to pictures (B, C, R, R); keep shape and dtype.
 
     Raises ValueError if the pictures are not square.
     """

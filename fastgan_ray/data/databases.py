@@ -54,8 +54,8 @@ def open_lmdb(path: Path) -> Listing:
 def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
     """Return the keys of pictures, sorted, and the other keys.
 
-    If one key of a pattern has a picture, a value of this pattern that is not a picture is a
-    damaged picture.
+    Keys that differ only in digits have the same pattern. If at least one value of a pattern is a
+    picture, the other values of this pattern count as damaged pictures.
     """
     by_pattern = defaultdict(list)
     for name in sorted(heads):
@@ -73,14 +73,14 @@ def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
 
 
 def _unreadable(name: str, head: bytes) -> LeftOut | None:
-    """Return an entry for a picture that this installation cannot read; None for other values."""
+    """Return a LeftOut for a picture that this installation cannot read; None for other values."""
     verdict = judge(name, lambda name, count: head)
     is_known = verdict is not None and is_picture(kind_of(head))
     return verdict if is_known else None
 
 
 def _not_a_picture(name: str, pattern: str) -> LeftOut | None:
-    """Return an entry for a key that is not a picture; None if it has the suffix of a picture."""
+    """Return a LeftOut for a key that is not a picture; None if it has a picture's suffix."""
     if suffix_of(name) in SUFFIXES:
         return None
     return LeftOut(name, pattern, NOT_A_PICTURE, quiet=name == _COUNTS[0])

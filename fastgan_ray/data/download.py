@@ -1,8 +1,8 @@
 """Download a file and show the progress on stderr.
 
-This module does not use pooch: a killed download would leave a temporary file in the cache forever,
-its progress bar fills log files, and this code would not become shorter. torch.hub's loader has no
-timeout.
+This module does not use pooch. With pooch, a killed download would leave a temporary file in the
+cache forever, its progress bar would fill log files, and this code would not become shorter.
+torch.hub's loader is not used because it has no timeout.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Listing(NamedTuple):
 
 
 def judge(name: str, read_head: ReadHead) -> LeftOut | None:
-    """Decide by its content whether an entry is a picture: return None if it is, else an entry.
+    """Decide by its content whether an entry is a picture: return None if it is, else a LeftOut.
 
     A file with a picture's suffix but another content counts as a picture, so that a damaged
     picture is an error and is not ignored. `read_head` returns the first bytes of an entry.

@@ -37,7 +37,7 @@ def squared_distances_to_others(x: Array) -> Iterator[tuple[slice, Array]]:
 
 
 def normalise_together(*sets: Array) -> list[Array]:
-    """Divide all sets by their largest absolute value, then subtract the first set's mean from all.
+    """Divide all sets (n, d) by their largest absolute value, then subtract the first set's mean.
 
     The ratios of distances between rows do not change. Distances that are computed afterwards lose
     few digits to rounding and cannot overflow.

@@ -60,10 +60,9 @@ def frechet_distance_with_errors(
     Arguments and exceptions are as in `frechet_distance`.
 
     Both errors are exact jackknives: one row is left out at a time, but no further distance is
-    computed (see `_without_each`). They were compared with the true standard deviation over new
-    draws, for d from 64 to 1280 and 6 to 1,000 rows: they were 0.9 to 1.2 times the true value. If
-    the two sets have the same distribution, the second error is an upper bound, up to 2.2 times the
-    true value.
+    computed (see `_without_each`). Compared with the true standard deviation over new draws, they
+    were 0.9 to 1.2 times as large, for d from 64 to 1280 and 6 to 1,000 rows. If the two sets have
+    the same distribution, the second error is an upper bound, up to 2.2 times the true value.
     """
     real, fake, scale = _scaled(real_features, fake_features)
     values, left, right = _singular(real.rows, fake.rows)
@@ -101,17 +100,17 @@ def _centred(features: Array) -> _Set:
 
 
 def _means_and_traces(a: _Set, b: _Set) -> float:
-    """Return |mean difference|^2 + tr(S1) + tr(S2): the distance without its last term."""
+    """Return |mean difference|^2 + tr(S1) + tr(S2): the Frechet distance without its last term."""
     difference = a.mean - b.mean
     return float(difference @ difference + np.vdot(a.rows, a.rows) + np.vdot(b.rows, b.rows))
 
 
 def _quick_nuclear_norm(x: Array, y: Array) -> tuple[float, float]:
-    """Sum the singular values of x y', computed as roots of eigenvalues; bound the rounding error.
+    """Return the sum of the singular values of x y', and a bound of its rounding error.
 
-    The square root of an eigenvalue loses half the digits of a small singular value. This loss is
-    small if both covariances have full rank. If a covariance is singular, the bound is large or
-    infinite.
+    x, y: centred sets (n, d) and (m, d). The singular values are computed as roots of eigenvalues,
+    which loses half the digits of small ones. This loss is small if both covariances have full
+    rank. If a covariance is singular, the bound is large or infinite.
     """
     if _tall(x, y):
         first, second = x.T @ x, y.T @ y
@@ -136,7 +135,10 @@ def _quick_nuclear_norm(x: Array, y: Array) -> tuple[float, float]:
 
 
 def _nuclear_norm(x: Array, y: Array) -> float:
-    """Sum the singular values of x y', each accurate to about 1e-15 of the largest."""
+    """Sum the singular values of x y', each accurate to about 1e-15 of the largest.
+
+    x, y: centred sets (n, d) and (m, d).
+    """
     if len(x) > len(y):
         x, y = y, x
     product = _triangular(x) @ _triangular(y).T if _tall(x, y) else x @ y.T

@@ -26,12 +26,12 @@ def precision_recall_density_coverage(
     """Compute precision, recall, density and coverage of fakes against reals, by these names.
 
     Each row has a ball that reaches to the k-th nearest other row of the same set.
-    precision: share of fakes in at least one real's ball; 0 to 1.
-    recall: share of reals in at least one fake's ball; 0 to 1.
-    density: the mean number of reals' balls that contain a fake, divided by k. It is about 1 for
-    new pictures of the same kind, and larger if the fakes are close to the densest reals.
-    coverage: share of reals whose ball contains at least one fake; 0 to 1. With m = n new pictures
-    of the same kind it is about 1 - 2^-k (0.97 for k = 5).
+    - precision: share of fakes in at least one real's ball; 0 to 1.
+    - recall: share of reals in at least one fake's ball; 0 to 1.
+    - density: the mean number of reals' balls that contain a fake, divided by k. It is about 1 for
+      new pictures of the same kind, and larger if the fakes are close to the densest reals.
+    - coverage: share of reals whose ball contains at least one fake; 0 to 1. With m = n new
+      pictures of the same kind it is about 1 - 2^-k (0.97 for k = 5).
     A point on the surface of a ball is inside it, so a copy of a duplicated row is inside its ball.
 
     real, fake: (n, d) and (m, d), n and m at least 2. k: at least 1; if a set has k rows or fewer,
@@ -60,7 +60,10 @@ def precision_recall_density_coverage(
 
 
 def _squared_radii(x: Array, k: int) -> Array:
-    """Return each row's squared distance to its k-th nearest other row, plus a rounding margin."""
+    """Return each row's squared distance (n,) to its k-th nearest other row.
+
+    A margin for rounding errors is added.
+    """
     nearest = min(k, len(x) - 1) - 1
     radii: Array = np.empty(len(x))
     for rows, squares in squared_distances_to_others(x):

@@ -75,12 +75,13 @@ def nearest_training(
 def memorisation(nearest: NearestTraining) -> dict[str, float]:
     """Compare the distances of fakes and of training pictures to the nearest training picture.
 
-    nearest_ratio: the fakes' mean distance to the nearest training picture, divided by the training
-    pictures' mean distance to the nearest other training picture. It is about 1 for new pictures of
-    the same kind, and 0 for copies.
-    memorised: the share of fakes whose distance to the nearest training picture is below the 5 %
-    quantile of this distance among training pictures. It is about .05 for new pictures of the same
-    kind, and 1 for copies.
+    Returns two numbers:
+    - nearest_ratio: the fakes' mean distance to the nearest training picture, divided by the
+      training pictures' mean distance to the nearest other training picture. It is about 1 for new
+      pictures of the same kind, and 0 for copies.
+    - memorised: the share of fakes that are too near to a training picture. "Too near" is the 5 %
+      quantile of the training pictures' distances to the nearest other training picture. The share
+      is about .05 for new pictures of the same kind, and 1 for copies.
 
     Source: nearest neighbours against a real-to-real reference, as in Meehan et al. 2020.
     """
@@ -104,7 +105,10 @@ def neighbours(
     mirrored: npt.ArrayLike | None = None,
     count: int = 3,
 ) -> Neighbours:
-    """Find the `count` nearest training pictures of each fake; see `nearest_training`."""
+    """Find the `count` nearest training pictures of each fake.
+
+    The other arguments and the exceptions are as in `nearest_training`.
+    """
     views, fakes = _views(training, fake, mirrored)
     images = np.concatenate(views)
     reference = _reference(views, images)

@@ -108,7 +108,7 @@ class GatedConv(nn.Module):
     def forward(
         self, x_BCHW: Tensor, rng: torch.Generator | None = None, double: bool = False
     ) -> Tensor:
-        """Compute features with half the convolution's output channels.
+        """Compute features with half of the convolution's output channels: (B, c, side, side).
 
         If `double`, the side is doubled before the convolution.
         """

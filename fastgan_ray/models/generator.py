@@ -64,7 +64,7 @@ class Generator(nn.Module):
             return self._pictures(self._features(z_BZ, rng))
 
     def mix(self, content_BZ: Tensor, style_BZ: Tensor) -> tuple[Tensor, Tensor]:
-        """Generate pictures with the layout of one latent and the style of another.
+        """Generate pictures with the layout of one latent (B, nz) and the style of another.
 
         This is style mixing (Liu et al. 2021): features are computed from `content_BZ`, but the
         gates of skips to more than 64 px are computed from `style_BZ`. If the generator has no such

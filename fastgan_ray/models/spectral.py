@@ -66,7 +66,7 @@ class SpectralNorm(nn.Module):
         return normalised
 
     def _iterate(self, matrix: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
-        """Improve the vectors; return them and the singular value."""
+        """Improve the vectors once; return u (rows,), v (columns,) and the singular value."""
         u, _ = _unit_(torch.mv(matrix, _last(self._v, shape)))
         # v is u W scaled to length 1, so the value u W v is the length of u W.
         v, value = _unit_(torch.mv(matrix.T, u))
@@ -76,7 +76,7 @@ class SpectralNorm(nn.Module):
         return u, v, value
 
     def _value(self, matrix: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the vectors without improving them, and their singular value."""
+        """Return u (rows,) and v (columns,) unchanged, and their singular value u W v."""
         return self._u, self._v, torch.dot(self._u, torch.mv(matrix, _last(self._v, shape)))
 
     def _matrix(self, weight: Tensor) -> tuple[Tensor, _Shape]:
@@ -142,11 +142,11 @@ def _unit_(vector: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _last(v: Tensor, shape: _Shape) -> Tensor:
-    """Reorder a vector: move the input channels from the first to the last position."""
+    """Reorder v (columns,): move the input channels from the first to the last position."""
     return v if shape[1:] == (1, 1) else v.view(shape).permute(1, 2, 0).reshape(-1)
 
 
 def _first(v: Tensor, shape: _Shape) -> Tensor:
-    """Reorder a vector: move the input channels from the last to the first position."""
+    """Reorder v (columns,): move the input channels from the last to the first position."""
     channels, height, width = shape
     return v if shape[1:] == (1, 1) else v.view(height, width, channels).permute(2, 0, 1).flatten()

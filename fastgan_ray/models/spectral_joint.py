@@ -175,7 +175,10 @@ class _Plan:
         return all(layer.weight.is_contiguous(memory_format=last) for layer in self.layers)
 
     def multiply(self, flat_N: Tensor, v_V: Tensor) -> list[Tensor]:
-        """Multiply each weight by its v; all results together have U elements."""
+        """Multiply each weight by its v; all results together have U elements.
+
+        `flat_N` has the elements of all weights, `v_V` their v vectors.
+        """
         products = [self.small.multiply(flat_N, v_V)] if self.small else []
         for batch in self.batches:
             v = v_V[batch.columns].view(batch.size, -1, 1)

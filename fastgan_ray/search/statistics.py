@@ -110,8 +110,8 @@ def compare(
 
     An arm is better or worse if its p-value, corrected for all arms, is below 1 - confidence. An
     arm without a p-value counts as p = 1, so that a failed arm does not make the test of the other
-    arms easier. There is no verdict if the better of the two failed in a pair in which the other
-    did not: it must not win only because its failures are left out.
+    arms easier. If the better of the two failed in a pair in which the other did not, there is no
+    verdict. Otherwise it could win only because its failures are left out.
 
     Raise ValueError if the baseline is missing.
     """

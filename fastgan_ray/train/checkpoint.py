@@ -148,7 +148,10 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
 
 
 def _position(metadata: dict[str, Any], device: torch.device) -> tuple[int, float, AdaState]:
-    """Read step, seconds and the adaptive augmentation's state; raise ValueError if invalid."""
+    """Read step, seconds and the adaptive augmentation's state from a checkpoint's metadata.
+
+    Raises ValueError if one of them is not valid.
+    """
     step, seconds, adaptive = metadata["step"], metadata["seconds"], metadata["ada"]
     p, sign_sum, count = (adaptive[name] for name in ("p", "sign_sum", "count"))
     for name, integer in (("step", step), ("ada.count", count)):

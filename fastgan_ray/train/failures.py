@@ -1,7 +1,7 @@
 """Classify exceptions of a training: out of memory, a machine fault, or another error.
 
 A configuration that runs out of memory is infeasible. A machine fault says nothing about the
-configuration: the training must be tried again in a new process, because in this process every
+configuration, so the training must be tried again. This needs a new process: in this process, every
 later CUDA call fails with the same error.
 """
 

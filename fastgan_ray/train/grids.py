@@ -86,9 +86,10 @@ def draw_decoded(
     path: Path,
     device: torch.device,
 ) -> dict[str, float | str]:
-    """Draw training pictures next to the outputs of D's decoders, and measure the distance.
+    """Draw training pictures next to the outputs of D's decoders, and measure their distance.
 
-    `reconstruction` is the mean distance over the decoders and over pictures without augmentation.
+    `images` (N, R, R, 3) are the training pictures. `reconstruction` is the mean distance over the
+    decoders and over pictures without augmentation.
     """
     side = small_resolution(config.model.resolution)
     errors: list[float] = []

@@ -25,53 +25,77 @@ _TINY = 1e-12
 
 
 def hinge_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Compute the hinge loss of the published FastGAN, with the labels as margins."""
+    """Compute D's hinge loss as in the published FastGAN; the labels are the margins.
+
+    All arguments are (B, L); the result is a scalar.
+    """
     return F.relu(label_real - real).mean() + F.relu(label_fake + fake).mean()
 
 
 def minus_mean_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """Compute minus the mean logit: G's loss for the hinge and Wasserstein losses."""
+    """Compute minus the mean logit: G's loss for the hinge and Wasserstein losses.
+
+    All arguments are (B, L); the result is a scalar.
+    """
     return -fake.mean()
 
 
 def logistic_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Compute D's non-saturating loss (Goodfellow et al. 2014): cross-entropy with soft labels."""
+    """Compute D's non-saturating loss (Goodfellow et al. 2014): cross-entropy with soft labels.
+
+    All arguments are (B, L); the result is a scalar.
+    """
     return F.binary_cross_entropy_with_logits(
         real, label_real
     ) + F.binary_cross_entropy_with_logits(fake, 1 - label_fake)
 
 
 def logistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """Compute G's non-saturating loss, -log D(G(z))."""
+    """Compute G's non-saturating loss, -log D(G(z)).
+
+    All arguments are (B, L); the result is a scalar.
+    """
     return F.softplus(-fake).mean()
 
 
 def least_squares_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Compute D's least-squares loss (LSGAN, Mao et al. 2017); labels soften the targets 1, 0."""
+    """Compute D's least-squares loss (LSGAN, Mao et al. 2017); labels soften the targets 1, 0.
+
+    All arguments are (B, L); the result is a scalar.
+    """
     return 0.5 * ((real - label_real).square().mean() + (fake - (1 - label_fake)).square().mean())
 
 
 def least_squares_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """Compute G's least-squares loss, with the target 1."""
+    """Compute G's least-squares loss, with the target 1.
+
+    All arguments are (B, L); the result is a scalar.
+    """
     return 0.5 * (fake - 1).square().mean()
 
 
 def wasserstein_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Compute the Wasserstein critic's loss (Arjovsky et al. 2017); labels are not used."""
+    """Compute the Wasserstein critic's loss (Arjovsky et al. 2017); labels are not used.
+
+    All arguments are (B, L); the result is a scalar.
+    """
     return fake.mean() - real.mean()
 
 
 def relativistic_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
     """Compute D's relativistic loss (RpGAN, Jolicoeur-Martineau 2019; R3GAN, 2501.05441).
 
-    The logit of the i-th real picture must be above the logit of the i-th generated picture.
-    Labels are not used.
+    The logit of the i-th real picture must be above the logit of the i-th generated picture. Labels
+    are not used. All arguments are (B, L); the result is a scalar.
     """
     return F.softplus(fake - real).mean()
 
 
 def relativistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """Compute G's relativistic loss: each generated logit must be above the paired real logit."""
+    """Compute G's relativistic loss: each generated logit must be above the paired real logit.
+
+    All arguments are (B, L); the result is a scalar.
+    """
     assert real is not None
     return F.softplus(real - fake).mean()
 
@@ -84,7 +108,8 @@ def at_least_float32(values: Tensor) -> Tensor:
 def squared_gradient_norms(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
     """Compute, for each picture, the squared norm of the gradient of its mean logit: (B,).
 
-    The gradient is taken with respect to all `inputs`. The result has an autograd graph.
+    The gradient of logits (B, L) is taken with respect to all `inputs`. The result has an autograd
+    graph.
     """
     gradients = torch.autograd.grad(
         logits.mean(dim=1).sum(),
@@ -98,22 +123,28 @@ def squared_gradient_norms(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def zero_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """Compute half the mean squared gradient norm (Mescheder et al. 2018).
+    """Compute half the mean squared gradient norm of logits (B, L), as a scalar.
 
-    It is R1 for real pictures and R2 for generated ones.
+    It is R1 for real pictures and R2 for generated ones (Mescheder et al. 2018). `inputs` are the
+    tensors from which the logits were computed.
     """
     return 0.5 * squared_gradient_norms(logits, inputs).mean()
 
 
 def one_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """Compute the mean of (gradient norm - 1)^2 (WGAN-GP, Gulrajani et al. 2017)."""
+    """Compute the mean of (gradient norm - 1)^2 of logits (B, L), as a scalar.
+
+    This is the penalty of WGAN-GP (Gulrajani et al. 2017). `inputs` are the tensors from which the
+    logits were computed.
+    """
     return ((squared_gradient_norms(logits, inputs) + _TINY).sqrt() - 1).square().mean()
 
 
 def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor) -> list[Tensor]:
     """Mix real pictures (share 1) and generated ones (share 0); the results require a gradient.
 
-    A picture has the same share at all its sizes.
+    `real` and `fake` are lists of pictures (B, 3, H, W) at several sizes. A picture has the same
+    share at all sizes.
     """
     return [
         torch.lerp(at_least_float32(b), at_least_float32(a), shares_B[:, None, None, None])

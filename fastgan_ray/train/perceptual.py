@@ -81,7 +81,10 @@ def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN
 
 
 def _lpips(network: Any, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-    """Compute the mean LPIPS distance, and its gradient with respect to the pictures."""
+    """Compute the mean LPIPS distance, and its gradient with respect to `pictures`.
+
+    Pictures are (kB, 3, H, W), targets (B, 3, H, W).
+    """
     groups = pictures.view(-1, len(targets), *pictures.shape[1:])
     count = _LPIPS_TARGETS.get(pictures.device.type, len(targets))
     gradient = torch.empty_like(groups)
@@ -107,7 +110,7 @@ def _lpips(network: Any, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Ten
 
 
 def _vgg_features(network: Any, images: Tensor) -> list[Tensor]:  # noqa: ANN401
-    """Compute features of five depths, scaled to length 1.
+    """Compute features of five depths, scaled to length 1, of `images` (B, 3, H, W).
 
     They are multiplied by the roots of LPIPS' channel weights, so that their squared distance is
     LPIPS.
@@ -139,9 +142,9 @@ def efficientnet_lite0(device: torch.device) -> Distance:
     """Return a distance function like LPIPS, on the features of five depths of EfficientNet-Lite0.
 
     The features are scaled to length 1. The squared difference is summed over channels and averaged
-    over positions and depths. The distance is about as large as LPIPS (between decoded pictures and
-    targets: 0.7 at the start of a training, 0.5 later), so the same `reconstruction_weight` can be
-    used for both.
+    over positions and depths. The distance is about as large as LPIPS, so the same
+    `reconstruction_weight` can be used for both. (Between decoded pictures and targets it is 0.7 at
+    the start of a training, and 0.5 later.)
     """
     network = load_efficientnet_lite0().to(device)
 
@@ -156,7 +159,7 @@ def efficientnet_lite0(device: torch.device) -> Distance:
 
 
 def _pyramid(network: nn.Module, images: Tensor) -> list[Tensor]:
-    """Compute features of five depths, scaled to length 1.
+    """Compute features of five depths, scaled to length 1, of `images` (B, 3, H, W).
 
     They are the last features before each layer that halves the side, and the network's last
     features.
@@ -174,7 +177,7 @@ def _pyramid(network: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 def _repeated(targets: Tensor, pictures: Tensor) -> Tensor:
-    """Repeat the targets k times, for k groups of pictures."""
+    """Repeat `targets` (B, 3, H, W) k times, for `pictures` (kB, 3, H, W)."""
     groups = len(pictures) // len(targets)
     return targets if groups == 1 else targets.repeat(groups, 1, 1, 1)
 

@@ -98,7 +98,10 @@ def compute_step(
 
 
 def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
-    """Return, for each turn of D in the next step, whether R1 and R2 are computed."""
+    """Return, for each turn of D in the next step, whether R1 and R2 are computed.
+
+    In a turn, D trains once on a batch.
+    """
     train = config.train
     first, are_on = state.step * train.d_steps, max(train.r1_gamma, train.r2_gamma) > 0
     turns = range(first, first + train.d_steps)
@@ -106,7 +109,10 @@ def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
 
 
 def generate(state: TrainState, turn: Turn) -> list[Tensor]:
-    """Generate pictures; return G's two outputs, augmented as D sees them."""
+    """Generate pictures; return G's two outputs, augmented as D sees them.
+
+    They are full (B, 3, R, R) and small (B, 3, r, r).
+    """
     outputs = state.generator(turn.latents, state.rngs["noise"])
     return augmented(outputs, turn.fake, state.ada.p)
 
@@ -114,13 +120,19 @@ def generate(state: TrainState, turn: Turn) -> list[Tensor]:
 def augment_real(
     state: TrainState, pictures: Tensor, drawn: Draw, config: RunConfig
 ) -> list[Tensor]:
-    """Augment real pictures; return them at the two sizes that D sees."""
+    """Augment real `pictures` (B, 3, R, R); return them at the two sizes that D sees.
+
+    They are full (B, 3, R, R) and small (B, 3, r, r).
+    """
     (full,) = augmented([pictures], drawn, state.ada.p)
     return [full, F.interpolate(full, size=small_resolution(config.model.resolution))]
 
 
 def augmented(images: Sequence[Tensor], drawn: Draw, p: Tensor) -> list[Tensor]:
-    """Augment pictures at several sizes with the same draw; return them in float32."""
+    """Augment pictures (B, 3, H, W) at several sizes with the same draw; return them in float32.
+
+    `p` is the probability of the adaptive operations.
+    """
     with torch.autocast(images[0].device.type, enabled=False):
         parameters = pipeline.gate(drawn, p)
         return [pipeline.apply(at_least_float32(image), parameters) for image in images]
@@ -149,7 +161,8 @@ def discriminator_loss(
 ) -> tuple[Tensor, Scalars]:
     """Compute D's loss, with its autograd graph, and the parts of the loss by name.
 
-    If `is_due`, the loss includes those of the penalties R1 and R2 that are switched on.
+    `real` and `fake` are augmented pictures at D's two sizes: (B, 3, R, R) and (B, 3, r, r). If
+    `is_due`, the loss includes those of the penalties R1 and R2 that are switched on.
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
@@ -189,7 +202,8 @@ def generator_loss(
 ) -> Tensor:
     """Compute G's loss, with its autograd graph.
 
-    D processes the real pictures again only if the loss compares pairs of real and generated ones.
+    `real` and `fake` are augmented pictures at D's two sizes: (B, 3, R, R) and (B, 3, r, r). D
+    processes the real pictures again only if the loss compares pairs of real and generated ones.
     """
     loss, rng = LOSSES[config.train.loss], state.rngs["dropout"]
     real_logits = None
@@ -201,7 +215,10 @@ def generator_loss(
 
 
 def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig) -> Tensor:
-    """Compute the contrastive loss: D must recognise two augmented views of one real picture."""
+    """Compute the contrastive loss: D must recognise two augmented views of one real picture.
+
+    `pictures` are real pictures (B, 3, R, R) without augmentation.
+    """
     views = [augmented([pictures], drawn, state.ada.p)[0] for drawn in turn.views]
     first, second = at_least_float32(state.discriminator.embed(torch.cat(views))).chunk(2)
     gather = state.group.gather  # the pictures of other processes are negatives, too
@@ -215,7 +232,8 @@ def reconstruction_error(
 ) -> Tensor:
     """Compute the mean distance from decoded pictures to their targets; sum it over decoders.
 
-    The target is the (augmented) picture, or the part of it that the decoder "part" reconstructs.
+    `decoded` has the output (B, 3, s, s) of each decoder. The target is the augmented picture
+    `real` (B, 3, R, R), or the part of it that the decoder "part" reconstructs.
     """
     whole = [picture for name, picture in decoded.items() if name != "part"]
     parts = [picture for name, picture in decoded.items() if name == "part"]

@@ -134,8 +134,8 @@ class CellSearcher(Searcher):
 class AblationRecords(TrialRecords):
     """The records of an ablation's trials, written to ablation.json and ablation.md.
 
-    When every trial has ended, it also draws the learning curves. For each trial, it keeps the
-    evaluations and the weights that generate samples (ema.safetensors).
+    When every trial has ended, the learning curves are drawn. The evaluations of each trial are
+    kept, and the weights that generate samples (ema.safetensors).
     """
 
     def __init__(
@@ -148,7 +148,10 @@ class AblationRecords(TrialRecords):
         self._gflop = {arm: gflop_per_image(arm_config(spec, arm)) for arm in spec.arms}
 
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
-        """Write ablation.json and ablation.md, and the curves if `over`; return the summary."""
+        """Write ablation.json and ablation.md; return the summary.
+
+        If `over`, no more trials will run, and the learning curves are drawn, too.
+        """
         by_name = {**self._ended_before, **{record["trial_id"]: record for record in records}}
         trials = [
             self._trial(trial_name(number), cell, by_name.get(trial_name(number)))

@@ -65,9 +65,9 @@ def clip_vitb32(device: torch.device) -> Extractor:
 def load_dinov2(path: Path) -> VisionTransformer:
     """Load Meta's DINOv2 file into a torchvision transformer that returns the class token.
 
-    Each head must have 64 features, and each MLP must be four times as wide as the tokens, as in
-    B/14 and L/14. torchvision's transformer has no LayerScale (DINOv2's factor per channel), so
-    this function multiplies the weights of the preceding layer by the factor.
+    As in B/14 and L/14, each head must have 64 features, and each MLP must be four times as wide as
+    the tokens. torchvision's transformer has no LayerScale (DINOv2's factor per channel). So this
+    function multiplies the weights of the preceding layer by the factor.
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
     del state["mask_token"]  # for training only

@@ -40,9 +40,9 @@ class Hyperband(_Rule):
     With several `brackets` (Hyperband), each trial belongs to one bracket, and each bracket starts
     one rung later than the bracket before.
 
-    With `revisit`, each report of a trial compares it again at every rung that it has passed: the
-    trial ends if better trials have pushed it out of the best 1/eta since then. Without `revisit`,
-    as in the published ASHA, a trial is compared at a rung only once, so the first trials at a rung
+    With `revisit`, each report of a trial compares it again at every rung that it has passed. The
+    trial ends if, by now, better trials have pushed it out of the best 1/eta. Without `revisit`, as
+    in the published ASHA, a trial is compared at a rung only once, so the first trials at a rung
     always continue.
     """
 

@@ -153,7 +153,10 @@ def _conditions(
 
 
 def _check_values(parameter: Parameter) -> None:
-    """Check that the setting accepts each listed value, or the bounds and values of a range."""
+    """Check that the setting accepts the parameter's values.
+
+    All listed values are checked; of a range, the bounds and some values between them.
+    """
     name, size = parameter.name, parameter.size
     low, high = parameter.low, parameter.high
     # A continuous range contains fractions even if its bounds are whole numbers. The probe

@@ -34,7 +34,10 @@ class Reports:
         self._due = -float("inf")
 
     def refresh(self, over: bool = False) -> None:
-        """Write the report if it is due. If `over`, the results are final and it is always due."""
+        """Write the report if it is due.
+
+        If `over`, the results are final, and the report is written in any case.
+        """
         start = self._clock()
         if start < self._due and not over:
             return

@@ -161,7 +161,11 @@ def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
 
 
 def _default(records: Sequence[Record], spec: SearchSpec) -> tuple[Record | None, bool]:
-    """Return the default's trial, and whether the space contains the complete default."""
+    """Return the record of the trial with the default values; None if there is none.
+
+    Also return whether all PUBLISHED_SECTIONS of this trial are equal to the published FastGAN's.
+    They are not if the space excludes one of its values.
+    """
     start, published = start_point(spec), RunConfig().model_dump()
     for record in records:
         if start and start.items() <= record["point"].items():

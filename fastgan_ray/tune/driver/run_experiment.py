@@ -29,8 +29,8 @@ def run_experiment(experiment: Experiment, options: TuneOptions, objective: Obje
     """Run an experiment, or continue it if `options.resume` is set; return its folder.
 
     Raises UserError if the folder cannot be used, no machine has the resources for a trial, or
-    pictures or weights are missing. If trials were interrupted, it writes and prints everything,
-    and then raises InterruptedRunError. A trial that fails is a result, not an error.
+    pictures or weights are missing. If trials were interrupted, raises InterruptedRunError after
+    all results are written and printed. A trial that fails is a result, not an error.
     """
     name = options.name or experiment.name
     folder = folder_of(options.runs_dir, name)

@@ -1,4 +1,4 @@
-"""Stop an experiment cleanly: after one signal, its trials save their state and it ends.
+"""Stop an experiment cleanly: after one signal, the trials save their state, and the driver ends.
 
 Ray Tune has its own stop signal, `STOP_SIGNAL`. While trials run, Ray Tune handles it. Before the
 trials, it raises an InterruptedRunError here. After the trials, while the driver writes the
@@ -24,7 +24,7 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class DriverStop:
-    """The driver's part: it handles the signals, and writes a note for the running trials."""
+    """The signal handlers of the driver; they also write a note (NOTE) for running trials."""
 
     def __init__(self, stop: Stop, quiet: bool) -> None:
         self.stop = stop
@@ -84,7 +84,7 @@ def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
 
 
 class TrialStop:
-    """The trial's part: it checks for a signal to its process and for the driver's note."""
+    """A check, in a trial's process, for a signal to this process or the driver's note."""
 
     def __init__(self, stop: Stop, trials: Path) -> None:
         self._stop = stop
@@ -94,7 +94,7 @@ class TrialStop:
 
     @property
     def asked(self) -> bool:
-        """Whether the trial must save and stop; the note is checked at most once a second."""
+        """True if the trial must save and stop; the note is checked at most once a second."""
         now = time.monotonic()
         if now >= self._due:
             self._has_note = self._note.exists()

@@ -42,7 +42,7 @@ def run_of(trial: TrialLike) -> dict[str, Any]:
 def cell_of(trial: TrialLike) -> dict[str, Any]:
     """Return the arm, data set and seed of an ablation's trial; {} for a search's trial.
 
-    Only the names of a search's parameters have a dot.
+    The two are told apart by the names in the point: those of a search's parameters have a dot.
     """
     return {name: value for name, value in point_of(trial).items() if "." not in name}
 

@@ -88,7 +88,10 @@ class TrialLike(Protocol):
 
     @property
     def has_reported_at_least_once(self) -> bool:
-        """Whether the trial has reported a result; if not, `last_result` waits for its process."""
+        """True if the trial has reported a result.
+
+        If it has not, reading `last_result` waits for the trial's process.
+        """
 
     @property
     def last_result(self) -> dict[str, Any]:

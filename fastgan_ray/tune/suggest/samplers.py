@@ -81,7 +81,11 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def encode(parameter: Parameter, value: Value) -> Scalar:
-    """Return a value in Optuna's format: lists and equal values (1 and True) become JSON."""
+    """Convert a value to Optuna's format.
+
+    All values of a parameter become JSON if they include a list, or values that are equal in Python
+    (such as 1 and True). Otherwise the value stays as it is.
+    """
     plain = all(choice is None or isinstance(choice, _PLAIN) for choice in parameter.values)
     if not parameter.values or (plain and len(set(parameter.values)) == len(parameter.values)):
         return cast(Scalar, value)

@@ -24,7 +24,7 @@ class ResumeState(NamedTuple):
 
 
 def resume_state(task: Task) -> ResumeState | None:
-    """Return where a trial continues, from its folder and its last order; None if it has ended."""
+    """Find where a trial continues, by its folder and its last order; None if it has ended."""
     orders, (rows, checkpoint) = read_orders(task.folder), resume_point(task.folder)
     if has_ended(rows):
         return None
