@@ -8,12 +8,8 @@ import pytest
 
 from fastgan_ray.cli.main import main
 from fastgan_ray.errors import UserError
-from fastgan_ray.search.ablation import arm_config, cell_config, cells, data_name, parse_seeds
-from fastgan_ray.search.file.read_ablation import (
-    ablation_from_text,
-    holds_ablation,
-    load_ablation,
-)
+from fastgan_ray.search.ablation import arm_config, cell_config, cells, data_name
+from fastgan_ray.search.file.read_ablation import ablation_from_text, load_ablation
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 PRESETS = sorted(SPACES.glob("ablation_*.yaml"))
@@ -166,22 +162,6 @@ def test_seeds_that_are_refused(seeds):
     assert errors_of(text)[0].startswith("bad.yaml:2: seeds: must be a count")
 
 
-@pytest.mark.parametrize(
-    ("text", "seeds"),
-    [("3", [0, 1, 2]), ("7,", [7]), ("0-2,7", [0, 1, 2, 7]), ("4-5", [4, 5]), ("1, 3", [1, 3])],
-)
-def test_seeds_of_the_command(text, seeds):
-    assert parse_seeds(text) == seeds
-
-
-@pytest.mark.parametrize(
-    "text", ["", "0", "5-9,3-6", "-1", "2-1", "a", "1,1", "1.5", "0-99999", "99999999999"]
-)
-def test_seeds_of_the_command_that_are_refused(text):
-    with pytest.raises(UserError, match="--seeds: must be a count"):
-        parse_seeds(text)
-
-
 def test_a_dry_run_shows_cells_cost_and_data(capsys):
     file = SPACES / "ablation_demo.yaml"
     for command in (["ablate", "--config", str(file), "--dry-run"], ["check", str(file)]):
@@ -204,13 +184,8 @@ def test_an_error_is_a_sentence_and_exit_status_2(tmp_path, capsys):
     assert "did you mean model.ngf?" in err and "--seeds: must be" in err
 
 
-def test_an_ablation_is_known_from_a_search():
-    assert not holds_ablation(SPACES / "demo.yaml")
-
-
 @pytest.mark.parametrize("file", PRESETS, ids=lambda path: path.stem)
 def test_presets(file):
-    assert holds_ablation(file)
     spec = load_ablation(file)
     assert spec.name == file.stem
     assert 2 <= len(spec.arms) <= 10 and len(spec.seeds) >= 3

@@ -18,6 +18,7 @@ from fastgan_ray.search.confirmation import (
     DEFAULT,
     confirmation_spec,
     fit_to_budget,
+    new_seeds,
     outcome,
     plan_confirmation,
     top_candidates,
@@ -145,13 +146,14 @@ def test_contenders_are_the_best_and_no_doubles():
     assert [trial["trial_id"] for trial in top_candidates(spec, summary, 1)] == ["00001"]
     stopped = summary_of(make_trial(0, 5.0, 64, "stopped"), make_trial(1, 4.0, 32, "stopped"))
     assert [trial["trial_id"] for trial in top_candidates(spec, stopped, 9)] == ["00001"]
-    assert confirmation_spec(spec, summary_of(make_trial(0, 5.0, 64)), 2, 3, None) is None
+    assert confirmation_spec(spec, summary_of(make_trial(0, 5.0, 64)), 2, [1, 3, 4], None) is None
 
 
 def test_it_is_an_ablation_with_fresh_seeds():
     spec = make_spec()
     summary = summary_of(make_trial(0, 5.0, 64), make_trial(1, 4.0, 32), make_trial(2, 4.5, 16))
-    ablation = confirmation_spec(spec, summary, 2, 3, "/there/pictures")
+    seeds = new_seeds(spec, summary, 3)
+    ablation = confirmation_spec(spec, summary, 2, seeds, "/there/pictures")
     assert list(ablation.arms) == [DEFAULT, "trial 00001", "trial 00002"]
     assert ablation.baseline == DEFAULT and ablation.metric.name == METRIC
     assert ablation.seeds == (1, 3, 4)  # the search trained with 2
@@ -160,11 +162,12 @@ def test_it_is_an_ablation_with_fresh_seeds():
     assert (config.model.ngf, config.train.total_kimg, config.eval.every_kimg) == (16, 2, 1)
     # Where the space lacks the default, it is what the search has tried for it.
     nearest = {**summary, "default": summary["trials"][1]}
-    lacking = confirmation_spec(spec, nearest, 2, 3, "/there/pictures")
+    lacking = confirmation_spec(spec, nearest, 2, seeds, "/there/pictures")
     assert lacking.arms[DEFAULT] == {"model.ngf": 32}
     assert "trial 00001" not in lacking.arms and "trial 00000" in lacking.arms
-    more = confirmation_spec(spec, summary, 2, 5, "/there/pictures")
-    assert more.seeds[:3] == ablation.seeds  # the same cells, and new ones
+    assert new_seeds(spec, summary, 5, seeds) == [1, 3, 4, 5, 6]  # the same cells, and new ones
+    assert new_seeds(spec, summary, 3, [7, 8]) == [7, 8, 1]
+    assert new_seeds(spec, summary, 2, [7, 8, 9]) == [7, 8, 9]
 
 
 # --- its verdict ---
@@ -172,7 +175,7 @@ def test_it_is_an_ablation_with_fresh_seeds():
 
 def confirmed(spec: SearchSpec, summary, top: int = 2, **values: list[float | None]):
     """The outcome where default (d) and trials (t1, ...) measured those values; None failed."""
-    ablation = confirmation_spec(spec, summary, top, 3, "pictures")
+    ablation = confirmation_spec(spec, summary, top, new_seeds(spec, summary, 3), "pictures")
     of_arm = {DEFAULT: values["d"], **{f"trial 0000{key[-1]}": values[key] for key in values}}
     trials = []
     for number, cell in enumerate(cells(ablation)):
@@ -339,7 +342,9 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
 
     # Two seeds more, with which the search's best is the best after all.
     ended = logs(folder)
-    confirm_run(folder, None, 3, TuneOptions(wandb="disabled"), objectives.lucky)
+    with pytest.raises(UserError, match=r"--seeds: the search has used 2; .* as --seeds 1-3"):
+        confirm_run(folder, None, [2, 4], TuneOptions(wandb="disabled"), objectives.lucky)
+    confirm_run(folder, None, [4], TuneOptions(wandb="disabled"), objectives.lucky)
     enlarged = json.loads((folder / "summary.json").read_text())
     assert enlarged["confirmation"]["seeds"] == [1, 3, 4]
     assert ended.items() <= logs(folder).items() and len(logs(folder)) == len(ended) + 2
@@ -351,12 +356,12 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
 
 def test_only_a_search_that_has_ended_is_confirmed(tmp_path):
     with pytest.raises(UserError, match="there is no search to confirm"):
-        confirm_run(tmp_path, None, None, TuneOptions())
+        confirm_run(tmp_path, None, [], TuneOptions())
     (tmp_path / "search.yaml").write_text(make_spec().text)
     (tmp_path / "overrides.json").write_text("{}")
     with pytest.raises(UserError, match="no trial has a value"):
-        confirm_run(tmp_path, None, None, TuneOptions())
+        confirm_run(tmp_path, None, [], TuneOptions())
     unfinished = {"trials": [{"state": "unfinished"}], "best": {}}
     (tmp_path / "summary.json").write_text(json.dumps(unfinished))
-    with pytest.raises(UserError, match="1 of 1 trials have not ended"):
-        confirm_run(tmp_path, None, None, TuneOptions())
+    with pytest.raises(UserError, match="1 of 1 trial has not ended"):
+        confirm_run(tmp_path, None, [], TuneOptions())

@@ -12,7 +12,7 @@ from PIL import Image
 import fastgan_ray
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.mix import mix_grid, require_mixing
-from fastgan_ray.latent.sample import latents, parse_seeds
+from fastgan_ray.latent.sample import latents
 from fastgan_ray.latent.sample import sample as draw
 from fastgan_ray.models import build_generator
 
@@ -113,9 +113,3 @@ def test_importing_the_package_imports_no_torch():
     assert done.stdout.strip() == "False ['Generator']"
     with pytest.raises(AttributeError, match="no attribute 'Generators'"):
         _ = fastgan_ray.Generators
-
-
-@pytest.mark.parametrize("text", ["3-1", "0-9999999999999", "²", "", "1-", "5,-2", "9" * 30])
-def test_seeds_that_are_none(text):
-    with pytest.raises(UserError, match="--rows"):
-        parse_seeds(text, "--rows")

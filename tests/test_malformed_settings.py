@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from malformed import ACCIDENTS, DOCUMENTS, VALUES, changed, damaged, examples, places, refused
 
-from fastgan_ray.config.run_file import holds_run_config, load_run_config
+from fastgan_ray.config.kinds import kind_of_file
+from fastgan_ray.config.run_file import load_run_config
 from fastgan_ray.search.file.read import load_search
-from fastgan_ray.search.file.read_ablation import holds_ablation, load_ablation
+from fastgan_ray.search.file.read_ablation import load_ablation
 
 pytestmark = pytest.mark.timeout(240)  # what hangs
 
@@ -19,12 +20,6 @@ LOADERS = {
     "bayes": load_search,
     "grid": load_search,
     "ablation": load_ablation,
-}
-DISTINCTIONS = {
-    "run": holds_run_config,
-    "bayes": holds_run_config,
-    "grid": holds_ablation,
-    "ablation": holds_ablation,
 }
 
 
@@ -61,7 +56,7 @@ def test_documents_with_wrong_characters(tmp_path, kind):
     def run(rng):
         path.write_bytes(damaged(rng, text))
         count.append(refused(LOADERS[kind], path))
-        refused(DISTINCTIONS[kind], path)
+        refused(kind_of_file, path)
 
     run()
     assert sum(count) > 80, "few were malformed"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -12,16 +14,20 @@ import tune_objectives as objectives
 
 from fastgan_ray.augment.ada import ada_state
 from fastgan_ray.errors import UserError
+from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.file.population import Population, changeable
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.pbt import PopulationBasedTraining
-from fastgan_ray.search.stopping import Observation
+from fastgan_ray.search.stopping import Observation, StoppingRules
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.state import new_state
+from fastgan_ray.tune.driver.early_stopping import EarlyStoppingScheduler
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search
+from fastgan_ray.tune.trial.folder import REPEATED, append_row
 from fastgan_ray.tune.trial.pbt import WeightExchange, read_orders
+from fastgan_ray.tune.trial.trainable import repeat_rows
 
 CPU = torch.device("cpu")
 CHANGE = "[train.lr_g, train.beta1, augment.ada_p]"
@@ -199,3 +205,108 @@ def test_trials_take_over_weights_and_settings(tmp_path: Path, monkeypatch: pyte
         else summary["best"]["config"]["train"]["lr_g"]
     )
     assert not list(folder.glob("trials/*/taken-over-*"))
+
+
+KILLED = "{every: 2, quantile: 0.5, change: [train.lr_g]}"
+
+
+class Driver:
+    """A driver's scheduler on the trials' folders; another one stands for a restarted driver."""
+
+    def __init__(self, trials: Path, rules: str = ""):
+        spec = spec_of(f"{KILLED}\n{rules}")
+        exchange = WeightExchange(algorithm_of(spec), trials, run_of)
+        stopping = StoppingRules(spec.early_terminate, 8.0)
+        self.trials = trials
+        self.scheduler = EarlyStoppingScheduler(stopping, spec.metric, trials, exchange)
+
+    def report(self, number: int, kimg: float, value: float, **more) -> str:
+        folder = self.trials / f"{number:05d}"
+        row = {"kimg": kimg, objectives.METRIC: value, "checkpoint": f"checkpoint-{kimg:g}"}
+        checkpoint = folder / row["checkpoint"]
+        if not more and not checkpoint.exists():
+            checkpoint.mkdir(parents=True)
+            (checkpoint / "metadata.json").write_text("{}")
+        trial = SimpleNamespace(
+            trial_id=folder.name, config={"number": number, "point": POINT}, last_result={}
+        )
+        return self.scheduler.on_trial_result(None, trial, {**row, **more})
+
+
+def test_a_row_reported_again_after_a_kill_gives_no_second_order(tmp_path):
+    before = Driver(tmp_path / "trials")
+    before.report(0, 2.0, 1.0)
+    before.report(1, 2.0, 9.0)
+    orders = read_orders(tmp_path / "trials" / "00001")
+    assert [order["donor"] for order in orders] == [0]
+    # The driver is killed before the trial acts; another trial is the best at this kimg since.
+    after = Driver(tmp_path / "trials")
+    after.report(2, 2.0, 0.5)
+    after.report(1, 2.0, 9.0)
+    assert read_orders(tmp_path / "trials" / "00001") == orders
+
+
+def test_rows_before_the_last_one_give_no_orders_after_a_kill(tmp_path):
+    """Else the trial would continue from its own weights with the settings of another trial."""
+    trials = tmp_path / "trials"
+    before = Driver(trials)
+    before.report(1, 2.0, 9.0)
+    before.report(1, 4.0, 1.0)
+    after = Driver(trials)
+    for number in (0, 2):
+        after.report(number, 2.0, 1.0)
+    after.report(1, 2.0, 9.0, **{REPEATED: True})  # the worst by now, but long past
+    after.report(1, 4.0, 1.0)
+    assert read_orders(trials / "00001") == []
+    assert after.report(0, 4.0, 9.0) == "CONTINUE" and read_orders(trials / "00000")
+
+
+def test_rows_before_the_last_one_stop_no_trial_after_a_kill(tmp_path):
+    rules = "early_terminate: {type: hyperband, min_iter: 2, eta: 2}"
+    after = Driver(tmp_path / "trials", rules)
+    for number in (0, 2):
+        assert after.report(number, 2.0, 1.0) == "CONTINUE"
+    assert after.report(1, 2.0, 9.0, **{REPEATED: True}) == "CONTINUE"
+    assert not (tmp_path / "trials" / "00001" / "stop.json").exists()
+    assert after.report(1, 4.0, 9.0) == "STOP"
+    stop = json.loads((tmp_path / "trials" / "00001" / "stop.json").read_text())
+    assert stop["kimg"] == 4.0
+
+
+def test_the_point_of_a_kept_checkpoint_is_that_of_its_own_time(tmp_path):
+    """After a kill, the last row of a trial with an order for it belongs to the point before."""
+    before = Driver(tmp_path / "trials")
+    before.report(0, 2.0, 1.0)
+    before.report(1, 2.0, 9.0)
+    (order,) = read_orders(tmp_path / "trials" / "00001")
+    assert order["point"] != POINT
+    shutil.rmtree(tmp_path / "population")
+    Driver(tmp_path / "trials").report(1, 2.0, 9.0)
+    (kept,) = tmp_path.glob("population/*/00001/point.json")
+    assert json.loads(kept.read_text()) == POINT
+
+
+def test_a_kill_leaves_no_incomplete_order(tmp_path):
+    driver = Driver(tmp_path / "trials")
+    driver.report(0, 2.0, 1.0)
+    driver.report(1, 2.0, 9.0)
+    path = tmp_path / "trials" / "00001" / "orders.jsonl"
+    with path.open() as earlier:
+        driver.report(0, 4.0, 1.0)
+        driver.report(1, 4.0, 9.0)
+        assert len(read_orders(path.parent)) == 2
+        assert len(earlier.read().splitlines()) == 1, "the file was changed in place"
+
+
+def test_a_restarted_trial_marks_its_earlier_rows(tmp_path, monkeypatch):
+    folder, reported = tmp_path / "00000", []
+    for kimg in (2, 4, 6):
+        checkpoint = folder / f"checkpoint-{kimg}"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "metadata.json").write_text(json.dumps({"kimg": kimg}))
+        append_row(folder, {"kimg": kimg, "outcome": "running", "checkpoint": checkpoint.name})
+    monkeypatch.setattr("ray.tune.report", reported.append)
+    repeat_rows(folder)
+    assert [row["kimg"] for row in reported] == [2, 4, 6]
+    assert [bool(row.get(REPEATED)) for row in reported] == [True, True, False]
+    assert [REPEATED in row for row in read_rows(folder)] == [False] * 3

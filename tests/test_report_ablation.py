@@ -114,7 +114,7 @@ def test_what_has_not_ended_is_counted():
     running = trials(t17={"state": "unfinished", "rows": [], "kimg": 0.0, "protocol": {}})
     summary = summarise(SPEC, "t", running, GFLOP)
     assert summary["arms"][2]["comparison"]["waiting"] == 1
-    assert "1 of 18 trainings have not ended." in tables.notes(summary)
+    assert "1 of 18 trainings has not ended." in tables.notes(summary)
 
 
 def test_numbers_of_different_protocols_have_a_warning():

@@ -87,6 +87,8 @@ def test_an_editor_knows_every_setting_with_its_meaning():
         HEAD.replace("fid", "{}"),
         HEAD.replace("name: fid", "name: fid, gaol: minimize"),
         HEAD.replace("model.ngf", "ngf"),
+        HEAD.replace("{model.ngf: {values: [8, 16]}}", "{model: {ngf: {values: [8]}}}"),
+        HEAD.replace("{model.ngf: {values: [8, 16]}}", "{model: {parameters: {nfg: {value: 8}}}}"),
         HEAD.replace("model.ngf", "eval.num_fakes"),
         HEAD.replace("values: [8, 16]", "valeus: [8, 16]"),
         HEAD.replace("values: [8, 16]", "values: []"),

@@ -29,7 +29,7 @@ metric: {name: fid, goal: minimize, target: 20}
 run_cap: 5
 seed: 3
 early_terminate: {type: hyperband, min_iter: 40, eta: 2}
-base: {data: {path: images}, train.total_kimg: 200}
+base: {data: {path: images}, eval.every_kimg: 40}
 parameters:
   train.loss: {values: [hinge, logistic]}
   train.r1_gamma:
@@ -57,7 +57,7 @@ def test_a_file_means_what_it_says():
     assert spec.metric.name == "fid5k_full" and spec.metric.target == 20
     assert spec.early_terminate == (Hyperband(min_iter=40.0, eta=2.0),)
     assert spec.early_terminate[0].rungs(200) == [40, 80, 160]
-    assert spec.base == {"data.path": "images", "train.total_kimg": 200}
+    assert spec.base == {"data.path": "images", "eval.every_kimg": 40}
     assert [p.distribution for p in spec.space] == [
         "categorical",
         "log_uniform_values",
@@ -65,7 +65,7 @@ def test_a_file_means_what_it_says():
         "uniform",
         "constant",
     ]
-    assert base_config(spec).train.total_kimg == 200
+    assert base_config(spec).train.total_kimg == 400
     assert start_point(spec) == {
         "train.loss": "hinge",
         "model.ngf": 64,
@@ -101,11 +101,22 @@ def test_an_inactive_parameter_keeps_its_default():
         ("model.nz: {min: 64, max: 8}", "min <= max must hold (got min 64, max 8)"),
         ("model.nz: {min: a, max: 8}", "min must be a number (got 'a')"),
         ("model.nz: {min: true, max: 8}", "min must be a number (got true)"),
-        ("model.ngf: {min: 8.0, max: 64}", "use distribution: int_uniform"),
-        ("model.ngf: {distribution: uniform, min: 8, max: 64}", "use distribution: int_uniform"),
+        ("model.nz: [4, 8]", "model.nz: must be a mapping such as {values: [4, 8]}"),
+        (
+            "model.ngf: {min: 8.0, max: 64}",
+            "use {distribution: int_uniform, min: 8, max: 64}",
+        ),
+        (
+            "model.ngf: {distribution: uniform, min: 8, max: 64}",
+            "use {distribution: int_uniform, min: 8, max: 64}",
+        ),
         (
             "model.ngf: {distribution: log_uniform_values, min: 8, max: 64}",
-            "use q_log_uniform_values with q: 1",
+            "use {distribution: q_log_uniform_values, min: 8, max: 64, q: 1}",
+        ),
+        (
+            "model.ngf: {distribution: q_uniform, min: 8.0, max: 64.0, q: 8}",
+            "use {distribution: q_uniform, min: 8, max: 64, q: 8}",
         ),
         ("model.ngf: {distribution: q_uniform, min: 9, max: 15, q: 8}", "no multiple of q"),
         (
@@ -114,8 +125,35 @@ def test_an_inactive_parameter_keeps_its_default():
         ),
         ("model.ngf: {min: 0, max: 16}", "model.ngf: must be at least 1 (got 0)"),
         ("model.resolution: {min: 64, max: 256}", "must be a power of two"),
-        ("train.lr_g: {distribution: log_uniform, min: -9, max: -3}", "use log_uniform_values"),
-        ("train.lr_g: {distribution: normal, mu: 0}", "has no bounds"),
+        (
+            "train.lr_g: {distribution: log_uniform, min: -9, max: -3}",
+            "takes exponents; use {distribution: log_uniform_values, min: 0.0001234, max: 0.04979}",
+        ),
+        (
+            "train.lr_g: {distribution: log_uniform, min: 9}",
+            "use log_uniform_values, whose min and max are the values themselves",
+        ),
+        (
+            "train.lr_g: {distribution: inv_log_uniform, min: 3, max: 9}",
+            "use {distribution: log_uniform_values, min: 0.0001234, max: 0.04979}",
+        ),
+        (
+            "train.lr_g: {distribution: inv_log_uniform_values, min: 1e-4, max: 1e-2}",
+            "is not supported; use {distribution: log_uniform_values, min: 0.0001, max: 0.01}",
+        ),
+        (
+            "train.beta1: {distribution: normal, mu: 0.5, sigma: 0.1}",
+            "has no bounds, which a search needs; use {distribution: uniform, min: 0.3, max: 0.7}",
+        ),
+        (
+            "model.nz: {distribution: q_normal, mu: 64, sigma: 16, q: 8}",
+            "use {distribution: q_uniform, min: 32, max: 96, q: 8}",
+        ),
+        (
+            "train.lr_g: {distribution: log_normal, mu: -8, sigma: 1}",
+            "use {distribution: log_uniform_values, min: 4.54e-05, max: 0.002479}",
+        ),
+        ("train.beta1: {distribution: q_beta, q: 0.1}", "use {distribution: q_uniform, min: 0"),
         ("train.lr_g: {distribution: normal}", "has no bounds"),
         ("train.lr_g: {distribution: unifrom, min: 0.1, max: 0.2}", "did you mean uniform?"),
         ("train.lr_g: {distribution: uniform, values: [0.1]}", "values does not go with"),
@@ -127,7 +165,8 @@ def test_an_inactive_parameter_keeps_its_default():
         ("train.lr_g: {values: [1e-4], probabilities: [0.5]}", "with sum 1 (got [0.5])"),
         ("eval.num_fakes: {values: [100, 200]}", "must be the same for all trials"),
         ("data.fit: {values: [crop, pad]}", "must be the same for all trials"),
-        ("model: {parameters: {nz: {value: 8}}}", "use dotted names, as model.ngf"),
+        ("model: {parameters: {nq: {value: 8}}}", "model.nq: is not a known setting"),
+        ("train: {parameters: {lr_d: {value: 8}}}", "train.lr_d: is given twice (first in line 4)"),
         ("train.lr_g: {value: 1e-4, when: {train.loss: hinge}}", "is not a parameter of this file"),
         ("train.lr_g: {value: 1e-4, when: {}}", "when must not be empty (got {})"),
         ("model.g_channels: {values: [null, [1, 2]]}", "[1, 2] never makes a valid run"),
@@ -205,6 +244,43 @@ def test_a_list_can_be_one_value_of_a_parent():
             "method: random\nmetric: {name: fid}\n"
             "early_terminate: {type: hyperband, min_iter: 400}\n",
             "must be less than train.total_kimg",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\n"
+            "early_terminate: {type: hyperband, max_iter: 27}\n",
+            "with s: 2, max_iter 27 means min_iter: 3, max_iter / 3^2",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\nearly_terminate: {type: hyperband, s: 2}\n",
+            "s: needs max_iter: trials are first compared at max_iter / 3^2 kimg",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\n"
+            "early_terminate: {type: hyperband, min_iter: 4, max_iter: 9, s: 2}\n",
+            "s: does not go with min_iter, which already says when trials are first compared: "
+            "leave s out (got s 2, min_iter 4)",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\n"
+            "early_terminate: {type: hyperband, max_iter: 9000, s: 1}\n",
+            "early_terminate.max_iter: must be less than train.total_kimg, or the rule never ends "
+            "a trial (got max_iter / eta^s = 9000 / 3^1 = 3000, total_kimg 400)",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\nbase: {model.ngf: [4, 8]}\n",
+            "(got [4, 8]); a setting to search is under parameters",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\nbase: {model: {ngf: {values: [4, 8]}}}\n",
+            "a setting to search is under parameters",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\ntrain: {lr_g: 1e-4}\n",
+            "train: is a setting of a training: put it under base",
+        ),
+        (
+            "method: random\nmetric: {name: fid}\nlearning_rate: 1e-4\n",
+            "put it under base; did you mean train.lr_g or train.lr_d?",
         ),
         (
             "method: random\nmetric: {name: fid}\nearly_terminate: {type: medium, min_iter: 4}\n",

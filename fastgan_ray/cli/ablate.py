@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.seeds import parse_training_seeds
 from fastgan_ray.cli.terminal import console, progress
 
 
@@ -19,7 +20,7 @@ def ablate(
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="Number of seeds (e.g. 3), or a list of seeds (e.g. 0-2,7).",
+            help="Seeds of the trainings, e.g. 0-2,7. A number is a seed, not a count.",
             show_default="the seeds in the file",
         ),
     ] = None,
@@ -36,11 +37,10 @@ def ablate(
 ) -> None:
     """Train every arm with every seed and compare each arm with the baseline."""
     from fastgan_ray.cli.plan import print_facts
-    from fastgan_ray.search.ablation import parse_seeds
     from fastgan_ray.search.cost.plan import ablation_facts
     from fastgan_ray.search.file.read_ablation import load_ablation
 
-    chosen_seeds = parse_seeds(seeds) if seeds is not None else None
+    chosen_seeds = parse_training_seeds(seeds) if seeds is not None else None
     spec = load_ablation(config, opt.overrides(data, assignments, embedded), chosen_seeds)
     if dry_run:
         print_facts(ablation_facts(spec, progress()), console)

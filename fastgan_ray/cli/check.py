@@ -35,19 +35,21 @@ def check(
 ) -> None:
     """Check a file and show what the run would do and cost, without starting the run."""
     from fastgan_ray.cli.plan import print_facts
+    from fastgan_ray.config.kinds import kind_of_file
     from fastgan_ray.config.override import override
-    from fastgan_ray.config.run_file import holds_run_config, load_run_config
+    from fastgan_ray.config.run_file import load_run_config
     from fastgan_ray.search.ablation import arm_config
     from fastgan_ray.search.cost import plan
     from fastgan_ray.search.file.read import load_search
-    from fastgan_ray.search.file.read_ablation import holds_ablation, load_ablation
+    from fastgan_ray.search.file.read_ablation import load_ablation
     from fastgan_ray.search.file.spec import sample_configs
 
     fields, track = opt.overrides(data, assignments, embedded), progress()
-    if holds_run_config(file):
+    kind = kind_of_file(file)
+    if kind == "run":
         run = override(load_run_config(file), fields)
         facts = plan.run_facts(run, str(file), track, _timing([run]) if timed else None)
-    elif holds_ablation(file):
+    elif kind == "ablation":
         ablation = load_ablation(file, fields)
         arms = [arm_config(ablation, arm) for arm in ablation.arms]
         facts = plan.ablation_facts(ablation, track, _timing(arms) if timed else None)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.seeds import parse_training_seeds
 
 
 def confirm(
@@ -24,12 +25,11 @@ def confirm(
         ),
     ] = None,
     seeds: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            min=2,
-            max=100,
-            help="Number of new seeds for each configuration.",
-            show_default="as planned, usually 3",
+            help="New seeds with which each configuration is trained, e.g. 1-5. A number is a "
+            "seed, not a count.",
+            show_default="as planned, usually 1-3",
         ),
     ] = None,
     max_concurrent: opt.MaxConcurrent = None,
@@ -39,10 +39,11 @@ def confirm(
     """Train a search's best trials and the published default again, with new seeds.
 
     The result says whether the search's winner is really better. Finished trainings are kept: run
-    the command again to continue, or with a larger --top or --seeds to add trainings.
+    the command again to continue, or with a larger --top or other --seeds to add trainings.
     """
     from fastgan_ray.tune.experiment import TuneOptions
     from fastgan_ray.tune.search import confirm_run
 
     options = TuneOptions(max_concurrent=max_concurrent, wandb=wandb, address=address)
-    confirm_run(run.expanduser().resolve(), top, seeds, options)
+    chosen = parse_training_seeds(seeds) if seeds is not None else []
+    confirm_run(run.expanduser().resolve(), top, chosen, options)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.seeds import parse_seeds
 from fastgan_ray.cli.terminal import print_json, print_line, progress
+from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,7 +47,6 @@ def sample(
 ) -> None:
     """Generate pictures; the same seed always gives the same picture."""
     from fastgan_ray.data.grid import save_grid, save_image
-    from fastgan_ray.latent.sample import parse_seeds
     from fastgan_ray.latent.sample import sample as draw
 
     numbers = parse_seeds(seeds)
@@ -59,7 +60,7 @@ def sample(
     else:
         for seed, picture in zip(numbers, pictures, strict=True):
             save_image(picture, out / f"seed{seed:06d}.png")
-    print_line(f"{len(numbers)} pictures written to {out}")
+    print_line(f"{counted(len(numbers), 'picture')} written to {out}")
 
 
 def interpolate(
@@ -83,14 +84,14 @@ def interpolate(
     """Write a video that moves from seed to seed (spherical interpolation of latents)."""
     from fastgan_ray.data.grid import to_uint8
     from fastgan_ray.latent.interpolate import walk
-    from fastgan_ray.latent.sample import generate, latents, parse_seeds
+    from fastgan_ray.latent.sample import generate, latents
     from fastgan_ray.latent.video import video_writer
 
     numbers = parse_seeds(seeds)
     if not 2 <= len(numbers) <= frames:
         raise UserError(
             f"--seeds: must be at least 2 and at most as many as --frames "
-            f"(got {len(numbers)} seeds, {frames} frames)"
+            f"(got {counted(len(numbers), 'seed')}, {frames} frames)"
         )
     write = video_writer(out)
     opt.require_writable(out)
@@ -114,7 +115,6 @@ def mix(
     """Draw a grid of style mixtures: each row's layout in each column's style."""
     from fastgan_ray.data.grid import save_grid
     from fastgan_ray.latent.mix import mix_grid, require_mixing
-    from fastgan_ray.latent.sample import parse_seeds
 
     row_seeds, column_seeds = parse_seeds(rows, "--rows"), parse_seeds(columns, "--columns")
     _require_png(out)
@@ -122,7 +122,8 @@ def mix(
     mixing = require_mixing(generator)
     tiles = mix_grid(mixing, model.nz, row_seeds, column_seeds, truncation, progress())
     save_grid(tiles, out, columns=1 + len(column_seeds))
-    print_line(f"{len(row_seeds)} rows of {len(column_seeds)} mixtures written to {out}")
+    size = f"{counted(len(row_seeds), 'row')} of {counted(len(column_seeds), 'mixture')}"
+    print_line(f"{size} written to {out}")
 
 
 def invert(
@@ -191,7 +192,6 @@ def neighbours(
     from fastgan_ray.data.source import open_source
     from fastgan_ray.latent import neighbours as near
     from fastgan_ray.latent.load import data_config
-    from fastgan_ray.latent.sample import parse_seeds
     from fastgan_ray.latent.sample import sample as draw
     from fastgan_ray.metrics.extractors import load_extractor
 
@@ -211,7 +211,7 @@ def neighbours(
         print_json({"too_near_below": nearest.too_near, "samples": rows})
         return
     for row in rows:
-        names = ", ".join(f"{n['picture']} {n['distance']:.2f}" for n in row["neighbours"][:3])
+        names = ", ".join(f"{n['picture']} {n['distance']:.2f}" for n in row["neighbours"])
         print_line(f"seed {row['seed']}: {names}{'  TOO NEAR' if row['too_near'] else ''}")
     print_line(
         "A distance of 1 is the mean from a training picture to its nearest other one. Samples "

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fastgan_ray.counting import counted
 from fastgan_ray.report.text import settings_text
-from fastgan_ray.search.confirmation import DEFAULT
+from fastgan_ray.search.confirmation import DEFAULT, best_trials
 from fastgan_ray.search.cost.plan import value_text
 
 
@@ -20,9 +21,9 @@ def print_facts(facts: Mapping[str, Any], console: Console) -> None:
 
 
 def _print_search(facts: Mapping[str, Any], console: Console) -> None:
-    sampler = f" ({facts['sampler']})" if facts["sampler"] else ""
+    sampler = f" ({facts['sampler']})" if facts["sampler"] not in ("", facts["method"]) else ""
     lines = {
-        "method": f"{facts['method']}{sampler}, at most {facts['trials']} trials, seed "
+        "method": f"{facts['method']}{sampler}, at most {counted(facts['trials'], 'trial')}, seed "
         f"{facts['seed']}",
         "metric": _metric_text(facts),
         "early stopping": facts["early_stopping"],
@@ -39,9 +40,9 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
 
 def _print_ablation(facts: Mapping[str, Any], console: Console) -> None:
     arms, data, seeds = (len(facts[key]) for key in ("arms", "data", "seeds"))
-    data_sets = f"{data} data set{'s' if data > 1 else ''}"
     lines = {
-        "trainings": f"{arms} arms x {data_sets} x {seeds} seeds = {facts['trainings']}",
+        "trainings": f"{counted(arms, 'arm')} x {counted(data, 'data set')} x "
+        f"{counted(seeds, 'seed')} = {facts['trainings']}",
         "baseline": facts["baseline"],
         "metric": f"{facts['metric']['goal']} {facts['metric']['name']}",
         "seeds": ", ".join(map(str, facts["seeds"])),
@@ -95,9 +96,9 @@ def _search_cost_text(facts: Mapping[str, Any]) -> str:
 def _confirmation_text(plan: Mapping[str, Any]) -> str:
     if not plan["top"]:
         return f"none: {plan['why']}"
-    trials = "the best trial" if plan["top"] == 1 else f"the {plan['top']} best trials"
+    trials, seeds = best_trials(plan["top"]), counted(plan["seeds"], "seed")
     cost = f"{plan['kimg']:g} thousand more images: {plan['why']}"
-    return f"trains {trials} and the {DEFAULT} again with {plan['seeds']} seeds, {cost}"
+    return f"trains {trials} and the {DEFAULT} again with {seeds}, {cost}"
 
 
 def _budget_text(facts: Mapping[str, Any]) -> str:
@@ -118,12 +119,14 @@ def _time_text(facts: Mapping[str, Any]) -> str:
     if measured := facts["measured"]:
         minutes, count = measured["minutes"], measured["at_once"]
         time = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
-        trainings = "1 training" if count == 1 else f"{count} trainings"
+        trainings = counted(count, "training")
+        configurations = counted(measured["configurations"], "configuration")
+        classes = counted(measured["classes"], "class")
         return (
             f"about {time} on this machine with {trainings} at a time "
             f"({measured['seconds_per_kimg']:.3g} s per thousand images, measured in "
-            f"{measured['seconds']:.0f} s on {measured['configurations']} configurations of "
-            f"{measured['classes']} classes), without the statistics of evaluations and without "
+            f"{measured['seconds']:.0f} s on {configurations} of {classes}), "
+            "without the statistics of evaluations and without "
             "starting"
         )
     hours = facts["hours_of_rtx_2080_ti"]
@@ -143,7 +146,7 @@ def _memory_text(facts: Mapping[str, Any]) -> str:
 
 
 def _data_text(data: Mapping[str, Any]) -> str:
-    return str(data["note"]) or f"{data['pictures']} pictures in {data['path']}"
+    return str(data["note"]) or f"{counted(data['pictures'], 'picture')} in {data['path']}"
 
 
 def _parameter_table(facts: Mapping[str, Any]) -> Table:

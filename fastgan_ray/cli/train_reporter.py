@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fastgan_ray.counting import minutes_text
 from fastgan_ray.metrics.names import value_of
 from fastgan_ray.progress import SECONDS_BETWEEN_LINES
 from fastgan_ray.train.reporter import Metrics
@@ -45,9 +46,9 @@ class TerminalReporter:
         """Print the kimg so far and the remaining time, at most every ten seconds."""
         if time.monotonic() - self._last_line < SECONDS_BETWEEN_LINES:
             return
-        minutes = seconds / kimg * (self._total_kimg - kimg) / 60
         self._console.print(
-            f"{kimg:.4g} of {self._total_kimg:g} kimg, about {minutes:.0f} min of training left",
+            f"{kimg:.4g} of {self._total_kimg:g} kimg, "
+            f"{minutes_text(seconds / kimg * (self._total_kimg - kimg))} of training left",
             highlight=False,
         )
         self._last_line = time.monotonic()

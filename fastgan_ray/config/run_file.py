@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from fastgan_ray.config.aliases import current_name
+from fastgan_ray.config.kinds import require_kind
 from fastgan_ray.config.rules import Violation, explain
 from fastgan_ray.config.run_config import SECTIONS, RunConfig
 from fastgan_ray.config.strict_yaml import (
@@ -49,12 +50,6 @@ def check_alone(settings: Mapping[str, Any], errors: ErrorList) -> None:
             errors.add(None, f"{violation.key}: {violation.rule}")
 
 
-def holds_run_config(path: str | Path) -> bool:
-    """Return True if a YAML file is a run configuration: all its keys are settings of a run."""
-    document = parse(read_text(path), str(path))
-    return bool(document.data) and {key.partition(".")[0] for key in document.data} <= {*SECTIONS}
-
-
 def load_run_config(path: str | Path) -> RunConfig:
     """Read a configuration from a YAML file; missing settings have their published defaults.
 
@@ -62,6 +57,7 @@ def load_run_config(path: str | Path) -> RunConfig:
     `run.yaml:6: train.beta1: must be ... (got 1.2)`.
     """
     document = parse(read_text(path), str(path))
+    require_kind(document, "run")
     for violation in check_settings(document.data):
         document.add_error(violation.loc, violation.rule, violation.key)
     document.errors.check()

@@ -112,11 +112,15 @@ def format_value(value: object) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?" with the most similar word of `known`; "" if none is similar."""
+    """Return "; did you mean X?" with the most similar word of `known`; "" if none is similar.
+
+    A name that only lacks its section, or has a wrong one, is the most similar: the first of them.
+    """
     known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    leaf = word.rpartition(".")[2]
+    near = [name for name in known if name.rpartition(".")[2] == leaf][:1]
+    near = near or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if not near:  # compare without the section, which may be missing or wrong
-        leaf = word.rpartition(".")[2]
         leaves = {name.rpartition(".")[2]: name for name in reversed(known)}
         near = [leaves[hit] for hit in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)]
     return f"; did you mean {near[0]}?" if near else ""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fastgan_ray.counting import counted
 from fastgan_ray.data.kinds import (
     ARCHIVES,
     HEAD_BYTES,
@@ -105,8 +106,8 @@ def describe_left_out(left_out: Sequence[LeftOut]) -> str:
         f"{count} {printable(kind)}{'' if reason == NOT_A_PICTURE else f' ({printable(reason)})'}"
         for (kind, reason), count in sorted(counts.items())
     ]
-    files = "1 file was" if len(mentioned) == 1 else f"{len(mentioned)} files were"
-    return f"{files} not read: {', '.join(described)}"
+    were = "was" if len(mentioned) == 1 else "were"
+    return f"{counted(len(mentioned), 'file')} {were} not read: {', '.join(described)}"
 
 
 def printable(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 
 
@@ -49,8 +50,9 @@ class Sampler:
         order, position = state["order"], int(state["position"])
         if len(order) != self.count:
             raise UserError(
-                f"sampler: the checkpoint was made with {len(order)} pictures, but the data has "
-                f"{self.count}. Resume with the data of the original run, or start a new run."
+                f"sampler: the checkpoint was made with {counted(len(order), 'picture')}, but the "
+                f"data has {self.count}. Resume with the data of the original run, or start a new "
+                "run."
             )
         if not torch.equal(order.sort().values, torch.arange(self.count)) or not (
             0 <= position <= self.count

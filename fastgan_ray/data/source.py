@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.counting import counted
 from fastgan_ray.data.catalog import resolve
 from fastgan_ray.data.checking import Check, Picture, check_all
 from fastgan_ray.data.containers import open_container
@@ -105,9 +106,9 @@ def _require_enough(
     count, listed = len(checks), "\n".join(f"  {line}" for line in bad)
     if bad and (refuse_bad or len(bad) == count):
         number = (
-            f"none of {count} pictures can"
+            f"none of {counted(count, 'picture')} can"
             if len(bad) == count
-            else f"{len(bad)} of {count} pictures cannot"
+            else f"{len(bad)} of {counted(count, 'picture')} cannot"
         )
         mend = "Replace or remove them"
         if usable >= 2:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.config.strict_yaml import format_value
-from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.metric import Metric
 
 OWN_BASELINE = "baseline"  # the baseline's name if the key `baseline` has settings
@@ -70,22 +67,3 @@ def arm_config(spec: AblationSpec, arm: str) -> RunConfig:
 def data_name(data: str | None) -> str:
     """Return the name of a data set in tables: the last part of its path."""
     return "" if data is None else Path(data).name or data
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Parse `--seeds`: a count ("3" -> [0, 1, 2]) or a list ("0-2,7" -> [0, 1, 2, 7]).
-
-    A comma at the end makes a single number a list: "7," -> [7].
-    """
-    if re.fullmatch(r"\s*[0-9]{1,4}\s*", text) and int(text) > 0:
-        return list(range(int(text)))
-    seeds: list[int] = []
-    for part in text.removesuffix(",").split(",") if re.search(r"[-,]", text) else [""]:
-        match = re.fullmatch(r"\s*([0-9]{1,10})(?:-([0-9]{1,10}))?\s*", part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        repeats = any(first <= seed <= last for seed in seeds)
-        if not first <= last < 2**31 or last - first >= MAX_CELLS or repeats:
-            rule = "must be a count, or different seeds and ranges such as 0-2,7"
-            raise UserError(f"--seeds: {rule} (got {format_value(text)})")
-        seeds.extend(range(first, last + 1))
-    return seeds

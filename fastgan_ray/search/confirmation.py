@@ -8,13 +8,14 @@ ablation. Its baseline is the published default, and its arms are the best trial
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.counting import counted
 from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.search.ablation import AblationSpec
 from fastgan_ray.search.cost.estimate import kimg_expected
@@ -126,19 +127,23 @@ def default_point(spec: SearchSpec, summary: Summary) -> Mapping[str, Any]:
     return trial["point"] if trial else start_point(spec)
 
 
+def best_trials(count: int) -> str:
+    """Write the number of best trials: "the best trial", "the 2 best trials"."""
+    return "the best trial" if count == 1 else f"the {count} best trials"
+
+
 def arm_name(trial_id: str) -> str:
     """Return the name of the arm that repeats a trial."""
     return f"trial {trial_id}"
 
 
 def confirmation_spec(
-    spec: SearchSpec, summary: Summary, top: int, seeds: int, data: str | None
+    spec: SearchSpec, summary: Summary, top: int, seeds: Sequence[int], data: str | None
 ) -> AblationSpec | None:
     """Return the confirmation as an ablation, with its complete text; None if no trial qualifies.
 
-    It trains the `top` best trials with `seeds` new seeds, which no trial of the search has used.
-    `data` is the path of the pictures that the trials used. Raise UserError if the default is not a
-    valid run.
+    `data` is the path of the pictures that the trials used. `seeds` must be new: no trial of the
+    search has used them. Raise UserError if the default is not a valid run.
     """
     candidates = top_candidates(spec, summary, top)
     if not candidates:
@@ -152,17 +157,28 @@ def confirmation_spec(
         "description": f"The confirmation of the search {summary['name']}.",
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
         "baseline": DEFAULT,
-        "seeds": new_seeds(spec, summary, seeds),
+        "seeds": list(seeds),
         "base": _drop_seed(spec.base) | ({} if data is None else {"data.path": data}),
         "arms": {name: _drop_seed(point) for name, point in arms.items()},
     }
     return ablation_from_text(yaml.safe_dump(document, sort_keys=False), "the confirmation")
 
 
-def new_seeds(spec: SearchSpec, summary: Summary, count: int) -> list[int]:
-    """Return the `count` smallest seeds, counted from 1, that no trial of the search has used."""
-    used = {run_config(spec, trial["point"]).train.seed for trial in summary["trials"]}
-    return list(itertools.islice((n for n in itertools.count(1) if n not in used), count))
+def used_seeds(spec: SearchSpec, summary: Summary) -> set[int]:
+    """Return the seeds that trials of the search have used."""
+    return {run_config(spec, trial["point"]).train.seed for trial in summary["trials"]}
+
+
+def new_seeds(
+    spec: SearchSpec, summary: Summary, count: int, started: Sequence[int] = ()
+) -> list[int]:
+    """Return the seeds of a confirmation: those that it has `started` with, and at least `count`.
+
+    The other ones are the smallest seeds, from 1 up, that no trial of the search has used.
+    """
+    taken = used_seeds(spec, summary) | {*started}
+    free = (seed for seed in itertools.count(1) if seed not in taken)
+    return [*started, *itertools.islice(free, max(0, count - len(started)))]
 
 
 def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, Any]:
@@ -200,8 +216,8 @@ def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
     `sign` is 1 if lower values of `metric` are better, else -1.
     """
     if count := confirmation["unfinished"]:
-        trainings = "1 training is" if count == 1 else f"{count} trainings are"
-        return f"The confirmation has not ended: {trainings} left."
+        is_left = "is left" if count == 1 else "are left"
+        return f"The confirmation has not ended: {counted(count, 'training')} {is_left}."
     arms = {arm["name"]: arm for arm in confirmation["arms"]}
     searched, winner = arms[confirmation["searched"]], arms.get(confirmation["winner"] or "")
     if winner is None:
@@ -209,7 +225,7 @@ def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
     parts = [_verdict(confirmation, searched, winner, metric)]
     if winner is not searched:
         name = f"the {DEFAULT}" if winner["name"] == DEFAULT else winner["name"]
-        best = f"The best mean over {winner['ended_well']} seeds is that of {name}"
+        best = f"The best mean over {counted(winner['ended_well'], 'seed')} is that of {name}"
         parts.append(f"{best}, {_mean(winner)}; best/ has the best of its generators.")
     if searched["mean"] is not None and searched["search_value"] is not None:
         gap = sign * (searched["mean"] - searched["search_value"])
@@ -225,14 +241,14 @@ def _verdict(
     winner: Mapping[str, Any],
     metric: str,
 ) -> str:
-    name, seeds = searched["name"], len(confirmation["seeds"])
+    name, seeds = searched["name"], counted(len(confirmation["seeds"]), "seed")
     if name == DEFAULT:
         better = [arm["name"] for arm in confirmation["arms"] if arm["verdict"] == "better"]
         if better:
             names = f"{' and '.join(better)} {'is' if len(better) == 1 else 'are'}"
-            return f"Not confirmed: {names} better than the {DEFAULT} in {seeds} seeds."
+            return f"Not confirmed: {names} better than the {DEFAULT} in {seeds}."
         mean = f"{metric} {_mean(searched)}"
-        return f"Confirmed: no trial is better than the {DEFAULT} in {seeds} seeds ({mean})."
+        return f"Confirmed: no trial is better than the {DEFAULT} in {seeds} ({mean})."
     relation = {
         "better": "is better than",
         "worse": "is worse than",
@@ -241,7 +257,7 @@ def _verdict(
     if relation is None:
         return f"Not confirmed: {name} has no verdict against the {DEFAULT}: {searched['note']}."
     means = f"{metric} {_mean(searched)} against {_mean(confirmation['arms'][0])}"
-    result = f"{name} {relation} the {DEFAULT} in {seeds} seeds ({means})."
+    result = f"{name} {relation} the {DEFAULT} in {seeds} ({means})."
     if searched["verdict"] != "better":
         return f"Not confirmed: {result}"
     return f"Confirmed{'' if winner is searched else ', but not the best'}: {result}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastgan_ray.config.run_config import flatten
+from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.search.space import SearchSpace
@@ -56,8 +57,8 @@ def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
     points = [(point, trial_id) for point, trial_id in points if point]
     if not points:
         raise UserError(
-            f"--from {run}: none of its {len(summary['trials'])} trials has a value and a point in "
-            "this search space; start without --from"
+            f"--from {run}: none of its {counted(len(summary['trials']), 'trial')} has a value and "
+            "a point in this search space; start without --from"
         )
     return [Prior(point, rank, trial_id) for rank, (point, trial_id) in enumerate(points)]
 

@@ -31,6 +31,7 @@ from rich.console import Console
 from torch.distributed.rendezvous import rendezvous
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.counting import counted
 from fastgan_ray.distributed import PeerFailedError, TorchGroup
 from fastgan_ray.errors import UserError
 from fastgan_ray.progress import Track, silently, track_on
@@ -157,9 +158,9 @@ def _raise_failure(workers: list[Worker]) -> None:
     ranks = [rank for rank, worker in enumerate(workers) if not worker.finished]
     reason = f" ({errors[0]})" if errors else ""
     raise UserError(
-        f"resources.workers: one of the {len(workers)} processes has ended too early, or does not "
-        f"answer (killed, or out of memory?){reason}: rank {' or '.join(map(str, ranks))}. "
-        "Continue the training with --resume."
+        f"resources.workers: one of the {counted(len(workers), 'process')} has ended too early, "
+        f"or does not answer (killed, or out of memory?){reason}: rank "
+        f"{' or '.join(map(str, ranks))}. Continue the training with --resume."
     ) from (errors[0] if errors else None)
 
 
@@ -175,8 +176,9 @@ def _backend(config: RunConfig) -> str:
         count = torch.cuda.device_count()
         if count < config.resources.workers:
             raise UserError(
-                f"resources.workers: {config.resources.workers} workers need a GPU each, and this "
-                f"machine has {count}. Lower resources.workers, or set train.device to cpu."
+                f"resources.workers: {counted(config.resources.workers, 'worker')} need a GPU "
+                f"each, and this machine has {count}. Lower resources.workers, or set "
+                "train.device to cpu."
             )
         return "nccl"
     return "gloo"

@@ -12,12 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import linked_copy, put_in_place, write_atomically
 from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.ablation import AblationSpec, Cell, cell_config, cells
-from fastgan_ray.search.confirmation import DEFAULT, Plan, confirmation_spec, outcome
+from fastgan_ray.search.confirmation import (
+    DEFAULT,
+    Plan,
+    best_trials,
+    confirmation_spec,
+    new_seeds,
+    outcome,
+)
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.tune.ablation import ablation_of
@@ -34,12 +42,17 @@ SEARCH_BEST = "search-best"  # in FOLDER: a copy of the search's best/ from befo
 
 
 def confirm_search(
-    spec: SearchSpec, plan: Plan, summary: Summary, folder: Path, context: ExperimentContext
+    spec: SearchSpec,
+    plan: Plan,
+    summary: Summary,
+    folder: Path,
+    context: ExperimentContext,
+    seeds: Sequence[int] = (),
 ) -> Summary:
     """Train the missing trainings of `plan`; return the summary with the confirmation's outcome.
 
     `summary` must be the search's summary without a confirmation. summary.json and best/ are
-    updated.
+    updated. `seeds` are the seeds to use; empty = as many new ones as the plan says.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None
@@ -47,7 +60,8 @@ def confirm_search(
         fetch_run(storage, confirmation_folder)
     # A confirmation that has started never becomes smaller.
     started_top, started_seeds = confirmation_size(confirmation_folder)
-    top, seeds = max(plan.top, started_top), max(plan.seeds, started_seeds)
+    top = max(plan.top, started_top)
+    seeds = seeds or new_seeds(spec, summary, plan.seeds, started_seeds)
     if not top and spec.confirm == "off":
         return _publish(folder, summary)
     ablation = _ablation(spec, plan, summary, top, seeds)
@@ -56,8 +70,8 @@ def confirm_search(
     count = len(ablation.arms) * len(ablation.seeds)
     say(
         context.console,
-        f"Confirmation: {count} new trainings, of the {len(ablation.arms) - 1} best trials and "
-        f"the {DEFAULT} with {len(ablation.seeds)} new seeds ({plan.why}).",
+        f"Confirmation: {counted(count, 'new training')}, of {best_trials(len(ablation.arms) - 1)} "
+        f"and the {DEFAULT} with {counted(len(ablation.seeds), 'new seed')} ({plan.why}).",
     )
     sync = DriverSync(storage, confirmation_folder) if storage else None
     context = replace(context, storage=storage, sync=sync)
@@ -103,20 +117,20 @@ def without_confirmation(summary: Mapping[str, Any]) -> Summary:
     return {"budget": {}, **summary, **search_result, "confirmation": None}
 
 
-def confirmation_size(folder: Path) -> tuple[int, int]:
-    """Return the number of trials and of seeds of a confirmation; (0, 0) if there is none.
+def confirmation_size(folder: Path) -> tuple[int, tuple[int, ...]]:
+    """Return the number of trials and the seeds of a confirmation; (0, ()) if there is none.
 
     `folder` is the confirmation's folder.
     """
     path = folder / "ablation.yaml"
     if not path.is_file():
-        return 0, 0
+        return 0, ()
     spec = ablation_from_text(path.read_text(), str(path))
-    return len(spec.arms) - 1, len(spec.seeds)
+    return len(spec.arms) - 1, spec.seeds
 
 
 def _ablation(
-    spec: SearchSpec, plan: Plan, summary: Summary, top: int, seeds: int
+    spec: SearchSpec, plan: Plan, summary: Summary, top: int, seeds: Sequence[int]
 ) -> AblationSpec | str:
     """Return the ablation to train, or the reason why nothing can be trained."""
     if not top:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.progress import track_on
@@ -47,12 +48,14 @@ def _check_pictures(
 
     track = track_on(Console(stderr=True, quiet=console.quiet))
     source = open_source(config.data.model_copy(update={"limit": None}), track=track)
-    skipped = f", {len(source.skipped)} unreadable ones left out" if source.skipped else ""
-    say(console, f"{len(source)} pictures in {source.path}{skipped}")
+    skipped = (
+        f"; {counted(len(source.skipped), 'unreadable file')} left out" if source.skipped else ""
+    )
+    say(console, f"{counted(len(source), 'picture')} in {source.path}{skipped}")
     without_effect = [limit for limit in limits if limit is not None and limit >= len(source)]
     if without_effect and len(limits) > 1:  # arms with different limits would use the same pictures
         raise UserError(
-            f"data.limit: {source.path} has {len(source)} pictures, so a limit of "
+            f"data.limit: {source.path} has {counted(len(source), 'picture')}, so a limit of "
             f"{min(without_effect)} has no effect; set a lower one, or name a larger data set"
         )
     if here:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.report.tables.confirmation import on_terminal
 from fastgan_ray.report.tables.pareto import front_on_terminal
-from fastgan_ray.search.confirmation import Plan, fit_to_budget, plan_confirmation
-from fastgan_ray.search.file.budget import Confirm
+from fastgan_ray.search.confirmation import Plan, fit_to_budget, plan_confirmation, used_seeds
+from fastgan_ray.search.file.budget import LEAST_SEEDS, MAX_SEEDS, Confirm
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import (
     SearchSpec,
@@ -120,26 +121,27 @@ def _priors(spec: SearchSpec, options: TuneOptions) -> list[Prior]:
 def confirm_run(
     folder: Path,
     top: int | None,
-    seeds: int | None,
+    seeds: Sequence[int],
     options: TuneOptions,
     objective: Objective = train_objective,
 ) -> None:
     """Confirm a search that has ended; continue or enlarge its confirmation if there is one.
 
-    `top` and `seeds` are the number of trials and of seeds. If one is None, it is taken from the
-    existing confirmation, else from the search's file, else it is 2 for `top` and 3 for `seeds`.
-    Raises UserError if the folder has no search that has ended, or if its pictures or weights have
-    changed.
+    `top` is the number of trials, and `seeds` are new seeds. If `top` is None or `seeds` is empty,
+    their number is taken from the existing confirmation, else from the search's file, else it is 2
+    for trials and 3 for seeds. Raises UserError if the folder has no search that has ended, if the
+    search has used one of the seeds, or if its pictures or weights have changed.
     """
     spec, summary = _ended_search(folder)
-    plan = _plan(spec, folder, top, seeds)
+    seeds = _all_seeds(spec, summary, folder, seeds)
+    plan = _plan(spec, folder, top, len(seeds))
     console = make_console(options.quiet)
     config = RunConfig.model_validate(summary["best"]["config"])
     if objective is train_objective:
         check_inputs([config], folder, options.address is None, console)
     nested = config.resources.nested
     with experiment_context(folder, options, objective, console, nested) as context:
-        summary = confirm_search(spec, plan, without_confirmation(summary), folder, context)
+        summary = confirm_search(spec, plan, without_confirmation(summary), folder, context, seeds)
         reports = Reports(folder)
         reports.refresh(over=True)
         log_outcome(context.wandb_session(folder, folder.name), "search", summary)
@@ -147,11 +149,30 @@ def confirm_run(
     report_outcome(context, folders, summary, closing(summary), reports, how)
 
 
-def _plan(spec: SearchSpec, folder: Path, top: int | None, seeds: int | None) -> Plan:
+def _all_seeds(spec: SearchSpec, summary: Summary, folder: Path, seeds: Sequence[int]) -> list[int]:
+    """Return the seeds of an existing confirmation and the chosen ones; [] if none are chosen."""
+    if not seeds:
+        return []
+    if used := sorted({*seeds} & used_seeds(spec, summary)):
+        raise UserError(
+            f"--seeds: the search has used {', '.join(map(str, used))}; a confirmation needs other "
+            "seeds than the search, as --seeds 1-3"
+        )
+    _, started = confirmation_size(folder / FOLDER)
+    together = list(dict.fromkeys([*started, *seeds]))
+    if not LEAST_SEEDS <= len(together) <= MAX_SEEDS:
+        raise UserError(
+            f"--seeds: must be {LEAST_SEEDS} to {MAX_SEEDS} seeds; a number is a seed, not a "
+            f"count: three seeds are 1-3 (got {', '.join(map(str, together[:3]))})"
+        )
+    return together
+
+
+def _plan(spec: SearchSpec, folder: Path, top: int | None, seeds: int) -> Plan:
     planned = plan_confirmation(spec)
     default = (planned.top, planned.seeds) if planned.top else (Confirm.top, Confirm.seeds)
-    size = confirmation_size(folder / FOLDER)
-    default = size if all(size) else default
+    started_top, started_seeds = confirmation_size(folder / FOLDER)
+    default = (started_top, len(started_seeds)) if started_top else default
     top, seeds = top or default[0], seeds or default[1]
     return Plan(top, seeds, confirmation_kimg(spec, top, seeds), "as the command says")
 
@@ -174,8 +195,9 @@ def _ended_search(folder: Path) -> tuple[SearchSpec, Summary]:
     unfinished = sum(trial["state"] == "unfinished" for trial in summary["trials"])
     if unfinished or summary["best"] is None:
         count = len(summary["trials"])
+        have = "has" if unfinished == 1 else "have"
         problem = (
-            f"{unfinished} of {count} trials have not ended"
+            f"{unfinished} of {counted(count, 'trial')} {have} not ended"
             if unfinished
             else "no trial has a value"
         )

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from fastgan_ray.counting import counted
 from fastgan_ray.report.data.learning_curves import Point, with_all_seeds
 from fastgan_ray.report.data.ranking import arm_colours, arm_dash
 
@@ -79,7 +80,8 @@ def _label(
     goal = "lower" if summary["metric"]["goal"] == "minimize" else "higher"
     figure.supylabel(f"{metric} ({goal} is better)", fontsize=11)
     figure.supxlabel("thousands of real images shown (kimg)", fontsize=11)
-    title = f"{summary['name']}\nmean of {len(summary['seeds'])} seeds,\nband: lowest to highest"
+    seeds = counted(len(summary["seeds"]), "seed")
+    title = f"{summary['name']}\nmean of {seeds},\nband: lowest to highest"
     legend = figure.legend(handles=handles, loc="outside right upper", title=title)
     legend.set_alignment("left")
 

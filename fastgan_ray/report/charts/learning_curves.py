@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from fastgan_ray.counting import counted
 from fastgan_ray.report.charts import layout
 from fastgan_ray.report.charts.axis import Axis
 from fastgan_ray.report.charts.layout import Chart, Mark, svg_path
@@ -73,6 +74,6 @@ def _arm_mark(x: Axis, y: Axis, number: int, arm: str, curve: Sequence[Point]) -
         "band": f"{svg_path(line(curve, 'low') + line(curve, 'high')[::-1])}Z",
         "dots": mean,
         "end": mean[-1],
-        "text": f"{arm}: mean {last['mean']:.4g} of {last['seeds']} seeds at {last['kimg']:g} "
-        f"kimg, from {last['low']:.4g} to {last['high']:.4g}",
+        "text": f"{arm}: mean {last['mean']:.4g} of {counted(last['seeds'], 'seed')} at "
+        f"{last['kimg']:g} kimg, from {last['low']:.4g} to {last['high']:.4g}",
     }

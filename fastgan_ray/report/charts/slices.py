@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fastgan_ray.counting import counted
 from fastgan_ray.report.charts.axis import all_numbers, category, fit, value_ticks
 from fastgan_ray.report.charts.layout import Chart, axis_label, trial_marks
 from fastgan_ray.report.data.ranking import parameter_names, ranked
@@ -40,12 +41,13 @@ def note(trials: Sequence[Trial], without: int) -> str:
     `without` is the number of trials that have no value of the parameter.
     """
     finished = sum(trial["state"] == "finished" for trial in trials)
-    text = f"{len(trials)} trials: {finished} finished"
+    text = f"{counted(len(trials), 'trial')}: {finished} finished"
     if others := len(trials) - finished:
         text += f", {others} not finished"
     text += "."
     if without:
-        text += f" Not shown: {without} trials without this parameter (its condition is not met)."
+        absent = counted(without, "trial")
+        text += f" Not shown: {absent} without this parameter (its condition is not met)."
     if finished < ENOUGH:
         text += f" Too few for a conclusion: at least {ENOUGH} finished trials are needed."
     return text

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.protocol import require_same_protocol
 from fastgan_ray.report.data.ranking import best_trial
@@ -82,7 +83,7 @@ def _arm_entries(run: Run, path: Path) -> list[Entry]:
                 "what": "arm",
                 "value": part["mean"],
                 "error": part["sd"],
-                "error_of": f"{part['seeds']} seeds",
+                "error_of": counted(part["seeds"], "seed"),
                 "state": _count_states(trials),
             }
             entries.append(entry)

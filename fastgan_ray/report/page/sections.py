@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fastgan_ray.counting import counted
 from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.metrics.protocol import LABELS
 from fastgan_ray.report.charts.intervals import intervals_chart
@@ -65,9 +66,11 @@ def _search_warnings(run: Run) -> list[str]:
         sentences.append(f"{others} {other}{noun}{rest} (see the last column of the leaderboard).")
     for state in FAILED:
         if count := sum(trial["state"] == state for trial in trials):
-            sentences.append(f"{count} of {len(trials)} trials: {state_text(state)}.")
+            sentences.append(f"{count} of {counted(len(trials), 'trial')}: {state_text(state)}.")
     if count := sum(trial["state"] == "unfinished" for trial in trials):
-        sentences.append(f"{count} of {len(trials)} trials have not ended: running or interrupted.")
+        has = "has" if count == 1 else "have"
+        total = counted(len(trials), "trial")
+        sentences.append(f"{count} of {total} {has} not ended: running or interrupted.")
     return sentences
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import rich.table
 
+from fastgan_ray.counting import counted
 from fastgan_ray.report import text
 from fastgan_ray.report.tables import table as tables
 from fastgan_ray.report.tables.table import VERDICT_STYLES, Table, as_markdown
@@ -26,7 +27,7 @@ def markdown(summary: dict[str, Any], figure: str) -> str:
     parts = [
         f"# Ablation {summary['name']}",
         f"`{metric['name']}` ({goal} is better) on {', '.join(summary['data'])}; "
-        f"{len(summary['seeds'])} seeds; baseline: {summary['baseline']}.",
+        f"{counted(len(summary['seeds']), 'seed')}; baseline: {summary['baseline']}.",
         as_markdown(main_table(summary)),
         explanation(summary),
         "\n".join(f"- {sentence}" for sentence in notes(summary)),
@@ -100,10 +101,12 @@ def notes(summary: dict[str, Any]) -> list[str]:
     for arm in summary["arms"]:
         of_arm = [trial for trial in trials if trial["arm"] == arm["name"]]
         if warnings := [trial["warning"] for trial in of_arm if trial["warning"]]:
-            count = f"{len(warnings)} of {len(of_arm)} trainings have a warning"
+            has = "has" if len(warnings) == 1 else "have"
+            count = f"{len(warnings)} of {counted(len(of_arm), 'training')} {has} a warning"
             sentences.append(f"{arm['name']}: {count}. The first: {warnings[0]}")
     if unfinished := sum(trial["state"] == "unfinished" for trial in trials):
-        sentences.append(f"{unfinished} of {len(trials)} trainings have not ended.")
+        has = "has" if unfinished == 1 else "have"
+        sentences.append(f"{unfinished} of {counted(len(trials), 'training')} {has} not ended.")
     return sentences
 
 

@@ -13,6 +13,8 @@ from fastgan_ray.search.file.points import with_constants
 from fastgan_ray.search.file.section import FileSection, context_of
 from fastgan_ray.search.space import SearchSpace
 
+LEAST_SEEDS, MAX_SEEDS = 2, 100  # of a confirmation
+
 Limit = Annotated[float, Field(gt=0, le=1e9)]
 
 
@@ -21,7 +23,10 @@ class Confirm(FileSection):
 
     top: int = Field(2, ge=1, le=20, description="number of trials that are trained again")
     seeds: int = Field(
-        3, ge=2, le=100, description="number of seeds with which each of these trials is trained"
+        3,
+        ge=LEAST_SEEDS,
+        le=MAX_SEEDS,
+        description="number of seeds with which each of these trials is trained",
     )
 
     def kimg(self, longest: float) -> float:

@@ -21,6 +21,15 @@ from fastgan_ray.search.file.section import FileSection, Kimg, context_of, read_
 class _Rule(FileSection):
     first_key: ClassVar[str] = "min_iter"  # the key that sets when the rule can first end a trial
 
+    @property
+    def first_kimg(self) -> float:
+        """The kimg at which the rule can first end a trial."""
+        raise NotImplementedError
+
+    def origin(self) -> tuple[str, str]:
+        """Return the key that sets `first_kimg`, and its value as a text for a message."""
+        return self.first_key, f"{self.first_kimg:g}"
+
     tolerance: float = Field(
         0.0,
         ge=0,
@@ -75,12 +84,28 @@ class Hyperband(_Rule):
     @model_validator(mode="after")
     def _has_a_first_rung(self) -> Self:
         if self.s is not None and (self.max_iter is None or self.min_iter is not None):
-            raise broken(f"needs max_iter, and no min_iter (got {self.s})", "s")
+            raise broken(self._s_rule(), "s")
         if self.s is None and self.min_iter is None:
+            example = "max_iter with s" if self.max_iter is None else self._with_s(self.max_iter)
             raise ValueError(
-                "needs min_iter, the kimg at which trials are first compared (or max_iter with s)"
+                f"needs min_iter, the kimg at which trials are first compared (or {example})"
             )
         return self
+
+    def _s_rule(self) -> str:
+        """Say what `s` needs, in the numbers of the file."""
+        if self.min_iter is not None:
+            rule = "does not go with min_iter, which already says when trials are first compared"
+            return f"{rule}: leave s out (got s {self.s}, min_iter {self.min_iter:g})"
+        return f"needs max_iter: trials are first compared at max_iter / {self.eta:g}^{self.s} kimg"
+
+    def _with_s(self, max_iter: float) -> str:
+        """Say what `max_iter` means together with an `s`, in the numbers of the file."""
+        first = max_iter / self.eta**2
+        return (
+            f"s beside max_iter: with s: 2, max_iter {max_iter:g} means min_iter: {first:.4g}, "
+            f"max_iter / {self.eta:g}^2"
+        )
 
     @property
     def first_kimg(self) -> float:
@@ -89,6 +114,13 @@ class Hyperband(_Rule):
             return self.min_iter
         assert self.max_iter is not None and self.s is not None
         return self.max_iter / self.eta**self.s
+
+    def origin(self) -> tuple[str, str]:
+        """Return the key that sets `first_kimg`, and its value as a text for a message."""
+        if self.min_iter is not None:
+            return super().origin()
+        formula = f"max_iter / eta^s = {self.max_iter:g} / {self.eta:g}^{self.s}"
+        return "max_iter", f"{formula} = {self.first_kimg:.4g}"
 
     def rungs(self, total_kimg: float) -> list[float]:
         """Return the rungs of the first bracket, in kimg, for trials of `total_kimg`."""
@@ -167,10 +199,11 @@ def _read_rules(value: object, info: ValidationInfo) -> tuple[Rule, ...]:
         tag = str(entry.get("type")) if isinstance(entry, dict) else ""
         rule, total_kimg = read_tagged(_RULE, entry, tag), context.total_kimg
         if total_kimg is not None and rule.first_kimg >= total_kimg:
+            key, text = rule.origin()
             raise broken(
                 "must be less than train.total_kimg, or the rule never ends a trial "
-                f"(got {rule.first_kimg:g}, total_kimg {total_kimg:g})",
-                rule.first_key,
+                f"(got {text}, total_kimg {total_kimg:g})",
+                key,
             )
         return rule
 

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
+from fastgan_ray.config.run_config import OTHER_NAMES, SECTIONS
 from fastgan_ray.search.file.arms import AblationBase, Arms, Baseline, DataSets, Seeds
 from fastgan_ray.search.file.budget import Budget, Confirmation, check_budget
 from fastgan_ray.search.file.early_terminate import StoppingRules
@@ -80,6 +81,9 @@ class _File(FileSection):
         """
         if reason := cls.refused.get(key):
             return f"is not supported: {reason}"
+        if key.partition(".")[0] in SECTIONS or key in OTHER_NAMES:
+            hint = f"; {OTHER_NAMES[key]}" if key in OTHER_NAMES else ""
+            return f"is a setting of a training: put it under base{hint}"
         return super().unknown_key(key)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 
@@ -21,24 +22,9 @@ from fastgan_ray.search.file.distributions import (
 from fastgan_ray.search.file.method import Method
 from fastgan_ray.search.file.points import check_points, with_constants
 from fastgan_ray.search.file.section import context_of, read_each, read_tagged
+from fastgan_ray.search.file.wandb_distributions import REFUSED, translation
 from fastgan_ray.search.space import Condition, Parameter, SearchSpace
 
-EXPONENTS = "takes exponents; use {}, whose min and max are the values"
-UNBOUNDED = "has no bounds, which a search needs; use {}"
-UNSUPPORTED = "is not supported; use {}"
-# W&B's distributions that this program does not support, with the message.
-REFUSED = {
-    "log_uniform": EXPONENTS.format("log_uniform_values"),
-    "q_log_uniform": EXPONENTS.format("q_log_uniform_values"),
-    "inv_log_uniform": UNSUPPORTED.format("log_uniform_values"),
-    "inv_log_uniform_values": UNSUPPORTED.format("log_uniform_values"),
-    "normal": UNBOUNDED.format("uniform"),
-    "q_normal": UNBOUNDED.format("q_uniform"),
-    "log_normal": UNBOUNDED.format("log_uniform_values"),
-    "q_log_normal": UNBOUNDED.format("q_log_uniform_values"),
-    "beta": UNSUPPORTED.format("uniform"),
-    "q_beta": UNSUPPORTED.format("q_uniform"),
-}
 # These settings change the reference of the metric: trials must share them to be comparable.
 FIXED = ("data.path", "data.fit", "data.background", "data.limit", "data.on_bad_image")
 PROBES = 17  # number of values of a range, bounds included, that the field must accept
@@ -58,7 +44,10 @@ def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
     def read(name: str, entry: object) -> None:
         _check_name(name, entry)
         if not isinstance(entry, dict):
-            raise broken(f"must be a mapping such as {{value: {format_value(entry)}}}")
+            key = "values" if isinstance(entry, list) else "value"
+            raise broken(f"must be a mapping such as {{{key}: {format_value(entry)}}}")
+        if name in context.base_names:
+            raise broken("is also in base; a setting is either fixed there or searched here")
         model = _read_entry(entry)
         when = _conditions(name, model.when, parameters, list(value))
         parameter = to_parameter(name, model, when)
@@ -80,8 +69,6 @@ def may_be_searched(name: str) -> bool:
 
 def _check_name(name: str, entry: object) -> None:
     if name not in field_names():
-        if isinstance(entry, dict) and "parameters" in entry:
-            raise broken("nested parameters are not supported; use dotted names, as model.ngf")
         raise broken(RunConfig.unknown_key(name))
     if not may_be_searched(name):
         raise broken("must be the same for all trials, or they do not compare; set it in base")
@@ -107,7 +94,8 @@ def _read_entry(entry: dict[str, Any]) -> Entry:
 def _check_keys(entry: dict[str, Any], distribution: str) -> None:
     """Raise an error for an unsupported distribution, and for unknown or contradictory keys."""
     if distribution in REFUSED:
-        raise broken(f"distribution {distribution} {REFUSED[distribution]}", "distribution")
+        rule = f"distribution {distribution} {REFUSED[distribution]}; {translation(entry)}"
+        raise broken(rule, "distribution")
     if unknown := [key for key in entry if key not in KEYS]:
         raise combine(Violation((key,), f"{key} {Entry.unknown_key(key)}") for key in unknown)
     ways = [key for key in ("value", "values", "min", "max") if key in entry]
@@ -175,10 +163,15 @@ def _check_values(parameter: Parameter) -> None:
 
 
 def _range_hint(parameter: Parameter, rule: str) -> str:
+    """Return the entry with whole numbers that the user may have meant, with the user's bounds."""
     if "whole number" not in rule or parameter.values:
         return ""
-    better = "q_log_uniform_values with q: 1" if parameter.log else "distribution: int_uniform"
-    return f"; use {better}"
+    low, high = math.ceil(parameter.low), math.floor(parameter.high)
+    name, q = "int_uniform", ""
+    if parameter.log or parameter.q:
+        name = "q_log_uniform_values" if parameter.log else "q_uniform"
+        q = f", q: {max(1, round(parameter.q))}"
+    return f"; use {{distribution: {name}, min: {low}, max: {high}{q}}}"
 
 
 Parameters: TypeAlias = Annotated[

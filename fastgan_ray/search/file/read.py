@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from fastgan_ray.config.kinds import require_kind
 from fastgan_ray.config.rules import explain
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import check_alone
 from fastgan_ray.config.strict_yaml import Document, ErrorList, Loc, parse, read_text
 from fastgan_ray.search.file.metric import under_protocol
 from fastgan_ray.search.file.model import SearchFile
+from fastgan_ray.search.file.nested import with_flat_parameters
 from fastgan_ray.search.file.points import with_constants
 from fastgan_ray.search.file.section import FileContext, FileSection
 from fastgan_ray.search.file.settings import file_context
@@ -37,7 +39,8 @@ def load_search(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> SearchSpec:
     """Read a search from the text of a file, like `load_search`; messages call the file `name`."""
-    document = parse(text, name)
+    document = with_flat_parameters(parse(text, name))
+    require_kind(document, "search")
     context = file_context(document.data, check_overrides(overrides or {}))
     for key, rule in ((violation.key, violation.rule) for violation in context.conflicts):
         document.errors.add(None, f"with what --set changes: {key}: {rule}")

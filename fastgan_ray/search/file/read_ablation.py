@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastgan_ray.config.kinds import require_kind
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import check_settings
 from fastgan_ray.config.strict_yaml import Document, parse, read_text
@@ -16,11 +17,6 @@ from fastgan_ray.search.file.metric import under_protocol
 from fastgan_ray.search.file.model import AblationFile
 from fastgan_ray.search.file.read import check_overrides, default_name, read_model, top_comment
 from fastgan_ray.search.file.settings import file_context
-
-
-def holds_ablation(path: str | Path) -> bool:
-    """Return True if a YAML file has the key `arms`, so that it is an ablation, not a search."""
-    return "arms" in parse(read_text(path), str(path)).data
 
 
 def load_ablation(
@@ -49,6 +45,7 @@ def ablation_from_text(
     Messages call the file `name`.
     """
     document = parse(text, name)
+    require_kind(document, "ablation")
     overrides = check_overrides(overrides or {})
     if "train.seed" in overrides:
         raise UserError("--set: train.seed: is set by seeds; use --seeds")

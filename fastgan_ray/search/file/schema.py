@@ -49,11 +49,12 @@ def json_schema(kind: Kind) -> dict[str, Any]:
         if "const" in definition["properties"].get("type", {}):
             definition.setdefault("required", []).insert(0, "type")
     if kind == "search":
+        parameters = {
+            name: _parameter(field) for name, field in fields.items() if may_be_searched(name)
+        }
         definitions["Parameter"] = schema["properties"]["parameters"]["additionalProperties"]
         schema["properties"]["parameters"] |= {
-            "properties": {
-                name: _parameter(field) for name, field in fields.items() if may_be_searched(name)
-            },
+            "properties": _nested(parameters) | parameters,
             "additionalProperties": False,
             "minProperties": 1,
         }
@@ -69,6 +70,33 @@ def _fields(definitions: dict[str, Any]) -> dict[str, JsonSchemaValue]:
             ref = f"#/$defs/{name}/properties/{field}"
             fields[f"{section}.{field}"] = {"$ref": ref, "description": value["description"]}
     return fields
+
+
+def _nested(parameters: dict[str, JsonSchemaValue]) -> dict[str, JsonSchemaValue]:
+    """Return {section: schema} for parameters that are nested as in W&B's sweep files."""
+    sections: dict[str, dict[str, JsonSchemaValue]] = {}
+    for name, parameter in parameters.items():
+        section, _, field = name.partition(".")
+        sections.setdefault(section, {})[field] = {
+            "$ref": f"#/properties/parameters/properties/{name}",
+            "description": parameter["description"],
+        }
+    return {
+        section: {
+            "description": f"settings of the section {section}, nested",
+            "type": "object",
+            "properties": {
+                "parameters": {
+                    "type": "object",
+                    "properties": fields,
+                    "additionalProperties": False,
+                }
+            },
+            "required": ["parameters"],
+            "additionalProperties": False,
+        }
+        for section, fields in sections.items()
+    }
 
 
 def _parameter(field: JsonSchemaValue) -> JsonSchemaValue:

@@ -62,6 +62,7 @@ class FileContext:
     `total_kimg`: the length of a trial according to `base`. It is None if this setting is not
     valid, or if an override replaces it.
     `arms`: the names of the arms.
+    `base_names`: the names of all settings in the file's `base`, also of those that are not valid.
     """
 
     base: dict[str, Any]
@@ -71,6 +72,7 @@ class FileContext:
     conflicts: list[Violation]
     total_kimg: float | None
     arms: list[str]
+    base_names: frozenset[str]
 
 
 def context_of(info: ValidationInfo) -> FileContext:

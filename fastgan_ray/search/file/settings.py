@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import PlainValidator
 
-from fastgan_ray.config.rules import broken, combine
+from fastgan_ray.config.rules import Violation, broken, combine
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import check_settings
 from fastgan_ray.config.strict_yaml import format_value
@@ -30,6 +30,7 @@ def file_context(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> FileC
         conflicts=conflicts,
         total_kimg=None if length_unknown else config.train.total_kimg,
         arms=list(arms) if isinstance(arms, dict) else [],
+        base_names=frozenset(given),
     )
 
 
@@ -59,8 +60,17 @@ def read_fragment(value: object) -> dict[str, Any]:
 def _read_settings(value: object) -> dict[str, Any]:
     settings = read_fragment(value)
     if violations := check_settings(settings):
-        raise combine(violations)
+        raise combine(_with_hint(violation, settings) for violation in violations)
     return settings
+
+
+def _with_hint(violation: Violation, settings: Mapping[str, Any]) -> Violation:
+    """Add a hint to the rule if the wrong value looks like the values of a searched setting."""
+    value = settings.get(violation.key)
+    keys = value.keys() if isinstance(value, dict) else {*()}
+    if not isinstance(value, list) and not keys & {"value", "values", "min", "max"}:
+        return violation
+    return Violation(violation.loc, f"{violation.rule}; a setting to search is under parameters")
 
 
 Settings: TypeAlias = Annotated[

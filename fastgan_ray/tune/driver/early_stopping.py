@@ -16,7 +16,7 @@ from fastgan_ray.search.file.spec import SearchSpec, run_config
 from fastgan_ray.search.pbt import PopulationBasedTraining
 from fastgan_ray.search.stopping import Observation, StoppingRules
 from fastgan_ray.tune.preflight import absolute_data_path
-from fastgan_ray.tune.trial.folder import write_stop
+from fastgan_ray.tune.trial.folder import REPEATED, write_stop
 from fastgan_ray.tune.trial.pbt import WeightExchange
 
 if TYPE_CHECKING:
@@ -95,10 +95,15 @@ class EarlyStoppingScheduler(FIFOScheduler):
     ) -> str:
         """Return STOP if a rule stops the trial, and write the reason to its folder.
 
-        Returns CONTINUE for all other trials.
+        Returns CONTINUE for all other trials. After a restart, a trial reports its rows again:
+        those before its last row are recorded, but decide nothing.
         """
         observation = observation_of(result, trial.config["number"], self._search_metric)
         reason = "" if observation is None else self._rules.decide(observation)
+        if result.get(REPEATED):
+            if observation is not None and self._exchange is not None:
+                self._exchange.replay(observation)
+            return str(TrialScheduler.CONTINUE)
         if result.get("outcome", "running") == "running":
             if reason:
                 write_stop(self._trials / trial.trial_id, result["kimg"], reason)

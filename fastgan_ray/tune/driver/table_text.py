@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from fastgan_ray.counting import counted, plural
 from fastgan_ray.report.text import number
 from fastgan_ray.tune.driver.state import ENDED, State, best_of, search_eta, trial_eta
 
@@ -88,12 +89,13 @@ def trial_line(state: State, name: str, now: float) -> str:
 def headline(state: State, now: float) -> str:
     """Return one line about the search: its name, the trials done, and the time."""
     done = sum(row["state"] in ENDED for row in state["trials"].values())
-    total = "" if state["total_trials"] is None else f" of {state['total_trials']}"
+    count = state["total_trials"]
+    total = f" {plural('trial')}" if count is None else f" of {counted(count, 'trial')}"
     etas = [eta for eta in (search_eta(state, now), state["seconds_left"]) if eta is not None]
     eta = min(etas, default=None)
     left = f", about {duration(eta)} left" if eta else ""
     elapsed = duration(now - state["start"])
-    return f"{state['name']}: {done}{total} trials done, {elapsed} elapsed{left}"
+    return f"{state['name']}: {done}{total} done, {elapsed} elapsed{left}"
 
 
 def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:

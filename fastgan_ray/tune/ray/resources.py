@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.cost.memory import gpu_gb_of, host_gb_of
 from fastgan_ray.tune.ray.gpus import ACCELERATOR, ASSUMED, GPU_CAPABILITY, GPU_GB
@@ -150,9 +151,9 @@ def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> N
             )
         if not trial.count(nodes):
             raise UserError(
-                f"resources: a trial needs {trial.workers} workers of {_shown(trial.worker)}, and "
-                f"all machines together have no room for them (there is: {have}). Lower "
-                "resources.workers, cpus or gpus, or add a machine."
+                f"resources: a trial needs {counted(trial.workers, 'worker')} of "
+                f"{_shown(trial.worker)}, and all machines together have no room for them "
+                f"(there is: {have}). Lower resources.workers, cpus or gpus, or add a machine."
             )
 
 

@@ -10,6 +10,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
+from fastgan_ray.counting import counted
 from fastgan_ray.report.charts.slices import ENOUGH
 from fastgan_ray.tune.suggest.compat import open_journal
 
@@ -35,7 +36,8 @@ def importances(folder: Path) -> dict[str, Any] | None:
     study = optuna.load_study(study_name=names[0], storage=storage)
     count = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
     if count < ENOUGH:
-        note = f"Importances need {ENOUGH} finished trials; there are {count} so far."
+        so_far = f"there {'is' if count == 1 else 'are'} {count} so far"
+        note = f"Importances need {counted(ENOUGH, 'finished trial')}; {so_far}."
         return {"evaluator": EVALUATOR, "trials": count, "values": {}, "note": note}
     quantile = max(MIN_QUANTILE, BEST_TRIALS / count)
     with warnings.catch_warnings():
@@ -44,7 +46,7 @@ def importances(folder: Path) -> dict[str, Any] | None:
         evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
         values = get_param_importances(study, evaluator=evaluator)
     note = (
-        f"{EVALUATOR} of {count} finished trials: what distinguishes the best {quantile:.0%} from "
-        "all of them. Trials that were stopped early are not counted."
+        f"{EVALUATOR} of {counted(count, 'finished trial')}: what distinguishes the best "
+        f"{quantile:.0%} from all of them. Trials that were stopped early are not counted."
     )
     return {"evaluator": EVALUATOR, "trials": count, "values": values, "note": note}

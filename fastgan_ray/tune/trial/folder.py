@@ -19,6 +19,7 @@ from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
 
 LOCK = ".lock"
+REPEATED = "repeated"  # key of a reported row, if the folder has later rows of the trial
 CHECKPOINTS = ("checkpoint-*", "taken-over-*", INTERRUPTED)
 
 Row = dict[str, Any]

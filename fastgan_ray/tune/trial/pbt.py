@@ -58,7 +58,7 @@ class WeightExchange:
         self._configure = configure
 
     def replay(self, observation: Observation) -> None:
-        """Record an observation from before a restart; its order, if any, was already written."""
+        """Record an observation without an order: the trial has already continued after it."""
         self._algorithm.choose_donor(observation)
 
     def observe(
@@ -66,22 +66,29 @@ class WeightExchange:
     ) -> None:
         """Record a trial's observation; write an order if the trial must take over weights.
 
-        `row` is the reported row. `start_point` is the point with which the trial started.
+        `row` is the trial's last row. `start_point` is the point with which the trial started.
+        After a restart, the trial reports its last row again. If this row has an order already, no
+        second order is written: the trial may have taken over the weights of the first one.
         """
         folder = self._trials / f"{observation.trial:05d}"
         orders = read_orders(folder)
+        earlier = [order for order in orders if order["kimg"] < observation.kimg]
         passes_rung = self._algorithm.passes_rung(observation)
         donor = self._algorithm.choose_donor(observation)
         if not passes_rung:
             return
-        point = orders[-1]["point"] if orders else start_point
+        point = earlier[-1]["point"] if earlier else start_point
         rung = self._algorithm.rung(observation.kimg)
         self._keep(observation.trial, rung, folder / row["checkpoint"], point)
+        if donor is None or len(earlier) < len(orders):
+            return
         # If the driver restarted, the donor's checkpoint may no longer exist.
-        if donor is not None and (self._donor_folder(rung, donor) / "metadata.json").is_file():
-            self._write_order(observation, folder, len(orders) + 1, donor)
+        if (self._donor_folder(rung, donor) / "metadata.json").is_file():
+            self._write_order(observation, folder, orders, donor)
 
-    def _write_order(self, observation: Observation, folder: Path, number: int, donor: int) -> None:
+    def _write_order(
+        self, observation: Observation, folder: Path, orders: list[Order], donor: int
+    ) -> None:
         source = self._donor_folder(self._algorithm.rung(observation.kimg), donor)
         donor_point = json.loads((source / "point.json").read_text())
         point = self._algorithm.perturb(donor_point, observation.trial, observation.kimg)
@@ -89,6 +96,7 @@ class WeightExchange:
             run = self._configure(point)
         except UserError:  # the values are not a valid run: the trial continues unchanged
             return
+        number = len(orders) + 1
         checkpoint = folder / _checkpoint_name(number)
         linked_copy(source, checkpoint)
         is_p_changed = ADA_P in self._algorithm.population.change
@@ -101,8 +109,8 @@ class WeightExchange:
             "run": run.model_dump(),
             "checkpoint": checkpoint.name,
         }
-        with (folder / ORDERS).open("a") as file:
-            file.write(json.dumps(order) + "\n")
+        lines = [json.dumps(line) + "\n" for line in (*orders, order)]
+        write_atomically(folder / ORDERS, "".join(lines))  # a kill leaves no incomplete line
 
     def _donor_folder(self, rung: int, trial: int) -> Path:
         return self._trials.parent / "population" / f"{rung:05d}" / f"{trial:05d}"

@@ -20,6 +20,7 @@ from fastgan_ray.tune.storage.remote import RemoteStorage
 from fastgan_ray.tune.storage.sync import TrialSync
 from fastgan_ray.tune.trial.folder import (
     LOCK,
+    REPEATED,
     reset_if_other_point,
     resume_point,
     trial_name,
@@ -79,11 +80,15 @@ def take_signals() -> None:
 
 
 def repeat_rows(folder: Path) -> None:
-    """Report the rows of an earlier process again, because the search may lack the last ones."""
+    """Report the rows of an earlier process again, because the search may lack the last rows.
+
+    All rows but the last are marked as REPEATED: the trial has continued after them, so the search
+    must not stop it there, or order it to take over weights.
+    """
     rows, _ = resume_point(folder)
     write_rows(folder, rows)
-    for row in rows:
-        ray.tune.report(row)
+    for number, row in enumerate(rows, 1):
+        ray.tune.report(row if number == len(rows) else {**row, REPEATED: True})
 
 
 def _limit_memory(resources: dict[str, float]) -> None:

@@ -1,0 +1,50 @@
+"""Recognise the kind of a YAML file by its keys: a training's configuration, search or ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from fastgan_ray.config.run_config import SECTIONS
+from fastgan_ray.config.strict_yaml import Document, parse, read_text
+from fastgan_ray.errors import UserError
+
+Kind = Literal["run", "search", "ablation"]
+
+DESCRIPTIONS: dict[Kind, str] = {
+    "run": "the configuration of one training",
+    "search": "a search",
+    "ablation": "an ablation",
+}
+COMMANDS: dict[Kind, str] = {"run": "train", "search": "tune", "ablation": "ablate"}
+# Keys that only searches have, and keys that only ablations have.
+SEARCH_KEYS = ("parameters", "method")
+ABLATION_KEYS = ("arms", "baseline")
+
+
+def kind_of(data: Mapping[str, Any]) -> Kind | None:
+    """Return the kind of a file with this content; None if its keys do not say it."""
+    is_search = any(key in data for key in SEARCH_KEYS)
+    is_ablation = any(key in data for key in ABLATION_KEYS)
+    if is_search != is_ablation:
+        return "search" if is_search else "ablation"
+    is_run = bool(data) and {key.partition(".")[0] for key in data} <= {*SECTIONS}
+    return "run" if is_run else None
+
+
+def kind_of_file(path: str | Path) -> Kind | None:
+    """Return the kind of a YAML file; None if its keys do not say it."""
+    return kind_of(parse(read_text(path), str(path)).data)
+
+
+def require_kind(document: Document, kind: Kind) -> None:
+    """Raise UserError if a file is of another kind; the message names the command for that kind."""
+    actual, name = kind_of(document.data), document.errors.name
+    if actual in (None, kind):
+        return
+    assert actual is not None
+    raise UserError(
+        f"{name}: is {DESCRIPTIONS[actual]}, but this command needs {DESCRIPTIONS[kind]}; use: "
+        f"fastgan-ray {COMMANDS[actual]} --config {name}"
+    )

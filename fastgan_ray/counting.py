@@ -1,0 +1,29 @@
+"""Write counts and times for messages: every message that counts something uses `counted`."""
+
+from __future__ import annotations
+
+import re
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a count and its noun: "1 picture", "2 pictures", "3 copies", "4 other processes".
+
+    `noun` is in the singular; only its last word changes.
+    """
+    return f"{count} {noun if count == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """Return the plural of a regular English noun: pictures, copies, processes, batches."""
+    if re.search(r"[^aeiou]y$", noun):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if re.search(r"(s|x|ch|sh)$", noun) else f"{noun}s"
+
+
+def minutes_text(seconds: float) -> str:
+    """Write a rough time: "less than a minute", "about 1 minute", "about 12 minutes".
+
+    A negative time counts as 0: an estimate may end before the work does.
+    """
+    minutes = round(seconds / 60)
+    return f"about {counted(minutes, 'minute')}" if minutes > 0 else "less than a minute"

@@ -1,0 +1,69 @@
+"""Distributions of W&B's sweep files that this program does not support, and what replaces them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+EXPONENTS = "takes exponents"
+UNBOUNDED = "has no bounds, which a search needs"
+UNSUPPORTED = "is not supported"
+# Each distribution, with the reason why it is not supported.
+REFUSED = {
+    "log_uniform": EXPONENTS,
+    "q_log_uniform": EXPONENTS,
+    "inv_log_uniform": EXPONENTS,
+    "inv_log_uniform_values": UNSUPPORTED,
+    "normal": UNBOUNDED,
+    "q_normal": UNBOUNDED,
+    "log_normal": UNBOUNDED,
+    "q_log_normal": UNBOUNDED,
+    "beta": UNSUPPORTED,
+    "q_beta": UNSUPPORTED,
+}
+DEVIATIONS = 2  # a normal distribution is replaced by its mean plus and minus so many of them
+
+Numbers = Mapping[str, float]
+Bounds = tuple[float, float]
+
+
+def translation(entry: Mapping[str, Any]) -> str:
+    """Write the entry that replaces an entry with a distribution in REFUSED, with its numbers.
+
+    If a number is missing or is not a number, the text names only the distribution.
+    """
+    name = str(entry["distribution"])
+    logarithmic, q = "log" in name, "q_" if name.startswith("q_") else ""
+    better = f"{q}log_uniform_values" if logarithmic else f"{q}uniform"
+    numbers = {"mu": 0.0, "sigma": 1.0, **{k: v for k, v in entry.items() if _is_number(v)}}
+    try:
+        low, high = _BOUNDS[name.removeprefix("q_")](numbers)
+    except (KeyError, OverflowError):
+        return f"use {better}, whose min and max are the values themselves"
+    step = f", q: {numbers.get('q', 1):g}" if q else ""
+    return f"use {{distribution: {better}, min: {low:.4g}, max: {high:.4g}{step}}}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _normal(numbers: Numbers) -> Bounds:
+    mean, width = numbers["mu"], DEVIATIONS * abs(numbers["sigma"])
+    return mean - width, mean + width
+
+
+def _exponentials(bounds: Bounds) -> Bounds:
+    return math.exp(bounds[0]), math.exp(bounds[1])
+
+
+# Distribution, without "q_" -> the function from its numbers to the bounds of its values.
+_BOUNDS: dict[str, Callable[[Numbers], Bounds]] = {
+    "log_uniform": lambda numbers: _exponentials((numbers["min"], numbers["max"])),
+    "inv_log_uniform": lambda numbers: _exponentials((-numbers["max"], -numbers["min"])),
+    "inv_log_uniform_values": lambda numbers: (numbers["min"], numbers["max"]),
+    "normal": _normal,
+    "log_normal": lambda numbers: _exponentials(_normal(numbers)),
+    "beta": lambda numbers: (0.0, 1.0),
+}
