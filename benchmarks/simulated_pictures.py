@@ -20,7 +20,7 @@ from fastgan_ray.augment.diffaugment import color
 from fastgan_ray.augment.geometry import unrotate, unscale, unshift, warp
 from fastgan_ray.config.paths import cache_dir
 from fastgan_ray.data.cache import atomic_file
-from fastgan_ray.data.fit import fit_to_square
+from fastgan_ray.data.fit import fit_picture
 from fastgan_ray.data.source import Source
 from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.reference import Features
@@ -56,7 +56,7 @@ def simulated_features(
 def _pictures(source: Source) -> Tensor:
     """All pictures, (N, 3, H, W) in [-1, 1]."""
     squares = [
-        fit_to_square(source.read(index), "squash", source.background)
+        fit_picture(source.read(index), "squash", source.background, (1, 1), keep_scale=True)
         for index in range(len(source))
     ]
     pixels = torch.from_numpy(np.stack([np.array(image) for image in squares]))

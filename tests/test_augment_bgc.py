@@ -149,7 +149,7 @@ def test_geometry_comes_in_the_published_order():
     then(stretch, 0, 0, 1 / stretch)
     rotate(float(drawn["angle_after"]))
     then(1, 0, 0, 1, *(2 * drawn["fraction"][0]).tolist())
-    inverse = bgc.inverse_geometry(drawn, 32)[0]
+    inverse = bgc.inverse_geometry(drawn, (32, 32))[0]
     torch.testing.assert_close(inverse @ forward, torch.eye(3, dtype=torch.float64))
 
 
@@ -239,5 +239,5 @@ def test_geometry_is_the_warp_of_its_matrix():
         name: neutral(16)[name]
         for name in ("brightness", "contrast", "luma_flip", "hue", "saturation")
     }
-    expected = warp(images, bgc.inverse_geometry(drawn, 8))
+    expected = warp(images, bgc.inverse_geometry(drawn, (8, 8)))
     assert torch.equal(bgc.apply(images, without_colour), expected)

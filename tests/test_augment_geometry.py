@@ -34,17 +34,17 @@ def mirrored(index: int, side: int) -> int:
 
 def slow_warp(image: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
     """Each pixel in a loop: where it comes from, and the bilinear mean of the four around it."""
-    side = image.shape[-1]
+    height, width = image.shape[-2:]
     result = torch.empty_like(image)
-    for row in range(side):
-        for column in range(side):
-            place = vector((2 * column + 1) / side - 1, (2 * row + 1) / side - 1, 1)
-            x, y = (((inverse[:2] @ place) + 1) * side / 2 - 0.5).tolist()
+    for row in range(height):
+        for column in range(width):
+            place = vector((2 * column + 1) / width - 1, (2 * row + 1) / height - 1, 1)
+            x, y = (((inverse[:2] @ place) + 1) * vector(width, height) / 2 - 0.5).tolist()
             left, top = math.floor(x), math.floor(y)
             total = torch.zeros(3, dtype=image.dtype)
             for i, weight_y in ((top, top + 1 - y), (top + 1, y - top)):
                 for j, weight_x in ((left, left + 1 - x), (left + 1, x - left)):
-                    pixel = image[:, mirrored(i, side), mirrored(j, side)]
+                    pixel = image[:, mirrored(i, height), mirrored(j, width)]
                     total += weight_y * weight_x * pixel
             result[:, row, column] = total
     return result
@@ -66,7 +66,7 @@ def test_mirroring_is_a_flip_bit_for_bit():
 @pytest.mark.parametrize(("right", "down"), [(0, 0), (1, 0), (0, -2), (-3, 5), (9, 1), (-20, 0)])
 def test_whole_shifts_are_exact_and_mirror_at_the_edge(right, down):
     images = pictures(1)
-    shifted = warp(images, unshift(vector(right / 8, down / 8)[None], 8))
+    shifted = warp(images, unshift(vector(right / 8, down / 8)[None], (8, 8)))
     for row in range(8):
         for column in range(8):
             source = images[..., mirrored(row - down, 8), mirrored(column - right, 8)]
@@ -75,7 +75,7 @@ def test_whole_shifts_are_exact_and_mirror_at_the_edge(right, down):
 
 def test_shifts_are_rounded_to_pixels_of_the_side():
     share = vector(0.1, -0.06)[None]
-    inverse = unshift(share, 16)  # 1.6 and -0.96 pixels
+    inverse = unshift(share, (16, 16))  # 1.6 and -0.96 pixels
     torch.testing.assert_close(inverse[0, :2, 2], vector(-2 * 2 / 16, 2 * 1 / 16))
 
 
@@ -84,7 +84,7 @@ def test_moves_in_a_row_are_exact():
     inverse = (
         unscale(vector(-1), vector(1))
         @ unquarter(torch.tensor([1]))
-        @ unshift(vector(0.125, 0.0)[None], 8)
+        @ unshift(vector(0.125, 0.0)[None], (8, 8))
     )
     turned = torch.rot90(images.flip(3), -1, (2, 3))
     expected = torch.cat([turned[..., :1], turned[..., :-1]], dim=3)
@@ -108,7 +108,8 @@ def test_resampling_equals_the_slow_oracle(inverse):
 
 def test_a_picture_that_stays_is_the_same_bits_beside_one_that_moves():
     images = pictures(3, 8, torch.float32)
-    inverse = unrotate(vector(0.0, 0.5, 0.0)) @ unshift(vector(0, 0, 0, 0, 0.25, 0).view(3, 2), 8)
+    shift = unshift(vector(0, 0, 0, 0, 0.25, 0).view(3, 2), (8, 8))
+    inverse = unrotate(vector(0.0, 0.5, 0.0)) @ shift
     changed = warp(images, inverse)
     assert torch.equal(changed[0], images[0])
     assert not torch.equal(changed[1], images[1])
@@ -148,7 +149,7 @@ def test_magnifying_magnifies():
 def test_gradients_of_every_kind_of_move():
     images = pictures(4, 4).requires_grad_()
     inverse = unrotate(vector(0.0, 0.3, 0.0, 0.0)) @ unquarter(torch.tensor([0, 0, 1, 2]))
-    inverse = inverse @ unshift(vector(0, 0, 0, 0, 0.25, 0, 0, 0.25).view(4, 2), 4)
+    inverse = inverse @ unshift(vector(0, 0, 0, 0, 0.25, 0, 0, 0.25).view(4, 2), (4, 4))
     assert torch.autograd.gradcheck(lambda x: warp(x, inverse), images)
 
 
@@ -169,9 +170,42 @@ def test_places_stay_exact_under_autocast():
     assert torch.equal(changed, warp(images, inverse))
 
 
-def test_pictures_that_are_not_square_are_refused():
-    with pytest.raises(ValueError, match=r"square \(got 4 x 6\)"):
-        warp(torch.zeros(1, 3, 4, 6), unrotate(vector(0.1)))
+@pytest.mark.parametrize("size", [(6, 4), (4, 8)])
+@pytest.mark.parametrize(
+    "inverse",
+    [
+        lambda size: unrotate(vector(0.3), size),
+        lambda size: unscale(vector(1.7), vector(0.6)),
+        lambda size: unshift(vector(0.31, -0.07)[None]),
+        lambda size: unquarter(torch.tensor([1]), size) @ unshift(vector(0.5, 0.25)[None], size),
+    ],
+    ids=["rotation", "scale", "shift", "quarter turn"],
+)
+def test_resampling_a_rectangle_equals_the_slow_oracle(inverse, size):
+    image = pictures(1, 8)[..., : size[0], : size[1]]
+    change = inverse(size)
+    torch.testing.assert_close(warp(image, change)[0], slow_warp(image[0], change[0]))
+
+
+def test_a_rectangle_turns_without_changing_its_proportions():
+    image = torch.zeros(1, 1, 16, 24, dtype=torch.float64)
+    image[..., 4:12, 8:16] = 1  # a square in the middle
+    turned = warp(image, unquarter(torch.tensor([1]), (16, 24)))
+    torch.testing.assert_close(turned, image)
+    around = warp(image, unrotate(vector(math.pi), (16, 24)))
+    torch.testing.assert_close(around, image)
+    moved = torch.zeros_like(image)
+    moved[..., 2, 12] = 1  # 5.5 pixels above the centre, 0.5 to the right
+    right = warp(moved, unquarter(torch.tensor([1]), (16, 24)))  # then 5.5 right, 0.5 down
+    assert right[0, 0, 8, 17] == pytest.approx(1)
+
+
+def test_whole_shifts_of_a_rectangle_count_pixels_of_each_side():
+    image = torch.arange(24.0, dtype=torch.float64).view(1, 1, 4, 6)
+    inverse = unshift(vector(1 / 6, 0.2)[None], (4, 6))  # 1 pixel right, 0.8 rounded to 1 down
+    changed = warp(image, inverse)
+    torch.testing.assert_close(changed[..., 1:, 1:], image[..., :-1, :-1])
+    assert torch.equal(warp(image, unshift(vector(0, 0)[None], (4, 6))), image)
 
 
 def test_change_some_hands_over_the_rows_that_belong_together():

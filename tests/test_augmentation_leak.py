@@ -32,7 +32,7 @@ def sets():
     result = {}
     for name in SETS:
         config = DataConfig(path=name)
-        images = load_images(open_source(config, 0), config, 32)
+        images = load_images(open_source(config, 0), config, (32, 32))
         result[name] = real_sample(images, config.flip)
     return result
 
@@ -214,7 +214,7 @@ def test_a_run_whose_generator_makes_augmented_pictures_is_warned(tmp_path, monk
         "augment.policy": "translation,color",
     }
     config = tiny.config(**settings)
-    images = load_images(open_source(config.data, 0), config.data, 32)
+    images = load_images(open_source(config.data, 0), config.data, (32, 32))
     shifted = augmented(real_sample(images, 0.5), "translation")
     monkeypatch.setattr(
         evaluation,

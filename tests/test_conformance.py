@@ -16,10 +16,12 @@ from torch import Tensor
 
 from fastgan_ray.augment.ada import CONTROLLERS
 from fastgan_ray.augment.pipeline import OPS
-from fastgan_ray.config.run_config import RunConfig, flatten
+from fastgan_ray.config.model import ASPECTS
+from fastgan_ray.config.run_config import CHANNELS, RunConfig, flatten
 from fastgan_ray.models import ARCHITECTURES
 from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.cost.estimate import gflop_per_image
+from fastgan_ray.search.file.parameters import may_be_searched
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.file.spec import run_config
@@ -29,14 +31,14 @@ from fastgan_ray.train.batches import Pictures
 from fastgan_ray.train.draws import draw_step, to_device
 from fastgan_ray.train.loop import take_batches
 from fastgan_ray.train.losses import LOSSES
-from fastgan_ray.train.perceptual import DISTANCES
+from fastgan_ray.train.perceptual import DISTANCES, load_distance
 from fastgan_ray.train.regan import DENSE, SPARSE, phase_of
 from fastgan_ray.train.state import TrainState, new_state
 from fastgan_ray.train.step import train_step
 
 CPU = torch.device("cpu")
 BASE = {**tiny.SETTINGS, "train.batch_size": 2}
-PICTURES = np.random.default_rng(0).integers(0, 255, (5, 32, 32, 3), dtype=np.uint8)
+PICTURES = np.random.default_rng(0).integers(0, 255, (5, 32, 32, 4), dtype=np.uint8)
 DCGAN = {"model.architecture": "dcgan", "model.dcgan_depth": 3, "model.dcgan_width": 4}
 PENALTIES = {"train.r1_gamma": 1.0, "train.r2_gamma": 0.5, "train.r1_interval": 1}
 # Steps of 2 images: sparse from the first, dense from the fourth.
@@ -133,6 +135,27 @@ CASES: dict[str, dict[str, Any]] = {
         "augment.ada_target": 0.1,
     },
     "flip": {"data.flip": 1.0},
+    **{f"mode {mode}": {"data.mode": mode} for mode in CHANNELS},
+    **{f"aspect {aspect}": {"model.aspect": aspect} for aspect in ASPECTS},
+    **{
+        f"{aspect} {mode}: {name}": {"model.aspect": aspect, "data.mode": mode, **settings}
+        for aspect, mode in (("2:3", "rgba"), ("4:3", "grey"))
+        for name, settings in {
+            "dcgan": DCGAN,
+            "perceptual": {"train.reconstruction": "efficientnet_lite0"},
+            "contrastive": {"model.self_supervision": "ae_contrastive"},
+            "all augmentations": {
+                "augment.policy": "color,translation,cutout,bgc,keras",
+                "augment.ada_p": 0.5,
+            },
+            "penalties": {**PENALTIES, "train.loss": "wasserstein"},
+            "gradient checkpointing": {"train.gradient_checkpointing": True},
+            "bf16": {"train.precision": "bf16"},
+            "Re-GAN": REGAN,
+            "centre part": {"model.decode_part": "centre"},
+            "resolution 64": {"model.resolution": 64},
+        }.items()
+    },
     "Re-GAN without small branch": {**REGAN, "model.d_small": False, "model.decode_small": False},
     "Re-GAN": {**REGAN, "regan.dense_lr_factor": 0.5},
     "Re-GAN regrowing stored weights": {**REGAN, "regan.regrow": "stored"},
@@ -157,12 +180,11 @@ def config(changes: dict[str, Any]) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def distances():
-    return {name: DISTANCES[name](CPU) for name in DISTANCES if name != "lpips_vgg"}
+    return {name: load_distance(name, CPU) for name in DISTANCES if name != "lpips_vgg"}
 
 
 def advance(state: TrainState, settings: RunConfig, distances: dict[str, Any], steps: int) -> None:
-    larger = settings.model.resolution // 32
-    pictures = Pictures(PICTURES.repeat(larger, 1).repeat(larger, 2), CPU)
+    pictures = Pictures(pictures_for(settings), CPU)
     bf16 = settings.train.precision == "bf16"
     for _ in range(steps):
         drawn = draw_step(state, settings)
@@ -179,6 +201,11 @@ def advance(state: TrainState, settings: RunConfig, distances: dict[str, Any], s
                     continue
                 assert weight.grad is not None, name
                 assert bool(weight.grad.isfinite().all()), name
+
+
+def pictures_for(settings: RunConfig) -> np.ndarray[Any, Any]:
+    rows, columns = (np.arange(side) % 32 for side in settings.model.size)
+    return PICTURES[:, rows][:, :, columns, : settings.data.channels]
 
 
 def everything(state: TrainState) -> dict[str, Any]:
@@ -258,15 +285,19 @@ def test_everything_at_once_resumes_in_the_middle_of_a_sparse_phase(regrow, dist
 @pytest.mark.parametrize("case", [name for name in CASES if CASES[name]])
 def test_it_can_be_searched_and_ablated(case):
     wanted = config(CASES[case])
-    base = {name: value for name, value in BASE.items() if name not in CASES[case]}
+    # The colours and shape of the pictures must be the same for all trials.
+    changes = {name: value for name, value in CASES[case].items() if may_be_searched(name)}
+    if not changes:
+        return
+    base = {name: value for name, value in {**BASE, **CASES[case]}.items() if name not in changes}
     shared = {"metric": {"name": "fd_efficientnet_lite0"}, "base": base}
-    parameters = {name: {"value": value} for name, value in CASES[case].items()}
+    parameters = {name: {"value": value} for name, value in changes.items()}
     search = {**shared, "method": "random", "run_cap": 2, "parameters": parameters}
     spec = spec_from_text(yaml.safe_dump(search, sort_keys=False), "search.yaml")
     assert run_config(spec, assign(spec.space, lambda parameter: parameter.values[0])) == wanted
     assert gflop_per_image(wanted) > 0
-    arms = {name: value for name, value in CASES[case].items() if name != "train.seed"}
+    arms = {name: value for name, value in changes.items() if name != "train.seed"}
     baseline = {"train.lr_g": 0.0123}  # other than every case
     ablation = {**shared, "baseline": baseline, "seeds": 2, "arms": {"changed": arms}}
     read = ablation_from_text(yaml.safe_dump(ablation, sort_keys=False), "ablation.yaml")
-    assert arm_config(read, "changed") == config(arms)
+    assert arm_config(read, "changed") == config({**base, **arms})

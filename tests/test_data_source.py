@@ -19,7 +19,7 @@ from PIL import Image
 from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data import checking
 from fastgan_ray.data.cached_array import load_images
-from fastgan_ray.data.fit import fit_to_square
+from fastgan_ray.data.fit import fit_picture
 from fastgan_ray.data.source import Source, open_source
 from fastgan_ray.errors import UserError
 
@@ -139,7 +139,8 @@ def test_names_need_not_be_utf8(tmp_path):
         opened(folder)
     str(caught.value).encode("utf-8")
     bad.write_bytes(picture(9))
-    assert len(opened(folder)) == 3 and len(load_images(opened(folder), DataConfig(), 32)) == 3
+    source = opened(folder)
+    assert len(source) == 3 and len(load_images(source, DataConfig(), (32, 32))) == 3
 
 
 # --- the digest and the subset -----------------------------------------------------------------
@@ -284,7 +285,7 @@ def test_a_picture_that_changes_or_goes_while_in_use(tmp_path):
     with pytest.raises(UserError, match=r"001\.png changed while in use"):
         source.read(1)
     with pytest.raises(UserError, match=r"001\.png changed while in use"):
-        load_images(source, DataConfig(), 32)
+        load_images(source, DataConfig(), (32, 32))
     (folder / "001.png").unlink()
     with pytest.raises(UserError, match=r"001\.png can no longer be read"):
         source.read(1)
@@ -297,17 +298,17 @@ def test_the_array_holds_the_squared_pictures(tmp_path, empty_cache):
     source = opened(fill(tmp_path / "data", 70))  # more than one chunk
     for fit in ("crop", "squash", "pad"):
         config = DataConfig(fit=fit, background="#ff0000")
-        images = load_images(source, config, 32)
+        images = load_images(source, config, (32, 32))
         assert images.shape == (70, 32, 32, 3) and images.dtype == np.uint8
         assert isinstance(images, np.memmap) and not images.flags.writeable
         for index in (0, 69):
-            expected = np.asarray(fit_to_square(source.read(index), fit, "#ff0000", 32))
+            expected = np.asarray(fit_picture(source.read(index), fit, "#ff0000", (32, 32)))
             assert np.array_equal(images[index], expected)
     assert len(list((empty_cache / "images").iterdir())) == 3
-    load_images(source, DataConfig(fit="pad", background="#FF0000"), 32)
+    load_images(source, DataConfig(fit="pad", background="#FF0000"), (32, 32))
     assert len(list((empty_cache / "images").iterdir())) == 3
-    load_images(source, DataConfig(fit="pad"), 32)
-    load_images(source, DataConfig(fit="pad"), 64)
+    load_images(source, DataConfig(fit="pad"), (32, 32))
+    load_images(source, DataConfig(fit="pad"), (64, 64))
     assert len(list((empty_cache / "images").iterdir())) == 5
 
 
@@ -328,15 +329,15 @@ def test_a_known_picture_is_not_decoded_again(tmp_path, monkeypatch):
 
 def test_a_cached_array_is_not_built_again_but_a_damaged_one_is(tmp_path, empty_cache):
     source = opened(fill(tmp_path / "data"))
-    expected = np.array(load_images(source, DataConfig(), 32))
+    expected = np.array(load_images(source, DataConfig(), (32, 32)))
     (path,) = (empty_cache / "images").iterdir()
     before = path.stat().st_mtime_ns
-    load_images(source, DataConfig(), 32)
+    load_images(source, DataConfig(), (32, 32))
     assert path.stat().st_mtime_ns == before
     for damage in (b"", b"junk", path.read_bytes()[:-1]):
         path.unlink()
         path.write_bytes(damage)
-        assert np.array_equal(load_images(source, DataConfig(), 32), expected)
+        assert np.array_equal(load_images(source, DataConfig(), (32, 32)), expected)
     (record,) = (empty_cache / "checked").iterdir()
     for damage in ("", "{}", "[1, null]", '"x"'):
         record.write_text(damage)
@@ -351,7 +352,7 @@ def test_files_of_killed_writers_are_removed_after_a_day(tmp_path, empty_cache):
     old.write_bytes(b"x")
     fresh.write_bytes(b"x")
     os.utime(old, (time.time() - 90_000,) * 2)
-    load_images(opened(fill(tmp_path / "data")), DataConfig(), 32)
+    load_images(opened(fill(tmp_path / "data")), DataConfig(), (32, 32))
     assert fresh.exists() and not old.exists() and len(list(folder.iterdir())) == 2
 
 
@@ -371,7 +372,7 @@ def test_a_cache_that_cannot_be_written(tmp_path, empty_cache, monkeypatch):
 def _build(folder: str, barrier, results) -> None:
     barrier.wait(60)
     source = open_source(DataConfig(path=folder))
-    images = load_images(source, DataConfig(), 64)
+    images = load_images(source, DataConfig(), (64, 64))
     results.put((source.digest, int(images.astype(np.int64).sum())))
 
 

@@ -50,6 +50,7 @@ VALUES: dict[str, list[Any]] = {
     "model.g_channels": [[8, 8, 4, 4, 2], [4, 4, 4, 4, 4]],
     "model.d_channels": [[8, 8, 4, 4], [4, 4, 4, 4]],
     "model.architecture": ["fastgan", "dcgan"],
+    "model.aspect": ["1:1", "2:3"],
 }
 
 

@@ -222,6 +222,6 @@ def test_the_estimated_memory_is_what_a_step_keeps(side: int) -> None:
         fakes = step.generate(state, turn)
         shown = step.augment_real(state, pictures, turn.real, settings)
         losses = step.discriminator_loss(state, shown, fakes, turn, True, settings, L1)
-    _, maps, _ = COUNTS["fastgan"](settings.model, gradient_checkpointing=False)
+    _, maps, _ = COUNTS["fastgan"](settings, gradient_checkpointing=False)
     assert sum(size for size, _ in kept.values()) == pytest.approx(4 * 4 * maps, rel=0.25)
     assert losses[0].requires_grad

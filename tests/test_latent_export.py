@@ -35,9 +35,9 @@ def checkpoints(tmp_path_factory):
 def test_any_number_of_latents_gives_the_same_pictures(name, model, checkpoints, tmp_path):
     assert export(checkpoints[model], name, tmp_path / f"out.{name}") < 1e-4
     draw = FORMATS[name].read(tmp_path / f"out.{name}")
-    generator, config, _ = load_model(checkpoints[model])
+    generator, config = load_model(checkpoints[model])
     for count in (1, 5):
-        z = latents(range(10, 10 + count), config.nz)
+        z = latents(range(10, 10 + count), config.model.nz)
         with torch.inference_mode():
             expected = generator(z)[0].clamp(-1, 1)
             assert expected.std() > 0.01
@@ -58,8 +58,8 @@ def test_the_published_format_draws_the_same(tmp_path):
     section = {"resolution": 256, "ngf": 4, "output_activation": "none"}
     ours = tiny_checkpoint(tmp_path / "ours", decoder_width=32, **section)
     assert export(ours, "published", tmp_path / "x.pth") == 0
-    again, config, _ = load_model(tmp_path / "x.pth")
-    z = latents([7], config.nz)
+    again, config = load_model(tmp_path / "x.pth")
+    z = latents([7], config.model.nz)
     with torch.inference_mode():
         assert torch.equal(again(z)[0], load_model(ours)[0](z)[0])
 

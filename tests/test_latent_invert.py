@@ -40,7 +40,7 @@ def test_a_picture_of_the_generator_is_approached(generator):
 
 
 def test_latents_and_a_grid_are_written(generator, tmp_path):
-    pictures = read_pictures(tiny.write_pictures(tmp_path, 3), DataConfig(), 32)
+    pictures = read_pictures(tiny.write_pictures(tmp_path, 3), DataConfig(), (32, 32))
     assert list(pictures) == ["0.PNG", "1.PNG", "2.PNG"]
     labels = []
 
@@ -61,8 +61,8 @@ def test_latents_and_a_grid_are_written(generator, tmp_path):
 
 def test_one_picture_and_a_folder_read_alike(tmp_path):
     folder = tiny.write_pictures(tmp_path, 2)
-    both = read_pictures(folder, DataConfig(fit="crop"), 64)
-    one = read_pictures(folder / "1.PNG", DataConfig(fit="crop"), 64)
+    both = read_pictures(folder, DataConfig(fit="crop"), (64, 64))
+    one = read_pictures(folder / "1.PNG", DataConfig(fit="crop"), (64, 64))
     assert torch.equal(one["1.PNG"], both["1.PNG"]) and one["1.PNG"].shape == (3, 64, 64)
     assert both["1.PNG"].min() >= -1 and both["1.PNG"].max() <= 1
 
@@ -74,4 +74,4 @@ def test_a_file_that_is_not_a_picture_is_named(tmp_path):
     cases = {"nowhere": "no such", "empty": "no pictures", "bad.png": "bad.png: is not a picture"}
     for name, words in {**cases, "note.txt": "single file"}.items():
         with pytest.raises(UserError, match=words):
-            read_pictures(tmp_path / name, DataConfig(), 32)
+            read_pictures(tmp_path / name, DataConfig(), (32, 32))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from latent_checkpoints import model
 from PIL import Image
 
 from fastgan_ray.config.run_config import DataConfig, EvalConfig, RunConfig
@@ -71,7 +70,7 @@ def setting(tmp_path_factory):
 
 def test_a_copy_is_found_and_called_too_near_mirrored_or_not(setting, tmp_path):
     folder, config, source, extractor = setting
-    pictures = read_pictures(folder, config.data, 40)
+    pictures = read_pictures(folder, config.data, (40, 40))
     samples = torch.stack([pictures["4.PNG"], pictures["2.PNG"].flip(-1)])
     nearest = nearest_pictures(samples, source, config, extractor, 3)
     first, second = neighbour_rows(nearest, [10, 11], source)
@@ -88,7 +87,7 @@ def test_a_copy_is_found_and_called_too_near_mirrored_or_not(setting, tmp_path):
 
 def test_a_lone_sample_has_neighbours_as_many_as_there_are(setting):
     folder, config, source, extractor = setting
-    sample = read_pictures(folder, config.data, 32)["1.PNG"][None]
+    sample = read_pictures(folder, config.data, (32, 32))["1.PNG"][None]
     nearest = nearest_pictures(sample, source, config, extractor, 64)
     assert len(nearest.pairs) == 1 and len(nearest.pairs[0]) == 6
 
@@ -104,7 +103,7 @@ def test_pictures_all_alike_are_no_reference(setting, tmp_path):
 
 def test_the_data_set_is_the_runs_own_unless_replaced(setting):
     _, config, _, _ = setting
-    assert data_config("x", model(), config, {}) == config
-    assert data_config("x", model(), config, {"data.path": "other"}).data.path == "other"
+    assert data_config("x", config, {}) == config
+    assert data_config("x", config, {"data.path": "other"}).data.path == "other"
     with pytest.raises(UserError, match=r"x: .*--data"):
-        data_config("x", model(), None, {})
+        data_config("x", RunConfig(), {})

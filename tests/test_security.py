@@ -68,12 +68,12 @@ def test_code_in_the_cache_does_not_run(tmp_path, proof, monkeypatch):
     (tmp_path / "pictures").mkdir()
     config = DataConfig(path=str(tiny.write_pictures(tmp_path / "pictures", 3)))
     source = open_source(config)
-    expected = np.array(load_images(source, config, 32))
+    expected = np.array(load_images(source, config, (32, 32)))
     (cached,) = (tmp_path / "cache" / "images").iterdir()
     cached.unlink()
     with cached.open("wb") as file:
         np.save(file, np.array([Intruder(proof)], dtype=object), allow_pickle=True)
-    assert np.array_equal(load_images(source, config, 32), expected)
+    assert np.array_equal(load_images(source, config, (32, 32)), expected)
 
 
 @pytest.mark.parametrize("load", [load_run_config, load_search, load_ablation])

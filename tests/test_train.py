@@ -124,7 +124,7 @@ def test_the_discriminators_decodings_are_drawn_beside_the_pictures(config, tmp_
         # two a row, each before what is decoded of the trunk, the small branch and the part
         assert drawn.size == (8 * 34 - 2, 3 * 34 - 2)
         first = torch.tensor(np.array(drawn)[:32, :32])
-    images = load_images(open_source(settings.data, 0), settings.data, 32)
+    images = load_images(open_source(settings.data, 0), settings.data, (32, 32))
     assert torch.equal(first, torch.tensor(images[0]))
     bare = run(config(**{"model.self_supervision": "none"}), tmp_path / "bare").rows[-1]
     assert "decoded" not in bare and "reconstruction" not in bare

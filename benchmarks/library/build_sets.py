@@ -25,7 +25,7 @@ from PIL import Image
 from fastgan_ray.config.paths import cache_dir
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.data.catalog import resolve
-from fastgan_ray.data.fit import fit_to_square
+from fastgan_ray.data.fit import fit_picture
 from fastgan_ray.errors import UserError
 
 DIGESTS = Path(__file__).with_name("digests.json")
@@ -98,7 +98,7 @@ def square_pictures(chosen: PictureSet, roots: Iterable[Path]) -> Iterator[Pictu
         for picture in chosen.choice(root):
             flat = Image.new("RGBA", picture.size, chosen.background)
             flat.alpha_composite(picture.convert("RGBA"))
-            yield fit_to_square(flat.convert("RGB"), chosen.fit, chosen.background, SIDE)
+            yield fit_picture(flat.convert("RGB"), chosen.fit, chosen.background, (SIDE, SIDE))
 
 
 def distinct(pictures: Iterable[Picture]) -> Iterator[Picture]:

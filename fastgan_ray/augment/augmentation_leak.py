@@ -2,8 +2,8 @@
 
 A symptom is a number computed from a picture. An augmentation operation makes its symptoms larger,
 or makes them vary more between pictures. Generated pictures show a symptom if they differ from real
-pictures about as much as augmented real pictures do. Pictures are (B, 3, H, H) in [-1, 1],
-downscaled to at most 64 px.
+pictures about as much as augmented real pictures do. Pictures are (B, C, H, W) in [-1, 1] (grey,
+RGB, or RGB and alpha), downscaled to at most 64 px. Symptoms of colour ignore alpha.
 """
 
 from __future__ import annotations
@@ -43,9 +43,12 @@ class Finding(NamedTuple):
 
 
 def shrink(images: Tensor) -> Tensor:
-    """Downscale pictures (B, 3, H, H) to at most 64 px: float32, on the CPU, in [-1, 1]."""
+    """Downscale pictures (B, C, H, W): shorter side at most 64 px, float32, on the CPU, in [-1, 1]."""
     images = images.detach().float().cpu().clamp(-1, 1)
-    return F.adaptive_avg_pool2d(images, SIDE) if images.shape[-1] > SIDE else images
+    height, width = images.shape[-2:]
+    shorter = min(height, width)
+    size = SIDE * height // shorter, SIDE * width // shorter
+    return F.adaptive_avg_pool2d(images, size) if shorter > SIDE else images
 
 
 def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float) -> list[Finding]:
@@ -126,30 +129,38 @@ def _distance_from_median(values_BK: Tensor) -> Tensor:
     return (values_BK - values_BK.median(dim=0).values).square().sum(dim=1).sqrt()
 
 
+def _colours(images: Tensor) -> Tensor:
+    return images[:, :3]  # without alpha
+
+
+def _chroma(images: Tensor) -> Tensor:
+    colours = _colours(images)
+    return colours - colours.mean(dim=1, keepdim=True)
+
+
 def _luma(images: Tensor) -> Tensor:
-    return _distance_from_median(images.mean(dim=(1, 2, 3))[:, None])
+    return _distance_from_median(_colours(images).mean(dim=(1, 2, 3))[:, None])
 
 
 def _saturation(images: Tensor) -> Tensor:
-    chroma = images - images.mean(dim=1, keepdim=True)
-    return _distance_from_median(chroma.norm(dim=1).mean(dim=(1, 2))[:, None])
+    return _distance_from_median(_chroma(images).norm(dim=1).mean(dim=(1, 2))[:, None])
 
 
 def _contrast(images: Tensor) -> Tensor:
-    return _distance_from_median(images.mean(dim=1).flatten(1).std(dim=1)[:, None])
+    return _distance_from_median(_colours(images).mean(dim=1).flatten(1).std(dim=1)[:, None])
 
 
 def _hue(images: Tensor) -> Tensor:
-    return _distance_from_median((images - images.mean(dim=1, keepdim=True)).mean(dim=(2, 3)))
+    return _distance_from_median(_chroma(images).mean(dim=(2, 3)))
 
 
 def _balance(images: Tensor) -> Tensor:
     """Measure which side of a picture is lighter, (B,); rotations make this vary more."""
     light = images.mean(dim=1)
     deviation = light.flatten(1).std(dim=1)[:, None] + _EPSILON
-    position = torch.linspace(-1, 1, light.shape[-1])
-    across = (light * position).mean(dim=(1, 2))
-    down = (light * position[:, None]).mean(dim=(1, 2))
+    row, column = (torch.linspace(-1, 1, side) for side in light.shape[-2:])
+    across = (light * column).mean(dim=(1, 2))
+    down = (light * row[:, None]).mean(dim=(1, 2))
     return _distance_from_median(torch.stack([across, down], dim=1) / deviation)
 
 
@@ -170,8 +181,8 @@ def _border(images: Tensor) -> Tensor:
     """Measure the share of blank pixels at the blankest edge minus that in the middle: (B,)."""
     blank = (images.abs().amax(dim=1) < BLANK).float()
     edges = [blank[:, 0], blank[:, -1], blank[:, :, 0], blank[:, :, -1]]
-    part = slice(blank.shape[-1] // 4, -blank.shape[-1] // 4)
-    middle = blank[:, part, part].mean(dim=(1, 2))
+    rows, columns = (slice(side // 4, -side // 4) for side in blank.shape[-2:])
+    middle = blank[:, rows, columns].mean(dim=(1, 2))
     return torch.stack([edge.mean(dim=1) for edge in edges]).amax(dim=0) - middle
 
 
@@ -182,7 +193,7 @@ def _holes(images: Tensor) -> Tensor:
 
 
 class Symptom(NamedTuple):
-    """A symptom's name in a message, and its value for each picture: (B, 3, H, W) -> (B,)."""
+    """A symptom's name in a message, and its value for each picture: (B, C, H, W) -> (B,)."""
 
     name: str
     measure: Callable[[Tensor], Tensor]

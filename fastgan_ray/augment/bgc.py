@@ -1,9 +1,10 @@
 """Augment with the `bgc` operations of StyleGAN2-ADA (Karras et al. 2020, arXiv 2006.06676).
 
 `bgc` stands for blit, geometry, colour. Each operation is applied to each picture independently
-with probability p. Flips, quarter turns and whole-pixel shifts are exact if no other operation
-moves the picture. Otherwise all geometric operations together are applied as one resampling.
-Pictures are square, (B, 3, R, R), RGB in [-1, 1].
+with probability p. Flips, quarter turns and whole-pixel shifts of square pictures are exact if no
+other operation moves the picture. Otherwise all geometric operations together are applied as one
+resampling. Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB and alpha, which has no colour
+and only moves.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.augment.geometry import (
+    Size,
     change_some,
     unquarter,
     unrotate,
@@ -74,30 +76,29 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Change geometry, then colour, of pictures (B, 3, R, R); keep shape and dtype.
-
-    Raises ValueError if the pictures are not square.
-    """
-    images = warp(images, inverse_geometry(parameters, images.shape[-1]))
+    """Change geometry, then colour, of pictures (B, C, H, W); keep shape and dtype."""
+    height, width = images.shape[-2:]
+    images = warp(images, inverse_geometry(parameters, (height, width)))
     matrix = colour_matrix(parameters)
     changes = (matrix != _basis(matrix.device).unchanged).any(dim=2).any(dim=1)
-    return change_some(images, changes, _recolour, matrix)
+    change = {1: _lighten, 3: _recolour, 4: _recolour_under_alpha}[images.shape[1]]
+    return change_some(images, changes, change, matrix)
 
 
-def inverse_geometry(parameters: Parameters, side: int) -> Tensor:
+def inverse_geometry(parameters: Parameters, size: Size) -> Tensor:
     """Build matrices (B, 3, 3) that map positions in the result to positions in the original.
 
-    See `geometry` for the coordinates.
+    `size` is the height and width of the pictures. See `geometry` for the coordinates.
     """
     scale, stretch = parameters["scale"], parameters["stretch"]
     return (
         unscale(1 - 2 * parameters["flip"], torch.ones_like(scale))
-        @ unquarter(parameters["quarters"])
-        @ unshift(parameters["shift"], side)
+        @ unquarter(parameters["quarters"], size)
+        @ unshift(parameters["shift"], size)
         @ unscale(scale, scale)
-        @ unrotate(parameters["angle_before"])
+        @ unrotate(parameters["angle_before"], size)
         @ unscale(stretch, 1 / stretch)
-        @ unrotate(parameters["angle_after"])
+        @ unrotate(parameters["angle_after"], size)
         @ unshift(parameters["fraction"])
     )
 
@@ -146,6 +147,22 @@ def _recolour(images: Tensor, matrix: Tensor) -> Tensor:
         matrix = matrix.to(precise)
         changed = torch.baddbmm(matrix[:, :3, 3:], matrix[:, :3, :3], precise.flatten(2))
     return changed.reshape(images.shape).to(images.dtype)
+
+
+def _recolour_under_alpha(images: Tensor, matrix: Tensor) -> Tensor:
+    """Change the colours of pictures (B, 4, H, W), but not their alpha."""
+    return torch.cat([_recolour(images[:, :3], matrix), images[:, 3:]], dim=1)
+
+
+def _lighten(images: Tensor, matrix: Tensor) -> Tensor:
+    """Change grey pictures (B, 1, H, W): the lightness of three equal channels after the change.
+
+    Hue and saturation have no effect.
+    """
+    precise = images.to(torch.promote_types(images.dtype, torch.float32))
+    factor = matrix[:, :, :3].sum(dim=2).mean(dim=1)[:, None, None, None].to(precise)
+    offset = matrix[:, :, 3].mean(dim=1)[:, None, None, None].to(precise)
+    return (precise * factor + offset).to(images.dtype)
 
 
 def _uniform(limit: float, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:

@@ -3,7 +3,9 @@
 Each operation has two functions. The first one draws random parameters for the `chosen` pictures,
 on the CPU, as shares of a side instead of pixels. The second one applies the parameters to all
 pictures at once, at any size, on the pictures' device. Shifts are exact, by whole pixels. Pictures
-that are not chosen do not change. Pictures are (B, C, R, R) in [-1, 1].
+that are not chosen do not change. Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB and
+alpha. Alpha has no colour: `color` leaves it. Shifts and holes fill all channels with zeros, which
+is half transparent grey: a fill that no picture has by itself, so that a leak can be seen.
 """
 
 from __future__ import annotations
@@ -37,7 +39,12 @@ def draw_color(
 
 
 def color(images: Tensor, parameters: Parameters) -> Tensor:
-    """Change brightness, then saturation, then contrast of pictures (B, C, R, R)."""
+    """Change brightness, then saturation, then contrast of pictures (B, C, H, W).
+
+    Saturation has no effect on grey pictures.
+    """
+    if images.shape[1] == 4:
+        return torch.cat([color(images[:, :3], parameters), images[:, 3:]], dim=1)
     brightness, saturation, contrast = (
         parameters[name].to(images.dtype)[:, None, None, None]
         for name in ("brightness", "saturation", "contrast")
@@ -53,15 +60,15 @@ def color(images: Tensor, parameters: Parameters) -> Tensor:
 def draw_translation(chosen: Tensor, rng: torch.Generator, limit: float) -> Parameters:
     """Draw shifts (B, 2) in [0, 1): 0 is the farthest shift up or left, 0.5 is no shift.
 
-    `limit` is the farthest shift, as a share of a side.
+    `limit` is the farthest shift, as a share of the height or width.
     """
     where = torch.rand((len(chosen), 2), generator=rng)
     return {"where": torch.where(chosen[:, None], where, 0.5), "limit": torch.tensor(limit)}
 
 
 def translation(images: Tensor, parameters: Parameters) -> Tensor:
-    """Shift pictures (B, C, R, R) by whole pixels; fill with zeros."""
-    limit = (_side(images) * parameters["limit"] + 0.5).floor()
+    """Shift pictures (B, C, H, W) by whole pixels; fill with zeros."""
+    limit = (_sides(images) * parameters["limit"] + 0.5).floor()
     # Choose one of the 2 * limit + 1 whole shifts uniformly; 0.5 always means no shift.
     shift = ((parameters["where"] * (2 * limit + 1)).floor() - limit).long()
     shifted: Tensor = _Shift.apply(images, shift)
@@ -69,19 +76,29 @@ def translation(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def draw_cutout(chosen: Tensor, rng: torch.Generator, length: float) -> Parameters:
-    """Draw the centres of squares, (B, 2) in [0, 1); `length` is a share of the picture's side."""
+    """Draw the centres of holes, (B, 2) in [0, 1); `length` is a share of each side."""
     where = torch.rand((len(chosen), 2), generator=rng)
     nowhere = torch.where(chosen[:, None], where, -torch.inf)
     return {"centre": nowhere, "length": torch.tensor(length)}
 
 
 def cutout(images: Tensor, parameters: Parameters) -> Tensor:
-    """Fill a square of each picture (B, C, R, R) with zeros; it may lie partly outside."""
-    side = _side(images)
+    """Fill a rectangle of each picture (B, C, H, W) with zeros; it may lie partly outside.
+
+    It has the proportions of the picture.
+    """
+    side = _sides(images)
     length = (side * parameters["length"] + 0.5).floor()
     start = (parameters["centre"] * (side + 1 - length % 2)).floor() - (length / 2).floor()
-    distance_B2S = torch.arange(side, device=images.device) - start[:, :, None]
-    rows, columns = ((distance_B2S >= 0) & (distance_B2S < length)).unbind(1)
+    height, width = images.shape[-2:]
+    if height == width:
+        distance_B2S = torch.arange(width, device=images.device) - start[:, :, None]
+        rows, columns = ((distance_B2S >= 0) & (distance_B2S < length)).unbind(1)
+    else:
+        rows, columns = (
+            (distance_BS >= 0) & (distance_BS < length[axis])
+            for axis, distance_BS in enumerate(_distances(images, start))
+        )
     blank = rows[:, None, :, None] & columns[:, None, None, :]
     return torch.where(blank, 0.0, images)
 
@@ -102,25 +119,41 @@ class _Shift(torch.autograd.Function):
 
 
 def _shifted(images: Tensor, shift: Tensor) -> Tensor:
-    """Shift pictures (B, C, R, R) by `shift` (B, 2) pixels; fill with zeros.
+    """Shift pictures (B, C, H, W) by `shift` (B, 2) pixels; fill with zeros.
 
     The result has its channels last in memory.
     """
-    count, channels, side, _ = images.shape
-    source_B2S = torch.arange(side, device=images.device) - shift[:, :, None]
-    nearest_B2S = source_B2S.clamp(0, side - 1)
-    inside_B2S = source_B2S == nearest_B2S
-    first_B11 = torch.arange(0, count * side**2, side**2, device=images.device)[:, None, None]
-    row, column = nearest_B2S.unbind(1)
-    pixel_BSS = (first_B11 + side * row[:, :, None]) + column[:, None, :]
-    rows_NC = images.permute(0, 2, 3, 1).reshape(-1, channels)
-    moved = rows_NC.index_select(0, pixel_BSS.flatten()).view(count, side, side, channels)
-    inside = inside_B2S[:, 0, None, :, None] & inside_B2S[:, 1, None, None, :]
+    count, channels, height, width = images.shape
+    if height == width:
+        source_B2S = torch.arange(width, device=images.device) - shift[:, :, None]
+        nearest_B2S = source_B2S.clamp(0, width - 1)
+        row, column = nearest_B2S.unbind(1)
+        row_inside, column_inside = (source_B2S == nearest_B2S).unbind(1)
+    else:
+        source_row, source_column = _distances(images, shift)
+        row, column = source_row.clamp(0, height - 1), source_column.clamp(0, width - 1)
+        row_inside, column_inside = source_row == row, source_column == column
+    area = height * width
+    first_B11 = torch.arange(0, count * area, area, device=images.device)[:, None, None]
+    pixel_BHW = (first_B11 + width * row[:, :, None]) + column[:, None, :]
+    pixels_NC = images.permute(0, 2, 3, 1).reshape(-1, channels)
+    moved = pixels_NC.index_select(0, pixel_BHW.flatten()).view(count, height, width, channels)
+    inside = row_inside[:, None, :, None] & column_inside[:, None, None, :]
     return torch.where(inside, moved.permute(0, 3, 1, 2), 0.0)
 
 
-def _side(images: Tensor) -> int:
-    height, side = images.shape[-2:]
-    if height != side:
-        raise ValueError(f"pictures must be square (got {height} x {side})")
-    return side
+def _sides(images: Tensor) -> int | Tensor:
+    """Return the side of square pictures, or else height and width as a tensor (2,)."""
+    height, width = images.shape[-2:]
+    if height == width:
+        return width
+    # Filled on the device: a copy from the host would wait for it.
+    return torch.cat(
+        [torch.full((1,), float(side), device=images.device) for side in (height, width)]
+    )
+
+
+def _distances(images: Tensor, start_B2: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each row's and column's distance from `start`: (B, H) and (B, W)."""
+    row, column = (torch.arange(side, device=images.device) for side in images.shape[-2:])
+    return row - start_B2[:, :1], column - start_B2[:, 1:]

@@ -1,9 +1,9 @@
-"""Apply affine maps to square pictures: exactly if pixels map to pixels, else by one resampling.
+"""Apply affine maps to pictures: exactly if pixels of squares map to pixels, else by resampling.
 
 A change is given by its inverse: a matrix (B, 3, 3) in float64, on the pictures' device. It maps
 each position in the changed picture to the position in the original. x points right and y down. A
-picture reaches from -1 to 1 on both axes; beyond its edges it is mirrored (d c b a | a b c d | d c
-b a).
+picture reaches from -1 to 1 on both axes, also if it is not square; so rotations depend on its
+proportions. Beyond its edges it is mirrored (d c b a | a b c d | d c b a).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Size = tuple[int, int]  # height, width in pixels
+SQUARE = (1, 1)
 _PIXEL_TOLERANCE = 1e-6
 
 
@@ -35,23 +37,23 @@ def unscale(x: Tensor, y: Tensor) -> Tensor:
     return affine(1 / x, zero, zero, 1 / y, zero, zero)
 
 
-def unrotate(angle: Tensor) -> Tensor:
-    """Make the inverse of a clockwise rotation by `angle` in radians (B,)."""
-    return _unturn(angle.cos(), angle.sin())
+def unrotate(angle: Tensor, size: Size = SQUARE) -> Tensor:
+    """Make the inverse of a clockwise rotation of a picture by `angle` in radians (B,)."""
+    return _unturn(angle.cos(), angle.sin(), size)
 
 
-def unquarter(turns: Tensor) -> Tensor:
+def unquarter(turns: Tensor, size: Size = SQUARE) -> Tensor:
     """Make the inverse of 0 to 3 clockwise quarter turns (B,), without rounding errors."""
-    return _unturn((turns - 2).abs() - 1, 1 - (turns - 1).abs())
+    return _unturn((turns - 2).abs() - 1, 1 - (turns - 1).abs(), size)
 
 
-def unshift(share: Tensor, side: int | None = None) -> Tensor:
-    """Make the inverse of a shift right and down by shares of a side (B, 2).
+def unshift(share: Tensor, size: Size | None = None) -> Tensor:
+    """Make the inverse of a shift right and down by shares of the width and height (B, 2).
 
-    If `side`, the number of pixels of a side, is given, shifts are rounded to whole pixels.
+    If the size of the picture is given, shifts are rounded to whole pixels.
     """
-    if side is not None:
-        share = (share * side).round() / side
+    if size is not None:
+        share = _whole_pixels(share, size)
     zero, one = torch.zeros_like(share[:, 0]), torch.ones_like(share[:, 0])
     return affine(one, zero, zero, one, -2 * share[:, 0], -2 * share[:, 1])
 
@@ -59,19 +61,18 @@ def unshift(share: Tensor, side: int | None = None) -> Tensor:
 def warp(images_BCHW: Tensor, inverse_B33: Tensor) -> Tensor:
     """Apply changes, given by their inverses, to pictures; keep shape and dtype.
 
-    If all pixels of a picture map to pixels, the picture is moved exactly. If nothing changes, it
-    is returned unchanged. Otherwise it is interpolated once (bilinear). Raises ValueError if the
-    pictures are not square.
+    If nothing changes, a picture is returned unchanged. If all pixels of a square picture map to
+    pixels, it is moved exactly. Otherwise a picture is interpolated once (bilinear).
     """
     height, side = images_BCHW.shape[-2:]
-    if height != side:
-        raise ValueError(f"pictures must be square (got {height} x {side})")
     inverse = inverse_B33[:, :2]
+    identity = torch.eye(2, 3, dtype=inverse.dtype, device=inverse.device)
+    unchanged = (inverse == identity).all(dim=2).all(dim=1)
+    if height != side:
+        return change_some(images_BCHW, ~unchanged, _resample, inverse)
     linear, offset = inverse[:, :, :2], inverse[:, :, 2] * side / 2
     exact = (linear == linear.round()).all(dim=2).all(dim=1)
     exact &= ((offset - offset.round()).abs() < _PIXEL_TOLERANCE).all(dim=1)
-    identity = torch.eye(2, 3, dtype=inverse.dtype, device=inverse.device)
-    unchanged = (inverse == identity).all(dim=2).all(dim=1)
     images_BCHW = change_some(images_BCHW, exact & ~unchanged, _move, inverse)
     return change_some(images_BCHW, ~exact, _resample, inverse)
 
@@ -97,13 +98,23 @@ def change_some(
     return images.index_copy(0, rows, changed)
 
 
-def _unturn(cos: Tensor, sin: Tensor) -> Tensor:
-    zero = torch.zeros_like(cos)
-    return affine(cos, sin, -sin, cos, zero, zero)
+def _unturn(cos: Tensor, sin: Tensor, size: Size) -> Tensor:
+    zero, (height, width) = torch.zeros_like(cos), size
+    if height == width:
+        return affine(cos, sin, -sin, cos, zero, zero)
+    return affine(cos, sin * (height / width), -sin * (width / height), cos, zero, zero)
+
+
+def _whole_pixels(share: Tensor, size: Size) -> Tensor:
+    height, width = size
+    if height == width:
+        return (share * width).round() / width
+    right, down = share.unbind(1)
+    return torch.stack([(right * width).round() / width, (down * height).round() / height], dim=1)
 
 
 def _move(images: Tensor, inverse: Tensor) -> Tensor:
-    """Apply whole-pixel shifts, mirrorings and quarter turns, pixel by pixel."""
+    """Apply whole-pixel shifts, mirrorings and quarter turns to squares, pixel by pixel."""
     side = images.shape[-1]
     swapped = (inverse[:, 0, 0] == 0)[:, None, None, None]
     centres = (2 * torch.arange(side, dtype=inverse.dtype, device=inverse.device) + 1) / side - 1

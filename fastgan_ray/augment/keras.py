@@ -2,8 +2,7 @@
 
 For each picture, either all four operations are applied or none. As in the example's four layers,
 shifts are by whole pixels (interpolation "nearest"), zoom only magnifies, and edges are mirrored
-(fill mode "reflect"). Here all four are applied as one resampling. Pictures are square,
-(B, C, R, R).
+(fill mode "reflect"). Here all four are applied as one resampling. Pictures are (B, C, H, W).
 """
 
 from __future__ import annotations
@@ -50,16 +49,14 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Apply all operations at once to pictures (B, C, R, R); keep shape and dtype.
-
-    Raises ValueError if the pictures are not square.
-    """
+    """Apply all operations at once to pictures (B, C, H, W); keep shape and dtype."""
+    size = images.shape[-2], images.shape[-1]
     mirror = 1 - 2 * parameters["flip"]
     width, height = parameters["shown"].unbind(1)
     inverse = (
         unscale(mirror, torch.ones_like(mirror))
-        @ unshift(parameters["shift"], images.shape[-1])
-        @ unrotate(parameters["angle"])
+        @ unshift(parameters["shift"], size)
+        @ unrotate(parameters["angle"], size)
         @ unscale(1 / width, 1 / height)
     )
     return warp(images, inverse)

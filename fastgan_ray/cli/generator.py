@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from fastgan_ray.config.run_config import ModelConfig, RunConfig
+    from fastgan_ray.config.run_config import RunConfig
 
 
 Checkpoint = Annotated[
@@ -53,8 +53,8 @@ def sample(
     if out.suffix.lower() not in ("", ".png"):
         raise UserError(f"--out: must be a .png file or a folder (got {out})")
     _require_png(out) if out.suffix else opt.require_writable_folder(out)
-    generator, model, _ = _load(checkpoint)
-    pictures = draw(generator, model.nz, numbers, truncation, track=progress())
+    generator, config = _load(checkpoint)
+    pictures = draw(generator, config.model.nz, numbers, truncation, track=progress())
     if out.suffix:
         save_grid(pictures, out)
     else:
@@ -82,6 +82,7 @@ def interpolate(
     truncation: Truncation = 1.0,
 ) -> None:
     """Write a video that moves from seed to seed (spherical interpolation of latents)."""
+    from fastgan_ray.data.channels import as_rgb
     from fastgan_ray.data.grid import to_uint8
     from fastgan_ray.latent.interpolate import walk
     from fastgan_ray.latent.sample import generate, latents
@@ -95,10 +96,11 @@ def interpolate(
         )
     write = video_writer(out)
     opt.require_writable(out)
-    generator, model, _ = _load(checkpoint)
-    z_NZ = walk(latents(numbers, model.nz, truncation), frames, loop)
+    generator, config = _load(checkpoint)
+    z_NZ = walk(latents(numbers, config.model.nz, truncation), frames, loop)
     batches = generate(generator, z_NZ, track=progress())
-    images = (image for batch in batches for image in to_uint8(batch).permute(0, 2, 3, 1))
+    shown = (as_rgb(batch, config.data.background) for batch in batches)  # videos have no alpha
+    images = (image for batch in shown for image in to_uint8(batch).permute(0, 2, 3, 1))
     write((image.contiguous().numpy() for image in images), out, fps)
     print_line(f"{frames} frames written to {out}")
 
@@ -118,9 +120,9 @@ def mix(
 
     row_seeds, column_seeds = parse_seeds(rows, "--rows"), parse_seeds(columns, "--columns")
     _require_png(out)
-    generator, model, _ = _load(checkpoint)
+    generator, config = _load(checkpoint)
     mixing = require_mixing(generator)
-    tiles = mix_grid(mixing, model.nz, row_seeds, column_seeds, truncation, progress())
+    tiles = mix_grid(mixing, config.model.nz, row_seeds, column_seeds, truncation, progress())
     save_grid(tiles, out, columns=1 + len(column_seeds))
     size = f"{counted(len(row_seeds), 'row')} of {counted(len(column_seeds), 'mixture')}"
     print_line(f"{size} written to {out}")
@@ -148,18 +150,18 @@ def invert(
     as_json: opt.AsJson = False,
 ) -> None:
     """Find the latents that reproduce given pictures best."""
-    from fastgan_ray.config.run_config import DataConfig
     from fastgan_ray.latent.invert import invert_pictures, save_inversions
     from fastgan_ray.latent.pictures import read_pictures
-    from fastgan_ray.train.perceptual import DISTANCES
+    from fastgan_ray.train.perceptual import load_distance
 
     opt.require_writable_folder(out)
-    generator, model, config = _load(checkpoint)
-    pictures = read_pictures(picture, config.data if config else DataConfig(), model.resolution)
-    distance = DISTANCES["efficientnet_lite0" if embedded else "lpips_vgg"](_device(generator))
+    generator, config = _load(checkpoint)
+    pictures = read_pictures(picture, config.data, config.model.size)
+    name = "efficientnet_lite0" if embedded else "lpips_vgg"
+    distance = load_distance(name, _device(generator), config.data.background)
     inversions = {}
     for name, inversion in invert_pictures(
-        generator, model.nz, pictures, distance, steps, progress()
+        generator, config.model.nz, pictures, distance, steps, progress()
     ):
         inversions[name] = inversion
         if not as_json:
@@ -197,13 +199,14 @@ def neighbours(
 
     numbers = parse_seeds(seeds)
     _require_png(out)
-    generator, model, stored = _load(checkpoint)
+    generator, stored = _load(checkpoint)
     fields = opt.overrides(data, assignments, embedded)
-    config = data_config(str(checkpoint), model, stored, fields)
+    config = data_config(str(checkpoint), stored, fields)
     track = progress()
     source = open_source(config.data.model_copy(update={"limit": None}), track=track)
-    extractor = load_extractor(config.eval.extractor, _device(generator))
-    samples = draw(generator, model.nz, numbers, truncation, track=track)
+    background = config.data.background
+    extractor = load_extractor(config.eval.extractor, _device(generator), background)
+    samples = draw(generator, config.model.nz, numbers, truncation, track=track)
     nearest = near.nearest_pictures(samples, source, config, extractor, count, track)
     near.save_neighbours(samples, nearest, source, config, out)
     rows = near.neighbour_rows(nearest, numbers, source)
@@ -251,12 +254,12 @@ def export(
         )
 
 
-def _load(checkpoint: Path) -> tuple[nn.Module, ModelConfig, RunConfig | None]:
+def _load(checkpoint: Path) -> tuple[nn.Module, RunConfig]:
     from fastgan_ray.latent.load import load_model
     from fastgan_ray.train.device import choose_device
 
-    generator, model, config = load_model(checkpoint)
-    return generator.to(choose_device("auto")), model, config
+    generator, config = load_model(checkpoint)
+    return generator.to(choose_device("auto")), config
 
 
 def _device(generator: nn.Module) -> torch.device:

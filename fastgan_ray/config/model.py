@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +11,25 @@ from pydantic import Field, field_validator, model_validator
 from fastgan_ray.config.section import Section
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
+# The offered ratios of width to height -> columns and rows of the generator's first map, which has
+# 4 x 4 pixels for a square picture. The networks double and halve this map, so both sides of a
+# picture are multiples of resolution / 4. Much longer pictures would need another network: the
+# discriminator would no longer see the whole picture at once.
+ASPECTS: dict[str, tuple[int, int]] = {
+    "1:2": (4, 8),
+    "4:7": (4, 7),
+    "3:5": (3, 5),
+    "2:3": (4, 6),
+    "3:4": (3, 4),
+    "4:5": (4, 5),
+    "1:1": (4, 4),
+    "5:4": (5, 4),
+    "4:3": (4, 3),
+    "3:2": (6, 4),
+    "5:3": (5, 3),
+    "7:4": (7, 4),
+    "2:1": (8, 4),
+}
 
 
 class ModelConfig(Section):
@@ -27,8 +47,16 @@ class ModelConfig(Section):
     )
     resolution: int = Field(
         256,
-        description="side of the generated picture in pixels",
+        description="side of the generated picture in pixels; of a picture that is not square, "
+        "see aspect",
         json_schema_extra={"enum": [*RESOLUTIONS]},
+    )
+    aspect: str = Field(
+        "1:1",
+        description="width:height of the generated picture. The shorter side has `resolution` "
+        "pixels (with 3:4, 4:3, 3:5 and 5:3, three quarters of it): with resolution 256, 2:3 is "
+        "256 x 384 and 3:4 is 192 x 256",
+        json_schema_extra={"enum": [*ASPECTS]},
     )
     ngf: int = Field(64, ge=1, le=1024, description="generator's base width (filter count)")
     ndf: int = Field(64, ge=1, le=1024, description="discriminator's base width (filter count)")
@@ -111,14 +139,44 @@ class ModelConfig(Section):
 
     @property
     def logits(self) -> int:
-        """The number of logits that D computes for one picture; fastgan: 5 x 5 for each branch."""
-        return {"fastgan": 50 if self.d_small else 25, "dcgan": 1}[self.architecture]
+        """The number of logits that D computes for one picture.
+
+        fastgan: 5 x 5 for each branch if the picture is square.
+        """
+        height, width = self.map_size(8)
+        branch = (height - 3) * (width - 3)
+        return {"fastgan": (1 + self.d_small) * branch, "dcgan": 1}[self.architecture]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The height and width of a generated picture in pixels."""
+        return self.map_size(self.resolution)
+
+    @property
+    def proportions(self) -> tuple[int, int]:
+        """The ratio of a picture's height to its width, as two small whole numbers."""
+        return self.map_size(4)
+
+    def map_size(self, level: int) -> tuple[int, int]:
+        """Return height and width of the maps that have `level` x `level` px if it is square."""
+        columns, rows = ASPECTS[self.aspect]
+        return rows * level // 4, columns * level // 4
 
     @field_validator("resolution")
     @classmethod
     def _power_of_two(cls, value: int) -> int:
         if value not in RESOLUTIONS:
             raise ValueError(f"must be a power of two from 32 to 1024 (one of {RESOLUTIONS})")
+        return value
+
+    @field_validator("aspect")
+    @classmethod
+    def _multiple_of_the_strides(cls, value: str) -> str:
+        if value not in ASPECTS:
+            raise ValueError(
+                f"must be one of {', '.join(ASPECTS)} (width:height), because both sides must be "
+                f"multiples of resolution / 4{_nearest(value)}"
+            )
         return value
 
     @model_validator(mode="after")
@@ -143,3 +201,14 @@ class ModelConfig(Section):
                 "decode_small reads the small branch: with d_small false, set it to false too"
             )
         return self
+
+
+def _nearest(aspect: str) -> str:
+    """Name the offered ratio that is nearest to a ratio such as 16:9; "" if it is no ratio."""
+    match = re.fullmatch(r"([1-9]\d{0,4}):([1-9]\d{0,4})", aspect)
+    if match is None:
+        return ""
+    wanted = math.log(int(match[1]) / int(match[2]))
+    ratios = {name: columns / rows for name, (columns, rows) in ASPECTS.items()}
+    nearest = min(ratios, key=lambda name: abs(wanted - math.log(ratios[name])))
+    return f"; the nearest to {aspect} is {nearest}"

@@ -56,8 +56,13 @@ def policy_ops(policy: str) -> list[str]:
     return [op.strip() for op in policy.split(",") if op.strip()]
 
 
+Mode = Literal["rgb", "grey", "rgba"]
+# The number of channels of a picture.
+CHANNELS: dict[Mode, int] = {"grey": 1, "rgb": 3, "rgba": 4}
+
+
 class DataConfig(Section):
-    """The training pictures, and how each one is made square."""
+    """The training pictures, their colours, and how each one gets the shape of generated ones."""
 
     path: str | None = Field(
         None,
@@ -66,13 +71,20 @@ class DataConfig(Section):
     )
     fit: Literal["squash", "crop", "pad"] = Field(
         "squash",
-        description="how a picture that is not square is made square: squash = change its "
-        "proportions (published); crop = cut off the edges; pad = add a border",
+        description="how a picture gets the proportions of model.aspect (by default, square): "
+        "squash = change its proportions (published); crop = cut off the edges; pad = add a border",
+    )
+    mode: Mode = Field(
+        "rgb",
+        description="colours of the training pictures and of the generated ones: rgb; grey = "
+        "shades of grey; rgba = colours and transparency",
     )
     background: str = Field(
         "#ffffff",
         pattern=r"^#[0-9a-fA-F]{6}$",
-        description="colour behind transparent pixels and of the border that pad adds, as #rrggbb",
+        description="colour behind transparent pixels and of the border that pad adds, as "
+        "#rrggbb; with mode rgba, the border is transparent, and networks that see only colours "
+        "see pictures on this background",
     )
     on_bad_image: Literal["error", "skip"] = Field(
         "error",
@@ -91,6 +103,11 @@ class DataConfig(Section):
         "pictures",
     )
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+
+    @property
+    def channels(self) -> int:
+        """The number of channels of a picture."""
+        return CHANNELS[self.mode]
 
 
 class AugmentConfig(Section):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from fastgan_ray.config.paths import cache_dir
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.run_config import CHANNELS, DataConfig
 from fastgan_ray.data.cache import atomic_file
-from fastgan_ray.data.fit import fit_to_square
+from fastgan_ray.data.fit import Size, fit_picture
 from fastgan_ray.data.source import Source
 from fastgan_ray.data.threads import map_in_threads
 from fastgan_ray.progress import Track, silently
@@ -21,24 +21,26 @@ _VERSION = 2  # increase it when the same picture would give other pixels
 
 
 def load_images(
-    source: Source, config: DataConfig, resolution: int, track: Track = silently
+    source: Source, config: DataConfig, size: Size, track: Track = silently
 ) -> np.ndarray[Any, Any]:
-    """Load all pictures of a source as uint8 (N, R, R, 3), a read-only memory map of a cached file.
+    """Load all pictures of a source as uint8 (N, H, W, C), a read-only memory map of a cached file.
 
-    The file's name is a hash of content and settings. All processes of the machine share the file,
-    and several may build it at the same time. Raises UserError if the cache cannot be written, or
-    if a picture changed since the source was opened.
+    `size` is (H, W). C is 3; 1 if the source's mode is grey; 4 if it is rgba. The file's name is a
+    hash of content and settings. All processes of the machine share the file, and several may build
+    it at the same time. Raises UserError if the cache cannot be written, or if a picture changed
+    since the source was opened.
     """
-    settings = [_VERSION, source.digest, resolution, config.fit, config.background.lower()]
+    background = config.background.lower()
+    settings = [_VERSION, source.digest, *size, source.mode, config.fit, background]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     path = cache_dir() / "images" / f"{key}.npy"
-    shape = (len(source), resolution, resolution, 3)
+    shape = (len(source), *size, CHANNELS[source.mode])
     if (cached := _open_array(path, shape)) is not None:
         return cached
 
     def pixels(index: int) -> bytes:
         image = source.read(index, config.background)
-        return fit_to_square(image, config.fit, config.background, resolution).tobytes()
+        return fit_picture(image, config.fit, config.background, size).tobytes()
 
     with atomic_file(path) as partial, partial.open("wb") as file:
         # Write without a memory map: a full disk then raises an error instead of SIGBUS.

@@ -10,11 +10,14 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from fastgan_ray.config.run_config import Mode
 from fastgan_ray.data.arrays import decode_array
 from fastgan_ray.data.colour import to_srgb
 from fastgan_ray.data.kinds import ARRAY, HEAD_BYTES, PICTURES, is_picture, kind_of, missing_decoder
 from fastgan_ray.errors import UserError
 
+# Pillow's names of `data.mode`.
+PILLOW_MODES: dict[Mode, str] = {"grey": "L", "rgb": "RGB", "rgba": "RGBA"}
 # Pillow's own limit: `Image.open` warns only above it, so an accepted picture causes no warning.
 MAX_PIXELS = 89_478_485
 # Kinds with pages or frames. (The second picture in a JPEG is a thumbnail or a depth map.)
@@ -34,16 +37,17 @@ _UPRIGHT = {
 }
 
 
-def decode(data: bytes, background: str, frame: int = 0) -> Image.Image:
-    """Decode a picture file to RGB: colours in sRGB, rotated as EXIF says.
+def decode(data: bytes, background: str, frame: int = 0, mode: Mode = "rgb") -> Image.Image:
+    """Decode a picture file to the given mode: colours in sRGB, rotated as EXIF says.
 
-    `frame` is the number of the page or frame, from 0. Transparent parts show `background`. 16-bit
-    grey is scaled to 8 bits, not clipped. Call this function within `pillow_warnings_off`. Raises
-    UserError for a damaged or incomplete picture, a format that cannot be read, or more than
-    MAX_PIXELS pixels. The message has only the reason; the caller adds the file's name.
+    The result is RGB; L with mode grey; RGBA with mode rgba. `frame` is the number of the page or
+    frame, from 0. Without alpha, transparent parts show `background`. 16-bit grey is scaled to 8
+    bits, not clipped. Call this function within `pillow_warnings_off`. Raises UserError for a
+    damaged or incomplete picture, a format that cannot be read, or more than MAX_PIXELS pixels. The
+    message has only the reason; the caller adds the file's name.
     """
     with opened(data) as image:
-        return final_mode(decode_frame(image, frame), background)
+        return final_mode(decode_frame(image, frame), background, mode)
 
 
 @contextmanager
@@ -101,13 +105,16 @@ def decode_frame(image: Image.Image, frame: int) -> Image.Image:
     return colours if upright is None else colours.transpose(upright)
 
 
-def final_mode(image: Image.Image, background: str) -> Image.Image:
-    """Convert a picture in sRGB, RGB or RGBA, to the mode of training: RGB over `background`."""
-    if image.mode == "RGB":
-        return image
-    canvas = Image.new("RGBA", image.size, background)
-    canvas.alpha_composite(image)
-    return canvas.convert("RGB")
+def final_mode(image: Image.Image, background: str, mode: Mode = "rgb") -> Image.Image:
+    """Convert a picture in sRGB, RGB or RGBA, to the mode of training.
+
+    Without alpha, transparent parts show `background`.
+    """
+    if image.mode == "RGBA" and mode != "rgba":
+        canvas = Image.new("RGBA", image.size, background)
+        canvas.alpha_composite(image)
+        image = canvas.convert("RGB")
+    return image if image.mode == PILLOW_MODES[mode] else image.convert(PILLOW_MODES[mode])
 
 
 @contextmanager

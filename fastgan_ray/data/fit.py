@@ -1,14 +1,16 @@
-"""Make a picture of any shape square."""
+"""Give a picture of any shape the proportions of the pictures that a generator makes."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageColor
 
 from fastgan_ray.data.decode import MAX_PIXELS
 
 Fit = Literal["squash", "crop", "pad"]
+Size = tuple[int, int]  # height, width
 
 # This kernel is antialiased when it shrinks pictures. clean-fid uses the same kernel, so a perfect
 # copy of the training pictures does not get a worse FID because of the kernel. LANCZOS has stronger
@@ -16,33 +18,63 @@ Fit = Literal["squash", "crop", "pad"]
 KERNEL = Image.Resampling.BICUBIC
 
 
-def fit_to_square(
-    image: Image.Image, fit: Fit, background: str, side: int | None = None
+def fit_picture(
+    image: Image.Image, fit: Fit, background: str, size: Size, keep_scale: bool = False
 ) -> Image.Image:
-    """Make a picture square, `side` pixels wide, with antialiased resampling.
+    """Give a picture the height and width `size`, with antialiased resampling.
 
-    Pictures smaller than `side` are enlarged. `squash` changes the proportions, `crop` takes the
-    centre, `pad` adds `background`. Without `side`, the picture keeps its scale, for a feature
-    network that resizes by itself; `squash` then returns the picture unchanged.
+    Smaller pictures are enlarged. `squash` changes the proportions, `crop` takes the centre, `pad`
+    adds `background` (a transparent border if the picture has alpha). With `keep_scale`, the
+    picture only gets the proportions of `size` and keeps its scale, for a feature network that
+    resizes by itself; `squash` then returns the picture unchanged. Where a picture is transparent,
+    its hidden colour becomes `background`.
     """
-    width, height = image.size
+    height, width = size
     if fit == "crop":
-        short = min(width, height)
-        left, top = (width - short) // 2, (height - short) // 2
-        # Do not use `resize(box=...)`: its kernel also reads pixels outside the box.
-        image = image.crop((left, top, left + short, top + short))
-    elif fit == "pad":
-        return _pad(image, background, side)
-    return image if side is None else image.resize((side, side), KERNEL)
+        image = _cropped(image, size)
+    if fit == "pad":
+        image = _padded(image, background, size, keep_scale)
+    elif not keep_scale:
+        image = image.resize((width, height), KERNEL)
+    return _without_hidden_colours(image, background) if image.mode == "RGBA" else image
 
 
-def _pad(image: Image.Image, background: str, side: int | None) -> Image.Image:
-    width, height = image.size
-    # Limit the side: the square around a very long, narrow picture could be too large for memory.
-    side = side or min(max(width, height), int(MAX_PIXELS**0.5))
-    scale = side / max(width, height)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = Image.new("RGB", (side, side), background)
+def _cropped(image: Image.Image, size: Size) -> Image.Image:
+    """Take the largest part with the proportions of `size` from the centre."""
+    rows, columns = size
+    width = min(image.width, max(1, image.height * columns // rows))
+    height = min(image.height, max(1, image.width * rows // columns))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    # Do not use `resize(box=...)`: its kernel also reads pixels outside the box.
+    return image.crop((left, top, left + width, top + height))
+
+
+def _padded(image: Image.Image, background: str, size: Size, keep_scale: bool) -> Image.Image:
+    height, width = _around(image, size) if keep_scale else size
+    scale = min(height / image.height, width / image.width)
+    inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    border = background + "00" if image.mode == "RGBA" else background
+    canvas = Image.new(image.mode, (width, height), border)
     resized = image if inner == image.size else image.resize(inner, KERNEL)
-    canvas.paste(resized, ((side - inner[0]) // 2, (side - inner[1]) // 2))
+    canvas.paste(resized, ((width - inner[0]) // 2, (height - inner[1]) // 2))
     return canvas
+
+
+def _around(image: Image.Image, proportions: Size) -> Size:
+    """Return the smallest size with these proportions around a picture, of at most MAX_PIXELS.
+
+    Without the limit, the size around a very long, narrow picture could be too large for memory.
+    """
+    rows, columns = proportions
+    height = max(image.height, -(-image.width * rows // columns))
+    width = max(image.width, -(-image.height * columns // rows))
+    if height * width > MAX_PIXELS:
+        return int((MAX_PIXELS * rows / columns) ** 0.5), int((MAX_PIXELS * columns / rows) ** 0.5)
+    return height, width
+
+
+def _without_hidden_colours(image: Image.Image, background: str) -> Image.Image:
+    """Set the colours of transparent pixels, which nobody sees but a network would learn."""
+    pixels = np.array(image)
+    pixels[pixels[..., 3] == 0, :3] = ImageColor.getrgb(background)
+    return Image.fromarray(pixels)

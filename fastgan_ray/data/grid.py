@@ -1,5 +1,6 @@
 """Convert pictures to and from [-1, 1]; save them as 8-bit files and as grids of tiles.
 
+Pictures have 1 channel (grey), 3 (RGB) or 4 (RGB and alpha); files have the same channels.
 This module does not use torchvision, because its import would slow down the start of every trial.
 """
 
@@ -15,8 +16,13 @@ from torch import Tensor
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """Convert an RGB picture to a tensor (3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 127.5 - 1
+    """Convert a picture to a tensor (C, H, W) in [-1, 1]."""
+    return to_pixels(image) / 127.5 - 1
+
+
+def to_pixels(image: Image.Image) -> Tensor:
+    """Return the pixels of a picture as uint8 (C, H, W)."""
+    return torch.from_numpy(np.atleast_3d(np.array(image))).permute(2, 0, 1)
 
 
 def to_uint8(images_BCHW: Tensor) -> Tensor:
@@ -26,7 +32,7 @@ def to_uint8(images_BCHW: Tensor) -> Tensor:
 
 def save_image(image_CHW: Tensor, path: Path) -> None:
     """Write one picture in [-1, 1] as a PNG."""
-    Image.fromarray(to_uint8(image_CHW).permute(1, 2, 0).numpy()).save(path)
+    _to_image(to_uint8(image_CHW)).save(path)
 
 
 def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: int = 2) -> None:
@@ -34,13 +40,18 @@ def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: 
 
     `columns` is the number of tiles in a row; None: about as many as rows. `gap` is in pixels.
     """
-    count, _, height, width = images_BCHW.shape
+    count, channels, height, width = images_BCHW.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    sheet = torch.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255)
-    sheet = sheet.to(torch.uint8)
-    for index, tile in enumerate(to_uint8(images_BCHW).permute(0, 2, 3, 1)):
+    size = (rows * (height + gap) - gap, columns * (width + gap) - gap)
+    sheet = torch.full((channels, *size), 255, dtype=torch.uint8)
+    for index, tile in enumerate(to_uint8(images_BCHW)):
         top, left = index // columns * (height + gap), index % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = tile
+        sheet[:, top : top + height, left : left + width] = tile
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet.numpy()).save(path)
+    _to_image(sheet).save(path)
+
+
+def _to_image(pixels_CHW: Tensor) -> Image.Image:
+    pixels_HWC = pixels_CHW.permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(pixels_HWC[..., 0] if pixels_CHW.shape[0] == 1 else pixels_HWC)

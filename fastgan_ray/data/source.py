@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.run_config import DataConfig, Mode
 from fastgan_ray.counting import counted
 from fastgan_ray.data.catalog import resolve
 from fastgan_ray.data.checking import Check, Picture, check_all
@@ -32,16 +32,17 @@ class Source:
     notes: tuple[str, ...]  # what the user must know about the container
     digest: str  # sha256 of the names and bytes of the pictures
     background: str
+    mode: Mode
     read_bytes: Read
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def read(self, index: int, background: str | None = None) -> Image.Image:
-        """Read picture `index` at its original size: RGB, rotated as EXIF says, without alpha.
+        """Read picture `index` at its original size, rotated as EXIF says, in the source's mode.
 
-        Transparent parts show `background`; None: the background of the source. Raises UserError if
-        the picture was changed, removed or damaged since the source was opened.
+        Without alpha, transparent parts show `background`; None: the background of the source.
+        Raises UserError if the picture was changed, removed or damaged since the source was opened.
         """
         picture = self.pictures[index]
         try:
@@ -56,7 +57,8 @@ class Source:
                 "not change the data during a run."
             )
         with pillow_warnings_off():
-            return decode(data, background or self.background, picture.facts.frame)
+            background = background or self.background
+            return decode(data, background, picture.facts.frame, self.mode)
 
 
 def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> Source:
@@ -84,6 +86,7 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
         notes=listing.notes,
         digest=_digest(subset),
         background=config.background,
+        mode=config.mode,
         read_bytes=listing.read,
     )
 

@@ -36,7 +36,7 @@ class Format(NamedTuple):
     write: Callable[[Path, Path], None]
     """Write a checkpoint to a new file or folder."""
     read: Callable[[Path], Draw]
-    """Read what `write` wrote; return a function from latents (B, nz) to pictures (B, 3, R, R)."""
+    """Read what `write` wrote; return a function from latents (B, nz) to pictures (B, C, H, W)."""
 
 
 def export(checkpoint: Path, name: str, out: Path) -> float:
@@ -47,9 +47,9 @@ def export(checkpoint: Path, name: str, out: Path) -> float:
     generator, if a package is missing, or if the difference is above TOLERANCE.
     """
     FORMATS[name].require(checkpoint)
-    generator, config, _ = load_model(checkpoint)
+    generator, config = load_model(checkpoint)
     FORMATS[name].write(checkpoint, out)
-    z_BZ = latents(SEEDS, config.nz)
+    z_BZ = latents(SEEDS, config.model.nz)
     with torch.inference_mode():
         expected = generator(z_BZ)[0].clamp(-1, 1)
         written = FORMATS[name].read(out)(z_BZ).clamp(-1, 1)
@@ -63,7 +63,7 @@ def export(checkpoint: Path, name: str, out: Path) -> float:
 
 
 class _Pictures(nn.Module):
-    """A module that maps latents (B, nz) to full-size pictures (B, 3, R, R) in [-1, 1]."""
+    """A module that maps latents (B, nz) to full-size pictures (B, C, H, W) in [-1, 1]."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def _require_nothing(checkpoint: Path) -> None:
 
 
 def _write_folder(checkpoint: Path, out: Path) -> None:
-    generator, config, _ = load_model(checkpoint)
+    generator, config = load_model(checkpoint)
     write_folder(*without_spectral_norm(generator, config), out)
 
 
@@ -98,10 +98,10 @@ def _read_pt2(out: Path) -> Draw:
 
 def _program(checkpoint: Path) -> torch.export.ExportedProgram:
     """Trace the generator as a graph of PyTorch operators, for any number of latents."""
-    generator, config, _ = load_model(checkpoint)
+    generator, config = load_model(checkpoint)
     pictures = _Pictures(without_spectral_norm(generator, config)[0]).eval()
     batch = {0: torch.export.Dim("batch", min=1, max=2**31 - 1)}  # PyTorch 2.7 needs a maximum
-    example = torch.zeros(2, config.nz)
+    example = torch.zeros(2, config.model.nz)
     with torch.no_grad():
         shapes = {"latents": batch}
         # strict=False is the default in later PyTorch; strict 2.7 cannot trace a context variable.
@@ -141,7 +141,7 @@ def _read_onnx(out: Path) -> Draw:
 def _require_published_architecture(checkpoint: Path) -> None:
     if checkpoint.is_file():
         raise UserError(f"--to published: {checkpoint} already has the published format")
-    generator, _, _ = load_model(find_checkpoint(checkpoint))
+    generator, _ = load_model(find_checkpoint(checkpoint))
     if not isinstance(generator, Generator):
         raise UserError(
             "--to published: only model.architecture fastgan has a published format (this is dcgan)"
@@ -151,7 +151,7 @@ def _require_published_architecture(checkpoint: Path) -> None:
 def _write_published(checkpoint: Path, out: Path) -> None:
     """Write a published checkpoint; its generator has the averaged (EMA) weights."""
     folder = find_checkpoint(checkpoint)
-    generator, _, _ = load_model(folder)
+    generator, _ = load_model(folder)
     discriminator = load_discriminator(folder)
     assert isinstance(generator, Generator) and isinstance(discriminator, Discriminator)
     save_published(out, generator, discriminator)

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_generator
 
@@ -18,45 +18,52 @@ DESCRIPTION = "generator.json"
 WEIGHTS = "generator.safetensors"
 
 
-def without_spectral_norm(
-    generator: nn.Module, config: ModelConfig
-) -> tuple[nn.Module, ModelConfig]:
+def without_spectral_norm(generator: nn.Module, config: RunConfig) -> tuple[nn.Module, RunConfig]:
     """Return a copy of the generator without spectral normalisation, and the copy's configuration.
 
     The copy's weights are already divided by their spectral norms, so it draws the same pictures.
     It is in eval mode, frozen and on the CPU.
     """
-    plain_config = config.model_copy(update={"spectral_norm": False})
-    plain = build_generator(plain_config)
+    model = config.model.model_copy(update={"spectral_norm": False})
+    plain = build_generator(model, picture_channels=config.data.channels)
     weights = {}
     for key in plain.state_dict():
         owner, _, name = key.rpartition(".")
         weights[key] = getattr(generator.get_submodule(owner), name).detach().cpu()
     plain.load_state_dict(weights)
-    return plain.requires_grad_(False).eval(), plain_config
+    return plain.requires_grad_(False).eval(), config.model_copy(update={"model": model})
 
 
-def write_folder(generator: nn.Module, config: ModelConfig, folder: Path) -> None:
-    """Write a generator without spectral normalisation, and its configuration, to a folder."""
+def write_folder(generator: nn.Module, config: RunConfig, folder: Path) -> None:
+    """Write a generator without spectral normalisation to a folder, and the settings that build it.
+
+    These are the section `model`, and `data.mode`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.contiguous() for key, value in generator.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
-    description = {"format": FORMAT, "model": config.model_dump()}
+    description = {
+        "format": FORMAT,
+        "model": config.model.model_dump(),
+        "mode": config.data.mode,
+    }
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1))
 
 
-def read_folder(folder: Path) -> tuple[nn.Module, ModelConfig]:
+def read_folder(folder: Path) -> tuple[nn.Module, RunConfig]:
     """Read a generator (eval mode, frozen, CPU) and its configuration from a folder.
 
-    Raise UserError if the folder is damaged or has another format.
+    Settings that the folder does not have are defaults. Raise UserError if the folder is damaged or
+    has another format.
     """
     path = folder / DESCRIPTION
     try:
         description = json.loads(path.read_text())
         if (name := description["format"]) != FORMAT:
             raise UserError(f"{path}: format must be {FORMAT} (got {name!r})")
-        config = ModelConfig.model_validate(description["model"])
-        generator = build_generator(config)
+        mode = description.get("mode", "rgb")  # folders of earlier versions have only rgb pictures
+        config = RunConfig.model_validate({"model": description["model"], "data": {"mode": mode}})
+        generator = build_generator(config.model, picture_channels=config.data.channels)
         generator.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); export it again") from error

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.grid import save_grid, save_image, to_uint8
 from fastgan_ray.latent.load import load_model
 from fastgan_ray.latent.sample import generate, latents, sample
@@ -22,15 +23,17 @@ Latents = npt.NDArray[np.float32]
 class Generator:
     """A trained generator. The same seed always gives the same picture.
 
-    `resolution` is the side of a picture in pixels; `nz` is the length of a latent. Seeds are
-    integers from 0. `truncation` multiplies the latents: below 1, pictures vary less and are closer
+    `size` is the height and width of a picture in pixels; `mode` is rgb, grey or rgba, so that a
+    picture has C = 3, 1 or 4 channels; `nz` is the length of a latent. Seeds are integers from 0.
+    `truncation` multiplies the latents: below 1, pictures vary less and are closer
     to the average.
     """
 
-    def __init__(self, network: nn.Module, nz: int, resolution: int) -> None:
+    def __init__(self, network: nn.Module, config: RunConfig) -> None:
         self.network = network
-        self.nz = nz
-        self.resolution = resolution
+        self.nz = config.model.nz
+        self.size = config.model.size
+        self.mode = config.data.mode
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Generator:
@@ -38,19 +41,19 @@ class Generator:
 
         `device` is auto, cpu, cuda or mps. Raise UserError if there is no generator at `path`.
         """
-        network, config, _ = load_model(Path(path))
-        return cls(network.to(choose_device(device)), config.nz, config.resolution)
+        network, config = load_model(Path(path))
+        return cls(network.to(choose_device(device)), config)
 
     def latents(self, seeds: Sequence[int], truncation: float = 1.0) -> Latents:
         """Return the latents (n, nz), float32, of seeds."""
         return latents(seeds, self.nz, truncation).numpy()
 
     def sample(self, seeds: Sequence[int] = range(16), truncation: float = 1.0) -> Pictures:
-        """Generate pictures (n, R, R, 3), uint8, RGB, from seeds."""
+        """Generate pictures (n, H, W, C), uint8, from seeds."""
         return self.draw(self.latents(seeds, truncation))
 
     def draw(self, z: npt.ArrayLike) -> Pictures:
-        """Generate pictures (n, R, R, 3), uint8, RGB, from latents (n, nz).
+        """Generate pictures (n, H, W, C), uint8, from latents (n, nz).
 
         Raise ValueError for latents of another shape, or if n is 0.
         """

@@ -24,7 +24,7 @@ MSE_WEIGHT = 0.2
 class Inversion(NamedTuple):
     """The result of an inversion: the latent (nz,) with the lowest loss of all steps.
 
-    It also has the latent's picture (3, R, R) and the picture's errors.
+    It also has the latent's picture (C, H, W) and the picture's errors.
     """
 
     latent: Tensor
@@ -46,7 +46,7 @@ def invert(
     track: Track = silently,
     label: str = "inverting",
 ) -> Inversion:
-    """Find the latent whose picture is most similar to `target_CHW` (3, R, R) in [-1, 1].
+    """Find the latent whose picture is most similar to `target_CHW` (C, H, W) in [-1, 1].
 
     Adam optimises only the latent, from `first_Z` (nz,). The loss is the perceptual distance plus
     0.2 times the mean squared error. `distance` takes pictures and targets, and returns their

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from fastgan_ray.config.override import override
-from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.folder_format import DESCRIPTION, read_folder
 from fastgan_ray.models.published_checkpoint import load_published
@@ -38,31 +38,31 @@ def find_checkpoint(path: Path) -> Path:
     )
 
 
-def load_model(path: Path) -> tuple[nn.Module, ModelConfig, RunConfig | None]:
-    """Load a generator (eval mode, frozen, CPU), its model configuration and its run configuration.
+def load_model(path: Path) -> tuple[nn.Module, RunConfig]:
+    """Load a generator (eval mode, frozen, CPU) and the configuration of its run.
 
-    The run configuration is None for exported folders and published files, which have none.
+    Exported folders and published files have no run: then the settings that do not describe the
+    generator (section `model`, and `data.mode`) are defaults.
     """
     if path.is_file():
         published = load_published(path)
         network = published.ema or published.generator
-        return network.requires_grad_(False).eval(), network.config, None
+        return network.requires_grad_(False).eval(), RunConfig(model=network.config)
     if (path / DESCRIPTION).is_file():
-        return *read_folder(path), None
-    generator, config = checkpoint.load_generator(find_checkpoint(path))
-    return generator, config.model, config
+        return read_folder(path)
+    return checkpoint.load_generator(find_checkpoint(path))
 
 
-def data_config(
-    name: str, model: ModelConfig, stored: RunConfig | None, overrides: Mapping[str, Any]
-) -> RunConfig:
+def data_config(name: str, stored: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
     """Return the run configuration of a generator, with `overrides` (dotted keys) applied.
 
-    `stored` is the configuration of the generator's run, if known; without it, only `model` and the
-    overrides differ from the defaults. Raise UserError if no data set is set; the message calls the
-    checkpoint `name`.
+    `stored` is the configuration of the generator's run. Raise UserError if no data set is set, or
+    if an override would need another generator; the message calls the checkpoint `name`.
     """
-    config = override(stored or RunConfig(model=model), overrides)
+    fixed = [key for key in overrides if key.startswith("model.") or key == "data.mode"]
+    if fixed:
+        raise UserError(f"--set: {', '.join(fixed)}: a trained model cannot be changed")
+    config = override(stored, overrides)
     if config.data.path is None:
         raise UserError(f"{name}: the checkpoint names no data set; give --data")
     return config

@@ -61,8 +61,6 @@ def rank(
     applied. A published checkpoint has no run, so `overrides` must have "data.path". Raise
     UserError, before anything is measured, if the protocols differ.
     """
-    if fields := [key for key in overrides if key.startswith("model.")]:
-        raise UserError(f"--set: {', '.join(fields)}: a trained model cannot be changed")
     candidates = _load(checkpoints, overrides, track)
     require_same_protocol({c.name: c.protocol() for c in candidates}, MEND)
     name, goal = _ranking_metric(by, candidates)
@@ -88,18 +86,20 @@ def _load(
     checkpoints: Mapping[Path, str | None], overrides: Mapping[str, Any], track: Track
 ) -> list[Candidate]:
     """Load all generators. Load each feature network and open each data set only once."""
-    extractor_of = functools.cache(lambda name, device: load_extractor(name, choose_device(device)))
+    extractor_of = functools.cache(
+        lambda name, device, background: load_extractor(name, choose_device(device), background)
+    )
     source_of = functools.cache(functools.partial(open_source, track=track))
     models = {path: load_model(path) for path in checkpoints}
     configs = {
-        path: data_config(str(path), model, stored, overrides)
-        for path, (_, model, stored) in models.items()
+        path: data_config(str(path), stored, overrides) for path, (_, stored) in models.items()
     }
     candidates = []
-    for path, (generator, _, stored) in models.items():
+    for path, (generator, stored) in models.items():
         config, metric = configs[path], checkpoints[path]
-        searched = same_metric(metric, stored.eval, config.eval) if metric and stored else None
-        extractor = extractor_of(config.eval.extractor, config.train.device)
+        searched = same_metric(metric, stored.eval, config.eval) if metric else None
+        background = config.data.background
+        extractor = extractor_of(config.eval.extractor, config.train.device, background)
         source = source_of(config.data.model_copy(update={"limit": None}))
         candidates.append(Candidate(str(path), generator, config, extractor, source, searched))
     return candidates

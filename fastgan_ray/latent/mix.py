@@ -36,7 +36,7 @@ def mix_grid(
     truncation: float = 1.0,
     track: Track = silently,
 ) -> Tensor:
-    """Draw the tiles of a mixing grid: ((1 + rows) * (1 + columns), 3, R, R) in [-1, 1], by rows.
+    """Draw the tiles of a mixing grid: ((1 + rows) * (1 + columns), C, H, W) in [-1, 1].
 
     `rows` and `columns` are seeds. The first row has a white tile, then the picture of each column.
     Every other row has the picture of its seed, then pictures with the layout of this seed and the

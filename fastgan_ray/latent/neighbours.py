@@ -15,7 +15,7 @@ from fastgan_ray.data.grid import save_grid, to_uint8
 from fastgan_ray.data.listing import printable
 from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.pictures import square_tensor
+from fastgan_ray.latent.pictures import picture_tensor
 from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.memorisation import Neighbours, neighbours
 from fastgan_ray.metrics.reference import load_reference
@@ -56,11 +56,11 @@ def save_neighbours(
     samples_NCHW: Tensor, nearest: Neighbours, source: Source, config: RunConfig, path: Path
 ) -> None:
     """Write a grid with a row for each sample: the sample, then its neighbours, nearest first."""
-    side = samples_NCHW.shape[-1]
+    size = samples_NCHW.shape[-2], samples_NCHW.shape[-1]
     tiles = []
     for sample_CHW, pairs in zip(samples_NCHW, nearest.pairs, strict=True):
         tiles.append(sample_CHW)
-        tiles += [square_tensor(source.read(pair.training), config.data, side) for pair in pairs]
+        tiles += [picture_tensor(source.read(pair.training), config.data, size) for pair in pairs]
     save_grid(torch.stack(tiles), path, columns=1 + len(nearest.pairs[0]))
 
 

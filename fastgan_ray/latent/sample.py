@@ -23,7 +23,7 @@ def latents(seeds: Sequence[int], nz: int, truncation: float = 1.0) -> Tensor:
 
 
 def generate(generator: nn.Module, z_NZ: Tensor, track: Track = silently) -> Iterator[Tensor]:
-    """Generate full-size pictures; yield batches (n, 3, R, R) in [-1, 1], on the CPU."""
+    """Generate full-size pictures; yield batches (n, C, H, W) in [-1, 1], on the CPU."""
     device = next(generator.parameters()).device
     for z_BZ in track(torch.split(z_NZ, BATCH), "drawing"):
         with torch.inference_mode():
@@ -38,5 +38,5 @@ def sample(
     truncation: float = 1.0,
     track: Track = silently,
 ) -> Tensor:
-    """Generate full-size pictures (len(seeds), 3, R, R) in [-1, 1] from seeds, on the CPU."""
+    """Generate full-size pictures (len(seeds), C, H, W) in [-1, 1] from seeds, on the CPU."""
     return torch.cat(list(generate(generator, latents(seeds, nz, truncation), track)))

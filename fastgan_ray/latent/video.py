@@ -18,8 +18,8 @@ Writer = Callable[[Iterator[Frame], Path, int], None]
 def video_writer(path: Path) -> Writer:
     """Return the video writer for the suffix of `path`.
 
-    A writer takes frames (H, W, 3), uint8, a path and the frames per second. Raise UserError if the
-    suffix is not in FORMATS, or if a package is not installed.
+    A writer takes frames (H, W, 3), uint8, RGB, a path and the frames per second. Raise UserError
+    if the suffix is not in FORMATS, or if a package is not installed.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
@@ -61,7 +61,12 @@ def mp4() -> Writer:
         first = next(frames)
         height, width, _ = first.shape
         sink = imageio_ffmpeg.write_frames(
-            str(path), (width, height), fps=fps, quality=8, ffmpeg_log_level="error"
+            str(path),
+            (width, height),
+            fps=fps,
+            quality=8,
+            ffmpeg_log_level="error",
+            macro_block_size=2,  # with larger blocks, frames of other sides would be resized
         )
         sink.send(None)
         try:

@@ -73,7 +73,7 @@ def evaluate(
 ) -> Evaluation:
     """Compute all METRICS of `config.num_fakes` generated pictures against the reference.
 
-    `sample` maps latents (B, nz) on `device` to pictures (B, 3, H, W) in [-1, 1]; each picture must
+    `sample` maps latents (B, nz) on `device` to pictures (B, C, H, W) in [-1, 1]; each picture must
     depend only on its own latent. The latents depend only on `config.seed`, so all trials use the
     same latents. The batch size changes values only by rounding. With `early`, the evaluation is
     cheap: it uses only the first `config.early_fakes` pictures, and its metrics have other names.

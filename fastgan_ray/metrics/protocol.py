@@ -18,19 +18,26 @@ LABELS = {
     "reference": "reference pictures",
     "reference_count": "number of reference pictures",
     "fit": "fit of pictures that are not square",
+    "aspect": "width and height of the pictures",
+    "mode": "colours of the pictures",
     "background": "background colour",
     "reference_flips": "mirror images among the reference",
     "num_fakes": "number of generated pictures",
     "eval_seed": "seed of the latents",
     "arithmetic": "arithmetic of sampling and features",
 }
+# A protocol with these values does not state them, so that it equals protocols from before they
+# could be chosen.
+USUAL = {"aspect": "1:1", "mode": "rgb"}
 
 
 def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[str, Any]:
     """Describe, as JSON values, how metrics are measured.
 
-    Metrics can be compared if their descriptions are equal.
+    Metrics can be compared if their descriptions are equal. The networks see three colours and a
+    square: grey is repeated, alpha is put on `background`, and other proportions are changed.
     """
+    unusual = {"aspect": config.model.aspect, "mode": source.mode}
     return {
         "extractor": extractor.name,
         "weights_sha256": extractor.weights_sha256[:16],
@@ -43,11 +50,13 @@ def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[st
         "num_fakes": config.eval.num_fakes,
         "eval_seed": config.eval.seed,
         "arithmetic": IEEE,
+        **{key: value for key, value in unusual.items() if value != USUAL[key]},
     }
 
 
 def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """List in words how two protocols differ; empty if their metrics can be compared."""
+    a, b = {**USUAL, **a}, {**USUAL, **b}
     keys = [*LABELS, *sorted((a.keys() | b.keys()) - LABELS.keys())]
     return [
         f"{LABELS.get(key, key)}: {_format(a, key)} against {_format(b, key)}"

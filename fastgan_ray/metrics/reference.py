@@ -17,7 +17,8 @@ from torch import Tensor
 from fastgan_ray.config.paths import cache_dir
 from fastgan_ray.config.run_config import DataConfig, RunConfig
 from fastgan_ray.data.cache import atomic_file
-from fastgan_ray.data.fit import fit_to_square
+from fastgan_ray.data.fit import Size, fit_picture
+from fastgan_ray.data.grid import to_pixels
 from fastgan_ray.data.source import Source
 from fastgan_ray.data.threads import map_in_threads
 from fastgan_ray.errors import UserError
@@ -26,6 +27,7 @@ from fastgan_ray.progress import Track, silently
 
 _VERSION = 2  # increase it when the same pictures would give other features
 _BATCH = 32
+SQUARE = (1, 1)
 # The rounding of one picture's features between batches, as a share of the largest feature.
 _ALIKE = 1e-4
 
@@ -46,7 +48,8 @@ def load_reference(
 
     Raises UserError if all pictures are the same, because then there is no variety to compare.
     """
-    features = reference_features(source, config.data, extractor, track=track)
+    shape = config.model.proportions
+    features = reference_features(source, config.data, extractor, shape, track=track)
     if np.abs(features - features[0]).max() <= _ALIKE * np.abs(features).max():
         raise UserError(
             f"{source.path}: at least 2 different pictures are needed, but the feature network "
@@ -54,7 +57,7 @@ def load_reference(
         )
     if config.data.flip == 0 and not config.eval.mirrored_reference:
         return Reference(features, None)
-    mirrored = reference_features(source, config.data, extractor, mirrored=True, track=track)
+    mirrored = reference_features(source, config.data, extractor, shape, True, track)
     return Reference(features, mirrored)
 
 
@@ -62,20 +65,22 @@ def reference_features(
     source: Source,
     data_config: DataConfig,
     extractor: Extractor,
+    proportions: Size = SQUARE,
     mirrored: bool = False,
     track: Track = silently,
 ) -> Features:
     """Compute features (n, d) of the original pictures, or of their mirror images (left to right).
 
-    Only the extractor resizes the pictures, so the features are the same for every trial and
-    resolution. They are cached on disk; the key is the pictures' content and the protocol. If a
-    cache file cannot be read, its features are computed again. Raises UserError if the cache cannot
-    be written.
+    The pictures get `proportions` (height to width) as `data_config.fit` says. Only the extractor
+    resizes the pictures, so the features are the same for every trial and resolution. They are
+    cached on disk; the key is the pictures' content and the protocol. If a cache file cannot be
+    read, its features are computed again. Raises UserError if the cache cannot be written.
     """
-    path = _cache_path(source, data_config, extractor, mirrored)
+    path = _cache_path(source, data_config, extractor, proportions, mirrored)
     if (cached := _read(path, len(source))) is not None:
         return cached
-    batches = _batches(_prepared(source, data_config, extractor, mirrored, track))
+    prepared = _prepared(source, data_config, extractor, proportions, mirrored, track)
+    batches = _batches(prepared)
     features = torch.cat([extractor(batch) for batch in batches]).cpu().numpy()
     # The file is a zip archive, because zip has checksums.
     with atomic_file(path) as partial, partial.open("wb") as file:
@@ -83,13 +88,17 @@ def reference_features(
     return features
 
 
-def _cache_path(source: Source, config: DataConfig, extractor: Extractor, mirrored: bool) -> Path:
+def _cache_path(
+    source: Source, config: DataConfig, extractor: Extractor, proportions: Size, mirrored: bool
+) -> Path:
     settings = [
         _VERSION,
         source.digest,
         extractor.name,
         extractor.weights_sha256,
         extractor.resize,
+        source.mode,
+        proportions,
         config.fit,
         config.background.lower(),
         mirrored,
@@ -110,13 +119,19 @@ def _read(path: Path, count: int) -> Features | None:
 
 
 def _prepared(
-    source: Source, config: DataConfig, extractor: Extractor, mirrored: bool, track: Track
+    source: Source,
+    config: DataConfig,
+    extractor: Extractor,
+    proportions: Size,
+    mirrored: bool,
+    track: Track,
 ) -> Iterator[Tensor]:
     """Yield each picture as the extractor's input (3, size, size); several threads prepare them."""
 
     def prepare(index: int) -> Tensor:
-        image = fit_to_square(source.read(index, config.background), config.fit, config.background)
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        background = config.background
+        original = source.read(index, background)
+        pixels = to_pixels(fit_picture(original, config.fit, background, proportions, True))
         if mirrored:
             pixels = pixels.flip(-1)
         return extractor.prepare(pixels[None].float())[0]

@@ -2,7 +2,7 @@
 
 from fastgan_ray.models.architectures import ARCHITECTURES, build_discriminator, build_generator
 from fastgan_ray.models.base import AnyDiscriminator
-from fastgan_ray.models.blocks import small_resolution
+from fastgan_ray.models.blocks import small_resolution, small_size
 from fastgan_ray.models.discriminator import Discriminator, build_decoder, crop_part
 from fastgan_ray.models.generator import Generator
 from fastgan_ray.models.gradient_checkpointing import checkpoint_gradients
@@ -20,4 +20,5 @@ __all__ = [
     "crop_part",
     "distribute",
     "small_resolution",
+    "small_size",
 ]

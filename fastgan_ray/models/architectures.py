@@ -18,13 +18,14 @@ from fastgan_ray.models.generator import fastgan_generator
 class Architecture(NamedTuple):
     """Two functions that build networks.
 
-    Both take the settings, and a random number generator on the CPU that draws the weights.
+    Both take the settings, a random number generator on the CPU that draws the weights, and the
+    number of channels of a picture.
     """
 
-    generator: Callable[[ModelConfig, torch.Generator], nn.Module]
+    generator: Callable[[ModelConfig, torch.Generator, int], nn.Module]
     """Builds a network that maps latents (B, nz), and a random number generator for noise (or
     None), to pictures (full, small)."""
-    discriminator: Callable[[ModelConfig, torch.Generator], AnyDiscriminator]
+    discriminator: Callable[[ModelConfig, torch.Generator, int], AnyDiscriminator]
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -33,18 +34,21 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def build_generator(config: ModelConfig, rng: torch.Generator | None = None) -> nn.Module:
+def build_generator(
+    config: ModelConfig, rng: torch.Generator | None = None, picture_channels: int = 3
+) -> nn.Module:
     """Build a newly initialised generator on the CPU, in training mode.
 
-    `rng` (on the CPU) draws the weights; None: a random number generator with seed 0.
+    `rng` (on the CPU) draws the weights; None: a random number generator with seed 0. Pictures have
+    1, 3 or 4 channels (`data.mode`).
     """
     rng = rng or torch.Generator().manual_seed(0)
-    return ARCHITECTURES[config.architecture].generator(config, rng)
+    return ARCHITECTURES[config.architecture].generator(config, rng, picture_channels)
 
 
 def build_discriminator(
-    config: ModelConfig, rng: torch.Generator | None = None
+    config: ModelConfig, rng: torch.Generator | None = None, picture_channels: int = 3
 ) -> AnyDiscriminator:
     """Build a newly initialised discriminator; arguments are as in `build_generator`."""
     rng = rng or torch.Generator().manual_seed(0)
-    return ARCHITECTURES[config.architecture].discriminator(config, rng)
+    return ARCHITECTURES[config.architecture].discriminator(config, rng, picture_channels)

@@ -30,18 +30,18 @@ class AnyDiscriminator(nn.Module, ABC):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the logits (B, L) of pictures in [-1, 1], and each decoder's reconstruction.
 
-        full (B, 3, R, R), small (B, 3, r, r) with r = `small_resolution(R)`. If `part` is None,
-        nothing is reconstructed. Otherwise all decoders reconstruct; the decoder "part"
-        reconstructs the part of the picture that `crop_part` crops for `part`. `rng`, on the
+        full (B, C, H, W), small (B, C, h, w) with (h, w) = `small_size(config)`; C is 1, 3 or 4. If
+        `part` is None, nothing is reconstructed. Otherwise all decoders reconstruct; the decoder
+        "part" reconstructs the part of the picture that `crop_part` crops for `part`. `rng`, on the
         pictures' device, draws the masks of dropout; None: no dropout.
         """
 
     @abstractmethod
     def trunk(self, full: Tensor) -> Tensor:
-        """Compute the 8x8 features before the logits: (B, 3, R, R) -> (B, C, 8, 8)."""
+        """Compute the features before the logits: (B, C, H, W) -> (B, K, 8, 8) for a square."""
 
     def embed(self, full: Tensor) -> Tensor:
-        """Project the trunk's features for the contrastive loss: (B, 3, R, R) -> (B, 128)."""
+        """Project the trunk's features for the contrastive loss: (B, C, H, W) -> (B, 128)."""
         assert self.projection is not None
         embedding_BK: Tensor = self.projection(self.trunk(full))
         return embedding_BK

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fastgan_ray.config.run_config import ModelConfig
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.models.glu import gated
 from fastgan_ray.models.spectral import spectral_norm
@@ -40,7 +41,7 @@ class LayerFactory:
         layer = nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False, device="meta")
         return self._finish(layer)
 
-    def conv_transpose(self, c_in: int, c_out: int, kernel: int) -> nn.ConvTranspose2d:
+    def conv_transpose(self, c_in: int, c_out: int, kernel: tuple[int, int]) -> nn.ConvTranspose2d:
         """Make a transposed convolution, initialised and normalised like `conv`."""
         layer = nn.ConvTranspose2d(c_in, c_out, kernel, bias=False, device="meta")
         return self._finish(layer)
@@ -51,9 +52,9 @@ class LayerFactory:
         nn.init.normal_(layer.weight, 1.0, _STD, generator=self._rng)
         return layer
 
-    def noise(self, side: int) -> NoiseInjection:
-        """Make a noise injection for maps of `side` px, with its own fixed noise map."""
-        return NoiseInjection(torch.randn(1, 1, side, side, generator=self._noise_rng))
+    def noise(self, size: tuple[int, int]) -> NoiseInjection:
+        """Make a noise injection for maps of a height and width, with its own fixed noise map."""
+        return NoiseInjection(torch.randn(1, 1, *size, generator=self._noise_rng))
 
     def _finish(self, layer: _Conv) -> _Conv:
         # The layer is on "meta", so PyTorch's own initialisation did not use the global RNG.
@@ -137,17 +138,19 @@ def plain_up(make: LayerFactory, c_in: int, c_out: int) -> UpBlock:
     return UpBlock(GatedConv(make.conv(c_in, 2 * c_out, 3, padding=1), make.norm(2 * c_out)))
 
 
-def compound_up(make: LayerFactory, c_in: int, c_out: int, noise_side: int | None) -> UpBlock:
+def compound_up(
+    make: LayerFactory, c_in: int, c_out: int, noise_size: tuple[int, int] | None
+) -> UpBlock:
     """Make an up block with two gated convolutions.
 
-    Noise is added to maps of `noise_side` px before each BatchNorm; None: no noise.
+    Noise is added to maps of this height and width before each BatchNorm; None: no noise.
     """
     return UpBlock(
         *(
             GatedConv(
                 make.conv(width, 2 * c_out, 3, padding=1),
                 make.norm(2 * c_out),
-                None if noise_side is None else make.noise(noise_side),
+                None if noise_size is None else make.noise(noise_size),
             )
             for width in (c_in, c_out)
         )
@@ -229,3 +232,8 @@ def widths(
 def small_resolution(resolution: int) -> int:
     """Return the side in px of the generator's small picture: half the resolution, at most 128."""
     return min(128, resolution // 2)
+
+
+def small_size(config: ModelConfig) -> tuple[int, int]:
+    """Return the height and width of the generator's small picture."""
+    return config.map_size(small_resolution(config.resolution))

@@ -8,6 +8,7 @@ It has no reconstruction and no spectral normalisation.
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import torch
@@ -16,19 +17,25 @@ from torch.nn import functional
 
 from fastgan_ray.config.run_config import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator, projection
-from fastgan_ray.models.blocks import LayerFactory, dropout, small_resolution
+from fastgan_ray.models.blocks import LayerFactory, dropout, small_size
 
 _Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class DcganGenerator(nn.Module):
-    """DCGAN's generator: `stem` makes a 4x4 map; `blocks` and `to_full` double its side."""
+    """DCGAN's generator: `stem` makes a 4x4 map; `blocks` and `to_full` double its side.
 
-    def __init__(self, config: ModelConfig, rng: torch.Generator) -> None:
+    If `model.aspect` is not square, the map has another shape (`ASPECTS`).
+    """
+
+    def __init__(
+        self, config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
+    ) -> None:
         super().__init__()
         self.config = config
+        self.picture_channels = picture_channels
         width = config.dcgan_width
-        features = width * 4 * 4
+        features = width * math.prod(config.map_size(4))
         self.stem = _glorot(nn.Linear(config.nz, features, bias=False, device="meta"), rng)
         # Each value of the 4x4 map is normalised separately.
         self.stem_norm = _norm(features)
@@ -36,34 +43,40 @@ class DcganGenerator(nn.Module):
         for _ in range(config.dcgan_depth - 1):
             double = nn.ConvTranspose2d(width, width, 4, 2, 1, bias=False, device="meta")
             self.blocks.extend([_glorot(double, rng), _norm(width), nn.ReLU()])
-        self.to_full = _glorot(nn.ConvTranspose2d(width, 3, 4, 2, 1, device="meta"), rng)
+        to_full = nn.ConvTranspose2d(width, picture_channels, 4, 2, 1, device="meta")
+        self.to_full = _glorot(to_full, rng)
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Generate pictures from latents: (B, nz) -> full (B, 3, R, R) and small (B, 3, r, r).
+        """Generate pictures from latents: (B, nz) -> full (B, C, H, W) and small (B, C, h, w).
 
         The small pictures are the full ones, resized. Values are in [-1, 1] with tanh, and
         unbounded without it. `rng` is unused, because this network has no noise.
         """
         x_BC11 = functional.relu(self.stem_norm(self.stem(z_BZ)[:, :, None, None]))
-        full = self.to_full(self.blocks(x_BC11.view(-1, self.config.dcgan_width, 4, 4)))
+        shape = self.config.dcgan_width, *self.config.map_size(4)
+        full = self.to_full(self.blocks(x_BC11.view(-1, *shape)))
         if self.config.output_activation == "tanh":
             full = torch.tanh(full)
-        return full, functional.interpolate(full, size=small_resolution(self.config.resolution))
+        return full, functional.interpolate(full, size=small_size(self.config))
 
 
 class DcganDiscriminator(AnyDiscriminator):
     """DCGAN's discriminator: `blocks` halve the side down to 4x4; `head` makes the logit."""
 
-    def __init__(self, config: ModelConfig, rng: torch.Generator) -> None:
+    def __init__(
+        self, config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
+    ) -> None:
         super().__init__()
         self.config = config
+        self.picture_channels = picture_channels
         width = config.dcgan_width
         self.blocks = nn.ModuleList()
         for index in range(config.dcgan_depth):
-            c_in = width if index else 3
+            c_in = width if index else picture_channels
             halve = nn.Conv2d(c_in, width, 4, 2, 1, bias=False, device="meta")
             self.blocks.append(nn.Sequential(_glorot(halve, rng), _norm(width), nn.LeakyReLU(0.2)))
-        self.head = _glorot(nn.Linear(width * 4 * 4, 1, device="meta"), rng)
+        features = width * math.prod(config.map_size(4))
+        self.head = _glorot(nn.Linear(features, 1, device="meta"), rng)
         self.projection: nn.Module | None = None
         if config.contrasts:
             self.projection = projection(LayerFactory(rng, spectral=False), width)
@@ -81,7 +94,7 @@ class DcganDiscriminator(AnyDiscriminator):
         return self.head(features), {}
 
     def trunk(self, full: Tensor) -> Tensor:
-        """Compute the features before the last block: (B, 3, R, R) -> (B, width, 8, 8)."""
+        """Compute the features before the last block: (B, C, H, W) -> (B, K, 8, 8) for squares."""
         for block in self.blocks[:-1]:
             full = block(full)
         return full

@@ -28,7 +28,8 @@ _MULTIPLIERS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0
 _DECODER_MULTIPLIERS = {16: 4, 32: 2, 64: 2, 128: 1}
 # A down block's output is gated by the features from this many blocks before.
 _SKIP_DISTANCE = 3
-# The top and left edges of each part, as shares of the picture's side. A part has half this side.
+# The top and left edges of each part, as shares of the picture's sides. A part has half of each
+# side.
 _PART_CORNERS = ((0, 0), (0, 0.5), (0.5, 0), (0.5, 0.5), (0.25, 0.25))
 
 
@@ -40,14 +41,15 @@ class Discriminator(AnyDiscriminator):
     among "full", "small" and "part". If it is contrastive, `projection` is set.
     """
 
-    def __init__(self, config: ModelConfig, make: LayerFactory) -> None:
+    def __init__(self, config: ModelConfig, make: LayerFactory, picture_channels: int) -> None:
         super().__init__()
         self.config = config
+        self.picture_channels = picture_channels
         channels = discriminator_channels(config)
         # Up to 256 px the stem keeps the side. Above, the stem halves the side down to 256 px.
         top = min(2 * config.resolution, 512)
         block_levels = _halvings(top // 2, 16)
-        self.stem = _stem(make, config.resolution, channels)
+        self.stem = _stem(make, config.resolution, channels, picture_channels)
         self.blocks = nn.ModuleList(
             DownBlock(make, channels[2 * level], channels[level]) for level in block_levels
         )
@@ -68,7 +70,8 @@ class Discriminator(AnyDiscriminator):
         self.small: nn.Sequential | None = None
         self.small_head: nn.Conv2d | None = None
         if config.d_small:
-            self.small = _small_branch(make, small_resolution(config.resolution), channels)
+            side = small_resolution(config.resolution)
+            self.small = _small_branch(make, side, channels, picture_channels)
             self.small_head = make.conv(channels[32], 1, 4)
         decoder_inputs = {
             "full": channels[16] if config.decode_full else None,
@@ -78,7 +81,7 @@ class Discriminator(AnyDiscriminator):
         side = min(128, config.resolution)
         self.decoders = nn.ModuleDict(
             {
-                name: Decoder(make, c_in, config.decoder_width, side)
+                name: Decoder(make, c_in, config.decoder_width, side, picture_channels)
                 for name, c_in in decoder_inputs.items()
                 if c_in is not None and config.autoencodes
             }
@@ -102,25 +105,25 @@ class Discriminator(AnyDiscriminator):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the logits and reconstructions of pictures in [-1, 1].
 
-        full (B, 3, R, R), small (B, 3, r, r) with r = `small_resolution(R)` -> logits (B, 50). The
-        first 25 logits come from the big branch, the others from the small branch. Without the
-        small branch, `small` is unused and logits are (B, 25). If `part` is None, nothing is
-        reconstructed. Otherwise each enabled decoder returns a picture (B, 3, s, s) in [-1, 1],
-        with s = min(128, R); the decoder "part" reconstructs the part `part` (see `crop_part`).
-        `rng`, on the pictures' device, draws the masks for the dropout in the heads; None: no
-        dropout.
+        full (B, C, H, W), small (B, C, h, w) with (h, w) = `small_size(config)` -> logits (B, 50)
+        if pictures are square. The first half of the logits comes from the big branch, the other
+        half from the small branch. Without the small branch, `small` is unused and there is only
+        the first half. If `part` is None, nothing is reconstructed. Otherwise each enabled decoder
+        returns a picture in [-1, 1] with the proportions of `full`; its side is at most 128 px if
+        it is square. The decoder "part" reconstructs the part `part` (see `crop_part`). `rng`, on
+        the pictures' device, draws the masks for the dropout in the heads; None: no dropout.
         """
         norm = self._logits_norm if part is None else self._decoding_norm
         with norm.normalised():
             return self._judge(full, small, part, rng)
 
     def trunk(self, full: Tensor) -> Tensor:
-        """Compute the big branch's last features: (B, 3, R, R) -> (B, C, 8, 8)."""
+        """Compute the big branch's last features: (B, C, H, W) -> (B, K, 8, 8) for squares."""
         with self._trunk_norm.normalised():
             return self._features(full)[-1]
 
     def embed(self, full: Tensor) -> Tensor:
-        """Project the trunk's features for the contrastive loss: (B, 3, R, R) -> (B, 128)."""
+        """Project the trunk's features for the contrastive loss: (B, C, H, W) -> (B, 128)."""
         assert self.projection is not None
         with self._embedding_norm.normalised():
             embedding_BK: Tensor = self.projection(self._features(full)[-1])
@@ -156,9 +159,11 @@ class Discriminator(AnyDiscriminator):
 
 
 class Decoder(nn.Module):
-    """A network that reconstructs a picture from its 8x8 features."""
+    """A network that reconstructs a picture from its 8x8 features; other sizes in proportion."""
 
-    def __init__(self, make: LayerFactory, c_in: int, width: int, side: int) -> None:
+    def __init__(
+        self, make: LayerFactory, c_in: int, width: int, side: int, picture_channels: int
+    ) -> None:
         super().__init__()
         channels = [
             c_in,
@@ -167,40 +172,47 @@ class Decoder(nn.Module):
         self.blocks = nn.Sequential(
             *(plain_up(make, *neighbours) for neighbours in itertools.pairwise(channels))
         )
-        self.to_image = make.conv(channels[-1], 3, 3, padding=1)
+        self.to_image = make.conv(channels[-1], picture_channels, 3, padding=1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Reconstruct pictures: (B, c_in, 8, 8) -> (B, 3, side, side) in [-1, 1]."""
+        """Reconstruct pictures: (B, c_in, 8, 8) -> (B, C, side, side) in [-1, 1]."""
         return torch.tanh(self.to_image(self.blocks(x_BCHW)))
 
 
-def fastgan_discriminator(config: ModelConfig, rng: torch.Generator) -> Discriminator:
+def fastgan_discriminator(
+    config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
+) -> Discriminator:
     """Build a newly initialised discriminator on the CPU, in training mode."""
-    return Discriminator(config, LayerFactory(rng, config.spectral_norm))
+    return Discriminator(config, LayerFactory(rng, config.spectral_norm), picture_channels)
 
 
-def build_decoder(c_in: int, width: int, resolution: int, rng: torch.Generator) -> Decoder:
+def build_decoder(
+    c_in: int, width: int, resolution: int, rng: torch.Generator, picture_channels: int
+) -> Decoder:
     """Build a new decoder that maps features (B, c_in, 8, 8) to pictures of at most 128 px."""
-    return Decoder(LayerFactory(rng, spectral=True), c_in, width, min(128, resolution))
+    make = LayerFactory(rng, spectral=True)
+    return Decoder(make, c_in, width, min(128, resolution), picture_channels)
 
 
 def crop_part(x_BCHW: Tensor, part: int | Tensor) -> Tensor:
-    """Crop a part with half the side of a square map: (B, C, H, H) -> (B, C, H/2, H/2).
+    """Crop a part with half of each side of a map: (B, C, H, W) -> (B, C, H/2, W/2).
 
     Parts 0..3 are the quadrants, row by row, and 4 is the centre. Raises ValueError for another
     number. `part` may also be a scalar tensor on the map's device, for quadrants only. The CPU does
     not read this tensor's value, so the function does not wait for the device or check the value.
     """
+    height, width = x_BCHW.shape[-2:]
     if isinstance(part, Tensor):
-        half = x_BCHW.shape[-1] // 2
-        positions = torch.arange(half, device=x_BCHW.device)
-        rows, columns = (part >> 1) * half + positions, (part & 1) * half + positions
+        row = column = torch.arange(height // 2, device=x_BCHW.device)
+        if width != height:
+            column = torch.arange(width // 2, device=x_BCHW.device)
+        rows, columns = (part >> 1) * (height // 2) + row, (part & 1) * (width // 2) + column
         return x_BCHW.index_select(2, rows).index_select(3, columns)
     if part not in range(len(_PART_CORNERS)):
         raise ValueError(f"part must be 0..{len(_PART_CORNERS) - 1} (got {part})")
-    side = x_BCHW.shape[-1]
-    top, left = (int(share * side) for share in _PART_CORNERS[part])
-    return x_BCHW[:, :, top : top + side // 2, left : left + side // 2]
+    down, right = _PART_CORNERS[part]
+    top, left = int(down * height), int(right * width)
+    return x_BCHW[:, :, top : top + height // 2, left : left + width // 2]
 
 
 def discriminator_channels(config: ModelConfig) -> dict[int, int]:
@@ -214,24 +226,30 @@ def discriminator_channels(config: ModelConfig) -> dict[int, int]:
     return channels
 
 
-def _stem(make: LayerFactory, resolution: int, channels: dict[int, int]) -> nn.Sequential:
+def _stem(
+    make: LayerFactory, resolution: int, channels: dict[int, int], picture_channels: int
+) -> nn.Sequential:
     """Make the layers from the full picture to features at min(256, R) px."""
     if resolution <= 256:
-        first = make.conv(3, channels[2 * resolution], 3, padding=1)
+        first = make.conv(picture_channels, channels[2 * resolution], 3, padding=1)
     else:
-        first = make.conv(3, channels[resolution], 4, stride=2, padding=1)
+        first = make.conv(picture_channels, channels[resolution], 4, stride=2, padding=1)
     halvings = half_conv(make, channels[1024], channels[512]) if resolution == 1024 else []
     return nn.Sequential(first, nn.LeakyReLU(0.2), *halvings)
 
 
-def _small_branch(make: LayerFactory, side: int, channels: dict[int, int]) -> nn.Sequential:
+def _small_branch(
+    make: LayerFactory, side: int, channels: dict[int, int], picture_channels: int
+) -> nn.Sequential:
     """Make the layers from the small picture to 8x8 features with the channels of level 32."""
     first, *rest = _halvings(2 * side, 32)
     steps: list[nn.Module] = []
     for level in rest:
         steps += half_conv(make, channels[2 * level], channels[level])
     return nn.Sequential(
-        make.conv(3, channels[first], 4, stride=2, padding=1), nn.LeakyReLU(0.2), *steps
+        make.conv(picture_channels, channels[first], 4, stride=2, padding=1),
+        nn.LeakyReLU(0.2),
+        *steps,
     )
 
 

@@ -26,16 +26,20 @@ COMPOUND_SIDES = (8, 32, 128, 512)
 class Generator(nn.Module):
     """FastGAN's generator: a stem to 4x4, then blocks that double the side.
 
-    The outputs of some blocks are gated by features that are 16 times smaller. The stages are
-    `stem`, `blocks[side]`, `skips[target side]`, `to_small` and `to_full`.
+    If `model.aspect` is not square, the stem makes another map (`ASPECTS`), and a stage's name is
+    the side that it has for a square. The outputs of some blocks are gated by features that are 16
+    times smaller. The stages are `stem`, `blocks[side]`, `skips[target side]`, `to_small` and
+    `to_full`.
     """
 
-    def __init__(self, config: ModelConfig, make: LayerFactory) -> None:
+    def __init__(self, config: ModelConfig, make: LayerFactory, picture_channels: int) -> None:
         super().__init__()
         self.config = config
+        self.picture_channels = picture_channels
         channels = generator_channels(config)
         self.stem = GatedConv(
-            make.conv_transpose(config.nz, 2 * channels[4], 4), make.norm(2 * channels[4])
+            make.conv_transpose(config.nz, 2 * channels[4], config.map_size(4)),
+            make.norm(2 * channels[4]),
         )
         self.blocks = nn.ModuleDict(
             {str(side): _up_block(config, make, side, channels) for side in channels if side > 4}
@@ -49,16 +53,16 @@ class Generator(nn.Module):
             }
         )
         self._small_side = small_resolution(config.resolution)
-        self.to_small = make.conv(channels[self._small_side], 3, 1)
-        self.to_full = make.conv(channels[config.resolution], 3, 3, padding=1)
+        self.to_small = make.conv(channels[self._small_side], picture_channels, 1)
+        self.to_full = make.conv(channels[config.resolution], picture_channels, 3, padding=1)
         self._spectral = JointSpectralNorm(self)
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Generate pictures from latents: (B, nz) -> full (B, 3, R, R) and small (B, 3, r, r).
+        """Generate pictures from latents: (B, nz) -> full (B, C, H, W) and small (B, C, h, w).
 
-        r = `small_resolution(R)`. Values are in [-1, 1] with tanh, and unbounded without it. `rng`
-        draws the injected noise on its own device. If `rng` is None, every sample uses the same
-        fixed noise maps.
+        (h, w) = `small_size(config)`. Values are in [-1, 1] with tanh, and unbounded without it.
+        `rng` draws the injected noise on its own device. If `rng` is None, every sample uses the
+        same fixed noise maps.
         """
         with self._spectral.normalised():
             return self._pictures(self._features(z_BZ, rng))
@@ -101,9 +105,11 @@ class Generator(nn.Module):
         return full, small
 
 
-def fastgan_generator(config: ModelConfig, rng: torch.Generator) -> Generator:
+def fastgan_generator(
+    config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
+) -> Generator:
     """Build a newly initialised generator on the CPU, in training mode."""
-    return Generator(config, LayerFactory(rng, config.spectral_norm))
+    return Generator(config, LayerFactory(rng, config.spectral_norm), picture_channels)
 
 
 def generator_channels(config: ModelConfig) -> dict[int, int]:
@@ -128,5 +134,5 @@ def _up_block(
 ) -> UpBlock:
     c_in, c_out = channels[side // 2], channels[side]
     if side in COMPOUND_SIDES:
-        return compound_up(make, c_in, c_out, side if config.g_noise else None)
+        return compound_up(make, c_in, c_out, config.map_size(side) if config.g_noise else None)
     return plain_up(make, c_in, c_out)

@@ -38,6 +38,7 @@ from fastgan_ray.models.published_names import (
 _ACTIVATIONS: dict[int, Literal["tanh", "none"]] = {256: "none", 512: "none", 1024: "tanh"}
 # Settings that are fixed in the published form.
 _FIXED = (
+    "aspect",
     "g_noise",
     "d_sle",
     "d_small",
@@ -99,7 +100,7 @@ def save_published(
     path = Path(path)
     for network in (generator, discriminator, ema):
         if network is not None:
-            _require_published_form(network.config, path)
+            _require_published_form(network.config, network.picture_channels, path)
             if network.config != generator.config:
                 raise UserError(f"{path}: all networks must have the same model settings")
     contents: dict[str, Any] = {
@@ -217,7 +218,12 @@ def _published_state(network: nn.Module, names: Mapping[str, str]) -> dict[str, 
     return {name: state[ours].detach().cpu().contiguous() for name, ours in names.items()}
 
 
-def _require_published_form(config: ModelConfig, path: Path) -> None:
+def _require_published_form(config: ModelConfig, picture_channels: int, path: Path) -> None:
+    if picture_channels != 3:
+        raise UserError(
+            f"{path}: in the published form, pictures are rgb; this model's pictures have "
+            f"{picture_channels} channels (data.mode)"
+        )
     if config.resolution not in _ACTIVATIONS:
         raise UserError(
             f"{path}: in the published form, model.resolution must be one of "
@@ -236,8 +242,9 @@ def _require_published_form(config: ModelConfig, path: Path) -> None:
     if wrong:
         raise UserError(
             f"{path}: the published format cannot store this model because of {', '.join(wrong)}: "
-            "it needs every component, channel widths set by ngf and ndf, decoder_width 32, and "
-            f"output_activation {published.output_activation} at {config.resolution} px"
+            "it needs every component, square pictures, channel widths set by ngf and ndf, "
+            f"decoder_width 32, and output_activation {published.output_activation} at "
+            f"{config.resolution} px"
         )
 
 

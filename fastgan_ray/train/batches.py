@@ -14,15 +14,15 @@ SHARE_OF_FREE_MEMORY = 0.25
 
 
 def pictures_at(images: Images, indices: Tensor, device: torch.device) -> Tensor:
-    """Return the pictures of `images` (N, R, R, 3) at `indices` (B,), on `device`.
+    """Return the pictures of `images` (N, H, W, C) at `indices` (B,), on `device`.
 
-    The result is (B, 3, R, R) float32 in [-1, 1].
+    The result is (B, C, H, W) float32 in [-1, 1].
     """
     return scaled(torch.from_numpy(images[indices.numpy()]).to(device))
 
 
 def scaled(pixels_BHWC: Tensor) -> Tensor:
-    """Convert bytes (B, H, W, 3) to float32 (B, 3, H, W) in [-1, 1], on the same device."""
+    """Convert bytes (B, H, W, C) to float32 (B, C, H, W) in [-1, 1], on the same device."""
     return pixels_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -41,7 +41,7 @@ class Pictures:
             self._stored = torch.from_numpy(np.array(images)).to(device)
 
     def batch(self, host_indices: Tensor, indices: Tensor, mirrored: Tensor) -> Tensor:
-        """Return a batch of pictures: (B, 3, R, R) float32 in [-1, 1].
+        """Return a batch of pictures: (B, C, H, W) float32 in [-1, 1].
 
         `host_indices` and `indices` are the same numbers, on the CPU and on the device. `mirrored`
         (bool, (B,), on the device) marks the pictures to flip.

@@ -88,14 +88,15 @@ def interrupted(folder: Path) -> Path | None:
 def load_generator(folder: Path) -> tuple[nn.Module, RunConfig]:
     """Load the weight-averaged generator (eval mode, CPU) and its run's configuration."""
     config = stored_config(folder)
-    generator = build_generator(config.model)
+    generator = build_generator(config.model, picture_channels=config.data.channels)
     _load_network(generator, folder / "ema.safetensors")
     return generator.requires_grad_(False).eval(), config
 
 
 def load_discriminator(folder: Path) -> AnyDiscriminator:
     """Load a checkpoint's discriminator: eval mode, without gradients, on the CPU."""
-    discriminator = build_discriminator(stored_config(folder).model)
+    config = stored_config(folder)
+    discriminator = build_discriminator(config.model, picture_channels=config.data.channels)
     _load_network(discriminator, folder / "discriminator.safetensors")
     return discriminator.requires_grad_(False).eval()
 

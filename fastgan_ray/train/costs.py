@@ -10,19 +10,20 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import build_generator
 from fastgan_ray.models.kernels import reference_kernels
 
 
-def sampling_gflop(model: ModelConfig) -> float:
+def sampling_gflop(config: RunConfig) -> float:
     """Count the operations (10**9 multiplications and additions) that generate one picture.
 
     The operations are counted for the published form of the network.
     """
-    network = build_generator(model).eval().to("meta")
+    network = build_generator(config.model, picture_channels=config.data.channels)
+    network.eval().to("meta")
     with torch.no_grad(), reference_kernels(), FlopCounterMode(display=False) as counter:
-        network(torch.empty(1, model.nz, device="meta"))
+        network(torch.empty(1, config.model.nz, device="meta"))
     return float(counter.get_total_flops()) / 1e9
 
 

@@ -37,7 +37,7 @@ def d_reconstruction(
     steps: int,
     device: torch.device,
 ) -> float:
-    """Measure the mean distance between `images` (N, R, R, 3) and their reconstructions.
+    """Measure the mean distance between `images` (N, H, W, C) and their reconstructions.
 
     A new decoder is trained for `steps` batches to reconstruct these pictures from D's 8x8
     features. `distance` takes pictures and targets, and returns their mean distance (see
@@ -48,8 +48,11 @@ def d_reconstruction(
     batches = _batches(len(images))
     frozen = _frozen_copy(discriminator, images, batches, device)
     with torch.no_grad():
-        channels = frozen.trunk(pictures_at(images, torch.zeros(1).long(), device)).shape[1]
-    decoder = build_decoder(channels, decoder_width, images.shape[1], seeded(0, "probe")).to(device)
+        features = frozen.trunk(pictures_at(images, torch.zeros(1).long(), device))
+    _, width, rows, _ = features.shape
+    resolution = 8 * images.shape[1] // rows  # the side of a square picture with 8x8 features
+    rng, picture_channels = seeded(0, "probe"), images.shape[3]
+    decoder = build_decoder(width, decoder_width, resolution, rng, picture_channels).to(device)
     optimizer = torch.optim.Adam(decoder.parameters(), lr=LEARNING_RATE, betas=BETAS)
 
     def error(indices: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ MAX_MEMORISED = 0.5  # warn from this share of memorised pictures on; new pictur
 
 
 def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Tensor:
-    """Choose some of `images` (N, R, R, 3), flip a share `flip` of them, and downscale them.
+    """Choose some of `images` (N, H, W, C), flip a share `flip` of them, and downscale them.
 
     The same pictures give the same sample.
     """
@@ -41,7 +41,7 @@ def collect_samples(
 ) -> Callable[[Tensor], Tensor]:
     """Return a function like `sample` that also puts its first pictures, downscaled, in `samples`.
 
-    `sample` maps latents (B, nz) to pictures (B, 3, H, W).
+    `sample` maps latents (B, nz) to pictures (B, C, H, W).
     """
 
     def collecting(z_BZ: Tensor) -> Tensor:

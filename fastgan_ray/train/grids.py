@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.data.fit import KERNEL, fit_to_square
+from fastgan_ray.data.fit import fit_picture
 from fastgan_ray.data.grid import save_grid, to_tensor, to_uint8
 from fastgan_ray.data.source import Source
 from fastgan_ray.metrics.evaluate import latents
 from fastgan_ray.metrics.memorisation import Pair
-from fastgan_ray.models import small_resolution
+from fastgan_ray.models import small_size
 from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.draws import CENTRE
 from fastgan_ray.train.perceptual import Distance
@@ -71,10 +71,10 @@ def draw_pairs(
 
 
 def _real_picture(source: Source, index: int, config: RunConfig) -> Tensor:
-    """Load picture `index` at the run's resolution, (3, R, R) in [-1, 1]."""
-    data, side = config.data, config.model.resolution
-    image = fit_to_square(source.read(index, data.background), data.fit, data.background)
-    return to_tensor(image.resize((side, side), KERNEL))
+    """Load picture `index` at the run's size, (C, H, W) in [-1, 1]."""
+    data = config.data
+    original = source.read(index, data.background)
+    return to_tensor(fit_picture(original, data.fit, data.background, config.model.size))
 
 
 @torch.no_grad()
@@ -91,7 +91,7 @@ def draw_decoded(
     `images` (N, R, R, 3) are the training pictures. `reconstruction` is the mean distance over the
     decoders and over pictures without augmentation.
     """
-    side = small_resolution(config.model.resolution)
+    size = small_size(config.model)
     errors: list[float] = []
     counts: list[int] = []
     rows: list[Tensor] = []
@@ -99,7 +99,7 @@ def draw_decoded(
     indices = torch.arange(min(len(images), RECONSTRUCTED))
     for batch in torch.split(indices, config.train.batch_size):
         full = pictures_at(images, batch, device)
-        _, decoded = state.discriminator(full, F.interpolate(full, size=side), CENTRE)
+        _, decoded = state.discriminator(full, F.interpolate(full, size=size), CENTRE)
         if decoded:
             error = reconstruction_error(full, decoded, CENTRE, distance)
             errors.append(float(error) / len(decoded))
@@ -115,9 +115,9 @@ def draw_decoded(
 
 
 def _next_to_targets(full: Tensor, decoded: dict[str, Tensor]) -> Tensor:
-    """Put each picture (B, 3, R, R), resized to the decoders' size s, before its decoded pictures.
+    """Put each picture (B, C, H, W), resized to the decoders' size, before its decoded pictures.
 
-    Returns (B, 1 + K, 3, s, s) for K decoders. The decoder "part" reconstructs the middle.
+    Returns (B, 1 + K, C, h, w) for K decoders. The decoder "part" reconstructs the middle.
     """
     pictures = [picture.float() for picture in decoded.values()]
     small = F.interpolate(full, size=pictures[0].shape[-2:], mode="bilinear", antialias=True)

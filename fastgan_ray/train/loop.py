@@ -34,7 +34,7 @@ from fastgan_ray.train.device import (
 from fastgan_ray.train.diagnostics import real_sample
 from fastgan_ray.train.draws import Draws, draw_step, to_device
 from fastgan_ray.train.evaluation import Run, evaluate_and_report
-from fastgan_ray.train.perceptual import DISTANCES
+from fastgan_ray.train.perceptual import load_distance
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
 from fastgan_ray.train.resume import require_same_pictures
 from fastgan_ray.train.state import (
@@ -130,7 +130,7 @@ def is_evaluation(step: int, config: RunConfig) -> bool:
 
 
 def take_batches(pictures: Pictures, host_draws: Draws, draws: Draws) -> list[Tensor]:
-    """Return a step's real pictures: one batch (B, 3, R, R) for each turn of D.
+    """Return a step's real pictures: one batch (B, C, H, W) for each turn of D.
 
     `host_draws` and `draws` are the same draws on the CPU and on the device.
     """
@@ -146,8 +146,9 @@ def _prepare(config: RunConfig, track: Track) -> Run:
     source = open_source(config.data, config.train.seed, track)
     # `data.limit` limits the training pictures; metrics always compare with all pictures.
     everything = open_source(config.data.model_copy(update={"limit": None}))
-    extractor = load_extractor(config.eval.extractor, device)
-    images = load_images(source, config.data, config.model.resolution, track)
+    background = config.data.background
+    extractor = load_extractor(config.eval.extractor, device, background)
+    images = load_images(source, config.data, config.model.size, track)
     return Run(
         config=config,
         device=device,
@@ -157,9 +158,9 @@ def _prepare(config: RunConfig, track: Track) -> Run:
         source=everything,
         reference=load_reference(everything, config, extractor, track),
         extractor=extractor,
-        distance=DISTANCES[config.train.reconstruction](device),
+        distance=load_distance(config.train.reconstruction, device, background),
         protocol=protocol(config, extractor, everything),
-        gflop_g=round(sampling_gflop(config.model), 6),
+        gflop_g=round(sampling_gflop(config), 6),
         track=track,
     )
 

@@ -1,7 +1,8 @@
 """Compute distances between decoded pictures and their targets: a scalar, the mean over a batch.
 
-Pictures are (kB, 3, H, W) and targets (B, 3, H, W) in [-1, 1]: k groups of pictures, each compared
-with all targets in order. Only the pictures get a gradient.
+Pictures are (kB, C, H, W) and targets (B, C, H, W) in [-1, 1]: k groups of pictures, each compared
+with all targets in order. Only the pictures get a gradient. `l1` and `l2` compare all channels. The
+networks of the other distances see three colours (`load_distance`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from fastgan_ray.data.channels import WHITE, as_rgb
 from fastgan_ray.metrics.extractors.efficientnet import load_efficientnet_lite0
 from fastgan_ray.metrics.weight_files import weights_path
 
@@ -23,6 +26,26 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 # The number of targets that VGG processes at a time, by type of device (other types: all targets).
 # The features of a few targets fit into a CPU's cache, and only these are stored for the gradient.
 _LPIPS_TARGETS = {"cpu": 4}
+# The smallest side, in pixels, that all layers of EfficientNet-Lite0 can process.
+_SMALLEST_SIDE = 32
+
+
+def load_distance(name: str, device: torch.device, background: str = WHITE) -> Distance:
+    """Load the distance `name`, a key of DISTANCES, for pictures with 1, 3 or 4 channels.
+
+    A feature network sees grey pictures in three equal channels. It sees pictures with alpha on the
+    colour `background` (#rrggbb); the mean absolute difference of alpha is added to its distance,
+    because the network cannot see alpha where a picture has the colour of the background.
+    """
+    distance = DISTANCES[name](device)
+    return partial(_seen_as_rgb, distance, background) if name in NETWORKS else distance
+
+
+def _seen_as_rgb(distance: Distance, background: str, pictures: Tensor, targets: Tensor) -> Tensor:
+    error = distance(as_rgb(pictures, background), as_rgb(targets, background))
+    if targets.shape[1] == 4:
+        error = error + l1(targets.device)(pictures[:, 3:], targets[:, 3:])
+    return error
 
 
 def l1(device: torch.device) -> Distance:
@@ -162,8 +185,10 @@ def _pyramid(network: nn.Module, images: Tensor) -> list[Tensor]:
     """Compute features of five depths, scaled to length 1, of `images` (B, 3, H, W).
 
     They are the last features before each layer that halves the side, and the network's last
-    features.
+    features. Pictures with a side of less than 32 px are doubled first.
     """
+    if min(images.shape[-2:]) < _SMALLEST_SIDE:
+        images = F.interpolate(images, scale_factor=2)
     stem, norm, blocks = (getattr(network, name) for name in ("_conv_stem", "_bn0", "_blocks"))
     features = F.relu6(norm(stem(images * (127.5 / 128))))
     levels = [features]
@@ -188,3 +213,5 @@ DISTANCES: dict[str, Callable[[torch.device], Distance]] = {
     "l1": l1,
     "l2": l2,
 }
+# The distances whose networks see only colours.
+NETWORKS = ("lpips_vgg", "efficientnet_lite0")

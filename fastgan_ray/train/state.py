@@ -32,7 +32,7 @@ class TrainState:
     """The two networks, G's weight average, optimisers, random streams and position in the data.
 
     `ada` has the probability of the adaptive augmentations. `shown` has the samples of the fixed
-    latents at the last evaluation, (N, 3, r, r) in 0..255; the next evaluation measures how much
+    latents at the last evaluation, (N, C, h, w) in 0..255; the next evaluation measures how much
     these samples changed. `sums` and `counts` have, by name, the sum and the number of the losses
     since the last evaluation. `group` is the group of processes that train this state together;
     each process trains on a part of every batch.
@@ -60,8 +60,9 @@ def new_state(
 ) -> TrainState:
     """Build the state before the first step; it depends only on the arguments."""
     rngs = streams(config.train.seed, device)
-    generator = build_generator(config.model, rngs["init"])
-    discriminator = build_discriminator(config.model, rngs["init"])
+    channels = config.data.channels
+    generator = build_generator(config.model, rngs["init"], channels)
+    discriminator = build_discriminator(config.model, rngs["init"], channels)
     for network in (generator, discriminator):
         network.to(device).to(memory_format=torch.channels_last)
     betas = (config.train.beta1, config.train.beta2)

@@ -2,7 +2,7 @@
 
 G's loss uses the generated pictures of the last D step. A step depends only on the state, the
 pictures and the random draws (see `draws`), and it never waits for the device. D sees each picture
-at two sizes, [full (B, 3, R, R), small (B, 3, r, r)], with the same augmentation. Under autocast
+at two sizes, [full (B, C, H, W), small (B, C, h, w)], with the same augmentation. Under autocast
 the networks compute in bfloat16; D's inputs and all losses are in float32.
 """
 
@@ -18,7 +18,7 @@ from torch.nn.utils import get_total_norm
 from fastgan_ray.augment import ada, pipeline
 from fastgan_ray.augment.pipeline import Draw
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.models import crop_part, small_resolution
+from fastgan_ray.models import crop_part, small_size
 from fastgan_ray.train import losses
 from fastgan_ray.train.draws import CENTRE, Draws, Turn, ema_share
 from fastgan_ray.train.losses import LOSSES, at_least_float32
@@ -40,7 +40,7 @@ def train_step(
     """Advance `state` by one step; return losses and gradient norms by name.
 
     If D trains several times in a step, D's losses of the last time are returned. `draws` are on
-    the device. `batches` are `train.d_steps` batches of real pictures, (B, 3, R, R) in [-1, 1].
+    the device. `batches` are `train.d_steps` batches of real pictures, (B, C, H, W) in [-1, 1].
     With several processes, each process passes only its own part of each batch.
     """
     begin_step(state, config)
@@ -125,7 +125,7 @@ def augment_real(
     They are full (B, 3, R, R) and small (B, 3, r, r).
     """
     (full,) = augmented([pictures], drawn, state.ada.p)
-    return [full, F.interpolate(full, size=small_resolution(config.model.resolution))]
+    return [full, F.interpolate(full, size=small_size(config.model))]
 
 
 def augmented(images: Sequence[Tensor], drawn: Draw, p: Tensor) -> list[Tensor]:

@@ -59,7 +59,9 @@ def _check_pictures(
             f"{min(without_effect)} has no effect; set a lower one, or name a larger data set"
         )
     if here:
-        extractor = load_extractor(config.eval.extractor, torch.device("cpu"))
+        extractor = load_extractor(
+            config.eval.extractor, torch.device("cpu"), config.data.background
+        )
         keep_protocol(protocol_file, protocol(config, extractor, source))
         load_reference(source, config, extractor, track)
 

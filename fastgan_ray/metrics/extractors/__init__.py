@@ -4,9 +4,11 @@ The code of each network comes from a library; its weights come from `metrics.we
 """
 
 import importlib
+from dataclasses import replace
 
 import torch
 
+from fastgan_ray.data.channels import WHITE
 from fastgan_ray.metrics.extractors.extractor import Extractor
 
 __all__ = ["EXTRACTORS", "Extractor", "load_extractor"]
@@ -23,11 +25,12 @@ EXTRACTORS = {
 }
 
 
-def load_extractor(name: str, device: torch.device) -> Extractor:
+def load_extractor(name: str, device: torch.device, background: str = WHITE) -> Extractor:
     """Load the feature network `name` (a key of EXTRACTORS) on `device`.
 
-    Raises UserError if its weights are not available.
+    It sees pictures with alpha on the colour `background`, as #rrggbb. Raises UserError if its
+    weights are not available.
     """
     module = importlib.import_module(f"{__name__}.{EXTRACTORS[name]}")
     extractor: Extractor = getattr(module, name)(device)
-    return extractor
+    return replace(extractor, background=background)

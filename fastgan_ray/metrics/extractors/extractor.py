@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan_ray.arithmetic import ieee_float32
+from fastgan_ray.data.channels import WHITE, as_rgb
 
 # Small batches fit into a CPU's caches: 54 images/s per core, but only 29 in batches of 16.
 _CPU_CHUNK = 4
@@ -19,8 +20,10 @@ _CPU_CHUNK = 4
 class Extractor:
     """A feature network with its protocol. Call it on pictures to get their features.
 
-    It computes in full precision, also within autocast. The split into batches changes features
-    only by rounding.
+    The network sees three colours: grey pictures are repeated in three channels, and pictures with
+    alpha are put on the colour `background`, rounded as in a file. The network's input is a square:
+    other pictures are resized to it, which changes their proportions. It computes in full
+    precision, also within autocast. The split into batches changes features only by rounding.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Extractor:
     device: torch.device
     # Features (n, d) -> (n, classes) on the CPU, for the Inception score; None: no classifier.
     logits: Callable[[Tensor], Tensor] | None = None
+    background: str = WHITE
 
     @property
     def resize(self) -> str:
@@ -37,10 +41,13 @@ class Extractor:
         return f"bicubic-antialiased-{self.size}"
 
     def prepare(self, images_BCHW: Tensor) -> Tensor:
-        """Resize float pictures (0 to 255) to the network's input size; clamp, but do not round.
+        """Resize float pictures (0 to 255) to the network's input: (B, C, H, W) -> (B, 3, S, S).
 
-        This is clean-fid's "clean" resizing: Pillow's bicubic on float channels.
+        Resized values are clamped, but not rounded. This is clean-fid's "clean" resizing: Pillow's
+        bicubic on float channels.
         """
+        if images_BCHW.shape[1] != 3:
+            images_BCHW = as_rgb(images_BCHW.float(), self.background, 255.0, 0.0).round()
         if images_BCHW.shape[-2:] == (self.size, self.size):
             return images_BCHW
         size = (self.size, self.size)
@@ -49,7 +56,7 @@ class Extractor:
 
     @torch.inference_mode()
     def __call__(self, images_BCHW: Tensor) -> Tensor:
-        """Compute features (B, d), float32 on the device, of pictures (B, 3, H, W) in 0 to 255."""
+        """Compute features (B, d), float32 on the device, of pictures (B, C, H, W) in 0 to 255."""
         # With TF32 the metrics would depend on the type of GPU.
         with torch.autocast(self.device.type, enabled=False), ieee_float32():
             chunk = _CPU_CHUNK if self.device.type == "cpu" else max(len(images_BCHW), 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.models import build_discriminator, build_generator, small_resolution
+from fastgan_ray.models import build_discriminator, build_generator, small_size
 from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.search.file.early_terminate import Hyperband
 from fastgan_ray.search.file.spec import SearchSpec, base_settings, first_trial_point
@@ -57,20 +58,21 @@ def gflop_per_image(config: RunConfig) -> float:
     networks are on the meta device, so nothing is computed. Lazy R1 and R2 penalties are not
     counted.
     """
-    model, train = config.model, config.train
+    model, train, channels = config.model, config.train, config.data.channels
     meta = torch.device("meta")
-    generator = build_generator(model).eval().to(meta)
-    discriminator = build_discriminator(model).eval().to(meta)
-    side, small = model.resolution, small_resolution(model.resolution)
-    full_BCHW = torch.empty(1, 3, side, side, device=meta)
-    small_BCHW = torch.empty(1, 3, small, small, device=meta)
+    generator = build_generator(model, picture_channels=channels).eval().to(meta)
+    discriminator = build_discriminator(model, picture_channels=channels).eval().to(meta)
+    full_BCHW = torch.empty(1, channels, *model.size, device=meta)
+    small_BCHW = torch.empty(1, channels, *small_size(model), device=meta)
     with torch.no_grad():
         generate = _gflop(lambda: generator(torch.empty(1, model.nz, device=meta)))
         discriminate = _gflop(lambda: discriminator(full_BCHW, small_BCHW))
         decode = _gflop(lambda: discriminator(full_BCHW, small_BCHW, part=0))
         embed = _gflop(lambda: discriminator.embed(full_BCHW)) if model.contrasts else 0.0
         _, reconstructions = discriminator(full_BCHW, small_BCHW, part=0)
-    pictures: float = sum((picture.shape[-1] / 128) ** 2 for picture in reconstructions.values())
+    pictures: float = sum(
+        math.prod(picture.shape[-2:]) / 128**2 for picture in reconstructions.values()
+    )
     # D's step: one real and one generated picture, and two more views for the contrastive loss.
     d_step = generate + FORWARD_BACKWARD * (decode + discriminate + 2 * embed)
     d_step += EXTRA_D_PASSES.get(train.loss, 0) * discriminate

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.config.training import CPU_BF16_FROM_PX
-from fastgan_ray.models import small_resolution
+from fastgan_ray.models import small_size
 from fastgan_ray.models.discriminator import discriminator_channels
 from fastgan_ray.models.generator import COMPOUND_SIDES, generator_channels, skip_sources
 
@@ -60,7 +61,7 @@ def host_gb_of(config: RunConfig) -> float:
 def training_gb(config: RunConfig, bf16: bool) -> float:
     """Estimate the memory, in GB, of weights, gradients, Adam's moments and stored feature maps."""
     count = COUNTS[config.model.architecture]
-    weights, maps, largest = count(config.model, config.train.gradient_checkpointing)
+    weights, maps, largest = count(config, config.train.gradient_checkpointing)
     bytes_per_value = 2 if bf16 else 4
     map_bytes = config.train.batch_size * (maps + TEMPORARY_MAPS * largest) * bytes_per_value
     return (weights * BYTES_PER_WEIGHT + map_bytes) / 1e9
@@ -79,18 +80,19 @@ def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
     decoders = model.decode_full + model.decode_small + (model.decode_part != "none")
     if kind != "lpips_vgg":
         pictures = config.train.batch_size * decoders
-    pixels = pictures * small_resolution(model.resolution) ** 2
+    pixels = pictures * math.prod(small_size(model))
     bytes_per_value = 2 if bf16 and kind == "lpips_vgg" else 4
     values = RECONSTRUCTION_VALUES[kind] * pixels * bytes_per_value
     return (values + 4 * RECONSTRUCTION_WEIGHTS[kind]) / 1e9
 
 
-def _fastgan(model: ModelConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
+def _fastgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
     """Count the weights, the stored values per picture, and the values of the largest map.
 
     With `gradient_checkpointing`, up and down blocks store only their inputs, and the inner maps of
     only one block exist at a time.
     """
+    model = config.model
     g = generator_channels(model)
     # The side of D's maps is half of the level that sets their channels; at most 256 px (the stem).
     down_stages = [
@@ -104,9 +106,9 @@ def _fastgan(model: ModelConfig, gradient_checkpointing: bool) -> tuple[float, f
         if side <= model.resolution and model.autoencodes
     ]
     convolutions = {side: 2 if side in COMPOUND_SIDES else 1 for side in g}
-    ups = [(convolutions[side], width * side**2) for side, width in g.items()]
-    ups += 3 * [(1, width * side**2) for side, width in decoder_stages]
-    downs = [width * side**2 for side, width in down_stages]
+    ups = [(convolutions[side], width * _pixels(model, side)) for side, width in g.items()]
+    ups += 3 * [(1, width * _pixels(model, side)) for side, width in decoder_stages]
+    downs = [width * _pixels(model, side) for side, width in down_stages]
     if gradient_checkpointing:
         blocks = [MAPS_PER_GATED * count * size for count, size in ups]
         blocks += [MAPS_PER_DOWN * size for size in downs]
@@ -114,9 +116,9 @@ def _fastgan(model: ModelConfig, gradient_checkpointing: bool) -> tuple[float, f
     else:
         maps = MAPS_PER_GATED * sum(count * size for count, size in ups)
         maps += 2 * MAPS_PER_DOWN * sum(downs)
-    skips = sum(g[side] * side**2 for side in skip_sources(model))
-    pictures = 3 * (model.resolution**2 + small_resolution(model.resolution) ** 2)
-    largest = max(width * side**2 for side, width in [*g.items(), *down_stages])
+    skips = sum(g[side] * _pixels(model, side) for side in skip_sources(model))
+    pictures = config.data.channels * (math.prod(model.size) + math.prod(small_size(model)))
+    largest = max(width * _pixels(model, side) for side, width in [*g.items(), *down_stages])
     weights = _fastgan_weights(model, g, convolutions, [width for _, width in down_stages])
     return weights, maps + skips + 2 * pictures, largest
 
@@ -124,7 +126,7 @@ def _fastgan(model: ModelConfig, gradient_checkpointing: bool) -> tuple[float, f
 def _fastgan_weights(
     model: ModelConfig, g: dict[int, int], convolutions: dict[int, int], d_widths: list[int]
 ) -> float:
-    weights = 16 * model.nz * 2 * g[4]
+    weights: float = _pixels(model, 4) * model.nz * 2 * g[4]
     for side, width in g.items():
         weights += 9 * 2 * width * (g.get(side // 2, 0) + (convolutions[side] - 1) * width)
     for side, source in skip_sources(model).items():
@@ -132,14 +134,20 @@ def _fastgan_weights(
     return weights + sum((2 * 16 + 9 + 1) * a * b for a, b in itertools.pairwise(d_widths))
 
 
-def _dcgan(model: ModelConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
+def _dcgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
+    model = config.model
     width, sides = model.dcgan_width, [4 << level for level in range(model.dcgan_depth + 1)]
-    maps = MAPS_PER_DCGAN * 3 * sum(width * side**2 for side in sides)
-    weights = 2 * 16 * width * (width * model.dcgan_depth + model.nz)
-    return weights, maps, width * sides[-1] ** 2
+    maps = MAPS_PER_DCGAN * 3 * sum(width * _pixels(model, side) for side in sides)
+    weights = 2 * width * (16 * width * model.dcgan_depth + _pixels(model, 4) * model.nz)
+    return weights, maps, width * _pixels(model, sides[-1])
 
 
-COUNTS: dict[str, Callable[[ModelConfig, bool], tuple[float, float, float]]] = {
+def _pixels(model: ModelConfig, level: int) -> int:
+    """Return the number of pixels of the maps that have `level` x `level` px if it is square."""
+    return math.prod(model.map_size(level))
+
+
+COUNTS: dict[str, Callable[[RunConfig, bool], tuple[float, float, float]]] = {
     "fastgan": _fastgan,
     "dcgan": _dcgan,
 }

@@ -18,7 +18,13 @@ from fastgan_ray.search.file.settings import read_fragment
 # Settings that the ablation itself sets -> the key of the file that has their values.
 SET_BY = {"train.seed": "seeds", "data.path": "data"}
 # These settings change the reference of the metric: arms must share them to be comparable.
-SAME_FOR_ALL = ("data.fit", "data.background", "data.on_bad_image")
+SAME_FOR_ALL = (
+    "data.fit",
+    "data.mode",
+    "data.background",
+    "data.on_bad_image",
+    "model.aspect",
+)
 LONGEST_NAME = 60
 
 Flat: TypeAlias = dict[str, Any]

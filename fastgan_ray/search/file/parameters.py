@@ -26,7 +26,15 @@ from fastgan_ray.search.file.wandb_distributions import REFUSED, translation
 from fastgan_ray.search.space import Condition, Parameter, SearchSpace
 
 # These settings change the reference of the metric: trials must share them to be comparable.
-FIXED = ("data.path", "data.fit", "data.background", "data.limit", "data.on_bad_image")
+FIXED = (
+    "data.path",
+    "data.fit",
+    "data.mode",
+    "data.background",
+    "data.limit",
+    "data.on_bad_image",
+    "model.aspect",
+)
 PROBES = 17  # number of values of a range, bounds included, that the field must accept
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(AnyEntry)

@@ -22,7 +22,10 @@ def checkpoint_gb(config: RunConfig) -> tuple[float, float]:
 
     g, d = (
         sum(weight.numel() for weight in network.state_dict().values()) * WEIGHT_BYTES / 1e9
-        for network in (build_generator(config.model), build_discriminator(config.model))
+        for network in (
+            build(config.model, picture_channels=config.data.channels)
+            for build in (build_generator, build_discriminator)
+        )
     )
     pruned = g if config.regan.sparsity > 0 else 0.0  # masks, and the weights that are masked out
     return (2 + MOMENTS) * g + (1 + MOMENTS) * d + 1.25 * pruned, g

@@ -19,7 +19,7 @@ from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.search.cost.timing import Timing
 from fastgan_ray.train.device import device_of, training_arithmetic, use_bf16, wait_for
 from fastgan_ray.train.draws import draw_step, to_device
-from fastgan_ray.train.perceptual import DISTANCES
+from fastgan_ray.train.perceptual import load_distance
 from fastgan_ray.train.rng import seeded
 from fastgan_ray.train.state import new_state
 from fastgan_ray.train.step import train_step
@@ -71,6 +71,7 @@ def cost_class(config: RunConfig) -> tuple[Any, ...]:
     train = config.train
     return (
         tuple(map(str, config.model.model_dump().values())),
+        config.data.mode,
         config.augment.policy,
         config.eval.extractor,
         config.resources.cpus,
@@ -84,15 +85,16 @@ def time_class(config: RunConfig) -> tuple[float, float]:
     """Return the seconds for 1000 images of training, and for 1000 pictures of an evaluation."""
     device = device_of(config)
     state = new_state(config, config.train.batch_size, device)
-    distance = DISTANCES[config.train.reconstruction](device)
+    background = config.data.background
+    distance = load_distance(config.train.reconstruction, device, background)
     bf16 = use_bf16(config, device)
-    side, count = config.model.resolution, config.train.batch_size
-    noise = torch.rand(count, 3, side, side, generator=seeded(0, "timing")).to(device) * 2 - 1
+    shape = config.train.batch_size, config.data.channels, *config.model.size
+    noise = torch.rand(shape, generator=seeded(0, "timing")).to(device) * 2 - 1
     batches = [noise] * config.train.d_steps
     with training_arithmetic(config), reference_kernels(config.train.precision == "fp32"):
         draws = to_device(draw_step(state, config), device)
         step = _fastest(lambda: train_step(state, draws, batches, config, distance, bf16), device)
-    extractor = load_extractor(config.eval.extractor, device)
+    extractor = load_extractor(config.eval.extractor, device, background)
     z_BZ = latents(config.eval, config.model.nz)[: config.eval.batch_size].to(device)
 
     def evaluate() -> Tensor:

@@ -1,0 +1,29 @@
+"""Show pictures of any mode to networks that see three colours."""
+
+from __future__ import annotations
+
+import torch
+from PIL import ImageColor
+from torch import Tensor
+
+WHITE = "#ffffff"
+
+
+def as_rgb(images_BCHW: Tensor, background: str, white: float = 1.0, black: float = -1.0) -> Tensor:
+    """Convert pictures (B, C, H, W) in the range from `black` to `white` to RGB (B, 3, H, W).
+
+    RGB is returned unchanged, and grey is repeated. A picture with alpha is put on the colour
+    `background` (#rrggbb): colour x alpha + background x (1 - alpha). The result is differentiable,
+    and dtype and device stay.
+    """
+    channels = images_BCHW.shape[1]
+    if channels == 3:
+        return images_BCHW
+    if channels == 1:
+        return images_BCHW.expand(-1, 3, -1, -1)
+    assert channels == 4, channels
+    alpha = (images_BCHW[:, 3:] - black) / (white - black)
+    shades = [black + (white - black) * value / 255 for value in ImageColor.getrgb(background)]
+    # Filled on the device, one channel at a time: a copy from the host would wait for it.
+    behind = torch.cat([torch.full_like(alpha, shade) for shade in shades], dim=1)
+    return torch.lerp(behind, images_BCHW[:, :3], alpha)
