@@ -43,7 +43,10 @@ class Finding(NamedTuple):
 
 
 def shrink(images: Tensor) -> Tensor:
-    """Downscale pictures (B, C, H, W): shorter side at most 64 px, float32, on the CPU, in [-1, 1]."""
+    """Downscale pictures (B, C, H, W) to a shorter side of at most 64 px.
+
+    The result is float32, on the CPU, clamped to [-1, 1].
+    """
     images = images.detach().float().cpu().clamp(-1, 1)
     height, width = images.shape[-2:]
     shorter = min(height, width)
