@@ -158,7 +158,11 @@ def _hue(images: Tensor) -> Tensor:
 
 
 def _balance(images: Tensor) -> Tensor:
-    """Measure which side of a picture is lighter, (B,); rotations make this vary more."""
+    """Measure how unusual the position of a picture's light is, (B,); rotations increase it.
+
+    The position is how much lighter the right and the lower side are. The result is its distance
+    from the median over the pictures.
+    """
     light = images.mean(dim=1)
     deviation = light.flatten(1).std(dim=1)[:, None] + _EPSILON
     row, column = (torch.linspace(-1, 1, side) for side in light.shape[-2:])
@@ -168,9 +172,10 @@ def _balance(images: Tensor) -> Tensor:
 
 
 def _direction(images: Tensor) -> Tensor:
-    """Measure the direction of edges, (B,); rotations make this vary more.
+    """Measure how unusual the direction of a picture's edges is, (B,); rotations increase it.
 
-    The direction is the angle of the structure tensor, doubled, as a vector.
+    The direction is the doubled angle of the structure tensor, as a vector. The result is the
+    distance of this vector from the median over the pictures.
     """
     light = images.mean(dim=1)
     right, down = light.diff(dim=2)[:, 1:], light.diff(dim=1)[:, :, 1:]

@@ -52,7 +52,10 @@ def decode(data: bytes, background: str, frame: int = 0, mode: Mode = "rgb") -> 
 
 @contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
-    """Open a picture file without decoding it; the block raises the same errors as `decode`."""
+    """Open a picture file without decoding it.
+
+    The block may decode the picture; its errors become the errors of `decode`.
+    """
     if not data:
         raise UserError("is empty")
     kind = kind_of(data[:HEAD_BYTES])
@@ -106,9 +109,9 @@ def decode_frame(image: Image.Image, frame: int) -> Image.Image:
 
 
 def final_mode(image: Image.Image, background: str, mode: Mode = "rgb") -> Image.Image:
-    """Convert a picture in sRGB, RGB or RGBA, to the mode of training.
+    """Convert an RGB or RGBA picture in sRGB to the `mode` of training.
 
-    Without alpha, transparent parts show `background`.
+    If the mode has no alpha, transparent parts show `background`.
     """
     if image.mode == "RGBA" and mode != "rgba":
         canvas = Image.new("RGBA", image.size, background)

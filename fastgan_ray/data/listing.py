@@ -87,7 +87,7 @@ def separate(
 
 
 def require_inside(path: Path, kind: str, names: Sequence[str]) -> None:
-    """Raise UserError if a name of an archive's entry leads out of the archive."""
+    """Raise UserError if the name of an entry leads out of the archive."""
     if escaping := [name for name in names if _escapes(name)]:
         raise UserError(
             f"{path}: names of {kind} entries must not lead out of the archive, but "

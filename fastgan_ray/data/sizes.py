@@ -1,4 +1,4 @@
-"""The largest file of a data set that is read into memory."""
+"""The limit on the size of a picture file, because the whole file is read into memory."""
 
 from __future__ import annotations
 

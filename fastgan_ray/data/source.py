@@ -62,12 +62,13 @@ class Source:
 
 
 def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> Source:
-    """Open `config.path` (see `open_container`; or a name of the catalog) and check every picture.
+    """Open the pictures at `config.path` and check every picture.
 
-    Each picture is decoded completely once; the cache records the facts of good pictures. `seed`
-    only chooses the subset of `config.limit` pictures. The subset of a smaller limit is part of the
-    subset of a larger limit. Raises UserError if fewer than 2 pictures are usable. With
-    `on_bad_image: error`, raises UserError that lists all unreadable pictures.
+    The path may be one that `open_container` can open, or a name of the catalog. Each picture is
+    decoded completely once; the cache records the facts of good pictures. `seed` only chooses the
+    subset of `config.limit` pictures. The subset of a smaller limit is part of the subset of a
+    larger limit. Raises UserError if fewer than 2 pictures are usable. With `on_bad_image: error`,
+    raises UserError that lists all unreadable pictures.
     """
     path, listing = list_files(config)
     if not listing.names:

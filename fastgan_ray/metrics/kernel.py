@@ -1,8 +1,8 @@
 """Compute the kernel distance of two feature sets (KID) and its standard error.
 
 This module does not use torch-fidelity, because that gives no standard error of the value, only a
-standard deviation over random subsets. With all pictures, this module takes about the time that
-torch-fidelity takes with its subsets, and a quarter of its memory.
+standard deviation over random subsets. This module uses all pictures. It takes about as long as
+torch-fidelity with its subsets, and a quarter of the memory.
 """
 
 from __future__ import annotations

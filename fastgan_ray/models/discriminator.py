@@ -216,7 +216,7 @@ def crop_part(x_BCHW: Tensor, part: int | Tensor) -> Tensor:
 
 
 def discriminator_channels(config: ModelConfig) -> dict[int, int]:
-    """Compute the number of feature channels by level, from 8 to the resolution.
+    """Compute {level: number of feature channels} for the levels 8, 16, ... up to the resolution.
 
     For resolutions up to 256 px, there is also a level of twice the resolution.
     """

@@ -120,8 +120,8 @@ def default_trial(summary: Summary) -> Trial | None:
 def default_point(spec: SearchSpec, summary: Summary) -> Mapping[str, Any]:
     """Return the point of the published default.
 
-    This is the point of the trial that used it. If there is no such trial, it has each parameter
-    that can take its default.
+    If a trial of the search used the default, this is its point. Otherwise the point has all
+    parameters that can take their default.
     """
     trial = default_trial(summary)
     return trial["point"] if trial else start_point(spec)

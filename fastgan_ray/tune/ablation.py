@@ -174,7 +174,7 @@ class AblationRecords(TrialRecords):
                 path.unlink()
 
     def _trial(self, name: str, cell: Cell, record: Record | None) -> dict[str, Any]:
-        """Return a cell and its record as `summarise` expects them.
+        """Combine a cell and its record to a trial as `summarise` expects it.
 
         The record is None if the training has not started.
         """

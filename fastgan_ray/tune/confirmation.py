@@ -1,6 +1,7 @@
 """The confirmation of a search on Ray: new trainings of its best trials, with new seeds.
 
-It is an ablation in a subfolder of the search. The best training of the winning arm becomes best/.
+The confirmation is an ablation in a subfolder of the search. The checkpoint of the best training of
+the winning arm is put into best/.
 """
 
 from __future__ import annotations

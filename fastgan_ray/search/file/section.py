@@ -37,7 +37,7 @@ Kimg = Annotated[float, Field(ge=1e-6, le=1e9)]
 
 
 class FileSection(Section):
-    """A mapping in the file. Each class writes the error messages about its own keys."""
+    """A section of the file. Each subclass writes the error messages about its own keys."""
 
     model_config = ConfigDict(validate_default=False)
 

@@ -34,7 +34,7 @@ class Death(NamedTuple):
 
 
 def note_place(folder: Path) -> None:
-    """Write to a trial's folder where its process runs; if it dies, the driver reads this."""
+    """Write to a trial's folder where its process runs, so that the driver can read it later."""
     write_atomically(folder / PLACE, json.dumps(place_here()))
 
 

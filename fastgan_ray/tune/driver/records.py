@@ -83,14 +83,14 @@ class TrialRecords(TrialCallback):
 
     @abstractmethod
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
-        """Write the summary of `records` and return it. `over`: no more trials will run."""
+        """Write the summary of `records` and return it; `over`: no more trials will run."""
 
     def discard(self, checkpoint: Path) -> None:
         """Remove the unneeded files in a checkpoint of a trial that has ended."""
         shutil.rmtree(checkpoint, ignore_errors=True)
 
     def trial_started(self, trial: Trial) -> None:
-        """Note that a trial has started."""
+        """Remember that a trial has started."""
         self._started.add(trial.trial_id)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
@@ -98,12 +98,12 @@ class TrialRecords(TrialCallback):
         self.reports.refresh()
 
     def trial_ended(self, trial: Trial) -> None:
-        """Note that a trial has ended."""
+        """Remember that a trial has ended; the next step writes the summary."""
         self._ended.add(trial.trial_id)
         self._is_changed = True
 
     def trial_failed(self, trial: Trial) -> None:
-        """Note that a trial has ended because its process died too often."""
+        """Remember that a trial has ended because its process died too often."""
         self.trial_ended(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
@@ -112,7 +112,7 @@ class TrialRecords(TrialCallback):
             self.write(trials)
 
     def write(self, trials: Sequence[Trial], over: bool = False) -> dict[str, Any]:
-        """Write the summary and return it. `over`: no more trials will run."""
+        """Write the summary and return it; `over` is True if no more trials will run."""
         start = time.monotonic()
         records = [
             self._final_records.get(trial.trial_id) or self._record(trial)

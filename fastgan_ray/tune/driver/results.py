@@ -29,8 +29,8 @@ CLEAR_ERRORS = 2.0  # in standard errors; the evaluation's noise rarely causes a
 def choose_best(records: Iterable[Record], metric: Metric) -> Record | None:
     """Return the finished trial with the best last value, or a stopped trial if none has finished.
 
-    A finished trial always ends with a full evaluation, so values of cheap and of full evaluations
-    are never compared with each other.
+    The last value of a finished trial always comes from a full evaluation, so values of cheap and
+    of full evaluations are never compared with each other.
     """
     ended = [r for r in records if r["value"] is not None and r["state"] != "unfinished"]
     finished = [record for record in ended if record["state"] == "finished"]
@@ -164,7 +164,7 @@ def _default(records: Sequence[Record], spec: SearchSpec) -> tuple[Record | None
     """Return the record of the trial with the default values; None if there is none.
 
     Also return whether all PUBLISHED_SECTIONS of this trial are equal to the published FastGAN's.
-    They are not if the space excludes one of its values.
+    They are not equal if the space excludes a published value.
     """
     start, published = start_point(spec), RunConfig().model_dump()
     for record in records:

@@ -42,7 +42,8 @@ def run_of(trial: TrialLike) -> dict[str, Any]:
 def cell_of(trial: TrialLike) -> dict[str, Any]:
     """Return the arm, data set and seed of an ablation's trial; {} for a search's trial.
 
-    The two are told apart by the names in the point: those of a search's parameters have a dot.
+    In the point of a search's trial, the names have a dot; in that of an ablation's trial, they
+    have none.
     """
     return {name: value for name, value in point_of(trial).items() if "." not in name}
 

@@ -23,7 +23,7 @@ class ResourceRelease(ControllerCallback, WorkerGroupCallback):
         self._groups: list[PlacementGroup] = []
 
     def after_worker_group_start(self, worker_group: WorkerGroup) -> None:
-        """Note the resources that Ray has reserved for the workers."""
+        """Remember the resources that Ray has reserved for the workers."""
         state = worker_group.get_worker_group_state()
         self._groups.append(state.placement_group_handle.placement_group)
 

@@ -65,9 +65,10 @@ def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) 
 def summary(state: str, known: Mapping[str, Any], metric: str) -> dict[str, float | int | str]:
     """Return the W&B summary of a trial that has ended; its keys do not depend on the metric.
 
-    `value` is the last value of the metric; it is left out if the trial went wrong. `error` is the
-    standard error of `value` that comes from the generated pictures. `best` is the best value. If
-    the trial has only cheap evaluations, the values come from these. Unknown values are left out.
+    `value` is the last value of the metric; it is left out if the trial failed, diverged or ran out
+    of memory. `error` is the standard error of `value` that comes from the generated pictures.
+    `best` is the best value. If the trial has only cheap evaluations, the values come from these.
+    Unknown values are left out.
     """
     numbers_of = {
         "best": "best",

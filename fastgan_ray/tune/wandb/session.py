@@ -1,4 +1,4 @@
-"""Open and close the W&B runs of a search: their folder, names, settings, and W&B's failures."""
+"""Open and close the W&B runs of a search, with their settings; handle failures of W&B."""
 
 from __future__ import annotations
 
