@@ -8,7 +8,7 @@ import re
 def counted(count: int, noun: str) -> str:
     """Write a count and its noun: "1 picture", "2 pictures", "3 copies", "4 other processes".
 
-    `noun` is in the singular; only its last word changes.
+    `noun` is in the singular; only its last word gets the plural form.
     """
     return f"{count} {noun if count == 1 else plural(noun)}"
 
@@ -23,7 +23,7 @@ def plural(noun: str) -> str:
 def minutes_text(seconds: float) -> str:
     """Write a rough time: "less than a minute", "about 1 minute", "about 12 minutes".
 
-    A negative time counts as 0: an estimate may end before the work does.
+    A negative time, from an estimate that was too short, counts as 0.
     """
     minutes = round(seconds / 60)
     return f"about {counted(minutes, 'minute')}" if minutes > 0 else "less than a minute"

@@ -55,7 +55,7 @@ def shrink(images: Tensor) -> Tensor:
 
 
 def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float) -> list[Finding]:
-    """Measure all symptoms of the policy's operations in downscaled pictures (B, 3, H, H).
+    """Measure all symptoms of the policy's operations in downscaled pictures (B, C, H, W).
 
     `p` is the probability of the adaptive operations. The same pictures give the same findings.
     Raises ValueError for fewer than 2 real or 2 generated pictures.

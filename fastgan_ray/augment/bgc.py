@@ -3,8 +3,8 @@
 `bgc` stands for blit, geometry, colour. Each operation is applied to each picture independently
 with probability p. Flips, quarter turns and whole-pixel shifts of square pictures are exact if no
 other operation moves the picture. Otherwise all geometric operations together are applied as one
-resampling. Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB and alpha, which has no colour
-and only moves.
+resampling. Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB with alpha. Geometric operations
+move alpha, too; colour operations do not change it.
 """
 
 from __future__ import annotations
@@ -155,9 +155,10 @@ def _recolour_under_alpha(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _lighten(images: Tensor, matrix: Tensor) -> Tensor:
-    """Change grey pictures (B, 1, H, W): the lightness of three equal channels after the change.
+    """Change the lightness of grey pictures (B, 1, H, W).
 
-    Hue and saturation have no effect.
+    The result is as if a picture with three equal channels were changed and made grey again. Hue
+    and saturation have no effect.
     """
     precise = images.to(torch.promote_types(images.dtype, torch.float32))
     factor = matrix[:, :, :3].sum(dim=2).mean(dim=1)[:, None, None, None].to(precise)

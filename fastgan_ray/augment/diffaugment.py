@@ -3,9 +3,9 @@
 Each operation has two functions. The first one draws random parameters for the `chosen` pictures,
 on the CPU, as shares of a side instead of pixels. The second one applies the parameters to all
 pictures at once, at any size, on the pictures' device. Shifts are exact, by whole pixels. Pictures
-that are not chosen do not change. Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB and
-alpha. Alpha has no colour: `color` leaves it. Shifts and holes fill all channels with zeros, which
-is half transparent grey: a fill that no picture has by itself, so that a leak can be seen.
+that are not chosen do not change. Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB with
+alpha. `color` does not change alpha. Shifts and holes fill all channels with zeros; with alpha,
+this is half transparent grey. Natural pictures have no such areas, so a leak is visible.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _shifted(images: Tensor, shift: Tensor) -> Tensor:
 
 
 def _sides(images: Tensor) -> int | Tensor:
-    """Return the side of square pictures, or else height and width as a tensor (2,)."""
+    """Return the side of square pictures; of other pictures, height and width as a tensor (2,)."""
     height, width = images.shape[-2:]
     if height == width:
         return width
@@ -154,6 +154,6 @@ def _sides(images: Tensor) -> int | Tensor:
 
 
 def _distances(images: Tensor, start_B2: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each row's and column's distance from `start`: (B, H) and (B, W)."""
+    """Return the distance of each row and of each column from `start_B2`: (B, H) and (B, W)."""
     row, column = (torch.arange(side, device=images.device) for side in images.shape[-2:])
     return row - start_B2[:, :1], column - start_B2[:, 1:]

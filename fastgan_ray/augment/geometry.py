@@ -1,9 +1,9 @@
 """Apply affine maps to pictures: exactly if pixels of squares map to pixels, else by resampling.
 
 A change is given by its inverse: a matrix (B, 3, 3) in float64, on the pictures' device. It maps
-each position in the changed picture to the position in the original. x points right and y down. A
-picture reaches from -1 to 1 on both axes, also if it is not square; so rotations depend on its
-proportions. Beyond its edges it is mirrored (d c b a | a b c d | d c b a).
+each position in the changed picture to the position in the original. x points right and y down.
+Every picture reaches from -1 to 1 on both axes, so the matrix of a rotation depends on the
+picture's proportions. Beyond its edges, a picture is mirrored (d c b a | a b c d | d c b a).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def unquarter(turns: Tensor, size: Size = SQUARE) -> Tensor:
 def unshift(share: Tensor, size: Size | None = None) -> Tensor:
     """Make the inverse of a shift right and down by shares of the width and height (B, 2).
 
-    If the size of the picture is given, shifts are rounded to whole pixels.
+    If `size`, the height and width in pixels, is given, shifts are rounded to whole pixels.
     """
     if size is not None:
         share = _whole_pixels(share, size)

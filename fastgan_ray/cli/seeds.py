@@ -10,7 +10,7 @@ MAX_SEEDS = 100_000
 def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
     """Parse seeds: "0-3,8" -> [0, 1, 2, 3, 8], "3" -> [3]; a number is a seed, never a count.
 
-    UserError, with the name of the `option`, if the text is invalid.
+    Raise UserError if the text is not valid; the message names the `option`.
     """
     ranges: list[range] = []
     for part in text.split(","):
@@ -30,7 +30,7 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
 
 
 def parse_training_seeds(text: str) -> list[int]:
-    """Parse the seeds of trainings: different seeds below 2^31; UserError if invalid."""
+    """Parse the seeds of trainings; raise UserError unless they are different and below 2^31."""
     seeds = parse_seeds(text)
     if len(set(seeds)) < len(seeds) or max(seeds) >= 2**31:
         raise UserError(f"--seeds: must be different seeds below 2^31 (got {text!r})")

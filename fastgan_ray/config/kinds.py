@@ -1,4 +1,4 @@
-"""Recognise the kind of a YAML file by its keys: a training's configuration, search or ablation."""
+"""Recognise by its keys whether a YAML file is a run configuration, search or ablation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ABLATION_KEYS = ("arms", "baseline")
 
 
 def kind_of(data: Mapping[str, Any]) -> Kind | None:
-    """Return the kind of a file with this content; None if its keys do not say it."""
+    """Return the kind of a file with this content; None if its keys do not show the kind."""
     is_search = any(key in data for key in SEARCH_KEYS)
     is_ablation = any(key in data for key in ABLATION_KEYS)
     if is_search != is_ablation:
@@ -34,7 +34,7 @@ def kind_of(data: Mapping[str, Any]) -> Kind | None:
 
 
 def kind_of_file(path: str | Path) -> Kind | None:
-    """Return the kind of a YAML file; None if its keys do not say it."""
+    """Return the kind of a YAML file; None if its keys do not show the kind."""
     return kind_of(parse(read_text(path), str(path)).data)
 
 

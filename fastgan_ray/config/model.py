@@ -204,7 +204,7 @@ class ModelConfig(Section):
 
 
 def _nearest(aspect: str) -> str:
-    """Name the offered ratio that is nearest to a ratio such as 16:9; "" if it is no ratio."""
+    """Write which of ASPECTS is nearest to a ratio such as 16:9; "" if `aspect` is not a ratio."""
     match = re.fullmatch(r"([1-9]\d{0,4}):([1-9]\d{0,4})", aspect)
     if match is None:
         return ""

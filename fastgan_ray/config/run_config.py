@@ -62,7 +62,7 @@ CHANNELS: dict[Mode, int] = {"grey": 1, "rgb": 3, "rgba": 4}
 
 
 class DataConfig(Section):
-    """The training pictures, their colours, and how each one gets the shape of generated ones."""
+    """The training pictures: their path, colours, and how they get the shape of generated ones."""
 
     path: str | None = Field(
         None,

@@ -114,7 +114,7 @@ def format_value(value: object) -> str:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean X?" with the most similar word of `known`; "" if none is similar.
 
-    A name that only lacks its section, or has a wrong one, is the most similar: the first of them.
+    A name that differs only in its section (missing or wrong) is the most similar.
     """
     known = list(known)
     leaf = word.rpartition(".")[2]

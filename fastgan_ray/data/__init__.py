@@ -1,6 +1,7 @@
-"""Read a folder, zip, LMDB or named set of pictures into one checked uint8 array.
+"""Read a folder, archive, array, LMDB or named set of pictures into one checked uint8 array.
 
-A picture passes through these modules: `catalog` (finds a name or path), `containers` (reads its
-bytes), `decode` (makes it RGB), `source` (checks the set), `fit` (makes it square), `cached_array`
-(stores all pictures as one array), `sampler` (chooses the next batch).
+A picture passes through these modules: `catalog` finds the path of a named set. `containers` reads
+the bytes of the picture. `decode` converts it to RGB, grey or RGBA. `source` checks the set. `fit`
+gives the picture the generator's proportions. `cached_array` stores all pictures as one array.
+`sampler` chooses the next batch.
 """

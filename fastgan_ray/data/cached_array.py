@@ -25,10 +25,10 @@ def load_images(
 ) -> np.ndarray[Any, Any]:
     """Load all pictures of a source as uint8 (N, H, W, C), a read-only memory map of a cached file.
 
-    `size` is (H, W). C is 3; 1 if the source's mode is grey; 4 if it is rgba. The file's name is a
-    hash of content and settings. All processes of the machine share the file, and several may build
-    it at the same time. Raises UserError if the cache cannot be written, or if a picture changed
-    since the source was opened.
+    `size` is (H, W). C is 3, or 1 if the source's mode is grey, or 4 if it is rgba. The file's name
+    is a hash of content and settings. All processes of the machine share the file, and several may
+    build it at the same time. Raises UserError if the cache cannot be written, or if a picture
+    changed since the source was opened.
     """
     background = config.background.lower()
     settings = [_VERSION, source.digest, *size, source.mode, config.fit, background]

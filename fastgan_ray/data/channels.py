@@ -1,4 +1,4 @@
-"""Show pictures of any mode to networks that see three colours."""
+"""Convert pictures of any mode to RGB, for networks that need three colours."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def as_rgb(images_BCHW: Tensor, background: str, white: float = 1.0, black: floa
     """Convert pictures (B, C, H, W) in the range from `black` to `white` to RGB (B, 3, H, W).
 
     RGB is returned unchanged, and grey is repeated. A picture with alpha is put on the colour
-    `background` (#rrggbb): colour x alpha + background x (1 - alpha). The result is differentiable,
-    and dtype and device stay.
+    `background` (#rrggbb): colour x alpha + background x (1 - alpha). The result is differentiable.
+    Its dtype and device are those of the pictures.
     """
     channels = images_BCHW.shape[1]
     if channels == 3:

@@ -40,11 +40,11 @@ _UPRIGHT = {
 def decode(data: bytes, background: str, frame: int = 0, mode: Mode = "rgb") -> Image.Image:
     """Decode a picture file to the given mode: colours in sRGB, rotated as EXIF says.
 
-    The result is RGB; L with mode grey; RGBA with mode rgba. `frame` is the number of the page or
-    frame, from 0. Without alpha, transparent parts show `background`. 16-bit grey is scaled to 8
-    bits, not clipped. Call this function within `pillow_warnings_off`. Raises UserError for a
-    damaged or incomplete picture, a format that cannot be read, or more than MAX_PIXELS pixels. The
-    message has only the reason; the caller adds the file's name.
+    The result is RGB, L for mode grey, or RGBA for mode rgba. `frame` is the number of the page or
+    frame, from 0. If the mode has no alpha, transparent parts show `background`. 16-bit grey is
+    scaled to 8 bits, not clipped. Call this function within `pillow_warnings_off`. Raises UserError
+    for a damaged or incomplete picture, a format that cannot be read, or more than MAX_PIXELS
+    pixels. The message has only the reason; the caller adds the file's name.
     """
     with opened(data) as image:
         return final_mode(decode_frame(image, frame), background, mode)

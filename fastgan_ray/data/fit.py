@@ -1,4 +1,4 @@
-"""Give a picture of any shape the proportions of the pictures that a generator makes."""
+"""Give a picture of any shape the proportions of the generated pictures."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def _padded(image: Image.Image, background: str, size: Size, keep_scale: bool) -
 
 
 def _around(image: Image.Image, proportions: Size) -> Size:
-    """Return the smallest size with these proportions around a picture, of at most MAX_PIXELS.
+    """Return the smallest size with these proportions that contains a picture; at most MAX_PIXELS.
 
-    Without the limit, the size around a very long, narrow picture could be too large for memory.
+    Without the limit, the size for a very long, narrow picture could be too large for memory.
     """
     rows, columns = proportions
     height = max(image.height, -(-image.width * rows // columns))
@@ -74,7 +74,10 @@ def _around(image: Image.Image, proportions: Size) -> Size:
 
 
 def _without_hidden_colours(image: Image.Image, background: str) -> Image.Image:
-    """Set the colours of transparent pixels, which nobody sees but a network would learn."""
+    """Replace the colours of transparent pixels by `background`.
+
+    Nobody sees these colours, but a network would learn them.
+    """
     pixels = np.array(image)
     pixels[pixels[..., 3] == 0, :3] = ImageColor.getrgb(background)
     return Image.fromarray(pixels)

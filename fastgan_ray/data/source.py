@@ -41,8 +41,9 @@ class Source:
     def read(self, index: int, background: str | None = None) -> Image.Image:
         """Read picture `index` at its original size, rotated as EXIF says, in the source's mode.
 
-        Without alpha, transparent parts show `background`; None: the background of the source.
-        Raises UserError if the picture was changed, removed or damaged since the source was opened.
+        If the mode has no alpha, transparent parts show `background`; None: the background of the
+        source. Raises UserError if the picture was changed, removed or damaged since the source was
+        opened.
         """
         picture = self.pictures[index]
         try:

@@ -35,9 +35,9 @@ def without_spectral_norm(generator: nn.Module, config: RunConfig) -> tuple[nn.M
 
 
 def write_folder(generator: nn.Module, config: RunConfig, folder: Path) -> None:
-    """Write a generator without spectral normalisation to a folder, and the settings that build it.
+    """Write a generator without spectral normalisation, and its settings, to a folder.
 
-    These are the section `model`, and `data.mode`.
+    The settings are the section `model`, and `data.mode`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.contiguous() for key, value in generator.state_dict().items()}
@@ -53,8 +53,8 @@ def write_folder(generator: nn.Module, config: RunConfig, folder: Path) -> None:
 def read_folder(folder: Path) -> tuple[nn.Module, RunConfig]:
     """Read a generator (eval mode, frozen, CPU) and its configuration from a folder.
 
-    Settings that the folder does not have are defaults. Raise UserError if the folder is damaged or
-    has another format.
+    Settings that are not in the folder have their defaults. Raise UserError if the folder is
+    damaged or has another format.
     """
     path = folder / DESCRIPTION
     try:

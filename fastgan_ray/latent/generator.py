@@ -23,10 +23,9 @@ Latents = npt.NDArray[np.float32]
 class Generator:
     """A trained generator. The same seed always gives the same picture.
 
-    `size` is the height and width of a picture in pixels; `mode` is rgb, grey or rgba, so that a
-    picture has C = 3, 1 or 4 channels; `nz` is the length of a latent. Seeds are integers from 0.
-    `truncation` multiplies the latents: below 1, pictures vary less and are closer
-    to the average.
+    `size` is the height and width of a picture in pixels. `mode` is rgb, grey or rgba; a picture
+    has C = 3, 1 or 4 channels. `nz` is the length of a latent. Seeds are integers from 0.
+    `truncation` multiplies the latents: below 1, pictures vary less and are closer to the average.
     """
 
     def __init__(self, network: nn.Module, config: RunConfig) -> None:

@@ -41,8 +41,8 @@ def find_checkpoint(path: Path) -> Path:
 def load_model(path: Path) -> tuple[nn.Module, RunConfig]:
     """Load a generator (eval mode, frozen, CPU) and the configuration of its run.
 
-    Exported folders and published files have no run: then the settings that do not describe the
-    generator (section `model`, and `data.mode`) are defaults.
+    Exported folders and published files have no run. Their configuration has only the generator's
+    settings (section `model`, and `data.mode`); all others are defaults.
     """
     if path.is_file():
         published = load_published(path)

@@ -34,7 +34,7 @@ def nearest_pictures(
 ) -> Neighbours:
     """Find, for each sample, the `count` training pictures with the nearest features.
 
-    Samples are (N, 3, R, R) in [-1, 1]. Distances are relative: 1 is the mean distance between a
+    Samples are (N, C, H, W) in [-1, 1]. Distances are relative: 1 is the mean distance between a
     training picture and its nearest other training picture. Mirror images are included if the run
     trains on mirror images. Raise UserError if all training pictures are the same.
     """

@@ -34,8 +34,8 @@ USUAL = {"aspect": "1:1", "mode": "rgb"}
 def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[str, Any]:
     """Describe, as JSON values, how metrics are measured.
 
-    Metrics can be compared if their descriptions are equal. The networks see three colours and a
-    square: grey is repeated, alpha is put on `background`, and other proportions are changed.
+    Metrics can be compared if their descriptions are equal. The feature networks need three colours
+    and a square: grey is repeated, alpha is put on `background`, and other proportions are changed.
     """
     unusual = {"aspect": config.model.aspect, "mode": source.mode}
     return {

@@ -38,7 +38,7 @@ class AnyDiscriminator(nn.Module, ABC):
 
     @abstractmethod
     def trunk(self, full: Tensor) -> Tensor:
-        """Compute the features before the logits: (B, C, H, W) -> (B, K, 8, 8) for a square."""
+        """Compute the features before the logits: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
 
     def embed(self, full: Tensor) -> Tensor:
         """Project the trunk's features for the contrastive loss: (B, C, H, W) -> (B, 128)."""

@@ -94,7 +94,7 @@ class DcganDiscriminator(AnyDiscriminator):
         return self.head(features), {}
 
     def trunk(self, full: Tensor) -> Tensor:
-        """Compute the features before the last block: (B, C, H, W) -> (B, K, 8, 8) for squares."""
+        """Compute the features before the last block: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
         for block in self.blocks[:-1]:
             full = block(full)
         return full

@@ -118,7 +118,7 @@ class Discriminator(AnyDiscriminator):
             return self._judge(full, small, part, rng)
 
     def trunk(self, full: Tensor) -> Tensor:
-        """Compute the big branch's last features: (B, C, H, W) -> (B, K, 8, 8) for squares."""
+        """Compute the big branch's last features: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
         with self._trunk_norm.normalised():
             return self._features(full)[-1]
 
@@ -159,7 +159,7 @@ class Discriminator(AnyDiscriminator):
 
 
 class Decoder(nn.Module):
-    """A network that reconstructs a picture from its 8x8 features; other sizes in proportion."""
+    """A network that reconstructs a picture from its features, which are 8x8 if it is square."""
 
     def __init__(
         self, make: LayerFactory, c_in: int, width: int, side: int, picture_channels: int

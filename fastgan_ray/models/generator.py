@@ -26,10 +26,10 @@ COMPOUND_SIDES = (8, 32, 128, 512)
 class Generator(nn.Module):
     """FastGAN's generator: a stem to 4x4, then blocks that double the side.
 
-    If `model.aspect` is not square, the stem makes another map (`ASPECTS`), and a stage's name is
-    the side that it has for a square. The outputs of some blocks are gated by features that are 16
-    times smaller. The stages are `stem`, `blocks[side]`, `skips[target side]`, `to_small` and
-    `to_full`.
+    The outputs of some blocks are gated by features that are 16 times smaller. The stages are
+    `stem`, `blocks[side]`, `skips[target side]`, `to_small` and `to_full`. If `model.aspect` is not
+    square, the stem makes a map of another shape (`ASPECTS`). The names of the stages are then the
+    sides that a square picture would have.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory, picture_channels: int) -> None:

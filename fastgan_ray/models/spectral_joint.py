@@ -28,7 +28,7 @@ from fastgan_ray.torch_compat import copy_each_, norm_of_each
 
 
 class JointSpectralNorm:
-    """The joint normalisation of all weights of modules that a network uses together."""
+    """Normalises all weights of some modules at once; the modules must be used together."""
 
     def __init__(self, *modules: nn.Module) -> None:
         self._modules = modules

@@ -172,9 +172,9 @@ def used_seeds(spec: SearchSpec, summary: Summary) -> set[int]:
 def new_seeds(
     spec: SearchSpec, summary: Summary, count: int, started: Sequence[int] = ()
 ) -> list[int]:
-    """Return the seeds of a confirmation: those that it has `started` with, and at least `count`.
+    """Return at least `count` seeds for a confirmation, first those that it has already `started`.
 
-    The other ones are the smallest seeds, from 1 up, that no trial of the search has used.
+    The others are the smallest seeds, counted from 1, that no trial of the search has used.
     """
     taken = used_seeds(spec, summary) | {*started}
     free = (seed for seed in itertools.count(1) if seed not in taken)

@@ -62,7 +62,7 @@ def diagnose(
 ) -> dict[str, float | str]:
     """Return the symptoms of leaks, p if it is adaptive, and any warnings under "warning".
 
-    `real` and `samples` are downscaled pictures (B, 3, H, H). `p` is the probability of the
+    `real` and `samples` are downscaled pictures (B, C, H, W). `p` is the probability of the
     adaptive operations; `values` are the evaluation's metrics.
     """
     findings = measure_symptoms(real, torch.cat(samples), config, p)

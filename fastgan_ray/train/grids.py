@@ -88,7 +88,7 @@ def draw_decoded(
 ) -> dict[str, float | str]:
     """Draw training pictures next to the outputs of D's decoders, and measure their distance.
 
-    `images` (N, R, R, 3) are the training pictures. `reconstruction` is the mean distance over the
+    `images` (N, H, W, C) are the training pictures. `reconstruction` is the mean distance over the
     decoders and over pictures without augmentation.
     """
     size = small_size(config.model)

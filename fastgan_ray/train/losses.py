@@ -143,7 +143,7 @@ def one_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
 def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor) -> list[Tensor]:
     """Mix real pictures (share 1) and generated ones (share 0); the results require a gradient.
 
-    `real` and `fake` are lists of pictures (B, 3, H, W) at several sizes. A picture has the same
+    `real` and `fake` are lists of pictures (B, C, H, W) at several sizes. A picture has the same
     share at all sizes.
     """
     return [

@@ -33,9 +33,10 @@ _SMALLEST_SIDE = 32
 def load_distance(name: str, device: torch.device, background: str = WHITE) -> Distance:
     """Load the distance `name`, a key of DISTANCES, for pictures with 1, 3 or 4 channels.
 
-    A feature network sees grey pictures in three equal channels. It sees pictures with alpha on the
-    colour `background` (#rrggbb); the mean absolute difference of alpha is added to its distance,
-    because the network cannot see alpha where a picture has the colour of the background.
+    Feature networks need three colours: a grey picture is repeated in three channels, and a picture
+    with alpha is put on the colour `background` (#rrggbb). The mean absolute difference of alpha is
+    then added to the distance, because the network cannot see alpha where a picture has the colour
+    of the background.
     """
     distance = DISTANCES[name](device)
     return partial(_seen_as_rgb, distance, background) if name in NETWORKS else distance

@@ -111,7 +111,7 @@ def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
 def generate(state: TrainState, turn: Turn) -> list[Tensor]:
     """Generate pictures; return G's two outputs, augmented as D sees them.
 
-    They are full (B, 3, R, R) and small (B, 3, r, r).
+    They are full (B, C, H, W) and small (B, C, h, w).
     """
     outputs = state.generator(turn.latents, state.rngs["noise"])
     return augmented(outputs, turn.fake, state.ada.p)
@@ -120,16 +120,16 @@ def generate(state: TrainState, turn: Turn) -> list[Tensor]:
 def augment_real(
     state: TrainState, pictures: Tensor, drawn: Draw, config: RunConfig
 ) -> list[Tensor]:
-    """Augment real `pictures` (B, 3, R, R); return them at the two sizes that D sees.
+    """Augment real `pictures` (B, C, H, W); return them at the two sizes that D sees.
 
-    They are full (B, 3, R, R) and small (B, 3, r, r).
+    They are full (B, C, H, W) and small (B, C, h, w).
     """
     (full,) = augmented([pictures], drawn, state.ada.p)
     return [full, F.interpolate(full, size=small_size(config.model))]
 
 
 def augmented(images: Sequence[Tensor], drawn: Draw, p: Tensor) -> list[Tensor]:
-    """Augment pictures (B, 3, H, W) at several sizes with the same draw; return them in float32.
+    """Augment pictures (B, C, H, W) at several sizes with the same draw; return them in float32.
 
     `p` is the probability of the adaptive operations.
     """
@@ -161,7 +161,7 @@ def discriminator_loss(
 ) -> tuple[Tensor, Scalars]:
     """Compute D's loss, with its autograd graph, and the parts of the loss by name.
 
-    `real` and `fake` are augmented pictures at D's two sizes: (B, 3, R, R) and (B, 3, r, r). If
+    `real` and `fake` are augmented pictures at D's two sizes: (B, C, H, W) and (B, C, h, w). If
     `is_due`, the loss includes those of the penalties R1 and R2 that are switched on.
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
@@ -202,7 +202,7 @@ def generator_loss(
 ) -> Tensor:
     """Compute G's loss, with its autograd graph.
 
-    `real` and `fake` are augmented pictures at D's two sizes: (B, 3, R, R) and (B, 3, r, r). D
+    `real` and `fake` are augmented pictures at D's two sizes: (B, C, H, W) and (B, C, h, w). D
     processes the real pictures again only if the loss compares pairs of real and generated ones.
     """
     loss, rng = LOSSES[config.train.loss], state.rngs["dropout"]
@@ -217,7 +217,7 @@ def generator_loss(
 def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig) -> Tensor:
     """Compute the contrastive loss: D must recognise two augmented views of one real picture.
 
-    `pictures` are real pictures (B, 3, R, R) without augmentation.
+    `pictures` are real pictures (B, C, H, W) without augmentation.
     """
     views = [augmented([pictures], drawn, state.ada.p)[0] for drawn in turn.views]
     first, second = at_least_float32(state.discriminator.embed(torch.cat(views))).chunk(2)
@@ -232,8 +232,8 @@ def reconstruction_error(
 ) -> Tensor:
     """Compute the mean distance from decoded pictures to their targets; sum it over decoders.
 
-    `decoded` has the output (B, 3, s, s) of each decoder. The target is the augmented picture
-    `real` (B, 3, R, R), or the part of it that the decoder "part" reconstructs.
+    `decoded` has the output of each decoder. `real` (B, C, H, W) are the augmented pictures; they
+    are the targets, resized. The target of the decoder "part" is a part of them (see `crop_part`).
     """
     whole = [picture for name, picture in decoded.items() if name != "part"]
     parts = [picture for name, picture in decoded.items() if name == "part"]

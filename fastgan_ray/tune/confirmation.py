@@ -53,7 +53,7 @@ def confirm_search(
     """Train the missing trainings of `plan`; return the summary with the confirmation's outcome.
 
     `summary` must be the search's summary without a confirmation. summary.json and best/ are
-    updated. `seeds` are the seeds to use; empty = as many new ones as the plan says.
+    updated. `seeds` are the seeds to use; if empty, new seeds are chosen, as many as the plan says.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None

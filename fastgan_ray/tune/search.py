@@ -150,7 +150,10 @@ def confirm_run(
 
 
 def _all_seeds(spec: SearchSpec, summary: Summary, folder: Path, seeds: Sequence[int]) -> list[int]:
-    """Return the seeds of an existing confirmation and the chosen ones; [] if none are chosen."""
+    """Return the seeds of an existing confirmation, then the new `seeds`.
+
+    Return [] if there are no new seeds. Raise UserError if the search has used one of them.
+    """
     if not seeds:
         return []
     if used := sorted({*seeds} & used_seeds(spec, summary)):

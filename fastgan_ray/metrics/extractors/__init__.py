@@ -28,7 +28,7 @@ EXTRACTORS = {
 def load_extractor(name: str, device: torch.device, background: str = WHITE) -> Extractor:
     """Load the feature network `name` (a key of EXTRACTORS) on `device`.
 
-    It sees pictures with alpha on the colour `background`, as #rrggbb. Raises UserError if its
+    Pictures with alpha are put on the colour `background` (#rrggbb). Raises UserError if the
     weights are not available.
     """
     module = importlib.import_module(f"{__name__}.{EXTRACTORS[name]}")

@@ -20,10 +20,11 @@ _CPU_CHUNK = 4
 class Extractor:
     """A feature network with its protocol. Call it on pictures to get their features.
 
-    The network sees three colours: grey pictures are repeated in three channels, and pictures with
-    alpha are put on the colour `background`, rounded as in a file. The network's input is a square:
-    other pictures are resized to it, which changes their proportions. It computes in full
-    precision, also within autocast. The split into batches changes features only by rounding.
+    The network needs three colours and a square input. A grey picture is repeated in three
+    channels. A picture with alpha is put on the colour `background`, and rounded as in a file. A
+    picture that is not square is resized to a square, which changes its proportions. The network
+    computes in full precision, also within autocast. The split into batches changes features only
+    by rounding.
     """
 
     name: str

@@ -67,7 +67,7 @@ def arm_colours(account: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def arm_dash(colours: Mapping[str, str], arm: str) -> int:
-    """Count the earlier arms with the colour of `arm`; the number selects its line's dashes."""
+    """Count the arms before `arm` with its colour; the number selects the dashes of its line."""
     names = list(colours)
     return sum(colours[name] == colours[arm] for name in names[: names.index(arm)])
 

@@ -143,7 +143,7 @@ def _dcgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, floa
 
 
 def _pixels(model: ModelConfig, level: int) -> int:
-    """Return the number of pixels of the maps that have `level` x `level` px if it is square."""
+    """Return the number of pixels of the maps at `level`; for a square picture, `level`^2."""
     return math.prod(model.map_size(level))
 
 

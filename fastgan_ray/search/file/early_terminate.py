@@ -93,14 +93,14 @@ class Hyperband(_Rule):
         return self
 
     def _s_rule(self) -> str:
-        """Say what `s` needs, in the numbers of the file."""
+        """Write the rule that `s` breaks, with the numbers of the file."""
         if self.min_iter is not None:
             rule = "does not go with min_iter, which already says when trials are first compared"
             return f"{rule}: leave s out (got s {self.s}, min_iter {self.min_iter:g})"
         return f"needs max_iter: trials are first compared at max_iter / {self.eta:g}^{self.s} kimg"
 
     def _with_s(self, max_iter: float) -> str:
-        """Say what `max_iter` means together with an `s`, in the numbers of the file."""
+        """Write an example of `s` with this `max_iter`, and what it means."""
         first = max_iter / self.eta**2
         return (
             f"s beside max_iter: with s: 2, max_iter {max_iter:g} means min_iter: {first:.4g}, "

@@ -1,4 +1,4 @@
-"""Nested parameters, as in W&B's sweep files: `model: {parameters: {ngf: {...}}}` is model.ngf."""
+"""Nested parameters, as in W&B's sweep files: `model: {parameters: {ngf: ...}}` is model.ngf."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ KEY = "parameters"
 def with_flat_parameters(document: Document) -> Document:
     """Return a search file's document with dotted names in place of nested parameters.
 
-    The lines of the keys move to their new names. A name that is given twice, nested and with a
-    dot, becomes an error of the document.
+    The lines of the keys are kept for their new names. If a name appears both nested and with a
+    dot, this is an error of the document.
     """
     parameters = document.data.get(KEY)
     if not isinstance(parameters, dict) or not any(map(_is_nested, parameters.values())):

@@ -171,7 +171,10 @@ def _check_values(parameter: Parameter) -> None:
 
 
 def _range_hint(parameter: Parameter, rule: str) -> str:
-    """Return the entry with whole numbers that the user may have meant, with the user's bounds."""
+    """Write the entry with whole numbers that the user may have meant, with the user's bounds.
+
+    Return "" if the broken `rule` does not ask for whole numbers.
+    """
     if "whole number" not in rule or parameter.values:
         return ""
     low, high = math.ceil(parameter.low), math.floor(parameter.high)

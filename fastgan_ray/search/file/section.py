@@ -62,7 +62,8 @@ class FileContext:
     `total_kimg`: the length of a trial according to `base`. It is None if this setting is not
     valid, or if an override replaces it.
     `arms`: the names of the arms.
-    `base_names`: the names of all settings in the file's `base`, also of those that are not valid.
+    `base_names`: the names of all settings in the file's `base`, also of settings that are not
+    valid.
     """
 
     base: dict[str, Any]

@@ -65,7 +65,7 @@ def _read_settings(value: object) -> dict[str, Any]:
 
 
 def _with_hint(violation: Violation, settings: Mapping[str, Any]) -> Violation:
-    """Add a hint to the rule if the wrong value looks like the values of a searched setting."""
+    """Add a hint if the wrong value of a setting looks like an entry of `parameters`."""
     value = settings.get(violation.key)
     keys = value.keys() if isinstance(value, dict) else {*()}
     if not isinstance(value, list) and not keys & {"value", "values", "min", "max"}:

@@ -29,9 +29,9 @@ Bounds = tuple[float, float]
 
 
 def translation(entry: Mapping[str, Any]) -> str:
-    """Write the entry that replaces an entry with a distribution in REFUSED, with its numbers.
+    """Write the supported entry that replaces an entry with a distribution in REFUSED.
 
-    If a number is missing or is not a number, the text names only the distribution.
+    Its numbers are converted. If a number is missing or wrong, only the distribution is named.
     """
     name = str(entry["distribution"])
     logarithmic, q = "log" in name, "q_" if name.startswith("q_") else ""

@@ -95,8 +95,8 @@ class EarlyStoppingScheduler(FIFOScheduler):
     ) -> str:
         """Return STOP if a rule stops the trial, and write the reason to its folder.
 
-        Returns CONTINUE for all other trials. After a restart, a trial reports its rows again:
-        those before its last row are recorded, but decide nothing.
+        Returns CONTINUE for all other trials. After a restart, a trial reports its rows again. The
+        rules record all of these rows, but only the last one can stop the trial.
         """
         observation = observation_of(result, trial.config["number"], self._search_metric)
         reason = "" if observation is None else self._rules.decide(observation)

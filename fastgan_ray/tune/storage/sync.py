@@ -157,9 +157,9 @@ class DriverSync(TrialCallback):
             self._tidy(trial, [name for name in stamps if name.startswith(f"trials/{trial}/")])
 
     def _tidy(self, trial: str, names: list[str]) -> None:
-        """Remove stored checkpoint files of an ended trial that its local folder no longer has.
+        """Remove checkpoint files of an ended trial from the storage if they are not in `names`.
 
-        `names` are the trial's local files.
+        `names` are the files in the trial's local folder.
         """
         if names == self._tidied.get(trial):
             return

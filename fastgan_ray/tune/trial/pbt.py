@@ -58,7 +58,7 @@ class WeightExchange:
         self._configure = configure
 
     def replay(self, observation: Observation) -> None:
-        """Record an observation without an order: the trial has already continued after it."""
+        """Record an observation, but write no order: the trial has already continued after it."""
         self._algorithm.choose_donor(observation)
 
     def observe(
