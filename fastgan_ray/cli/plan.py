@@ -146,7 +146,8 @@ def _memory_text(facts: Mapping[str, Any]) -> str:
 
 
 def _data_text(data: Mapping[str, Any]) -> str:
-    return str(data["note"]) or f"{counted(data['pictures'], 'picture')} in {data['path']}"
+    pictures = f"{counted(data['pictures'] or 0, 'picture')} in {data['path']}"
+    return "\n    ".join([str(data["note"]) or pictures, *data["remarks"]])
 
 
 def _parameter_table(facts: Mapping[str, Any]) -> Table:

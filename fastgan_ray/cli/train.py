@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastgan_ray.cli import options as opt
-from fastgan_ray.cli.terminal import console, progress
+from fastgan_ray.cli.terminal import console, print_line, progress
 from fastgan_ray.errors import InterruptedRunError, UserError
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def train(
 
 def _train(run: RunConfig, out: Path, resume: bool) -> None:
     from fastgan_ray.cli.train_reporter import TerminalReporter
+    from fastgan_ray.data.remarks import remarks
+    from fastgan_ray.data.source import open_source
     from fastgan_ray.latent.load import find_checkpoint
     from fastgan_ray.metrics.names import metric_name
     from fastgan_ray.metrics.weight_files import require_weights
@@ -65,6 +67,10 @@ def _train(run: RunConfig, out: Path, resume: bool) -> None:
     start = (interrupted(out) or find_checkpoint(out)) if resume else None
     if start is None:
         _make_new_folder(out)
+    for remark in remarks(
+        open_source(run.data, run.train.seed, progress()), run.data, run.model.size
+    ):
+        print_line(f"Pictures: {remark}")
     train_by = train_together if run.resources.workers > 1 else train_alone
     with stopping(lambda stop: say_at_once(STOPPING)) as stop:
         reporter = TerminalReporter(out, run.train.total_kimg, metric_name(run.eval), console, stop)

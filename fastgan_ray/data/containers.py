@@ -40,17 +40,17 @@ def open_container(path: Path) -> Listing:
         if (path / "data.mdb").is_file():
             return databases.open_lmdb(path)
         return _open_folder(path)
-    if zipfile.is_zipfile(path):
-        return archives.open_zip(path)
     kind = kind_of(head_of(path))
     if kind == ARRAY:
         return _open_array(path)
+    if tarfile.is_tarfile(path):  # before zip, because it may end with one
+        return archives.open_tar(path)
+    if zipfile.is_zipfile(path):
+        return archives.open_zip(path)
     if kind == "ZIP" or path.suffix.lower() == ".zip":
         raise UserError(
             f"{path} is a damaged or incomplete zip archive. Download or pack it again."
         )
-    if tarfile.is_tarfile(path):
-        return archives.open_tar(path)
     raise UserError(
         f"{_NEEDED}, but {path} is a single file. Put the pictures into a folder (or unpack the "
         "archive) and use that folder."

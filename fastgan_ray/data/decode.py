@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from fastgan_ray.config.run_config import Mode
 from fastgan_ray.data.arrays import decode_array
 from fastgan_ray.data.colour import to_srgb
+from fastgan_ray.data.jpeg import with_end
 from fastgan_ray.data.kinds import ARRAY, HEAD_BYTES, PICTURES, is_picture, kind_of, missing_decoder
 from fastgan_ray.errors import UserError
 
@@ -23,9 +24,8 @@ MAX_PIXELS = 89_478_485
 # Kinds with pages or frames. (The second picture in a JPEG is a thumbnail or a depth map.)
 WITH_FRAMES = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
 _ORIENTATION_TAG = 0x0112
-_SUBFILE_TAG = (
-    254  # of a TIFF page: bit 0 is set in a reduced copy of another page, bit 2 in a mask
-)
+# Of a TIFF page: bit 0 is set in a reduced copy of another page, bit 2 in a mask.
+_SUBFILE_TAG = 254
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -67,6 +67,8 @@ def opened(data: bytes) -> Iterator[Image.Image]:
         if kind == ARRAY:
             yield Image.fromarray(decode_array(data))
             return
+        if kind == "JPEG":
+            data = with_end(data)
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
             yield image
     except UserError:

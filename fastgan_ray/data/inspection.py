@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -10,16 +9,14 @@ from PIL import Image
 
 from fastgan_ray.data.colour import DAMAGED, profile_name
 from fastgan_ray.data.decode import decode_frame, final_mode, frames_of, opened
+from fastgan_ray.data.jpeg import lacks_end
 from fastgan_ray.data.kinds import HEAD_BYTES, kind_of
 
 Frames = Literal["first", "all"]
 
 SKETCH_SIDE = 6
-CUT_OFF = "ends too early, but could be decoded"
-NO_PROFILE = "has a damaged colour profile, so its colours are taken as sRGB"
-# In the compressed data of a JPEG, every byte 0xff is followed by 0, a restart marker or 0xff.
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_END_OF_IMAGE = 0xD9
+CUT_OFF = "cut off at the end, but could be decoded"
+NO_PROFILE = "with a damaged colour profile, whose colours are taken as sRGB"
 
 
 class PictureFacts(NamedTuple):
@@ -110,16 +107,5 @@ def _facts(image: Image.Image, frame: int, mode: str, profile: str) -> PictureFa
 def _is_cut_off(data: bytes, kind: str) -> bool:
     """Return whether a file lacks its end; decoders may fill missing pixels without an error."""
     if kind == "JPEG":
-        return not _has_jpeg_end(data)
+        return lacks_end(data)
     return kind == "PNG" and b"IEND" not in data
-
-
-def _has_jpeg_end(data: bytes) -> bool:
-    """Return whether a JPEG has its end marker; other bytes may follow the marker."""
-    at = 2
-    while match := _JPEG_MARKER.search(data, at):
-        marker, at = data[match.start() + 1], match.end()
-        if marker == _END_OF_IMAGE:
-            return True
-        at += int.from_bytes(data[at : at + 2], "big")  # the length of the segment
-    return False

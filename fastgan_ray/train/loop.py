@@ -145,7 +145,9 @@ def _prepare(config: RunConfig, track: Track) -> Run:
     keep_freed_memory()
     source = open_source(config.data, config.train.seed, track)
     # `data.limit` limits the training pictures; metrics always compare with all pictures.
-    everything = open_source(config.data.model_copy(update={"limit": None}))
+    everything = source
+    if config.data.limit is not None:
+        everything = open_source(config.data.model_copy(update={"limit": None}))
     background = config.data.background
     extractor = load_extractor(config.eval.extractor, device, background)
     images = load_images(source, config.data, config.model.size, track)

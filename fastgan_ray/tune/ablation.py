@@ -28,7 +28,7 @@ from fastgan_ray.search.cost.estimate import gflop_per_image
 from fastgan_ray.tune.driver.records import Record, TrialRecords
 from fastgan_ray.tune.driver.run_experiment import run_experiment
 from fastgan_ray.tune.experiment import Experiment, TuneOptions
-from fastgan_ray.tune.preflight import absolute_data_path
+from fastgan_ray.tune.preflight import absolute_data_path, read_pictures
 from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.trial.folder import trial_name
 from fastgan_ray.tune.trial.objective import Objective, train_objective
@@ -158,6 +158,7 @@ class AblationRecords(TrialRecords):
             for number, cell in enumerate(self._order)
         ]
         summary = summarise(self._spec, self.folder.name, trials, self._gflop)
+        summary["pictures"] = read_pictures(self.folder)
         write_atomically(self.folder / "ablation.json", json.dumps(summary, indent=1))
         write_atomically(self.folder / "ablation.md", tables.markdown(summary, "curves.svg"))
         if over:

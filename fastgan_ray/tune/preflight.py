@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.counting import counted
@@ -16,29 +17,60 @@ from fastgan_ray.files import write_atomically
 from fastgan_ray.progress import track_on
 from fastgan_ray.tune.driver.terminal import say
 
+if TYPE_CHECKING:
+    from fastgan_ray.data.source import Source
 
-def check_inputs(configs: Sequence[RunConfig], folder: Path, here: bool, console: Console) -> None:
+PICTURES = "pictures.json"  # in the experiment's folder: what is known about its pictures
+
+
+def check_inputs(
+    configs: Sequence[RunConfig],
+    examples: Sequence[RunConfig],
+    folder: Path,
+    here: bool,
+    console: Console,
+) -> None:
     """Check once, before all trials, that pictures and network weights exist and are unchanged.
 
     If the trials run on this machine (`here`), also compute the features of the real pictures for
     all trials, and write the metric's protocol to `folder`. If the folder already has a protocol,
-    compare the two. Raises a UserError that says what is missing or has changed.
+    compare the two. Sentences about the pictures are printed and written to `folder`; for them,
+    `examples` have the resolutions that trials may have. Raises a UserError that says what is
+    missing or has changed.
     """
+    from fastgan_ray.data.remarks import remarks
     from fastgan_ray.metrics.weight_files import require_weights
 
     by_data = {config.data.path: config for config in reversed(configs)}
+    largest = max([*configs, *examples], key=lambda config: config.model.resolution)
+    described = []
     networks = {(config.eval.extractor, config.train.reconstruction): config for config in configs}
     for config in networks.values():
         require_weights(config)
     for number, config in enumerate(reversed(by_data.values())):
         name = "protocol.json" if len(by_data) == 1 else f"protocol-{number}.json"
         limits = {other.data.limit for other in configs if other.data.path == config.data.path}
-        _check_pictures(config, limits, folder / name, here, console)
+        source = _check_pictures(config, limits, folder / name, here, console)
+        sentences = remarks(source, config.data, largest.model.size)
+        for sentence in sentences:
+            say(console, escape(f"  {sentence}"))
+        described.append({"path": str(source.path), "pictures": len(source), "remarks": sentences})
+    write_atomically(folder / PICTURES, json.dumps(described, indent=1))
+
+
+def read_pictures(folder: Path) -> list[dict[str, Any]]:
+    """Read what `check_inputs` found out about the pictures of the experiment in `folder`.
+
+    The list has {"path", "pictures" (their number), "remarks"} for each data set. It is empty if
+    the trials of the experiment use no pictures.
+    """
+    path = folder / PICTURES
+    return list(json.loads(path.read_text())) if path.is_file() else []
 
 
 def _check_pictures(
     config: RunConfig, limits: Set[int | None], protocol_file: Path, here: bool, console: Console
-) -> None:
+) -> Source:
     import torch
 
     from fastgan_ray.data.source import open_source
@@ -48,10 +80,7 @@ def _check_pictures(
 
     track = track_on(Console(stderr=True, quiet=console.quiet))
     source = open_source(config.data.model_copy(update={"limit": None}), track=track)
-    skipped = (
-        f"; {counted(len(source.skipped), 'unreadable file')} left out" if source.skipped else ""
-    )
-    say(console, f"{counted(len(source), 'picture')} in {source.path}{skipped}")
+    say(console, escape(f"{counted(len(source), 'picture')} in {source.path}"))
     without_effect = [limit for limit in limits if limit is not None and limit >= len(source)]
     if without_effect and len(limits) > 1:  # arms with different limits would use the same pictures
         raise UserError(
@@ -64,6 +93,7 @@ def _check_pictures(
         )
         keep_protocol(protocol_file, protocol(config, extractor, source))
         load_reference(source, config, extractor, track)
+    return source
 
 
 def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:

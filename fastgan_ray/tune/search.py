@@ -138,7 +138,7 @@ def confirm_run(
     console = make_console(options.quiet)
     config = RunConfig.model_validate(summary["best"]["config"])
     if objective is train_objective:
-        check_inputs([config], folder, options.address is None, console)
+        check_inputs([config], sample_configs(spec), folder, options.address is None, console)
     nested = config.resources.nested
     with experiment_context(folder, options, objective, console, nested) as context:
         summary = confirm_search(spec, plan, without_confirmation(summary), folder, context, seeds)

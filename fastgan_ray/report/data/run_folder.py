@@ -26,9 +26,11 @@ def read_run(folder: Path) -> Run:
 
     A run is {"kind", "name", "folder", "metric": {"name", "goal"}, "account" (the content of
     summary.json or ablation.json; None before the first trial has ended), "trials", "protocols" (by
-    data set), "versions"}. A trial is {"trial_id", "state", "value", "error", "kimg", "seconds",
-    "reason", "warning", "point", "rows", "folder"}. The point has the searched parameters; in an
-    ablation it has "arm", "data" and "seed".
+    data set), "pictures" (a list of {"path", "pictures", "remarks"}), "versions"}.
+
+    A trial is {"trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning",
+    "point", "rows", "folder"}. The point has the searched parameters; in an ablation it has "arm",
+    "data" and "seed".
     """
     folder = folder.resolve()
     kind = next((kind for kind in ACCOUNTS if (folder / f"{kind}.yaml").is_file()), None)
@@ -46,6 +48,7 @@ def read_run(folder: Path) -> Run:
         "metric": metric,
         "account": account,
         "trials": _trials(folder, account["trials"] if account else [], metric["name"]),
+        "pictures": (account or {}).get("pictures", []),
         "protocols": _protocols(folder, account or {}),
         "versions": _read_json(folder / "versions.json") or [],
     }

@@ -34,9 +34,13 @@ def headline(run: Run) -> dict[str, Any]:
     account = run["account"]
     if account is None:
         return {"verdict": "No trial has ended yet.", "warnings": []}
+    remarks = [
+        f"{data['path']}: {remark}" for data in run["pictures"] for remark in data["remarks"]
+    ]
     if run["kind"] == "ablation":
-        return {"verdict": _ablation_verdict(account), "warnings": ablation_tables.notes(account)}
-    return {"verdict": account["verdict"], "warnings": _search_warnings(run)}
+        warnings = ablation_tables.notes(account)
+        return {"verdict": _ablation_verdict(account), "warnings": [*warnings, *remarks]}
+    return {"verdict": account["verdict"], "warnings": [*_search_warnings(run), *remarks]}
 
 
 def _ablation_verdict(account: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.strict_yaml import Value
 from fastgan_ray.data.catalog import catalog
+from fastgan_ray.data.remarks import remarks
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import metric_name
@@ -63,7 +64,7 @@ def search_facts(
         "costs": [{"name": cost.name, "goal": cost.goal} for cost in spec.costs],
         "early_stopping": _stopping(spec),
         "population": spec.population.describe() if spec.population else "none",
-        "data": [_data(config, track)],
+        "data": [_data(config, _largest(sample_configs(spec)), track)],
         "budget": spec.budget.model_dump(exclude_none=True),
         "confirmation": asdict(confirmation),
         "kimg_expected": expected,
@@ -86,7 +87,7 @@ def ablation_facts(
     gflop = {arm: gflop_per_image(config) for arm, config in configs.items()}
     cells = len(spec.data) * len(spec.seeds)
     kimg = {arm: cells * config.train.total_kimg for arm, config in configs.items()}
-    first = spec.seeds[0]
+    first, largest = spec.seeds[0], _largest(list(configs.values()))
     return {
         "kind": "ablation",
         "name": spec.name,
@@ -95,7 +96,8 @@ def ablation_facts(
         "seeds": list(spec.seeds),
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
         "data": [
-            _data(cell_config(spec, Cell(spec.baseline, path, first)), track) for path in spec.data
+            _data(cell_config(spec, Cell(spec.baseline, path, first)), largest, track)
+            for path in spec.data
         ],
         "kimg": sum(kimg.values()),
         "hours_of_rtx_2080_ti": sum(hours(kimg[arm], gflop[arm]) for arm in spec.arms),
@@ -122,7 +124,7 @@ def run_facts(
         "kind": "run",
         "name": name,
         "metric": {"name": metric_name(config.eval), "goal": "minimize"},
-        "data": [_data(config, track)],
+        "data": [_data(config, config.model.size, track)],
         "kimg": kimg,
         "gflop_per_image": gflop,
         "hours_of_rtx_2080_ti": hours(kimg, gflop),
@@ -149,23 +151,30 @@ def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
     return {device: [min(gbs), max(gbs)] for device, gbs in needs.items()}
 
 
-def _data(config: RunConfig, track: Track) -> dict[str, Any]:
-    """Return {"path", "pictures", "note"} of the data set.
+def _largest(configs: Sequence[RunConfig]) -> tuple[int, int]:
+    """Return the height and width of the pictures at the largest resolution."""
+    return max(configs, key=lambda config: config.model.resolution).model.size
 
-    "pictures" is their number; None if it is unknown, with the reason in "note".
+
+def _data(config: RunConfig, size: tuple[int, int], track: Track) -> dict[str, Any]:
+    """Return {"path", "pictures", "note", "remarks"} of the data set.
+
+    "pictures" is their number; None if it is unknown, with the reason in "note". "remarks" are
+    sentences about the pictures.
     """
+    facts: dict[str, Any] = {"path": config.data.path, "pictures": None, "note": "", "remarks": []}
     path = config.data.path
     if path is None:
-        note = "not set: pass --data FOLDER when you start"
-        return {"path": None, "pictures": None, "note": note}
+        return facts | {"note": "not set: pass --data FOLDER when you start"}
     available = {row["name"]: row["available"] for row in catalog()}
     if not available.get(path, True) and not Path(path).exists():
-        return {"path": path, "pictures": None, "note": f"{path}: downloads on first use"}
+        return facts | {"note": f"{path}: downloads on first use"}
     try:
-        count = len(open_source(config.data, track=track))
-        return {"path": path, "pictures": count, "note": ""}
+        source = open_source(config.data, track=track)
     except UserError as error:
-        return {"path": path, "pictures": None, "note": f"not usable yet: {error}"}
+        return facts | {"note": f"not usable yet: {error}"}
+    sentences = remarks(source, config.data, size)
+    return facts | {"pictures": len(source), "remarks": sentences}
 
 
 def _stopping(spec: SearchSpec) -> str:

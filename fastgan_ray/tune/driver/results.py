@@ -18,6 +18,7 @@ from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.spec import SearchSpec, start_point
 from fastgan_ray.search.pareto import front_of
 from fastgan_ray.tune.driver.records import Record, TrialRecords
+from fastgan_ray.tune.preflight import read_pictures
 
 # The sections of the configuration that the published FastGAN defines; users set the other sections
 # freely.
@@ -39,7 +40,11 @@ def choose_best(records: Iterable[Record], metric: Metric) -> Record | None:
 
 
 def summarise(
-    records: Sequence[Record], spec: SearchSpec, name: str, protocol: dict[str, Any]
+    records: Sequence[Record],
+    spec: SearchSpec,
+    name: str,
+    protocol: dict[str, Any],
+    pictures: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Return the content of summary.json."""
     best = choose_best(records, spec.metric)
@@ -49,6 +54,7 @@ def summarise(
         "name": name,
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
         "protocol": protocol,
+        "pictures": pictures,
         "best": best
         and {
             "trial_id": best["trial_id"],
@@ -115,7 +121,8 @@ class SearchRecords(TrialRecords):
         best = choose_best(records, self._spec.metric)
         if best is not None:
             keep_best({**best, "source": source_of(best)}, self.folder)
-        summary = summarise(records, self._spec, self.folder.name, _protocol(self.folder))
+        name, protocol = self.folder.name, _protocol(self.folder)
+        summary = summarise(records, self._spec, name, protocol, read_pictures(self.folder))
         write_atomically(self.folder / "trials.csv", as_csv(records, self._spec))
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary

@@ -63,7 +63,9 @@ def _run(
 ) -> None:
     console = make_console(options.quiet)
     if objective is train_objective:
-        check_inputs(experiment.inputs, folder, options.address is None, console)
+        check_inputs(
+            experiment.inputs, experiment.sample_configs, folder, options.address is None, console
+        )
     nested = any(config.resources.nested for config in experiment.sample_configs)
     if nested and storage:
         raise UserError(

@@ -1,0 +1,69 @@
+"""Read a JPEG that lacks only the marker of its end, as all viewers do."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from PIL import Image
+
+# In compressed data, every byte 0xff is followed by 0 or by the number of a restart marker.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_END = b"\xff\xd9"
+_START_OF_SCAN = b"\xff\xda"
+# Endings that a decoder does not read alike if it needs them for a pixel.
+_FILLERS = tuple(bytes([pattern]) * 64 for pattern in (0x00, 0x55, 0xAA, 0x33, 0xCC))
+
+
+def lacks_end(data: bytes) -> bool:
+    """Return whether a JPEG has no marker of its end; anything may follow that marker."""
+    return _follow(data)[0]
+
+
+def with_end(data: bytes) -> bytes:
+    """Return a JPEG with the marker of its end, if it lacks the marker but no pixel.
+
+    Pillow refuses such a file. No pixel is missing if the pixels do not depend on what follows the
+    last byte. A file that lacks more is returned as it is.
+    """
+    is_cut, has_all_scans = _follow(data)
+    if not is_cut or not has_all_scans:
+        return data
+    whole = data.rstrip(b"\xff")
+    readings = {_pixels(whole + filler + _END) for filler in _FILLERS}
+    return whole + _END if len(readings) == 1 and None not in readings else data
+
+
+def _follow(data: bytes) -> tuple[bool, bool]:
+    """Follow a JPEG's segments; return whether its end is missing, and if it ends in the last scan.
+
+    The scans of a progressive JPEG refine the picture: in the last of each component, the number
+    of missing bits is 0, for the mean ("DC") and for the highest frequency (63, "AC").
+    """
+    at, in_scan = 2, False
+    missing_bits: dict[tuple[int, bool], int] = {}
+    while match := _MARKER.search(data, at):
+        if match[0] == _END:
+            return False, False
+        start = match.end()
+        at = start + int.from_bytes(data[start : start + 2], "big")  # the length of the segment
+        in_scan = match[0] == _START_OF_SCAN and at < len(data)
+        if in_scan:
+            segment = data[start + 2 : at]
+            *components, first, last, bits = segment[1 : 1 + 2 * segment[0] : 2] + segment[-3:]
+            for component in components:
+                if first == 0:
+                    missing_bits[component, False] = bits & 15
+                if last == 63:
+                    missing_bits[component, True] = bits & 15
+                else:
+                    missing_bits.setdefault((component, True), 15)
+    return True, in_scan and not any(missing_bits.values())
+
+
+def _pixels(data: bytes) -> bytes | None:
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            return image.tobytes()
+    except Exception:  # Pillow raises nearly every type of error on damaged input
+        return None

@@ -1,0 +1,144 @@
+"""Say in sentences what a user must know about a set of pictures before it is used."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.counting import counted
+from fastgan_ray.data.checking import Picture
+from fastgan_ray.data.fit import Size
+from fastgan_ray.data.inspection import SKETCH_SIDE
+from fastgan_ray.data.listing import describe_left_out, printable
+from fastgan_ray.data.source import Source
+
+MOST_ENLARGED = 2.0
+"""A picture whose side grows by more than this factor gets a remark."""
+# Sketches whose mean difference is at most this many levels of 255 are of nearly the same picture.
+_ALIKE_LEVELS = 2.0
+_NEARLY_ALL = 0.9
+_NAMED = 3  # pictures that a sentence names
+
+
+def remarks(source: Source, config: DataConfig, size: Size) -> list[str]:
+    """List sentences about what was not read and what may be wrong with the pictures.
+
+    `size` is the (largest) height and width in pixels at which they are used. The list is empty if
+    there is nothing to say.
+    """
+    sentences = [
+        describe_left_out(source.left_out),
+        *source.notes,
+        _skipped(source.skipped),
+        _further_frames(source.pictures, config),
+        *_warnings(source.pictures),
+        _enlarged(source.pictures, config, size),
+        _copies(source.pictures),
+        _nearly_identical(source.pictures),
+    ]
+    return [sentence for sentence in sentences if sentence]
+
+
+def enlargement(picture: Picture, config: DataConfig, size: Size) -> float:
+    """Return the factor by which a side of the picture grows, the larger one if they differ."""
+    factors = (size[0] / picture.facts.height, size[1] / picture.facts.width)
+    return min(factors) if config.fit == "pad" else max(factors)
+
+
+def sketches(pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
+    """Return the sketches (n, 3 SKETCH_SIDE^2) of the pictures, 0 to 255."""
+    joined = bytes.fromhex("".join(picture.facts.sketch for picture in pictures))
+    values = np.frombuffer(joined, np.uint8).astype(np.float32)
+    return values.reshape(len(pictures), 3 * SKETCH_SIDE**2)
+
+
+def copies(pictures: Sequence[Picture]) -> list[list[Picture]]:
+    """Return the groups of pictures whose files are equal, byte for byte."""
+    groups = defaultdict(list)
+    for picture in pictures:
+        groups[picture.sha256, picture.facts.frame].append(picture)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def named(names: Sequence[str]) -> str:
+    """Name the first few: "a.png, b.png, c.png and 4 more"."""
+    shown = ", ".join(printable(name) for name in names[:_NAMED])
+    return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _skipped(skipped: Sequence[str]) -> str:
+    if not skipped:
+        return ""
+    names = [line.split(": ")[0] for line in skipped]
+    files = f"{counted(len(skipped), 'file')} cannot be read and {_are(len(skipped))} left out"
+    return f"{files}: {named(names)}"
+
+
+def _further_frames(pictures: Sequence[Picture], config: DataConfig) -> str:
+    several = [picture for picture in pictures if picture.frame_count > 1]
+    if not several or config.frames == "all":
+        return ""
+    count = sum(picture.frame_count - 1 for picture in several)
+    return (
+        f"{counted(count, 'further frame')} {_are(count)} not used, in "
+        f"{counted(len(several), 'file')} with several pages or frames "
+        f"({named([picture.file for picture in several])}); data.frames: all uses them"
+    )
+
+
+def _warnings(pictures: Sequence[Picture]) -> Iterator[str]:
+    names: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for picture in pictures:
+        if picture.warning:
+            names[picture.warning][picture.file] = None
+    for warning, files in sorted(names.items()):
+        yield f"{counted(len(files), 'file')} {warning}: {named(list(files))}"
+
+
+def _enlarged(pictures: Sequence[Picture], config: DataConfig, size: Size) -> str:
+    factors = {picture.name: enlargement(picture, config, size) for picture in pictures}
+    enlarged = sum(factor > MOST_ENLARGED for factor in factors.values())
+    if not enlarged:
+        return ""
+    smallest = max(pictures, key=lambda picture: factors[picture.name])
+    height, width = size
+    target = f"{width} px" if width == height else f"{width} x {height} px"
+    own = f"{smallest.facts.width} x {smallest.facts.height}"
+    return (
+        f"{enlarged} of {len(pictures)} pictures {_are(enlarged)} enlarged more than "
+        f"{MOST_ENLARGED:g} times for {target}; the smallest, "
+        f"{printable(smallest.name)} ({own}), is enlarged {factors[smallest.name]:.3g} times: use "
+        "larger pictures or a lower model.resolution"
+    )
+
+
+def _copies(pictures: Sequence[Picture]) -> str:
+    groups = copies(pictures)
+    if not groups:
+        return ""
+    count = sum(len(group) - 1 for group in groups)
+    first, second = groups[0][:2]
+    return (
+        f"{count} of {len(pictures)} pictures {_are(count)} exact copies of others, for example "
+        f"{printable(second.name)} of {printable(first.name)}"
+    )
+
+
+def _nearly_identical(pictures: Sequence[Picture]) -> str:
+    values = sketches(pictures)
+    differences = np.abs(values - np.median(values, axis=0)).mean(axis=1)
+    alike = int((differences <= _ALIKE_LEVELS).sum())
+    if alike < max(2, _NEARLY_ALL * len(pictures)):
+        return ""
+    return (
+        f"{alike} of {len(pictures)} pictures look nearly identical when they are small: a "
+        "generator can only copy them"
+    )
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
