@@ -56,7 +56,7 @@ def apply(images_BCHW: Tensor, parameters: Draw) -> Tensor:
 
 
 class Op(NamedTuple):
-    """An operation: three functions.
+    """An augmentation operation: three functions.
 
     `draw` takes the configuration, the chosen pictures (bool, (B,)) and a random number generator,
     and returns random numbers. `gate` takes these numbers and the probability p, and returns

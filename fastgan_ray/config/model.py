@@ -158,7 +158,7 @@ class ModelConfig(Section):
         return self.map_size(4)
 
     def map_size(self, level: int) -> tuple[int, int]:
-        """Return height and width of the maps that have `level` x `level` px if it is square."""
+        """Return height and width of the maps at `level`; both are `level` for a square picture."""
         columns, rows = ASPECTS[self.aspect]
         return rows * level // 4, columns * level // 4
 

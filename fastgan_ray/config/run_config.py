@@ -1,8 +1,8 @@
 """RunConfig: every setting of one training run; the defaults are those of the published FastGAN.
 
 Sections are frozen and strict: an unknown key, a wrong type or a value out of range is an error.
-The name of a setting (`total_kimg` = thousands of real images shown) or its description gives the
-unit.
+The unit of a setting is in its name or in its description; total_kimg is in thousands of real
+images shown.
 """
 
 from __future__ import annotations

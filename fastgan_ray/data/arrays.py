@@ -32,7 +32,7 @@ def count_rows(path: Path) -> int | None:
 
 
 def read_row(path: Path, row: int | None) -> bytes:
-    """Read one picture of a .npy file; return it as the bytes of a .npy file of its own.
+    """Read one picture of a .npy file; return the bytes of a new .npy file with this picture only.
 
     `row` is the number of the picture, from 0; None: the file is one picture. The array in the
     bytes is (H, W) or (H, W, C).

@@ -45,7 +45,7 @@ class Picture(NamedTuple):
 
 
 class Check(NamedTuple):
-    """The result for one file."""
+    """The result of checking one file."""
 
     name: str
     sha256: str

@@ -34,9 +34,10 @@ def upsample_conv2x(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Ten
 
 
 def transposed_kernel(weight: Tensor) -> Tensor:
-    """Convert w0 w1 w2 to w2 w1+w2 w0+w1 w0 along each side: (o, i, 3, 3) -> (o, i, 4, 4).
+    """Convert a 3x3 kernel to the 4x4 kernel of the transposed convolution of stride 2.
 
-    The order is reversed because a transposed convolution does not flip its kernel.
+    (o, i, 3, 3) -> (o, i, 4, 4). Along each side, the weights (w0, w1, w2) become (w2, w1+w2,
+    w0+w1, w0). The order is reversed because a transposed convolution does not flip its kernel.
     """
     for side in (2, 3):
         first, middle, last = torch.split(weight, 1, side)

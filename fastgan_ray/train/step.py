@@ -162,7 +162,7 @@ def discriminator_loss(
     """Compute D's loss, with its autograd graph, and the parts of the loss by name.
 
     `real` and `fake` are augmented pictures at D's two sizes: (B, C, H, W) and (B, C, h, w). If
-    `is_due`, the loss includes those of the penalties R1 and R2 that are switched on.
+    `is_due`, the loss also includes the penalties R1 and R2, each if it is switched on.
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}

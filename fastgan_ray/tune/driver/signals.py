@@ -24,7 +24,7 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class DriverStop:
-    """The signal handlers of the driver; they also write a note (NOTE) for running trials."""
+    """Handles signals in the driver, and writes a note (NOTE) that makes running trials stop."""
 
     def __init__(self, stop: Stop, quiet: bool) -> None:
         self.stop = stop
@@ -84,7 +84,7 @@ def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
 
 
 class TrialStop:
-    """A check, in a trial's process, for a signal to this process or the driver's note."""
+    """Tells a trial when to stop: after a signal to its process, or after the driver's note."""
 
     def __init__(self, stop: Stop, trials: Path) -> None:
         self._stop = stop
