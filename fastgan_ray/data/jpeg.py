@@ -1,4 +1,4 @@
-"""Read a JPEG that lacks only the marker of its end, as all viewers do."""
+"""Read a JPEG file that lacks only its end marker, as all viewers do."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from PIL import Image
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _END = b"\xff\xd9"
 _START_OF_SCAN = b"\xff\xda"
-# Endings that a decoder does not read alike if it needs them for a pixel.
+# If a decoder needs bytes after the end for a pixel, each of these fillers gives another pixel.
 _FILLERS = tuple(bytes([pattern]) * 64 for pattern in (0x00, 0x55, 0xAA, 0x33, 0xCC))
 
 
 def lacks_end(data: bytes) -> bool:
-    """Return whether a JPEG has no marker of its end; anything may follow that marker."""
+    """Return whether a JPEG lacks its end marker; other bytes may follow the marker."""
     return _follow(data)[0]
 
 
 def with_end(data: bytes) -> bytes:
-    """Return a JPEG with the marker of its end, if it lacks the marker but no pixel.
+    """Add the end marker to a JPEG that lacks only this marker; return other files unchanged.
 
-    Pillow refuses such a file. No pixel is missing if the pixels do not depend on what follows the
-    last byte. A file that lacks more is returned as it is.
+    Pillow refuses a file without the marker. To find out whether pixels are missing, too, the file
+    is decoded with different fillers after its last byte: the pixels must not depend on the filler.
     """
     is_cut, has_all_scans = _follow(data)
     if not is_cut or not has_all_scans:
@@ -35,10 +35,10 @@ def with_end(data: bytes) -> bytes:
 
 
 def _follow(data: bytes) -> tuple[bool, bool]:
-    """Follow a JPEG's segments; return whether its end is missing, and if it ends in the last scan.
+    """Return whether a JPEG lacks its end marker, and whether it then ends in its last scan.
 
-    The scans of a progressive JPEG refine the picture: in the last of each component, the number
-    of missing bits is 0, for the mean ("DC") and for the highest frequency (63, "AC").
+    The scans of a progressive JPEG refine the picture. In the last scan of each component, the
+    number of missing bits is 0, for the mean ("DC") and for the highest frequency (63, "AC").
     """
     at, in_scan = 2, False
     missing_bits: dict[tuple[int, bool], int] = {}

@@ -44,7 +44,11 @@ def remarks(source: Source, config: DataConfig, size: Size) -> list[str]:
 
 
 def enlargement(picture: Picture, config: DataConfig, size: Size) -> float:
-    """Return the factor by which a side of the picture grows, the larger one if they differ."""
+    """Return the factor by which a picture is enlarged to `size` (height, width).
+
+    If the factors of height and width differ, it is the smaller one with fit pad, else the larger
+    one.
+    """
     factors = (size[0] / picture.facts.height, size[1] / picture.facts.width)
     return min(factors) if config.fit == "pad" else max(factors)
 
@@ -57,7 +61,7 @@ def sketches(pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
 
 
 def copies(pictures: Sequence[Picture]) -> list[list[Picture]]:
-    """Return the groups of pictures whose files are equal, byte for byte."""
+    """Return the groups of pictures that have equal files, byte for byte."""
     groups = defaultdict(list)
     for picture in pictures:
         groups[picture.sha256, picture.facts.frame].append(picture)
@@ -65,7 +69,7 @@ def copies(pictures: Sequence[Picture]) -> list[list[Picture]]:
 
 
 def named(names: Sequence[str]) -> str:
-    """Name the first few: "a.png, b.png, c.png and 4 more"."""
+    """Write the first names and the number of the others: "a.png, b.png, c.png and 4 more"."""
     shown = ", ".join(printable(name) for name in names[:_NAMED])
     return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 

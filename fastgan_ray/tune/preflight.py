@@ -34,9 +34,9 @@ def check_inputs(
 
     If the trials run on this machine (`here`), also compute the features of the real pictures for
     all trials, and write the metric's protocol to `folder`. If the folder already has a protocol,
-    compare the two. Sentences about the pictures are printed and written to `folder`; for them,
-    `examples` have the resolutions that trials may have. Raises a UserError that says what is
-    missing or has changed.
+    compare the two. Remarks on the pictures are printed and written to `folder`; `examples` are
+    configurations with the resolutions of trials, for these remarks. Raises a UserError that says
+    what is missing or has changed.
     """
     from fastgan_ray.data.remarks import remarks
     from fastgan_ray.metrics.weight_files import require_weights
@@ -59,7 +59,7 @@ def check_inputs(
 
 
 def read_pictures(folder: Path) -> list[dict[str, Any]]:
-    """Read what `check_inputs` found out about the pictures of the experiment in `folder`.
+    """Read what `check_inputs` wrote about the pictures of the experiment in `folder`.
 
     The list has {"path", "pictures" (their number), "remarks"} for each data set. It is empty if
     the trials of the experiment use no pictures.
