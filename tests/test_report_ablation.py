@@ -67,12 +67,16 @@ def trials(**of_number):
     ]
 
 
-def test_arms_are_compared_over_all_data_sets():
+def test_arms_are_compared_on_each_data_set_and_over_all():
     summary = summarise(SPEC, "t", trials(), GFLOP)
     plain, good, odd = summary["arms"]
-    assert plain["comparison"] is None
-    assert (good["comparison"]["verdict"], good["comparison"]["pairs"]) == ("better", 6)
-    assert good["comparison"]["mean"] == pytest.approx(-19.9)
+    assert plain["comparison"] is None and plain["by_data"][0]["comparison"] is None
+    assert summary["differences"] == "percent"
+    assert (good["comparison"]["verdict"], good["comparison"]["pairs"]) == ("better", 2)
+    assert good["comparison"]["mean"] == pytest.approx(-48.5, abs=0.1)
+    on_cats = good["by_data"][0]["comparison"]
+    assert (on_cats["verdict"], on_cats["pairs"]) == ("better", 3)
+    assert on_cats["mean"] == pytest.approx(-48.5, abs=0.2)
     assert odd["comparison"]["verdict"] == "worse"
     assert [part["data"] for part in good["by_data"]] == ["cats", "dogs"]
     assert good["by_data"][0]["mean"] == pytest.approx(21.1)
@@ -86,7 +90,9 @@ def test_the_markdown_says_it_all():
     text = tables.markdown(summarise(SPEC, "t", trials(), GFLOP), "curves.svg")
     lines = text.splitlines()
     (good,) = [line for line in lines if line.startswith("| good |") and "±" in line][:1]
-    assert re.search(r"\| -19\.9 \[-19\.9, -19\.9\] \| <0\.0001 \| better \|", good)
+    assert re.search(r"\| -48\.6 % \[-48\.\d, -48\.\d\] \| \S+ \| better \|", good)
+    assert "| arm | change on cats | verdict | change on dogs | verdict |" in lines
+    assert any(re.match(r"\| good \| -48\.\d % \[.*\] \| better \| -48", line) for line in lines)
     assert "| 29.1 M + 926 k | 1.5 | 30.0 | - |" in good
     assert any(line.startswith(r"| odd \| $a_1$ |") for line in lines)
     assert '| good | augment.policy = "", model.d_sle = false |' in lines
@@ -133,9 +139,11 @@ def test_a_difference_smaller_than_the_evaluation_error_is_flagged():
         summary = summarise(SPEC, "t", noisy, GFLOP)
         return [note for note in tables.notes(summary) if "smaller than" in note]
 
-    assert notes(1.0) == []  # "good" is better by 20
+    assert notes(0.5) == []  # in percent of the values: 2.4 for "good", 1.2 for the others
     note, _ = notes(30.0)
-    assert note.startswith("good: better: the difference of 19.9 is smaller") and "6 pairs" in note
+    assert (
+        note.startswith("good: better: the difference of 48.6 % is smaller") and "6 pairs" in note
+    )
 
 
 def test_warnings_of_trainings_are_reported_by_arm():

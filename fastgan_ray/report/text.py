@@ -39,11 +39,14 @@ def mean_sd(mean: float | None, sd: float | None) -> str:
     return number(mean) if sd is None else f"{number(mean)} ± {number(sd)}"
 
 
-def difference(mean: float | None, low: float | None, high: float | None) -> str:
-    """Write a difference and its interval, e.g. "-9.1 [-14.2, -4.0]"; "-" if the mean is None."""
+def difference(mean: float | None, low: float | None, high: float | None, unit: str = "") -> str:
+    """Write a difference and its interval, e.g. "-9.1 [-14.2, -4.0]"; "-" if the mean is None.
+
+    `unit`, e.g. " %", follows the mean.
+    """
     if mean is None:
         return "-"
-    text = f"{mean:+.3g}"
+    text = f"{mean:+.3g}{unit}"
     return text if low is None else f"{text} [{low:+.3g}, {high:+.3g}]"
 
 

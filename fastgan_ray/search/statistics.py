@@ -115,19 +115,42 @@ def compare(
 
     Raise ValueError if the baseline is missing.
     """
-    if baseline not in values:
-        raise ValueError(f"the baseline {baseline!r} must be one of {list(values)}")
-    reference = values[baseline]
-    arms = [name for name in values if name != baseline]
+    _require_baseline(values, baseline)
     differences = {
-        name: paired_difference(_differences(values[name], reference), confidence) for name in arms
+        name: paired_difference(_differences(arm, values[baseline]), confidence)
+        for name, arm in values.items()
+        if name != baseline
     }
-    p_values = [differences[name].p for name in arms]
+    return compare_differences(differences, values, baseline, goal, confidence)
+
+
+def compare_differences(
+    differences: Mapping[str, Difference],
+    values: Mapping[str, Mapping[Pair, float | None]],
+    baseline: str,
+    goal: Goal,
+    confidence: float = 0.95,
+    unit: str = "pairs",
+) -> dict[str, Comparison]:
+    """Do the last part of `compare`: correct the p-values of all arms, and decide.
+
+    `differences` has an entry for each arm except the baseline. `values` is used only to count
+    failed and waiting trainings. `unit` says in messages what `Difference.pairs` counts.
+    """
+    _require_baseline(values, baseline)
+    p_values = [difference.p for difference in differences.values()]
     corrected = holm([1.0 if p is None else p for p in p_values])
     return {
-        name: _compare_arm(differences[name], p_holm, values[name], reference, goal, 1 - confidence)
-        for name, p_holm in zip(arms, corrected, strict=True)
+        name: _compare_arm(
+            difference, p_holm, values[name], values[baseline], goal, 1 - confidence, unit
+        )
+        for (name, difference), p_holm in zip(differences.items(), corrected, strict=True)
     }
+
+
+def _require_baseline(values: Mapping[str, object], baseline: str) -> None:
+    if baseline not in values:
+        raise ValueError(f"the baseline {baseline!r} must be one of {list(values)}")
 
 
 def _differences(
@@ -144,9 +167,10 @@ def _compare_arm(
     baseline: Mapping[Pair, float | None],
     goal: Goal,
     level: float,
+    unit: str,
 ) -> Comparison:
     failed, baseline_failed = _fails_alone(arm, baseline), _fails_alone(baseline, arm)
-    verdict, note = _verdict(difference, p_holm, goal, level)
+    verdict, note = _verdict(difference, p_holm, goal, level, unit)
     if (verdict == "better" and failed) or (verdict == "worse" and baseline_failed):
         name, count = ("it", failed) if failed else ("the baseline", baseline_failed)
         pairs = "pair" if count == 1 else "pairs"
@@ -164,10 +188,11 @@ def _compare_arm(
 
 
 def _verdict(
-    difference: Difference, p_holm: float, goal: Goal, level: float
+    difference: Difference, p_holm: float, goal: Goal, level: float, unit: str
 ) -> tuple[Verdict, str]:
     if difference.mean is None or difference.p is None:
-        return "no verdict", f"too few seeds: {difference.pairs} of at least {MIN_PAIRS} pairs"
+        few = "seeds" if unit == "pairs" else unit
+        return "no verdict", f"too few {few}: {difference.pairs} of at least {MIN_PAIRS} {unit}"
     if p_holm >= level:
         return "indistinguishable", ""
     return ("better" if (difference.mean < 0) == (goal == "minimize") else "worse"), ""

@@ -45,6 +45,12 @@ def intervals_chart(account: Mapping[str, Any], colours: Mapping[str, str]) -> C
         "right": RIGHT,
         "bottom": bottom,
         "zero": x.at(0.0),
-        "x": {"label": f"difference from {account['baseline']}", "ticks": x.ticks()},
+        "x": {"label": _label(account), "ticks": x.ticks()},
         "rows": rows,
     }
+
+
+def _label(account: Mapping[str, Any]) -> str:
+    if account.get("differences") == "percent":
+        return f"change from {account['baseline']} over the data sets, in %"
+    return f"difference from {account['baseline']}"

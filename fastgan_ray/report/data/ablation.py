@@ -15,6 +15,7 @@ from typing import Any
 from fastgan_ray.metrics.names import error_name, fakes_error_name
 from fastgan_ray.metrics.protocol import protocol_differences
 from fastgan_ray.search.ablation import AblationSpec, data_name
+from fastgan_ray.search.data_sets import compare_on_sets
 from fastgan_ray.search.statistics import Comparison, compare, mean_and_sd
 
 Trial = dict[str, Any]
@@ -50,16 +51,21 @@ def summarise(
     metric = spec.metric
     arm_trials = {arm: [trial for trial in trials if trial["arm"] == arm] for arm in spec.arms}
     values = {arm: values_of(arm_trials[arm]) for arm in spec.arms}
-    comparisons = compare(values, spec.baseline, metric.goal, CONFIDENCE)
+    several = len(spec.data) > 1
+    if several:
+        comparisons, on_sets = compare_on_sets(values, spec.baseline, metric.goal, CONFIDENCE)
+    else:
+        comparisons, on_sets = compare(values, spec.baseline, metric.goal, CONFIDENCE), {}
     protocols, warnings = _protocols(trials)
-    error = _evaluation_error(trials, metric.name)
+    pairs = (len(spec.seeds), " %") if several else (1, "")
+    error = _evaluation_error(trials, metric.name, in_percent=several)
     arms = [
         {
             "name": arm,
             "settings": settings,
-            "by_data": _by_data(spec, values[arm]),
+            "by_data": _by_data(spec, values[arm], on_sets.get(arm, {})),
             "states": _states(arm_trials[arm]),
-            "comparison": _flat(comparisons[arm], error) if arm in comparisons else None,
+            "comparison": _flat(comparisons[arm], error, *pairs) if arm in comparisons else None,
             "gflop_per_image": gflop[arm],
             **_costs(arm_trials[arm]),
             "other_metrics": _other_metrics(arm_trials[arm], metric.name),
@@ -71,6 +77,7 @@ def summarise(
         "metric": {"name": metric.name, "goal": metric.goal},
         "baseline": spec.baseline,
         "confidence": CONFIDENCE,
+        "differences": "percent" if several else "metric",
         "data": [data_name(data) for data in spec.data],
         "seeds": list(spec.seeds),
         "protocol": protocols,
@@ -95,14 +102,22 @@ def values_of(trials: Iterable[Trial]) -> dict[tuple[str, int], float | None]:
 
 
 def _by_data(
-    spec: AblationSpec, values: Mapping[tuple[str, int], float | None]
+    spec: AblationSpec,
+    values: Mapping[tuple[str, int], float | None],
+    comparisons: Mapping[str, Comparison],
 ) -> list[dict[str, Any]]:
-    """Compute the mean and standard deviation over seeds, for each data set."""
+    """Compute, for each data set, mean and standard deviation over seeds, and the comparison.
+
+    The comparison is None for the baseline, for a data set on which no training has ended, and if
+    there is only one data set.
+    """
     parts = []
     for data in map(data_name, spec.data):
         numbers = [v for (name, _), v in values.items() if name == data and v is not None]
         mean, sd = mean_and_sd(numbers)
-        parts.append({"data": data, "seeds": len(numbers), "mean": mean, "sd": sd})
+        comparison = _flat(comparisons[data], None) if data in comparisons else None
+        part = {"data": data, "seeds": len(numbers), "mean": mean, "sd": sd}
+        parts.append({**part, "comparison": comparison})
     return parts
 
 
@@ -112,30 +127,42 @@ def _states(trials: Sequence[Trial]) -> dict[str, int]:
     return {state: states.count(state) for state in dict.fromkeys(states)}
 
 
-def _flat(comparison: Comparison, error: float | None) -> dict[str, Any]:
+def _flat(
+    comparison: Comparison, error: float | None, seeds: int = 1, unit: str = ""
+) -> dict[str, Any]:
     """Return a comparison as one flat mapping.
 
     It contains a note if evaluation noise alone can explain the difference. `error` is the standard
-    error of one evaluation.
+    error of one evaluation, in the unit of the difference; `unit` is its text. A data set that is
+    compared as one pair has `seeds` pairs of trainings.
     """
     fields = asdict(comparison)
     difference: dict[str, Any] = fields.pop("difference")
     if comparison.verdict in ("better", "worse") and error is not None:
         # The change in the mean difference that other evaluation latents alone can cause.
-        noise = ERRORS_APART * error * math.sqrt(2 / difference["pairs"])
+        noise = ERRORS_APART * error * math.sqrt(2 / (difference["pairs"] * seeds))
         if abs(difference["mean"]) < noise:
             fields["note"] = (
-                f"the difference of {abs(difference['mean']):.3g} is smaller than the "
-                f"{noise:.2g} that the evaluation error alone can cause, so that "
-                f"{difference['pairs']} pairs may agree by chance; add seeds or raise "
+                f"the difference of {abs(difference['mean']):.3g}{unit} is smaller than the "
+                f"{noise:.2g}{unit} that the evaluation error alone can cause, so that "
+                f"{difference['pairs'] * seeds} pairs may agree by chance; add seeds or raise "
                 "eval.num_fakes"
             )
     return difference | fields
 
 
-def _evaluation_error(trials: Sequence[Trial], metric: str) -> float | None:
-    """Return the standard error of one evaluation: the root mean square over finished trials."""
-    errors = _last_values(_finished(trials), fakes_error_name(metric))
+def _evaluation_error(
+    trials: Sequence[Trial], metric: str, in_percent: bool = False
+) -> float | None:
+    """Return the standard error of one evaluation: the root mean square over finished trials.
+
+    If `in_percent`, each error is a percentage of the value that it belongs to.
+    """
+    errors = []
+    for trial in _finished(trials):
+        error = trial["rows"][-1].get(fakes_error_name(metric)) if trial["rows"] else None
+        if error is not None:
+            errors.append(100 * error / (abs(trial["value"]) or 1.0) if in_percent else error)
     return math.sqrt(sum(error**2 for error in errors) / len(errors)) if errors else None
 
 

@@ -218,6 +218,9 @@ def ablation(run: Run) -> dict[str, Any] | None:
             panels.append({"data": data, "chart": chart})
     return {
         "verdicts": ablation_tables.main_table(account),
+        "sets": ablation_tables.sets_table(account)
+        if ablation_tables.in_percent(account)
+        else None,
         "explanation": ablation_tables.explanation(account),
         "settings": ablation_tables.settings_table(account),
         "other_metrics": ablation_tables.other_metrics_table(account),

@@ -18,6 +18,15 @@ EXPLANATION = (
     "(Holm), is below {level:.2g}; an interval without 0 is not enough. Means leave failed "
     "trainings out, but an arm that failed where the baseline did not is never called better."
 )
+SEVERAL_SETS = (
+    "± is the standard deviation over seeds. Changes are in percent of the baseline. The change on "
+    "a data set is the mean over its seeds, and its verdict holds for that set. The change over "
+    "sets counts each data set once, and its verdict is about other sets like these; brackets are "
+    "its {confidence:.0%} confidence interval (Student's t over the data sets). An arm is better "
+    "or worse if its p-value, corrected for the number of arms (Holm), is below {level:.2g}. Means "
+    "leave failed trainings out, but an arm that failed where the baseline did not is never called "
+    "better."
+)
 
 
 def markdown(summary: dict[str, Any], figure: str) -> str:
@@ -29,6 +38,7 @@ def markdown(summary: dict[str, Any], figure: str) -> str:
         f"`{metric['name']}` ({goal} is better) on {', '.join(summary['data'])}; "
         f"{counted(len(summary['seeds']), 'seed')}; baseline: {summary['baseline']}.",
         as_markdown(main_table(summary)),
+        as_markdown(sets_table(summary)) if in_percent(summary) else "",
         explanation(summary),
         "\n".join(f"- {sentence}" for sentence in notes(summary)),
         f"![Learning curves: {metric['name']} of each arm over images shown]({figure})",
@@ -50,19 +60,37 @@ def on_terminal(summary: dict[str, Any]) -> rich.table.Table:
 
 def main_table(summary: dict[str, Any]) -> Table:
     """Return a table with a row for each arm: values, difference, verdict and cost."""
-    data, metric = summary["data"], summary["metric"]["name"]
+    data, metric, over_sets = summary["data"], summary["metric"]["name"], in_percent(summary)
     headings = [
         "arm",
         *([metric] if len(data) == 1 else data),
-        "difference",
+        "change over sets" if over_sets else "difference",
         "p (Holm)",
-        "verdict",
+        "verdict over sets" if over_sets else "verdict",
         "parameters",
         "GFLOP/image",
         "images/s",
         "peak GB",
     ]
-    return Table(headings, [_main_row(arm, len(summary["seeds"])) for arm in summary["arms"]])
+    seeds, unit = len(summary["seeds"]), " %" if over_sets else ""
+    return Table(headings, [_main_row(arm, seeds, unit) for arm in summary["arms"]])
+
+
+def sets_table(summary: dict[str, Any]) -> Table:
+    """Return a table with a row for each arm except the baseline: change and verdict by set."""
+    rows = []
+    for arm in summary["arms"]:
+        if arm["comparison"] is None:
+            continue
+        row = [arm["name"]]
+        for part in arm["by_data"]:
+            comparison = part["comparison"]  # None if nothing has ended on this data set
+            row += (
+                [_difference(comparison, " %"), comparison["verdict"]] if comparison else ["-", "-"]
+            )
+        rows.append(row)
+    headings = [heading for name in summary["data"] for heading in (f"change on {name}", "verdict")]
+    return Table(["arm", *headings], rows)
 
 
 def settings_table(summary: dict[str, Any]) -> Table:
@@ -111,16 +139,25 @@ def notes(summary: dict[str, Any]) -> list[str]:
 
 
 def explanation(summary: dict[str, Any]) -> str:
-    """Explain how to read the main table."""
-    return EXPLANATION.format(confidence=summary["confidence"], level=1 - summary["confidence"])
+    """Explain how to read the main table and, with several data sets, the table of the sets."""
+    text_of = SEVERAL_SETS if in_percent(summary) else EXPLANATION
+    return text_of.format(confidence=summary["confidence"], level=1 - summary["confidence"])
 
 
-def _main_row(arm: dict[str, Any], seeds: int) -> list[str]:
+def in_percent(summary: dict[str, Any]) -> bool:
+    """Return whether the differences are changes in percent, over several data sets."""
+    return bool(summary.get("differences") == "percent")
+
+
+def _main_row(arm: dict[str, Any], seeds: int, unit: str) -> list[str]:
     comparison = arm["comparison"]
     verdict = ["", "", "(baseline)"]
     if comparison:
-        difference = text.difference(*(comparison[key] for key in ("mean", "low", "high")))
-        verdict = [difference, text.p_value(comparison["p_holm"]), comparison["verdict"]]
+        verdict = [
+            _difference(comparison, unit),
+            text.p_value(comparison["p_holm"]),
+            comparison["verdict"],
+        ]
     parameters = "-"
     if arm["params_g"] is not None:
         counts = (text.parameter_count(arm[network]) for network in ("params_g", "params_d"))
@@ -143,3 +180,8 @@ def mean_over_seeds(part: dict[str, Any], count: int, seeds: int) -> str:
     """
     missing = "" if count == seeds else f" ({count} of {seeds})"
     return text.mean_sd(part["mean"], part["sd"]) + missing
+
+
+def _difference(comparison: dict[str, Any], unit: str) -> str:
+    mean, low, high = (comparison[key] for key in ("mean", "low", "high"))
+    return text.difference(mean, low, high, unit)

@@ -1,0 +1,106 @@
+"""Compare the arms of an ablation on each of several data sets, and over all of them.
+
+Raw differences of different data sets must not be pooled: a set with values near 150 would outweigh
+a set with values near 10, and three seeds of one set are not three sets. So differences are changes
+in percent of the baseline. Over the sets, the set is a random effect: each set counts once, with
+the mean change over its seeds, and Student's t-test uses the spread between sets. Its question is
+whether the arm is better on *other sets like these*. It needs at least two sets, and with two it
+finds only very regular changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from statistics import fmean
+
+from fastgan_ray.search.statistics import (
+    Comparison,
+    Difference,
+    Goal,
+    compare,
+    compare_differences,
+    paired_difference,
+)
+
+Values = Mapping[str, Mapping[tuple[str, int], float | None]]
+
+
+def compare_on_sets(
+    values: Values, baseline: str, goal: Goal, confidence: float = 0.95
+) -> tuple[dict[str, Comparison], dict[str, dict[str, Comparison]]]:
+    """Compare every arm with the baseline; return {arm: comparison} and {arm: {set: comparison}}.
+
+    `values` has, for each arm, a value for each (data set, seed), as in `statistics.compare`; the
+    data sets are those that occur in it. All differences (mean, low, high) are changes in percent
+    of the baseline. They come from mean log ratios if all values are positive. If one is not (a
+    kernel distance can be 0 or below), they are mean differences, divided by the baseline's mean
+    size on the set.
+
+    The comparisons on one set pair the seeds and are corrected for the number of arms. In the
+    comparisons over sets, `difference.pairs` is the number of data sets.
+    """
+    sets = list(dict.fromkeys(name for arm in values.values() for name, _ in arm))
+    numbers = [value for arm in values.values() for value in arm.values() if value is not None]
+    is_log = all(value > 0 for value in numbers)
+    on_set = {
+        name: compare(_scaled(_of_set(values, name), baseline, is_log), baseline, goal, confidence)
+        for name in sets
+    }
+    changes = {
+        arm: [change for name in sets if (change := on_set[name][arm].difference.mean) is not None]
+        for arm in values
+        if arm != baseline
+    }
+    over_sets = compare_differences(
+        {arm: paired_difference(of_arm, confidence) for arm, of_arm in changes.items()},
+        values,
+        baseline,
+        goal,
+        confidence,
+        unit="data sets",
+    )
+    return (
+        {arm: _in_percent(over_sets[arm], is_log) for arm in changes},
+        {arm: {name: _in_percent(on_set[name][arm], is_log) for name in sets} for arm in changes},
+    )
+
+
+def _of_set(values: Values, name: str) -> dict[str, dict[int, float | None]]:
+    return {
+        arm: {seed: value for (data, seed), value in of_arm.items() if data == name}
+        for arm, of_arm in values.items()
+    }
+
+
+def _scaled(
+    values: Mapping[str, Mapping[int, float | None]], baseline: str, is_log: bool
+) -> dict[str, dict[int, float | None]]:
+    """Return the logarithms of one set's values; else, multiples of the baseline's mean size."""
+    if is_log:
+        return {arm: _map(of_arm, math.log) for arm, of_arm in values.items()}
+    sizes = [abs(value) for value in values[baseline].values() if value is not None]
+    size = (fmean(sizes) if sizes else 0.0) or 1.0
+    return {arm: _map(of_arm, lambda value: value / size) for arm, of_arm in values.items()}
+
+
+def _map(
+    values: Mapping[int, float | None], function: Callable[[float], float]
+) -> dict[int, float | None]:
+    return {seed: None if value is None else function(value) for seed, value in values.items()}
+
+
+def _in_percent(comparison: Comparison, is_log: bool) -> Comparison:
+    """Write the differences of a comparison, log ratios or shares, as changes in percent."""
+
+    def percent(value: float | None) -> float | None:
+        if value is None:
+            return None
+        return 100 * (math.expm1(value) if is_log else value)
+
+    found = comparison.difference
+    difference = Difference(
+        found.pairs, percent(found.mean), percent(found.low), percent(found.high), found.p
+    )
+    return replace(comparison, difference=difference)
