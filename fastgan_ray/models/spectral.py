@@ -112,7 +112,7 @@ def spectral_layers(module: nn.Module) -> Iterator[SpectralLayer]:
 
 
 class _Divide(torch.autograd.Function):
-    """Divide weight by value, where value = u weight v; u and v are constants."""
+    """Divide a weight W by its singular value u W v (`value`); u and v count as constants."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, value: Tensor, u: Tensor, v: Tensor) -> Tensor:  # noqa: ANN401 - autograd has no type

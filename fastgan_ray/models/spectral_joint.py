@@ -245,7 +245,7 @@ class _Small:
 
 
 class _Normalise(torch.autograd.Function):
-    """Divide weights by their largest singular values u W v; u and v are constants."""
+    """Divide each weight W by its largest singular value u W v; u and v count as constants."""
 
     @staticmethod
     def forward(ctx: Any, plan: _Plan, *weights: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN401 - autograd has no type

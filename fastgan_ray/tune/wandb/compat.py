@@ -50,7 +50,7 @@ def settings() -> wandb.Settings:
 
 
 def run_folder(run: wandb.Run) -> Path:
-    """Return the folder of a run, which is the argument of `wandb sync`.
+    """Return the folder of a run; `wandb sync` takes this folder as its argument.
 
     `run.dir` is a subfolder of this folder.
     """
