@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .PHONY: install demo test test-slow test-gpu test-browser test-cluster test-newest test-oldest \
-  lint schemas bench clean
+  wheel lint schemas bench clean
 
 install: $(INSTALLED)
 
@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml
 # A whole search on a data set inside the package: minutes on two cores, no GPU, no download.
 demo: $(INSTALLED)
 	rm -rf runs/demo
-	$(BIN)/python -m fastgan_ray.tune --config search_spaces/demo.yaml
+	$(BIN)/fastgan-ray tune --config demo
 
 # Two processes; the tests of a file share what it sets up, so they stay together.
 test: lint
@@ -61,6 +61,15 @@ test-oldest:
 	$(VENV)-oldest/bin/pip install --quiet --no-deps -e .
 	$(VENV)-oldest/bin/python -m pytest -n 2 --dist loadfile
 
+# A wheel in dist/, an environment of its own with nothing else in it, and there the first trial of
+# the demonstration (see tests/wheel). Several GB, and five minutes on two cores.
+wheel: $(INSTALLED)
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv --clear $(VENV)-wheel
+	$(VENV)-wheel/bin/pip install --quiet --disable-pip-version-check dist/*.whl
+	$(BIN)/python -m pytest -m wheel tests/wheel
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -78,4 +87,4 @@ bench: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/metrics.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-newest $(VENV)-oldest build *.egg-info
+	rm -rf $(VENV) $(VENV)-newest $(VENV)-oldest $(VENV)-wheel build dist *.egg-info

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastgan_ray.latent.generator import Generator
 
-__all__ = ["Generator"]
+__all__ = ["Generator", "__version__"]
+__version__ = "0.1.0"  # the only place of the version: the build and the reports read it here
 
 
 def __getattr__(name: str) -> type[Generator]:

@@ -12,6 +12,7 @@ PROGRAMS = (
     "make",
     "pip",
     "wandb",
+    "hf",
     "ray",
     "kubectl",
     "docker",

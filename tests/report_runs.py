@@ -87,7 +87,8 @@ def _trial(folder: Path, number: int, draws: random.Random) -> dict:
     for name in ("grids", "pairs"):
         (trial / name).mkdir(parents=True)
         noise = np.random.default_rng(number).integers(0, 255, (6, 6, 3), dtype=np.uint8)
-        Image.fromarray(noise).resize((120, 120), Image.Resampling.NEAREST).save(
+        side = 6 * 20 - 2  # as a grid of 36 samples of 18 px
+        Image.fromarray(noise).resize((side, side), Image.Resampling.NEAREST).save(
             trial / name / "1.png"
         )
     (trial / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

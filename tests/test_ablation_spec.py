@@ -191,5 +191,5 @@ def test_presets(file):
     assert 2 <= len(spec.arms) <= 10 and len(spec.seeds) >= 3
     for line in ("Command:", "Cost:", "Expect:"):
         assert line in spec.description
-    assert f"search_spaces/{file.name}" in spec.description
+    assert f"fastgan-ray ablate --config {file.stem}" in spec.description
     load_ablation(file, {"eval.extractor": "efficientnet_lite0", "data.path": "mine"})

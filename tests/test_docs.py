@@ -6,6 +6,9 @@ import re
 import runpy
 import shlex
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +61,7 @@ NOT_RUN = {
         "wants machines or an account; tests/test_cluster_files.py looks into cluster/",
     ),
     "wandb": "sends to W&B, or asks for a key",
+    "hf": "sends to the Hugging Face Hub",
     "fastgan-ray --install-completion": "changes the shell's files; tests/test_cli.py completes",
 }
 RUN_ALL_THE_SAME = ("fastgan-ray wandb-report runs/demo --dry-run",)
@@ -116,6 +120,9 @@ def look_at(command):
         assert f"\n{name}:" in (ROOT / "Makefile").read_text()
     elif program == "wandb":
         assert name in wandb.cli.cli.cli.commands
+    elif program == "hf":
+        hf = Path(sys.executable).with_name("hf")
+        subprocess.run([hf, name, "--help"], check=True, stdout=subprocess.DEVNULL, timeout=60)
     elif program == "pip":
         for extra in re.findall(r"fastgan-ray\[(\S+)\]", arguments[0]):
             assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text()

@@ -23,7 +23,7 @@ from fastgan_ray.report.tables.pareto import front_on_terminal, front_table
 from fastgan_ray.tune.search import closing
 
 NOW = datetime(2030, 1, 2, 3, 4, tzinfo=timezone.utc)
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "input"}
 
 
 class Reader(HTMLParser):

@@ -14,7 +14,11 @@ from fastgan_ray.cli.terminal import console, progress
 
 def ablate(
     config: Annotated[
-        Path, typer.Option(help="Ablation file (YAML), e.g. search_spaces/ablation_demo.yaml.")
+        Path,
+        typer.Option(
+            help="Ablation file (YAML), or the name of a preset, e.g. ablation_demo "
+            "(`fastgan-ray presets`)."
+        ),
     ],
     data: opt.Data = None,
     seeds: Annotated[
@@ -38,10 +42,12 @@ def ablate(
     """Train every arm with every seed and compare each arm with the baseline."""
     from fastgan_ray.cli.plan import print_facts
     from fastgan_ray.search.cost.plan import ablation_facts
+    from fastgan_ray.search.file.presets import file_or_preset
     from fastgan_ray.search.file.read_ablation import load_ablation
 
     chosen_seeds = parse_training_seeds(seeds) if seeds is not None else None
-    spec = load_ablation(config, opt.overrides(data, assignments, embedded), chosen_seeds)
+    file = file_or_preset(config)
+    spec = load_ablation(file, opt.overrides(data, assignments, embedded), chosen_seeds)
     if dry_run:
         print_facts(ablation_facts(spec, progress()), console)
         return

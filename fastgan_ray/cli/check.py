@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 def check(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Search, ablation or run configuration (YAML)."),
+        typer.Argument(
+            metavar="FILE",
+            help="Search, ablation or run configuration (YAML), or the name of a preset.",
+        ),
     ],
     data: opt.Data = None,
     assignments: opt.Assignments = None,
@@ -40,10 +43,12 @@ def check(
     from fastgan_ray.config.run_file import load_run_config
     from fastgan_ray.search.ablation import arm_config
     from fastgan_ray.search.cost import plan
+    from fastgan_ray.search.file.presets import file_or_preset
     from fastgan_ray.search.file.read import load_search
     from fastgan_ray.search.file.read_ablation import load_ablation
     from fastgan_ray.search.file.spec import sample_configs
 
+    file = file_or_preset(file)
     fields, track = opt.overrides(data, assignments, embedded), progress()
     kind = kind_of_file(file)
     if kind == "run":

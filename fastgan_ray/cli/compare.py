@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fastgan_ray.cli.options import AsJson
-from fastgan_ray.cli.terminal import print_json, print_table
+from fastgan_ray.cli.terminal import print_json, print_line, print_table
 
 
 def compare(
@@ -23,7 +23,10 @@ def compare(
     All runs must be measured by the same protocol: otherwise their numbers cannot be compared.
     """
     from fastgan_ray.report.data.comparison import compare as compare_runs
+    from fastgan_ray.report.data.run_folder import run_folder
+    from fastgan_ray.report.data.votes import results_of_runs
     from fastgan_ray.report.tables.comparison import comparison_table
+    from fastgan_ray.report.tables.votes import sentences
 
     entries = compare_runs(runs)
     if as_json:
@@ -31,3 +34,6 @@ def compare(
         return
     headings, rows = comparison_table(entries)
     print_table(headings, rows, right=range(1, len(headings)))
+    for result in results_of_runs(run_folder(run.resolve()) for run in runs):
+        for sentence in sentences(result):
+            print_line(sentence)

@@ -227,12 +227,13 @@ def neighbours(
 def export(
     checkpoint: Checkpoint,
     out: Annotated[
-        Path, typer.Option(help="File to create; with --to folder, the folder to create.")
+        Path, typer.Option(help="File to create; with --to folder or hub, the folder to create.")
     ],
     to: Annotated[
-        Literal["folder", "onnx", "pt2", "published"],
+        Literal["folder", "hub", "onnx", "pt2", "published"],
         typer.Option(
-            help="folder: safetensors and JSON; onnx: needs pip install 'fastgan-ray\\[export]'; "
+            help="folder: safetensors and JSON; hub: the same for the Hugging Face Hub, with a "
+            "model card; onnx: needs pip install 'fastgan-ray\\[export]'; "
             "pt2: torch.export; published: the .pth format of the published FastGAN."
         ),
     ] = "folder",
@@ -252,6 +253,8 @@ def export(
             f"{out}: written and read back; its pixels (-1 to 1) differ from the checkpoint's by "
             f"at most {difference:.1e}"
         )
+        if to == "hub":
+            print_line(f"Before you upload it, choose a licence at the top of {out / 'README.md'}.")
 
 
 def _load(checkpoint: Path) -> tuple[nn.Module, RunConfig]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from fastgan_ray import __version__
 from fastgan_ray.cli import generator
 from fastgan_ray.cli.ablate import ablate
 from fastgan_ray.cli.check import check
@@ -22,10 +24,12 @@ from fastgan_ray.cli.compare import compare
 from fastgan_ray.cli.confirm import confirm
 from fastgan_ray.cli.data import data
 from fastgan_ray.cli.evaluate import evaluate
+from fastgan_ray.cli.presets import presets
 from fastgan_ray.cli.report import report
 from fastgan_ray.cli.schema import schema
 from fastgan_ray.cli.train import train
 from fastgan_ray.cli.tune import tune
+from fastgan_ray.cli.vote import vote
 from fastgan_ray.cli.wandb_report import wandb_report
 from fastgan_ray.cli.weights import weights_app
 from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError
@@ -39,6 +43,7 @@ app = typer.Typer(
 # The panels of `--help`, and the commands in each panel, in order.
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Search and ablation": {
+        "presets": presets,
         "check": check,
         "tune": tune,
         "confirm": confirm,
@@ -48,6 +53,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Results": {
         "report": report,
         "compare": compare,
+        "vote": vote,
         "wandb-report": wandb_report,
         "clean": clean,
     },
@@ -67,6 +73,27 @@ for panel, commands in COMMANDS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=panel)(command)
 app.add_typer(weights_app, name="weights", rich_help_panel="Data and weights")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

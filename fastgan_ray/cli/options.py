@@ -104,8 +104,11 @@ def overrides(data: str | None, assignments: list[str] | None, embedded: bool) -
     return fields | parse_assignments(assignments or [])
 
 
-def require_writable(out: Path) -> None:
-    """Raise UserError if `out` cannot be written. Create the folder of `out`, but not the file."""
+def require_writable(out: Path, option: str = "--out") -> None:
+    """Raise UserError if `out`, the value of `option`, cannot be written.
+
+    Create the folder of `out`, but not the file.
+    """
     probe = out.with_name(f".{out.name}.writable")
     try:
         if out.is_dir():
@@ -114,7 +117,7 @@ def require_writable(out: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(f"--out: {out} cannot be written ({error})") from error
+        raise UserError(f"{option}: {out} cannot be written ({error})") from error
 
 
 def require_writable_folder(out: Path) -> None:

@@ -12,7 +12,12 @@ from fastgan_ray.cli.terminal import console, progress
 
 
 def tune(
-    config: Annotated[Path, typer.Option(help="Search file (YAML), e.g. from search_spaces/.")],
+    config: Annotated[
+        Path,
+        typer.Option(
+            help="Search file (YAML), or the name of a preset, e.g. demo (`fastgan-ray presets`)."
+        ),
+    ],
     data: opt.Data = None,
     name: opt.Name = None,
     runs: opt.Runs = opt.RUNS,
@@ -36,9 +41,10 @@ def tune(
     """Search for the best configuration for your pictures, with parallel trials on Ray."""
     from fastgan_ray.cli.plan import print_facts
     from fastgan_ray.search.cost.plan import search_facts
+    from fastgan_ray.search.file.presets import file_or_preset
     from fastgan_ray.search.file.read import load_search
 
-    spec = load_search(config, opt.overrides(data, assignments, embedded))
+    spec = load_search(file_or_preset(config), opt.overrides(data, assignments, embedded))
     if dry_run:
         print_facts(search_facts(spec, progress()), console)
         return

@@ -7,6 +7,7 @@ This module does not use torchvision, because its import would slow down the sta
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,10 @@ def save_image(image_CHW: Tensor, path: Path) -> None:
     _to_image(to_uint8(image_CHW)).save(path)
 
 
-def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: int = 2) -> None:
+GAP = 2  # pixels between the tiles of a grid
+
+
+def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: int = GAP) -> None:
     """Write pictures in [-1, 1] as tiles of a PNG, row by row.
 
     `columns` is the number of tiles in a row; None: about as many as rows. `gap` is in pixels.
@@ -50,6 +54,24 @@ def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: 
         sheet[:, top : top + height, left : left + width] = tile
     path.parent.mkdir(parents=True, exist_ok=True)
     _to_image(sheet).save(path)
+
+
+def cut_grid(grid: Image.Image, count: int) -> Iterator[Image.Image]:
+    """Yield the `count` tiles of a grid that `save_grid` wrote with its default columns and gap.
+
+    Raise ValueError if the size of the picture is not that of such a grid.
+    """
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    (width, rest_x), (height, rest_y) = (
+        divmod(grid.width + GAP, columns),
+        divmod(grid.height + GAP, rows),
+    )
+    if rest_x or rest_y or min(width, height) <= GAP:
+        raise ValueError(f"a picture of {grid.width} x {grid.height} px is no grid of {count}")
+    for index in range(count):
+        left, top = index % columns * width, index // columns * height
+        yield grid.crop((left, top, left + width - GAP, top + height - GAP))
 
 
 def _to_image(pixels_CHW: Tensor) -> Image.Image:

@@ -14,8 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.folder_format import read_folder, without_spectral_norm, write_folder
+from fastgan_ray.latent.folder_format import (
+    FOLDER,
+    HUB,
+    Layout,
+    read_folder,
+    without_spectral_norm,
+    write_folder,
+)
 from fastgan_ray.latent.load import find_checkpoint, load_model
+from fastgan_ray.latent.model_card import training_record, write_model_card
 from fastgan_ray.latent.sample import latents
 from fastgan_ray.models import Discriminator, Generator
 from fastgan_ray.models.published_checkpoint import load_published, save_published
@@ -83,9 +91,16 @@ def _write_folder(checkpoint: Path, out: Path) -> None:
     write_folder(*without_spectral_norm(generator, config), out)
 
 
-def _read_folder(out: Path) -> Draw:
-    generator, _ = read_folder(out)
-    return _Pictures(generator)
+def _reader(layout: Layout) -> Callable[[Path], Draw]:
+    return lambda out: _Pictures(read_folder(out, layout)[0])
+
+
+def _write_hub(checkpoint: Path, out: Path) -> None:
+    """Write an exported folder with a model card and samples, ready to upload to the Hub."""
+    generator, config, _ = load_model(checkpoint)
+    generator, config = without_spectral_norm(generator, config)
+    write_folder(generator, config, out, HUB)
+    write_model_card(generator, config, training_record(checkpoint), out)
 
 
 def _write_pt2(checkpoint: Path, out: Path) -> None:
@@ -162,7 +177,8 @@ def _read_published(out: Path) -> Draw:
 
 
 FORMATS = {
-    "folder": Format(_require_nothing, _write_folder, _read_folder),
+    "folder": Format(_require_nothing, _write_folder, _reader(FOLDER)),
+    "hub": Format(_require_nothing, _write_hub, _reader(HUB)),
     "onnx": Format(_require_onnx, _write_onnx, _read_onnx),
     "pt2": Format(_require_nothing, _write_pt2, _read_pt2),
     "published": Format(_require_published_architecture, _write_published, _read_published),

@@ -1,9 +1,14 @@
-"""The folder format: generator.safetensors, and generator.json with the configuration."""
+"""Exported folders: the weights as safetensors, and the configuration as JSON.
+
+There are two layouts, which differ only in the names of the two files: our own, and the one that
+the Hugging Face Hub expects.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -14,8 +19,17 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_generator
 
 FORMAT = "fastgan-ray-generator-1"
-DESCRIPTION = "generator.json"
-WEIGHTS = "generator.safetensors"
+
+
+class Layout(NamedTuple):
+    """The names of the two files of an exported folder."""
+
+    description: str
+    weights: str
+
+
+FOLDER = Layout("generator.json", "generator.safetensors")
+HUB = Layout("config.json", "model.safetensors")
 
 
 def without_spectral_norm(generator: nn.Module, config: RunConfig) -> tuple[nn.Module, RunConfig]:
@@ -34,29 +48,38 @@ def without_spectral_norm(generator: nn.Module, config: RunConfig) -> tuple[nn.M
     return plain.requires_grad_(False).eval(), config.model_copy(update={"model": model})
 
 
-def write_folder(generator: nn.Module, config: RunConfig, folder: Path) -> None:
+def layout_of(folder: Path) -> Layout | None:
+    """Return the layout of an exported folder; None if `folder` is not an exported folder."""
+    layouts = (layout for layout in (FOLDER, HUB) if (folder / layout.description).is_file())
+    return next(layouts, None)
+
+
+def write_folder(
+    generator: nn.Module, config: RunConfig, folder: Path, layout: Layout = FOLDER
+) -> None:
     """Write a generator without spectral normalisation, and its settings, to a folder.
 
     The settings are the section `model`, and `data.mode`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.contiguous() for key, value in generator.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
+    # The Hub shows the number of parameters only if the weights say that they are PyTorch's.
+    save_file(weights, folder / layout.weights, metadata={"format": "pt"})
     description = {
         "format": FORMAT,
         "model": config.model.model_dump(),
         "mode": config.data.mode,
     }
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1))
+    (folder / layout.description).write_text(json.dumps(description, indent=1))
 
 
-def read_folder(folder: Path) -> tuple[nn.Module, RunConfig]:
-    """Read a generator (eval mode, frozen, CPU) and its configuration from a folder.
+def read_folder(folder: Path, layout: Layout) -> tuple[nn.Module, RunConfig]:
+    """Read a generator (eval mode, frozen, CPU) and its configuration from an exported folder.
 
     Settings that are not in the folder have their defaults. Raise UserError if the folder is
     damaged or has another format.
     """
-    path = folder / DESCRIPTION
+    path = folder / layout.description
     try:
         description = json.loads(path.read_text())
         if (name := description["format"]) != FORMAT:
@@ -64,9 +87,9 @@ def read_folder(folder: Path) -> tuple[nn.Module, RunConfig]:
         mode = description.get("mode", "rgb")  # folders of earlier versions have only rgb pictures
         config = RunConfig.model_validate({"model": description["model"], "data": {"mode": mode}})
         generator = build_generator(config.model, picture_channels=config.data.channels)
-        generator.load_state_dict(load_file(folder / WEIGHTS))
+        generator.load_state_dict(load_file(folder / layout.weights))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); export it again") from error
     except (SafetensorError, RuntimeError) as error:  # RuntimeError: wrong names or shapes
-        raise UserError(f"{folder / WEIGHTS}: damaged ({error}); export it again") from error
+        raise UserError(f"{folder / layout.weights}: damaged ({error}); export it again") from error
     return generator.requires_grad_(False).eval(), config

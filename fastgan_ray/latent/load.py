@@ -11,7 +11,7 @@ from torch import nn
 from fastgan_ray.config.override import override
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.folder_format import DESCRIPTION, read_folder
+from fastgan_ray.latent.folder_format import layout_of, read_folder
 from fastgan_ray.models.published_checkpoint import load_published
 from fastgan_ray.train import checkpoint
 
@@ -48,8 +48,8 @@ def load_model(path: Path) -> tuple[nn.Module, RunConfig]:
         published = load_published(path)
         network = published.ema or published.generator
         return network.requires_grad_(False).eval(), RunConfig(model=network.config)
-    if (path / DESCRIPTION).is_file():
-        return read_folder(path)
+    if layout := layout_of(path):
+        return read_folder(path, layout)
     return checkpoint.load_generator(find_checkpoint(path))
 
 

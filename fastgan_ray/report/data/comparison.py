@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.protocol import require_same_protocol
 from fastgan_ray.report.data.ranking import best_trial
-from fastgan_ray.report.data.run_folder import Run, Trial, read_run
+from fastgan_ray.report.data.run_folder import Run, Trial, protocol_of, read_run, run_folder
+from fastgan_ray.report.data.votes import read_results, votes_of
 
 Entry = dict[str, Any]
 
@@ -27,9 +27,9 @@ def compare(paths: Sequence[Path]) -> list[Entry]:
 
     An entry is {"name", "what", "metric", "value", "error", "error_of" (the source of the error:
     the evaluation or the seeds), "trial", "state", "default", "default_error", "memorised",
-    "params_g", "gflop_g", "images_per_second", "kimg", "hours", "trials", "protocol"}. Unknown
-    values are None. Raise UserError if two entries were measured differently, or if a path has no
-    value yet.
+    "params_g", "gflop_g", "images_per_second", "kimg", "hours", "trials", "votes" (what `votes_of`
+    returns), "protocol"}. Unknown values are None. Raise UserError if two entries
+    were measured differently, or if a path has no value yet.
     """
     entries = [entry for path in paths for entry in _entries(path)]
     protocols = {e["name"]: {"metric": e["metric"], **e["protocol"]} for e in entries}
@@ -40,13 +40,12 @@ def compare(paths: Sequence[Path]) -> list[Entry]:
 
 def _entries(path: Path) -> list[Entry]:
     """Return the entries of a run's or a trial's folder; raise UserError if none has a value."""
-    if (path / "metrics.jsonl").is_file():
-        folder = path.resolve()
-        run = read_run(folder.parent.parent)
+    folder = path.resolve()
+    run = read_run(run_folder(folder))
+    if run["folder"] != str(folder):
         (trial,) = (trial for trial in run["trials"] if trial["trial_id"] == folder.name)
         entries = [_trial_entry(run, trial, str(path))]
     else:
-        run = read_run(path)
         entries = _arm_entries(run, path) if run["kind"] == "ablation" else _search_entry(run, path)
     valued = [entry for entry in entries if entry["value"] is not None]
     if not valued:
@@ -72,7 +71,7 @@ def _search_entry(run: Run, path: Path) -> list[Entry]:
 
 def _arm_entries(run: Run, path: Path) -> list[Entry]:
     """Describe each arm of an ablation by its mean over seeds, with an entry for each data set."""
-    entries = []
+    entries, results = [], read_results(Path(run["folder"]))
     for arm in (run["account"] or {"arms": []})["arms"]:
         for part in arm["by_data"]:
             cell = {"arm": arm["name"], "data": part["data"]}
@@ -85,6 +84,7 @@ def _arm_entries(run: Run, path: Path) -> list[Entry]:
                 "error": part["sd"],
                 "error_of": counted(part["seeds"], "seed"),
                 "state": _count_states(trials),
+                "votes": votes_of(results, None, arm["name"], part["data"]),
             }
             entries.append(entry)
     return entries
@@ -99,6 +99,7 @@ def _trial_entry(run: Run, trial: Trial, name: str) -> Entry:
         "error_of": "the evaluation",
         "trial": trial["trial_id"],
         "state": trial["state"],
+        "votes": votes_of(read_results(Path(run["folder"])), trial["trial_id"], None),
     }
 
 
@@ -114,7 +115,7 @@ def _entry(run: Run, name: str, trials: Sequence[Trial], data: str) -> Entry:
         "default_error": None,
         **{key: last.get(key) for key in LAST_VALUES},
         **_cost(trials),
-        "protocol": _protocol(run, trials, data),
+        "protocol": protocol_of(run, trials, data),
     }
 
 
@@ -124,15 +125,6 @@ def _cost(trials: Sequence[Trial]) -> Entry:
         "hours": sum(trial["seconds"] for trial in trials) / 3600,
         "trials": len(trials),
     }
-
-
-def _protocol(run: Run, trials: Sequence[Trial], data: str) -> dict[str, Any]:
-    """Read the protocol from a trial's checkpoint; if no checkpoint has one, from the run."""
-    for trial in trials:
-        for path in Path(trial["folder"]).glob("checkpoint-*/metadata.json"):
-            if protocol := json.loads(path.read_text()).get("protocol"):
-                return dict(protocol)
-    return dict(run["protocols"].get(data) or run["protocols"].get("") or {})
 
 
 def _count_states(trials: Sequence[Trial]) -> str:

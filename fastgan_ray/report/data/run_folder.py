@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import fakes_error_name, value_of
 from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.search.ablation import AblationSpec, arm_config
 from fastgan_ray.search.file.read import load_search
 from fastgan_ray.search.file.read_ablation import load_ablation
+from fastgan_ray.search.file.spec import SearchSpec, base_config
 
 Run = dict[str, Any]
 Trial = dict[str, Any]
@@ -54,6 +57,33 @@ def read_run(folder: Path) -> Run:
     }
 
 
+def latest_picture(trial: Trial, key: str) -> Path | None:
+    """Return the path of the trial's newest picture; None if there is none or the file is missing.
+
+    Rows have the picture's path under `key`. Only the last two parts of this path are used, because
+    the folder may have been moved.
+    """
+    for row in reversed(trial["rows"]):
+        if row.get(key):
+            path = Path(trial["folder"], *Path(row[key]).parts[-2:])
+            return path if path.is_file() else None
+    return None
+
+
+def run_folder(path: Path) -> Path:
+    """Return the folder of the run to which `path` belongs: itself, or a trial's run."""
+    return path.parents[1] if (path / "metrics.jsonl").is_file() else path
+
+
+def protocol_of(run: Run, trials: Sequence[Trial], data: str) -> dict[str, Any]:
+    """Read the protocol from a trial's checkpoint, or from the run if no checkpoint has one."""
+    for trial in trials:
+        for path in Path(trial["folder"]).glob("checkpoint-*/metadata.json"):
+            if protocol := json.loads(path.read_text()).get("protocol"):
+                return dict(protocol)
+    return dict(run["protocols"].get(data) or run["protocols"].get("") or {})
+
+
 def searched_metric(path: Path) -> str | None:
     """Return the metric of the search or ablation that is at `path` or contains it.
 
@@ -68,15 +98,26 @@ def searched_metric(path: Path) -> str | None:
     return next((str(account["metric"]["name"]) for account in accounts if account), None)
 
 
+def training_data(run: Run) -> DataConfig:
+    """Return the settings of the pictures on which a run trains; of an ablation, its first set."""
+    spec = _read_file(run["kind"], Path(run["folder"]))
+    if isinstance(spec, AblationSpec):
+        return arm_config(spec, spec.baseline).data
+    return base_config(spec).data
+
+
 def _metric_of_file(kind: str, folder: Path) -> dict[str, Any]:
     """Read the metric from the search or ablation file, for a run without results."""
+    metric = _read_file(kind, folder).metric
+    return {"name": metric.name, "goal": metric.goal}
+
+
+def _read_file(kind: str, folder: Path) -> SearchSpec | AblationSpec:
+    """Read the search or ablation file of a run, with the overrides of its command."""
     overrides = _read_json(folder / "overrides.json") or {}
     if kind == "search":
-        metric = load_search(folder / "search.yaml", overrides).metric
-    else:
-        path = folder / "ablation.yaml"
-        metric = load_ablation(path, overrides["set"], overrides["seeds"]).metric
-    return {"name": metric.name, "goal": metric.goal}
+        return load_search(folder / "search.yaml", overrides)
+    return load_ablation(folder / "ablation.yaml", overrides["set"], overrides["seeds"])
 
 
 def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> list[Trial]:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib.resources import files
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from fastgan_ray.report.charts.learning_curves import trial_curves_chart
 from fastgan_ray.report.charts.parallel_coordinates import parallel_coordinates_chart
@@ -19,10 +13,9 @@ from fastgan_ray.report.charts.slices import slices
 from fastgan_ray.report.data.learning_curves import curve_metric
 from fastgan_ray.report.data.run_folder import Run
 from fastgan_ray.report.page import sections
+from fastgan_ray.report.page.render import render
 from fastgan_ray.report.tables.leaderboard import leaderboard
 from fastgan_ray.report.tables.pareto import front_table
-
-TEMPLATES = files("fastgan_ray.report.page") / "templates"
 
 
 def page(run: Run, importance: Mapping[str, Any] | None, now: datetime) -> str:
@@ -31,24 +24,9 @@ def page(run: Run, importance: Mapping[str, Any] | None, now: datetime) -> str:
     `importance` is {"evaluator", "trials", "values": {parameter: share}, "note"}. It is None for a
     run without an Optuna study.
     """
-    environment = Environment(
-        loader=PackageLoader("fastgan_ray.report.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = (TEMPLATES / "script.js").read_text()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("report.html.j2").render(
-        **view(run, importance),
-        written=now.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        style=Markup((TEMPLATES / "style.css").read_text()),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        # Only this script can run, and nothing is loaded, even if names in the run contain HTML.
-        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'",
-    )
+    written = now.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    content = {**view(run, importance), "written": written}
+    return render("report.html.j2", "script.js", ["style.css"], content)
 
 
 def view(run: Run, importance: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -61,6 +39,7 @@ def view(run: Run, importance: Mapping[str, Any] | None) -> dict[str, Any]:
         "headline": sections.headline(run),
         "ablation": sections.ablation(run),
         "confirmation": sections.confirmation(run),
+        "votes": sections.votes(run),
         "leaderboard": leaderboard(run),
         "curves": {"metric": metric, "chart": trial_curves_chart(run, metric)},
         "parallel": parallel_coordinates_chart(run) if searched else None,

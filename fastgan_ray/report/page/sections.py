@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fastgan_ray.counting import counted
@@ -19,10 +20,12 @@ from fastgan_ray.report.data.ranking import (
     ranked,
     trial_colours,
 )
-from fastgan_ray.report.data.run_folder import Run, Trial
-from fastgan_ray.report.page.pictures import embedded, latest_picture
+from fastgan_ray.report.data.run_folder import Run, Trial, latest_picture
+from fastgan_ray.report.data.votes import read_results
+from fastgan_ray.report.page.pictures import embedded
 from fastgan_ray.report.tables import ablation as ablation_tables
 from fastgan_ray.report.tables import confirmation as confirmation_tables
+from fastgan_ray.report.tables import votes as vote_tables
 from fastgan_ray.report.text import state_text
 
 STATES = ("finished", "stopped", "unfinished", *FAILED)
@@ -200,6 +203,19 @@ def confirmation(run: Run) -> dict[str, Any] | None:
         "table": confirmation_tables.confirmation_table(account),
         "explanation": confirmation_tables.explanation(account),
     }
+
+
+def votes(run: Run) -> list[dict[str, Any]]:
+    """Return {"table", "sentences", "explanation"} for each page of votes that has votes."""
+    results = read_results(Path(run["folder"]))
+    return [
+        {
+            "table": vote_tables.votes_table(result),
+            "sentences": vote_tables.sentences(result),
+            "explanation": vote_tables.EXPLANATION,
+        }
+        for result in results
+    ]
 
 
 def ablation(run: Run) -> dict[str, Any] | None:

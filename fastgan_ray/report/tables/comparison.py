@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.report.data.comparison import Entry
 from fastgan_ray.report.tables.table import Table
+from fastgan_ray.report.tables.votes import interval_text
 from fastgan_ray.report.text import parameter_count, state_text
 
 
@@ -33,6 +35,7 @@ def comparison_table(entries: Sequence[Entry]) -> Table:
             "kimg": _text(entry["kimg"], "{:.4g}"),
             "hours of training": _text(entry["hours"], "{:.3g}"),
             "trials": _text(entry["trials"]),
+            "blind votes": "; ".join(map(_votes, entry["votes"])),
         }
         for entry in entries
     ]
@@ -42,3 +45,7 @@ def comparison_table(entries: Sequence[Entry]) -> Table:
 
 def _text(value: float | str | None, form: str = "{}") -> str:
     return "" if value is None else form.format(value)
+
+
+def _votes(row: Mapping[str, Any]) -> str:
+    return f"won {row['won']:g} of {row['of']}, strength {interval_text(row)}"

@@ -10,13 +10,14 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
+from fastgan_ray import __version__
 from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.run_folder import read_run
 from fastgan_ray.report.page.html import page
 from fastgan_ray.tune.suggest.importance import importances
 
 NAME = "report.html"
-PACKAGES = ("fastgan-ray", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
+PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pillow")
 SECONDS_BETWEEN_REPORTS = 30.0
 MAX_SHARE = 0.05  # share of the driver's time for writing reports
 
@@ -75,6 +76,7 @@ def note_versions(folder: Path) -> None:
     path = folder / "versions.json"
     history = json.loads(path.read_text()) if path.is_file() else []
     versions = {
+        "fastgan-ray": __version__,
         **{name: version(name) for name in PACKAGES},
         "Python": platform.python_version(),
         "system": platform.platform(),

@@ -1,0 +1,105 @@
+"""The command `vote`."""
+
+from __future__ import annotations
+
+import math
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastgan_ray.cli.terminal import print_line, print_table, progress
+from fastgan_ray.errors import UserError
+
+
+def vote(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Folders of searches, ablations or trials."),
+    ],
+    add: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File of votes that the page saved: add it to the runs, and show the result. Can "
+            "be repeated."
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=20,
+            help="Number of best trials of each search. Above 1, the published default is added.",
+            show_default="4 for a single search, else 1",
+        ),
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=5, max=500, help="Number of pairs to vote on.")] = 40,
+    pictures: Annotated[
+        int, typer.Option(help="Pictures on each side of a pair: 1, 4, 9, 16, 25 or 36.")
+    ] = 9,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the order, sides and latents.")] = 0,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Training pictures for the control.", show_default="those of the first run"
+        ),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
+    ] = True,
+) -> None:
+    """Compare generators by eye: write a page of pairs without names, and count the votes on it.
+
+    The page is one file that works anywhere. It saves a file of votes, which --add adds to the
+    runs; then `report` and `compare` show the result too.
+    """
+    if add:
+        _add(runs, add)
+        return
+    if math.isqrt(pictures) ** 2 != pictures or not 1 <= pictures <= 36:
+        raise UserError(f"--pictures: must be 1, 4, 9, 16, 25 or 36 (got {pictures})")
+    path = _write_page(runs, top, pairs, pictures, seed, data)
+    print_line(f"{path}: {pairs} pairs")
+    names = " ".join(map(str, runs))
+    print_line(f"The page saves a file of votes. Then: fastgan-ray vote {names} --add FILE")
+    if show and not webbrowser.open(path.resolve().as_uri()):
+        print_line("No browser was found: open the page on a machine that has one.")
+
+
+def _write_page(
+    runs: Sequence[Path], top: int | None, pairs: int, pictures: int, seed: int, data: str | None
+) -> Path:
+    from fastgan_ray.files import write_atomically
+    from fastgan_ray.report.data import vote_page as planning
+    from fastgan_ray.report.data.run_folder import read_run, training_data
+    from fastgan_ray.report.data.vote_generators import vote_generators
+    from fastgan_ray.report.page.vote import vote_page
+
+    generators = vote_generators(runs, top)
+    config = training_data(read_run(generators[0]["folder"]))
+    if data is not None:
+        config = config.model_copy(update={"path": data})
+    plan = planning.plan_pairs(generators, pairs, pictures, seed)
+    key = planning.make_key(generators, plan)
+    page = vote_page(key, generators, plan, config, progress())
+    planning.write_keys(key, generators)
+    path = planning.key_path(generators[0]["folder"], key["page"]).with_suffix(".html")
+    write_atomically(path, page)
+    return path
+
+
+def _add(runs: Sequence[Path], files: Sequence[Path]) -> None:
+    from fastgan_ray.report.data.run_folder import run_folder
+    from fastgan_ray.report.data.votes import add_votes, results_of_runs
+    from fastgan_ray.report.tables.votes import EXPLANATION, sentences, votes_table
+
+    folders = list(dict.fromkeys(run_folder(run.resolve()) for run in runs))
+    add_votes(folders, files)
+    for result in results_of_runs(folders):
+        headings, rows = votes_table(result)
+        print_table(headings, rows, right=range(1, len(headings)))
+        for sentence in sentences(result):
+            print_line(sentence)
+    print_line(EXPLANATION)

@@ -1,0 +1,184 @@
+"""The model card of a generator for the Hugging Face Hub: README.md and a picture of samples.
+
+The card tells a stranger what the generator draws, how good it is, how that was measured, and how
+many pictures it learned from. It names no path of this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.data.catalog import catalog
+from fastgan_ray.data.grid import save_grid
+from fastgan_ray.errors import UserError
+from fastgan_ray.latent.load import find_checkpoint
+from fastgan_ray.latent.sample import sample
+from fastgan_ray.metrics.names import (
+    early_name,
+    error_name,
+    format_with_error,
+    metric_name,
+    searchable,
+)
+from fastgan_ray.metrics.protocol import LABELS
+from fastgan_ray.train.checkpoint import read_metadata, stored_config
+from fastgan_ray.train.costs import count_parameters
+
+CARD = "README.md"
+SAMPLES = "samples.png"
+SEEDS = range(16)
+LICENCE = "unknown"  # the Hub's word for a licence that nobody has chosen yet
+ALIKE = ("diversity", "nearest_ratio", "memorised")  # metrics that a search does not optimise
+UNKNOWN_LICENCE = "fastgan-ray does not know their licence: ask for it before you publish."
+NOT_RECORDED = "The file from which this generator was exported records no {}."
+
+Facts = dict[str, Any]
+
+
+def training_record(path: Path) -> Facts | None:
+    """Return {"config", "metrics", "protocol", "kimg"} of the training that made a generator.
+
+    None for exported folders and published files, which have no record of their training.
+    """
+    try:
+        folder = find_checkpoint(path)
+    except UserError:
+        return None
+    metadata = read_metadata(folder)
+    return {
+        "config": stored_config(folder),
+        "metrics": metadata.get("metrics", {}),
+        "protocol": metadata.get("protocol", {}),
+        "kimg": metadata.get("kimg"),
+    }
+
+
+def write_model_card(
+    generator: nn.Module, model: ModelConfig, record: Facts | None, folder: Path
+) -> None:
+    """Write README.md and samples.png into the folder of an exported generator."""
+    save_grid(sample(generator, model.nz, SEEDS), folder / SAMPLES)
+    name = folder.resolve().name
+    metrics = _metrics(record) if record else {}
+    data = _data(record) if record else None
+    header = yaml.safe_dump(_header(name, metrics, data), sort_keys=False, allow_unicode=True)
+    parts = [
+        f"---\n{header}---\n\n# {name}",
+        _introduction(generator, model, record, data),
+        f"![{len(SEEDS)} generated pictures]({SAMPLES})\n\nThe pictures of the seeds 0 to "
+        f"{SEEDS[-1]}, not selected.",
+        _use(model),
+        _quality(metrics, record["protocol"] if record else {}),
+        _licence(data),
+    ]
+    (folder / CARD).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _metrics(record: Facts) -> dict[str, tuple[float, float | None]]:
+    """Return (value, standard error) of each metric in the record of a training."""
+    settings, values = record["config"].eval, record["metrics"]
+    names = [*searchable(settings), metric_name(settings, "is"), *ALIKE]
+    measured = [key for name in names for key in (name, early_name(name)) if key in values]
+    return {name: (values[name], values.get(error_name(name))) for name in measured}
+
+
+def _data(record: Facts) -> Facts:
+    """Return {"name", "count", "licence"} of the training pictures."""
+    config: RunConfig = record["config"]
+    path, count = config.data.path or "", record["protocol"].get("reference_count")
+    if count and config.data.limit:
+        count = min(count, config.data.limit)
+    licences = {row["name"]: row["licence"] for row in catalog()}
+    return {
+        "name": Path(path).name or "not named",
+        "count": count,
+        "licence": licences.get(path),
+    }
+
+
+def _header(name: str, metrics: Mapping[str, tuple[float, Any]], data: Facts | None) -> Facts:
+    """Return the metadata that the Hub reads from the start of README.md."""
+    header: Facts = {
+        "license": LICENCE,
+        "library_name": "fastgan-ray",
+        "pipeline_tag": "unconditional-image-generation",
+        "tags": ["fastgan-ray", "gan", "few-shot", "pytorch"],
+    }
+    if metrics and data:
+        result = {
+            "task": {"type": "unconditional-image-generation"},
+            "dataset": {"type": "custom", "name": data["name"]},
+            "metrics": [
+                {"type": metric, "name": metric, "value": value}
+                for metric, (value, _) in metrics.items()
+            ],
+        }
+        header["model-index"] = [{"name": name, "results": [result]}]
+    return header
+
+
+def _introduction(
+    generator: nn.Module, model: ModelConfig, record: Facts | None, data: Facts | None
+) -> str:
+    kind = "FastGAN" if model.architecture == "fastgan" else "DCGAN"
+    text = (
+        f"A {kind} generator with {count_parameters(generator):,} parameters. It turns a latent of "
+        f"{model.nz} numbers into a picture of {model.resolution} x {model.resolution} pixels."
+    )
+    if record is None or data is None:
+        return f"{text} {NOT_RECORDED.format('training')}"
+    count = f"{data['count']} pictures" if data["count"] else "pictures"
+    shown = f" {record['kimg'] * 1000:,.0f} pictures were shown." if record["kimg"] else ""
+    return f"{text} It was trained on {count} ({data['name']}) with fastgan-ray.{shown}"
+
+
+def _use(model: ModelConfig) -> str:
+    side = model.resolution
+    return f"""## Use
+
+Install the package (`pip install fastgan-ray huggingface_hub`), and put the name of this repository
+in place of `USER/NAME`:
+
+```python
+import fastgan_ray
+from huggingface_hub import snapshot_download
+
+generator = fastgan_ray.Generator.load(snapshot_download("USER/NAME"))
+pictures = generator.sample(seeds=range(16))  # uint8 (16, {side}, {side}, 3)
+```"""
+
+
+def _quality(metrics: Mapping[str, tuple[float, float | None]], protocol: Mapping[str, Any]) -> str:
+    """Return the section with the metrics, and how they were measured."""
+    title = "## Quality\n\n"
+    if not metrics:
+        return title + NOT_RECORDED.format("metric")
+    rows = [f"| {name} | {format_with_error(*value)} |" for name, value in metrics.items()]
+    steps = [f"| {LABELS.get(key, key)} | {value} |" for key, value in protocol.items()]
+    return (
+        f"{title}| metric | value ± standard error |\n| --- | --- |\n" + "\n".join(rows) + "\n\n"
+        "Compare these numbers only with numbers that were measured in the same way. `memorised` "
+        "is the share of generated pictures that count as copies of a training picture.\n\n"
+        "| how it was measured | |\n| --- | --- |\n" + "\n".join(steps)
+    )
+
+
+def _licence(data: Facts | None) -> str:
+    pictures = ""
+    if data:
+        licence = data["licence"]
+        pictures = (
+            f" The licence of the training pictures ({data['name']}): {licence}."
+            if licence
+            else f" Training pictures: {UNKNOWN_LICENCE}"
+        )
+    return (
+        f"## Licence\n\nNobody has chosen a licence for these weights yet: `license: {LICENCE}` at "
+        f"the top of this file must be replaced, for example by `cc-by-4.0`.{pictures}"
+    )

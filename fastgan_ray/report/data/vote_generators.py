@@ -1,0 +1,144 @@
+"""The generators that a blind vote compares: the best trials of searches, the arms of ablations.
+
+A generator is {"name", "run" (the name of the run's folder), "folder" (of the run), "trial", "arm"
+(one of these two is None), "data" (name of its data set in an ablation), "grids" ({cell: path of
+its grid of samples}), "values" ({metric: value}), "minimize" ({metric: whether lower is better}),
+"protocol"}. A cell is the seed of an arm's training, so that two arms are shown after trainings
+with the same seed; it is "" for a trial.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastgan_ray.errors import UserError
+from fastgan_ray.metrics.names import early_name, without_errors
+from fastgan_ray.report.data.ranking import ranked
+from fastgan_ray.report.data.run_folder import (
+    Run,
+    Trial,
+    latest_picture,
+    protocol_of,
+    read_run,
+    run_folder,
+)
+
+Generator = dict[str, Any]
+
+BEST = 4  # trials of a search that is alone on a page
+KERNEL = re.compile(r"(early/)?(kid\d\w*|kd_\w+)")
+
+
+def vote_generators(paths: Sequence[Path], top: int | None = None) -> list[Generator]:
+    """Return the generators of the runs and trials at `paths`, in their order.
+
+    Of a search these are its `top` best trials; if `top` is above 1, also the published default.
+    The default of `top` is 4 for a single path, else 1. Of an ablation they are the arms, on its
+    first data set. UserError if there are fewer than two, or if they learned other pictures.
+    """
+    top = top or (BEST if len(paths) == 1 else 1)
+    generators: list[Generator] = []
+    for path in dict.fromkeys(path.resolve() for path in paths):
+        generators += _generators(path, top)
+    if len({generator["folder"] for generator in generators}) > 1:
+        generators = [{**g, "name": f"{g['run']}: {g['name']}"} for g in generators]
+    if len(generators) < 2:
+        raise UserError(
+            f"a vote needs at least 2 generators with a grid of samples (got {len(generators)}); "
+            "name more runs, or wait for the first evaluations"
+        )
+    _require_same_pictures(generators)
+    return generators
+
+
+def _generators(path: Path, top: int) -> list[Generator]:
+    folder = run_folder(path)
+    run = read_run(folder)
+    if folder != path:
+        trials = [trial for trial in run["trials"] if trial["trial_id"] == path.name]
+    elif run["kind"] == "ablation":
+        return _arms(run)
+    else:
+        trials = _best_trials(run, top)
+    return [_trial_generator(run, trial) for trial in trials if latest_picture(trial, "grid")]
+
+
+def _best_trials(run: Run, top: int) -> list[Trial]:
+    """Return the best trials, and the published default if more than one trial is wanted."""
+    order = [trial for trial in ranked(run) if latest_picture(trial, "grid")]
+    best, default = order[:top], _default(run)
+    rest = [trial for trial in order[top:] if trial["trial_id"] == default]
+    return best + (rest if top > 1 else [])
+
+
+def _default(run: Run) -> str | None:
+    """Return the id of the trial with the published default; None if the search has none."""
+    default = (run["account"] or {}).get("default") or {}
+    return default.get("trial_id")
+
+
+def _trial_generator(run: Run, trial: Trial) -> Generator:
+    identity = trial["trial_id"]
+    default = " (the published default)" if identity == _default(run) else ""
+    data = trial["point"].get("data", "")
+    grids = {"": latest_picture(trial, "grid")}
+    return {
+        **_measured(run, [trial], data),
+        "name": f"trial {identity}{default}",
+        "trial": identity,
+        "arm": None,
+        "grids": grids,
+    }
+
+
+def _arms(run: Run) -> list[Generator]:
+    """Return the arms of an ablation on its first data set."""
+    account = run["account"] or {"arms": [], "data": [""]}
+    data = account["data"][0]
+    generators = []
+    for arm in account["arms"]:
+        cell = {"arm": arm["name"], "data": data}
+        trials = [trial for trial in run["trials"] if cell.items() <= trial["point"].items()]
+        pictures = {str(t["point"]["seed"]): latest_picture(t, "grid") for t in trials}
+        grids = {seed: path for seed, path in pictures.items() if path}
+        if grids:
+            measured = _measured(run, trials, data)
+            generators.append(
+                {**measured, "name": arm["name"], "trial": None, "arm": arm["name"], "grids": grids}
+            )
+    return generators
+
+
+def _measured(run: Run, trials: Sequence[Trial], data: str) -> Generator:
+    """Return what the generators of a run share, and the metric and kernel distance of these.
+
+    A value is the mean over the trials' last rows; cheap evaluations have other names.
+    """
+    rows = [trial["rows"][-1] for trial in trials if trial["rows"]]
+    metric, goal = run["metric"]["name"], run["metric"]["goal"]
+    names = [metric, early_name(metric)]
+    names += [name for name in without_errors(rows[0] if rows else ()) if KERNEL.fullmatch(name)]
+    measured = [name for name in dict.fromkeys(names) if rows and all(name in r for r in rows)]
+    minimize = dict.fromkeys(names[:2], goal == "minimize")
+    return {
+        "run": run["name"],
+        "folder": Path(run["folder"]),
+        "data": data,
+        "values": {name: sum(row[name] for row in rows) / len(rows) for name in measured},
+        "minimize": {name: minimize.get(name, True) for name in measured},
+        "protocol": protocol_of(run, trials, data),
+    }
+
+
+def _require_same_pictures(generators: Sequence[Generator]) -> None:
+    sets = {g["protocol"].get("reference"): g["name"] for g in generators}
+    sets.pop(None, None)
+    if len(sets) > 1:
+        first, second, *_ = sets.values()
+        raise UserError(
+            f"{first} and {second} were measured on other pictures; a vote compares generators of "
+            "the same pictures"
+        )

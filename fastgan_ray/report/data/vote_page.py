@@ -1,0 +1,110 @@
+"""The pairs of a page of blind votes, and the key that says which generators they show.
+
+The key stays in the folder votes/ of each run (page-ID.json); the page itself names nothing. The
+key is {"format", "page" (its id), "generators" (see `vote_generators`, without paths), "own" (the
+numbers of this run's generators), "same_protocol", "pairs"}. A pair is [left, right], two numbers
+of generators; the number after the last generator's is the control, the training pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastgan_ray.files import write_atomically
+from fastgan_ray.report.data.vote_generators import Generator
+from fastgan_ray.train.grids import GRID_TILES
+
+FORMAT = "fastgan-ray-vote-page-1"
+FOLDER = "votes"
+CONTROL_SHARE = 0.2  # of the pairs
+STORED = ("name", "run", "trial", "arm", "data", "values", "minimize")  # of a generator, in the key
+
+Key = dict[str, Any]
+Match = tuple[int, int]  # the numbers of the left and the right generator
+
+
+class Pair(NamedTuple):
+    """A pair of a page: two generators, the trainings to show, and the latents.
+
+    `tiles` are positions in a grid of samples; both sides show the same ones. For the control they
+    are numbers from which its training pictures are chosen.
+    """
+
+    left: int
+    right: int
+    cells: tuple[str, str]
+    tiles: tuple[int, ...]
+
+
+def plan_pairs(generators: Sequence[Generator], pairs: int, pictures: int, seed: int) -> list[Pair]:
+    """Draw the pairs of a page: which generators, on which sides, with which latents.
+
+    Every two generators meet about equally often, and change sides each time. A fifth of the pairs
+    has the control on one side. The same arguments give the same pairs.
+    """
+    rng, control = np.random.default_rng(seed), len(generators)
+    controls = round(pairs * CONTROL_SHARE)
+    everyone = list(itertools.combinations(range(control), 2))
+    matches = _deal(everyone, pairs - controls, rng)
+    matches += _deal([(number, control) for number in range(control)], controls, rng)
+    order = rng.permutation(len(matches))
+    return [_pair(matches[index], generators, pictures, rng) for index in order]
+
+
+def _deal(matches: Sequence[Match], count: int, rng: np.random.Generator) -> list[Match]:
+    """Repeat the matches, in a random order each time, until there are `count`."""
+    turned = rng.integers(0, 2, len(matches)).astype(bool)
+    dealt: list[Match] = []
+    while len(dealt) < count:
+        for index in rng.permutation(len(matches)):
+            first, second = matches[index]
+            dealt.append((second, first) if turned[index] else (first, second))
+        turned = ~turned
+    return dealt[:count]
+
+
+def _pair(
+    match: Match, generators: Sequence[Generator], pictures: int, rng: np.random.Generator
+) -> Pair:
+    cells = [list(generators[side]["grids"]) if side < len(generators) else [] for side in match]
+    common = [cell for cell in cells[0] if cell in cells[1]]
+    if common:
+        cells = [[common[rng.integers(len(common))]]] * 2
+    left, right = (str(rng.choice(names)) if names else "" for names in cells)
+    tiles = rng.choice(GRID_TILES, pictures, replace=False)
+    return Pair(*match, (left, right), tuple(int(tile) for tile in tiles))
+
+
+def make_key(generators: Sequence[Generator], pairs: Sequence[Pair]) -> Key:
+    """Return the key of a page; its id depends on all of its content."""
+    protocols = [generator["protocol"] for generator in generators]
+    key = {
+        "format": FORMAT,
+        "generators": [{name: generator[name] for name in STORED} for generator in generators],
+        "same_protocol": all(protocol == protocols[0] for protocol in protocols),
+        "pairs": [[pair.left, pair.right] for pair in pairs],
+    }
+    drawn = [[pair.cells, pair.tiles] for pair in pairs]
+    text = json.dumps([key, drawn], sort_keys=True)
+    return {"page": hashlib.sha256(text.encode()).hexdigest()[:8], **key}
+
+
+def write_keys(key: Key, generators: Sequence[Generator]) -> None:
+    """Write the key into the folder votes/ of every run that has a generator on the page."""
+    for folder in dict.fromkeys(generator["folder"] for generator in generators):
+        own = [n for n, generator in enumerate(generators) if generator["folder"] == folder]
+        path = key_path(folder, key["page"])
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, json.dumps({**key, "own": own}, indent=1))
+
+
+def key_path(folder: Path, page: str) -> Path:
+    """Return the path of a page's key in the folder of a run."""
+    return folder / FOLDER / f"page-{page}.json"

@@ -1,0 +1,111 @@
+"""The table of a page of blind votes, and the sentences that say what the votes mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastgan_ray.report.data.votes import Result, Voter
+from fastgan_ray.report.tables.table import Table
+from fastgan_ray.report.text import p_value
+from fastgan_ray.search.votes import CONFIDENCE, Share
+
+EXPLANATION = (
+    "Votes for a generator against the others on its page; a vote that could not tell counts half "
+    "for each. The strength (Bradley-Terry) uses who was the opponent: if two strengths differ by "
+    "1, the stronger generator wins 73 % of their pairs; by 2, 88 %. The mean over the generators "
+    f"is 0. Brackets are {CONFIDENCE:.0%} intervals."
+)
+RARE = 0.01  # a probability below it is worth a warning
+LEVEL = 1 - CONFIDENCE
+
+
+def votes_table(result: Result) -> Table:
+    """Return a table with a row for each generator and the control, the strongest first."""
+    metrics = list(dict.fromkeys(name for row in result["rows"] for name in row["values"]))
+    rows = [
+        [
+            row["name"],
+            f"{row['won']:g} of {row['of']}",
+            interval_text(row),
+            *(f"{row['values'][name]:.4g}" if name in row["values"] else "" for name in metrics),
+        ]
+        for row in result["rows"]
+    ]
+    return Table(["", "votes won", "strength", *metrics], rows)
+
+
+def interval_text(row: Mapping[str, Any]) -> str:
+    """Write a strength and its interval, e.g. "+0.81 [+0.10, +1.52]"."""
+    return f"{row['strength']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+
+
+def sentences(result: Result) -> list[str]:
+    """Say how many voted, what won, whether the metric agrees, and what the control says."""
+    voters = result["voters"]
+    total, equal = (sum(voter[key] for voter in voters) for key in ("votes", "equal"))
+    who = "1 voter" if len(voters) == 1 else f"{len(voters)} voters"
+    unsure = f", {equal} of them undecided" if equal else ""
+    return [
+        f"{who}, {_count(total, 'vote')}{unsure}. {_favourite(result)}",
+        *(_agreement(name, share) for name, share in result["agreements"].items()),
+        *(
+            ["The generators were measured differently, so no metric is compared with the votes."]
+            if not result["same_protocol"]
+            else []
+        ),
+        *(text for voter in voters for text in _about(voter)),
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _favourite(result: Result) -> str:
+    control = max(row["number"] for row in result["rows"])
+    first, second, *_ = (row["name"] for row in result["rows"] if row["number"] != control)
+    assert result["lead"] is not None  # a page has at least two generators
+    if result["lead"][0] > 0:
+        return f"The votes prefer {first}."
+    return f"Most votes went to {first}, but its lead over {second} may be chance."
+
+
+def _agreement(name: str, share: Share) -> str:
+    low, high = share.interval()
+    text = (
+        f"{name} agrees with {share.won} of {_count(share.of, 'vote')} between generators "
+        f"({share.won / share.of:.0%}, interval {low:.0%} to {high:.0%})"
+    )
+    if low > 0.5:
+        return f"{text}: it ranks them as the eye does."
+    if high < 0.5:
+        return f"{text}: it ranks them against the eye."
+    return f"{text}: no more than chance can do."
+
+
+def _about(voter: Voter) -> list[str]:
+    """Say what the control, and the sides that were chosen, show about a voter."""
+    control, left, name = voter["control"], voter["left"], voter["name"]
+    if not control.of:
+        return [f"{name[:1].upper()}{name[1:]} gave no vote on the control."]
+    p = control.chance()
+    text = (
+        f"Control: {name} preferred the training pictures in {control.won} of "
+        f"{_count(control.of, 'pair')} with generated ones"
+    )
+    if p < LEVEL:
+        texts = [f"{text} (by chance: p = {p_value(p)}), so this voter sees the difference."]
+    else:
+        texts = [
+            f"{text}, no more than chance can do (p = {p_value(p)}). Either the generated pictures "
+            "look real to this voter, or these votes say little."
+        ]
+    most = Share(max(left.won, left.of - left.won), left.of)
+    if 2 * most.chance() < RARE:
+        side = "left" if left.won == most.won else "right"
+        texts.append(
+            f"Warning: {name} chose the {side} side in {most.won} of {left.of} pairs, though the "
+            "sides are random."
+        )
+    return texts

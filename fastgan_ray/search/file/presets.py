@@ -1,0 +1,84 @@
+"""The presets: search and ablation files that come with the package and have a name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TypedDict
+
+from fastgan_ray.config.strict_yaml import read_text, suggestion
+from fastgan_ray.errors import UserError
+from fastgan_ray.search.file.read import top_comment
+from fastgan_ray.search.file.read_ablation import holds_ablation
+
+_PACKAGE = Path(__file__).parents[2]
+# A wheel has the presets inside the package; in a checkout they are beside it.
+_FOLDERS = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")
+_SCHEMA = re.compile(r"(?<=^# yaml-language-server: \$schema=)\S+")
+_COST = re.compile(r"^Cost: *(.+?)(?=^\S|\Z)", re.M | re.S)
+
+
+class Preset(TypedDict):
+    """One line of `fastgan-ray presets`. `cost` is a sentence; "" if the file states none."""
+
+    name: str
+    kind: str
+    description: str
+    cost: str
+
+
+def presets_folder() -> Path:
+    """Return the folder of the presets and of the JSON schemas."""
+    return next(folder for folder in _FOLDERS if folder.is_dir())
+
+
+def preset_names() -> list[str]:
+    """List the names of the presets, in alphabetical order."""
+    return sorted(path.stem for path in presets_folder().glob("*.yaml"))
+
+
+def presets() -> list[Preset]:
+    """Describe every preset: its kind (search or ablation), what it does and what it costs."""
+    return [_describe(preset_path(name)) for name in preset_names()]
+
+
+def preset_path(name: str) -> Path:
+    """Return the file of a preset; UserError if no preset has this name."""
+    if name not in preset_names():
+        hint = suggestion(name, preset_names())
+        raise UserError(f"{name}: no preset has this name{hint} (`fastgan-ray presets` lists them)")
+    return presets_folder() / f"{name}.yaml"
+
+
+def preset_copy(name: str) -> str:
+    """Return the text of a preset for a copy in any folder.
+
+    Its first line, which tells an editor where the JSON schema is, has the schema's full path.
+    """
+    text = read_text(preset_path(name))
+    return _SCHEMA.sub(lambda match: str(presets_folder() / match[0]), text, count=1)
+
+
+def file_or_preset(path: Path) -> Path:
+    """Return `path` if it is a file, else the file of the preset that has this name.
+
+    A name has no folder and no suffix. UserError if there is no such preset. A missing path that is
+    not a name is returned unchanged: whoever reads it reports the error.
+    """
+    if path.is_file():
+        return path
+    if path.stem in preset_names() and path.suffix in (".yaml", ".yml"):
+        raise UserError(f"{path}: no such file; for the preset, give only its name: {path.stem}")
+    is_name = not path.suffix and path.name == str(path) and not path.exists()
+    return preset_path(path.name) if is_name or str(path) in preset_names() else path
+
+
+def _describe(path: Path) -> Preset:
+    comment = top_comment(read_text(path))
+    cost = _COST.search(comment)
+    return {
+        "name": path.stem,
+        "kind": "ablation" if holds_ablation(path) else "search",
+        "description": " ".join(comment.partition("\n\n")[0].split()),
+        "cost": " ".join(cost[1].split()) if cost else "",
+    }

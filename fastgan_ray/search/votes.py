@@ -1,0 +1,144 @@
+"""Statistics of blind votes: strengths (Bradley-Terry), chance, and agreement with a metric.
+
+This module is pure: numbers in, numbers out. A vote compares two of n items, which have the numbers
+0 to n - 1; its score is 1 if the first one was preferred, 0 if the second one was, and 0.5 if the
+voter could not tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import bdtrc, betaincinv, expit, ndtri
+
+Array = npt.NDArray[np.float64]
+
+CONFIDENCE = 0.95
+PRIOR = 1.0  # votes, see `fit`
+STEPS = 100  # Newton's method needs about ten
+SMALL = 1e-10
+
+
+class Vote(NamedTuple):
+    """A vote between two items; `score` is the first item's share of it: 1, 0.5 or 0."""
+
+    first: int
+    second: int
+    score: float
+
+
+class Strengths(NamedTuple):
+    """Strengths (n,), and the covariance (n, n) of their errors.
+
+    If the strengths of two items differ by d, the stronger one is preferred with the probability
+    1 / (1 + exp(-d)).
+    """
+
+    values: Array
+    covariance: Array
+
+    def intervals(self, confidence: float = CONFIDENCE) -> Array:
+        """Return the lower and upper end of each strength's interval: (n, 2)."""
+        half = _z(confidence) * np.sqrt(np.diag(self.covariance))
+        return np.stack([self.values - half, self.values + half], axis=1)
+
+    def difference(self, a: int, b: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Return the interval of the strength of `a` minus the strength of `b`."""
+        c = self.covariance
+        half = _z(confidence) * float(np.sqrt(c[a, a] + c[b, b] - 2 * c[a, b]))
+        middle = float(self.values[a] - self.values[b])
+        return middle - half, middle + half
+
+
+class Share(NamedTuple):
+    """`won` of `of` votes; the votes that could not tell are left out."""
+
+    won: int
+    of: int
+
+    def chance(self) -> float:
+        """Return the probability of at least `won` if every vote were a throw of a coin."""
+        return float(bdtrc(self.won - 1, self.of, 0.5)) if self.won > 0 else 1.0
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Return the interval of the share by Clopper and Pearson (1934); 0 to 1 without votes."""
+        tail, missing = (1 - confidence) / 2, self.of - self.won
+        low = float(betaincinv(self.won, missing + 1, tail)) if self.won else 0.0
+        high = float(betaincinv(self.won + 1, missing, 1 - tail)) if missing else 1.0
+        return low, high
+
+
+def wins(votes: Sequence[Vote], n: int) -> Array:
+    """Count the votes (n, n): row i, column j has the votes for i against j, with halves."""
+    table = np.zeros((n, n))
+    for first, second, score in votes:
+        table[first, second] += score
+        table[second, first] += 1 - score
+    return table
+
+
+def fit(table: Array, centre: Sequence[int], prior: float = PRIOR) -> Strengths:
+    """Fit the strengths of the Bradley-Terry model (1952) to a table of wins, see `wins`.
+
+    The mean strength of the items `centre` is 0. The likelihood alone has no finite maximum if an
+    item won all its votes. So each item gets `prior` more votes, half of them won, against an
+    imaginary item whose strength is 0: a weak prior, which moves strengths towards each other.
+    Errors are those of a normal approximation at the maximum.
+
+    Raise ValueError unless the table is square and `prior` is above 0.
+    """
+    if table.ndim != 2 or table.shape[0] != table.shape[1] or not prior > 0:
+        raise ValueError(f"got a table of {table.shape} and a prior of {prior}")
+    count = table + table.T
+    values = np.zeros(len(table))
+    for _ in range(STEPS):
+        gradient, information = _derivatives(values, table, count, prior)
+        step = np.linalg.solve(information, gradient)
+        # The likelihood is concave; a step of at most 1 does not jump over its maximum and back.
+        values = values + step / max(1.0, float(np.abs(step).max()))
+        if np.abs(step).max() < SMALL:
+            break
+    _, information = _derivatives(values, table, count, prior)
+    centred = np.eye(len(table))
+    centred[:, list(centre)] -= 1 / len(centre)
+    covariance = centred @ np.linalg.inv(information) @ centred.T
+    return Strengths(centred @ values, covariance)
+
+
+def _derivatives(values: Array, table: Array, count: Array, prior: float) -> tuple[Array, Array]:
+    """Return the gradient of the log posterior, and minus its second derivatives."""
+    p = expit(values[:, None] - values[None, :])
+    against_average = expit(values)
+    gradient = (table - count * p).sum(axis=1) + prior * (0.5 - against_average)
+    weights = count * p * (1 - p)
+    information = np.diag(weights.sum(axis=1)) - weights
+    information += np.diag(prior * against_average * (1 - against_average))
+    return gradient, information
+
+
+def share_for(votes: Sequence[Vote], item: int) -> Share:
+    """Count the votes for `item` among those in which it took part and a side was chosen."""
+    decided = [vote for vote in votes if item in vote[:2] and vote.score != 0.5]
+    return Share(sum(vote.score == (vote.first == item) for vote in decided), len(decided))
+
+
+def agreement(votes: Sequence[Vote], values: Mapping[int, float], minimize: bool) -> Share:
+    """Count the votes that prefer the item with the better value.
+
+    Votes between items of which one has no value, or which have the same value, are left out.
+    """
+    sign, agree, of = 1 if minimize else -1, 0, 0
+    for first, second, score in votes:
+        if score == 0.5 or not {first, second} <= values.keys():
+            continue
+        difference = sign * (values[second] - values[first])
+        agree += (difference > 0) == (score == 1) and difference != 0
+        of += difference != 0
+    return Share(agree, of)
+
+
+def _z(confidence: float) -> float:
+    return float(ndtri((1 + confidence) / 2))
