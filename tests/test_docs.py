@@ -43,6 +43,10 @@ SHORTER = {
     "total_kimg=50": "total_kimg=0.008",
     # There is no browser here; tests/test_report_commands.py looks after --open.
     "report runs/demo --open": "report runs/demo",
+    # The made-up search has no pictures of its own.
+    "vote runs/a runs/b": "vote runs/demo runs/demo/trials/00002 --data pictures --no-open",
+    "--pairs 60 --pictures 16 --no-open": "--pairs 60 --pictures 16 --no-open --data pictures",
+    "vote runs/demo": "vote runs/demo --data pictures --no-open",
 }
 # With --dry-run: tests/test_product.py runs a search to its end, tests/test_ablate.py an ablation.
 PLANNED = ("fastgan-ray tune", "fastgan-ray ablate")
@@ -53,6 +57,7 @@ NOT_RUN = {
     "python benchmarks/": "half an hour of a core",
     "python docs/": "writes into docs/; test_the_picture_of_the_architecture_is_current runs it",
     "fastgan-ray confirm": "trains ten times; tests/test_confirm.py has a search to confirm",
+    "fastgan-ray vote runs/demo --add": "takes what the page has saved; see tests/test_vote.py",
     "fastgan-ray weights fetch": "downloads; tests/test_metrics_weight_files.py has a server",
     "fastgan-ray weights add": "takes published files; tests/test_metrics_weight_files.py has some",
     "fastgan-ray wandb-report runs/demo": "wants a login; tests/test_wandb_report.py has a server",

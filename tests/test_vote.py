@@ -216,7 +216,8 @@ def test_a_sheet_that_is_saved_twice_counts_once_and_the_longer_one_counts(run):
 
 def test_runs_side_by_side_and_a_folder_that_moves(tmp_path, pictures, run, capsys):
     other = vote_runs.search(tmp_path / "other", pictures, 3)
-    assert vote(run, other, other / "trials" / "00001", "--pairs", 20) == 0
+    trial = other / "trials" / "00001"
+    assert vote(run, other, run, trial, trial, "--pairs", 20) == 0  # two of them twice
     key = key_of(other)
     names = ["secretrun: trial 00000 (the published default)"]
     names += ["other: trial 00000 (the published default)", "other: trial 00001"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +34,12 @@ def chromium():
     driver = webdriver.Chrome(options=options, service=service)
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """The folder for screenshots: FASTGAN_RAY_SCREENSHOTS, or a temporary one."""
+    named = os.environ.get("FASTGAN_RAY_SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

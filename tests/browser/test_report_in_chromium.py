@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import subprocess
 import sys
@@ -15,12 +14,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import report_runs
 import tiny
+from pages import DESK, PHONE, requests, screenshot, show
 
 from fastgan_ray.tune.driver.reports import write_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
-DESK, PHONE = 1280, 360
 SEARCH = """
 name: real
 method: random
@@ -71,53 +70,6 @@ def empty(tmp_path_factory):
 @pytest.fixture(params=["made_up", "ablation", "real", "empty"])
 def report(request):
     return request.getfixturevalue(request.param)
-
-
-def show(chromium, path, width=DESK, scheme="light", media="screen"):
-    """Open a report and clear the browser's logs."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == PHONE}
-    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    preference = {"name": "prefers-color-scheme", "value": scheme}
-    chromium.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"media": media, "features": [preference]}
-    )
-    for log in ("browser", "performance"):
-        chromium.get_log(log)
-    chromium.get(path.as_uri())
-
-
-def screenshot(chromium, path):
-    """A picture of the whole page."""
-    height = chromium.execute_script("return document.documentElement.scrollHeight")
-    width = chromium.execute_script("return window.innerWidth")
-    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-    taken = chromium.execute_cdp_cmd(
-        "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
-    )
-    path.write_bytes(base64.b64decode(taken["data"]))
-    assert path.stat().st_size > 5000
-
-
-def requests(chromium):
-    """Everything that the page loaded, except data inside it."""
-    messages = [
-        json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")
-    ]
-    urls = [
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    ]
-    return [url for url in urls if not url.startswith("data:")]
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
-    """The folder for screenshots: FASTGAN_RAY_SCREENSHOTS, or a temporary one."""
-    named = os.environ.get("FASTGAN_RAY_SCREENSHOTS")
-    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(DESK, "light"), (DESK, "dark"), (PHONE, "light")])

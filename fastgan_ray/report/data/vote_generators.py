@@ -40,9 +40,9 @@ def vote_generators(paths: Sequence[Path], top: int | None = None) -> list[Gener
     first data set. UserError if there are fewer than two, or if they learned other pictures.
     """
     top = top or (BEST if len(paths) == 1 else 1)
-    generators: list[Generator] = []
-    for path in dict.fromkeys(path.resolve() for path in paths):
-        generators += _generators(path, top)
+    every = (generator for path in paths for generator in _generators(path.resolve(), top))
+    # A trial and its search may both be named.
+    generators = list({(g["folder"], g["trial"], g["arm"]): g for g in every}.values())
     if len({generator["folder"] for generator in generators}) > 1:
         generators = [{**g, "name": f"{g['run']}: {g['name']}"} for g in generators]
     if len(generators) < 2:

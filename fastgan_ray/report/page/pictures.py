@@ -31,9 +31,9 @@ def embedded(path: Path | None, side: int = GRID_SIDE) -> dict[str, Any] | None:
     return {"uri": data_uri(picture), "width": picture.width, "height": picture.height}
 
 
-def data_uri(picture: Image.Image, quality: int = QUALITY) -> str:
+def data_uri(picture: Image.Image, quality: int = QUALITY, lossless: bool = False) -> str:
     """Return a picture as a data URI."""
     content = io.BytesIO()
-    picture.save(content, FORMAT, quality=quality)
+    picture.save(content, FORMAT, quality=quality, lossless=lossless)
     encoded = base64.b64encode(content.getvalue()).decode()
     return f"data:image/{FORMAT.lower()};base64,{encoded}"

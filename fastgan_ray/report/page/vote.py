@@ -24,6 +24,7 @@ from fastgan_ray.train.grids import GRID_TILES
 
 SIDE = 720  # pixels of one side of a pair, at most
 QUALITY = 92
+SMALL = 300  # pixels; a side up to here is stored without loss, as the page enlarges it
 OPEN_GRIDS = 8  # grids in memory: at 1024 px, one has 113 MB
 
 
@@ -59,8 +60,12 @@ def _pair_images(
         sides.append([tiles[index] for index in pair.tiles] if tiles else None)
     size = next(tiles[0].size for tiles in sides if tiles)
     control = _training_pictures(pair, source, data, size) if None in sides else []
-    left, right = (data_uri(_sheet(tiles or control), QUALITY) for tiles in sides)
+    left, right = (_stored(_sheet(tiles or control)) for tiles in sides)
     return left, right
+
+
+def _stored(sheet: Image.Image) -> str:
+    return data_uri(sheet, QUALITY, lossless=max(sheet.size) <= SMALL)
 
 
 @functools.lru_cache(OPEN_GRIDS)

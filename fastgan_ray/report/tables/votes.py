@@ -13,7 +13,7 @@ from fastgan_ray.search.votes import CONFIDENCE, Share
 EXPLANATION = (
     "Votes for a generator against the others on its page; a vote that could not tell counts half "
     "for each. The strength (Bradley-Terry) uses who was the opponent: if two strengths differ by "
-    "1, the stronger generator wins 73 % of their pairs; by 2, 88 %. The mean over the generators "
+    "1, the stronger generator wins 73% of their pairs; by 2, 88%. The mean over the generators "
     f"is 0. Brackets are {CONFIDENCE:.0%} intervals."
 )
 RARE = 0.01  # a probability below it is worth a warning
