@@ -122,3 +122,15 @@ def test_a_generator_without_a_record_says_so(tmp_path):
 def test_the_command_says_that_a_licence_is_missing(measured, tmp_path, capsys):
     assert call("export", measured, "--to", "hub", "--out", tmp_path / "x") == 0
     assert "choose a licence at the top of" in " ".join(capsys.readouterr().out.split())
+
+
+def test_pictures_of_another_shape_load_back(tmp_path):
+    (tmp_path / "c").mkdir()
+    folder = tiny_checkpoint(tmp_path / "c", aspect="2:3")
+    export(folder, "hub", tmp_path / "x")
+    generator = fastgan_ray.Generator.load(tmp_path / "x")
+    assert generator.sample(seeds=[0]).shape == (1, *generator.size, 3)
+    height, width = generator.size
+    text = (tmp_path / "x" / "README.md").read_text()
+    assert height > width and f"{width} x {height} pixels (rgb)" in text
+    assert f"uint8 (16, {height}, {width}, 3)" in text

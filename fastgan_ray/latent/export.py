@@ -97,7 +97,7 @@ def _reader(layout: Layout) -> Callable[[Path], Draw]:
 
 def _write_hub(checkpoint: Path, out: Path) -> None:
     """Write an exported folder with a model card and samples, ready to upload to the Hub."""
-    generator, config, _ = load_model(checkpoint)
+    generator, config = load_model(checkpoint)
     generator, config = without_spectral_norm(generator, config)
     write_folder(generator, config, out, HUB)
     write_model_card(generator, config, training_record(checkpoint), out)

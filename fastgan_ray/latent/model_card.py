@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from torch import nn
 
-from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.catalog import catalog
 from fastgan_ray.data.grid import save_grid
 from fastgan_ray.errors import UserError
@@ -60,20 +60,20 @@ def training_record(path: Path) -> Facts | None:
 
 
 def write_model_card(
-    generator: nn.Module, model: ModelConfig, record: Facts | None, folder: Path
+    generator: nn.Module, config: RunConfig, record: Facts | None, folder: Path
 ) -> None:
     """Write README.md and samples.png into the folder of an exported generator."""
-    save_grid(sample(generator, model.nz, SEEDS), folder / SAMPLES)
+    save_grid(sample(generator, config.model.nz, SEEDS), folder / SAMPLES)
     name = folder.resolve().name
     metrics = _metrics(record) if record else {}
     data = _data(record) if record else None
     header = yaml.safe_dump(_header(name, metrics, data), sort_keys=False, allow_unicode=True)
     parts = [
         f"---\n{header}---\n\n# {name}",
-        _introduction(generator, model, record, data),
+        _introduction(generator, config, record, data),
         f"![{len(SEEDS)} generated pictures]({SAMPLES})\n\nThe pictures of the seeds 0 to "
         f"{SEEDS[-1]}, not selected.",
-        _use(model),
+        _use(config),
         _quality(metrics, record["protocol"] if record else {}),
         _licence(data),
     ]
@@ -124,12 +124,13 @@ def _header(name: str, metrics: Mapping[str, tuple[float, Any]], data: Facts | N
 
 
 def _introduction(
-    generator: nn.Module, model: ModelConfig, record: Facts | None, data: Facts | None
+    generator: nn.Module, config: RunConfig, record: Facts | None, data: Facts | None
 ) -> str:
+    model, (height, width) = config.model, config.model.size
     kind = "FastGAN" if model.architecture == "fastgan" else "DCGAN"
     text = (
         f"A {kind} generator with {count_parameters(generator):,} parameters. It turns a latent of "
-        f"{model.nz} numbers into a picture of {model.resolution} x {model.resolution} pixels."
+        f"{model.nz} numbers into a picture of {width} x {height} pixels ({config.data.mode})."
     )
     if record is None or data is None:
         return f"{text} {NOT_RECORDED.format('training')}"
@@ -138,8 +139,9 @@ def _introduction(
     return f"{text} It was trained on {count} ({data['name']}) with fastgan-ray.{shown}"
 
 
-def _use(model: ModelConfig) -> str:
-    side = model.resolution
+def _use(config: RunConfig) -> str:
+    height, width = config.model.size
+    shape = f"(16, {height}, {width}, {config.data.channels})"
     return f"""## Use
 
 Install the package (`pip install fastgan-ray huggingface_hub`), and put the name of this repository
@@ -150,7 +152,7 @@ import fastgan_ray
 from huggingface_hub import snapshot_download
 
 generator = fastgan_ray.Generator.load(snapshot_download("USER/NAME"))
-pictures = generator.sample(seeds=range(16))  # uint8 (16, {side}, {side}, 3)
+pictures = generator.sample(seeds=range(16))  # uint8 {shape}
 ```"""
 
 

@@ -37,7 +37,7 @@ def vote_generators(paths: Sequence[Path], top: int | None = None) -> list[Gener
 
     Of a search these are its `top` best trials; if `top` is above 1, also the published default.
     The default of `top` is 4 for a single path, else 1. Of an ablation they are the arms, on its
-    first data set. UserError if there are fewer than two, or if they learned other pictures.
+    first data set. Raise UserError if there are fewer than two, or if they learned other pictures.
     """
     top = top or (BEST if len(paths) == 1 else 1)
     every = (generator for path in paths for generator in _generators(path.resolve(), top))

@@ -75,7 +75,7 @@ def results_of_runs(folders: Iterable[Path]) -> list[Result]:
 def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
     """Copy files of votes into the folders of the runs whose pages they are about.
 
-    UserError if a file is not a file of votes, or if none of the runs has its page.
+    Raise UserError if a file is not a file of votes, or if none of the runs has its page.
     """
     for file in files:
         sheet = _read_sheet(file)
@@ -202,7 +202,7 @@ def _read_key(path: Path) -> Key:
 
 
 def _read_sheet(path: Path) -> Sheet:
-    """Read a file of votes, which may come from anyone; UserError if it is not valid."""
+    """Read a file of votes, which may come from anyone; raise UserError if it is not valid."""
     content = _read(path)
     valid = (
         isinstance(content, dict)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from fastgan_ray.config.run_config import DataConfig
-from fastgan_ray.data.fit import fit_to_square
+from fastgan_ray.data.fit import fit_picture
 from fastgan_ray.data.grid import cut_grid
 from fastgan_ray.data.source import Source, open_source
 from fastgan_ray.errors import UserError
@@ -37,7 +37,7 @@ def vote_page(
 ) -> str:
     """Return the HTML of a page; it shows the pairs, and has no name of a run or generator.
 
-    `data` has the training pictures, which are the control. UserError if they cannot be read.
+    `data` has the training pictures, which are the control. Raise UserError if they cannot be read.
     """
     source = open_source(data, track=track)
 
@@ -70,10 +70,10 @@ def _stored(sheet: Image.Image) -> str:
 
 @functools.lru_cache(OPEN_GRIDS)
 def _tiles(path: Path) -> tuple[Image.Image, ...]:
-    """Return the pictures in a grid of samples; UserError if the file has another form."""
+    """Return the pictures in a grid of samples; raise UserError if the file has another form."""
     try:
         with Image.open(path) as grid:
-            return tuple(cut_grid(grid.convert("RGB"), GRID_TILES))
+            return tuple(cut_grid(grid.convert("RGBA"), GRID_TILES))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: is not a grid of {GRID_TILES} samples ({error})") from error
 
@@ -82,17 +82,21 @@ def _training_pictures(
     pair: Pair, source: Source, data: DataConfig, size: tuple[int, int]
 ) -> list[Image.Image]:
     """Choose training pictures at random, as many as the pair shows on the other side."""
-    rng = np.random.default_rng(pair.tiles)
+    rng, (width, height) = np.random.default_rng(pair.tiles), size
     repeat = len(source) < len(pair.tiles)
     chosen = rng.choice(len(source), len(pair.tiles), replace=repeat)
+    pictures = (source.read(int(index)) for index in chosen)
     return [
-        fit_to_square(source.read(int(index)), data.fit, data.background, size[0])
-        for index in chosen
+        fit_picture(picture, data.fit, data.background, (height, width)).convert("RGBA")
+        for picture in pictures
     ]
 
 
 def _sheet(tiles: Sequence[Image.Image]) -> Image.Image:
-    """Arrange pictures of one size in a square; between them the page's background is visible."""
+    """Arrange pictures of one size in rows of equal length.
+
+    The page's background is visible between the pictures, and where they are transparent.
+    """
     columns, (width, height) = math.isqrt(len(tiles)), tiles[0].size
     gap = max(2, width // 32)
     size = (columns * (width + gap) - gap, columns * (height + gap) - gap)

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import TypedDict
 
+from fastgan_ray.config.kinds import kind_of_file
 from fastgan_ray.config.strict_yaml import read_text, suggestion
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.read import top_comment
-from fastgan_ray.search.file.read_ablation import holds_ablation
 
 _PACKAGE = Path(__file__).parents[2]
 # A wheel has the presets inside the package; in a checkout they are beside it.
@@ -43,7 +43,7 @@ def presets() -> list[Preset]:
 
 
 def preset_path(name: str) -> Path:
-    """Return the file of a preset; UserError if no preset has this name."""
+    """Return the file of a preset; raise UserError if no preset has this name."""
     if name not in preset_names():
         hint = suggestion(name, preset_names())
         raise UserError(f"{name}: no preset has this name{hint} (`fastgan-ray presets` lists them)")
@@ -62,8 +62,8 @@ def preset_copy(name: str) -> str:
 def file_or_preset(path: Path) -> Path:
     """Return `path` if it is a file, else the file of the preset that has this name.
 
-    A name has no folder and no suffix. UserError if there is no such preset. A missing path that is
-    not a name is returned unchanged: whoever reads it reports the error.
+    A name has no folder and no suffix. Raise UserError if there is no such preset. A missing path
+    that is not a name is returned unchanged: whoever reads it reports the error.
     """
     if path.is_file():
         return path
@@ -74,11 +74,12 @@ def file_or_preset(path: Path) -> Path:
 
 
 def _describe(path: Path) -> Preset:
-    comment = top_comment(read_text(path))
+    comment, kind = top_comment(read_text(path)), kind_of_file(path)
+    assert kind is not None  # a test checks every preset
     cost = _COST.search(comment)
     return {
         "name": path.stem,
-        "kind": "ablation" if holds_ablation(path) else "search",
+        "kind": kind,
         "description": " ".join(comment.partition("\n\n")[0].split()),
         "cost": " ".join(cost[1].split()) if cost else "",
     }
