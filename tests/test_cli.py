@@ -117,6 +117,30 @@ def test_evaluate_ranks_by_the_metric_of_the_searches(trained, tmp_path, capsys)
     assert "--by: must be one of fd_efficientnet_lite0" in capsys.readouterr().err
 
 
+def test_more_pictures_than_any_memory_holds_are_refused(trained, capsys):
+    assert call("evaluate", trained, "--set", "eval.num_fakes=1000000000") == 2
+    assert "eval.num_fakes: must be at most 1000000 (got 1000000000)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("8 GiB"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes.\nC++ frames"),
+    ],
+)
+def test_a_full_memory_is_a_sentence(trained, monkeypatch, capsys, error):
+    def fail(*arguments, **more):
+        raise error
+
+    monkeypatch.setattr("fastgan_ray.latent.measure.evaluate", fail)
+    assert call("evaluate", trained) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: out of memory (") and "Lower the resolution" in shown
+    assert "C++ frames" not in shown
+
+
 def test_sample_gives_the_same_picture_for_a_seed_in_a_grid_or_alone(trained, tmp_path, capsys):
     assert call("sample", trained, "--seeds", "0-3,7", "--out", tmp_path / "one") == 0
     assert call("sample", trained, "--seeds", "7", "--out", tmp_path / "two") == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgan_ray.counting import counted
+from fastgan_ray.counting import counted, minutes_text
 
 ROOT = Path(__file__).parents[1]
 NOUNS = (
@@ -31,6 +31,20 @@ NOUNS = (
 )
 def test_a_noun_agrees_with_its_count(count, noun, text):
     assert counted(count, noun) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-2.0, "less than a minute"),
+        (0.0, "less than a minute"),
+        (29.0, "less than a minute"),
+        (60.0, "about 1 minute"),
+        (150.0, "about 2 minutes"),
+    ],
+)
+def test_rough_times_are_never_negative(seconds, text):
+    assert minutes_text(seconds) == text
 
 
 def test_no_message_counts_by_itself():

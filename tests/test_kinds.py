@@ -1,5 +1,7 @@
 """The kind of a file: a training's configuration, a search or an ablation, for any command."""
 
+import random
+
 import pytest
 from command_line import call
 
@@ -45,6 +47,14 @@ def test_check_takes_every_kind(tmp_path, capsys, kind):
     assert f'"kind": "{kind}"' in capsys.readouterr().out
 
 
+def test_a_method_is_not_repeated_as_its_sampler(tmp_path, capsys):
+    file = tmp_path / "mine.yaml"
+    for sampler, text in (("random", "random"), ("qmc", "random (qmc)")):
+        file.write_text(f"{FILES['search']}sampler: {sampler}\nrun_cap: 1\n")
+        assert call("check", file) == 0
+        assert f"method: {text}, at most 1 trial, seed 0" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("key", "hint"),
     [
@@ -88,8 +98,6 @@ def test_nested_parameters_are_only_nesting():
     spec = spec_from_text(NESTED, "w.yaml")
     names = ["model.ngf", "model.nz", "train.lr_g", "train.loss"]
     assert [parameter.name for parameter in spec.space] == names
-    import random
-
     assert sample(spec.space, random.Random(0))["model.ngf"] in (8, 16)
     assert spec_from_text(spec.text, "w.yaml").space == spec.space
 

@@ -43,6 +43,36 @@ def test_a_video_has_the_requested_frames(place, tmp_path):
         assert opened.size == (32, 32) and opened.n_frames == 7
 
 
+def test_all_neighbours_are_printed(place, tmp_path, capsys):
+    more = tiny.write_pictures(tmp_path, 9)
+    command = ("neighbours", place / "runs/demo", "--embedded", "--seeds", "0", "--data", more)
+    assert call(*command, "--count", 7, "--out", tmp_path / "n.png") == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith("seed 0: ") and line.count(", ") == 6
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (("sample", "--seeds", "0-99999"), "100000 pictures of 32 px are too many for one grid"),
+        (("mix", "--rows", "0-999", "--columns", "0-999"), "choose fewer --rows and --columns"),
+        (("neighbours", "--seeds", "0-9999", "--count", "64"), "or a lower --count"),
+    ],
+)
+def test_a_grid_that_no_memory_holds_is_refused(place, capsys, command, expected):
+    name, *words = command
+    assert call(name, place / "runs/demo", *words) == 2
+    assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_counts_agree_with_their_nouns(place, tmp_path, capsys):
+    assert call("sample", place / "runs/demo", "--seeds", "3", "--out", tmp_path / "x.png") == 0
+    assert capsys.readouterr().out.startswith("1 picture written to")
+    mix = ("mix", place / "runs/demo", "--rows", "1", "--columns", "2")
+    assert call(*mix, "--out", tmp_path / "m.png") == 0
+    assert capsys.readouterr().out.startswith("1 row of 1 mixture written to")
+
+
 BAD = {
     "one stop": (("interpolate", "--seeds", "3"), "at least 2"),
     "more stops than frames": (("interpolate", "--frames", "3"), "4 seeds, 3 frames"),

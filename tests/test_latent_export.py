@@ -1,6 +1,7 @@
 """A generator in another format draws the same pictures."""
 
 import json
+import logging
 import sys
 
 import pytest
@@ -76,6 +77,15 @@ def test_what_has_no_published_format_is_refused(checkpoints, tmp_path):
         with pytest.raises(UserError, match=words):
             export(checkpoint, "published", tmp_path / "x.pth")
     assert not (tmp_path / "x.pth").exists()
+
+
+def test_the_exporter_is_silent(tmp_path, capfd, caplog):
+    """A generator with skip-layer excitation has a Split, about which the exporter warns."""
+    checkpoint = tiny_checkpoint(tmp_path, resolution=256, ngf=1)
+    export(checkpoint, "onnx", tmp_path / "x.onnx")
+    loud = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert loud == [] and capfd.readouterr() == ("", "")
+    assert logging.root.manager.disable == logging.NOTSET
 
 
 def test_without_onnx_the_error_says_what_to_install(checkpoints, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from fastgan_ray.report.charts import curve_files
 from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.report.data.learning_curves import arm_curves, curve_metric, with_all_seeds
 from fastgan_ray.report.tables import ablation as tables
+from fastgan_ray.report.tables.table import escaped
 from fastgan_ray.search.ablation import cells, data_name
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 
@@ -114,6 +116,29 @@ def test_failures_are_reported_and_win_nothing():
     )
     assert "good, seed 0 on cats: diverged at 2 kimg: loss/d is not finite." in notes
     assert "(2 of 3)" in tables.markdown(summary, "x.svg")
+
+
+def test_names_are_text_in_markdown():
+    """A reader of ablation.md sees names as they are: no HTML, links, emphasis or more columns."""
+    names = {
+        "<img src=x onerror=alert(1)>": "&lt;img src=x onerror=alert(1)>",
+        "</td> &lt; <0.0001": "&lt;/td> &amp;lt; <0.0001",
+        "# a": r"\# a",
+        "[a](http://b)": r"[a\](http://b)",
+        "a*b*|`c`": r"a\*b\*\|\`c\`",
+        "_a_b_": r"\_a_b\_",
+        "fd_efficientnet_lite0 & -1.5 [-2, 3]": "fd_efficientnet_lite0 & -1.5 [-2, 3]",
+    }
+    for name, expected in names.items():
+        assert escaped(name) == expected
+    arms = {"<b>": {"model.ngf": 8}, "plain": {}}
+    spec = replace(SPEC, arms=arms, baseline="<b>")
+    new_names = {"plain": "<b>", "good": "plain"}
+    renamed = [
+        {**trial, "arm": new_names[trial["arm"]]} for trial in trials() if trial["arm"] in new_names
+    ]
+    page = tables.markdown(summarise(spec, "<i>t", renamed, dict.fromkeys(arms, 1.0)), "x.svg")
+    assert "<b>" not in page and "<i>" not in page and "baseline: &lt;b>." in page
 
 
 def test_what_has_not_ended_is_counted():

@@ -34,6 +34,7 @@ Truncation = Annotated[
     ),
 ]
 Seeds = Annotated[str, typer.Option(help="Seeds, e.g. 0-35,99.")]
+MAX_GRID_PIXELS = 2**26  # 32 x 32 pictures of 256 px
 PngFile = Annotated[Path, typer.Option(help="File to write (.png).")]
 
 
@@ -47,6 +48,7 @@ def sample(
 ) -> None:
     """Generate pictures; the same seed always gives the same picture."""
     from fastgan_ray.data.grid import save_grid, save_image
+    from fastgan_ray.latent.sample import generate, latents
     from fastgan_ray.latent.sample import sample as draw
 
     numbers = parse_seeds(seeds)
@@ -54,10 +56,15 @@ def sample(
         raise UserError(f"--out: must be a .png file or a folder (got {out})")
     _require_png(out) if out.suffix else opt.require_writable_folder(out)
     generator, config = _load(checkpoint)
-    pictures = draw(generator, config.model.nz, numbers, truncation, track=progress())
+    nz = config.model.nz
     if out.suffix:
-        save_grid(pictures, out)
+        _require_small_grid(
+            len(numbers), config.model, "choose fewer --seeds, or a folder as --out"
+        )
+        save_grid(draw(generator, nz, numbers, truncation, track=progress()), out)
     else:
+        batches = generate(generator, latents(numbers, nz, truncation), track=progress())
+        pictures = (picture for batch in batches for picture in batch)
         for seed, picture in zip(numbers, pictures, strict=True):
             save_image(picture, out / f"seed{seed:06d}.png")
     print_line(f"{counted(len(numbers), 'picture')} written to {out}")
@@ -121,6 +128,8 @@ def mix(
     row_seeds, column_seeds = parse_seeds(rows, "--rows"), parse_seeds(columns, "--columns")
     _require_png(out)
     generator, config = _load(checkpoint)
+    tile_count = (1 + len(row_seeds)) * (1 + len(column_seeds))
+    _require_small_grid(tile_count, config.model, "choose fewer --rows and --columns")
     mixing = require_mixing(generator)
     tiles = mix_grid(mixing, config.model.nz, row_seeds, column_seeds, truncation, progress())
     save_grid(tiles, out, columns=1 + len(column_seeds))
@@ -200,6 +209,8 @@ def neighbours(
     numbers = parse_seeds(seeds)
     _require_png(out)
     generator, stored = _load(checkpoint)
+    tile_count = len(numbers) * (1 + count)
+    _require_small_grid(tile_count, stored.model, "choose fewer --seeds or a lower --count")
     fields = opt.overrides(data, assignments, embedded)
     config = data_config(str(checkpoint), stored, fields)
     track = progress()
@@ -267,6 +278,16 @@ def _load(checkpoint: Path) -> tuple[nn.Module, RunConfig]:
 
 def _device(generator: nn.Module) -> torch.device:
     return next(generator.parameters()).device
+
+
+def _require_small_grid(count: int, model: ModelConfig, mend: str) -> None:
+    """Raise UserError if `count` pictures are too many for one grid."""
+    pixels = count * model.resolution**2
+    if pixels > MAX_GRID_PIXELS:
+        raise UserError(
+            f"{counted(count, 'picture')} of {model.resolution} px are too many for one grid (at "
+            f"most {MAX_GRID_PIXELS // model.resolution**2}); {mend}"
+        )
 
 
 def _require_png(out: Path) -> None:

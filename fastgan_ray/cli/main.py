@@ -34,6 +34,11 @@ from fastgan_ray.cli.wandb_report import wandb_report
 from fastgan_ray.cli.weights import weights_app
 from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError
 
+LESS_MEMORY = (
+    "Lower the resolution, the widths (model.ngf, model.ndf), the batch sizes or eval.num_fakes, "
+    "ask for fewer pictures at once, or close other programs."
+)
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -99,8 +104,8 @@ def _program(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and print expected errors as one message, without a traceback.
 
-    The exit status is 2 for a UserError, 1 for a diverged training, and the error's own `status`
-    for an interrupted run.
+    The exit status is 2 for a UserError, 1 for a diverged training or a full memory, and the
+    error's own `status` for an interrupted run.
     """
     try:
         app(args=arguments, prog_name="fastgan-ray")
@@ -115,6 +120,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except DivergedError as error:
         _print_error("diverged: ", str(error))
         sys.exit(1)
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        _print_error("error: ", f"out of memory ({reason}). {LESS_MEMORY}")
+        sys.exit(1)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    from fastgan_ray.train.failures import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _print_error(label: str, message: str) -> None:

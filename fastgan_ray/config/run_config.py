@@ -218,7 +218,7 @@ class EvalConfig(Section):
         "with the PyTorch port; dinov2_vitl14 = FD_DINOv2; efficientnet_lite0 = "
         "comes with the package, no download",
     )
-    num_fakes: int = Field(5000, ge=2, description="generated images per evaluation")
+    num_fakes: int = Field(5000, ge=2, le=1_000_000, description="generated images per evaluation")
     early_fakes: int | None = Field(
         None,
         ge=2,

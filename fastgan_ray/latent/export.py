@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,8 +134,7 @@ def _require_onnx(checkpoint: Path) -> None:
 
 
 def _write_onnx(checkpoint: Path, out: Path) -> None:
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # warnings about internals of the exporter
+    with _silent():
         program = torch.onnx.export(
             _program(checkpoint),
             input_names=["latents"],
@@ -144,6 +144,19 @@ def _write_onnx(checkpoint: Path, out: Path) -> None:
         )
     assert program is not None
     program.save(out, external_data=False)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Hide what the exporter prints, warns and logs about its own work; errors are raised."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
 
 
 def _read_onnx(out: Path) -> Draw:

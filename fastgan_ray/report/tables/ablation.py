@@ -9,7 +9,7 @@ import rich.table
 from fastgan_ray.counting import counted
 from fastgan_ray.report import text
 from fastgan_ray.report.tables import table as tables
-from fastgan_ray.report.tables.table import VERDICT_STYLES, Table, as_markdown
+from fastgan_ray.report.tables.table import VERDICT_STYLES, Table, as_markdown, escaped
 
 EXPLANATION = (
     "± is the standard deviation over seeds. The difference is arm minus baseline, the mean over "
@@ -34,13 +34,13 @@ def markdown(summary: dict[str, Any], figure: str) -> str:
     metric = summary["metric"]
     goal = "lower" if metric["goal"] == "minimize" else "higher"
     parts = [
-        f"# Ablation {summary['name']}",
-        f"`{metric['name']}` ({goal} is better) on {', '.join(summary['data'])}; "
-        f"{counted(len(summary['seeds']), 'seed')}; baseline: {summary['baseline']}.",
+        f"# Ablation {escaped(summary['name'])}",
+        f"`{metric['name']}` ({goal} is better) on {escaped(', '.join(summary['data']))}; "
+        f"{counted(len(summary['seeds']), 'seed')}; baseline: {escaped(summary['baseline'])}.",
         as_markdown(main_table(summary)),
         as_markdown(sets_table(summary)) if in_percent(summary) else "",
         explanation(summary),
-        "\n".join(f"- {sentence}" for sentence in notes(summary)),
+        "\n".join(f"- {escaped(sentence)}" for sentence in notes(summary)),
         f"![Learning curves: {metric['name']} of each arm over images shown]({figure})",
         "Settings of the arms:",
         as_markdown(settings_table(summary)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,11 @@ from rich.text import Text
 
 # The colour of an arm's row on a terminal, by its verdict.
 VERDICT_STYLES = {"better": "green", "worse": "red", "no verdict": "yellow"}
+
+# What Markdown would not show as it is: marks of emphasis, code, cells, links, headings, quotes.
+SPECIAL = re.compile(
+    r"([\\|`*~]|\](?=[(\[])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#>])", re.MULTILINE
+)
 
 
 class Table(NamedTuple):
@@ -40,9 +46,13 @@ def on_terminal(
 
 def as_markdown(table: Table) -> str:
     """Write a table as Markdown."""
-    lines = [table.headings, ["---"] * len(table.headings), *table.rows]
-    return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
+    headings, *rows = [[escaped(cell) for cell in line] for line in (table.headings, *table.rows)]
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|")
+def escaped(text: str) -> str:
+    """Escape a text for Markdown: a reader sees it as it is, without HTML, links or emphasis."""
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    return SPECIAL.sub(r"\\\1", text)
