@@ -54,7 +54,10 @@ def test_all_neighbours_are_printed(place, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        (("sample", "--seeds", "0-99999"), "100000 pictures of 32 px are too many for one grid"),
+        (
+            ("sample", "--seeds", "0-99999"),
+            "pictures of 32 x 32 px are too many for one grid",
+        ),
         (("mix", "--rows", "0-999", "--columns", "0-999"), "choose fewer --rows and --columns"),
         (("neighbours", "--seeds", "0-9999", "--count", "64"), "or a lower --count"),
     ],

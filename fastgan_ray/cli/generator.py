@@ -58,9 +58,7 @@ def sample(
     generator, config = _load(checkpoint)
     nz = config.model.nz
     if out.suffix:
-        _require_small_grid(
-            len(numbers), config.model, "choose fewer --seeds, or a folder as --out"
-        )
+        _require_small_grid(len(numbers), config, "choose fewer --seeds, or a folder as --out")
         save_grid(draw(generator, nz, numbers, truncation, track=progress()), out)
     else:
         batches = generate(generator, latents(numbers, nz, truncation), track=progress())
@@ -129,7 +127,7 @@ def mix(
     _require_png(out)
     generator, config = _load(checkpoint)
     tile_count = (1 + len(row_seeds)) * (1 + len(column_seeds))
-    _require_small_grid(tile_count, config.model, "choose fewer --rows and --columns")
+    _require_small_grid(tile_count, config, "choose fewer --rows and --columns")
     mixing = require_mixing(generator)
     tiles = mix_grid(mixing, config.model.nz, row_seeds, column_seeds, truncation, progress())
     save_grid(tiles, out, columns=1 + len(column_seeds))
@@ -210,7 +208,7 @@ def neighbours(
     _require_png(out)
     generator, stored = _load(checkpoint)
     tile_count = len(numbers) * (1 + count)
-    _require_small_grid(tile_count, stored.model, "choose fewer --seeds or a lower --count")
+    _require_small_grid(tile_count, stored, "choose fewer --seeds or a lower --count")
     fields = opt.overrides(data, assignments, embedded)
     config = data_config(str(checkpoint), stored, fields)
     track = progress()
@@ -280,13 +278,13 @@ def _device(generator: nn.Module) -> torch.device:
     return next(generator.parameters()).device
 
 
-def _require_small_grid(count: int, model: ModelConfig, mend: str) -> None:
+def _require_small_grid(count: int, config: RunConfig, mend: str) -> None:
     """Raise UserError if `count` pictures are too many for one grid."""
-    pixels = count * model.resolution**2
-    if pixels > MAX_GRID_PIXELS:
+    height, width = config.model.size
+    if count * height * width > MAX_GRID_PIXELS:
         raise UserError(
-            f"{counted(count, 'picture')} of {model.resolution} px are too many for one grid (at "
-            f"most {MAX_GRID_PIXELS // model.resolution**2}); {mend}"
+            f"{counted(count, 'picture')} of {width} x {height} px are too many for one grid (at "
+            f"most {MAX_GRID_PIXELS // (height * width)}); {mend}"
         )
 
 

@@ -113,7 +113,7 @@ def _enlarged(pictures: Sequence[Picture], config: DataConfig, size: Size) -> st
     target = f"{width} px" if width == height else f"{width} x {height} px"
     own = f"{smallest.facts.width} x {smallest.facts.height}"
     return (
-        f"{enlarged} of {len(pictures)} pictures {_are(enlarged)} enlarged more than "
+        f"{enlarged} of {counted(len(pictures), 'picture')} {_are(enlarged)} enlarged more than "
         f"{MOST_ENLARGED:g} times for {target}; the smallest, "
         f"{printable(smallest.name)} ({own}), is enlarged {factors[smallest.name]:.3g} times: use "
         "larger pictures or a lower model.resolution"
@@ -127,8 +127,8 @@ def _copies(pictures: Sequence[Picture]) -> str:
     count = sum(len(group) - 1 for group in groups)
     first, second = groups[0][:2]
     return (
-        f"{count} of {len(pictures)} pictures {_are(count)} exact copies of others, for example "
-        f"{printable(second.name)} of {printable(first.name)}"
+        f"{count} of {counted(len(pictures), 'picture')} {_are(count)} exact copies of others, "
+        f"for example {printable(second.name)} of {printable(first.name)}"
     )
 
 
@@ -139,8 +139,8 @@ def _nearly_identical(pictures: Sequence[Picture]) -> str:
     if alike < max(2, _NEARLY_ALL * len(pictures)):
         return ""
     return (
-        f"{alike} of {len(pictures)} pictures look nearly identical when they are small: a "
-        "generator can only copy them"
+        f"{alike} of {counted(len(pictures), 'picture')} look nearly identical when they are "
+        "small: a generator can only copy them"
     )
 
 
