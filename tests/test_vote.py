@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 
 import numpy as np
 import pytest
+import report_runs
 import torch
 import vote_runs
 from command_line import call
@@ -275,6 +276,8 @@ BAD_SHEETS = {
     "a page that leads elsewhere": lambda sheet: {**sheet, "page": "../x"},
     "another page": lambda sheet: {**sheet, "page": "00000000"},
     "a voter that is a number": lambda sheet: {**sheet, "voter": 3},
+    "a voter that is an order to the terminal": lambda sheet: {**sheet, "voter": "\x1b[2J"},
+    "a voter with a long name": lambda sheet: {**sheet, "voter": "x" * 61},
 }
 
 
@@ -286,6 +289,15 @@ def test_a_file_that_is_no_file_of_votes_is_refused_and_changes_nothing(case, ru
     printed = capsys.readouterr()
     assert "votes.json" in printed.err and "Traceback" not in printed.err
     assert sorted(run.rglob("*")) == before
+
+
+def test_a_voters_name_is_text_and_no_markup(run, capsys):
+    assert vote(run, "--pairs", 10) == 0
+    assert add(run, vote_runs.sheet(key_of(run), by_number, report_runs.HOSTILE)) == 0
+    assert report_runs.HOSTILE in " ".join(capsys.readouterr().out.split())
+    reader = Reader(report_page(read_run(run), None, NOW))
+    assert reader.text.count(f"Control: {report_runs.HOSTILE} preferred") == 1
+    assert [tag for tag, _ in reader.tags].count("script") == 1
 
 
 @pytest.mark.parametrize(

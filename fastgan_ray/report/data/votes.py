@@ -23,6 +23,7 @@ from fastgan_ray.search.votes import Share, Strengths, Vote, agreement, fit, sha
 FORMAT = "fastgan-ray-votes-1"
 SCORES = {"left": 1.0, "right": 0.0, "equal": 0.5}
 MAX_BYTES = 1_000_000
+MAX_NAME = 60  # characters; the page allows no more
 SHEET = re.compile(r"[0-9a-f]{4,32}")
 
 Sheet = dict[str, Any]
@@ -209,6 +210,8 @@ def _read_sheet(path: Path) -> Sheet:
         and content.get("format") == FORMAT
         and isinstance(content.get("page"), str)
         and isinstance(content.get("voter"), str)
+        and len(content["voter"]) <= MAX_NAME
+        and content["voter"].isprintable()
         and isinstance(content.get("sheet"), str)
         and SHEET.fullmatch(content["page"]) is not None
         and SHEET.fullmatch(content["sheet"]) is not None
