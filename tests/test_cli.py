@@ -186,8 +186,10 @@ def test_check_needs_no_data_and_shows_a_plan(file, capsys):
 def test_check_prints_the_plan_as_json_too(name, capsys):
     assert call("check", ROOT / "search_spaces" / f"{name}.yaml", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    data = {"path": "fluent-heads", "pictures": 198, "note": "", "remarks": []}
-    assert facts["data"] == [data]
+    (data,) = facts["data"]
+    sizes, metric = data.pop("advice")
+    assert sizes.startswith("sizes: at 128 px") and "of 198 pictures" in metric
+    assert data == {"path": "fluent-heads", "pictures": 198, "note": "", "remarks": []}
     assert facts["kind"] == ("ablation" if "ablation" in name else "search")
     assert facts["hours_of_rtx_2080_ti"] > 0 and facts["metric"]["goal"] == "minimize"
 

@@ -2,12 +2,73 @@
 
 from __future__ import annotations
 
-from fastgan_ray.cli.options import AsJson
-from fastgan_ray.cli.terminal import print_json, print_table
+import webbrowser
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.terminal import print_json, print_line, print_table, progress
+from fastgan_ray.errors import UserError
 
 
-def data(as_json: AsJson = False) -> None:
-    """List the data sets whose names can be used in place of a folder."""
+def data(
+    folder: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FOLDER]",
+            help="Pictures: a folder, an archive, a .npy file, an LMDB, or a name of the list.",
+            show_default="list the named data sets",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("data.html"),
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", help="Also write a suggested search file (YAML) to this path."),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    assignments: opt.Assignments = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Look at your pictures before a search, or list the named data sets.
+
+    With FOLDER, it prints what can be used, what may be wrong and what a metric of so few pictures
+    can tell, and writes data.html, one page with all of it.
+    """
+    if folder is None:
+        if write or assignments:
+            raise UserError("--write and --set need FOLDER: the pictures to look at")
+        _list_sets(as_json)
+        return
+    from fastgan_ray.config.override import override
+    from fastgan_ray.config.run_config import RunConfig
+    from fastgan_ray.report.data.pictures import picture_facts
+    from fastgan_ray.report.page.data_page import data_page
+
+    for path in filter(None, (out, write)):
+        opt.require_writable(path)
+    config = override(RunConfig(), opt.overrides(folder, assignments, False))
+    facts, source = picture_facts(config.data, progress())
+    if write and source is None:
+        raise UserError(f"--write: {facts['remarks'][0]}")
+    suggested, text = _suggestion(facts, str(config.data.path)) if source else ([], "")
+    now = datetime.now(timezone.utc)
+    out.write_text(data_page(facts, source, suggested, text, now), encoding="utf-8")
+    if write:
+        write.write_text(text, encoding="utf-8")
+    if as_json:
+        print_json({**facts, "suggested": [choice._asdict() for choice in suggested]})
+    else:
+        _print_facts(facts)
+        _print_ending(suggested, out, write)
+    if show and not webbrowser.open(out.resolve().as_uri()):
+        raise UserError(f"--open: no browser found; open {out} on a machine that has one")
+
+
+def _list_sets(as_json: bool) -> None:
     from fastgan_ray.data.catalog import catalog
 
     data_sets = catalog()
@@ -25,3 +86,39 @@ def data(as_json: AsJson = False) -> None:
         for entry in data_sets
     ]
     print_table(["name", "pictures", "description", "licence", "status"], rows, right=[1])
+
+
+def _suggestion(facts: Mapping[str, Any], path: str) -> tuple[list[Any], str]:
+    import torch
+
+    from fastgan_ray.report.data.suggestion import choices, suggested_file
+
+    has_gpu = torch.cuda.is_available()
+    known = dict(facts)
+    return choices(known, path, has_gpu), suggested_file(known, path, has_gpu)
+
+
+def _print_facts(facts: Mapping[str, Any]) -> None:
+    from fastgan_ray.counting import counted
+    from fastgan_ray.report.page.data_page import metric_sentences, overview, verdict
+
+    known = dict(facts)
+    print_line(f"{facts['path']}: {verdict(known)}")
+    for remark in facts["remarks"]:
+        print_line(f"  {remark}")
+    for name, text in overview(known):
+        print_line(f"  {name}: {text}")
+    if compared := facts.get("compared"):
+        count = counted(len(compared["near"]), "pair")
+        print_line(f"  near duplicates: {count}; outliers: {len(compared['outliers'])}")
+        print_line(f"  groups: {', '.join(str(len(group)) for group in compared['clusters'])}")
+    for sentence in metric_sentences(known):
+        print_line(f"  {sentence}")
+
+
+def _print_ending(suggested: list[Any], out: Path, write: Path | None) -> None:
+    for choice in suggested:
+        print_line(f"  {choice.key} = {choice.value}: {choice.reason}")
+    print_line(f"Page: {out}")
+    if write:
+        print_line(f"Search file: {write}; its cost: fastgan-ray check {write}")

@@ -147,7 +147,7 @@ def _memory_text(facts: Mapping[str, Any]) -> str:
 
 def _data_text(data: Mapping[str, Any]) -> str:
     pictures = f"{counted(data['pictures'] or 0, 'picture')} in {data['path']}"
-    return "\n    ".join([str(data["note"]) or pictures, *data["remarks"]])
+    return "\n    ".join([str(data["note"]) or pictures, *data["remarks"], *data["advice"]])
 
 
 def _parameter_table(facts: Mapping[str, Any]) -> Table:

@@ -14,6 +14,7 @@ from fastgan_ray.data.checking import Picture
 from fastgan_ray.data.fit import Size
 from fastgan_ray.data.inspection import SKETCH_SIDE
 from fastgan_ray.data.listing import describe_left_out, printable
+from fastgan_ray.data.resolution import enlargement
 from fastgan_ray.data.source import Source
 
 MOST_ENLARGED = 2.0
@@ -41,16 +42,6 @@ def remarks(source: Source, config: DataConfig, size: Size) -> list[str]:
         _nearly_identical(source.pictures),
     ]
     return [sentence for sentence in sentences if sentence]
-
-
-def enlargement(picture: Picture, config: DataConfig, size: Size) -> float:
-    """Return the factor by which a picture is enlarged to `size` (height, width).
-
-    If the factors of height and width differ, it is the smaller one with fit pad, else the larger
-    one.
-    """
-    factors = (size[0] / picture.facts.height, size[1] / picture.facts.width)
-    return min(factors) if config.fit == "pad" else max(factors)
 
 
 def sketches(pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
@@ -126,9 +117,10 @@ def _copies(pictures: Sequence[Picture]) -> str:
         return ""
     count = sum(len(group) - 1 for group in groups)
     first, second = groups[0][:2]
+    are = "is an exact copy of another" if count == 1 else "are exact copies of others"
     return (
-        f"{count} of {counted(len(pictures), 'picture')} {_are(count)} exact copies of others, "
-        f"for example {printable(second.name)} of {printable(first.name)}"
+        f"{count} of {counted(len(pictures), 'picture')} {are}, for example {printable(second.name)} of "
+        f"{printable(first.name)}"
     )
 
 

@@ -11,11 +11,10 @@ from PIL import Image
 
 from fastgan_ray.config.run_config import DataConfig, Mode
 from fastgan_ray.counting import counted
-from fastgan_ray.data.catalog import resolve
-from fastgan_ray.data.checking import Check, Picture, check_all
-from fastgan_ray.data.containers import open_container
+from fastgan_ray.data.checking import Check, Picture
 from fastgan_ray.data.decode import decode, pillow_warnings_off
-from fastgan_ray.data.listing import LeftOut, Listing, Read, describe_left_out, printable
+from fastgan_ray.data.listing import LeftOut, Read, describe_left_out, printable
+from fastgan_ray.data.survey import survey
 from fastgan_ray.errors import UserError
 from fastgan_ray.progress import Track, silently
 
@@ -71,14 +70,13 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
     larger limit. Raises UserError if fewer than 2 pictures are usable. With `on_bad_image: error`,
     raises UserError that lists all unreadable pictures.
     """
-    path, listing = list_files(config)
+    found = survey(config, track)
+    path, listing, bad = found.path, found.listing, found.unreadable
     if not listing.names:
         raise UserError(_no_pictures(path, listing.left_out))
-    checks = check_all(path, listing, config.frames, track)
-    bad = tuple(f"{printable(check.name)}: {check.reason}" for check in checks if check.reason)
-    pictures = [picture for check in checks for picture in check.pictures()]
-    _require_enough(path, checks, len(pictures), bad, config.on_bad_image == "error")
-    subset = _subset(pictures, config.limit, seed)
+    usable, refuse_bad = len(found.pictures), config.on_bad_image == "error"
+    _require_enough(path, found.checks, usable, bad, refuse_bad)
+    subset = _subset(found.pictures, config.limit, seed)
     return Source(
         path=path,
         pictures=tuple(subset),
@@ -91,17 +89,6 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
         mode=config.mode,
         read_bytes=listing.read,
     )
-
-
-def list_files(config: DataConfig) -> tuple[Path, Listing]:
-    """Find the pictures and all other files of `config.path`; return its path and the listing."""
-    if not config.path:
-        raise UserError(
-            "data.path: no data given. Give a folder of pictures, an archive (.zip, .tar), a .npy "
-            "file, an LMDB folder, or a name that `fastgan-ray data` lists."
-        )
-    path = resolve(config.path)
-    return path, open_container(path)
 
 
 def _require_enough(

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.strict_yaml import Value
 from fastgan_ray.data.catalog import catalog
@@ -21,6 +22,7 @@ from fastgan_ray.metrics.names import metric_name
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
 from fastgan_ray.search.confirmation import plan_confirmation
+from fastgan_ray.search.cost.advice import advice
 from fastgan_ray.search.cost.estimate import gflop_per_image, hours, kimg_expected
 from fastgan_ray.search.cost.memory import gpu_gb_of, host_gb_of
 from fastgan_ray.search.cost.timing import Timing, seconds_of
@@ -124,7 +126,7 @@ def run_facts(
         "kind": "run",
         "name": name,
         "metric": {"name": metric_name(config.eval), "goal": "minimize"},
-        "data": [_data(config, config.model.size, track)],
+        "data": [_data(config, config.model, track)],
         "kimg": kimg,
         "gflop_per_image": gflop,
         "hours_of_rtx_2080_ti": hours(kimg, gflop),
@@ -151,18 +153,19 @@ def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
     return {device: [min(gbs), max(gbs)] for device, gbs in needs.items()}
 
 
-def _largest(configs: Sequence[RunConfig]) -> tuple[int, int]:
-    """Return the height and width of the pictures at the largest resolution."""
-    return max(configs, key=lambda config: config.model.resolution).model.size
+def _largest(configs: Sequence[RunConfig]) -> ModelConfig:
+    """Return the model with the largest resolution."""
+    return max(configs, key=lambda config: config.model.resolution).model
 
 
-def _data(config: RunConfig, size: tuple[int, int], track: Track) -> dict[str, Any]:
-    """Return {"path", "pictures", "note", "remarks"} of the data set.
+def _data(config: RunConfig, largest: ModelConfig, track: Track) -> dict[str, Any]:
+    """Return {"path", "pictures", "note", "remarks", "advice"} of the data set.
 
     "pictures" is their number; None if it is unknown, with the reason in "note". "remarks" are
-    sentences about the pictures.
+    sentences about what may be wrong; "advice" are the two of `advice`.
     """
     facts: dict[str, Any] = {"path": config.data.path, "pictures": None, "note": "", "remarks": []}
+    facts["advice"] = []
     path = config.data.path
     if path is None:
         return facts | {"note": "not set: pass --data FOLDER when you start"}
@@ -173,8 +176,11 @@ def _data(config: RunConfig, size: tuple[int, int], track: Track) -> dict[str, A
         source = open_source(config.data, track=track)
     except UserError as error:
         return facts | {"note": f"not usable yet: {error}"}
-    sentences = remarks(source, config.data, size)
-    return facts | {"pictures": len(source), "remarks": sentences}
+    return facts | {
+        "pictures": len(source),
+        "remarks": remarks(source, config.data, largest.size),
+        "advice": advice(source, config, largest.resolution),
+    }
 
 
 def _stopping(spec: SearchSpec) -> str:

@@ -1,0 +1,62 @@
+"""Find the resolution and the proportions that fit the sizes of pictures."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from fastgan_ray.config.model import ASPECTS, RESOLUTIONS, ModelConfig
+from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.data.checking import Picture
+from fastgan_ray.data.fit import Size
+
+LARGE_ENOUGH = 0.9
+"""The share of pictures that must be at least as large as the resolution."""
+_COMMON = 0.8
+
+
+def enlargement(picture: Picture, config: DataConfig, size: Size) -> float:
+    """Return the factor by which a side of the picture grows, the larger one if they differ.
+
+    `size` is the height and width that the picture gets.
+    """
+    factors = (size[0] / picture.facts.height, size[1] / picture.facts.width)
+    return min(factors) if config.fit == "pad" else max(factors)
+
+
+def justified_resolution(pictures: Sequence[Picture], config: DataConfig, aspect: str) -> int:
+    """Return the largest resolution at which LARGE_ENOUGH of the pictures are not enlarged.
+
+    It is the smallest possible resolution if the pictures are smaller than all.
+    """
+
+    def is_justified(resolution: int) -> bool:
+        size = ModelConfig(resolution=resolution, aspect=aspect).size
+        large = sum(enlargement(picture, config, size) <= 1 for picture in pictures)
+        return large >= LARGE_ENOUGH * len(pictures)
+
+    return max(filter(is_justified, RESOLUTIONS), default=RESOLUTIONS[0])
+
+
+def common_aspect(pictures: Sequence[Picture]) -> tuple[str, float]:
+    """Return the proportions that most pictures have (a key of ASPECTS), and their share.
+
+    A picture has the proportions that need the least change. They are "1:1" if the pictures do not
+    agree: a generator has only one.
+    """
+    counts = Counter(nearest_aspect(picture) for picture in pictures)
+    aspect, count = counts.most_common(1)[0]
+    share = count / len(pictures)
+    return (aspect, share) if share >= _COMMON else ("1:1", counts["1:1"] / len(pictures))
+
+
+def nearest_aspect(picture: Picture) -> str:
+    """Return the key of ASPECTS that needs the least change of the picture's proportions."""
+    ratio = picture.facts.width / picture.facts.height
+    return min(ASPECTS, key=lambda name: abs(math.log(ratio / _ratio(name))))
+
+
+def _ratio(aspect: str) -> float:
+    columns, rows = ASPECTS[aspect]
+    return columns / rows

@@ -1,0 +1,125 @@
+"""List every file of a set of pictures, whether it is used or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.data.catalog import resolve
+from fastgan_ray.data.checking import Check, Picture, check_all
+from fastgan_ray.data.containers import open_container
+from fastgan_ray.data.kinds import suffix_of
+from fastgan_ray.data.listing import Listing, printable
+from fastgan_ray.errors import UserError
+from fastgan_ray.progress import Track, silently
+
+MODES = {
+    "1": "black and white",
+    "L": "grey",
+    "LA": "grey with alpha",
+    "I;16": "grey, 16 bits",
+    "P": "palette",
+    "PA": "palette",
+    "RGB": "colour",
+    "RGBA": "colour with alpha",
+    "CMYK": "CMYK",
+    "LAB": "Lab",
+}
+
+
+class Survey(NamedTuple):
+    """All files of a set of pictures, with the result of their check."""
+
+    path: Path
+    listing: Listing
+    checks: list[Check]
+    pictures: list[Picture]
+    """The pictures that can be used."""
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The pictures that cannot be read: "name: reason"."""
+        return tuple(
+            f"{printable(check.name)}: {check.reason}" for check in self.checks if check.reason
+        )
+
+
+class FileRow(TypedDict):
+    """One file, or one picture of a file with several."""
+
+    name: str
+    kind: str
+    bytes: int | None
+    width: int | None
+    height: int | None
+    mode: str
+    profile: str
+    is_used: bool
+    reason: str  # why it is not used, or a warning
+
+
+def survey(config: DataConfig, track: Track = silently) -> Survey:
+    """Find all files of `config.path` and check every picture; damaged ones are no error.
+
+    Raises UserError if the path is missing, or is none of the forms that can be read.
+    """
+    if not config.path:
+        raise UserError(
+            "data.path: no data given. Give a folder of pictures, an archive (.zip, .tar), a .npy "
+            "file, an LMDB folder, or a name that `fastgan-ray data` lists."
+        )
+    path = resolve(config.path)
+    listing = open_container(path)
+    checks = check_all(path, listing, config.frames, track)
+    pictures = [picture for check in checks for picture in check.pictures()]
+    return Survey(path, listing, checks, pictures)
+
+
+def inventory(found: Survey) -> list[FileRow]:
+    """List every file with its kind, size and mode, and why it is not used; sorted by name.
+
+    A file with several pictures has a row for each. A hidden folder is one row.
+    """
+    rows = [
+        FileRow(
+            name=printable(picture.name),
+            kind=picture.kind,
+            bytes=picture.bytes,
+            width=picture.facts.width,
+            height=picture.facts.height,
+            mode=mode_of(picture),
+            profile=picture.facts.profile,
+            is_used=True,
+            reason=picture.warning,
+        )
+        for picture in found.pictures
+    ]
+    rows += [
+        _unused(check.name, suffix_of(check.name), check.reason, check.bytes)
+        for check in found.checks
+        if check.reason
+    ]
+    rows += [_unused(entry.name, entry.kind, entry.reason) for entry in found.listing.left_out]
+    return sorted(rows, key=lambda row: row["name"])
+
+
+def mode_of(picture: Picture) -> str:
+    """Name the colours of a picture's file in words."""
+    mode = MODES.get(picture.facts.mode, picture.facts.mode)
+    is_marked = picture.facts.is_transparent and "alpha" not in mode
+    return f"{mode} with transparent parts" if is_marked else mode
+
+
+def _unused(name: str, kind: str, reason: str, size: int | None = None) -> FileRow:
+    return FileRow(
+        name=printable(name),
+        kind=printable(kind),
+        bytes=size,
+        width=None,
+        height=None,
+        mode="",
+        profile="",
+        is_used=False,
+        reason=printable(reason),
+    )

@@ -1,0 +1,140 @@
+"""Find near duplicates, outliers and clusters among pictures, by their features."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.cluster.vq import kmeans2
+
+Array = npt.NDArray[np.float64]
+
+# The unit of distances is the median distance of a picture to the nearest other picture.
+_NEAR = 0.3
+# A picture that was resized or compressed again keeps its sketch, but its features change more.
+_NEAR_WITH_SKETCH = 1.2
+_SKETCH_LEVELS = 1.5
+_NEIGHBOURS = 3
+_OUTLIER = 4.0  # robust standard deviations
+_DIMENSIONS = 20
+_MOST_CLUSTERS = 8
+_CLEAR = 0.15  # the mean silhouette at which clusters are worth a mention
+_ITERATIONS = 30
+
+
+class Pair(NamedTuple):
+    """Two pictures that are nearly the same, and their distance (unit: see the module)."""
+
+    first: int
+    second: int
+    distance: float
+
+
+def distances(features: npt.ArrayLike) -> Array:
+    """Return the Euclidean distances (n, n) between features (n, d); infinity on the diagonal."""
+    rows = np.asarray(features, np.float64)
+    squares = np.einsum("id,id->i", rows, rows)
+    between = squares[:, None] + squares[None] - 2 * rows @ rows.T
+    values: Array = np.sqrt(np.maximum(between, 0))
+    np.fill_diagonal(values, np.inf)
+    return values
+
+
+def near_duplicates(between: Array, sketches: npt.ArrayLike) -> list[Pair]:
+    """List the pairs of pictures that are nearly the same, the nearest first.
+
+    `between` has the distances of their features, from `distances`; `sketches` (n, s) are small
+    versions of the pictures in levels of 0 to 255. A pair is listed if its features are much nearer
+    than usual, or if its sketches are equal and its features are not farther apart than usual.
+    """
+    unit = _unit(between)
+    if unit == 0:  # most pictures are equal
+        unit = float(between[np.isfinite(between)].max()) or 1.0
+    small = np.asarray(sketches, np.float64)
+    pairs = []
+    for first, row in enumerate(between / unit):
+        for second in np.flatnonzero(row[first + 1 :] < _NEAR_WITH_SKETCH) + first + 1:
+            distance = float(row[second])
+            difference = np.abs(small[first] - small[second]).mean()
+            if distance < _NEAR or difference <= _SKETCH_LEVELS:
+                pairs.append(Pair(first, int(second), distance))
+    return sorted(pairs, key=lambda pair: pair.distance)
+
+
+def outliers(between: Array) -> list[int]:
+    """List the pictures that are far from all others, the farthest first.
+
+    A picture counts if its mean distance to its nearest neighbours is more than _OUTLIER robust
+    standard deviations above the median.
+    """
+    count = min(_NEIGHBOURS, len(between) - 1)
+    if count < 1:
+        return []
+    nearest = np.sort(between, axis=1)[:, :count].mean(axis=1)
+    middle = np.median(nearest)
+    deviation = 1.4826 * np.median(np.abs(nearest - middle))
+    if deviation == 0:
+        return []
+    scores = (nearest - middle) / deviation
+    return [int(index) for index in np.argsort(-scores) if scores[index] > _OUTLIER]
+
+
+def clusters(features: npt.ArrayLike, seed: int = 0) -> list[list[int]]:
+    """Divide pictures into clusters, the largest first; each starts with its most typical picture.
+
+    k-means on the main directions of the features. The number of clusters is the one with the best
+    mean silhouette (Rousseeuw 1987); there is one cluster if no division is clear.
+    """
+    rows = np.asarray(features, np.float64)
+    everything = [_typical_first(rows, np.arange(len(rows)))]
+    if len(rows) < 2 * _MOST_CLUSTERS:
+        return everything
+    points = _main_directions(rows)
+    if len(np.unique(points.round(9), axis=0)) <= _MOST_CLUSTERS:  # most pictures are equal
+        return everything
+    between = distances(points)
+    np.fill_diagonal(between, 0)
+    best, divided = _CLEAR, None
+    for count in range(2, _MOST_CLUSTERS + 1):
+        _, labels = kmeans2(points, count, _ITERATIONS, minit="++", rng=np.random.default_rng(seed))
+        if len(np.unique(labels)) < 2:
+            continue
+        if (score := _silhouette(between, labels)) > best:
+            best, divided = score, labels
+    if divided is None:
+        return everything
+    groups = [np.flatnonzero(divided == label) for label in np.unique(divided)]
+    return [_typical_first(points, group) for group in sorted(groups, key=len, reverse=True)]
+
+
+def _unit(between: Array) -> float:
+    return float(np.median(between.min(axis=1)))
+
+
+def _main_directions(rows: Array) -> Array:
+    centred = rows - rows.mean(axis=0)
+    left, values, _ = np.linalg.svd(centred, full_matrices=False)
+    points: Array = left[:, :_DIMENSIONS] * values[:_DIMENSIONS]
+    return points
+
+
+def _typical_first(points: Array, group: npt.NDArray[np.int64]) -> list[int]:
+    """Sort the pictures of a cluster by their distance to its centre."""
+    members = points[group]
+    order = np.argsort(np.linalg.norm(members - members.mean(axis=0), axis=1), kind="stable")
+    return [int(index) for index in group[order]]
+
+
+def _silhouette(between: Array, labels: npt.NDArray[np.int32]) -> float:
+    """Return the mean silhouette of a division; 0 for a picture alone in its cluster."""
+    names, sizes = np.unique(labels, return_counts=True)
+    sums = np.stack([between[:, labels == name].sum(axis=1) for name in names], axis=1)
+    own = np.searchsorted(names, labels)
+    rows = np.arange(len(labels))
+    inside = sums[rows, own] / np.maximum(sizes[own] - 1, 1)
+    means = sums / sizes
+    means[rows, own] = np.inf
+    outside = means.min(axis=1)
+    scores = (outside - inside) / np.maximum(np.maximum(inside, outside), 1e-300)
+    return float(np.where(sizes[own] > 1, scores, 0.0).mean())

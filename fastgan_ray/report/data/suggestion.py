@@ -1,0 +1,154 @@
+"""Suggest a search file for a set of pictures, with a reason for every value."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastgan_ray.counting import counted
+
+Facts = dict[str, Any]
+
+CPU_RESOLUTION = 64
+_MOSTLY = 0.5
+
+
+class Choice(NamedTuple):
+    """A setting of the suggested file, and why it has this value."""
+
+    key: str
+    value: Any
+    reason: str
+
+
+def choices(facts: Facts, path: str, has_gpu: bool) -> list[Choice]:
+    """Choose the fixed settings of a search on the pictures of `facts` (see `picture_facts`)."""
+    return [*_data_choices(facts, path), *_model_choices(facts, has_gpu)]
+
+
+def suggested_file(facts: Facts, path: str, has_gpu: bool) -> str:
+    """Write the YAML of a search on these pictures; the comments give the reasons."""
+    lines = [
+        "# Suggested by `fastgan-ray data`. Each comment gives the reason: change what you know"
+    ]
+    lines += [
+        "# better. Its cost: `fastgan-ray check` on this file.",
+        *_search_lines(path, has_gpu),
+    ]
+    lines.append("base:")
+    section = ""
+    for choice in choices(facts, path, has_gpu):
+        name, _, field = choice.key.partition(".")
+        if name != section:
+            lines.append(f"  {name}:")
+            section = name
+        lines += [f"    # {line}" for line in _wrapped(choice.reason)]
+        lines.append(f"    {field}: {json.dumps(choice.value, ensure_ascii=False)}")
+    lines += _CPU_BASE if not has_gpu else _GPU_BASE
+    lines += _CPU_PARAMETERS if not has_gpu else _GPU_PARAMETERS
+    return "\n".join(lines) + "\n"
+
+
+def _data_choices(facts: Facts, path: str) -> Iterator[Choice]:
+    count, modes = facts["pictures"], facts["modes"]
+    yield Choice("data.path", path, f"{count} pictures can be used")
+    if facts["unreadable"]:
+        reason = f"{counted(len(facts['unreadable']), 'file')} cannot be read; see data.html"
+        yield Choice("data.on_bad_image", "skip", reason)
+    grey = sum(number for name, number in modes.items() if name.split(",")[0] in _GREY)
+    if facts["transparent"] > _MOSTLY * count:
+        reason = f"{facts['transparent']} of {count} pictures have transparent parts"
+        yield Choice("data.mode", "rgba", reason)
+    elif grey == count:
+        yield Choice("data.mode", "grey", "all pictures are grey")
+    halves = facts["compared"]["halves"]
+    if halves and halves["has_direction"]:
+        reason = (
+            "mirror images can be told from your pictures (text, light from one side): training on "
+            "them would teach the generator pictures that you do not have"
+        )
+        yield Choice("data.flip", 0.0, reason)
+    elif halves:
+        reason = "mirror images look like your pictures, so they double their number"
+        yield Choice("data.flip", 0.5, reason)
+
+
+def _model_choices(facts: Facts, has_gpu: bool) -> Iterator[Choice]:
+    resolution, aspect = facts["resolution"], facts["aspect"]
+    side = resolution["value"]
+    share = f"{resolution['share']:.0%} of the pictures are at least as large as {side} px"
+    if has_gpu:
+        yield Choice("model.resolution", side, share)
+    else:
+        value = min(side, CPU_RESOLUTION)
+        reason = f"{share}, but without a GPU more than {CPU_RESOLUTION} px takes days"
+        yield Choice("model.resolution", value, reason if value < side else share)
+    if aspect["value"] != "1:1":
+        reason = f"{aspect['share']:.0%} of the pictures have about these proportions"
+        yield Choice("model.aspect", aspect["value"], reason)
+
+
+def _search_lines(path: str, has_gpu: bool) -> list[str]:
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(path).name.split(".")[0]).strip("-") or "pictures"
+    if has_gpu:
+        return [
+            f"name: {json.dumps(name)}",
+            "method: bayes",
+            "# KID, because FID rewards a generator that copies its training pictures.",
+            "metric: {name: kid, goal: minimize}",
+            "run_cap: 32",
+            "early_terminate: {type: hyperband, min_iter: 40, eta: 3}  # kimg",
+        ]
+    return [
+        f"name: {json.dumps(name)}",
+        "method: bayes",
+        "# By the network inside the package. FD is safe in trainings too short to copy pictures.",
+        "metric: {name: fd_efficientnet_lite0, goal: minimize}",
+        "run_cap: 6",
+        "confirm: {top: 1, seeds: 3}",
+        "early_terminate: {type: hyperband, min_iter: 2, eta: 3}  # kimg",
+    ]
+
+
+def _wrapped(text: str, width: int = 92) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) >= width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+_GREY = ("black and white", "grey")
+_CPU_BASE = [
+    "    # Small networks and short trainings: minutes on two cores, as in demo.yaml.",
+    "    ndf: 8",
+    "    nz: 128",
+    "    decoder_width: 4",
+    "  train: {total_kimg: 3.5, reconstruction: l1, ema_halflife_kimg: 0.25}",
+    "  eval: {extractor: efficientnet_lite0, num_fakes: 256, every_kimg: 2}",
+]
+_CPU_PARAMETERS = [
+    "parameters:",
+    "  model.ngf: {values: [4, 8]}",
+    "  train.batch_size: {values: [4, 8]}",
+    "  train.lr_g: {distribution: log_uniform_values, min: 2e-4, max: 2e-3}",
+    "  train.lr_d: {distribution: log_uniform_values, min: 2e-4, max: 1e-3}",
+    '  augment.policy: {values: ["color,translation", ""]}',
+]
+_GPU_BASE = [
+    "  train: {total_kimg: 400}",
+    "  eval: {extractor: inception, num_fakes: 5000, early_fakes: 1000, every_kimg: 40}",
+]
+_GPU_PARAMETERS = [
+    "parameters:",
+    "  model.ngf: {values: [16, 32, 64]}",
+    "  model.ndf: {values: [16, 32, 64]}",
+    "  train.lr_g: {distribution: log_uniform_values, min: 1e-5, max: 1e-3}",
+    "  train.lr_d: {distribution: log_uniform_values, min: 1e-5, max: 1e-3}",
+    "  train.batch_size: {values: [4, 8, 16]}",
+    '  augment.policy: {values: ["", "color,translation", "color,translation,cutout"]}',
+]

@@ -1,0 +1,160 @@
+"""data.html: what is known about a set of pictures, as one self-contained file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from PIL import Image
+
+from fastgan_ray.counting import counted
+from fastgan_ray.data.listing import printable
+from fastgan_ray.data.source import Source
+from fastgan_ray.report.data.pictures import Facts
+from fastgan_ray.report.data.suggestion import Choice
+from fastgan_ray.report.page.render import render
+
+SIDE = 112  # pixels of a small picture, twice what the page shows
+MOST_PAIRS = 24
+OF_A_CLUSTER = 8
+MOST_ROWS = 2000
+
+
+def data_page(
+    facts: Facts, source: Source | None, suggested: Sequence[Choice], text: str, now: datetime
+) -> str:
+    """Return the HTML of data.html. All text is escaped.
+
+    `facts` and `source` are those of `picture_facts`; `suggested` are the choices and `text` the
+    content of the suggested search file, which are empty without a source.
+    """
+    written = now.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    content = {**view(facts, source, suggested, text), "written": written}
+    return render("data.html.j2", "script.js", ["style.css", "data.css"], content)
+
+
+def view(
+    facts: Facts, source: Source | None, suggested: Sequence[Choice], text: str
+) -> dict[str, Any]:
+    """Return the content of the page as plain data."""
+    compared = facts.get("compared")
+    return {
+        "path": facts["path"],
+        "verdict": verdict(facts),
+        "remarks": facts["remarks"],
+        "unreadable": facts["unreadable"],
+        "overview": overview(facts),
+        "bars": _bars(facts["sizes"]["ranges"]) if compared else [],
+        "copies": facts.get("copies", []),
+        "near": _near(compared, source),
+        "outliers": _figures(compared["outliers"], source) if compared and source else [],
+        "clusters": _clusters(compared, source),
+        "compared": compared["count"] if compared else 0,
+        "metric": metric_sentences(facts),
+        "suggested": [
+            {"key": choice.key, "value": str(choice.value), "reason": choice.reason}
+            for choice in suggested
+        ],
+        "text": text,
+        "files": sorted(facts["files"], key=lambda row: bool(row["is_used"]))[:MOST_ROWS],
+        "more_files": max(0, len(facts["files"]) - MOST_ROWS),
+    }
+
+
+def verdict(facts: Facts) -> str:
+    """Say in one sentence how many pictures can be used, and for what resolution."""
+    if "resolution" not in facts:
+        return f"{counted(facts['pictures'], 'picture')} can be used: too few for a training."
+    return (
+        f"{counted(facts['pictures'], 'picture')} can be used. Their sizes justify a resolution of "
+        f"{facts['resolution']['value']} px."
+    )
+
+
+def overview(facts: Facts) -> list[tuple[str, str]]:
+    """Return (name, text) pairs: kinds, sizes, colours."""
+    if "sizes" not in facts:
+        return []
+    sizes, aspect = facts["sizes"], facts["aspect"]
+    agree = "most pictures are" if aspect["share"] >= 0.8 else "the pictures differ: the default is"
+    return [
+        ("kinds", _counted_names(facts["kinds"])),
+        ("colours", _counted_names(facts["modes"])),
+        ("colour profiles", _counted_names(facts["profiles"])),
+        ("with transparent parts", str(facts["transparent"])),
+        ("smallest", sizes["smallest"]),
+        ("median of the shorter side", sizes["median"]),
+        ("largest", sizes["largest"]),
+        ("proportions", f"{agree} about {aspect['value']} ({aspect['share']:.0%})"),
+    ]
+
+
+def metric_sentences(facts: Facts) -> list[str]:
+    """Say what a metric of so few pictures can tell."""
+    if "compared" not in facts:
+        return []
+    halves = facts["compared"]["halves"]
+    if halves is None:
+        return ["There are too few pictures to divide them into halves and compare these."]
+    count = halves["half"]
+    sentences = [
+        f"Two random halves of your pictures ({count} against {count}) have a Frechet distance of "
+        f"{halves['fd']:.1f} ± {halves['fd_sd']:.1f} and a kernel distance of "
+        f"{1000 * halves['kd']:.2f} ± {1000 * halves['kd_sd']:.2f} thousandths, on the network "
+        "inside the package (mean and standard deviation over splits).",
+        f"A generator is perfect if {count} of its pictures have these distances to {count} of "
+        "yours; lower values mean that it copies. With more pictures the Frechet distance of a "
+        "perfect generator falls, and its kernel distance stays about 0.",
+        f"Differences of less than {2 * halves['fd_sd']:.1f} in the Frechet distance or "
+        f"{2000 * halves['kd_sd']:.2f} thousandths in the kernel distance can be chance.",
+    ]
+    side = "can" if halves["has_direction"] else "cannot"
+    return [*sentences, f"Mirror images {side} be told from your pictures by this network."]
+
+
+def _counted_names(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {printable(name)}" for name, count in counts.items())
+
+
+def _bars(ranges: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    most = max(entry["count"] for entry in ranges) or 1
+    return [{**entry, "width": f"{100 * entry['count'] / most:.1f}"} for entry in ranges]
+
+
+def _near(compared: Facts | None, source: Source | None) -> dict[str, Any]:
+    """Return the number of near duplicates and small pictures of the nearest pairs."""
+    if compared is None or source is None:
+        return {"count": 0, "pairs": []}
+    pairs = [
+        {"pictures": _figures(pair["indices"], source), "distance": pair["distance"]}
+        for pair in compared["near"][:MOST_PAIRS]
+    ]
+    return {"count": len(compared["near"]), "pairs": pairs}
+
+
+def _clusters(compared: Facts | None, source: Source | None) -> list[dict[str, Any]]:
+    """Return the size of each cluster and its most typical pictures; empty for one cluster."""
+    if compared is None or source is None or len(compared["clusters"]) < 2:
+        return []
+    return [
+        {"count": len(members), "pictures": _figures(members[:OF_A_CLUSTER], source)}
+        for members in compared["clusters"]
+    ]
+
+
+def _figures(indices: Sequence[int], source: Source) -> list[dict[str, Any]]:
+    return [
+        {**_small(source.read(index)), "name": printable(source.names[index])} for index in indices
+    ]
+
+
+def _small(picture: Image.Image) -> dict[str, Any]:
+    """Return {"uri", "width", "height"} of a picture, scaled down."""
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    picture.save(content, "WEBP", quality=80)
+    uri = f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
+    return {"uri": uri, "width": picture.width, "height": picture.height}

@@ -1,0 +1,37 @@
+"""Two sentences on a set of pictures that matter before a search: its sizes and its metric."""
+
+from __future__ import annotations
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.data.resolution import LARGE_ENOUGH, justified_resolution
+from fastgan_ray.data.source import Source
+from fastgan_ray.metrics.self_distance import known_self_distance
+
+
+def advice(source: Source, config: RunConfig, resolution: int) -> list[str]:
+    """Return a sentence on the resolution, and one on what a metric of so few pictures can tell.
+
+    `resolution` is the largest that will be used. The second sentence has numbers if `fastgan-ray
+    data` has measured them: they cost seconds to minutes.
+    """
+    justified = justified_resolution(source.pictures, config.data, config.model.aspect)
+    return [
+        f"sizes: at {justified} px, {LARGE_ENOUGH:.0%} of the pictures or more are not enlarged; "
+        f"at most {resolution} px are used",
+        _metric_sentence(source, config),
+    ]
+
+
+def _metric_sentence(source: Source, config: RunConfig) -> str:
+    halves = known_self_distance(source, config.data)
+    if halves is None:
+        return (
+            f"metric: `fastgan-ray data {config.data.path}` measures what a metric of "
+            f"{len(source)} pictures can tell"
+        )
+    return (
+        f"metric: two halves of the pictures ({halves.half} against {halves.half}) have "
+        f"fd_efficientnet_lite0 {halves.fd:.1f} ± {halves.fd_sd:.1f} and kd_efficientnet_lite0 "
+        f"{halves.kd:.4f} ± {halves.kd_sd:.4f}: differences of less than twice the second number "
+        "can be chance"
+    )
