@@ -119,8 +119,8 @@ def _copies(pictures: Sequence[Picture]) -> str:
     first, second = groups[0][:2]
     are = "is an exact copy of another" if count == 1 else "are exact copies of others"
     return (
-        f"{count} of {counted(len(pictures), 'picture')} {are}, for example {printable(second.name)} of "
-        f"{printable(first.name)}"
+        f"{count} of {counted(len(pictures), 'picture')} {are}, for example "
+        f"{printable(second.name)} of {printable(first.name)}"
     )
 
 
