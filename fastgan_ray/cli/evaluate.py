@@ -25,9 +25,10 @@ def evaluate(
         str | None,
         typer.Option(
             help="Metric by which to rank the generators.",
-            show_default="the metric of the generators' search, else the Frechet distance",
+            show_default="the metric of the generators' search, else the first one's eval.metric",
         ),
     ] = None,
+    which: opt.Which = "best",
     as_json: opt.AsJson = False,
 ) -> None:
     """Measure generators on a data set and rank them, best first.
@@ -39,7 +40,7 @@ def evaluate(
     from fastgan_ray.report.data.run_folder import searched_metric
 
     metrics = {path: searched_metric(path) for path in checkpoints}
-    results = rank(metrics, opt.overrides(data, assignments, embedded), by, progress())
+    results = rank(metrics, opt.overrides(data, assignments, embedded), by, progress(), which)
     if as_json:
         print_json(results)
         return

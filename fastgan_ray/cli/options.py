@@ -37,6 +37,10 @@ Embedded = Annotated[
         "ends in efficientnet_lite0.",
     ),
 ]
+Which = Annotated[
+    Literal["best", "last"],
+    typer.Option(help="Which checkpoint of a run: the best by the run's metric, or the last."),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, print the plan and exit.")
 ]

@@ -64,7 +64,7 @@ def _train(run: RunConfig, out: Path, resume: bool) -> None:
     from fastgan_ray.train.signals import say_at_once, stopping
 
     require_weights(run)
-    start = (interrupted(out) or find_checkpoint(out)) if resume else None
+    start = (interrupted(out) or find_checkpoint(out, "last")) if resume else None
     if start is None:
         _make_new_folder(out)
     for remark in remarks(

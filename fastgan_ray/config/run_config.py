@@ -218,6 +218,12 @@ class EvalConfig(Section):
         "with the PyTorch port; dinov2_vitl14 = FD_DINOv2; efficientnet_lite0 = "
         "comes with the package, no download",
     )
+    metric: Literal["fd", "kd", "precision", "recall", "density", "coverage"] = Field(
+        "fd",
+        description="the run's metric, which chooses its best checkpoints: fd = Frechet distance "
+        "(FID on Inception); kd = kernel distance (KID); a search or an ablation sets it to the "
+        "metric of its file",
+    )
     num_fakes: int = Field(5000, ge=2, le=1_000_000, description="generated images per evaluation")
     early_fakes: int | None = Field(
         None,

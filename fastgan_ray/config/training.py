@@ -101,6 +101,14 @@ class TrainConfig(Section):
         description="upper limit of the EMA half-life, as a fraction of the images shown so "
         "far; 0 = no limit",
     )
+    keep_best: int = Field(
+        1,
+        ge=0,
+        le=100,
+        description="number of checkpoints with the best values of the run's metric that are "
+        "kept, in addition to the last checkpoint; the best of them is measured again at the end, "
+        "on new latents; 0 = keep only the last",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of every random choice in the run")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="device for the training; auto = chosen automatically"

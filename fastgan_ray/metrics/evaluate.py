@@ -38,6 +38,7 @@ from fastgan_ray.metrics.names import (
 from fastgan_ray.metrics.reference import Features, Reference
 from fastgan_ray.progress import Track, silently
 
+NEW_LATENTS = 2**30  # is added to `eval.seed` for latents that did not choose the checkpoint
 CLOSEST_PAIRS = 16  # generated pictures that an evaluation lists as nearest to a training picture
 
 
@@ -102,6 +103,15 @@ def evaluate(
 def latents(config: EvalConfig, nz: int) -> Tensor:
     """Draw the latents (num_fakes, nz) of an evaluation, on the CPU: the same for all trials."""
     return torch.randn(config.num_fakes, nz, generator=torch.Generator().manual_seed(config.seed))
+
+
+def with_new_latents(config: EvalConfig) -> EvalConfig:
+    """Return the same protocol with a seed of the latents that no evaluation of the run has used.
+
+    The best of many noisy values is too good. The value of the same checkpoint on other latents is
+    not, because these latents did not choose the checkpoint.
+    """
+    return config.model_copy(update={"seed": (config.seed + NEW_LATENTS) % 2**31})
 
 
 def _fake_features(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fastgan_ray.config.run_config import EvalConfig
 
@@ -14,6 +14,8 @@ NEIGHBOURS = 5  # k of precision, recall, density and coverage; the metrics' nam
 # The names of the Frechet distance, kernel distance and Inception score on the Inception network.
 _ON_INCEPTION = {"fd": "fid{count}_full", "kd": "kid{count}_full", "is": "is{count}"}
 _SHORT = {"fid": "fd", "kid": "kd"}
+# The values of `eval.metric`, in the order of `searchable`.
+METRIC_FAMILIES: tuple[str, ...] = get_args(EvalConfig.model_fields["metric"].annotation)
 _INCEPTIONS = ("inception", "inception_pytorch")
 _COUNTED = re.compile(r"(fid|kid|is)\d+k?(_full)?")
 
@@ -58,6 +60,17 @@ def searchable(config: EvalConfig) -> dict[str, Goal]:
     return distances | {manifold_name(quantity): "maximize" for quantity in manifold}
 
 
+def run_metric(config: EvalConfig) -> tuple[str, Goal]:
+    """Return the full name and the goal of the run's metric, `eval.metric`."""
+    index = METRIC_FAMILIES.index(config.metric)
+    return list(searchable(config).items())[index]
+
+
+def metric_family(name: str, config: EvalConfig) -> str:
+    """Return the value of `eval.metric` for a metric that a search can optimise."""
+    return METRIC_FAMILIES[list(searchable(config)).index(name)]
+
+
 def full_name(name: str, config: EvalConfig) -> str:
     """Expand the short names "fid" and "kid" (on Inception); return other names unchanged."""
     if config.extractor in _INCEPTIONS and name in _SHORT:
@@ -83,6 +96,26 @@ def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) ->
     """Read a metric from a row of a full or a cheap evaluation; return `missing` if it has none."""
     value = row.get(name, row.get(early_name(name), missing))
     return None if value is None else float(value)
+
+
+def best_name(name: str) -> str:
+    """Name a metric of the run's best checkpoint, measured again on new latents.
+
+    Only the last row of a run has metrics with these names.
+    """
+    return f"best/{name}"
+
+
+def final_value(
+    row: Mapping[str, Any], name: str, missing: float | None = None
+) -> float | None:
+    """Read the value by which trainings are ranked from a row of metrics.
+
+    It is the metric of the best checkpoint, measured again on new latents, if the row has it; else
+    the metric of the row's own evaluation.
+    """
+    value = row.get(best_name(name))
+    return value_of(row, name, missing) if value is None else float(value)
 
 
 def without_errors(names: Iterable[str]) -> list[str]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.run_config import EvalConfig, RunConfig
 from fastgan_ray.data.source import Source
-from fastgan_ray.metrics.evaluate import evaluate
+from fastgan_ray.metrics.evaluate import Evaluation, evaluate, with_new_latents
 from fastgan_ray.metrics.extractors import Extractor
+from fastgan_ray.metrics.names import best_name, early_name, run_metric
 from fastgan_ray.metrics.reference import Reference
 from fastgan_ray.progress import Track
-from fastgan_ray.train import checkpoint
+from fastgan_ray.train import best, checkpoint
 from fastgan_ray.train.costs import count_parameters, peak_memory_gb
 from fastgan_ray.train.d_reconstruction import d_reconstruction
 from fastgan_ray.train.diagnostics import collect_samples, diagnose
@@ -77,34 +79,81 @@ def evaluate_and_report(
         "pictures": run.pictures,
     }
     folder = reporter.folder / f"checkpoint-{images_shown:09d}"
-    checkpoint.save(folder, state, run.config, metadata)
+    selection = _selection(state, run, metrics, last)
+    checkpoint.save(folder, state, run.config, {**metadata, **selection})
+    if selection:
+        best.keep_best(folder, run.config.train.keep_best, run_metric(run.config.eval)[1])
+    if last:
+        metrics |= _measure_best(state, run, reporter.folder)
     reporter.report(metrics, folder)
-    for older in (*reporter.folder.glob("checkpoint-*"), reporter.folder / INTERRUPTED):
+    for older in (*reporter.folder.glob(best.NUMBERED), reporter.folder / INTERRUPTED):
         if older != folder:
             shutil.rmtree(older, ignore_errors=True)
+
+
+def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict[str, Any]:
+    """Return {"selection": {"metric", "value"}}, which ranks the run's checkpoints.
+
+    Return {} if `train.keep_best` is 0 or the metric has no value. If the run has cheap
+    evaluations, they rank all checkpoints, so the last checkpoint gets one, too.
+    """
+    if run.config.train.keep_best == 0:
+        return {}
+    name, values = run_metric(run.config.eval)[0], metrics
+    if run.config.eval.early_fakes is not None:
+        name = early_name(name)
+        if last:
+            values = {**_measure(_sampler(state.ema, run), run, run.config.eval, early=True).values}
+    return {"selection": {"metric": name, "value": values[name]}} if name in values else {}
+
+
+def _measure_best(state: TrainState, run: Run, folder: Path) -> Values:
+    """Measure the run's best checkpoint again, on new latents; return {} if there is none.
+
+    The names of its metrics begin with best/. `best/kimg` is its position, and `best/selected` the
+    value that chose it, which is the best of many noisy values and so too good.
+    """
+    checkpoints = best.best_checkpoints(folder)
+    if run.config.train.keep_best == 0 or not checkpoints:
+        return {}
+    metadata = checkpoint.read_metadata(checkpoints[0])
+    generator = state.ema
+    if metadata["step"] != state.step:
+        generator = checkpoint.load_generator(checkpoints[0])[0].to(run.device)
+    sample = _sampler(generator, run)
+    measured = _measure(sample, run, with_new_latents(run.config.eval), early=False).values
+    best.add_metadata(checkpoints[0], {"measured_again": measured})
+    return {
+        best_name("kimg"): metadata["kimg"],
+        best_name("selected"): metadata["selection"]["value"],
+        **{best_name(name): value for name, value in measured.items()},
+    }
+
+
+def _sampler(generator: nn.Module, run: Run) -> Callable[[Tensor], Tensor]:
+    """Return a function that maps latents (B, nz) to the pictures (B, 3, R, R) of a generator."""
+
+    def sample(z_BZ: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return torch.as_tensor(generator(z_BZ.to(run.device))[0])
+
+    return sample
+
+
+def _measure(
+    sample: Callable[[Tensor], Tensor], run: Run, config: EvalConfig, early: bool
+) -> Evaluation:
+    nz, reference, extractor = run.config.model.nz, run.reference, run.extractor
+    return evaluate(sample, nz, reference, extractor, config, run.device, early, run.track)
 
 
 def _measure_and_draw(
     state: TrainState, run: Run, mean_losses: dict[str, float], folder: Path, last: bool
 ) -> Values:
     """Return metrics, losses, the paths of the grids, and warnings."""
-    config = run.config
-
-    def sample(z_BZ: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return torch.as_tensor(state.ema(z_BZ.to(run.device))[0])
-
+    config, sample = run.config, _sampler(state.ema, run)
     samples: list[Tensor] = []
-    evaluation = evaluate(
-        collect_samples(sample, samples),
-        config.model.nz,
-        run.reference,
-        run.extractor,
-        config.eval,
-        run.device,
-        early=not last,
-        track=run.track,
-    )
+    evaluation = _measure(collect_samples(sample, samples), run, config.eval, early=not last)
     file = f"{state.step * config.train.images_per_step:09d}.png"
     return {
         **evaluation.values,

@@ -22,6 +22,7 @@ from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import Pictures
+from fastgan_ray.train.best import forget_later
 from fastgan_ray.train.captured import StepRunner, can_capture, capture_on_cuda
 from fastgan_ray.train.costs import sampling_gflop
 from fastgan_ray.train.device import (
@@ -74,6 +75,7 @@ def train(
         checkpoint.restore(resume_from, state, config)
         metadata = checkpoint.read_metadata(resume_from)
         require_same_pictures(metadata, run.pictures, resume_from)
+        group.on_rank_zero(partial(forget_later, reporter.folder, metadata["kimg"]))
     bf16 = use_bf16(config, run.device)
     images, last_step = config.train.images_per_step, total_steps(config)
     pictures = Pictures(run.images, run.device)

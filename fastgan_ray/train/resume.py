@@ -15,6 +15,7 @@ MAY_CHANGE = (
     "data.path",
     "data.on_bad_image",
     "train.total_kimg",
+    "train.keep_best",
     "train.device",
     "train.cuda_graphs",
     "train.gradient_checkpointing",

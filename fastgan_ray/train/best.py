@@ -1,0 +1,83 @@
+"""Keep the best checkpoints of a run: `checkpoint-best`, `checkpoint-best-2` and so on.
+
+The late training of a few-shot GAN often collapses, so the last checkpoint may be far from the best
+one. A checkpoint's metadata.json has the value that ranks it: "selection" is {"metric", "value"}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastgan_ray.files import atomic, link_tree, write_atomically
+from fastgan_ray.metrics.names import Goal
+
+BEST = "checkpoint-best"
+NUMBERED = "checkpoint-[0-9]*"  # the checkpoints of evaluations; the newest one is the last
+
+
+class _Ranked(NamedTuple):
+    key: tuple[float, float]  # value (smaller is better) and kimg: the earlier of two equals wins
+    folder: Path
+
+
+def best_checkpoints(folder: Path) -> list[Path]:
+    """Return the best checkpoints in a run's folder, the best first."""
+    first, others = folder / BEST, folder.glob(f"{BEST}-*")
+    found = [first, *sorted(others, key=lambda path: int(path.name.rpartition("-")[2]))]
+    return [path for path in found if (path / "metadata.json").is_file()]
+
+
+def keep_best(checkpoint: Path, count: int, goal: Goal) -> None:
+    """Keep a new checkpoint if it is one of the `count` best ones of its run.
+
+    The files are hard links, so they take no disk space until the checkpoint itself is removed. Old
+    best checkpoints that were measured by another metric or protocol are removed.
+    """
+    folder, metadata = checkpoint.parent, _metadata(checkpoint)
+    sign = 1 if goal == "minimize" else -1
+    candidates = {}
+    for path in (*best_checkpoints(folder), checkpoint):
+        other = _metadata(path)
+        if _comparable(other, metadata):  # a newer checkpoint replaces one at the same kimg
+            key = (sign * other["selection"]["value"], other["kimg"])
+            candidates[other["kimg"]] = _Ranked(key, path)
+    ranked = [entry.folder for entry in sorted(candidates.values())[:count]]
+    with contextlib.ExitStack() as copies:  # all folders are read before any is replaced
+        for rank, source in enumerate(ranked, 1):
+            if source != _folder(folder, rank):
+                link_tree(source, copies.enter_context(atomic(_folder(folder, rank))))
+    _remove(path for path in best_checkpoints(folder)[len(ranked) :])
+
+
+def forget_later(folder: Path, kimg: float) -> None:
+    """Remove best checkpoints from after `kimg`: the run continues there, and makes new ones."""
+    _remove(path for path in best_checkpoints(folder) if _metadata(path)["kimg"] > kimg)
+
+
+def add_metadata(checkpoint: Path, entries: Mapping[str, Any]) -> None:
+    """Add entries to a checkpoint's metadata.json; other links to the file keep its old content."""
+    text = json.dumps({**_metadata(checkpoint), **entries}, indent=1)
+    write_atomically(checkpoint / "metadata.json", text)
+
+
+def _comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    metrics = [metadata.get("selection", {}).get("metric") for metadata in (a, b)]
+    return metrics[0] == metrics[1] is not None and a.get("protocol") == b.get("protocol")
+
+
+def _folder(folder: Path, rank: int) -> Path:
+    return folder / (BEST if rank == 1 else f"{BEST}-{rank}")
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in list(folders):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _metadata(checkpoint: Path) -> dict[str, Any]:
+    return dict(json.loads((checkpoint / "metadata.json").read_text()))
