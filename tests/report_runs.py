@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fastgan_ray.metrics.names import MOMENTS
 from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.search.ablation import cells, data_name
 from fastgan_ray.search.file.read_ablation import ablation_from_text
@@ -134,6 +135,7 @@ def write_ablation(folder: Path) -> Path:
                 "seed": cell.seed,
                 "state": state,
                 "value": rows[-1][METRIC] if state == "finished" else None,
+                **dict.fromkeys(MOMENTS),
                 "kimg": 2.0,
                 "seconds": 2.0,
                 "reason": "why",

@@ -4,6 +4,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -14,9 +15,23 @@ from fastgan_ray.latent.load import find_checkpoint
 from fastgan_ray.latent.measure import rank
 from fastgan_ray.metrics.evaluate import with_new_latents
 from fastgan_ray.metrics.names import final_value, metric_family, run_metric, searchable
+from fastgan_ray.search.ablation import arm_config
+from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.train.best import best_checkpoints, forget_later, keep_best
 from fastgan_ray.train.loop import train
+from fastgan_ray.tune.driver.records import make_record
+from fastgan_ray.tune.driver.results import choose_best
+from fastgan_ray.tune.driver.results import keep_best as hand_over
+from fastgan_ray.tune.storage.disk import checkpoint_gb, trials_within
 
+ABLATION = """
+metric: {name: kd_efficientnet_lite0}
+seeds: 2
+base: {eval.extractor: efficientnet_lite0}
+baseline: {}
+arms: {narrow: {model.ngf: 8}}
+"""
 FD = "fd_efficientnet_lite0"
 
 
@@ -197,3 +212,80 @@ def test_every_metric_of_a_search_can_be_the_runs_metric(config):
 def test_a_folder_without_checkpoints_names_what_is_missing(tmp_path):
     with pytest.raises(UserError, match="no checkpoint found"):
         find_checkpoint(tmp_path, "last")
+
+
+class FakeTrial(SimpleNamespace):
+    """A trial of Ray, as the driver sees it."""
+
+
+def ended(last_row: dict, number: int = 0) -> FakeTrial:
+    run = tiny.config().model_dump()
+    return FakeTrial(
+        trial_id=f"{number:05d}",
+        status="TERMINATED",
+        last_result=last_row,
+        config={"point": {}, "run": run},
+    )
+
+
+def test_a_search_ranks_by_the_value_measured_again_and_records_both(collapsed):
+    _, rows = collapsed
+    last = {**rows[-1], "outcome": "finished", "reason": "", "checkpoint": "checkpoint-000000080"}
+    record = make_record(ended(last), FD, ended=True)
+    assert record["value"] == record["best_value"] == last[f"best/{FD}"]
+    assert record["last_value"] == last[FD]
+    assert record["selected_value"] == last["best/selected"]
+    assert record["best_kimg"] == last["best/kimg"]
+    assert record["error"] == last[f"best/{FD}_se_fakes"]
+    steady = make_record(ended({**last, f"best/{FD}": last[FD] - 1}, 1), FD, ended=True)
+    best = choose_best([record, steady], Metric(name=FD))
+    assert best is (record if record["value"] < steady["value"] else steady)
+
+
+def test_a_searchs_best_folder_has_the_best_moment_and_the_last(collapsed, tmp_path):
+    folder, rows = collapsed
+    trial = tmp_path / "trials" / "00000"
+    shutil.copytree(folder, trial)
+    last = {**rows[-1], "outcome": "finished", "reason": "", "checkpoint": "checkpoint-000000080"}
+    record = make_record(ended(last), FD, ended=True)
+    hand_over({**record, "source": "trials/00000"}, tmp_path)
+    best = tmp_path / "best"
+    assert metadata(best / "checkpoint")["kimg"] == rows[-1]["best/kimg"]
+    assert metadata(best / "checkpoint-last")["kimg"] == rows[-1]["kimg"]
+    assert find_checkpoint(tmp_path) == find_checkpoint(best) == best / "checkpoint"
+    assert find_checkpoint(tmp_path, "last") == best / "checkpoint-last"
+    grid = Path(metadata(trial / "checkpoint-best")["metrics"]["grid"]).name
+    assert (best / "grid.png").read_bytes() == (trial / "grids" / grid).read_bytes()
+
+
+def test_disk_space_counts_the_best_checkpoints():
+    none, two = (tiny.config(**{"train.keep_best": count}) for count in (0, 2))
+    whole, _ = checkpoint_gb(none)
+    limit = 9 * whole
+    assert trials_within(limit, [none], 0) == 2  # 1 + 2 x 4
+    assert trials_within(limit + whole, [two], 0) == 1  # 2 + (4 + 2 x 2)
+    with pytest.raises(UserError, match="up to 8 checkpoints"):
+        trials_within(limit, [two], 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ("compare: middle", "compare: must be one of"),
+        ("compare: best", "train.keep_best must be at least 1"),
+    ],
+)
+def test_an_ablation_refuses_what_it_cannot_compare(changes, rule):
+    with pytest.raises(UserError, match=rule):
+        text = ABLATION.replace("base: {", "base: {train.keep_best: 0, ")
+        ablation_from_text(f"{text}\n{changes}\n", "a.yaml")
+    assert ablation_from_text(ABLATION, "a.yaml").compare == "last"
+    assert ablation_from_text(f"{ABLATION}\ncompare: best\n", "a.yaml").compare == "best"
+
+
+def test_a_files_metric_is_the_metric_of_its_trainings():
+    spec = ablation_from_text(ABLATION, "a.yaml")
+    assert arm_config(spec, "narrow").eval.metric == "kd"
+    base = "{eval: {extractor: efficientnet_lite0, metric: fd}}"
+    with pytest.raises(UserError, match=r"eval\.metric is fd: leave eval\.metric out"):
+        ablation_from_text(ABLATION.replace("{eval.extractor: efficientnet_lite0}", base), "a.yaml")

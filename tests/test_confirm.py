@@ -11,6 +11,7 @@ import pytest
 import tune_objectives as objectives
 
 from fastgan_ray.errors import InterruptedRunError, UserError
+from fastgan_ray.metrics.names import MOMENTS
 from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.report.tables import confirmation as tables
 from fastgan_ray.search.ablation import arm_config, cells
@@ -191,6 +192,7 @@ def confirmed(spec: SearchSpec, summary, top: int = 2, **values: list[float | No
                 "seed": cell.seed,
                 "state": state,
                 "value": value,
+                **dict.fromkeys(MOMENTS),
                 "kimg": 2.0,
                 "seconds": 1.0,
                 "reason": "",

@@ -53,6 +53,10 @@ def trial(number, cell, state="finished", **more):
         "seed": cell.seed,
         "state": state,
         "value": value if state == "finished" else None,
+        "last_value": value if state == "finished" else None,
+        "best_value": value - 2 if state == "finished" else None,
+        "best_kimg": 1.0,
+        "selected_value": value - 3,
         "kimg": 2.0,
         "seconds": 3.0,
         "reason": "why",
@@ -234,3 +238,28 @@ def test_an_ablation_without_any_value_can_be_drawn(tmp_path):
     curve_files.draw(arm_curves(started, METRIC), summary, METRIC, tmp_path / "a")
     assert (tmp_path / "a.png").is_file()
     assert "no verdict" in tables.markdown(summary, "a.svg")
+
+
+def test_both_moments_are_in_the_table_and_the_compared_one_is_named():
+    best = replace(SPEC, compare="best")
+    for spec, other in ((SPEC, "best"), (best, "last")):
+        summary = summarise(spec, "t", trials(), GFLOP)
+        assert summary["compare"] == spec.compare
+        table = tables.main_table(summary)
+        columns = [name for name in table.headings if name.endswith(f", {other} checkpoint")]
+        assert len(columns) == len(spec.data)
+        text = tables.explanation(summary)
+        assert f"The {spec.compare} checkpoints of the trainings are compared" in text
+        assert "measured on new latents" in text
+    key = {SPEC.compare: "best_value", "best": "last_value"}[SPEC.compare]
+    expected = [trial[key] for trial in trials() if trial["arm"] == "good"]
+    parts = summarise(SPEC, "t", trials(), GFLOP)["arms"][1]["other_moment"]
+    means = [part["mean"] for part in parts]
+    assert sum(means) / len(means) == pytest.approx(sum(expected) / len(expected))
+
+
+def test_without_best_checkpoints_the_table_has_one_moment():
+    plain = [trial | {"best_value": None} for trial in trials()]
+    summary = summarise(SPEC, "t", plain, GFLOP)
+    assert not [name for name in tables.main_table(summary).headings if "checkpoint" in name]
+    assert "checkpoints" not in tables.explanation(summary)

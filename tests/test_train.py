@@ -131,9 +131,10 @@ def test_the_discriminators_decodings_are_drawn_beside_the_pictures(config, tmp_
     assert not (tmp_path / "bare" / "decoded").exists()
 
 
-def test_only_the_last_checkpoint_stays(config, tmp_path):
+def test_only_the_last_and_the_best_checkpoint_stay(config, tmp_path):
     run(config(), tmp_path / "run")
-    assert [p.name for p in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-000000016"]
+    names = {path.name for path in (tmp_path / "run").glob("checkpoint-*")}
+    assert names == {"checkpoint-000000016", "checkpoint-best"}
     assert not list((tmp_path / "run").glob(".checkpoint-*"))
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from fastgan_ray.config.run_config import RunConfig
+    from fastgan_ray.config.run_config import ModelConfig, RunConfig
+    from fastgan_ray.latent.load import Which
 
 
 Checkpoint = Annotated[
@@ -45,6 +46,7 @@ def sample(
     ] = Path("samples.png"),
     seeds: Seeds = "0-35",
     truncation: Truncation = 1.0,
+    which: opt.Which = "best",
 ) -> None:
     """Generate pictures; the same seed always gives the same picture."""
     from fastgan_ray.data.grid import save_grid, save_image
@@ -55,7 +57,7 @@ def sample(
     if out.suffix.lower() not in ("", ".png"):
         raise UserError(f"--out: must be a .png file or a folder (got {out})")
     _require_png(out) if out.suffix else opt.require_writable_folder(out)
-    generator, config = _load(checkpoint)
+    generator, config = _load(checkpoint, which)
     nz = config.model.nz
     if out.suffix:
         _require_small_grid(len(numbers), config, "choose fewer --seeds, or a folder as --out")
@@ -85,6 +87,7 @@ def interpolate(
     ] = False,
     fps: Annotated[int, typer.Option(min=1, max=50, help="Frames per second.")] = 20,
     truncation: Truncation = 1.0,
+    which: opt.Which = "best",
 ) -> None:
     """Write a video that moves from seed to seed (spherical interpolation of latents)."""
     from fastgan_ray.data.channels import as_rgb
@@ -101,7 +104,7 @@ def interpolate(
         )
     write = video_writer(out)
     opt.require_writable(out)
-    generator, config = _load(checkpoint)
+    generator, config = _load(checkpoint, which)
     z_NZ = walk(latents(numbers, config.model.nz, truncation), frames, loop)
     batches = generate(generator, z_NZ, track=progress())
     shown = (as_rgb(batch, config.data.background) for batch in batches)  # videos have no alpha
@@ -118,6 +121,7 @@ def mix(
     ] = "6-11",
     out: PngFile = Path("mix.png"),
     truncation: Truncation = 1.0,
+    which: opt.Which = "best",
 ) -> None:
     """Draw a grid of style mixtures: each row's layout in each column's style."""
     from fastgan_ray.data.grid import save_grid
@@ -125,7 +129,7 @@ def mix(
 
     row_seeds, column_seeds = parse_seeds(rows, "--rows"), parse_seeds(columns, "--columns")
     _require_png(out)
-    generator, config = _load(checkpoint)
+    generator, config = _load(checkpoint, which)
     tile_count = (1 + len(row_seeds)) * (1 + len(column_seeds))
     _require_small_grid(tile_count, config, "choose fewer --rows and --columns")
     mixing = require_mixing(generator)
@@ -146,6 +150,7 @@ def invert(
     out: Annotated[Path, typer.Option(help="Folder for the latents and a grid.")] = Path(
         "inverted"
     ),
+    which: opt.Which = "best",
     embedded: Annotated[
         bool,
         typer.Option(
@@ -162,7 +167,7 @@ def invert(
     from fastgan_ray.train.perceptual import load_distance
 
     opt.require_writable_folder(out)
-    generator, config = _load(checkpoint)
+    generator, config = _load(checkpoint, which)
     pictures = read_pictures(picture, config.data, config.model.size)
     name = "efficientnet_lite0" if embedded else "lpips_vgg"
     distance = load_distance(name, _device(generator), config.data.background)
@@ -192,6 +197,7 @@ def neighbours(
         int, typer.Option(min=1, max=64, help="Number of training pictures for each sample.")
     ] = 5,
     truncation: Truncation = 1.0,
+    which: opt.Which = "best",
     data: opt.Data = None,
     assignments: opt.Assignments = None,
     embedded: opt.Embedded = False,
@@ -206,7 +212,7 @@ def neighbours(
 
     numbers = parse_seeds(seeds)
     _require_png(out)
-    generator, stored = _load(checkpoint)
+    generator, stored = _load(checkpoint, which)
     tile_count = len(numbers) * (1 + count)
     _require_small_grid(tile_count, stored, "choose fewer --seeds or a lower --count")
     fields = opt.overrides(data, assignments, embedded)
@@ -246,6 +252,7 @@ def export(
             "pt2: torch.export; published: the .pth format of the published FastGAN."
         ),
     ] = "folder",
+    which: opt.Which = "best",
     as_json: opt.AsJson = False,
 ) -> None:
     """Write a generator in another format and check that it draws the same pictures."""
@@ -254,7 +261,7 @@ def export(
     if out.exists():
         raise UserError(f"--out: {out} already exists; choose another name")
     opt.require_writable(out)
-    difference = export_generator(checkpoint, to, out)
+    difference = export_generator(checkpoint, to, out, which)
     if as_json:
         print_json({"out": str(out), "format": to, "largest_difference": difference})
     else:
@@ -266,11 +273,11 @@ def export(
             print_line(f"Before you upload it, choose a licence at the top of {out / 'README.md'}.")
 
 
-def _load(checkpoint: Path) -> tuple[nn.Module, RunConfig]:
+def _load(checkpoint: Path, which: Which) -> tuple[nn.Module, RunConfig]:
     from fastgan_ray.latent.load import load_model
     from fastgan_ray.train.device import choose_device
 
-    generator, config = load_model(checkpoint)
+    generator, config = load_model(checkpoint, which)
     return generator.to(choose_device("auto")), config
 
 

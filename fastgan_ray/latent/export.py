@@ -23,7 +23,7 @@ from fastgan_ray.latent.folder_format import (
     without_spectral_norm,
     write_folder,
 )
-from fastgan_ray.latent.load import find_checkpoint, load_model
+from fastgan_ray.latent.load import Which, load_model, locate
 from fastgan_ray.latent.model_card import training_record, write_model_card
 from fastgan_ray.latent.sample import latents
 from fastgan_ray.models import Discriminator, Generator
@@ -48,13 +48,15 @@ class Format(NamedTuple):
     """Read what `write` wrote; return a function from latents (B, nz) to pictures (B, C, H, W)."""
 
 
-def export(checkpoint: Path, name: str, out: Path) -> float:
-    """Write a checkpoint's generator to `out` in the format `name`, a key of FORMATS.
+def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
+    """Write a generator to `out` in the format `name`, a key of FORMATS.
 
+    `path` is a checkpoint, or the folder of a run, whose best or last checkpoint `which` chooses.
     Return the largest difference between pixels (in [-1, 1]) of the checkpoint's pictures and of
     the file's pictures, for three seeds. Raise UserError if the format does not support this
     generator, if a package is missing, or if the difference is above TOLERANCE.
     """
+    checkpoint = locate(path, which)
     FORMATS[name].require(checkpoint)
     generator, config = load_model(checkpoint)
     FORMATS[name].write(checkpoint, out)
@@ -169,7 +171,7 @@ def _read_onnx(out: Path) -> Draw:
 def _require_published_architecture(checkpoint: Path) -> None:
     if checkpoint.is_file():
         raise UserError(f"--to published: {checkpoint} already has the published format")
-    generator, _ = load_model(find_checkpoint(checkpoint))
+    generator, _ = load_model(checkpoint)
     if not isinstance(generator, Generator):
         raise UserError(
             "--to published: only model.architecture fastgan has a published format (this is dcgan)"
@@ -178,9 +180,8 @@ def _require_published_architecture(checkpoint: Path) -> None:
 
 def _write_published(checkpoint: Path, out: Path) -> None:
     """Write a published checkpoint; its generator has the averaged (EMA) weights."""
-    folder = find_checkpoint(checkpoint)
-    generator, _ = load_model(folder)
-    discriminator = load_discriminator(folder)
+    generator, _ = load_model(checkpoint)
+    discriminator = load_discriminator(checkpoint)
     assert isinstance(generator, Generator) and isinstance(discriminator, Discriminator)
     save_published(out, generator, discriminator)
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.grid import save_grid, save_image, to_uint8
-from fastgan_ray.latent.load import load_model
+from fastgan_ray.latent.load import Which, load_model
 from fastgan_ray.latent.sample import generate, latents, sample
 from fastgan_ray.train.device import choose_device
 
@@ -35,12 +35,13 @@ class Generator:
         self.mode = config.data.mode
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "auto") -> Generator:
+    def load(cls, path: str | Path, device: str = "auto", which: Which = "best") -> Generator:
         """Load a run's folder, a checkpoint, an exported folder or a published .pth file.
 
-        `device` is auto, cpu, cuda or mps. Raise UserError if there is no generator at `path`.
+        `device` is auto, cpu, cuda or mps. `which` chooses the best or the last checkpoint of a
+        run. Raise UserError if there is no generator at `path`.
         """
-        network, config = load_model(Path(path))
+        network, config = load_model(Path(path), which)
         return cls(network.to(choose_device(device)), config)
 
     def latents(self, seeds: Sequence[int], truncation: float = 1.0) -> Latents:

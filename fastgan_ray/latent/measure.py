@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import Source, open_source
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.load import data_config, load_model
+from fastgan_ray.latent.load import Which, data_config, load_model
 from fastgan_ray.metrics.evaluate import evaluate
 from fastgan_ray.metrics.extractors import Extractor, load_extractor
-from fastgan_ray.metrics.names import Goal, full_name, metric_name, same_metric, searchable
+from fastgan_ray.metrics.names import Goal, full_name, run_metric, same_metric, searchable
 from fastgan_ray.metrics.protocol import protocol, require_same_protocol
 from fastgan_ray.metrics.reference import load_reference
 from fastgan_ray.progress import Track, silently
@@ -47,21 +47,23 @@ def rank(
     overrides: Mapping[str, Any],
     by: str | None = None,
     track: Track = silently,
+    which: Which = "best",
 ) -> list[dict[str, Any]]:
     """Measure checkpoints and return their results, best first.
 
     A result is {"checkpoint", "by", "metrics": {name: value}, "protocol"}. `checkpoints` maps each
-    path to the metric of its search, or to None if that metric is unknown.
+    path to the metric of its search, or to None if that metric is unknown. `which` chooses the best
+    or the last checkpoint of a run's folder.
 
     The ranking uses the metric `by` (a full name, "fid" or "kid"). If `by` is None and all known
-    metrics of searches are the same, the ranking uses this metric; otherwise it uses the Frechet
-    distance.
+    metrics of searches are the same, the ranking uses this metric; otherwise it uses the metric of
+    the first generator's configuration (`eval.metric`).
 
     Each checkpoint uses the data and the protocol of its own run, with `overrides` (dotted keys)
     applied. A published checkpoint has no run, so `overrides` must have "data.path". Raise
     UserError, before anything is measured, if the protocols differ.
     """
-    candidates = _load(checkpoints, overrides, track)
+    candidates = _load(checkpoints, overrides, track, which)
     require_same_protocol({c.name: c.protocol() for c in candidates}, MEND)
     name, goal = _ranking_metric(by, candidates)
     results = [
@@ -83,14 +85,17 @@ def rank(
 
 
 def _load(
-    checkpoints: Mapping[Path, str | None], overrides: Mapping[str, Any], track: Track
+    checkpoints: Mapping[Path, str | None],
+    overrides: Mapping[str, Any],
+    track: Track,
+    which: Which,
 ) -> list[Candidate]:
     """Load all generators. Load each feature network and open each data set only once."""
     extractor_of = functools.cache(
         lambda name, device, background: load_extractor(name, choose_device(device), background)
     )
     source_of = functools.cache(functools.partial(open_source, track=track))
-    models = {path: load_model(path) for path in checkpoints}
+    models = {path: load_model(path, which) for path in checkpoints}
     configs = {
         path: data_config(str(path), stored, overrides) for path, (_, stored) in models.items()
     }
@@ -115,7 +120,7 @@ def _ranking_metric(by: str | None, candidates: Sequence[Candidate]) -> tuple[st
             raise UserError(f"--by: must be one of {', '.join(goals)} (got {by})")
         return name, goals[name]
     searched = {candidate.searched for candidate in candidates if candidate.searched}
-    name = searched.pop() if len(searched) == 1 else metric_name(config)
+    name = searched.pop() if len(searched) == 1 else run_metric(config)[0]
     return name, goals[name]
 
 

@@ -53,7 +53,8 @@ def training_record(path: Path) -> Facts | None:
     metadata = read_metadata(folder)
     return {
         "config": stored_config(folder),
-        "metrics": metadata.get("metrics", {}),
+        # The values that chose the best checkpoint are too good.
+        "metrics": metadata.get("measured_again", metadata.get("metrics", {})),
         "protocol": metadata.get("protocol", {}),
         "kimg": metadata.get("kimg"),
     }

@@ -14,6 +14,9 @@ NEIGHBOURS = 5  # k of precision, recall, density and coverage; the metrics' nam
 # The names of the Frechet distance, kernel distance and Inception score on the Inception network.
 _ON_INCEPTION = {"fd": "fid{count}_full", "kd": "kid{count}_full", "is": "is{count}"}
 _SHORT = {"fid": "fd", "kid": "kd"}
+# The keys of a record that tell the last checkpoint from the best one: the metric's value at the
+# end; the best checkpoint's value on new latents, its position, and the value that chose it.
+MOMENTS = ("last_value", "best_value", "best_kimg", "selected_value")
 # The values of `eval.metric`, in the order of `searchable`.
 METRIC_FAMILIES: tuple[str, ...] = get_args(EvalConfig.model_fields["metric"].annotation)
 _INCEPTIONS = ("inception", "inception_pytorch")
@@ -106,9 +109,7 @@ def best_name(name: str) -> str:
     return f"best/{name}"
 
 
-def final_value(
-    row: Mapping[str, Any], name: str, missing: float | None = None
-) -> float | None:
+def final_value(row: Mapping[str, Any], name: str, missing: float | None = None) -> float | None:
     """Read the value by which trainings are ranked from a row of metrics.
 
     It is the metric of the best checkpoint, measured again on new latents, if the row has it; else

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.search.file.metric import Metric, metric_setting
 
 OWN_BASELINE = "baseline"  # the baseline's name if the key `baseline` has settings
 MAX_CELLS = 10_000
+Moment = Literal["last", "best"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class AblationSpec:
     applied. `arms` maps the name of each arm to the settings that it changes in `base`; no arm sets
     an overridden key. In `data`, None stands for a data set that is not chosen yet.
     `ablation_from_text` can rebuild the AblationSpec from `text`, `overrides` and `seeds`.
+    `compare` says which checkpoint of a training is compared: the last one, or the best one with
+    its value on new latents.
     """
 
     name: str
@@ -34,6 +37,7 @@ class AblationSpec:
     description: str
     text: str
     overrides: dict[str, Any]
+    compare: Moment = "last"
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def cells(spec: AblationSpec) -> list[Cell]:
 def cell_config(spec: AblationSpec, cell: Cell) -> RunConfig:
     """Return the configuration of one training."""
     settings = {"data.path": cell.data, "train.seed": cell.seed}
+    settings |= metric_setting(spec.metric, spec.base)
     return RunConfig.model_validate({**spec.base, **spec.arms[cell.arm], **settings})
 
 

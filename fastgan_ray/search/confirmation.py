@@ -157,6 +157,7 @@ def confirmation_spec(
         "description": f"The confirmation of the search {summary['name']}.",
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
         "baseline": DEFAULT,
+        "compare": "best" if all(_keeps_best(spec, point) for point in arms.values()) else "last",
         "seeds": list(seeds),
         "base": _drop_seed(spec.base) | ({} if data is None else {"data.path": data}),
         "arms": {name: _drop_seed(point) for name, point in arms.items()},
@@ -301,6 +302,10 @@ def _sign(spec: SearchSpec) -> int:
 
 def _drop_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name != "train.seed"}
+
+
+def _keeps_best(spec: SearchSpec, point: Mapping[str, Any]) -> bool:
+    return run_config(spec, point).train.keep_best > 0
 
 
 def _without_seed(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:

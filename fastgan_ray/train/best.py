@@ -17,6 +17,7 @@ from fastgan_ray.files import atomic, link_tree, write_atomically
 from fastgan_ray.metrics.names import Goal
 
 BEST = "checkpoint-best"
+LAST = "checkpoint-last"  # next to a search's best checkpoint: the last one of the same training
 NUMBERED = "checkpoint-[0-9]*"  # the checkpoints of evaluations; the newest one is the last
 
 

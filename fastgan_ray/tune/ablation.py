@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 from rich.console import RenderableType
 
 from fastgan_ray.files import write_atomically
+from fastgan_ray.metrics.names import MOMENTS
 from fastgan_ray.report.charts import curve_files
 from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.report.data.learning_curves import arm_curves, curve_metric
@@ -19,6 +20,7 @@ from fastgan_ray.report.tables import ablation as tables
 from fastgan_ray.search.ablation import (
     AblationSpec,
     Cell,
+    Moment,
     arm_config,
     cell_config,
     cells,
@@ -33,7 +35,10 @@ from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.trial.folder import trial_name
 from fastgan_ray.tune.trial.objective import Objective, train_objective
 
-UNSTARTED = {"state": "unfinished", "value": None, "kimg": 0.0, "seconds": 0.0}
+UNSTARTED = {
+    **{"state": "unfinished", "value": None, "kimg": 0.0, "seconds": 0.0},
+    **dict.fromkeys(MOMENTS),
+}
 
 
 def run_ablation(
@@ -186,10 +191,18 @@ class AblationRecords(TrialRecords):
             "arm": cell.arm,
             "data": data_name(cell.data),
             "seed": cell.seed,
-            **{key: record[key] for key in ("state", "value", "kimg", "seconds", "reason")},
+            **{key: record[key] for key in ("state", "kimg", "seconds", "reason", *MOMENTS)},
+            "value": _compared(record, self._spec.compare),
             "rows": read_rows(folder),
             "protocol": _protocol(folder),
         }
+
+
+def _compared(record: Record, compare: Moment) -> float | None:
+    """Return the value that an ablation compares; a training without a best value has its last."""
+    best: float | None = record["best_value"]
+    last: float | None = record["last_value"]
+    return last if compare == "last" or best is None else best
 
 
 def _protocol(trial: Path) -> dict[str, Any]:

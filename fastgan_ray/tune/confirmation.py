@@ -16,7 +16,7 @@ from typing import Any
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import linked_copy, put_in_place, write_atomically
-from fastgan_ray.metrics.names import fakes_error_name, value_of
+from fastgan_ray.metrics.names import MOMENTS, fakes_error_name, final_value, value_of
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.ablation import AblationSpec, Cell, cell_config, cells
 from fastgan_ray.search.confirmation import (
@@ -213,11 +213,15 @@ def _promote(
     cell = next(c for c in cells(ablation) if (c.arm, c.seed) == (best["arm"], best["seed"]))
     config = absolute_data_path(cell_config(ablation, cell)).model_dump()
     _save_search_best(folder)
-    keep_best({**row, "config": config, "source": source}, folder)
+    is_best = ablation.compare == "best"
+    moments = {key: best[key] if is_best else None for key in MOMENTS}
+    keep_best({**row, **moments, "config": config, "source": source}, folder)
+    error = fakes_error_name(spec.metric.name)
     return {
         "trial_id": winner["trial_id"],
         "value": best["value"],
-        "error": value_of(row, fakes_error_name(spec.metric.name)),
+        "error": final_value(row, error) if is_best else value_of(row, error),
+        **moments,
         "config": config,
         "checkpoint": "best/checkpoint",
         "state": "finished",

@@ -1,8 +1,8 @@
 """The content of ablation.json: the numbers and the verdict of each arm.
 
 A trial is {"trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason",
-"rows", "protocol"}. `data` is the text that `data_name` returns; `rows` are the rows of the trial's
-metrics.jsonl.
+"rows", "protocol"} and the keys MOMENTS. `data` is the text that `data_name` returns; `rows` are
+the rows of the trial's metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fastgan_ray.metrics.names import error_name, fakes_error_name
+from fastgan_ray.metrics.names import MOMENTS, best_name, error_name, fakes_error_name
 from fastgan_ray.metrics.protocol import protocol_differences
 from fastgan_ray.search.ablation import AblationSpec, data_name
 from fastgan_ray.search.data_sets import compare_on_sets
@@ -23,7 +23,10 @@ Trial = dict[str, Any]
 CONFIDENCE = 0.95
 ERRORS_APART = 2.0  # in standard errors; evaluation noise can cause a smaller difference
 FAILED = ("diverged", "out_of_memory", "failed")
-COLUMNS = ("trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason")
+COLUMNS = (
+    *("trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason"),
+    *MOMENTS,
+)
 # Keys of the numbers in a row that do not measure quality; `_other_metrics` leaves them out. It
 # also leaves out keys with a /, which are training numbers, except for TRAINING_NUMBERS.
 NO_METRICS = (
@@ -58,12 +61,16 @@ def summarise(
         comparisons, on_sets = compare(values, spec.baseline, metric.goal, CONFIDENCE), {}
     protocols, warnings = _protocols(trials)
     pairs = (len(spec.seeds), " %") if several else (1, "")
-    error = _evaluation_error(trials, metric.name, in_percent=several)
+    name_of = best_name if spec.compare == "best" else str
+    error = _evaluation_error(trials, name_of(fakes_error_name(metric.name)), in_percent=several)
+    other = "best" if spec.compare == "last" else "last"
+    other_values = {arm: values_of(arm_trials[arm], f"{other}_value") for arm in spec.arms}
     arms = [
         {
             "name": arm,
             "settings": settings,
             "by_data": _by_data(spec, values[arm], on_sets.get(arm, {})),
+            "other_moment": _by_data(spec, other_values[arm], {}),
             "states": _states(arm_trials[arm]),
             "comparison": _flat(comparisons[arm], error, *pairs) if arm in comparisons else None,
             "gflop_per_image": gflop[arm],
@@ -75,6 +82,7 @@ def summarise(
     return {
         "name": name,
         "metric": {"name": metric.name, "goal": metric.goal},
+        "compare": spec.compare,
         "baseline": spec.baseline,
         "confidence": CONFIDENCE,
         "differences": "percent" if several else "metric",
@@ -89,13 +97,13 @@ def summarise(
     }
 
 
-def values_of(trials: Iterable[Trial]) -> dict[tuple[str, int], float | None]:
+def values_of(trials: Iterable[Trial], key: str = "value") -> dict[tuple[str, int], float | None]:
     """Return an arm's values by (data set, seed).
 
     The value of a failed trial is None. Trials that have not ended are left out.
     """
     return {
-        (trial["data"], trial["seed"]): trial["value"] if trial["state"] == "finished" else None
+        (trial["data"], trial["seed"]): trial[key] if trial["state"] == "finished" else None
         for trial in trials
         if trial["state"] in ("finished", *FAILED)
     }
@@ -151,16 +159,15 @@ def _flat(
     return difference | fields
 
 
-def _evaluation_error(
-    trials: Sequence[Trial], metric: str, in_percent: bool = False
-) -> float | None:
+def _evaluation_error(trials: Sequence[Trial], name: str, in_percent: bool = False) -> float | None:
     """Return the standard error of one evaluation: the root mean square over finished trials.
 
-    If `in_percent`, each error is a percentage of the value that it belongs to.
+    `name` is the error's key in the rows. If `in_percent`, each error is a percentage of the value
+    that it belongs to.
     """
     errors = []
     for trial in _finished(trials):
-        error = trial["rows"][-1].get(fakes_error_name(metric)) if trial["rows"] else None
+        error = trial["rows"][-1].get(name) if trial["rows"] else None
         if error is not None:
             errors.append(100 * error / (abs(trial["value"]) or 1.0) if in_percent else error)
     return math.sqrt(sum(error**2 for error in errors) / len(errors)) if errors else None

@@ -18,6 +18,13 @@ EXPLANATION = (
     "(Holm), is below {level:.2g}; an interval without 0 is not enough. Means leave failed "
     "trainings out, but an arm that failed where the baseline did not is never called better."
 )
+COMPARED = {
+    "last": "The last checkpoints of the trainings are compared, not the best ones.",
+    "best": "The best checkpoints of the trainings are compared, not the last ones.",
+}
+NEW_LATENTS = (
+    "A best checkpoint is measured on new latents, because the value that chose it is too good."
+)
 SEVERAL_SETS = (
     "± is the standard deviation over seeds. Changes are in percent of the baseline. The change on "
     "a data set is the mean over its seeds, and its verdict holds for that set. The change over "
@@ -61,9 +68,12 @@ def on_terminal(summary: dict[str, Any]) -> rich.table.Table:
 def main_table(summary: dict[str, Any]) -> Table:
     """Return a table with a row for each arm: values, difference, verdict and cost."""
     data, metric, over_sets = summary["data"], summary["metric"]["name"], in_percent(summary)
+    names = [metric] if len(data) == 1 else data
+    other = other_moment(summary)
     headings = [
         "arm",
-        *([metric] if len(data) == 1 else data),
+        *names,
+        *([f"{name}, {other} checkpoint" for name in names] if other else []),
         "change over sets" if over_sets else "difference",
         "p (Holm)",
         "verdict over sets" if over_sets else "verdict",
@@ -73,7 +83,14 @@ def main_table(summary: dict[str, Any]) -> Table:
         "peak GB",
     ]
     seeds, unit = len(summary["seeds"]), " %" if over_sets else ""
-    return Table(headings, [_main_row(arm, seeds, unit) for arm in summary["arms"]])
+    rows = [_main_row(arm, seeds, unit, bool(other)) for arm in summary["arms"]]
+    return Table(headings, rows)
+
+
+def other_moment(summary: dict[str, Any]) -> str:
+    """Return "best" if the last checkpoints are compared, else "last"; "" if it has no values."""
+    known = any(part["seeds"] for arm in summary["arms"] for part in arm["other_moment"])
+    return {"last": "best", "best": "last"}[summary["compare"]] if known else ""
 
 
 def sets_table(summary: dict[str, Any]) -> Table:
@@ -141,7 +158,10 @@ def notes(summary: dict[str, Any]) -> list[str]:
 def explanation(summary: dict[str, Any]) -> str:
     """Explain how to read the main table and, with several data sets, the table of the sets."""
     text_of = SEVERAL_SETS if in_percent(summary) else EXPLANATION
-    return text_of.format(confidence=summary["confidence"], level=1 - summary["confidence"])
+    parts = [text_of.format(confidence=summary["confidence"], level=1 - summary["confidence"])]
+    if other_moment(summary):
+        parts += [COMPARED[summary["compare"]], NEW_LATENTS]
+    return " ".join(parts)
 
 
 def in_percent(summary: dict[str, Any]) -> bool:
@@ -149,7 +169,7 @@ def in_percent(summary: dict[str, Any]) -> bool:
     return bool(summary.get("differences") == "percent")
 
 
-def _main_row(arm: dict[str, Any], seeds: int, unit: str) -> list[str]:
+def _main_row(arm: dict[str, Any], seeds: int, unit: str, has_other: bool) -> list[str]:
     comparison = arm["comparison"]
     verdict = ["", "", "(baseline)"]
     if comparison:
@@ -158,13 +178,14 @@ def _main_row(arm: dict[str, Any], seeds: int, unit: str) -> list[str]:
             text.p_value(comparison["p_holm"]),
             comparison["verdict"],
         ]
+    parts = [*arm["by_data"], *(arm["other_moment"] if has_other else [])]
     parameters = "-"
     if arm["params_g"] is not None:
         counts = (text.parameter_count(arm[network]) for network in ("params_g", "params_d"))
         parameters = " + ".join(counts)
     return [
         arm["name"],
-        *(mean_over_seeds(part, part["seeds"], seeds) for part in arm["by_data"]),
+        *(mean_over_seeds(part, part["seeds"], seeds) for part in parts),
         *verdict,
         parameters,
         text.number(arm["gflop_per_image"]),

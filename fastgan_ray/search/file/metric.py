@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 
 from fastgan_ray.config.rules import broken
-from fastgan_ray.config.run_config import EvalConfig
+from fastgan_ray.config.run_config import EvalConfig, RunConfig
 from fastgan_ray.config.strict_yaml import format_value, suggestion
-from fastgan_ray.metrics.names import Goal, full_name, same_metric, searchable
-from fastgan_ray.search.file.section import FileSection, context_of, read_each
+from fastgan_ray.metrics.names import Goal, full_name, metric_family, same_metric, searchable
+from fastgan_ray.search.file.section import FileContext, FileSection, context_of, read_each
 
 # Costs of a trial, by their names in its rows: a search may use them as further metrics.
 COSTS: dict[str, Goal] = {
@@ -21,6 +21,9 @@ COSTS: dict[str, Goal] = {
     "images_per_second": "maximize",
     "peak_memory_gb": "minimize",
 }
+
+
+METRIC_KEY = "eval.metric"  # the file's key `metric` sets it
 
 
 class Metric(FileSection):
@@ -66,6 +69,11 @@ class Metric(FileSection):
         return goal
 
 
+def metric_setting(metric: Metric, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the setting that makes `metric` the metric of a training with the settings `base`."""
+    return {METRIC_KEY: metric_family(metric.name, RunConfig.model_validate(base).eval)}
+
+
 def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
     """Translate a metric from the protocol `before` to the protocol `after`.
 
@@ -82,12 +90,15 @@ def _read_metrics(value: object, info: ValidationInfo) -> tuple[Metric, ...]:
 
     A search uses the first metric to compare and to stop trials.
     """
-    protocol = context_of(info).config.eval
+    context = context_of(info)
+    protocol = context.config.eval
     goals, names = searchable(protocol), list[str]()
 
     def read(index: int, entry: object) -> Metric:
         known = {**goals, **COSTS} if index else goals
         metric = _read(entry, known, protocol)
+        if index == 0:
+            _check_setting(metric, context)
         if metric.name in names:
             raise broken(f"{metric.name} is already in the list", "name")
         if index and metric.target is not None:
@@ -101,8 +112,10 @@ def _read_metrics(value: object, info: ValidationInfo) -> tuple[Metric, ...]:
 
 
 def _read_metric(value: object, info: ValidationInfo) -> Metric:
-    protocol = context_of(info).config.eval
+    context = context_of(info)
+    protocol = context.config.eval
     metric = _read(value, searchable(protocol), protocol)
+    _check_setting(metric, context)
     if metric.target is not None:
         raise broken("is only for a search", "target")
     return metric
@@ -112,6 +125,16 @@ def _read(entry: object, goals: Mapping[str, Goal], protocol: EvalConfig) -> Met
     """Read a metric, which must be one of `goals`; return it with its full name and its goal."""
     metric = Metric.model_validate(entry, context=(goals, protocol))
     return metric.model_copy(update={"goal": goals[metric.name]})
+
+
+def _check_setting(metric: Metric, context: FileContext) -> None:
+    """Raise an error if `base` or --set names another metric than the file's key `metric`."""
+    setting = {**context.base, **context.overrides}.get(METRIC_KEY)
+    if setting is not None and setting != metric_family(metric.name, context.config.eval):
+        raise broken(
+            f"is {metric.name}, but {METRIC_KEY} is {setting}: leave {METRIC_KEY} out, because the "
+            "file's metric sets it"
+        )
 
 
 def _name_rule(name: str, goals: Mapping[str, Goal], protocol: EvalConfig) -> str:

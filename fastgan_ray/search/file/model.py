@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from fastgan_ray.config.run_config import OTHER_NAMES, SECTIONS
+from fastgan_ray.search.ablation import Moment
 from fastgan_ray.search.file.arms import AblationBase, Arms, Baseline, DataSets, Seeds
 from fastgan_ray.search.file.budget import Budget, Confirmation, check_budget
 from fastgan_ray.search.file.early_terminate import StoppingRules
@@ -142,6 +143,11 @@ class AblationFile(_File):
     metric: OneMetric = Field(description="metric by which arms are compared, e.g. {name: fid}")
     seeds: Seeds = Field(
         description="each arm is trained with each seed: the number of seeds, or a list of seeds"
+    )
+    compare: Moment = Field(
+        "last",
+        description="which checkpoint of each training is compared: last = the one at the end; "
+        "best = the best one, with its value on new latents (needs train.keep_best)",
     )
     data: DataSets = Field(
         (),

@@ -66,6 +66,7 @@ def ablation_from_text(
         description=file.description or top_comment(text),
         text=text,
         overrides=overrides,
+        compare=file.compare,
     )
     _check_trainings(spec, document)
     return spec
@@ -103,12 +104,19 @@ def _check_arms(
 
 
 def _check_trainings(spec: AblationSpec, document: Document) -> None:
-    """Raise UserError if two arms are the same, or if there are too many trainings."""
+    """Raise UserError if two arms are the same, or if there are too many trainings.
+
+    Also raise it if the best checkpoints are compared, but an arm keeps none.
+    """
     count = len(spec.arms) * len(spec.data) * len(spec.seeds)
     if count > MAX_CELLS:
         rule = f"arms x data sets x seeds must be at most {MAX_CELLS} trainings (got {count})"
         document.add_error(("arms",), rule, "arms")
     configs = {arm: arm_config(spec, arm) for arm in spec.arms}
+    for arm, config in configs.items():
+        if spec.compare == "best" and config.train.keep_best == 0:
+            rule = f"is best, so train.keep_best must be at least 1 (got 0 in arm {arm})"
+            document.add_error(("compare",), rule, "compare")
     for first, second in itertools.combinations(configs, 2):
         if configs[first] == configs[second]:
             rule = f"is the same configuration as {first}"

@@ -15,7 +15,7 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.budget import Budget, Confirm, Confirmation, longest_trial
 from fastgan_ray.search.file.early_terminate import Rule
 from fastgan_ray.search.file.method import Method
-from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.search.file.metric import Metric, metric_setting
 from fastgan_ray.search.file.population import Population
 from fastgan_ray.search.space import SearchSpace, assign, default_point, sample
 
@@ -57,7 +57,7 @@ def base_config(spec: SearchSpec) -> RunConfig:
 
 def run_config(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
     """Return the configuration of the trial at `point`; raise UserError if it is not valid."""
-    settings = {**spec.base, **point}
+    settings = {**spec.base, **point, **metric_setting(spec.metric, spec.base)}
     if violations := check_settings(settings):
         values = ", ".join(f"{key} = {format_value(value)}" for key, value in point.items())
         rules = "; ".join(f"{violation.key}: {violation.rule}" for violation in violations)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
-from fastgan_ray.metrics.names import fakes_error_name, value_of
+from fastgan_ray.metrics.names import best_name, fakes_error_name, final_value, value_of
 from fastgan_ray.search.file.metric import COSTS
 from fastgan_ray.tune.driver.reports import Reports
 from fastgan_ray.tune.driver.state import OUT_OF_MEMORY, reason_of
@@ -32,6 +32,8 @@ def make_record(
 ) -> Record:
     """Return a trial's record.
 
+    `value` is the value on new latents of the best checkpoint, if the trial has one; else it is the
+    value of the last evaluation. `selected_value` is the value that chose the best checkpoint.
     `ended` says whether the trial is over; an interrupted trial is not, because it can continue.
     `error` is the reason why the trial's process died and will not start again. `stop_reason` is
     the reason why the search stopped the trial.
@@ -48,8 +50,12 @@ def make_record(
     return {
         "trial_id": trial.trial_id,
         "state": state,
-        "value": value_of(last, metric) if has_value else None,
-        "error": value_of(last, fakes_error_name(metric)) if has_value else None,
+        "value": final_value(last, metric) if has_value else None,
+        "error": final_value(last, fakes_error_name(metric)) if has_value else None,
+        "last_value": value_of(last, metric) if has_value else None,
+        "best_value": last.get(best_name(metric)) if has_value else None,
+        "best_kimg": last.get(best_name("kimg")) if has_value else None,
+        "selected_value": last.get(best_name("selected")) if has_value else None,
         "num_fakes": last.get("num_fakes") if has_value else None,
         "kimg": last.get("kimg", 0.0),
         "seconds": last.get("seconds", 0.0),

@@ -14,16 +14,21 @@ from typing import Any
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.files import atomic, link_tree, write_atomically
+from fastgan_ray.metrics.names import MOMENTS
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.spec import SearchSpec, start_point
 from fastgan_ray.search.pareto import front_of
+from fastgan_ray.train.best import BEST, LAST
 from fastgan_ray.tune.driver.records import Record, TrialRecords
 from fastgan_ray.tune.preflight import read_pictures
 
 # The sections of the configuration that the published FastGAN defines; users set the other sections
 # freely.
 PUBLISHED_SECTIONS = ("model", "augment", "train")
-COLUMNS = ("trial_id", "state", "value", "error", "num_fakes", "kimg", "seconds", "reason")
+COLUMNS = (
+    *("trial_id", "state", "value", "error", "num_fakes", "kimg", "seconds", "reason"),
+    *MOMENTS,
+)
 CLEAR_ERRORS = 2.0  # in standard errors; the evaluation's noise rarely causes a larger difference
 
 
@@ -60,6 +65,7 @@ def summarise(
             "trial_id": best["trial_id"],
             "value": best["value"],
             "error": best["error"],
+            **{key: best[key] for key in MOMENTS},
             "config": best["config"],
             "checkpoint": "best/checkpoint",
             "state": best["state"],
@@ -131,21 +137,33 @@ class SearchRecords(TrialRecords):
 def keep_best(best: Mapping[str, Any], folder: Path) -> None:
     """Replace `folder`/best with the configuration, checkpoint and sample grid of the best trial.
 
-    best["source"] is the trial's folder, relative to `folder`. Weights are hard links instead of
-    copies if the file system supports links. If the trial's checkpoint was removed, best/ already
-    has that checkpoint.
+    The checkpoint is the trial's best one if best["best_kimg"] is not None, else its last one. If
+    these differ, `checkpoint-last` is next to it. best["source"] is the trial's folder, relative to
+    `folder`. Weights are hard links instead of copies if the file system supports links. If the
+    trial's checkpoint was removed, best/ already has that checkpoint.
     """
     trial = folder / best["source"]
-    checkpoint = trial / str(best["checkpoint"])
+    last = checkpoint = trial / str(best["checkpoint"])
+    if best["best_kimg"] is not None:
+        checkpoint = trial / BEST
     source = json.dumps([best["source"], best["kimg"]])
     target = folder / "best"
     if not (checkpoint / "metadata.json").is_file() or _text(target / ".source") == source:
         return
+    metadata = json.loads(_text(checkpoint / "metadata.json"))
+    grid = trial / str(best["grid"])
+    if checkpoint != last:
+        grid = trial / "grids" / Path(metadata["metrics"]["grid"]).name
     with atomic(target) as draft:
         link_tree(checkpoint, draft / "checkpoint")
-        config = RunConfig.model_validate(best["config"])
+        if checkpoint != last and metadata["kimg"] < best["kimg"]:
+            link_tree(last, draft / LAST)
+        # Population-based training may have changed the settings since the best checkpoint.
+        config = RunConfig.model_validate(
+            metadata["config"] if checkpoint != last else best["config"]
+        )
         (draft / "config.yaml").write_text(dump_run_config(config))
-        if best["grid"] and (grid := trial / best["grid"]).is_file():
+        if grid.is_file():
             shutil.copy(grid, draft / "grid.png")
         (draft / ".source").write_text(source)
 

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from fastgan_ray.metrics.names import value_of
+from fastgan_ray.metrics.names import final_value
 from fastgan_ray.tune.ray.compat import LOW_ON_MEMORY, TrialLike, last_failure
 
 State = dict[str, Any]
@@ -116,7 +116,7 @@ def observe(
         "point": point_of(trial),
         "total_kimg": run_of(trial).get("train", {}).get("total_kimg", state["total_kimg"]),
         "kimg": result.get("kimg", old["kimg"]),
-        "value": value_of(result, state["metric"], old["value"]),
+        "value": final_value(result, state["metric"], old["value"]),
         "images_per_second": result.get("images_per_second", old["images_per_second"]),
         "reason": reason,
     }

@@ -10,7 +10,8 @@ from fastgan_ray.search.cost.memory import gpu_gb_of
 
 # A running trial may have three checkpoints: the last one, the one being written, and the one from
 # an interruption between two evaluations. The fourth is the last checkpoint of the previous trial:
-# it stays until Ray's state says that this trial has ended.
+# it stays until Ray's state says that this trial has ended. Both trials may also have their
+# `train.keep_best` best checkpoints.
 CHECKPOINTS_PER_TRIAL = 4
 WEIGHT_BYTES = 4
 MOMENTS = 2  # numbers that Adam stores for each weight
@@ -35,17 +36,20 @@ def trials_within(limit_gb: float, configs: Sequence[RunConfig], weights_kept: i
     """Return how many trials may run at once if all checkpoints may take `limit_gb` GB.
 
     Every trial is assumed to have the largest of the configurations. `weights_kept` is the number
-    of trials whose weights for generating samples are kept. If it is 0, only the best checkpoint is
-    kept, with all its files. Raises UserError if the limit allows no trial.
+    of trials whose weights for generating samples are kept. If it is 0, only the best and the last
+    checkpoint of the best trial are kept, with all their files. Raises UserError if the limit
+    allows no trial.
     """
     whole, weights = checkpoint_gb(max(configs, key=gpu_gb_of))
-    kept = weights * weights_kept or whole
-    running = CHECKPOINTS_PER_TRIAL * whole
+    best = max(config.train.keep_best for config in configs)
+    kept = weights * weights_kept * (1 + best) or whole * (2 if best else 1)
+    per_trial = CHECKPOINTS_PER_TRIAL + 2 * best
+    running = per_trial * whole
     count = int((limit_gb - kept) / running)
     if count < 1:
         raise UserError(
             f"--disk-gb: must be at least {kept + running:.3g} (got {limit_gb:g}): {kept:.3g} GB "
-            f"are kept at the end, and a running trial takes up to {CHECKPOINTS_PER_TRIAL} "
+            f"are kept at the end, and a running trial takes up to {per_trial} "
             f"checkpoints of {whole:.3g} GB"
         )
     return count

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.names import value_of
+from fastgan_ray.metrics.names import best_name, value_of
 from fastgan_ray.search.file.spec import SearchSpec, run_config
 from fastgan_ray.search.warm_start import Prior
 from fastgan_ray.tune.ray.compat import FINISHED
@@ -147,7 +147,8 @@ class StudySearcher(Searcher):
         outcome = "failed" if error else row.get("outcome", "failed")
         values = None
         if outcome == "finished" and not row.get("orders"):
-            values = [row[metric.name] for metric in (self._spec.metric, *self._spec.costs)]
+            metrics = (self._spec.metric, *self._spec.costs)
+            values = [row.get(best_name(metric.name), row[metric.name]) for metric in metrics]
         report_end(self.study, number, outcome, values)
 
     def save(self, checkpoint_path: str) -> None:
