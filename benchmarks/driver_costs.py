@@ -124,7 +124,7 @@ def _measure(trials: int) -> Costs:
         contextlib.redirect_stdout(nowhere),
         connected(None),
     ):
-        options = TuneOptions(Path(runs), max_concurrent=WORKERS, wandb="disabled")
+        options = TuneOptions(Path(runs), max_concurrent=WORKERS, wandb="off")
         cpu, began = time.process_time(), time.monotonic()
         run_search(spec, options, known_work.at_once)
         cpu, seconds = time.process_time() - cpu, time.monotonic() - began

@@ -74,7 +74,7 @@ def search(seconds: float, trials: int) -> Works:
     before = time.time()
     with tempfile.TemporaryDirectory() as runs, connected(None):
         called = time.time()
-        options = TuneOptions(Path(runs), max_concurrent=WORKERS, wandb="disabled", quiet=True)
+        options = TuneOptions(Path(runs), max_concurrent=WORKERS, wandb="off", quiet=True)
         folder = run_search(spec, options, known_work.compute)
         returned = time.time()
         found = [json.loads(path.read_text()) for path in folder.glob("trials/*/work.json")]

@@ -45,7 +45,7 @@ def rate(trials: int, cpus: float) -> float:
     """Images a second of so many trials together."""
     text = TEXT.format(kimg=KIMG, cpus=cpus, seeds=list(range(trials)))
     with tempfile.TemporaryDirectory() as runs:
-        options = TuneOptions(Path(runs), max_concurrent=trials, wandb="disabled", quiet=True)
+        options = TuneOptions(Path(runs), max_concurrent=trials, wandb="off", quiet=True)
         folder = run_search(spec_from_text(text, "together.yaml"), options)
         rows = [json.loads(path.read_text()) for path in folder.glob("trials/*/metrics.jsonl")]
     assert len(rows) == trials

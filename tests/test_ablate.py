@@ -58,7 +58,7 @@ def ended(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         with connected(None):
-            options = TuneOptions(runs_dir=runs, wandb="disabled", quiet=True, max_concurrent=2)
+            options = TuneOptions(runs_dir=runs, wandb="off", quiet=True, max_concurrent=2)
             yield run_ablation(spec, options, objectives.seeded)
 
 
@@ -101,14 +101,14 @@ def test_resuming_what_has_ended_runs_nothing(ended):
     logs = {path: path.read_text() for path in ended.glob("trials/*/ran.txt")}
     before = (ended / "ablation.json").read_text()
     spec = ablation_from_text(TEXT, "t.yaml", {"data.path": "pictures"})
-    options = TuneOptions(runs_dir=ended.parent, wandb="disabled", quiet=True, resume=True)
+    options = TuneOptions(runs_dir=ended.parent, wandb="off", quiet=True, resume=True)
     run_ablation(spec, options, objectives.seeded)
     assert {path: path.read_text() for path in ended.glob("trials/*/ran.txt")} == logs
     assert (ended / "ablation.json").read_text() == before
 
 
 def test_only_the_same_ablation_is_resumed(ended):
-    options = TuneOptions(runs_dir=ended.parent, wandb="disabled", quiet=True, resume=True)
+    options = TuneOptions(runs_dir=ended.parent, wandb="off", quiet=True, resume=True)
     more = ablation_from_text(TEXT, "t.yaml", {"data.path": "pictures"}, seeds=range(5))
     with pytest.raises(UserError, match=r"the options differ .* seeds \[0, 1, 2\] then, .*4\] now"):
         run_ablation(more, options, objectives.seeded)
@@ -123,7 +123,7 @@ def start(runs: Path, pictures: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "fastgan_ray.ablate", "--config", str(file), *more]
     command += ["--data", str(pictures), "--runs", str(runs)]
     return subprocess.Popen(
-        [*command, "--wandb", "disabled"],
+        [*command, "--wandb", "off"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

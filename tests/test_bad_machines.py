@@ -32,7 +32,7 @@ def two_gpus(monkeypatch):
 
 
 def test_a_gpu_on_which_trials_die_is_named_and_left_out(two_gpus, tmp_path, capsys):
-    options = TuneOptions(tmp_path, wandb="disabled", max_concurrent=2)
+    options = TuneOptions(tmp_path, wandb="off", max_concurrent=2)
     space = "\n  model.ngf: {values: [64, 8, 16, 32, 4, 2]}"
     spec = make_spec(6, "grid", space, early=False, extra=", resources: {gpus: 1}")
     folder = run_search(spec, options, objectives.on_a_bad_gpu)
@@ -47,7 +47,7 @@ def test_a_gpu_on_which_trials_die_is_named_and_left_out(two_gpus, tmp_path, cap
 
 def test_a_trial_without_gpus_sees_none(two_gpus, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    options = TuneOptions(tmp_path, wandb="disabled", quiet=True)
+    options = TuneOptions(tmp_path, wandb="off", quiet=True)
     spec = make_spec(1, "grid", "\n  model.ngf: {value: 8}", extra=", resources: {gpus: 0}")
     run_search(spec, options, objectives.visible_gpus)
     assert "visible ''" in ran(tmp_path, "00000")

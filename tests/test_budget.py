@@ -200,7 +200,7 @@ def runs(tmp_path_factory):
 
 
 def test_a_search_ends_with_its_budget(runs, capfd):
-    options = TuneOptions(runs_dir=runs, wandb="disabled", max_concurrent=1)
+    options = TuneOptions(runs_dir=runs, wandb="off", max_concurrent=1)
     folder = run_search(make_spec("images", "{kimg: 5}"), options, objectives.smooth)
     summary = json.loads((folder / "summary.json").read_text())
     assert [trial["state"] for trial in summary["trials"]] == ["finished"] * 2

@@ -82,7 +82,7 @@ def cluster() -> Iterator[Cluster]:
 
 def drive(runs: str, address: str, resume: str = "") -> None:
     """What a driver's process does."""
-    options = TuneOptions(Path(runs), resume=bool(resume), wandb="disabled", address=address)
+    options = TuneOptions(Path(runs), resume=bool(resume), wandb="off", address=address)
     try:
         run_search(spec_from_text(SEARCH, "chaos.yaml"), options, objectives.stepwise)
     except InterruptedRunError as error:

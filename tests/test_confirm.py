@@ -307,7 +307,7 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
     """The search's best is lucky with the search's seed; the driver is interrupted meanwhile."""
     spec = make_spec(2, "confirm: {top: 1, seeds: 2}", method="grid")
     store = f"file://{runs}/there"  # trials of the search and of its confirmation share numbers
-    options = TuneOptions(runs_dir=runs, wandb="disabled", max_concurrent=1, storage_uri=store)
+    options = TuneOptions(runs_dir=runs, wandb="off", max_concurrent=1, storage_uri=store)
     folder = runs / "t"
     with pytest.raises(InterruptedRunError):
         run_search(spec, options, objectives.lucky)
@@ -345,8 +345,8 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
     # Two seeds more, with which the search's best is the best after all.
     ended = logs(folder)
     with pytest.raises(UserError, match=r"--seeds: the search has used 2; .* as --seeds 1-3"):
-        confirm_run(folder, None, [2, 4], TuneOptions(wandb="disabled"), objectives.lucky)
-    confirm_run(folder, None, [4], TuneOptions(wandb="disabled"), objectives.lucky)
+        confirm_run(folder, None, [2, 4], TuneOptions(wandb="off"), objectives.lucky)
+    confirm_run(folder, None, [4], TuneOptions(wandb="off"), objectives.lucky)
     enlarged = json.loads((folder / "summary.json").read_text())
     assert enlarged["confirmation"]["seeds"] == [1, 3, 4]
     assert ended.items() <= logs(folder).items() and len(logs(folder)) == len(ended) + 2

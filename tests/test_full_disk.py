@@ -121,7 +121,7 @@ def small_disk(tmp_path):
 def test_a_search_on_a_full_disk_says_so_and_goes_on_once_there_is_room(small_disk, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     spec = make_spec(1, early=False)
-    options = TuneOptions(small_disk, wandb="disabled", quiet=True)
+    options = TuneOptions(small_disk, wandb="off", quiet=True)
     with connected(None):
         with pytest.raises(UserError, match=r"cannot be written \(No space left.*--resume"):
             run_search(spec, options, objectives.disk_filler)

@@ -33,7 +33,7 @@ def short_of_memory(monkeypatch):
 
 
 def test_a_trial_that_takes_all_memory_is_infeasible(short_of_memory, tmp_path):
-    options = TuneOptions(tmp_path, wandb="disabled", quiet=True, max_concurrent=1)
+    options = TuneOptions(tmp_path, wandb="off", quiet=True, max_concurrent=1)
     space = "\n  model.ngf: {values: [64, 8, 16]}"
     folder = run_search(make_spec(3, "grid", space), options, objectives.memory_hog)
     trials = json.loads((folder / "summary.json").read_text())["trials"]

@@ -173,7 +173,7 @@ def test_a_perturbed_point_that_is_no_valid_run_is_not_taken_over(tmp_path):
 def test_trials_take_over_weights_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     spec = spec_of("{every: 2, quantile: 0.5, change: [train.lr_g]}", cap=6)
-    options = TuneOptions(runs_dir=tmp_path, wandb="disabled", quiet=True, max_concurrent=2)
+    options = TuneOptions(runs_dir=tmp_path, wandb="off", quiet=True, max_concurrent=2)
     with connected(None):
         folder = run_search(spec, options, objectives.inherited)
     summary = json.loads((folder / "summary.json").read_text())

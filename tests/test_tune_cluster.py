@@ -52,7 +52,7 @@ def test_a_trial_moves_when_its_node_is_lost(cluster, tmp_path):
 
     killer = threading.Thread(target=lose_a_node)
     killer.start()
-    options = TuneOptions(tmp_path, wandb="disabled", address=cluster.address, quiet=True)
+    options = TuneOptions(tmp_path, wandb="off", address=cluster.address, quiet=True)
     with connected(cluster.address):
         folder = run_search(make_spec(1, early=False), options, objectives.on_a_node)
         assert lost, (folder / "summary.json").read_text()

@@ -58,7 +58,7 @@ def no_driver_left():
 
 def drive(runs: Path, resume: bool, objective: Callable[..., None], store: str | None) -> None:
     """What the driver's process does."""
-    options = TuneOptions(runs, store, resume=resume, max_concurrent=1, wandb="disabled")
+    options = TuneOptions(runs, store, resume=resume, max_concurrent=1, wandb="off")
     try:
         run_search(spec_from_text(TEXT, "t.yaml"), options, objective)
     except InterruptedRunError as error:

@@ -57,7 +57,7 @@ def ray_session():
 
 
 def search(spec: SearchSpec, runs: Path, objective: Objective, **more: Any) -> dict[str, Any]:
-    options = TuneOptions(runs_dir=runs, wandb="disabled", quiet=True, **more)
+    options = TuneOptions(runs_dir=runs, wandb="off", quiet=True, **more)
     folder = run_search(spec, options, objective)
     return json.loads((folder / "summary.json").read_text())
 

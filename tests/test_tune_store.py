@@ -134,9 +134,7 @@ def test_a_killed_search_goes_on_from_s3_on_another_machine(bucket, tmp_path, mo
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     shutil.rmtree(lost)
-    options = TuneOptions(
-        fresh, bucket, resume=True, max_concurrent=1, wandb="disabled", quiet=True
-    )
+    options = TuneOptions(fresh, bucket, resume=True, max_concurrent=1, wandb="off", quiet=True)
     spec = spec_from_text(TEXT, "t.yaml")
     with connected(None):
         folder = run_search(spec, options, objectives.smooth)

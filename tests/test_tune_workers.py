@@ -76,7 +76,7 @@ base:
 
 
 def search(spec: SearchSpec, runs: Path, objective: Objective) -> dict[str, Any]:
-    options = TuneOptions(runs_dir=runs, wandb="disabled", quiet=True)
+    options = TuneOptions(runs_dir=runs, wandb="off", quiet=True)
     return json.loads((run_search(spec, options, objective) / "summary.json").read_text())
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from wandb_files import METRIC, no_login  # noqa: F401 - for every test here
 
-from fastgan_ray.tune.wandb.callback import PICTURES
 from fastgan_ray.tune.wandb.report import WATCHED
-from fastgan_ray.tune.wandb.rows import SUMMARY, summary
+from fastgan_ray.tune.wandb.rows import PICTURES, SUMMARY, summary
 from fastgan_ray.tune.wandb.session import PROJECT
 
 ROOT = Path(__file__).parents[1]

@@ -173,7 +173,7 @@ def test_a_broken_wandb_is_told_once_and_left_alone(tmp_path, monkeypatch, capsy
     log.on_experiment_end(trials)
     assert len(calls) == 1
     assert capsys.readouterr().err == (
-        "W&B failed, logging has ended; the search continues. OSError: no space left\n"
+        "W&B failed, logging has ended; the training continues. OSError: no space left\n"
     )
 
 
@@ -182,11 +182,11 @@ def test_a_missing_wandb_is_no_error(tmp_path, monkeypatch, capsys):
     log, trial = log_in(tmp_path), fake_trial(0)
     log.on_trial_start(0, [trial], trial)
     log.on_trial_complete(0, [trial], trial)
-    assert log.session.mode == "disabled" and "logging has ended" in capsys.readouterr().err
+    assert log.session.mode == "off" and "logging has ended" in capsys.readouterr().err
 
 
-def test_disabled_touches_nothing(tmp_path):
-    log, trial = log_in(tmp_path, "disabled"), fake_trial(0)
+def test_off_touches_nothing(tmp_path):
+    log, trial = log_in(tmp_path, "off"), fake_trial(0)
     log.on_trial_start(0, [trial], trial)
     log.on_trial_result(0, [trial], trial, result_of(2))
     log.on_trial_complete(0, [trial], trial)
@@ -198,7 +198,7 @@ def test_disabled_touches_nothing(tmp_path):
     [
         ({}, "", "offline"),
         ({"WANDB_API_KEY": "x"}, "", "online"),
-        ({"WANDB_API_KEY": "x", "WANDB_MODE": "disabled"}, "", "disabled"),
+        ({"WANDB_API_KEY": "x", "WANDB_MODE": "disabled"}, "", "off"),
         ({}, "machine api.wandb.ai login user password x", "online"),
         ({}, "machine example.org login user password x", "offline"),
         ({"WANDB_BASE_URL": "https://w.example.org"}, "machine w.example.org password x", "online"),

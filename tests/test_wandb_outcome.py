@@ -180,12 +180,12 @@ def test_a_failure_is_told_in_a_line_and_stops_nothing(folder, monkeypatch, caps
     monkeypatch.setattr(wandb, "init", fail)
     session = session_in(folder)
     log_outcome(session, "search", ACCOUNT)
-    assert session.mode == "disabled"
+    assert session.mode == "off"
     assert capsys.readouterr().err.count("\n") == 1
     monkeypatch.undo()
     assert not (folder / "wandb" / "outcome.sha256").exists()
 
 
-def test_disabled_logs_nothing(folder):
-    log_outcome(Session(folder, "project", "demo", "disabled"), "search", ACCOUNT)
+def test_off_logs_nothing(folder):
+    log_outcome(Session(folder, "project", "demo", "off"), "search", ACCOUNT)
     assert not (folder / "wandb").exists()

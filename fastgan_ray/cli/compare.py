@@ -14,11 +14,11 @@ from fastgan_ray.cli.terminal import print_json, print_line, print_table
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Folders of searches, ablations or trials."),
+        typer.Argument(metavar="RUN", help="Folders of searches, ablations, trainings or trials."),
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show searches, arms and trials side by side, best first.
+    """Show searches, arms, trainings and trials side by side, best first.
 
     All runs must be measured by the same protocol: otherwise their numbers cannot be compared.
     """

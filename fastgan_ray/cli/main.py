@@ -144,5 +144,6 @@ def _resume_command(words: list[str]) -> str:
     if "--from" in words:  # the search has already imported the trials of the other search
         at = words.index("--from")
         words = [*words[:at], *words[at + 2 :]]
+    words = [word for word in words if word != "--overwrite"]
     resume = [] if "--resume" in words else ["--resume"]
     return shlex.join(["fastgan-ray", *words, *resume])

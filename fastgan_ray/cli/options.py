@@ -75,7 +75,7 @@ DiskGb = Annotated[
     ),
 ]
 Wandb = Annotated[
-    Literal["auto", "online", "offline", "disabled"],
+    Literal["auto", "online", "offline", "off"],
     typer.Option(help="Log to Weights & Biases; auto: online if logged in, else offline."),
 ]
 Address = Annotated[

@@ -8,18 +8,22 @@ from typing import Annotated
 
 import typer
 
-from fastgan_ray.cli import options as opt
 from fastgan_ray.errors import UserError
 
 
 def report(
-    run: opt.Run,
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="Folder of a search, an ablation or a training, e.g. runs/demo."
+        ),
+    ],
     show: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="File to write.", show_default="RUN/report.html")
     ] = None,
 ) -> None:
-    """Write report.html, which shows a search or an ablation on one page.
+    """Write report.html, which shows a search, an ablation or a training on one page.
 
     The page needs no other file, and the run may still be in progress.
     """

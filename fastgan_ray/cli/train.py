@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,76 +14,142 @@ from fastgan_ray.errors import InterruptedRunError, UserError
 
 if TYPE_CHECKING:
     from fastgan_ray.config.run_config import RunConfig
+    from fastgan_ray.tune.wandb.session import Mode
 
 STOPPING = "Stopping: saving a checkpoint after this step. Press Ctrl-C again to quit immediately."
 
 
 def train(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FOLDER]", help="With --resume: the folder of the training."),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
             help="Run configuration (YAML), e.g. runs/demo/best/config.yaml.",
-            show_default="the published FastGAN at 256 px",
+            show_default="the published FastGAN at 256 px; with --resume, that of the training",
         ),
     ] = None,
     data: opt.Data = None,
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints and sample grids.")] = Path(
-        "runs/train"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the new training.", show_default="runs/train"),
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the checkpoint in --out.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue a training with its own configuration. --set may change only settings "
+            "on which no training step depends, e.g. train.total_kimg.",
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the training in --out.")
     ] = False,
     assignments: opt.Assignments = None,
     embedded: opt.Embedded = False,
+    show: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also print this value of each evaluation, e.g. kid, precision_k5 or loss/d. Can "
+            "be repeated. The metric itself is --set eval.metric."
+        ),
+    ] = None,
+    wandb: opt.Wandb = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the configuration and exit.")
     ] = False,
 ) -> None:
-    """Train one generator."""
+    """Train one generator; its folder gets rows, grids, checkpoints and TensorBoard's file."""
     from fastgan_ray.config.override import override
     from fastgan_ray.config.run_config import RunConfig
     from fastgan_ray.config.run_file import dump_run_config, load_run_config
 
-    run = load_run_config(config) if config else RunConfig()
-    run = override(run, opt.overrides(data, assignments, embedded))
+    out = _folder(folder, out, resume, overwrite)
+    start = _start(out) if resume else None
+    stored = _stored_config(start) if start else RunConfig()
+    run = override(
+        load_run_config(config) if config else stored, opt.overrides(data, assignments, embedded)
+    )
     if dry_run:
         typer.echo(dump_run_config(run))
-    else:
-        _train(run, out, resume)
+        return
+    if start:
+        _print_changes(start, stored, run)
+    _train(run, out, start, overwrite, show or [], wandb)
 
 
-def _train(run: RunConfig, out: Path, resume: bool) -> None:
+def _folder(folder: Path | None, out: Path | None, resume: bool, overwrite: bool) -> Path:
+    if folder is not None and not resume:
+        raise UserError(f"{folder}: a folder is only for --resume; name a new one with --out")
+    if folder is not None and out not in (None, folder):
+        raise UserError(f"--out: a training continues in its own folder, {folder}; leave --out out")
+    if resume and overwrite:
+        raise UserError("--overwrite: starts again, but --resume continues; give one of them")
+    return folder or out or Path("runs/train")
+
+
+def _start(out: Path) -> Path:
+    """Return the checkpoint from which the training in a folder continues."""
+    from fastgan_ray.latent.load import find_checkpoint
+    from fastgan_ray.train.checkpoint import interrupted
+
+    return interrupted(out) or find_checkpoint(out, "last")
+
+
+def _stored_config(checkpoint: Path) -> RunConfig:
+    from fastgan_ray.train.checkpoint import stored_config
+
+    return stored_config(checkpoint)
+
+
+def _print_changes(start: Path, stored: RunConfig, run: RunConfig) -> None:
+    """Say where the training continues, which settings change, and which may change."""
+    from fastgan_ray.train.checkpoint import read_metadata
+    from fastgan_ray.train.resume import MAY_CHANGE, require_same_training
+    from fastgan_ray.tune.training import changed_settings
+
+    require_same_training(stored, run, start)
+    changes = changed_settings(stored, run)
+    print_line(
+        f"Continuing at {read_metadata(start)['kimg']:g} of {run.train.total_kimg:g} kimg"
+        + (f", with {'; '.join(changes)}." if changes else ", with the same settings.")
+        + f" Changeable with --set: {', '.join(name.rstrip('.') for name in MAY_CHANGE)}."
+    )
+
+
+def _train(
+    run: RunConfig,
+    out: Path,
+    start: Path | None,
+    overwrite: bool,
+    show: list[str],
+    wandb: Mode,
+) -> None:
     from fastgan_ray.cli.train_reporter import TerminalReporter
     from fastgan_ray.data.remarks import remarks
     from fastgan_ray.data.source import open_source
-    from fastgan_ray.latent.load import find_checkpoint
-    from fastgan_ray.metrics.names import metric_name
     from fastgan_ray.metrics.weight_files import require_weights
-    from fastgan_ray.train.checkpoint import interrupted
-    from fastgan_ray.train.launch import train_together
-    from fastgan_ray.train.loop import train as train_alone
     from fastgan_ray.train.signals import say_at_once, stopping
+    from fastgan_ray.tune.training import run_training
+    from fastgan_ray.tune.wandb.session import sync_line
 
     require_weights(run)
-    start = (interrupted(out) or find_checkpoint(out, "last")) if resume else None
-    if start is None:
-        _make_new_folder(out)
+    opt.require_writable_folder(out)
     for remark in remarks(
         open_source(run.data, run.train.seed, progress()), run.data, run.model.size
     ):
         print_line(f"Pictures: {remark}")
-    train_by = train_together if run.resources.workers > 1 else train_alone
     with stopping(lambda stop: say_at_once(STOPPING)) as stop:
-        reporter = TerminalReporter(out, run.train.total_kimg, metric_name(run.eval), console, stop)
+        reporter = TerminalReporter(out, run, show, console, stop)
         try:
-            train_by(run, reporter, start, track=progress())
+            run_training(run, reporter, start, overwrite, wandb, progress())
         except InterruptedRunError as error:
             raise stop.error(str(error)) from error
-
-
-def _make_new_folder(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(
-            f"{folder}: already exists; continue it with --resume or choose another --out"
-        )
-    opt.require_writable_folder(folder)
+    if line := reporter.closing():
+        print_line(line)
+    print_line(f"Results: {out}")
+    print_line(f"Report:  fastgan-ray report {shlex.quote(str(out))}")
+    if command := sync_line(out):
+        print_line(f"To W&B:  {command}")

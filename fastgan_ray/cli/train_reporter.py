@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.counting import minutes_text
-from fastgan_ray.metrics.names import value_of
+from fastgan_ray.metrics.names import best_name, full_name, run_metric, value_of
 from fastgan_ray.progress import SECONDS_BETWEEN_LINES
 from fastgan_ray.train.reporter import Metrics
 from fastgan_ray.train.signals import Stop
@@ -19,21 +21,23 @@ class TerminalReporter:
     """A reporter that prints a line after each evaluation, and progress lines in between."""
 
     def __init__(
-        self, folder: Path, total_kimg: float, metric: str, console: Console, stop: Stop
+        self, folder: Path, config: RunConfig, show: Sequence[str], console: Console, stop: Stop
     ) -> None:
         self.folder = folder
         self._stop = stop
-        self._total_kimg = total_kimg
-        self._metric = metric
+        self._total_kimg = config.train.total_kimg
+        names = [run_metric(config.eval)[0], *(full_name(name, config.eval) for name in show)]
+        self._names = list(dict.fromkeys(names))
         self._console = console
         self._last_line = time.monotonic()
+        self._last: Metrics = {}
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Print the metric, the speed, the path of the sample grid and any warning."""
-        value = value_of(metrics, self._metric, math.nan)
+        """Print the metrics to show, the speed, the path of the sample grid and any warning."""
+        self._last = metrics
+        values = "  ".join(f"{name} {_format(metrics, name)}" for name in self._names)
         self._console.print(
-            f"{metrics['kimg']:.4g} of {self._total_kimg:g} kimg  "
-            f"[bold]{self._metric} {value:.2f}[/bold]  "
+            f"{metrics['kimg']:.4g} of {self._total_kimg:g} kimg  [bold]{values}[/bold]  "
             f"{metrics['images_per_second']:.1f} images/s  {metrics['grid']}",
             highlight=False,
             soft_wrap=True,
@@ -53,6 +57,25 @@ class TerminalReporter:
         )
         self._last_line = time.monotonic()
 
+    def closing(self) -> str:
+        """Return a sentence about the best checkpoint; "" if the run keeps none."""
+        metric, kimg = self._names[0], self._last.get(best_name("kimg"))
+        if kimg is None:
+            return ""
+        selected, measured, last = (
+            value_of(self._last, name, math.nan)
+            for name in (best_name("selected"), best_name(metric), metric)
+        )
+        return (
+            f"Best: {metric} {measured:.2f} at {kimg:g} kimg, on new latents (the latents that "
+            f"chose it gave {selected:.2f}); the last checkpoint has {last:.2f}."
+        )
+
     def stopping(self) -> bool:
         """Return whether the training must stop because of Ctrl-C or SIGTERM."""
         return self._stop.asked
+
+
+def _format(metrics: Metrics, name: str) -> str:
+    value = value_of(metrics, name)
+    return "not measured" if value is None else f"{value:.4g}"

@@ -161,7 +161,7 @@ def test_a_search_on_two_machines_outlives_one(desk, machines):
         assert refused.value.code in (401, 403)
         refused.value.close()
 
-    what = ["python", "-m", "fastgan_ray.tune", "--address", "auto", "--wandb", "disabled"]
+    what = ["python", "-m", "fastgan_ray.tune", "--address", "auto", "--wandb", "off"]
     where = ["--config", str(shared / "tiny.yaml"), "--runs", str(shared / "runs")]
     job = cluster.start("job", "submit", "--working-dir", str(ROOT), "--", *what, *where)
 

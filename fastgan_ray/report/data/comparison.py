@@ -23,7 +23,7 @@ LAST_VALUES = ("memorised", "params_g", "gflop_g", "images_per_second")
 
 
 def compare(paths: Sequence[Path]) -> list[Entry]:
-    """Return an entry for each search, each arm of an ablation and each trial, best first.
+    """Return an entry for each search, arm of an ablation, training and trial, best first.
 
     An entry is {"name", "what", "metric", "value", "error", "error_of" (the source of the error:
     the evaluation or the seeds), "trial", "state", "default", "default_error", "memorised",
@@ -45,6 +45,8 @@ def _entries(path: Path) -> list[Entry]:
     if run["folder"] != str(folder):
         (trial,) = (trial for trial in run["trials"] if trial["trial_id"] == folder.name)
         entries = [_trial_entry(run, trial, str(path))]
+    elif run["kind"] == "training":
+        entries = [{**_trial_entry(run, run["trials"][0], str(path)), "what": "training"}]
     else:
         entries = _arm_entries(run, path) if run["kind"] == "ablation" else _search_entry(run, path)
     valued = [entry for entry in entries if entry["value"] is not None]

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.run_file import load_run_config
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.names import fakes_error_name, value_of
+from fastgan_ray.metrics.names import fakes_error_name, final_value, run_metric, value_of
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.ablation import AblationSpec, arm_config
 from fastgan_ray.search.file.read import load_search
@@ -25,7 +26,9 @@ UNKNOWN = {"state": "unfinished", "value": None, "error": None, "kimg": 0.0, "se
 
 
 def read_run(folder: Path) -> Run:
-    """Read the current results of a search or an ablation; raise UserError for any other folder.
+    """Read the current results of a search, an ablation or a training.
+
+    Raise UserError for any other folder. A training is a run with one trial.
 
     A run is {"kind", "name", "folder", "metric": {"name", "goal"}, "account" (the content of
     summary.json or ablation.json; None before the first trial has ended), "trials", "protocols" (by
@@ -36,11 +39,14 @@ def read_run(folder: Path) -> Run:
     "data" and "seed".
     """
     folder = folder.resolve()
+    if holds_training(folder):
+        return _read_training(folder)
     kind = next((kind for kind in ACCOUNTS if (folder / f"{kind}.yaml").is_file()), None)
     if kind is None:
         raise UserError(
-            f"{folder}: not the folder of a search or an ablation (it has no search.yaml and no "
-            "ablation.yaml); name a folder under runs/"
+            f"{folder}: not the folder of a search, an ablation or a training (it has no "
+            "search.yaml, no ablation.yaml, and no config.yaml with metrics.jsonl); name a folder "
+            "under runs/"
         )
     account = _read_json(folder / ACCOUNTS[kind])
     metric = account["metric"] if account else _metric_of_file(kind, folder)
@@ -55,6 +61,45 @@ def read_run(folder: Path) -> Run:
         "protocols": _protocols(folder, account or {}),
         "versions": _read_json(folder / "versions.json") or [],
     }
+
+
+def holds_training(folder: Path) -> bool:
+    """Return whether a folder is that of a training that is no trial of a search or an ablation."""
+    return all((folder / name).is_file() for name in ("config.yaml", "metrics.jsonl"))
+
+
+def _read_training(folder: Path) -> Run:
+    config = load_run_config(folder / "config.yaml")
+    name, goal = run_metric(config.eval)
+    rows = read_rows(folder)
+    last = rows[-1] if rows else {}
+    finished = last.get("outcome") == "finished"
+    kimg, total = last.get("kimg", 0.0), config.train.total_kimg
+    record = {
+        "state": "finished" if finished else "unfinished",
+        "value": final_value(last, name),
+        "error": final_value(last, fakes_error_name(name)),
+        "kimg": kimg,
+        "seconds": last.get("seconds", 0.0),
+        "reason": f"{'trained' if finished else 'running or interrupted at'} {kimg:g} of {total:g} "
+        "kimg",
+        "warning": last.get("warning", ""),
+        "point": {},
+    }
+    trials = [_trial(folder, record, name)]
+    run = {
+        "kind": "training",
+        "name": folder.name,
+        "folder": str(folder),
+        "metric": {"name": name, "goal": goal},
+        "account": None,
+        "trials": trials,
+        "pictures": [],
+        "protocols": {},
+        "versions": _read_json(folder / "versions.json") or [],
+    }
+    protocol = protocol_of(run, trials, "")
+    return {**run, "protocols": {"": protocol} if protocol else {}}
 
 
 def latest_picture(trial: Trial, key: str) -> Path | None:
@@ -72,6 +117,8 @@ def latest_picture(trial: Trial, key: str) -> Path | None:
 
 def run_folder(path: Path) -> Path:
     """Return the folder of the run to which `path` belongs: itself, or a trial's run."""
+    if holds_training(path):
+        return path
     return path.parents[1] if (path / "metrics.jsonl").is_file() else path
 
 
@@ -100,6 +147,8 @@ def searched_metric(path: Path) -> str | None:
 
 def training_data(run: Run) -> DataConfig:
     """Return the settings of the pictures on which a run trains; of an ablation, its first set."""
+    if run["kind"] == "training":
+        return load_run_config(Path(run["folder"]) / "config.yaml").data
     spec = _read_file(run["kind"], Path(run["folder"]))
     if isinstance(spec, AblationSpec):
         return arm_config(spec, spec.baseline).data

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastgan_ray.counting import counted
-from fastgan_ray.metrics.names import format_with_error
+from fastgan_ray.metrics.names import best_name, format_with_error, value_of
 from fastgan_ray.metrics.protocol import LABELS
 from fastgan_ray.report.charts.intervals import intervals_chart
 from fastgan_ray.report.charts.learning_curves import arm_curves_chart
@@ -35,6 +35,10 @@ PAIRS_SIDE = 1000  # pixels
 def headline(run: Run) -> dict[str, Any]:
     """Return {"verdict", "warnings"}: the text at the top of the page."""
     account = run["account"]
+    if run["kind"] == "training":
+        (trial,) = run["trials"]
+        warnings = [trial["warning"]] if trial["warning"] else []
+        return {"verdict": _training_verdict(run, trial), "warnings": warnings}
     if account is None:
         return {"verdict": "No trial has ended yet.", "warnings": []}
     remarks = [
@@ -44,6 +48,22 @@ def headline(run: Run) -> dict[str, Any]:
         warnings = ablation_tables.notes(account)
         return {"verdict": _ablation_verdict(account), "warnings": [*warnings, *remarks]}
     return {"verdict": account["verdict"], "warnings": [*_search_warnings(run), *remarks]}
+
+
+def _training_verdict(run: Run, trial: Trial) -> str:
+    """Return a sentence about a training: its best checkpoint if it is known, and its last one."""
+    name, last = run["metric"]["name"], trial["rows"][-1] if trial["rows"] else {}
+    value = value_of(last, name)
+    if value is None:
+        return f"{name} has not been measured yet."
+    ending = f"{name} {value:.4g} at {trial['kimg']:g} kimg"
+    if (kimg := last.get(best_name("kimg"))) is None:
+        return f"{ending}." if trial["state"] == "finished" else f"{ending} so far."
+    measured = format_with_error(trial["value"], trial["error"])
+    return (
+        f"Best: {name} {measured} at {kimg:g} kimg, on new latents (the latents that chose it gave "
+        f"{last[best_name('selected')]:.4g}). The last checkpoint: {ending}."
+    )
 
 
 def _ablation_verdict(account: Mapping[str, Any]) -> str:
@@ -91,7 +111,7 @@ def galleries(run: Run) -> dict[str, Any]:
     colours = trial_colours(run)
     grids: list[dict[str, Any]] = []
     latent_sizes = set()
-    for trial in ranked(run) if run["kind"] == "search" else _first_of_each_arm(run):
+    for trial in ranked(run) if run["kind"] != "ablation" else _first_of_each_arm(run):
         if len(grids) == most:
             break
         picture = embedded(latest_picture(trial, "grid"))
@@ -114,7 +134,7 @@ def galleries(run: Run) -> dict[str, Any]:
 def _grid_label(trial: Trial) -> str:
     if "arm" in trial["point"]:
         return f"{trial['point']['arm']} (seed {trial['point']['seed']})"
-    return f"trial {trial['trial_id']}"
+    return f"trial {trial['trial_id']}" if trial["point"] else str(trial["trial_id"])
 
 
 def _first_of_each_arm(run: Run) -> list[Trial]:

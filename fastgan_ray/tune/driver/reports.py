@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 
-from fastgan_ray import __version__
 from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.run_folder import read_run
 from fastgan_ray.report.page.html import page
 from fastgan_ray.tune.suggest.importance import importances
 
 NAME = "report.html"
-PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "pillow")
 SECONDS_BETWEEN_REPORTS = 30.0
 MAX_SHARE = 0.05  # share of the driver's time for writing reports
 
@@ -69,17 +64,3 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     path = out or folder / NAME
     write_atomically(path, page(read_run(folder), importances(folder), datetime.now(timezone.utc)))
     return path
-
-
-def note_versions(folder: Path) -> None:
-    """Add the versions of the software to versions.json, unless its last entry is the same."""
-    path = folder / "versions.json"
-    history = json.loads(path.read_text()) if path.is_file() else []
-    versions = {
-        "fastgan-ray": __version__,
-        **{name: version(name) for name in PACKAGES},
-        "Python": platform.python_version(),
-        "system": platform.platform(),
-    }
-    if history[-1:] != [versions]:
-        write_atomically(path, json.dumps([*history, versions], indent=1))

@@ -8,7 +8,6 @@ from pathlib import Path
 from fastgan_ray.errors import UserError, full_disk
 from fastgan_ray.tune.driver.closing import is_interrupted, report_outcome
 from fastgan_ray.tune.driver.records import TrialRecords
-from fastgan_ray.tune.driver.reports import note_versions
 from fastgan_ray.tune.driver.run_trials import run_trials
 from fastgan_ray.tune.driver.terminal import make_console
 from fastgan_ray.tune.experiment import (
@@ -22,6 +21,7 @@ from fastgan_ray.tune.preflight import check_inputs
 from fastgan_ray.tune.storage.experiment_folder import folder_of, open_folder, open_storage
 from fastgan_ray.tune.storage.remote import RemoteStorage
 from fastgan_ray.tune.trial.objective import Objective, train_objective
+from fastgan_ray.tune.versions import note_versions
 from fastgan_ray.tune.wandb.outcome import log_outcome
 
 

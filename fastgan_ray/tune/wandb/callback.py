@@ -17,16 +17,11 @@ from ray.tune.experiment import Trial
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.driver.state import BAD_ENDS, cell_of, reason_of, run_of, state_word
 from fastgan_ray.tune.ray.callback import TrialCallback
-from fastgan_ray.tune.wandb.rows import Known, caption, log_row, summary, update
+from fastgan_ray.tune.wandb.rows import PICTURES, Known, caption, log_row, summary, update
 from fastgan_ray.tune.wandb.session import Session, close
 
 if TYPE_CHECKING:
     import wandb
-
-# Keys of a result whose values are picture files. "grid": samples. "pairs": the samples that are
-# most similar to a training picture, each beside that picture. "decoded": training pictures, each
-# beside its reconstruction from D's features.
-PICTURES = ("grid", "pairs", "decoded")
 
 
 class WandbLog(TrialCallback):

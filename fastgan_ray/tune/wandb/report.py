@@ -18,9 +18,9 @@ from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.file.spec import base_config
-from fastgan_ray.tune.wandb.callback import PICTURES
 from fastgan_ray.tune.wandb.compat import logged_in
 from fastgan_ray.tune.wandb.outcome import CELL
+from fastgan_ray.tune.wandb.rows import PICTURES
 
 Panel = dict[str, Any]
 Outline = dict[str, Any]

@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from fastgan_ray.metrics.names import early_name, fakes_error_name, value_of
+from fastgan_ray.metrics.names import best_name, early_name, fakes_error_name, final_value, value_of
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.ray.compat import RESULT_KEYS
 
@@ -25,6 +25,10 @@ SUMMARY = (
     "num_fakes",
     "warning",
 )
+# Keys of a result whose values are picture files. "grid": samples. "pairs": the samples that are
+# most similar to a training picture, each beside that picture. "decoded": training pictures, each
+# beside its reconstruction from D's features.
+PICTURES = ("grid", "pairs", "decoded")
 VALUED = ("finished", "stopped", "running")
 
 
@@ -65,17 +69,20 @@ def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) 
 def summary(state: str, known: Mapping[str, Any], metric: str) -> dict[str, float | int | str]:
     """Return the W&B summary of a trial that has ended; its keys do not depend on the metric.
 
-    `value` is the last value of the metric; it is left out if the trial failed, diverged or ran out
-    of memory. `error` is the standard error of `value` that comes from the generated pictures.
-    `best` is the best value. If the trial has only cheap evaluations, the values come from these.
-    Unknown values are left out.
+    `value` is the metric of the best checkpoint on new latents, else its last value; it is left out
+    if the trial failed, diverged or ran out of memory. `error` is the standard error of `value`
+    that comes from the generated pictures. `best` is the best value of all evaluations.
+    If the trial has only cheap evaluations, the values come from these. Unknown values are left
+    out.
     """
     numbers_of = {
         "best": "best",
         "memorised": "memorised",
+        "best_kimg": best_name("kimg"),
+        "selected_value": best_name("selected"),
         **({"value": metric, "error": fakes_error_name(metric)} if state in VALUED else {}),
     }
-    values = {name: value_of(known, key) for name, key in numbers_of.items()}
+    values = {name: final_value(known, key) for name, key in numbers_of.items()}
     result: dict[str, float | int | str] = {"state": state}
     result |= {name: value for name, value in values.items() if value is not None}
     return result | {key: known[key] for key in (metric, *SUMMARY) if key in known}

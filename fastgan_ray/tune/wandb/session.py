@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastgan_ray.files import write_atomically
 from fastgan_ray.tune.wandb.compat import (
@@ -24,7 +24,7 @@ from fastgan_ray.tune.wandb.compat import (
 if TYPE_CHECKING:
     import wandb
 
-Mode = Literal["auto", "online", "offline", "disabled"]
+Mode = Literal["auto", "online", "offline", "off"]
 PROJECT = "fastgan-ray"
 UNSENT = "unsent"  # file in the folder of an online run until the whole run is uploaded
 
@@ -48,18 +48,18 @@ class Session:
         """Call `call(*arguments)`, which uses W&B; catch every exception.
 
         After an exception, change the mode from online to offline, and call the function again. If
-        the function fails offline, change the mode to disabled, in which no function is called.
+        the function fails offline, change the mode to off, in which no function is called.
         """
-        if self.mode == "disabled":
+        if self.mode == "off":
             return
         try:
             call(*arguments)
         except Exception as error:
             online = self.mode == "online"
-            self.mode = "offline" if online else "disabled"
+            self.mode = "offline" if online else "off"
             then = "logging offline from here on" if online else "logging has ended"
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            print(f"W&B failed, {then}; the search continues. {reason}", file=sys.stderr)
+            print(f"W&B failed, {then}; the training continues. {reason}", file=sys.stderr)
             self.attempt(call, *arguments)
 
     def open(self, name: str, job: str, title: str, config: Mapping[str, Any]) -> wandb.Run:
@@ -107,7 +107,7 @@ def close(run: wandb.Run, exit_code: int = 0) -> None:
     (folder / UNSENT).unlink(missing_ok=True)
 
 
-def choose_mode(mode: Mode, environ: Mapping[str, str]) -> Literal["online", "offline", "disabled"]:
+def choose_mode(mode: Mode, environ: Mapping[str, str]) -> Literal["online", "offline", "off"]:
     """Return `mode`, with "auto" replaced by the mode to use.
 
     "auto" means the mode in WANDB_MODE if it is set; else online if W&B would find a login; else
@@ -115,8 +115,13 @@ def choose_mode(mode: Mode, environ: Mapping[str, str]) -> Literal["online", "of
     """
     if mode != "auto":
         return mode
-    if environ.get("WANDB_MODE") in ("online", "offline", "disabled"):
-        return cast(Literal["online", "offline", "disabled"], environ["WANDB_MODE"])
+    modes: dict[str | None, Literal["online", "offline", "off"]] = {
+        "online": "online",
+        "offline": "offline",
+        "disabled": "off",
+    }
+    if chosen := modes.get(environ.get("WANDB_MODE")):
+        return chosen
     return "online" if logged_in(environ) else "offline"
 
 

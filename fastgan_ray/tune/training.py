@@ -1,0 +1,211 @@
+"""Run one training and keep its history: rows, TensorBoard, W&B, configuration and versions.
+
+The folder of a training has config.yaml, versions.json, metrics.jsonl and metrics.csv (one row for
+each evaluation), TensorBoard's file, wandb/, the grids and the checkpoints. `fastgan-ray report`
+makes report.html from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+
+from fastgan_ray.config.run_config import RunConfig, flatten
+from fastgan_ray.config.run_file import dump_run_config
+from fastgan_ray.errors import InterruptedRunError, UserError
+from fastgan_ray.files import write_atomically
+from fastgan_ray.progress import Track, silently
+from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.train.best import NUMBERED
+from fastgan_ray.train.reporter import INTERRUPTED, Metrics, Reporter
+from fastgan_ray.tune.storage.lock import only_driver
+from fastgan_ray.tune.trial.folder import Row, append_row, write_rows
+from fastgan_ray.tune.versions import note_versions
+from fastgan_ray.tune.wandb.session import Mode, Session, project_name
+from fastgan_ray.tune.wandb.training import TrainingLog
+
+CONFIG = "config.yaml"
+ROWS, TABLE = "metrics.jsonl", "metrics.csv"
+
+
+def run_training(
+    config: RunConfig,
+    reporter: Reporter,
+    resume_from: Path | None = None,
+    overwrite: bool = False,
+    wandb: Mode = "auto",
+    track: Track = silently,
+) -> None:
+    """Train in the folder of `reporter`, which also receives every report; keep the history.
+
+    `resume_from` is a checkpoint of this folder. Without it the folder must be empty or new, or
+    hold a training that `overwrite` replaces. Raises the errors that `train` raises, and UserError
+    if the folder cannot be used or another process trains in it.
+    """
+    folder = reporter.folder
+    with contextlib.ExitStack() as context:
+        if resume_from is None:
+            context.enter_context(replacing(folder) if overwrite else new_folder(folder))
+        context.enter_context(only_driver(folder))
+        _run(config, reporter, resume_from, wandb, track)
+
+
+def _run(
+    config: RunConfig, reporter: Reporter, resume_from: Path | None, wandb: Mode, track: Track
+) -> None:
+    from fastgan_ray.train.launch import train_together
+    from fastgan_ray.train.loop import train
+
+    folder = reporter.folder
+    write_atomically(folder / CONFIG, dump_run_config(config))
+    note_versions(folder)
+    rows = valid_rows(folder, resume_from)
+    write_rows(folder, rows)
+    session = Session(folder, project_name(os.environ), folder.resolve().name, wandb)
+    history = HistoryReporter(reporter, config, TrainingLog(session, config), rows)
+    run = train_together if config.resources.workers > 1 else train
+    try:
+        run(config, history, resume_from, track=track)
+    except BaseException as error:
+        history.close("running" if isinstance(error, InterruptedRunError) else "failed", error)
+        raise
+    history.close("finished", None)
+
+
+class HistoryReporter:
+    """A reporter that writes each evaluation to the folder's files, then passes it on."""
+
+    def __init__(
+        self, reporter: Reporter, config: RunConfig, log: TrainingLog, rows: Sequence[Row]
+    ) -> None:
+        self.folder = reporter.folder
+        self._reporter = reporter
+        self._total_kimg = config.train.total_kimg
+        self._log = log
+        purge_step = round(1000 * rows[-1]["kimg"]) + 1 if rows else 0
+        self._board = SummaryWriter(str(self.folder), purge_step=purge_step)
+        for row in rows:
+            log.add(row)  # a resumed offline run of W&B gets the earlier rows, too
+
+    def report(self, metrics: Metrics, checkpoint: Path) -> None:
+        """Write one evaluation."""
+        finished = float(metrics["kimg"]) >= self._total_kimg
+        row = {
+            **metrics,
+            "total_kimg": self._total_kimg,
+            "outcome": "finished" if finished else "running",
+            "reason": "",
+            "checkpoint": checkpoint.name,
+        }
+        append_row(self.folder, row)
+        write_atomically(self.folder / TABLE, as_csv(read_rows(self.folder)))
+        step = round(1000 * float(metrics["kimg"]))
+        for name, value in row.items():
+            if isinstance(value, (int, float)):
+                self._board.add_scalar(name, value, step)
+        self._board.flush()
+        self._log.add(row)
+        self._reporter.report(metrics, checkpoint)
+
+    def progress(self, kimg: float, seconds: float) -> None:
+        """Pass the position on."""
+        self._reporter.progress(kimg, seconds)
+
+    def stopping(self) -> bool:
+        """Return whether the other reporter asks to stop."""
+        return self._reporter.stopping()
+
+    def close(self, outcome: str, error: BaseException | None) -> None:
+        """Finish the files of TensorBoard and W&B; `error` is what ended the training, if any."""
+        self._board.close()
+        self._log.finish(outcome, "" if error is None else str(error) or type(error).__name__)
+
+
+def valid_rows(folder: Path, resume_from: Path | None) -> list[Row]:
+    """Return the rows of a training that stay valid if it continues from a checkpoint.
+
+    Later rows are not valid, because they will be measured again.
+    """
+    if resume_from is None:
+        return []
+    from fastgan_ray.train.checkpoint import read_metadata
+
+    kimg = read_metadata(resume_from)["kimg"]
+    return [row for row in read_rows(folder) if row["kimg"] <= kimg]
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV text; the columns are the keys of all rows, in order of appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def changed_settings(before: RunConfig, now: RunConfig) -> list[str]:
+    """Describe the settings that differ, one text for each."""
+    old, new = (flatten(config.model_dump()) for config in (before, now))
+    return [f"{name} {old[name]} -> {new[name]}" for name in new if old.get(name) != new[name]]
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make the folder of a new training; remove it if the training has a UserError at its start.
+
+    Raises UserError if the folder has files, so that a new training would mix with them.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            f"{folder}: already exists; continue it with --resume, replace it with --overwrite, or "
+            "choose another --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except UserError:
+        if not _has_results(folder):  # the corrected command needs the same folder
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[None]:
+    """Replace the training in a folder by the one that runs in this context.
+
+    The old training comes back if the new one ends before its first evaluation with an error.
+    Raises UserError if the folder holds no training, or if another process trains in it.
+    """
+    aside = folder.with_name(f".{folder.name}.replaced.draft")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not _has_results(folder):
+            raise UserError(
+                f"{folder}: --overwrite replaces only a training, and this folder has no "
+                "checkpoint of one; choose another --out"
+            )
+        with only_driver(folder):
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+    try:
+        with new_folder(folder):
+            yield
+    except BaseException:
+        if aside.is_dir() and not _has_results(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            aside.rename(folder)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _has_results(folder: Path) -> bool:
+    return any(folder.glob(NUMBERED)) or (folder / INTERRUPTED).is_dir()

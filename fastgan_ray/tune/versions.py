@@ -1,0 +1,25 @@
+"""The versions of the software with which a run was made."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from fastgan_ray.files import write_atomically
+
+PACKAGES = ("fastgan-ray", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
+
+
+def note_versions(folder: Path) -> None:
+    """Add the versions of the software to versions.json, unless its last entry is the same."""
+    path = folder / "versions.json"
+    history = json.loads(path.read_text()) if path.is_file() else []
+    versions = {
+        **{name: version(name) for name in PACKAGES},
+        "Python": platform.python_version(),
+        "system": platform.platform(),
+    }
+    if history[-1:] != [versions]:
+        write_atomically(path, json.dumps([*history, versions], indent=1))

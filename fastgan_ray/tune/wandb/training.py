@@ -1,0 +1,73 @@
+"""Log one training, which is no trial of a search, as a W&B run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.metrics.names import run_metric
+from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.tune.wandb.rows import PICTURES, Known, caption, log_row, summary, update
+from fastgan_ray.tune.wandb.session import Session, close
+
+if TYPE_CHECKING:
+    import wandb
+
+JOB = "training"  # W&B's job type, and the end of the run's id
+
+
+class TrainingLog:
+    """Logs a training's configuration, curves, pictures and end to W&B.
+
+    The run is opened at the first row, so a training that cannot start leaves none. Failures of W&B
+    never stop the training.
+    """
+
+    def __init__(self, session: Session, config: RunConfig) -> None:
+        self._session = session
+        self._config = config
+        name, goal = run_metric(config.eval)
+        self._metric = Metric(name=name, goal=goal)
+        self._known: Known = {}
+        self._run: wandb.Run | None = None
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Log a row of an evaluation, unless the run has it already."""
+        self._known = update(self._known, row, self._metric)
+        self._session.attempt(self._add, row)
+
+    def finish(self, outcome: str, reason: str) -> None:
+        """Finish the run, if there is one."""
+        self._session.attempt(self._finish, outcome, reason)
+
+    def _open(self) -> wandb.Run:
+        if self._run is None:
+            title = self._session.group
+            self._run = self._session.open(JOB, JOB, title, self._config.model_dump())
+        return self._run
+
+    def _add(self, row: Mapping[str, Any]) -> None:
+        run, values, images_shown = self._open(), log_row(row), round(1000 * row["kimg"])
+        if images_shown <= run.step:
+            return
+        for key in PICTURES:
+            if row.get(key) and (path := self._session.folder / key_path(row[key])).is_file():
+                import wandb
+
+                values[key] = wandb.Image(str(path), caption=caption(row, self._metric.name))
+        run.log(values, step=images_shown)
+
+    def _finish(self, outcome: str, reason: str) -> None:
+        run, self._run = self._run, None
+        if run is None:
+            return
+        known = {**self._known, "reason": reason}
+        run.summary.update(summary(outcome, known, self._metric.name))
+        close(run, 1 if outcome == "failed" else 0)
+
+
+def key_path(picture: str) -> Path:
+    """Return the path of a picture inside a training's folder, which may have been moved."""
+    return Path(*Path(picture).parts[-2:])

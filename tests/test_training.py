@@ -1,0 +1,179 @@
+"""One training from the command line: its history, its report, and how it continues."""
+
+import csv
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import tiny
+from command_line import call
+from tensorboardX.proto import event_pb2
+from wandb_files import no_login, no_process_left, read_run
+
+from fastgan_ray.config.run_file import dump_run_config, load_run_config
+from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.report.data.run_folder import read_run as read_results
+
+__all__ = ["no_login", "no_process_left"]
+FD, KD = "fd_efficientnet_lite0", "kd_efficientnet_lite0"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return tiny.write_pictures(tmp_path_factory.mktemp("pictures"), 6)
+
+
+@pytest.fixture(scope="module")
+def config(pictures, tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "run.yaml"
+    path.write_text(dump_run_config(tiny.config(**{"data.path": str(pictures)})))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(config, tmp_path_factory):
+    """The folder of a training, and what the command printed."""
+    out = tmp_path_factory.mktemp("trained") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("WANDB_API_KEY", raising=False)
+        assert call("train", "--config", config, "--out", out, "--wandb", "offline") == 0
+    return out
+
+
+def scalars(folder: Path) -> dict[tuple[str, int], float]:
+    """Return the values in TensorBoard's files by (name, step)."""
+    values = {}
+    for path in sorted(folder.glob("events.out.tfevents*")):
+        data, position = path.read_bytes(), 0
+        while position < len(data):
+            (length,) = struct.unpack_from("<Q", data, position)
+            event = event_pb2.Event.FromString(data[position + 12 : position + 12 + length])
+            position += length + 16
+            for value in event.summary.value:
+                values[value.tag, event.step] = value.simple_value
+    return values
+
+
+def test_a_training_keeps_its_history_like_a_trial(trained, config, pictures):
+    rows = read_rows(trained)
+    assert [row["kimg"] for row in rows] == [0.008, 0.016]
+    assert [row["outcome"] for row in rows] == ["running", "finished"]
+    assert load_run_config(trained / "config.yaml") == load_run_config(config)
+    assert json.loads((trained / "versions.json").read_text())[0]["Python"]
+    with (trained / "metrics.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [float(line[FD]) for line in table] == [row[FD] for row in rows]
+    assert table[0][f"best/{FD}"] == "" and float(table[1][f"best/{FD}"]) == rows[1][f"best/{FD}"]
+    board = scalars(trained)
+    for row in rows:
+        for name in (FD, "loss/d", "images_per_second"):
+            assert board[name, round(1000 * row["kimg"])] == pytest.approx(row[name], rel=1e-6)
+    run = read_run(trained, "training")
+    assert (run.name, run.group, run.job, run.exit_code) == ("out", "out", "training", 0)
+    assert run.config["train"]["total_kimg"] == 0.016
+    assert [row[FD] for row in run.history] == [row[FD] for row in rows]
+    assert all("grid/path" in row for row in run.history)
+    assert run.summary["value"] == rows[-1][f"best/{FD}"]
+    assert run.summary["best_kimg"] == rows[-1]["best/kimg"]
+
+
+def test_a_trainings_report_and_comparison(trained, capsys):
+    assert call("report", trained) == 0
+    page = (trained / "report.html").read_text()
+    assert "fastgan-ray training, report of" in page
+    assert "Best: fd_efficientnet_lite0" in page and "on new latents" in page
+    assert page.count('src="data:image') >= 1
+    capsys.readouterr()
+    assert call("compare", trained, trained, "--json") == 0
+    entries = json.loads(capsys.readouterr().out)
+    row = read_rows(trained)[-1]
+    assert [entry["what"] for entry in entries] == ["training", "training"]
+    assert entries[0]["value"] == row[f"best/{FD}"] and entries[0]["metric"] == FD
+    assert entries[0]["protocol"]["num_fakes"] == 4
+    assert read_results(trained)["trials"][0]["state"] == "finished"
+
+
+def test_the_metric_asked_for_is_printed_and_others_by_show(config, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ("--set", "eval.metric=kd", "--show", FD, "--show", "loss/d", "--show", "nothing")
+    assert call("train", "--config", config, "--out", out, *options, "--wandb", "off") == 0
+    printed = capsys.readouterr().out
+    for row in read_rows(out):
+        line = next(line for line in printed.splitlines() if f"{row['kimg']:.4g} of" in line)
+        for name in (KD, FD, "loss/d"):
+            assert f"{name} {row[name]:.4g}" in line
+        assert "nothing not measured" in line
+    assert f"Best: {KD}" in printed and "on new latents" in printed
+    assert not (out / "wandb").exists()
+
+
+def test_a_training_continues_without_its_configuration(config, tmp_path, capsys):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    off = ("--wandb", "off")
+    assert call("train", "--config", config, "--out", whole, *off) == 0
+    half = ("--set", "train.total_kimg=0.008")
+    assert call("train", "--config", config, "--out", parts, *half, *off) == 0
+    capsys.readouterr()
+    assert call("train", "--resume", parts, "--set", "train.total_kimg=0.016", *off) == 0
+    printed = capsys.readouterr().out
+    assert "Continuing at 0.008 of 0.016 kimg" in printed
+    assert "train.total_kimg 0.008 -> 0.016" in printed
+    assert "Changeable with --set: data.path, " in printed and "train.total_kimg" in printed
+    for name in ("checkpoint-000000016", "checkpoint-best"):
+        files = [folder / name / "ema.safetensors" for folder in (whole, parts)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+    assert [row["kimg"] for row in read_rows(parts)] == [0.008, 0.016]
+    assert read_rows(parts)[-1]["outcome"] == "finished"
+    assert load_run_config(parts / "config.yaml").train.total_kimg == 0.016
+    assert call("train", "--resume", parts, "--set", "train.lr_g=0.1") == 2
+    told = capsys.readouterr().err
+    assert "train.lr_g is 0.0002 in the checkpoint and 0.1 now" in told
+
+
+def test_overwrite_replaces_a_training_but_nothing_else(config, tmp_path, capsys):
+    out, off = tmp_path / "out", ("--wandb", "off")
+    command = ("train", "--config", config, "--out", out, *off)
+    assert call(*command) == 0
+    (out / "mark").touch()
+    assert call(*command) == 2
+    assert "replace it with --overwrite" in capsys.readouterr().err
+    assert call(*command, "--overwrite", "--set", f"data.path={tmp_path / 'none'}") == 2
+    assert (out / "mark").exists() and len(read_rows(out)) == 2  # the old training came back
+    assert call(*command, "--overwrite") == 0
+    assert not (out / "mark").exists() and len(read_rows(out)) == 2
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "file").touch()
+    assert call("train", "--config", config, "--out", other, "--overwrite", *off) == 2
+    assert "replaces only a training" in capsys.readouterr().err and (other / "file").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (("a",), "a folder is only for --resume"),
+        (("a", "--resume", "--out", "b"), "continues in its own folder"),
+        (("--resume", "--overwrite", "--out", "b"), "give one of them"),
+    ],
+)
+def test_options_that_contradict_each_other(arguments, rule, capsys):
+    assert call("train", *arguments) == 2
+    assert rule in capsys.readouterr().err
+
+
+def test_a_training_that_cannot_start_leaves_no_folder(config, tmp_path):
+    out = tmp_path / "out"
+    wrong = ("--set", f"data.path={tmp_path / 'none'}")
+    assert call("train", "--config", config, "--out", out, *wrong, "--wandb", "off") == 2
+    assert not out.exists() or not any(out.iterdir())
+
+
+def test_which_chooses_the_checkpoint(trained, tmp_path, capsys):
+    for which in ("best", "last"):
+        options = ("--which", which, "--out", tmp_path / f"{which}.png", "--seeds", "0-3")
+        assert call("sample", trained, *options) == 0
+    last = sorted(trained.glob("checkpoint-0*"))[-1]
+    assert call("sample", last, "--out", tmp_path / "same.png", "--seeds", "0-3") == 0
+    assert (tmp_path / "same.png").read_bytes() == (tmp_path / "last.png").read_bytes()
