@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from fastgan_ray.config.run_config import ModelConfig, RunConfig
+    from fastgan_ray.config.run_config import RunConfig
     from fastgan_ray.latent.load import Which
 
 
