@@ -58,7 +58,7 @@ def test_train_goes_on_where_it_stopped(trained, pictures, tmp_path, capsys):
 
 
 def test_evaluate_repeats_the_number_that_training_reported(trained, capsys):
-    assert call("evaluate", trained, "--json") == 0
+    assert call("evaluate", trained, "--which", "last", "--json") == 0
     (result,) = json.loads(capsys.readouterr().out)
     metadata = json.loads((trained / "checkpoint-000000016" / "metadata.json").read_text())
     name = "fd_efficientnet_lite0"
