@@ -47,6 +47,7 @@ VIEWS = ("aten._unsafe_view.default", "aten.detach.default")
 
 PENALTIES = {"train.loss": "logistic", "train.r1_gamma": 1.0, "train.r2_gamma": 1.0}
 ADAPTIVE = {"augment.policy": "bgc", "augment.ada_p": 0.5}
+EVERYTHING = {**ADAPTIVE, "augment.policy": "color,translation,cutout,bgc,keras"}
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
     "default at 256 px": {"model.resolution": 256},
@@ -62,7 +63,7 @@ CASES: dict[str, dict[str, Any]] = {
     "keras at a fixed p": {**ADAPTIVE, "augment.policy": "keras", "augment.ada": "none"},
     "ADA": ADAPTIVE,
     "ADA by Keras' rule": {**ADAPTIVE, "augment.ada": "keras"},
-    "everything augmented": {**ADAPTIVE, "augment.policy": "color,translation,cutout,bgc,keras"},
+    "everything augmented": EVERYTHING,
     "Re-GAN": {"regan.sparsity": 0.3, "regan.warmup_kimg": 0.0},
     "contrastive": {"model.self_supervision": "ae_contrastive"},
     "no self-supervision": {"model.self_supervision": "none"},
@@ -77,6 +78,15 @@ CASES: dict[str, dict[str, Any]] = {
     "no tanh, no noise": {"model.output_activation": "none", "model.g_noise": False},
     "no spectral norm": {"model.spectral_norm": False},
     "no small branch": {"model.d_small": False, "model.decode_small": False},
+    "grey": {"data.mode": "grey"},
+    "rgba": {"data.mode": "rgba"},
+    "2:3": {"model.aspect": "2:3"},
+    "grey 3:2, everything augmented": {**EVERYTHING, "data.mode": "grey", "model.aspect": "3:2"},
+    "rgba 2:3, everything augmented": {**EVERYTHING, "data.mode": "rgba", "model.aspect": "2:3"},
+    "rgba seen by a network": {
+        "data.mode": "rgba",
+        "train.reconstruction": "efficientnet_lite0",
+    },
 }
 
 
@@ -301,8 +311,8 @@ def second_step(changes: dict[str, Any], there: bool = True) -> Log:
     small = {"train.device": "cpu", "train.reconstruction": "l1", "model.resolution": 64}
     small |= {"model.ngf": 8, "model.ndf": 8, "model.dcgan_width": 8}
     config = RunConfig.model_validate(nest(small | changes))
-    side, device = config.model.resolution, DEVICE if there else CPU
-    images = np.random.default_rng(0).integers(0, 255, (20, side, side, 3), dtype=np.uint8)
+    device, shape = DEVICE if there else CPU, (20, *config.model.size, config.data.channels)
+    images = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     state = placed_state(config, len(images)) if there else new_state(config, len(images), CPU)
     for optimizer in (state.optimizer_g, state.optimizer_d):
         # One operator where it is fused, as it is on a GPU.

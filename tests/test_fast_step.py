@@ -201,11 +201,14 @@ def test_lpips_in_pieces_is_lpips() -> None:
     assert float(rough.detach()) == pytest.approx(float(expected.detach()), rel=0.02)
 
 
-@pytest.mark.parametrize("side", [64, 128])
-def test_the_estimated_memory_is_what_a_step_keeps(side: int) -> None:
-    settings = tiny.config(
-        **{"model.resolution": side, "model.ngf": 8, "model.ndf": 8, "model.decoder_width": 4}
-    )
+@pytest.mark.parametrize(
+    ("side", "aspect", "mode"),
+    [(64, "1:1", "rgb"), (128, "1:1", "rgb"), (128, "1:2", "rgba"), (128, "3:4", "grey")],
+)
+def test_the_estimated_memory_is_what_a_step_keeps(side: int, aspect: str, mode: str) -> None:
+    widths = {"model.ngf": 8, "model.ndf": 8, "model.decoder_width": 4}
+    shape = {"model.resolution": side, "model.aspect": aspect, "data.mode": mode}
+    settings = tiny.config(**widths, **shape)
     state, kept = new_state(settings, 4, CPU), {}
     networks = (state.generator, state.discriminator)
     own = {w.data_ptr() for network in networks for w in network.parameters()}
@@ -216,7 +219,7 @@ def test_the_estimated_memory_is_what_a_step_keeps(side: int) -> None:
             kept[storage.data_ptr()] = (storage.nbytes(), tensor)
         return tensor
 
-    pictures = torch.zeros(4, 3, side, side)
+    pictures = torch.zeros(4, settings.data.channels, *settings.model.size)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         turn = draw_turn(state, settings)
         fakes = step.generate(state, turn)

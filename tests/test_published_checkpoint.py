@@ -355,6 +355,7 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
         ({"g_sle_8": False}, "because of g_sle_4/8/16/32:"),
         ({"g_channels": [9, 8, 7, 6, 5, 4, 3]}, "because of g_channels:"),
         ({"d_channels": [9, 8, 7, 6, 5, 4]}, "because of d_channels:"),
+        ({"aspect": "2:3"}, "because of aspect: it needs every component, square pictures,"),
     ],
 )
 def test_what_the_published_form_lacks_is_refused(
@@ -363,6 +364,17 @@ def test_what_the_published_form_lacks_is_refused(
     config = _published_config(**fields)
     with pytest.raises(UserError, match=re.escape(message)):
         save_published(tmp_path / "x.pth", build_generator(config), build_discriminator(config))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_pictures_of_another_mode_are_refused(channels: int, tmp_path: Path) -> None:
+    config = _published_config()
+    networks = [
+        build(config, picture_channels=channels) for build in (build_generator, build_discriminator)
+    ]
+    with pytest.raises(UserError, match=f"are rgb; .* have {channels} channels"):
+        save_published(tmp_path / "x.pth", *networks)
     assert not list(tmp_path.iterdir())
 
 
