@@ -83,10 +83,6 @@ CASES: dict[str, dict[str, Any]] = {
     "2:3": {"model.aspect": "2:3"},
     "grey 3:2, everything augmented": {**EVERYTHING, "data.mode": "grey", "model.aspect": "3:2"},
     "rgba 2:3, everything augmented": {**EVERYTHING, "data.mode": "rgba", "model.aspect": "2:3"},
-    "rgba seen by a network": {
-        "data.mode": "rgba",
-        "train.reconstruction": "efficientnet_lite0",
-    },
 }
 
 

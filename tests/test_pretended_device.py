@@ -15,6 +15,8 @@ from pretended_device import (
     second_step,
 )
 
+from fastgan_ray.data.channels import as_rgb
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_step_neither_waits_nor_copies_nor_grows(case: str) -> None:
@@ -59,6 +61,14 @@ def test_the_pretence_sees_waits_copies_and_mixes() -> None:
     assert (log.no_views, log.all) == (2, 4) and not log.mixes and not log.waits
     log = logged(lambda: torch.tensor([1.0], device=DEVICE))
     assert len(log.copies) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_pictures_of_any_mode_become_rgb_without_waiting(channels: int) -> None:
+    with pretended_device():
+        images = torch.ones(2, channels, 4, 4).to(DEVICE, non_blocking=True)
+    log = logged(lambda: as_rgb(images, "#102030"))
+    assert not log.waits and not log.copies and not log.mixes
 
 
 def test_pictures_that_do_not_fit_cost_a_second_copy(monkeypatch: pytest.MonkeyPatch) -> None:
