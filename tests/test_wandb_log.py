@@ -1,9 +1,11 @@
 """The W&B log: what lies on disk afterwards, and that W&B cannot stop a search."""
 
+import os
 import socket
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import wandb
 from PIL import Image
@@ -21,9 +23,11 @@ from wandb_server import server  # noqa: F401 - a fixture
 
 from fastgan_ray.metrics.names import early_name
 from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.tune.trial.folder import write_stop
 from fastgan_ray.tune.wandb import compat, session
-from fastgan_ray.tune.wandb.rows import log_row, summary, update
-from fastgan_ray.tune.wandb.session import choose_mode, sync_line
+from fastgan_ray.tune.wandb.callback import WandbLog
+from fastgan_ray.tune.wandb.rows import CONSTANTS, log_row, summary, update
+from fastgan_ray.tune.wandb.session import Session, choose_mode, sync_line
 
 
 @pytest.fixture
@@ -42,6 +46,7 @@ def test_runs_are_complete_on_disk_however_a_trial_ends(tmp_path, grid, capfd):
             log.on_trial_result(0, trials, trial, result_of(kimg, grid))
     log.on_trial_result(0, trials, finished, result_of(8, grid, outcome="finished"))
     log.on_trial_complete(0, trials, finished)
+    write_stop(log.session.folder / "trials" / stopped.trial_id, 4.0, "too slow")
     log.on_trial_complete(0, trials, stopped)
     end = {"kimg": 4.0, "seconds": 9.0, "outcome": "diverged", "reason": "loss/d is nan"}
     log.on_trial_result(0, trials, diverged, end)
@@ -64,8 +69,12 @@ def test_runs_are_complete_on_disk_however_a_trial_ends(tmp_path, grid, capfd):
     assert [run.exit_code for run in runs] == [0, 0, 1, 1, 0]
     assert runs[2].summary["reason"] == "loss/d is nan"
     assert runs[3].summary["reason"] == "ActorDiedError: killed"
+    assert runs[0].summary["reason"] == "trained 8 of 8 kimg"
+    assert runs[1].summary["reason"] == "stopped early at 4 of 8 kimg: too slow"
+    assert runs[4].summary["reason"] == "interrupted at 4 of 8 kimg"
+    assert [run.tags for run in runs] == [[], ["stopped"], [], [], []]
     run = runs[1]
-    assert (run.name, run.group) == ("00001", "demo")
+    assert (run.name, run.group) == ("00001 lr_g=0.001", "demo")
     assert run.history[1][METRIC] == 100 and run.history[1]["_step"] == 4000
     assert run.history[1]["grid/caption"] == "4 kimg, fid5k_full 100"
     picture = next(log.session.folder.glob("wandb/*-00001")) / "files" / run.history[1]["grid/path"]
@@ -120,6 +129,53 @@ def test_a_retried_trial_keeps_its_run(tmp_path):
     log.on_trial_complete(0, [trial], trial)
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1
     assert [row["kimg"] for row in read_run(tmp_path, trial.trial_id).history] == [2]
+
+
+def test_a_run_is_named_by_its_choices_and_tagged_as_the_default(tmp_path):
+    log = WandbLog(Session(tmp_path, "project", "demo", "offline"), MINIMISED, {"train.lr_g": 1e-3})
+    default, cell = fake_trial(0), fake_trial(1)
+    cell.config["point"] = {"arm": "no noise", "data": "heads", "seed": 3}
+    other = fake_trial(2)
+    other.config["point"] = {"train.lr_g": 2e-4, "augment.policy": "color," * 99}
+    for trial in (default, cell, other):
+        log.on_trial_start(0, [trial], trial)
+        log.on_trial_complete(0, [trial], trial)
+    run = read_run(tmp_path, "00000")
+    assert (run.name, run.tags) == ("00000 default lr_g=0.001", ["default", "stopped"])
+    run = read_run(tmp_path, "00001")
+    assert run.name == "00001 no noise heads 3" and run.config["cell"]["seed"] == 3
+    run = read_run(tmp_path, "00002")
+    assert run.name.startswith("00002 lr_g=0.0002 policy=col,col,") and len(run.name) == 128
+
+
+def test_a_confirmations_runs_are_in_the_group_of_their_search(tmp_path):
+    session = Session(tmp_path, "project", "demo", "offline", confirms=True)
+    log, trial = WandbLog(session, MINIMISED, {"arm": "published default"}), fake_trial(0)
+    trial.config["point"] = {"arm": "published default", "data": "heads", "seed": 3}
+    log.on_trial_start(0, [trial], trial)
+    log.on_trial_complete(0, [trial], trial)
+    run = read_run(tmp_path, "00000")
+    assert (run.group, run.job) == ("demo", "confirmation")
+    assert run.name == "00000 published default heads 3" and run.tags[0] == "default"
+
+
+@pytest.mark.parametrize(
+    ("value", "mode"),
+    [("dryrun", "offline"), ("run", "online"), ("ONLINE", "online"), ("nonsense", "offline")],
+)
+def test_any_wandb_mode_keeps_the_log(tmp_path, monkeypatch, capsys, value, mode):
+    monkeypatch.setenv("WANDB_MODE", value)
+    wandb.teardown()  # W&B reads the environment once
+    assert choose_mode("auto", {"WANDB_MODE": value}) == mode
+    warning = "WANDB_MODE must be one of online, run, shared, offline, dryrun, disabled, off"
+    assert (warning in capsys.readouterr().err) == (value == "nonsense")
+    log, trial = log_in(tmp_path, "offline" if mode == "online" else "auto"), fake_trial(0)
+    log.on_trial_start(0, [trial], trial)
+    log.on_trial_result(0, [trial], trial, result_of(2))
+    log.on_trial_complete(0, [trial], trial)
+    assert log.session.mode == "offline" and "failed" not in capsys.readouterr().err
+    assert [row["kimg"] for row in read_run(tmp_path, "00000").history] == [2]
+    assert os.environ["WANDB_MODE"] == value
 
 
 def test_a_missing_grid_is_left_out(tmp_path):
@@ -221,9 +277,8 @@ def test_a_row_holds_finite_numbers_of_the_run_only():
         "loss/d": 1.5,
         "seconds": 8.0,
         "images_per_second": 50.0,
-        "params_g": 1234,
     }
-    assert isinstance(row["params_g"], int)
+    assert isinstance(log_row({"kimg": 1, "steps": np.int64(3)})["steps"], int)
 
 
 def test_a_summary_has_the_same_names_whatever_was_searched():
@@ -264,7 +319,9 @@ def test_what_a_person_chooses_by_is_logged(tmp_path, grid):
     """Typed configuration, kimg under every curve, errors, watched quantities, all pictures."""
     watched = ("augment/p", "regan/sparsity", "logits/real", "grad/g", "peak_memory_gb")
     numbers = {**dict.fromkeys(watched, 0.5), f"{METRIC}_se": 3.0, f"{METRIC}_se_fakes": 2.0}
-    numbers |= {"memorised": 0.25, "num_fakes": 64, "gflop_g": 1.5}
+    numbers |= {"memorised": 0.25, "nearest_ratio": 0.8, "num_fakes": 64, "gflop_g": 1.5}
+    numbers |= {"total_kimg": 8.0, "orders": 0}
+    curves = {key: value for key, value in numbers.items() if key not in CONSTANTS}
     pictures = {"pairs": str(grid), "decoded": str(grid), "warning": "copies"}
     log, trial = log_in(tmp_path), fake_trial(0)
     log.on_trial_start(0, [trial], trial)
@@ -279,11 +336,19 @@ def test_what_a_person_chooses_by_is_logged(tmp_path, grid):
     everything = dict(run.metrics)["*"]
     assert everything.step_metric == "kimg"
     for row, step in zip(run.history, (2000, 8000), strict=True):
-        assert row["_step"] == step and numbers.items() <= row.items()
+        assert row["_step"] == step and curves.items() <= row.items()
+        assert not row.keys() & {*CONSTANTS}, "a constant is no curve"
         for key in ("grid", "pairs", "decoded"):
             assert (row[f"{key}/_type"], row[f"{key}/width"]) == ("image-file", 16)
     told = {"state": "finished", "value": 50.0, "best": 50.0, "error": 2.0, "kimg": 8.0}
-    told |= {"memorised": 0.25, "warning": "copies", "gflop_g": 1.5, "num_fakes": 64}
+    told |= {
+        "memorised": 0.25,
+        "nearest_ratio": 0.8,
+        "peak_memory_gb": 0.5,
+        "warning": "copies",
+        "gflop_g": 1.5,
+        "num_fakes": 64,
+    }
     assert told.items() <= run.summary.items()
 
 

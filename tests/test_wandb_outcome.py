@@ -13,9 +13,18 @@ from wandb_files import (
     read_run,
 )
 
-from fastgan_ray.tune.wandb.outcome import leaderboard, log_outcome
+from fastgan_ray.tune.wandb.outcome import confirmation_table, leaderboard, log_outcome
 from fastgan_ray.tune.wandb.session import Session
+from fastgan_ray.tune.wandb.tags import outcome_tags
 
+SEARCH = """
+method: random
+metric: {name: fid}
+parameters:
+  train.lr_g: {values: [1e-3, 2e-3, 3e-3, 4e-3, 2e-4]}
+  augment.policy: {values: ["", "color,translation"]}
+  model.ngf: {values: [8, 64]}
+"""
 WEIGHTS = b"weights of the average"
 
 
@@ -27,7 +36,7 @@ def trial(number, state, value, **point):
         "error": None if value is None else 1.5,
         "kimg": 8.0,
         "seconds": 9.0,
-        "reason": "",
+        "reason": "trained 8 of 8 kimg",
         "warning": "",
         "point": point,
     }
@@ -58,11 +67,17 @@ def folder(tmp_path):
     for number in (4000, 8000):
         picture = Image.new("RGB", (number // 1000, 8))
         picture.save(folder / f"trials/00002/grids/{number:09d}.png")
-    (folder / "search.yaml").write_text("name: demo")
+    (folder / "search.yaml").write_text(SEARCH)
+    (folder / "overrides.json").write_text("{}")
+    (folder / "report.html").write_text("<p>report</p>")
+    rows = [{"kimg": kimg, METRIC: 200.0 / kimg, "params_g": 12} for kimg in (5.0, 10.0)]
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    (folder / "trials/00002/metrics.jsonl").write_text(lines)
     (folder / "summary.json").write_text(json.dumps(ACCOUNT))
     (folder / "best/config.yaml").write_text("train: {}")
     (folder / "best/checkpoint/metadata.json").write_text("{}")
     (folder / "best/checkpoint/ema.safetensors").write_bytes(WEIGHTS)
+    (folder / "best/checkpoint/discriminator.safetensors").write_bytes(b"weights of D")
     (folder / "best/checkpoint/training.safetensors").write_bytes(b"not to sample from")
     return folder
 
@@ -135,6 +150,7 @@ def test_leaderboard_account_and_winner_lie_in_the_runs_folder(folder, monkeypat
     assert files.keys() == {
         "config.yaml",
         "checkpoint/ema.safetensors",
+        "checkpoint/discriminator.safetensors",
         "checkpoint/metadata.json",
     }
     assert files["checkpoint/ema.safetensors"].read_bytes() == WEIGHTS
@@ -143,7 +159,7 @@ def test_leaderboard_account_and_winner_lie_in_the_runs_folder(folder, monkeypat
     assert (told["trial_run"], told["value"]) == (f"{identifier}-00002", 20.0)
     assert run.id == f"{identifier}-outcome" and run.summary["trial_run"] == told["trial_run"]
     kept = {entry.path for entry in artifacts["demo-search"].manifest.contents}
-    assert kept == {"search.yaml", "summary.json"}
+    assert kept == {"search.yaml", "overrides.json", "summary.json", "report.html"}
     for one in run.artifacts:
         assert all(Path(e.local_path).is_relative_to(folder) for e in one.manifest.contents)
     assert run.exit_code == 0 and capfd.readouterr() == ("", "")
@@ -189,3 +205,79 @@ def test_a_failure_is_told_in_a_line_and_stops_nothing(folder, monkeypatch, caps
 def test_off_logs_nothing(folder):
     log_outcome(Session(folder, "project", "demo", "off"), "search", ACCOUNT)
     assert not (folder / "wandb").exists()
+
+
+def arm(name, trial_id, mean, verdict=""):
+    return {
+        "name": name,
+        "trial_id": trial_id,
+        "search_value": 20.0,
+        "values": [mean, None],
+        "mean": mean,
+        "sd": 1.0,
+        "interval": [mean - 1, mean + 1],
+        "difference": None if not verdict else -3.0,
+        "difference_interval": None,
+        "verdict": verdict,
+    }
+
+
+CONFIRMATION = {
+    "seeds": [1, 2],
+    "arms": [arm("published default", None, 30.0), arm("trial 00002", "00002", 21.0, "better")],
+    "searched": "trial 00002",
+    "winner": "trial 00002",
+    "sentence": "Confirmed: trial 00002 is better than the published default in 2 seeds.",
+}
+CONFIRMED = {**ACCOUNT, "confirmation": CONFIRMATION, "verdict": CONFIRMATION["sentence"]}
+
+
+def test_the_outcome_has_the_confirmation_on_which_the_verdict_rests(folder):
+    log_outcome(session_in(folder), "search", CONFIRMED)
+    run = read_run(folder, "outcome")
+    (row,) = run.history
+    assert (row["leaderboard/nrows"], row["confirmation/nrows"]) == (4, 2)
+    columns, rows = confirmation_table(CONFIRMATION)
+    assert columns[:3] == ["arm", "role", "verdict"] and columns[-2:] == ["seed 1", "seed 2"]
+    assert rows[1][:4] == ["trial 00002", "searched, winner", "better", 21.0]
+    assert rows[1][-2:] == [21.0, None] and {len(row) for row in rows} == {len(columns)}
+    assert run.summary["verdict"] == run.summary["confirmation"] == CONFIRMATION["sentence"]
+    assert confirmation_table(None) is None
+
+
+def test_a_winner_of_the_confirmation_names_its_own_run(folder):
+    (folder / "confirm/wandb").mkdir(parents=True)
+    (folder / "confirm/wandb/search_id").write_text("c0nf")
+    best = {**ACCOUNT["best"], "source": "confirm/trials/00003"}
+    log_outcome(session_in(folder), "search", {**CONFIRMED, "best": best})
+    assert read_run(folder, "outcome").summary["trial_run"] == "c0nf-00003"
+
+
+def test_the_best_and_the_confirmed_trial_get_tags_and_keep_their_facts(folder):
+    log_outcome(session_in(folder), "search", CONFIRMED)
+    run = read_run(folder, "00002")
+    assert run.tags == ["best", "confirmed"] and run.job == "trial"
+    assert run.name == "00002 lr_g=0.003 ngf=8"
+    assert run.config["train"]["lr_g"] == 3e-3 and run.config["model"]["ngf"] == 8
+    told = {"state": "finished", "value": 20.0, "best": 20.0, "params_g": 12, "kimg": 10.0}
+    assert {**told, "reason": "trained 8 of 8 kimg"}.items() <= run.summary.items()
+    log_outcome(session_in(folder), "search", CONFIRMED)
+    assert len(list(folder.glob("wandb/offline-run-*-00002"))) == 1
+
+
+def test_tags_follow_the_verdict():
+    assert outcome_tags(ACCOUNT) == {"00002": ["best"]}
+    refuted = {**CONFIRMATION, "sentence": "Not confirmed: ..."}
+    assert outcome_tags({**ACCOUNT, "confirmation": refuted}) == {"00002": ["best"]}
+    other = {**ACCOUNT, "confirmation": CONFIRMATION, "best": {"trial_id": "00001"}}
+    assert outcome_tags(other) == {"00001": ["best"], "00002": ["confirmed"]}
+    assert outcome_tags({**ACCOUNT, "best": None}) == {}
+
+
+def test_a_confirmations_outcome_is_in_the_group_of_its_search(folder):
+    session = Session(folder, "project", "demo", "offline", confirms=True)
+    (folder / "ablation.yaml").write_text("name: confirm")
+    log_outcome(session, "ablation", {**ACCOUNT, "best": None})
+    run = read_run(folder, "outcome")
+    assert (run.group, run.job, run.name) == ("demo", "confirmation-outcome", "demo confirmation")
+    assert "demo-confirmation" in {one.name for one in run.artifacts}

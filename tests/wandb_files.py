@@ -79,6 +79,7 @@ def read_run(folder, name, kind="offline-run"):
         if kind == "run":
             run.name, run.group = record.run.display_name, record.run.run_group
             run.id, run.job = record.run.run_id, record.run.job_type
+            run.tags = list(record.run.tags)
             run.config |= {
                 item.key: json.loads(item.value_json) for item in record.run.config.update
             }

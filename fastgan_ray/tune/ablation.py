@@ -78,6 +78,7 @@ def ablation_of(
         make_scheduler=lambda trials: None,
         make_records=lambda folder: AblationRecords(folder, spec, order, ended),
         closing=closing,
+        default={"arm": spec.baseline},
     )
 
 

@@ -161,7 +161,7 @@ def _train(
         return dict(summary)
     earlier = {trial_id: ended[trial_id] for trial_id in json.loads((folder / EARLIER).read_text())}
     options = replace(context.options, name=name, resume=True)
-    experiment = ablation_of(ablation, order, earlier)
+    experiment = replace(ablation_of(ablation, order, earlier), confirms=folder.parent.name)
     return run_and_follow_up(experiment, folder, replace(context, options=options))[1]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,7 +63,9 @@ class Experiment:
     folders. `make_records` and `make_tracker` take the experiment's folder; the tracker measures
     how much of the budget is used. `follow_up` runs when every trial has ended; it takes the
     summary, and returns the summary with its own result added. It may use `subfolders`. `closing`
-    takes the summary and makes the text to print at the end.
+    takes the summary and makes the text to print at the end. `default` has the values in a point
+    that make a trial the default, in an ablation the baseline. `confirms` is the name of the search
+    that an ablation confirms; None if it confirms none.
     """
 
     kind: Literal["search", "ablation"]
@@ -83,6 +85,8 @@ class Experiment:
     make_tracker: Callable[[Path], BudgetTracker] | None = None
     follow_up: Callable[[Summary, TrialRecords, ExperimentContext], Summary] | None = None
     subfolders: Sequence[str] = ()
+    default: Mapping[str, Any] = field(default_factory=dict)
+    confirms: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,12 @@ class ExperimentContext:
     storage: RemoteStorage | None = None
     sync: DriverSync | None = None
 
-    def wandb_session(self, folder: Path, group: str) -> Session:
-        """Make the W&B session of the experiment in `folder`."""
-        return Session(folder, project_name(os.environ), group, self.options.wandb)
+    def wandb_session(self, folder: Path, group: str, confirms: bool = False) -> Session:
+        """Make the W&B session of the experiment in `folder`.
+
+        `confirms` marks a confirmation; its group is that of the search.
+        """
+        return Session(folder, project_name(os.environ), group, self.options.wandb, confirms)
 
 
 @contextlib.contextmanager

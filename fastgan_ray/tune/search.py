@@ -24,6 +24,7 @@ from fastgan_ray.search.file.spec import (
     longest_kimg,
     run_config,
     sample_configs,
+    start_point,
 )
 from fastgan_ray.search.warm_start import Prior, load_priors
 from fastgan_ray.tune.confirmation import (
@@ -107,6 +108,7 @@ def _experiment(spec: SearchSpec, priors: list[Prior]) -> Experiment:
         make_tracker=make_tracker if spec.budget else None,
         follow_up=confirm,
         subfolders=(FOLDER,),
+        default=start_point(spec),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def make_record(
         "num_fakes": last.get("num_fakes") if has_value else None,
         "kimg": last.get("kimg", 0.0),
         "seconds": last.get("seconds", 0.0),
-        "reason": last.get("reason") or error or _reason(state, last, trial.config, stop_reason),
+        "reason": last.get("reason") or error or end_reason(state, last, trial.config, stop_reason),
         "point": trial.config["point"],
         "config": trial.config["run"],
         "checkpoint": last.get("checkpoint"),
@@ -166,12 +166,19 @@ class TrialRecords(TrialCallback):
                 self._discarded.add(name)
 
 
-def _reason(state: str, last: dict[str, Any], config: dict[str, Any], stop_reason: str) -> str:
+def end_reason(
+    state: str, last: Mapping[str, Any], config: Mapping[str, Any], stop_reason: str
+) -> str:
+    """Say how a trial ended that did not fail; "" for other states.
+
+    `last` is its last row, and `config` the searcher's suggestion.
+    """
     kimg = f"{last.get('kimg', 0.0):g} of {config['run']['train']['total_kimg']:g} kimg"
     return {
         "finished": f"trained {kimg}",
         "stopped": f"stopped early at {kimg}" + (f": {stop_reason}" if stop_reason else ""),
         "unfinished": f"at {kimg}: running, or interrupted there",
+        "running": f"interrupted at {kimg}",
     }.get(state, "")
 
 

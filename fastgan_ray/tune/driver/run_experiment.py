@@ -86,7 +86,8 @@ def run_and_follow_up(
     """Run an experiment's trials, then its `follow_up`, in `folder`; return records and summary."""
     note_versions(folder)
     records = experiment.make_records(folder)
-    session = context.wandb_session(folder, context.options.name or experiment.name)
+    name = experiment.confirms or context.options.name or experiment.name
+    session = context.wandb_session(folder, name, confirms=experiment.confirms is not None)
     trials = run_trials(experiment, context, records, session)
     summary = records.write(trials, over=True)
     stopped = is_interrupted(summary) or context.driver.stop.asked

@@ -163,12 +163,13 @@ def _watchers(
     """Return the callbacks in the order in which Ray calls them."""
     tensorboard: Callable[[], Callback] = TBXLoggerCallback
     metric, count = experiment.metric, experiment.trial_count
-    facts = (session.group, metric.name, metric.goal, count, experiment.longest_kimg)
+    name = context.options.name or experiment.name
+    facts = (name, metric.name, metric.goal, count, experiment.longest_kimg)
     return [
         *([context.sync] if context.sync else []),  # fetches files that later callbacks read
         *([tracker] if tracker else []),  # updates the numbers that the table shows
         tensorboard(),
-        WandbLog(session, metric),
+        WandbLog(session, metric, experiment.default),
         LiveTable(*facts, context.console, tracker),
         records,
     ]

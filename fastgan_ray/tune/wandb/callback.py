@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 from ray.tune.experiment import Trial
 
 from fastgan_ray.search.file.metric import Metric
-from fastgan_ray.tune.driver.state import BAD_ENDS, cell_of, reason_of, run_of, state_word
+from fastgan_ray.tune.driver.records import end_reason
+from fastgan_ray.tune.driver.state import BAD_ENDS, point_of, reason_of, run_of, state_word
 from fastgan_ray.tune.ray.callback import TrialCallback
+from fastgan_ray.tune.trial.folder import stop_reason
 from fastgan_ray.tune.wandb.rows import PICTURES, Known, caption, log_row, summary, update
 from fastgan_ray.tune.wandb.session import Session, close
+from fastgan_ray.tune.wandb.trial_run import config_of, tags_of, title_of
 
 if TYPE_CHECKING:
     import wandb
@@ -31,9 +34,12 @@ class WandbLog(TrialCallback):
     W&B flattens the dicts: columns, axes and bars have names such as train.lr_g.
     """
 
-    def __init__(self, session: Session, metric: Metric) -> None:
+    def __init__(
+        self, session: Session, metric: Metric, default: Mapping[str, Any] | None = None
+    ) -> None:
         self.session = session
         self.metric = metric
+        self._default = default or {}  # the values that make a trial the default
         self._runs: dict[str, wandb.Run] = {}
         self._known: dict[str, Known] = {}
 
@@ -62,10 +68,14 @@ class WandbLog(TrialCallback):
 
     def _open(self, trial: Trial) -> wandb.Run:
         if trial.trial_id not in self._runs:
-            cell = cell_of(trial)
-            title = " ".join([trial.trial_id, *map(str, cell.values())])
-            config = {**run_of(trial), **({"cell": cell} if cell else {})}
-            self._runs[trial.trial_id] = self.session.open(trial.trial_id, "trial", title, config)
+            point = point_of(trial)
+            self._runs[trial.trial_id] = self.session.open(
+                trial.trial_id,
+                self.session.trial_job,
+                title_of(trial.trial_id, point, self._default),
+                config_of(run_of(trial), point),
+                tags_of(point, self._default, "running"),
+            )
         return self._runs[trial.trial_id]
 
     def _log(self, trial: Trial, result: Mapping[str, Any]) -> None:
@@ -88,5 +98,9 @@ class WandbLog(TrialCallback):
             return
         known["reason"] = reason_of(trial, known)
         state = state_word(status, known, run_of(trial)["train"]["total_kimg"])
+        if not known["reason"]:
+            stop = stop_reason(self.session.folder / "trials" / trial.trial_id)
+            known["reason"] = end_reason(state, known, trial.config, stop)
+        run.tags = tags_of(point_of(trial), self._default, state)
         run.summary.update(summary(state, known, self.metric.name))
         close(run, 1 if state in BAD_ENDS else 0)

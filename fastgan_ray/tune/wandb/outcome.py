@@ -5,25 +5,35 @@ The run has the leaderboard, the summary and the winner's checkpoint.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from fastgan_ray.tune.wandb.session import Session, close, search_id
+from fastgan_ray.tune.wandb.session import Session, close, environment, search_id
+from fastgan_ray.tune.wandb.tags import tag_trials
 
 Summary = Mapping[str, Any]
 
 RANKS = {"finished": 0, "stopped": 1}  # a stopped trial's value comes from a shorter training
 COLUMNS = ("trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning")
+ARM_COLUMNS = (
+    *("arm", "role", "verdict", "mean", "sd", "value in the search", "low", "high"),
+    *("difference", "difference low", "difference high"),
+)
 CELL = ("arm", "data", "seed")
 # Result files of an experiment that are uploaded, in addition to its search or ablation file.
-RESULT_FILES = ("overrides.json", "summary.json", "trials.csv", "ablation.json", "ablation.md")
+RESULT_FILES = (
+    *("overrides.json", "summary.json", "trials.csv", "ablation.json", "ablation.md"),
+    *("report.html", "confirm/ablation.json", "confirm/ablation.md", "confirm/report.html"),
+)
 # Files of the best generator, with the names that `fastgan-ray sample` expects.
-WINNER = ("config.yaml", "grid.png", "checkpoint/ema.safetensors", "checkpoint/metadata.json")
+WINNER = (
+    *("config.yaml", "grid.png", "checkpoint/ema.safetensors", "checkpoint/metadata.json"),
+    "checkpoint/discriminator.safetensors",  # to measure with, to export and to look at
+)
 MARK = "outcome.sha256"  # digest of the outcome that was logged last
 
 
@@ -35,11 +45,14 @@ def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: 
     GROUP-`kind`, which contains the experiment's file and results. For a search, it also has the
     artifact GROUP-best, which contains the winner's weights, configuration and metadata, and names
     its trial and W&B run. Artifacts are first copied to the folder of W&B's files, so artifacts of
-    an offline run can be uploaded later.
+    an offline run can be uploaded later. At the end of a search, its best trial and the confirmed
+    one get tags.
     """
     trials = summary["trials"]
     if trials and all(trial["state"] != "unfinished" for trial in trials):
         session.attempt(_log, session, kind, summary)
+        if kind == "search":
+            session.attempt(tag_trials, session, summary)
 
 
 def leaderboard(
@@ -82,25 +95,36 @@ def _of_one_type(cells: list[Any]) -> list[Any]:
     return [None if cell is None else str(cell) for cell in cells]
 
 
+def confirmation_table(
+    confirmation: Mapping[str, Any] | None,
+) -> tuple[list[str | int], list[list[Any]]] | None:
+    """Return the headings and rows (one for each arm) of a confirmation; None if it has none."""
+    if not confirmation or not confirmation["arms"]:
+        return None
+    rows = []
+    for arm in confirmation["arms"]:
+        roles = [role for role in ("searched", "winner") if confirmation[role] == arm["name"]]
+        values = [None if value is None else float(value) for value in arm["values"]]
+        intervals = [*(arm["interval"] or (None, None)), arm["difference"]]
+        intervals += arm["difference_interval"] or (None, None)
+        numbers = [arm[key] for key in ("mean", "sd", "search_value")]
+        rows.append([arm["name"], ", ".join(roles), arm["verdict"], *numbers, *intervals, *values])
+    seeds = [f"seed {seed}" for seed in confirmation["seeds"]]
+    return [*ARM_COLUMNS, *seeds], rows
+
+
 def _log(session: Session, kind: str, summary: Summary) -> None:
     mark = session.folder / "wandb" / MARK
     digest = hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()
     if mark.is_file() and mark.read_text() == digest:
         return
-    import wandb
-
+    name = kind if session.outcome_job is None else "confirmation"
     facts = {"metric": dict(summary["metric"]), "trials": len(summary["trials"])}
-    with _staged(session.folder / "wandb"):
-        run = session.open("outcome", kind, f"{session.group} {kind}", facts)
-        pictures = {
-            trial["trial_id"]: wandb.Image(str(path))
-            for trial in summary["trials"]
-            if (path := _newest_grid(session.folder / "trials" / trial["trial_id"]))
-        }
-        columns, rows = leaderboard(summary, pictures)
-        run.log({"leaderboard": wandb.Table(columns=columns, data=rows)})
+    with environment("WANDB_DATA_DIR", _staging(session.folder)):
+        run = session.open("outcome", session.outcome_job or kind, f"{session.group} {name}", facts)
+        run.log(_tables(session.folder, summary))
         files = (f"{kind}.yaml", *RESULT_FILES)
-        run.log_artifact(_artifact(f"{session.group}-{kind}", kind, {}, session.folder, files))
+        run.log_artifact(_artifact(f"{session.group}-{name}", name, {}, session.folder, files))
         best = summary.get("best")
         if best:
             winner = _winner(session, summary, best)
@@ -113,13 +137,34 @@ def _log(session: Session, kind: str, summary: Summary) -> None:
     close(run)
 
 
+def _tables(folder: Path, summary: Summary) -> dict[str, Any]:
+    """Return the tables of the outcome's run, by name."""
+    import wandb
+
+    pictures = {
+        trial["trial_id"]: wandb.Image(str(path))
+        for trial in summary["trials"]
+        if (path := _newest_grid(folder / "trials" / trial["trial_id"]))
+    }
+    columns, rows = leaderboard(summary, pictures)
+    tables = {"leaderboard": wandb.Table(columns=columns, data=rows)}
+    if confirmation := confirmation_table(summary.get("confirmation")):
+        columns, rows = confirmation
+        tables["confirmation"] = wandb.Table(columns=columns, data=rows)
+    return tables
+
+
 def _winner(session: Session, summary: Summary, best: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts about the best generator; `trial_run` is the W&B run that trained it."""
+    source = session.folder / best.get("source", f"trials/{best['trial_id']}")
+    confirmation = summary.get("confirmation") or {}
     return {
         "trial": best["trial_id"],
-        "trial_run": f"{search_id(session.folder / 'wandb')}-{best['trial_id']}",
+        "trial_run": f"{search_id(source.parents[1] / 'wandb')}-{source.name}",
         "metric": summary["metric"]["name"],
         **{key: best[key] for key in ("value", "error", "state")},
         "verdict": summary["verdict"],
+        "confirmation": confirmation.get("sentence", "none"),
         "protocol": summary["protocol"],
     }
 
@@ -140,16 +185,6 @@ def _newest_grid(trial: Path) -> Path | None:
     return max(trial.glob("grids/*.png"), default=None)
 
 
-@contextlib.contextmanager
-def _staged(folder: Path) -> Iterator[None]:
-    """Make W&B copy artifacts to `folder` and not to the home folder.
-
-    If the user has set WANDB_DATA_DIR, W&B uses that folder.
-    """
-    is_set = "WANDB_DATA_DIR" in os.environ
-    os.environ.setdefault("WANDB_DATA_DIR", str(folder))
-    try:
-        yield
-    finally:
-        if not is_set:
-            del os.environ["WANDB_DATA_DIR"]
+def _staging(folder: Path) -> str:
+    """Return the folder in which W&B copies artifacts: the run's, unless the user has set one."""
+    return os.environ.get("WANDB_DATA_DIR") or str(folder / "wandb")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.names import early_name
-from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.metrics.names import early_name, metric_name
+from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.file.spec import base_config
@@ -25,56 +25,122 @@ from fastgan_ray.tune.wandb.rows import PICTURES
 Panel = dict[str, Any]
 Outline = dict[str, Any]
 
+# Title of a chart -> its curves; the first charts compare generators, the others watch a training.
 WATCHED = {
+    "Precision and recall": ["precision_k5", "recall_k5"],
+    "Nearest training pictures (1 = as far as real ones)": ["nearest_ratio"],
+    "Share of pictures that count as copies": ["memorised"],
+    "Speed": ["images_per_second"],
     "Losses": ["loss/d", "loss/g"],
     "Logits": ["logits/real", "logits/fake"],
     "Gradients": ["grad/d", "grad/g"],
     "Augmentation and sparsity": ["augment/p", "regan/sparsity"],
 }
 # Widths of panels; 24 is the full width. Other panels have half of the full width.
-WIDTHS = {"parallel_coordinates": 24, "media": 24, "leaderboard": 24}
+WIDTHS = {"parallel_coordinates": 24, "media": 24, "table": 24}
 HEIGHT = 10
 
 
 def outline(folder: Path, project: str) -> Outline:
     """Return the content of the report as data that JSON can store.
 
-    Raises UserError if `folder` holds no search and no ablation.
+    Raise UserError if `folder` holds no search and no ablation.
     """
-    kind, metric, axes, early = _facts(folder)
-    better = "smaller" if metric.goal == "minimize" else "larger"
-    value = {"summary": "value", "log": False}
-    curves = [metric.name, *([early_name(metric.name)] if early else [])]
-    sizes = {"kind": "scatter", "x": "params_g", "y": "value"}
-    lines: list[Panel] = [{"kind": "curves", "title": "Quality", "y": curves}]
-    lines += [{"kind": "curves", "title": title, "y": keys} for title, keys in WATCHED.items()]
+    facts = _facts(folder)
+    kind, metric = facts["kind"], facts["metric"]
+    goal = "smaller" if metric.goal == "minimize" else "larger"
+    verdict = _verdict(folder)
+    tables = ["leaderboard", *(["confirmation"] if kind == "search" else [])]
     return {
-        "title": f"{folder.resolve().name}: {metric.name}, {better} is better",
+        "title": f"{folder.resolve().name}: {metric.name}, {goal} is better",
         "project": project,
         "group": folder.resolve().name,
         "order": {"summary": "value", "ascending": metric.goal == "minimize"},
         "sections": [
-            _section("Leaderboard", kind, "The best first.", [{"kind": "leaderboard"}]),
             _section(
-                "Which settings matter",
-                "trial",
-                "A line is a trial; drag along an axis to keep some of them.",
-                [
-                    {"kind": "parallel_coordinates", "columns": [*axes, value]},
-                    {"kind": "importance", "of": "value"},
-                    sizes,
-                ],
+                "Leaderboard",
+                [_runs(kind)],
+                f"{verdict} The best trial is first.".strip(),
+                [{"kind": "table", "name": name} for name in tables],
             ),
-            _section("Curves", "trial", "Over thousands of training images shown.", lines),
+            *(_confirmation_sections(facts, verdict) if kind == "search" else []),
+            _settings_section(facts),
+            _section(
+                "Curves",
+                [_runs("trial")],
+                "The x-axis shows thousands of training images.",
+                _curves(facts),
+            ),
             _section(
                 "Pictures",
-                "trial",
-                "Samples of the same latents; those most similar to a training picture, beside it; "
-                "training pictures beside what D decodes of them. The slider is the step.",
+                [_runs("trial")],
+                "Samples of the same latents; the samples most similar to a training picture, "
+                "beside it; training pictures beside what D decodes of them. The slider is the "
+                "step.",
                 [{"kind": "media", "keys": [key]} for key in PICTURES],
             ),
         ],
     }
+
+
+def _settings_section(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the section that shows which settings matter, with the trials grouped by state."""
+    outcome = [{"summary": name, "log": False} for name in ("kimg", "state", "value")]
+    return _section(
+        "Which settings matter",
+        [
+            _runs("trial", "finished", ["finished"]),
+            _runs("trial", "stopped", ["stopped"], facts["first_kimg"]),
+        ],
+        "A line is a trial; drag along an axis, e.g. kimg or state, to keep some of them. Finished "
+        "and stopped trials are two sets of runs: the eye in the list of runs hides one of them.",
+        [
+            {"kind": "parallel_coordinates", "columns": [*facts["axes"], *outcome]},
+            {"kind": "importance", "of": "value"},
+            {"kind": "scatter", "x": "params_g", "y": "value"},
+            {"kind": "scatter", "x": "images_per_second", "y": "value"},
+        ],
+    )
+
+
+def _confirmation_sections(facts: Mapping[str, Any], verdict: str) -> list[dict[str, Any]]:
+    """Return the section of the confirmation's trainings."""
+    axes = [{"config": f"cell.{name}", "log": False} for name in ("arm", "seed")]
+    value = {"summary": "value", "log": False}
+    return [
+        _section(
+            "Confirmation",
+            [_runs("confirmation")],
+            "New trainings of the best trials and of the published default, with seeds that the "
+            "search did not use. The verdict rests on them.",
+            [
+                {"kind": "parallel_coordinates", "columns": [*axes, value]},
+                *_quality(facts),
+            ],
+        )
+    ]
+
+
+def _quality(facts: Mapping[str, Any]) -> list[Panel]:
+    """Return a chart for each distance: the Frechet distance and the kernel distance."""
+    metric, protocol = facts["metric"].name, facts["protocol"]
+    names = dict.fromkeys([metric, metric_name(protocol, "fd"), metric_name(protocol, "kd")])
+    early = facts["protocol"].early_fakes is not None
+    return [
+        {"kind": "curves", "title": name, "y": [name, *([early_name(name)] if early else [])]}
+        for name in names
+    ]
+
+
+def _curves(facts: Mapping[str, Any]) -> list[Panel]:
+    watched = [{"kind": "curves", "title": title, "y": keys} for title, keys in WATCHED.items()]
+    return [*_quality(facts), *watched]
+
+
+def _verdict(folder: Path) -> str:
+    """Return the verdict of a search that has ended; "" if there is none yet."""
+    path = folder / "summary.json"
+    return str(json.loads(path.read_text())["verdict"]) if path.is_file() else ""
 
 
 def save(content: Outline, entity: str | None) -> str:
@@ -112,54 +178,86 @@ def build(content: Outline, entity: str | None) -> Any:  # noqa: ANN401 - of an 
     `entity` owns the runs and the report; None means the default entity of the login.
     """
     import wandb_workspaces.reports.v2 as wr
-    from wandb_workspaces import expr
 
     owner: dict[str, Any] = {} if entity is None else {"entity": entity}
     blocks = []
     for section in content["sections"]:
-        runs = wr.Runset(
-            **owner,
-            project=content["project"],
-            name=section["runs"],
-            filters=expr.And(
-                expr.Metric("Group") == content["group"],
-                expr.Metric("JobType") == section["runs"],
-            ),
-            order=[wr.OrderBy(wr.SummaryMetric("value"), ascending=content["order"]["ascending"])],
-        )
+        runsets = [_runset(wr, content, owner, runs) for runs in section["runs"]]
         panels = [_placed(wr, number, panel) for number, panel in enumerate(section["panels"])]
         blocks += [wr.H2(section["heading"]), wr.P(section["text"])]
-        blocks += [wr.PanelGrid(runsets=[runs], panels=panels)]
+        blocks += [wr.PanelGrid(runsets=runsets, panels=panels)]
     return wr.Report(
         **owner, project=content["project"], title=content["title"], blocks=blocks, width="fluid"
     )
 
 
-def _section(heading: str, runs: str, text: str, panels: list[Panel]) -> dict[str, Any]:
-    """Make a section of the report; `runs` is the job type of the runs in this section."""
+def _runset(
+    wr: Any,  # noqa: ANN401 - of an optional package
+    content: Outline,
+    owner: Mapping[str, Any],
+    runs: Mapping[str, Any],
+) -> Any:  # noqa: ANN401
+    """Build a set of runs: those of the search's group with the job type, states and kimg."""
+    from wandb_workspaces import expr
+
+    filters = [expr.Metric("Group") == content["group"], expr.Metric("JobType") == runs["job"]]
+    if runs["states"]:
+        filters.append(expr.Summary("state").isin(runs["states"]))
+    if runs["least_kimg"]:
+        filters.append(expr.Summary("kimg") >= runs["least_kimg"])
+    return wr.Runset(
+        **owner,
+        project=content["project"],
+        name=runs["name"],
+        filters=expr.And(*filters),
+        order=[wr.OrderBy(wr.SummaryMetric("value"), ascending=content["order"]["ascending"])],
+    )
+
+
+def _runs(
+    job: str, name: str = "", states: Sequence[str] = (), least_kimg: float = 0.0
+) -> dict[str, Any]:
+    """Describe a set of runs: their W&B job type, and limits of state and kimg (0 = no limit)."""
+    return {"name": name or job, "job": job, "states": list(states), "least_kimg": least_kimg}
+
+
+def _section(
+    heading: str, runs: list[dict[str, Any]], text: str, panels: list[Panel]
+) -> dict[str, Any]:
+    """Make a section of the report; `runs` are the sets of runs in this section."""
     return {"heading": heading, "text": text, "runs": runs, "panels": panels}
 
 
-def _facts(folder: Path) -> tuple[str, Metric, list[Panel], bool]:
+def _facts(folder: Path) -> dict[str, Any]:
     """Read the facts about a search or an ablation that the report needs.
 
-    Returns its kind, its metric, the axes of the parallel coordinates, and whether it has cheap
-    evaluations (`eval.early_fakes`).
+    Return {"kind", "metric", "axes" (of the parallel coordinates), "protocol" (the settings of
+    `eval`), "first_kimg" (the kimg at which a trial can first be stopped)}.
     """
     search, ablation, choices = (
         folder / name for name in ("search.yaml", "ablation.yaml", "overrides.json")
     )
     if search.is_file():
         spec = spec_from_text(search.read_text(), str(search), json.loads(choices.read_text()))
-        axes = [{"config": one.name, "log": one.log} for one in spec.space]
-        return "search", spec.metric, axes, base_config(spec).eval.early_fakes is not None
+        return {
+            "kind": "search",
+            "metric": spec.metric,
+            "axes": [{"config": parameter.name, "log": parameter.log} for parameter in spec.space],
+            "protocol": base_config(spec).eval,
+            "first_kimg": min((rule.first_kimg for rule in spec.early_terminate), default=0.0),
+        }
     if ablation.is_file():
         chosen = json.loads(choices.read_text())
         arms = ablation_from_text(
             ablation.read_text(), str(ablation), chosen["set"], chosen["seeds"]
         )
-        axes = [{"config": f"cell.{name}", "log": False} for name in CELL]
-        return "ablation", arms.metric, axes, "eval.early_fakes" in arms.base
+        return {
+            "kind": "ablation",
+            "metric": arms.metric,
+            "axes": [{"config": f"cell.{name}", "log": False} for name in CELL],
+            "protocol": arm_config(arms, arms.baseline).eval,
+            "first_kimg": 0.0,
+        }
     raise UserError(
         f"{folder}: must be the folder of a search or an ablation, with its search.yaml or "
         "ablation.yaml, as runs/demo"
@@ -191,7 +289,7 @@ def _scatter(wr: Any, panel: Panel) -> Any:  # noqa: ANN401
 
 
 PANELS: dict[str, Callable[[Any, Panel], Any]] = {
-    "leaderboard": lambda wr, panel: wr.WeavePanelSummaryTable(table_name="leaderboard"),
+    "table": lambda wr, panel: wr.WeavePanelSummaryTable(table_name=panel["name"]),
     "parallel_coordinates": _parallel_coordinates,
     "importance": lambda wr, panel: wr.ParameterImportancePlot(with_respect_to=panel["of"]),
     "scatter": _scatter,

@@ -13,6 +13,17 @@ from fastgan_ray.tune.ray.compat import RESULT_KEYS
 
 Known = dict[str, Any]
 
+# Numbers of a result that do not change during a trial, or repeat kimg: not drawn as curves.
+CONSTANTS = (
+    "params_g",
+    "params_d",
+    "gflop_g",
+    "num_fakes",
+    "peak_memory_gb",
+    "total_kimg",
+    "images_shown",
+    "orders",
+)
 SUMMARY = (
     "reason",
     "kimg",
@@ -33,10 +44,17 @@ VALUED = ("finished", "stopped", "running")
 
 
 def log_row(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the finite numbers of a result as int or float, without the numbers that Ray adds."""
+    """Return the finite numbers of a result that can change, as int or float.
+
+    Numbers that Ray adds are left out.
+    """
     row: dict[str, Any] = {}
     for key, value in result.items():
-        if key in RESULT_KEYS or isinstance(value, bool) or not isinstance(value, numbers.Real):
+        if (
+            key in (*RESULT_KEYS, *CONSTANTS)
+            or isinstance(value, bool)
+            or not isinstance(value, numbers.Real)
+        ):
             continue
         if math.isfinite(value):
             row[key] = int(value) if isinstance(value, numbers.Integral) else float(value)
@@ -80,6 +98,7 @@ def summary(state: str, known: Mapping[str, Any], metric: str) -> dict[str, floa
         "memorised": "memorised",
         "best_kimg": best_name("kimg"),
         "selected_value": best_name("selected"),
+        "nearest_ratio": "nearest_ratio",
         **({"value": metric, "error": fakes_error_name(metric)} if state in VALUED else {}),
     }
     values = {name: final_value(known, key) for name, key in numbers_of.items()}

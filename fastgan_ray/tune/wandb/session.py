@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +26,19 @@ if TYPE_CHECKING:
     import wandb
 
 Mode = Literal["auto", "online", "offline", "off"]
+ActualMode = Literal["online", "offline", "off"]
+# Values of WANDB_MODE -> the mode; "run", "shared" and "dryrun" are W&B's other names.
+MODES: dict[str, ActualMode] = {
+    "online": "online",
+    "run": "online",
+    "shared": "online",
+    "offline": "offline",
+    "dryrun": "offline",
+    "disabled": "off",
+    "off": "off",
+}
 PROJECT = "fastgan-ray"
+MAX_TITLE = 128  # characters
 UNSENT = "unsent"  # file in the folder of an online run until the whole run is uploaded
 
 
@@ -37,11 +50,16 @@ class Session:
     line is printed on stderr.
     """
 
-    def __init__(self, folder: Path, project: str, group: str, mode: Mode) -> None:
+    def __init__(
+        self, folder: Path, project: str, group: str, mode: Mode, confirms: bool = False
+    ) -> None:
         self.folder = folder
         self.project = project
         self.group = group
         self.mode = choose_mode(mode, os.environ)
+        # W&B's job types of the trials' runs and, for a confirmation, of the outcome's run.
+        self.trial_job = "confirmation" if confirms else "trial"
+        self.outcome_job = "confirmation-outcome" if confirms else None
         self._tried_online: set[str] = set()
 
     def attempt(self, call: Callable[..., object], *arguments: object) -> None:
@@ -62,7 +80,13 @@ class Session:
             print(f"W&B failed, {then}; the training continues. {reason}", file=sys.stderr)
             self.attempt(call, *arguments)
 
-    def open(self, name: str, job: str, title: str, config: Mapping[str, Any]) -> wandb.Run:
+    def can_reopen(self, name: str) -> bool:
+        """Return whether the run `name` can be opened again; not if W&B failed on it online."""
+        return self.mode == "online" or name not in self._tried_online
+
+    def open(
+        self, name: str, job: str, title: str, config: Mapping[str, Any], tags: Sequence[str] = ()
+    ) -> wandb.Run:
         """Open the run `name`: a new run, or the existing one if it was open before.
 
         `job` is W&B's job type of the run. All charts of the run have kimg as the x axis. Raises
@@ -73,23 +97,26 @@ class Session:
         import wandb
 
         # If W&B fails to open a run, it refuses the same id for the rest of this process.
-        suffix = "-offline" if name in self._tried_online else ""
+        suffix = "" if self.can_reopen(name) else "-offline"
         if self.mode == "online":
             self._tried_online.add(name)
-        wandb.setup(settings=wandb.Settings(silent=True))
-        run = wandb.init(
-            project=self.project,
-            group=self.group,
-            job_type=job,
-            id=f"{search_id(self.folder / 'wandb')}-{name}{suffix}",
-            name=title,
-            dir=str(self.folder),
-            config=dict(config),
-            mode="online" if self.mode == "online" else "offline",
-            resume="allow",
-            reinit="create_new",
-            settings=settings(),
-        )
+        mode: Literal["online", "offline"] = "online" if self.mode == "online" else "offline"
+        with environment("WANDB_MODE", mode):  # W&B fails if the variable has another value
+            wandb.setup(settings=wandb.Settings(silent=True))
+            run = wandb.init(
+                project=self.project,
+                group=self.group,
+                job_type=job,
+                id=f"{search_id(self.folder / 'wandb')}-{name}{suffix}",
+                name=shortened(title),
+                tags=list(tags),
+                dir=str(self.folder),
+                config=dict(config),
+                mode=mode,
+                resume="allow",
+                reinit="create_new",
+                settings=settings(),
+            )
         if not run.offline:
             (run_folder(run) / UNSENT).touch()
         run.define_metric("kimg", hidden=True)
@@ -107,22 +134,41 @@ def close(run: wandb.Run, exit_code: int = 0) -> None:
     (folder / UNSENT).unlink(missing_ok=True)
 
 
-def choose_mode(mode: Mode, environ: Mapping[str, str]) -> Literal["online", "offline", "off"]:
+def choose_mode(mode: Mode, environ: Mapping[str, str]) -> ActualMode:
     """Return `mode`, with "auto" replaced by the mode to use.
 
     "auto" means the mode in WANDB_MODE if it is set; else online if W&B would find a login; else
-    offline.
+    offline. If WANDB_MODE has an unknown value, a line on stderr says so, and the mode is offline.
     """
     if mode != "auto":
         return mode
-    modes: dict[str | None, Literal["online", "offline", "off"]] = {
-        "online": "online",
-        "offline": "offline",
-        "disabled": "off",
-    }
-    if chosen := modes.get(environ.get("WANDB_MODE")):
-        return chosen
-    return "online" if logged_in(environ) else "offline"
+    value = environ.get("WANDB_MODE", "").strip().lower()
+    if value and value not in MODES:
+        print(
+            f"WANDB_MODE must be one of {', '.join(MODES)} (got {value!r}): logging offline",
+            file=sys.stderr,
+        )
+        return "offline"
+    return MODES[value] if value else "online" if logged_in(environ) else "offline"
+
+
+@contextlib.contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable of this process for the duration of a `with` block."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def shortened(title: str) -> str:
+    """Shorten the name of a run to the length that W&B accepts."""
+    return title if len(title) <= MAX_TITLE else f"{title[: MAX_TITLE - 3]}..."
 
 
 def project_name(environ: Mapping[str, str]) -> str:

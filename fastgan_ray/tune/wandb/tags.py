@@ -1,0 +1,68 @@
+"""Tags of the W&B runs of trials that depend on the outcome of a search: best and confirmed.
+
+A trial's run has ended before the outcome is known, so the run is opened again. Offline, W&B then
+has two folders for the run, and the newer one replaces what the older one says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.spec import SearchSpec, run_config, start_point
+from fastgan_ray.tune.preflight import absolute_data_path
+from fastgan_ray.tune.wandb.rows import summary as summarise
+from fastgan_ray.tune.wandb.rows import update
+from fastgan_ray.tune.wandb.session import Session, close
+from fastgan_ray.tune.wandb.trial_run import BEST, CONFIRMED, config_of, tags_of, title_of
+
+Summary = Mapping[str, Any]
+
+
+def tag_trials(session: Session, summary: Summary) -> None:
+    """Tag the W&B runs of the best trial of a search, and of the trial that is confirmed."""
+    file = session.folder / "search.yaml"
+    overrides = json.loads((session.folder / "overrides.json").read_text())
+    spec = spec_from_text(file.read_text(), str(file), overrides)
+    for trial_id, tags in outcome_tags(summary).items():
+        _tag(session, spec, summary, trial_id, tags)
+
+
+def outcome_tags(summary: Summary) -> dict[str, list[str]]:
+    """Return {trial id: tags} for the trials of a search that get tags from its outcome."""
+    tags: dict[str, list[str]] = {}
+    if best := summary.get("best"):
+        tags.setdefault(best["trial_id"], []).append(BEST)
+    confirmation = summary.get("confirmation") or {}
+    for arm in confirmation.get("arms", ()):
+        is_searched = arm["name"] == confirmation["searched"]
+        if is_searched and arm["trial_id"] and confirmation["sentence"].startswith("Confirmed"):
+            tags.setdefault(arm["trial_id"], []).append(CONFIRMED)
+    return tags
+
+
+def _tag(
+    session: Session, spec: SearchSpec, summary: Summary, trial_id: str, tags: Sequence[str]
+) -> None:
+    """Open a trial's run again with more tags; its configuration and summary stay the same."""
+    trial = next(trial for trial in summary["trials"] if trial["trial_id"] == trial_id)
+    mark = session.folder / "wandb" / f"{trial_id}.tags"
+    if not session.can_reopen(trial_id) or (mark.is_file() and mark.read_text() == str(tags)):
+        return
+    point, default, known = trial["point"], start_point(spec), dict[str, Any]()
+    for row in read_rows(session.folder / "trials" / trial_id):
+        known = update(known, row, spec.metric)
+    known["reason"] = trial["reason"]
+    run = session.open(
+        trial_id,
+        session.trial_job,
+        title_of(trial_id, point, default),
+        config_of(absolute_data_path(run_config(spec, point)).model_dump(), point),
+        [*tags_of(point, default, trial["state"]), *tags],
+    )
+    run.summary.update(summarise(trial["state"], known, spec.metric.name))
+    mark.write_text(str(tags))
+    close(run)

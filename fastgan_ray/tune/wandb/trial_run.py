@@ -1,0 +1,44 @@
+"""The name, configuration and tags of a trial's W&B run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastgan_ray.tune.driver.table_text import parameters
+
+DEFAULT, STOPPED, BEST, CONFIRMED = "default", "stopped", "best", "confirmed"
+
+
+def title_of(trial_id: str, point: Mapping[str, Any], default: Mapping[str, Any]) -> str:
+    """Return the name of a trial's run: its number, "default" if it is that, and its choices.
+
+    For example "00003 ngf=8 lr_g=0.0002", or "00000 default ngf=64"; in an ablation the arm, the
+    data set and the seed.
+    """
+    cell = [str(value) for name, value in point.items() if "." not in name]
+    choices = parameters(point, [name for name in point if "." in name])
+    words = [trial_id, *([DEFAULT] if is_default(point, default) and not cell else []), *cell]
+    return " ".join(filter(None, [*words, choices]))
+
+
+def config_of(run: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what W&B stores as the configuration: nested settings, and an ablation's cell."""
+    cell = {name: value for name, value in point.items() if "." not in name}
+    return {**run, **({"cell": cell} if cell else {})}
+
+
+def tags_of(point: Mapping[str, Any], default: Mapping[str, Any], state: str) -> list[str]:
+    """Return the tags of a trial in `state`, without those that depend on other trials."""
+    return [
+        *([DEFAULT] if is_default(point, default) else []),
+        *([STOPPED] if state == STOPPED else []),
+    ]
+
+
+def is_default(point: Mapping[str, Any], default: Mapping[str, Any]) -> bool:
+    """Return whether a trial is the default (of an ablation: its baseline).
+
+    `default` has the values that make a trial the default; none if no trial is it.
+    """
+    return bool(default) and default.items() <= point.items()
