@@ -54,13 +54,13 @@ def suggested_file(facts: Facts, path: str, has_gpu: bool) -> str:
 
 def _data_choices(facts: Facts, path: str) -> Iterator[Choice]:
     count, modes = facts["pictures"], facts["modes"]
-    yield Choice("data.path", path, f"{count} pictures can be used")
+    yield Choice("data.path", path, f"{counted(count, 'picture')} can be used")
     if facts["unreadable"]:
         reason = f"{counted(len(facts['unreadable']), 'file')} cannot be read; see data.html"
         yield Choice("data.on_bad_image", "skip", reason)
     grey = sum(number for name, number in modes.items() if name.split(",")[0] in _GREY)
     if facts["transparent"] > _MOSTLY * count:
-        reason = f"{facts['transparent']} of {count} pictures have transparent parts"
+        reason = f"{facts['transparent']} of {counted(count, 'picture')} have transparent parts"
         yield Choice("data.mode", "rgba", reason)
     elif grey == count:
         yield Choice("data.mode", "grey", "all pictures are grey")

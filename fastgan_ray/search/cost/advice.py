@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.counting import counted
 from fastgan_ray.data.resolution import LARGE_ENOUGH, justified_resolution
 from fastgan_ray.data.source import Source
 from fastgan_ray.metrics.self_distance import known_self_distance
@@ -27,7 +28,7 @@ def _metric_sentence(source: Source, config: RunConfig) -> str:
     if halves is None:
         return (
             f"metric: `fastgan-ray data {config.data.path}` measures what a metric of "
-            f"{len(source)} pictures can tell"
+            f"{counted(len(source), 'picture')} can tell"
         )
     return (
         f"metric: two halves of the pictures ({halves.half} against {halves.half}) have "
