@@ -131,6 +131,13 @@ def test_the_suggested_file_can_be_checked(results, folder, capsys):
     assert "# 100% of the pictures are at least as large as 32 px" in file.read_text()
 
 
+def test_a_file_that_exists_is_not_replaced(results, folder, capsys):
+    before = (results[0] / "search.yaml").read_text()
+    assert call("data", folder, "--write", results[0] / "search.yaml") == 2
+    assert "search.yaml already exists" in capsys.readouterr().err
+    assert (results[0] / "search.yaml").read_text() == before
+
+
 def test_check_says_the_two_lines_that_matter(results, folder, tmp_path, capsys, monkeypatch):
     file = results[0] / "search.yaml"
     assert call("check", file, "--json") == 0

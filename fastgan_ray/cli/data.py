@@ -48,6 +48,8 @@ def data(
     from fastgan_ray.report.data.pictures import picture_facts
     from fastgan_ray.report.page.data_page import data_page
 
+    if write and write.exists():
+        raise UserError(f"--write: {write} already exists; choose another name")
     for path in filter(None, (out, write)):
         opt.require_writable(path)
     config = override(RunConfig(), opt.overrides(folder, assignments, False))
