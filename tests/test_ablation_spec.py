@@ -84,12 +84,15 @@ def test_overrides_win_over_base_and_arms():
 
 def test_an_override_that_makes_two_arms_one_is_refused():
     (error,) = errors_of(GOOD, overrides={"model.ngf": 8})
-    assert error.startswith("bad.yaml:11: arm wide: is the same configuration as plain with what")
+    assert error.startswith("bad.yaml:11: arm wide: has the same settings as arm plain after the")
     (error,) = errors_of(GOOD, overrides={"train.seed": 8})
-    assert error == "--set: train.seed: is set by seeds; use --seeds"
+    assert error == "--set: train.seed: cannot be set, because the key seeds sets it; use --seeds"
     text = HEAD + "baseline: {}\narms: {one: {model: {d_small: false, decode_small: false}}}\n"
     (error,) = errors_of(text, overrides={"model.decode_small": True})
-    assert "arm one, with what --set changes: model: decode_small reads the small branch" in error
+    assert (
+        "arm one, with the changes of --set: model: decode_small must be false if d_small is false"
+        in error
+    )
 
 
 def test_every_error_is_reported_at_once_with_its_line():
@@ -111,22 +114,22 @@ arms:
 """
     found = errors_of(text)
     for place, words in {
-        "1: metric.target": "is only for a search",
+        "1: metric.target": "is possible only in a search",
         "2: methd": "is not a known key",
         "3: parameters": "an ablation has arms",
-        "4: early_terminate": "ends no arm early",
-        "5: seeds": "must be a count",
-        "6: data": "base's data.path names another",
+        "4: early_terminate": "trains every arm to the end",
+        "5: seeds": "must be the number of seeds",
+        "6: data": "data.path in base names one too",
         "7: baseline": "did you mean plain?",
-        "8: train.seed": "is set by seeds",
+        "8: train.seed": "is set by the key seeds",
         "8: train.beta1": "must be less than 1",
-        "11: arm seeded: train.seed": "is set by seeds",
+        "11: arm seeded: train.seed": "is set by the key seeds",
         "12: arm measured: eval.num_fakes": "must be the same for all arms",
-        "12: arm measured: data.path": "is set by data",
+        "12: arm measured: data.path": "is set by the key data",
         "12: arm measured: data.fit": "must be the same for all arms",
         "13: arm mistyped: model.nfg": "did you mean model.ngf?",
         "13: arm mistyped: model.ngf": "must be at least 1",
-        "14: arm clash: model": "decode_small reads the small branch",
+        "14: arm clash: model": "decode_small must be false if d_small is false",
     }.items():
         line = next((line for line in found if line.startswith(f"bad.yaml:{place}: ")), None)
         assert line is not None, f"{place} is not among\n" + "\n".join(found)
@@ -136,19 +139,19 @@ arms:
 @pytest.mark.parametrize(
     ("rest", "words"),
     [
-        ("baseline: a\narms: {a: }", "baseline: needs another arm in arms"),
+        ("baseline: a\narms: {a: }", "baseline: is the only arm; add an arm"),
         ("baseline: a\narms: [a, b]", "arms: must map names to settings"),
         ("baseline: a", "needs arms: settings of each arm, by the arm's name"),
-        ("arms: {a: , b: {model.ngf: 8}}", "needs baseline: what arms are compared with"),
-        ("baseline: {}\narms: {baseline: {model.ngf: 8}}", "arms has one named baseline, too"),
-        ("baseline: a\narms: {a: , b: {}}", "b: is the same configuration as a"),
+        ("arms: {a: , b: {model.ngf: 8}}", "needs baseline: the baseline, with which"),
+        ("baseline: {}\narms: {baseline: {model.ngf: 8}}", "if arms has an arm named baseline"),
+        ("baseline: a\narms: {a: , b: {}}", "b: has the same settings as arm a"),
         ("baseline: a\narms: {a: , b: 3}", "b: must be a mapping of settings (got 3)"),
-        ("baseline: a\narms: {a: , '': {model.ngf: 8}}", "name must be 1 to 60 characters"),
+        ("baseline: a\narms: {a: , '': {model.ngf: 8}}", "name must have 1 to 60 characters"),
         ("baseline: a\narms: {a: , a: {model.ngf: 8}}", "is given twice"),
         ("data: []\nbaseline: {}\narms: {b: {model.ngf: 8}}", "data: must be a list"),
         (
             "data: [a/x, b/x]\nbaseline: {}\narms: {b: {model.ngf: 8}}",
-            "names end differently",
+            "the last parts of their paths must differ",
         ),
     ],
 )
@@ -159,7 +162,7 @@ def test_errors(rest, words):
 @pytest.mark.parametrize("seeds", ["0", "-1", "[]", "[-1]", "[1.5]", "true", "five", "99999999"])
 def test_seeds_that_are_refused(seeds):
     text = f"metric: {{name: fid}}\nseeds: {seeds}\nbaseline: {{}}\narms: {{b: {{model.ngf: 8}}}}\n"
-    assert errors_of(text)[0].startswith("bad.yaml:2: seeds: must be a count")
+    assert errors_of(text)[0].startswith("bad.yaml:2: seeds: must be the number of seeds")
 
 
 def test_a_dry_run_shows_cells_cost_and_data(capsys):

@@ -207,7 +207,7 @@ def test_check_takes_a_run_configuration_too(tmp_path, capsys):
 
 def test_check_says_when_the_data_is_not_here(capsys):
     assert call("check", ROOT / "search_spaces/fewshot.yaml", "--data", "no/such/folder") == 0
-    assert "not usable yet" in capsys.readouterr().out
+    assert "cannot be used yet" in capsys.readouterr().out
 
 
 def test_the_embedded_switch_renames_the_metric(capsys):

@@ -60,15 +60,15 @@ parameters:
 @pytest.mark.parametrize(
     ("cap", "extra", "sizes", "why"),
     [
-        (18, "", (2, 3), "at most half of the 36"),
-        (17, "", (1, 3), "at most half of the 34"),
-        (11, "", (1, 2), "at most half of the 22"),
+        (18, "", (2, 3), "at most half of the 36 thousand images"),
+        (17, "", (1, 3), "at most half of the 34 thousand images"),
+        (11, "", (1, 2), "at most half of the 22 thousand images"),
         (7, "", (0, 0), "takes 8 thousand images, more than half of the 14"),
-        (7, "confirm: {top: 3, seeds: 5}", (3, 5), "as the file's `confirm` says"),
-        (7, "confirm: {top: 1}", (1, 3), "as the file's `confirm` says"),
+        (7, "confirm: {top: 3, seeds: 5}", (3, 5), "set by `confirm` in the file"),
+        (7, "confirm: {top: 1}", (1, 3), "set by `confirm` in the file"),
         (99, "confirm: false", (0, 0), "the file says"),
-        (99, "budget: {kimg: 54}", (2, 3), "at most half of the 36"),
-        (99, "budget: {kimg: 53}", (1, 3), "at most half of the 41"),
+        (99, "budget: {kimg: 54}", (2, 3), "at most half of the 36 thousand images"),
+        (99, "budget: {kimg: 53}", (1, 3), "at most half of the 41 thousand images"),
         (99, "budget: {kimg: 9}", (0, 0), "more than half of the 1 "),
     ],
 )
@@ -102,14 +102,14 @@ def test_a_budgets_rest_takes_arms_then_seeds():
         ("confirm: {tpo: 1}", "confirm.tpo: is not a known key; did you mean top?"),
         ("confirm: {top: 0}", "confirm.top: must be at least 1 (got 0)"),
         ("confirm: {seeds: 1}", "confirm.seeds: must be at least 2 (got 1)"),
-        ("budget: 3", "t.yaml:7: budget: must be a mapping, as {key: value} (got 3)"),
-        ("budget: {}", "budget: needs any of kimg, hours, gpu_hours"),
+        ("budget: 3", "t.yaml:7: budget: must be a mapping, such as {key: value} (got 3)"),
+        ("budget: {}", "budget: needs at least one of kimg, hours, gpu_hours"),
         ("budget: {days: 1}", "budget.days: is not a known key; the keys are kimg, hours"),
         ("budget: {hours: 0}", "budget.hours: must be greater than 0 (got 0)"),
         ("budget: {kimg: 1}", "budget.kimg: must be enough for a trial of 2 kimg (got 1)"),
         (
             "budget: {kimg: 9}\nconfirm: {top: 1, seeds: 2}",
-            "must be enough for a trial of 2 kimg and the confirmation's 8 (got 9)",
+            "must be enough for a trial of 2 kimg and 8 kimg for the confirmation (got 9)",
         ),
     ],
 )
@@ -223,8 +223,8 @@ def test_a_winner_that_holds_up():
     assert (first["search_value"], first["trial_id"]) == (20.0, "00001")
     assert confirmation["sentence"] == (
         f"Confirmed: trial 00001 is better than the published default in 3 seeds ({METRIC} "
-        "22.1 ± 1.1 against 31 ± 1). The search measured 20 for it, 2.1 better than "
-        "the confirmed mean."
+        "22.1 ± 1.1 against 31 ± 1). In the search, trial 00001 had the value 20, which is 2.1 "
+        "better than the confirmed mean."
     )
     rows = tables.confirmation_table(confirmation).rows
     assert rows[0][-1] == "(baseline)"
@@ -240,7 +240,7 @@ def test_a_winner_that_does_not_hold_up():
     assert confirmation["sentence"].startswith(
         "Not confirmed: trial 00001 is indistinguishable from the published default in 3 seeds"
     )
-    best = "The best mean over 3 seeds is that of trial 00002, 30.17 ± 1; best/ has the best"
+    best = "Trial 00002 has the best mean over 3 seeds: 30.17 ± 1. The folder best/ has its best"
     assert best in confirmation["sentence"]
     worse = confirmed(make_spec(), THREE, d=GOOD, t1=[51.0, 52.1, 50.2], t2=[41.0, 42.2, 40.1])
     assert worse["winner"] == DEFAULT
@@ -259,7 +259,7 @@ def test_a_failed_training_wins_nothing():
     confirmation = confirmed(make_spec(), THREE, 1, d=GOOD, t1=[22.0, None, 21.1])
     assert confirmation["winner"] == DEFAULT and confirmation["arms"][1]["ended_well"] == 2
     assert confirmation["sentence"].startswith(
-        "Not confirmed: trial 00001 has no verdict against the"
+        "Not confirmed: trial 00001 cannot be compared with the"
     )
     assert "(2 of 3)" in tables.confirmation_table(confirmation).rows[1][2]
     nothing = confirmed(make_spec(), THREE, 1, d=[None] * 3, t1=[None] * 3)

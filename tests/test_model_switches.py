@@ -135,7 +135,7 @@ def test_trunk_is_what_the_head_judges() -> None:
 
 def test_without_decoders_the_small_branch_may_be_off() -> None:
     networks.config(d_small=False, self_supervision="none")
-    with pytest.raises(ValidationError, match="decode_small reads the small branch"):
+    with pytest.raises(ValidationError, match="decode_small must be false if d_small is false"):
         networks.config(d_small=False)
 
 

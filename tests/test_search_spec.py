@@ -93,8 +93,8 @@ def test_an_inactive_parameter_keeps_its_default():
         ("model.nz: {valeus: [1]}", "valeus is not a key of a parameter; did you mean values?"),
         ("model.nz: {}", "needs value, values, or min with max"),
         ("model.nz: {min: 3}", "needs max: greatest value"),
-        ("model.nz: {value: 3, min: 3}", "it has several"),
-        ("model.nz: {values: [8, 8]}", "values must differ (got 8 twice)"),
+        ("model.nz: {value: 3, min: 3}", "has more than one of value, values, and min with max"),
+        ("model.nz: {values: [8, 8]}", "values must all be different (got 8 twice)"),
         ("model.nz: {values: []}", "values must not be empty (got [])"),
         ("model.nz: {values: 8}", "values must be a list (got 8)"),
         ("model.nz: {values: [8, x]}", "model.nz: must be a whole number (got 'x')"),
@@ -127,7 +127,7 @@ def test_an_inactive_parameter_keeps_its_default():
         ("model.resolution: {min: 64, max: 256}", "must be a power of two"),
         (
             "train.lr_g: {distribution: log_uniform, min: -9, max: -3}",
-            "takes exponents; use {distribution: log_uniform_values, min: 0.0001234, max: 0.04979}",
+            "min and max are exponents; use {distribution: log_uniform_values, min: 0.0001234, max: 0.04979}",
         ),
         (
             "train.lr_g: {distribution: log_uniform, min: 9}",
@@ -143,7 +143,7 @@ def test_an_inactive_parameter_keeps_its_default():
         ),
         (
             "train.beta1: {distribution: normal, mu: 0.5, sigma: 0.1}",
-            "has no bounds, which a search needs; use {distribution: uniform, min: 0.3, max: 0.7}",
+            "because it has no bounds; use {distribution: uniform, min: 0.3, max: 0.7}",
         ),
         (
             "model.nz: {distribution: q_normal, mu: 64, sigma: 16, q: 8}",
@@ -154,23 +154,26 @@ def test_an_inactive_parameter_keeps_its_default():
             "use {distribution: log_uniform_values, min: 4.54e-05, max: 0.002479}",
         ),
         ("train.beta1: {distribution: q_beta, q: 0.1}", "use {distribution: q_uniform, min: 0"),
-        ("train.lr_g: {distribution: normal}", "has no bounds"),
+        ("train.lr_g: {distribution: normal}", "because it has no bounds"),
         ("train.lr_g: {distribution: unifrom, min: 0.1, max: 0.2}", "did you mean uniform?"),
-        ("train.lr_g: {distribution: uniform, values: [0.1]}", "values does not go with"),
-        ("train.lr_g: {distribution: categorical}", "needs values: values to choose from"),
+        ("train.lr_g: {distribution: uniform, values: [0.1]}", "values cannot be used with"),
+        ("train.lr_g: {distribution: categorical}", "needs values: list of the possible values"),
         (
             "train.lr_g: {distribution: log_uniform_values, min: 0, max: 1e-3}",
             "min must be greater than 0 for log_uniform_values (got 0)",
         ),
-        ("train.lr_g: {values: [1e-4], probabilities: [0.5]}", "with sum 1 (got [0.5])"),
+        (
+            "train.lr_g: {values: [1e-4], probabilities: [0.5]}",
+            "and their sum must be 1 (got [0.5])",
+        ),
         ("eval.num_fakes: {values: [100, 200]}", "must be the same for all trials"),
         ("data.fit: {values: [crop, pad]}", "must be the same for all trials"),
         ("model: {parameters: {nq: {value: 8}}}", "model.nq: is not a known setting"),
         ("train: {parameters: {lr_d: {value: 8}}}", "train.lr_d: is given twice (first in line 4)"),
         ("train.lr_g: {value: 1e-4, when: {train.loss: hinge}}", "is not a parameter of this file"),
         ("train.lr_g: {value: 1e-4, when: {}}", "when must not be empty (got {})"),
-        ("model.g_channels: {values: [null, [1, 2]]}", "[1, 2] never makes a valid run"),
-        ("model.d_small: {value: false}", "decode_small reads the small branch"),
+        ("model.g_channels: {values: [null, [1, 2]]}", "no valid run has the value [1, 2]"),
+        ("model.d_small: {value: false}", "decode_small must be false if d_small is false"),
         ("model.ngf: {min: 1, max: 9999999999999999999}", "max must be at most 1000000000000000"),
     ],
 )
@@ -195,7 +198,7 @@ def test_parents_come_earlier_and_can_take_the_value():
         in errors_of(with_parameters("train.loss: {values: [hinge]}", child))[0]
     )
     both = errors_of(with_parameters("train.loss: {values: [hinge, foo]}", child))
-    assert len(both) == 2 and "train.loss has errors itself" in both[1]
+    assert len(both) == 2 and "train.loss is not valid (see its own error)" in both[1]
 
 
 def test_a_list_can_be_one_value_of_a_parent():
@@ -329,7 +332,7 @@ def test_a_list_can_be_one_value_of_a_parent():
         ),
         (
             "method: bayes\nmetric: [{name: fid}, {name: params_g}]\nsampler: cmaes\n",
-            "sampler: cmaes takes one metric; for several choose "
+            "sampler: cmaes supports only one metric; for several metrics choose "
             + ", ".join(name for name in SAMPLERS["bayes"] if name not in SINGLE),
         ),
     ],
@@ -402,8 +405,11 @@ def test_a_grid_is_as_long_as_its_points():
     ("line", "message"),
     [
         ("train.lr_g: {min: 0.1, max: 0.2}", "uniform is continuous"),
-        ("train.seed: {min: 0, max: 2147483647}", "a grid may have at most 10000 points"),
-        ("model.d_small: {values: [true, false]}", "decode_small reads the small branch"),
+        ("train.seed: {min: 0, max: 2147483647}", "a grid may have at most 10000 combinations"),
+        (
+            "model.d_small: {values: [true, false]}",
+            "decode_small must be false if d_small is false",
+        ),
         ("model.nz: {values: [1, 2], probabilities: [0, 1]}", "need method random"),
     ],
 )
@@ -432,7 +438,7 @@ def test_an_override_of_the_protocol_renames_the_metric():
     [
         ({"lr_g": 1}, "--set: lr_g: is not a known setting; did you mean train.lr_g?"),
         ({"train.lr_g": 3}, "--set: train.lr_g: must be less than 1 (got 3)"),
-        ({"model.d_small": False}, "with what --set changes: model: decode_small"),
+        ({"model.d_small": False}, "with the changes of --set: model: decode_small"),
     ],
 )
 def test_wrong_overrides(overrides, message):

@@ -42,13 +42,12 @@ class ModelConfig(Section):
 
     architecture: Literal["fastgan", "dcgan"] = Field(
         "fastgan",
-        description="kind of network: fastgan; dcgan = the baseline in Keras' "
+        description="networks to train: fastgan; dcgan = the smaller GAN in Keras' "
         "adaptive-augmentation example",
     )
     resolution: int = Field(
         256,
-        description="side of the generated picture in pixels; of a picture that is not square, "
-        "see aspect",
+        description="side of the generated picture in pixels (if aspect is not 1:1, see there)",
         json_schema_extra={"enum": [*RESOLUTIONS]},
     )
     aspect: str = Field(
@@ -58,34 +57,50 @@ class ModelConfig(Section):
         "256 x 384 and 3:4 is 192 x 256",
         json_schema_extra={"enum": [*ASPECTS]},
     )
-    ngf: int = Field(64, ge=1, le=1024, description="generator's base width (filter count)")
-    ndf: int = Field(64, ge=1, le=1024, description="discriminator's base width (filter count)")
+    ngf: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="generator's number of channels at 128 px; smaller feature maps have "
+        "more channels, larger ones fewer",
+    )
+    ndf: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="discriminator's number of channels at 64 px; smaller feature maps have "
+        "more channels, larger ones fewer",
+    )
     nz: int = Field(256, ge=1, le=8192, description="length of the latent vector")
     g_channels: list[int] | None = Field(
         None,
-        description="list of the generator's widths at 4, 8, 16, ... px up to resolution; "
-        "replaces ngf",
+        description="list of the generator's numbers of channels at 4, 8, 16, ... px up to "
+        "resolution; replaces ngf",
     )
     d_channels: list[int] | None = Field(
         None,
-        description="list of the discriminator's widths at levels 8, 16, ... up to "
-        "resolution; replaces ndf (after the stem, maps of s px have the width of "
-        "level 2s)",
+        description="list of the discriminator's numbers of channels at levels 8, 16, 32, "
+        "... up to resolution; replaces ndf. Level 8 is the layer before the logits; level 16 "
+        "has maps of 8 px, level 32 maps of 16 px, etc.",
     )
     g_sle_4: bool = Field(
-        True, description="skip-layer excitation 4 -> 64 px (4 -> 32 px if resolution is 32)"
+        True, description="skip-layer excitation from 4 px to 64 px (to 32 px if resolution is 32)"
     )
-    g_sle_8: bool = Field(True, description="skip-layer excitation 8 -> 128 px")
-    g_sle_16: bool = Field(True, description="skip-layer excitation 16 -> 256 px")
-    g_sle_32: bool = Field(True, description="skip-layer excitation 32 -> 512 px")
+    g_sle_8: bool = Field(True, description="skip-layer excitation from 8 px to 128 px")
+    g_sle_16: bool = Field(True, description="skip-layer excitation from 16 px to 256 px")
+    g_sle_32: bool = Field(True, description="skip-layer excitation from 32 px to 512 px")
     g_noise: bool = Field(True, description="noise injection in the generator")
     output_activation: Literal["tanh", "none"] = Field(
         "tanh",
-        description="activation of the generator's two outputs: tanh; none = as in the "
-        "published 256 and 512 px checkpoints",
+        description="last activation of the generator: tanh; none = no activation, as in the "
+        "published checkpoints for 256 px and 512 px",
     )
     d_sle: bool = Field(True, description="skip-layer excitation in the discriminator")
-    d_small: bool = Field(True, description="the discriminator's branch on the small picture")
+    d_small: bool = Field(
+        True,
+        description="second branch of the discriminator, which judges pictures of half the "
+        "resolution (at most 128 px)",
+    )
     d_dropout: float | None = Field(
         None,
         ge=0,
@@ -95,29 +110,45 @@ class ModelConfig(Section):
     )
     self_supervision: Literal["ae", "none", "contrastive", "ae_contrastive"] = Field(
         "ae",
-        description="extra task of the discriminator: ae = the enabled decoders (published); "
-        "contrastive = a projection of two augmented views; ae_contrastive = "
-        "both; none = no extra task; none and contrastive build no decoder",
+        description="extra task of the discriminator: ae = reconstruct pictures with the "
+        "decoders (published); contrastive = recognise two augmented views of the same "
+        "picture; ae_contrastive = both tasks; none = no extra task. Without ae there are no "
+        "decoders",
     )
-    decode_full: bool = Field(True, description="decoder on the 8x8 trunk (self-supervision)")
-    decode_small: bool = Field(True, description="decoder on the small branch (self-supervision)")
+    decode_full: bool = Field(
+        True,
+        description="decoder that reconstructs the picture from the features at 8 px "
+        "(self-supervision)",
+    )
+    decode_small: bool = Field(
+        True,
+        description="decoder that reconstructs the picture from the features of the second "
+        "branch, d_small (self-supervision)",
+    )
     decode_part: Literal["random", "centre", "none"] = Field(
         "random",
-        description="decoder on an 8x8 part of the 16x16 trunk: random = a random part; "
-        "centre = the central part; none = no such decoder",
+        description="decoder that reconstructs a quarter of the picture from the features at "
+        "16 px (self-supervision): random = a random quarter; centre = the central one; none "
+        "= no such decoder",
     )
     decoder_width: int = Field(
-        32, ge=1, le=1024, description="base width of the decoders (published: 32 for every ndf)"
+        32,
+        ge=1,
+        le=1024,
+        description="base number of channels of the decoders (published: 32, for every ndf)",
     )
-    spectral_norm: bool = Field(True, description="spectral normalisation of all convolutions")
+    spectral_norm: bool = Field(
+        True, description="spectral normalisation of all convolutions in both networks"
+    )
     dcgan_width: int = Field(
-        128, ge=1, le=1024, description="number of filters in each layer of dcgan"
+        128, ge=1, le=1024, description="number of channels in each layer of dcgan"
     )
     dcgan_depth: int = Field(
         4,
         ge=3,
         le=8,
-        description="number of times dcgan doubles 4 px: resolution = 4 * 2^dcgan_depth",
+        description="number of upsampling layers in dcgan: each doubles the side, from 4 px "
+        "to resolution, which must be 4 * 2^dcgan_depth",
     )
 
     @property
@@ -188,8 +219,8 @@ class ModelConfig(Section):
             expected = int(math.log2(self.resolution // first)) + 1
             if len(widths) != expected or any(not 1 <= width <= 16384 for width in widths):
                 raise ValueError(
-                    f"{name} must list {expected} widths from 1 to 16384, one for each of "
-                    f"{first} to {self.resolution} px (got {widths})"
+                    f"{name} must list {expected} numbers of channels (1 to 16384), one for each "
+                    f"of {first}, {2 * first}, ..., {self.resolution} (got {widths})"
                 )
         if self.architecture == "dcgan" and self.resolution != 4 * 2**self.dcgan_depth:
             raise ValueError(
@@ -198,7 +229,8 @@ class ModelConfig(Section):
             )
         if self.autoencodes and self.decode_small and not self.d_small:
             raise ValueError(
-                "decode_small reads the small branch: with d_small false, set it to false too"
+                "decode_small must be false if d_small is false, because this decoder "
+                "needs the second branch"
             )
         return self
 

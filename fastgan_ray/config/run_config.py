@@ -82,14 +82,14 @@ class DataConfig(Section):
     background: str = Field(
         "#ffffff",
         pattern=r"^#[0-9a-fA-F]{6}$",
-        description="colour behind transparent pixels and of the border that pad adds, as "
-        "#rrggbb; with mode rgba, the border is transparent, and networks that see only colours "
-        "see pictures on this background",
+        description="colour of transparent pixels and of the border that pad adds, as #rrggbb. "
+        "With mode rgba the border is transparent, and networks that do not know transparency see "
+        "the pictures on this colour",
     )
     on_bad_image: Literal["error", "skip"] = Field(
         "error",
-        description="what to do about unreadable files: error = stop and list the files; skip "
-        "= leave them out",
+        description="what to do if files cannot be read: error = stop and list the files; "
+        "skip = train without them",
     )
     frames: Literal["first", "all"] = Field(
         "first",
@@ -99,10 +99,12 @@ class DataConfig(Section):
     limit: int | None = Field(
         None,
         ge=2,
-        description="number of pictures to train on, drawn once with train.seed; null = all "
-        "pictures",
+        description="number of pictures to train on, chosen at random (with train.seed) "
+        "before the training; null = all pictures",
     )
-    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+    flip: float = Field(
+        0.5, ge=0, le=1, description="probability that a training picture is flipped horizontally"
+    )
 
     @property
     def channels(self) -> int:
@@ -116,70 +118,88 @@ class AugmentConfig(Section):
     policy: str = Field(
         "color,translation",
         description="operations, separated by commas, in the order of use: "
-        f"{', '.join(AUGMENT_OPS)}; empty = no augmentation. Two are adaptive: bgc "
-        "= the pipeline of StyleGAN2-ADA; keras = the flip, shift, rotation and "
-        "zoom of Keras",
+        f"{', '.join(AUGMENT_OPS)}; empty = no augmentation. bgc = the operations of "
+        "StyleGAN2-ADA; keras = flip, shift, rotation and zoom as in Keras; the rule ada "
+        "adapts their probability",
     )
     probability: float = Field(
-        1.0, ge=0, le=1, description="probability that a picture gets color, translation and cutout"
+        1.0,
+        ge=0,
+        le=1,
+        description="probability that a picture gets the operations color, translation and cutout",
     )
     brightness: float = Field(
         0.5,
         ge=0,
         le=2,
-        description="b: a number from U(-b, b) is added to the pixels, whose range is -1 to 1",
+        description="color adds a random number from U(-brightness, brightness) to the "
+        "pixels (range -1 to 1)",
     )
     saturation: float = Field(
         1.0,
         ge=0,
         le=1,
-        description="s: the difference from grey is multiplied by a factor from U(1-s, 1+s)",
+        description="color multiplies each pixel's difference from grey by a random factor "
+        "from U(1 - saturation, 1 + saturation)",
     )
     contrast: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="c: the difference from the mean is multiplied by a factor from U(1-c, 1+c)",
+        description="color multiplies each pixel's difference from the picture's mean by a "
+        "random factor from U(1 - contrast, 1 + contrast)",
     )
     translation: float = Field(
-        0.125, ge=0, le=1, description="largest shift, as a fraction of the picture's side"
+        0.125,
+        ge=0,
+        le=1,
+        description="translation shifts a picture by at most this fraction of its side",
     )
     cutout: float = Field(
-        0.5, ge=0, le=1, description="side of the blank square, as a fraction of the picture's side"
+        0.5,
+        ge=0,
+        le=1,
+        description="side of the blank square that cutout draws, as a fraction of the "
+        "picture's side",
     )
     ada: Literal["stylegan2", "keras", "none"] = Field(
         "stylegan2",
-        description="rule that changes p, the probability of bgc and keras: stylegan2; keras; "
-        "none = p is fixed",
+        description="rule that adapts p, the probability of the operations bgc and keras: "
+        "stylegan2; keras; none = p does not change",
     )
     ada_p: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="p at the start of the training; with ada none, p in the whole training",
+        description="p at the start of the training; if ada is none, p during the whole training",
     )
     ada_max_p: float = Field(
         0.85,
         ge=0,
         le=1,
-        description="upper limit of p; if p is near 1, generated pictures look augmented",
+        description="upper limit of p; with p near 1, the generator learns to make pictures "
+        "that look augmented",
     )
     ada_target: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="target of the rule ada. stylegan2: mean sign of the discriminator's "
-        "logits on real pictures (null = 0.6); keras: the discriminator's "
-        "accuracy on real pictures (null = 0.85)",
+        description="target of the rule in ada; p rises while the measured value is above "
+        "it. stylegan2 measures the mean sign of the discriminator's logits on real pictures "
+        "(null = 0.6); keras measures the discriminator's accuracy on real pictures (null = "
+        "0.85)",
     )
     ada_kimg: float = Field(
-        500.0, gt=0, description="thousands of images in which the rule stylegan2 changes p by 1"
+        500.0,
+        gt=0,
+        description="speed of the rule stylegan2: thousands of images that it needs to raise "
+        "p from 0 to 1",
     )
     ada_interval: int = Field(
         4,
         ge=1,
         le=1024,
-        description="training steps from one change of p to the next, for the rule stylegan2",
+        description="the rule stylegan2 changes p once in this number of training steps",
     )
 
     @field_validator("policy")
@@ -187,7 +207,10 @@ class AugmentConfig(Section):
     def _known_ops(cls, value: str) -> str:
         ops = policy_ops(value)
         if unknown := [op for op in ops if op not in AUGMENT_OPS]:
-            raise ValueError(f"must be a comma list of {AUGMENT_OPS}: {unknown} unknown")
+            raise ValueError(
+                f"must be operations from {', '.join(AUGMENT_OPS)}, separated by commas; "
+                f"unknown: {', '.join(unknown)}"
+            )
         if len(set(ops)) != len(ops):
             raise ValueError("must name each operation once")
         return value
@@ -214,38 +237,53 @@ class EvalConfig(Section):
         "efficientnet_lite0",
     ] = Field(
         "inception",
-        description="feature network of the metric: inception = FID; inception_pytorch = FID "
-        "with the PyTorch port; dinov2_vitl14 = FD_DINOv2; efficientnet_lite0 = "
-        "comes with the package, no download",
+        description="network that computes the features for the metric: inception = for FID "
+        "and KID; inception_pytorch = its PyTorch port; dinov2_vitl14 = for FD_DINOv2; "
+        "efficientnet_lite0 = comes with the package and needs no download",
     )
     metric: Literal["fd", "kd", "precision", "recall", "density", "coverage"] = Field(
         "fd",
-        description="the run's metric, which chooses its best checkpoints: fd = Frechet distance "
-        "(FID on Inception); kd = kernel distance (KID); a search or an ablation sets it to the "
-        "metric of its file",
+        description="metric that chooses the run's best checkpoint: fd = Frechet distance (FID on "
+        "Inception); kd = kernel distance (KID on Inception); a search or an ablation sets it to "
+        "the metric of its file",
     )
-    num_fakes: int = Field(5000, ge=2, le=1_000_000, description="generated images per evaluation")
+    num_fakes: int = Field(
+        5000, ge=2, le=1_000_000, description="number of generated pictures in each evaluation"
+    )
     early_fakes: int | None = Field(
         None,
         ge=2,
-        description="generated images per evaluation, for all evaluations except the run's "
-        "last one; the names of their metrics begin with early/; null = num_fakes",
+        description="number of generated pictures in each evaluation before the last one, to "
+        "save time; the names of these metrics begin with early/; null = num_fakes",
     )
     mirrored_reference: bool = Field(
         False,
-        description="compare the generated pictures with the real pictures and their mirror images",
+        description="true = compare generated pictures with the real pictures and their "
+        "mirror images; false = with the real pictures only",
     )
     every_kimg: float = Field(
         40.0, gt=0, description="thousands of images from one evaluation to the next"
     )
-    batch_size: int = Field(32, ge=1, le=4096, description="images per evaluation batch")
-    seed: int = Field(0, ge=0, lt=2**31, description="seed of the latents in the evaluation")
+    batch_size: int = Field(
+        32,
+        ge=1,
+        le=4096,
+        description="number of pictures in a batch of the evaluation; the metrics do not "
+        "depend on it",
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**31,
+        description="seed of the latents from which the pictures of evaluations are generated",
+    )
     probe_steps: int = Field(
         0,
         ge=0,
-        description="training steps, with batches of 8, for the metric d_reconstruction: at the "
-        "end of the run, a new decoder (width: model.decoder_width) learns to reconstruct the "
-        "pictures from the discriminator's frozen features; 0 = off",
+        description="training steps (batch size 8) of the decoder that measures "
+        "d_reconstruction at the end of the run: a new decoder (width: model.decoder_width) "
+        "learns to reconstruct the pictures from the features of the frozen discriminator; 0 "
+        "= do not measure it",
     )
 
     @model_validator(mode="after")
@@ -269,20 +307,20 @@ class ResourcesConfig(Section):
         "an equal part of train.batch_size",
     )
     cpus: float = Field(
-        1.0, gt=0, description="CPU cores of each worker, which are also its number of threads"
+        1.0, gt=0, description="number of CPU cores of each worker, and of its threads"
     )
     gpus: float | None = Field(
         None,
         ge=0,
-        description="GPUs of each worker; may be a fraction if there is one worker; null = "
-        "computed from resolution, widths and batch size, or one whole GPU for "
-        "each worker if there are several workers",
+        description="number of GPUs of each worker; with one worker, also a fraction such as "
+        "0.5. null = with one worker, a fraction estimated from the memory that the training "
+        "needs; with several workers, one GPU for each",
     )
     backend: Literal["auto", "flat", "ray_train"] = Field(
         "auto",
-        description="what runs a trial: flat = one process of Ray Tune, which starts in "
-        "seconds; ray_train = workers of Ray Train, which start ten seconds "
-        "later; auto = ray_train for several workers, else flat",
+        description="how a trial runs: flat = in one process, started by Ray Tune; ray_train "
+        "= in workers of Ray Train, whose start takes about ten seconds longer; auto = "
+        "ray_train for several workers, else flat",
     )
 
     @property
@@ -335,8 +373,8 @@ class RunConfig(Section):
         model: ModelConfig | None = info.data.get("model")  # None if not valid
         if value.gradient_checkpointing and model and model.architecture != "fastgan":
             raise ValueError(
-                "gradient_checkpointing needs architecture fastgan: leave it off "
-                f"(got architecture {model.architecture})"
+                "gradient_checkpointing must be false unless model.architecture is "
+                f"fastgan (got architecture {model.architecture})"
             )
         return value
 
@@ -351,8 +389,9 @@ class RunConfig(Section):
             )
         if train is not None and train.batch_size % value.workers:
             raise ValueError(
-                "train.batch_size must be a multiple of workers: each gets an equal share "
-                f"(got batch_size {train.batch_size}, workers {value.workers})"
+                "train.batch_size must be a multiple of workers: each worker gets an "
+                f"equal part (got batch_size {train.batch_size}, workers "
+                f"{value.workers})"
             )
         return value
 

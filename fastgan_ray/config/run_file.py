@@ -44,7 +44,10 @@ def check_alone(settings: Mapping[str, Any], errors: ErrorList) -> None:
     the file, which are not known yet.
     """
     for section in (key for key in settings if key in SECTIONS):
-        errors.add(None, f"{section}: is a section; name a setting in it, as model.ngf")
+        errors.add(
+            None,
+            f"{section}: is a section, not a setting; give one of its settings, such as model.ngf",
+        )
     for violation in check_settings(settings):
         if violation.key not in SECTIONS:
             errors.add(None, f"{violation.key}: {violation.rule}")
@@ -76,7 +79,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         key, equals, text = assignment.partition("=")
         key = current_name(key.strip())
         if not equals:
-            errors.add(None, f"{format_value(assignment)}: must read key=value")
+            errors.add(None, f"{format_value(assignment)}: must have the form key=value")
         elif key in values:
             errors.add(None, f"{key}: is given twice")
         else:

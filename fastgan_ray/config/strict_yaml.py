@@ -131,13 +131,13 @@ def read_text(path: str | Path) -> str:
     path = Path(path)
     try:
         if path.is_dir():
-            raise UserError(f"{path}: is a folder; give the YAML file in it")
+            raise UserError(f"{path}: must be a YAML file, but it is a folder")
         raw = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path}: cannot be read: {reason}") from None
     if raw is None:
-        raise UserError(f"{path}: has over {MAX_BYTES} bytes, too many for a file of settings")
+        raise UserError(f"{path}: must have at most {MAX_BYTES} bytes")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -180,7 +180,7 @@ def parse_value(text: str, name: str) -> Value:
 
 def _compose(text: str, name: str) -> yaml.Node | None:
     if len(text) > MAX_BYTES:
-        raise UserError(f"{name}: has over {MAX_BYTES} characters, too many for settings")
+        raise UserError(f"{name}: must have at most {MAX_BYTES} characters")
     try:
         loader = _Loader(text)
         try:
@@ -210,7 +210,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
     if "mapping values are not allowed" in problem:
         return "a second `: ` in this line, or wrong indentation; quote text that contains `: `"
     if "expected a single document" in (error.context or ""):
-        return "a second document begins here (`---`); a file holds one"
+        return "a second document begins here (`---`), but a file may have only one"
     return f"is not valid YAML: {problem}"
 
 
@@ -293,7 +293,10 @@ class _Builder:
         self.merging += 1
         for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(part, yaml.MappingNode):
-                self.errors.add(node.start_mark.line + 1, "`<<` takes a mapping or a list of them")
+                self.errors.add(
+                    node.start_mark.line + 1,
+                    "the value of `<<` must be a mapping or a list of mappings",
+                )
                 break
             merged = {**self._mapping(part, keys), **merged}
         self.merging -= 1
@@ -309,7 +312,9 @@ class _Builder:
             return None
         if not PLAIN_TYPES[kind].fullmatch(text):
             line = node.start_mark.line + 1
-            self.errors.add(line, f"{path}: has the tag !!{kind} but is {format_value(text)}")
+            self.errors.add(
+                line, f"{path}: its tag is !!{kind}, but its value is {format_value(text)}"
+            )
             return None
         if kind == "int":
             return int(text)

@@ -22,10 +22,10 @@ class TrainConfig(Section):
     total_kimg: float = Field(
         400.0,
         gt=0,
-        description="length of the training, in thousands of real images shown (published: "
-        "50k steps of 8)",
+        description="length of the training, in thousands of real images shown to the "
+        "discriminator (published: 50,000 steps with batches of 8)",
     )
-    batch_size: int = Field(8, ge=1, le=4096, description="images per batch")
+    batch_size: int = Field(8, ge=1, le=4096, description="number of images in a batch")
     d_steps: int = Field(
         1,
         ge=1,
@@ -35,53 +35,72 @@ class TrainConfig(Section):
     )
     lr_g: float = Field(2e-4, gt=0, lt=1, description="generator's Adam learning rate")
     lr_d: float = Field(2e-4, gt=0, lt=1, description="discriminator's Adam learning rate")
-    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first-moment decay, both networks")
-    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second-moment decay, both networks")
+    beta1: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Adam's beta1 (decay of the mean of the gradients), for both networks",
+    )
+    beta2: float = Field(
+        0.999,
+        ge=0,
+        lt=1,
+        description="Adam's beta2 (decay of the mean of the squared gradients), for both networks",
+    )
     loss: Literal["hinge", "logistic", "least_squares", "wasserstein", "relativistic"] = Field(
         "hinge",
-        description="adversarial loss; relativistic = the loss of R3GAN, for use with "
-        "r1_gamma and r2_gamma",
+        description="adversarial loss; relativistic = the loss of R3GAN, to be used with "
+        "r1_gamma and r2_gamma above 0",
     )
     label_noise: float = Field(
         0.2,
         ge=0,
         le=1,
-        description="labels (hinge: margins) are drawn from U(1 - label_noise, 1); 0 = plain "
-        "labels; no effect with wasserstein and relativistic",
+        description="label smoothing: the discriminator's labels (with hinge: its margins) "
+        "are drawn from U(1 - label_noise, 1); 0 = all are 1. Has no effect on the losses "
+        "wasserstein and relativistic",
     )
     r1_gamma: float = Field(
-        0.0, ge=0, description="weight of the gradient penalty on real pictures; 0 = off"
+        0.0,
+        ge=0,
+        description="weight of R1, the discriminator's gradient penalty on real pictures; 0 = off",
     )
     r2_gamma: float = Field(
-        0.0, ge=0, description="weight of the gradient penalty on generated pictures; 0 = off"
+        0.0,
+        ge=0,
+        description="weight of R2, the discriminator's gradient penalty on generated "
+        "pictures; 0 = off",
     )
     r1_interval: int = Field(
         16,
         ge=1,
-        description="discriminator steps from one R1 or R2 penalty to the next (lazy "
+        description="R1 and R2 are computed once in this number of discriminator steps (lazy "
         "regularisation)",
     )
     gp_weight: float = Field(
         10.0,
         ge=0,
-        description="weight of the gradient penalty of the wasserstein loss, computed at "
-        "every step",
+        description="weight of the gradient penalty of the wasserstein loss (WGAN-GP), "
+        "computed at every step",
     )
     reconstruction: Literal["lpips_vgg", "efficientnet_lite0", "l1", "l2"] = Field(
-        "lpips_vgg", description="distance between the decoders' pictures and their targets"
+        "lpips_vgg",
+        description="distance between reconstructed and real pictures in the loss of the decoders",
     )
     reconstruction_weight: float = Field(
         8.0,
         ge=0,
-        description="weight of the reconstruction distance (with reconstruction_reduction mean, "
-        "weight 8 equals the published loss, a sum over a batch of 8)",
+        description="weight of the reconstruction loss. The published loss is a sum over a "
+        "batch of 8, which equals a mean with weight 8",
     )
     reconstruction_reduction: Literal["mean", "sum"] = Field(
         "mean",
-        description="how the distances of a batch are combined: mean; sum = published, with "
-        "reconstruction_weight 1 (the loss then grows with batch_size)",
+        description="how the reconstruction distances of a batch are combined: mean; sum "
+        "(published, with reconstruction_weight 1; the loss then grows with batch_size)",
     )
-    contrastive_weight: float = Field(1.0, ge=0, description="weight of the contrastive loss")
+    contrastive_weight: float = Field(
+        1.0, ge=0, description="weight of the contrastive loss (see model.self_supervision)"
+    )
     contrastive_temperature: float = Field(
         0.1,
         gt=0,
@@ -92,8 +111,8 @@ class TrainConfig(Section):
     ema_halflife_kimg: float = Field(
         PUBLISHED_EMA_HALFLIFE_KIMG,
         ge=0,
-        description="half-life of the average of the generator's weights (EMA), in thousands "
-        "of images; 0 = no average",
+        description="half-life of the moving average (EMA) of the generator's weights, in "
+        "thousands of images; 0 = no average",
     )
     ema_rampup: float = Field(
         0.0,
@@ -111,22 +130,26 @@ class TrainConfig(Section):
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of every random choice in the run")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="device for the training; auto = chosen automatically"
+        "auto",
+        description="device for the training; auto = cuda, else mps, else cpu: the first "
+        "that is available",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="fp32 = full float32, without TF32; bf16 = autocast to bfloat16; auto = "
-        "bf16 where the device is faster with bf16, else fp32",
+        description="number format: fp32 = float32, without TF32; bf16 = autocast to "
+        "bfloat16; auto = bf16 if the device is faster with it, else float32",
     )
     cuda_graphs: bool = Field(
         True,
-        description="on CUDA, capture each kind of training step once and replay the captured "
-        "step, after a comparison with ordinary steps; no effect on other devices",
+        description="on CUDA, record training steps as CUDA graphs and replay them, which is "
+        "faster; the results are first compared with ordinary steps. Has no effect on other "
+        "devices",
     )
     gradient_checkpointing: bool = Field(
         False,
-        description="use less memory but more time: the backward pass computes the maps "
-        "inside FastGAN's blocks again; the gradients stay the same",
+        description="use less memory but more time: FastGAN's blocks do not store their "
+        "inner feature maps; the backward pass computes them again. The gradients stay the "
+        "same",
     )
 
     @property
@@ -145,7 +168,9 @@ class ReganConfig(Section):
         description="fraction of each convolution's weights that is pruned; 0 = off",
     )
     warmup_kimg: float = Field(
-        40.0, ge=0, description="thousands of images in the dense training before the first pruning"
+        40.0,
+        ge=0,
+        description="length of the training before the first pruning, in thousands of images",
     )
     interval_kimg: float = Field(
         40.0,

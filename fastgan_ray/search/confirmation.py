@@ -58,17 +58,18 @@ def plan_confirmation(spec: SearchSpec) -> Plan:
         return Plan(0, 0, 0.0, "the file says `confirm: false`")
     if isinstance(spec.confirm, Confirm):
         top, seeds = spec.confirm.top, spec.confirm.seeds
-        return Plan(top, seeds, confirmation_kimg(spec, top, seeds), "as the file's `confirm` says")
+        return Plan(top, seeds, confirmation_kimg(spec, top, seeds), "set by `confirm` in the file")
     expected, limit = kimg_expected(spec), spec.budget.kimg
     for top, seeds in SIZES:
         kimg = confirmation_kimg(spec, top, seeds)
         search_kimg = expected if limit is None else min(expected, limit - kimg)
         if kimg <= MAX_SHARE * search_kimg:
-            why = f"at most half of the {search_kimg:.4g} that the search is expected to take"
+            why = f"at most half of the {search_kimg:.4g} thousand images expected for the search"
             return Plan(top, seeds, kimg, why)
     why = (
-        f"the smallest, 1 trial and the {DEFAULT} with 2 seeds, takes {kimg:.4g} thousand images, "
-        f"more than half of the {max(search_kimg, 0):.4g} that the search is expected to take"
+        f"even the smallest confirmation (1 trial and the {DEFAULT}, 2 seeds) takes "
+        f"{kimg:.4g} thousand images, more than half of the {max(search_kimg, 0):.4g} "
+        "thousand images expected for the search"
     )
     return Plan(0, 0, 0.0, why)
 
@@ -225,14 +226,15 @@ def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
         return "Not confirmed: no training of the confirmation ended with a value."
     parts = [_verdict(confirmation, searched, winner, metric)]
     if winner is not searched:
-        name = f"the {DEFAULT}" if winner["name"] == DEFAULT else winner["name"]
-        best = f"The best mean over {counted(winner['ended_well'], 'seed')} is that of {name}"
-        parts.append(f"{best}, {_mean(winner)}; best/ has the best of its generators.")
+        best = f"{_with_article(winner)} has the best mean over"
+        best = f"{best} {counted(winner['ended_well'], 'seed')}: {_mean(winner)}."
+        parts.append(f"{best[0].upper()}{best[1:]} The folder best/ has its best generator.")
     if searched["mean"] is not None and searched["search_value"] is not None:
         gap = sign * (searched["mean"] - searched["search_value"])
         relation = "better" if gap > 0 else "worse"
-        measured = f"The search measured {searched['search_value']:.4g} for it"
-        parts.append(f"{measured}, {abs(gap):.2g} {relation} than the confirmed mean.")
+        value = f"{_with_article(searched)} had the value {searched['search_value']:.4g}"
+        gap_text = f"which is {abs(gap):.2g} {relation} than the confirmed mean"
+        parts.append(f"In the search, {value}, {gap_text}.")
     return " ".join(parts)
 
 
@@ -256,7 +258,7 @@ def _verdict(
         "indistinguishable": "is indistinguishable from",
     }.get(searched["verdict"])
     if relation is None:
-        return f"Not confirmed: {name} has no verdict against the {DEFAULT}: {searched['note']}."
+        return f"Not confirmed: {name} cannot be compared with the {DEFAULT}: {searched['note']}."
     means = f"{metric} {_mean(searched)} against {_mean(confirmation['arms'][0])}"
     result = f"{name} {relation} the {DEFAULT} in {seeds} ({means})."
     if searched["verdict"] != "better":
@@ -290,6 +292,10 @@ def _arm(account: Summary, arm: Mapping[str, Any], search_trial: Trial | None) -
 
 def _interval(low: float | None, high: float | None) -> list[float] | None:
     return None if low is None or high is None else [low, high]
+
+
+def _with_article(arm: Mapping[str, Any]) -> str:
+    return f"the {DEFAULT}" if arm["name"] == DEFAULT else str(arm["name"])
 
 
 def _mean(arm: Mapping[str, Any]) -> str:

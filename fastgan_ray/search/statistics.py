@@ -172,9 +172,9 @@ def _compare_arm(
     failed, baseline_failed = _fails_alone(arm, baseline), _fails_alone(baseline, arm)
     verdict, note = _verdict(difference, p_holm, goal, level, unit)
     if (verdict == "better" and failed) or (verdict == "worse" and baseline_failed):
-        name, count = ("it", failed) if failed else ("the baseline", baseline_failed)
+        name, count = ("the arm", failed) if failed else ("the baseline", baseline_failed)
         pairs = "pair" if count == 1 else "pairs"
-        note = f"{verdict} where both have a value, but {name} alone failed in {count} {pairs}"
+        note = f"{verdict} in pairs without failures, but in {count} {pairs} only {name} failed"
         verdict = "no verdict"
     return Comparison(
         difference=difference,
@@ -192,7 +192,10 @@ def _verdict(
 ) -> tuple[Verdict, str]:
     if difference.mean is None or difference.p is None:
         few = "seeds" if unit == "pairs" else unit
-        return "no verdict", f"too few {few}: {difference.pairs} of at least {MIN_PAIRS} {unit}"
+        return "no verdict", (
+            f"too few {few}: at least {MIN_PAIRS} {unit} with values are needed (got "
+            f"{difference.pairs})"
+        )
     if p_holm >= level:
         return "indistinguishable", ""
     return ("better" if (difference.mean < 0) == (goal == "minimize") else "worse"), ""

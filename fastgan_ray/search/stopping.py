@@ -76,7 +76,7 @@ class HyperbandRule:
         limit = float(np.percentile(others, 100 / eta))
         if observation.value <= limit + self._settings.tolerance * observation.error:
             return ""
-        return f"not among the best 1/{eta:g} of {len(others)} others at {rung:g} kimg"
+        return f"not among the best 1/{eta:g} at {rung:g} kimg (other trials there: {len(others)})"
 
     def bracket(self, trial: int) -> int:
         """Return the bracket of a trial.
@@ -116,7 +116,7 @@ class MedianRule:
         best, median = min(other.value for other in trial_history), float(np.median(means))
         if best <= median + self._settings.tolerance * observation.error:
             return ""
-        return f"its best is worse than the median of {len(means)} others here"
+        return f"its best value is worse than the median of the other trials ({len(means)})"
 
 
 class PatienceRule:
@@ -137,7 +137,7 @@ class PatienceRule:
         kimg = observation.kimg - best.kimg
         if kimg < self._settings.kimg and not math.isclose(kimg, self._settings.kimg):
             return ""
-        return f"no better than at {best.kimg:g} kimg"
+        return f"no improvement since {best.kimg:g} kimg"
 
 
 class StoppingRules:

@@ -42,7 +42,10 @@ def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
     if not path.is_file():
         raise UserError(f"--from {run}: has no summary.json; name the folder of a search")
     if spec.method == "grid":
-        raise UserError("--from: a grid tries all points in order; use method bayes or random")
+        raise UserError(
+            "--from: cannot be used with method grid, which tries all combinations in a "
+            "fixed order; use method bayes or random"
+        )
     summary = json.loads(path.read_text())
     sign = -1 if summary["metric"]["goal"] == "maximize" else 1
     trials = [
@@ -57,8 +60,8 @@ def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
     points = [(point, trial_id) for point, trial_id in points if point]
     if not points:
         raise UserError(
-            f"--from {run}: none of its {counted(len(summary['trials']), 'trial')} has a value and "
-            "a point in this search space; start without --from"
+            f"--from {run}: none of its {counted(len(summary['trials']), 'trial')} has both a "
+            "value and settings that are possible in this search; start without --from"
         )
     return [Prior(point, rank, trial_id) for rank, (point, trial_id) in enumerate(points)]
 

@@ -168,14 +168,14 @@ def _data(config: RunConfig, largest: ModelConfig, track: Track) -> dict[str, An
     facts["advice"] = []
     path = config.data.path
     if path is None:
-        return facts | {"note": "not set: pass --data FOLDER when you start"}
+        return facts | {"note": "not set: add --data FOLDER when you start the run"}
     available = {row["name"]: row["available"] for row in catalog()}
     if not available.get(path, True) and not Path(path).exists():
-        return facts | {"note": f"{path}: downloads on first use"}
+        return facts | {"note": f"{path}: will be downloaded when it is first used"}
     try:
         source = open_source(config.data, track=track)
     except UserError as error:
-        return facts | {"note": f"not usable yet: {error}"}
+        return facts | {"note": f"cannot be used yet: {error}"}
     return facts | {
         "pictures": len(source),
         "remarks": remarks(source, config.data, largest.size),

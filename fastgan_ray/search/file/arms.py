@@ -34,7 +34,7 @@ def _read_base(value: object) -> Flat:
     base = read_fragment(value)
     violations = check_settings(base)
     if "train.seed" in base:
-        violations.append(Violation(("train", "seed"), "is set by seeds; leave it out"))
+        violations.append(Violation(("train", "seed"), "is set by the key seeds; leave it out"))
     if violations:
         raise combine(violations)
     return base
@@ -43,7 +43,7 @@ def _read_base(value: object) -> Flat:
 def _read_arms(value: object, info: ValidationInfo) -> dict[str, Flat]:
     context = context_of(info)
     if not isinstance(value, dict) or not value:
-        raise broken("must map names to settings, as `no noise: {model.g_noise: false}`")
+        raise broken("must map names to settings, such as `no noise: {model.g_noise: false}`")
     return read_each(value, lambda name, entry: _read_arm(name, entry, context))
 
 
@@ -54,7 +54,7 @@ def _read_arm(name: str, entry: object, context: FileContext) -> Flat:
     that arms must not change.
     """
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
-        rule = f"an arm's name must be 1 to {LONGEST_NAME} characters of one line"
+        rule = f"an arm's name must have 1 to {LONGEST_NAME} characters, all in one line"
         raise broken(f"{rule} (got {format_value(name)})")
     arm = read_fragment(entry)
     violations = [*_fixed(arm), *check_settings({**context.base, **arm})]
@@ -68,9 +68,11 @@ def _fixed(arm: Mapping[str, Any]) -> list[Violation]:
     violations = []
     for key in arm:
         if key in SET_BY:
-            rule = f"is set by {SET_BY[key]}; leave it out here"
+            rule = f"is set by the key {SET_BY[key]}; leave it out here"
         elif key.startswith("eval.") or key in SAME_FOR_ALL:
-            rule = "must be the same for all arms, or they do not compare; set it in base"
+            rule = (
+                "must be the same for all arms, otherwise they cannot be compared; set it in base"
+            )
         else:
             continue
         violations.append(Violation(tuple(key.split(".")), rule))
@@ -86,14 +88,16 @@ def _read_baseline(value: object, info: ValidationInfo) -> str | Flat:
     names = context.arms
     if isinstance(value, dict):
         if OWN_BASELINE in names:
-            raise broken(f"has settings, but arms has one named {OWN_BASELINE}, too")
+            raise broken(
+                f"cannot have settings if arms has an arm named {OWN_BASELINE}; rename that arm"
+            )
         return _read_arm(OWN_BASELINE, value, context)
     if not isinstance(value, str) or (names and value not in names):
         hint = suggestion(value, names) if isinstance(value, str) else ""
-        rule = "must name an arm, or be settings; {} = base itself"
+        rule = "must be the name of an arm, or a mapping of settings ({} = the settings of base)"
         raise broken(f"{rule} (got {format_value(value)}){hint}")
     if names == [value]:
-        raise broken("needs another arm in arms, to compare with it")
+        raise broken("is the only arm; add an arm to compare with it")
     return value
 
 
@@ -101,11 +105,11 @@ def _read_data(value: object, info: ValidationInfo) -> tuple[str, ...]:
     context = context_of(info)
     violations = []
     if "data.path" in context.base:
-        rule = "names the data sets, and base's data.path names another; leave one out"
+        rule = "names the data sets, but data.path in base names one too; leave one of the two out"
         violations.append(Violation((), rule))
     names = [x for x in value if isinstance(x, str) and x] if isinstance(value, list) else []
     if not names or names != value or len({data_name(name) for name in names}) < len(names):
-        rule = "must be a list of folders or data sets whose names end differently"
+        rule = "must be a list of folders or data sets; the last parts of their paths must differ"
         violations.append(Violation((), f"{rule} (got {format_value(value)})"))
     if violations:
         raise combine(violations)
@@ -119,7 +123,10 @@ def _read_seeds(value: object) -> tuple[int, ...]:
         seeds = [seed for seed in value if type(seed) is int and 0 <= seed < 2**31]
         if len(seeds) == len(value) == len(set(seeds)):
             return tuple(seeds)
-    rule = "must be a count (5 = 0, 1, 2, 3, 4) or a list of different seeds from 0 to 2**31 - 1"
+    rule = (
+        "must be the number of seeds (5 = seeds 0, 1, 2, 3, 4), or a list of different "
+        "seeds from 0 to 2**31 - 1"
+    )
     raise broken(f"{rule} (got {format_value(value)})")
 
 

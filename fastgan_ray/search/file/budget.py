@@ -37,13 +37,16 @@ class Confirm(FileSection):
 class Budget(FileSection):
     """Limits of a search together with its confirmation; None means no limit."""
 
-    kimg: Limit | None = Field(None, description="thousands of images in all trainings together")
+    kimg: Limit | None = Field(
+        None, description="limit of the images in all trainings together, in thousands"
+    )
     hours: Limit | None = Field(
-        None, description="hours of clock time while the search runs, over all resumes"
+        None, description="limit of the hours for which the search runs, added up over all resumes"
     )
     gpu_hours: Limit | None = Field(
         None,
-        description="GPU hours: sum over all trials of a trial's hours times its fraction of a GPU",
+        description="limit of the GPU hours: hours times number of GPUs (which may be a "
+        "fraction), added up over all trials",
     )
 
     def __bool__(self) -> bool:
@@ -67,8 +70,8 @@ def _read_confirm(value: object) -> Confirm | Literal["off"]:
         return "off"
     if not isinstance(value, dict):
         raise broken(
-            "must be false, or a mapping such as {top: 2, seeds: 3}; left out, it depends on the "
-            f"search's length (got {format_value(value)})"
+            f"must be false, or a mapping such as {{top: 2, seeds: 3}}, or be left out "
+            f"(got {format_value(value)})"
         )
     return Confirm.model_validate(value)
 
@@ -79,7 +82,9 @@ def check_budget(budget: Budget, info: ValidationInfo) -> Budget:
     The confirmation counts only if the file sets `confirm`.
     """
     if not budget:
-        raise broken(f"needs any of {', '.join(Budget.model_fields)}, as {{hours: 8}}")
+        raise broken(
+            f"needs at least one of {', '.join(Budget.model_fields)}, such as {{hours: 8}}"
+        )
     context = context_of(info)
     space: SearchSpace | None = info.data.get("parameters")  # None if not valid
     if budget.kimg is None or space is None or context.settings is None:
@@ -89,7 +94,7 @@ def check_budget(budget: Budget, info: ValidationInfo) -> Budget:
     longest, reserved, rest = longest_trial(space, config.train.total_kimg), 0.0, ""
     if isinstance(confirm, Confirm):
         reserved = confirm.kimg(longest)
-        rest = f" and the confirmation's {reserved:g}"
+        rest = f" and {reserved:g} kimg for the confirmation"
     if budget.kimg < longest + reserved:
         rule = f"must be enough for a trial of {longest:g} kimg{rest} (got {budget.kimg:g})"
         raise broken(rule, "kimg")

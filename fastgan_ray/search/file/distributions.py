@@ -28,8 +28,8 @@ class Entry(FileSection):
     when: dict[str, Any] = Field(
         {},
         min_length=1,
-        description="search this parameter only if other parameters have these values, e.g. "
-        "{train.loss: logistic}",
+        description="condition: the parameter is searched only if other parameters have "
+        "these values, e.g. {train.loss: logistic}",
     )
 
     @classmethod
@@ -37,7 +37,7 @@ class Entry(FileSection):
         """Return the message for a key that is unknown or belongs to another distribution."""
         if key in KEYS:
             names = get_args(cls.model_fields["distribution"].annotation)
-            return f"does not go with distribution {' or '.join(names)}"
+            return f"cannot be used with distribution {' or '.join(names)}"
         hint = suggestion(key, KEYS) or f"; the keys are {', '.join(KEYS)}"
         return f"is not a key of a parameter{hint}"
 
@@ -53,7 +53,9 @@ class Categorical(Entry):
     """One of several values."""
 
     distribution: Literal["categorical"] = "categorical"
-    values: list[Any] = Field(min_length=1, max_length=1000, description="values to choose from")
+    values: list[Any] = Field(
+        min_length=1, max_length=1000, description="list of the possible values"
+    )
     probabilities: list[Annotated[float, Field(ge=0)]] | None = Field(
         None,
         description="probability of each value, in the order of values; the sum must be 1; "
@@ -65,7 +67,7 @@ class Categorical(Entry):
     def _differ(cls, values: list[Any]) -> list[Any]:
         for index, value in enumerate(values):
             if any(same(value, other) for other in values[:index]):
-                raise broken(f"must differ (got {format_value(value)} twice)")
+                raise broken(f"must all be different (got {format_value(value)} twice)")
         return values
 
     @model_validator(mode="after")
@@ -74,7 +76,9 @@ class Categorical(Entry):
         if weights is not None and (
             len(weights) != len(self.values) or not math.isclose(sum(weights), 1, abs_tol=1e-6)
         ):
-            rule = f"must be {len(self.values)} numbers, one for each value, with sum 1"
+            rule = (
+                f"must be {len(self.values)} numbers, one for each value, and their sum must be 1"
+            )
             raise broken(f"{rule} (got {format_value(weights)})", "probabilities")
         return self
 
@@ -119,7 +123,9 @@ class QUniform(Range):
     def _has_steps(self) -> Self:
         if max(abs(self.min), abs(self.max)) / self.q > MAX_STEPS:
             raise broken(
-                f"must leave at most {MAX_STEPS:g} steps (got {format_value(self.q)})", "q"
+                f"is too small: min to max must be at most {MAX_STEPS:g} steps of q (got "
+                f"{format_value(self.q)})",
+                "q",
             )
         if not to_parameter("", self, ()).steps:
             got = ", ".join(

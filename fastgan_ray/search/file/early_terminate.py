@@ -34,8 +34,8 @@ class _Rule(FileSection):
         0.0,
         ge=0,
         le=10,
-        description="do not end a trial that is worse than the limit by at most this number "
-        "of standard errors",
+        description="a trial ends only if it is worse than the rule's limit by more than "
+        "this number of standard errors of its evaluation",
     )
 
 
@@ -57,28 +57,30 @@ class Hyperband(_Rule):
 
     type: Literal["hyperband"] = "hyperband"
     min_iter: Kimg | None = Field(
-        None, description="kimg at which trials are first compared (instead: max_iter and s)"
+        None,
+        description="kimg at which trials are first compared; needed unless max_iter and s are set",
     )
     max_iter: Kimg | None = Field(None, description="kimg from which trials are no longer compared")
     s: int | None = Field(
-        None, ge=1, le=20, description="number of comparisons before max_iter, instead of min_iter"
+        None, ge=1, le=20, description="number of comparisons before max_iter; replaces min_iter"
     )
     eta: float = Field(
-        3.0, ge=1.5, le=100, description="the best 1/eta of the trials continue after a comparison"
+        3.0, ge=1.5, le=100, description="at each comparison, the best 1/eta of the trials continue"
     )
     brackets: int = Field(1, ge=1, le=20, description="number of Hyperband's brackets; 1 = ASHA")
     revisit: bool = Field(
         True,
-        description="compare a trial again at the positions it has passed when later trials "
-        "reach them; false: only once, as in the published ASHA",
+        description="true = a trial that has passed a comparison can still end, if later "
+        "trials do better at the same kimg; false = compare each trial only once at each "
+        "kimg, as in the published ASHA",
     )
-    strict: Literal[False] = Field(False, description="W&B's key; only false is supported")
+    strict: Literal[False] = Field(False, description="a key of W&B; must be false")
 
     @field_validator("strict", mode="before")
     @classmethod
     def _never_strict(cls, value: object) -> object:
         if value is not False:
-            raise ValueError("is not supported: the best 1/eta always continue; leave it out")
+            raise ValueError("must be false: the best 1/eta always continue; leave it out")
         return value
 
     @model_validator(mode="after")
@@ -95,7 +97,7 @@ class Hyperband(_Rule):
     def _s_rule(self) -> str:
         """Write the rule that `s` breaks, with the numbers of the file."""
         if self.min_iter is not None:
-            rule = "does not go with min_iter, which already says when trials are first compared"
+            rule = "cannot be combined with min_iter, which already says when trials are first compared"
             return f"{rule}: leave s out (got s {self.s}, min_iter {self.min_iter:g})"
         return f"needs max_iter: trials are first compared at max_iter / {self.eta:g}^{self.s} kimg"
 
@@ -135,9 +137,15 @@ class Hyperband(_Rule):
         """Return a description of the rule for the user, for trials of `total_kimg`."""
         first = f"{self.first_kimg:g}"
         if not self.rungs(total_kimg):
-            return f"never: trials end at {total_kimg:g} kimg, before the first rung at {first}"
+            return (
+                f"never: trials end at {total_kimg:g} kimg, before the first comparison at "
+                f"{first} kimg"
+            )
         brackets = f", in {self.brackets} brackets" if self.brackets > 1 else ""
-        return f"from {first} kimg, the best 1/{self.eta:g} continue{brackets}"
+        return (
+            f"from {first} kimg, the best 1/{self.eta:g} of the trials continue at each "
+            f"comparison{brackets}"
+        )
 
 
 class Median(_Rule):
@@ -150,12 +158,13 @@ class Median(_Rule):
     """
 
     type: Literal["median"] = "median"
-    min_iter: Kimg = Field(description="the kimg from which trials are compared")
+    min_iter: Kimg = Field(description="kimg from which trials are compared")
     min_trials: int = Field(
         3,
         ge=1,
         le=1000,
-        description="smallest number of other trials that a trial is compared with",
+        description="a trial is compared only if at least this number of other trials has "
+        "reached the same kimg",
     )
 
     @property
@@ -165,7 +174,9 @@ class Median(_Rule):
 
     def describe(self, total_kimg: float) -> str:
         """Return a description of the rule for the user."""
-        return f"from {self.min_iter:g} kimg, trials whose best is worse than the median end"
+        return (
+            f"from {self.min_iter:g} kimg, a trial ends if its best value is worse than the median"
+        )
 
 
 class Patience(_Rule):
@@ -175,7 +186,8 @@ class Patience(_Rule):
 
     type: Literal["patience"] = "patience"
     kimg: Kimg = Field(
-        description="a trial ends after this number of thousands of images without improvement"
+        description="a trial ends if its value does not improve for this number of kimg "
+        "(thousands of images)"
     )
 
     @property
@@ -185,7 +197,7 @@ class Patience(_Rule):
 
     def describe(self, total_kimg: float) -> str:
         """Return a description of the rule for the user."""
-        return f"after {self.kimg:g} kimg without improvement"
+        return f"a trial ends after {self.kimg:g} kimg without improvement"
 
 
 Rule: TypeAlias = Hyperband | Median | Patience
@@ -201,7 +213,7 @@ def _read_rules(value: object, info: ValidationInfo) -> tuple[Rule, ...]:
         if total_kimg is not None and rule.first_kimg >= total_kimg:
             key, text = rule.origin()
             raise broken(
-                "must be less than train.total_kimg, or the rule never ends a trial "
+                "must be less than train.total_kimg, otherwise the rule never ends a trial "
                 f"(got {text}, total_kimg {total_kimg:g})",
                 key,
             )

@@ -29,14 +29,14 @@ def _read_sampler(value: object, info: ValidationInfo) -> str:
     if value is None:
         return next(iter(known), "")
     if value not in known:
-        names = ", ".join(known) or "none: leave it out"
+        names = ", ".join(known) or "it has none; leave the key out"
         raise broken(
             f"must be one of the samplers of method {method}: {names} (got {format_value(value)})"
             + suggestion(str(value), known)
         )
     if len(info.data.get("metric", ())) > 1 and value in SINGLE:
         several = ", ".join(name for name in known if name not in SINGLE)
-        raise broken(f"{value} takes one metric; for several choose {several}")
+        raise broken(f"{value} supports only one metric; for several metrics choose {several}")
     return str(value)
 
 

@@ -33,12 +33,13 @@ class Metric(FileSection):
     """
 
     name: str = Field(
-        description="fid, kid, precision_k5, ...; from the second metric on, also a cost"
+        description="name of the metric, such as fid, kid or precision_k5; the second and later "
+        f"metrics of a list may also be costs: {', '.join(COSTS)}"
     )
     goal: Goal = Field(
         "minimize",
-        description="minimize = smaller is better; maximize = greater is better; left out = "
-        "the right one for the metric",
+        description="minimize = smaller is better; maximize = greater is better; may be left "
+        "out, because each metric has only one right goal",
     )
     target: float | None = Field(
         None,
@@ -117,7 +118,7 @@ def _read_metric(value: object, info: ValidationInfo) -> Metric:
     metric = _read(value, searchable(protocol), protocol)
     _check_setting(metric, context)
     if metric.target is not None:
-        raise broken("is only for a search", "target")
+        raise broken("is possible only in a search; leave it out", "target")
     return metric
 
 
@@ -139,13 +140,18 @@ def _check_setting(metric: Metric, context: FileContext) -> None:
 
 def _name_rule(name: str, goals: Mapping[str, Goal], protocol: EvalConfig) -> str:
     names = ", ".join(goals)
-    rule = f"must be one of {names}: what base's eval settings measure (got {format_value(name)})"
+    rule = (
+        f"must be one of {names}, which the eval settings in base measure (got "
+        f"{format_value(name)})"
+    )
     if name.startswith(("fid", "kid")) and protocol.extractor == next(iter(goals))[3:]:
         return f"{rule}; for {name[:3].upper()} set eval.extractor: inception"
     if name.startswith(("fd_", "kd_")):
         return f"{rule}; for another network set eval.extractor: {name[3:]}"
     if name.startswith(("fid", "kid")):
-        return f"{rule}; {name[:3]} alone means the same, and eval.num_fakes changes it"
+        return (
+            f"{rule}; write {name[:3]}, and set eval.num_fakes to the number of generated pictures"
+        )
     return rule + suggestion(name, (*goals, "fid", "kid"))
 
 

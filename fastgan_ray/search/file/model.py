@@ -17,7 +17,7 @@ from fastgan_ray.search.ablation import Moment
 from fastgan_ray.search.file.arms import AblationBase, Arms, Baseline, DataSets, Seeds
 from fastgan_ray.search.file.budget import Budget, Confirmation, check_budget
 from fastgan_ray.search.file.early_terminate import StoppingRules
-from fastgan_ray.search.file.method import Method, Sampler
+from fastgan_ray.search.file.method import SAMPLERS, Method, Sampler
 from fastgan_ray.search.file.metric import Metrics, OneMetric
 from fastgan_ray.search.file.parameters import Parameters
 from fastgan_ray.search.file.population import Population, check_population
@@ -29,7 +29,10 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 def _names_a_folder(name: str) -> str:
     if not re.fullmatch(NAME, name):
-        raise ValueError("must be 1 to 100 letters, digits, '.', '_', '-': it names a folder")
+        raise ValueError(
+            "must be 1 to 100 letters, digits, '.', '_' or '-', and begin with a letter or "
+            "digit, because it is the name of a folder"
+        )
     return name
 
 
@@ -38,8 +41,8 @@ Name = Annotated[
 ]
 # Keys of W&B's sweep files that this program does not support, with the reason.
 REFUSED_OF_WANDB = {
-    "program": "the program is always this one",
-    "command": "the program is always this one",
+    "program": "the program is always fastgan-ray",
+    "command": "the program is always fastgan-ray",
     "controller": "the search runs here, not on W&B's server",
     "job": "the search runs here, not on W&B's server",
     "image_uri": "the search runs here, not on W&B's server",
@@ -54,11 +57,11 @@ REFUSED_OF_SEARCH = {
 }
 REFUSED_OF_ABLATION = {
     **REFUSED_OF_WANDB,
-    "method": "an ablation samples nothing",
+    "method": "an ablation has no search method: it trains all arms",
     "parameters": "it belongs to a search; an ablation has arms",
     "run_cap": "an ablation runs every arm with every seed",
-    "early_terminate": "an ablation ends no arm early: every arm has the same chance",
-    "seed": "an ablation has seeds, a list or a count",
+    "early_terminate": "an ablation trains every arm to the end, so that they can be compared",
+    "seed": "an ablation has the key seeds instead: a list or a number of seeds",
 }
 
 
@@ -68,10 +71,10 @@ class _File(FileSection):
     refused: ClassVar[Mapping[str, str]]  # keys of other kinds of files -> why they are not allowed
 
     name: Name | None = Field(
-        None, description="name of the run's folder; left out = the name of the file"
+        None, description="name of the run's folder; left out = the file's name without its suffix"
     )
     description: str | None = Field(
-        None, description="purpose of the file; default: the comment at the top of the file"
+        None, description="purpose of the file; left out = the comment at the top of the file"
     )
 
     @classmethod
@@ -96,7 +99,9 @@ class SearchFile(_File):
     base: Settings = Field(
         {}, description="settings of all trials; settings left out keep their defaults"
     )
-    method: Method = Field(description="grid, random or bayes: the way to choose trials")
+    method: Method = Field(
+        description="grid, random or bayes: how the search chooses the settings of trials"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of the search's random choices")
     parameters: Parameters = Field(
         description="the searched settings, and the values that each setting may take"
@@ -105,23 +110,31 @@ class SearchFile(_File):
         description="metric by which trials are compared, e.g. {name: fid}; in a list, the "
         "first metric"
     )
-    sampler: Sampler = Field(None, validate_default=True, description="how the method draws points")
+    sampler: Sampler = Field(
+        None,
+        validate_default=True,
+        description="algorithm that chooses the settings of trials; left out = the first one of "
+        f"the method. bayes: {', '.join(SAMPLERS['bayes'])}; random: "
+        f"{', '.join(SAMPLERS['random'])}",
+    )
     run_cap: int | None = Field(
         None,
         ge=1,
         lt=2**31,
-        description="number of trials; left out = 64, or all points of the grid with method grid",
+        description="number of trials; left out = 64, or with method grid all combinations",
     )
     early_terminate: StoppingRules = Field(
-        (), description="rules that end bad trials early: hyperband, median, patience"
+        (),
+        description="rule that ends bad trials early, or a list of rules: hyperband, median, "
+        "patience",
     )
     population: Annotated[Population | None, AfterValidator(check_population)] = Field(
         None, description="population-based training: bad trials continue from good ones"
     )
     confirm: Confirmation = Field(
         "auto",
-        description="train the best trials again; false = no; left out = depends on the "
-        "search's length",
+        description="train the best trials again with new seeds, after the search; false = "
+        "do not; left out = with at most half as many images as the search",
     )
     budget: Annotated[Budget, AfterValidator(check_budget)] = Field(
         Budget(), description="limits of the whole search: kimg, hours, gpu_hours"
@@ -138,7 +151,7 @@ class AblationFile(_File):
     )
     arms: Arms = Field(description="settings of each arm, by the arm's name")
     baseline: Baseline = Field(
-        description="what arms are compared with: the name of an arm, or settings"
+        description="the baseline, with which each arm is compared: the name of an arm, or settings"
     )
     metric: OneMetric = Field(description="metric by which arms are compared, e.g. {name: fid}")
     seeds: Seeds = Field(

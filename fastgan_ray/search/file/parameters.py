@@ -43,7 +43,10 @@ _ENTRY: TypeAdapter[Entry] = TypeAdapter(AnyEntry)
 def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
     """Read and check the parameters, in the order of the file; their points must be valid runs."""
     if not isinstance(value, dict) or not value:
-        rule = "must map at least one setting to what it may be, as `model.ngf: {values: [16, 32]}`"
+        rule = (
+            "must map one or more settings to their possible values, such as `model.ngf: "
+            "{values: [16, 32]}`"
+        )
         raise broken(f"{rule} (got {format_value(value)})")
     context = context_of(info)
     method: Method | None = info.data.get("method")  # None if not valid
@@ -79,7 +82,9 @@ def _check_name(name: str, entry: object) -> None:
     if name not in field_names():
         raise broken(RunConfig.unknown_key(name))
     if not may_be_searched(name):
-        raise broken("must be the same for all trials, or they do not compare; set it in base")
+        raise broken(
+            "must be the same for all trials, otherwise they cannot be compared; set it in base"
+        )
 
 
 def _read_entry(entry: dict[str, Any]) -> Entry:
@@ -90,7 +95,7 @@ def _read_entry(entry: dict[str, Any]) -> Entry:
         return read_tagged(_ENTRY, {"distribution": name, **entry}, name)
     except ValidationError as error:
         violations = explain(error, Entry)
-        if any("does not go with" in violation.rule for violation in violations):
+        if any("cannot be used with" in violation.rule for violation in violations):
             # The entry has keys of another distribution: do not also report the missing keys.
             violations = [violation for violation in violations if violation.loc]
         raise combine(
@@ -110,14 +115,14 @@ def _check_keys(entry: dict[str, Any], distribution: str) -> None:
     if not ways and "distribution" not in entry:
         raise broken("needs value, values, or min with max")
     if len(ways) > 1 and ways != ["min", "max"]:
-        raise broken("needs only one of value, values, and min with max; it has several")
+        raise broken("has more than one of value, values, and min with max; give only one of these")
 
 
 def _check_method(parameter: Parameter, method: Method | None) -> None:
     if parameter.probabilities and method not in ("random", None):
         raise broken(f"probabilities need method random (got method {method})", "probabilities")
     if method == "grid" and parameter.size is None:
-        rule = "is continuous: under method grid, list values"
+        rule = "is continuous, but method grid needs a list of values"
         raise broken(f"{parameter.distribution} {rule}", "distribution")
 
 
@@ -134,7 +139,7 @@ def _conditions(
             if parent not in names:
                 rule = "is not a parameter of this file" + suggestion(parent, earlier)
             elif names.index(parent) < names.index(name):
-                rule = "has errors itself"
+                rule = "is not valid (see its own error)"
             else:
                 rule = "must come before the parameters that depend on it"
             raise broken(f"when: {parent} {rule}", "when")

@@ -37,10 +37,10 @@ def check_points(space: SearchSpace, method: Method, settings: Mapping[str, Any]
         return
     if rule := _always_broken(space, settings):
         names = [p.name for p in space if p.name.rpartition(".")[2] in rule]
-        raise broken(f"no point of the space is a valid run: {rule}", *names[:1])
+        raise broken(f"no combination of the parameters is a valid run: {rule}", *names[:1])
     violations = [
         Violation(
-            (parameter.name, "values"), f"{format_value(value)} never makes a valid run: {rule}"
+            (parameter.name, "values"), f"no valid run has the value {format_value(value)}: {rule}"
         )
         for parameter in space
         for value in parameter.values
@@ -53,13 +53,15 @@ def check_points(space: SearchSpace, method: Method, settings: Mapping[str, Any]
 def _check_grid(space: SearchSpace, settings: Mapping[str, Any]) -> None:
     count = size(space)
     if count is None or count > MAX_GRID:
-        rule = f"a grid may have at most {MAX_GRID} points (got {count}); use method random"
+        rule = f"a grid may have at most {MAX_GRID} combinations (got {count}); use method random"
         raise broken(rule)
     for point in grid(space):
         if violations := check_settings({**settings, **point}):
             values = ", ".join(f"{key} = {format_value(value)}" for key, value in point.items())
             rules = "; ".join(f"{violation.key}: {violation.rule}" for violation in violations)
-            raise broken(f"the point {values} is not a valid run: {rules}; a `when` can exclude it")
+            raise broken(
+                f"the combination {values} is not a valid run: {rules}; exclude it by `when`"
+            )
 
 
 def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:

@@ -19,25 +19,28 @@ FIXED = ("train.batch_size", "train.d_steps", "train.total_kimg", "train.seed")
 class Population(FileSection):
     """Settings of population-based training: when it compares trials, and what it changes then."""
 
-    every: Kimg = Field(description="kimg from one comparison to the next")
+    every: Kimg = Field(
+        description="kimg (thousands of images) from one comparison of the trials to the next"
+    )
     quantile: float = Field(
         0.25,
         gt=0,
         le=0.5,
-        description="fraction of the trials that counts as worst, and fraction that counts as best",
+        description="at a comparison, this fraction of the trials counts as the worst, and "
+        "the same fraction as the best",
     )
     change: list[str] = Field(
         [],
         min_length=1,
-        description="searched numeric settings of train, augment and regan that may change; "
-        "left out = all",
+        description="list of the parameters that may change: searched numbers in train, "
+        "augment and regan; left out = all of these",
     )
 
     def describe(self) -> str:
         """Return a description of the rule for the user."""
         return (
-            f"every {self.every:g} kimg, the worst {self.quantile:.0%} continue from one of the "
-            f"best, with other {', '.join(self.change)}"
+            f"every {self.every:g} kimg, each of the worst {self.quantile:.0%} copies "
+            f"one of the best trials and changes {', '.join(self.change)}"
         )
 
 
@@ -74,7 +77,7 @@ def check_population(population: Population | None, info: ValidationInfo) -> Pop
         population = population.model_copy(update={"change": change})
         if not known or not set(change) <= set(known):
             names = ", ".join(known) or "none here"
-            rule = f"must list searched numbers that may change during a training: {names} "
+            rule = f"must list searched numbers that may change during training: {names} "
             violations.append(Violation(("change",), f"{rule}(got {format_value(change)})"))
     if violations:
         raise combine(violations)

@@ -43,7 +43,7 @@ def spec_from_text(text: str, name: str, overrides: Mapping[str, Any] | None = N
     require_kind(document, "search")
     context = file_context(document.data, check_overrides(overrides or {}))
     for key, rule in ((violation.key, violation.rule) for violation in context.conflicts):
-        document.errors.add(None, f"with what --set changes: {key}: {rule}")
+        document.errors.add(None, f"with the changes of --set: {key}: {rule}")
     file = read_model(SearchFile, document, context)
     return _search_spec(file, document, context)
 

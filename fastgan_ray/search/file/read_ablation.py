@@ -48,7 +48,9 @@ def ablation_from_text(
     require_kind(document, "ablation")
     overrides = check_overrides(overrides or {})
     if "train.seed" in overrides:
-        raise UserError("--set: train.seed: is set by seeds; use --seeds")
+        raise UserError(
+            "--set: train.seed: cannot be set, because the key seeds sets it; use --seeds"
+        )
     file = read_model(AblationFile, document, file_context(document.data, overrides))
     replaced = {key: value for key, value in overrides.items() if key != "data.path"}
     base = {**file.base, **replaced}
@@ -99,7 +101,7 @@ def _check_arms(
     for name, arm in arms.items():
         for violation in check_settings({**base, **arm}):
             text = f"{violation.key}: {violation.rule}"
-            document.errors.add(None, f"arm {name}, with what --set changes: {text}")
+            document.errors.add(None, f"arm {name}, with the changes of --set: {text}")
     document.errors.check()
 
 
@@ -110,7 +112,7 @@ def _check_trainings(spec: AblationSpec, document: Document) -> None:
     """
     count = len(spec.arms) * len(spec.data) * len(spec.seeds)
     if count > MAX_CELLS:
-        rule = f"arms x data sets x seeds must be at most {MAX_CELLS} trainings (got {count})"
+        rule = f"arms x data sets x seeds must be at most {MAX_CELLS} (got {count} trainings)"
         document.add_error(("arms",), rule, "arms")
     configs = {arm: arm_config(spec, arm) for arm in spec.arms}
     for arm, config in configs.items():
@@ -119,8 +121,8 @@ def _check_trainings(spec: AblationSpec, document: Document) -> None:
             document.add_error(("compare",), rule, "compare")
     for first, second in itertools.combinations(configs, 2):
         if configs[first] == configs[second]:
-            rule = f"is the same configuration as {first}"
+            rule = f"has the same settings as arm {first}"
             if spec.overrides:
-                rule += " with what --set, --data and --embedded change"
+                rule += " after the changes of --set, --data and --embedded"
             document.add_error(("arms", second), rule, f"arm {second}")
     document.errors.check()

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-EXPONENTS = "takes exponents"
-UNBOUNDED = "has no bounds, which a search needs"
+EXPONENTS = "is not supported, because its min and max are exponents"
+UNBOUNDED = "is not supported, because it has no bounds"
 UNSUPPORTED = "is not supported"
 # Each distribution, with the reason why it is not supported.
 REFUSED = {
