@@ -64,7 +64,7 @@ def test_augmented_pictures_give_the_warning_of_their_operation(sets, name, op):
     (sentence,) = leak_warnings(
         measure_symptoms(sets[name], augmented(sets[name], op), config, 0.4), config
     )
-    assert sentence.startswith(f"{op} has probably leaked: in ")
+    assert sentence.startswith(f"{op} has probably leaked into the generated pictures: in ")
 
 
 def test_a_rotation_that_can_be_seen_gives_the_warning_of_keras(sets):
@@ -147,8 +147,8 @@ def test_a_warning_names_the_operation_what_shows_it_and_what_to_lower(op, chang
     (sentence,) = leak_warnings(findings, config)
     signs = " and ".join(SYMPTOMS[symptom].name for symptom in OPS_SYMPTOMS[op])
     assert sentence == (
-        f"{op} has probably leaked: in {signs}, generated pictures are like augmented ones, not "
-        f"like real ones. Lower {settings}."
+        f"{op} has probably leaked into the generated pictures: in {signs}, they look like "
+        f"augmented pictures, not like real ones. Lower {settings}."
     )
     RunConfig.model_validate(dict.fromkeys(settings.split(" or "), 0.5))
 
@@ -225,7 +225,8 @@ def test_a_run_whose_generator_makes_augmented_pictures_is_warned(tmp_path, monk
     recorder = tiny.Recorder(tmp_path)
     train(config, recorder)
     row = recorder.rows[-1]
-    assert row["warning"].startswith("translation has probably leaked: in grey borders")
+    leaked = "translation has probably leaked into the generated pictures: in grey borders"
+    assert row["warning"].startswith(leaked)
     assert row["leak/border"] > 1
 
 
@@ -234,4 +235,6 @@ def test_copies_of_training_pictures_are_warned_of(name):
     heads, off = torch.rand(8, 3, 16, 16) * 2 - 1, AugmentConfig(policy="")
     assert "warning" not in diagnose(heads, [heads], off, 0.0, {name: 0.3})
     report = diagnose(heads, [heads], off, 0.0, {name: 0.8})
-    assert str(report["warning"]).startswith("80% of the generated pictures are nearer")
+    assert str(report["warning"]).startswith(
+        "80% of the generated pictures are probably copies: they are nearer"
+    )

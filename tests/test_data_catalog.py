@@ -131,7 +131,7 @@ def test_no_server_at_all(cache, monkeypatch):
         UserError, match=r"cannot download http://127\.0\.0\.1:1/100-shot-obama"
     ) as c:
         resolve(NAME)
-    assert "put it at" in str(c.value) and str(cache / "datasets" / f"{NAME}.zip") in str(c.value)
+    assert "copy it to" in str(c.value) and str(cache / "datasets" / f"{NAME}.zip") in str(c.value)
     monkeypatch.setenv("FASTGAN_RAY_DATASETS_URL", "file:///etc")
     with pytest.raises(UserError, match="must start with https://"):
         resolve(NAME)
@@ -141,7 +141,7 @@ def test_a_damaged_record_is_named(server):
     record = resolve(NAME).with_suffix(".json")
     for damage in ("", "[]", "{}", "null"):
         record.write_text(damage)
-        with pytest.raises(UserError, match=r"100-shot-obama\.json must hold the sha256"):
+        with pytest.raises(UserError, match=r"100-shot-obama\.json must contain the sha256"):
             resolve(NAME)
 
 

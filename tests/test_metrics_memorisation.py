@@ -106,7 +106,7 @@ def test_memorisation_by_the_plain_formula():
 
 @pytest.mark.parametrize("function", [nearest_training, neighbours])
 def test_a_training_set_of_one_picture_is_refused(function):
-    with pytest.raises(ValueError, match="training must have pictures that differ"):
+    with pytest.raises(ValueError, match="the training pictures must not all be equal"):
         function(np.ones((5, 16)), draw(5))
 
 
@@ -139,7 +139,7 @@ def test_diversity_by_the_plain_formula():
 
 
 def test_reals_that_are_all_the_same_are_refused():
-    with pytest.raises(ValueError, match="real must have rows that differ"):
+    with pytest.raises(ValueError, match="the rows of real must not all be equal"):
         diversity(np.ones((5, 3)), draw(5, 3))
 
 

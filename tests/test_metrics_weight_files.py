@@ -125,7 +125,7 @@ def test_no_server_at_all(folders, server, monkeypatch):
     server.server_close()
     with pytest.raises(UserError, match=r"vgg16-397923af\.pth.*could not be downloaded") as error:
         weights_path("vgg16")
-    assert "train.reconstruction: l1" in str(error.value)
+    assert "set train.reconstruction to l1" in str(error.value)
     monkeypatch.setenv("FASTGAN_RAY_WEIGHTS_URL", "nonsense")
     with pytest.raises(UserError, match="could not be downloaded"):
         weights_path("vgg16")
@@ -272,11 +272,11 @@ def test_add_refuses_what_it_does_not_know_all_at_once(folders, server, tmp_path
     half = put(tmp_path / "inception-2015-12-05.pt", CONTENT["inception"][:-1])
     assert call("add", half, tmp_path / "gone.pth", tmp_path, good) == 2
     message = " ".join(capsys.readouterr().err.split())
-    assert f"{half}: must be a published file" in message
+    assert f"{half}: is not one of the known weight files" in message
     assert hashlib.sha256(half.read_bytes()).hexdigest() in message
     assert all(f"{entry.sha256} {entry.filename}" in message for entry in WEIGHTS.values())
-    assert f"{tmp_path / 'gone.pth'}: must be a readable file" in message
-    assert f"{tmp_path}: must be a readable file" in message
+    assert f"{tmp_path / 'gone.pth'}: cannot be read" in message
+    assert f"{tmp_path}: cannot be read" in message
     assert stored(folders) == ["vgg16-397923af.pth"]
 
 

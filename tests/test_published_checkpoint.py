@@ -267,18 +267,21 @@ def _shuffled_average(contents: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_drop, "g is not of the published form: feat_64.1.weight_orig is missing"),
+        (_drop, "g does not have the published form: feat_64.1.weight_orig is missing"),
         (_drop_first, "g has no init.init.0.weight_orig"),
-        (_add, "d is not of the published form: attention.weight is unknown"),
+        (_add, "d does not have the published form: attention.weight is unknown"),
         (_reshape, "rf_small.weight_orig must be (1, 32, 4, 4) (got (1, 30, 4, 4))"),
         (_flatten, "rf_big.0.weight_orig must have 4 dimensions (got shape (128,))"),
         (_odd_width, "32 * ngf channels and the discriminator's head 16 * ndf (got 250 and 128)"),
-        (_too_wide, "its sizes are not supported: ndf: Input should be less than or equal to 1024"),
+        (_too_wide, "the sizes of its networks are not supported: ndf: must be at most 1024 (got "),
         (_no_discriminator, 'it must hold "g" and "d" (got [\'g\'])'),
         (_no_tensors, "g must be a state dict"),
         (_short_average, "g_ema must list the generator's 44 parameters (got 1)"),
         (_wrong_average, "g_ema must be a list of tensors (got dict)"),
-        (_shuffled_average, "g_ema is not of the published form: init.init.0.weight_orig must be"),
+        (
+            _shuffled_average,
+            "g_ema does not have the published form: init.init.0.weight_orig must be",
+        ),
     ],
 )
 def test_wrong_content_is_reported(

@@ -166,12 +166,17 @@ def test_a_difference_smaller_than_the_evaluation_error_is_flagged():
         for row in noisy:
             row["rows"][-1][f"{METRIC}_se_fakes"] = error
         summary = summarise(SPEC, "t", noisy, GFLOP)
-        return [note for note in tables.notes(summary) if "smaller than" in note]
+        return [
+            note
+            for note in tables.notes(summary)
+            if ": doubtful: the evaluation error alone" in note
+        ]
 
     assert notes(0.5) == []  # in percent of the values: 2.4 for "good", 1.2 for the others
     note, _ = notes(30.0)
     assert (
-        note.startswith("good: better: the difference of 48.6 % is smaller") and "6 pairs" in note
+        note.startswith("good: better: doubtful: the evaluation error alone")
+        and "6 pairs, and the measured difference is smaller (48.6 %)" in note
     )
 
 

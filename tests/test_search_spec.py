@@ -127,7 +127,8 @@ def test_an_inactive_parameter_keeps_its_default():
         ("model.resolution: {min: 64, max: 256}", "must be a power of two"),
         (
             "train.lr_g: {distribution: log_uniform, min: -9, max: -3}",
-            "min and max are exponents; use {distribution: log_uniform_values, min: 0.0001234, max: 0.04979}",
+            "min and max are exponents; use {distribution: log_uniform_values, min: 0.0001234, "
+            "max: 0.04979}",
         ),
         (
             "train.lr_g: {distribution: log_uniform, min: 9}",
@@ -260,14 +261,14 @@ def test_a_list_can_be_one_value_of_a_parent():
         (
             "method: random\nmetric: {name: fid}\n"
             "early_terminate: {type: hyperband, min_iter: 4, max_iter: 9, s: 2}\n",
-            "s: does not go with min_iter, which already says when trials are first compared: "
+            "s: cannot be combined with min_iter, which also says when trials are first compared; "
             "leave s out (got s 2, min_iter 4)",
         ),
         (
             "method: random\nmetric: {name: fid}\n"
             "early_terminate: {type: hyperband, max_iter: 9000, s: 1}\n",
-            "early_terminate.max_iter: must be less than train.total_kimg, or the rule never ends "
-            "a trial (got max_iter / eta^s = 9000 / 3^1 = 3000, total_kimg 400)",
+            "early_terminate.max_iter: must be less than train.total_kimg, otherwise the rule "
+            "never ends a trial (got max_iter / eta^s = 9000 / 3^1 = 3000, total_kimg 400)",
         ),
         (
             "method: random\nmetric: {name: fid}\nbase: {model.ngf: [4, 8]}\n",

@@ -69,7 +69,10 @@ parameters: {train.lr_g: {min: 1e-5, max: 1e-3}}
     assert (
         "confirmation: trains the best trial and the published default again with 2 seeds" in text
     )
-    assert "about 22 thousand images in all trials (at most 40) and 8 in the confirmation" in text
+    assert (
+        "about 22 thousand images in all trials together (at most 40) and 8 in the confirmation"
+        in text
+    )
     assert (
         "about 10.0 minutes on this machine with 2 trainings at a time (30 s per thousand" in text
     )

@@ -92,8 +92,8 @@ def leak_warnings(findings: Iterable[Finding], config: AugmentConfig) -> list[st
         if indicates_leak(finding):
             symptoms.setdefault(finding.op, []).append(SYMPTOMS[finding.symptom].name)
     return [
-        f"{op} has probably leaked: in {' and '.join(names)}, generated pictures are like "
-        f"augmented ones, not like real ones. Lower {_settings_to_lower(op, config)}."
+        f"{op} has probably leaked into the generated pictures: in {' and '.join(names)}, they "
+        f"look like augmented pictures, not like real ones. Lower {_settings_to_lower(op, config)}."
         for op, names in symptoms.items()
     ]
 

@@ -20,7 +20,7 @@ def confirm(
         typer.Option(
             min=1,
             max=20,
-            help="Number of best trials to train again.",
+            help="Number of trials to train again: the best ones of the search.",
             show_default="as planned, usually 2",
         ),
     ] = None,

@@ -25,7 +25,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="Metric by which to rank the generators.",
-            show_default="the metric of the generators' search, else the first one's eval.metric",
+            show_default="the metric of the generators' search if known, else eval.metric of the first generator",
         ),
     ] = None,
     which: opt.Which = "best",
@@ -53,6 +53,6 @@ def evaluate(
     print_table(headings, rows, right=range(1, len(headings)))
     print_line("  ± is the standard error over generated and real pictures")
     if len(results) > 1:
-        print_line(f"  best first, by {results[0]['by']}")
+        print_line(f"  best generator first, ranked by {results[0]['by']}")
     for key, value in results[0]["protocol"].items():
         print_line(f"  {key}: {value}")

@@ -31,12 +31,15 @@ Checkpoint = Annotated[
 Truncation = Annotated[
     float,
     typer.Option(
-        min=0, max=2, help="Scale of the latents; with a scale below 1, pictures vary less."
+        min=0,
+        max=2,
+        help="Factor that multiplies the latents; below 1, pictures vary less and look more "
+        "average.",
     ),
 ]
-Seeds = Annotated[str, typer.Option(help="Seeds, e.g. 0-35,99.")]
+Seeds = Annotated[str, typer.Option(help="Seeds of the pictures, e.g. 0-35,99.")]
 MAX_GRID_PIXELS = 2**26  # 32 x 32 pictures of 256 px
-PngFile = Annotated[Path, typer.Option(help="File to write (.png).")]
+PngFile = Annotated[Path, typer.Option(help="Picture file to write (.png).")]
 
 
 def sample(
@@ -72,9 +75,11 @@ def sample(
 
 def interpolate(
     checkpoint: Checkpoint,
-    seeds: Annotated[str, typer.Option(help="Seeds to visit, in order, e.g. 0-3,9.")] = "0-3",
+    seeds: Annotated[
+        str, typer.Option(help="Seeds that the video passes, in order, e.g. 0-3,9.")
+    ] = "0-3",
     frames: Annotated[
-        int, typer.Option(min=2, max=100_000, help="Number of frames in the whole video.")
+        int, typer.Option(min=2, max=100_000, help="Total number of frames in the video.")
     ] = 60,
     out: Annotated[
         Path,
@@ -99,8 +104,8 @@ def interpolate(
     numbers = parse_seeds(seeds)
     if not 2 <= len(numbers) <= frames:
         raise UserError(
-            f"--seeds: must be at least 2 and at most as many as --frames "
-            f"(got {counted(len(numbers), 'seed')}, {frames} frames)"
+            f"--seeds: there must be at least 2 seeds, and at most as many as "
+            f"--frames (got {counted(len(numbers), 'seed')}, {frames} frames)"
         )
     write = video_writer(out)
     opt.require_writable(out)
@@ -155,8 +160,8 @@ def invert(
         bool,
         typer.Option(
             "--embedded",
-            help="Compare pictures with the feature network that comes with the package, "
-            "not with LPIPS. This needs no download.",
+            help="Compare pictures by the feature network that comes with the package, not by "
+            "LPIPS. This needs no download.",
         ),
     ] = False,
     as_json: opt.AsJson = False,
@@ -194,7 +199,10 @@ def neighbours(
     seeds: Seeds = "0-7",
     out: PngFile = Path("neighbours.png"),
     count: Annotated[
-        int, typer.Option(min=1, max=64, help="Number of training pictures for each sample.")
+        int,
+        typer.Option(
+            min=1, max=64, help="Number of nearest training pictures to show for each sample."
+        ),
     ] = 5,
     truncation: Truncation = 1.0,
     which: opt.Which = "best",
@@ -232,9 +240,10 @@ def neighbours(
         names = ", ".join(f"{n['picture']} {n['distance']:.2f}" for n in row["neighbours"])
         print_line(f"seed {row['seed']}: {names}{'  TOO NEAR' if row['too_near'] else ''}")
     print_line(
-        "A distance of 1 is the mean from a training picture to its nearest other one. Samples "
-        f"below {nearest.too_near:.2f} (as near as the nearest 5 % of training pictures) count as "
-        "copies."
+        "Distances are relative: 1 is the mean distance between a training picture and "
+        "its nearest other training picture. Samples with a distance below "
+        f"{nearest.too_near:.2f} are probably copies: only 5 % of training pictures are "
+        "that near to another one."
     )
     print_line(f"samples and their neighbours written to {out}")
 
@@ -266,8 +275,8 @@ def export(
         print_json({"out": str(out), "format": to, "largest_difference": difference})
     else:
         print_line(
-            f"{out}: written and read back; its pixels (-1 to 1) differ from the checkpoint's by "
-            f"at most {difference:.1e}"
+            f"{out}: written and checked; its pictures differ from the checkpoint's by "
+            f"at most {difference:.1e} (pixel values from -1 to 1)"
         )
         if to == "hub":
             print_line(f"Before you upload it, choose a licence at the top of {out / 'README.md'}.")

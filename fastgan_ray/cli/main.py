@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InterruptedRunError as error:
         words = sys.argv[1:] if arguments is None else arguments
         command = _resume_command([str(word) for word in words])
-        _print_error("stopped: ", f"{error}. To continue:\n{command}")
+        _print_error("stopped: ", f"{error}. Continue with:\n{command}")
         sys.exit(error.status)
     except DivergedError as error:
         _print_error("diverged: ", str(error))

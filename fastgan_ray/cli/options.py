@@ -25,7 +25,7 @@ Assignments = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Set a configuration field, e.g. train.lr_g=1e-4. Can be repeated.",
+        help="Change a setting, e.g. train.lr_g=1e-4. Can be repeated.",
     ),
 ]
 Embedded = Annotated[
@@ -69,18 +69,23 @@ DiskGb = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Disk space for all checkpoints together, in GB. If necessary, fewer "
+        help="Largest disk space for all checkpoints together, in GB. If necessary, fewer "
         "trials run at the same time.",
         show_default="no limit",
     ),
 ]
 Wandb = Annotated[
     Literal["auto", "online", "offline", "off"],
-    typer.Option(help="Log to Weights & Biases; auto: online if logged in, else offline."),
+    typer.Option(
+        help="Whether to log to Weights & Biases. auto: online if logged in, else offline."
+    ),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="Ray cluster to use.", show_default="RAY_ADDRESS, else this machine"),
+    typer.Option(
+        help="Address of the Ray cluster to use, e.g. auto or 10.0.0.1:6379.",
+        show_default="RAY_ADDRESS, else this machine",
+    ),
 ]
 
 RUNS = "runs"

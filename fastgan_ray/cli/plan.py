@@ -47,7 +47,9 @@ def _print_ablation(facts: Mapping[str, Any], console: Console) -> None:
         "metric": f"{facts['metric']['goal']} {facts['metric']['name']}",
         "seeds": ", ".join(map(str, facts["seeds"])),
         **{f"data {n}": _data_text(part) for n, part in enumerate(facts["data"], start=1)},
-        "cost": f"{facts['kimg']:g} thousand images in all trainings: {_time_text(facts)}",
+        "cost": (
+            f"{facts['kimg']:g} thousand images in all trainings together: {_time_text(facts)}"
+        ),
         "memory": _memory_text(facts),
     }
     _print_lines(facts["name"], lines, console)
@@ -85,8 +87,8 @@ def _metric_text(facts: Mapping[str, Any]) -> str:
 def _search_cost_text(facts: Mapping[str, Any]) -> str:
     confirmation = facts["confirmation"]["kimg"]
     images = (
-        f"about {facts['kimg_expected']:g} thousand images in all trials "
-        f"(at most {facts['kimg_at_most']:g})"
+        f"about {facts['kimg_expected']:g} thousand images in all trials together (at "
+        f"most {facts['kimg_at_most']:g})"
     )
     if confirmation:
         images += f" and {confirmation:g} in the confirmation"
@@ -108,7 +110,7 @@ def _budget_text(facts: Mapping[str, Any]) -> str:
         return "none"
     text = ", ".join(f"{limit:g} {key.replace('_', '-')}" for key, limit in budget.items())
     if confirmation:
-        part = "its time, at most half"
+        part = "as much as it needs, but at most half"
         if "kimg" in budget:
             part = f"{confirmation:g} thousand images"
         text += f"; reserved for the confirmation: {part}"
@@ -120,14 +122,12 @@ def _time_text(facts: Mapping[str, Any]) -> str:
         minutes, count = measured["minutes"], measured["at_once"]
         time = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
         trainings = counted(count, "training")
-        configurations = counted(measured["configurations"], "configuration")
-        classes = counted(measured["classes"], "class")
+        timed = f"{measured['classes']} of {counted(measured['configurations'], 'configuration')}"
         return (
             f"about {time} on this machine with {trainings} at a time "
-            f"({measured['seconds_per_kimg']:.3g} s per thousand images, measured in "
-            f"{measured['seconds']:.0f} s on {configurations} of {classes}), "
-            "without the statistics of evaluations and without "
-            "starting"
+            f"({measured['seconds_per_kimg']:.3g} s per thousand images; timed: {timed}, in "
+            f"{measured['seconds']:.0f} s), not counting the start of processes and the "
+            "computation of metrics from features"
         )
     hours = facts["hours_of_rtx_2080_ti"]
     time = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.2g} minutes"
@@ -140,8 +140,8 @@ def _memory_text(facts: Mapping[str, Any]) -> str:
         low, high = f"{least:.1f}", f"{most:.1f}"
         ranges[device] = low if low == high else f"{low} to {high}"
     return (
-        f"about {ranges['gpu']} GB of GPU memory for each training, or {ranges['cpu']} GB of main "
-        "memory on the CPU (estimated)"
+        f"each training needs about {ranges['gpu']} GB of GPU memory, or {ranges['cpu']} "
+        "GB of main memory on a CPU (estimated)"
     )
 
 

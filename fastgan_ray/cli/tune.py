@@ -31,7 +31,8 @@ def tune(
         typer.Option(
             "--from",
             help="Folder of an earlier search, e.g. on other pictures or at a lower resolution. "
-            "Its best configurations are tried first, and its trials guide the sampler.",
+            "The new search first tries the best configurations of the earlier one, and its "
+            "sampler learns from the earlier trials.",
         ),
     ] = None,
     assignments: opt.Assignments = None,

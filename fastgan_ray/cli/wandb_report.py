@@ -21,7 +21,9 @@ def wandb_report(
     ] = None,
     entity: Annotated[
         str | None,
-        typer.Option(help="W&B user or team of the project.", show_default="the logged-in user's"),
+        typer.Option(
+            help="W&B user or team of the project.", show_default="the user who is logged in"
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the content as JSON and exit.")

@@ -243,8 +243,8 @@ class EvalConfig(Section):
     )
     metric: Literal["fd", "kd", "precision", "recall", "density", "coverage"] = Field(
         "fd",
-        description="metric that chooses the run's best checkpoint: fd = Frechet distance (FID on "
-        "Inception); kd = kernel distance (KID on Inception); a search or an ablation sets it to "
+        description="metric that chooses the best checkpoints of a run: fd = Frechet distance (FID "
+        "on Inception); kd = kernel distance (KID on Inception); a search or an ablation sets it to "
         "the metric of its file",
     )
     num_fakes: int = Field(

@@ -35,18 +35,8 @@ class TrainConfig(Section):
     )
     lr_g: float = Field(2e-4, gt=0, lt=1, description="generator's Adam learning rate")
     lr_d: float = Field(2e-4, gt=0, lt=1, description="discriminator's Adam learning rate")
-    beta1: float = Field(
-        0.5,
-        ge=0,
-        lt=1,
-        description="Adam's beta1 (decay of the mean of the gradients), for both networks",
-    )
-    beta2: float = Field(
-        0.999,
-        ge=0,
-        lt=1,
-        description="Adam's beta2 (decay of the mean of the squared gradients), for both networks",
-    )
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first-moment decay, both networks")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second-moment decay, both networks")
     loss: Literal["hinge", "logistic", "least_squares", "wasserstein", "relativistic"] = Field(
         "hinge",
         description="adversarial loss; relativistic = the loss of R3GAN, to be used with "

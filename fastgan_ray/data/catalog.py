@@ -116,8 +116,9 @@ def _ensure_downloaded(name: str) -> None:
         sha256 = file_sha256(target)
         if recorded is not None and sha256 != recorded:
             raise UserError(
-                f"{target} has changed since its first use (sha256 was {recorded}, is {sha256}). "
-                f"Delete it to download it again; to accept it as it is, delete {record.name}."
+                f"{target} has changed since its first use (sha256 was {recorded}, is "
+                f"{sha256}). To download it again, delete it; to accept the changed "
+                f"file, delete {record.name}."
             )
         if not zipfile.is_zipfile(target):
             raise UserError(
@@ -137,9 +138,9 @@ def _download(name: str, url: str, target: Path, recorded: str | None) -> str:
             download(url, partial, _TIMEOUT_SECONDS)
         except DownloadError as error:
             raise UserError(
-                f"{name}: cannot download {url} ({error}). Without a network, download that file "
-                f"on another machine and put it at {target}; nothing else is needed. To use a "
-                "mirror, set FASTGAN_RAY_DATASETS_URL."
+                f"{name}: cannot download {url} ({error}). If this machine has no "
+                "network, download that file on another machine and copy it to "
+                f"{target}. To use a mirror, set FASTGAN_RAY_DATASETS_URL."
             ) from error
         if not zipfile.is_zipfile(partial):
             raise UserError(
@@ -172,8 +173,9 @@ def _recorded_sha256(record: Path) -> str | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{record} must hold the sha256 of the archive beside it, but cannot be read "
-            f"({error}). Delete it; the sha256 is then recorded again."
+            f"{record} must contain the sha256 of the zip archive next to it, but cannot "
+            f"be read ({error}). Delete {record.name}; the sha256 is then recorded "
+            "again."
         ) from error
 
 

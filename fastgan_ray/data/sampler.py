@@ -58,8 +58,9 @@ class Sampler:
             0 <= position <= self.count
         ):
             raise UserError(
-                "sampler: the checkpoint's order of pictures is damaged (not a permutation, or "
-                f"position {position} is outside 0..{self.count}). Resume from an earlier one."
+                "sampler: the checkpoint's order of pictures is damaged (not a "
+                f"permutation, or position {position} is outside 0..{self.count}). "
+                "Resume from an earlier checkpoint."
             )
         self._order, self._position = order.clone(), position
         self.rng.set_state(state["rng"])

@@ -67,8 +67,8 @@ def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
         difference = float((written - expected).abs().max())
     if not difference <= TOLERANCE:
         raise UserError(
-            f"{out}: do not use this file: its pictures must agree with the checkpoint's to "
-            f"{TOLERANCE}, but differ by {difference:.2g}"
+            f"{out}: do not use this file: its pictures may differ from the checkpoint's "
+            f"by at most {TOLERANCE}, but differ by {difference:.2g}"
         )
     return difference
 

@@ -33,8 +33,8 @@ def walk(stops_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
     """
     if len(stops_NZ) < 2 or frames < len(stops_NZ):
         raise ValueError(
-            f"there must be at least 2 stops and a frame for each "
-            f"(got {len(stops_NZ)} stops, {frames} frames)"
+            "there must be at least 2 stops, and at most as many as frames (got "
+            f"{len(stops_NZ)} stops, {frames} frames)"
         )
     path_NZ = torch.cat([stops_NZ, stops_NZ[:1]]) if loop else stops_NZ
     last = len(path_NZ) - 1

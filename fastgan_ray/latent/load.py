@@ -80,5 +80,8 @@ def data_config(name: str, stored: RunConfig, overrides: Mapping[str, Any]) -> R
         raise UserError(f"--set: {', '.join(fixed)}: a trained model cannot be changed")
     config = override(stored, overrides)
     if config.data.path is None:
-        raise UserError(f"{name}: the checkpoint names no data set; give --data")
+        raise UserError(
+            f"{name}: the checkpoint does not say on which pictures it was trained; give "
+            "them with --data"
+        )
     return config

@@ -24,7 +24,7 @@ def diversity(real: npt.ArrayLike, fake: npt.ArrayLike) -> float:
     x, y = normalise_together(*check_feature_pair(real, fake))
     real_distance = _mean_distance(x)
     if real_distance == 0:
-        raise ValueError("real must have rows that differ (got only equal ones)")
+        raise ValueError("the rows of real must not all be equal")
     return _mean_distance(y) / real_distance
 
 

@@ -46,7 +46,8 @@ def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, fl
     largest = max(1.0, float(np.abs(x).max()), float(np.abs(y).max()))
     if largest > _LARGEST:
         raise ValueError(
-            f"features must be within {_LARGEST:g} for a cubic kernel (got {largest:g})"
+            f"absolute values of features must be at most {_LARGEST:g}, because the "
+            f"kernel cubes them (got {largest:g})"
         )
     # Kernel values are divided by unit^3, so that no sum or square overflows.
     unit = largest**2

@@ -146,7 +146,7 @@ def _reference(views: list[Array], images: Array) -> Array:
     """
     squares = _squares_to_others(views, images)
     if not np.isfinite(squares).all():
-        raise ValueError("training must have pictures that differ (got only equal ones)")
+        raise ValueError("the training pictures must not all be equal")
     return np.sqrt(squares)
 
 

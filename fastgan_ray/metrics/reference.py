@@ -52,8 +52,8 @@ def load_reference(
     features = reference_features(source, config.data, extractor, shape, track=track)
     if np.abs(features - features[0]).max() <= _ALIKE * np.abs(features).max():
         raise UserError(
-            f"{source.path}: at least 2 different pictures are needed, but the feature network "
-            f"sees no difference between all {len(source)}"
+            f"{source.path}: at least 2 different pictures are needed, but all "
+            f"{len(source)} have the same features"
         )
     if config.data.flip == 0 and not config.eval.mirrored_reference:
         return Reference(features, None)

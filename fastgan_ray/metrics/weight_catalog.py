@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _EMBEDDED = (
-    "Or use the embedded network: --embedded (eval.extractor: efficientnet_lite0), whose distance "
-    "is not an FID and is not called so."
+    "Or use the network that comes with the package: --embedded (eval.extractor: "
+    "efficientnet_lite0). Its distance is not FID, and the metric has another name."
 )
 
 
@@ -44,7 +44,7 @@ WEIGHTS: dict[str, Weights] = {
         sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         size_bytes=95_628_359,
         url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0",
-        used_for="FID on the PyTorch port",
+        used_for="FID with the PyTorch port of Inception",
         setting="eval.extractor: inception_pytorch",
     ),
     # Meta publishes no checksums of DINOv2's files; other projects record these.
@@ -53,7 +53,7 @@ WEIGHTS: dict[str, Weights] = {
         sha256="0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
         size_bytes=346_378_731,
         url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitb14",
-        used_for="distances on DINOv2",
+        used_for="distances on DINOv2 features",
         setting="eval.extractor: dinov2_vitb14",
     ),
     "dinov2_vitl14": Weights(
@@ -71,7 +71,7 @@ WEIGHTS: dict[str, Weights] = {
         size_bytes=353_976_522,
         url="https://openaipublic.azureedge.net/clip/models/"
         "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
-        used_for="distances on CLIP",
+        used_for="distances on CLIP features",
         setting="eval.extractor: clip_vitb32",
     ),
     # The file's name contains the first digits of the checksum.
@@ -82,7 +82,7 @@ WEIGHTS: dict[str, Weights] = {
         url="https://download.pytorch.org/models",
         used_for="LPIPS",
         setting="train.reconstruction: lpips_vgg",
-        instead="Or reconstruct without it: --embedded (which sets train.reconstruction too), or "
-        "train.reconstruction: l1 or efficientnet_lite0.",
+        instead="Or use another reconstruction loss: set train.reconstruction to l1, or "
+        "--embedded, which sets it to efficientnet_lite0.",
     ),
 }

@@ -139,13 +139,14 @@ def _add(file: Path) -> Path:
     try:
         sha256 = file_sha256(file)
     except OSError as error:
-        raise UserError(f"{file}: must be a readable file ({error})") from error
+        raise UserError(f"{file}: cannot be read ({error})") from error
     for weights in WEIGHTS.values():
         if weights.sha256 == sha256:
             return _copy(file, _cache_path(weights))
     known = "".join(f"\n  {weights.sha256}  {weights.filename}" for weights in WEIGHTS.values())
     raise UserError(
-        f"{file}: must be a published file (its sha256 is {sha256}). Known files:{known}"
+        f"{file}: is not one of the known weight files, or is damaged (its sha256 is "
+        f"{sha256}). Known files:{known}"
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from fastgan_ray.config.rules import explain
 from fastgan_ray.config.run_config import ModelConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import atomic
@@ -160,8 +161,10 @@ def _infer_config(
     try:
         return _published_config(resolution, stem // 32, deepest // 16, nz)
     except ValidationError as error:
-        reasons = "; ".join(f"{entry['loc'][0]}: {entry['msg']}" for entry in error.errors())
-        raise UserError(f"{path}: its sizes are not supported: {reasons}") from error
+        reasons = "; ".join(f"{key}: {rule}" for (key, *_), rule in explain(error, ModelConfig))
+        raise UserError(
+            f"{path}: the sizes of its networks are not supported: {reasons}"
+        ) from error
 
 
 def _published_config(resolution: int, ngf: int, ndf: int, nz: int) -> ModelConfig:
@@ -198,7 +201,9 @@ def _fill(
     ]
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise UserError(f"{where} is not of the published form: {'; '.join(problems[:5])}{more}")
+        raise UserError(
+            f"{where} does not have the published form: {'; '.join(problems[:5])}{more}"
+        )
     network.load_state_dict({ours: weights[name] for name, ours in names.items()})
 
 

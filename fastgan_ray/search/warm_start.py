@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from fastgan_ray.config.run_config import flatten
-from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.search.space import SearchSpace
@@ -60,7 +59,7 @@ def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
     points = [(point, trial_id) for point, trial_id in points if point]
     if not points:
         raise UserError(
-            f"--from {run}: none of its {counted(len(summary['trials']), 'trial')} has both a "
+            f"--from {run}: none of its trials ({len(summary['trials'])}) has both a "
             "value and settings that are possible in this search; start without --from"
         )
     return [Prior(point, rank, trial_id) for rank, (point, trial_id) in enumerate(points)]

@@ -233,8 +233,8 @@ def require_same_update(
     update = _distance_between(expected, before)
     if not difference <= 5 * tolerance * update:
         raise RuntimeError(
-            "captured steps change the weights differently from ordinary ones: the results are "
-            f"{difference:.3g} apart after a change of {update:.3g}"
+            "captured steps change the weights differently from ordinary ones: the "
+            f"weights differ by {difference:.3g} (norm), after a change by {update:.3g}"
         )
 
 

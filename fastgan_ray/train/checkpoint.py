@@ -198,7 +198,9 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     for weight, loaded in optimizer.state.items():
         for name in ("exp_avg", "exp_avg_sq"):
             if loaded[name].shape != weight.shape:
-                raise ValueError(f"{name} of shape {tuple(loaded[name].shape)} fits no weight")
+                raise ValueError(
+                    f"{name} (shape {tuple(loaded[name].shape)}) does not fit any weight"
+                )
             loaded[name] = torch.empty_like(weight).copy_(loaded[name])
 
 

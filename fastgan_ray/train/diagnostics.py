@@ -78,7 +78,9 @@ def _copy_warnings(values: Mapping[str, float]) -> list[str]:
     if share is None or share < MAX_MEMORISED:
         return []
     return [
-        f"{share:.0%} of the generated pictures are nearer to a training picture than real ones "
-        "are to each other: they are probably copies (see the folder pairs). FID and KID reward "
-        "copies. Train for less time, or augment more."
+        (
+            f"{share:.0%} of the generated pictures are probably copies: they are nearer to "
+            "a training picture than training pictures are to each other (see the folder "
+            "pairs). FID and KID reward copies. Train for less time, or augment more."
+        )
     ]

@@ -158,9 +158,9 @@ def _raise_failure(workers: list[Worker]) -> None:
     ranks = [rank for rank, worker in enumerate(workers) if not worker.finished]
     reason = f" ({errors[0]})" if errors else ""
     raise UserError(
-        f"resources.workers: one of the {counted(len(workers), 'process')} has ended too early, "
-        f"or does not answer (killed, or out of memory?){reason}: rank "
-        f"{' or '.join(map(str, ranks))}. Continue the training with --resume."
+        f"resources.workers: one of the {counted(len(workers), 'process')} has ended too early "
+        f"or does not answer{reason}: rank {' or '.join(map(str, ranks))}. Perhaps it was killed "
+        "or ran out of memory. Continue the training with --resume."
     ) from (errors[0] if errors else None)
 
 
@@ -269,7 +269,7 @@ def _joined(backend: str, meeting: Path, workers: int, rank: int) -> Iterator[No
     try:
         store.wait([str(peer) for peer in range(workers)], LONGEST_START)
     except RuntimeError as error:
-        raise PeerFailedError(f"a process of the group has not started: {error}") from error
+        raise PeerFailedError(f"one of the workers has not started: {error}") from error
     dist.init_process_group(
         backend, store=store, timeout=LONGEST_EVALUATION, world_size=workers, rank=rank
     )

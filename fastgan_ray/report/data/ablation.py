@@ -151,10 +151,9 @@ def _flat(
         noise = ERRORS_APART * error * math.sqrt(2 / (difference["pairs"] * seeds))
         if abs(difference["mean"]) < noise:
             fields["note"] = (
-                f"the difference of {abs(difference['mean']):.3g}{unit} is smaller than the "
-                f"{noise:.2g}{unit} that the evaluation error alone can cause, so that "
-                f"{difference['pairs'] * seeds} pairs may agree by chance; add seeds or raise "
-                "eval.num_fakes"
+                f"doubtful: the evaluation error alone can cause a difference of {noise:.2g}{unit} "
+                f"in {difference['pairs'] * seeds} pairs, and the measured difference is smaller "
+                f"({abs(difference['mean']):.3g}{unit}); add seeds or raise eval.num_fakes"
             )
     return difference | fields
 
@@ -233,7 +232,8 @@ def _protocols(trials: Sequence[Trial]) -> tuple[dict[str, Any], list[str]]:
         first = protocols.setdefault(trial["data"], trial["protocol"])
         if differences := protocol_differences(first, trial["protocol"]):
             warnings.append(
-                f"trial {trial['trial_id']} does not compare with the first trial on "
-                f"{trial['data']}, because it was measured differently: {'; '.join(differences)}"
+                f"trial {trial['trial_id']} cannot be compared with the first trial on "
+                f"{trial['data']}, because it was measured differently: "
+                f"{'; '.join(differences)}"
             )
     return protocols, warnings

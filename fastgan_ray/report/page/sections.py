@@ -88,7 +88,7 @@ def _search_warnings(run: Run) -> list[str]:
     if best and best["warning"]:
         sentences.append(f"Best trial, {best['trial_id']}: {best['warning']}")
     if others := sum(bool(trial["warning"]) for trial in trials if trial is not best):
-        other, rest = ("other ", "") if sentences else ("", "; the best one has none")
+        other, rest = ("other ", "") if sentences else ("", "; the best trial has none")
         noun = "trial has a warning" if others == 1 else "trials have warnings"
         sentences.append(f"{others} {other}{noun}{rest} (see the last column of the leaderboard).")
     for state in FAILED:
@@ -186,9 +186,9 @@ def cost(run: Run) -> list[tuple[str, str]]:
     memory = [row["peak_memory_gb"] for t in trials for row in t["rows"] if "peak_memory_gb" in row]
     pairs = [("trials", f"{len(trials)}: {states}" if trials else "none")]
     pairs.append(("images shown", f"{kimg:.4g} thousand"))
-    pairs.append(("hours of training", f"{seconds / 3600:.3g}, over all trials"))
+    pairs.append(("hours of training", f"{seconds / 3600:.3g}, all trials together"))
     if seconds > 0:
-        pairs.append(("images/s", f"{1000 * kimg / seconds:.4g}, average of one trial"))
+        pairs.append(("images/s", f"{1000 * kimg / seconds:.4g}, mean speed of a trial"))
     if memory:
         pairs.append(("peak memory", f"{max(memory):.3g} GB for one trial"))
     return pairs

@@ -12,11 +12,12 @@ from fastgan_ray.report.tables import table as tables
 from fastgan_ray.report.tables.table import VERDICT_STYLES, Table, as_markdown, escaped
 
 EXPLANATION = (
-    "± is the standard deviation over seeds. The difference is arm minus baseline, the mean over "
-    "pairs with the same data set and seed; brackets are its {confidence:.0%} confidence interval "
-    "(Student's t). An arm is better or worse if its p-value, corrected for the number of arms "
-    "(Holm), is below {level:.2g}; an interval without 0 is not enough. Means leave failed "
-    "trainings out, but an arm that failed where the baseline did not is never called better."
+    "± is the standard deviation over seeds. The difference is arm minus baseline: the "
+    "mean over pairs of trainings with the same data set and seed. The brackets are its "
+    "{confidence:.0%} confidence interval (Student's t). An arm is better or worse if "
+    "its p-value, corrected for the number of arms (Holm), is below {level:.2g}; an "
+    "interval without 0 is not enough. Failed trainings are left out of means. An arm "
+    "is never called better if it failed in a pair in which the baseline did not fail."
 )
 COMPARED = {
     "last": "The last checkpoints of the trainings are compared, not the best ones.",

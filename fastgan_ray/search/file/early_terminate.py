@@ -97,8 +97,10 @@ class Hyperband(_Rule):
     def _s_rule(self) -> str:
         """Write the rule that `s` breaks, with the numbers of the file."""
         if self.min_iter is not None:
-            rule = "cannot be combined with min_iter, which already says when trials are first compared"
-            return f"{rule}: leave s out (got s {self.s}, min_iter {self.min_iter:g})"
+            rule = (
+                "cannot be combined with min_iter, which also says when trials are first compared"
+            )
+            return f"{rule}; leave s out (got s {self.s}, min_iter {self.min_iter:g})"
         return f"needs max_iter: trials are first compared at max_iter / {self.eta:g}^{self.s} kimg"
 
     def _with_s(self, max_iter: float) -> str:
