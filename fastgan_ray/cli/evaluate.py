@@ -25,7 +25,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="Metric by which to rank the generators.",
-            show_default="the metric of the generators' search if known, else eval.metric of the first generator",
+            show_default="the metric of the generators' search if known, else eval.metric of "
+            "the first generator",
         ),
     ] = None,
     which: opt.Which = "best",

@@ -244,8 +244,8 @@ class EvalConfig(Section):
     metric: Literal["fd", "kd", "precision", "recall", "density", "coverage"] = Field(
         "fd",
         description="metric that chooses the best checkpoints of a run: fd = Frechet distance (FID "
-        "on Inception); kd = kernel distance (KID on Inception); a search or an ablation sets it to "
-        "the metric of its file",
+        "on Inception); kd = kernel distance (KID on Inception); a search or an ablation sets it "
+        "to the metric of its file",
     )
     num_fakes: int = Field(
         5000, ge=2, le=1_000_000, description="number of generated pictures in each evaluation"
