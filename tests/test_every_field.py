@@ -178,7 +178,7 @@ def test_a_field_in_every_form_of_a_search(name):
             "method": "random",
             "run_cap": 4,
             "metric": {"name": "fd_efficientnet_lite0", "goal": "minimize"},
-            "base": BASE,
+            "base": {key: value for key, value in flatten(BASE).items() if key not in parameters},
             "parameters": parameters,
         }
         try:
