@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from colour_profiles import ADOBE_RGB, cmyk_profile, rgb_profile
 from hypothesis import given
 from malformed import ACCIDENTS, damaged, examples, refused
-from PIL import Image
+from PIL import Image, features
 
 from fastgan_ray.config.run_config import DataConfig, ModelConfig
 from fastgan_ray.data.source import open_source
@@ -45,12 +47,20 @@ def encodings() -> dict[str, bytes]:
         "g.bmp": (rgba.convert("RGB"), "BMP", {}),
         "h.tiff": (rgba.convert("L"), "TIFF", {}),
         "i.tiff": (rgba.convert("RGB"), "TIFF", {"compression": "tiff_lzw"}),
+        "j.ppm": (rgba.convert("RGB"), "PPM", {}),
+        "k.jp2": (rgba.convert("RGB"), "JPEG2000", {}),
+        "l.png": (rgba.convert("RGB"), "PNG", {"icc_profile": rgb_profile(ADOBE_RGB, "Adobe")}),
+        "m.tiff": (rgba.convert("CMYK"), "TIFF", {"icc_profile": cmyk_profile()}),
     }
     found = {}
     for name, (image, form, options) in ways.items():
         buffer = io.BytesIO()
         image.save(buffer, form, **options)
         found[name] = buffer.getvalue()
+    if features.check("avif"):
+        buffer = io.BytesIO()
+        rgba.save(buffer, "AVIF")
+        found["n.avif"] = buffer.getvalue()
     return found
 
 
@@ -99,10 +109,28 @@ def test_damaged_pictures(tmp_path, monkeypatch):
     assert sum(skipped) > 300, "few were malformed"
 
 
-def test_damaged_archives(tmp_path, monkeypatch):
+def write_tar(path: Path, pictures: dict[str, bytes]) -> bytes:
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        for name, content in pictures.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path.read_bytes()
+
+
+def write_array(path: Path, pictures: dict[str, bytes]) -> bytes:
+    np.save(path, np.zeros((len(pictures), 5, 4, 3), np.uint8))
+    return path.read_bytes()
+
+
+WRITERS = {"zip": write_zip, "tar": write_tar, "tar.gz": write_tar, "npy": write_array}
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_damaged_archives(form, tmp_path, monkeypatch):
     monkeypatch.setenv("FASTGAN_RAY_CACHE", str(tmp_path / "cache"))
-    path = tmp_path / "pictures.zip"
-    whole = write_zip(path, {**encodings(), "nested/j.png": encodings()["a.png"]})
+    path = tmp_path / f"pictures.{form}"
+    whole = WRITERS[form](path, {**encodings(), "nested/j.png": encodings()["a.png"]})
     assert use(path, "error") == 0
     count = []
 

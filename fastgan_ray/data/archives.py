@@ -27,6 +27,7 @@ _REPEATED = "an earlier entry of a name that appears again"
 _BLOCK = 2**20
 # A compressed tar archive is refused if it unpacks to more than this many times its size.
 _MAX_RATIO = 100
+_TAR_ERRORS = (tarfile.TarError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error)
 _UNPACKERS: dict[str, Callable[[Path], BufferedIOBase]] = {
     "GZIP": gzip.GzipFile,
     "BZIP2": bz2.BZ2File,
@@ -91,6 +92,14 @@ class _Member(NamedTuple):
     size: int
 
 
+def is_tar(path: Path) -> bool:
+    """Return whether a file is a tar archive, compressed or not; UserError if it is damaged."""
+    try:
+        return tarfile.is_tarfile(path)
+    except _TAR_ERRORS as error:
+        raise _damaged(path, error) from error
+
+
 def open_tar(path: Path) -> Listing:
     """List a tar archive; unpack a compressed archive once, into one tar file in the cache.
 
@@ -101,10 +110,8 @@ def open_tar(path: Path) -> Listing:
         plain = _plain_tar(path)
         with tarfile.open(plain, "r:") as archive:
             entries = [(entry, entry.name.removeprefix("./")) for entry in archive]
-    except (tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise UserError(
-            f"{path}: cannot read this tar archive ({error}). Pack it again."
-        ) from error
+    except _TAR_ERRORS as error:
+        raise _damaged(path, error) from error
     require_inside(path, "tar", [name for _, name in entries])
     files = [(entry, name) for entry, name in entries if entry.isreg() and not entry.issparse()]
     members = {name: _Member(entry.offset_data, entry.size) for entry, name in files}
@@ -130,6 +137,10 @@ def _tar_head(plain: Path, members: Mapping[str, _Member], name: str, count: int
         return file.read(min(count, size))
 
 
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: cannot read this tar archive ({error}). Pack it again.")
+
+
 def _plain_tar(path: Path) -> Path:
     """Return the path of the archive without compression; unpack it into the cache if needed."""
     with path.open("rb") as file:
@@ -140,7 +151,7 @@ def _plain_tar(path: Path) -> Path:
     if not plain.is_file():
         most = _MAX_RATIO * max(path.stat().st_size, _BLOCK)
         with atomic_file(plain) as draft, _UNPACKERS[kind](path) as packed, draft.open("wb") as to:
-            while block := packed.read(_BLOCK):
+            while block := _read_block(packed):
                 to.write(block)
                 if to.tell() > most:
                     raise UserError(
@@ -148,3 +159,11 @@ def _plain_tar(path: Path) -> Path:
                         "pictures never do. Do not trust this archive; make one from a folder."
                     )
     return plain
+
+
+def _read_block(packed: BufferedIOBase) -> bytes:
+    """Unpack a block; TarError if it is damaged, so that this is no error of writing."""
+    try:
+        return packed.read(_BLOCK)
+    except _TAR_ERRORS as error:
+        raise tarfile.ReadError(str(error)) from error

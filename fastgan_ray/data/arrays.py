@@ -58,7 +58,12 @@ def decode_array(data: bytes) -> Array:
 
 
 def _open(path: Path) -> Array:
-    array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # the parser of headers raises nearly every type of error
+        raise ValueError(f"the array is damaged ({error or type(error).__name__})") from error
     if array.dtype != np.uint8:
         raise ValueError(
             f"the array has values of type {array.dtype}; they must be uint8, 0 to 255"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tarfile
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -43,7 +42,7 @@ def open_container(path: Path) -> Listing:
     kind = kind_of(head_of(path))
     if kind == ARRAY:
         return _open_array(path)
-    if tarfile.is_tarfile(path):  # before zip, because it may end with one
+    if archives.is_tar(path):  # before zip, because it may end with one
         return archives.open_tar(path)
     if zipfile.is_zipfile(path):
         return archives.open_zip(path)
@@ -60,7 +59,7 @@ def open_container(path: Path) -> Listing:
 def _open_array(path: Path) -> Listing:
     try:
         count = arrays.count_rows(path)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError) as error:
         raise UserError(f"{path}: cannot be used as pictures: {error}") from error
     if count is None:
         raise UserError(f"{path}: holds a single picture; at least 2 are needed")
@@ -76,7 +75,7 @@ def _open_folder(path: Path) -> Listing:
             try:
                 names += arrays.row_names(name, arrays.count_rows(path / name))
                 continue
-            except (ValueError, OSError, EOFError) as error:
+            except (ValueError, OSError) as error:
                 verdict = verdict._replace(reason=str(error))
         if verdict is None:
             names.append(name)
