@@ -83,13 +83,16 @@ def test_one_set_gives_no_verdict_over_sets_and_failures_win_nothing():
     }
     over_sets, on_set = compare_on_sets(one_set, "base", "minimize")
     assert over_sets["a"].verdict == "no verdict"
-    assert over_sets["a"].note == "too few data sets: 1 of at least 2 data sets"
+    assert (
+        over_sets["a"].note
+        == "too few data sets: at least 2 data sets with values are needed (got 1)"
+    )
     assert on_set["a"]["set 0"].verdict == "better"
     failing = values_from(numbers) | {"a": values_from(numbers)["a"] | {("set 1", 0): None}}
     over_sets, on_set = compare_on_sets(failing, "base", "minimize")
     assert (
         over_sets["a"].verdict == "no verdict"
-        and "it alone failed in 1 pair" in over_sets["a"].note
+        and "in 1 pair only the arm failed" in over_sets["a"].note
     )
     assert on_set["a"]["set 1"].verdict == "no verdict" and on_set["a"]["set 2"].failed == 0
 
