@@ -161,7 +161,7 @@ CASES: dict[str, dict[str, Any]] = {
     "Re-GAN regrowing stored weights": {**REGAN, "regan.regrow": "stored"},
 }
 # Of the sections above: how long, and where, but not what is trained.
-NOT_OF_A_STEP = {"train.total_kimg", "train.device", "train.cuda_graphs"}
+NOT_OF_A_STEP = {"train.total_kimg", "train.device", "train.cuda_graphs", "train.keep_best"}
 
 
 def test_the_table_has_every_field():
