@@ -128,14 +128,39 @@ def test_several_parents_must_all_agree():
     assert not child.active({"a": 1, "b": 4}) and not child.active({"a": 1})
 
 
-def test_default_point_keeps_what_the_space_contains():
+def test_default_point_keeps_what_the_space_contains_and_takes_the_nearest_number_else():
     defaults = {"train.loss": "hinge", "train.label_noise": 0.3, "train.r1_gamma": 0.0}
-    assert default_point(SPACE, defaults) == {"train.loss": "hinge"}
+    assert default_point(SPACE, defaults) == {"train.loss": "hinge", "train.label_noise": 0.2}
     constant = (Parameter("train.loss", "constant", ("logistic",)), R1)
     assert default_point(constant, {**defaults, "train.r1_gamma": 1.0}) == {
         "train.loss": "logistic",
         "train.r1_gamma": 1.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("parameter", "default", "nearest"),
+    [
+        (listed("x", 4, 8, 32), 64, 32),
+        (listed("x", 4, 8, 32), 12, 8),  # 12 / 8 is smaller than 32 / 12
+        (listed("x", 0.0, 0.5), 0.2, 0.0),
+        (listed("x", None, 0.5, 0.9), 0.6, 0.5),
+        (listed("x", "color", ""), "translation", None),
+        (listed("x", True, False), 1, None),
+        (listed("x", None, 0.5), None, None),  # it contains the default
+        (Parameter("x", "log_uniform_values", low=0.01, high=10.0), 0.0, 0.01),
+        (Parameter("x", "uniform", low=0.0, high=0.5), 0.7, 0.5),
+        (Parameter("x", "int_uniform", low=2, high=10, q=2), 5.1, 6),
+        (Parameter("x", "uniform", low=0.0, high=0.5), "auto", None),
+    ],
+)
+def test_the_nearest_value_to_a_default(parameter, default, nearest):
+    assert parameter.nearest(default) == nearest
+    point = default_point((parameter,), {"x": default})
+    if parameter.contains(default):
+        assert point == {"x": default}
+    else:
+        assert point == ({} if nearest is None else {"x": nearest})
 
 
 @st.composite

@@ -14,7 +14,13 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.early_terminate import Hyperband, Median, Patience
 from fastgan_ray.search.file.method import SAMPLERS, SINGLE
 from fastgan_ray.search.file.read import load_search, spec_from_text
-from fastgan_ray.search.file.spec import base_config, run_config, start_point
+from fastgan_ray.search.file.spec import (
+    base_config,
+    first_trial_point,
+    run_config,
+    start_point,
+    substitutes,
+)
 from fastgan_ray.search.space import grid, sample, size
 
 FILES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
@@ -73,6 +79,23 @@ def test_a_file_means_what_it_says():
         "train.total_kimg": 100,
     }
     assert spec_from_text(spec.text, "good.yaml", spec.overrides) == spec
+
+
+def test_the_first_trial_takes_the_nearest_values_where_the_space_lacks_the_defaults():
+    spec = spec_from_text(
+        with_parameters(
+            "model.ngf: {values: [4, 8]}",
+            "augment.policy: {values: [color, cutout]}",
+            "train.beta1: {min: 0.6, max: 0.9}",
+            "train.loss: {value: logistic}",
+        ),
+        "x.yaml",
+    )
+    expected = {"model.ngf": 8, "train.beta1": 0.6}
+    assert expected.items() <= start_point(spec).items()
+    assert "augment.policy" not in start_point(spec)
+    assert substitutes(spec) == {"model.ngf": (64, 8), "train.beta1": (0.5, 0.6)}
+    assert expected.items() <= first_trial_point(spec).items()
 
 
 def test_an_inactive_parameter_keeps_its_default():
@@ -461,8 +484,9 @@ def test_values_that_do_not_go_together_are_refused_at_the_point():
 def test_shipped_spaces_load_and_start_from_the_published_default(path):
     spec = load_search(path)
     assert spec.name == path.stem and "Command:" in spec.description
-    point = start_point(spec)
-    assert run_config(spec, point) == base_config(spec)
+    published = {name: default for name, (default, _) in substitutes(spec).items()}
+    assert published == ({"model.ngf": 64} if spec.name == "demo" else {})
+    assert run_config(spec, start_point(spec) | published) == base_config(spec)
     for seed in range(50):
         run_config(spec, sample(spec.space, random.Random(seed)))
 

@@ -25,6 +25,7 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
     lines = {
         "method": f"{facts['method']}{sampler}, at most {counted(facts['trials'], 'trial')}, seed "
         f"{facts['seed']}",
+        "first trial": _first_trial_text(facts),
         "metric": _metric_text(facts),
         "early stopping": facts["early_stopping"],
         "population": facts["population"],
@@ -36,6 +37,18 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
     }
     _print_lines(facts["name"], lines, console)
     console.print(_parameter_table(facts))
+
+
+def _first_trial_text(facts: Mapping[str, Any]) -> str:
+    """Say what the first trial has in place of default values that the space lacks."""
+    parts = [
+        f"{name} = {value_text(value['first_trial'])} (default {value_text(value['default'])})"
+        for name, value in facts["substitutes"].items()
+    ]
+    parts += [f"{name} = chosen by the sampler" for name in facts["without_default"]]
+    if not parts:
+        return "the published default"
+    return f"the published default, except where the space lacks its values: {', '.join(parts)}"
 
 
 def _print_ablation(facts: Mapping[str, Any], console: Console) -> None:

@@ -14,7 +14,7 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 from fastgan_ray.config.strict_yaml import Value
 
@@ -99,13 +99,25 @@ class Parameter:
         """Return True if the parameter can take `value`; true and 1 are different values."""
         if self.values:
             return any(same(value, listed) for listed in self.values)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
+        if not _is_number(value):
             return False
         return math.isclose(self.snap(value), value, rel_tol=1e-12, abs_tol=1e-300)
+
+    def nearest(self, value: Value) -> float | None:
+        """Return the number that the parameter can take and that is nearest to `value`.
+
+        If all listed numbers are positive, the nearest is the one with the smallest ratio to
+        `value`. Return None if `value` is not a number, or if no number is listed.
+        """
+        if not _is_number(value):
+            return None
+        if not self.values:
+            return self.snap(value)
+        numbers = [listed for listed in self.values if _is_number(listed)]
+        if not numbers:
+            return None
+        scale = math.log if value > 0 and min(numbers) > 0 else float
+        return min(numbers, key=lambda listed: abs(scale(listed) - scale(value)))
 
     def sample(self, rng: random.Random) -> Value:
         """Return a random value."""
@@ -184,9 +196,10 @@ def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
 
 
 def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of `defaults` ({dotted name: value}) that lies in the space.
+    """Return the point of the space that is nearest to `defaults` ({dotted name: value}).
 
-    A constant keeps its own value. A parameter that cannot take its default is left out.
+    A constant keeps its own value. A parameter that can take neither its default nor a number near
+    it (such as a policy that the space lacks) is left out.
     """
     point: dict[str, Any] = {}
     for parameter in space:
@@ -196,6 +209,8 @@ def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, 
             point[parameter.name] = parameter.at(0)
         elif parameter.contains(defaults[parameter.name]):
             point[parameter.name] = defaults[parameter.name]
+        elif (number := parameter.nearest(defaults[parameter.name])) is not None:
+            point[parameter.name] = number
     return point
 
 
@@ -240,3 +255,7 @@ def grid(space: SearchSpace) -> list[dict[str, Any]]:
             for value in (values if parameter.active(point) else [{}])
         ]
     return points
+
+
+def _is_number(value: Any) -> TypeGuard[float]:  # noqa: ANN401 - any setting
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -34,6 +34,7 @@ from fastgan_ray.search.file.spec import (
     run_config,
     sample_configs,
     start_point,
+    substitutes,
 )
 from fastgan_ray.search.space import Parameter, sample
 
@@ -77,6 +78,11 @@ def search_facts(
         "memory_gb": _memory_facts(sample_configs(spec)),
         "parameters": {parameter.name: _domain(parameter) for parameter in spec.space},
         "first_trial": start_point(spec),
+        "substitutes": {
+            name: {"default": default, "first_trial": value}
+            for name, (default, value) in substitutes(spec).items()
+        },
+        "without_default": sorted(first_trial_point(spec).keys() - start_point(spec).keys()),
         "samples": [sample(spec.space, rng) for _ in range(SAMPLES)],
     }
 

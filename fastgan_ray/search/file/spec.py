@@ -17,7 +17,7 @@ from fastgan_ray.search.file.early_terminate import Rule
 from fastgan_ray.search.file.method import Method
 from fastgan_ray.search.file.metric import Metric, metric_setting
 from fastgan_ray.search.file.population import Population
-from fastgan_ray.search.space import SearchSpace, assign, default_point, sample
+from fastgan_ray.search.space import SearchSpace, assign, default_point, same, sample
 
 SAMPLES = 64
 
@@ -71,15 +71,27 @@ def base_settings(spec: SearchSpec) -> dict[str, Any]:
 
 
 def start_point(spec: SearchSpec) -> dict[str, Any]:
-    """Return {name: default} of the searched parameters whose values include the default."""
+    """Return the point of the space that is nearest to the defaults, as in `default_point`."""
     return default_point(spec.space, base_settings(spec))
+
+
+def substitutes(spec: SearchSpec) -> dict[str, tuple[Any, Any]]:
+    """Return {name: (default, value of `start_point`)} of parameters that lack their default."""
+    defaults, start = base_settings(spec), start_point(spec)
+    return {
+        parameter.name: (defaults[parameter.name], start[parameter.name])
+        for parameter in spec.space
+        if parameter.size != 1
+        and parameter.name in start
+        and not same(start[parameter.name], defaults[parameter.name])
+    }
 
 
 def first_trial_point(spec: SearchSpec) -> dict[str, Any]:
     """Return a possible point of the first trial.
 
-    Each parameter has its default value. If the space does not contain the default, the value is
-    random.
+    Each parameter has its default, or the number nearest to it. If the space has neither, the
+    value is random.
     """
     start, rng = start_point(spec), random.Random(spec.seed)
     return assign(spec.space, lambda p: start[p.name] if p.name in start else p.sample(rng))
