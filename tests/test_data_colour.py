@@ -19,8 +19,10 @@ from colour_profiles import (
 from encoded_pictures import WHITE, encode
 from PIL import Image, ImageCms
 
+from fastgan_ray.data.adobe_rgb import ADOBE_RGB as PROFILE
 from fastgan_ray.data.colour import profile_name
 from fastgan_ray.data.decode import decode
+from fastgan_ray.data.inspection import inspect
 
 WITH_PROFILES = ["PNG", "TIFF", "WEBP", "JPEG", "AVIF"]
 SPACES = {"Adobe RGB": ADOBE_RGB, "Display P3": DISPLAY_P3}
@@ -141,6 +143,33 @@ def test_lab_is_read():
 def test_a_profile_that_is_damaged_or_of_another_kind_is_ignored(profile):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     assert np.array_equal(read(Image.fromarray(pixels), icc_profile=profile), pixels)
+
+
+def camera(space: int, index: str | None) -> bytes:
+    """A JPEG as cameras write it, which names its colours but has no profile."""
+    exif = Image.Exif()
+    exif[0x8769] = {0xA001: space} | ({0xA005: {1: index}} if index else {})
+    stored = Image.new("RGB", (16, 16), (173, 62, 45))
+    return encode(stored, "JPEG", quality=100, subsampling=0, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("space", "index", "is_adobe"),
+    [(65535, "R03", True), (2, None, True), (1, "R98", False), (65535, None, False)],
+)
+def test_a_camera_names_adobe_rgb_without_a_profile(space, index, is_adobe):
+    data = camera(space, index)
+    out = np.asarray(decode(data, WHITE), np.float64)
+    expected = (200, 60, 40) if is_adobe else (173, 62, 45)
+    assert np.abs(out - expected).max() <= 3
+    facts = inspect(data, "first").pictures[0]
+    assert facts.profile == ("Adobe RGB (1998)" if is_adobe else "")
+
+
+def test_the_profile_of_adobe_rgb_is_that_of_the_formula():
+    pixels = colours()
+    out = read(Image.fromarray(pixels), icc_profile=PROFILE)
+    assert np.abs(out - in_srgb(pixels, ADOBE_RGB)).max() <= 1.5
 
 
 def test_profiles_have_names():

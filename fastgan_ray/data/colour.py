@@ -9,6 +9,8 @@ from functools import lru_cache, partial
 import numpy as np
 from PIL import Image, ImageCms
 
+from fastgan_ray.data.adobe_rgb import ADOBE_RGB, says_adobe_rgb
+
 Transform = Callable[[Image.Image], Image.Image]
 
 DAMAGED = "damaged"
@@ -19,6 +21,14 @@ _SAME = 2
 _STEPS = 17
 # The colour spaces of profiles, and the modes of the pictures that they belong to.
 _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
+
+
+def profile_of(image: Image.Image) -> bytes | None:
+    """Return the ICC profile of an opened file, or the one that its EXIF data names; else None."""
+    profile: bytes | None = image.info.get("icc_profile")
+    if profile or image.mode != "RGB" or not says_adobe_rgb(image):
+        return profile
+    return ADOBE_RGB
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fastgan_ray.config.run_config import Mode
 from fastgan_ray.data.arrays import decode_array
-from fastgan_ray.data.colour import to_srgb
+from fastgan_ray.data.colour import profile_of, to_srgb
 from fastgan_ray.data.jpeg import with_end
 from fastgan_ray.data.kinds import ARRAY, HEAD_BYTES, PICTURES, is_picture, kind_of, missing_decoder
 from fastgan_ray.errors import UserError
@@ -153,7 +153,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _in_srgb(image: Image.Image) -> Image.Image:
     """Return the picture in sRGB: RGB, or RGBA if it has transparent parts."""
-    profile = image.info.get("icc_profile")
+    profile = profile_of(image)
     if image.mode == "F" or image.mode.startswith("I"):
         image = _from_integers(image)
     if not image.has_transparency_data and image.mode not in ("La", "RGBa"):

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from fastgan_ray.data.colour import DAMAGED, profile_name
+from fastgan_ray.data.colour import DAMAGED, profile_name, profile_of
 from fastgan_ray.data.decode import decode_frame, final_mode, frames_of, opened
 from fastgan_ray.data.jpeg import lacks_end
 from fastgan_ray.data.kinds import HEAD_BYTES, kind_of
@@ -51,13 +51,14 @@ def inspect(data: bytes, frames: Frames) -> FileFacts:
     """
     kind = kind_of(data[:HEAD_BYTES])
     with opened(data) as image:
-        mode, profile = image.mode, profile_name(image.info.get("icc_profile"))
-        first = _facts(image, 0, mode, profile)
+        first = _facts(image, 0, image.mode)
         numbers = _frames_or_first(image, frames)
         pictures = [first]
         if frames == "all":
-            pictures += [_facts(image, frame, image.mode, profile) for frame in numbers[1:]]
-    warning = CUT_OFF if _is_cut_off(data, kind) else NO_PROFILE if profile == DAMAGED else ""
+            pictures += [_facts(image, frame, image.mode) for frame in numbers[1:]]
+    warning = NO_PROFILE if first.profile == DAMAGED else ""
+    if _is_cut_off(data, kind):
+        warning = CUT_OFF
     return FileFacts(kind, len(numbers), warning, tuple(pictures))
 
 
@@ -90,7 +91,7 @@ def _frames_or_first(image: Image.Image, frames: Frames) -> list[int]:
         return [0]
 
 
-def _facts(image: Image.Image, frame: int, mode: str, profile: str) -> PictureFacts:
+def _facts(image: Image.Image, frame: int, mode: str) -> PictureFacts:
     picture = decode_frame(image, frame)
     sketch = final_mode(picture, "#808080").resize((SKETCH_SIDE,) * 2, Image.Resampling.BOX)
     return PictureFacts(
@@ -98,7 +99,7 @@ def _facts(image: Image.Image, frame: int, mode: str, profile: str) -> PictureFa
         width=picture.width,
         height=picture.height,
         mode=mode,
-        profile=profile,
+        profile=profile_name(profile_of(image)),  # after the check of the size
         is_transparent=picture.mode == "RGBA",
         sketch=np.asarray(sketch).tobytes().hex(),
     )
