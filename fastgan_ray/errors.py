@@ -32,6 +32,15 @@ class InterruptedRunError(Exception):
         self.status = status
 
 
+class FailedRunError(Exception):
+    """A search, an ablation or a confirmation has failed.
+
+    No training has a value, or several trainings in a row have failed for the same reason.
+
+    Commands print the text, which says why, and exit with status 1.
+    """
+
+
 def full_disk(error: BaseException | None) -> str:
     """Return the system's message if a full disk or quota is the cause of an error; else ""."""
     while error is not None:

@@ -189,7 +189,8 @@ def test_check_prints_the_plan_as_json_too(name, capsys):
     (data,) = facts["data"]
     sizes, metric = data.pop("advice")
     assert sizes.startswith("sizes: at 128 px") and "of 198 pictures" in metric
-    assert data == {"path": "fluent-heads", "pictures": 198, "note": "", "remarks": []}
+    known = {"path": "fluent-heads", "pictures": 198, "note": "", "error": "", "remarks": []}
+    assert data == known
     assert facts["kind"] == ("ablation" if "ablation" in name else "search")
     assert facts["hours_of_rtx_2080_ti"] > 0 and facts["metric"]["goal"] == "minimize"
 
@@ -205,9 +206,76 @@ def test_check_takes_a_run_configuration_too(tmp_path, capsys):
     assert "run.yaml:1: model.ngff" in capsys.readouterr().err
 
 
-def test_check_says_when_the_data_is_not_here(capsys):
-    assert call("check", ROOT / "search_spaces/fewshot.yaml", "--data", "no/such/folder") == 0
-    assert "cannot be used yet" in capsys.readouterr().out
+def no_such_folder(folder):
+    return folder / "nowhere"
+
+
+def one_picture(folder):
+    return tiny.write_pictures(folder, 1)
+
+
+def the_same_picture_thrice(folder):
+    for number in range(3):
+        Image.new("RGB", (8, 8), "red").save(folder / f"{number}.png")
+    return folder
+
+
+def a_damaged_picture(folder):
+    tiny.write_pictures(folder, 2)
+    (folder / "bad.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (no_such_folder, "nowhere"),
+        (one_picture, "at least 2 usable pictures"),
+        (the_same_picture_thrice, "all 3 pictures are the same"),
+        (a_damaged_picture, "bad.png"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("check", ROOT / "search_spaces/fewshot.yaml"),
+        ("check", ROOT / "search_spaces/fewshot.yaml", "--json"),
+        ("check", ROOT / "search_spaces/ablation_demo.yaml"),
+        ("tune", "--config", ROOT / "search_spaces/fewshot.yaml", "--dry-run"),
+        ("ablate", "--config", ROOT / "search_spaces/ablation_demo.yaml", "--dry-run"),
+        ("train", "--dry-run"),
+    ],
+    ids=lambda command: " ".join(Path(word).name for word in command),
+)
+def test_data_that_cannot_be_used_is_an_error_before_the_start(
+    make, words, command, tmp_path, capsys
+):
+    (tmp_path / "pictures").mkdir()
+    assert call(*command, "--data", make(tmp_path / "pictures")) == 2
+    printed = capsys.readouterr()
+    assert words in " ".join(printed.err.split())
+    assert "valid" not in printed.out and "model:" not in printed.out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("command", ["tune", "ablate", "train"])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=str)
+def test_devices_and_resources_that_do_not_exist_are_refused_at_once(
+    command, more, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray has started"))
+    monkeypatch.chdir(tmp_path)
+    file = "demo" if command == "tune" else "ablation_demo"
+    config = () if command == "train" else ("--config", ROOT / f"search_spaces/{file}.yaml")
+    common = (command, *config, *more, "--embedded", "--data", "matcaps")
+    assert call(*common, "--set", "train.device=cuda") == 2
+    assert "cuda is not available here (available: cpu)" in capsys.readouterr().err
+    if command != "train":
+        assert call(*common, "--set", "resources.cpus=9999") == 2
+        assert "needs 9999 CPUs" in " ".join(capsys.readouterr().err.split())
+        assert call(*common, "--set", "resources.gpus=1") == 2
+        assert "no machine has that" in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.glob("runs/demo")) + list(tmp_path.glob("runs/ablation*"))
 
 
 def test_the_embedded_switch_renames_the_metric(capsys):
@@ -225,7 +293,9 @@ def test_data_lists_the_catalog(capsys):
 
 def test_dry_run_of_a_training_prints_a_configuration_that_loads(tmp_path, capsys):
     assert call("train", "--dry-run", "--set", "model.ngf=8") == 0
-    (tmp_path / "run.yaml").write_text(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert "data: not set" in printed.err
+    (tmp_path / "run.yaml").write_text(printed.out)
     assert load_run_config(tmp_path / "run.yaml").model.ngf == 8
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import os
 import re
 import signal
@@ -25,6 +26,7 @@ from ray.air.execution._internal import RayActorManager
 from ray.exceptions import RayActorError, RayError
 from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
 from ray.tune import Callback, PlacementGroupFactory
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from fastgan_ray import torch_compat
@@ -339,6 +341,50 @@ def test_a_search_that_should_be_restored_is_not_started_over():
     generator = ray_compat.NamedTrialGenerator(Points(), str, resuming=True)
     with pytest.raises(UserError, match="state of the search cannot be read"):
         generator.add_configurations([])
+
+
+def test_a_restored_search_may_have_more_trials():
+    generator = ray_compat.NamedTrialGenerator(Points(), str, resuming=True, trial_count=9)
+    state = {**generator.get_state(), "counter": 4, "total_samples": 4, "finished": True}
+    generator.set_state(state)
+    assert not generator.is_finished() and generator.total_samples == 9, (
+        "Ray's SearchGenerator has other names for its state: a resumed search does not start "
+        "more trials (NamedTrialGenerator)"
+    )
+
+
+def test_no_trial_starts_after_the_end(run):
+    ended = ray_compat.NamedTrialGenerator(Points(), str, ended=lambda: True)
+    assert ended.create_trial_if_possible({}) is None and ended.is_finished()
+
+
+def test_the_cores_are_known_before_ray_starts(run):
+    assert ray_compat.core_count() == ray.cluster_resources()["CPU"], (
+        "Ray counts cores in another way: resources that do not exist are refused only after Ray "
+        "has started, or resources that exist are refused (core_count)"
+    )
+
+
+def test_the_configuration_of_a_trial_can_be_changed_before_it_is_restored(run, tmp_path):
+    (state,) = run.folder.glob(ray_compat.EXPERIMENT_STATE)
+    content = json.loads(state.read_text())
+    trials = [
+        [json.dumps({**json.loads(text), "status": status}), metadata]
+        for (text, metadata), status in zip(
+            content["trial_data"], ("PENDING", "TERMINATED"), strict=True
+        )
+    ]
+    path = tmp_path / state.name
+    path.write_text(json.dumps({**content, "trial_data": trials}))
+    ray_compat.change_configs(path, lambda config: {**config, "run": "changed"})
+    first, second = (
+        Trial.from_json_state(record).config
+        for record, _ in json.loads(path.read_text())["trial_data"]
+    )
+    assert first["run"] == "changed" and "run" not in second, (
+        "Ray's experiment state has other names: a resumed search keeps its old resources "
+        "(change_configs)"
+    )
 
 
 def test_the_process_is_prepared_in_its_main_thread(run):

@@ -16,7 +16,6 @@ from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.report.tables import confirmation as tables
 from fastgan_ray.search.ablation import arm_config, cells
 from fastgan_ray.search.confirmation import (
-    DEFAULT,
     confirmation_spec,
     fit_to_budget,
     new_seeds,
@@ -25,7 +24,7 @@ from fastgan_ray.search.confirmation import (
     top_candidates,
 )
 from fastgan_ray.search.file.read import spec_from_text
-from fastgan_ray.search.file.spec import SearchSpec, start_point
+from fastgan_ray.search.file.spec import DEFAULT, SearchSpec, start_point
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import confirm_run, run_search

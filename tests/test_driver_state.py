@@ -83,7 +83,10 @@ def test_best_is_chosen_as_in_the_summary():
     assert best_of(start()) is None
     assert best_of(state_of(diverged)) is None
     assert best_of(state_of(diverged, running)) == "00000"
-    assert best_of(state_of(diverged, running, stopped)) == "00001"
+    # Of those that have not finished, the best value is the best, also of one that runs.
+    assert best_of(state_of(diverged, running, stopped)) == "00000"
+    worse_now = fake_trial(0, "RUNNING", report(4.0, 11.0))
+    assert best_of(state_of(diverged, worse_now, stopped)) == "00001"
     assert best_of(state_of(diverged, running, stopped, worse, finished)) == "00002"
     assert best_of(state_of(worse, finished, goal="maximize")) == "00003"
 

@@ -128,3 +128,60 @@ def test_handlers_are_given_back():
     with interrupt.stopping(lambda stop: None):
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_closed_terminal_stops_as_sigterm_does_however_often_it_says_so():
+    code = (
+        "import time; from fastgan_ray.train.signals import stopping\n"
+        "with stopping(lambda stop: print('asked', stop.signal, flush=True)) as stop:\n"
+        "    print('ready', flush=True)\n"
+        "    input()\n"
+        "    print(stop.error('x').status, flush=True)\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", code], **pipes)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGHUP)
+    assert process.stdout.readline() == "asked 1\n"
+    process.send_signal(signal.SIGHUP)  # from the shell, and again from the system
+    out, _ = process.communicate("\n", timeout=PATIENCE)
+    assert (out, process.returncode) == ("129\n", 0)
+
+
+def test_nohup_stays_in_effect():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupt.stopping(lambda stop: None):
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_processes_started_for_a_run_survive_the_closed_terminal():
+    with interrupt.hangup_kept_from_children():
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.send_signal(signal.SIGHUP)
+    assert child.communicate(b"alive", timeout=PATIENCE)[0] == b"alive" and child.returncode == 0
+    other = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    other.send_signal(signal.SIGHUP)
+    other.communicate(timeout=PATIENCE)
+    assert other.returncode == -signal.SIGHUP
+
+
+def test_a_training_whose_output_nobody_reads_goes_on(pictures, tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(dump_run_config(tiny.config(**{"data.path": str(pictures)})))
+    for name, arguments in {
+        "out": ["train", "--config", str(file), "--out", str(tmp_path / "out")],
+        "checked": ["check", str(file)],
+    }.items():
+        with (tmp_path / f"{name}.txt").open("w") as errors:
+            command = subprocess.Popen(
+                [sys.executable, "-m", "fastgan_ray", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+            command.stdout.close()
+            assert command.wait(timeout=PATIENCE) == 0
+        assert "Error" not in (tmp_path / f"{name}.txt").read_text()
+    assert (tmp_path / "out" / "checkpoint-000000016" / "metadata.json").is_file()

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from stand_in_extractor import configured, evaluation, stand_in
 
-from fastgan_ray.config.run_config import DataConfig, RunConfig
+from fastgan_ray.config.run_config import DataConfig, ResourcesConfig, RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.reference import load_reference, reference_features
+from fastgan_ray.train.threads import cpu_threads
 
 SIZES = [(40, 40), (64, 32), (21, 50), (16, 16)]
 
@@ -59,6 +60,15 @@ def test_both_have_files_of_their_own(folders, extractor, empty_cache):
     assert len(list(empty_cache.rglob("*.npz"))) == 2
     np.testing.assert_array_equal(features(folders[0], extractor), straight)
     np.testing.assert_array_equal(features(folders[0], extractor, mirrored=True), mirrored)
+    assert extractor.network.seen == 2 * len(SIZES)
+
+
+def test_features_of_another_number_of_threads_are_not_used(folders, extractor, empty_cache):
+    """They are rounded in another way."""
+    for count in (1, 2, 1):
+        with cpu_threads(ResourcesConfig(cpus=count)):
+            features(folders[0], extractor)
+    assert len(list(empty_cache.rglob("*.npz"))) == 2
     assert extractor.network.seen == 2 * len(SIZES)
 
 

@@ -46,6 +46,8 @@ SECRETS = {
         start=10,
     )
 }
+# What differs from run to run.
+VARYING = {"seconds", "images_per_second", "peak_memory_gb", "grid", "pairs", "decoded"}
 pytestmark = pytest.mark.timeout(600)
 PATIENCE = 120.0  # seconds after which something is stuck; passing does not wait
 
@@ -178,6 +180,26 @@ def test_a_search_ends_with_all_its_results(undisturbed):
     assert [line for line in out.splitlines() if line and not line.startswith(ours)] == []
 
 
+def test_train_with_the_configuration_of_a_trial_gives_its_numbers(undisturbed, tmp_path):
+    search, _ = undisturbed
+    best, out = search.folder / "best", tmp_path / "out"
+    assert search.summary()["best"]["state"] == "finished"
+    command = [sys.executable, "-m", "fastgan_ray", "train", "--config", str(best / "config.yaml")]
+    done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if (os.cpu_count() or 1) > 1:
+        assert "resources.cpus" in done.stdout, "there are more cores, and nobody says so"
+    (trained,) = out.glob("checkpoint-*")
+    for name in sorted(path.name for path in trained.glob("*.safetensors")):
+        assert (trained / name).read_bytes() == (best / "checkpoint" / name).read_bytes(), name
+    ours, theirs = (
+        json.loads((folder / "metadata.json").read_text())["metrics"]
+        for folder in (trained, best / "checkpoint")
+    )
+    assert ours.keys() == theirs.keys()
+    assert {name for name, value in ours.items() if theirs[name] != value} <= VARYING
+
+
 def test_no_secret_of_the_environment_is_written_anywhere(undisturbed):
     search, out = undisturbed
     files = [path for path in search.folder.rglob("*") if path.is_file()]
@@ -203,6 +225,27 @@ def test_killed_trial_and_killed_driver_change_no_value(undisturbed, launch, tmp
     for folder in (undisturbed[0].folder, resumed.folder):
         nothing_is_missing_in_wandb(folder)
     assert len(list(resumed.folder.glob("wandb/offline-run-*-outcome"))) == 1
+
+
+def test_a_closed_terminal_stops_the_search_and_closed_output_does_not(
+    undisturbed, launch, tmp_path
+):
+    search = launch(tmp_path)
+    assert search.process.stdout is not None
+    search.process.stdout.readline()
+    search.process.stdout.close()  # as `head -1` does
+    search.wait_for_row("00001")
+    for _ in range(2):  # to every process of the terminal, from the system and from the shell
+        os.killpg(search.process.pid, signal.SIGHUP)
+    assert search.process.wait(timeout=PATIENCE) == 129
+    states = [trial["state"] for trial in search.summary()["trials"]]
+    assert len(states) < 3 or "unfinished" in states
+    log = (search.folder / "ray.log").read_text()
+    assert "Traceback" not in log and "SIGHUP" not in log
+    resumed = launch(tmp_path, "--resume")
+    resumed.finish()
+    assert values(resumed.summary()) == values(undisturbed[0].summary())
+    nothing_is_missing_in_wandb(resumed.folder)
 
 
 def nothing_is_missing_in_wandb(folder):

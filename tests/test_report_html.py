@@ -97,10 +97,9 @@ def test_the_file_needs_nothing_else(search):
 def test_the_finished_come_first_and_six_have_colours(search):
     run = read_run(search)
     order = ranked(run)
-    states = [trial["state"] for trial in order]
-    assert states == sorted(states, key=["finished", "stopped", "unfinished", "diverged"].index)
-    values = [trial["value"] for trial in order if trial["state"] == "finished"]
-    assert values == sorted(values)
+    ranks = {"finished": 0, "stopped": 1, "unfinished": 1, "diverged": 2}
+    places = [(ranks[trial["state"]], trial["value"] or 0.0) for trial in order]
+    assert places == sorted(places) and {trial["state"] for trial in order} == ranks.keys()
     assert best_trial(run)["trial_id"] == "00000"
     colours = trial_colours(run)
     assert [colours[trial["trial_id"]] for trial in order[:7]] == [
@@ -217,3 +216,19 @@ def test_warnings_of_trials_are_counted(search, warned, expected):
         trial["warning"] = "x" if number in warned else ""
     sentences = [text for text in sections.headline(run)["warnings"] if "(see" in text]
     assert [text.startswith(expected) for text in sentences] == [True] * bool(expected)
+
+
+def test_the_default_is_named_wherever_its_trial_is(search):
+    run = read_run(search)
+    table = leaderboard(run)
+    assert table["rows"][0]["cells"][1] == {
+        "text": "00000 (published default)",
+        "sort": "00000",
+    }
+    assert not any("default" in row["cells"][1]["text"] for row in table["rows"][1:])
+    labels = [grid["label"] for grid in sections.galleries(run)["grids"]]
+    assert labels[0] == "trial 00000 (published default)" and labels[1] == "trial 00002"
+    assert sections.nearest(run)["id"] == "00000 (published default)"
+    assert "Best trial, 00000 (published default): " in sections.headline(run)["warnings"][0]
+    front = [{"trial_id": "00000", report_runs.METRIC: 1, "gflop_g": 2}]
+    assert front_table(run["account"] | {"front": front}).rows[0][0] == "00000 (published default)"

@@ -7,9 +7,7 @@ from fake_trials import METRIC, eight_trials, fake_trial, report, start, state_o
 from rich.console import Console
 
 from fastgan_ray.report.text import number
-from fastgan_ray.tune.driver.state import (
-    observe,
-)
+from fastgan_ray.tune.driver.state import new_state, observe
 from fastgan_ray.tune.driver.table import LiveTable
 from fastgan_ray.tune.driver.table_text import (
     duration,
@@ -184,3 +182,35 @@ def test_a_terminal_ends_with_the_complete_table_and_failed_trials_above(capsys)
         assert words in last
     assert file.getvalue().endswith("\x1b[?25h")  # the cursor is back
     assert capsys.readouterr().out == ""
+
+
+def test_the_published_default_and_the_points_of_a_grid_are_named():
+    default = {"model.ngf": 16}
+    state = new_state("t", METRIC, "minimize", 4, 40.0, 100.0, default, grid_points=12)
+    for index, ngf in enumerate((32, 16, 64)):
+        trial = fake_trial(index, model__ngf=ngf)
+        state = observe(state, trial, 100.0, report(4.0, 9.0 - (ngf == 16)), "RUNNING")
+    line = trial_line(state, "00001", 100.0)
+    assert line.startswith("[0:00] trial 00001 (published default) running")
+    assert trial_line(state, "00002", 100.0).startswith("[0:00] trial 00002 running")
+    text = text_of(state, width=100)
+    assert "best 8.0 by 00001 (published default)" in text
+    assert "t: 0 of 4 trials done (the grid has 12 points), 1:40 elapsed" in text
+    (row,) = (row for row in text.splitlines() if row.startswith("00001"))
+    assert "default: ngf=16" in row and text.count("default: ") == 1
+
+
+def test_a_resumed_search_that_had_ended_says_that_nothing_is_left():
+    file = io.StringIO()
+    table = LiveTable("demo", METRIC, "minimize", 2, 40.0, Console(file=file, width=80))
+    ended = [fake_trial(n, "TERMINATED", report(40.0, 9.0 + n, "finished")) for n in range(2)]
+    table.setup()
+    table.on_experiment_end(ended)
+    lines = file.getvalue().splitlines()
+    assert lines[0].strip() == "demo: 2 of 2 trials done, nothing left to do"
+    assert [line.split()[:2] for line in lines[-2:]] == [
+        ["00000", "finished"],
+        ["00001", "finished"],
+    ]
+    run_through(table := LiveTable("demo", METRIC, "minimize", 3, 40.0, Console(file=file)))
+    assert "nothing left to do" not in file.getvalue().split("trial 00000")[-1]

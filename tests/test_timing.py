@@ -12,8 +12,9 @@ from rich.console import Console
 
 from fastgan_ray.cli.plan import print_facts
 from fastgan_ray.search.cost.plan import search_facts
-from fastgan_ray.search.cost.timing import Timing, seconds_of
+from fastgan_ray.search.cost.timing import CpuSpeed, Timing, seconds_of
 from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.tune.trial import calibration
 from fastgan_ray.tune.trial.timing import cost_class, time_configs
 
 TIMING = Timing(30.0, 20.0, 2, configurations=65, classes=6, seconds=9.0)
@@ -48,9 +49,7 @@ def test_a_trainings_time_is_its_images_and_its_evaluations():
     assert alone == pytest.approx(2 * 340)
 
 
-def test_the_plan_says_how_long_it_takes_here():
-    spec = spec_from_text(
-        """
+SEARCH = """
 method: random
 metric: {name: fid}
 run_cap: 20
@@ -60,9 +59,11 @@ base:
   train: {total_kimg: 2, reconstruction: l1}
   eval: {every_kimg: 2, num_fakes: 1000}
 parameters: {train.lr_g: {min: 1e-5, max: 1e-3}}
-""",
-        "x.yaml",
-    )
+"""
+
+
+def test_the_plan_says_how_long_it_takes_here():
+    spec = spec_from_text(SEARCH, "x.yaml")
     output = io.StringIO()
     print_facts(search_facts(spec, timing=TIMING), Console(file=output, width=400))
     text = output.getvalue()
@@ -78,3 +79,52 @@ parameters: {train.lr_g: {min: 1e-5, max: 1e-3}}
     )
     assert "budget: 30 kimg, 3 hours; reserved for the confirmation: 8 thousand images" in text
     assert "2080" not in text
+
+
+def test_without_a_gpu_the_plan_says_minutes_of_this_cpu():
+    spec, speed = spec_from_text(SEARCH, "x.yaml"), CpuSpeed([(0.1, 10.0), (10.0, 30.0)], 2)
+    facts = search_facts(spec, cpu=speed)
+    seconds = 1000 * (22 + 8) * facts["gflop_per_image"] / speed.gflops(facts["gflop_per_image"])
+    assert facts["cpu"] == {"minutes": pytest.approx(seconds / 2 / 60), "at_once": 2}
+    output = io.StringIO()
+    print_facts(facts, Console(file=output, width=400))
+    text = f"about {seconds / 120:.1f} minutes on this machine's CPU with 2 trainings at a time"
+    assert text in output.getvalue() and "2080" not in output.getvalue()
+
+
+def test_the_speed_of_a_network_lies_between_those_measured():
+    speed = CpuSpeed([(0.1, 10.0), (10.0, 30.0)], at_once=1)
+    assert [speed.gflops(size) for size in (0.01, 0.1, 1.0, 10.0, 99.0)] == [
+        pytest.approx(gflops) for gflops in (10, 10, 20, 30, 30)
+    ]
+    assert speed.minutes(60, 1.0) == pytest.approx(50)
+
+
+def test_the_cpu_is_measured_once_for_each_number_of_threads(empty_cache, monkeypatch):
+    networks = []
+
+    def time_step(config, clock):
+        networks.append((config.model.resolution, torch.get_num_threads()))
+        return 0.5
+
+    monkeypatch.setattr(calibration, "time_step", time_step)
+    one, two = (tiny.config(**{"train.device": "cpu", "resources.cpus": count}) for count in (1, 2))
+    first = calibration.speed_of_this_cpu(one)
+    assert networks == [(64, 1), (128, 1)]
+    assert all(rate == pytest.approx(size * 4 / 0.5) for size, rate in first.speeds)
+    again = calibration.speed_of_this_cpu(one)
+    assert list(map(tuple, again.speeds)) == first.speeds and len(networks) == 2
+    calibration.speed_of_this_cpu(two)
+    assert networks[2:] == [(64, 2), (128, 2)]
+    next((empty_cache / "cpu_speed").glob("*.json")).write_text("no number")
+    calibration.speed_of_this_cpu(one)
+    calibration.speed_of_this_cpu(two)
+    assert len(networks) == 6, "a damaged file counts as none"
+
+
+def test_a_training_on_a_gpu_is_not_estimated_by_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert calibration.speed_of_this_cpu(tiny.config()) is None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert calibration.speed_of_this_cpu(tiny.config(**{"train.device": "cuda"})) is None

@@ -269,6 +269,17 @@ def test_best_is_a_finished_trial_if_any_is():
     )
 
 
+def test_best_so_far_may_be_a_trial_that_has_not_ended():
+    lower = Metric(name="m")
+    stopped, running = ended("1", 346.8, "stopped"), ended("2", 267.7, "unfinished") | {"kimg": 2.4}
+    assert choose_best([stopped, running], lower) is running
+    assert choose_best([stopped, running, ended("3", 300.0)], lower)["trial_id"] == "3"
+    _, verdict = compare_with_default(running, ended("0", None, "stopped"), lower)
+    assert verdict.startswith("Best so far: m 267.7 by trial 2, at 2.4 kimg.")
+    _, verdict = compare_with_default(running, running, lower)
+    assert "by trial 2, at 2.4 kimg, the published default: no other trial" in verdict
+
+
 def test_a_verdict_says_when_noise_may_explain_it():
     lower, best = Metric(name="m"), ended("0", 5.0, error=0.3)
     assert "noise" not in compare_with_default(best, ended("1", 6.0, error=0.2), lower)[1]

@@ -260,3 +260,9 @@ def lucky(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> No
     value = 20.0 if wide else {2: 10.0, 4: 1.0}.get(seed, 25.0 + seed)
     for kimg in range(int(start) + 1, int(config.train.total_kimg) + 1):
         evaluate(config, reporter, float(kimg), value + 0.1 * seed)
+
+
+def broken(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> None:
+    """A run that fails at once, as with a device that does not exist."""
+    note(reporter, "begin")
+    raise ValueError(f"no GPU {config.train.seed}")

@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.detach import detach as start_in_background
+from fastgan_ray.cli.detach import is_detached
 from fastgan_ray.cli.seeds import parse_training_seeds
 from fastgan_ray.cli.terminal import console, progress
 
 
 def ablate(
+    context: typer.Context,
     config: Annotated[
         Path,
         typer.Option(
@@ -37,19 +40,29 @@ def ablate(
     address: opt.Address = None,
     assignments: opt.Assignments = None,
     embedded: opt.Embedded = False,
+    detach: opt.Detach = False,
     dry_run: opt.DryRun = False,
 ) -> None:
     """Train every arm with every seed and compare each arm with the baseline."""
     from fastgan_ray.cli.plan import print_facts
+    from fastgan_ray.search.ablation import arm_config
     from fastgan_ray.search.cost.plan import ablation_facts
     from fastgan_ray.search.file.presets import file_or_preset
     from fastgan_ray.search.file.read_ablation import load_ablation
+    from fastgan_ray.tune.preflight import check_this_machine
+    from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
 
     chosen_seeds = parse_training_seeds(seeds) if seeds is not None else None
     file = file_or_preset(config)
     spec = load_ablation(file, opt.overrides(data, assignments, embedded), chosen_seeds)
     if dry_run:
-        print_facts(ablation_facts(spec, progress()), console)
+        configs = [arm_config(spec, arm) for arm in spec.arms]
+        check_this_machine(configs, address)
+        cpu = None if address else speed_of_this_cpu(configs[0])
+        print_facts(ablation_facts(spec, progress(), cpu=cpu), console)
+        return
+    if detach:
+        start_in_background(context.obj)
         return
     from fastgan_ray.tune.ablation import run_ablation
     from fastgan_ray.tune.experiment import TuneOptions
@@ -64,5 +77,6 @@ def ablate(
         wandb=wandb,
         address=address,
         disk_gb=disk_gb,
+        detached=is_detached(),
     )
     run_ablation(spec, options)

@@ -13,7 +13,7 @@ from fastgan_ray.cli.terminal import console, print_json, progress
 
 if TYPE_CHECKING:
     from fastgan_ray.config.run_config import RunConfig
-    from fastgan_ray.search.cost.timing import Timing
+    from fastgan_ray.search.cost.timing import CpuSpeed, Timing
 
 
 def check(
@@ -37,7 +37,7 @@ def check(
     ] = False,
 ) -> None:
     """Check a file and show what the run would do and cost, without starting the run."""
-    from fastgan_ray.cli.plan import print_facts
+    from fastgan_ray.cli.plan import print_facts, require_usable_data
     from fastgan_ray.config.kinds import kind_of_file
     from fastgan_ray.config.override import override
     from fastgan_ray.config.run_file import load_run_config
@@ -50,21 +50,32 @@ def check(
 
     file = file_or_preset(file)
     fields, track = opt.overrides(data, assignments, embedded), progress()
+    needs_data = "data.path" in fields  # a file may name a folder of another machine
     kind = kind_of_file(file)
     if kind == "run":
         run = override(load_run_config(file), fields)
-        facts = plan.run_facts(run, str(file), track, _timing([run]) if timed else None)
+        facts = plan.run_facts(run, str(file), track, *_speeds([run], timed), needs_data)
     elif kind == "ablation":
         ablation = load_ablation(file, fields)
         arms = [arm_config(ablation, arm) for arm in ablation.arms]
-        facts = plan.ablation_facts(ablation, track, _timing(arms) if timed else None)
+        facts = plan.ablation_facts(ablation, track, *_speeds(arms, timed), needs_data)
     else:
         search = load_search(file, fields)
-        facts = plan.search_facts(search, track, _timing(sample_configs(search)) if timed else None)
+        facts = plan.search_facts(
+            search, track, *_speeds(sample_configs(search), timed), needs_data
+        )
     if as_json:
         print_json(facts)
+        require_usable_data(facts)
     else:
         print_facts(facts, console)
+
+
+def _speeds(configs: Sequence[RunConfig], timed: bool) -> tuple[Timing | None, CpuSpeed | None]:
+    """Return the measured speed of the configurations, or else of this machine's CPU."""
+    from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
+
+    return (_timing(configs), None) if timed else (None, speed_of_this_cpu(configs[0]))
 
 
 def _timing(configs: Sequence[RunConfig]) -> Timing:

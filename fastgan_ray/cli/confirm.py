@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.detach import detach as start_in_background
+from fastgan_ray.cli.detach import is_detached
 from fastgan_ray.cli.seeds import parse_training_seeds
 
 
 def confirm(
+    context: typer.Context,
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="Folder of a finished search, e.g. runs/demo.")
     ],
@@ -35,15 +38,21 @@ def confirm(
     max_concurrent: opt.MaxConcurrent = None,
     wandb: opt.Wandb = "auto",
     address: opt.Address = None,
+    detach: opt.Detach = False,
 ) -> None:
     """Train a search's best trials and the published default again, with new seeds.
 
     The result says whether the search's winner is really better. Finished trainings are kept: run
     the command again to continue, or with a larger --top or other --seeds to add trainings.
     """
+    if detach:
+        start_in_background(context.obj)
+        return
     from fastgan_ray.tune.experiment import TuneOptions
     from fastgan_ray.tune.search import confirm_run
 
-    options = TuneOptions(max_concurrent=max_concurrent, wandb=wandb, address=address)
+    options = TuneOptions(
+        max_concurrent=max_concurrent, wandb=wandb, address=address, detached=is_detached()
+    )
     chosen = parse_training_seeds(seeds) if seeds is not None else []
     confirm_run(run.expanduser().resolve(), top, chosen, options)

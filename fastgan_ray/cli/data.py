@@ -47,13 +47,15 @@ def data(
     from fastgan_ray.config.run_config import RunConfig
     from fastgan_ray.report.data.pictures import picture_facts
     from fastgan_ray.report.page.data_page import data_page
+    from fastgan_ray.train.threads import cpu_threads
 
     if write and write.exists():
         raise UserError(f"--write: {write} already exists; choose another name")
     for path in filter(None, (out, write)):
         opt.require_writable(path)
     config = override(RunConfig(), opt.overrides(folder, assignments, False))
-    facts, source = picture_facts(config.data, progress())
+    with cpu_threads(config.resources):
+        facts, source = picture_facts(config.data, progress())
     if write and source is None:
         raise UserError(f"--write: {facts['remarks'][0]}")
     suggested, text = _suggestion(facts, str(config.data.path)) if source else ([], "")

@@ -43,6 +43,7 @@ PngFile = Annotated[Path, typer.Option(help="Picture file to write (.png).")]
 
 
 def sample(
+    context: typer.Context,
     checkpoint: Checkpoint,
     out: Annotated[
         Path, typer.Option(help="A .png file for one grid, or a folder for single pictures.")
@@ -60,7 +61,7 @@ def sample(
     if out.suffix.lower() not in ("", ".png"):
         raise UserError(f"--out: must be a .png file or a folder (got {out})")
     _require_png(out) if out.suffix else opt.require_writable_folder(out)
-    generator, config = _load(checkpoint, which)
+    generator, config = _load(context, checkpoint, which)
     nz = config.model.nz
     if out.suffix:
         _require_small_grid(len(numbers), config, "choose fewer --seeds, or a folder as --out")
@@ -74,6 +75,7 @@ def sample(
 
 
 def interpolate(
+    context: typer.Context,
     checkpoint: Checkpoint,
     seeds: Annotated[
         str, typer.Option(help="Seeds that the video passes, in order, e.g. 0-3,9.")
@@ -109,7 +111,7 @@ def interpolate(
         )
     write = video_writer(out)
     opt.require_writable(out)
-    generator, config = _load(checkpoint, which)
+    generator, config = _load(context, checkpoint, which)
     z_NZ = walk(latents(numbers, config.model.nz, truncation), frames, loop)
     batches = generate(generator, z_NZ, track=progress())
     shown = (as_rgb(batch, config.data.background) for batch in batches)  # videos have no alpha
@@ -119,6 +121,7 @@ def interpolate(
 
 
 def mix(
+    context: typer.Context,
     checkpoint: Checkpoint,
     rows: Annotated[str, typer.Option(help="Seeds of the rows, which give the layout.")] = "0-5",
     columns: Annotated[
@@ -134,7 +137,7 @@ def mix(
 
     row_seeds, column_seeds = parse_seeds(rows, "--rows"), parse_seeds(columns, "--columns")
     _require_png(out)
-    generator, config = _load(checkpoint, which)
+    generator, config = _load(context, checkpoint, which)
     tile_count = (1 + len(row_seeds)) * (1 + len(column_seeds))
     _require_small_grid(tile_count, config, "choose fewer --rows and --columns")
     mixing = require_mixing(generator)
@@ -145,6 +148,7 @@ def mix(
 
 
 def invert(
+    context: typer.Context,
     checkpoint: Checkpoint,
     picture: Annotated[
         Path, typer.Argument(metavar="PICTURE", help="A picture, or a folder of pictures.")
@@ -172,7 +176,7 @@ def invert(
     from fastgan_ray.train.perceptual import load_distance
 
     opt.require_writable_folder(out)
-    generator, config = _load(checkpoint, which)
+    generator, config = _load(context, checkpoint, which)
     pictures = read_pictures(picture, config.data, config.model.size)
     name = "efficientnet_lite0" if embedded else "lpips_vgg"
     distance = load_distance(name, _device(generator), config.data.background)
@@ -195,6 +199,7 @@ def invert(
 
 
 def neighbours(
+    context: typer.Context,
     checkpoint: Checkpoint,
     seeds: Seeds = "0-7",
     out: PngFile = Path("neighbours.png"),
@@ -220,7 +225,7 @@ def neighbours(
 
     numbers = parse_seeds(seeds)
     _require_png(out)
-    generator, stored = _load(checkpoint, which)
+    generator, stored = _load(context, checkpoint, which)
     tile_count = len(numbers) * (1 + count)
     _require_small_grid(tile_count, stored, "choose fewer --seeds or a lower --count")
     fields = opt.overrides(data, assignments, embedded)
@@ -282,11 +287,14 @@ def export(
             print_line(f"Before you upload it, choose a licence at the top of {out / 'README.md'}.")
 
 
-def _load(checkpoint: Path, which: Which) -> tuple[nn.Module, RunConfig]:
+def _load(context: typer.Context, checkpoint: Path, which: Which) -> tuple[nn.Module, RunConfig]:
+    """Load a generator for a command, which then computes with the CPU threads of its run."""
     from fastgan_ray.latent.load import load_model
     from fastgan_ray.train.device import choose_device
+    from fastgan_ray.train.threads import cpu_threads
 
     generator, config = load_model(checkpoint, which)
+    context.with_resource(cpu_threads(config.resources))
     return generator.to(choose_device("auto")), config
 
 

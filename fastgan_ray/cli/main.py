@@ -27,12 +27,14 @@ from fastgan_ray.cli.evaluate import evaluate
 from fastgan_ray.cli.presets import presets
 from fastgan_ray.cli.report import report
 from fastgan_ray.cli.schema import schema
+from fastgan_ray.cli.status import status, stop
 from fastgan_ray.cli.train import train
 from fastgan_ray.cli.tune import tune
 from fastgan_ray.cli.vote import vote
 from fastgan_ray.cli.wandb_report import wandb_report
 from fastgan_ray.cli.weights import weights_app
-from fastgan_ray.errors import DivergedError, InterruptedRunError, UserError
+from fastgan_ray.errors import DivergedError, FailedRunError, InterruptedRunError, UserError
+from fastgan_ray.output import output_may_close
 
 LESS_MEMORY = (
     "Lower the resolution, the widths (model.ngf, model.ndf), the batch sizes or eval.num_fakes, "
@@ -53,6 +55,8 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "tune": tune,
         "confirm": confirm,
         "ablate": ablate,
+        "status": status,
+        "stop": stop,
         "schema": schema,
     },
     "Results": {
@@ -104,21 +108,29 @@ def _program(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and print expected errors as one message, without a traceback.
 
-    The exit status is 2 for a UserError, 1 for a diverged training or a full memory, and the
-    error's own `status` for an interrupted run.
+    The exit status is 2 for a UserError, 1 for a diverged training, a failed run or a full memory,
+    and the error's own `status` for an interrupted run. A command continues if its output is
+    closed.
     """
+    words = [str(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    with output_may_close():
+        _run(words)
+
+
+def _run(words: list[str]) -> None:
     try:
-        app(args=arguments, prog_name="fastgan-ray")
+        app(args=words, prog_name="fastgan-ray", obj=words)
     except UserError as error:
         _print_error("error: ", str(error))
         sys.exit(2)
     except InterruptedRunError as error:
-        words = sys.argv[1:] if arguments is None else arguments
-        command = _resume_command([str(word) for word in words])
-        _print_error("stopped: ", f"{error}. Continue with:\n{command}")
+        _print_error("stopped: ", f"{error}. Continue with:\n{_resume_command(words)}")
         sys.exit(error.status)
     except DivergedError as error:
         _print_error("diverged: ", str(error))
+        sys.exit(1)
+    except FailedRunError as error:
+        _print_error("failed: ", str(error))
         sys.exit(1)
     except Exception as error:
         if not _is_out_of_memory(error):

@@ -57,6 +57,15 @@ Runs = Annotated[
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
+Detach = Annotated[
+    bool,
+    typer.Option(
+        "--detach",
+        help="Run in the background, also after this terminal is closed: see "
+        "`fastgan-ray status` and `fastgan-ray stop`. The output goes to output.log in the run's "
+        "folder.",
+    ),
+]
 MaxConcurrent = Annotated[
     int | None,
     typer.Option(

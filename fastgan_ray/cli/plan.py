@@ -10,14 +10,26 @@ from rich.table import Table
 from rich.text import Text
 
 from fastgan_ray.counting import counted
+from fastgan_ray.errors import UserError
 from fastgan_ray.report.text import settings_text
-from fastgan_ray.search.confirmation import DEFAULT, best_trials
-from fastgan_ray.search.cost.plan import value_text
+from fastgan_ray.search.confirmation import best_trials
+from fastgan_ray.search.cost.plan import unusable_data, value_text
+from fastgan_ray.search.file.spec import DEFAULT
 
 
 def print_facts(facts: Mapping[str, Any], console: Console) -> None:
-    """Print a plan; `facts` comes from a function of `search.cost.plan`."""
+    """Print a plan; `facts` comes from a function of `search.cost.plan`.
+
+    Raises UserError, after that, if the data cannot be used.
+    """
     PRINTERS[facts["kind"]](facts, console)
+    require_usable_data(facts)
+
+
+def require_usable_data(facts: Mapping[str, Any]) -> None:
+    """Raise UserError if the data cannot be used."""
+    if error := unusable_data(facts):
+        raise UserError(error)
 
 
 def _print_search(facts: Mapping[str, Any], console: Console) -> None:
@@ -35,7 +47,7 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
         "cost": _search_cost_text(facts),
         "memory": _memory_text(facts),
     }
-    _print_lines(facts["name"], lines, console)
+    _print_lines(facts, lines, console)
     console.print(_parameter_table(facts))
 
 
@@ -65,7 +77,7 @@ def _print_ablation(facts: Mapping[str, Any], console: Console) -> None:
         ),
         "memory": _memory_text(facts),
     }
-    _print_lines(facts["name"], lines, console)
+    _print_lines(facts, lines, console)
     table = Table("arm", "settings", "kimg each", "GFLOP/image")
     for arm in facts["arms"]:
         numbers = (f"{arm['kimg_each']:g}", f"{arm['gflop_per_image']:.1f}")
@@ -81,11 +93,12 @@ def _print_run(facts: Mapping[str, Any], console: Console) -> None:
         f"{_time_text(facts)}",
         "memory": _memory_text(facts),
     }
-    _print_lines(facts["name"], lines, console)
+    _print_lines(facts, lines, console)
 
 
-def _print_lines(name: str, lines: Mapping[str, str], console: Console) -> None:
-    console.print(f"[bold]{name}[/bold]: the file is valid", highlight=False)
+def _print_lines(facts: Mapping[str, Any], lines: Mapping[str, str], console: Console) -> None:
+    state = "its data cannot be used" if unusable_data(facts) else "the file is valid"
+    console.print(f"[bold]{facts['name']}[/bold]: {state}", highlight=False)
     for key, text in lines.items():
         console.print(f"  {key}: {text}", highlight=False, markup=False)
 
@@ -133,7 +146,7 @@ def _budget_text(facts: Mapping[str, Any]) -> str:
 def _time_text(facts: Mapping[str, Any]) -> str:
     if measured := facts["measured"]:
         minutes, count = measured["minutes"], measured["at_once"]
-        time = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+        time = _duration(minutes)
         trainings = counted(count, "training")
         timed = f"{measured['classes']} of {counted(measured['configurations'], 'configuration')}"
         return (
@@ -142,9 +155,20 @@ def _time_text(facts: Mapping[str, Any]) -> str:
             f"{measured['seconds']:.0f} s), not counting the start of processes and the "
             "computation of metrics from features"
         )
+    if cpu := facts["cpu"]:
+        time, count = _duration(cpu["minutes"]), cpu["at_once"]
+        trainings = counted(count, "training")
+        return (
+            f"about {time} on this machine's CPU with {trainings} at a time, without evaluations "
+            "(--timed measures it better)"
+        )
     hours = facts["hours_of_rtx_2080_ti"]
     time = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.2g} minutes"
     return f"about {time} on an RTX 2080 Ti, without evaluations"
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
 def _memory_text(facts: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastgan_ray.cli import options as opt
-from fastgan_ray.cli.terminal import console, print_line, progress
+from fastgan_ray.cli.terminal import console, print_line, progress, progress_console
 from fastgan_ray.errors import InterruptedRunError, UserError
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def train(
     ] = None,
     wandb: opt.Wandb = "auto",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the configuration and exit.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Check the device and the data, print the configuration and exit."
+        ),
     ] = False,
 ) -> None:
     """Train one generator; its folder gets rows, grids, checkpoints and TensorBoard's file."""
@@ -73,11 +77,30 @@ def train(
         load_run_config(config) if config else stored, opt.overrides(data, assignments, embedded)
     )
     if dry_run:
+        _check(run)
         typer.echo(dump_run_config(run))
         return
     if start:
         _print_changes(start, stored, run)
     _train(run, out, start, overwrite, show or [], wandb)
+
+
+def _check(run: RunConfig) -> None:
+    """Raise UserError if the device does not exist or the data cannot be used.
+
+    If no data is set, say so on standard error: the configuration may be printed without data.
+    """
+    from fastgan_ray.cli.plan import require_usable_data
+    from fastgan_ray.search.cost.plan import run_facts
+    from fastgan_ray.train.device import device_of
+
+    device_of(run)
+    facts = run_facts(run, "", progress())
+    require_usable_data(facts)
+    data = facts["data"][0]
+    lines = [f"data: {data['note']}"] if data["note"] else []
+    for line in [*lines, *(f"Pictures: {remark}" for remark in data["remarks"])]:
+        progress_console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _folder(folder: Path | None, out: Path | None, resume: bool, overwrite: bool) -> Path:
@@ -141,6 +164,8 @@ def _train(
         open_source(run.data, run.train.seed, progress()), run.data, run.model.size
     ):
         print_line(f"Pictures: {remark}")
+    if hint := _idle_cores(run):
+        print_line(hint)
     with stopping(lambda stop: say_at_once(STOPPING)) as stop:
         reporter = TerminalReporter(out, run, show, console, stop)
         try:
@@ -153,3 +178,18 @@ def _train(
     print_line(f"Report:  fastgan-ray report {shlex.quote(str(out))}")
     if command := sync_line(out):
         print_line(f"To W&B:  {command}")
+
+
+def _idle_cores(run: RunConfig) -> str:
+    """Return a line about the cores that a training on the CPU does not use; "" if it uses all."""
+    from fastgan_ray.train.device import device_of
+    from fastgan_ray.train.threads import thread_count
+
+    cores, workers = os.cpu_count() or 1, run.resources.workers
+    threads = thread_count(run.resources) * workers
+    if device_of(run).type != "cpu" or threads >= cores:
+        return ""
+    return (
+        f"Training with {threads} of this machine's {cores} CPU cores (resources.cpus). More cores "
+        f"are faster, with other rounding of sums: --set resources.cpus={cores // workers}"
+    )

@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.detach import detach as start_in_background
+from fastgan_ray.cli.detach import is_detached
 from fastgan_ray.cli.terminal import console, progress
 
 
 def tune(
+    context: typer.Context,
     config: Annotated[
         Path,
         typer.Option(
@@ -37,6 +40,7 @@ def tune(
     ] = None,
     assignments: opt.Assignments = None,
     embedded: opt.Embedded = False,
+    detach: opt.Detach = False,
     dry_run: opt.DryRun = False,
 ) -> None:
     """Search for the best configuration for your pictures, with parallel trials on Ray."""
@@ -44,10 +48,19 @@ def tune(
     from fastgan_ray.search.cost.plan import search_facts
     from fastgan_ray.search.file.presets import file_or_preset
     from fastgan_ray.search.file.read import load_search
+    from fastgan_ray.search.file.spec import sample_configs
+    from fastgan_ray.tune.preflight import check_this_machine
+    from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
 
     spec = load_search(file_or_preset(config), opt.overrides(data, assignments, embedded))
     if dry_run:
-        print_facts(search_facts(spec, progress()), console)
+        configs = sample_configs(spec)
+        check_this_machine(configs, address)
+        cpu = None if address else speed_of_this_cpu(configs[0])
+        print_facts(search_facts(spec, progress(), cpu=cpu), console)
+        return
+    if detach:
+        start_in_background(context.obj)
         return
     from fastgan_ray.tune.experiment import TuneOptions
     from fastgan_ray.tune.search import run_search
@@ -63,5 +76,6 @@ def tune(
         address=address,
         warm_start=source,
         disk_gb=disk_gb,
+        detached=is_detached(),
     )
     run_search(spec, options)

@@ -29,6 +29,7 @@ from fastgan_ray.latent.sample import latents
 from fastgan_ray.models import Discriminator, Generator
 from fastgan_ray.models.published_checkpoint import load_published, save_published
 from fastgan_ray.train.checkpoint import load_discriminator
+from fastgan_ray.train.threads import cpu_threads
 
 TOLERANCE = 1e-3  # for pixel values in [-1, 1], in which half a step of 8 bits is 0.004
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # installed by the extra `export`
@@ -60,8 +61,8 @@ def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
     FORMATS[name].require(checkpoint)
     generator, config = load_model(checkpoint)
     FORMATS[name].write(checkpoint, out)
-    z_BZ = latents(SEEDS, config.model.nz)
-    with torch.inference_mode():
+    with torch.inference_mode(), cpu_threads(config.resources):
+        z_BZ = latents(SEEDS, config.model.nz)
         expected = generator(z_BZ)[0].clamp(-1, 1)
         written = FORMATS[name].read(out)(z_BZ).clamp(-1, 1)
         difference = float((written - expected).abs().max())

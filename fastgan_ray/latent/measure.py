@@ -22,6 +22,7 @@ from fastgan_ray.metrics.protocol import protocol, require_same_protocol
 from fastgan_ray.metrics.reference import load_reference
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train.device import choose_device
+from fastgan_ray.train.threads import cpu_threads
 
 MEND = "Use --data and --set eval.FIELD=VALUE to measure all of them in the same way."
 
@@ -125,7 +126,7 @@ def _ranking_metric(by: str | None, candidates: Sequence[Candidate]) -> tuple[st
 
 
 def measure(candidate: Candidate, track: Track = silently) -> dict[str, float]:
-    """Measure all metrics of a generator; return them by name."""
+    """Measure all metrics of a generator, with the CPU threads of its run; return them by name."""
     generator, config, extractor = candidate.generator, candidate.config, candidate.extractor
     generator.to(extractor.device)
 
@@ -133,14 +134,15 @@ def measure(candidate: Candidate, track: Track = silently) -> dict[str, float]:
         with torch.inference_mode():
             return torch.as_tensor(generator(z_BZ)[0])
 
-    reference = load_reference(candidate.source, config, extractor, track)
-    evaluation = evaluate(
-        sample,
-        config.model.nz,
-        reference,
-        extractor,
-        config.eval,
-        extractor.device,
-        track=track,
-    )
+    with cpu_threads(config.resources):
+        reference = load_reference(candidate.source, config, extractor, track)
+        evaluation = evaluate(
+            sample,
+            config.model.nz,
+            reference,
+            extractor,
+            config.eval,
+            extractor.device,
+            track=track,
+        )
     return evaluation.values

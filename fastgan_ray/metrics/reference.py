@@ -102,6 +102,7 @@ def _cache_path(
         config.fit,
         config.background.lower(),
         mirrored,
+        torch.get_num_threads(),  # changes the rounding of the features
     ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     return cache_dir() / "reference" / f"{key}.npz"

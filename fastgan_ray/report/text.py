@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fastgan_ray.search.file.spec import DEFAULT
+
+
+def label(trial_id: str, default: str | None) -> str:
+    """Return a trial's id; if it is `default`, the default's id, say so."""
+    return f"{trial_id} ({DEFAULT})" if trial_id == default else trial_id
+
 
 def settings_text(settings: Mapping[str, Any]) -> str:
     """Write an arm's settings in one line, e.g. "model.d_sle = false, model.ngf = 8"."""

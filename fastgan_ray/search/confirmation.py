@@ -21,13 +21,18 @@ from fastgan_ray.search.ablation import AblationSpec
 from fastgan_ray.search.cost.estimate import kimg_expected
 from fastgan_ray.search.file.budget import Confirm
 from fastgan_ray.search.file.read_ablation import ablation_from_text
-from fastgan_ray.search.file.spec import SearchSpec, confirmation_kimg, run_config, start_point
+from fastgan_ray.search.file.spec import (
+    DEFAULT,
+    SearchSpec,
+    confirmation_kimg,
+    run_config,
+    start_point,
+)
 from fastgan_ray.search.statistics import paired_difference
 
 Summary = Mapping[str, Any]
 Trial = Mapping[str, Any]
 
-DEFAULT = "published default"  # the baseline's name
 # (number of trials, number of seeds), the preferred size first.
 SIZES = ((2, 3), (1, 3), (1, 2))
 MAX_SHARE = 0.5  # the largest confirmation, as a share of the search's expected kimg

@@ -34,10 +34,12 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.counting import counted
 from fastgan_ray.distributed import PeerFailedError, TorchGroup
 from fastgan_ray.errors import UserError
+from fastgan_ray.output import output_may_close
 from fastgan_ray.progress import Track, silently, track_on
 from fastgan_ray.train.device import device_of
 from fastgan_ray.train.loop import train
 from fastgan_ray.train.reporter import Metrics, Reporter
+from fastgan_ray.train.signals import hangup_kept_from_children
 
 LONGEST_START = timedelta(minutes=5)
 # While the first worker evaluates, the other workers wait for its message.
@@ -57,7 +59,6 @@ class Job:
     resume_from: Path | None
     backend: str
     meeting: Path
-    threads: int
     show_progress: bool
 
 
@@ -92,7 +93,6 @@ def train_together(
             resume_from=resume_from,
             backend=backend,
             meeting=Path(folder) / "meeting",
-            threads=max(1, torch.get_num_threads() // count),
             show_progress=track is not silently,
         )
         workers: list[Worker] = []
@@ -100,7 +100,8 @@ def train_together(
             receiver, sender = context.Pipe(duplex=False)
             process = context.Process(target=_work, args=(rank, job, sender, stop), daemon=True)
             workers.append(Worker(process, receiver))
-            process.start()
+            with hangup_kept_from_children():
+                process.start()
             sender.close()  # the worker keeps its copy: if it dies, the parent reads an end of file
         try:
             _supervise(workers, reporter, stop)
@@ -226,12 +227,12 @@ def _work(rank: int, job: Job, messages: Connection, stop: Event) -> None:
     """Train as one of the workers, in its own process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(job.threads)
     first = rank == 0
     reporter = PipeReporter(job.folder, messages, stop) if first else FollowerReporter(job.folder)
     track = track_on(Console(stderr=True)) if first and job.show_progress else silently
     try:
-        with _joined(job.backend, job.meeting, job.config.resources.workers, rank):
+        workers = job.config.resources.workers
+        with output_may_close(), _joined(job.backend, job.meeting, workers, rank):
             train(job.config, reporter, job.resume_from, TorchGroup(), track)
         messages.send(("finished",))
     except Exception as error:

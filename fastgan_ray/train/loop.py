@@ -45,6 +45,7 @@ from fastgan_ray.train.state import (
     pop_mean_losses,
     sums_now,
 )
+from fastgan_ray.train.threads import cpu_threads
 
 # To read a loss, the CPU must wait for the device, so losses on a GPU are checked less often.
 STEPS_BETWEEN_CHECKS = {"cpu": 1}
@@ -64,12 +65,17 @@ def train(
     UserError for bad input, DivergedError if a loss or a metric is not finite, and
     InterruptedRunError if the reporter asks to stop before the end (the state is saved first).
     `track` shows the progress of reading pictures and of evaluations; the reporter receives the
-    progress of the training.
+    progress of the training. On the CPU, `resources.cpus` is the number of threads.
 
     Every process of a `group` calls this function with the same arguments; only the first process
     reports metrics. A checkpoint can be resumed with any number of processes.
     """
-    run = _prepare(config, track)
+    with cpu_threads(config.resources):
+        _train(_prepare(config, track), reporter, resume_from, group)
+
+
+def _train(run: Run, reporter: Reporter, resume_from: Path | None, group: Group) -> None:
+    config = run.config
     state = new_state(config, len(run.images), run.device, group)
     if resume_from is not None:
         checkpoint.restore(resume_from, state, config)

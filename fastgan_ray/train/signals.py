@@ -1,6 +1,8 @@
-"""Handle Ctrl-C and SIGTERM: the first signal asks to save and stop, the second ends the process.
+"""Handle Ctrl-C, SIGTERM and SIGHUP: the first signal asks to save and stop, the second ends all.
 
-The first signal only sets a flag. The program checks the flag and stops cleanly.
+The first signal only sets a flag. The program checks the flag and stops cleanly. SIGHUP says that
+the terminal is closed, for example because an ssh connection has ended. A closed terminal may send
+it several times, so another SIGHUP does not end the process.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from types import FrameType
 
 from fastgan_ray.errors import InterruptedRunError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -37,7 +39,7 @@ class Stop:
 
 @contextlib.contextmanager
 def stopping(asked: Callable[[Stop], None]) -> Iterator[Stop]:
-    """Make Ctrl-C and SIGTERM set a flag within this context; the first signal calls `asked`.
+    """Make the SIGNALS set a flag within this context; the first signal calls `asked`.
 
     `asked` takes the `Stop` that this context yields. Only the main thread receives signals in
     Python. In other threads this context does nothing.
@@ -56,16 +58,36 @@ def stopping(asked: Callable[[Stop], None]) -> Iterator[Stop]:
 
 
 def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
-    """Replace the handlers of the two signals; call this in the main thread only."""
+    """Replace the handlers of the SIGNALS; call this in the main thread only.
+
+    A SIGHUP that is ignored stays ignored: the program runs under `nohup`.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
+        if not stop.asked:
+            stop.signal = number
+            asked(stop)
+        elif number != signal.SIGHUP:
             end_at_once(number)
-        stop.signal = number
-        asked(stop)
 
     for number in SIGNALS:
-        signal.signal(number, handle)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handle)
+
+
+@contextlib.contextmanager
+def hangup_kept_from_children() -> Iterator[None]:
+    """Start processes within this context that a closed terminal does not end.
+
+    A closed terminal sends SIGHUP to all processes that were started from it. This process handles
+    the signal and stops the others cleanly. Processes inherit that the signal is blocked; for this
+    process, a SIGHUP waits until the end of the context.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def say_at_once(text: str) -> None:

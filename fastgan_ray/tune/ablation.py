@@ -27,7 +27,10 @@ from fastgan_ray.search.ablation import (
     data_name,
 )
 from fastgan_ray.search.cost.estimate import gflop_per_image
+from fastgan_ray.search.file.read_ablation import ablation_from_text
+from fastgan_ray.search.resume import ablation_changes
 from fastgan_ray.tune.driver.records import Record, TrialRecords
+from fastgan_ray.tune.driver.repeated_failures import FAILURES_IN_A_ROW
 from fastgan_ray.tune.driver.run_experiment import run_experiment
 from fastgan_ray.tune.experiment import Experiment, TuneOptions
 from fastgan_ray.tune.preflight import absolute_data_path, read_pictures
@@ -63,11 +66,18 @@ def ablation_of(
     configs = [
         cell_config(spec, Cell(arm, data, spec.seeds[0])) for arm in spec.arms for data in spec.data
     ]
+
+    def changes(text: str, overrides: Mapping[str, Any], same_pictures: bool) -> list[str]:
+        before = ablation_from_text(text, "ablation.yaml", overrides["set"], overrides["seeds"])
+        return ablation_changes(before, spec, same_pictures)
+
     return Experiment(
         kind="ablation",
         name=spec.name,
         text=spec.text,
         overrides={"set": spec.overrides, "seeds": list(spec.seeds)},
+        changes=changes,
+        configure=lambda suggestion: _configure(spec, order[suggestion["number"]]),
         metric=spec.metric,
         trial_count=len(order) - len(ended),
         longest_kimg=max(config.train.total_kimg for config in configs),
@@ -79,6 +89,7 @@ def ablation_of(
         make_records=lambda folder: AblationRecords(folder, spec, order, ended),
         closing=closing,
         default={"arm": spec.baseline},
+        failures_in_a_row=max(FAILURES_IN_A_ROW, len(configs)),  # some arms may fail, not all
     )
 
 
@@ -117,8 +128,7 @@ class CellSearcher(Searcher):
         self._next += 1
         self._live.add(trial_name(number))
         point = {"arm": cell.arm, "data": data_name(cell.data), "seed": cell.seed}
-        run = absolute_data_path(cell_config(self._spec, cell))
-        return {"number": number, "point": point, "run": run.model_dump()}
+        return {"number": number, "point": point, "run": _configure(self._spec, cell)}
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
@@ -204,6 +214,11 @@ def _compared(record: Record, compare: Moment) -> float | None:
     best: float | None = record["best_value"]
     last: float | None = record["last_value"]
     return last if compare == "last" or best is None else best
+
+
+def _configure(spec: AblationSpec, cell: Cell) -> dict[str, Any]:
+    """Return the configuration of a training, nested as a RunConfig, with an absolute data path."""
+    return absolute_data_path(cell_config(spec, cell)).model_dump()
 
 
 def _protocol(trial: Path) -> dict[str, Any]:

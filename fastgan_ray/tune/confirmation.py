@@ -20,7 +20,6 @@ from fastgan_ray.metrics.names import MOMENTS, fakes_error_name, final_value, va
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.ablation import AblationSpec, Cell, cell_config, cells
 from fastgan_ray.search.confirmation import (
-    DEFAULT,
     Plan,
     best_trials,
     confirmation_spec,
@@ -28,7 +27,7 @@ from fastgan_ray.search.confirmation import (
     outcome,
 )
 from fastgan_ray.search.file.read_ablation import ablation_from_text
-from fastgan_ray.search.file.spec import SearchSpec
+from fastgan_ray.search.file.spec import DEFAULT, SearchSpec
 from fastgan_ray.tune.ablation import ablation_of
 from fastgan_ray.tune.driver.results import keep_best
 from fastgan_ray.tune.driver.run_experiment import run_and_follow_up
@@ -68,18 +67,27 @@ def confirm_search(
     ablation = _ablation(spec, plan, summary, top, seeds)
     if isinstance(ablation, str):
         return _publish(folder, {**summary, "confirmation": _no_confirmation(ablation)})
-    count = len(ablation.arms) * len(ablation.seeds)
-    say(
-        context.console,
-        f"Confirmation: {counted(count, 'new training')}, of {best_trials(len(ablation.arms) - 1)} "
-        f"and the {DEFAULT} with {counted(len(ablation.seeds), 'new seed')} ({plan.why}).",
-    )
+    say(context.console, _announcement(ablation, plan, confirmation_folder))
     sync = DriverSync(storage, confirmation_folder) if storage else None
     context = replace(context, storage=storage, sync=sync)
     trained = _train(ablation, confirmation_folder, f"{folder.name}-{FOLDER}", context)
     if sync:
         sync.send()
     return apply_outcome(spec, plan, summary, ablation, trained, folder)
+
+
+def _announcement(ablation: AblationSpec, plan: Plan, folder: Path) -> str:
+    """Return the line to print before the confirmation in `folder` starts or continues."""
+    count, path = len(ablation.arms) * len(ablation.seeds), folder / "ablation.json"
+    trials = json.loads(path.read_text())["trials"] if path.is_file() else []
+    done = sum(trial["state"] != "unfinished" for trial in trials)
+    if done == count:
+        return f"Confirmation: {done} of {counted(count, 'training')} done, nothing left to do."
+    return (
+        f"Confirmation: {counted(count, 'new training')}, of {best_trials(len(ablation.arms) - 1)} "
+        f"and the {DEFAULT} with {counted(len(ablation.seeds), 'new seed')} ({plan.why})"
+        + (f"; {done} of them are done." if done else ".")
+    )
 
 
 def apply_outcome(
@@ -99,6 +107,8 @@ def apply_outcome(
     search_result = {key: summary[key] for key in ("best", "verdict", "best_beats_default")}
     confirmation = {**result, "why": plan.why, "of_the_search": search_result}
     summary = {**summary, "confirmation": confirmation}
+    if ended_early := trained.get("ended_early"):
+        summary["ended_early"] = f"in the confirmation, {ended_early}"
     winner = next((arm for arm in result["arms"] if arm["name"] == result["winner"]), None)
     if winner is None:
         return _publish(folder, summary)
@@ -115,7 +125,8 @@ def apply_outcome(
 def without_confirmation(summary: Mapping[str, Any]) -> Summary:
     """Return a search's summary as it was before its confirmation."""
     search_result = (summary.get("confirmation") or {}).get("of_the_search", {})
-    return {"budget": {}, **summary, **search_result, "confirmation": None}
+    kept = {key: value for key, value in summary.items() if key != "ended_early"}
+    return {"budget": {}, **kept, **search_result, "confirmation": None}
 
 
 def confirmation_size(folder: Path) -> tuple[int, tuple[int, ...]]:

@@ -17,6 +17,7 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.driver.budget import BudgetTracker
 from fastgan_ray.tune.driver.records import TrialRecords
+from fastgan_ray.tune.driver.repeated_failures import FAILURES_IN_A_ROW
 from fastgan_ray.tune.driver.signals import DriverStop, driver_stopping
 from fastgan_ray.tune.ray.resources import Resources
 from fastgan_ray.tune.ray.session import connected, silenced
@@ -35,7 +36,8 @@ class TuneOptions:
 
     `storage_uri` is a remote storage: runs are copied there, and `resume` fetches them from it, so
     machines need no shared folder. `disk_gb` limits the size of all checkpoints together, in GB.
-    `warm_start` is the folder of another search; this search starts from its trials.
+    `warm_start` is the folder of another search; this search starts from its trials. With
+    `detached`, the output moves to a file in the run's folder when the trials start.
     """
 
     runs_dir: Path = Path("runs")
@@ -48,6 +50,7 @@ class TuneOptions:
     quiet: bool = False
     warm_start: Path | None = None
     disk_gb: float | None = None
+    detached: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,12 @@ class Experiment:
     """The description of one experiment: a search or an ablation.
 
     `text` is the content of its file. `overrides` are the options of the command that change the
-    file's settings; JSON can store them. A resumed run must have the same text and overrides.
-    `inputs` are configurations whose data and weights must exist. `sample_configs` are examples of
-    the configurations that trials may have. `summary_file` exists as soon as the experiment has
+    file's settings; JSON can store them. `changes` takes another text and its overrides, and
+    `same_pictures`, which says whether the pictures are compared elsewhere; it returns a text for
+    each difference that a resumed experiment must not have. `configure` takes a searcher's
+    suggestion and returns the trial's configuration, nested as a RunConfig. `inputs` are
+    configurations whose data and weights must exist. `sample_configs` are examples of the
+    configurations that trials may have. `summary_file` exists as soon as the experiment has
     started. `make_searcher` takes the experiment's folder, the number of trials at once, and
     whether the experiment is resumed. `make_scheduler` takes the folder that contains all trials'
     folders. `make_records` and `make_tracker` take the experiment's folder; the tracker measures
@@ -65,13 +71,16 @@ class Experiment:
     summary, and returns the summary with its own result added. It may use `subfolders`. `closing`
     takes the summary and makes the text to print at the end. `default` has the values in a point
     that make a trial the default, in an ablation the baseline. `confirms` is the name of the search
-    that an ablation confirms; None if it confirms none.
+    that an ablation confirms; None if it confirms none. `grid_points` is the number of points of a
+    grid. After `failures_in_a_row` trials that fail for the same reason, no more trials start.
     """
 
     kind: Literal["search", "ablation"]
     name: str
     text: str
     overrides: Mapping[str, Any]
+    changes: Callable[..., list[str]]
+    configure: Callable[[Mapping[str, Any]], dict[str, Any]]
     metric: Metric
     trial_count: int
     longest_kimg: float
@@ -87,12 +96,18 @@ class Experiment:
     subfolders: Sequence[str] = ()
     default: Mapping[str, Any] = field(default_factory=dict)
     confirms: str | None = None
+    grid_points: int | None = None
+    failures_in_a_row: int = FAILURES_IN_A_ROW
 
 
 @dataclass(frozen=True)
 class ExperimentContext:
-    """The objects that all experiments in one Ray session share: a search and its confirmation."""
+    """The objects that all experiments in one Ray session share: a search and its confirmation.
 
+    `folder` is the search's or the ablation's folder.
+    """
+
+    folder: Path
     options: TuneOptions
     nodes: Sequence[Resources]
     objective: Objective
@@ -131,4 +146,4 @@ def experiment_context(
     ):
         driver.listen()  # once more, because Ray replaces the handler of SIGTERM when it starts
         sync = DriverSync(storage, folder) if storage else None
-        yield ExperimentContext(options, nodes, objective, console, driver, storage, sync)
+        yield ExperimentContext(folder, options, nodes, objective, console, driver, storage, sync)

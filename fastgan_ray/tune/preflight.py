@@ -16,6 +16,24 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.progress import track_on
 from fastgan_ray.tune.driver.terminal import say
+from fastgan_ray.tune.ray.resources import check_feasible, request
+from fastgan_ray.tune.ray.session import resources_of_this_machine
+
+
+def check_this_machine(configs: Sequence[RunConfig], address: str | None) -> None:
+    """Check, before Ray starts, that this machine has the devices and resources of all trials.
+
+    Nothing is checked here if the trials run on a Ray that runs already. Raises UserError.
+    """
+    from fastgan_ray.train.device import choose_device
+
+    nodes = resources_of_this_machine(address)
+    if nodes is None:
+        return
+    for name in {config.train.device for config in configs}:
+        choose_device(name)
+    check_feasible([request(config, nodes) for config in configs], nodes)
+
 
 if TYPE_CHECKING:
     from fastgan_ray.data.source import Source
@@ -77,6 +95,7 @@ def _check_pictures(
     from fastgan_ray.metrics.extractors import load_extractor
     from fastgan_ray.metrics.protocol import protocol
     from fastgan_ray.metrics.reference import load_reference
+    from fastgan_ray.train.threads import cpu_threads
 
     track = track_on(Console(stderr=True, quiet=console.quiet))
     source = open_source(config.data.model_copy(update={"limit": None}), track=track)
@@ -92,7 +111,8 @@ def _check_pictures(
             config.eval.extractor, torch.device("cpu"), config.data.background
         )
         keep_protocol(protocol_file, protocol(config, extractor, source))
-        load_reference(source, config, extractor, track)
+        with cpu_threads(config.resources):
+            load_reference(source, config, extractor, track)
     return source
 
 

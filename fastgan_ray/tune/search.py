@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.counting import counted
-from fastgan_ray.errors import UserError
+from fastgan_ray.errors import FailedRunError, UserError
 from fastgan_ray.report.tables.confirmation import on_terminal
 from fastgan_ray.report.tables.pareto import front_on_terminal
 from fastgan_ray.search.confirmation import Plan, fit_to_budget, plan_confirmation, used_seeds
@@ -25,7 +25,10 @@ from fastgan_ray.search.file.spec import (
     run_config,
     sample_configs,
     start_point,
+    trial_count,
 )
+from fastgan_ray.search.resume import search_changes
+from fastgan_ray.search.space import size
 from fastgan_ray.search.warm_start import Prior, load_priors
 from fastgan_ray.tune.confirmation import (
     FOLDER,
@@ -48,7 +51,7 @@ from fastgan_ray.tune.experiment import (
     TuneOptions,
     experiment_context,
 )
-from fastgan_ray.tune.preflight import absolute_data_path, check_inputs
+from fastgan_ray.tune.preflight import absolute_data_path, check_inputs, check_this_machine
 from fastgan_ray.tune.storage.remote import without_password
 from fastgan_ray.tune.suggest.searcher import StudySearcher
 from fastgan_ray.tune.trial.objective import Objective, train_objective
@@ -90,13 +93,19 @@ def _experiment(spec: SearchSpec, priors: list[Prior]) -> Experiment:
         records.reports.refresh(over=True)
         return summary
 
+    def changes(text: str, overrides: Mapping[str, Any], same_pictures: bool) -> list[str]:
+        before = spec_from_text(text, "search.yaml", overrides)
+        return search_changes(before, spec, same_pictures)
+
     return Experiment(
         kind="search",
         name=spec.name,
         text=spec.text,
         overrides=spec.overrides,
+        changes=changes,
+        configure=lambda suggestion: configure(spec, suggestion["point"]).model_dump(),
         metric=spec.metric,
-        trial_count=spec.run_cap,
+        trial_count=trial_count(spec),
         longest_kimg=longest,
         inputs=[base_config(spec)],
         sample_configs=sample_configs(spec),
@@ -109,6 +118,7 @@ def _experiment(spec: SearchSpec, priors: list[Prior]) -> Experiment:
         follow_up=confirm,
         subfolders=(FOLDER,),
         default=start_point(spec),
+        grid_points=size(spec.space) if spec.method == "grid" else None,
     )
 
 
@@ -139,6 +149,7 @@ def confirm_run(
     plan = _plan(spec, folder, top, len(seeds))
     console = make_console(options.quiet)
     config = RunConfig.model_validate(summary["best"]["config"])
+    check_this_machine([config], options.address)
     if objective is train_objective:
         check_inputs([config], sample_configs(spec), folder, options.address is None, console)
     nested = config.resources.nested
@@ -149,6 +160,9 @@ def confirm_run(
         log_outcome(context.wandb_session(folder, folder.name), "search", summary)
     folders, how = [folder, folder / FOLDER], "Continue with the same command."
     report_outcome(context, folders, summary, closing(summary), reports, how)
+    confirmation = summary["confirmation"]
+    if confirmation["arms"] and not any(arm["ended_well"] for arm in confirmation["arms"]):
+        raise FailedRunError(f"{folder / FOLDER}: {confirmation['sentence']}")
 
 
 def _all_seeds(spec: SearchSpec, summary: Summary, folder: Path, seeds: Sequence[int]) -> list[int]:

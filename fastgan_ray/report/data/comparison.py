@@ -9,7 +9,7 @@ from typing import Any
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.protocol import require_same_protocol
-from fastgan_ray.report.data.ranking import best_trial
+from fastgan_ray.report.data.ranking import best_trial, trial_label
 from fastgan_ray.report.data.run_folder import Run, Trial, protocol_of, read_run, run_folder
 from fastgan_ray.report.data.votes import read_results, votes_of
 
@@ -100,7 +100,7 @@ def _trial_entry(run: Run, trial: Trial, name: str) -> Entry:
         "value": trial["value"],
         "error": trial["error"],
         "error_of": "the evaluation",
-        "trial": trial["trial_id"],
+        "trial": trial_label(trial),
         "state": trial["state"],
         "votes": votes_of(read_results(Path(run["folder"])), trial["trial_id"], None),
     }

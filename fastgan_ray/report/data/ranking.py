@@ -8,14 +8,15 @@ from typing import Any
 
 from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.report.data.run_folder import Run, Trial
-from fastgan_ray.report.text import rounded, settings_text, state_text
+from fastgan_ray.report.text import label, rounded, settings_text, state_text
 
 COLOURS = 6  # a reader can distinguish this many colours
-STATE_ORDER = ("finished", "stopped", "unfinished")
+# A finished trial ends with a full evaluation; the values of all others are compared as they are.
+STATE_RANKS = {"finished": 0, "stopped": 1, "unfinished": 1}
 
 
 def ranked(run: Run) -> list[Trial]:
-    """Sort the trials: finished, then stopped, then unfinished; within each state, best first.
+    """Sort the trials: finished, then stopped and unfinished; within each group, best first.
 
     Trials without a value come last.
     """
@@ -23,8 +24,8 @@ def ranked(run: Run) -> list[Trial]:
 
     def key(trial: Trial) -> tuple[int, float, str]:
         if trial["value"] is None:
-            return len(STATE_ORDER), 0.0, trial["trial_id"]
-        return STATE_ORDER.index(trial["state"]), sign * trial["value"], trial["trial_id"]
+            return len(STATE_RANKS), 0.0, trial["trial_id"]
+        return STATE_RANKS[trial["state"]], sign * trial["value"], trial["trial_id"]
 
     return sorted(run["trials"], key=key)
 
@@ -33,6 +34,11 @@ def best_trial(run: Run) -> Trial | None:
     """Return the trial with rank 1, or None if no trial has a value."""
     first = next(iter(ranked(run)), None)
     return first if first and first["value"] is not None else None
+
+
+def trial_label(trial: Trial) -> str:
+    """Return a trial's id, which says whether the trial is a search's default."""
+    return label(trial["trial_id"], trial["trial_id"] if trial["is_default"] else None)
 
 
 def trial_colours(run: Run) -> dict[str, str]:
@@ -80,7 +86,7 @@ def parameter_names(run: Run) -> list[str]:
 def describe_trial(trial: Trial, metric: str) -> str:
     """Describe a trial in one line, for tooltips and screen readers."""
     parts = [
-        f"trial {trial['trial_id']}: {state_text(trial['state'])} at {trial['kimg']:g} kimg",
+        f"trial {trial_label(trial)}: {state_text(trial['state'])} at {trial['kimg']:g} kimg",
         f"{metric} {format_with_error(trial['value'], trial['error'])}",
         settings_text({key: rounded(value) for key, value in trial["point"].items()}),
     ]

@@ -35,8 +35,8 @@ def read_run(folder: Path) -> Run:
     data set), "pictures" (a list of {"path", "pictures", "remarks"}), "versions"}.
 
     A trial is {"trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning",
-    "point", "rows", "folder"}. The point has the searched parameters; in an ablation it has "arm",
-    "data" and "seed".
+    "point", "rows", "folder", "is_default" (is it the published default of a search?)}. The point
+    has the searched parameters; in an ablation it has "arm", "data" and "seed".
     """
     folder = folder.resolve()
     if holds_training(folder):
@@ -50,13 +50,17 @@ def read_run(folder: Path) -> Run:
         )
     account = _read_json(folder / ACCOUNTS[kind])
     metric = account["metric"] if account else _metric_of_file(kind, folder)
+    default = ((account or {}).get("default") or {}).get("trial_id")
     return {
         "kind": kind,
         "name": folder.name,
         "folder": str(folder),
         "metric": metric,
         "account": account,
-        "trials": _trials(folder, account["trials"] if account else [], metric["name"]),
+        "trials": [
+            {**trial, "is_default": trial["trial_id"] == default}
+            for trial in _trials(folder, account["trials"] if account else [], metric["name"])
+        ],
         "pictures": (account or {}).get("pictures", []),
         "protocols": _protocols(folder, account or {}),
         "versions": _read_json(folder / "versions.json") or [],
@@ -192,6 +196,7 @@ def _trial(folder: Path, record: Mapping[str, Any], metric: str) -> Trial:
         "point": record.get("point", cell),
         "rows": rows,
         "folder": str(folder),
+        "is_default": False,
     }
     last = rows[-1] if rows else {}
     if trial["state"] == "unfinished":

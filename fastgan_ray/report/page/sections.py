@@ -19,6 +19,7 @@ from fastgan_ray.report.data.ranking import (
     best_trial,
     ranked,
     trial_colours,
+    trial_label,
 )
 from fastgan_ray.report.data.run_folder import Run, Trial, latest_picture
 from fastgan_ray.report.data.votes import read_results
@@ -86,7 +87,7 @@ def _search_warnings(run: Run) -> list[str]:
     best, trials = best_trial(run), run["trials"]
     sentences = []
     if best and best["warning"]:
-        sentences.append(f"Best trial, {best['trial_id']}: {best['warning']}")
+        sentences.append(f"Best trial, {trial_label(best)}: {best['warning']}")
     if others := sum(bool(trial["warning"]) for trial in trials if trial is not best):
         other, rest = ("other ", "") if sentences else ("", "; the best trial has none")
         noun = "trial has a warning" if others == 1 else "trials have warnings"
@@ -134,7 +135,7 @@ def galleries(run: Run) -> dict[str, Any]:
 def _grid_label(trial: Trial) -> str:
     if "arm" in trial["point"]:
         return f"{trial['point']['arm']} (seed {trial['point']['seed']})"
-    return f"trial {trial['trial_id']}" if trial["point"] else str(trial["trial_id"])
+    return f"trial {trial_label(trial)}" if trial["point"] else str(trial["trial_id"])
 
 
 def _first_of_each_arm(run: Run) -> list[Trial]:
@@ -158,7 +159,7 @@ def nearest(run: Run) -> dict[str, Any] | None:
         return None
     shares = [row["memorised"] for row in trial["rows"] if "memorised" in row]
     share = f"{shares[-1]:.1%}" if shares else None
-    return {**picture, "id": trial["trial_id"], "memorised": share}
+    return {**picture, "id": trial_label(trial), "memorised": share}
 
 
 def importance(values: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.report import text
-from fastgan_ray.report.data.ranking import parameter_names, ranked, trial_colours
+from fastgan_ray.report.data.ranking import parameter_names, ranked, trial_colours, trial_label
 from fastgan_ray.report.data.run_folder import Run, Trial
 
 LONG = ("reason", "warning")
@@ -45,7 +45,7 @@ def _cells(rank: int, trial: Trial, parameters: Sequence[str]) -> list[dict[str,
     state = text.state_text(trial["state"])
     return [
         _cell(str(rank), rank),
-        _cell(trial["trial_id"], trial["trial_id"]),
+        _cell(trial_label(trial), trial["trial_id"]),
         _cell("" if value is None else format_with_error(value, trial["error"]), value),
         _cell(state, state),
         _number(trial["kimg"], "{:g}"),

@@ -8,7 +8,7 @@ from typing import Any
 import rich.table
 
 from fastgan_ray.report.tables.table import Table, on_terminal
-from fastgan_ray.report.text import parameter_count
+from fastgan_ray.report.text import label, parameter_count
 from fastgan_ray.search.file.metric import COSTS
 
 SIDES = {"minimize": "lower is better", "maximize": "higher is better"}
@@ -27,8 +27,10 @@ def front_table(account: Mapping[str, Any]) -> Table | None:
         return None
     goals = {**COSTS, account["metric"]["name"]: account["metric"]["goal"]}
     headings = ["trial", *(f"{name} ({SIDES[goals[name]]})" for name in names)]
+    default = (account.get("default") or {}).get("trial_id")
     rows = [
-        [trial["trial_id"], *(_value_text(name, trial[name]) for name in names)] for trial in front
+        [label(trial["trial_id"], default), *(_value_text(name, trial[name]) for name in names)]
+        for trial in front
     ]
     return Table(headings, rows)
 

@@ -6,7 +6,7 @@ All facts are plain values, so that they can be written as JSON.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from fastgan_ray.search.confirmation import plan_confirmation
 from fastgan_ray.search.cost.advice import advice
 from fastgan_ray.search.cost.estimate import gflop_per_image, hours, kimg_expected
 from fastgan_ray.search.cost.memory import gpu_gb_of, host_gb_of
-from fastgan_ray.search.cost.timing import Timing, seconds_of
+from fastgan_ray.search.cost.timing import CpuSpeed, Timing, seconds_of
 from fastgan_ray.search.file.spec import (
     SearchSpec,
     base_config,
@@ -42,12 +42,18 @@ SAMPLES = 3
 
 
 def search_facts(
-    spec: SearchSpec, track: Track = silently, timing: Timing | None = None
+    spec: SearchSpec,
+    track: Track = silently,
+    timing: Timing | None = None,
+    cpu: CpuSpeed | None = None,
+    needs_data: bool = True,
 ) -> dict[str, Any]:
     """Collect the facts of a search: its trials, cost, some random points, and its pictures.
 
     `track` shows the progress of reading the pictures. `timing` has the speeds of the search's
-    configurations, measured on this machine. The kimg do not include the confirmation; the hours
+    configurations, measured on this machine; `cpu` has the speed of its CPU, if trainings run
+    there. `needs_data` says whether the pictures must exist. The kimg do not include the
+    confirmation; the hours
     do.
     """
     confirmation, config, metric = plan_confirmation(spec), base_config(spec), spec.metric
@@ -67,13 +73,14 @@ def search_facts(
         "costs": [{"name": cost.name, "goal": cost.goal} for cost in spec.costs],
         "early_stopping": _stopping(spec),
         "population": spec.population.describe() if spec.population else "none",
-        "data": [_data(config, _largest(sample_configs(spec)), track)],
+        "data": [_data(config, _largest(sample_configs(spec)), track, needs_data)],
         "budget": spec.budget.model_dump(exclude_none=True),
         "confirmation": asdict(confirmation),
         "kimg_expected": expected,
         "kimg_at_most": spec.run_cap * longest_kimg(spec),
         "gflop_per_image": gflop,
         "hours_of_rtx_2080_ti": hours(kimg, gflop),
+        **_of_this_cpu(cpu, [(kimg, gflop)]),
         **_measured(timing, kimg, config),
         "memory_gb": _memory_facts(sample_configs(spec)),
         "parameters": {parameter.name: _domain(parameter) for parameter in spec.space},
@@ -88,7 +95,11 @@ def search_facts(
 
 
 def ablation_facts(
-    spec: AblationSpec, track: Track = silently, timing: Timing | None = None
+    spec: AblationSpec,
+    track: Track = silently,
+    timing: Timing | None = None,
+    cpu: CpuSpeed | None = None,
+    needs_data: bool = True,
 ) -> dict[str, Any]:
     """Collect the facts of an ablation, like `search_facts`; its kimg and hours are totals."""
     configs = {arm: arm_config(spec, arm) for arm in spec.arms}
@@ -104,11 +115,12 @@ def ablation_facts(
         "seeds": list(spec.seeds),
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
         "data": [
-            _data(cell_config(spec, Cell(spec.baseline, path, first)), largest, track)
+            _data(cell_config(spec, Cell(spec.baseline, path, first)), largest, track, needs_data)
             for path in spec.data
         ],
         "kimg": sum(kimg.values()),
         "hours_of_rtx_2080_ti": sum(hours(kimg[arm], gflop[arm]) for arm in spec.arms),
+        **_of_this_cpu(cpu, [(kimg[arm], gflop[arm]) for arm in spec.arms]),
         **_measured(timing, sum(kimg.values()), configs[spec.baseline]),
         "memory_gb": _memory_facts(list(configs.values())),
         "arms": [
@@ -124,7 +136,12 @@ def ablation_facts(
 
 
 def run_facts(
-    config: RunConfig, name: str, track: Track = silently, timing: Timing | None = None
+    config: RunConfig,
+    name: str,
+    track: Track = silently,
+    timing: Timing | None = None,
+    cpu: CpuSpeed | None = None,
+    needs_data: bool = True,
 ) -> dict[str, Any]:
     """Collect the facts of a single training, like `search_facts`."""
     gflop, kimg = gflop_per_image(config), config.train.total_kimg
@@ -132,13 +149,25 @@ def run_facts(
         "kind": "run",
         "name": name,
         "metric": {"name": metric_name(config.eval), "goal": "minimize"},
-        "data": [_data(config, config.model, track)],
+        "data": [_data(config, config.model, track, needs_data)],
         "kimg": kimg,
         "gflop_per_image": gflop,
         "hours_of_rtx_2080_ti": hours(kimg, gflop),
+        **_of_this_cpu(cpu and replace(cpu, at_once=1), [(kimg, gflop)]),
         **_measured(timing and replace(timing, at_once=1), kimg, config),
         "memory_gb": _memory_facts([config]),
     }
+
+
+def _of_this_cpu(cpu: CpuSpeed | None, trainings: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Return {"cpu": {"minutes", "at_once"}} for trainings (kimg, GFLOP per image).
+
+    "cpu" is None if the trainings do not run on this machine's CPU.
+    """
+    if cpu is None:
+        return {"cpu": None}
+    minutes = sum(cpu.minutes(kimg, gflop) for kimg, gflop in trainings)
+    return {"cpu": {"minutes": minutes, "at_once": cpu.at_once}}
 
 
 def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
@@ -164,29 +193,51 @@ def _largest(configs: Sequence[RunConfig]) -> ModelConfig:
     return max(configs, key=lambda config: config.model.resolution).model
 
 
-def _data(config: RunConfig, largest: ModelConfig, track: Track) -> dict[str, Any]:
-    """Return {"path", "pictures", "note", "remarks", "advice"} of the data set.
+def _data(
+    config: RunConfig, largest: ModelConfig, track: Track, needs_data: bool
+) -> dict[str, Any]:
+    """Return {"path", "pictures", "note", "error", "remarks", "advice"} of the data set.
 
-    "pictures" is their number; None if it is unknown, with the reason in "note". "remarks" are
-    sentences about what may be wrong; "advice" are the two of `advice`.
+    "pictures" is their number; None if it is unknown, with the reason in "note". "error" says why
+    the data cannot be used; it is "" if it can be used, or if this is not known yet. "remarks" are
+    sentences about what may be wrong; "advice" are the two of `advice`. Without `needs_data`, a
+    path that does not exist is no error, because a file may be checked on another machine.
     """
-    facts: dict[str, Any] = {"path": config.data.path, "pictures": None, "note": "", "remarks": []}
-    facts["advice"] = []
     path = config.data.path
+    facts: dict[str, Any] = {
+        "path": path,
+        "pictures": None,
+        "note": "",
+        "error": "",
+        "remarks": [],
+        "advice": [],
+    }
     if path is None:
         return facts | {"note": "not set: add --data FOLDER when you start the run"}
     available = {row["name"]: row["available"] for row in catalog()}
+    if not (needs_data or path in available or Path(path).exists()):
+        return facts | {"note": f"{path} does not exist here: pass --data FOLDER when you start"}
     if not available.get(path, True) and not Path(path).exists():
         return facts | {"note": f"{path}: will be downloaded when it is first used"}
     try:
         source = open_source(config.data, track=track)
     except UserError as error:
-        return facts | {"note": f"cannot be used yet: {error}"}
+        return facts | {"note": "cannot be used", "error": str(error)}
+    if len({(picture.sha256, picture.facts.frame) for picture in source.pictures}) == 1:
+        facts["error"] = f"{source.path}: all {len(source)} pictures are the same; two must differ"
     return facts | {
         "pictures": len(source),
         "remarks": remarks(source, config.data, largest.size),
         "advice": advice(source, config, largest.resolution),
     }
+
+
+def unusable_data(facts: Mapping[str, Any]) -> str:
+    """Return why the data of these facts cannot be used, one line for each data set; "" if it can.
+
+    `facts` are those of a search, an ablation or a training.
+    """
+    return "\n".join(data["error"] for data in facts["data"] if data["error"])
 
 
 def _stopping(spec: SearchSpec) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastgan_ray.config.run_config import RunConfig
@@ -26,6 +27,30 @@ class Timing:
     configurations: int
     classes: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class CpuSpeed:
+    """The measured speed of a CPU.
+
+    `speeds` has pairs (GFLOP of one picture, GFLOP per second) of networks of different sizes, in
+    ascending order. `at_once` is the number of trainings that run on the CPU at the same time.
+    """
+
+    speeds: Sequence[tuple[float, float]]
+    at_once: int
+
+    def gflops(self, gflop_per_image: float) -> float:
+        """Return the GFLOP per second of a network of this size, between those measured."""
+        sizes = [math.log(size) for size, _ in self.speeds]
+        (low, high), (slow, fast) = (sizes[0], sizes[-1]), (self.speeds[0][1], self.speeds[-1][1])
+        share = (math.log(max(gflop_per_image, 1e-9)) - low) / (high - low)
+        return slow + min(max(share, 0.0), 1.0) * (fast - slow)
+
+    def minutes(self, kimg: float, gflop_per_image: float) -> float:
+        """Return the minutes of `kimg` in all trainings together, without evaluations."""
+        seconds = kimg * 1000 * gflop_per_image / self.gflops(gflop_per_image)
+        return seconds / self.at_once / 60
 
 
 def seconds_of(timing: Timing, kimg: float, config: RunConfig) -> float:

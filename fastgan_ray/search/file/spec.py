@@ -17,9 +17,10 @@ from fastgan_ray.search.file.early_terminate import Rule
 from fastgan_ray.search.file.method import Method
 from fastgan_ray.search.file.metric import Metric, metric_setting
 from fastgan_ray.search.file.population import Population
-from fastgan_ray.search.space import SearchSpace, assign, default_point, same, sample
+from fastgan_ray.search.space import SearchSpace, assign, default_point, same, sample, size
 
 SAMPLES = 64
+DEFAULT = "published default"  # what people read for the default's trial and for its repetitions
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,11 @@ def substitutes(spec: SearchSpec) -> dict[str, tuple[Any, Any]]:
         and parameter.name in start
         and not same(start[parameter.name], defaults[parameter.name])
     }
+
+
+def trial_count(spec: SearchSpec) -> int:
+    """Return the largest number of trials: `run_cap`, or all points of a smaller space."""
+    return min(spec.run_cap, size(spec.space) or spec.run_cap)
 
 
 def first_trial_point(spec: SearchSpec) -> dict[str, Any]:

@@ -58,7 +58,10 @@ class BudgetTracker(TrialCallback):
         self._last_write = -math.inf
         self.state: dict[str, Any] = {"seconds": 0.0, "gpu_seconds": 0.0, "kimg": {}, "over": ""}
         if self.path.is_file():
+            # A resumed search may have a larger budget than before.
             self.state = json.loads(self.path.read_text())
+            self.state["over"] = self._over()
+            self._write(-math.inf)
 
     @property
     def kimg(self) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
 
+from fastgan_ray.errors import FailedRunError
 from fastgan_ray.tune.driver.reports import Reports
 from fastgan_ray.tune.driver.terminal import say
 from fastgan_ray.tune.experiment import ExperimentContext
@@ -25,10 +27,12 @@ def report_outcome(
     """Print the outcome, and where the results, the report and the W&B runs are.
 
     `folders` has the experiment's folder first, then its subfolders that have their own W&B runs.
-    Raises InterruptedRunError if trials are unfinished.
+    Raises InterruptedRunError if trials are unfinished, and FailedRunError if no trial has a value
+    or if several trials in a row have failed for the same reason.
     """
     console, stop, sync = context.console, context.driver.stop, context.sync
-    if interrupted := is_interrupted(summary) or stop.asked:
+    unfinished = is_interrupted(summary) and not summary.get("ended_early")
+    if interrupted := unfinished or stop.asked:
         say(console, f"Stopped before the end. {how_to_continue}")
     for part in closing:
         say(console, part)
@@ -42,6 +46,22 @@ def report_outcome(
             say(console, f"To W&B:  {command}")
     if interrupted:
         raise stop.error(f"{folders[0]} is not finished")
+    if failure := failure_of(summary):
+        raise FailedRunError(f"{folders[0]}: {failure}")
+
+
+def failure_of(summary: Mapping[str, Any]) -> str:
+    """Return why an experiment has failed; "" if it has not."""
+    if reason := summary.get("ended_early"):
+        return f"ended early, because {reason}. Mend this, and continue with --resume."
+    trials = summary["trials"]
+    if any(trial["value"] is not None for trial in trials):
+        return ""
+    if not trials:
+        return "no trial has started, so there is no result"
+    counts = Counter((trial["state"].replace("_", " "), trial["reason"]) for trial in trials)
+    (state, reason), count = counts.most_common(1)[0]
+    return f"no trial has a value; {count} of {len(trials)} {state}: {reason}"
 
 
 def is_interrupted(summary: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -16,7 +17,7 @@ from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.files import atomic, link_tree, write_atomically
 from fastgan_ray.metrics.names import MOMENTS
 from fastgan_ray.search.file.metric import Metric
-from fastgan_ray.search.file.spec import SearchSpec, start_point
+from fastgan_ray.search.file.spec import DEFAULT, SearchSpec, start_point
 from fastgan_ray.search.pareto import front_of
 from fastgan_ray.train.best import BEST, LAST
 from fastgan_ray.tune.driver.records import Record, TrialRecords
@@ -33,15 +34,15 @@ CLEAR_ERRORS = 2.0  # in standard errors; the evaluation's noise rarely causes a
 
 
 def choose_best(records: Iterable[Record], metric: Metric) -> Record | None:
-    """Return the finished trial with the best last value, or a stopped trial if none has finished.
+    """Return the finished trial with the best last value; if none has finished, the best trial.
 
-    The last value of a finished trial always comes from a full evaluation, so values of cheap and
-    of full evaluations are never compared with each other.
+    The last value of a finished trial always comes from a full evaluation. Values of cheap
+    evaluations, those of stopped and unfinished trials, are compared only with each other.
     """
-    ended = [r for r in records if r["value"] is not None and r["state"] != "unfinished"]
-    finished = [record for record in ended if record["state"] == "finished"]
+    valued = [record for record in records if record["value"] is not None]
+    finished = [record for record in valued if record["state"] == "finished"]
     sign = 1 if metric.goal == "minimize" else -1
-    return min(finished or ended, key=lambda r: (sign * r["value"], r["trial_id"]), default=None)
+    return min(finished or valued, key=lambda r: (sign * r["value"], r["trial_id"]), default=None)
 
 
 def summarise(
@@ -94,17 +95,19 @@ def compare_with_default(
     published value; if it does not, `default` is the closest point in the space.
     """
     if best is None:
-        return None, "No trial has ended with a value."
+        return None, "No trial has a value."
     text = f"Best: {metric.name} {best['value']:.4g} by trial {best['trial_id']}"
-    if best["state"] != "finished":
+    if best["state"] == "unfinished":
+        text = f"{text.replace('Best', 'Best so far', 1)}, at {best['kimg']:g} kimg"
+    elif best["state"] != "finished":
         text += f" (not finished: {best['state']})"
     if default is None:
-        return None, f"{text}. Not compared: the published default was not tried."
-    name = "the published default" + ("" if complete else " (as far as this space contains it)")
-    if default["value"] is None or default["state"] != "finished":
-        return None, f"{text}. Not compared: {name} is {default['state']}."
+        return None, f"{text}. Not compared: the {DEFAULT} was not tried."
+    name = f"the {DEFAULT}" + ("" if complete else " (as far as this space contains it)")
     if best["trial_id"] == default["trial_id"]:
         return False, f"{text}, {name}: no other trial beats it so far."
+    if default["value"] is None or default["state"] != "finished":
+        return None, f"{text}. Not compared: {name} is {default['state']}."
     sign = 1 if metric.goal == "minimize" else -1
     better = sign * best["value"] < sign * default["value"]
     relation = "better" if better else "no better"
@@ -154,7 +157,9 @@ def keep_best(best: Mapping[str, Any], folder: Path) -> None:
     grid = trial / str(best["grid"])
     if checkpoint != last:
         grid = trial / "grids" / Path(metadata["metrics"]["grid"]).name
-    with atomic(target) as draft:
+    running = (FileNotFoundError, shutil.Error) if best["state"] == "unfinished" else ()
+    # A trial that runs may replace its checkpoint meanwhile; best/ then stays as it was.
+    with contextlib.suppress(*running), atomic(target) as draft:
         link_tree(checkpoint, draft / "checkpoint")
         if checkpoint != last and metadata["kimg"] < best["kimg"]:
             link_tree(last, draft / LAST)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 from fastgan_ray.errors import UserError, full_disk
+from fastgan_ray.files import write_atomically
 from fastgan_ray.tune.driver.closing import is_interrupted, report_outcome
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.run_trials import run_trials
@@ -17,8 +20,14 @@ from fastgan_ray.tune.experiment import (
     TuneOptions,
     experiment_context,
 )
-from fastgan_ray.tune.preflight import check_inputs
-from fastgan_ray.tune.storage.experiment_folder import folder_of, open_folder, open_storage
+from fastgan_ray.tune.preflight import check_inputs, check_this_machine
+from fastgan_ray.tune.storage.experiment_folder import (
+    check_folder,
+    folder_of,
+    make_folder,
+    open_storage,
+    write_settings,
+)
 from fastgan_ray.tune.storage.remote import RemoteStorage
 from fastgan_ray.tune.trial.objective import Objective, train_objective
 from fastgan_ray.tune.versions import note_versions
@@ -36,7 +45,11 @@ def run_experiment(experiment: Experiment, options: TuneOptions, objective: Obje
     folder = folder_of(options.runs_dir, name)
     uri = options.storage_uri
     storage = open_storage(uri, name, folder, options.resume) if uri else None
-    open_folder(folder, experiment.kind, experiment.text, experiment.overrides, options.resume)
+    if options.resume:
+        here = options.address is None
+        check_folder(folder, experiment.kind, partial(experiment.changes, same_pictures=here))
+    else:
+        make_folder(folder, experiment.kind, experiment.text, experiment.overrides)
     try:
         _run(experiment, options, folder, storage, objective)
     except UserError:
@@ -62,6 +75,7 @@ def _run(
     objective: Objective,
 ) -> None:
     console = make_console(options.quiet)
+    check_this_machine(experiment.sample_configs, options.address)
     if objective is train_objective:
         check_inputs(
             experiment.inputs, experiment.sample_configs, folder, options.address is None, console
@@ -73,6 +87,8 @@ def _run(
             f"(got {storage}); set resources.workers to 1, or name such a folder"
         )
     with experiment_context(folder, options, objective, console, nested, storage) as context:
+        # A resumed experiment may have other resources or more trials than before.
+        write_settings(folder, experiment.kind, experiment.text, experiment.overrides)
         records, summary = run_and_follow_up(experiment, folder, context)
         if context.sync:
             context.sync.send()
@@ -88,10 +104,13 @@ def run_and_follow_up(
     records = experiment.make_records(folder)
     name = experiment.confirms or context.options.name or experiment.name
     session = context.wandb_session(folder, name, confirms=experiment.confirms is not None)
-    trials = run_trials(experiment, context, records, session)
+    trials, ended_early = run_trials(experiment, context, records, session)
     summary = records.write(trials, over=True)
     stopped = is_interrupted(summary) or context.driver.stop.asked
-    if experiment.follow_up and not stopped:
+    if ended_early:
+        summary = {**summary, "ended_early": ended_early}
+        write_atomically(folder / experiment.summary_file, json.dumps(summary, indent=1))
+    elif experiment.follow_up and not stopped:
         summary = experiment.follow_up(summary, records, context)
     log_outcome(session, experiment.kind, summary)
     return records, summary

@@ -17,9 +17,11 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.tune.driver.bad_machines import BadMachines, count_places
 from fastgan_ray.tune.driver.budget import BudgetedSearcher, BudgetStopper, BudgetTracker
 from fastgan_ray.tune.driver.records import TrialRecords
+from fastgan_ray.tune.driver.repeated_failures import RepeatedFailures
 from fastgan_ray.tune.driver.retries import MAX_DEATHS, RetryCounter
+from fastgan_ray.tune.driver.status import ProgressFile
 from fastgan_ray.tune.driver.table import LiveTable
-from fastgan_ray.tune.driver.terminal import say
+from fastgan_ray.tune.driver.terminal import move_output, say
 from fastgan_ray.tune.experiment import Experiment, ExperimentContext
 from fastgan_ray.tune.ray.compat import (
     STATE_PERIOD,
@@ -29,6 +31,7 @@ from fastgan_ray.tune.ray.compat import (
 from fastgan_ray.tune.ray.resources import (
     Request,
     can_reuse_process,
+    check_devices,
     check_feasible,
     check_memory,
     max_concurrent,
@@ -52,16 +55,17 @@ OUTER_BYTES = 128 * 2**20
 
 def run_trials(
     experiment: Experiment, context: ExperimentContext, records: TrialRecords, session: Session
-) -> list[Trial]:
-    """Run the trials of an experiment; return Ray's trials.
+) -> tuple[list[Trial], str]:
+    """Run the trials of an experiment; return Ray's trials, and why the experiment ended early.
 
-    A resumed experiment runs only unfinished trials and trials whose process died too often. Raises
-    UserError if no machine has the resources for a trial.
+    The second value is "" unless several trials in a row failed for the same reason. A resumed
+    experiment runs only unfinished trials and trials whose process died too often. Raises UserError
+    if no machine has the resources for a trial.
     """
     options, nodes, folder = context.options, context.nodes, records.folder
     trials, states = folder / "trials", folder / "state"
     trials.mkdir(exist_ok=True)
-    resuming = options.resume and restore_snapshot(states, trials)
+    resuming = options.resume and restore_snapshot(states, trials, experiment.configure)
     requests = [request(config, nodes) for config in experiment.sample_configs]
     limit = _concurrency(experiment, context, requests)
     tracker = experiment.make_tracker(folder) if experiment.make_tracker else None
@@ -71,22 +75,32 @@ def run_trials(
         searcher = BudgetedSearcher(searcher, tracker, experiment.longest_kimg)
     retries = RetryCounter(trials)
     bad_machines = BadMachines(trials, count_places(nodes), partial(say, context.console))
+    failures = RepeatedFailures(experiment.failures_in_a_row)
     watchers = _watchers(experiment, context, records, session, tracker)
     context.driver.begin(trials)
+    if options.detached:
+        move_output(context.folder, context.console)
     analysis = _tune(
         _trainable(experiment, context, trials),
         trials,
-        search_alg=NamedTrialGenerator(searcher, _name, resuming, retries.ran_out_of_memory),
+        search_alg=NamedTrialGenerator(
+            searcher,
+            _name,
+            resuming,
+            retries.ran_out_of_memory,
+            experiment.trial_count,
+            lambda: failures.ended,
+        ),
         scheduler=experiment.make_scheduler(trials),
         stop=BudgetStopper(tracker.path) if tracker else None,
         num_samples=experiment.trial_count,
-        callbacks=[*watchers, retries, bad_machines, Snapshots(states)],
+        callbacks=[*watchers, retries, bad_machines, failures, Snapshots(states)],
         resume="AUTO+ERRORED" if resuming else None,
         reuse_actors=all(map(can_reuse_process, requests)),
     )
     context.driver.trials_are_over()
     save_snapshot(trials, states)
-    return list(analysis.trials)
+    return list(analysis.trials), failures.describe()
 
 
 def _tune(
@@ -117,6 +131,7 @@ def _concurrency(
     Raises UserError if no trial can run.
     """
     options, nodes, configs = context.options, context.nodes, experiment.sample_configs
+    check_devices(configs, nodes)
     check_feasible(requests, nodes)
     limits = [max_concurrent(requests, nodes, options.max_concurrent)]
     memory_limit, warning = check_memory(configs, nodes)
@@ -170,7 +185,14 @@ def _watchers(
         *([tracker] if tracker else []),  # updates the numbers that the table shows
         tensorboard(),
         WandbLog(session, metric, experiment.default),
-        LiveTable(*facts, context.console, tracker),
+        LiveTable(
+            *facts,
+            context.console,
+            tracker,
+            experiment.default if experiment.kind == "search" else None,
+            experiment.grid_points,
+            ProgressFile(records.folder),
+        ),
         records,
     ]
 

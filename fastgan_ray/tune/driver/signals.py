@@ -73,7 +73,7 @@ class DriverStop:
 
 @contextlib.contextmanager
 def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
-    """Make Ctrl-C and SIGTERM stop the experiment cleanly within this context.
+    """Make Ctrl-C, SIGTERM and SIGHUP stop the experiment cleanly within this context.
 
     At the first signal, a message is printed unless `quiet` is set.
     """

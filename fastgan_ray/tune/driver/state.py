@@ -80,14 +80,23 @@ def new_state(
     total_trials: int | None,
     total_kimg: float,
     now: float,
+    default: Mapping[str, Any] | None = None,
+    grid_points: int | None = None,
 ) -> State:
-    """Return the state before the first trial. `now` is a time in seconds on a monotonic clock."""
+    """Return the state before the first trial. `now` is a time in seconds on a monotonic clock.
+
+    `default` has the published default's values of the searched parameters. `grid_points` is the
+    number of points of a grid.
+    """
     return {
         "name": name,
         "metric": metric,
         "goal": goal,
         "total_trials": total_trials,
         "total_kimg": total_kimg,
+        "default": dict(default or {}),
+        "grid_points": grid_points,
+        "over": False,  # whether no more trials will start
         "start": now,
         "budget": "",  # a line that says how much of the budget is used
         "seconds_left": None,  # seconds until the budget is used up; None if unknown
@@ -135,17 +144,27 @@ def observe(
 def best_of(state: State) -> str | None:
     """Return the name of the trial with the best last value; None if no trial has a value.
 
-    Finished trials come first, then stopped trials, then running trials. summary.json uses the same
+    Finished trials come first, because they end with a full evaluation. summary.json uses the same
     order, so both name the same trial.
     """
     sign = 1 if state["goal"] == "minimize" else -1
-    ranks = {"finished": 0, "stopped": 1, "running": 2}
+    ranks = {"finished": 0, "stopped": 1, "running": 1, "pending": 1, "unfinished": 1}
     keys = {
         name: (ranks[row["state"]], sign * row["value"], name)
         for name, row in state["trials"].items()
         if row["value"] is not None and row["state"] in ranks
     }
     return min(keys, key=keys.__getitem__, default=None)
+
+
+def default_of(state: State) -> str | None:
+    """Return the name of the trial at the published default; None if there is none.
+
+    If the space contains only a part of the default, it is the first trial with this part.
+    """
+    default = state["default"].items()
+    names = (name for name, row in state["trials"].items() if default <= row["point"].items())
+    return min(names, default=None) if default else None
 
 
 def trial_eta(row: Mapping[str, Any], now: float) -> float | None:

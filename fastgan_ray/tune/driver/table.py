@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from ray.tune.experiment import Trial
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from fastgan_ray.tune.driver.budget import BudgetTracker
 from fastgan_ray.tune.driver.state import BAD_ENDS, ENDED, State, new_state, observe
+from fastgan_ray.tune.driver.status import ProgressFile
 from fastgan_ray.tune.driver.table_text import render, trial_line
 from fastgan_ray.tune.ray.callback import TrialCallback
 
@@ -24,8 +26,9 @@ class LiveTable(TrialCallback):
     Without a terminal, it prints a line at each start, evaluation and end of a trial. `metric` is
     the metric's name in the trials' rows. `total_trials` is None if there is no limit. `total_kimg`
     is the length of trials whose configuration has no length. A line above the table says how much
-    of `budget` is used. Ray's reporters are not used because they show no kimg, ETA or budget, and
-    print a new table each time.
+    of `budget` is used. `default` and `grid_points` are those of `new_state`. `progress` writes the
+    table's state for other processes. Ray's reporters are not used because they show no kimg, ETA
+    or budget, and print a new table each time.
     """
 
     def __init__(
@@ -37,16 +40,21 @@ class LiveTable(TrialCallback):
         total_kimg: float,
         console: Console | None = None,
         budget: BudgetTracker | None = None,
+        default: Mapping[str, Any] | None = None,
+        grid_points: int | None = None,
+        progress: ProgressFile | None = None,
     ) -> None:
         self._facts = (name, metric, goal, total_trials, total_kimg)
+        self._default, self._grid_points = default, grid_points
+        self._progress = progress
         self._console = console or Console()
         self._budget = budget
         self._live: Live | None = None
-        self._state = new_state(*self._facts, now=time.monotonic())
+        self._state = self._new_state()
 
     def setup(self, *args: object, **info: object) -> None:
         """Start the clock; on a terminal, also start the table."""
-        self._state = new_state(*self._facts, now=time.monotonic())
+        self._state = self._new_state()
         if self._console.is_terminal:
             # Ray's output goes to Ray's log, not above the table.
             self._live = Live(
@@ -64,6 +72,7 @@ class LiveTable(TrialCallback):
             row = self._state["trials"].get(trial.trial_id)
             if row is None or row["state"] not in ENDED:
                 self._state = observe(self._state, trial, now)
+        self._save(now)
 
     def trial_started(self, trial: Trial) -> None:
         """Show a trial that starts or resumes."""
@@ -90,6 +99,12 @@ class LiveTable(TrialCallback):
 
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
         """Stop the live table and leave it on the screen; without a terminal, print the table."""
+        now = time.monotonic()
+        for trial in trials:  # a resumed experiment may have only trials that ended before
+            if trial.trial_id not in self._state["trials"]:
+                self._state = observe(self._state, trial, now)
+        self._state = {**self._state, "over": True}
+        self._save(now, at_once=True)
         if self._live is None:
             self._console.print(render(self._state_with_budget(), time.monotonic()))
         else:
@@ -106,6 +121,14 @@ class LiveTable(TrialCallback):
             line = trial_line(self._state, trial.trial_id, now)
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
             self._console.file.flush()
+
+    def _save(self, now: float, at_once: bool = False) -> None:
+        if self._progress is not None:
+            self._progress.write(self._state_with_budget(), now, at_once)
+
+    def _new_state(self) -> State:
+        now = time.monotonic()
+        return new_state(*self._facts, now, self._default, self._grid_points)
 
     def _live_table(self) -> Table:
         max_rows = max(1, self._console.height - LINES_AROUND_ROWS)

@@ -12,9 +12,11 @@ from rich.text import Text
 
 from fastgan_ray.counting import counted, plural
 from fastgan_ray.report.text import number
-from fastgan_ray.tune.driver.state import ENDED, State, best_of, search_eta, trial_eta
+from fastgan_ray.search.file.spec import DEFAULT
+from fastgan_ray.tune.driver.state import ENDED, State, best_of, default_of, search_eta, trial_eta
 
 STYLES = {"running": "cyan", "pending": "dim", "finished": "green", "stopped": "yellow"}
+DEFAULT_MARK = "default:"  # before the parameters of the published default, where space is short
 LONG_VALUE = 9  # values with more characters than this are long
 
 
@@ -24,7 +26,7 @@ def render(state: State, now: float, max_rows: int | None = None) -> Table:
     If there are more trials than `max_rows`, the table has the best trial, the running trials and
     the latest trials.
     """
-    best, rows = best_of(state), list(state["trials"].values())
+    best, default, rows = best_of(state), default_of(state), list(state["trials"].values())
     visible = _most_interesting(rows, best, max_rows)
     names = varied([row["point"] for row in rows])
     table = Table(
@@ -46,11 +48,13 @@ def render(state: State, now: float, max_rows: int | None = None) -> Table:
     table.add_column("parameters", ratio=1)  # Rich narrows the only column that may wrap
     for row in visible:
         is_best = row["id"] == best
-        table.add_row(*_cells(row, now, names, is_best), style="bold" if is_best else "")
+        text = parameters(row["point"], names)
+        text = f"{DEFAULT_MARK} {text}" if row["id"] == default else text
+        table.add_row(*_cells(row, now, text, is_best), style="bold" if is_best else "")
     return table
 
 
-def _cells(row: State, now: float, names: Sequence[str], is_best: bool) -> list[str | Text]:
+def _cells(row: State, now: float, parameters_text: str, is_best: bool) -> list[str | Text]:
     speed = row["images_per_second"]
     return [
         Text(row["id"]),
@@ -59,14 +63,14 @@ def _cells(row: State, now: float, names: Sequence[str], is_best: bool) -> list[
         number(row["value"]) + ("*" if is_best else " "),
         "-" if speed is None else f"{speed:.3g}" if speed < 100 else f"{speed:.0f}",
         duration(trial_eta(row, now)) if row["state"] == "running" else "",
-        Text(parameters(row["point"], names), no_wrap=True, overflow="ellipsis"),
+        Text(parameters_text, no_wrap=True, overflow="ellipsis"),
     ]
 
 
 def trial_line(state: State, name: str, now: float) -> str:
     """Return a line of text about a trial, for logs and for the screen above the table."""
     row = state["trials"][name]
-    facts = [f"[{duration(now - state['start'])}] trial {name} {row['state']}"]
+    facts = [f"[{duration(now - state['start'])}] trial {_label(state, name)} {row['state']}"]
     if row["kimg"]:
         facts.append(f"{progress(row['kimg'], row['total_kimg'])} kimg")
     if row["value"] is not None:
@@ -86,16 +90,25 @@ def trial_line(state: State, name: str, now: float) -> str:
     return ", ".join(filter(None, facts))
 
 
+def _label(state: State, name: str) -> str:
+    """Return a trial's name, which says whether it is the published default."""
+    return f"{name} ({DEFAULT})" if name == default_of(state) else name
+
+
 def headline(state: State, now: float) -> str:
     """Return one line about the search: its name, the trials done, and the time."""
     done = sum(row["state"] in ENDED for row in state["trials"].values())
     count = state["total_trials"]
     total = f" {plural('trial')}" if count is None else f" of {counted(count, 'trial')}"
+    if state["over"] and all(row["start"] is None for row in state["trials"].values()):
+        return f"{state['name']}: {done}{total} done, nothing left to do"
+    grid = state["grid_points"]
+    points = "" if grid is None else f" (the grid has {counted(grid, 'point')})"
     etas = [eta for eta in (search_eta(state, now), state["seconds_left"]) if eta is not None]
     eta = min(etas, default=None)
     left = f", about {duration(eta)} left" if eta else ""
     elapsed = duration(now - state["start"])
-    return f"{state['name']}: {done}{total} done, {elapsed} elapsed{left}"
+    return f"{state['name']}: {done}{total} done{points}, {elapsed} elapsed{left}"
 
 
 def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -163,7 +176,7 @@ def _title(state: State, now: float) -> Text:
     goal = "lower" if state["goal"] == "minimize" else "higher"
     metric = f"{state['metric']} ({goal} is better)"
     if best is not None:
-        metric += f", best {number(state['trials'][best]['value'])} by {best}"
+        metric += f", best {number(state['trials'][best]['value'])} by {_label(state, best)}"
     return Text("\n".join(filter(None, [headline(state, now), state["budget"], metric])))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 from rich.console import Console, RenderableType
 
+LOG = "output.log"  # in a run's folder: the output of a run in the background
 LOG_COLUMNS = 140  # width of the table, in characters, if there is no terminal
 
 
@@ -18,3 +21,20 @@ def make_console(quiet: bool) -> Console:
 def say(console: Console, part: RenderableType) -> None:
     """Print a table, or a text without added colours and line breaks."""
     console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+
+
+def move_output(folder: Path, console: Console) -> None:
+    """Say how to see and to stop a run in the background; then let its output go to its log.
+
+    Nothing happens if the output goes there already.
+    """
+    log, outputs = folder / LOG, (1, 2)  # standard output and standard error
+    if log.is_file() and os.path.samestat(os.fstat(outputs[0]), log.stat()):
+        return
+    say(console, f"{folder.name} runs in the background, in process {os.getpid()}.")
+    say(console, f"To see it:  fastgan-ray status {folder} --follow")
+    say(console, f"To stop it: fastgan-ray stop {folder}")
+    sys.stdout.flush()
+    with log.open("a") as file:
+        for output in outputs:
+            os.dup2(file.fileno(), output)

@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast
 from unittest.mock import patch
 
 from ray._private import ray_constants
+from ray._private.utils import get_num_cpus
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -28,6 +29,7 @@ from ray.tune.search.search_generator import SearchGenerator
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from fastgan_ray.errors import UserError
+from fastgan_ray.files import write_atomically
 
 # A searcher returns this when there are no more trials. It is a string, although `suggest` is
 # declared to return a dict.
@@ -72,6 +74,8 @@ STATE_FILES = (
     SearchGenerator.CKPT_FILE_TMPL.format("*"),
 )
 
+_UNRESOLVED_CONFIG = "_Trial__unresolved_config"  # Ray's second copy of a trial's configuration
+
 LOW_ON_MEMORY = "low on memory"  # part of the message of Ray's memory monitor
 
 # `ray up` writes this file on the head node of a cluster. It is the only source of information
@@ -102,7 +106,8 @@ class NamedTrialGenerator(SearchGenerator):
     """Ray's generator of trials, with our trial names instead of Ray's random ids.
 
     It is needed because a searcher can neither choose the ids nor learn why a trial's process died.
-    With `resuming`, Ray must restore the saved state. If Ray tries to start a new search instead,
+    A resumed search has `trial_count` trials; Ray would keep the number from before. With
+    `resuming`, Ray must restore the saved state. If Ray tries to start a new search instead,
     this class raises an error, because the new search would overwrite the old results.
     """
 
@@ -112,11 +117,15 @@ class NamedTrialGenerator(SearchGenerator):
         name: Callable[[Trial], str],
         resuming: bool = False,
         ran_out_of_memory: Callable[[str], bool] = lambda trial_id: False,
+        trial_count: int | None = None,
+        ended: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(searcher)
         self._name = name
         self._resuming = resuming
         self._ran_out_of_memory = ran_out_of_memory
+        self._trial_count = trial_count
+        self._ended = ended
 
     def add_configurations(self, experiments: Any) -> None:  # noqa: ANN401 - Ray's signature
         """Start a new search; Ray calls this method if there is no state that it can restore.
@@ -127,8 +136,16 @@ class NamedTrialGenerator(SearchGenerator):
             raise UserError("--resume: the state of the search cannot be read; its results stand")
         super().add_configurations(experiments)
 
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore the state of a search, which may have more trials or more time than before."""
+        count = state["total_samples"] if self._trial_count is None else self._trial_count
+        super().set_state({**state, "total_samples": count, "finished": False})
+
     def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> Trial | None:
-        """Return the next trial, or None if there is none now."""
+        """Return the next trial, or None if there is none now or, after `ended`, at all."""
+        if self._ended():
+            self._finished = True
+            return None
         trial = super().create_trial_if_possible(experiment_spec)
         if trial is not None:
             trial.trial_id = self._name(trial)
@@ -208,6 +225,24 @@ def terminated_trials(experiment_state: Path) -> set[str]:
     return {record["trial_id"] for record in records if record["status"] == "TERMINATED"}
 
 
+def change_configs(
+    experiment_state: Path, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    """Change the configurations of the trials that have not ended, in a file EXPERIMENT_STATE.
+
+    A resumed search may have other resources. Ray restores each trial with its old configuration,
+    and computes the trial's resources from it.
+    """
+    state = json.loads(experiment_state.read_text())
+    trials = []
+    for text, metadata in state["trial_data"]:
+        record = json.loads(text)
+        if record["status"] != "TERMINATED":
+            record["config"] = record[_UNRESOLVED_CONFIG] = change(record["config"])
+        trials.append([json.dumps(record, indent=2), metadata])
+    write_atomically(experiment_state, json.dumps({**state, "trial_data": trials}, indent=2))
+
+
 def prepare_process(
     trainable: Callable[[dict[str, Any]], None], prepare: Callable[[], None]
 ) -> None:
@@ -245,6 +280,14 @@ def on_loopback() -> Iterator[None]:
         os.environ.pop(name)
         if before[1] is not None:
             os.environ[name] = before[1]
+
+
+def core_count() -> float:
+    """Return the number of CPU cores that Ray counts on this machine, in a container too.
+
+    Ray has no public function that says this before Ray has started.
+    """
+    return float(get_num_cpus(override_docker_cpu_warning=True))
 
 
 def startable_nodes(cluster_config: Path = CLUSTER_CONFIG) -> list[dict[str, float]]:

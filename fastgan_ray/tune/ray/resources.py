@@ -157,6 +157,17 @@ def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> N
             )
 
 
+def check_devices(configs: Iterable[RunConfig], nodes: Sequence[Resources]) -> None:
+    """Raise UserError if a configuration names a device that no machine has."""
+    has_gpu = any(node.get("GPU") for node in nodes)
+    for config in configs:
+        if config.train.device in ("cuda", "mps") and not has_gpu:
+            raise UserError(
+                f"train.device: {config.train.device} needs a GPU, and no machine has one; set "
+                "train.device to auto or cpu"
+            )
+
+
 def check_memory(
     configs: Sequence[RunConfig], nodes: Sequence[Resources]
 ) -> tuple[int | None, str]:

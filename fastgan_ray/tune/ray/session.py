@@ -16,10 +16,12 @@ from ray.util.state import list_actors
 from ray.util.state.exception import RayStateApiException
 
 from fastgan_ray.errors import UserError
+from fastgan_ray.train.signals import hangup_kept_from_children
 from fastgan_ray.tune.ray.compat import (
     AUTH_TOKEN,
     DASHBOARD,
     SETTINGS,
+    core_count,
     on_loopback,
     startable_nodes,
 )
@@ -58,6 +60,20 @@ def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[s
             ray.shutdown()
             if address == "local":
                 os.environ.pop(DASHBOARD, None)
+
+
+def resources_of_this_machine(address: str | None) -> list[dict[str, float]] | None:
+    """Return the cores and GPUs that Ray would have if it started on this machine.
+
+    They are known without starting Ray, which takes ten seconds. The list has one machine. Returns
+    None if `connected(address)` would use a Ray that runs already.
+    """
+    if (address or os.environ.get("RAY_ADDRESS") or "local") != "local" or ray.is_initialized():
+        return None
+    import torch
+
+    gpus = torch.cuda.device_count() or int(torch.backends.mps.is_available())
+    return [{"CPU": core_count(), "GPU": float(gpus)}]
 
 
 @contextlib.contextmanager
@@ -102,7 +118,8 @@ def _start(address: str, dashboard: bool) -> None:
             quiet["dashboard_port"] = _free_port()
             os.environ[DASHBOARD] = f"http://127.0.0.1:{quiet['dashboard_port']}"
         size = OBJECT_STORE_BYTES
-        ray.init("local", include_dashboard=dashboard, object_store_memory=size, **quiet)
+        with hangup_kept_from_children():
+            ray.init("local", include_dashboard=dashboard, object_store_memory=size, **quiet)
         return
     try:
         ray.init(address, runtime_env={"env_vars": SETTINGS}, **quiet)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastgan_ray.config.run_config import flatten
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.tune.storage.remote import RemoteStorage
@@ -43,60 +42,47 @@ def open_storage(uri: str, name: str, folder: Path, resume: bool) -> RemoteStora
     return storage
 
 
-def open_folder(
-    folder: Path, kind: str, text: str, overrides: Mapping[str, Any], resume: bool
-) -> None:
-    """Make the folder of a new experiment; with `resume`, check that it holds this experiment.
+def make_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]) -> None:
+    """Make the folder of a new experiment; raise UserError if it exists or cannot be made.
 
     `text` is the content of the experiment's file. `overrides` are the options of the command that
-    change the file's settings; JSON can store them. Raises UserError if the folder exists or cannot
-    be made; with `resume`, if it does not exist or holds another experiment.
+    change the file's settings; JSON can store them.
     """
-    if resume:
-        _check_folder(folder, kind, text, overrides)
-        return
     if folder.exists():
         raise UserError(f"{folder}: {EXISTS}")
     try:
         folder.mkdir(parents=True)
-        write_atomically(folder / "overrides.json", json.dumps(overrides, indent=1))
-        write_atomically(folder / f"{kind}.yaml", text)
+        write_settings(folder, kind, text, overrides)
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be written ({error.strerror}). Choose a folder of yours with --runs."
         ) from error
 
 
-def _check_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]) -> None:
+def check_folder(
+    folder: Path, kind: str, changes: Callable[[str, Mapping[str, Any]], Sequence[str]]
+) -> None:
+    """Check that a folder holds the experiment that a command resumes.
+
+    `changes` takes the text and the overrides in the folder, and returns a text for each difference
+    that is not allowed. Raises UserError with these texts, or if the folder holds no experiment.
+    """
     file = folder / f"{kind}.yaml"
     if not file.is_file():
         raise UserError(
             f"{folder}: there is no {kind} to resume. Leave --resume out to start one, "
             "or name it with --name and --runs."
         )
-    if file.read_text() != text:
+    overrides = json.loads((folder / "overrides.json").read_text())
+    if texts := changes(file.read_text(), overrides):
         raise UserError(
-            f"{file}: this is a copy of the file with which the run was started, and the {kind} "
-            "file of this command differs from it. Undo the changes in your file, or start another "
-            "run with --name."
-        )
-    before = json.loads((folder / "overrides.json").read_text())
-    if changes := _changes(before, json.loads(json.dumps(overrides))):
-        raise UserError(
-            f"{folder}: the options differ from those that it was started with: "
-            f"{'; '.join(changes)}. Use the original ones, or start another run with --name."
+            f"{folder}: the {kind} was started with other settings: {'; '.join(texts)}. A resumed "
+            f"{kind} may have more trials, time, seeds or resources. Change the other settings "
+            "back, or start another run with --name."
         )
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the differences between the options of two commands, one text for each option."""
-    old, new = flatten(dict(before)), flatten(dict(now))
-    return [
-        f"{key} {_value(old, key)} then, {_value(new, key)} now"
-        for key in sorted(old.keys() | new.keys())
-        if key not in old or key not in new or old[key] != new[key]
-    ]
-
-
-def _value(options: Mapping[str, Any], key: str) -> str:
-    return json.dumps(options[key]) if key in options else "not set"
+def write_settings(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]) -> None:
+    """Write the text of an experiment's file, and the overrides, to the experiment's folder."""
+    write_atomically(folder / "overrides.json", json.dumps(overrides, indent=1))
+    write_atomically(folder / f"{kind}.yaml", text)

@@ -1,14 +1,22 @@
-"""Lock a run's folder, so that only one process at a time works on it."""
+"""Lock a run's folder, so that only one process at a time works on it, and find this process."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from fastgan_ray.errors import UserError
+from fastgan_ray.files import write_atomically
+
+NOTE = ".driver.json"  # in a run's folder: the process that works on the run
+SECONDS_OF_ROUNDING = 2.0  # the system's clock may be set while a process runs
 
 
 @contextlib.contextmanager
@@ -21,7 +29,52 @@ def only_driver(folder: Path) -> Iterator[None]:
         lock = FileLock(folder / ".lock").acquire(blocking=False)
     except Timeout as error:
         raise UserError(
-            f"{folder}: another process is working on this run; stop that one first."
+            f"{folder}: another process is working on this run; stop that one first: "
+            f"fastgan-ray stop {folder}"
         ) from error
     with lock:
-        yield
+        _write_note(folder)
+        try:
+            yield
+        finally:
+            (folder / NOTE).unlink(missing_ok=True)
+
+
+def find_driver(folder: Path) -> psutil.Process | None:
+    """Return the process that works on a run; None if no process does, or if it was killed.
+
+    A process that has got the number of a killed one is not returned: it started at another time.
+    Raises UserError if the process runs on another machine.
+    """
+    path = folder / NOTE
+    if not path.is_file():
+        return None
+    note = json.loads(path.read_text())
+    if note["host"] != socket.gethostname():
+        raise UserError(
+            f"{folder}: process {note['pid']} of the machine {note['host']} works on this run; "
+            "use this command on that machine"
+        )
+    try:
+        process = psutil.Process(note["pid"])
+        same = abs(process.create_time() - note["started"]) < SECONDS_OF_ROUNDING
+        return process if same and is_alive(process) else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process runs; one that has ended may wait for its parent to notice."""
+    try:
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _write_note(folder: Path) -> None:
+    note = {
+        "pid": os.getpid(),
+        "started": psutil.Process().create_time(),
+        "host": socket.gethostname(),
+    }
+    write_atomically(folder / NOTE, json.dumps(note))

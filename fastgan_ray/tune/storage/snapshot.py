@@ -8,7 +8,9 @@ only when it is complete.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
@@ -17,6 +19,7 @@ from fastgan_ray.files import atomic
 from fastgan_ray.tune.ray.compat import (
     EXPERIMENT_STATE,
     STATE_FILES,
+    change_configs,
     state_folder,
     terminated_trials,
 )
@@ -50,10 +53,16 @@ def save_snapshot(source: Path, folder: Path) -> None:
         shutil.rmtree(snapshot)
 
 
-def restore_snapshot(folder: Path, target: Path) -> bool:
+def restore_snapshot(
+    folder: Path,
+    target: Path,
+    configure: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+) -> bool:
     """Replace Ray's state files in `target` by the newest snapshot in `folder`.
 
-    Returns False, and changes nothing, if there is no snapshot.
+    `configure` takes a trial's suggestion and returns the configuration with which the trial
+    continues if it has not ended; None: as before. Returns False, and changes nothing, if there is
+    no snapshot.
     """
     complete = snapshots(folder)
     if not complete:
@@ -63,6 +72,9 @@ def restore_snapshot(folder: Path, target: Path) -> bool:
             path.unlink()
     for path in complete[-1].iterdir():
         shutil.copy(path, target)
+    if configure is not None:
+        for path in target.glob(EXPERIMENT_STATE):
+            change_configs(path, lambda config: {**config, "run": configure(config)})
     return True
 
 

@@ -40,12 +40,9 @@ class Task:
 def train_objective(
     config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group = ALONE
 ) -> None:
-    """Train a generator; use one CPU thread for each core of the trial, or of this worker."""
-    import torch
-
+    """Train a generator, after the memory of this process's previous training is released."""
     from fastgan_ray.train.device import forget_training
     from fastgan_ray.train.loop import train
 
-    forget_training()  # release the previous trial's training, if this process ran one
-    torch.set_num_threads(max(1, int(config.resources.cpus)))
+    forget_training()
     train(config, reporter, resume_from, group)

@@ -28,7 +28,9 @@ def resume_state(task: Task) -> ResumeState | None:
     orders, (rows, checkpoint) = read_orders(task.folder), resume_point(task.folder)
     if has_ended(rows):
         return None
-    run = orders[-1]["run"] if orders else task.suggestion["run"]
+    run = task.suggestion["run"]
+    if orders:  # the resources and the path of the pictures may have changed since
+        run = {**orders[-1]["run"], "resources": run["resources"], "data": run["data"]}
     is_stopped_since = checkpoint == task.folder / INTERRUPTED
     if orders and rows and rows[-1]["kimg"] <= orders[-1]["kimg"] and not is_stopped_since:
         checkpoint = task.folder / orders[-1]["checkpoint"]

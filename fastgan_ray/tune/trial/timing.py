@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -21,8 +20,9 @@ from fastgan_ray.train.device import device_of, training_arithmetic, use_bf16, w
 from fastgan_ray.train.draws import draw_step, to_device
 from fastgan_ray.train.perceptual import load_distance
 from fastgan_ray.train.rng import seeded
-from fastgan_ray.train.state import new_state
+from fastgan_ray.train.state import TrainState, new_state
 from fastgan_ray.train.step import train_step
+from fastgan_ray.train.threads import cpu_threads
 from fastgan_ray.tune.ray.gpus import local_gpus
 from fastgan_ray.tune.ray.resources import max_concurrent, request
 
@@ -32,6 +32,8 @@ SECONDS = 60.0  # after this time, no further class is timed
 STEPS = 3
 TRAINING = ("batch_size", "d_steps", "loss", "reconstruction", "device", "precision")
 ON_OFF = ("r1_gamma", "r2_gamma")
+
+Clock = Callable[[], float]
 
 
 def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timing:
@@ -49,7 +51,7 @@ def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timi
         if key not in costs and costs and time.monotonic() - start > seconds:
             break
         if key not in costs:
-            with _threads(config):
+            with cpu_threads(config.resources):
                 costs[key] = time_class(config)
         timed.append(config)
     times = [costs[cost_class(config)] for config in timed]
@@ -81,8 +83,13 @@ def cost_class(config: RunConfig) -> tuple[Any, ...]:
     )
 
 
-def time_class(config: RunConfig) -> tuple[float, float]:
-    """Return the seconds for 1000 images of training, and for 1000 pictures of an evaluation."""
+def time_step(config: RunConfig, clock: Clock = time.perf_counter) -> float:
+    """Return the seconds of a training step, on `clock`."""
+    return _time_step(config, clock)[0]
+
+
+def _time_step(config: RunConfig, clock: Clock = time.perf_counter) -> tuple[float, TrainState]:
+    """Return the seconds of a training step, and the state of the training."""
     device = device_of(config)
     state = new_state(config, config.train.batch_size, device)
     background = config.data.background
@@ -93,8 +100,17 @@ def time_class(config: RunConfig) -> tuple[float, float]:
     batches = [noise] * config.train.d_steps
     with training_arithmetic(config), reference_kernels(config.train.precision == "fp32"):
         draws = to_device(draw_step(state, config), device)
-        step = _fastest(lambda: train_step(state, draws, batches, config, distance, bf16), device)
-    extractor = load_extractor(config.eval.extractor, device, background)
+        step = _fastest(
+            lambda: train_step(state, draws, batches, config, distance, bf16), device, clock
+        )
+    return step, state
+
+
+def time_class(config: RunConfig) -> tuple[float, float]:
+    """Return the seconds for 1000 images of training, and for 1000 pictures of an evaluation."""
+    device = device_of(config)
+    step, state = _time_step(config)
+    extractor = load_extractor(config.eval.extractor, device, config.data.background)
     z_BZ = latents(config.eval, config.model.nz)[: config.eval.batch_size].to(device)
 
     def evaluate() -> Tensor:
@@ -105,24 +121,15 @@ def time_class(config: RunConfig) -> tuple[float, float]:
     return step / images * 1000, _fastest(evaluate, device) / len(z_BZ) * 1000
 
 
-@contextlib.contextmanager
-def _threads(config: RunConfig) -> Iterator[None]:
-    """Use as many CPU threads as a trial with this configuration within this context."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, int(config.resources.cpus)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _fastest(run: Callable[[], object], device: torch.device) -> float:
+def _fastest(
+    run: Callable[[], object], device: torch.device, clock: Clock = time.perf_counter
+) -> float:
     """Return the seconds of the fastest of `STEPS` calls, after one untimed call."""
     run()
     seconds = []
     for _ in range(STEPS):
-        start = time.perf_counter()
+        start = clock()
         run()
         wait_for(device)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return min(seconds)

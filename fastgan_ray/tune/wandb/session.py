@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastgan_ray.files import write_atomically
+from fastgan_ray.train.signals import hangup_kept_from_children
 from fastgan_ray.tune.wandb.compat import (
     OFFLINE,
     ONLINE,
@@ -102,7 +103,8 @@ class Session:
             self._tried_online.add(name)
         mode: Literal["online", "offline"] = "online" if self.mode == "online" else "offline"
         with environment("WANDB_MODE", mode):  # W&B fails if the variable has another value
-            wandb.setup(settings=wandb.Settings(silent=True))
+            with hangup_kept_from_children():
+                wandb.setup(settings=wandb.Settings(silent=True))  # starts W&B's process
             run = wandb.init(
                 project=self.project,
                 group=self.group,

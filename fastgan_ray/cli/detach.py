@@ -1,0 +1,46 @@
+"""Run a command in the background, in a session of its own that outlives the terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+DETACHED = "FASTGAN_RAY_DETACHED"  # set in the environment of a process in the background
+
+
+def is_detached() -> bool:
+    """Return whether this process runs in the background; its own processes do not inherit it."""
+    return os.environ.pop(DETACHED, "") != ""
+
+
+def detach(words: Sequence[str]) -> None:
+    """Start the command with the arguments `words` in the background.
+
+    Its output is shown here until its trials start, when it moves to a file in the run's folder.
+    Exits with the status of the command if it ends before.
+    """
+    command = [sys.executable, "-m", "fastgan_ray", *(word for word in words if word != "--detach")]
+    process = subprocess.Popen(  # noqa: S603 - the user's own command
+        command,
+        env={**os.environ, DETACHED: "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        # Its output has moved, or it has ended.
+        status = process.wait(timeout=2.0)
+    except subprocess.TimeoutExpired:
+        return
+    except KeyboardInterrupt:
+        process.terminate()
+        raise
+    sys.exit(status)

@@ -1,0 +1,129 @@
+"""The commands `status` and `stop`: see, and end, a run that another process works on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from fastgan_ray.cli import options as opt
+from fastgan_ray.cli.terminal import console, print_json, print_line
+from fastgan_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from fastgan_ray.tune.driver.status import Status
+
+AnyRun = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Folder of a search, an ablation or a training, e.g. runs/demo."
+    ),
+]
+SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_TO_STOP = 600.0
+LINES_AROUND_ROWS = 10
+
+
+def status(
+    run: AnyRun,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show the progress until the run ends.")
+    ] = False,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Show how far a search, an ablation or a training is, and whether a process works on it."""
+    from fastgan_ray.tune.driver import status as state
+
+    if as_json:
+        print_json(state.as_json(state.status_of(run)))
+    elif follow:
+        _follow(run)
+    else:
+        _print(state.status_of(run))
+
+
+def stop(run: AnyRun) -> None:
+    """Stop a run cleanly: its trainings save where they are, and it can continue with --resume.
+
+    A second `stop` ends it immediately. If no process works on the run, say so.
+    """
+    import psutil
+
+    from fastgan_ray.tune.driver.status import status_of
+    from fastgan_ray.tune.storage.lock import find_driver, is_alive
+
+    state, driver = status_of(run), find_driver(run)
+    if driver is None:
+        why = "it has ended" if state.word == "ended" else "it was stopped or killed"
+        print_line(f"{run}: nothing to stop: no process works on this run ({why}).")
+    else:
+        try:
+            driver.terminate()
+        except psutil.AccessDenied as error:
+            raise UserError(f"{run}: process {driver.pid} belongs to another user") from error
+        print_line(f"Stopping process {driver.pid}: the run saves where it is.")
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        while is_alive(driver):
+            if time.monotonic() > deadline:
+                raise UserError(f"{run}: process {driver.pid} has not ended yet; see `status`")
+            time.sleep(SECONDS_BETWEEN_LOOKS / 10)
+    _print(status_of(run))
+
+
+def _follow(run: Path) -> None:
+    """Show the status until the run ends: one table on a terminal, else a line for each change."""
+    from fastgan_ray.tune.driver.status import status_of
+    from fastgan_ray.tune.driver.table_text import trial_line
+
+    current = status_of(run)
+    if console.is_terminal:
+        with Live(_live(current), console=console) as live:
+            while current.word == "running":
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                current = status_of(run)
+                live.update(_live(current))
+        return
+    printed: dict[tuple[int, str], tuple[str, float]] = {}
+    while True:
+        for number, part in enumerate(current.parts):
+            for name, row in part.state["trials"].items():
+                if printed.get((number, name)) != (row["state"], row["kimg"]):
+                    printed[number, name] = row["state"], row["kimg"]
+                    print_line(trial_line(part.state, name, part.now))
+        if current.word != "running":
+            break
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        current = status_of(run)
+    _print(current)
+
+
+def _print(status: Status) -> None:
+    for part in _parts(status):
+        if isinstance(part, str):
+            print_line(part)
+        else:
+            console.print(part)
+
+
+def _live(status: Status) -> Group:
+    return Group(*(Text(part) if isinstance(part, str) else part for part in _parts(status)))
+
+
+def _parts(status: Status) -> list[str | Table]:
+    """Return the lines and tables that show a status."""
+    from fastgan_ray.tune.driver.table_text import render
+
+    word = {
+        "running": f"running in process {status.pid}",
+        "ended": "ended",
+        "interrupted": "stopped before the end; to continue, repeat its command with --resume",
+    }[status.word]
+    rows = max(1, console.height - LINES_AROUND_ROWS) if console.is_terminal else None
+    tables = [render(part.state, part.now, rows) for part in status.parts]
+    return [f"{status.name}: {word}", *tables, *([status.verdict] if status.verdict else [])]

@@ -1,0 +1,36 @@
+"""Compute with the number of CPU threads that the configuration says, in every command.
+
+By default, PyTorch and NumPy use a thread for each core of the machine. The number of threads
+changes the rounding of sums, so the same configuration would give other numbers on another machine;
+and if other programs use the cores, the threads wait for each other most of the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from fastgan_ray.config.run_config import ResourcesConfig
+
+
+@contextlib.contextmanager
+def cpu_threads(resources: ResourcesConfig) -> Iterator[None]:
+    """Use one thread for each of `resources.cpus`, at least one, within this context.
+
+    This holds for PyTorch, and for NumPy's and SciPy's linear algebra, which computes the metrics.
+    """
+    before, count = torch.get_num_threads(), thread_count(resources)
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def thread_count(resources: ResourcesConfig) -> int:
+    """Return the number of CPU threads of one worker."""
+    return max(1, int(resources.cpus))

@@ -1,0 +1,63 @@
+"""End an experiment in which several trials in a row fail for the same reason.
+
+Such a reason lies in the settings or in the machine, so all other trials would fail, too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ray.tune.experiment import Trial
+
+from fastgan_ray.tune.driver.state import reason_of
+from fastgan_ray.tune.ray.callback import TrialCallback
+
+FAILURES_IN_A_ROW = 3
+
+
+class RepeatedFailures(TrialCallback):
+    """Counts the trials that have failed for the same reason, with nothing else in between.
+
+    After `limit` such trials, `reason` is the reason, and no more trials start. An evaluation, or
+    another end of a trial, starts the count again. Reasons that differ only in numbers, such as an
+    address or a trial's folder, are the same.
+    """
+
+    def __init__(self, limit: int = FAILURES_IN_A_ROW) -> None:
+        self.reason = ""
+        self._limit = limit
+        self._kind = ""
+        self._trials: set[str] = set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more trials must start."""
+        return bool(self.reason)
+
+    def describe(self) -> str:
+        """Return a sentence that says why the experiment ended early; "" if it did not."""
+        if not self.reason:
+            return ""
+        return f"{len(self._trials)} trials in a row failed for the same reason: {self.reason}"
+
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
+        """Count a trial that reports its failure; any other report starts the count again."""
+        if result.get("outcome") == "failed":
+            self._count(trial, result["reason"])
+        elif not self.reason:
+            self._kind, self._trials = "", set()
+
+    def trial_failed(self, trial: Trial) -> None:
+        """Count a trial whose process died too often."""
+        self._count(trial, reason_of(trial, {}))
+
+    def _count(self, trial: Trial, reason: str) -> None:
+        kind = re.sub(r"0x[0-9a-f]+|[0-9]+", "0", reason)
+        if kind != self._kind:
+            if self.reason:
+                return
+            self._kind, self._trials = kind, set()
+        self._trials.add(trial.trial_id)
+        if len(self._trials) >= self._limit:
+            self.reason = reason

@@ -1,0 +1,130 @@
+"""The progress of a run that another process, or nobody any more, works on."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastgan_ray.files import write_atomically
+from fastgan_ray.report.data.run_folder import read_run
+from fastgan_ray.tune.driver.state import ENDED, State, best_of, new_state
+from fastgan_ray.tune.storage.lock import find_driver
+
+PROGRESS = ".progress.json"  # in a run's folder: the state of its table
+SECONDS_BETWEEN_WRITES = 1.0
+PARTS = (".", "confirm")  # folders, relative to the run's, that have a table
+
+
+class Part(NamedTuple):
+    """The state of a table, and the time on the clock of this state."""
+
+    state: State
+    now: float
+
+
+class ProgressFile:
+    """Writes the state of a table to a run's folder, for other processes, once a second."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / PROGRESS
+        self._last_write = -float("inf")
+
+    def write(self, state: State, now: float, at_once: bool = False) -> None:
+        """Write the state; `now` is the time on its clock."""
+        if at_once or now - self._last_write >= SECONDS_BETWEEN_WRITES:
+            content = {"state": state, "now": now, "time": time.time()}
+            write_atomically(self._path, json.dumps(content))
+            self._last_write = now
+
+
+class Status(NamedTuple):
+    """The status of a run.
+
+    `word` is "running", "ended" or "interrupted" (stopped or killed before its end); `pid` is the
+    number of the process that works on the run; `verdict` is its result so far.
+    """
+
+    name: str
+    word: str
+    pid: int | None
+    parts: list[Part]
+    verdict: str
+
+
+def status_of(folder: Path) -> Status:
+    """Return the status of a search, an ablation or a training.
+
+    Raises UserError for another folder, or if another machine works on the run.
+    """
+    run = read_run(folder)
+    driver = find_driver(folder)
+    parts = [part for name in PARTS if (part := _read(folder / name, driver is not None))]
+    if not parts:  # no trial has started, or an earlier version wrote the folder
+        parts = [_part_of(run)]
+    ended = all(row["state"] in ENDED for part in parts for row in part.state["trials"].values())
+    ended = ended and all(part.state["over"] for part in parts)
+    word = "running" if driver else "ended" if ended else "interrupted"
+    verdict = (run["account"] or {}).get("verdict", "")
+    return Status(run["name"], word, driver.pid if driver else None, parts, verdict)
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """Return the status as plain values."""
+    return {
+        "name": status.name,
+        "status": status.word,
+        "pid": status.pid,
+        "verdict": status.verdict,
+        "parts": [_part_as_json(part.state) for part in status.parts],
+    }
+
+
+def _part_as_json(state: State) -> dict[str, Any]:
+    best = best_of(state)
+    return {
+        "name": state["name"],
+        "metric": state["metric"],
+        "trials_done": sum(row["state"] in ENDED for row in state["trials"].values()),
+        "trials": state["total_trials"],
+        "best": best,
+        "value": None if best is None else state["trials"][best]["value"],
+    }
+
+
+def _read(folder: Path, running: bool) -> Part | None:
+    path = folder / PROGRESS
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text())
+    state, now = content["state"], content["now"]
+    if running:
+        return Part(state, now + max(0.0, time.time() - content["time"]))
+    for row in state["trials"].values():
+        row["state"] = row["state"] if row["state"] in ENDED else "unfinished"
+    return Part(state, now)
+
+
+def _part_of(run: dict[str, Any]) -> Part:
+    """Make a table of the trials in a run's results."""
+    metric = run["metric"]
+    count = len(run["trials"]) or None
+    state = new_state(run["name"], metric["name"], metric["goal"], count, 0.0, now=0.0)
+    for trial in run["trials"]:
+        last = trial["rows"][-1] if trial["rows"] else {}
+        state["trials"][trial["trial_id"]] = {
+            "id": trial["trial_id"],
+            "point": trial["point"],
+            "total_kimg": last.get("total_kimg", trial["kimg"]) or 1.0,
+            "kimg": trial["kimg"],
+            "value": trial["value"],
+            "images_per_second": last.get("images_per_second"),
+            "reason": trial["reason"],
+            "state": trial["state"],
+            "start": None,
+            "last_report": None,
+            "share_before": 0.0,
+        }
+    unfinished = any(row["state"] not in ENDED for row in state["trials"].values())
+    return Part({**state, "over": bool(count) and not unfinished}, 0.0)
