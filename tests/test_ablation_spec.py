@@ -145,7 +145,10 @@ arms:
         ("arms: {a: , b: {model.ngf: 8}}", "needs baseline: the baseline, with which"),
         ("baseline: {}\narms: {baseline: {model.ngf: 8}}", "if arms has an arm named baseline"),
         ("baseline: a\narms: {a: , b: {}}", "b: has the same settings as arm a"),
-        ("baseline: a\narms: {a: , b: 3}", "b: must be a mapping of settings (got 3)"),
+        (
+            "baseline: a\narms: {a: , b: 3}",
+            "b: must be a mapping of settings, as {model.ngf: 8} (got 3)",
+        ),
         ("baseline: a\narms: {a: , '': {model.ngf: 8}}", "name must have 1 to 60 characters"),
         ("baseline: a\narms: {a: , a: {model.ngf: 8}}", "is given twice"),
         ("data: []\nbaseline: {}\narms: {b: {model.ngf: 8}}", "data: must be a list"),

@@ -72,6 +72,6 @@ def test_a_file_that_is_not_a_picture_is_named(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no")
     (tmp_path / "note.txt").write_text("")
     cases = {"nowhere": "no such", "empty": "no pictures", "bad.png": "bad.png: is not a picture"}
-    for name, words in {**cases, "note.txt": "single file"}.items():
+    for name, words in {**cases, "note.txt": "note.txt: is not a picture"}.items():
         with pytest.raises(UserError, match=words):
             read_pictures(tmp_path / name, DataConfig(), (32, 32))

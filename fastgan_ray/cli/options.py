@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -107,8 +108,10 @@ EMBEDDED: dict[str, Any] = {
 def runs_folder_and_store(runs: str) -> tuple[Path, str | None]:
     """Convert --runs to the local folder for all runs and the URI of the remote storage.
 
-    The URI is None if --runs is a local folder.
+    The URI is None if --runs is a local folder. Raise UserError for a URI with a missing slash.
     """
+    if match := re.match(r"([a-z0-9]{2,}):/?(?!/)(.*)", runs):
+        raise UserError(f"--runs: a URI has two slashes: {match[1]}://{match[2]} (got {runs!r})")
     return (Path(RUNS), runs) if "://" in runs else (Path(runs), None)
 
 
@@ -127,10 +130,10 @@ def require_writable(out: Path, option: str = "--out") -> None:
 
     Create the folder of `out`, but not the file.
     """
+    if out.is_dir():
+        raise UserError(f"{option}: {out} cannot be written (it is a folder)")
     probe = out.with_name(f".{out.name}.writable")
     try:
-        if out.is_dir():
-            raise IsADirectoryError("it is a folder")
         out.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fastgan_ray.cli import options as opt
 from fastgan_ray.errors import UserError
 
 
@@ -29,6 +30,8 @@ def report(
     """
     from fastgan_ray.tune.driver.reports import write_report
 
+    if out is not None:
+        opt.require_writable(out)
     try:
         path = write_report(run, out)
     except OSError as error:

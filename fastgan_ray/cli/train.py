@@ -118,6 +118,8 @@ def _start(out: Path) -> Path:
     from fastgan_ray.latent.load import find_checkpoint
     from fastgan_ray.train.checkpoint import interrupted
 
+    if not out.exists():
+        raise UserError(f"{out}: there is no training to resume; name its folder with --out")
     return interrupted(out) or find_checkpoint(out, "last")
 
 

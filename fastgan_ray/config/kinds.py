@@ -23,6 +23,10 @@ SEARCH_KEYS = ("parameters", "method")
 ABLATION_KEYS = ("arms", "baseline")
 
 
+# Keys that the files of results have.
+RESULT_KEYS = {"trials", "metric", "name"}
+
+
 def kind_of(data: Mapping[str, Any]) -> Kind | None:
     """Return the kind of a file with this content; None if its keys do not show the kind."""
     is_search = any(key in data for key in SEARCH_KEYS)
@@ -41,6 +45,8 @@ def kind_of_file(path: str | Path) -> Kind | None:
 def require_kind(document: Document, kind: Kind) -> None:
     """Raise UserError if a file is of another kind; the message names the command for that kind."""
     actual, name = kind_of(document.data), document.errors.name
+    if document.data.keys() >= RESULT_KEYS:
+        raise UserError(f"{name}: holds results of a run; give the YAML file with which it started")
     if actual in (None, kind):
         return
     assert actual is not None

@@ -25,6 +25,9 @@ _LENGTH = "the length of a training is train.total_kimg, in thousands of images"
 _IN_EPOCHS = f"{_LENGTH}: epochs x number of pictures / 1000"
 _IN_STEPS = f"{_LENGTH}: steps x train.batch_size / 1000"
 _LEARNING_RATE = "did you mean train.lr_g or train.lr_d?"
+_OPTIMISER = (
+    "the optimiser is always Adam, with train.lr_g, train.lr_d, train.beta1 and train.beta2"
+)
 _SIDE = "did you mean model.resolution?"
 _LATENT = "did you mean model.nz?"
 _PATH = "did you mean data.path?"
@@ -40,6 +43,7 @@ OTHER_NAMES = {
     **dict.fromkeys(("im_size", "img_size", "image_size", "imsize", "size", "res"), _SIDE),
     **dict.fromkeys(("z_dim", "zdim", "latent_dim", "latent_size", "dim_z"), _LATENT),
     **dict.fromkeys(("dataset", "data_path", "data_dir", "dataroot", "root"), _PATH),
+    **dict.fromkeys(("optimizer", "optimiser", "optim"), _OPTIMISER),
     **dict.fromkeys(("kimg", "total_images"), "did you mean train.total_kimg?"),
     **dict.fromkeys(
         ("diffaug", "diffaugment", "aug", "augmentation"), "did you mean augment.policy?"

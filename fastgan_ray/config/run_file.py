@@ -78,7 +78,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         key = current_name(key.strip())
-        if not equals:
+        if not equals or not key:
             errors.add(None, f"{format_value(assignment)}: must have the form key=value")
         elif key in values:
             errors.add(None, f"{key}: is given twice")

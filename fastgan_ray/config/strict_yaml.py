@@ -23,6 +23,8 @@ from fastgan_ray.errors import UserError
 MAX_BYTES = 1_000_000
 MAX_NODES = 100_000  # after the expansion of aliases: ten lines of YAML can expand to 10**9 nodes
 MAX_DEPTH = 50
+# Words of other programs, and our words for the same.
+OTHER_WORDS = {"gpu": "cuda", "minimise": "minimize", "maximise": "maximize", "bayesian": "bayes"}
 
 Loc: TypeAlias = tuple[str | int, ...]  # the path of a value: keys and list positions
 Value: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
@@ -117,6 +119,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     A name that differs only in its section (missing or wrong) is the most similar.
     """
     known = list(known)
+    if OTHER_WORDS.get(word) in known:
+        return f"; did you mean {OTHER_WORDS[word]}?"
     leaf = word.rpartition(".")[2]
     near = [name for name in known if name.rpartition(".")[2] == leaf][:1]
     near = near or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
@@ -131,7 +135,9 @@ def read_text(path: str | Path) -> str:
     path = Path(path)
     try:
         if path.is_dir():
-            raise UserError(f"{path}: must be a YAML file, but it is a folder")
+            files = sorted(path.glob("*.yaml"))
+            hint = f"; did you mean {files[0]}?" if len(files) == 1 else ""
+            raise UserError(f"{path}: must be a YAML file, but it is a folder{hint}")
         raw = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -61,6 +61,8 @@ def load_model(path: Path, which: Which = "best") -> tuple[nn.Module, RunConfig]
     settings (section `model`, and `data.mode`); all others are defaults.
     """
     if path.is_file():
+        if path.suffix in (".safetensors", ".json", ".yaml"):
+            raise UserError(f"{path}: is one file of a checkpoint; name its folder, {path.parent}")
         published = load_published(path)
         network = published.ema or published.generator
         return network.requires_grad_(False).eval(), RunConfig(model=network.config)

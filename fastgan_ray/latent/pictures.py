@@ -12,7 +12,7 @@ from fastgan_ray.data.containers import head_of, open_container
 from fastgan_ray.data.decode import decode, pillow_warnings_off
 from fastgan_ray.data.fit import Size, fit_picture
 from fastgan_ray.data.grid import to_tensor
-from fastgan_ray.data.kinds import SUFFIXES, is_picture, kind_of
+from fastgan_ray.data.kinds import ARCHIVES, ARRAY, SUFFIXES, is_picture, kind_of
 from fastgan_ray.data.listing import Listing, printable
 from fastgan_ray.errors import UserError
 
@@ -28,6 +28,8 @@ def read_pictures(path: Path, config: DataConfig, size: Size) -> dict[str, Tenso
         raise UserError(f"{path}: no such file or folder; name a picture or a folder of pictures")
     if path.is_file() and (path.suffix.lower() in SUFFIXES or is_picture(kind_of(head_of(path)))):
         listing = Listing((path.name,), lambda name: path.read_bytes())
+    elif path.is_file() and kind_of(head_of(path)) not in (ARRAY, *ARCHIVES):
+        raise UserError(f"{path}: is not a picture; name a picture or a folder of pictures")
     else:
         listing = open_container(path)
     if not listing.names:

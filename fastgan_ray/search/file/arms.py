@@ -125,7 +125,7 @@ def _read_seeds(value: object) -> tuple[int, ...]:
             return tuple(seeds)
     rule = (
         "must be the number of seeds (5 = seeds 0, 1, 2, 3, 4), or a list of different "
-        "seeds from 0 to 2**31 - 1"
+        "seeds from 0 to 2**31 - 1, as [0, 1, 7]"
     )
     raise broken(f"{rule} (got {format_value(value)})")
 

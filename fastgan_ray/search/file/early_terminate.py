@@ -15,6 +15,7 @@ from pydantic import (
 from typing_extensions import Self
 
 from fastgan_ray.config.rules import broken
+from fastgan_ray.config.strict_yaml import format_value
 from fastgan_ray.search.file.section import FileSection, Kimg, context_of, read_each, read_tagged
 
 
@@ -210,7 +211,10 @@ def _read_rules(value: object, info: ValidationInfo) -> tuple[Rule, ...]:
     context = context_of(info)
 
     def read(_: int, entry: object) -> Rule:
-        tag = str(entry.get("type")) if isinstance(entry, dict) else ""
+        if not isinstance(entry, dict):
+            example = "{type: hyperband, min_iter: 40, eta: 3}"
+            raise broken(f"must be a mapping such as {example} (got {format_value(entry)})")
+        tag = str(entry.get("type"))
         rule, total_kimg = read_tagged(_RULE, entry, tag), context.total_kimg
         if total_kimg is not None and rule.first_kimg >= total_kimg:
             key, text = rule.origin()

@@ -124,6 +124,9 @@ def _read_metric(value: object, info: ValidationInfo) -> Metric:
 
 def _read(entry: object, goals: Mapping[str, Goal], protocol: EvalConfig) -> Metric:
     """Read a metric, which must be one of `goals`; return it with its full name and its goal."""
+    if isinstance(entry, str):
+        rule = f"must be a mapping such as {{name: {entry}}}"
+        raise broken(f"{rule} (got {format_value(entry)})")
     metric = Metric.model_validate(entry, context=(goals, protocol))
     return metric.model_copy(update={"goal": goals[metric.name]})
 

@@ -41,7 +41,7 @@ def run_experiment(experiment: Experiment, options: TuneOptions, objective: Obje
     pictures or weights are missing. If trials were interrupted, raises InterruptedRunError after
     all results are written and printed. A trial that fails is a result, not an error.
     """
-    name = options.name or experiment.name
+    name = experiment.name if options.name is None else options.name
     folder = folder_of(options.runs_dir, name)
     uri = options.storage_uri
     storage = open_storage(uri, name, folder, options.resume) if uri else None
