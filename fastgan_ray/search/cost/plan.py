@@ -14,6 +14,7 @@ from typing import Any
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.strict_yaml import Value
+from fastgan_ray.counting import counted
 from fastgan_ray.data.catalog import catalog
 from fastgan_ray.data.remarks import remarks
 from fastgan_ray.data.source import open_source
@@ -224,7 +225,8 @@ def _data(
     except UserError as error:
         return facts | {"note": "cannot be used", "error": str(error)}
     if len({(picture.sha256, picture.facts.frame) for picture in source.pictures}) == 1:
-        facts["error"] = f"{source.path}: all {len(source)} pictures are the same; two must differ"
+        pictures = counted(len(source), "picture")
+        facts["error"] = f"{source.path}: all {pictures} are the same; two must differ"
     return facts | {
         "pictures": len(source),
         "remarks": remarks(source, config.data, largest.size),

@@ -11,6 +11,7 @@ from fastgan_ray.config.kinds import require_kind
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import check_settings
 from fastgan_ray.config.strict_yaml import Document, parse, read_text
+from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.ablation import MAX_CELLS, OWN_BASELINE, AblationSpec, arm_config
 from fastgan_ray.search.file.metric import under_protocol
@@ -112,7 +113,7 @@ def _check_trainings(spec: AblationSpec, document: Document) -> None:
     """
     count = len(spec.arms) * len(spec.data) * len(spec.seeds)
     if count > MAX_CELLS:
-        rule = f"arms x data sets x seeds must be at most {MAX_CELLS} (got {count} trainings)"
+        rule = f"arms x data sets x seeds must be at most {MAX_CELLS} (got {counted(count, 'training')})"
         document.add_error(("arms",), rule, "arms")
     configs = {arm: arm_config(spec, arm) for arm in spec.arms}
     for arm, config in configs.items():

@@ -10,6 +10,7 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
+from fastgan_ray.counting import counted
 from fastgan_ray.tune.driver.state import reason_of
 from fastgan_ray.tune.ray.callback import TrialCallback
 
@@ -39,7 +40,8 @@ class RepeatedFailures(TrialCallback):
         """Return a sentence that says why the experiment ended early; "" if it did not."""
         if not self.reason:
             return ""
-        return f"{len(self._trials)} trials in a row failed for the same reason: {self.reason}"
+        trials = counted(len(self._trials), "trial")
+        return f"{trials} in a row failed for the same reason: {self.reason}"
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Count a trial that reports its failure; any other report starts the count again."""
