@@ -113,7 +113,8 @@ def _check_trainings(spec: AblationSpec, document: Document) -> None:
     """
     count = len(spec.arms) * len(spec.data) * len(spec.seeds)
     if count > MAX_CELLS:
-        rule = f"arms x data sets x seeds must be at most {MAX_CELLS} (got {counted(count, 'training')})"
+        got = counted(count, "training")
+        rule = f"arms x data sets x seeds must be at most {MAX_CELLS} (got {got})"
         document.add_error(("arms",), rule, "arms")
     configs = {arm: arm_config(spec, arm) for arm in spec.arms}
     for arm, config in configs.items():
