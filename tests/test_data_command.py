@@ -143,7 +143,7 @@ def test_check_says_the_two_lines_that_matter(results, folder, tmp_path, capsys,
     assert call("check", file, "--json") == 0
     (data,) = json.loads(capsys.readouterr().out)["data"]
     sizes, metric = data["advice"]
-    assert sizes.startswith("sizes: at 32 px, 90% of the pictures or more are not enlarged")
+    assert sizes.startswith("sizes: at least 90% of the pictures need no enlargement at 32 px")
     assert metric.startswith("metric: two halves of the pictures (7 against 7) have fd_eff")
     assert call("check", file) == 0
     printed = " ".join(capsys.readouterr().out.split())
@@ -151,7 +151,10 @@ def test_check_says_the_two_lines_that_matter(results, folder, tmp_path, capsys,
     monkeypatch.setenv("FASTGAN_RAY_CACHE", str(tmp_path / "cache"))
     assert call("check", file) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"`fastgan-ray data {folder}` measures what a metric of 15 pictures" in printed
+    assert (
+        f"`fastgan-ray data {folder}` measures which differences a metric can show with 15 pictures"
+        in printed
+    )
 
 
 def test_it_prints_the_facts(folder, tmp_path, capsys):

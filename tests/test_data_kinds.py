@@ -354,7 +354,7 @@ def test_a_cut_or_exploding_tar_is_refused(tmp_path, monkeypatch):
             opened(path)
     monkeypatch.setattr("fastgan_ray.data.archives._BLOCK", 1024)
     pack(path, [("a.bmp", bytes(2**20))], "w:gz")
-    with pytest.raises(UserError, match="unpacks to more than 100 times its size"):
+    with pytest.raises(UserError, match="more than 100 times as large as the archive"):
         opened(path)
 
 

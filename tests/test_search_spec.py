@@ -275,7 +275,7 @@ def test_a_list_can_be_one_value_of_a_parent():
         (
             "method: random\nmetric: {name: fid}\n"
             "early_terminate: {type: hyperband, max_iter: 27}\n",
-            "with s: 2, max_iter 27 means min_iter: 3, max_iter / 3^2",
+            "s: 2 with max_iter: 27 means min_iter: 3, because 27 / 3^2 = 3",
         ),
         (
             "method: random\nmetric: {name: fid}\nearly_terminate: {type: hyperband, s: 2}\n",
@@ -295,11 +295,11 @@ def test_a_list_can_be_one_value_of_a_parent():
         ),
         (
             "method: random\nmetric: {name: fid}\nbase: {model.ngf: [4, 8]}\n",
-            "(got [4, 8]); a setting to search is under parameters",
+            "(got [4, 8]); if this setting is to be searched, put it under parameters",
         ),
         (
             "method: random\nmetric: {name: fid}\nbase: {model: {ngf: {values: [4, 8]}}}\n",
-            "a setting to search is under parameters",
+            "if this setting is to be searched, put it under parameters",
         ),
         (
             "method: random\nmetric: {name: fid}\ntrain: {lr_g: 1e-4}\n",

@@ -82,7 +82,7 @@ def test_a_trainings_report_and_comparison(trained, capsys):
     assert call("report", trained) == 0
     page = (trained / "report.html").read_text()
     assert "fastgan-ray training, report of" in page
-    assert "Best: fd_efficientnet_lite0" in page and "on new latents" in page
+    assert "Best checkpoint: fd_efficientnet_lite0" in page and "on new latents" in page
     assert page.count('src="data:image') >= 1
     capsys.readouterr()
     assert call("compare", trained, trained, "--json") == 0
@@ -104,7 +104,7 @@ def test_the_metric_asked_for_is_printed_and_others_by_show(config, tmp_path, ca
         for name in (KD, FD, "loss/d"):
             assert f"{name} {row[name]:.4g}" in line
         assert "nothing not measured" in line
-    assert f"Best: {KD}" in printed and "on new latents" in printed
+    assert f"Best checkpoint: {KD}" in printed and "on new latents" in printed
     assert not (out / "wandb").exists()
 
 
@@ -119,7 +119,9 @@ def test_a_training_continues_without_its_configuration(config, tmp_path, capsys
     printed = capsys.readouterr().out
     assert "Continuing at 0.008 of 0.016 kimg" in printed
     assert "train.total_kimg 0.008 -> 0.016" in printed
-    assert "Changeable with --set: data.path, " in printed and "train.total_kimg" in printed
+    assert (
+        "Settings that --set may change: data.path, " in printed and "train.total_kimg" in printed
+    )
     for name in ("checkpoint-000000016", "checkpoint-best"):
         files = [folder / name / "ema.safetensors" for folder in (whole, parts)]
         assert files[0].read_bytes() == files[1].read_bytes()
@@ -153,9 +155,12 @@ def test_overwrite_replaces_a_training_but_nothing_else(config, tmp_path, capsys
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        (("a",), "a folder is only for --resume"),
+        (("a",), "can be given only with --resume"),
         (("a", "--resume", "--out", "b"), "continues in its own folder"),
-        (("--resume", "--overwrite", "--out", "b"), "give one of them"),
+        (
+            ("--resume", "--overwrite", "--out", "b"),
+            "one replaces the training, the other continues it",
+        ),
     ],
 )
 def test_options_that_contradict_each_other(arguments, rule, capsys):

@@ -24,7 +24,7 @@ def data(
             show_default="list the named data sets",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("data.html"),
+    out: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("data.html"),
     write: Annotated[
         Path | None,
         typer.Option("--write", help="Also write a suggested search file (YAML) to this path."),
@@ -35,8 +35,8 @@ def data(
 ) -> None:
     """Look at your pictures before a search, or list the named data sets.
 
-    With FOLDER, it prints what can be used, what may be wrong and what a metric of so few pictures
-    can tell, and writes data.html, one page with all of it.
+    With FOLDER, this prints which pictures can be used, what may be wrong with them, and which
+    differences a metric can show with so few pictures. It writes the same to one page, data.html.
     """
     if folder is None:
         if write or assignments:

@@ -53,8 +53,9 @@ def train(
     show: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also print this value of each evaluation, e.g. kid, precision_k5 or loss/d. Can "
-            "be repeated. The metric itself is --set eval.metric."
+            help="Also print this value of each evaluation, e.g. kid, precision_k5 or loss/d. "
+            "Can be repeated. To change the metric that chooses the best checkpoint, use --set "
+            "eval.metric."
         ),
     ] = None,
     wandb: opt.Wandb = "auto",
@@ -105,11 +106,20 @@ def _check(run: RunConfig) -> None:
 
 def _folder(folder: Path | None, out: Path | None, resume: bool, overwrite: bool) -> Path:
     if folder is not None and not resume:
-        raise UserError(f"{folder}: a folder is only for --resume; name a new one with --out")
+        raise UserError(
+            f"{folder}: can be given only with --resume; give the folder of a new training "
+            "with --out"
+        )
     if folder is not None and out not in (None, folder):
-        raise UserError(f"--out: a training continues in its own folder, {folder}; leave --out out")
+        raise UserError(
+            "--out: cannot be used with --resume, because a training continues in its own "
+            f"folder ({folder})"
+        )
     if resume and overwrite:
-        raise UserError("--overwrite: starts again, but --resume continues; give one of them")
+        raise UserError(
+            "--overwrite: cannot be used with --resume: one replaces the training, the "
+            "other continues it"
+        )
     return folder or out or Path("runs/train")
 
 
@@ -140,7 +150,10 @@ def _print_changes(start: Path, stored: RunConfig, run: RunConfig) -> None:
     print_line(
         f"Continuing at {read_metadata(start)['kimg']:g} of {run.train.total_kimg:g} kimg"
         + (f", with {'; '.join(changes)}." if changes else ", with the same settings.")
-        + f" Changeable with --set: {', '.join(name.rstrip('.') for name in MAY_CHANGE)}."
+        + (
+            " Settings that --set may change: "
+            f"{', '.join(name.rstrip('.') for name in MAY_CHANGE)}."
+        )
     )
 
 

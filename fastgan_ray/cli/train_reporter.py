@@ -67,8 +67,9 @@ class TerminalReporter:
             for name in (best_name("selected"), best_name(metric), metric)
         )
         return (
-            f"Best: {metric} {measured:.2f} at {kimg:g} kimg, on new latents (the latents that "
-            f"chose it gave {selected:.2f}); the last checkpoint has {last:.2f}."
+            f"Best checkpoint: {metric} {measured:.2f} at {kimg:g} kimg, measured on new "
+            f"latents (it was chosen with the value {selected:.2f} on other latents). "
+            f"Last checkpoint: {last:.2f}."
         )
 
     def stopping(self) -> bool:

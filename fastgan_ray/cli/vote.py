@@ -22,8 +22,8 @@ def vote(
     add: Annotated[
         list[Path] | None,
         typer.Option(
-            help="File of votes that the page saved: add it to the runs, and show the result. Can "
-            "be repeated."
+            help="File of votes that the page has saved. Its votes are added to the runs, and "
+            "the result is shown. Can be repeated."
         ),
     ] = None,
     top: Annotated[
@@ -31,7 +31,8 @@ def vote(
         typer.Option(
             min=1,
             max=20,
-            help="Number of best trials of each search. Above 1, the published default is added.",
+            help="Number of trials of each search, the best first. If it is above 1, the "
+            "published default is added.",
             show_default="4 for a single search, else 1",
         ),
     ] = None,
@@ -39,11 +40,19 @@ def vote(
     pictures: Annotated[
         int, typer.Option(help="Pictures on each side of a pair: 1, 4, 9, 16, 25 or 36.")
     ] = 9,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the order, sides and latents.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Seed of the random choices: the order of the pairs, the sides and the latents.",
+        ),
+    ] = 0,
     data: Annotated[
         str | None,
         typer.Option(
-            help="Training pictures for the control.", show_default="those of the first run"
+            help="Training pictures for the control pairs, in which real pictures compete with "
+            "generated ones.",
+            show_default="those of the first run",
         ),
     ] = None,
     show: Annotated[

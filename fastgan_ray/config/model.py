@@ -47,7 +47,8 @@ class ModelConfig(Section):
     )
     resolution: int = Field(
         256,
-        description="side of the generated picture in pixels (if aspect is not 1:1, see there)",
+        description="side of the generated picture in pixels; for pictures that are not "
+        "square, see aspect",
         json_schema_extra={"enum": [*RESOLUTIONS]},
     )
     aspect: str = Field(

@@ -155,8 +155,9 @@ def _plain_tar(path: Path) -> Path:
                 to.write(block)
                 if to.tell() > most:
                     raise UserError(
-                        f"{path}: unpacks to more than {_MAX_RATIO} times its size, which "
-                        "pictures never do. Do not trust this archive; make one from a folder."
+                        f"{path}: its unpacked content is more than {_MAX_RATIO} times "
+                        "as large as the archive, which is impossible with pictures. Do "
+                        "not trust this archive; make one from a folder."
                     )
     return plain
 

@@ -131,8 +131,8 @@ def _nearly_identical(pictures: Sequence[Picture]) -> str:
     if alike < max(2, _NEARLY_ALL * len(pictures)):
         return ""
     return (
-        f"{alike} of {counted(len(pictures), 'picture')} look nearly identical when they are "
-        "small: a generator can only copy them"
+        f"{alike} of {counted(len(pictures), 'picture')} look nearly identical when they "
+        "are reduced in size: from such pictures a generator can only learn copies"
     )
 
 

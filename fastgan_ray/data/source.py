@@ -142,4 +142,7 @@ def _no_pictures(path: Path, left_out: Sequence[LeftOut]) -> str:
     if path.is_dir() and not any(path.iterdir()):
         return f"{path} is an empty folder. Put pictures into it."
     described = describe_left_out(left_out)
-    return f"{path} contains no pictures{f' ({described})' if described else ''}. Put some into it."
+    return (
+        f"{path} contains no pictures{f' ({described})' if described else ''}. Put pictures "
+        "into it."
+    )

@@ -174,7 +174,7 @@ def test_a_search_on_two_machines_outlives_one(desk, machines):
     kill(worker.processes())
     output, _ = job.communicate(timeout=600)
     assert job.returncode == 0, output
-    assert "SUCCEEDED" in output.upper() and "Best: fd_efficientnet_lite0" in output
+    assert "SUCCEEDED" in output.upper() and "Best checkpoint: fd_efficientnet_lite0" in output
 
     summary = json.loads((shared / "runs" / "tiny" / "summary.json").read_text())
     assert [trial["state"] for trial in summary["trials"]] == ["finished", "finished"]

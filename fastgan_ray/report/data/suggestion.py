@@ -32,10 +32,8 @@ def choices(facts: Facts, path: str, has_gpu: bool) -> list[Choice]:
 def suggested_file(facts: Facts, path: str, has_gpu: bool) -> str:
     """Write the YAML of a search on these pictures; the comments give the reasons."""
     lines = [
-        "# Suggested by `fastgan-ray data`. Each comment gives the reason: change what you know"
-    ]
-    lines += [
-        "# better. Its cost: `fastgan-ray check` on this file.",
+        "# Suggested by `fastgan-ray data`. The comments give the reasons; change what you know",
+        "# better. `fastgan-ray check` shows the cost of this search.",
         *_search_lines(path, has_gpu),
     ]
     lines.append("base:")
@@ -72,7 +70,10 @@ def _data_choices(facts: Facts, path: str) -> Iterator[Choice]:
         )
         yield Choice("data.flip", 0.0, reason)
     elif halves:
-        reason = "mirror images look like your pictures, so they double their number"
+        reason = (
+            "mirror images look like your pictures, so training on both doubles the number "
+            "of pictures"
+        )
         yield Choice("data.flip", 0.5, reason)
 
 

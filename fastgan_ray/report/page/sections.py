@@ -62,8 +62,9 @@ def _training_verdict(run: Run, trial: Trial) -> str:
         return f"{ending}." if trial["state"] == "finished" else f"{ending} so far."
     measured = format_with_error(trial["value"], trial["error"])
     return (
-        f"Best: {name} {measured} at {kimg:g} kimg, on new latents (the latents that chose it gave "
-        f"{last[best_name('selected')]:.4g}). The last checkpoint: {ending}."
+        f"Best checkpoint: {name} {measured} at {kimg:g} kimg, measured on new latents "
+        f"(it was chosen with the value {last[best_name('selected')]:.4g} on other "
+        f"latents). Last checkpoint: {ending}."
     )
 
 

@@ -27,13 +27,14 @@ NEW_LATENTS = (
     "A best checkpoint is measured on new latents, because the value that chose it is too good."
 )
 SEVERAL_SETS = (
-    "± is the standard deviation over seeds. Changes are in percent of the baseline. The change on "
-    "a data set is the mean over its seeds, and its verdict holds for that set. The change over "
-    "sets counts each data set once, and its verdict is about other sets like these; brackets are "
-    "its {confidence:.0%} confidence interval (Student's t over the data sets). An arm is better "
-    "or worse if its p-value, corrected for the number of arms (Holm), is below {level:.2g}. Means "
-    "leave failed trainings out, but an arm that failed where the baseline did not is never called "
-    "better."
+    "± is the standard deviation over seeds. Changes are in percent of the baseline. "
+    "The change on a data set is the mean over its seeds, and its verdict holds for "
+    "that set. The change over sets counts each data set once, and its verdict is about "
+    "other sets like these; brackets are its {confidence:.0%} confidence interval "
+    "(Student's t over the data sets). An arm is better or worse if its p-value, "
+    "corrected for the number of arms (Holm), is below {level:.2g}. Failed trainings "
+    "are left out of means. An arm is never called better if it failed in a pair in "
+    "which the baseline did not fail."
 )
 
 

@@ -11,10 +11,11 @@ from fastgan_ray.report.text import p_value
 from fastgan_ray.search.votes import CONFIDENCE, Share
 
 EXPLANATION = (
-    "Votes for a generator against the others on its page; a vote that could not tell counts half "
-    "for each. The strength (Bradley-Terry) uses who was the opponent: if two strengths differ by "
-    "1, the stronger generator wins 73% of their pairs; by 2, 88%. The mean over the generators "
-    f"is 0. Brackets are {CONFIDENCE:.0%} intervals."
+    "Votes won are votes for a generator against the other generators of the page; an "
+    "undecided vote counts half for each of the two. The strength (Bradley-Terry) takes "
+    "into account against whom a generator won: if two strengths differ by 1, the "
+    "stronger generator wins 73% of their pairs; if by 2, 88%. The mean strength of the "
+    f"generators is 0. Brackets are {CONFIDENCE:.0%} intervals."
 )
 RARE = 0.01  # a probability below it is worth a warning
 LEVEL = 1 - CONFIDENCE
@@ -78,10 +79,10 @@ def _agreement(name: str, share: Share) -> str:
         f"({share.won / share.of:.0%}, interval {low:.0%} to {high:.0%})"
     )
     if low > 0.5:
-        return f"{text}: it ranks them as the eye does."
+        return f"{text}: it ranks the generators as the voters do."
     if high < 0.5:
-        return f"{text}: it ranks them against the eye."
-    return f"{text}: no more than chance can do."
+        return f"{text}: it ranks the generators in the opposite order to the voters."
+    return f"{text}: this can be chance."
 
 
 def _about(voter: Voter) -> list[str]:
@@ -95,11 +96,15 @@ def _about(voter: Voter) -> list[str]:
         f"{_count(control.of, 'pair')} with generated ones"
     )
     if p < LEVEL:
-        texts = [f"{text} (by chance: p = {p_value(p)}), so this voter sees the difference."]
+        texts = [
+            f"{text} (by chance with probability {p_value(p)}), so this voter sees the difference."
+        ]
     else:
         texts = [
-            f"{text}, no more than chance can do (p = {p_value(p)}). Either the generated pictures "
-            "look real to this voter, or these votes say little."
+            (
+                f"{text}, which can be chance (with probability {p_value(p)}). Either the generated "
+                "pictures look real to this voter, or the voter did not look closely."
+            )
         ]
     most = Share(max(left.won, left.of - left.won), left.of)
     if 2 * most.chance() < RARE:

@@ -17,8 +17,8 @@ def advice(source: Source, config: RunConfig, resolution: int) -> list[str]:
     """
     justified = justified_resolution(source.pictures, config.data, config.model.aspect)
     return [
-        f"sizes: at {justified} px, {LARGE_ENOUGH:.0%} of the pictures or more are not enlarged; "
-        f"at most {resolution} px are used",
+        f"sizes: at least {LARGE_ENOUGH:.0%} of the pictures need no enlargement at {justified} "
+        f"px; the largest resolution in use is {resolution} px",
         _metric_sentence(source, config),
     ]
 
@@ -27,12 +27,12 @@ def _metric_sentence(source: Source, config: RunConfig) -> str:
     halves = known_self_distance(source, config.data)
     if halves is None:
         return (
-            f"metric: `fastgan-ray data {config.data.path}` measures what a metric of "
-            f"{counted(len(source), 'picture')} can tell"
+            f"metric: `fastgan-ray data {config.data.path}` measures which differences a "
+            f"metric can show with {counted(len(source), 'picture')}"
         )
     return (
         f"metric: two halves of the pictures ({halves.half} against {halves.half}) have "
-        f"fd_efficientnet_lite0 {halves.fd:.1f} ± {halves.fd_sd:.1f} and kd_efficientnet_lite0 "
-        f"{halves.kd:.4f} ± {halves.kd_sd:.4f}: differences of less than twice the second number "
-        "can be chance"
+        f"fd_efficientnet_lite0 {halves.fd:.1f} ± {halves.fd_sd:.1f} and "
+        f"kd_efficientnet_lite0 {halves.kd:.4f} ± {halves.kd_sd:.4f}: differences of "
+        "less than twice the number after ± can be chance"
     )

@@ -108,8 +108,8 @@ class Hyperband(_Rule):
         """Write an example of `s` with this `max_iter`, and what it means."""
         first = max_iter / self.eta**2
         return (
-            f"s beside max_iter: with s: 2, max_iter {max_iter:g} means min_iter: {first:.4g}, "
-            f"max_iter / {self.eta:g}^2"
+            f"s and max_iter: s: 2 with max_iter: {max_iter:g} means min_iter: "
+            f"{first:.4g}, because {max_iter:g} / {self.eta:g}^2 = {first:.4g}"
         )
 
     @property

@@ -60,7 +60,7 @@ REFUSED_OF_ABLATION = {
     "method": "an ablation has no search method: it trains all arms",
     "parameters": "it belongs to a search; an ablation has arms",
     "run_cap": "an ablation runs every arm with every seed",
-    "early_terminate": "an ablation trains every arm to the end, so that they can be compared",
+    "early_terminate": "an ablation trains every arm to the end, so that the arms can be compared",
     "seed": "an ablation has the key seeds instead: a list or a number of seeds",
 }
 

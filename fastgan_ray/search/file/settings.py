@@ -71,7 +71,10 @@ def _with_hint(violation: Violation, settings: Mapping[str, Any]) -> Violation:
     keys = value.keys() if isinstance(value, dict) else {*()}
     if not isinstance(value, list) and not keys & {"value", "values", "min", "max"}:
         return violation
-    return Violation(violation.loc, f"{violation.rule}; a setting to search is under parameters")
+    return Violation(
+        violation.loc,
+        f"{violation.rule}; if this setting is to be searched, put it under parameters",
+    )
 
 
 Settings: TypeAlias = Annotated[
