@@ -101,10 +101,8 @@ def _about(voter: Voter) -> list[str]:
         ]
     else:
         texts = [
-            (
-                f"{text}, which can be chance (with probability {p_value(p)}). Either the generated "
-                "pictures look real to this voter, or the voter did not look closely."
-            )
+            f"{text}, which can be chance (with probability {p_value(p)}). Either the generated "
+            "pictures look real to this voter, or the voter did not look closely."
         ]
     most = Share(max(left.won, left.of - left.won), left.of)
     if 2 * most.chance() < RARE:
