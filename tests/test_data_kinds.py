@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from encoded_pictures import encode, gradient
 from PIL import Image, features
+from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from fastgan_ray.config.run_config import DataConfig
@@ -213,6 +214,28 @@ def test_frames_are_pictures_on_request(form, tmp_path):
     assert [source.read(n).getpixel((4, 4))[0] for n in range(6)] == [0, 40, 80, 120, 160, 200]
     assert len({opened(folder).digest, source.digest}) == 2
     assert opened(folder, frames="all").digest == source.digest  # from the cache
+
+
+@pytest.mark.parametrize("form", ["TIFF", "GIF", "WEBP", "PNG"])
+def test_frames_do_not_depend_on_the_order_in_which_they_are_read(form, tmp_path):
+    options = {"lossless": True} if form == "WEBP" else {}
+    source = opened(write(tmp_path, {"a": frames(6, form, **options)}), frames="all")
+    for index in (5, 2, 2, 0, 3, 5, 1):
+        assert source.read(index).getpixel((4, 4)) == (40 * index,) * 3
+
+
+def test_a_long_animation_is_not_decoded_again_for_each_frame(tmp_path, monkeypatch):
+    source = opened(write(tmp_path, {"a.gif": frames(6, "GIF")}), frames="all")
+    seeks: list[int] = []
+    real = GifImageFile._seek
+    monkeypatch.setattr(
+        GifImageFile,
+        "_seek",
+        lambda image, frame, *more: seeks.append(frame) or real(image, frame, *more),
+    )
+    for index in range(6):
+        source.read(index)
+    assert seeks.count(1) <= 2 and seeks.count(2) == 1
 
 
 def test_ten_pages_are_in_their_order(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,16 +47,20 @@ def decode(data: bytes, background: str, frame: int = 0, mode: Mode = "rgb") -> 
     for a damaged or incomplete picture, a format that cannot be read, or more than MAX_PIXELS
     pixels. The message has only the reason; the caller adds the file's name.
     """
+    if frame:
+        return final_mode(_later_frame(data, frame), background, mode)
     with opened(data) as image:
-        return final_mode(decode_frame(image, frame), background, mode)
+        return final_mode(decode_frame(image, 0), background, mode)
 
 
 @contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
-    """Open a picture file without decoding it.
+    """Open a picture file without decoding it; the block raises the same errors as `decode`."""
+    with _user_errors(), _open(data) as image:
+        yield image
 
-    The block may decode the picture; its errors become the errors of `decode`.
-    """
+
+def _open(data: bytes) -> Image.Image:
     if not data:
         raise UserError("is empty")
     kind = kind_of(data[:HEAD_BYTES])
@@ -63,14 +68,16 @@ def opened(data: bytes) -> Iterator[Image.Image]:
         raise UserError(f"is not a picture of a known format ({', '.join(PICTURES)})")
     if mend := missing_decoder(kind):
         raise UserError(f"is a picture that this installation cannot read; {mend}")
+    if kind == ARRAY:
+        return Image.fromarray(decode_array(data))
+    return Image.open(io.BytesIO(with_end(data) if kind == "JPEG" else data), formats=[kind])
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """Turn any error of Pillow into a UserError."""
     try:
-        if kind == ARRAY:
-            yield Image.fromarray(decode_array(data))
-            return
-        if kind == "JPEG":
-            data = with_end(data)
-        with Image.open(io.BytesIO(data), formats=[kind]) as image:
-            yield image
+        yield
     except UserError:
         raise
     except UnidentifiedImageError:
@@ -79,6 +86,27 @@ def opened(data: bytes) -> Iterator[Image.Image]:
         raise UserError(f"has more than {MAX_PIXELS:,} pixels: shrink it first") from None
     except Exception as error:  # Pillow raises nearly every type of error on damaged input
         raise UserError(f"is damaged or incomplete ({error or type(error).__name__})") from error
+
+
+class _Recent(threading.local):
+    """The file of which this thread decoded a later frame: the next one needs fewer steps."""
+
+    data: bytes | None = None
+    image: Image.Image | None = None
+
+
+_recent = _Recent()
+
+
+def _later_frame(data: bytes, frame: int) -> Image.Image:
+    """Decode a frame after the first; decoders can only go forward, frame by frame."""
+    with _user_errors():
+        image = _recent.image if _recent.data == data else None
+        _recent.data = _recent.image = None  # after an error, open the file again
+        image = image or _open(data)
+        picture = decode_frame(image, frame)
+        _recent.data, _recent.image = data, image
+        return picture
 
 
 def frames_of(image: Image.Image) -> list[int]:
