@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .PHONY: install demo test test-slow test-gpu test-browser test-cluster test-newest test-oldest \
-  wheel lint schemas bench clean
+  wheel lint schemas settings bench clean
 
 install: $(INSTALLED)
 
@@ -81,6 +81,10 @@ schemas: $(INSTALLED)
 	$(BIN)/fastgan-ray schema search > search_spaces/schema.json
 	$(BIN)/fastgan-ray schema ablation > search_spaces/schema_ablation.json
 	$(BIN)/fastgan-ray schema run > search_spaces/schema_run.json
+
+# The list of all settings in docs/settings.md, after a change of a setting.
+settings: $(INSTALLED)
+	$(BIN)/python docs/list_settings.py
 
 # One thread: CPU time then compares, whatever else the machine does.
 bench: $(INSTALLED)

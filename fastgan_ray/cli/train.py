@@ -23,7 +23,10 @@ STOPPING = "Stopping: saving a checkpoint after this step. Press Ctrl-C again to
 def train(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[FOLDER]", help="With --resume: the folder of the training."),
+        typer.Argument(
+            metavar="[FOLDER]",
+            help="With --resume: the folder of the training. With --help-settings: a word.",
+        ),
     ] = None,
     config: Annotated[
         Path | None,
@@ -65,12 +68,23 @@ def train(
             "--dry-run", help="Check the device and the data, print the configuration and exit."
         ),
     ] = False,
+    help_settings: Annotated[
+        bool,
+        typer.Option(
+            "--help-settings",
+            help="Print every setting with its meaning, default, range and unit, and exit. With a "
+            "word, e.g. --help-settings ema, only those whose name or meaning has the word.",
+        ),
+    ] = False,
 ) -> None:
     """Train one generator; its folder gets rows, grids, checkpoints and TensorBoard's file."""
     from fastgan_ray.config.override import override
     from fastgan_ray.config.run_config import RunConfig
     from fastgan_ray.config.run_file import dump_run_config, load_run_config
 
+    if help_settings:
+        _print_settings("" if folder is None else str(folder))
+        return
     out = _folder(folder, out, resume, overwrite)
     start = _start(out) if resume else None
     stored = _stored_config(start) if start else RunConfig()
@@ -84,6 +98,20 @@ def train(
     if start:
         _print_changes(start, stored, run)
     _train(run, out, start, overwrite, show or [], wandb)
+
+
+def _print_settings(word: str) -> None:
+    from fastgan_ray.config.reference import as_lines, reference
+
+    settings = reference(word)
+    if not settings:
+        raise UserError(
+            f"--help-settings: no setting has {word} in its name or description; "
+            "without a word, all settings are printed"
+        )
+    for setting in settings:
+        for line in as_lines(setting):
+            typer.echo(line)
 
 
 def _check(run: RunConfig) -> None:

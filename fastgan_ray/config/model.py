@@ -49,7 +49,7 @@ class ModelConfig(Section):
         256,
         description="side of the generated picture in pixels; for pictures that are not "
         "square, see aspect",
-        json_schema_extra={"enum": [*RESOLUTIONS]},
+        json_schema_extra={"unit": "px", "enum": [*RESOLUTIONS]},
     )
     aspect: str = Field(
         "1:1",
@@ -64,6 +64,7 @@ class ModelConfig(Section):
         le=1024,
         description="generator's number of channels at 128 px; smaller feature maps have "
         "more channels, larger ones fewer",
+        json_schema_extra={"unit": "channels"},
     )
     ndf: int = Field(
         64,
@@ -71,18 +72,27 @@ class ModelConfig(Section):
         le=1024,
         description="discriminator's number of channels at 64 px; smaller feature maps have "
         "more channels, larger ones fewer",
+        json_schema_extra={"unit": "channels"},
     )
-    nz: int = Field(256, ge=1, le=8192, description="length of the latent vector")
+    nz: int = Field(
+        256,
+        ge=1,
+        le=8192,
+        description="length of the latent vector",
+        json_schema_extra={"unit": "numbers"},
+    )
     g_channels: list[int] | None = Field(
         None,
         description="list of the generator's numbers of channels at 4, 8, 16, ... px up to "
         "resolution; replaces ngf",
+        json_schema_extra={"unit": "channels"},
     )
     d_channels: list[int] | None = Field(
         None,
         description="list of the discriminator's numbers of channels at levels 8, 16, 32, "
         "... up to resolution; replaces ndf. Level 8 is the layer before the logits; level 16 "
         "has maps of 8 px, level 32 maps of 16 px, etc.",
+        json_schema_extra={"unit": "channels"},
     )
     g_sle_4: bool = Field(
         True, description="skip-layer excitation from 4 px to 64 px (to 32 px if resolution is 32)"
@@ -108,6 +118,7 @@ class ModelConfig(Section):
         lt=1,
         description="fraction of the features that dropout removes before the discriminator's "
         "logits; null = 0 for fastgan, 0.4 for dcgan",
+        json_schema_extra={"unit": "fraction"},
     )
     self_supervision: Literal["ae", "none", "contrastive", "ae_contrastive"] = Field(
         "ae",
@@ -137,12 +148,17 @@ class ModelConfig(Section):
         ge=1,
         le=1024,
         description="base number of channels of the decoders (published: 32, for every ndf)",
+        json_schema_extra={"unit": "channels"},
     )
     spectral_norm: bool = Field(
         True, description="spectral normalisation of all convolutions in both networks"
     )
     dcgan_width: int = Field(
-        128, ge=1, le=1024, description="number of channels in each layer of dcgan"
+        128,
+        ge=1,
+        le=1024,
+        description="number of channels in each layer of dcgan",
+        json_schema_extra={"unit": "channels"},
     )
     dcgan_depth: int = Field(
         4,
@@ -150,6 +166,7 @@ class ModelConfig(Section):
         le=8,
         description="number of upsampling layers in dcgan: each doubles the side, from 4 px "
         "to resolution, which must be 4 * 2^dcgan_depth",
+        json_schema_extra={"unit": "layers"},
     )
 
     @property

@@ -105,9 +105,14 @@ class DataConfig(Section):
         ge=2,
         description="number of pictures to train on, chosen at random (with train.seed) "
         "before the training; null = all pictures",
+        json_schema_extra={"unit": "pictures"},
     )
     flip: float = Field(
-        0.5, ge=0, le=1, description="probability that a training picture is flipped horizontally"
+        0.5,
+        ge=0,
+        le=1,
+        description="probability that a training picture is flipped horizontally",
+        json_schema_extra={"unit": "probability"},
     )
 
     @property
@@ -131,6 +136,7 @@ class AugmentConfig(Section):
         ge=0,
         le=1,
         description="probability that a picture gets the operations color, translation and cutout",
+        json_schema_extra={"unit": "probability"},
     )
     brightness: float = Field(
         0.5,
@@ -158,6 +164,7 @@ class AugmentConfig(Section):
         ge=0,
         le=1,
         description="translation shifts a picture by at most this fraction of its side",
+        json_schema_extra={"unit": "fraction of the side"},
     )
     cutout: float = Field(
         0.5,
@@ -165,6 +172,7 @@ class AugmentConfig(Section):
         le=1,
         description="side of the blank square that cutout draws, as a fraction of the "
         "picture's side",
+        json_schema_extra={"unit": "fraction of the side"},
     )
     ada: Literal["stylegan2", "keras", "none"] = Field(
         "stylegan2",
@@ -176,6 +184,7 @@ class AugmentConfig(Section):
         ge=0,
         le=1,
         description="p at the start of the training; if ada is none, p during the whole training",
+        json_schema_extra={"unit": "probability"},
     )
     ada_max_p: float = Field(
         0.85,
@@ -183,6 +192,7 @@ class AugmentConfig(Section):
         le=1,
         description="upper limit of p; with p near 1, the generator learns to make pictures "
         "that look augmented",
+        json_schema_extra={"unit": "probability"},
     )
     ada_target: float | None = Field(
         None,
@@ -198,12 +208,14 @@ class AugmentConfig(Section):
         gt=0,
         description="speed of the rule stylegan2: thousands of images that it needs to raise "
         "p from 0 to 1",
+        json_schema_extra={"unit": "kimg"},
     )
     ada_interval: int = Field(
         4,
         ge=1,
         le=1024,
         description="the rule stylegan2 changes p once in this number of training steps",
+        json_schema_extra={"unit": "steps"},
     )
 
     @field_validator("policy")
@@ -252,13 +264,18 @@ class EvalConfig(Section):
         "to the metric of its file",
     )
     num_fakes: int = Field(
-        5000, ge=2, le=1_000_000, description="number of generated pictures in each evaluation"
+        5000,
+        ge=2,
+        le=1_000_000,
+        description="number of generated pictures in each evaluation",
+        json_schema_extra={"unit": "pictures"},
     )
     early_fakes: int | None = Field(
         None,
         ge=2,
         description="number of generated pictures in each evaluation before the last one, to "
         "save time; the names of these metrics begin with early/; null = num_fakes",
+        json_schema_extra={"unit": "pictures"},
     )
     mirrored_reference: bool = Field(
         False,
@@ -266,7 +283,10 @@ class EvalConfig(Section):
         "mirror images; false = with the real pictures only",
     )
     every_kimg: float = Field(
-        40.0, gt=0, description="thousands of images from one evaluation to the next"
+        40.0,
+        gt=0,
+        description="thousands of images from one evaluation to the next",
+        json_schema_extra={"unit": "kimg"},
     )
     batch_size: int = Field(
         32,
@@ -274,6 +294,7 @@ class EvalConfig(Section):
         le=4096,
         description="number of pictures in a batch of the evaluation; the metrics do not "
         "depend on it",
+        json_schema_extra={"unit": "pictures"},
     )
     seed: int = Field(
         0,
@@ -288,6 +309,7 @@ class EvalConfig(Section):
         "d_reconstruction at the end of the run: a new decoder (width: model.decoder_width) "
         "learns to reconstruct the pictures from the features of the frozen discriminator; 0 "
         "= do not measure it",
+        json_schema_extra={"unit": "steps"},
     )
 
     @model_validator(mode="after")
@@ -309,9 +331,13 @@ class ResourcesConfig(Section):
         le=1024,
         description="number of processes (workers) that train one generator; each worker gets "
         "an equal part of train.batch_size",
+        json_schema_extra={"unit": "processes"},
     )
     cpus: float = Field(
-        1.0, gt=0, description="number of CPU cores of each worker, and of its threads"
+        1.0,
+        gt=0,
+        description="number of CPU cores of each worker, and of its threads",
+        json_schema_extra={"unit": "cores"},
     )
     gpus: float | None = Field(
         None,
@@ -319,6 +345,7 @@ class ResourcesConfig(Section):
         description="number of GPUs of each worker; with one worker, also a fraction such as "
         "0.5. null = with one worker, a fraction estimated from the memory that the training "
         "needs; with several workers, one GPU for each",
+        json_schema_extra={"unit": "GPUs"},
     )
     backend: Literal["auto", "flat", "ray_train"] = Field(
         "auto",

@@ -24,14 +24,22 @@ class TrainConfig(Section):
         gt=0,
         description="length of the training, in thousands of real images shown to the "
         "discriminator (published: 50,000 steps with batches of 8)",
+        json_schema_extra={"unit": "kimg"},
     )
-    batch_size: int = Field(8, ge=1, le=4096, description="number of images in a batch")
+    batch_size: int = Field(
+        8,
+        ge=1,
+        le=4096,
+        description="number of images in a batch",
+        json_schema_extra={"unit": "pictures"},
+    )
     d_steps: int = Field(
         1,
         ge=1,
         le=64,
         description="discriminator steps per generator step; each discriminator step uses a "
         "new batch",
+        json_schema_extra={"unit": "steps"},
     )
     lr_g: float = Field(2e-4, gt=0, lt=1, description="generator's Adam learning rate")
     lr_d: float = Field(2e-4, gt=0, lt=1, description="discriminator's Adam learning rate")
@@ -66,6 +74,7 @@ class TrainConfig(Section):
         ge=1,
         description="R1 and R2 are computed once in this number of discriminator steps (lazy "
         "regularisation)",
+        json_schema_extra={"unit": "steps"},
     )
     gp_weight: float = Field(
         10.0,
@@ -103,12 +112,14 @@ class TrainConfig(Section):
         ge=0,
         description="half-life of the moving average (EMA) of the generator's weights, in "
         "thousands of images; 0 = no average",
+        json_schema_extra={"unit": "kimg"},
     )
     ema_rampup: float = Field(
         0.0,
         ge=0,
         description="upper limit of the EMA half-life, as a fraction of the images shown so "
         "far; 0 = no limit",
+        json_schema_extra={"unit": "fraction of the images shown"},
     )
     keep_best: int = Field(
         1,
@@ -117,6 +128,7 @@ class TrainConfig(Section):
         description="number of checkpoints with the best values of the run's metric that are "
         "kept, in addition to the last checkpoint; the best of them is measured again at the end, "
         "on new latents; 0 = keep only the last",
+        json_schema_extra={"unit": "checkpoints"},
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of every random choice in the run")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
@@ -156,16 +168,19 @@ class ReganConfig(Section):
         ge=0,
         lt=1,
         description="fraction of each convolution's weights that is pruned; 0 = off",
+        json_schema_extra={"unit": "fraction"},
     )
     warmup_kimg: float = Field(
         40.0,
         ge=0,
         description="length of the training before the first pruning, in thousands of images",
+        json_schema_extra={"unit": "kimg"},
     )
     interval_kimg: float = Field(
         40.0,
         gt=0,
         description="length of each sparse phase and each dense phase, in thousands of images",
+        json_schema_extra={"unit": "kimg"},
     )
     regrow: Literal["zero", "stored"] = Field(
         "zero",
