@@ -45,11 +45,16 @@ class Recorder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rows: list[dict[str, Any]] = []
+        self.numbers: list[dict[str, Any]] = []
         folder.mkdir(parents=True, exist_ok=True)
 
     def report(self, metrics: Mapping[str, Any], checkpoint: Path) -> None:
         """Keep an evaluation."""
         self.rows.append(dict(metrics))
+
+    def log(self, numbers: Mapping[str, Any]) -> None:
+        """Keep training numbers."""
+        self.numbers.append(dict(numbers))
 
     def progress(self, kimg: float, seconds: float) -> None:
         """Nothing."""

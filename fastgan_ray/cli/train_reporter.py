@@ -46,6 +46,9 @@ class TerminalReporter:
             self._console.print(f"[yellow]warning:[/yellow] {warning}", soft_wrap=True)
         self._last_line = time.monotonic()
 
+    def log(self, numbers: Metrics) -> None:
+        """Do nothing: these numbers are in the folder's files."""
+
     def progress(self, kimg: float, seconds: float) -> None:
         """Print the kimg so far and the remaining time, at most every ten seconds."""
         if time.monotonic() - self._last_line < SECONDS_BETWEEN_LINES:

@@ -121,6 +121,13 @@ class TrainConfig(Section):
         "far; 0 = no limit",
         json_schema_extra={"unit": "fraction of the images shown"},
     )
+    log_every_kimg: float = Field(
+        0.0,
+        ge=0,
+        description="thousands of images from one row of training numbers to the next, between "
+        "evaluations: mean losses, logits, accuracies of the discriminator, gradient norms, "
+        "learning rates, p, speed and memory; 0 = off",
+    )
     keep_best: int = Field(
         1,
         ge=0,

@@ -25,7 +25,7 @@ from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_gene
 from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.train.resume import require_same_training
 from fastgan_ray.train.rng import CPU_STREAMS
-from fastgan_ray.train.state import TrainState
+from fastgan_ray.train.state import LogPosition, TrainState
 
 FORMAT = "fastgan-ray-checkpoint-1"
 
@@ -42,6 +42,7 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
         "seconds": state.seconds,
         "ada": {name: value.item() for name, value in vars(state.ada).items()},
         "counts": state.counts,
+        "logged": state.logged and state.logged._asdict(),
         **info,
         "config": config.model_dump(),
     }
@@ -146,6 +147,8 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
     state.sums = {name: total.to(device) for name, total in losses.items()}
     state.counts = {name: int(metadata["counts"][name]) for name in losses}
     state.step, state.seconds, state.ada = _position(metadata, device)
+    logged = metadata.get("logged")
+    state.logged = LogPosition(**logged) if logged else None
 
 
 def _position(metadata: dict[str, Any], device: torch.device) -> tuple[int, float, AdaState]:

@@ -140,6 +140,8 @@ def _take(kind: str, content: list[Any], worker: Worker, reporter: Reporter) -> 
     """Handle one message from a worker."""
     if kind == "report":
         reporter.report(*content)
+    elif kind == "log":
+        reporter.log(*content)
     elif kind == "progress":
         reporter.progress(*content)
     elif kind == "error":
@@ -197,6 +199,10 @@ class PipeReporter:
         """Send an evaluation to the parent."""
         self._messages.send(("report", metrics, checkpoint))
 
+    def log(self, numbers: Metrics) -> None:
+        """Send training numbers to the parent."""
+        self._messages.send(("log", numbers))
+
     def progress(self, kimg: float, seconds: float) -> None:
         """Send the position of the training to the parent."""
         self._messages.send(("progress", kimg, seconds))
@@ -214,6 +220,9 @@ class FollowerReporter:
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
         """Do nothing; never called, because only the first worker of a group evaluates."""
+
+    def log(self, numbers: Metrics) -> None:
+        """Do nothing; never called, because only the first worker of a group logs."""
 
     def progress(self, kimg: float, seconds: float) -> None:
         """Do nothing."""

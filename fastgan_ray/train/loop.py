@@ -35,6 +35,7 @@ from fastgan_ray.train.device import (
 from fastgan_ray.train.diagnostics import real_sample
 from fastgan_ray.train.draws import Draws, draw_step, to_device
 from fastgan_ray.train.evaluation import Run, evaluate_and_report
+from fastgan_ray.train.log import is_log, log_row, start_log, sums_were_reset
 from fastgan_ray.train.perceptual import load_distance
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
 from fastgan_ray.train.resume import require_same_pictures
@@ -87,6 +88,9 @@ def _train(run: Run, reporter: Reporter, resume_from: Path | None, group: Group)
     pictures = Pictures(run.images, run.device)
     capture = capture_on_cuda if can_capture(state, config, run.device) else None
     run_step = StepRunner(state, config, run.distance, bf16, capture)
+    has_log = config.train.log_every_kimg > 0
+    if has_log:
+        start_log(state)
     check_every = STEPS_BETWEEN_CHECKS.get(run.device.type, 32)
     started = time.monotonic() - state.seconds
     while state.step < last_step:
@@ -97,13 +101,18 @@ def _train(run: Run, reporter: Reporter, resume_from: Path | None, group: Group)
             losses = run_step(draws, batches)
         accumulate_losses(state, losses)
         evaluating = is_evaluation(state.step, config)
+        logging = has_log and (evaluating or is_log(state.step, config))
         checking = evaluating or state.step % check_every == 0
         if checking:
             _check_finite(state, images)
             state.seconds = _seconds_since(started, run.device)
+        if logging and group.rank == 0:
+            state.seconds = _seconds_since(started, run.device)
+            reporter.log(log_row(state, config, run.device))
         reporter.progress(state.step * images / 1000, time.monotonic() - started)
         if evaluating:
             means, last = pop_mean_losses(state), state.step == last_step
+            sums_were_reset(state)
             group.on_rank_zero(partial(evaluate_and_report, state, run, means, reporter, last))
             started = time.monotonic() - state.seconds  # evaluation is not training time
         # Several processes must wait for each other to decide together whether to stop.

@@ -22,6 +22,9 @@ class Reporter(Protocol):
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
         """Receive an evaluation: scalars and paths by name, and the folder of the checkpoint."""
 
+    def log(self, numbers: Metrics) -> None:
+        """Receive the means of training numbers since the last call (`train.log_every_kimg`)."""
+
     def progress(self, kimg: float, seconds: float) -> None:
         """Receive the position of the training after every step; must return immediately."""
 

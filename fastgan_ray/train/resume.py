@@ -16,6 +16,7 @@ MAY_CHANGE = (
     "data.on_bad_image",
     "train.total_kimg",
     "train.keep_best",
+    "train.log_every_kimg",
     "train.device",
     "train.cuda_graphs",
     "train.gradient_checkpointing",

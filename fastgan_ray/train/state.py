@@ -6,6 +6,7 @@ import contextlib
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,15 @@ from fastgan_ray.train.regan import Regan
 from fastgan_ray.train.rng import seeded, streams
 
 
+class LogPosition(NamedTuple):
+    """The sums and counts of the losses, the step and the seconds at the last row of the log."""
+
+    sums: dict[str, float]
+    counts: dict[str, int]
+    step: int
+    seconds: float
+
+
 @dataclass
 class TrainState:
     """The two networks, G's weight average, optimisers, random streams and position in the data.
@@ -34,7 +44,8 @@ class TrainState:
     `ada` has the probability of the adaptive augmentations. `shown` has the samples of the fixed
     latents at the last evaluation, (N, C, h, w) in 0..255; the next evaluation measures how much
     these samples changed. `sums` and `counts` have, by name, the sum and the number of the losses
-    since the last evaluation. `group` is the group of processes that train this state together;
+    since the last evaluation. `logged` is the position of the last row of the log; None if there is
+    no log. `group` is the group of processes that train this state together;
     each process trains on a part of every batch.
     """
 
@@ -51,6 +62,7 @@ class TrainState:
     shown: Tensor | None = None
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    logged: LogPosition | None = None
     step: int = 0
     seconds: float = 0.0
 

@@ -194,6 +194,20 @@ def discriminator_loss(
         "logits/real": real_logits.mean(),
         "logits/fake": fake_logits.mean(),
         "sign/real": (real_logits - boundary).sign().mean(),
+        **(_judgements(real_logits, fake_logits, loss.boundary) if train.log_every_kimg else {}),
+    }
+
+
+def _judgements(real: Tensor, fake: Tensor, boundary: float | None) -> Scalars:
+    """Return D's mean sign on generated pictures, and its accuracy on both kinds of pictures.
+
+    `real` and `fake` are logits (B, 1). Without a boundary, D compares the two kinds.
+    """
+    of_real, of_fake = (fake, real) if boundary is None else (boundary, boundary)
+    return {
+        "sign/fake": (fake - of_fake).sign().mean(),
+        "accuracy/real": (real > of_real).float().mean(),
+        "accuracy/fake": (fake < of_fake).float().mean(),
     }
 
 

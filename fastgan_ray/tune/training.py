@@ -1,8 +1,8 @@
 """Run one training and keep its history: rows, TensorBoard, W&B, configuration and versions.
 
 The folder of a training has config.yaml, versions.json, metrics.jsonl and metrics.csv (one row for
-each evaluation), TensorBoard's file, wandb/, the grids and the checkpoints. `fastgan-ray report`
-makes report.html from it.
+each evaluation), training.jsonl (numbers between evaluations), TensorBoard's file, wandb/, the
+grids and the checkpoints. `fastgan-ray report` makes report.html from it.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.errors import InterruptedRunError, UserError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.progress import Track, silently
-from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.report.data.rows import TRAINING, read_rows
 from fastgan_ray.train.best import NUMBERED
 from fastgan_ray.train.reporter import INTERRUPTED, Metrics, Reporter
 from fastgan_ray.tune.storage.lock import only_driver
-from fastgan_ray.tune.trial.folder import Row, append_row, write_rows
+from fastgan_ray.tune.tensorboard import add_numbers
+from fastgan_ray.tune.trial.folder import Row, append_row, cut_log, write_rows
 from fastgan_ray.tune.versions import note_versions
 from fastgan_ray.tune.wandb.session import Mode, Session, project_name
 from fastgan_ray.tune.wandb.training import TrainingLog
 
 CONFIG = "config.yaml"
-ROWS, TABLE = "metrics.jsonl", "metrics.csv"
+TABLE = "metrics.csv"
 
 
 def run_training(
@@ -61,6 +62,7 @@ def run_training(
 def _run(
     config: RunConfig, reporter: Reporter, resume_from: Path | None, wandb: Mode, track: Track
 ) -> None:
+    from fastgan_ray.train.checkpoint import read_metadata
     from fastgan_ray.train.launch import train_together
     from fastgan_ray.train.loop import train
 
@@ -69,6 +71,7 @@ def _run(
     note_versions(folder)
     rows = valid_rows(folder, resume_from)
     write_rows(folder, rows)
+    cut_log(folder, 0.0 if resume_from is None else read_metadata(resume_from)["kimg"])
     session = Session(folder, project_name(os.environ), folder.resolve().name, wandb)
     history = HistoryReporter(reporter, config, TrainingLog(session, config), rows)
     run = train_together if config.resources.workers > 1 else train
@@ -114,6 +117,13 @@ class HistoryReporter:
         self._board.flush()
         self._log.add(row)
         self._reporter.report(metrics, checkpoint)
+
+    def log(self, numbers: Metrics) -> None:
+        """Write training numbers; W&B gets them with the next evaluation."""
+        append_row(self.folder, numbers, TRAINING)
+        add_numbers(self._board, numbers)
+        self._board.flush()
+        self._reporter.log(numbers)
 
     def progress(self, kimg: float, seconds: float) -> None:
         """Pass the position on."""

@@ -1,4 +1,4 @@
-"""The rows of a trial's metrics.jsonl."""
+"""The rows of a trial's metrics.jsonl (evaluations) and training.jsonl (between them)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+METRICS = "metrics.jsonl"
+TRAINING = "training.jsonl"  # only with train.log_every_kimg
+# Of training numbers in TensorBoard and W&B: evaluations have means with the same names.
+PREFIX = "training/"
 
-def read_rows(folder: Path) -> list[dict[str, Any]]:
+
+def read_rows(folder: Path, file: str = METRICS) -> list[dict[str, Any]]:
     """Read a trial's rows in order; return [] if there is no file.
 
     Skip incomplete lines: a killed process can leave one at the end.
     """
-    path = folder / "metrics.jsonl"
+    path = folder / file
     if not path.is_file():
         return []
     rows = []

@@ -44,6 +44,7 @@ from fastgan_ray.tune.storage.snapshot import (
     save_snapshot,
     state_period,
 )
+from fastgan_ray.tune.tensorboard import TensorBoardNumbers
 from fastgan_ray.tune.trial.folder import trial_name
 from fastgan_ray.tune.trial.trainable import make_trainable
 from fastgan_ray.tune.wandb.callback import WandbLog
@@ -184,6 +185,7 @@ def _watchers(
         *([context.sync] if context.sync else []),  # fetches files that later callbacks read
         *([tracker] if tracker else []),  # updates the numbers that the table shows
         tensorboard(),
+        TensorBoardNumbers(records.folder / "trials"),
         WandbLog(session, metric, experiment.default),
         LiveTable(
             *facts,

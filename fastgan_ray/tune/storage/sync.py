@@ -16,7 +16,7 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
-from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.report.data.rows import METRICS, TRAINING, read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.storage.remote import RemoteStorage, files_below
@@ -27,7 +27,7 @@ SECONDS_BETWEEN = 10.0
 TRIES = 3
 # Names and prefixes of the files that a trial sends. The driver sends all other files.
 TRIAL_FILES = (
-    *("checkpoint-", INTERRUPTED, "metrics.jsonl", "point.json"),
+    *("checkpoint-", INTERRUPTED, METRICS, TRAINING, "point.json"),
     *("grids", "pairs", "decoded"),
 )
 CHECKPOINTS = ("checkpoint-", INTERRUPTED)

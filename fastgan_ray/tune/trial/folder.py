@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastgan_ray.files import write_atomically
-from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.report.data.rows import METRICS, TRAINING, read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
 
 LOCK = ".lock"
@@ -31,23 +31,29 @@ def trial_name(number: int) -> str:
     return f"{number:05d}"
 
 
-def write_rows(folder: Path, rows: list[Row]) -> None:
+def write_rows(folder: Path, rows: list[Row], file: str = METRICS) -> None:
     """Replace all rows of a trial atomically."""
-    write_atomically(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_atomically(folder / file, "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def append_row(folder: Path, row: Row) -> None:
+def cut_log(folder: Path, kimg: float) -> None:
+    """Remove the training numbers after `kimg`: the trial continues there, and logs them again."""
+    if rows := read_rows(folder, TRAINING):
+        write_rows(folder, [row for row in rows if row["kimg"] <= kimg], TRAINING)
+
+
+def append_row(folder: Path, row: Mapping[str, Any], file: str = METRICS) -> None:
     """Add a row and wait until it is on the disk.
 
     Raises OSError if the disk is full; the file then has no incomplete row.
     """
-    path = folder / "metrics.jsonl"
+    path = folder / file
     size = path.stat().st_size if path.is_file() else 0
     try:
-        with path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with path.open("a") as output:
+            output.write(json.dumps(row) + "\n")
+            output.flush()
+            os.fsync(output.fileno())
     except OSError:
         os.truncate(path, size)  # remove the incomplete row, so that the next row has its own line
         raise

@@ -16,7 +16,7 @@ import ray.tune
 
 from fastgan_ray.errors import DivergedError, UserError
 from fastgan_ray.metrics.names import value_of
-from fastgan_ray.report.data.rows import read_rows
+from fastgan_ray.report.data.rows import TRAINING, read_rows
 from fastgan_ray.train.reporter import Metrics
 from fastgan_ray.train.signals import Stop
 from fastgan_ray.tune.driver.signals import TrialStop
@@ -53,6 +53,10 @@ class RowReporter:
         # The search has handled this report by now, and has written an order if there is one.
         if len(read_orders(self.folder)) > self._orders:
             raise TakeOverError
+
+    def log(self, numbers: Metrics) -> None:
+        """Write training numbers to the trial's folder; the driver reads them there."""
+        append_row(self.folder, numbers, TRAINING)
 
     def progress(self, kimg: float, seconds: float) -> None:
         """Do nothing, because the search uses only evaluations."""

@@ -21,7 +21,9 @@ from fastgan_ray.tune.storage.sync import TrialSync
 from fastgan_ray.tune.trial.folder import (
     LOCK,
     REPEATED,
+    cut_log,
     reset_if_other_point,
+    resume_kimg,
     resume_point,
     trial_name,
     write_rows,
@@ -86,6 +88,7 @@ def repeat_rows(folder: Path) -> None:
     must not stop it there, or order it to take over weights.
     """
     rows, _ = resume_point(folder)
+    cut_log(folder, resume_kimg(folder))
     write_rows(folder, rows)
     for number, row in enumerate(rows, 1):
         ray.tune.report(row if number == len(rows) else {**row, REPEATED: True})

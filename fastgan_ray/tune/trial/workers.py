@@ -27,7 +27,7 @@ from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.tune.driver.retries import MAX_DEATHS
 from fastgan_ray.tune.trial.compat import ResourceRelease
-from fastgan_ray.tune.trial.folder import has_ended, write_rows
+from fastgan_ray.tune.trial.folder import cut_log, has_ended, resume_kimg, write_rows
 from fastgan_ray.tune.trial.objective import Task
 from fastgan_ray.tune.trial.outcome import classify, is_no_result
 from fastgan_ray.tune.trial.pbt import TakeOverError, read_orders
@@ -148,6 +148,7 @@ def work(arguments: dict[str, Task]) -> None:
         orders = len(read_orders(task.folder))
         reporter = WorkerReporter(task.folder, task.metric, state.config.train.total_kimg)
         if is_first:
+            cut_log(task.folder, resume_kimg(task.folder))
             write_rows(task.folder, state.rows)
         try:
             task.objective(state.config, reporter, state.checkpoint, group)

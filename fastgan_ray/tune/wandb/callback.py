@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from ray.tune.experiment import Trial
 
+from fastgan_ray.report.data.rows import TRAINING, read_rows
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.driver.records import end_reason
 from fastgan_ray.tune.driver.state import BAD_ENDS, point_of, reason_of, run_of, state_word
 from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.trial.folder import stop_reason
 from fastgan_ray.tune.wandb.rows import PICTURES, Known, caption, log_row, summary, update
-from fastgan_ray.tune.wandb.session import Session, close
+from fastgan_ray.tune.wandb.session import Session, close, log_with_numbers
 from fastgan_ray.tune.wandb.trial_run import config_of, tags_of, title_of
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class WandbLog(TrialCallback):
                 import wandb
 
                 row[key] = wandb.Image(str(path), caption=caption(result, self.metric.name))
-        run.log(row, step=images_shown)
+        numbers = read_rows(self.session.folder / "trials" / trial.trial_id, TRAINING)
+        log_with_numbers(run, row, images_shown, numbers)
 
     def _finish(self, trial: Trial, status: str) -> None:
         stored = trial.last_result if trial.has_reported_at_least_once else {}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastgan_ray.files import write_atomically
+from fastgan_ray.report.data.rows import PREFIX
 from fastgan_ray.train.signals import hangup_kept_from_children
 from fastgan_ray.tune.wandb.compat import (
     OFFLINE,
@@ -124,6 +125,25 @@ class Session:
         run.define_metric("kimg", hidden=True)
         run.define_metric("*", step_metric="kimg")
         return run
+
+
+def log_with_numbers(
+    run: wandb.Run, row: Mapping[str, Any], step: int, numbers: Sequence[Mapping[str, Any]]
+) -> None:
+    """Log the row of an evaluation, and before it the training numbers since the last one.
+
+    `step` is the number of images shown at the evaluation. W&B does not accept earlier steps after
+    later ones.
+    """
+    at_evaluation: Mapping[str, Any] = {}
+    for entry in numbers:
+        entry_step = round(1000 * entry["kimg"])
+        values = {f"{PREFIX}{name}": value for name, value in entry.items() if name != "kimg"}
+        if entry_step == step:
+            at_evaluation = values
+        elif run.step < entry_step < step:
+            run.log({"kimg": entry["kimg"], **values}, step=entry_step)
+    run.log({**row, **at_evaluation}, step=step)
 
 
 def close(run: wandb.Run, exit_code: int = 0) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.metrics.names import run_metric
+from fastgan_ray.report.data.rows import TRAINING, read_rows
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.wandb.rows import PICTURES, Known, caption, log_row, summary, update
-from fastgan_ray.tune.wandb.session import Session, close
+from fastgan_ray.tune.wandb.session import Session, close, log_with_numbers
 
 if TYPE_CHECKING:
     import wandb
@@ -57,7 +58,7 @@ class TrainingLog:
                 import wandb
 
                 values[key] = wandb.Image(str(path), caption=caption(row, self._metric.name))
-        run.log(values, step=images_shown)
+        log_with_numbers(run, values, images_shown, read_rows(self._session.folder, TRAINING))
 
     def _finish(self, outcome: str, reason: str) -> None:
         run, self._run = self._run, None

@@ -1,0 +1,62 @@
+"""Training numbers between evaluations: their means, every `train.log_every_kimg`.
+
+The device adds up the numbers of each step for the evaluations in any case. A row of the log is the
+difference of these sums between two moments, so it costs no operation of a step. The CPU waits for
+the device once a row.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.train.costs import peak_memory_gb
+from fastgan_ray.train.state import LogPosition, TrainState, sums_now
+
+
+def is_log(step: int, config: RunConfig) -> bool:
+    """Decide whether a row of the log follows step `step`, counted from 1."""
+    images, every = config.train.images_per_step, config.train.log_every_kimg * 1000
+    return every > 0 and math.floor(step * images / every) > math.floor((step - 1) * images / every)
+
+
+def start_log(state: TrainState) -> None:
+    """Begin the log here, unless the state already has the position of its last row."""
+    if state.logged is None:
+        state.logged = LogPosition(sums_now(state), dict(state.counts), state.step, state.seconds)
+
+
+def log_row(state: TrainState, config: RunConfig, device: torch.device) -> dict[str, float]:
+    """Return the means since the last row, and make this moment the last row's.
+
+    `state.seconds` must be up to date. A number that no step since then has computed is left out.
+    """
+    assert state.logged is not None
+    before, images = state.logged, config.train.images_per_step
+    sums, counts = sums_now(state), dict(state.counts)
+    new = {name: counts[name] - before.counts.get(name, 0) for name in sums}
+    means = {
+        name: (sums[name] - before.sums.get(name, 0.0)) / count
+        for name, count in new.items()
+        if count > 0
+    }
+    state.logged = LogPosition(sums, counts, state.step, state.seconds)
+    shown = (state.step - before.step) * images
+    return {
+        "kimg": state.step * images / 1000,
+        "seconds": round(state.seconds, 3),
+        **means,
+        "augment/p": float(state.ada.p),
+        "lr/g": float(state.optimizer_g.param_groups[0]["lr"]),
+        "lr/d": float(state.optimizer_d.param_groups[0]["lr"]),
+        "images_per_second": round(shown / max(state.seconds - before.seconds, 1e-9), 3),
+        "peak_memory_gb": round(peak_memory_gb(device), 3),
+    }
+
+
+def sums_were_reset(state: TrainState) -> None:
+    """Note that an evaluation has taken the sums, so the next row counts from zero."""
+    if state.logged is not None:
+        state.logged = LogPosition({}, {}, state.step, state.seconds)

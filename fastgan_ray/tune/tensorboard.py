@@ -1,0 +1,52 @@
+"""The training numbers between evaluations as TensorBoard curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.tune.experiment import Trial
+from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+
+from fastgan_ray.report.data.rows import PREFIX, TRAINING, read_rows
+from fastgan_ray.tune.ray.callback import TrialCallback
+
+
+def add_numbers(board: SummaryWriter, numbers: Mapping[str, Any]) -> None:
+    """Add a row of training numbers to TensorBoard; the step is the number of images shown."""
+    step = round(1000 * numbers["kimg"])
+    for name, value in numbers.items():
+        board.add_scalar(f"{PREFIX}{name}", value, step)
+
+
+class TensorBoardNumbers(TrialCallback):
+    """A callback that adds a trial's new training numbers to its TensorBoard files."""
+
+    def __init__(self, trials: Path) -> None:
+        self._trials = trials
+        self._boards: dict[str, SummaryWriter] = {}
+        self._steps: dict[str, float] = {}
+
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
+        """Add the numbers since the trial's last evaluation."""
+        name = trial.trial_id
+        last = self._steps.get(name, 0.0)
+        rows = [row for row in read_rows(self._trials / name, TRAINING) if row["kimg"] > last]
+        if not rows:
+            return
+        if name not in self._boards:
+            self._boards[name] = SummaryWriter(str(self._trials / name))
+        for row in rows:
+            add_numbers(self._boards[name], row)
+        self._boards[name].flush()
+        self._steps[name] = rows[-1]["kimg"]
+
+    def trial_ended(self, trial: Trial) -> None:
+        """Close the trial's file."""
+        if board := self._boards.pop(trial.trial_id, None):
+            board.close()
+
+    def trial_failed(self, trial: Trial) -> None:
+        """Close the trial's file."""
+        self.trial_ended(trial)
