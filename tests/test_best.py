@@ -18,7 +18,7 @@ from fastgan_ray.metrics.names import final_value, metric_family, run_metric, se
 from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.read_ablation import ablation_from_text
-from fastgan_ray.train.best import best_checkpoints, forget_later, keep_best
+from fastgan_ray.train.best import best_checkpoints, continue_from, keep_best
 from fastgan_ray.train.loop import train
 from fastgan_ray.tune.driver.records import make_record
 from fastgan_ray.tune.driver.results import choose_best
@@ -116,8 +116,10 @@ def test_values_of_another_metric_or_protocol_are_not_compared(tmp_path):
 def test_best_checkpoints_from_after_the_point_of_a_resume_are_forgotten(tmp_path):
     for kimg, value in ((1, 3.0), (2, 2.0), (3, 1.0)):
         keep_best(evaluated(tmp_path, kimg, value), 2, "minimize")
-    forget_later(tmp_path, 2)
+    continue_from(tmp_path, tmp_path, 2)
     assert [metadata(path)["kimg"] for path in best_checkpoints(tmp_path)] == [2]
+    continue_from(tmp_path, tmp_path / "other", 3)
+    assert [metadata(path)["kimg"] for path in best_checkpoints(tmp_path / "other")] == [2]
 
 
 @pytest.fixture(scope="module")

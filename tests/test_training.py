@@ -12,6 +12,7 @@ from tensorboardX.proto import event_pb2
 from wandb_files import no_login, no_process_left, read_run
 
 from fastgan_ray.config.run_file import dump_run_config, load_run_config
+from fastgan_ray.metrics.weight_files import needed_weights
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.report.data.run_folder import read_run as read_results
 
@@ -182,3 +183,49 @@ def test_which_chooses_the_checkpoint(trained, tmp_path, capsys):
     last = sorted(trained.glob("checkpoint-0*"))[-1]
     assert call("sample", last, "--out", tmp_path / "same.png", "--seeds", "0-3") == 0
     assert (tmp_path / "same.png").read_bytes() == (tmp_path / "last.png").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def drawn(pictures, tmp_path_factory):
+    """The folder of a training that measures nothing."""
+    folder = tmp_path_factory.mktemp("drawn")
+    settings = {"data.path": str(pictures), "eval.extractor": "none"}
+    (folder / "run.yaml").write_text(dump_run_config(tiny.config(**settings)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastgan_ray.train.evaluation.evaluate", None)  # is not needed
+        command = ("train", "--config", folder / "run.yaml", "--out", folder / "out")
+        assert call(*command, "--wandb", "off") == 0
+    return folder / "out"
+
+
+def test_a_training_may_draw_pictures_and_measure_nothing(drawn, capsys):
+    rows = read_rows(drawn)
+    assert len(rows) == 2 and all(Path(row["grid"]).is_file() for row in rows)
+    assert rows[-1]["loss/d"] != 0 and "drift" in rows[-1]
+    assert not [name for name in rows[-1] if name.startswith(("fd", "kd", "best/", "precision"))]
+    assert [path.name for path in drawn.glob("checkpoint-*")] == ["checkpoint-000000016"]
+    assert call("report", drawn) == 0
+    assert "without measurements" in (drawn / "report.html").read_text()
+    assert call("sample", drawn, "--out", drawn / "x.png", "--seeds", "0-3") == 0
+    assert call("compare", drawn) == 2
+    assert call("evaluate", drawn) == 2
+    assert "eval.extractor: is none, so nothing can be measured" in capsys.readouterr().err
+    assert call("evaluate", drawn, "--embedded", "--set", "eval.num_fakes=4") == 0
+
+
+def test_pictures_without_metrics_need_no_weights():
+    settings = tiny.config(**{"eval.extractor": "none"})
+    assert needed_weights(settings) == []
+
+
+@pytest.mark.parametrize("file", ["demo", "ablation_demo"])
+def test_a_search_and_an_ablation_without_a_metric_are_refused(file, tmp_path, capsys):
+    path = Path(__file__).parent.parent / "search_spaces" / f"{file}.yaml"
+    command = "ablate" if "ablation" in file else "tune"
+    options = ("--runs", tmp_path, "--dry-run")
+    assert call(command, "--config", path, "--set", "eval.extractor=none", *options) == 2
+    assert "needs measurements, but eval.extractor is none" in capsys.readouterr().err
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(path.read_text().replace("efficientnet_lite0", "none"))
+    assert call(command, "--config", copy, *options) == 2
+    assert "needs measurements, but eval.extractor is none" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 """The training numbers between evaluations: their values, their files and their cost."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,13 +7,23 @@ import tiny
 from command_line import call
 from safetensors.torch import load_file
 from test_training import scalars
-from wandb_files import no_login, no_process_left, read_run
+from wandb_files import (
+    METRIC,
+    fake_trial,
+    log_in,
+    no_login,
+    no_process_left,
+    read_run,
+    result_of,
+)
 
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.report.data.rows import TRAINING, read_rows
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.loop import train
+from fastgan_ray.tune.tensorboard import TensorBoardNumbers
+from fastgan_ray.tune.trial.folder import append_row, cut_log
 
 __all__ = ["no_login", "no_process_left"]
 NAMES = {
@@ -138,9 +147,47 @@ def test_two_processes_log_what_one_logs(config, tmp_path):
         changes = {"train.log_every_kimg": 0.008, "resources.workers": workers}
         file.write_text(dump_run_config(config(**changes, **{"model.spectral_norm": True})))
         assert call("train", "--config", file, "--out", out, "--wandb", "off") == 0
-        rows.append(lasting([json.loads(line) for line in (out / TRAINING).open()]))
+        rows.append(lasting(read_rows(out, TRAINING)))
     assert len(rows[0]) == len(rows[1]) == 3
     for one, two in zip(*rows, strict=True):
         for name, value in one.items():  # a logit near 0 may change its sign by rounding
             far = 0.05 if name.startswith(("sign", "accuracy")) else 1e-3
             assert two[name] == pytest.approx(value, rel=1e-2, abs=far), name
+
+
+def test_a_trials_numbers_reach_tensorboard_and_wandb_through_the_driver(tmp_path):
+    folder = tmp_path / "trials" / "00000"
+    folder.mkdir(parents=True)
+    for kimg in (0.5, 1.0, 1.5, 2.0):
+        append_row(folder, {"kimg": kimg, "loss/d": 3.0 + kimg}, TRAINING)
+    log, board = log_in(tmp_path), TensorBoardNumbers(tmp_path / "trials")
+    trial = fake_trial(0)
+    log.trial_started(trial)
+    for kimg in (1, 2, 2):  # a resumed trial reports old rows once more
+        for callback in (log, board):
+            callback.trial_reported(trial, result_of(kimg))
+    for callback in (log, board):
+        callback.trial_ended(trial)
+    values = scalars(folder)
+    assert values == {
+        (f"training/{name}", round(1000 * kimg)): pytest.approx(value)
+        for kimg in (0.5, 1.0, 1.5, 2.0)
+        for name, value in (("kimg", kimg), ("loss/d", 3.0 + kimg))
+    }
+    history = read_run(tmp_path, "00000").history
+    assert [(row["_step"], row["training/loss/d"]) for row in history] == [
+        (500, 3.5),
+        (1000, 4.0),
+        (1500, 4.5),
+        (2000, 5.0),
+    ]
+    assert [METRIC in row for row in history] == [False, True, False, True]
+
+
+def test_a_trial_that_continues_earlier_loses_its_later_numbers(tmp_path):
+    for kimg in (0.5, 1.0, 1.5):
+        append_row(tmp_path, {"kimg": kimg}, TRAINING)
+    cut_log(tmp_path, 1.0)
+    assert [row["kimg"] for row in read_rows(tmp_path, TRAINING)] == [0.5, 1.0]
+    cut_log(tmp_path / "none", 1.0)
+    assert not (tmp_path / "none").exists()

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.counting import minutes_text
-from fastgan_ray.metrics.names import best_name, full_name, run_metric, value_of
+from fastgan_ray.metrics.names import NO_METRIC, best_name, full_name, run_metric, value_of
 from fastgan_ray.progress import SECONDS_BETWEEN_LINES
 from fastgan_ray.train.reporter import Metrics
 from fastgan_ray.train.signals import Stop
@@ -35,7 +35,8 @@ class TerminalReporter:
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
         """Print the metrics to show, the speed, the path of the sample grid and any warning."""
         self._last = metrics
-        values = "  ".join(f"{name} {_format(metrics, name)}" for name in self._names)
+        names = [name for name in self._names if name != NO_METRIC]
+        values = "  ".join(f"{name} {_format(metrics, name)}" for name in names)
         self._console.print(
             f"{metrics['kimg']:.4g} of {self._total_kimg:g} kimg  [bold]{values}[/bold]  "
             f"{metrics['images_per_second']:.1f} images/s  {metrics['grid']}",

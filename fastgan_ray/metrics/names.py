@@ -10,6 +10,7 @@ from fastgan_ray.config.run_config import EvalConfig
 
 Goal = Literal["minimize", "maximize"]
 
+NO_METRIC = "no metric"  # the name of the metric if eval.extractor is none; it has no value
 NEIGHBOURS = 5  # k of precision, recall, density and coverage; the metrics' names contain it
 # The names of the Frechet distance, kernel distance and Inception score on the Inception network.
 _ON_INCEPTION = {"fd": "fid{count}_full", "kd": "kid{count}_full", "is": "is{count}"}
@@ -56,6 +57,8 @@ def fakes_error_name(name: str) -> str:
 
 def searchable(config: EvalConfig) -> dict[str, Goal]:
     """List the metrics that a search can optimise, and their goals; the first is the default."""
+    if config.extractor == "none":
+        return {}
     distances: dict[str, Goal] = {
         metric_name(config, family): "minimize" for family in _SHORT.values()
     }
@@ -64,7 +67,12 @@ def searchable(config: EvalConfig) -> dict[str, Goal]:
 
 
 def run_metric(config: EvalConfig) -> tuple[str, Goal]:
-    """Return the full name and the goal of the run's metric, `eval.metric`."""
+    """Return the full name and the goal of the run's metric, `eval.metric`.
+
+    Without a feature network nothing is measured; the name is then NO_METRIC.
+    """
+    if config.extractor == "none":
+        return NO_METRIC, "minimize"
     index = METRIC_FAMILIES.index(config.metric)
     return list(searchable(config).items())[index]
 
@@ -86,7 +94,7 @@ def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
 
     Return None if `before` has no metric of this name.
     """
-    names = zip(searchable(before), searchable(after), strict=True)
+    names = zip(searchable(before), searchable(after), strict=False)  # one may be empty
     return next((new for old, new in names if old == name), None)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastgan_ray.files import atomic, link_tree, write_atomically
+from fastgan_ray.files import atomic, link_tree, linked_copy, write_atomically
 from fastgan_ray.metrics.names import Goal
 
 BEST = "checkpoint-best"
@@ -55,8 +55,15 @@ def keep_best(checkpoint: Path, count: int, goal: Goal) -> None:
     _remove(path for path in best_checkpoints(folder)[len(ranked) :])
 
 
-def forget_later(folder: Path, kimg: float) -> None:
-    """Remove best checkpoints from after `kimg`: the run continues there, and makes new ones."""
+def continue_from(source: Path, folder: Path, kimg: float) -> None:
+    """Prepare the best checkpoints in a run's folder for a run that continues at `kimg`.
+
+    Best checkpoints from after `kimg` are removed, because the run makes new ones. If the run
+    continues another run, in the folder `source`, it gets that run's best checkpoints.
+    """
+    if source.resolve() != folder.resolve():
+        for path in best_checkpoints(source):
+            linked_copy(path, folder / path.name)
     _remove(path for path in best_checkpoints(folder) if _metadata(path)["kimg"] > kimg)
 
 

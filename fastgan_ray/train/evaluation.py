@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fastgan_ray.config.run_config import EvalConfig, RunConfig
 from fastgan_ray.data.source import Source
-from fastgan_ray.metrics.evaluate import Evaluation, evaluate, with_new_latents
+from fastgan_ray.metrics.evaluate import Evaluation, evaluate, latents, with_new_latents
 from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.names import best_name, early_name, run_metric
 from fastgan_ray.metrics.reference import Reference
@@ -21,7 +21,7 @@ from fastgan_ray.progress import Track
 from fastgan_ray.train import best, checkpoint
 from fastgan_ray.train.costs import count_parameters, peak_memory_gb
 from fastgan_ray.train.d_reconstruction import d_reconstruction
-from fastgan_ray.train.diagnostics import collect_samples, diagnose
+from fastgan_ray.train.diagnostics import SAMPLE_COUNT, collect_samples, diagnose
 from fastgan_ray.train.grids import Images, draw_decoded, draw_pairs, draw_samples
 from fastgan_ray.train.perceptual import Distance
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
@@ -43,8 +43,8 @@ class Run:
     """Some downscaled training pictures; `diagnostics` compares generated pictures with them."""
     source: Source
     """All pictures of the data set; metrics compare generated pictures with them."""
-    reference: Reference
-    extractor: Extractor
+    measure_with: tuple[Reference, Extractor] | None
+    """The features of the real pictures and the feature network; None = measure nothing."""
     distance: Distance
     protocol: dict[str, Any]
     gflop_g: float
@@ -97,7 +97,7 @@ def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict
     Return {} if `train.keep_best` is 0 or the metric has no value. If the run has cheap
     evaluations, they rank all checkpoints, so the last checkpoint gets one, too.
     """
-    if run.config.train.keep_best == 0:
+    if run.config.train.keep_best == 0 or run.measure_with is None:
         return {}
     name, values = run_metric(run.config.eval)[0], metrics
     if run.config.eval.early_fakes is not None:
@@ -143,7 +143,13 @@ def _sampler(generator: nn.Module, run: Run) -> Callable[[Tensor], Tensor]:
 def _measure(
     sample: Callable[[Tensor], Tensor], run: Run, config: EvalConfig, early: bool
 ) -> Evaluation:
-    nz, reference, extractor = run.config.model.nz, run.reference, run.extractor
+    """Measure the metrics of a generator; without a feature network, only draw a few samples."""
+    nz = run.config.model.nz
+    if run.measure_with is None:
+        for z_BZ in torch.split(latents(config, nz)[:SAMPLE_COUNT], config.batch_size):
+            sample(z_BZ)
+        return Evaluation({}, [])
+    reference, extractor = run.measure_with
     return evaluate(sample, nz, reference, extractor, config, run.device, early, run.track)
 
 

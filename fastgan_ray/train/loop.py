@@ -6,6 +6,7 @@ import math
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import Pictures
-from fastgan_ray.train.best import forget_later
+from fastgan_ray.train.best import continue_from
 from fastgan_ray.train.captured import StepRunner, can_capture, capture_on_cuda
 from fastgan_ray.train.costs import sampling_gflop
 from fastgan_ray.train.device import (
@@ -82,7 +83,8 @@ def _train(run: Run, reporter: Reporter, resume_from: Path | None, group: Group)
         checkpoint.restore(resume_from, state, config)
         metadata = checkpoint.read_metadata(resume_from)
         require_same_pictures(metadata, run.pictures, resume_from)
-        group.on_rank_zero(partial(forget_later, reporter.folder, metadata["kimg"]))
+        parent, kimg = resume_from.parent, metadata["kimg"]
+        group.on_rank_zero(partial(continue_from, parent, reporter.folder, kimg))
     bf16 = use_bf16(config, run.device)
     images, last_step = config.train.images_per_step, total_steps(config)
     pictures = Pictures(run.images, run.device)
@@ -166,7 +168,11 @@ def _prepare(config: RunConfig, track: Track) -> Run:
     if config.data.limit is not None:
         everything = open_source(config.data.model_copy(update={"limit": None}))
     background = config.data.background
-    extractor = load_extractor(config.eval.extractor, device, background)
+    measure_with, description = None, dict[str, Any]()
+    if config.eval.extractor != "none":
+        extractor = load_extractor(config.eval.extractor, device, background)
+        measure_with = load_reference(everything, config, extractor, track), extractor
+        description = protocol(config, extractor, everything)
     images = load_images(source, config.data, config.model.size, track)
     return Run(
         config=config,
@@ -175,10 +181,9 @@ def _prepare(config: RunConfig, track: Track) -> Run:
         pictures=source.digest[:16],
         real_sample=real_sample(images, config.data.flip),
         source=everything,
-        reference=load_reference(everything, config, extractor, track),
-        extractor=extractor,
+        measure_with=measure_with,
         distance=load_distance(config.train.reconstruction, device, background),
-        protocol=protocol(config, extractor, everything),
+        protocol=description,
         gflop_g=round(sampling_gflop(config), 6),
         track=track,
     )

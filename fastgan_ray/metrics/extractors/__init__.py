@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from fastgan_ray.data.channels import WHITE
+from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors.extractor import Extractor
 
 __all__ = ["EXTRACTORS", "Extractor", "load_extractor"]
@@ -31,6 +32,11 @@ def load_extractor(name: str, device: torch.device, background: str = WHITE) -> 
     Pictures with alpha are put on the colour `background` (#rrggbb). Raises UserError if the
     weights are not available.
     """
+    if name == "none":
+        raise UserError(
+            "eval.extractor: is none, so nothing can be measured; choose a feature network with "
+            "--set eval.extractor=NAME, or --embedded for the one in the package"
+        )
     module = importlib.import_module(f"{__name__}.{EXTRACTORS[name]}")
     extractor: Extractor = getattr(module, name)(device)
     return replace(extractor, background=background)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastgan_ray.counting import counted
-from fastgan_ray.metrics.names import best_name, format_with_error, value_of
+from fastgan_ray.metrics.names import NO_METRIC, best_name, format_with_error, value_of
 from fastgan_ray.metrics.protocol import LABELS
 from fastgan_ray.report.charts.intervals import intervals_chart
 from fastgan_ray.report.charts.learning_curves import arm_curves_chart
@@ -55,6 +55,8 @@ def _training_verdict(run: Run, trial: Trial) -> str:
     """Return a sentence about a training: its best checkpoint if it is known, and its last one."""
     name, last = run["metric"]["name"], trial["rows"][-1] if trial["rows"] else {}
     value = value_of(last, name)
+    if name == NO_METRIC:
+        return f"{trial['kimg']:g} kimg, without measurements (eval.extractor is none)."
     if value is None:
         return f"{name} has not been measured yet."
     ending = f"{name} {value:.4g} at {trial['kimg']:g} kimg"

@@ -19,7 +19,7 @@ from fastgan_ray.data.catalog import catalog
 from fastgan_ray.data.remarks import remarks
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.names import metric_name
+from fastgan_ray.metrics.names import run_metric
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
 from fastgan_ray.search.confirmation import plan_confirmation
@@ -149,7 +149,7 @@ def run_facts(
     return {
         "kind": "run",
         "name": name,
-        "metric": {"name": metric_name(config.eval), "goal": "minimize"},
+        "metric": dict(zip(("name", "goal"), run_metric(config.eval), strict=True)),
         "data": [_data(config, config.model, track, needs_data)],
         "kimg": kimg,
         "gflop_per_image": gflop,

@@ -26,6 +26,12 @@ COSTS: dict[str, Goal] = {
 METRIC_KEY = "eval.metric"  # the file's key `metric` sets it
 
 
+NOTHING_MEASURED = (
+    "needs measurements, but eval.extractor is none: choose a feature network, because a metric "
+    "compares the trainings"
+)
+
+
 class Metric(FileSection):
     """A metric and its goal; `name` is the name that the trainer reports, such as fid5k_full.
 
@@ -124,6 +130,8 @@ def _read_metric(value: object, info: ValidationInfo) -> Metric:
 
 def _read(entry: object, goals: Mapping[str, Goal], protocol: EvalConfig) -> Metric:
     """Read a metric, which must be one of `goals`; return it with its full name and its goal."""
+    if protocol.extractor == "none":
+        raise broken(NOTHING_MEASURED)
     if isinstance(entry, str):
         rule = f"must be a mapping such as {{name: {entry}}}"
         raise broken(f"{rule} (got {format_value(entry)})")

@@ -14,7 +14,7 @@ from fastgan_ray.config.rules import explain
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import check_alone
 from fastgan_ray.config.strict_yaml import Document, ErrorList, Loc, parse, read_text
-from fastgan_ray.search.file.metric import under_protocol
+from fastgan_ray.search.file.metric import NOTHING_MEASURED, under_protocol
 from fastgan_ray.search.file.model import SearchFile
 from fastgan_ray.search.file.nested import with_flat_parameters
 from fastgan_ray.search.file.points import with_constants
@@ -95,6 +95,8 @@ def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the overrides (flat) with current names; raise UserError if a value is not valid."""
     errors = ErrorList("--set")
     check_alone(overrides, errors)
+    if overrides.get("eval.extractor") == "none":
+        errors.add(None, f"eval.extractor: the file's metric {NOTHING_MEASURED}")
     errors.check()
     return flatten(overrides)
 

@@ -110,6 +110,8 @@ def time_class(config: RunConfig) -> tuple[float, float]:
     """Return the seconds for 1000 images of training, and for 1000 pictures of an evaluation."""
     device = device_of(config)
     step, state = _time_step(config)
+    if config.eval.extractor == "none":
+        return step / config.train.images_per_step * 1000, 0.0
     extractor = load_extractor(config.eval.extractor, device, config.data.background)
     z_BZ = latents(config.eval, config.model.nz)[: config.eval.batch_size].to(device)
 
