@@ -256,8 +256,8 @@ class EvalConfig(Section):
         "inception",
         description="network that computes the features for the metric: inception = for FID "
         "and KID; inception_pytorch = its PyTorch port; dinov2_vitl14 = for FD_DINOv2; "
-        "efficientnet_lite0 = comes with the package and needs no download; none = measure nothing, "
-        "only draw pictures",
+        "efficientnet_lite0 = comes with the package and needs no download; none = measure "
+        "nothing, only draw pictures",
     )
     metric: Literal["fd", "kd", "precision", "recall", "density", "coverage"] = Field(
         "fd",
