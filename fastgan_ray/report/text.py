@@ -72,3 +72,17 @@ def p_value(value: float | None) -> str:
 def parameter_count(parameters: int) -> str:
     """Write a number of parameters in short: 29127846 as "29.1 M", 926083 as "926 k"."""
     return f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters / 1e3:.0f} k"
+
+
+def best_moment(best: Mapping[str, Any], metric: str) -> str:
+    """Say which moment of the best training `best/` holds, with both of its values.
+
+    `best` is the entry of summary.json. Return "" if the training keeps no best checkpoint.
+    """
+    if best.get("best_kimg") is None:
+        return ""
+    return (
+        f"Best moment of that training: {best['best_kimg']:g} kimg, {metric} "
+        f"{number(best['best_value'])} on new latents (the latents that chose it gave "
+        f"{number(best['selected_value'])}); its last checkpoint has {number(best['last_value'])}."
+    )

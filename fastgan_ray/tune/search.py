@@ -14,6 +14,7 @@ from fastgan_ray.counting import counted
 from fastgan_ray.errors import FailedRunError, UserError
 from fastgan_ray.report.tables.confirmation import on_terminal
 from fastgan_ray.report.tables.pareto import front_on_terminal
+from fastgan_ray.report.text import best_moment
 from fastgan_ray.search.confirmation import Plan, fit_to_budget, plan_confirmation, used_seeds
 from fastgan_ray.search.file.budget import LEAST_SEEDS, MAX_SEEDS, Confirm
 from fastgan_ray.search.file.read import spec_from_text
@@ -239,6 +240,8 @@ def closing(summary: Summary) -> list[RenderableType]:
         parts.insert(0, on_terminal(confirmation))
     if confirmation and not confirmation["winner"]:
         parts.append(confirmation["sentence"])
+    if moment := best_moment(best, summary["metric"]["name"]):
+        parts.append(f"{moment} best/ has the best moment.")
     for key, budget in summary["budget"].items():
         parts.append(f"Budget:  the search used {budget['used']:.3g} of {budget['limit']:g} {key}")
     parts += [f"Warning: {text}" for text in warnings if text]

@@ -27,7 +27,7 @@ from fastgan_ray.report.page.pictures import embedded
 from fastgan_ray.report.tables import ablation as ablation_tables
 from fastgan_ray.report.tables import confirmation as confirmation_tables
 from fastgan_ray.report.tables import votes as vote_tables
-from fastgan_ray.report.text import state_text
+from fastgan_ray.report.text import best_moment, state_text
 
 STATES = ("finished", "stopped", "unfinished", *FAILED)
 PAIRS_SIDE = 1000  # pixels
@@ -48,7 +48,9 @@ def headline(run: Run) -> dict[str, Any]:
     if run["kind"] == "ablation":
         warnings = ablation_tables.notes(account)
         return {"verdict": _ablation_verdict(account), "warnings": [*warnings, *remarks]}
-    return {"verdict": account["verdict"], "warnings": [*_search_warnings(run), *remarks]}
+    moment = best_moment(account["best"] or {}, account["metric"]["name"])
+    verdict = f"{account['verdict']} {moment}".rstrip()
+    return {"verdict": verdict, "warnings": [*_search_warnings(run), *remarks]}
 
 
 def _training_verdict(run: Run, trial: Trial) -> str:
