@@ -130,3 +130,22 @@ def test_checkpoints_outlive_their_trial_until_ray_has_written_its_end(records, 
     (snapshot / "experiment_state-x.json").write_text(state)
     records.write(trials)
     assert not list(records.folder.glob("trials/*/checkpoint-*"))
+
+
+def test_a_checkpoint_that_its_trial_replaces_meanwhile_leaves_best_as_it_was(records, monkeypatch):
+    """The best so far may be a trial that runs."""
+    trials = [make_trial(records, n, 1.0 + n, "running", "RUNNING") for n in range(2)]
+    for trial in trials:
+        trial.last_result["checkpoint"] = "checkpoint-1"
+    records.write(trials[:1])
+    best = records.folder / "best"
+    assert json.loads((best / ".source").read_text()) == ["trials/00000", 1.0]
+
+    def vanished(source, target):
+        raise FileNotFoundError(source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fastgan_ray.tune.driver.results.link_tree", vanished)
+        summary = records.write(trials[1:])
+    assert summary["best"]["trial_id"] == "00001" and summary["best"]["state"] == "unfinished"
+    assert json.loads((best / ".source").read_text()) == ["trials/00000", 1.0]

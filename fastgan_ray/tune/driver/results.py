@@ -145,21 +145,27 @@ def keep_best(best: Mapping[str, Any], folder: Path) -> None:
     `folder`. Weights are hard links instead of copies if the file system supports links. If the
     trial's checkpoint was removed, best/ already has that checkpoint.
     """
+    running = (FileNotFoundError, shutil.Error) if best.get("state") == "unfinished" else ()
+    # A trial that runs may replace its checkpoint meanwhile; best/ then stays as it was.
+    with contextlib.suppress(*running):
+        _replace_best(best, folder)
+
+
+def _replace_best(best: Mapping[str, Any], folder: Path) -> None:
     trial = folder / best["source"]
     last = checkpoint = trial / str(best["checkpoint"])
     if best["best_kimg"] is not None:
         checkpoint = trial / BEST
     source = json.dumps([best["source"], best["kimg"]])
     target = folder / "best"
-    if not (checkpoint / "metadata.json").is_file() or _text(target / ".source") == source:
+    text = _text(checkpoint / "metadata.json")
+    if not text or _text(target / ".source") == source:
         return
-    metadata = json.loads(_text(checkpoint / "metadata.json"))
+    metadata = json.loads(text)
     grid = trial / str(best["grid"])
     if checkpoint != last:
         grid = trial / "grids" / Path(metadata["metrics"]["grid"]).name
-    running = (FileNotFoundError, shutil.Error) if best["state"] == "unfinished" else ()
-    # A trial that runs may replace its checkpoint meanwhile; best/ then stays as it was.
-    with contextlib.suppress(*running), atomic(target) as draft:
+    with atomic(target) as draft:
         link_tree(checkpoint, draft / "checkpoint")
         if checkpoint != last and metadata["kimg"] < best["kimg"]:
             link_tree(last, draft / LAST)
