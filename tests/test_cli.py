@@ -384,7 +384,7 @@ BAD = {
     ),
     "nothing to resume": (
         lambda f, t: ("train", "--embedded", "--data", "matcaps", "--resume", "--out", f / "o"),
-        ["no such file or folder"],
+        ["there is no training to resume"],
     ),
 }
 
