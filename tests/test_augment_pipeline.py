@@ -130,7 +130,7 @@ def test_more_strength_moves_pictures_further():
 
 
 def test_an_unknown_or_repeated_operation_and_a_start_above_the_bound_are_refused():
-    with pytest.raises(ValueError, match=r"'blur'\] unknown"):
+    with pytest.raises(ValueError, match=r"separated by commas; unknown: blur\."):
         AugmentConfig(policy="bgc,blur")
     with pytest.raises(ValueError, match="each operation once"):
         AugmentConfig(policy="bgc,color,bgc")

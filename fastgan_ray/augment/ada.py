@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastgan_ray.config.run_config import ADAPTIVE_OPS, AugmentConfig, policy_ops
+from fastgan_ray.config.run_config import AugmentConfig, is_adaptive, policy_ops
 
 STYLEGAN2_TARGET = 0.6
 KERAS_TARGET = 0.85
@@ -38,7 +38,7 @@ def ada_state(p: float, device: torch.device, sign_sum: float = 0.0, count: int 
 
 def adaptive(config: AugmentConfig) -> bool:
     """Return whether p changes in training: if there are a controller and an adaptive operation."""
-    return config.ada != "none" and any(op in ADAPTIVE_OPS for op in policy_ops(config.policy))
+    return config.ada != "none" and any(map(is_adaptive, policy_ops(config.policy)))
 
 
 def update(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fastgan_ray.augment import pipeline
 from fastgan_ray.augment.ada import adaptive
-from fastgan_ray.config.run_config import ADAPTIVE_OPS, AugmentConfig, policy_ops
+from fastgan_ray.config.run_config import AugmentConfig, is_adaptive, policy_ops
 
 SIDE = 64
 BLANK = 0.12  # a pixel this near to 0 (grey) is blank: grey fills edges and holes
@@ -72,7 +72,7 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
         rng = torch.Generator().manual_seed(0)
         only_op = config.model_copy(update={"policy": op})
         augmented = pipeline.apply(real, pipeline.gate(pipeline.draw(only_op, len(real), rng), p))
-        for symptom in OPS_SYMPTOMS[op]:
+        for symptom in OPS_SYMPTOMS.get(op, ()):  # none is known of registered operations
             measure = SYMPTOMS[symptom].measure
             fake_difference, error = _standardised(measure(real), measure(fake))
             difference, _ = _standardised(measure(real), measure(augmented))
@@ -106,7 +106,7 @@ def indicates_leak(finding: Finding) -> bool:
 
 
 def _settings_to_lower(op: str, config: AugmentConfig) -> str:
-    if op in ADAPTIVE_OPS:
+    if is_adaptive(op):
         return f"augment.{'ada_p' if config.ada == 'none' else 'ada_max_p'}"
     fields = {"color": ["brightness", "saturation", "contrast"]}.get(op, [op])
     fields = [field for field in fields if field in AugmentConfig.model_fields]

@@ -28,12 +28,12 @@ def draw(config: AugmentConfig, count: int, rng: torch.Generator) -> Draw:
     applies their probability p later.
     """
     chosen = torch.rand(count, generator=rng) < config.probability
-    return {op: OPS[op].draw(config, chosen, rng) for op in policy_ops(config.policy)}
+    return {op: operation(op).draw(config, chosen, rng) for op in policy_ops(config.policy)}
 
 
 def gate(drawn: Draw, p: Tensor | float) -> Draw:
     """Convert a draw to parameters; adaptive operations happen with probability p in [0, 1]."""
-    return {op: OPS[op].gate(numbers, p) for op, numbers in drawn.items()}
+    return {op: operation(op).gate(numbers, p) for op, numbers in drawn.items()}
 
 
 def each(drawn: Draw, choose: Callable[[Tensor], Tensor]) -> Draw:
@@ -51,7 +51,7 @@ def each(drawn: Draw, choose: Callable[[Tensor], Tensor]) -> Draw:
 def apply(images_BCHW: Tensor, parameters: Draw) -> Tensor:
     """Augment pictures in [-1, 1] with parameters on their device; keep shape and dtype."""
     for op, values in parameters.items():
-        images_BCHW = OPS[op].apply(images_BCHW, values)
+        images_BCHW = operation(op).apply(images_BCHW, values)
     return images_BCHW
 
 
@@ -86,3 +86,11 @@ OPS: dict[str, Op] = {
     "bgc": Op(lambda config, chosen, rng: bgc.draw(len(chosen), rng), bgc.apply, bgc.gate),
     "keras": Op(lambda config, chosen, rng: keras.draw(len(chosen), rng), keras.apply, keras.gate),
 }
+
+# The user's own operations; `registered.register` adds them.
+REGISTERED: dict[str, Op] = {}
+
+
+def operation(name: str) -> Op:
+    """Return an operation of this package, or one that the user registered."""
+    return OPS[name] if name in OPS else REGISTERED[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
@@ -37,6 +37,8 @@ RULES = {
     "value_error": "{error}",
 }
 
+_Section = TypeVar("_Section", bound=Section)
+
 
 class Violation(NamedTuple):
     """A broken rule: the location of the wrong value (`loc`), and the text of the rule (`rule`)."""
@@ -61,6 +63,15 @@ def explain(error: ValidationError, section: type[Section]) -> list[Violation]:
     the text of the rule names the fields and their values.
     """
     return [_violation(details, section) for details in error.errors(include_url=False)]
+
+
+def validated(section: type[_Section], settings: Mapping[str, Any]) -> _Section:
+    """Return a section with these settings; raise ValueError with every broken rule."""
+    try:
+        return section.model_validate(settings)
+    except ValidationError as error:
+        rules = [f"{rule.key}: {rule.rule}" for rule in explain(error, section)]
+        raise ValueError("; ".join(rules)) from None
 
 
 def broken(rule: str, *loc: str | int) -> ValidationError:

@@ -54,10 +54,28 @@ OTHER_NAMES = {
 ADAPTIVE_OPS = ("bgc", "keras")
 AUGMENT_OPS = ("color", "translation", "cutout", *ADAPTIVE_OPS)
 
+# The user's own operations, which `fastgan_ray.register` adds, and whether they are adaptive.
+REGISTERED_OPS: dict[str, bool] = {}
+
 
 def policy_ops(policy: str) -> list[str]:
     """List the operations of an augmentation policy: "color, cutout" -> ["color", "cutout"]."""
     return [op.strip() for op in policy.split(",") if op.strip()]
+
+
+def is_adaptive(op: str) -> bool:
+    """Return whether `augment.ada` controls the probability of an operation."""
+    return op in ADAPTIVE_OPS or REGISTERED_OPS.get(op, False)
+
+
+def unknown_ops(policy: str) -> list[str]:
+    """List the operations of a policy that neither this package has nor the user registered."""
+    return [op for op in policy_ops(policy) if op not in (*AUGMENT_OPS, *REGISTERED_OPS)]
+
+
+def how_to_register(op: str) -> str:
+    """Write what to do if an unknown operation is the user's own."""
+    return f'If it is your own operation, first call fastgan_ray.register("{op}", ...)'
 
 
 Mode = Literal["rgb", "grey", "rgba"]
@@ -222,10 +240,12 @@ class AugmentConfig(Section):
     @classmethod
     def _known_ops(cls, value: str) -> str:
         ops = policy_ops(value)
-        if unknown := [op for op in ops if op not in AUGMENT_OPS]:
+        if unknown := unknown_ops(value):
+            known = (*AUGMENT_OPS, *REGISTERED_OPS)
+            hint = suggestion(unknown[0], known) or "."
             raise ValueError(
-                f"must be operations from {', '.join(AUGMENT_OPS)}, separated by commas; "
-                f"unknown: {', '.join(unknown)}"
+                f"must be operations from {', '.join(known)}, separated by commas; "
+                f"unknown: {', '.join(unknown)}{hint} {how_to_register(unknown[0])}"
             )
         if len(set(ops)) != len(ops):
             raise ValueError("must name each operation once")

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fastgan_ray.augment.ada import AdaState, ada_state
-from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.run_config import RunConfig, flatten, how_to_register, unknown_ops
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import atomic
 from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
@@ -119,12 +119,27 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 def stored_config(folder: Path) -> RunConfig:
     """Read the configuration of the training that wrote a checkpoint."""
+    metadata = read_metadata(folder)
+    _require_known_ops(folder, metadata)
     try:
-        return RunConfig.model_validate(read_metadata(folder)["config"])
+        return RunConfig.model_validate(metadata["config"])
     except (KeyError, ValidationError) as error:
         raise UserError(
             f"{folder / 'metadata.json'}: its configuration is damaged: {error}"
         ) from error
+
+
+def _require_known_ops(folder: Path, metadata: dict[str, Any]) -> None:
+    """Raise UserError if the training used an operation that is not registered in this process."""
+    try:
+        unknown = unknown_ops(flatten(metadata["config"])["augment.policy"])
+    except (KeyError, AttributeError):  # damaged: validation says what is wrong
+        return
+    if unknown:
+        raise UserError(
+            f"{folder / 'metadata.json'}: the training used the augmentation "
+            f"{', '.join(unknown)}, which this package does not have. {how_to_register(unknown[0])}"
+        )
 
 
 def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:

@@ -1,0 +1,104 @@
+"""Augment pictures in someone's own training loop: DiffAugment, and StyleGAN2-ADA's pipeline.
+
+The operations are those of a training here (see `pipeline`). Pictures are float tensors
+(B, C, H, W) in [-1, 1], on any device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastgan_ray.augment import pipeline
+from fastgan_ray.augment.geometry import wide
+from fastgan_ray.augment.pipeline import Draw
+from fastgan_ray.config.rules import validated
+from fastgan_ray.config.run_config import CHANNELS, AugmentConfig, is_adaptive, policy_ops
+
+STRENGTHS = ("probability", "brightness", "saturation", "contrast", "translation", "cutout")
+_COLOUR_OPS = ("color", "bgc")
+
+
+def DiffAugment(  # noqa: N802 - the published name
+    x: Tensor,
+    policy: str = "color,translation,cutout",
+    *,
+    rng: torch.Generator | None = None,
+    **strengths: float,
+) -> Tensor:
+    """Augment pictures (B, C, H, W) with DiffAugment (Zhao et al. 2020); keep shape and dtype.
+
+    `x` is a float tensor in [-1, 1]. The result is differentiable with respect to it, also twice.
+    `color` needs 1, 3 or 4 channels (grey, RGB, RGB and alpha); other operations take any number.
+    `policy` lists operations, separated by commas: color, translation, cutout, and registered ones.
+    `strengths` are the settings probability, brightness, saturation, contrast, translation and
+    cutout of a training (section `augment`), with the published defaults.
+
+    `rng` draws the random numbers; None: PyTorch's global one. The numbers do not depend on the
+    pictures' size, so the same seed changes a picture and its smaller copy alike.
+    Raises ValueError for an unknown operation or strength, and for an `x` that is not of this form.
+    """
+    if unknown := [name for name in strengths if name not in STRENGTHS]:
+        raise ValueError(
+            f"{unknown[0]} is not a strength of DiffAugment; these are {', '.join(STRENGTHS)}"
+        )
+    config = validated(AugmentConfig, {"policy": policy, **strengths})
+    if names := [op for op in policy_ops(policy) if is_adaptive(op)]:
+        raise ValueError(
+            f"{names[0]} is adaptive: its probability changes during a training; use "
+            "fastgan_ray.AdaptiveAugment"
+        )
+    return _augment(x, config, 0.0, rng)
+
+
+def _augment(
+    x: Tensor, config: AugmentConfig, p: Tensor | float, rng: torch.Generator | None
+) -> Tensor:
+    """Augment pictures (B, C, H, W) with a policy; adaptive operations have the probability p."""
+    _require_pictures(x, config.policy)
+    drawn = pipeline.draw(config, len(x), _cpu_generator(rng))
+    with torch.autocast(x.device.type, enabled=False):
+        return pipeline.apply(x, pipeline.gate(_on_device(drawn, x.device), p))
+
+
+def _cpu_generator(rng: torch.Generator | None) -> torch.Generator:
+    """Return a random number generator on the CPU: `rng`, or one that `rng` seeds.
+
+    A generator on another device is asked for one number, which waits for the device.
+    """
+    if rng is None:
+        return torch.default_generator
+    if rng.device.type == "cpu":
+        return rng
+    seed = torch.randint(2**62, (), generator=rng, device=rng.device).item()
+    return torch.Generator().manual_seed(int(seed))
+
+
+def _on_device(drawn: Draw, device: torch.device) -> Draw:
+    """Copy a draw to `device`; float64 becomes the most precise float type there."""
+    return {
+        op: {
+            name: value.to(device, wide(device) if value.dtype == torch.float64 else value.dtype)
+            for name, value in numbers.items()
+        }
+        for op, numbers in drawn.items()
+    }
+
+
+def _require_pictures(x: Tensor, policy: str) -> None:
+    """Raise ValueError unless `x` is a float tensor (B, C, H, W) with the channels of a policy."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"pictures must be a tensor (got {type(x).__name__})")
+    if not x.is_floating_point():
+        raise ValueError(
+            "pictures must be floating-point numbers in [-1, 1]; convert bytes with "
+            f"x / 127.5 - 1 (got {x.dtype})"
+        )
+    if x.ndim != 4:
+        raise ValueError(f"pictures must be (B, C, H, W) (got {tuple(x.shape)})")
+    colours = [op for op in policy_ops(policy) if op in _COLOUR_OPS]
+    if colours and x.shape[1] not in CHANNELS.values():
+        raise ValueError(
+            f"{colours[0]} needs 1, 3 or 4 channels (got {x.shape[1]}); leave {colours[0]} out of "
+            "the policy"
+        )

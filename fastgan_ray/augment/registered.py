@@ -1,0 +1,109 @@
+"""Register the user's own augmentation operations, so that `augment.policy` may name them.
+
+The operations exist only in the process that registers them. A training with several processes must
+register them in each process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fastgan_ray.augment.pipeline import OPS, REGISTERED, Op, Parameters
+from fastgan_ray.config.run_config import AUGMENT_OPS, REGISTERED_OPS, AugmentConfig
+
+Apply = Callable[[Tensor, Parameters], Tensor]
+DrawNumbers = Callable[[int, torch.Generator], Parameters]
+_CHOSEN = "chosen pictures"  # the key of the package's own numbers: not a name of the user's
+_TRIAL_COUNT = 2
+
+
+def draw_nothing(count: int, rng: torch.Generator) -> Parameters:
+    """Return no random numbers: the operation changes all chosen pictures alike."""
+    return {}
+
+
+def register(
+    name: str, apply: Apply, draw: DrawNumbers | None = None, adaptive: bool = False
+) -> None:
+    """Add an augmentation operation under `name`, or replace one that was registered before.
+
+    `apply(images, numbers)` takes pictures (B, C, H, W) in [-1, 1], and returns changed pictures of
+    the same shape and dtype. It must be differentiable with respect to the pictures. `numbers` are
+    the tensors that `draw(count, rng)` returns by name, each (count, ...). `draw` uses only `rng`,
+    on the CPU; `apply` gets the numbers on the device of the pictures. D sees generated pictures
+    at two sizes, and both get the same numbers, so numbers must not be in pixels.
+
+    The operation changes the share `augment.probability` of the pictures. If it is `adaptive`, it
+    changes a picture with the probability p that `augment.ada` controls.
+
+    Raises ValueError if the name is not free or not a word, or if a function does not fit.
+    """
+    if name in AUGMENT_OPS:
+        raise ValueError(f"{name} is an operation of this package; choose another name")
+    if not re.fullmatch(r"\w+", name):
+        raise ValueError(f"name must be letters, digits and underscores (got {name!r})")
+    for argument, function in (("apply", apply), ("draw", draw or draw_nothing)):
+        if not callable(function):
+            raise ValueError(f"{argument} must be a function (got {type(function).__name__})")
+    operation = _operation(name, apply, draw or draw_nothing, adaptive)
+    operation.draw(
+        AugmentConfig(),
+        torch.ones(_TRIAL_COUNT, dtype=torch.bool),
+        torch.Generator().manual_seed(0),
+    )
+    REGISTERED[name] = operation
+    REGISTERED_OPS[name] = adaptive
+
+
+def unregister(name: str) -> None:
+    """Remove a registered operation; raise ValueError if there is none of this name."""
+    if name not in REGISTERED:
+        raise ValueError(f"{name} is not a registered operation")
+    del REGISTERED[name], REGISTERED_OPS[name]
+
+
+def _operation(name: str, apply: Apply, draw: DrawNumbers, adaptive: bool) -> Op:
+    """Make an operation that changes only the chosen pictures, and that checks the functions."""
+
+    def draw_checked(config: AugmentConfig, chosen: Tensor, rng: torch.Generator) -> Parameters:
+        numbers = _checked_numbers(name, draw(len(chosen), rng), len(chosen))
+        gates = torch.rand(len(chosen), generator=rng) if adaptive else chosen
+        return {**numbers, _CHOSEN: gates}
+
+    def gate(numbers: Parameters, p: Tensor | float) -> Parameters:
+        return {**numbers, _CHOSEN: numbers[_CHOSEN] < p} if adaptive else numbers
+
+    def apply_to_chosen(images: Tensor, parameters: Parameters) -> Tensor:
+        numbers = {key: value for key, value in parameters.items() if key != _CHOSEN}
+        changed = apply(images, numbers)
+        if changed.shape != images.shape or changed.dtype != images.dtype:
+            raise ValueError(
+                f"{name}: the registered function must keep shape and dtype, "
+                f"{tuple(images.shape)} and {images.dtype} "
+                f"(got {tuple(changed.shape)} and {changed.dtype})"
+            )
+        return torch.where(parameters[_CHOSEN][:, None, None, None], changed, images)
+
+    assert name not in OPS
+    return Op(draw_checked, apply_to_chosen, gate)
+
+
+def _checked_numbers(name: str, numbers: Parameters, count: int) -> Parameters:
+    """Return the numbers that an own operation drew; raise ValueError if they do not fit."""
+    if not isinstance(numbers, dict):
+        raise ValueError(
+            f"{name}: draw must return a dict of tensors by name (got {type(numbers).__name__})"
+        )
+    for key, value in numbers.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name}: {key}: must be a tensor (got {type(value).__name__})")
+        if value.shape[:1] != (count,) or value.device.type != "cpu":
+            raise ValueError(
+                f"{name}: {key}: must have one row for each of the {count} pictures, on the CPU "
+                f"(got shape {tuple(value.shape)} on {value.device})"
+            )
+    return numbers
