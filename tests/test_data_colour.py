@@ -17,14 +17,16 @@ from colour_profiles import (
     rgb_profile,
 )
 from encoded_pictures import WHITE, encode
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from fastgan_ray.data.adobe_rgb import ADOBE_RGB as PROFILE
 from fastgan_ray.data.colour import profile_name
 from fastgan_ray.data.decode import decode
 from fastgan_ray.data.inspection import inspect
 
-WITH_PROFILES = ["PNG", "TIFF", "WEBP", "JPEG", "AVIF"]
+WITH_PROFILES = ["PNG", "TIFF", "WEBP", "JPEG"]
+if "avif" in features.get_supported():
+    WITH_PROFILES.append("AVIF")
 SPACES = {"Adobe RGB": ADOBE_RGB, "Display P3": DISPLAY_P3}
 
 

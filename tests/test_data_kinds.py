@@ -79,7 +79,7 @@ def pictures_of_every_kind() -> dict[str, bytes]:
         "k.bmp": picture(7, "BMP"),
         "deep/er/l.JPG": picture(8, "JPEG"),
     }
-    return files | ({"m.avif": picture(9, "AVIF")} if features.check("avif") else {})
+    return files | ({"m.avif": picture(9, "AVIF")} if "avif" in features.get_supported() else {})
 
 
 def others_of_every_kind() -> dict[str, bytes]:

@@ -57,7 +57,7 @@ def encodings() -> dict[str, bytes]:
         buffer = io.BytesIO()
         image.save(buffer, form, **options)
         found[name] = buffer.getvalue()
-    if features.check("avif"):
+    if "avif" in features.get_supported():
         buffer = io.BytesIO()
         rgba.save(buffer, "AVIF")
         found["n.avif"] = buffer.getvalue()

@@ -56,7 +56,13 @@ def _missing_heif() -> str:
 
 
 def _missing_in_pillow(feature: str, mend: str) -> Callable[[], str]:
-    return lambda: "" if features.check(feature) else mend
+    return lambda: "" if feature in _supported() else mend
+
+
+@lru_cache(maxsize=1)
+def _supported() -> frozenset[str]:
+    """Return what this Pillow can read; `features.check` warns of features it does not know."""
+    return frozenset(features.get_supported())
 
 
 def _starts(*beginnings: bytes) -> Callable[[bytes], bool]:

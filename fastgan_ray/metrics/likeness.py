@@ -54,11 +54,10 @@ def near_duplicates(between: Array, sketches: npt.ArrayLike) -> list[Pair]:
     small = np.asarray(sketches, np.float64)
     pairs = []
     for first, row in enumerate(between / unit):
-        for second in np.flatnonzero(row[first + 1 :] < _NEAR_WITH_SKETCH) + first + 1:
-            distance = float(row[second])
-            difference = np.abs(small[first] - small[second]).mean()
-            if distance < _NEAR or difference <= _SKETCH_LEVELS:
-                pairs.append(Pair(first, int(second), distance))
+        others = np.flatnonzero(row[first + 1 :] < _NEAR_WITH_SKETCH) + first + 1
+        differences = np.abs(small[others] - small[first]).mean(axis=1)
+        near = others[(row[others] < _NEAR) | (differences <= _SKETCH_LEVELS)]
+        pairs += [Pair(first, int(second), float(row[second])) for second in near]
     return sorted(pairs, key=lambda pair: pair.distance)
 
 
