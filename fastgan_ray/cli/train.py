@@ -233,6 +233,7 @@ def _idle_cores(run: RunConfig) -> str:
     if device_of(run).type != "cpu" or threads >= cores:
         return ""
     return (
-        f"Training with {threads} of this machine's {cores} CPU cores (resources.cpus). More cores "
-        f"are faster, with other rounding of sums: --set resources.cpus={cores // workers}"
+        f"Training with {threads} of this machine's {cores} CPU cores (resources.cpus). "
+        "With all cores it is faster, but rounding makes the results slightly "
+        f"different: --set resources.cpus={cores // workers}"
     )

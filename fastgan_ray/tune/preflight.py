@@ -128,8 +128,8 @@ def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
         write_atomically(path, json.dumps(protocol, indent=1))
         return
     mend = (
-        "Values measured before and after would not compare. Restore the pictures and the weights, "
-        "or start another run with --name."
+        "Values measured before and after this change cannot be compared. Restore the "
+        "pictures and the weights, or start another run with --name."
     )
     before = json.loads(path.read_text())
     require_same_protocol({"the trials so far": before, "this run": protocol}, mend)

@@ -68,8 +68,9 @@ def run_search(
     """
     if spec.population is not None and options.storage_uri:
         raise UserError(
-            "--runs: a search with `population` needs a folder that all machines share, as trials "
-            f"take over each other's weights (got {without_password(options.storage_uri)})"
+            "--runs: a search with `population` needs a folder that all machines share, "
+            "because trials copy each other's weights (got "
+            f"{without_password(options.storage_uri)})"
         )
     return run_experiment(_experiment(spec, _priors(spec, options)), options, objective)
 
@@ -127,7 +128,10 @@ def _priors(spec: SearchSpec, options: TuneOptions) -> list[Prior]:
     if options.warm_start is None:
         return []
     if options.resume:
-        raise UserError("--from: a resumed search already has its start; leave --from out")
+        raise UserError(
+            "--from: cannot be used with --resume, because the search has already used the "
+            "trials of the earlier search; leave --from out"
+        )
     return load_priors(options.warm_start, spec)
 
 
@@ -175,8 +179,8 @@ def _all_seeds(spec: SearchSpec, summary: Summary, folder: Path, seeds: Sequence
         return []
     if used := sorted({*seeds} & used_seeds(spec, summary)):
         raise UserError(
-            f"--seeds: the search has used {', '.join(map(str, used))}; a confirmation needs other "
-            "seeds than the search, as --seeds 1-3"
+            f"--seeds: the search has used {', '.join(map(str, used))}; a confirmation "
+            "needs other seeds than the search, such as --seeds 1-3"
         )
     _, started = confirmation_size(folder / FOLDER)
     together = list(dict.fromkeys([*started, *seeds]))
@@ -205,8 +209,8 @@ def _ended_search(folder: Path) -> tuple[SearchSpec, Summary]:
     file = folder / "search.yaml"
     if not file.is_file():
         raise UserError(
-            f"{folder}: there is no search to confirm (no search.yaml in it); name a folder that "
-            "`tune` has made, as runs/demo"
+            f"{folder}: there is no search to confirm (no search.yaml in it); name a "
+            "folder that `tune` has made, such as runs/demo"
         )
     overrides = json.loads((folder / "overrides.json").read_text())
     spec = spec_from_text(file.read_text(), str(file), overrides)

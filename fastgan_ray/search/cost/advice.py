@@ -31,8 +31,8 @@ def _metric_sentence(source: Source, config: RunConfig) -> str:
             f"metric can show with {counted(len(source), 'picture')}"
         )
     return (
-        f"metric: two halves of the pictures ({halves.half} against {halves.half}) have "
-        f"fd_efficientnet_lite0 {halves.fd:.1f} ± {halves.fd_sd:.1f} and "
-        f"kd_efficientnet_lite0 {halves.kd:.4f} ± {halves.kd_sd:.4f}: differences of "
-        "less than twice the number after ± can be chance"
+        f"metric: differences below {2 * halves.fd_sd:.1f} in fd_efficientnet_lite0, or below "
+        f"{2 * halves.kd_sd:.4f} in kd_efficientnet_lite0, can be chance; two halves of the "
+        f"pictures ({halves.half} against {halves.half}) have {halves.fd:.1f} ± {halves.fd_sd:.1f} "
+        f"and {halves.kd:.4f} ± {halves.kd_sd:.4f}"
     )

@@ -75,7 +75,9 @@ class Hyperband(_Rule):
         "trials do better at the same kimg; false = compare each trial only once at each "
         "kimg, as in the published ASHA",
     )
-    strict: Literal[False] = Field(False, description="a key of W&B; must be false")
+    strict: Literal[False] = Field(
+        False, description="key of W&B's sweep files; only false is supported"
+    )
 
     @field_validator("strict", mode="before")
     @classmethod

@@ -53,7 +53,7 @@ def report_outcome(
 def failure_of(summary: Mapping[str, Any]) -> str:
     """Return why an experiment has failed; "" if it has not."""
     if reason := summary.get("ended_early"):
-        return f"ended early, because {reason}. Mend this, and continue with --resume."
+        return f"ended early, because {reason}. Solve this problem, and continue with --resume."
     trials = summary["trials"]
     if any(trial["value"] is not None for trial in trials):
         return ""

@@ -139,7 +139,7 @@ class TrialRecords(TrialCallback):
         if orders := read_orders(folder):
             record |= {"point": orders[-1]["point"], "config": orders[-1]["run"]}
             donors = [f"{order['donor']:05d} at {order['kimg']:g} kimg" for order in orders]
-            record["reason"] += f"; took over the weights of {', '.join(donors)}"
+            record["reason"] += f"; copied the weights of {', '.join(donors)}"
         if ended and trial.status in ("TERMINATED", "ERROR"):
             self._final_records[trial.trial_id] = record
         return record

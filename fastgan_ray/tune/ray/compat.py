@@ -133,7 +133,9 @@ class NamedTrialGenerator(SearchGenerator):
         Raises UserError with `resuming`, because Ray could not read the state.
         """
         if self._resuming:
-            raise UserError("--resume: the state of the search cannot be read; its results stand")
+            raise UserError(
+                "--resume: the state of the search cannot be read; its results are intact"
+            )
         super().add_configurations(experiments)
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -55,7 +55,8 @@ def make_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]
         write_settings(folder, kind, text, overrides)
     except OSError as error:
         raise UserError(
-            f"{folder}: cannot be written ({error.strerror}). Choose a folder of yours with --runs."
+            f"{folder}: cannot be written ({error.strerror}). With --runs, choose a "
+            "folder that you may write."
         ) from error
 
 

@@ -54,8 +54,8 @@ class RemoteStorage:
                 self._fs = arrow.PyFileSystem(arrow.FSSpecHandler(other))
         except (ArrowException, ValueError, ImportError, OSError) as error:
             raise UserError(
-                f"--runs {self}: cannot be opened ({error}). Name a folder, or a URI as "
-                "s3://bucket/prefix."
+                f"--runs {self}: cannot be opened ({error}). Name a folder, or a URI "
+                "such as s3://bucket/prefix."
             ) from error
         self._root = f"{root.rstrip('/')}/{self._run}"
 

@@ -74,9 +74,10 @@ def outline(folder: Path, project: str) -> Outline:
             _section(
                 "Pictures",
                 [_runs("trial")],
-                "Samples of the same latents; the samples most similar to a training picture, "
-                "beside it; training pictures beside what D decodes of them. The slider is the "
-                "step.",
+                "Three kinds of pictures: samples of the same latents; the samples that "
+                "are most similar to a training picture, each next to this picture; "
+                "training pictures next to their reconstructions by the discriminator's "
+                "decoders. The slider selects the step.",
                 [{"kind": "media", "keys": [key]} for key in PICTURES],
             ),
         ],
@@ -111,8 +112,8 @@ def _confirmation_sections(facts: Mapping[str, Any], verdict: str) -> list[dict[
         _section(
             "Confirmation",
             [_runs("confirmation")],
-            "New trainings of the best trials and of the published default, with seeds that the "
-            "search did not use. The verdict rests on them.",
+            "New trainings of the best trials and of the published default, with seeds "
+            "that the search did not use. The verdict uses only these trainings.",
             [
                 {"kind": "parallel_coordinates", "columns": [*axes, value]},
                 *_quality(facts),
@@ -259,8 +260,8 @@ def _facts(folder: Path) -> dict[str, Any]:
             "first_kimg": 0.0,
         }
     raise UserError(
-        f"{folder}: must be the folder of a search or an ablation, with its search.yaml or "
-        "ablation.yaml, as runs/demo"
+        f"{folder}: must be the folder of a search or an ablation, with its search.yaml "
+        "or ablation.yaml, such as runs/demo"
     )
 
 
