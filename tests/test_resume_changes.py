@@ -78,7 +78,7 @@ def changed(text: str, changes) -> str:
         ("top: 1, seeds: 2", "top: 2, seeds: 5"),
         ("confirm: {top: 1, seeds: 2}", "confirm: false"),
         ("cpus: 2", "cpus: 1, gpus: 0"),
-        ("total_kimg: 8", "total_kimg: 8.0, device: cpu, loss: hinge"),
+        ("total_kimg: 8", "total_kimg: 8.0, device: cpu, loss: hinge, log_every_kimg: 1"),
         ("\nname: t", "\n# a comment\ndescription: other\nname: t"),
         ("[8, 16, 32, 64]", "[8, 16,\n    32, 64]"),
         ("eta: 2}", "eta: 2.0, brackets: 1}"),

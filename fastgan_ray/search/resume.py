@@ -22,6 +22,7 @@ from fastgan_ray.search.space import Parameter
 MAY_CHANGE = (
     "data.path",
     "data.on_bad_image",
+    "train.log_every_kimg",
     "train.device",
     "train.cuda_graphs",
     "train.gradient_checkpointing",
