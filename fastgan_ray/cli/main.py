@@ -28,6 +28,7 @@ from fastgan_ray.cli.presets import presets
 from fastgan_ray.cli.report import report
 from fastgan_ray.cli.schema import schema
 from fastgan_ray.cli.status import status, stop
+from fastgan_ray.cli.summary import summary
 from fastgan_ray.cli.train import train
 from fastgan_ray.cli.tune import tune
 from fastgan_ray.cli.vote import vote
@@ -68,6 +69,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Generators": {
         "train": train,
+        "summary": summary,
         "evaluate": evaluate,
         "sample": generator.sample,
         "interpolate": generator.interpolate,

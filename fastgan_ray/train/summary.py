@@ -1,0 +1,119 @@
+"""List the layers of a run's networks with their output's shape, parameters and operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.models import build_discriminator, build_generator, small_size
+from fastgan_ray.models.kernels import reference_kernels
+
+
+class Layer(NamedTuple):
+    """A module that has parameters of its own."""
+
+    name: str  # its dotted name in the network
+    kind: str
+    output: tuple[int, ...]  # shape of its output for one picture: (C, H, W) or (C,)
+    parameters: int
+    gflop: float  # 10**9 multiplications and additions for one picture
+
+
+class NetworkSummary(NamedTuple):
+    """The layers of a network in the order of their use."""
+
+    network: str
+    layers: list[Layer]
+
+    @property
+    def parameters(self) -> int:
+        """The number of parameters of the network."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def gflop(self) -> float:
+        """The operations for one picture, in 10**9 multiplications and additions."""
+        return sum(layer.gflop for layer in self.layers)
+
+
+def summarise_generator(config: RunConfig) -> NetworkSummary:
+    """List the layers of the generator, whose operations make one picture."""
+    network = build_generator(_plain(config), picture_channels=config.data.channels)
+    network.eval().to("meta")
+    latent = torch.empty(1, config.model.nz, device="meta")
+    return NetworkSummary("generator", _layers(network, lambda: network(latent)))
+
+
+def summarise_discriminator(config: RunConfig) -> NetworkSummary:
+    """List the layers of the discriminator, whose operations judge one real picture.
+
+    They are one forward pass with every decoder and, with a contrastive loss, with the projection.
+    The loss embeds two more views of the picture: their passes through the trunk are not counted.
+    """
+    network = build_discriminator(_plain(config), picture_channels=config.data.channels)
+    network.eval().to("meta")
+    full, small = (
+        torch.empty(1, config.data.channels, *size, device="meta")
+        for size in (config.model.size, small_size(config.model))
+    )
+    with torch.no_grad():
+        features = network.trunk(full)
+
+    def judge_picture() -> None:
+        network(full, small, part=0)
+        if network.projection is not None:
+            network.projection(features)
+
+    return NetworkSummary("discriminator", _layers(network, judge_picture))
+
+
+def _plain(config: RunConfig) -> ModelConfig:
+    """Leave out spectral normalisation: it adds no parameters, but takes seconds to initialise."""
+    return config.model.model_copy(update={"spectral_norm": False})
+
+
+def _layers(network: nn.Module, use: Callable[[], object]) -> list[Layer]:
+    """List the layers of a network on the device "meta", in the order in which `use` calls them."""
+    parameters = _parameters_by_layer(network)
+    outputs: dict[str, tuple[int, ...]] = {}
+
+    def note_output(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def hook(module: nn.Module, arguments: object, output: Tensor) -> None:
+            outputs[name] = tuple(output.shape[1:])
+
+        return hook
+
+    hooks = [
+        network.get_submodule(name).register_forward_hook(note_output(name)) for name in parameters
+    ]
+    with torch.no_grad(), reference_kernels(), FlopCounterMode(display=False) as counter:
+        use()
+    for handle in hooks:
+        handle.remove()
+    assert outputs.keys() == parameters.keys()  # every parameter is used
+    operations = counter.get_flop_counts()
+    root = type(network).__name__
+    return [
+        Layer(
+            name,
+            type(network.get_submodule(name)).__name__,
+            output,
+            parameters[name],
+            sum(operations.get(f"{root}.{name}", {}).values()) / 1e9,
+        )
+        for name, output in outputs.items()
+    ]
+
+
+def _parameters_by_layer(network: nn.Module) -> dict[str, int]:
+    """Count the parameters of each module that has parameters of its own, by its dotted name."""
+    counts: dict[str, int] = {}
+    for name, parameter in network.named_parameters():
+        layer = name.rpartition(".")[0]
+        counts[layer] = counts.get(layer, 0) + parameter.numel()
+    return counts
