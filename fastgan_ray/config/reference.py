@@ -68,11 +68,9 @@ def as_markdown(settings: Sequence[Setting]) -> str:
 
 
 def _setting(name: str, field: FieldInfo) -> Setting:
-    extra = _extra(field)
     assert field.description is not None, name
-    return Setting(
-        name, _value(field.default), _range(field), str(extra.get("unit", "")), field.description
-    )
+    unit = "kimg" if name.endswith("_kimg") else str(_extra(field).get("unit", ""))
+    return Setting(name, _value(field.default), _range(field), unit, field.description)
 
 
 def _extra(field: FieldInfo) -> dict[str, Any]:

@@ -226,7 +226,6 @@ class AugmentConfig(Section):
         gt=0,
         description="speed of the rule stylegan2: thousands of images that it needs to raise "
         "p from 0 to 1",
-        json_schema_extra={"unit": "kimg"},
     )
     ada_interval: int = Field(
         4,
@@ -305,10 +304,7 @@ class EvalConfig(Section):
         "mirror images; false = with the real pictures only",
     )
     every_kimg: float = Field(
-        40.0,
-        gt=0,
-        description="thousands of images from one evaluation to the next",
-        json_schema_extra={"unit": "kimg"},
+        40.0, gt=0, description="thousands of images from one evaluation to the next"
     )
     batch_size: int = Field(
         32,

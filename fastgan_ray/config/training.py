@@ -24,7 +24,6 @@ class TrainConfig(Section):
         gt=0,
         description="length of the training, in thousands of real images shown to the "
         "discriminator (published: 50,000 steps with batches of 8)",
-        json_schema_extra={"unit": "kimg"},
     )
     batch_size: int = Field(
         8,
@@ -112,7 +111,6 @@ class TrainConfig(Section):
         ge=0,
         description="half-life of the moving average (EMA) of the generator's weights, in "
         "thousands of images; 0 = no average",
-        json_schema_extra={"unit": "kimg"},
     )
     ema_rampup: float = Field(
         0.0,
@@ -181,13 +179,11 @@ class ReganConfig(Section):
         40.0,
         ge=0,
         description="length of the training before the first pruning, in thousands of images",
-        json_schema_extra={"unit": "kimg"},
     )
     interval_kimg: float = Field(
         40.0,
         gt=0,
         description="length of each sparse phase and each dense phase, in thousands of images",
-        json_schema_extra={"unit": "kimg"},
     )
     regrow: Literal["zero", "stored"] = Field(
         "zero",
