@@ -275,7 +275,7 @@ def test_a_list_can_be_one_value_of_a_parent():
         (
             "method: random\nmetric: {name: fid}\n"
             "early_terminate: {type: hyperband, max_iter: 27}\n",
-            "s: 2 with max_iter: 27 means min_iter: 3, because 27 / 3^2 = 3",
+            "(or s: with s: 2, this is 27 / 3^2 = 3)",
         ),
         (
             "method: random\nmetric: {name: fid}\nearly_terminate: {type: hyperband, s: 2}\n",

@@ -77,7 +77,7 @@ def train(
         ),
     ] = False,
 ) -> None:
-    """Train one generator; its folder gets rows, grids, checkpoints and TensorBoard's file."""
+    """Train one generator; write metrics, sample grids, checkpoints and a TensorBoard file."""
     from fastgan_ray.config.override import override
     from fastgan_ray.config.run_config import RunConfig
     from fastgan_ray.config.run_file import dump_run_config, load_run_config

@@ -31,7 +31,7 @@ class PictureFacts(NamedTuple):
     """The name of its colour profile; "" without one."""
     is_transparent: bool
     sketch: str
-    """SKETCH_SIDE x SKETCH_SIDE RGB pixels as hexadecimal digits; similar for similar pictures."""
+    ("SKETCH_SIDE x SKETCH_SIDE RGB pixels as hexadecimal digits, to find similar pictures.")
 
 
 class FileFacts(NamedTuple):

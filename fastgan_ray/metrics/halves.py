@@ -31,7 +31,7 @@ class Halves(NamedTuple):
 
     @property
     def has_direction(self) -> bool:
-        """Whether mirror images can be told from the pictures: text, light from one side, ..."""
+        """Whether mirror images look different from the pictures: text, light from one side, ..."""
         return self.mirror_kd > _CLEARLY * max(self.mirror_kd_sd, self.kd_sd)
 
 

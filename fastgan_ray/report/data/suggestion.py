@@ -65,8 +65,9 @@ def _data_choices(facts: Facts, path: str) -> Iterator[Choice]:
     halves = facts["compared"]["halves"]
     if halves and halves["has_direction"]:
         reason = (
-            "mirror images can be told from your pictures (text, light from one side): training on "
-            "them would teach the generator pictures that you do not have"
+            "mirror images look different from your pictures (text, light from one "
+            "side): training on them would teach the generator pictures that you do not "
+            "have"
         )
         yield Choice("data.flip", 0.0, reason)
     elif halves:

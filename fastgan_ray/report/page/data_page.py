@@ -112,7 +112,7 @@ def metric_sentences(facts: Facts) -> list[str]:
         f"{2000 * halves['kd_sd']:.2f} thousandths in the kernel distance can be chance.",
     ]
     side = "can" if halves["has_direction"] else "cannot"
-    return [*sentences, f"Mirror images {side} be told from your pictures by this network."]
+    return [*sentences, f"This network {side} distinguish mirror images from your pictures."]
 
 
 def _counted_names(counts: Mapping[str, int]) -> str:

@@ -109,10 +109,7 @@ class Hyperband(_Rule):
     def _with_s(self, max_iter: float) -> str:
         """Write an example of `s` with this `max_iter`, and what it means."""
         first = max_iter / self.eta**2
-        return (
-            f"s and max_iter: s: 2 with max_iter: {max_iter:g} means min_iter: "
-            f"{first:.4g}, because {max_iter:g} / {self.eta:g}^2 = {first:.4g}"
-        )
+        return f"s: with s: 2, this is {max_iter:g} / {self.eta:g}^2 = {first:.4g}"
 
     @property
     def first_kimg(self) -> float:
