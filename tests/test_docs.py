@@ -20,6 +20,9 @@ import wandb.cli.cli
 from documentation import PAGES, ROOT, blocks, commands
 from latent_checkpoints import published, tiny_checkpoint
 
+import fastgan_ray
+from fastgan_ray.augment.pipeline import REGISTERED
+from fastgan_ray.augment.registered import unregister
 from fastgan_ray.cli.main import app, main
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.search.file.read import spec_from_text
@@ -167,17 +170,45 @@ def test_no_reason_is_left_of_a_command_that_is_gone():
         assert any(part in command for command in known), part
 
 
+PYTHON = [(page, code) for page in PAGES for code in blocks(page, "python")]
+# `name = ...  # float16 (8, 3, 64, 64)`: the type may be missing, and a letter is any size.
+SHAPE = re.compile(r"^ *(\w+) = .*# ?(\w+)? ?\(([\w, ]*)\)$", re.M)
+
+
 @pytest.mark.parametrize(
-    "code", [code for page in PAGES for code in blocks(page, "python")], ids=lambda code: "python"
+    ("page", "code"), PYTHON, ids=[f"{name(page)}-{n}" for n, (page, _) in enumerate(PYTHON)]
 )
-def test_the_python_of_the_pages(code, place, monkeypatch):
+def test_the_python_of_the_pages(page, code, place, monkeypatch, operations):
     monkeypatch.chdir(place)
     names: dict = {}
     exec(code, names)  # our own page
+    for variable, dtype, shape in SHAPE.findall(code):
+        sizes = [size.strip() for size in shape.split(",") if size.strip()]
+        assert len(names[variable].shape) == len(sizes), variable
+        for size, expected in zip(names[variable].shape, sizes, strict=True):
+            assert not expected.isdigit() or size == int(expected), variable
+        assert str(names[variable].dtype).removeprefix("torch.") == (dtype or "float32"), variable
+    if page.name == "library.md":
+        assert len(code.splitlines()) <= 13
+        return
     assert names["pictures"].shape == (8, 32, 32, 3) and names["pictures"].dtype == np.uint8
     if "between" in names:
         assert names["between"].shape == (1, 32, 32, 3)
         assert (place / "grid.png").is_file() and len(list((place / "folder").iterdir())) == 8
+
+
+@pytest.fixture
+def operations():
+    """Remove the augmentation operations that a page registers."""
+    yield
+    for operation in list(REGISTERED):
+        unregister(operation)
+
+
+def test_every_part_of_the_library_is_on_its_page():
+    text = "".join(blocks(ROOT / "docs" / "library.md", "python"))
+    parts = {*fastgan_ray.__all__} - {"__version__", "unregister"}
+    assert not [part for part in parts if not re.search(rf"\b{part}\b", text)]
 
 
 def test_the_picture_of_the_architecture_is_current():

@@ -6,10 +6,12 @@ The operations are those of a training here (see `pipeline`). Pictures are float
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from fastgan_ray.augment import pipeline
+from fastgan_ray.augment import ada, pipeline
 from fastgan_ray.augment.geometry import wide
 from fastgan_ray.augment.pipeline import Draw
 from fastgan_ray.config.rules import validated
@@ -51,12 +53,75 @@ def DiffAugment(  # noqa: N802 - the published name
     return _augment(x, config, 0.0, rng)
 
 
+class AdaptiveAugment:
+    """Augment with a probability p that a controller adapts, as StyleGAN2-ADA (Karras et al. 2020).
+
+    p rises while D's logits of real pictures are positive too often, and falls otherwise. `policy`
+    names operations as in `augment.policy`; p is the probability of the adaptive ones: bgc, keras,
+    and registered ones. `settings` are the other settings of section `augment`: ada (stylegan2,
+    keras or none), ada_p, ada_max_p, ada_target, ada_kimg, ada_interval, and the strengths.
+    Raises ValueError for settings that are not valid, or a policy without an adaptive operation.
+    """
+
+    def __init__(self, policy: str = "bgc", **settings: str | float | None) -> None:
+        self._config = validated(AugmentConfig, {"policy": policy, **settings})
+        if not any(map(is_adaptive, policy_ops(policy))):
+            raise ValueError(
+                f"policy {policy!r} has no adaptive operation, such as bgc or keras; use "
+                "fastgan_ray.DiffAugment"
+            )
+        self._state = ada.ada_state(self._config.ada_p, torch.device("cpu"))
+
+    @property
+    def p(self) -> float:
+        """The probability of the adaptive operations; reading it waits for the device."""
+        return float(self._state.p)
+
+    def __call__(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Augment pictures (B, C, H, W) with the current p; `x` and `rng` as in `DiffAugment`.
+
+        bgc needs 1, 3 or 4 channels, as color does.
+        """
+        return _augment(x, self._config, self._state.p, rng)
+
+    def update(self, real_logits: Tensor, undecided: Tensor | float = 0.0) -> None:
+        """Adapt p after a step of D; call it once for each batch of real pictures.
+
+        `real_logits` are D's logits (B, ...) of the batch. `undecided` is the logit of an undecided
+        D: 0 for the hinge and logistic losses, 0.5 for least squares. For Wasserstein and
+        relativistic losses, use the logits of generated pictures (B, ...).
+        Raises ValueError for logits of no picture. The function does not wait for the device.
+        """
+        if not real_logits.numel():
+            raise ValueError(f"real_logits must not be empty (got {tuple(real_logits.shape)})")
+        self._move(real_logits.device)
+        sign = (real_logits - undecided).detach().sign().float().mean()
+        self._state = ada.update(self._state, sign, len(real_logits), self._config)
+
+    def state_dict(self) -> dict[str, float]:
+        """Return p and the controller's sum and count, exactly, for a checkpoint."""
+        return {name: value.item() for name, value in vars(self._state).items()}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Continue from a state that `state_dict` returned."""
+        self._state = _restored(state, self._state.p.device)
+
+    def _move(self, device: torch.device) -> None:
+        if self._state.p.device != device:
+            self._state = _restored(self.state_dict(), device)
+
+
+def _restored(state: Mapping[str, float], device: torch.device) -> ada.AdaState:
+    return ada.ada_state(state["p"], device, state["sign_sum"], int(state["count"]))
+
+
 def _augment(
     x: Tensor, config: AugmentConfig, p: Tensor | float, rng: torch.Generator | None
 ) -> Tensor:
     """Augment pictures (B, C, H, W) with a policy; adaptive operations have the probability p."""
     _require_pictures(x, config.policy)
     drawn = pipeline.draw(config, len(x), _cpu_generator(rng))
+    p = p.to(x.device, wide(x.device)) if isinstance(p, Tensor) else p
     with torch.autocast(x.device.type, enabled=False):
         return pipeline.apply(x, pipeline.gate(_on_device(drawn, x.device), p))
 

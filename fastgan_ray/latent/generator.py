@@ -1,38 +1,66 @@
-"""The Python interface to a trained generator: load it, and generate pictures."""
+"""The Python interface to a generator: load it or build it, and generate pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.model import ModelConfig
+from fastgan_ray.config.rules import validated
+from fastgan_ray.config.run_config import Mode
 from fastgan_ray.data.grid import save_grid, save_image, to_uint8
 from fastgan_ray.latent.load import Which, load_model
 from fastgan_ray.latent.sample import generate, latents, sample
+from fastgan_ray.models import build_generator
+from fastgan_ray.models.architectures import Setting, picture_channels
 from fastgan_ray.train.device import choose_device
 
 Pictures = npt.NDArray[np.uint8]
 Latents = npt.NDArray[np.float32]
 
 
-class Generator:
-    """A trained generator. The same seed always gives the same picture.
+class Generator(nn.Module):
+    """A generator: a PyTorch module that also draws pictures from seeds.
+
+    `Generator.load` loads a trained one. `Generator(resolution=512)` makes a new one, to train:
+    `settings` are those of section `model`, and `seed` draws the weights.
 
     `size` is the height and width of a picture in pixels. `mode` is rgb, grey or rgba; a picture
-    has C = 3, 1 or 4 channels. `nz` is the length of a latent. Seeds are integers from 0.
-    `truncation` multiplies the latents: below 1, pictures vary less and are closer to the average.
+    has C = 3, 1 or 4 channels. `nz` is the length of a latent. Seeds are integers from 0, and the
+    same seed always gives the same picture. `truncation` multiplies the latents: below 1, pictures
+    vary less and are closer to the average.
     """
 
-    def __init__(self, network: nn.Module, config: RunConfig) -> None:
-        self.network = network
-        self.nz = config.model.nz
-        self.size = config.model.size
-        self.mode = config.data.mode
+    network: nn.Module
+
+    def __init__(self, *, mode: Mode = "rgb", seed: int = 0, **settings: Setting) -> None:
+        """Build a new generator on the CPU, in training mode; raise ValueError if not valid."""
+        super().__init__()
+        config = validated(ModelConfig, settings)
+        rng = torch.Generator().manual_seed(seed)
+        self._take(build_generator(config, rng, picture_channels(mode)), config, mode)
+
+    def _take(self, network: nn.Module, config: ModelConfig, mode: Mode) -> None:
+        self.network, self.config, self.mode = network, config, mode
+        self.nz, self.size = config.nz, config.size
+
+    def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Generate pictures in [-1, 1] from latents: (B, nz) -> (B, C, H, W) and (B, C, h, w).
+
+        D sees both sizes; the smaller one is half as large, at most 128 px if it is square. `rng`,
+        on the latents' device, draws the injected noise; None: fixed noise.
+        Raises ValueError for latents of another shape.
+        """
+        if z_BZ.ndim != 2 or z_BZ.shape[1] != self.nz:
+            raise ValueError(f"latents must be (B, {self.nz}) (got {tuple(z_BZ.shape)})")
+        full, small = self.network(z_BZ, rng)
+        return full, small
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto", which: Which = "best") -> Generator:
@@ -42,7 +70,10 @@ class Generator:
         run. Raise UserError if there is no generator at `path`.
         """
         network, config = load_model(Path(path), which)
-        return cls(network.to(choose_device(device)), config)
+        generator = cls.__new__(cls)
+        nn.Module.__init__(generator)
+        generator._take(network.to(choose_device(device)), config.model, config.data.mode)
+        return generator.eval()
 
     def latents(self, seeds: Sequence[int], truncation: float = 1.0) -> Latents:
         """Return the latents (n, nz), float32, of seeds."""
@@ -60,7 +91,8 @@ class Generator:
         z_NZ = torch.from_numpy(np.array(z, dtype=np.float32))
         if z_NZ.ndim != 2 or z_NZ.shape[1] != self.nz or not len(z_NZ):
             raise ValueError(f"latents must be (n, {self.nz}), n > 0 (got {tuple(z_NZ.shape)})")
-        parts = [to_uint8(batch) for batch in generate(self.network, z_NZ)]
+        with _evaluated(self.network):
+            parts = [to_uint8(batch) for batch in generate(self.network, z_NZ)]
         return torch.cat(parts).permute(0, 2, 3, 1).contiguous().numpy()
 
     def save(
@@ -80,5 +112,17 @@ class Generator:
         save_grid(self._sample(seeds, truncation), Path(path))
         return Path(path)
 
-    def _sample(self, seeds: Sequence[int], truncation: float) -> torch.Tensor:
-        return sample(self.network, self.nz, seeds, truncation)
+    def _sample(self, seeds: Sequence[int], truncation: float) -> Tensor:
+        with _evaluated(self.network):
+            return sample(self.network, self.nz, seeds, truncation)
+
+
+@contextlib.contextmanager
+def _evaluated(network: nn.Module) -> Iterator[None]:
+    """Use a network in eval mode, so that a picture depends only on its own latent."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)

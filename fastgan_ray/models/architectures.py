@@ -8,11 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.run_config import CHANNELS, Mode, ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.dcgan import DcganDiscriminator, DcganGenerator
 from fastgan_ray.models.discriminator import fastgan_discriminator
 from fastgan_ray.models.generator import fastgan_generator
+
+# A value of a setting in section `model`.
+Setting = str | float | bool | list[int] | None
 
 
 class Architecture(NamedTuple):
@@ -52,3 +55,10 @@ def build_discriminator(
     """Build a newly initialised discriminator; arguments are as in `build_generator`."""
     rng = rng or torch.Generator().manual_seed(0)
     return ARCHITECTURES[config.architecture].discriminator(config, rng, picture_channels)
+
+
+def picture_channels(mode: Mode) -> int:
+    """Return the number of channels of a picture; raise ValueError for an unknown mode."""
+    if mode not in CHANNELS:
+        raise ValueError(f"mode must be one of {', '.join(CHANNELS)} (got {mode})")
+    return CHANNELS[mode]

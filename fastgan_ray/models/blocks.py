@@ -172,6 +172,22 @@ class SkipExcitation(nn.Module):
         return target_BCHW * gate_BC11
 
 
+def skip_layer_excitation(
+    c_source: int, c_target: int, spectral_norm: bool = True, seed: int = 0
+) -> SkipExcitation:
+    """Build a new skip-layer excitation (SLE) block of FastGAN, for a network of one's own.
+
+    It maps a small map (B, c_source, h, w), h and w at least 4, and a larger one
+    (B, c_target, H, W) to (B, c_target, H, W). `seed` draws the weights. FastGAN normalises them
+    (`spectral_norm`).
+    Raises ValueError for fewer than one channel.
+    """
+    if min(c_source, c_target) < 1:
+        raise ValueError(f"channels must be at least 1 (got {c_source} and {c_target})")
+    make = LayerFactory(torch.Generator().manual_seed(seed), spectral_norm)
+    return SkipExcitation(make, c_source, c_target)
+
+
 class DownBlock(nn.Module):
     """A block that halves the side: the mean of a convolutional path and a pooled path."""
 

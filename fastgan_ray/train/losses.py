@@ -191,3 +191,48 @@ LOSSES: dict[str, Loss] = {
     "wasserstein": Loss(wasserstein_d, minus_mean_g, penalty=one_centred_penalty, boundary=None),
     "relativistic": Loss(relativistic_d, relativistic_g, paired=True, boundary=None),
 }
+
+
+def discriminator_loss(
+    real: Tensor,
+    fake: Tensor,
+    loss: str = "hinge",
+    label_noise: float = 0.0,
+    rng: torch.Generator | None = None,
+) -> Tensor:
+    """Compute D's loss from its logits of real and of generated pictures, as a scalar.
+
+    `real` and `fake` are logits (B, ...). `loss` is a name in LOSSES. Labels are drawn from
+    U(1 - `label_noise`, 1) with `rng`, on its own device; None: PyTorch's global one. The
+    published FastGAN uses hinge with a noise of 0.2. The penalty of `wasserstein` is not included:
+    add `one_centred_penalty`.
+    Raises ValueError for an unknown loss.
+    """
+    labels = [
+        1 - label_noise * _uniform(logits, rng) if label_noise else torch.ones_like(logits)
+        for logits in (real, fake)
+    ]
+    return _loss(loss).discriminator(real, fake, *labels)
+
+
+def generator_loss(fake: Tensor, real: Tensor | None = None, loss: str = "hinge") -> Tensor:
+    """Compute G's loss from D's logits of generated pictures, as a scalar.
+
+    `fake` and `real` are logits (B, ...); only the loss `relativistic` needs `real`.
+    Raises ValueError for an unknown loss, or if `real` is missing.
+    """
+    member = _loss(loss)
+    if member.paired and real is None:
+        raise ValueError(f"the loss {loss} also needs the logits of real pictures")
+    return member.generator(fake, real)
+
+
+def _loss(name: str) -> Loss:
+    if name not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)} (got {name})")
+    return LOSSES[name]
+
+
+def _uniform(like: Tensor, rng: torch.Generator | None) -> Tensor:
+    device = like.device if rng is None else rng.device
+    return torch.rand(like.shape, generator=rng, device=device).to(like)
