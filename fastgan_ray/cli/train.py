@@ -25,7 +25,8 @@ def train(
         Path | None,
         typer.Argument(
             metavar="[FOLDER]",
-            help="With --resume: the folder of the training. With --help-settings: a word.",
+            help="With --resume: the folder of the training. With --help-settings: a word that "
+            "the printed settings must contain.",
         ),
     ] = None,
     config: Annotated[
