@@ -188,7 +188,7 @@ def test_check_prints_the_plan_as_json_too(name, capsys):
     facts = json.loads(capsys.readouterr().out)
     (data,) = facts["data"]
     sizes, metric = data.pop("advice")
-    assert "need no enlargement at 128 px" in sizes and "of 198 pictures" in metric
+    assert "need no enlargement at 128 px" in sizes and "198 pictures" in metric
     known = {"path": "fluent-heads", "pictures": 198, "note": "", "error": "", "remarks": []}
     assert data == known
     assert facts["kind"] == ("ablation" if "ablation" in name else "search")
