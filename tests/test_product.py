@@ -189,7 +189,7 @@ def test_train_with_the_configuration_of_a_trial_gives_its_numbers(undisturbed, 
     assert done.returncode == 0, done.stderr
     if (os.cpu_count() or 1) > 1:
         assert "resources.cpus" in done.stdout, "there are more cores, and nobody says so"
-    (trained,) = out.glob("checkpoint-*")
+    trained = out / "checkpoint-best"
     for name in sorted(path.name for path in trained.glob("*.safetensors")):
         assert (trained / name).read_bytes() == (best / "checkpoint" / name).read_bytes(), name
     ours, theirs = (
