@@ -43,7 +43,6 @@ SHORTER = {
     "--steps 300": "--steps 3",
     "eval.num_fakes=5000": "eval.num_fakes=4",
     "total_kimg=60": "total_kimg=0.016",
-    "log_every_kimg=0.5": "log_every_kimg=0.004",
     "total_kimg=50": "total_kimg=0.008",
     # There is no browser here; tests/test_report_commands.py looks after --open.
     "report runs/demo --open": "report runs/demo",

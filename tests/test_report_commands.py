@@ -17,8 +17,8 @@ from fastgan_ray.report.charts.slices import ENOUGH
 from fastgan_ray.report.data.comparison import compare
 from fastgan_ray.tune.driver import reports
 from fastgan_ray.tune.driver.reports import Reports
+from fastgan_ray.tune.storage.versions import note_versions
 from fastgan_ray.tune.suggest.importance import importances
-from fastgan_ray.tune.versions import note_versions
 
 
 def test_report_writes_the_file_and_opens_it(tmp_path, capsys, monkeypatch):

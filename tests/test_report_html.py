@@ -170,7 +170,7 @@ def test_an_ablation_has_its_verdicts_intervals_and_curves(tmp_path):
 
 
 def test_another_folder_is_refused(tmp_path):
-    with pytest.raises(UserError, match="not the folder of a search or an ablation"):
+    with pytest.raises(UserError, match="not the folder of a search, an ablation or a training"):
         read_run(tmp_path)
 
 

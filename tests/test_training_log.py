@@ -22,7 +22,7 @@ from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.report.data.rows import TRAINING, read_rows
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.loop import train
-from fastgan_ray.tune.tensorboard import TensorBoardNumbers
+from fastgan_ray.tune.driver.tensorboard import TensorBoardNumbers
 from fastgan_ray.tune.trial.folder import append_row, cut_log
 
 __all__ = ["no_login", "no_process_left"]

@@ -172,7 +172,7 @@ def _print_changes(start: Path, stored: RunConfig, run: RunConfig) -> None:
     """Say where the training continues, which settings change, and which may change."""
     from fastgan_ray.train.checkpoint import read_metadata
     from fastgan_ray.train.resume import MAY_CHANGE, require_same_training
-    from fastgan_ray.tune.training import changed_settings
+    from fastgan_ray.tune.trial.training import changed_settings
 
     require_same_training(stored, run, start)
     changes = changed_settings(stored, run)
@@ -199,7 +199,7 @@ def _train(
     from fastgan_ray.data.source import open_source
     from fastgan_ray.metrics.weight_files import require_weights
     from fastgan_ray.train.signals import say_at_once, stopping
-    from fastgan_ray.tune.training import run_training
+    from fastgan_ray.tune.trial.training import run_training
     from fastgan_ray.tune.wandb.session import sync_line
 
     require_weights(run)

@@ -29,8 +29,8 @@ from fastgan_ray.tune.storage.experiment_folder import (
     write_settings,
 )
 from fastgan_ray.tune.storage.remote import RemoteStorage
+from fastgan_ray.tune.storage.versions import note_versions
 from fastgan_ray.tune.trial.objective import Objective, train_objective
-from fastgan_ray.tune.versions import note_versions
 from fastgan_ray.tune.wandb.outcome import log_outcome
 
 

@@ -21,6 +21,7 @@ from fastgan_ray.tune.driver.repeated_failures import RepeatedFailures
 from fastgan_ray.tune.driver.retries import MAX_DEATHS, RetryCounter
 from fastgan_ray.tune.driver.status import ProgressFile
 from fastgan_ray.tune.driver.table import LiveTable
+from fastgan_ray.tune.driver.tensorboard import TensorBoardNumbers
 from fastgan_ray.tune.driver.terminal import move_output, say
 from fastgan_ray.tune.experiment import Experiment, ExperimentContext
 from fastgan_ray.tune.ray.compat import (
@@ -44,7 +45,6 @@ from fastgan_ray.tune.storage.snapshot import (
     save_snapshot,
     state_period,
 )
-from fastgan_ray.tune.tensorboard import TensorBoardNumbers
 from fastgan_ray.tune.trial.folder import trial_name
 from fastgan_ray.tune.trial.trainable import make_trainable
 from fastgan_ray.tune.wandb.callback import WandbLog
