@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from fastgan_ray.cli.main import main
+from fastgan_ray.data.catalog import CATALOG
 from fastgan_ray.errors import UserError
+from fastgan_ray.models import build_generator
 from fastgan_ray.search.ablation import arm_config, cell_config, cells, data_name
 from fastgan_ray.search.file.read_ablation import ablation_from_text, load_ablation
+from fastgan_ray.train.losses import LOSSES
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 PRESETS = sorted(SPACES.glob("ablation_*.yaml"))
@@ -199,3 +202,37 @@ def test_presets(file):
         assert line in spec.description
     assert f"fastgan-ray ablate --config {file.stem}" in spec.description
     load_ablation(file, {"eval.extractor": "efficientnet_lite0", "data.path": "mine"})
+
+
+def test_the_preset_of_losses_has_every_loss_and_only_changes_the_loss():
+    spec = load_ablation(SPACES / "ablation_losses.yaml")
+    assert {arm["train.loss"] for arm in spec.arms.values()} == set(LOSSES)
+    assert spec.arms[spec.baseline] == {"train.loss": "hinge"}
+    penalised = {name for name, arm in spec.arms.items() if arm.get("train.r1_gamma")}
+    assert penalised == {"relativistic"}  # which needs R1 and R2
+    assert spec.arms["relativistic"]["train.r2_gamma"] > 0
+
+
+def test_the_preset_of_table_3_has_its_seven_sets_and_two_models_at_1024_px():
+    spec, paper = (load_ablation(SPACES / f"ablation_{name}.yaml") for name in ("table3", "paper"))
+    assert set(spec.data) == {name for name, entry in CATALOG.items() if not entry.downloadable}
+    assert set(spec.arms) == {"Baseline", "FastGAN"}
+    for arm in spec.arms:
+        assert spec.arms[arm] == paper.arms[arm]
+        assert arm_config(spec, arm).model.resolution == 1024
+
+
+def test_the_preset_of_sle_at_1024_px_switches_every_site_off():
+    spec = load_ablation(SPACES / "ablation_sle_1024.yaml")
+    sites = {f"model.g_sle_{source}" for source in (4, 8, 16, 32)}
+    off = {
+        name: {key for key, value in arm.items() if value is False}
+        for name, arm in spec.arms.items()
+    }
+    assert {name for arm in off.values() if len(arm) == 1 for name in arm} == sites | {
+        "model.d_sle"
+    }
+    assert off["none"] == sites | {"model.d_sle"} and off["none in G"] == sites
+    small = {"ngf": 1, "nz": 4, "spectral_norm": False}
+    generator = build_generator(arm_config(spec, "FastGAN").model.model_copy(update=small))
+    assert len(generator.skips) == 4  # at 1024 px all four sites exist

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command_line import call
 from file_server import FileServer, serving
 from PIL import Image
 
@@ -61,8 +62,8 @@ def test_catalog_says_what_is_available(server):
     def available() -> set[str]:
         return {row["name"] for row in catalog() if row["available"]}
 
-    assert len(catalog()) == 11
-    assert all(row["images"] >= 100 and row["description"] and row["licence"] for row in catalog())
+    assert len(catalog()) == 18
+    assert all(row["images"] >= 64 and row["description"] and row["licence"] for row in catalog())
     assert available() == {"fluent-heads", "matcaps"}
     resolve(NAME)
     assert available() == {"fluent-heads", "matcaps", NAME}
@@ -105,6 +106,55 @@ def test_a_file_put_by_hand_is_taken_and_recorded(server, cache):
     path.write_bytes(archive("#654321"))
     with pytest.raises(UserError, match="changed since its first use"):
         resolve(NAME)
+
+
+BY_HAND = [name for name, entry in CATALOG.items() if not entry.downloadable]
+
+
+def test_the_seven_sets_of_table_3_have_no_address():
+    seven = "art-painting ffhq-1k flower-1k pokemon anime-face skulls shells"
+    assert " ".join(BY_HAND) == seven
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_set_without_an_address_says_where_to_put_its_zip(name, server, cache):
+    path = cache / "datasets" / f"{name}.zip"
+    (row,) = (row for row in catalog() if row["name"] == name)
+    assert row["put_at"] == str(path) and not row["available"]
+    with pytest.raises(UserError, match=f"{name}: no address is known") as caught:
+        resolve(name)
+    assert str(path) in str(caught.value) and "--data" in str(caught.value)
+    assert server.requests == [] and not path.exists()
+
+
+def test_a_set_without_an_address_is_taken_when_its_zip_is_there(server, cache, capsys):
+    path = cache / "datasets" / "shells.zip"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half a zip")
+    with pytest.raises(UserError, match=r"not a complete zip archive\. Put a complete one there"):
+        resolve("shells")
+    path.write_bytes(archive("#123456"))
+    assert resolve("shells") == path and len(open_source(DataConfig(path="shells"))) == 3
+    assert json.loads(path.with_suffix(".json").read_text())["url"] is None
+    path.write_bytes(archive("#654321"))
+    with pytest.raises(UserError, match="To use the set, put the first file back"):
+        resolve("shells")
+    assert server.requests == []
+
+
+def test_the_plan_and_the_list_say_where_to_put_the_zip(cache, capsys):
+    folder = cache / "datasets"
+    assert call("data") == 0
+    out = capsys.readouterr().out
+    assert "put its archive, NAME.zip, into the folder\n" in out and f"  {folder}\n" in out
+    assert call("check", "ablation_table3", "--json") == 0
+    notes = [data["note"] for data in json.loads(capsys.readouterr().out)["data"]]
+    assert notes == [
+        f"{name}: put its zip archive at {folder / name}.zip before you start" for name in BY_HAND
+    ]
+    assert call("ablate", "--config", "ablation_table3", "--dry-run") == 2
+    err = " ".join(capsys.readouterr().err.split())
+    assert all(f"{name}: no address is known" in err for name in BY_HAND)
 
 
 @pytest.mark.parametrize(

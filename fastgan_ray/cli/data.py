@@ -6,13 +6,18 @@ import webbrowser
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastgan_ray.cli import options as opt
 from fastgan_ray.cli.terminal import print_json, print_line, print_table, progress
 from fastgan_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from fastgan_ray.data.catalog import Row
+
+MISSING = "missing"  # the status of a set that cannot be downloaded and is not in the cache
 
 
 def data(
@@ -85,11 +90,20 @@ def _list_sets(as_json: bool) -> None:
             str(entry["images"]),
             entry["description"],
             entry["licence"],
-            "ready" if entry["available"] else "downloads on first use",
+            _status(entry),
         ]
         for entry in data_sets
     ]
     print_table(["name", "pictures", "description", "licence", "status"], rows, right=[1])
+    if missing := [entry["put_at"] for entry in data_sets if _status(entry) == MISSING]:
+        print_line(f"{MISSING}: no address is known; put its archive, NAME.zip, into the folder")
+        print_line(f"  {Path(str(missing[0])).parent}")
+
+
+def _status(entry: Row) -> str:
+    if entry["available"]:
+        return "ready"
+    return MISSING if entry["put_at"] else "downloads on first use"
 
 
 def _suggestion(facts: Mapping[str, Any], path: str) -> tuple[list[Any], str]:

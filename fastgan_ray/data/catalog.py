@@ -1,5 +1,7 @@
-"""Find data sets by name: two are in the package; the published few-shot sets are downloaded.
+"""Find data sets by name: some are in the package, some are downloaded, some are put in place.
 
+The published few-shot sets at 256 px are downloaded. The sets at 1024 px of FastGAN's paper have no
+address from which they can be downloaded: the user puts their zip archives into the cache.
 The variable `FASTGAN_RAY_DATASETS_URL` sets the URL of a mirror of the published sets.
 """
 
@@ -32,6 +34,7 @@ class DataSet:
     description: str
     licence: str
     embedded: bool = False
+    downloadable: bool = True  # if not, the user must put the zip archive into the cache
 
 
 class Row(TypedDict):
@@ -42,10 +45,14 @@ class Row(TypedDict):
     description: str
     licence: str
     available: bool
+    put_at: str | None
 
 
 def catalog() -> list[Row]:
-    """List every named set; an `available` set can be used without a download."""
+    """List every named set; an `available` set can be used without a download.
+
+    `put_at` is the path of the zip archive of a set that cannot be downloaded, else None.
+    """
     return [
         Row(
             name=name,
@@ -53,6 +60,7 @@ def catalog() -> list[Row]:
             description=entry.description,
             licence=entry.licence,
             available=_local(name).is_file(),
+            put_at=None if entry.downloadable else str(_local(name)),
         )
         for name, entry in CATALOG.items()
     ]
@@ -61,15 +69,16 @@ def catalog() -> list[Row]:
 def resolve(path: str) -> Path:
     """Return the path that `path` names: an existing path, or a data set of the catalog.
 
-    A named set is downloaded at first use. If `path` is both an existing path and a name, the path
-    is used. If it is neither, raise UserError with similar names.
+    A named set is downloaded at first use; if it cannot be downloaded and its archive is missing,
+    raise UserError that says where to put the archive. If `path` is both an existing path and a
+    name, the path is used. If it is neither, raise UserError with similar names.
     """
     if (existing := _existing_path(path)) is not None:
         return existing
     if path not in CATALOG:
         raise UserError(_unknown(path))
     if not CATALOG[path].embedded:
-        _ensure_downloaded(path)
+        _ensure_archive(path)
     return _local(path)
 
 
@@ -102,7 +111,7 @@ def _unknown(path: str) -> str:
     )
 
 
-def _ensure_downloaded(name: str) -> None:
+def _ensure_archive(name: str) -> None:
     """Download the set if it is missing, and compare its sha256 with the recorded one.
 
     The authors publish no checksums. So the first download is trusted, and its sha256 is recorded
@@ -111,19 +120,28 @@ def _ensure_downloaded(name: str) -> None:
     target = _local(name)
     record = target.with_suffix(".json")
     recorded = _recorded_sha256(record)
-    url = f"{_base_url()}/{name}.zip"
+    downloadable = CATALOG[name].downloadable
+    url = f"{_base_url()}/{name}.zip" if downloadable else None
+    again = (
+        "download it again, delete it" if downloadable else "use the set, put the first file back"
+    )
     if target.is_file():
         sha256 = file_sha256(target)
         if recorded is not None and sha256 != recorded:
             raise UserError(
                 f"{target} has changed since its first use (sha256 was {recorded}, is "
-                f"{sha256}). To download it again, delete it; to accept the changed "
+                f"{sha256}). To {again}; to accept the changed "
                 f"file, delete {record.name}."
             )
         if not zipfile.is_zipfile(target):
-            raise UserError(
-                f"{target} is not a complete zip archive. Delete it to download it again."
-            )
+            mend = "Delete it to download it again" if downloadable else "Put a complete one there"
+            raise UserError(f"{target} is not a complete zip archive. {mend}.")
+    elif url is None:
+        raise UserError(
+            f"{name}: no address is known from which this set can be downloaded. Put its pictures "
+            f"({CATALOG[name].description}) into a zip archive at {target}, or give a folder with "
+            "--data or data.path."
+        )
     else:
         sha256 = _download(name, url, target, recorded)
     if recorded is None:
@@ -179,6 +197,11 @@ def _recorded_sha256(record: Path) -> str | None:
         ) from error
 
 
+def _by_hand(images: int, description: str) -> DataSet:
+    """Describe a set of the paper's table 3, which the user puts into the cache."""
+    return DataSet(images, f"{description}; 1024 px in the paper", _NOT_STATED, downloadable=False)
+
+
 CATALOG: dict[str, DataSet] = {
     "fluent-heads": DataSet(198, "3D emoji heads on white, 128 px", "MIT (Microsoft)", True),
     "matcaps": DataSet(284, "material spheres, 128 px: the easiest to learn", "CC0", True),
@@ -191,4 +214,11 @@ CATALOG: dict[str, DataSet] = {
     "100-shot-wuzhen": DataSet(100, "Wuzhen water town, 256 px", _NOT_STATED),
     "AnimalFace-cat": DataSet(160, "faces of cats, 256 px", _NOT_STATED),
     "AnimalFace-dog": DataSet(389, "faces of dogs, 256 px", _NOT_STATED),
+    "art-painting": _by_hand(1000, "art paintings"),
+    "ffhq-1k": _by_hand(1000, "faces from FFHQ"),
+    "flower-1k": _by_hand(1000, "flowers"),
+    "pokemon": _by_hand(833, "drawings of Pokemon"),
+    "anime-face": _by_hand(120, "drawn faces"),
+    "skulls": _by_hand(97, "skulls"),
+    "shells": _by_hand(64, "shells"),
 }

@@ -215,11 +215,15 @@ def _data(
     }
     if path is None:
         return facts | {"note": "not set: add --data FOLDER when you start the run"}
-    available = {row["name"]: row["available"] for row in catalog()}
-    if not (needs_data or path in available or Path(path).exists()):
+    rows = {row["name"]: row for row in catalog()}
+    if not (needs_data or path in rows or Path(path).exists()):
         return facts | {"note": f"{path} does not exist here: pass --data FOLDER when you start"}
-    if not available.get(path, True) and not Path(path).exists():
-        return facts | {"note": f"{path}: will be downloaded when it is first used"}
+    if path in rows and not rows[path]["available"] and not Path(path).exists():
+        put_at = rows[path]["put_at"]
+        if put_at is None:
+            return facts | {"note": f"{path}: will be downloaded when it is first used"}
+        if not needs_data:
+            return facts | {"note": f"{path}: put its zip archive at {put_at} before you start"}
     try:
         source = open_source(config.data, track=track)
     except UserError as error:
