@@ -19,6 +19,7 @@ from fastgan_ray.latent.folder_format import (
     FOLDER,
     HUB,
     Layout,
+    layout_of,
     read_folder,
     without_spectral_norm,
     write_folder,
@@ -172,6 +173,11 @@ def _read_onnx(out: Path) -> Draw:
 def _require_published_architecture(checkpoint: Path) -> None:
     if checkpoint.is_file():
         raise UserError(f"--to published: {checkpoint} already has the published format")
+    if layout_of(checkpoint):
+        raise UserError(
+            f"--to published: {checkpoint} is an exported folder without a discriminator, which "
+            "the published format needs; name the checkpoint"
+        )
     generator, _ = load_model(checkpoint)
     if not isinstance(generator, Generator):
         raise UserError(
