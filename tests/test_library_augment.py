@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import ray
 import tiny
 import torch
 from latent_checkpoints import tiny_checkpoint
@@ -12,10 +13,12 @@ from fastgan_ray import DiffAugment
 from fastgan_ray.augment import pipeline
 from fastgan_ray.augment.ada import adaptive
 from fastgan_ray.augment.augmentation_leak import measure_symptoms
+from fastgan_ray.augment.registered import setup_of_processes
 from fastgan_ray.config.run_config import AugmentConfig, RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.train.checkpoint import load_generator, stored_config
 from fastgan_ray.train.step import augmented
+from fastgan_ray.tune.ray.session import connected
 
 POLICIES = ["", "color", "translation", "cutout", "color,translation,cutout"]
 
@@ -242,3 +245,24 @@ def test_an_unknown_operation_in_a_checkpoint_says_what_to_register(grain, tmp_p
         load_generator(folder)
     fastgan_ray.register("grain", lambda images, drawn: images)
     RunConfig.model_validate({"augment.policy": "grain"})
+
+
+def test_the_processes_of_a_search_know_the_operation(grain, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    images = pictures()
+
+    def changed_elsewhere(images):
+        return DiffAugment(images, "grain", rng=torch.Generator().manual_seed(0)).numpy()
+
+    with connected(None):
+        changed = ray.get(ray.remote(num_cpus=0)(changed_elsewhere).remote(images))
+    assert torch.equal(torch.tensor(changed), DiffAugment(images, grain, rng=rng()))
+
+
+def test_a_process_without_the_operation_says_so(grain):
+    config = AugmentConfig(policy="grain")
+    fastgan_ray.unregister("grain")
+    assert setup_of_processes() is None
+    with pytest.raises(UserError, match=r"grain is unknown in this process\. If it is your own"):
+        pipeline.draw(config, 2, rng())
+    fastgan_ray.register("grain", lambda images, drawn: images)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.augment import bgc, diffaugment, keras
-from fastgan_ray.config.run_config import AugmentConfig, policy_ops
+from fastgan_ray.config.run_config import AugmentConfig, how_to_register, policy_ops
+from fastgan_ray.errors import UserError
 
 Parameters = dict[str, Tensor]
 Draw = dict[str, Parameters]
@@ -92,5 +93,12 @@ REGISTERED: dict[str, Op] = {}
 
 
 def operation(name: str) -> Op:
-    """Return an operation of this package, or one that the user registered."""
+    """Return an operation of this package, or one that the user registered.
+
+    Raises UserError if it is not registered in this process.
+    """
+    if name not in OPS and name not in REGISTERED:
+        raise UserError(
+            f"augment.policy: {name} is unknown in this process. {how_to_register(name)}"
+        )
     return OPS[name] if name in OPS else REGISTERED[name]

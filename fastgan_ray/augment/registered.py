@@ -1,7 +1,7 @@
 """Register the user's own augmentation operations, so that `augment.policy` may name them.
 
-The operations exist only in the process that registers them. A training with several processes must
-register them in each process.
+The operations exist only in the process that registers them. The processes of a search get them
+from it (`setup_of_processes`). The workers of a training outside a search do not.
 """
 
 from __future__ import annotations
@@ -64,6 +64,27 @@ def unregister(name: str) -> None:
     if name not in REGISTERED:
         raise ValueError(f"{name} is not a registered operation")
     del REGISTERED[name], REGISTERED_OPS[name]
+
+
+def setup_of_processes() -> Callable[[], None] | None:
+    """Return a function that registers the same operations in another process; None if none are.
+
+    The function can be sent by cloudpickle.
+    """
+    if not REGISTERED:
+        return None
+    operations, adaptive = dict(REGISTERED), dict(REGISTERED_OPS)
+
+    def register_all() -> None:
+        _restore(operations, adaptive)
+
+    return register_all
+
+
+def _restore(operations: dict[str, Op], adaptive: dict[str, bool]) -> None:
+    # A function of its own: of `register_all`, cloudpickle sends a copy, also of its globals.
+    REGISTERED.update(operations)
+    REGISTERED_OPS.update(adaptive)
 
 
 def _operation(name: str, apply: Apply, draw: DrawNumbers, adaptive: bool) -> Op:

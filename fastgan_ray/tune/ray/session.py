@@ -15,6 +15,7 @@ import ray
 from ray.util.state import list_actors
 from ray.util.state.exception import RayStateApiException
 
+from fastgan_ray.augment.registered import setup_of_processes
 from fastgan_ray.errors import UserError
 from fastgan_ray.train.signals import hangup_kept_from_children
 from fastgan_ray.tune.ray.compat import (
@@ -119,12 +120,25 @@ def _start(address: str, dashboard: bool) -> None:
             os.environ[DASHBOARD] = f"http://127.0.0.1:{quiet['dashboard_port']}"
         size = OBJECT_STORE_BYTES
         with hangup_kept_from_children():
-            ray.init("local", include_dashboard=dashboard, object_store_memory=size, **quiet)
+            ray.init(
+                "local",
+                include_dashboard=dashboard,
+                object_store_memory=size,
+                runtime_env=_registered_operations(),
+                **quiet,
+            )
         return
     try:
-        ray.init(address, runtime_env={"env_vars": SETTINGS}, **quiet)
+        environment = {"env_vars": SETTINGS, **_registered_operations()}
+        ray.init(address, runtime_env=environment, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
             f"--address {address}: Ray does not answer ({error}). Start it with "
             "`ray start --head`, or leave the address and RAY_ADDRESS out to use this machine."
         ) from error
+
+
+def _registered_operations() -> dict[str, Any]:
+    """Return a part of Ray's runtime environment: every process gets the user's augmentations."""
+    setup = setup_of_processes()
+    return {} if setup is None else {"worker_process_setup_hook": setup}
