@@ -171,7 +171,7 @@ def test_it_prints_the_facts(folder, tmp_path, capsys):
 def test_too_few_pictures_are_still_accounted_for(tmp_path, capsys):
     write(tmp_path / "data", {"a.png": encode(cloud(0)), "b.png": b"junk", "c.txt": b"x"})
     page = tmp_path / "page.html"
-    assert call("data", tmp_path / "data", "--out", page) == 0
+    assert call("data", tmp_path / "data", "--out", page) == 2
     printed = capsys.readouterr().out
     assert "1 picture can be used: too few for a training." in printed
     assert "at least 2 usable pictures are needed, but got 1 of 2" in printed

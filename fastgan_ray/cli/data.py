@@ -75,6 +75,8 @@ def data(
         _print_ending(suggested, out, write)
     if show and not webbrowser.open(out.resolve().as_uri()):
         raise UserError(f"--open: no browser found; open {out} on a machine that has one")
+    if source is None:
+        raise typer.Exit(2)  # the page says why the pictures cannot be used
 
 
 def _list_sets(as_json: bool) -> None:
