@@ -24,6 +24,7 @@ from fastgan_ray.latent.load import load_model
 from fastgan_ray.models import build_discriminator, build_generator
 from fastgan_ray.models.published_checkpoint import load_published, save_published
 from fastgan_ray.train import checkpoint
+from fastgan_ray.train.best import NUMBERED
 from fastgan_ray.train.state import new_state
 
 pytestmark = pytest.mark.timeout(240)  # what hangs
@@ -157,7 +158,7 @@ def trained(tmp_path_factory):
         **{"data.path": str(pictures), "train.total_kimg": 0.008, "regan.sparsity": 0.3}
     )
     tiny.train(config, tiny.Recorder(folder / "run"))
-    (path,) = (folder / "run").glob("checkpoint-*")
+    (path,) = (folder / "run").glob(NUMBERED)
     state = new_state(config, 4, torch.device("cpu"))
 
     def resume(path: Path) -> None:
