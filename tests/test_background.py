@@ -159,7 +159,7 @@ def test_a_search_in_the_background_from_start_to_end(tmp_path):
         assert f"tiny: running in process {driver.pid}" in shown.stdout
         assert " of 3 trials done" in shown.stdout and "00000 running" in shown.stdout
         stopped = run(*program, "stop", str(folder))
-        assert stopped.returncode == 0 and "saves where it is" in stopped.stdout
+        assert stopped.returncode == 0 and "saves its state first" in stopped.stdout
         assert "tiny: stopped before the end" in stopped.stdout
         assert not psutil.pid_exists(driver.pid) or driver.status() == psutil.STATUS_ZOMBIE
         again = run(*program, "stop", str(folder))

@@ -90,7 +90,7 @@ class AdaptiveAugment:
         `real_logits` are D's logits (B, ...) of the batch. `undecided` is the logit of an undecided
         D: 0 for the hinge and logistic losses, 0.5 for least squares. For Wasserstein and
         relativistic losses, use the logits of generated pictures (B, ...).
-        Raises ValueError for logits of no picture. The function does not wait for the device.
+        Raises ValueError if the batch is empty. The function does not wait for the device.
         """
         if not real_logits.numel():
             raise ValueError(f"real_logits must not be empty (got {tuple(real_logits.shape)})")

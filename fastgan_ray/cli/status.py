@@ -67,7 +67,7 @@ def stop(run: AnyRun) -> None:
             driver.terminate()
         except psutil.AccessDenied as error:
             raise UserError(f"{run}: process {driver.pid} belongs to another user") from error
-        print_line(f"Stopping process {driver.pid}: the run saves where it is.")
+        print_line(f"Stopping process {driver.pid}: the run saves its state first.")
         deadline = time.monotonic() + SECONDS_TO_STOP
         while is_alive(driver):
             if time.monotonic() > deadline:

@@ -194,8 +194,9 @@ class AugmentConfig(Section):
     )
     ada: Literal["stylegan2", "keras", "none"] = Field(
         "stylegan2",
-        description="rule that adapts p, the probability of the operations bgc and keras: "
-        "stylegan2; keras; none = p does not change",
+        description="rule that adapts p, the probability of the operations bgc and keras; "
+        "stylegan2 = the rule of StyleGAN2-ADA; keras = the rule of the Keras example; none = "
+        "p does not change",
     )
     ada_p: float = Field(
         0.0,
@@ -354,7 +355,7 @@ class ResourcesConfig(Section):
     cpus: float = Field(
         1.0,
         gt=0,
-        description="number of CPU cores of each worker, and of its threads",
+        description="number of CPU cores for each worker; a worker uses as many threads",
         json_schema_extra={"unit": "cores"},
     )
     gpus: float | None = Field(

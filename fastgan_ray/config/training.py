@@ -122,9 +122,9 @@ class TrainConfig(Section):
     log_every_kimg: float = Field(
         0.0,
         ge=0,
-        description="thousands of images from one row of training numbers to the next, between "
-        "evaluations: mean losses, logits, accuracies of the discriminator, gradient norms, "
-        "learning rates, p, speed and memory; 0 = off",
+        description="interval between two rows of training numbers, in thousands of images; a row "
+        "has mean losses, logits, accuracies of the discriminator, gradient norms, learning "
+        "rates, p, speed and memory; 0 = off",
     )
     keep_best: int = Field(
         1,

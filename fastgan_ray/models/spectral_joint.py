@@ -5,8 +5,8 @@ to each other and are multiplied as one batch of matrices. Small weights are mul
 element, whatever their shapes. Norms, divisions and gradients are computed from the flat copy. The
 values equal those of `spectral`, which normalises weights one by one, except for the order of sums.
 
-Sizes: L weights have N elements, U rows and V columns in total. P = U + V: first the u of each
-weight, then the v of each weight.
+Sizes: L weights have N elements, U rows and V columns in total. A vector of size P = U + V has the
+vectors u of all weights, then the vectors v of all weights.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class RepeatedFailures(TrialCallback):
 
     @property
     def ended(self) -> bool:
-        """Whether no more trials must start."""
+        """True if no further trial may start."""
         return bool(self.reason)
 
     def describe(self) -> str:

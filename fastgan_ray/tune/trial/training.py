@@ -45,7 +45,9 @@ def run_training(
     wandb: Mode = "auto",
     track: Track = silently,
 ) -> None:
-    """Train in the folder of `reporter`, which also receives every report; keep the history.
+    """Train in the folder of `reporter`, and record the history there: rows, curves and versions.
+
+    `reporter` also receives every report.
 
     `resume_from` is a checkpoint of this folder. Without it the folder must be empty or new, or
     hold a training that `overwrite` replaces. Raises the errors that `train` raises, and UserError
