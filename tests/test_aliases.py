@@ -18,11 +18,12 @@ from fastgan_ray.search.warm_start import load_priors
 from fastgan_ray.train.checkpoint import stored_config
 
 OLD, NEW = "train.generator_rate", "train.lr_g"
+OLD_BETA, BETA = "train.first_moment", "train.beta1"
 NOTE = "note: train.generator_rate is now called train.lr_g"
 SEARCH = """\
 method: random
 metric: {name: fid}
-base: {train: {generator_rate: 1e-3}, model.ngf: 8}
+base: {train: {first_moment: 0.3}, model.ngf: 8}
 changes: {every: 40, change: [train.generator_rate]}
 parameters:
   train.generator_rate: {values: [1e-4, 1e-3]}
@@ -33,7 +34,7 @@ parameters:
 @pytest.fixture(autouse=True)
 def renamed(monkeypatch):
     """As if `lr_g` and `population` had been called otherwise."""
-    monkeypatch.setattr(aliases, "ALIASES", {OLD: NEW, "changes": "population"})
+    monkeypatch.setattr(aliases, "ALIASES", {OLD: NEW, OLD_BETA: BETA, "changes": "population"})
     aliases._say_once.cache_clear()
     yield
     aliases._say_once.cache_clear()
@@ -41,7 +42,7 @@ def renamed(monkeypatch):
 
 def test_a_search_file(capsys):
     spec = spec_from_text(SEARCH, "x.yaml")
-    assert spec.base == {NEW: 1e-3, "model.ngf": 8}
+    assert spec.base == {BETA: 0.3, "model.ngf": 8}
     assert [parameter.name for parameter in spec.space] == [NEW, "train.lr_d"]
     assert spec.space[1].when == ((NEW, (1e-3,)),)
     assert spec.population is not None and spec.population.change == [NEW]
@@ -50,15 +51,15 @@ def test_a_search_file(capsys):
 
 
 def test_an_error_keeps_its_line():
-    text = SEARCH.replace("generator_rate: 1e-3}, model", "\n  generator_rate: 3}, model")
+    text = SEARCH.replace("first_moment: 0.3}, model", "\n  first_moment: 3}, model")
     with pytest.raises(UserError) as caught:
         spec_from_text(text, "x.yaml")
-    assert str(caught.value) == "x.yaml:4: train.lr_g: must be less than 1 (got 3)"
+    assert str(caught.value) == "x.yaml:4: train.beta1: must be less than 1 (got 3)"
 
 
 def test_both_names_are_one_key():
-    text = SEARCH.replace("model.ngf: 8", "train.lr_g: 1e-4")
-    with pytest.raises(UserError, match=r"train\.lr_g: is given twice"):
+    text = SEARCH.replace("model.ngf: 8", "train.beta1: 0.4")
+    with pytest.raises(UserError, match=r"train\.beta1: is given twice"):
         spec_from_text(text, "x.yaml")
 
 
@@ -85,7 +86,7 @@ def test_a_checkpoint(tmp_path):
         **{"data.path": str(tiny.write_pictures(pictures, 4)), "train.total_kimg": 0.008}
     )
     tiny.train(config, tiny.Recorder(tmp_path / "run"))
-    (checkpoint,) = (tmp_path / "run").glob("checkpoint-*")
+    (checkpoint,) = (tmp_path / "run").glob("checkpoint-[0-9]*")
     metadata = json.loads((checkpoint / "metadata.json").read_text())
     metadata["config"]["train"]["generator_rate"] = metadata["config"]["train"].pop("lr_g")
     (checkpoint / "metadata.json").write_text(json.dumps(metadata))

@@ -100,7 +100,14 @@ def test_a_budget_of_disk_limits_the_trials_at_once(tmp_path):
     whole, weights = checkpoint_gb(large)
     assert whole == pytest.approx(on_disk, rel=0.1)
     assert weights == pytest.approx((saved / "ema.safetensors").stat().st_size / 1e9, rel=0.1)
-    assert trials_within(whole * (1 + 3 * 4.1), [small, large], 0) == 3
-    assert trials_within(10 * weights + whole * 4.1, [small, large], 10) == 1
+    # Each of two trials has its best checkpoint too; the best trial keeps its best and its last.
+    assert trials_within(whole * (2 + 3 * 6.1), [small, large], 0) == 3
+    assert trials_within(20 * weights + whole * 6.1, [small, large], 10) == 1
+    only_last = [
+        tiny.config(**{"train.keep_best": 0}),
+        large.model_copy(update={"train": large.train.model_copy(update={"keep_best": 0})}),
+    ]
+    assert trials_within(whole * (1 + 3 * 4.1), only_last, 0) == 3
+    assert trials_within(10 * weights + whole * 4.1, only_last, 10) == 1
     with pytest.raises(UserError, match=r"--disk-gb: must be at least .* \(got "):
         trials_within(whole * 4, [small, large], 0)

@@ -156,6 +156,7 @@ CASES: dict[str, dict[str, Any]] = {
             "resolution 64": {"model.resolution": 64},
         }.items()
     },
+    "numbers between evaluations": {"train.log_every_kimg": 0.004},
     "Re-GAN without small branch": {**REGAN, "model.d_small": False, "model.decode_small": False},
     "Re-GAN": {**REGAN, "regan.dense_lr_factor": 0.5},
     "Re-GAN regrowing stored weights": {**REGAN, "regan.regrow": "stored"},

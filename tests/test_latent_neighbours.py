@@ -97,7 +97,9 @@ def test_pictures_all_alike_are_no_reference(setting, tmp_path):
         Image.new("RGB", (8, 8), "red").save(tmp_path / f"{index}.png")
     _, config, _, extractor = setting
     source = open_source(DataConfig(path=str(tmp_path)))
-    with pytest.raises(UserError, match="sees no difference between all"):
+    with pytest.raises(
+        UserError, match="2 different pictures are needed, but all 3 have the same features"
+    ):
         nearest_pictures(torch.zeros(2, 3, 8, 8), source, config, extractor, 1)
 
 

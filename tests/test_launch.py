@@ -36,7 +36,7 @@ def test_the_command_trains_with_two_processes(pictures, tmp_path, capfd):
     assert ended.value.code == 0
     shown = capfd.readouterr()
     assert "fd_efficientnet_lite0" in shown.out and "Traceback" not in shown.err
-    (checkpoint,) = (tmp_path / "run").glob("checkpoint-*")
+    (checkpoint,) = (tmp_path / "run").glob("checkpoint-[0-9]*")
     assert checkpoint.name == "checkpoint-000000016"
     assert not multiprocessing.active_children()
 

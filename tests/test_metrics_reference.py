@@ -181,7 +181,9 @@ def test_pictures_that_are_all_the_same_are_refused(tmp_path):
     for index in range(3):
         Image.new("RGB", (20, 20), (9, 90, 200)).save(tmp_path / "same" / f"{index}.png")
     config = configured(tmp_path / "same")
-    with pytest.raises(UserError, match="sees no difference between all 3"):
+    with pytest.raises(
+        UserError, match="2 different pictures are needed, but all 3 have the same features"
+    ):
         load_reference(open_source(config.data), config, stand_in())
 
 

@@ -31,7 +31,8 @@ def test_report_writes_the_file_and_opens_it(tmp_path, capsys, monkeypatch):
     assert call("report", folder, "--out", tmp_path / "other.html") == 0
     assert (tmp_path / "other.html").is_file()
     assert [path.name for path in tmp_path.glob("**/.*")] == []
-    assert call("report", folder, "--out", tmp_path / "none" / "x.html") == 2
+    assert call("report", folder, "--out", tmp_path / "new" / "x.html") == 0
+    assert call("report", folder, "--out", folder / "report.html" / "x.html") == 2
     assert call("report", tmp_path) == 2
     assert "cannot be" in capsys.readouterr().err
 

@@ -70,6 +70,8 @@ def test_the_list_names_fields_and_sections_that_exist() -> None:
         "data.path",
         "data.on_bad_image",
         "train.total_kimg",
+        "train.log_every_kimg",
+        "train.keep_best",
         "train.device",
         "train.cuda_graphs",
         "train.gradient_checkpointing",

@@ -124,7 +124,7 @@ def _checked_numbers(name: str, numbers: Parameters, count: int) -> Parameters:
             raise ValueError(f"{name}: {key}: must be a tensor (got {type(value).__name__})")
         if value.shape[:1] != (count,) or value.device.type != "cpu":
             raise ValueError(
-                f"{name}: {key}: must have one row for each of the {count} pictures, on the CPU "
+                f"{name}: {key}: must have one row for each picture ({count}), on the CPU "
                 f"(got shape {tuple(value.shape)} on {value.device})"
             )
     return numbers
