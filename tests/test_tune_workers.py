@@ -16,7 +16,7 @@ import tiny
 import worker_objectives as objectives
 from ray.util.state import list_actors
 
-from fastgan_ray.config.run_file import dump_run_config
+from fastgan_ray.config.run_config import flatten
 from fastgan_ray.errors import UserError
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.file.read import spec_from_text
@@ -58,7 +58,8 @@ def make_spec(
 ) -> SearchSpec:
     """A trial for each number of workers; `early`: the weak are stopped at 0.016 kimg."""
     settings = tiny.config(**{"data.path": str(pictures), **changes})
-    base = "\n".join(f"  {line}" for line in dump_run_config(settings).splitlines())
+    fixed = flatten(settings.model_dump(exclude={"resources": {"workers"}}))
+    base = "\n".join(f"  {name}: {json.dumps(value)}" for name, value in fixed.items())
     return spec_from_text(
         f"""
 name: t
