@@ -170,15 +170,15 @@ def test_a_search_ends_with_all_its_results(undisturbed):
     assert outcome.summary["verdict"] == summary["verdict"]
     assert len(list((search.folder / "trials").glob("*/events.out.tfevents.*"))) == 3
     lines = (search.folder / "trials.csv").read_text().splitlines()
-    assert (
-        lines[0] == "trial_id,state,value,error,num_fakes,kimg,seconds,reason,model.ngf,train.lr_g"
-    )
+    columns = "trial_id,state,value,error,num_fakes,kimg,seconds,reason,"
+    columns += "last_value,best_value,best_kimg,selected_value,model.ngf,train.lr_g"
+    assert lines[0] == columns
     assert len(lines) == 4
     assert summary["verdict"] in out
     assert "wandb sync" in out
     # Nothing but our own lines and table: no banner, no warning.
     ours = ("[", "6 pictures", "tiny:", "fd_", "trial ", "0000", "Best:", "Warning:")
-    ours += ("Results:", "Report:", "To W&B:")
+    ours += ("Best moment", "Results:", "Report:", "To W&B:")
     assert [line for line in out.splitlines() if line and not line.startswith(ours)] == []
 
 
