@@ -41,9 +41,10 @@ def test_a_training_tracks_all_work_that_is_not_training(tmp_path, monkeypatch):
     train(config, tiny.Recorder(tmp_path / "run"), track=track)
     assert [label for label, _ in work] == [
         "checking pictures",
-        "shrinking pictures",
         "features of real pictures",
         "features of mirror images",
+        "shrinking pictures",
         "features of generated pictures",
+        "features of generated pictures",  # the best checkpoint, on new latents
     ]
     assert all(count for _, count in work)
