@@ -13,7 +13,7 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.latent.load import find_checkpoint
 from fastgan_ray.latent.measure import rank
-from fastgan_ray.metrics.evaluate import with_new_latents
+from fastgan_ray.metrics.evaluate import evaluate, with_other_latents
 from fastgan_ray.metrics.names import final_value, metric_family, run_metric, searchable
 from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.file.metric import Metric
@@ -167,7 +167,7 @@ def test_a_training_that_collapses_yields_its_best_checkpoint_measured_again(col
 
 def test_the_second_number_can_be_measured_by_evaluate(config, collapsed):
     folder, rows = collapsed
-    seed = with_new_latents(config().eval).seed
+    seed = with_other_latents(config().eval).seed
     assert seed != config().eval.seed
     (result,) = rank({folder: None}, {"eval.seed": seed})
     assert result["metrics"][FD] == pytest.approx(rows[-1][f"best/{FD}"], rel=1e-3)
@@ -196,6 +196,24 @@ def test_cheap_evaluations_choose_the_best_by_cheap_values_only(config, tmp_path
     for path in (tmp_path / "run").glob("checkpoint-*"):
         assert metadata(path)["selection"]["metric"] == f"early/{FD}"
     assert f"best/{FD}" in rows[-1] and rows[-1]["best/num_fakes"] == 32
+    # They chose by latents of their own, so those of a full evaluation are new for the best one.
+    best = tmp_path / "run" / "checkpoint-best"
+    (result,) = rank({best: None}, {})
+    assert result["metrics"][FD] == pytest.approx(rows[-1][f"best/{FD}"], rel=1e-3)
+
+
+def test_a_last_checkpoint_that_is_the_best_is_not_measured_twice(config, tmp_path, monkeypatch):
+    counts = []
+
+    def counting(*arguments):
+        counts.append(evaluate(*arguments).values["num_fakes"])
+        return evaluate(*arguments)
+
+    monkeypatch.setattr("fastgan_ray.train.evaluation.evaluate", counting)
+    settings = {"eval.early_fakes": 16, "eval.every_kimg": 1.0}  # one evaluation, the last one
+    (row,) = run(config(**settings), tmp_path / "run")
+    assert counts == [32, 16]
+    assert row[f"best/{FD}"] == row[FD] != row["best/selected"]
 
 
 def test_the_runs_metric_chooses_the_best(config, tmp_path):

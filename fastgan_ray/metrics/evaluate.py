@@ -38,7 +38,7 @@ from fastgan_ray.metrics.names import (
 from fastgan_ray.metrics.reference import Features, Reference
 from fastgan_ray.progress import Track, silently
 
-NEW_LATENTS = 2**30  # is added to `eval.seed` for latents that did not choose the checkpoint
+OTHER_LATENTS = 2**30  # is added to `eval.seed` for latents that full evaluations do not use
 CLOSEST_PAIRS = 16  # generated pictures that an evaluation lists as nearest to a training picture
 
 
@@ -77,13 +77,14 @@ def evaluate(
     `sample` maps latents (B, nz) on `device` to pictures (B, C, H, W) in [-1, 1]; each picture must
     depend only on its own latent. The latents depend only on `config.seed`, so all trials use the
     same latents. The batch size changes values only by rounding. With `early`, the evaluation is
-    cheap: it uses only the first `config.early_fakes` pictures, and its metrics have other names.
+    cheap: it uses `config.early_fakes` pictures of other latents, and its metrics have other names.
     Raises DivergedError for a non-finite picture, feature or metric.
     """
     assert extractor.name == config.extractor
     early_count = config.early_fakes if early else None
     count = early_count or config.num_fakes
-    batches = torch.split(latents(config, nz)[:count], config.batch_size)
+    drawn = latents(with_other_latents(config) if early_count else config, nz)[:count]
+    batches = torch.split(drawn, config.batch_size)
     with ieee_float32():  # `protocol` records this arithmetic
         features = _fake_features(
             sample, track(batches, "features of generated pictures"), extractor, device
@@ -105,13 +106,13 @@ def latents(config: EvalConfig, nz: int) -> Tensor:
     return torch.randn(config.num_fakes, nz, generator=torch.Generator().manual_seed(config.seed))
 
 
-def with_new_latents(config: EvalConfig) -> EvalConfig:
-    """Return the same protocol with a seed of the latents that no evaluation of the run has used.
+def with_other_latents(config: EvalConfig) -> EvalConfig:
+    """Return the same protocol with other latents than its full evaluations have.
 
-    The best of many noisy values is too good. The value of the same checkpoint on other latents is
-    not, because these latents did not choose the checkpoint.
+    The value that chose a checkpoint is the best of many noisy ones, and so too good. Therefore the
+    latents that choose a run's best checkpoint must not be those that measure it.
     """
-    return config.model_copy(update={"seed": (config.seed + NEW_LATENTS) % 2**31})
+    return config.model_copy(update={"seed": (config.seed + OTHER_LATENTS) % 2**31})
 
 
 def _fake_features(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fastgan_ray.config.run_config import EvalConfig, RunConfig
 from fastgan_ray.data.source import Source
-from fastgan_ray.metrics.evaluate import Evaluation, evaluate, latents, with_new_latents
+from fastgan_ray.metrics.evaluate import Evaluation, evaluate, latents, with_other_latents
 from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.names import best_name, early_name, run_metric
 from fastgan_ray.metrics.reference import Reference
@@ -61,12 +61,17 @@ def evaluate_and_report(
     """
     images_shown = state.step * run.config.train.images_per_step
     recalibrate_ema(state, run.config.model.nz)
+    samples: list[Tensor] = []
+    sample = collect_samples(_sampler(state.ema, run), samples)
+    evaluation = _measure(sample, run, run.config.eval, early=not last)
     metrics: Values = {
         "kimg": images_shown / 1000,
         "images_shown": images_shown,
         "seconds": round(state.seconds, 3),
         "images_per_second": round(images_shown / state.seconds, 3),
-        **_measure_and_draw(state, run, mean_losses, reporter.folder, last),
+        **evaluation.values,
+        **mean_losses,
+        **_draw(state, run, evaluation, samples, reporter.folder, last),
         "params_g": count_parameters(state.generator),
         "params_d": count_parameters(state.discriminator),
         "gflop_g": run.gflop_g,
@@ -84,7 +89,7 @@ def evaluate_and_report(
     if selection:
         best.keep_best(folder, run.config.train.keep_best, run_metric(run.config.eval)[1])
     if last:
-        metrics |= _measure_best(state, run, reporter.folder)
+        metrics |= _measure_best(state, run, evaluation, reporter.folder)
     reporter.report(metrics, folder)
     for older in (*reporter.folder.glob(best.NUMBERED), reporter.folder / INTERRUPTED):
         if older != folder:
@@ -107,21 +112,27 @@ def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict
     return {"selection": {"metric": name, "value": values[name]}} if name in values else {}
 
 
-def _measure_best(state: TrainState, run: Run, folder: Path) -> Values:
-    """Measure the run's best checkpoint again, on new latents; return {} if there is none.
+def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -> Values:
+    """Measure the run's best checkpoint on new latents; return {} if there is none.
 
     The names of its metrics begin with best/. `best/kimg` is its position, and `best/selected` the
-    value that chose it, which is the best of many noisy values and so too good.
+    value that chose it, which is the best of many noisy values and so too good. Cheap evaluations
+    have latents of their own. If they choose the best checkpoint, the latents of full evaluations
+    are new for it, and the values of the run's last checkpoint are already in `last`.
     """
     checkpoints = best.best_checkpoints(folder)
     if run.config.train.keep_best == 0 or not checkpoints:
         return {}
     metadata = checkpoint.read_metadata(checkpoints[0])
-    generator = state.ema
-    if metadata["step"] != state.step:
-        generator = checkpoint.load_generator(checkpoints[0])[0].to(run.device)
-    sample = _sampler(generator, run)
-    measured = _measure(sample, run, with_new_latents(run.config.eval), early=False).values
+    is_last, config = metadata["step"] == state.step, run.config.eval
+    generator = state.ema if is_last else checkpoint.load_generator(checkpoints[0])[0]
+    if config.early_fakes is None:
+        config = with_other_latents(config)
+    if is_last and config is run.config.eval:
+        measured = last.values
+    else:
+        sample = _sampler(generator.to(run.device), run)
+        measured = _measure(sample, run, config, early=False).values
     best.add_metadata(checkpoints[0], {"measured_again": measured})
     return {
         best_name("kimg"): metadata["kimg"],
@@ -153,17 +164,21 @@ def _measure(
     return evaluate(sample, nz, reference, extractor, config, run.device, early, run.track)
 
 
-def _measure_and_draw(
-    state: TrainState, run: Run, mean_losses: dict[str, float], folder: Path, last: bool
+def _draw(
+    state: TrainState,
+    run: Run,
+    evaluation: Evaluation,
+    samples: list[Tensor],
+    folder: Path,
+    last: bool,
 ) -> Values:
-    """Return metrics, losses, the paths of the grids, and warnings."""
+    """Draw the grids; return their paths, what is measured beside the metrics, and warnings.
+
+    `samples` are some generated pictures of the evaluation, (N, C, H, W).
+    """
     config, sample = run.config, _sampler(state.ema, run)
-    samples: list[Tensor] = []
-    evaluation = _measure(collect_samples(sample, samples), run, config.eval, early=not last)
     file = f"{state.step * config.train.images_per_step:09d}.png"
     return {
-        **evaluation.values,
-        **mean_losses,
         **draw_samples(state, config, folder / "grids" / file, run.device),
         **draw_pairs(evaluation.pairs, run.source, config, sample, folder / "pairs" / file),
         **_reconstruction(state, run, folder / "decoded" / file, last),
