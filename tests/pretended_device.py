@@ -69,6 +69,7 @@ CASES: dict[str, dict[str, Any]] = {
     "no self-supervision": {"model.self_supervision": "none"},
     "dropout": {"model.d_dropout": 0.3},
     "dcgan": {"model.architecture": "dcgan"},
+    "sngan": {"model.architecture": "sngan"},
     "two D steps": {"train.d_steps": 2},
     "EMA ramp-up": {"train.ema_rampup": 0.05},
     "no label noise": {"train.label_noise": 0.0},

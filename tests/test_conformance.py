@@ -40,6 +40,8 @@ CPU = torch.device("cpu")
 BASE = {**tiny.SETTINGS, "train.batch_size": 2}
 PICTURES = np.random.default_rng(0).integers(0, 255, (5, 32, 32, 4), dtype=np.uint8)
 DCGAN = {"model.architecture": "dcgan", "model.dcgan_depth": 3, "model.dcgan_width": 4}
+SNGAN = {"model.architecture": "sngan"}
+HOSTS = (DCGAN, SNGAN)
 PENALTIES = {"train.r1_gamma": 1.0, "train.r2_gamma": 0.5, "train.r1_interval": 1}
 # Steps of 2 images: sparse from the first, dense from the fourth.
 REGAN = {"regan.sparsity": 0.5, "regan.warmup_kimg": 0.0, "regan.interval_kimg": 0.006}
@@ -80,9 +82,19 @@ CASES: dict[str, dict[str, Any]] = {
         "model.decoder_width": 3,
     },
     **{f"architecture {name}": {**DCGAN, "model.architecture": name} for name in ARCHITECTURES},
-    "contrastive dcgan": {**DCGAN, "model.self_supervision": "contrastive"},
-    "dcgan with penalties": {**DCGAN, **PENALTIES},
-    "dcgan under Re-GAN": {**DCGAN, **REGAN},
+    **{
+        f"{host['model.architecture']} {name}": {**host, **settings}
+        for host in HOSTS
+        for name, settings in {
+            "contrastive": {"model.self_supervision": "contrastive"},
+            "with penalties": {**PENALTIES, "train.loss": "wasserstein"},
+            "under Re-GAN": REGAN,
+            "with dropout, bf16": {"model.d_dropout": 0.3, "train.precision": "bf16"},
+            "adaptive": {**ADA, "train.d_steps": 2},
+        }.items()
+    },
+    "sngan at 64 px": {**SNGAN, "model.resolution": 64, "model.output_activation": "none"},
+    "sngan without spectral norm": {**SNGAN, "model.spectral_norm": False},
     "resolution 64": {"model.resolution": 64},
     "d steps": {"train.d_steps": 2},
     "r1": {"train.r1_gamma": 1.0, "train.r1_interval": 1},
@@ -141,7 +153,7 @@ CASES: dict[str, dict[str, Any]] = {
         f"{aspect} {mode}: {name}": {"model.aspect": aspect, "data.mode": mode, **settings}
         for aspect, mode in (("2:3", "rgba"), ("4:3", "grey"))
         for name, settings in {
-            "dcgan": DCGAN,
+            **{host["model.architecture"]: host for host in HOSTS},
             "perceptual": {"train.reconstruction": "efficientnet_lite0"},
             "contrastive": {"model.self_supervision": "ae_contrastive"},
             "all augmentations": {

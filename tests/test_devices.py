@@ -45,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
     "Re-GAN": {"regan.sparsity": 0.5, "regan.warmup_kimg": 0.0, "regan.interval_kimg": 0.006},
     "two steps of D": {"train.d_steps": 2},
     "DCGAN": {"model.architecture": "dcgan", "model.dcgan_depth": 3, "model.dcgan_width": 4},
+    "SNGAN": {"model.architecture": "sngan"},
 }
 
 
@@ -106,6 +107,9 @@ def test_the_gradients_of_a_step_are_those_in_float64(device, name):
     found, wanted = gradients(state), gradients(exact)
     assert found.keys() == wanted.keys()
     for key, gradient in wanted.items():
+        if gradient.norm() < 1e-12:  # a bias before a batch normalisation, which removes it
+            assert found[key].norm() < 1e-5, key
+            continue
         scale = gradient.norm().clamp_min(1e-6)
         assert float((found[key] - gradient).norm() / scale) < 2e-3, key
 

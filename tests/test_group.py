@@ -55,6 +55,7 @@ CASES: dict[str, dict[str, Any]] = {
         "regan.warmup_kimg": 0.02,
         "regan.interval_kimg": 0.02,
     },
+    "sngan": {"model.architecture": "sngan", "model.d_dropout": 0.3},
 }
 
 

@@ -23,7 +23,7 @@ from fastgan_ray.train.regan import (
     SPARSE,
     WARM_UP,
     Regan,
-    conv_weights,
+    layer_weights,
     period_at,
     phase_of,
     smallest,
@@ -56,7 +56,7 @@ def run(settings: RunConfig, steps: int) -> TrainState:
 
 
 def weights(state: TrainState) -> dict[str, Tensor]:
-    return {name: w.detach().clone() for name, w in conv_weights(state.generator).items()}
+    return {name: w.detach().clone() for name, w in layer_weights(state.generator).items()}
 
 
 class TestSchedule:
@@ -110,7 +110,7 @@ class TestMask:
     def test_it_is_of_the_weights_that_training_moves(self, spectral):
         settings = config(**{"model.spectral_norm": spectral})
         generator = build_generator(settings.model)
-        found = conv_weights(generator)
+        found = layer_weights(generator)
         parameters = {id(parameter) for parameter in generator.parameters()}
         layers = [m for m in generator.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
         assert len(found) == len(layers) > 5
@@ -124,9 +124,9 @@ def test_pruned_weights_are_exactly_zero_after_every_sparse_step(changes):
     masks = {name: mask.clone() for name, mask in state.regan.pruned.items()}
     before = weights(state)
     for _ in range(2):
-        averages = conv_weights(state.ema)
-        assert masks.keys() == conv_weights(state.generator).keys()
-        for name, weight in conv_weights(state.generator).items():
+        averages = layer_weights(state.ema)
+        assert masks.keys() == layer_weights(state.generator).keys()
+        for name, weight in layer_weights(state.generator).items():
             assert torch.equal(state.regan.pruned[name], masks[name])
             moments = state.optimizer_g.state[weight]
             for tensor in (weight, averages[name], moments["exp_avg"], moments["exp_avg_sq"]):
@@ -197,7 +197,7 @@ def test_a_step_that_skips_a_dense_phase_prunes_afresh():
 
 def test_pruning_before_the_first_step():
     state = run(config(**{"regan.warmup_kimg": 0.0}), 1)
-    for name, weight in conv_weights(state.generator).items():
+    for name, weight in layer_weights(state.generator).items():
         assert bool((weight[state.regan.pruned[name]] == 0).all())
 
 
@@ -226,6 +226,11 @@ class TestReport:
         assert report["regan/sparsity"] == pytest.approx(11 / 26)
         assert report["regan/flops_share"] == pytest.approx((6 * 4 + 9 * 16) / (8 * 4 + 18 * 16))
         assert not any(layer._forward_hooks for layer in network)
+
+    def test_a_linear_layer_is_pruned_and_counted_too(self):
+        network = nn.Sequential(nn.Linear(3, 4), nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 1, 1))
+        assert {name: w.ndim for name, w in layer_weights(network).items()} == {"0": 2, "2": 4}
+        assert uses_per_weight(network, torch.zeros(1, 3)) == {"0": 1, "2": 4}
 
     def test_what_is_reported_is_what_is_sampled(self):
         settings = config()
@@ -286,5 +291,5 @@ def test_resuming_in_the_middle_of_a_phase_is_exact(tmp_path: Path, steps: int, 
 @pytest.mark.parametrize("key", ["pruned.nowhere", "stored.to_full"])
 def test_a_mask_of_another_generator_is_refused(key):
     state = new_state(config(), 8, CPU)
-    with pytest.raises(UserError, match=rf"regan: .*{key} does not fit any convolution"):
+    with pytest.raises(UserError, match=rf"regan: .*{key} does not fit any layer"):
         state.regan.load_state({"period": torch.tensor(0), key: torch.zeros(2, 2)})

@@ -57,7 +57,7 @@ def test_an_editor_knows_every_setting_with_its_meaning():
         name for name in schema["$defs"]["RunConfig"]["properties"] if "." in name
     )
     parameters = schema["properties"]["parameters"]["properties"]
-    assert parameters["model.ngf"]["description"] == (
+    assert parameters["model.ngf"]["description"].startswith(
         "generator's number of channels at 128 px; smaller feature maps have more channels, larger "
         "ones fewer"
     )

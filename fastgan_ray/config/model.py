@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from fastgan_ray.config.section import Section
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
+SNGAN_RESOLUTIONS = (32, 64, 128)
 # The offered ratios of width to height -> columns and rows of the generator's first map, which has
 # 4 x 4 pixels for a square picture. The networks double and halve this map, so both sides of a
 # picture are multiples of resolution / 4. Much longer pictures would need another network: the
@@ -35,15 +36,17 @@ ASPECTS: dict[str, tuple[int, int]] = {
 class ModelConfig(Section):
     """Generator and discriminator: sizes, and switches for their components.
 
-    Architecture fastgan uses all settings except dcgan_*. Architecture dcgan uses only resolution,
-    nz, dcgan_width, dcgan_depth, output_activation, d_dropout and self_supervision. With dcgan,
-    self_supervision only switches the contrastive loss on or off: there are no decoders.
+    Architecture fastgan uses all settings except dcgan_*. The others use only resolution, aspect,
+    nz, output_activation, d_dropout and self_supervision, and also: dcgan dcgan_width and
+    dcgan_depth; sngan ngf, ndf and spectral_norm (of D). Their self_supervision only switches the
+    contrastive loss on or off: there are no decoders.
     """
 
-    architecture: Literal["fastgan", "dcgan"] = Field(
+    architecture: Literal["fastgan", "dcgan", "sngan"] = Field(
         "fastgan",
         description="networks to train: fastgan; dcgan = the smaller GAN in Keras' "
-        "adaptive-augmentation example",
+        "adaptive-augmentation example; sngan = the residual networks of Miyato et al. 2018, with "
+        "resolution 32, 64 or 128",
     )
     resolution: int = Field(
         256,
@@ -63,7 +66,8 @@ class ModelConfig(Section):
         ge=1,
         le=1024,
         description="generator's number of channels at 128 px; smaller feature maps have "
-        "more channels, larger ones fewer",
+        "more channels, larger ones fewer. sngan: a quarter of its channels with resolution 32, "
+        "else its channels at full resolution; published: 64",
         json_schema_extra={"unit": "channels"},
     )
     ndf: int = Field(
@@ -71,7 +75,8 @@ class ModelConfig(Section):
         ge=1,
         le=1024,
         description="discriminator's number of channels at 64 px; smaller feature maps have "
-        "more channels, larger ones fewer",
+        "more channels, larger ones fewer. sngan: half of its channels with resolution 32, else "
+        "the channels of its first block; published: 64",
         json_schema_extra={"unit": "channels"},
     )
     nz: int = Field(
@@ -117,7 +122,7 @@ class ModelConfig(Section):
         ge=0,
         lt=1,
         description="fraction of the features that dropout removes before the discriminator's "
-        "logits; null = 0 for fastgan, 0.4 for dcgan",
+        "logits; null = 0.4 for dcgan, 0 for the others",
         json_schema_extra={"unit": "fraction"},
     )
     self_supervision: Literal["ae", "none", "contrastive", "ae_contrastive"] = Field(
@@ -151,7 +156,9 @@ class ModelConfig(Section):
         json_schema_extra={"unit": "channels"},
     )
     spectral_norm: bool = Field(
-        True, description="spectral normalisation of all convolutions in both networks"
+        True,
+        description="spectral normalisation of all convolutions in both networks; sngan: in the "
+        "discriminator",
     )
     dcgan_width: int = Field(
         128,
@@ -183,18 +190,19 @@ class ModelConfig(Section):
     @property
     def dropout(self) -> float:
         """The share of features (0..1) that dropout removes before the discriminator's logits."""
-        default = {"fastgan": 0.0, "dcgan": 0.4}[self.architecture]
+        default = 0.4 if self.architecture == "dcgan" else 0.0
         return default if self.d_dropout is None else self.d_dropout
 
     @property
     def logits(self) -> int:
         """The number of logits that D computes for one picture.
 
-        fastgan: 5 x 5 for each branch if the picture is square.
+        fastgan: 5 x 5 for each branch if the picture is square. The other architectures: 1.
         """
+        if self.architecture != "fastgan":
+            return 1
         height, width = self.map_size(8)
-        branch = (height - 3) * (width - 3)
-        return {"fastgan": (1 + self.d_small) * branch, "dcgan": 1}[self.architecture]
+        return (1 + self.d_small) * (height - 3) * (width - 3)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -244,6 +252,11 @@ class ModelConfig(Section):
             raise ValueError(
                 f"with architecture dcgan and dcgan_depth {self.dcgan_depth}, resolution must be "
                 f"4 * 2^dcgan_depth = {4 * 2**self.dcgan_depth} (got {self.resolution})"
+            )
+        if self.architecture == "sngan" and self.resolution not in SNGAN_RESOLUTIONS:
+            raise ValueError(
+                "with architecture sngan, resolution must be one of "
+                f"{SNGAN_RESOLUTIONS} (got {self.resolution})"
             )
         if self.autoencodes and self.decode_small and not self.d_small:
             raise ValueError(

@@ -172,7 +172,8 @@ class ReganConfig(Section):
         0.0,
         ge=0,
         lt=1,
-        description="fraction of each convolution's weights that is pruned; 0 = off",
+        description="fraction of the weights of each convolution and linear layer that is pruned; "
+        "0 = off",
         json_schema_extra={"unit": "fraction"},
     )
     warmup_kimg: float = Field(

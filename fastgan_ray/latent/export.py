@@ -178,10 +178,11 @@ def _require_published_architecture(checkpoint: Path) -> None:
             f"--to published: {checkpoint} is an exported folder without a discriminator, which "
             "the published format needs; name the checkpoint"
         )
-    generator, _ = load_model(checkpoint)
+    generator, config = load_model(checkpoint)
     if not isinstance(generator, Generator):
         raise UserError(
-            "--to published: only model.architecture fastgan has a published format (this is dcgan)"
+            "--to published: only model.architecture fastgan has a published format (this is "
+            f"{config.model.architecture})"
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from fastgan_ray.config.run_config import ModelConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.sample import BATCH, latents
 from fastgan_ray.models import Generator
@@ -16,9 +17,10 @@ from fastgan_ray.progress import Track, silently
 def require_mixing(generator: nn.Module) -> Generator:
     """Return the generator; raise UserError if it cannot mix styles (no skip-layer excitation)."""
     if not isinstance(generator, Generator):
+        config: ModelConfig = generator.config  # type: ignore[assignment]  # every network has it
         raise UserError(
             "style mixing needs the skip-layer excitation of model.architecture fastgan; this "
-            "generator has another architecture (dcgan)"
+            f"generator has another architecture ({config.architecture})"
         )
     if not generator.skips:
         raise UserError(

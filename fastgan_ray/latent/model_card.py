@@ -27,6 +27,7 @@ from fastgan_ray.metrics.names import (
     searchable,
 )
 from fastgan_ray.metrics.protocol import LABELS
+from fastgan_ray.models import ARCHITECTURES
 from fastgan_ray.train.checkpoint import read_metadata, stored_config
 from fastgan_ray.train.costs import count_parameters
 
@@ -128,7 +129,7 @@ def _introduction(
     generator: nn.Module, config: RunConfig, record: Facts | None, data: Facts | None
 ) -> str:
     model, (height, width) = config.model, config.model.size
-    kind = "FastGAN" if model.architecture == "fastgan" else "DCGAN"
+    kind = ARCHITECTURES[model.architecture].title
     text = (
         f"A {kind} generator with {count_parameters(generator):,} parameters. It turns a latent of "
         f"{model.nz} numbers into a picture of {width} x {height} pixels ({config.data.mode})."

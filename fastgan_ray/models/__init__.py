@@ -1,4 +1,4 @@
-"""Build the networks: FastGAN's, and a DCGAN as a baseline."""
+"""Build the networks: FastGAN's, a DCGAN as a baseline, and Re-GAN's hosts."""
 
 from fastgan_ray.models.architectures import ARCHITECTURES, build_discriminator, build_generator
 from fastgan_ray.models.base import AnyDiscriminator

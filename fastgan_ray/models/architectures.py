@@ -13,18 +13,21 @@ from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.dcgan import DcganDiscriminator, DcganGenerator
 from fastgan_ray.models.discriminator import fastgan_discriminator
 from fastgan_ray.models.generator import fastgan_generator
+from fastgan_ray.models.sngan import SnganDiscriminator, SnganGenerator
 
 # A value of a setting in section `model`.
 Setting = str | float | bool | list[int] | None
 
 
 class Architecture(NamedTuple):
-    """Two functions that build networks.
+    """A name, and two functions that build networks.
 
-    Both take the settings, a random number generator on the CPU that draws the weights, and the
-    number of channels of a picture.
+    Both functions take the settings, a random number generator on the CPU that draws the weights,
+    and the number of channels of a picture.
     """
 
+    title: str
+    """The networks' published name."""
     generator: Callable[[ModelConfig, torch.Generator, int], nn.Module]
     """Builds a network that maps latents (B, nz), and a random number generator for noise (or
     None), to pictures (full, small)."""
@@ -32,8 +35,9 @@ class Architecture(NamedTuple):
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "fastgan": Architecture(fastgan_generator, fastgan_discriminator),
-    "dcgan": Architecture(DcganGenerator, DcganDiscriminator),
+    "fastgan": Architecture("FastGAN", fastgan_generator, fastgan_discriminator),
+    "dcgan": Architecture("DCGAN", DcganGenerator, DcganDiscriminator),
+    "sngan": Architecture("SNGAN", SnganGenerator, SnganDiscriminator),
 }
 
 

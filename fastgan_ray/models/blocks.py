@@ -1,6 +1,6 @@
-"""Build the blocks that FastGAN's two networks share (Liu et al., ICLR 2021).
+"""Build the blocks that FastGAN's two networks share (Liu et al., ICLR 2021), and common helpers.
 
-Convolutions have no biases. Shapes: B images, C channels, H x W pixels.
+FastGAN's convolutions have no biases. Shapes: B images, C channels, H x W pixels.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from fastgan_ray.models.upsample import upsample_conv2x
 _STD = 0.02
 _NOISE_SEED = 0
 _Conv = TypeVar("_Conv", nn.Conv2d, nn.ConvTranspose2d)
+_Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class LayerFactory:
@@ -65,6 +66,15 @@ class LayerFactory:
             seed = int(torch.randint(2**62, (), generator=self._rng))
             spectral_norm(layer, torch.Generator().manual_seed(seed))
         return layer
+
+
+def glorot(layer: _Layer, rng: torch.Generator) -> _Layer:
+    """Initialise a layer that is on "meta": Glorot uniform weights, biases 0."""
+    layer = layer.to_empty(device="cpu")
+    nn.init.xavier_uniform_(layer.weight, generator=rng)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 class NoiseInjection(nn.Module):

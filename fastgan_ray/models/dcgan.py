@@ -9,7 +9,6 @@ It has no reconstruction and no spectral normalisation.
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +16,7 @@ from torch.nn import functional
 
 from fastgan_ray.config.run_config import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator, projection
-from fastgan_ray.models.blocks import LayerFactory, dropout, small_size
-
-_Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+from fastgan_ray.models.blocks import LayerFactory, dropout, glorot, small_size
 
 
 class DcganGenerator(nn.Module):
@@ -36,15 +33,15 @@ class DcganGenerator(nn.Module):
         self.picture_channels = picture_channels
         width = config.dcgan_width
         features = width * math.prod(config.map_size(4))
-        self.stem = _glorot(nn.Linear(config.nz, features, bias=False, device="meta"), rng)
+        self.stem = glorot(nn.Linear(config.nz, features, bias=False, device="meta"), rng)
         # Each value of the 4x4 map is normalised separately.
         self.stem_norm = _norm(features)
         self.blocks = nn.Sequential()
         for _ in range(config.dcgan_depth - 1):
             double = nn.ConvTranspose2d(width, width, 4, 2, 1, bias=False, device="meta")
-            self.blocks.extend([_glorot(double, rng), _norm(width), nn.ReLU()])
+            self.blocks.extend([glorot(double, rng), _norm(width), nn.ReLU()])
         to_full = nn.ConvTranspose2d(width, picture_channels, 4, 2, 1, device="meta")
-        self.to_full = _glorot(to_full, rng)
+        self.to_full = glorot(to_full, rng)
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Generate pictures from latents: (B, nz) -> full (B, C, H, W) and small (B, C, h, w).
@@ -74,9 +71,9 @@ class DcganDiscriminator(AnyDiscriminator):
         for index in range(config.dcgan_depth):
             c_in = width if index else picture_channels
             halve = nn.Conv2d(c_in, width, 4, 2, 1, bias=False, device="meta")
-            self.blocks.append(nn.Sequential(_glorot(halve, rng), _norm(width), nn.LeakyReLU(0.2)))
+            self.blocks.append(nn.Sequential(glorot(halve, rng), _norm(width), nn.LeakyReLU(0.2)))
         features = width * math.prod(config.map_size(4))
-        self.head = _glorot(nn.Linear(features, 1, device="meta"), rng)
+        self.head = glorot(nn.Linear(features, 1, device="meta"), rng)
         self.projection: nn.Module | None = None
         if config.contrasts:
             self.projection = projection(LayerFactory(rng, spectral=False), width)
@@ -98,15 +95,6 @@ class DcganDiscriminator(AnyDiscriminator):
         for block in self.blocks[:-1]:
             full = block(full)
         return full
-
-
-def _glorot(layer: _Layer, rng: torch.Generator) -> _Layer:
-    """Initialise a layer that is on "meta", like Keras: Glorot uniform weights, biases 0."""
-    layer = layer.to_empty(device="cpu")
-    nn.init.xavier_uniform_(layer.weight, generator=rng)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

@@ -21,7 +21,7 @@ from fastgan_ray.models.kernels import kernels_for
 
 
 def upsample_conv2x(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
-    """Double the side, then apply a 3x3 convolution with padding 1 and no bias.
+    """Double the side, then apply a 3x3 convolution with padding 1.
 
     (B, c_in, H, W) -> (B, c_out, 2H, 2W).
     """
@@ -30,7 +30,7 @@ def upsample_conv2x(x_BCHW: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> Ten
         result: Tensor = conv(F.interpolate(x_BCHW, scale_factor=2, mode="nearest"))
         return result
     kernel = transposed_kernel(conv.weight)
-    return F.conv_transpose2d(x_BCHW, kernel.transpose(0, 1), stride=2, padding=1)
+    return F.conv_transpose2d(x_BCHW, kernel.transpose(0, 1), conv.bias, stride=2, padding=1)
 
 
 def transposed_kernel(weight: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """Train G with Re-GAN (Saxena et al., CVPR 2023): sparse and dense phases after a warm-up.
 
-At the start of a sparse phase, the smallest weights of each convolution, their Adam moments and
-their averages are set to 0. These weights get no gradient and stay exactly 0 until the next dense
-phase trains them again. So in a sparse phase the weight average, which is used for evaluation and
-sampling, is as sparse as G.
+At the start of a sparse phase, the smallest weights of each convolution and linear layer, their
+Adam moments and their averages are set to 0. These weights get no gradient and stay exactly 0 until
+the next dense phase trains them again. So in a sparse phase the weight average, which is used for
+evaluation and sampling, is as sparse as G.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -19,6 +20,7 @@ from fastgan_ray.models.kernels import reference_kernels
 
 WARM_UP, SPARSE, DENSE = 0, 1, 2
 MOMENTS = ("exp_avg", "exp_avg_sq")
+PRUNED_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def period_at(images: int, config: ReganConfig) -> int:
@@ -42,14 +44,17 @@ def smallest(weight: Tensor, share: float) -> Tensor:
     return size < size.flatten().kthvalue(int(share * size.numel()) + 1).values
 
 
-def conv_weights(network: nn.Module) -> dict[str, nn.Parameter]:
-    """Return each convolution's trained weight (before spectral normalisation) by layer name."""
+def layer_weights(network: nn.Module) -> dict[str, nn.Parameter]:
+    """Return each layer's trained weight (before spectral normalisation) by layer name.
+
+    The layers are convolutions and linear layers.
+    """
     return {
         name: weight
         for name, layer in network.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        if isinstance(layer, PRUNED_LAYERS)
         for weight in layer.parameters()
-        if weight.ndim == 4
+        if weight.ndim > 1  # not the bias
     }
 
 
@@ -67,8 +72,8 @@ class Regan:
         self.period = -1
         self.pruned: dict[str, Tensor] = {}
         self.stored: dict[str, Tensor] = {}
-        self._weights = conv_weights(generator)
-        self._averages = conv_weights(average)
+        self._weights = layer_weights(generator)
+        self._averages = layer_weights(average)
         self._average = average
         self._optimizer = optimizer
         self._rate = float(optimizer.param_groups[0]["lr"])
@@ -99,8 +104,8 @@ class Regan:
     def report(self, z_BZ: Tensor) -> dict[str, float]:
         """Measure how sparse the weight average is; {} if Re-GAN is off.
 
-        Reports the phase, the share of convolution weights that are exactly 0, and the share of
-        the convolutions' multiply-adds that remain.
+        Reports the phase, the share of the layers' weights that are exactly 0, and the share of the
+        layers' multiply-adds that remain.
         """
         if self.config.sparsity == 0:
             return {}
@@ -133,7 +138,7 @@ class Regan:
             weight = self._weights.get(name)
             if weight is None or weight.shape != tensor.shape:
                 raise UserError(
-                    f"regan: the checkpoint's {key} does not fit any convolution of this "
+                    f"regan: the checkpoint's {key} does not fit any layer of this "
                     "generator. Resume with the configuration of the checkpoint."
                 )
             parts[kind][name] = tensor.to(weight.device)
@@ -157,17 +162,17 @@ class Regan:
 
 
 def uses_per_weight(generator: nn.Module, z_BZ: Tensor) -> dict[str, int]:
-    """Count, for each convolution, the positions at which one picture uses each of its weights."""
+    """Count, for each layer, the positions at which one picture uses each of its weights."""
     uses: dict[str, int] = {}
     hooks = []
     for name, layer in generator.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(layer, PRUNED_LAYERS):
 
             def record_uses(
                 layer: nn.Module, inputs: tuple[Tensor], output: Tensor, name: str = name
             ) -> None:
                 positions = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
-                uses[name] = positions.shape[-2] * positions.shape[-1]
+                uses[name] = math.prod(positions.shape[2:])  # 1 for a linear layer
 
             hooks.append(layer.register_forward_hook(record_uses))
     with torch.no_grad(), reference_kernels():

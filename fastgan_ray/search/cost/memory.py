@@ -11,6 +11,7 @@ from fastgan_ray.config.training import CPU_BF16_FROM_PX
 from fastgan_ray.models import small_size
 from fastgan_ray.models.discriminator import discriminator_channels
 from fastgan_ray.models.generator import COMPOUND_SIDES, generator_channels, skip_sources
+from fastgan_ray.models.sngan import sngan_d_channels, sngan_g_channels
 
 # A rough value for CUDA itself, the feature network and its batch.
 CUDA_GB = 2.0
@@ -142,6 +143,29 @@ def _dcgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, floa
     return weights, maps, width * _pixels(model, sides[-1])
 
 
+def _sngan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
+    """Count what `_fastgan` counts.
+
+    A block of G keeps its input, before and after its first ReLU, the latter also upsampled; and
+    the input of its second normalisation and ReLU. A block of D keeps the input of its first
+    convolution and of its skip path, and the input and output of its second convolution.
+    """
+    model, channels = config.model, config.data.channels
+    g, (halving, keeping) = sngan_g_channels(model), sngan_d_channels(model)
+    g_sizes = [width * _pixels(model, 4 << level) for level, width in enumerate(g)]
+    ups = [6 * c_in + 2 * c_out for c_in, c_out in itertools.pairwise(g_sizes)]
+    d, side, downs = [channels, *halving, *keeping], model.resolution, []
+    for index, (c_in, c_out) in enumerate(itertools.pairwise(d)):
+        inner = c_in if index else c_out
+        downs.append((2 * c_in + inner + c_out) * _pixels(model, side))
+        side //= 2 if index < len(halving) else 1
+    weights: float = _pixels(model, 4) * model.nz * g[0]
+    weights += sum(9 * a * b + 9 * b * b + a * b for a, b in itertools.pairwise(g))
+    weights += sum(9 * a * a + 10 * a * b for a, b in itertools.pairwise(d))
+    pictures = channels * math.prod(model.size)
+    return weights, sum(ups) + 2 * sum(downs) + 2 * g_sizes[-1] + pictures, g_sizes[-1]
+
+
 def _pixels(model: ModelConfig, level: int) -> int:
     """Return the number of pixels of the maps at `level`; for a square picture, `level`^2."""
     return math.prod(model.map_size(level))
@@ -150,4 +174,5 @@ def _pixels(model: ModelConfig, level: int) -> int:
 COUNTS: dict[str, Callable[[RunConfig, bool], tuple[float, float, float]]] = {
     "fastgan": _fastgan,
     "dcgan": _dcgan,
+    "sngan": _sngan,
 }
