@@ -43,6 +43,25 @@ def test_a_video_has_the_requested_frames(place, tmp_path):
         assert opened.size == (32, 32) and opened.n_frames == 7
 
 
+def test_several_walks_are_shown_at_once(place, tmp_path, capsys):
+    command = ("interpolate", place / "runs/demo", "--frames", 4, "--out", tmp_path / "walk.gif")
+    assert call(*command, "--grid", "3x2") == 0
+    assert capsys.readouterr().out.startswith("4 frames of 6 walks written to")
+    with Image.open(tmp_path / "walk.gif") as opened:
+        assert opened.size == (3 * 34 - 2, 2 * 34 - 2) and opened.n_frames == 4
+
+
+@pytest.mark.parametrize("options", [(), ("--which", "last")])
+def test_neighbours_by_a_perceptual_distance(place, tmp_path, capsys, options):
+    command = ("neighbours", place / "runs/demo", "--embedded", "--by", "lpips", "--seeds", "0-1")
+    assert call(*command, "--count", 2, "--json", "--out", tmp_path / "n.png", *options) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [len(sample["neighbours"]) for sample in answer["samples"]] == [2, 2]
+    assert 0 < answer["too_near_below"] <= 1
+    with Image.open(tmp_path / "n.png") as grid:
+        assert grid.size == (3 * 34 - 2, 2 * 34 - 2)
+
+
 def test_all_neighbours_are_printed(place, tmp_path, capsys):
     more = tiny.write_pictures(tmp_path, 9)
     command = ("neighbours", place / "runs/demo", "--embedded", "--seeds", "0", "--data", more)
@@ -79,6 +98,16 @@ def test_counts_agree_with_their_nouns(place, tmp_path, capsys):
 BAD = {
     "one stop": (("interpolate", "--seeds", "3"), "at least 2"),
     "more stops than frames": (("interpolate", "--frames", "3"), "4 seeds, 3 frames"),
+    "uneven walks": (
+        ("interpolate", "--grid", "2x2", "--seeds", "0-6"),
+        "(got 7 seeds, 60 frames)",
+    ),
+    "no seeds to walk": (("interpolate", "--grid", "2x2", "--seeds", "0-3"), "4 walks of --grid"),
+    "another grid": (("interpolate", "--grid", "3"), "COLUMNSxROWS, e.g. 4x2"),
+    "a grid too large": (("interpolate", "--grid", "10x10"), "at most 64 walks (got 10x10)"),
+    "no film": (("evolve", "--fps", "2"), "has 0 grids of samples; name the folder of a training"),
+    "a film of another kind": (("evolve", "--out", "x.png"), ".gif or .mp4"),
+    "another distance": (("neighbours", "--by", "ssim"), "is not one of 'features',"),
     "another video": (("interpolate", "--out", "x.avi"), ".gif or .mp4"),
     "rows": (("mix", "--rows", "x"), "--rows"),
     "another picture": (("mix", "--out", "x.jpg"), ".png"),

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.interpolate import slerp, walk
+from fastgan_ray.latent.interpolate import side_by_side, slerp, walk, walks
 from fastgan_ray.latent.sample import latents
 from fastgan_ray.latent.video import FORMATS, video_writer
 
@@ -45,6 +45,20 @@ def test_a_walk_visits_every_stop_and_a_loop_its_first_again():
     for wrong in ((stops[:1], 5), (stops, 2)):
         with pytest.raises(ValueError, match="at most as many as frames"):
             walk(*wrong)
+
+
+def test_several_walks_are_the_walks_by_themselves_side_by_side():
+    stops = latents(range(6), 8)
+    together = walks(stops, 3, 5, loop=True).unflatten(0, (5, 3))
+    for index in range(3):
+        torch.testing.assert_close(together[:, index], walk(stops[2 * index :][:2], 5, loop=True))
+    pictures = torch.linspace(-1, 1, 12).view(12, 1, 1, 1).expand(12, 1, 4, 6)
+    sheets = list(side_by_side(iter(torch.split(pictures, 5)), 3, 2, "#ffffff"))
+    assert [sheet.shape for sheet in sheets] == [(2 * 4 + 2, 2 * 6 + 2, 3)] * 4
+    for index, sheet in enumerate(sheets):
+        tiles = [sheet[0, 0], sheet[0, 8], sheet[6, 0], sheet[6, 8]]
+        shades = [round(255 * (3 * index + tile) / 11) for tile in range(3)]
+        assert [int(tile[0]) for tile in tiles] == [*shades, 255]  # a white place is left
 
 
 def frames(count):

@@ -1,5 +1,8 @@
 """Training pictures beside samples."""
 
+import warnings
+
+import lpips
 import numpy as np
 import pytest
 import tiny
@@ -11,6 +14,7 @@ from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.load import data_config
 from fastgan_ray.latent.neighbours import nearest_pictures, neighbour_rows, save_neighbours
+from fastgan_ray.latent.perceptual_neighbours import nearest_pictures as nearest_by_lpips
 from fastgan_ray.latent.pictures import read_pictures
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.memorisation import (
@@ -19,6 +23,8 @@ from fastgan_ray.metrics.memorisation import (
     nearest_training,
     neighbours,
 )
+from fastgan_ray.train import perceptual
+from fastgan_ray.train.perceptual import load_distance, load_embedding
 
 DEVICE = torch.device("cpu")
 
@@ -109,3 +115,81 @@ def test_the_data_set_is_the_runs_own_unless_replaced(setting):
     assert data_config("x", config, {"data.path": "other"}).data.path == "other"
     with pytest.raises(UserError, match=r"x: .*--data"):
         data_config("x", RunConfig(), {})
+
+
+@pytest.fixture(scope="module")
+def small_lpips():
+    """LPIPS on the smallest of its networks, with seeded random weights."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # lpips passes torchvision's retired arguments
+        network = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False)
+    rng = torch.Generator().manual_seed(0)
+    for weight in network.net.parameters():
+        torch.nn.init.normal_(weight, 0.0, 0.05, generator=rng)
+    return network.eval()
+
+
+@pytest.mark.parametrize("mode", ["rgb", "grey"])
+def test_squared_distances_of_embeddings_are_the_perceptual_distance(
+    small_lpips, mode, monkeypatch
+):
+    monkeypatch.setattr(perceptual, "_published_lpips", lambda: small_lpips)
+    channels = {"rgb": 3, "grey": 1}[mode]
+    pictures = (
+        torch.rand(2, 3, channels, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    )
+    for name in perceptual.NETWORKS:
+        embed, distance = load_embedding(name, DEVICE), load_distance(name, DEVICE)
+        squares = (embed(pictures[0]) - embed(pictures[1])).square().sum(dim=1)
+        for square, a, b in zip(squares, *pictures, strict=True):
+            assert float(square) == pytest.approx(float(distance(a[None], b[None])), rel=1e-4)
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.5])
+def test_perceptual_neighbours_are_those_of_every_pair_looked_at(setting, flip, monkeypatch):
+    folder, config, source, _ = setting
+    config = config.model_copy(update={"data": config.data.model_copy(update={"flip": flip})})
+    pictures = torch.stack(list(read_pictures(folder, config.data, (32, 32)).values()))
+    samples = torch.stack([pictures[4], pictures[2].flip(-1), (pictures[4] + 2 / 255).clamp(-1, 1)])
+    distance = load_distance("efficientnet_lite0", DEVICE)
+
+    def away(a, b):
+        views = [b, b.flip(-1)] if flip else [b]
+        return min(float(distance(a[None], view[None])) for view in views)
+
+    own = [[away(a, b) for b in pictures] for a in pictures]
+    nearest_others = [min(value for value in row if value > 1e-5) for row in own]
+    embed = load_embedding("efficientnet_lite0", DEVICE)
+    monkeypatch.setattr("fastgan_ray.latent.perceptual_neighbours._QUERY_BYTES", 1)
+    found = nearest_by_lpips(samples, source, config, embed, 2)
+    unit = np.mean(nearest_others)
+    assert found.too_near == pytest.approx(np.quantile(nearest_others, 0.05) / unit, rel=1e-3)
+    for sample, pairs in zip(samples, found.pairs, strict=True):
+        row = np.array([away(sample, picture) for picture in pictures])
+        assert [pair.training for pair in pairs] == list(np.argsort(row)[:2])
+        expected = np.sort(row)[:2] / unit
+        assert [pair.distance for pair in pairs] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    assert found.pairs[0][0].distance < found.too_near
+    assert (found.pairs[1][0].distance < 0.01) == bool(flip)
+
+
+def test_pictures_that_look_the_same_are_no_perceptual_reference(setting, tmp_path):
+    for index in range(3):
+        Image.new("RGB", (8, 8), "red").save(tmp_path / f"{index}.png")
+    _, config, _, _ = setting
+    source = open_source(DataConfig(path=str(tmp_path)))
+    embed = load_embedding("efficientnet_lite0", DEVICE)
+    with pytest.raises(UserError, match="2 different pictures are needed, but all 3 look the same"):
+        nearest_by_lpips(torch.zeros(1, 3, 32, 32), source, config, embed, 1)
+
+
+def test_large_pictures_are_compared_at_256_px(setting):
+    _, config, source, _ = setting
+    shapes = []
+
+    def embed(pictures):
+        shapes.append(pictures.shape[-2:])
+        return pictures.flatten(1)
+
+    nearest_by_lpips(torch.rand(1, 3, 320, 640), source, config, embed, 1)
+    assert set(shapes) == {(128, 256)}

@@ -1,7 +1,12 @@
-"""The commands for a trained generator: sample, interpolate, mix, invert, neighbours, export."""
+"""The commands for a trained generator: sample, mix, invert, neighbours, export.
+
+The commands that write videos are in `video`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 
     from fastgan_ray.config.run_config import RunConfig
     from fastgan_ray.latent.load import Which
+    from fastgan_ray.metrics.memorisation import Neighbours
 
 
 Checkpoint = Annotated[
@@ -61,10 +67,10 @@ def sample(
     if out.suffix.lower() not in ("", ".png"):
         raise UserError(f"--out: must be a .png file or a folder (got {out})")
     _require_png(out) if out.suffix else opt.require_writable_folder(out)
-    generator, config = _load(context, checkpoint, which)
+    generator, config = load_generator(context, checkpoint, which)
     nz = config.model.nz
     if out.suffix:
-        _require_small_grid(len(numbers), config, "choose fewer --seeds, or a folder as --out")
+        require_small_grid(len(numbers), config, "choose fewer --seeds, or a folder as --out")
         save_grid(draw(generator, nz, numbers, truncation, track=progress()), out)
     else:
         batches = generate(generator, latents(numbers, nz, truncation), track=progress())
@@ -72,52 +78,6 @@ def sample(
         for seed, picture in zip(numbers, pictures, strict=True):
             save_image(picture, out / f"seed{seed:06d}.png")
     print_line(f"{counted(len(numbers), 'picture')} written to {out}")
-
-
-def interpolate(
-    context: typer.Context,
-    checkpoint: Checkpoint,
-    seeds: Annotated[
-        str, typer.Option(help="Seeds that the video passes, in order, e.g. 0-3,9.")
-    ] = "0-3",
-    frames: Annotated[
-        int, typer.Option(min=2, max=100_000, help="Total number of frames in the video.")
-    ] = 60,
-    out: Annotated[
-        Path,
-        typer.Option(
-            help="Video to write: .gif, or .mp4 (needs pip install 'fastgan-ray\\[video]')."
-        ),
-    ] = Path("walk.gif"),
-    loop: Annotated[
-        bool, typer.Option("--loop", help="Return to the first seed at the end of the video.")
-    ] = False,
-    fps: Annotated[int, typer.Option(min=1, max=50, help="Frames per second.")] = 20,
-    truncation: Truncation = 1.0,
-    which: opt.Which = "best",
-) -> None:
-    """Write a video that moves from seed to seed (spherical interpolation of latents)."""
-    from fastgan_ray.data.channels import as_rgb
-    from fastgan_ray.data.grid import to_uint8
-    from fastgan_ray.latent.interpolate import walk
-    from fastgan_ray.latent.sample import generate, latents
-    from fastgan_ray.latent.video import video_writer
-
-    numbers = parse_seeds(seeds)
-    if not 2 <= len(numbers) <= frames:
-        raise UserError(
-            f"--seeds: there must be at least 2 seeds, and at most as many as "
-            f"--frames (got {counted(len(numbers), 'seed')}, {frames} frames)"
-        )
-    write = video_writer(out)
-    opt.require_writable(out)
-    generator, config = _load(context, checkpoint, which)
-    z_NZ = walk(latents(numbers, config.model.nz, truncation), frames, loop)
-    batches = generate(generator, z_NZ, track=progress())
-    shown = (as_rgb(batch, config.data.background) for batch in batches)  # videos have no alpha
-    images = (image for batch in shown for image in to_uint8(batch).permute(0, 2, 3, 1))
-    write((image.contiguous().numpy() for image in images), out, fps)
-    print_line(f"{frames} frames written to {out}")
 
 
 def mix(
@@ -137,9 +97,9 @@ def mix(
 
     row_seeds, column_seeds = parse_seeds(rows, "--rows"), parse_seeds(columns, "--columns")
     _require_png(out)
-    generator, config = _load(context, checkpoint, which)
+    generator, config = load_generator(context, checkpoint, which)
     tile_count = (1 + len(row_seeds)) * (1 + len(column_seeds))
-    _require_small_grid(tile_count, config, "choose fewer --rows and --columns")
+    require_small_grid(tile_count, config, "choose fewer --rows and --columns")
     mixing = require_mixing(generator)
     tiles = mix_grid(mixing, config.model.nz, row_seeds, column_seeds, truncation, progress())
     save_grid(tiles, out, columns=1 + len(column_seeds))
@@ -176,7 +136,7 @@ def invert(
     from fastgan_ray.train.perceptual import load_distance
 
     opt.require_writable_folder(out)
-    generator, config = _load(context, checkpoint, which)
+    generator, config = load_generator(context, checkpoint, which)
     pictures = read_pictures(picture, config.data, config.model.size)
     name = "efficientnet_lite0" if embedded else "lpips_vgg"
     distance = load_distance(name, _device(generator), config.data.background)
@@ -213,6 +173,13 @@ def neighbours(
     which: opt.Which = "best",
     data: opt.Data = None,
     assignments: opt.Assignments = None,
+    by: Annotated[
+        Literal["features", "lpips"],
+        typer.Option(
+            help="What is compared: the features of the run's metric, or all details by LPIPS on "
+            "VGG-16 (with --embedded, the same kind of distance on the embedded network)."
+        ),
+    ] = "features",
     embedded: opt.Embedded = False,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -221,21 +188,19 @@ def neighbours(
     from fastgan_ray.latent import neighbours as near
     from fastgan_ray.latent.load import data_config
     from fastgan_ray.latent.sample import sample as draw
-    from fastgan_ray.metrics.extractors import load_extractor
 
     numbers = parse_seeds(seeds)
     _require_png(out)
-    generator, stored = _load(context, checkpoint, which)
+    generator, stored = load_generator(context, checkpoint, which)
     tile_count = len(numbers) * (1 + count)
-    _require_small_grid(tile_count, stored, "choose fewer --seeds or a lower --count")
+    require_small_grid(tile_count, stored, "choose fewer --seeds or a lower --count")
     fields = opt.overrides(data, assignments, embedded)
     config = data_config(str(checkpoint), stored, fields)
     track = progress()
     source = open_source(config.data.model_copy(update={"limit": None}), track=track)
-    background = config.data.background
-    extractor = load_extractor(config.eval.extractor, _device(generator), background)
+    find = _comparison(by, config, _device(generator), embedded)
     samples = draw(generator, config.model.nz, numbers, truncation, track=track)
-    nearest = near.nearest_pictures(samples, source, config, extractor, count, track)
+    nearest = find(samples, source, config, count=count, track=track)
     near.save_neighbours(samples, nearest, source, config, out)
     rows = near.neighbour_rows(nearest, numbers, source)
     if as_json:
@@ -251,6 +216,24 @@ def neighbours(
         "that near to another one."
     )
     print_line(f"samples and their neighbours written to {out}")
+
+
+def _comparison(
+    by: str, config: RunConfig, device: torch.device, embedded: bool
+) -> Callable[..., Neighbours]:
+    """Load what `neighbours` compares pictures with; return the function that compares them."""
+    from fastgan_ray.latent import neighbours as near
+    from fastgan_ray.latent import perceptual_neighbours as perceptual
+    from fastgan_ray.metrics.extractors import load_extractor
+    from fastgan_ray.train.perceptual import load_embedding
+
+    background = config.data.background
+    if by == "lpips":
+        name = "efficientnet_lite0" if embedded else "lpips_vgg"
+        embed = load_embedding(name, device, background)
+        return partial(perceptual.nearest_pictures, embed=embed)
+    extractor = load_extractor(config.eval.extractor, device, background)
+    return partial(near.nearest_pictures, extractor=extractor)
 
 
 def export(
@@ -287,7 +270,9 @@ def export(
             print_line(f"Before you upload it, choose a licence at the top of {out / 'README.md'}.")
 
 
-def _load(context: typer.Context, checkpoint: Path, which: Which) -> tuple[nn.Module, RunConfig]:
+def load_generator(
+    context: typer.Context, checkpoint: Path, which: Which
+) -> tuple[nn.Module, RunConfig]:
     """Load a generator for a command, which then computes with the CPU threads of its run."""
     from fastgan_ray.latent.load import load_model
     from fastgan_ray.train.device import choose_device
@@ -302,7 +287,7 @@ def _device(generator: nn.Module) -> torch.device:
     return next(generator.parameters()).device
 
 
-def _require_small_grid(count: int, config: RunConfig, mend: str) -> None:
+def require_small_grid(count: int, config: RunConfig, mend: str) -> None:
     """Raise UserError if `count` pictures are too many for one grid."""
     height, width = config.model.size
     if count * height * width > MAX_GRID_PIXELS:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fastgan_ray import __version__
-from fastgan_ray.cli import generator
+from fastgan_ray.cli import generator, video
 from fastgan_ray.cli.ablate import ablate
 from fastgan_ray.cli.check import check
 from fastgan_ray.cli.clean import clean
@@ -72,7 +72,8 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "summary": summary,
         "evaluate": evaluate,
         "sample": generator.sample,
-        "interpolate": generator.interpolate,
+        "interpolate": video.interpolate,
+        "evolve": video.evolve,
         "mix": generator.mix,
         "invert": generator.invert,
         "neighbours": generator.neighbours,

@@ -42,6 +42,15 @@ GAP = 2  # pixels between the tiles of a grid
 def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: int = GAP) -> None:
     """Write pictures in [-1, 1] as tiles of a PNG, row by row.
 
+    `columns` and `gap` are those of `tiled`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _to_image(tiled(images_BCHW, columns, gap)).save(path)
+
+
+def tiled(images_BCHW: Tensor, columns: int | None = None, gap: int = GAP) -> Tensor:
+    """Put pictures in [-1, 1] as tiles on a white sheet, row by row: uint8 (C, height, width).
+
     `columns` is the number of tiles in a row; None: about as many as rows. `gap` is in pixels.
     """
     count, channels, height, width = images_BCHW.shape
@@ -52,8 +61,7 @@ def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: 
     for index, tile in enumerate(to_uint8(images_BCHW)):
         top, left = index // columns * (height + gap), index % columns * (width + gap)
         sheet[:, top : top + height, left : left + width] = tile
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _to_image(sheet).save(path)
+    return sheet
 
 
 def cut_grid(grid: Image.Image, count: int) -> Iterator[Image.Image]:

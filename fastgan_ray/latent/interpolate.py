@@ -1,9 +1,16 @@
-"""Spherical interpolation between latents."""
+"""Spherical interpolation between latents, and the frames of walks between them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 import torch
 from torch import Tensor
+
+from fastgan_ray.data.channels import as_rgb
+from fastgan_ray.data.grid import tiled
+from fastgan_ray.latent.video import Frame
 
 
 def slerp(a_Z: Tensor, b_Z: Tensor, share: float) -> Tensor:
@@ -41,6 +48,28 @@ def walk(stops_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
     steps = frames if loop else frames - 1
     positions = [index * last / steps for index in range(frames)]
     return torch.stack([_at(path_NZ, position) for position in positions])
+
+
+def walks(stops_NZ: Tensor, count: int, frames: int, loop: bool = False) -> Tensor:
+    """Return the latents (frames * count, nz) of `count` walks, frame by frame.
+
+    The first walk passes the first N / count stops, and so on; each is as in `walk`.
+    """
+    parts = torch.chunk(stops_NZ, count)
+    return torch.stack([walk(part, frames, loop) for part in parts], dim=1).flatten(0, 1)
+
+
+def side_by_side(
+    batches: Iterator[Tensor], count: int, columns: int, background: str
+) -> Iterator[Frame]:
+    """Yield frames (H, W, 3) with `count` pictures each, in `columns` columns.
+
+    The pictures come in batches of any size, (B, C, H, W) in [-1, 1]. Videos have no alpha, so
+    pictures with alpha are put on the colour `background` (#rrggbb).
+    """
+    pictures = (picture for batch in batches for picture in as_rgb(batch, background))
+    while tiles := list(islice(pictures, count)):
+        yield tiled(torch.stack(tiles), columns).permute(1, 2, 0).contiguous().numpy()
 
 
 def _at(path_NZ: Tensor, position: float) -> Tensor:

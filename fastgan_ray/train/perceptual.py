@@ -18,16 +18,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from fastgan_ray.arithmetic import ieee_float32
 from fastgan_ray.data.channels import WHITE, as_rgb
 from fastgan_ray.metrics.extractors.efficientnet import load_efficientnet_lite0
 from fastgan_ray.metrics.weight_files import weights_path
 
 Distance = Callable[[Tensor, Tensor], Tensor]
+Embedding = Callable[[Tensor], Tensor]
 # The number of targets that VGG processes at a time, by type of device (other types: all targets).
 # The features of a few targets fit into a CPU's cache, and only these are stored for the gradient.
 _LPIPS_TARGETS = {"cpu": 4}
 # The smallest side, in pixels, that all layers of EfficientNet-Lite0 can process.
 _SMALLEST_SIDE = 32
+_PYRAMID_DEPTHS = 5
 
 
 def load_distance(name: str, device: torch.device, background: str = WHITE) -> Distance:
@@ -49,6 +52,35 @@ def _seen_as_rgb(distance: Distance, background: str, pictures: Tensor, targets:
     return error
 
 
+def load_embedding(name: str, device: torch.device, background: str = WHITE) -> Embedding:
+    """Load a function of pictures whose squared distances are the distance `name`, of NETWORKS.
+
+    It turns pictures (B, C, H, W) in [-1, 1] into vectors (B, d), float32 on the device. The
+    squared Euclidean distance of two vectors is the perceptual distance of the two pictures. The
+    vectors are long: 8 million numbers for a picture of 256 px in LPIPS.
+    """
+    if name == "lpips_vgg":
+        network = _published_lpips().requires_grad_(False).eval().to(device)
+        return partial(_embedded, partial(_vgg_features, network), 1, device, background)
+    pyramid = partial(_pyramid, load_efficientnet_lite0().to(device))
+    return partial(_embedded, pyramid, _PYRAMID_DEPTHS, device, background)
+
+
+@torch.inference_mode()
+def _embedded(
+    features: Callable[[Tensor], list[Tensor]],
+    divisor: int,
+    device: torch.device,
+    background: str,
+    pictures: Tensor,
+) -> Tensor:
+    """Join the features of all depths; a depth's squares are averaged over its positions."""
+    with torch.autocast(device.type, enabled=False), ieee_float32():
+        depths = features(as_rgb(pictures.float(), background).to(device))
+        scaled = [depth / (divisor * depth[0, 0].numel()) ** 0.5 for depth in depths]
+    return torch.cat([depth.flatten(1) for depth in scaled], dim=1)
+
+
 def l1(device: torch.device) -> Distance:
     """Return the distance function: the mean absolute difference."""
     return lambda pictures, targets: F.l1_loss(pictures, _repeated(targets, pictures))
@@ -61,11 +93,15 @@ def l2(device: torch.device) -> Distance:
 
 def lpips_vgg(device: torch.device) -> Distance:
     """Return the published LPIPS on VGG-16 (Zhang et al. 2018); it needs torchvision's weights."""
+    return lpips_distance(_published_lpips(), device)
+
+
+def _published_lpips() -> Any:  # noqa: ANN401 - lpips has no types
     state = torch.load(weights_path("vgg16"), map_location="cpu", weights_only=True)
     network = lpips_network()
     keys = network.net.state_dict()
     network.net.load_state_dict({key: state["features." + key.split(".", 1)[1]] for key in keys})
-    return lpips_distance(network, device)
+    return network
 
 
 def lpips_network() -> Any:  # noqa: ANN401 - lpips has no types
