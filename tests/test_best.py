@@ -11,7 +11,6 @@ import tiny
 
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
-from fastgan_ray.latent.load import find_checkpoint
 from fastgan_ray.latent.measure import rank
 from fastgan_ray.metrics.evaluate import evaluate, with_other_latents
 from fastgan_ray.metrics.names import final_value, metric_family, run_metric, searchable
@@ -19,6 +18,7 @@ from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.train.best import best_checkpoints, continue_from, keep_best
+from fastgan_ray.train.find_checkpoint import find_checkpoint
 from fastgan_ray.train.loop import train
 from fastgan_ray.tune.driver.records import make_record
 from fastgan_ray.tune.driver.results import choose_best

@@ -169,6 +169,14 @@ CASES: dict[str, dict[str, Any]] = {
         }.items()
     },
     "numbers between evaluations": {"train.log_every_kimg": 0.004},
+    "frozen blocks": {
+        "train.init_from": "runs/heads",  # read only at the start of a training
+        "train.init_networks": "discriminator",
+        "train.init_average": False,
+        "train.init_partial": True,
+        "train.freeze_d": 2,
+    },
+    "frozen dcgan": {**DCGAN, "train.init_from": "runs/heads", "train.freeze_d": 1},
     "Re-GAN without small branch": {**REGAN, "model.d_small": False, "model.decode_small": False},
     "Re-GAN": {**REGAN, "regan.dense_lr_factor": 0.5},
     "Re-GAN regrowing stored weights": {**REGAN, "regan.regrow": "stored"},
@@ -211,6 +219,9 @@ def advance(state: TrainState, settings: RunConfig, distances: dict[str, Any], s
                 if "to_small" in name and not settings.model.d_small:
                     # Nothing looks at the small picture.
                     assert weight.grad is None or not bool(weight.grad.any()), name
+                    continue
+                if not weight.requires_grad:
+                    assert settings.train.freeze_d and weight.grad is None, name
                     continue
                 assert weight.grad is not None, name
                 assert bool(weight.grad.isfinite().all()), name

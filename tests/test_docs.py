@@ -15,6 +15,7 @@ import pytest
 import ray.scripts.scripts
 import report_runs
 import tiny
+import torch
 import typer
 import wandb.cli.cli
 from documentation import PAGES, ROOT, blocks, commands
@@ -25,6 +26,7 @@ from fastgan_ray.augment.pipeline import REGISTERED
 from fastgan_ray.augment.registered import unregister
 from fastgan_ray.cli.main import app, main
 from fastgan_ray.config.run_file import dump_run_config
+from fastgan_ray.data.grid import save_grid
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.train.checkpoint import stored_config
 
@@ -88,6 +90,9 @@ def place(tmp_path_factory):
     for checkpoint, section in (best, {}), (place / "runs" / "256px", large):
         (checkpoint / "checkpoint").mkdir(parents=True)
         tiny_checkpoint(checkpoint / "checkpoint", place / "pictures", **section)
+    grids = place / "runs" / "demo" / "grids"  # as of a training, for its film
+    for kimg in (500, 1000):
+        save_grid(torch.zeros(36, 3, 4, 4), grids / f"{kimg:09d}.png")
     config = stored_config(best / "checkpoint")
     (best / "config.yaml").write_text(dump_run_config(config))
     return place

@@ -44,6 +44,7 @@ NODES = [{"CPU": 64.0, "GPU": 4.0, "memory": 64e9}]
 # Values of the fields whose type alone does not say what is allowed.
 VALUES: dict[str, list[Any]] = {
     "data.path": ["matcaps", "fluent-heads"],
+    "train.init_from": ["runs/heads", "heads.pth"],
     "data.background": ["#000000", "#FFffff"],
     "augment.policy": ["", "color,bgc"],
     "model.resolution": [32, 64],

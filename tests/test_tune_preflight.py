@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.tune.preflight import absolute_data_path, check_inputs, keep_protocol
+from fastgan_ray.tune.preflight import absolute_paths, check_inputs, keep_protocol
 
 
 @pytest.fixture
@@ -59,5 +59,5 @@ def test_limits_that_do_not_limit_are_refused_where_they_are_compared(pictures, 
 
 def test_a_path_is_made_good_in_any_folder(pictures, monkeypatch):
     monkeypatch.chdir(pictures.parent)
-    assert absolute_data_path(config("pictures")).data.path == str(pictures)
-    assert absolute_data_path(config("fluent-heads")).data.path == "fluent-heads"
+    assert absolute_paths(config("pictures")).data.path == str(pictures)
+    assert absolute_paths(config("fluent-heads")).data.path == "fluent-heads"

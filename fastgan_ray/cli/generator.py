@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fastgan_ray.config.run_config import RunConfig
-    from fastgan_ray.latent.load import Which
     from fastgan_ray.metrics.memorisation import Neighbours
+    from fastgan_ray.train.find_checkpoint import Which
 
 
 Checkpoint = Annotated[

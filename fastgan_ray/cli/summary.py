@@ -40,7 +40,7 @@ def summary(
     exported folder has only the generator.
     """
     from fastgan_ray.config.override import override
-    from fastgan_ray.latent.folder_format import layout_of
+    from fastgan_ray.models.exported_folder import layout_of
     from fastgan_ray.train.summary import summarise_discriminator, summarise_generator
 
     config = override(_config(target), opt.overrides(None, assignments, embedded=False))
@@ -57,9 +57,10 @@ def summary(
 def _config(target: Path | None) -> RunConfig:
     from fastgan_ray.config.run_config import RunConfig
     from fastgan_ray.config.run_file import load_run_config
-    from fastgan_ray.latent.folder_format import layout_of
-    from fastgan_ray.latent.load import find_checkpoint, load_model
+    from fastgan_ray.latent.load import load_model
+    from fastgan_ray.models.exported_folder import layout_of
     from fastgan_ray.train.checkpoint import stored_config
+    from fastgan_ray.train.find_checkpoint import find_checkpoint
 
     if target is None:
         return RunConfig()

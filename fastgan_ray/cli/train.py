@@ -52,6 +52,15 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the training in --out.")
     ] = False,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Start from these weights: a checkpoint, the folder of a run, an exported folder "
+            "or a published .pth file. Replaces train.init_from; see also train.init_networks, "
+            "train.init_partial and train.freeze_d.",
+        ),
+    ] = None,
     assignments: opt.Assignments = None,
     embedded: opt.Embedded = False,
     show: Annotated[
@@ -89,8 +98,10 @@ def train(
     out = _folder(folder, out, resume, overwrite)
     start = _start(out) if resume else None
     stored = _stored_config(start) if start else RunConfig()
+    fields = {} if init_from is None else {"train.init_from": init_from}
     run = override(
-        load_run_config(config) if config else stored, opt.overrides(data, assignments, embedded)
+        load_run_config(config) if config else stored,
+        fields | opt.overrides(data, assignments, embedded),
     )
     if dry_run:
         _check(run)
@@ -123,8 +134,11 @@ def _check(run: RunConfig) -> None:
     from fastgan_ray.cli.plan import require_usable_data
     from fastgan_ray.search.cost.plan import run_facts
     from fastgan_ray.train.device import device_of
+    from fastgan_ray.train.initial_weights import check_start, describe
 
     device_of(run)
+    if record := check_start(run):
+        progress_console.print(describe(record), highlight=False, soft_wrap=True, markup=False)
     facts = run_facts(run, "", progress())
     require_usable_data(facts)
     data = facts["data"][0]
@@ -154,8 +168,8 @@ def _folder(folder: Path | None, out: Path | None, resume: bool, overwrite: bool
 
 def _start(out: Path) -> Path:
     """Return the checkpoint from which the training in a folder continues."""
-    from fastgan_ray.latent.load import find_checkpoint
     from fastgan_ray.train.checkpoint import interrupted
+    from fastgan_ray.train.find_checkpoint import find_checkpoint
 
     if not out.exists():
         raise UserError(f"{out}: there is no training to resume; name its folder with --out")
@@ -198,10 +212,13 @@ def _train(
     from fastgan_ray.data.remarks import remarks
     from fastgan_ray.data.source import open_source
     from fastgan_ray.metrics.weight_files import require_weights
+    from fastgan_ray.train.initial_weights import check_start, describe
     from fastgan_ray.train.signals import say_at_once, stopping
     from fastgan_ray.tune.trial.training import run_training
     from fastgan_ray.tune.wandb.session import sync_line
 
+    if start is None and (record := check_start(run)):
+        print_line(describe(record))
     require_weights(run)
     opt.require_writable_folder(out)
     for remark in remarks(

@@ -177,6 +177,14 @@ class ModelConfig(Section):
     )
 
     @property
+    def d_blocks(self) -> int:
+        """The number of the discriminator's blocks from the picture to the head."""
+        if self.architecture == "fastgan":
+            return (min(self.resolution, 256) // 16).bit_length() + 1
+        halvings = (self.resolution // 4).bit_length() - 1  # down to 4 px
+        return halvings + (self.architecture == "sngan")
+
+    @property
     def autoencodes(self) -> bool:
         """True if the enabled decoders are built and trained."""
         kinds = ("ae", "ae_contrastive")

@@ -428,6 +428,17 @@ class RunConfig(Section):
             )
         return value
 
+    @field_validator("train")
+    @classmethod
+    def _can_freeze(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        model: ModelConfig | None = info.data.get("model")  # None if not valid
+        if model and value.freeze_d > model.d_blocks:
+            raise ValueError(
+                f"freeze_d must be at most {model.d_blocks}, the number of blocks of the "
+                f"discriminator (got {value.freeze_d})"
+            )
+        return value
+
     @field_validator("resources")
     @classmethod
     def _batch_divides(cls, value: ResourcesConfig, info: ValidationInfo) -> ResourcesConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fastgan_ray.config.section import Section
 
@@ -119,6 +119,33 @@ class TrainConfig(Section):
         "far; 0 = no limit",
         json_schema_extra={"unit": "fraction of the images shown"},
     )
+    init_from: str | None = Field(
+        None,
+        description="weights from which the training starts: a checkpoint, the folder of a run "
+        "(its best checkpoint), an exported folder or a published .pth file; null = random "
+        "weights. The optimisers start new in any case",
+    )
+    init_networks: Literal["both", "generator", "discriminator"] = Field(
+        "both", description="networks that start from the weights of init_from"
+    )
+    init_average: bool = Field(
+        True,
+        description="the generator starts from the moving average in init_from; false = from the "
+        "trained weights. A published file without an average has only the trained weights",
+    )
+    init_partial: bool = Field(
+        False,
+        description="take only the tensors of init_from that have the same name and shape here; "
+        "false = refuse a source whose widths, resolution or components differ",
+    )
+    freeze_d: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="number of the discriminator's blocks, counted from the picture, whose weights "
+        "stay as in init_from (FreezeD, Mo et al. 2020); needs a discriminator from init_from",
+        json_schema_extra={"unit": "blocks"},
+    )
     log_every_kimg: float = Field(
         0.0,
         ge=0,
@@ -158,6 +185,16 @@ class TrainConfig(Section):
         "inner feature maps; the backward pass computes them again. The gradients stay the "
         "same",
     )
+
+    @model_validator(mode="after")
+    def _freezes_given_weights(self) -> TrainConfig:
+        if self.freeze_d and (self.init_from is None or self.init_networks == "generator"):
+            raise ValueError(
+                "freeze_d must be 0 unless init_from gives the discriminator's weights: frozen "
+                f"random weights learn nothing (got freeze_d {self.freeze_d}, init_from "
+                f"{self.init_from or 'null'}, init_networks {self.init_networks})"
+            )
+        return self
 
     @property
     def images_per_step(self) -> int:

@@ -12,13 +12,13 @@ from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.rules import validated
 from fastgan_ray.config.run_config import Mode
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.folder_format import layout_of
-from fastgan_ray.latent.load import Which, find_checkpoint
 from fastgan_ray.models import AnyDiscriminator, build_discriminator, small_size
 from fastgan_ray.models.architectures import Setting, picture_channels
+from fastgan_ray.models.exported_folder import layout_of
 from fastgan_ray.models.published_checkpoint import load_published
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.device import choose_device
+from fastgan_ray.train.find_checkpoint import Which, find_checkpoint
 
 
 class Discriminator(nn.Module):

@@ -15,7 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.folder_format import (
+from fastgan_ray.latent.load import load_model
+from fastgan_ray.latent.model_card import training_record, write_model_card
+from fastgan_ray.latent.sample import latents
+from fastgan_ray.models import Discriminator, Generator
+from fastgan_ray.models.exported_folder import (
     FOLDER,
     HUB,
     Layout,
@@ -24,12 +28,9 @@ from fastgan_ray.latent.folder_format import (
     without_spectral_norm,
     write_folder,
 )
-from fastgan_ray.latent.load import Which, load_model, locate
-from fastgan_ray.latent.model_card import training_record, write_model_card
-from fastgan_ray.latent.sample import latents
-from fastgan_ray.models import Discriminator, Generator
 from fastgan_ray.models.published_checkpoint import load_published, save_published
 from fastgan_ray.train.checkpoint import load_discriminator
+from fastgan_ray.train.find_checkpoint import Which, locate
 from fastgan_ray.train.threads import cpu_threads
 
 TOLERANCE = 1e-3  # for pixel values in [-1, 1], in which half a step of 8 bits is 0.004

@@ -15,11 +15,12 @@ from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.rules import validated
 from fastgan_ray.config.run_config import Mode
 from fastgan_ray.data.grid import save_grid, save_image, to_uint8
-from fastgan_ray.latent.load import Which, load_model
+from fastgan_ray.latent.load import load_model
 from fastgan_ray.latent.sample import generate, latents, sample
 from fastgan_ray.models import build_generator
 from fastgan_ray.models.architectures import Setting, picture_channels
 from fastgan_ray.train.device import choose_device
+from fastgan_ray.train.find_checkpoint import Which
 
 Pictures = npt.NDArray[np.uint8]
 Latents = npt.NDArray[np.float32]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import Source, open_source
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.load import Which, data_config, load_model
+from fastgan_ray.latent.load import data_config, load_model
 from fastgan_ray.metrics.evaluate import evaluate
 from fastgan_ray.metrics.extractors import Extractor, load_extractor
 from fastgan_ray.metrics.names import Goal, full_name, run_metric, same_metric, searchable
@@ -22,6 +22,7 @@ from fastgan_ray.metrics.protocol import protocol, require_same_protocol
 from fastgan_ray.metrics.reference import load_reference
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train.device import choose_device
+from fastgan_ray.train.find_checkpoint import Which
 from fastgan_ray.train.threads import cpu_threads
 
 MEND = "Use --data and --set eval.FIELD=VALUE to measure all of them in the same way."

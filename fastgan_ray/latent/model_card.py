@@ -17,7 +17,6 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.catalog import catalog
 from fastgan_ray.data.grid import save_grid
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.load import find_checkpoint
 from fastgan_ray.latent.sample import sample
 from fastgan_ray.metrics.names import (
     early_name,
@@ -30,6 +29,7 @@ from fastgan_ray.metrics.protocol import LABELS
 from fastgan_ray.models import ARCHITECTURES
 from fastgan_ray.train.checkpoint import read_metadata, stored_config
 from fastgan_ray.train.costs import count_parameters
+from fastgan_ray.train.find_checkpoint import find_checkpoint
 
 CARD = "README.md"
 SAMPLES = "samples.png"

@@ -17,6 +17,7 @@ _EMBEDDING = 128
 class AnyDiscriminator(nn.Module, ABC):
     """A discriminator, with optional decoders and a projection for the contrastive loss."""
 
+    blocks: nn.ModuleList
     projection: nn.Module | None
     group: Group = ALONE
 
@@ -39,6 +40,13 @@ class AnyDiscriminator(nn.Module, ABC):
     @abstractmethod
     def trunk(self, full: Tensor) -> Tensor:
         """Compute the features before the logits: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
+
+    def blocks_from_picture(self) -> list[list[nn.Module]]:
+        """List the blocks in order from the picture; each is the list of its modules.
+
+        There are `ModelConfig.d_blocks` blocks. The heads, decoders and projection are in none.
+        """
+        return [[block] for block in self.blocks]
 
     def embed(self, full: Tensor) -> Tensor:
         """Project the trunk's features for the contrastive loss: (B, C, H, W) -> (B, 128)."""

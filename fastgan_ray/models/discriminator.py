@@ -117,6 +117,21 @@ class Discriminator(AnyDiscriminator):
         with norm.normalised():
             return self._judge(full, small, part, rng)
 
+    def blocks_from_picture(self) -> list[list[nn.Module]]:
+        """List the stem, then the down blocks, each with the skip that gates its output.
+
+        Each also has the layers of the small branch that are as many convolutions from the picture.
+        """
+        blocks: list[list[nn.Module]] = [[self.stem]]
+        for index, block in enumerate(self.blocks):
+            skips = [self.skips[str(index)]] if str(index) in self.skips else []
+            blocks.append([block, *skips])
+        position = -1
+        for layer in self.small or ():
+            position += isinstance(layer, nn.Conv2d)
+            blocks[position].append(layer)
+        return blocks
+
     def trunk(self, full: Tensor) -> Tensor:
         """Compute the big branch's last features: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
         with self._trunk_norm.normalised():

@@ -111,6 +111,13 @@ def spectral_layers(module: nn.Module) -> Iterator[SpectralLayer]:
             yield SpectralLayer(part, part[0])
 
 
+def settle_vectors(layer: SpectralLayer) -> None:
+    """Iterate until the vectors fit a weight that was copied into the layer."""
+    matrix = layer.norm._matrix(layer.weight.detach())
+    for _ in range(_FIRST_ITERATIONS):
+        layer.norm._iterate(*matrix)
+
+
 class _Divide(torch.autograd.Function):
     """Divide a weight W by its singular value u W v (`value`); u and v count as constants."""
 

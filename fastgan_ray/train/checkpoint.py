@@ -42,6 +42,7 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
         "seconds": state.seconds,
         "ada": {name: value.item() for name, value in vars(state.ada).items()},
         "counts": state.counts,
+        "start": state.start,
         "logged": state.logged and state.logged._asdict(),
         **info,
         "config": config.model_dump(),
@@ -162,6 +163,7 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
     state.sums = {name: total.to(device) for name, total in losses.items()}
     state.counts = {name: int(metadata["counts"][name]) for name in losses}
     state.step, state.seconds, state.ada = _position(metadata, device)
+    state.start = metadata.get("start")
     logged = metadata.get("logged")
     state.logged = LogPosition(**logged) if logged else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from fastgan_ray.train.device import (
 from fastgan_ray.train.diagnostics import real_sample
 from fastgan_ray.train.draws import Draws, draw_step, to_device
 from fastgan_ray.train.evaluation import Run, evaluate_and_report
+from fastgan_ray.train.initial_weights import change_since, check_start, read_source, start_from
 from fastgan_ray.train.log import is_log, log_row, start_log, sums_were_reset
 from fastgan_ray.train.perceptual import load_distance
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
@@ -73,18 +75,24 @@ def train(
     reports metrics. A checkpoint can be resumed with any number of processes.
     """
     with cpu_threads(config.resources):
+        if resume_from is None:
+            check_start(config)
         _train(_prepare(config, track), reporter, resume_from, group)
 
 
 def _train(run: Run, reporter: Reporter, resume_from: Path | None, group: Group) -> None:
     config = run.config
     state = new_state(config, len(run.images), run.device, group)
+    if resume_from is None and config.train.init_from is not None:
+        start_from(state, read_source(config.train), config)
     if resume_from is not None:
         checkpoint.restore(resume_from, state, config)
         metadata = checkpoint.read_metadata(resume_from)
         require_same_pictures(metadata, run.pictures, resume_from)
         parent, kimg = resume_from.parent, metadata["kimg"]
         group.on_rank_zero(partial(continue_from, parent, reporter.folder, kimg))
+        if change := change_since(state.start, config.train):
+            warnings.warn(change, stacklevel=2)
     bf16 = use_bf16(config, run.device)
     images, last_step = config.train.images_per_step, total_steps(config)
     pictures = Pictures(run.images, run.device)

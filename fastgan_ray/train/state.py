@@ -6,7 +6,7 @@ import contextlib
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +45,9 @@ class TrainState:
     latents at the last evaluation, (N, C, h, w) in 0..255; the next evaluation measures how much
     these samples changed. `sums` and `counts` have, by name, the sum and the number of the losses
     since the last evaluation. `logged` is the position of the last row of the log; None if there is
-    no log. `group` is the group of processes that train this state together;
-    each process trains on a part of every batch.
+    no log. `start` says from which given weights the training started (`initial_weights`); None:
+    from random ones. `group` is the group of processes that train this state together; each process
+    trains on a part of every batch.
     """
 
     generator: nn.Module
@@ -59,6 +60,7 @@ class TrainState:
     sampler: Sampler
     ada: AdaState
     group: Group = ALONE
+    start: dict[str, Any] | None = None
     shown: Tensor | None = None
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -75,6 +77,9 @@ def new_state(
     channels = config.data.channels
     generator = build_generator(config.model, rngs["init"], channels)
     discriminator = build_discriminator(config.model, rngs["init"], channels)
+    for block in discriminator.blocks_from_picture()[: config.train.freeze_d]:
+        for module in block:
+            module.requires_grad_(False)
     for network in (generator, discriminator):
         network.to(device).to(memory_format=torch.channels_last)
     betas = (config.train.beta1, config.train.beta2)
@@ -99,7 +104,7 @@ def new_state(
 
 
 def _adam(network: nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
-    weights = list(network.parameters())
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
     on_cuda = weights[0].device.type == "cuda"  # a CUDA graph may contain Adam's step
     return torch.optim.Adam(weights, lr=rate, betas=betas, fused=True, capturable=on_cuda)
 

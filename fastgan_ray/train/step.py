@@ -85,16 +85,23 @@ def compute_step(
         scalars |= (parts := _backward(state, state.optimizer_d, loss_d, "grad/d", parts))
         state.optimizer_d.step()
         adapt(state, parts["sign/real"], config)
-    state.discriminator.requires_grad_(False)
+    _set_requires_grad(state.optimizer_d, False)
     with torch.autocast(fake[0].device.type, torch.bfloat16, enabled=bf16):
         loss_g = generator_loss(state, real, fake, config)
     scalars |= _backward(state, state.optimizer_g, loss_g, "grad/g", {"loss/g": loss_g})
     state.regan.mask_gradients()
     state.optimizer_g.step()
-    state.discriminator.requires_grad_(True)
+    _set_requires_grad(state.optimizer_d, True)
     varies = config.train.ema_rampup > 0
     update_ema(state, draws.ema_share if varies else ema_share(config, state.step + 1))
     return scalars
+
+
+def _set_requires_grad(optimizer: torch.optim.Optimizer, value: bool) -> None:
+    """Switch the gradients of the weights that an optimiser trains; frozen weights have none."""
+    weights: list[Tensor] = optimizer.param_groups[0]["params"]
+    for weight in weights:
+        weight.requires_grad_(value)
 
 
 def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:

@@ -33,7 +33,7 @@ from fastgan_ray.tune.driver.records import Record, TrialRecords
 from fastgan_ray.tune.driver.repeated_failures import FAILURES_IN_A_ROW
 from fastgan_ray.tune.driver.run_experiment import run_experiment
 from fastgan_ray.tune.experiment import Experiment, TuneOptions
-from fastgan_ray.tune.preflight import absolute_data_path, read_pictures
+from fastgan_ray.tune.preflight import absolute_paths, read_pictures
 from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.trial.folder import trial_name
 from fastgan_ray.tune.trial.objective import Objective, train_objective
@@ -218,7 +218,7 @@ def _compared(record: Record, compare: Moment) -> float | None:
 
 def _configure(spec: AblationSpec, cell: Cell) -> dict[str, Any]:
     """Return the configuration of a training, nested as a RunConfig, with an absolute data path."""
-    return absolute_data_path(cell_config(spec, cell)).model_dump()
+    return absolute_paths(cell_config(spec, cell)).model_dump()
 
 
 def _protocol(trial: Path) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from fastgan_ray.tune.driver.results import keep_best
 from fastgan_ray.tune.driver.run_experiment import run_and_follow_up
 from fastgan_ray.tune.driver.terminal import say
 from fastgan_ray.tune.experiment import ExperimentContext, Summary
-from fastgan_ray.tune.preflight import absolute_data_path
+from fastgan_ray.tune.preflight import absolute_paths
 from fastgan_ray.tune.storage.sync import DriverSync, fetch_run
 
 FOLDER = "confirm"  # the confirmation's folder, inside the search's folder
@@ -222,7 +222,7 @@ def _promote(
     source = f"{FOLDER}/trials/{best['trial_id']}"
     row = read_rows(folder / source)[-1]
     cell = next(c for c in cells(ablation) if (c.arm, c.seed) == (best["arm"], best["seed"]))
-    config = absolute_data_path(cell_config(ablation, cell)).model_dump()
+    config = absolute_paths(cell_config(ablation, cell)).model_dump()
     _save_search_best(folder)
     is_best = ablation.compare == "best"
     moments = {key: best[key] if is_best else None for key in MOMENTS}

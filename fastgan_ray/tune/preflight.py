@@ -38,6 +38,7 @@ def check_this_machine(configs: Sequence[RunConfig], address: str | None) -> Non
 if TYPE_CHECKING:
     from fastgan_ray.data.source import Source
 
+STARTS = "starts.json"  # in the experiment's folder: {path: sha256} of all train.init_from
 PICTURES = "pictures.json"  # in the experiment's folder: what is known about its pictures
 
 
@@ -59,6 +60,7 @@ def check_inputs(
     from fastgan_ray.data.remarks import remarks
     from fastgan_ray.metrics.weight_files import require_weights
 
+    check_starts([*configs, *examples], folder, console)
     by_data = {config.data.path: config for config in reversed(configs)}
     largest = max([*configs, *examples], key=lambda config: config.model.resolution)
     described = []
@@ -74,6 +76,41 @@ def check_inputs(
             say(console, escape(f"  {sentence}"))
         described.append({"path": str(source.path), "pictures": len(source), "remarks": sentences})
     write_atomically(folder / PICTURES, json.dumps(described, indent=1))
+
+
+def check_starts(configs: Sequence[RunConfig], folder: Path, console: Console) -> None:
+    """Check that trainings can start from the weights that `train.init_from` names.
+
+    The hashes of the weights are written to `folder`, or compared with those in the folder: all
+    trials must start from the same weights. Raises UserError.
+    """
+    from fastgan_ray.train.initial_weights import check_start, describe
+
+    path = folder / STARTS
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    by_start = {_start_key(config): config for config in configs if config.train.init_from}
+    now = {}
+    for config in by_start.values():
+        record = check_start(absolute_paths(config))
+        assert record is not None
+        say(console, escape(describe(record)))
+        name = f"{record['from']} ({config.train.init_networks}, {record['average']})"
+        now[name] = record["sha256"]
+        if before.get(name, now[name]) != now[name]:
+            raise UserError(
+                f"train.init_from: {record['from']} has changed since the first trials started "
+                f"from it (sha256 {before[name][:12]} then, {now[name][:12]} now). Restore it, or "
+                "start another run with --name."
+            )
+    if now:
+        write_atomically(path, json.dumps(before | now, indent=1))
+
+
+def _start_key(config: RunConfig) -> str:
+    """Return a text that is the same for configurations whose starts need one check."""
+    train = config.train
+    fields = train.init_from, train.init_networks, train.init_average, train.init_partial
+    return json.dumps([fields, config.model.model_dump(), config.data.channels])
 
 
 def read_pictures(folder: Path) -> list[dict[str, Any]]:
@@ -135,10 +172,18 @@ def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
     require_same_protocol({"the trials so far": before, "this run": protocol}, mend)
 
 
-def absolute_data_path(config: RunConfig) -> RunConfig:
-    """Return `config` with an absolute path of the pictures, for any working directory."""
-    path = config.data.path
+def absolute_paths(config: RunConfig) -> RunConfig:
+    """Return `config` with absolute paths of pictures and given weights, for any folder."""
+    data, train = config.data, config.train
+    return config.model_copy(
+        update={
+            "data": data.model_copy(update={"path": _absolute(data.path)}),
+            "train": train.model_copy(update={"init_from": _absolute(train.init_from)}),
+        }
+    )
+
+
+def _absolute(path: str | None) -> str | None:
     if path is None or not Path(path).exists():
-        return config
-    data = config.data.model_copy(update={"path": str(Path(path).resolve())})
-    return config.model_copy(update={"data": data})
+        return path
+    return str(Path(path).resolve())

@@ -52,7 +52,7 @@ from fastgan_ray.tune.experiment import (
     TuneOptions,
     experiment_context,
 )
-from fastgan_ray.tune.preflight import absolute_data_path, check_inputs, check_this_machine
+from fastgan_ray.tune.preflight import absolute_paths, check_inputs, check_this_machine
 from fastgan_ray.tune.storage.remote import without_password
 from fastgan_ray.tune.suggest.searcher import StudySearcher
 from fastgan_ray.tune.trial.objective import Objective, train_objective
@@ -254,4 +254,4 @@ def closing(summary: Summary) -> list[RenderableType]:
 
 def configure(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
     """Make the configuration of a trial, with an absolute path of the pictures."""
-    return absolute_data_path(run_config(spec, point))
+    return absolute_paths(run_config(spec, point))

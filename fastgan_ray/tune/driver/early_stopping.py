@@ -15,7 +15,7 @@ from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.spec import SearchSpec, run_config
 from fastgan_ray.search.pbt import PopulationBasedTraining
 from fastgan_ray.search.stopping import Observation, StoppingRules
-from fastgan_ray.tune.preflight import absolute_data_path
+from fastgan_ray.tune.preflight import absolute_paths
 from fastgan_ray.tune.trial.folder import REPEATED, write_stop
 from fastgan_ray.tune.trial.pbt import WeightExchange
 
@@ -37,7 +37,7 @@ def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialSche
             spec.population, spec.space, max_kimg, spec.run_cap, spec.seed
         )
         exchange = WeightExchange(
-            algorithm, trials, lambda point: absolute_data_path(run_config(spec, point))
+            algorithm, trials, lambda point: absolute_paths(run_config(spec, point))
         )
     rules = StoppingRules(spec.early_terminate, max_kimg)
     return EarlyStoppingScheduler(rules, spec.metric, trials, exchange)

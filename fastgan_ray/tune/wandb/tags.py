@@ -13,7 +13,7 @@ from typing import Any
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import SearchSpec, run_config, start_point
-from fastgan_ray.tune.preflight import absolute_data_path
+from fastgan_ray.tune.preflight import absolute_paths
 from fastgan_ray.tune.wandb.rows import summary as summarise
 from fastgan_ray.tune.wandb.rows import update
 from fastgan_ray.tune.wandb.session import Session, close
@@ -60,7 +60,7 @@ def _tag(
         trial_id,
         session.trial_job,
         title_of(trial_id, point, default),
-        config_of(absolute_data_path(run_config(spec, point)).model_dump(), point),
+        config_of(absolute_paths(run_config(spec, point)).model_dump(), point),
         [*tags_of(point, default, trial["state"]), *tags],
     )
     run.summary.update(summarise(trial["state"], known, spec.metric.name))

@@ -1,0 +1,46 @@
+"""Find the checkpoint of a run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from fastgan_ray.errors import UserError
+from fastgan_ray.models.exported_folder import layout_of
+from fastgan_ray.train.best import BEST, LAST, NUMBERED
+
+Which = Literal["best", "last"]
+
+
+def find_checkpoint(path: Path, which: Which = "best") -> Path:
+    """Find a checkpoint folder: `path` itself, or its best or last checkpoint.
+
+    `path` may be the folder of a search, a training or a trial. A run that keeps no best checkpoint
+    has only the last one. Raise UserError if there is none.
+    """
+    if not path.exists():
+        raise UserError(
+            f"{path}: no such file or folder; name a checkpoint folder, a folder under runs/ or a "
+            "published .pth file"
+        )
+    last, result = sorted(path.glob(NUMBERED))[-1:], path / "best"
+    folders = [path / BEST, path / "checkpoint", result / "checkpoint", *last]
+    if which == "last":
+        folders = [path / LAST, result / LAST, *last, *folders]
+    for folder in [path, *folders]:
+        if (folder / "metadata.json").is_file():
+            return folder
+    if trial := next(iter(sorted(path.glob("trials/*/checkpoint-*"))), None):
+        raise UserError(f"{path}: has no best checkpoint; name a trial, e.g. {trial.parent}")
+    raise UserError(
+        f"{path}: no checkpoint found; the folder must have metadata.json, best/checkpoint or "
+        "checkpoint-*"
+    )
+
+
+def locate(path: Path, which: Which = "best") -> Path:
+    """Return a published file, an exported folder, or the checkpoint that `find_checkpoint` finds.
+
+    A path that is a checkpoint itself stays the same.
+    """
+    return path if path.is_file() or layout_of(path) else find_checkpoint(path, which)

@@ -1,0 +1,244 @@
+"""Start a training from given weights: read them, check that they fit, and copy them.
+
+The source is a checkpoint, a run's folder, an exported folder or a published .pth file. Tensors are
+copied by name. A source without spectral normalisation, such as an exported folder, also fits a
+network with it: the weights then are the ones that the network normalises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.training import TrainConfig
+from fastgan_ray.counting import counted
+from fastgan_ray.data.cache import file_sha256
+from fastgan_ray.errors import UserError
+from fastgan_ray.models import build_discriminator, build_generator
+from fastgan_ray.models.exported_folder import layout_of, read_folder
+from fastgan_ray.models.published_checkpoint import load_published
+from fastgan_ray.models.spectral import settle_vectors, spectral_layers
+from fastgan_ray.train.checkpoint import read_metadata
+from fastgan_ray.train.find_checkpoint import locate
+from fastgan_ray.train.state import TrainState
+
+Tensors = dict[str, Tensor]
+_LISTED = 3  # tensors that an error names
+_ORIGINAL = ".parametrizations.weight.original"
+_VECTORS = (".parametrizations.weight.0._u", ".parametrizations.weight.0._v")
+
+
+class Source(NamedTuple):
+    """The weights of networks, by network ("generator", "discriminator"), and their identity."""
+
+    networks: dict[str, Tensors]
+    sha256: str
+    """A hash of the files from which the weights were read."""
+
+
+class Share(NamedTuple):
+    """How much of a network comes from a source: numbers of tensors and of parameters."""
+
+    tensors: int
+    all_tensors: int
+    parameters: int
+    all_parameters: int
+
+    def describe(self) -> str:
+        """Describe the share in words."""
+        of = counted(self.all_tensors, "tensor")
+        return f"{self.tensors} of {of} ({self.parameters / self.all_parameters:.0%} of parameters)"
+
+
+def networks_of(train: TrainConfig) -> tuple[str, ...]:
+    """Return the names of the networks that start from given weights."""
+    both = ("generator", "discriminator")
+    return both if train.init_networks == "both" else (train.init_networks,)
+
+
+def read_source(train: TrainConfig) -> Source:
+    """Read the weights from which a training starts; `train.init_from` must be set.
+
+    Raises UserError if the source does not exist, is damaged, or lacks a network.
+    """
+    path, names = Path(str(train.init_from)).expanduser(), networks_of(train)
+    try:
+        where = locate(path)
+        if where.is_file():
+            return _published(where, train)
+        if layout := layout_of(where):
+            _require_average_generator(where, train)
+            generator, _ = read_folder(where, layout)
+            sha256 = _sha256([where / layout.weights])
+            return Source({"generator": generator.state_dict()}, sha256)
+        read_metadata(where)
+        stored = {"generator": "ema" if train.init_average else "generator"}
+        files = {name: where / f"{stored.get(name, name)}.safetensors" for name in names}
+        networks = {name: _read(file) for name, file in files.items()}
+        return Source(networks, _sha256(files.values()))
+    except UserError as error:
+        raise UserError(f"train.init_from: {error}") from error
+
+
+def check_start(config: RunConfig) -> dict[str, Any] | None:
+    """Check that a training can start from its given weights; return what `initialise` records.
+
+    Return None if the training starts from scratch. Raise UserError if the weights cannot be read
+    or do not fit.
+    """
+    if config.train.init_from is None:
+        return None
+    source = read_source(config.train)
+    channels = config.data.channels
+    build = {"generator": build_generator, "discriminator": build_discriminator}
+    networks = {
+        name: build[name](config.model, picture_channels=channels) for name in source.networks
+    }
+    return initialise(networks, source, config)
+
+
+def initialise(
+    networks: Mapping[str, nn.Module], source: Source, config: RunConfig
+) -> dict[str, Any]:
+    """Copy the weights of a source to networks (by name); return what was copied, for the records.
+
+    The record has "from", "sha256", "average", and for each network its `Share` as a mapping. Raise
+    UserError, which names tensors, if a tensor has another name or shape and `train.init_partial`
+    is false, or if nothing fits.
+    """
+    train = config.train
+    shares = {}
+    for name, tensors in source.networks.items():
+        shares[name] = _copy(networks[name], tensors, name, config)._asdict()
+    return {
+        "from": train.init_from,
+        "sha256": source.sha256,
+        "average": train.init_average,
+        **shares,
+    }
+
+
+def start_from(state: TrainState, source: Source, config: RunConfig) -> None:
+    """Copy the weights of a source to a state before its first step, and record it there."""
+    networks = {"generator": state.generator, "discriminator": state.discriminator}
+    state.start = initialise(networks, source, config)
+    state.ema.load_state_dict(state.generator.state_dict())
+
+
+def describe(record: Mapping[str, Any]) -> str:
+    """Describe a start from given weights in one line; `record` is from `initialise`."""
+    networks = [name for name in ("generator", "discriminator") if name in record]
+    shares = "; ".join(f"{name}: {Share(**record[name]).describe()}" for name in networks)
+    return f"Start from {record['from']} (sha256 {record['sha256'][:12]}): {shares}"
+
+
+def change_since(record: Mapping[str, Any] | None, train: TrainConfig) -> str:
+    """Return a sentence if the source of a start has changed since; else, or if it is gone, ""."""
+    if record is None or train.init_from is None:
+        return ""
+    try:
+        sha256 = read_source(train).sha256
+    except UserError:
+        return ""
+    if sha256 == record["sha256"]:
+        return ""
+    return (
+        f"train.init_from: {train.init_from} has changed since this training started from it "
+        f"(sha256 {record['sha256'][:12]} then, {sha256[:12]} now); the training continues with "
+        "its own weights, and a new training would start from other ones"
+    )
+
+
+def _copy(network: nn.Module, tensors: Tensors, name: str, config: RunConfig) -> Share:
+    expected = network.state_dict()
+    given = _with_spectral_names(tensors, expected)
+    fitting = {
+        key: given[key]
+        for key, value in expected.items()
+        if key in given and given[key].shape == value.shape
+    }
+    vectors = {key for key in expected if key.endswith(_VECTORS)}
+    wrong = [
+        f"{key} is {_shape(given.get(key))} there and {_shape(expected.get(key))} here"
+        for key in dict.fromkeys([*expected, *given])
+        if key not in fitting and not (key in vectors and key not in given)
+    ]
+    if wrong and not (config.train.init_partial and fitting):
+        more = f"; and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+        mend = "set the same widths, resolution, data.mode and components in model"
+        if not config.train.init_partial:
+            mend += ", or train.init_partial to true to take what fits"
+        raise UserError(
+            f"train.init_from: {counted(len(wrong), 'tensor')} of the {name} in "
+            f"{config.train.init_from} do not fit: {'; '.join(wrong[:_LISTED])}{more}; {mend}"
+        )
+    network.load_state_dict(fitting, strict=False)
+    owners = {module: name for name, module in network.named_modules()}
+    for layer in spectral_layers(network):
+        key = owners[layer.parameters]
+        if f"{key}.original" in fitting and f"{key}.0._u" not in fitting:
+            settle_vectors(layer)
+    weights = {key for key, _ in network.named_parameters()}
+    return Share(
+        tensors=len(weights & fitting.keys()),
+        all_tensors=len(weights),
+        parameters=sum(expected[key].numel() for key in weights & fitting.keys()),
+        all_parameters=sum(expected[key].numel() for key in weights),
+    )
+
+
+def _with_spectral_names(tensors: Tensors, expected: Mapping[str, Tensor]) -> Tensors:
+    """Rename the weights of layers that are spectrally normalised only in the expected network."""
+    return {
+        f"{owner}{_ORIGINAL}"
+        if (owner := key.removesuffix(".weight")) != key and f"{owner}{_ORIGINAL}" in expected
+        else key: value
+        for key, value in tensors.items()
+    }
+
+
+def _published(path: Path, train: TrainConfig) -> Source:
+    published = load_published(path)
+    generator = (train.init_average and published.ema) or published.generator
+    networks: dict[str, nn.Module] = {
+        "generator": generator,
+        "discriminator": published.discriminator,
+    }
+    wanted = {name: networks[name].state_dict() for name in networks_of(train)}
+    return Source(wanted, _sha256([path]))
+
+
+def _require_average_generator(path: Path, train: TrainConfig) -> None:
+    if train.init_networks != "generator":
+        raise UserError(
+            f"{path}: is an exported folder, which has only a generator; set train.init_networks "
+            "to generator, or name a checkpoint"
+        )
+    if not train.init_average:
+        raise UserError(
+            f"{path}: is an exported folder, which has only the weight average; set "
+            "train.init_average to true, or name a checkpoint"
+        )
+
+
+def _read(path: Path) -> Tensors:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: missing, truncated or damaged ({error})") from error
+
+
+def _sha256(paths: Iterable[Path]) -> str:
+    digests = [file_sha256(path) for path in paths]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else str(tuple(tensor.shape)).replace(",)", ")")
