@@ -62,6 +62,11 @@ def test_keras_follows_the_accuracy_in_proportion():
     assert path == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_steps_of_keras_are_a_field():
+    settings = config(ada="keras", ada_p=0.5, ada_steps=10)
+    assert follow(settings, [1.0, 0.0]) == pytest.approx([0.515, 0.48], abs=1e-12)
+
+
 def test_keras_stays_between_zero_and_its_bound():
     settings = config(ada="keras", ada_max_p=0.001)
     path = follow(settings, [1.0] * 20 + [-1.0] * 20)

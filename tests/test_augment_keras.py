@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 
-from fastgan_ray.augment import keras
+from fastgan_ray.augment import keras, pipeline
 from fastgan_ray.augment.geometry import unrotate, warp
+from fastgan_ray.config.run_config import AugmentConfig
 
 COUNT = 40_000
+LIMITS = (0.125, 0.125, 0.25)  # of shift (side), rotation (turn), zoom (side): the example's
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -16,7 +18,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def draw(count: int, p: float, rng: torch.Generator) -> dict[str, torch.Tensor]:
-    return keras.gate(keras.draw(count, rng), p)
+    return keras.gate(keras.draw(count, rng, *LIMITS), p)
 
 
 def pictures(count: int = 4, side: int = 8) -> torch.Tensor:
@@ -43,6 +45,29 @@ def test_ranges_are_the_examples_and_evenly_filled(name, low, high):
     assert low <= values.min() and values.max() <= high
     shares = torch.histc(values, 10, low, high) / len(values)
     assert (shares - 0.1).abs().max() < 0.006
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "low", "high"),
+    [
+        ({"keras_shift": 0.3}, "shift", -0.3, 0.3),
+        ({"keras_rotation": 0.5}, "angle", -math.pi, math.pi),
+        ({"keras_zoom": 0.6}, "shown", 0.4, 1.0),
+        ({"keras_shift": 0.0}, "shift", 0.0, 0.0),
+        ({"keras_rotation": 0.0}, "angle", 0.0, 0.0),
+        ({"keras_zoom": 0.0}, "shown", 1.0, 1.0),
+    ],
+)
+def test_the_limits_are_settings_and_change_nothing_else(changes, name, low, high):
+    drawn, usual = (
+        pipeline.gate(pipeline.draw(AugmentConfig(policy="keras", **fields), COUNT, rng()), 1.0)
+        for fields in (changes, {})
+    )
+    values = drawn["keras"][name]
+    assert float(values.min()) == pytest.approx(low, abs=1e-3)
+    assert float(values.max()) == pytest.approx(high, abs=1e-3)
+    others = drawn["keras"].keys() - {name}
+    assert all(torch.equal(drawn["keras"][other], usual["keras"][other]) for other in others)
 
 
 def test_height_and_width_are_zoomed_apart():

@@ -74,6 +74,9 @@ CASES: dict[str, dict[str, Any]] = {
     "no part": {"model.decode_part": "none"},
     "no tanh": {"model.output_activation": "none"},
     "dropout": {"model.d_dropout": 0.3},
+    "no batch norm in D": {"model.d_batch_norm": False, "model.d_slope": 0.1},
+    "no batch norm in D, penalties": {"model.d_batch_norm": False, **PENALTIES},
+    "no batch norm in D, bf16": {"model.d_batch_norm": False, "train.precision": "bf16"},
     "widths": {"model.g_channels": [9, 7, 5, 3], "model.d_channels": [8, 6, 4]},
     "base widths": {
         "model.ngf": 3,
@@ -95,6 +98,14 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "sngan at 64 px": {**SNGAN, "model.resolution": 64, "model.output_activation": "none"},
     "sngan without spectral norm": {**SNGAN, "model.spectral_norm": False},
+    **{
+        f"dcgan with {way} upsampling": {**DCGAN, "model.dcgan_upsampling": way}
+        for way in ("nearest", "bilinear")
+    },
+    "dcgan in other forms": {
+        **{**DCGAN, **REGAN, "model.dcgan_upsampling": "nearest", "model.dcgan_init": "normal"},
+        **{"model.d_batch_norm": False, "model.d_slope": 0.0},
+    },
     "resolution 64": {"model.resolution": 64},
     "d steps": {"train.d_steps": 2},
     "r1": {"train.r1_gamma": 1.0, "train.r1_interval": 1},
@@ -139,6 +150,12 @@ CASES: dict[str, dict[str, Any]] = {
         "augment.contrast": 0.2,
         "augment.translation": 0.2,
         "augment.cutout": 0.25,
+    },
+    "keras strengths": {
+        **ADA,
+        **{"augment.policy": "keras", "augment.ada": "keras", "augment.ada_p": 0.5},
+        **{"augment.keras_shift": 0.2, "augment.keras_rotation": 0.5, "augment.keras_zoom": 0.4},
+        "augment.ada_steps": 10,
     },
     "ada bounds": {
         **ADA,

@@ -11,6 +11,7 @@ import tiny
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fastgan_ray.config.run_config import ModelConfig, RunConfig
 from fastgan_ray.models import (
@@ -19,6 +20,7 @@ from fastgan_ray.models import (
     build_generator,
     small_resolution,
 )
+from fastgan_ray.models.blocks import Shift
 from fastgan_ray.search.cost.estimate import gflop_per_image
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.d_reconstruction import d_reconstruction
@@ -109,6 +111,62 @@ def test_weights_are_glorot_uniform_and_norms_have_no_scale():
             assert (layer.eps, layer.momentum) == (1e-3, 0.01)
     assert generator.to_full.bias is not None
     assert discriminator.head.bias is not None
+
+
+@pytest.mark.parametrize("way", ["nearest", "bilinear"])
+def test_upsampling_is_interpolation_before_a_convolution(way):
+    model = config(dcgan_upsampling=way, output_activation="none")
+    generator = build_generator(model).eval()
+    z_BZ = torch.randn(2, 8, generator=rng())
+    x = functional.relu(generator.stem_norm(generator.stem(z_BZ)[:, :, None, None]))
+    x = x.view(2, 4, 4, 4)
+    for conv, norm in zip(generator.blocks[1::4], generator.blocks[2::4], strict=True):
+        x = functional.interpolate(x, scale_factor=2, mode=way)
+        x = norm(functional.conv2d(x, conv.weight, padding=1)).relu()
+    last = generator.to_full[1]
+    x = functional.interpolate(x, scale_factor=2, mode=way)
+    x = functional.conv2d(x, last.weight, last.bias, padding=1)
+    torch.testing.assert_close(generator(z_BZ)[0], x)
+
+
+def test_normal_weights_are_those_of_the_paper_on_dcgan():
+    model = ModelConfig.model_validate({**KERAS, "dcgan_init": "normal"})
+    for network in (build_generator(model, rng()), build_discriminator(model, rng())):
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
+                assert layer.bias is None or not layer.bias.detach().any()
+
+
+@pytest.mark.parametrize("architecture", [{}, {"architecture": "fastgan"}])
+def test_without_batch_norm_a_logit_does_not_depend_on_the_batch(architecture):
+    small = {"ndf": 4, "ngf": 4, "d_dropout": 0.0, "spectral_norm": False, **architecture}
+    full, half = pictures()
+    with_norm, without = (
+        build_discriminator(config(**small, d_batch_norm=on)).train() for on in (True, False)
+    )
+    alone = torch.cat([without(full[i : i + 1], half[i : i + 1])[0] for i in range(4)])
+    torch.testing.assert_close(without(full, half)[0], alone)
+    judged_together = with_norm(full, half)[0]
+    first_two = with_norm(full[:2], half[:2])[0]
+    assert not torch.allclose(judged_together[:2], first_two)
+    shifts = [module for module in without.modules() if isinstance(module, Shift)]
+    norms = [module for module in with_norm.modules() if isinstance(module, nn.BatchNorm2d)]
+    kept = [module for module in without.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(shifts) + len(kept) == len(norms)
+    assert shifts and bool(kept) == bool(architecture)  # of FastGAN's decoders
+
+
+@pytest.mark.parametrize("architecture", ["dcgan", "fastgan"])
+def test_the_slope_of_d_is_a_field(architecture):
+    slopes = {
+        module.negative_slope
+        for module in build_discriminator(
+            config(architecture=architecture, d_slope=0.1, ndf=4)
+        ).modules()
+        if isinstance(module, nn.LeakyReLU)
+    }
+    assert slopes == {0.1}
 
 
 def test_the_seed_alone_decides_the_weights():

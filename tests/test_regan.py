@@ -17,6 +17,7 @@ from fastgan_ray.config.run_config import ReganConfig, RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_generator
 from fastgan_ray.train import checkpoint
+from fastgan_ray.train.costs import sampling_gflop
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.regan import (
     DENSE,
@@ -206,7 +207,7 @@ def test_off_changes_nothing():
     never = config(**{"regan.warmup_kimg": 1000.0})
     first, second = weights(run(off, 3)), weights(run(never, 3))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert run(off, 1).regan.report(torch.zeros(1, 8)) == {}
+    assert run(off, 1).regan.report(torch.zeros(1, 8), 1.0) == {}
 
 
 class TestReport:
@@ -222,9 +223,10 @@ class TestReport:
                 layer.weight.fill_(1.0)
                 layer.weight.view(-1)[:zeros] = 0
         optimizer = torch.optim.Adam(network.parameters())
-        report = Regan(ReganConfig(sparsity=0.5), network, network, optimizer).report(x)
+        report = Regan(ReganConfig(sparsity=0.5), network, network, optimizer).report(x, 1e-6)
         assert report["regan/sparsity"] == pytest.approx(11 / 26)
         assert report["regan/flops_share"] == pytest.approx((6 * 4 + 9 * 16) / (8 * 4 + 18 * 16))
+        assert report["regan/gflop_g"] == pytest.approx(1e-6 - 2e-9 * (2 * 4 + 9 * 16))
         assert not any(layer._forward_hooks for layer in network)
 
     def test_a_linear_layer_is_pruned_and_counted_too(self):
@@ -236,20 +238,24 @@ class TestReport:
         settings = config()
         state = run(settings, 3)
         z_BZ = torch.zeros(1, settings.model.nz)
-        sparse = state.regan.report(z_BZ)
+        gflop = sampling_gflop(settings)
+        sparse = state.regan.report(z_BZ, gflop)
         assert sparse["regan/phase"] == SPARSE
         assert sparse["regan/sparsity"] == pytest.approx(0.7, abs=0.01)
         assert 0.25 < sparse["regan/flops_share"] < 0.35
         advance(state, settings, 1)
-        dense = state.regan.report(z_BZ)
+        assert 0.25 < sparse["regan/gflop_g"] / gflop < 0.4  # only convolutions are pruned
+        dense = state.regan.report(z_BZ, gflop)
         assert dense["regan/phase"] == DENSE
         assert dense["regan/sparsity"] < 0.01
         assert dense["regan/flops_share"] > 0.99
+        assert 0.99 < dense["regan/gflop_g"] / gflop <= 1
 
     def test_rows_hold_it(self, tmp_path):
         rows = tiny.rows_of(tmp_path, **ON)
         assert [row["regan/phase"] for row in rows] == [SPARSE, DENSE]
         assert rows[0]["regan/sparsity"] == pytest.approx(0.7, abs=0.01)
+        assert rows[0]["regan/gflop_g"] < 0.4 * rows[0]["gflop_g"] == 0.4 * rows[1]["gflop_g"]
         generator, _ = checkpoint.load_generator(next(tmp_path.glob("run/checkpoint-*")))
         assert not generator.training
 

@@ -16,7 +16,7 @@ PURE = {
     *("train.r1_gamma", "train.r2_gamma", "train.gp_weight", "train.reconstruction_weight"),
     *("train.contrastive_weight", "train.contrastive_temperature", "train.seed", "eval.seed"),
     *("augment.brightness", "augment.saturation", "augment.contrast", "augment.ada_target"),
-    "regan.dense_lr_factor",
+    *("regan.dense_lr_factor", "model.d_slope"),
 }
 
 

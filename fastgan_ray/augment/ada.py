@@ -17,7 +17,6 @@ from fastgan_ray.config.run_config import AugmentConfig, is_adaptive, policy_ops
 
 STYLEGAN2_TARGET = 0.6
 KERAS_TARGET = 0.85
-KERAS_STEPS = 1000  # if the error of D's accuracy is 1 for this many steps, p changes by 1
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,12 @@ def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentCon
 def keras(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
     """Move p at each step, in proportion to the error of D's accuracy on reals (Beres 2021).
 
-    The accuracy is the share of real pictures with a positive logit, (1 + `sign`) / 2.
+    The accuracy is the share of real pictures with a positive logit, (1 + `sign`) / 2. If its error
+    is 1 for `ada_steps` steps, p changes by 1.
     """
     target = KERAS_TARGET if config.ada_target is None else config.ada_target
     accuracy = (1 + sign) / 2
-    p = _clipped(state.p + (accuracy - target) / KERAS_STEPS, config)
+    p = _clipped(state.p + (accuracy - target) / config.ada_steps, config)
     return AdaState(p, state.sign_sum, state.count)
 
 

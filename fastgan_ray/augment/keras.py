@@ -16,23 +16,24 @@ from fastgan_ray.augment.geometry import unrotate, unscale, unshift, warp
 
 Parameters = dict[str, Tensor]
 
-MAX_SHIFT = 0.125  # share of a side
-MAX_ANGLE = math.pi / 4
-MAX_ZOOM = 0.25  # share of a side that is cut off; height and width have separate draws
 
-
-def draw(count: int, rng: torch.Generator) -> Parameters:
+def draw(
+    count: int, rng: torch.Generator, shift: float, rotation: float, zoom: float
+) -> Parameters:
     """Draw values (B, 6), and a random number (B, 1) for each picture that `gate` uses.
 
-    Returns {"values", "gates", "neutral"}; values are in float64. A neutral value changes nothing.
+    `shift` is the farthest shift, as a share of a side. `rotation` is the largest angle, as a share
+    of a full turn. `zoom` is the largest share of a side that is cut off; height and width have
+    separate draws. Returns {"values", "gates", "neutral"}; values are in float64. A neutral value
+    changes nothing.
     """
     chosen = torch.rand(count, generator=rng)
     flip, angle = torch.rand((2, count), generator=rng, dtype=torch.float64)
-    shift, zoom = torch.rand((2, count, 2), generator=rng, dtype=torch.float64)
-    turn = torch.stack([(flip < 0.5).double(), MAX_ANGLE * (2 * angle - 1)], dim=1)
+    shifts, zooms = torch.rand((2, count, 2), generator=rng, dtype=torch.float64)
+    turn = torch.stack([(flip < 0.5).double(), math.tau * rotation * (2 * angle - 1)], dim=1)
     return {
         "gates": chosen[:, None],
-        "values": torch.cat([turn, MAX_SHIFT * (2 * shift - 1), 1 - MAX_ZOOM * zoom], dim=1),
+        "values": torch.cat([turn, shift * (2 * shifts - 1), 1 - zoom * zooms], dim=1),
         "neutral": torch.tensor([0.0, 0, 0, 0, 1, 1], dtype=torch.float64).expand(count, -1),
     }
 

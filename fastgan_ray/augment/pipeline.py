@@ -85,7 +85,13 @@ OPS: dict[str, Op] = {
         diffaugment.cutout,
     ),
     "bgc": Op(lambda config, chosen, rng: bgc.draw(len(chosen), rng), bgc.apply, bgc.gate),
-    "keras": Op(lambda config, chosen, rng: keras.draw(len(chosen), rng), keras.apply, keras.gate),
+    "keras": Op(
+        lambda config, chosen, rng: keras.draw(
+            len(chosen), rng, config.keras_shift, config.keras_rotation, config.keras_zoom
+        ),
+        keras.apply,
+        keras.gate,
+    ),
 }
 
 # The user's own operations; `registered.register` adds them.

@@ -37,8 +37,8 @@ class ModelConfig(Section):
     """Generator and discriminator: sizes, and switches for their components.
 
     Architecture fastgan uses all settings except dcgan_*. The others use only resolution, aspect,
-    nz, output_activation, d_dropout and self_supervision, and also: dcgan dcgan_width and
-    dcgan_depth; sngan ngf, ndf and spectral_norm (of D). Their self_supervision only switches the
+    nz, output_activation, d_dropout and self_supervision, and also: dcgan dcgan_*, d_batch_norm and
+    d_slope; sngan ngf, ndf and spectral_norm (of D). Their self_supervision only switches the
     contrastive loss on or off: there are no decoders.
     """
 
@@ -125,6 +125,18 @@ class ModelConfig(Section):
         "logits; null = 0.4 for dcgan, 0 for the others",
         json_schema_extra={"unit": "fraction"},
     )
+    d_batch_norm: bool = Field(
+        True,
+        description="batch normalisation in the discriminator of fastgan and dcgan; false = only "
+        "a learnt shift of each channel in its place. The decoders always have batch normalisation",
+    )
+    d_slope: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="slope below 0 of the LeakyReLU in the discriminator of fastgan and dcgan; 0 = "
+        "ReLU",
+    )
     self_supervision: Literal["ae", "none", "contrastive", "ae_contrastive"] = Field(
         "ae",
         description="extra task of the discriminator: ae = reconstruct pictures with the "
@@ -174,6 +186,16 @@ class ModelConfig(Section):
         description="number of upsampling layers in dcgan: each doubles the side, from 4 px "
         "to resolution, which must be 4 * 2^dcgan_depth",
         json_schema_extra={"unit": "layers"},
+    )
+    dcgan_upsampling: Literal["transposed", "nearest", "bilinear"] = Field(
+        "transposed",
+        description="how dcgan's generator doubles the side: transposed = a transposed 4x4 "
+        "convolution; nearest or bilinear = this interpolation, then a 3x3 convolution",
+    )
+    dcgan_init: Literal["glorot", "normal"] = Field(
+        "glorot",
+        description="initial weights of dcgan: glorot = uniform, as in Keras; normal = N(0, 0.02), "
+        "as in the paper on DCGAN",
     )
 
     @property

@@ -192,6 +192,29 @@ class AugmentConfig(Section):
         "picture's side",
         json_schema_extra={"unit": "fraction of the side"},
     )
+    keras_shift: float = Field(
+        0.125,
+        ge=0,
+        le=1,
+        description="keras shifts a picture by at most this fraction of its side",
+        json_schema_extra={"unit": "fraction of the side"},
+    )
+    keras_rotation: float = Field(
+        0.125,
+        ge=0,
+        le=0.5,
+        description="keras rotates a picture by at most this fraction of a full turn, in either "
+        "direction (0.125 = 45 degrees)",
+        json_schema_extra={"unit": "fraction of a turn"},
+    )
+    keras_zoom: float = Field(
+        0.25,
+        ge=0,
+        lt=1,
+        description="keras magnifies a picture: it cuts off at most this fraction of its height "
+        "and of its width",
+        json_schema_extra={"unit": "fraction of the side"},
+    )
     ada: Literal["stylegan2", "keras", "none"] = Field(
         "stylegan2",
         description="rule that adapts p, the probability of the operations bgc and keras; "
@@ -233,6 +256,14 @@ class AugmentConfig(Section):
         ge=1,
         le=1024,
         description="the rule stylegan2 changes p once in this number of training steps",
+        json_schema_extra={"unit": "steps"},
+    )
+    ada_steps: int = Field(
+        1000,
+        ge=1,
+        le=10_000_000,
+        description="speed of the rule keras: in this number of training steps, an accuracy that "
+        "differs from the target by 1 changes p by 1",
         json_schema_extra={"unit": "steps"},
     )
 

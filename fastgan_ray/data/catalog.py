@@ -202,6 +202,10 @@ def _by_hand(images: int, description: str) -> DataSet:
     return DataSet(images, f"{description}; 1024 px in the paper", _NOT_STATED, downloadable=False)
 
 
+_FROM_OXFORD = "not stated: see www.robots.ox.ac.uk/~vgg/data/flowers"
+_FROM_CALTECH = "not stated: see www.vision.caltech.edu/datasets/cub_200_2011"
+
+
 CATALOG: dict[str, DataSet] = {
     "fluent-heads": DataSet(198, "3D emoji heads on white, 128 px", "MIT (Microsoft)", True),
     "matcaps": DataSet(284, "material spheres, 128 px: the easiest to learn", "CC0", True),
@@ -221,4 +225,13 @@ CATALOG: dict[str, DataSet] = {
     "anime-face": _by_hand(120, "drawn faces"),
     "skulls": _by_hand(97, "skulls"),
     "shells": _by_hand(64, "shells"),
+    "caltech-birds": DataSet(
+        11788, "birds with boxes: CUB-200-2011", _FROM_CALTECH, downloadable=False
+    ),
+    "oxford-flowers-17": DataSet(
+        1360, "flowers of 17 kinds, from Oxford", _FROM_OXFORD, downloadable=False
+    ),
+    "oxford-flowers-102": DataSet(
+        8189, "flowers of 102 kinds, from Oxford", _FROM_OXFORD, downloadable=False
+    ),
 }

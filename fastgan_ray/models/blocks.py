@@ -26,12 +26,17 @@ _Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 class LayerFactory:
     """A factory of initialised layers.
 
-    `rng` (on the CPU) draws all weights; the global random number generator is not used.
+    `rng` (on the CPU) draws all weights; the global random number generator is not used. If
+    `batch_norm` is False, a `Shift` is in the place of each normalisation of D.
     """
 
-    def __init__(self, rng: torch.Generator, spectral: bool) -> None:
+    def __init__(
+        self, rng: torch.Generator, spectral: bool, batch_norm: bool = True, slope: float = 0.2
+    ) -> None:
         self._rng = rng
         self._spectral = spectral
+        self._batch_norm = batch_norm
+        self._slope = slope
         # The fixed noise maps are not weights: they are the same in every network.
         self._noise_rng = torch.Generator().manual_seed(_NOISE_SEED)
 
@@ -52,6 +57,14 @@ class LayerFactory:
         layer = nn.BatchNorm2d(channels)
         nn.init.normal_(layer.weight, 1.0, _STD, generator=self._rng)
         return layer
+
+    def d_norm(self, channels: int) -> nn.Module:
+        """Make a batch normalisation of D, or a `Shift` if D has none."""
+        return self.norm(channels) if self._batch_norm else Shift(channels)
+
+    def d_activation(self) -> nn.LeakyReLU:
+        """Make an activation of D."""
+        return nn.LeakyReLU(self._slope)
 
     def noise(self, size: tuple[int, int]) -> NoiseInjection:
         """Make a noise injection for maps of a height and width, with its own fixed noise map."""
@@ -75,6 +88,27 @@ def glorot(layer: _Layer, rng: torch.Generator) -> _Layer:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def normal(layer: _Layer, rng: torch.Generator) -> _Layer:
+    """Initialise a layer that is on "meta": weights N(0, .02), biases 0 (Radford et al. 2016)."""
+    layer = layer.to_empty(device="cpu")
+    nn.init.normal_(layer.weight, 0.0, _STD, generator=rng)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Shift(nn.Module):
+    """A layer that adds a learnt number, at first 0, to each channel of a map (B, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Shift the channels; shape and dtype do not change."""
+        return x_BCHW + self.bias[:, None, None].to(x_BCHW.dtype)
 
 
 class NoiseInjection(nn.Module):
@@ -206,11 +240,11 @@ class DownBlock(nn.Module):
         self.main = nn.Sequential(
             *half_conv(make, c_in, c_out),
             make.conv(c_out, c_out, 3, padding=1),
-            make.norm(c_out),
-            nn.LeakyReLU(0.2),
+            make.d_norm(c_out),
+            make.d_activation(),
         )
         self.direct = nn.Sequential(
-            nn.AvgPool2d(2), make.conv(c_in, c_out, 1), make.norm(c_out), nn.LeakyReLU(0.2)
+            nn.AvgPool2d(2), make.conv(c_in, c_out, 1), make.d_norm(c_out), make.d_activation()
         )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -223,8 +257,8 @@ def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
     """Make the layers with which D halves the side: 4x4 convolution, BatchNorm, LeakyReLU."""
     return [
         make.conv(c_in, c_out, 4, stride=2, padding=1),
-        make.norm(c_out),
-        nn.LeakyReLU(0.2),
+        make.d_norm(c_out),
+        make.d_activation(),
     ]
 
 

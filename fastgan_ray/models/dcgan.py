@@ -1,14 +1,15 @@
 """Build the DCGAN of Keras' adaptive-augmentation example (Beres 2021), a baseline for FastGAN.
 
-The networks have the example's widths, kernels, batch normalisation without a scale (epsilon .001,
-momentum .01), ReLU, LeakyReLU .2, dropout .4 before the logit and Glorot uniform weights. Only the
-output differs: tanh to [-1, 1] instead of sigmoid to [0, 1]. D computes one logit for each picture.
-It has no reconstruction and no spectral normalisation.
+By default, the networks have the example's widths, kernels, batch normalisation without a scale
+(epsilon .001, momentum .01), ReLU, LeakyReLU .2, dropout .4 before the logit and Glorot uniform
+weights. Only the output differs: tanh to [-1, 1] instead of sigmoid to [0, 1]. D computes one logit
+for each picture. It has no reconstruction and no spectral normalisation.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,9 @@ from torch.nn import functional
 
 from fastgan_ray.config.run_config import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator, projection
-from fastgan_ray.models.blocks import LayerFactory, dropout, glorot, small_size
+from fastgan_ray.models.blocks import LayerFactory, Shift, dropout, glorot, normal, small_size
+
+_Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class DcganGenerator(nn.Module):
@@ -33,15 +36,15 @@ class DcganGenerator(nn.Module):
         self.picture_channels = picture_channels
         width = config.dcgan_width
         features = width * math.prod(config.map_size(4))
-        self.stem = glorot(nn.Linear(config.nz, features, bias=False, device="meta"), rng)
+        self.stem = _new(nn.Linear(config.nz, features, bias=False, device="meta"), config, rng)
         # Each value of the 4x4 map is normalised separately.
         self.stem_norm = _norm(features)
         self.blocks = nn.Sequential()
         for _ in range(config.dcgan_depth - 1):
-            double = nn.ConvTranspose2d(width, width, 4, 2, 1, bias=False, device="meta")
-            self.blocks.extend([glorot(double, rng), _norm(width), nn.ReLU()])
-        to_full = nn.ConvTranspose2d(width, picture_channels, 4, 2, 1, device="meta")
-        self.to_full = glorot(to_full, rng)
+            double = _doubling(config, rng, width, bias=False)
+            self.blocks.extend([*double, _norm(width), nn.ReLU()])
+        to_full = _doubling(config, rng, picture_channels, bias=True)
+        self.to_full = to_full[0] if len(to_full) == 1 else nn.Sequential(*to_full)
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Generate pictures from latents: (B, nz) -> full (B, C, H, W) and small (B, C, h, w).
@@ -71,9 +74,11 @@ class DcganDiscriminator(AnyDiscriminator):
         for index in range(config.dcgan_depth):
             c_in = width if index else picture_channels
             halve = nn.Conv2d(c_in, width, 4, 2, 1, bias=False, device="meta")
-            self.blocks.append(nn.Sequential(glorot(halve, rng), _norm(width), nn.LeakyReLU(0.2)))
+            norm = _norm(width) if config.d_batch_norm else Shift(width)
+            activation = nn.LeakyReLU(config.d_slope)
+            self.blocks.append(nn.Sequential(_new(halve, config, rng), norm, activation))
         features = width * math.prod(config.map_size(4))
-        self.head = glorot(nn.Linear(features, 1, device="meta"), rng)
+        self.head = _new(nn.Linear(features, 1, device="meta"), config, rng)
         self.projection: nn.Module | None = None
         if config.contrasts:
             self.projection = projection(LayerFactory(rng, spectral=False), width)
@@ -95,6 +100,25 @@ class DcganDiscriminator(AnyDiscriminator):
         for block in self.blocks[:-1]:
             full = block(full)
         return full
+
+
+def _doubling(config: ModelConfig, rng: torch.Generator, c_out: int, bias: bool) -> list[nn.Module]:
+    """Make the layers that double a map's side; their input has `dcgan_width` channels."""
+    width = config.dcgan_width
+    if config.dcgan_upsampling == "transposed":
+        layer = nn.ConvTranspose2d(width, c_out, 4, 2, 1, bias=bias, device="meta")
+        return [_new(layer, config, rng)]
+    enlarge = nn.Upsample(scale_factor=2, mode=config.dcgan_upsampling)
+    conv = nn.Conv2d(width, c_out, 3, padding=1, bias=bias, device="meta")
+    return [enlarge, _new(conv, config, rng)]
+
+
+INITIALISATIONS = {"glorot": glorot, "normal": normal}
+
+
+def _new(layer: _Layer, config: ModelConfig, rng: torch.Generator) -> _Layer:
+    """Initialise a layer that is on "meta": weights as `dcgan_init` says, biases 0."""
+    return INITIALISATIONS[config.dcgan_init](layer, rng)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

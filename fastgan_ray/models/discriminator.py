@@ -63,8 +63,8 @@ class Discriminator(AnyDiscriminator):
                 )
         self.head = nn.Sequential(
             make.conv(channels[16], channels[8], 1),
-            make.norm(channels[8]),
-            nn.LeakyReLU(0.2),
+            make.d_norm(channels[8]),
+            make.d_activation(),
             make.conv(channels[8], 1, 4),
         )
         self.small: nn.Sequential | None = None
@@ -198,7 +198,8 @@ def fastgan_discriminator(
     config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
 ) -> Discriminator:
     """Build a newly initialised discriminator on the CPU, in training mode."""
-    return Discriminator(config, LayerFactory(rng, config.spectral_norm), picture_channels)
+    make = LayerFactory(rng, config.spectral_norm, config.d_batch_norm, config.d_slope)
+    return Discriminator(config, make, picture_channels)
 
 
 def build_decoder(
@@ -250,7 +251,7 @@ def _stem(
     else:
         first = make.conv(picture_channels, channels[resolution], 4, stride=2, padding=1)
     halvings = half_conv(make, channels[1024], channels[512]) if resolution == 1024 else []
-    return nn.Sequential(first, nn.LeakyReLU(0.2), *halvings)
+    return nn.Sequential(first, make.d_activation(), *halvings)
 
 
 def _small_branch(
@@ -263,7 +264,7 @@ def _small_branch(
         steps += half_conv(make, channels[2 * level], channels[level])
     return nn.Sequential(
         make.conv(picture_channels, channels[first], 4, stride=2, padding=1),
-        nn.LeakyReLU(0.2),
+        make.d_activation(),
         *steps,
     )
 

@@ -43,6 +43,8 @@ _FIXED = (
     "g_noise",
     "d_sle",
     "d_small",
+    "d_batch_norm",
+    "d_slope",
     "decode_full",
     "decode_small",
     "spectral_norm",

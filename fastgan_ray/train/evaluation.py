@@ -182,7 +182,7 @@ def _draw(
         **draw_samples(state, config, folder / "grids" / file, run.device),
         **draw_pairs(evaluation.pairs, run.source, config, sample, folder / "pairs" / file),
         **_reconstruction(state, run, folder / "decoded" / file, last),
-        **state.regan.report(torch.zeros(1, config.model.nz, device=run.device)),
+        **state.regan.report(torch.zeros(1, config.model.nz, device=run.device), run.gflop_g),
         **diagnose(run.real_sample, samples, config.augment, float(state.ada.p), evaluation.values),
     }
 

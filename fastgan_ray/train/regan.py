@@ -101,11 +101,13 @@ class Regan:
             if gradient is not None:  # None for the small output's weights if D has no small branch
                 gradient.masked_fill_(pruned, 0.0)
 
-    def report(self, z_BZ: Tensor) -> dict[str, float]:
+    def report(self, z_BZ: Tensor, gflop_g: float) -> dict[str, float]:
         """Measure how sparse the weight average is; {} if Re-GAN is off.
 
-        Reports the phase, the share of the layers' weights that are exactly 0, and the share of the
-        layers' multiply-adds that remain.
+        `gflop_g` has the operations (10**9) with which the dense generator makes a picture. Reports
+        the phase, the share of the layers' weights that are exactly 0, the share of the
+        layers' multiply-adds that remain, and the operations of the whole generator without
+        the multiply-adds of weights that are 0.
         """
         if self.config.sparsity == 0:
             return {}
@@ -113,10 +115,12 @@ class Regan:
         left = {name: int(weight.count_nonzero()) for name, weight in self._averages.items()}
         uses = uses_per_weight(self._average, z_BZ)
         remaining = sum(uses[name] * left[name] for name in uses)
+        everything = sum(uses[name] * sizes[name] for name in uses)
         return {
             "regan/phase": float(phase_of(self.period)),
             "regan/sparsity": 1 - sum(left.values()) / sum(sizes.values()),
-            "regan/flops_share": remaining / sum(uses[name] * sizes[name] for name in uses),
+            "regan/flops_share": remaining / everything,
+            "regan/gflop_g": gflop_g - 2 * (everything - remaining) / 1e9,
         }
 
     def state(self) -> dict[str, Tensor]:

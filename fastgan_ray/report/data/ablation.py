@@ -41,7 +41,7 @@ NO_METRICS = (
     "peak_memory_gb",
     "num_fakes",
 )
-TRAINING_NUMBERS = ("augment/p", "regan/sparsity", "regan/flops_share")
+TRAINING_NUMBERS = ("augment/p", "regan/sparsity", "regan/flops_share", "regan/gflop_g")
 
 
 def summarise(
