@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1] / "fastgan_ray"
 OUT = Path(__file__).parent / "images" / "architecture.svg"
 LAYERS = [
     ["cli"],
+    ["api"],
     ["tune"],
     ["tune/suggest", "tune/driver", "tune/trial", "tune/storage", "tune/ray", "tune/wandb"],
     ["report"],

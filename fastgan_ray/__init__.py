@@ -6,6 +6,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fastgan_ray.api.ablation import run_ablation
+    from fastgan_ray.api.results import Results, read_results
+    from fastgan_ray.api.search import run_search
+    from fastgan_ray.api.training import run_training
     from fastgan_ray.augment.functional import AdaptiveAugment, DiffAugment
     from fastgan_ray.augment.registered import register, unregister
     from fastgan_ray.latent.discriminator import Discriminator
@@ -23,12 +27,17 @@ __all__ = [
     "DiffAugment",
     "Discriminator",
     "Generator",
+    "Results",
     "__version__",
     "frechet_distance",
     "kernel_distance",
     "losses",
     "precision_recall_density_coverage",
+    "read_results",
     "register",
+    "run_ablation",
+    "run_search",
+    "run_training",
     "skip_layer_excitation",
     "unregister",
 ]
@@ -40,13 +49,25 @@ _MODULES = {
     "DiffAugment": "fastgan_ray.augment.functional",
     "Discriminator": "fastgan_ray.latent.discriminator",
     "Generator": "fastgan_ray.latent.generator",
+    "Results": "fastgan_ray.api.results",
     "frechet_distance": "fastgan_ray.metrics.functional",
     "kernel_distance": "fastgan_ray.metrics.functional",
     "losses": "fastgan_ray.train.losses",
     "precision_recall_density_coverage": "fastgan_ray.metrics.functional",
+    "read_results": "fastgan_ray.api.results",
     "register": "fastgan_ray.augment.registered",
+    "run_ablation": "fastgan_ray.api.ablation",
+    "run_search": "fastgan_ray.api.search",
+    "run_training": "fastgan_ray.api.training",
     "skip_layer_excitation": "fastgan_ray.models.blocks",
     "unregister": "fastgan_ray.augment.registered",
+}
+# Packages and modules have these names, so the functions have others.
+_FUNCTIONS = {
+    "search": "run_search",
+    "tune": "run_search",
+    "ablate": "run_ablation",
+    "train": "run_training",
 }
 
 
@@ -58,7 +79,8 @@ def __getattr__(name: str) -> object:
     if name in _MODULES:
         module = importlib.import_module(_MODULES[name])
         return module if name == "losses" else getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    hint = f"; did you mean {_FUNCTIONS[name]}?" if name in _FUNCTIONS else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

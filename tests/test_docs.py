@@ -210,7 +210,7 @@ def operations():
 
 
 def test_every_part_of_the_library_is_on_its_page():
-    text = "".join(blocks(ROOT / "docs" / "library.md", "python"))
+    text = (ROOT / "docs" / "library.md").read_text()
     parts = {*fastgan_ray.__all__} - {"__version__", "unregister"}
     assert not [part for part in parts if not re.search(rf"\b{part}\b", text)]
 

@@ -44,17 +44,15 @@ def ablate(
     dry_run: opt.DryRun = False,
 ) -> None:
     """Train every arm with every seed and compare each arm with the baseline."""
+    from fastgan_ray.api.ablation import read_ablation
     from fastgan_ray.cli.plan import print_facts
     from fastgan_ray.search.ablation import arm_config
     from fastgan_ray.search.cost.plan import ablation_facts
-    from fastgan_ray.search.file.presets import file_or_preset
-    from fastgan_ray.search.file.read_ablation import load_ablation
     from fastgan_ray.tune.preflight import check_this_machine
     from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
 
     chosen_seeds = parse_training_seeds(seeds) if seeds is not None else None
-    file = file_or_preset(config)
-    spec = load_ablation(file, opt.overrides(data, assignments, embedded), chosen_seeds)
+    spec = read_ablation(config, opt.overrides(data, assignments, embedded), chosen_seeds)
     if dry_run:
         configs = [arm_config(spec, arm) for arm in spec.arms]
         check_this_machine(configs, address)
@@ -64,13 +62,11 @@ def ablate(
     if detach:
         start_in_background(context.obj)
         return
+    from fastgan_ray.api.options import tune_options
     from fastgan_ray.tune.ablation import run_ablation
-    from fastgan_ray.tune.experiment import TuneOptions
 
-    folder, storage_uri = opt.runs_folder_and_store(runs)
-    options = TuneOptions(
-        runs_dir=folder,
-        storage_uri=storage_uri,
+    options = tune_options(
+        runs,
         name=name,
         resume=resume,
         max_concurrent=max_concurrent,

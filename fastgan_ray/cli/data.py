@@ -12,6 +12,7 @@ import typer
 
 from fastgan_ray.cli import options as opt
 from fastgan_ray.cli.terminal import print_json, print_line, print_table, progress
+from fastgan_ray.config.paths import require_writable
 from fastgan_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def data(
     if write and write.exists():
         raise UserError(f"--write: {write} already exists; choose another name")
     for path in filter(None, (out, write)):
-        opt.require_writable(path)
+        require_writable(path)
     config = override(RunConfig(), opt.overrides(folder, assignments, False))
     with cpu_threads(config.resources):
         facts, source = picture_facts(config.data, progress())

@@ -15,6 +15,7 @@ import typer
 from fastgan_ray.cli import options as opt
 from fastgan_ray.cli.seeds import parse_seeds
 from fastgan_ray.cli.terminal import print_json, print_line, progress
+from fastgan_ray.config.paths import require_writable, require_writable_folder
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 
@@ -66,7 +67,7 @@ def sample(
     numbers = parse_seeds(seeds)
     if out.suffix.lower() not in ("", ".png"):
         raise UserError(f"--out: must be a .png file or a folder (got {out})")
-    _require_png(out) if out.suffix else opt.require_writable_folder(out)
+    _require_png(out) if out.suffix else require_writable_folder(out)
     generator, config = load_generator(context, checkpoint, which)
     nz = config.model.nz
     if out.suffix:
@@ -135,7 +136,7 @@ def invert(
     from fastgan_ray.latent.pictures import read_pictures
     from fastgan_ray.train.perceptual import load_distance
 
-    opt.require_writable_folder(out)
+    require_writable_folder(out)
     generator, config = load_generator(context, checkpoint, which)
     pictures = read_pictures(picture, config.data, config.model.size)
     name = "efficientnet_lite0" if embedded else "lpips_vgg"
@@ -257,7 +258,7 @@ def export(
 
     if out.exists():
         raise UserError(f"--out: {out} already exists; choose another name")
-    opt.require_writable(out)
+    require_writable(out)
     difference = export_generator(checkpoint, to, out, which)
     if as_json:
         print_json({"out": str(out), "format": to, "largest_difference": difference})
@@ -300,4 +301,4 @@ def require_small_grid(count: int, config: RunConfig, mend: str) -> None:
 def _require_png(out: Path) -> None:
     if out.suffix.lower() != ".png":
         raise UserError(f"--out: must be a .png file (got {out})")
-    opt.require_writable(out)
+    require_writable(out)

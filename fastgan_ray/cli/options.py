@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-
-from fastgan_ray.errors import UserError
 
 Run = Annotated[
     Path,
@@ -99,48 +96,17 @@ Address = Annotated[
 ]
 
 RUNS = "runs"
-EMBEDDED: dict[str, Any] = {
-    "eval.extractor": "efficientnet_lite0",
-    "train.reconstruction": "efficientnet_lite0",
-}
-
-
-def runs_folder_and_store(runs: str) -> tuple[Path, str | None]:
-    """Convert --runs to the local folder for all runs and the URI of the remote storage.
-
-    The URI is None if --runs is a local folder. Raise UserError for a URI with a missing slash.
-    """
-    if match := re.match(r"([a-z0-9]{2,}):/?(?!/)(.*)", runs):
-        raise UserError(f"--runs: a URI has two slashes: {match[1]}://{match[2]} (got {runs!r})")
-    return (Path(RUNS), runs) if "://" in runs else (Path(runs), None)
 
 
 def overrides(data: str | None, assignments: list[str] | None, embedded: bool) -> dict[str, Any]:
     """Return the configuration fields that the options set, by dotted name."""
+    from fastgan_ray.api.settings import changes
+
+    return changes(data, settings(assignments), embedded)
+
+
+def settings(assignments: list[str] | None) -> dict[str, Any]:
+    """Return the values of --set, by dotted name."""
     from fastgan_ray.config.run_file import parse_assignments
 
-    fields = dict(EMBEDDED) if embedded else {}
-    if data is not None:
-        fields["data.path"] = data
-    return fields | parse_assignments(assignments or [])
-
-
-def require_writable(out: Path, option: str = "--out") -> None:
-    """Raise UserError if `out`, the value of `option`, cannot be written.
-
-    Create the folder of `out`, but not the file.
-    """
-    if out.is_dir():
-        raise UserError(f"{option}: {out} cannot be written (it is a folder)")
-    probe = out.with_name(f".{out.name}.writable")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"{option}: {out} cannot be written ({error})") from error
-
-
-def require_writable_folder(out: Path) -> None:
-    """Raise UserError if files cannot be written into the folder `out`. Create the folder."""
-    require_writable(out / "file")
+    return parse_assignments(assignments or [])

@@ -10,6 +10,7 @@ import typer
 
 from fastgan_ray.cli import options as opt
 from fastgan_ray.cli.terminal import print_json, print_line, print_table
+from fastgan_ray.config.paths import require_writable
 from fastgan_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def presets(
         return
     if write.exists():
         raise UserError(f"--write: {write} already exists; choose another name")
-    opt.require_writable(write, "--write")
+    require_writable(write, "--write")
     write.write_text(text, encoding="utf-8")
     print_line(f"{write}: a copy of the preset {name}")
 

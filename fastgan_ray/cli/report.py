@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fastgan_ray.cli import options as opt
+from fastgan_ray.config.paths import require_writable
 from fastgan_ray.errors import UserError
 
 
@@ -31,7 +31,7 @@ def report(
     from fastgan_ray.tune.driver.reports import write_report
 
     if out is not None:
-        opt.require_writable(out)
+        require_writable(out)
     try:
         path = write_report(run, out)
     except OSError as error:

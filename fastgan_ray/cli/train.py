@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastgan_ray.cli import options as opt
-from fastgan_ray.cli.terminal import console, print_line, progress, progress_console
-from fastgan_ray.errors import InterruptedRunError, UserError
+from fastgan_ray.cli.terminal import progress, progress_console
+from fastgan_ray.errors import UserError
 
 if TYPE_CHECKING:
     from fastgan_ray.config.run_config import RunConfig
-    from fastgan_ray.tune.wandb.session import Mode
-
-STOPPING = "Stopping: saving a checkpoint after this step. Press Ctrl-C again to quit immediately."
 
 
 def train(
@@ -88,28 +83,40 @@ def train(
     ] = False,
 ) -> None:
     """Train one generator; write metrics, sample grids, checkpoints and a TensorBoard file."""
-    from fastgan_ray.config.override import override
-    from fastgan_ray.config.run_config import RunConfig
-    from fastgan_ray.config.run_file import dump_run_config, load_run_config
+    from fastgan_ray.api.training import run_training
 
     if help_settings:
         _print_settings("" if folder is None else str(folder))
         return
-    out = _folder(folder, out, resume, overwrite)
-    start = _start(out) if resume else None
-    stored = _stored_config(start) if start else RunConfig()
-    fields = {} if init_from is None else {"train.init_from": init_from}
-    run = override(
-        load_run_config(config) if config else stored,
-        fields | opt.overrides(data, assignments, embedded),
-    )
+    out = _folder(folder, out, resume)
+    start = {} if init_from is None else {"train.init_from": init_from}
     if dry_run:
-        _check(run)
-        typer.echo(dump_run_config(run))
+        overrides = start | opt.overrides(data, assignments, embedded)
+        _print_plan(config, out, resume, overwrite, overrides)
         return
-    if start:
-        _print_changes(start, stored, run)
-    _train(run, out, start, overwrite, show or [], wandb)
+    run_training(
+        config,
+        data,
+        out=out,
+        settings=start | opt.settings(assignments),
+        embedded=embedded,
+        resume=resume,
+        overwrite=overwrite,
+        show=show or (),
+        wandb=wandb,
+    )
+
+
+def _print_plan(
+    config: Path | None, out: Path, resume: bool, overwrite: bool, overrides: dict[str, Any]
+) -> None:
+    """Check the device and the data; print the configuration."""
+    from fastgan_ray.api.training import find_start, training_config
+    from fastgan_ray.config.run_file import dump_run_config
+
+    run = training_config(config, find_start(out, resume, overwrite), overrides)
+    _check(run)
+    typer.echo(dump_run_config(run))
 
 
 def _print_settings(word: str) -> None:
@@ -147,7 +154,9 @@ def _check(run: RunConfig) -> None:
         progress_console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def _folder(folder: Path | None, out: Path | None, resume: bool, overwrite: bool) -> Path:
+def _folder(folder: Path | None, out: Path | None, resume: bool) -> Path:
+    from fastgan_ray.api.training import OUT
+
     if folder is not None and not resume:
         raise UserError(
             f"{folder}: can be given only with --resume; give the folder of a new training "
@@ -158,100 +167,4 @@ def _folder(folder: Path | None, out: Path | None, resume: bool, overwrite: bool
             "--out: cannot be used with --resume, because a training continues in its own "
             f"folder ({folder})"
         )
-    if resume and overwrite:
-        raise UserError(
-            "--overwrite: cannot be used with --resume: one replaces the training, the "
-            "other continues it"
-        )
-    return folder or out or Path("runs/train")
-
-
-def _start(out: Path) -> Path:
-    """Return the checkpoint from which the training in a folder continues."""
-    from fastgan_ray.train.checkpoint import interrupted
-    from fastgan_ray.train.find_checkpoint import find_checkpoint
-
-    if not out.exists():
-        raise UserError(f"{out}: there is no training to resume; name its folder with --out")
-    return interrupted(out) or find_checkpoint(out, "last")
-
-
-def _stored_config(checkpoint: Path) -> RunConfig:
-    from fastgan_ray.train.checkpoint import stored_config
-
-    return stored_config(checkpoint)
-
-
-def _print_changes(start: Path, stored: RunConfig, run: RunConfig) -> None:
-    """Say where the training continues, which settings change, and which may change."""
-    from fastgan_ray.train.checkpoint import read_metadata
-    from fastgan_ray.train.resume import MAY_CHANGE, require_same_training
-    from fastgan_ray.tune.trial.training import changed_settings
-
-    require_same_training(stored, run, start)
-    changes = changed_settings(stored, run)
-    print_line(
-        f"Continuing at {read_metadata(start)['kimg']:g} of {run.train.total_kimg:g} kimg"
-        + (f", with {'; '.join(changes)}." if changes else ", with the same settings.")
-        + (
-            " Settings that --set may change: "
-            f"{', '.join(name.rstrip('.') for name in MAY_CHANGE)}."
-        )
-    )
-
-
-def _train(
-    run: RunConfig,
-    out: Path,
-    start: Path | None,
-    overwrite: bool,
-    show: list[str],
-    wandb: Mode,
-) -> None:
-    from fastgan_ray.cli.train_reporter import TerminalReporter
-    from fastgan_ray.data.remarks import remarks
-    from fastgan_ray.data.source import open_source
-    from fastgan_ray.metrics.weight_files import require_weights
-    from fastgan_ray.train.initial_weights import check_start, describe
-    from fastgan_ray.train.signals import say_at_once, stopping
-    from fastgan_ray.tune.trial.training import run_training
-    from fastgan_ray.tune.wandb.session import sync_line
-
-    if start is None and (record := check_start(run)):
-        print_line(describe(record))
-    require_weights(run)
-    opt.require_writable_folder(out)
-    for remark in remarks(
-        open_source(run.data, run.train.seed, progress()), run.data, run.model.size
-    ):
-        print_line(f"Pictures: {remark}")
-    if hint := _idle_cores(run):
-        print_line(hint)
-    with stopping(lambda stop: say_at_once(STOPPING)) as stop:
-        reporter = TerminalReporter(out, run, show, console, stop)
-        try:
-            run_training(run, reporter, start, overwrite, wandb, progress())
-        except InterruptedRunError as error:
-            raise stop.error(str(error)) from error
-    if line := reporter.closing():
-        print_line(line)
-    print_line(f"Results: {out}")
-    print_line(f"Report:  fastgan-ray report {shlex.quote(str(out))}")
-    if command := sync_line(out):
-        print_line(f"To W&B:  {command}")
-
-
-def _idle_cores(run: RunConfig) -> str:
-    """Return a line about the cores that a training on the CPU does not use; "" if it uses all."""
-    from fastgan_ray.train.device import device_of
-    from fastgan_ray.train.threads import thread_count
-
-    cores, workers = os.cpu_count() or 1, run.resources.workers
-    threads = thread_count(run.resources) * workers
-    if device_of(run).type != "cpu" or threads >= cores:
-        return ""
-    return (
-        f"Training with {threads} of this machine's {cores} CPU cores (resources.cpus). "
-        "With all cores it is faster, but rounding makes the results slightly "
-        f"different: --set resources.cpus={cores // workers}"
-    )
+    return folder or out or OUT

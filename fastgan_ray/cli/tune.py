@@ -44,15 +44,14 @@ def tune(
     dry_run: opt.DryRun = False,
 ) -> None:
     """Search for the best configuration for your pictures, with parallel trials on Ray."""
+    from fastgan_ray.api.search import read_search
     from fastgan_ray.cli.plan import print_facts
     from fastgan_ray.search.cost.plan import search_facts
-    from fastgan_ray.search.file.presets import file_or_preset
-    from fastgan_ray.search.file.read import load_search
     from fastgan_ray.search.file.spec import sample_configs
     from fastgan_ray.tune.preflight import check_this_machine
     from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
 
-    spec = load_search(file_or_preset(config), opt.overrides(data, assignments, embedded))
+    spec = read_search(config, opt.overrides(data, assignments, embedded))
     if dry_run:
         configs = sample_configs(spec)
         check_this_machine(configs, address)
@@ -62,13 +61,11 @@ def tune(
     if detach:
         start_in_background(context.obj)
         return
-    from fastgan_ray.tune.experiment import TuneOptions
+    from fastgan_ray.api.options import tune_options
     from fastgan_ray.tune.search import run_search
 
-    folder, storage_uri = opt.runs_folder_and_store(runs)
-    options = TuneOptions(
-        runs_dir=folder,
-        storage_uri=storage_uri,
+    options = tune_options(
+        runs,
         name=name,
         resume=resume,
         max_concurrent=max_concurrent,

@@ -12,6 +12,7 @@ from fastgan_ray.cli import options as opt
 from fastgan_ray.cli.generator import Checkpoint, Truncation, load_generator, require_small_grid
 from fastgan_ray.cli.seeds import parse_seeds
 from fastgan_ray.cli.terminal import print_line, progress
+from fastgan_ray.config.paths import require_writable
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 
@@ -56,7 +57,7 @@ def interpolate(
     numbers = list(range(STOPS * count)) if seeds is None else parse_seeds(seeds)
     _require_stops(len(numbers), count, frames)
     write = video_writer(out)
-    opt.require_writable(out)
+    require_writable(out)
     generator, config = load_generator(context, checkpoint, which)
     require_small_grid(count, config, "choose a smaller --grid")
     stops_NZ = latents(numbers, config.model.nz, truncation)
@@ -97,7 +98,7 @@ def evolve(
     from fastgan_ray.latent.video import video_writer
 
     write = video_writer(out)
-    opt.require_writable(out)
+    require_writable(out)
     grids = find_grids(run)
     write(film(grids, count, width, progress()), out, fps)
     first, last = (int(path.stem) / 1000 for path in (grids[0], grids[-1]))

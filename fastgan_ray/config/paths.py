@@ -1,9 +1,11 @@
-"""The path of the cache folder."""
+"""The path of the cache folder, and checks of paths that a user names for results."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from fastgan_ray.errors import UserError
 
 
 def cache_dir() -> Path:
@@ -16,3 +18,24 @@ def cache_dir() -> Path:
         return Path(folder).expanduser().resolve()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "fastgan-ray"
+
+
+def require_writable(out: Path, option: str = "--out") -> None:
+    """Raise UserError if `out`, the value of `option`, cannot be written.
+
+    Create the folder of `out`, but not the file.
+    """
+    if out.is_dir():
+        raise UserError(f"{option}: {out} cannot be written (it is a folder)")
+    probe = out.with_name(f".{out.name}.writable")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"{option}: {out} cannot be written ({error})") from error
+
+
+def require_writable_folder(out: Path) -> None:
+    """Raise UserError if files cannot be written into the folder `out`. Create the folder."""
+    require_writable(out / "file")

@@ -107,8 +107,14 @@ for _name, _pattern in PLAIN_TYPES.items():
     _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, None)
 
 
+def dump_yaml(content: Mapping[str, Any]) -> str:
+    """Return a mapping of plain values as YAML text, with the keys in their order.
+
+    Raise yaml.YAMLError for other values.
+    """
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
 def dump_run_config(config: RunConfig) -> str:
     """Return every setting as YAML text; `load_run_config` reads the same configuration from it."""
-    return yaml.dump(
-        config.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
-    )
+    return dump_yaml(config.model_dump())

@@ -64,6 +64,12 @@ def _open(path: Path) -> Array:
         raise
     except Exception as error:  # the parser of headers raises nearly every type of error
         raise ValueError(f"the array is damaged ({error or type(error).__name__})") from error
+    check_array(array)
+    return array
+
+
+def check_array(array: np.ndarray[Any, Any]) -> None:
+    """Raise ValueError if an array cannot be one or many pictures of 8 bits."""
     if array.dtype != np.uint8:
         raise ValueError(
             f"the array has values of type {array.dtype}; they must be uint8, 0 to 255"
@@ -71,7 +77,6 @@ def _open(path: Path) -> Array:
     is_usable = _is_single(array.shape) or _is_many(array.shape)
     if not is_usable or 0 in array.shape[1:]:
         raise ValueError(f"the array must have the shape {_SHAPES} (got {array.shape})")
-    return array
 
 
 def _is_single(shape: tuple[int, ...]) -> bool:

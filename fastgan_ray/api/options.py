@@ -1,0 +1,45 @@
+"""The options of a search and of an ablation, checked as the command line checks its own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+from fastgan_ray.errors import UserError
+from fastgan_ray.tune.experiment import TuneOptions
+from fastgan_ray.tune.wandb.session import Mode
+
+RUNS = "runs"
+
+
+def tune_options(runs: str | Path = RUNS, **options: Any) -> TuneOptions:  # noqa: ANN401
+    """Return the options of a search or an ablation; `runs` is a local folder or a URI.
+
+    Raise UserError if a value is not allowed.
+    """
+    concurrent, disk = options.get("max_concurrent"), options.get("disk_gb")
+    if concurrent is not None and concurrent < 1:
+        raise UserError(f"max_concurrent: must be at least 1 (got {concurrent})")
+    if disk is not None and not disk >= 0:
+        raise UserError(f"disk_gb: must be at least 0 (got {disk})")
+    if "wandb" in options:
+        require_wandb_mode(options["wandb"])
+    folder, storage_uri = _folder_and_store(str(runs))
+    return TuneOptions(runs_dir=folder, storage_uri=storage_uri, **options)
+
+
+def require_wandb_mode(mode: str) -> None:
+    """Raise UserError if a mode of W&B is not known."""
+    if mode not in get_args(Mode):
+        raise UserError(f"wandb: must be one of {', '.join(get_args(Mode))} (got {mode!r})")
+
+
+def _folder_and_store(runs: str) -> tuple[Path, str | None]:
+    """Convert `runs` to the local folder for all runs and the URI of the remote storage.
+
+    The URI is None if `runs` is a local folder. Raise UserError for a URI with a missing slash.
+    """
+    if match := re.match(r"([a-z0-9]{2,}):/?(?!/)(.*)", runs):
+        raise UserError(f"--runs: a URI has two slashes: {match[1]}://{match[2]} (got {runs!r})")
+    return (Path(RUNS), runs) if "://" in runs else (Path(runs), None)

@@ -1,0 +1,101 @@
+"""Pictures in memory as a data set: they are kept in the cache, where every process finds them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from fastgan_ray.config.paths import cache_dir
+from fastgan_ray.data.arrays import check_array
+from fastgan_ray.data.cache import atomic_file
+from fastgan_ray.errors import UserError
+
+Data: TypeAlias = str | Path | Sequence[Image.Image] | npt.NDArray[np.uint8]
+
+FOLDER = "pictures"  # in the cache
+_ORIENTATION = 0x0112  # EXIF's tag: how a camera was held
+_LEAST = 2
+_NEEDED = (
+    "must be a folder or another path of pictures, a name that `fastgan-ray data` lists, a list of "
+    "PIL pictures, or an array (N, H, W, 3) of uint8"
+)
+
+
+def data_path(data: Data) -> str:
+    """Return the value of `data.path` for pictures; write pictures in memory into the cache.
+
+    The cache has one copy of the same pictures, so a resumed run finds them. Pictures of a list may
+    have any sizes; they are read as if they were PNG files in a folder. Arrays are (N, H, W, C),
+    (N, C, H, W) or (N, H, W), uint8, with C = 1, 3 or 4. Raise UserError for anything else.
+    """
+    if isinstance(data, str | Path):
+        return str(data)
+    if isinstance(data, Image.Image):
+        raise UserError(f"data: {_NEEDED} (got a single picture)")
+    if hasattr(data, "__array__"):
+        return str(_keep_array(np.asarray(data)))
+    if not isinstance(data, Iterable):
+        raise UserError(f"data: {_NEEDED} (got {type(data).__name__})")
+    return str(_keep_pictures(list(data)))
+
+
+def _keep_array(array: npt.NDArray[Any]) -> Path:
+    """Write an array into the cache; return its path."""
+    try:
+        check_array(array)
+    except ValueError as error:
+        raise UserError(f"data: {error}") from None
+    if array.ndim < 3 or len(array) < _LEAST or (array.ndim == 3 and array.shape[-1] in (1, 3, 4)):
+        raise UserError(f"data: {_NEEDED}, with N at least {_LEAST} (got the shape {array.shape})")
+    array = np.ascontiguousarray(array)
+    digest = hashlib.sha256(repr(array.shape).encode())
+    digest.update(array.data)
+    path = cache_dir() / FOLDER / f"{digest.hexdigest()}.npy"
+    if not path.is_file():
+        with atomic_file(path) as draft, draft.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+    return path
+
+
+def _keep_pictures(pictures: Sequence[object]) -> Path:
+    """Write PIL pictures into a folder of the cache; return the folder."""
+    if len(pictures) < _LEAST:
+        raise UserError(f"data: at least {_LEAST} pictures are needed (got {len(pictures)})")
+    digest = hashlib.sha256()
+    for index, picture in enumerate(pictures):
+        digest.update(_as_png(picture, index))
+    folder = cache_dir() / FOLDER / digest.hexdigest()
+    if not folder.is_dir():
+        width = len(str(len(pictures) - 1))
+        with atomic_file(folder) as draft:
+            draft.mkdir()
+            for index, picture in enumerate(pictures):
+                (draft / f"{index:0{width}d}.png").write_bytes(_as_png(picture, index))
+    return folder
+
+
+def _as_png(picture: object, index: int) -> bytes:
+    """Encode a picture without loss, with its colour profile and its orientation."""
+    if not isinstance(picture, Image.Image):
+        hint = "; numpy.stack makes one array of arrays" if hasattr(picture, "__array__") else ""
+        raise UserError(f"data: {_NEEDED} (got {type(picture).__name__} at index {index}{hint})")
+    exif = Image.Exif()
+    if orientation := picture.getexif().get(_ORIENTATION):
+        exif[_ORIENTATION] = orientation
+    buffer = io.BytesIO()
+    profile = picture.info.get("icc_profile")
+    try:
+        picture.save(buffer, "PNG", compress_level=1, icc_profile=profile, exif=exif)
+    except (OSError, ValueError) as error:  # a mode that PNG has not, or a damaged file
+        raise UserError(
+            f"data: the picture at index {index} cannot be used ({error}); convert it with "
+            '.convert("RGB")'
+        ) from error
+    return buffer.getvalue()

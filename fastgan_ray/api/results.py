@@ -1,0 +1,204 @@
+"""The results of a search, an ablation or a training as an object with data frames."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from fastgan_ray.config.run_config import RunConfig, flatten
+from fastgan_ray.config.run_file import load_run_config
+from fastgan_ray.errors import UserError
+from fastgan_ray.metrics.names import best_name
+from fastgan_ray.report.data.ranking import best_trial
+from fastgan_ray.report.data.run_folder import Run, Trial, read_run
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from fastgan_ray.latent.generator import Generator
+    from fastgan_ray.train.find_checkpoint import Which
+
+_TRIAL = ("state", "value", "error", "kimg", "seconds", "reason", "warning")
+_ARM = ("pairs", "low", "high", "p", "p_holm", "verdict", "note")
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best trial of a search, the best arm of an ablation, or the result of a training.
+
+    `settings`, by dotted name: the trial's choices, the arm's settings, or where a training differs
+    from the published defaults. `value` is the value by which it is the best; of an arm, it is the
+    mean over its seeds, and None if the ablation has several data sets. `folder` has its checkpoint
+    and grids. `kimg` is the position of the best checkpoint; None if it is unknown.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    value: float | None
+    kimg: float | None
+    folder: Path
+
+    @property
+    def config(self) -> RunConfig:
+        """The whole configuration, which `run_training` takes, too."""
+        from fastgan_ray.train.checkpoint import stored_config
+        from fastgan_ray.train.find_checkpoint import find_checkpoint
+
+        return stored_config(find_checkpoint(self.folder))
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is known about a run; the frames are made when they are first used.
+
+    `metric` is the name of the run's metric. `best` is None if nothing has a value yet. `summary`
+    is the content of summary.json or ablation.json; {} for a training.
+    """
+
+    kind: Literal["search", "ablation", "training"]
+    folder: Path
+    metric: str
+    goal: Literal["minimize", "maximize"]
+    best: Best | None
+    summary: Mapping[str, Any] = field(repr=False)
+    _run: Run = field(repr=False)
+
+    @functools.cached_property
+    def trials(self) -> DataFrame:
+        """A row for each trial: its state, value, standard error, kimg, time and choices."""
+        return _frame(
+            {
+                "trial": trial["trial_id"],
+                **{key: trial[key] for key in _TRIAL},
+                **trial["point"],
+            }
+            for trial in self._run["trials"]
+        )
+
+    @functools.cached_property
+    def rows(self) -> DataFrame:
+        """A row for each evaluation of each trial, with every number that it measured."""
+        return _frame(
+            {"trial": trial["trial_id"], **row}
+            for trial in self._run["trials"]
+            for row in trial["rows"]
+        )
+
+    @functools.cached_property
+    def arms(self) -> DataFrame:
+        """A row for each arm and data set of an ablation; empty for a search or a training.
+
+        `difference` is the mean difference from the baseline with its interval `low` to `high`; it
+        is in percent if there are several data sets.
+        """
+        return _frame(
+            {
+                "arm": arm["name"],
+                **{key: part[key] for key in ("data", "seeds", "mean", "sd")},
+                **_difference(part["comparison"] or (arm["comparison"] if alone else None)),
+            }
+            for arm in self.summary.get("arms", ())
+            for alone in [len(arm["by_data"]) == 1]
+            for part in arm["by_data"]
+        )
+
+    def generator(self, device: str = "auto", which: Which = "best") -> Generator:
+        """Load the best generator; `which="last"` takes the last checkpoint of its training.
+
+        Raise UserError if there is none yet.
+        """
+        from fastgan_ray.latent.generator import Generator
+
+        if self.best is None:
+            raise UserError(f"{self.folder}: has no generator yet, because no trial has a value")
+        folder = self.folder if self.kind == "search" else self.best.folder
+        return Generator.load(folder, device, which)
+
+
+def read_results(folder: str | Path) -> Results:
+    """Read the results in the folder of a search, an ablation or a training, also while it runs.
+
+    Raise UserError for any other folder.
+    """
+    run = read_run(Path(folder))
+    return Results(
+        kind=run["kind"],
+        folder=Path(folder),
+        metric=run["metric"]["name"],
+        goal=run["metric"]["goal"],
+        best=_BEST[run["kind"]](run, Path(folder)),
+        summary=run["account"] or {},
+        _run=run,
+    )
+
+
+def _best_of_search(run: Run, folder: Path) -> Best | None:
+    best = (run["account"] or {}).get("best")
+    if not best:
+        return None
+    trial = next(trial for trial in run["trials"] if trial["trial_id"] == best["trial_id"])
+    point = dict(trial["point"])
+    return Best(best["trial_id"], point, best["value"], best.get("best_kimg"), folder / "best")
+
+
+def _best_of_ablation(run: Run, folder: Path) -> Best | None:
+    """Return the arm with the best mean difference from the baseline; the baseline's is 0."""
+    account = run["account"] or {"arms": []}
+    sign = 1 if run["metric"]["goal"] == "minimize" else -1
+    ranked = []
+    for arm in account["arms"]:
+        means = [part["mean"] for part in arm["by_data"]]
+        is_baseline = arm["name"] == account["baseline"]
+        change = 0.0 if is_baseline else (arm["comparison"] or {}).get("mean")
+        if change is not None and None not in means:
+            ranked.append((sign * change, arm["name"], arm, means))
+    if not ranked:
+        return None
+    _, name, arm, means = min(ranked, key=lambda entry: entry[:2])
+    cells = [trial for trial in run["trials"] if trial["point"].get("arm") == name]
+    trial = best_trial({**run, "trials": cells})
+    if trial is None:
+        return None
+    value = means[0] if len(means) == 1 else None
+    own = folder / "trials" / trial["trial_id"]
+    return Best(name, dict(arm["settings"]), value, _best_kimg(trial), own)
+
+
+def _best_of_training(run: Run, folder: Path) -> Best | None:
+    (trial,) = run["trials"]
+    if not trial["rows"]:
+        return None
+    config = flatten(load_run_config(folder / "config.yaml").model_dump())
+    defaults = flatten(RunConfig().model_dump())
+    settings = {name: value for name, value in config.items() if value != defaults[name]}
+    return Best(run["name"], settings, trial["value"], _best_kimg(trial), folder)
+
+
+_BEST = {
+    "search": _best_of_search,
+    "ablation": _best_of_ablation,
+    "training": _best_of_training,
+}
+
+
+def _best_kimg(trial: Trial) -> float | None:
+    kimg = trial["rows"][-1].get(best_name("kimg")) if trial["rows"] else None
+    return None if kimg is None else float(kimg)
+
+
+def _difference(comparison: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a comparison with the baseline as columns; None in each for the baseline itself."""
+    comparison = comparison or {}
+    return {
+        "difference": comparison.get("mean"),
+        **{key: comparison.get(key) for key in _ARM},
+    }
+
+
+def _frame(rows: Any) -> DataFrame:  # noqa: ANN401 - an iterable of mappings
+    import pandas
+
+    return pandas.DataFrame(list(rows))

@@ -1,0 +1,193 @@
+"""One training from Python: what the command `train` does."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastgan_ray.api.settings import changes, plain
+from fastgan_ray.config.override import override
+from fastgan_ray.config.paths import require_writable_folder
+from fastgan_ray.config.run_config import RunConfig, flatten
+from fastgan_ray.config.run_file import load_run_config
+from fastgan_ray.errors import InterruptedRunError, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fastgan_ray.api.pictures import Data
+    from fastgan_ray.api.results import Results
+    from fastgan_ray.tune.wandb.session import Mode
+
+OUT = Path("runs/train")
+STOPPING = "Stopping: saving a checkpoint after this step. Press Ctrl-C again to quit immediately."
+
+Config = str | Path | RunConfig | Mapping[str, Any]
+
+
+def run_training(
+    config: Config | None = None,
+    data: Data | None = None,
+    *,
+    out: str | Path = OUT,
+    settings: Mapping[str, Any] | None = None,
+    embedded: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    show: Sequence[str] = (),
+    wandb: Mode = "auto",
+    quiet: bool = False,
+) -> Results:
+    """Train one generator in the folder `out`; keep its history, grids and checkpoints there.
+
+    `config` is a run configuration: a YAML file, the `config` of a `Best`, or a mapping of
+    settings. Without it, the training is the published FastGAN at 256 px, and with `resume` the one
+    in `out`. `data` and `settings` are those of `run_search`, and all other arguments are the
+    options of `fastgan-ray train`. With `quiet`, nothing is printed.
+
+    Raise UserError before the first step if anything does not fit, DivergedError if a number is not
+    finite, and InterruptedRunError after Ctrl-C; `resume` continues then.
+    """
+    from fastgan_ray.api.options import require_wandb_mode
+    from fastgan_ray.api.results import read_results
+    from fastgan_ray.tune.driver.terminal import make_console
+
+    require_wandb_mode(wandb)
+    out = Path(out)
+    start = find_start(out, resume, overwrite)
+    run = training_config(config, start, changes(data, settings, embedded))
+    console = make_console(quiet)
+    if start:
+        _print_line(console, _describe_start(start, run))
+    _train(run, out, start, overwrite, show, wandb, console)
+    return read_results(out)
+
+
+def find_start(out: Path, resume: bool, overwrite: bool) -> Path | None:
+    """Return the checkpoint from which the training in a folder continues; None for a new one.
+
+    Raise UserError if there is nothing to resume, or if `resume` and `overwrite` are both set.
+    """
+    from fastgan_ray.train.checkpoint import interrupted
+    from fastgan_ray.train.find_checkpoint import find_checkpoint
+
+    if not resume:
+        return None
+    if overwrite:
+        raise UserError(
+            "--overwrite: cannot be used with --resume: one replaces the training, the "
+            "other continues it"
+        )
+    if not out.exists():
+        raise UserError(f"{out}: there is no training to resume; name its folder with --out")
+    return interrupted(out) or find_checkpoint(out, "last")
+
+
+def training_config(
+    config: Config | None, start: Path | None, overrides: Mapping[str, Any]
+) -> RunConfig:
+    """Return the configuration of a training with `overrides` (flat dotted keys) applied.
+
+    Without `config`, it is that of the checkpoint `start`, else the published default. Raise
+    UserError if the result is not valid.
+    """
+    if isinstance(config, str | Path):
+        return override(load_run_config(config), overrides)
+    if isinstance(config, Mapping):
+        return override(RunConfig(), {**flatten(plain(config)), **overrides})
+    return override(config or _stored(start), overrides)
+
+
+def _stored(start: Path | None) -> RunConfig:
+    from fastgan_ray.train.checkpoint import stored_config
+
+    return stored_config(start) if start else RunConfig()
+
+
+def _describe_start(start: Path, run: RunConfig) -> str:
+    """Say where the training continues, which settings change, and which may change.
+
+    Raise UserError if a setting has changed on which a training step depends.
+    """
+    from fastgan_ray.train.checkpoint import read_metadata
+    from fastgan_ray.train.resume import MAY_CHANGE, require_same_training
+    from fastgan_ray.tune.trial.training import changed_settings
+
+    stored = _stored(start)
+    require_same_training(stored, run, start)
+    changed = changed_settings(stored, run)
+    return (
+        f"Continuing at {read_metadata(start)['kimg']:g} of {run.train.total_kimg:g} kimg"
+        + (f", with {'; '.join(changed)}." if changed else ", with the same settings.")
+        + (
+            " Settings that --set may change: "
+            f"{', '.join(name.rstrip('.') for name in MAY_CHANGE)}."
+        )
+    )
+
+
+def _train(
+    run: RunConfig,
+    out: Path,
+    start: Path | None,
+    overwrite: bool,
+    show: Sequence[str],
+    wandb: Mode,
+    console: Console,
+) -> None:
+    from rich.console import Console
+
+    from fastgan_ray.api.train_reporter import TerminalReporter
+    from fastgan_ray.data.remarks import remarks
+    from fastgan_ray.data.source import open_source
+    from fastgan_ray.metrics.weight_files import require_weights
+    from fastgan_ray.progress import track_on
+    from fastgan_ray.train.initial_weights import check_start, describe
+    from fastgan_ray.train.signals import say_at_once, stopping
+    from fastgan_ray.tune.trial import training
+    from fastgan_ray.tune.wandb.session import sync_line
+
+    if start is None and (record := check_start(run)):
+        _print_line(console, describe(record))
+    require_weights(run)
+    require_writable_folder(out)
+    track = track_on(Console(stderr=True, quiet=console.quiet))
+    for remark in remarks(open_source(run.data, run.train.seed, track), run.data, run.model.size):
+        _print_line(console, f"Pictures: {remark}")
+    _print_line(console, _idle_cores(run))
+    with stopping(lambda stop: None if console.quiet else say_at_once(STOPPING)) as stop:
+        reporter = TerminalReporter(out, run, show, console, stop)
+        try:
+            training.run_training(run, reporter, start, overwrite, wandb, track)
+        except InterruptedRunError as error:
+            raise stop.error(str(error)) from error
+    _print_line(console, reporter.closing())
+    _print_line(console, f"Results: {out}")
+    _print_line(console, f"Report:  fastgan-ray report {shlex.quote(str(out))}")
+    if command := sync_line(out):
+        _print_line(console, f"To W&B:  {command}")
+
+
+def _print_line(console: Console, text: str) -> None:
+    """Print a line without wrapping or markup, so that paths can be copied; nothing for ""."""
+    if text:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _idle_cores(run: RunConfig) -> str:
+    """Return a line about the cores that a training on the CPU does not use; "" if it uses all."""
+    from fastgan_ray.train.device import device_of
+    from fastgan_ray.train.threads import thread_count
+
+    cores, workers = os.cpu_count() or 1, run.resources.workers
+    threads = thread_count(run.resources) * workers
+    if device_of(run).type != "cpu" or threads >= cores:
+        return ""
+    return (
+        f"Training with {threads} of this machine's {cores} CPU cores (resources.cpus). "
+        "With all cores it is faster, but rounding makes the results slightly "
+        f"different: --set resources.cpus={cores // workers}"
+    )
