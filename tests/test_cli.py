@@ -15,6 +15,7 @@ from command_line import call
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from fastgan_ray.api.training import cores_hint
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config, load_run_config
 from fastgan_ray.errors import InterruptedRunError
@@ -273,9 +274,20 @@ def test_devices_and_resources_that_do_not_exist_are_refused_at_once(
     if command != "train":
         assert call(*common, "--set", "resources.cpus=9999") == 2
         assert "needs 9999 CPUs" in " ".join(capsys.readouterr().err.split())
-        assert call(*common, "--set", "resources.gpus=1") == 2
-        assert "no machine has that" in " ".join(capsys.readouterr().err.split())
+    assert call(*common, "--set", "resources.gpus=1") == 2
+    words = "this machine has none" if command == "train" else "no machine has that"
+    assert words in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.glob("runs/demo")) + list(tmp_path.glob("runs/ablation*"))
+
+
+@pytest.mark.parametrize(
+    ("threads", "words"),
+    [(4, ""), (1, "1 of this machine's 4 CPU cores"), (9, "9 threads on 4 CPU cores")],
+)
+def test_a_training_says_if_its_threads_do_not_fit_the_cores(threads, words, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    run = tiny.config(**{"train.device": "cpu", "resources.cpus": threads})
+    assert words in cores_hint(run) and bool(words) == bool(cores_hint(run))
 
 
 def test_the_embedded_switch_renames_the_metric(capsys):

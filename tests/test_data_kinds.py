@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import struct
 import tarfile
 import zipfile
 from pathlib import Path
@@ -97,11 +98,23 @@ def others_of_every_kind() -> dict[str, bytes]:
         "arrays.npz": npz.getvalue(),
         "floats.npy": array_bytes(np.zeros((4, 8, 8, 3), np.float32)),
         "drawing.svg": b"<svg/>",
+        "camera.NEF": raw("MM", {254: 1, 330: 300}),
+        "camera.dng": raw("II", {256: 8, 50706: 0x401}),
+        "no-suffix.raw": raw("II", {254: 1, 330: 300}),
+        "old.cr2": b"II*\0\x10\0\0\0CR\2\0" + bytes(50),
+        "new.cr3": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(50),
         ".hidden.png": picture(10),
         ".DS_Store": b"\0\0\0\1Bud1",
         ".git/a.png": picture(11),
         "__MACOSX/._a.png": b"\0\x05\x16\x07",
     }
+
+
+def raw(order: str, tags: dict[int, int]) -> bytes:
+    """The first page of a camera's raw file: a TIFF header and tags of one LONG each."""
+    form = "<" if order == "II" else ">"
+    entries = b"".join(struct.pack(f"{form}HHLL", tag, 4, 1, tags[tag]) for tag in tags)
+    return order.encode() + struct.pack(f"{form}HLH", 42, 8, len(tags)) + entries + bytes(100)
 
 
 def array_bytes(array: np.ndarray) -> bytes:
@@ -138,17 +151,41 @@ def test_a_folder_of_all_kinds_is_accounted_for_to_the_last_file(tmp_path, monke
     on_disk = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
     folders = {"deep", "deep/er", ".git/a.png", "__MACOSX/._a.png"}  # hidden folders are closed
     assert accounted(source) == (on_disk - folders - {"stack.npy"}) | names
+    raw_file = "a camera's raw file; save it as JPEG, PNG or TIFF to use it"
     assert describe_left_out(source.left_out) == (
-        "13 files were not read: 1 .gz (an archive inside; unpack it to use it), "
+        f"19 files were not read: 1 .cr2 ({raw_file}), 1 .cr3 ({raw_file}), 1 .dng ({raw_file}), "
+        "1 .gz (an archive inside; unpack it to use it), "
         "1 .heic (to read them: pip install 'fastgan-ray[heif]'), 1 .json, "
+        f"1 .nef ({raw_file}), "
         "1 .npy (the array has values of type float32; they must be uint8, 0 to 255), 1 .npz "
-        "(an archive inside; unpack it to use it), 1 .png (hidden), 1 .svg, 1 .txt, "
-        "1 .zip (an archive inside; unpack it to use it), "
+        f"(an archive inside; unpack it to use it), 1 .png (hidden), 1 .raw ({raw_file}), 1 .svg, "
+        "1 .txt, 1 .zip (an archive inside; unpack it to use it), "
+        "1 hidden folder (it has pictures; rename it to use them), "
         f"1 link (leads to {tmp_path}, a folder above), "
         "1 without a suffix (cannot be read: [Errno 2] No such file or directory: "
         f"'{folder}/gone'), 1 without a suffix (cannot be read: not a regular file), "
         "1 without a suffix"
     )
+
+
+def test_a_raw_file_is_not_read_as_its_small_preview(tmp_path):
+    """A NEF, DNG or ARW begins with a preview that Pillow would read as the picture."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 12)).save(buffer, "TIFF", tiffinfo={254: 1, 50706: b"\1\4\0\0"})
+    preview = buffer.getvalue()
+    assert Image.open(io.BytesIO(preview)).size == (16, 12)
+    page = encode(Image.new("RGB", (16, 12)), "TIFF")
+    files = {"a.dng": preview, "b": preview, "c.arw": page, "d.tif": page, "e.png": picture(0)}
+    source = opened(write(tmp_path, files))
+    assert source.names == ("d.tif", "e.png")
+    assert {entry.name for entry in source.left_out} == {"a.dng", "b", "c.arw"}
+
+
+def test_hidden_folders_with_pictures_are_said_and_others_are_not(tmp_path):
+    write(tmp_path, {"a.png": picture(0), "b.png": picture(1), ".git/config": b"x"})
+    write(tmp_path, {".cropped/deep/c.png": picture(2), "__MACOSX/._a.png": b"\0\5\x16\7"})
+    line = "1 file was not read: 1 hidden folder (it has pictures; rename it to use them)"
+    assert describe_left_out(opened(tmp_path).left_out) == line
 
 
 @pytest.mark.parametrize("form", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "lmdb"])

@@ -70,7 +70,7 @@ def test_a_jpeg_without_its_end_is_used_and_named(tmp_path, options):
         cut = picture(3, "JPEG", **options)[:-missing]
         assert np.array_equal(np.asarray(decode(cut, "#ffffff")), whole)
     (sentence,) = said(write(tmp_path, {**good, "cut.jpg": cut_jpeg(**options)}))
-    assert sentence == "1 file cut off at the end, but could be decoded: cut.jpg"
+    assert sentence == "1 file cut off at the end, but with all pixels: cut.jpg"
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
@@ -98,7 +98,7 @@ def test_a_png_without_its_end_is_named(tmp_path):
     data = picture(0)
     assert zlib.crc32(b"IEND").to_bytes(4, "big") == data[-4:]
     (sentence,) = said(write(tmp_path, {"a.png": data[:-12], "b.png": picture(1)}))
-    assert sentence == "1 file cut off at the end, but could be decoded: a.png"
+    assert sentence == "1 file cut off at the end, but with all pixels: a.png"
 
 
 def test_a_damaged_profile_is_named(tmp_path):
@@ -169,7 +169,7 @@ def folder(tmp_path):
 
 SENTENCES = [
     "1 file was not read: 1 .txt",
-    "1 file cut off at the end, but could be decoded: cut.jpg",
+    "1 file cut off at the end, but with all pixels: cut.jpg",
 ]
 ENLARGED = "4 of 4 pictures are enlarged more than 2 times for 64 px"
 

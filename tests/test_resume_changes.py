@@ -95,7 +95,7 @@ def test_what_a_search_may_change(changes):
         (("total_kimg: 8", "total_kimg: 9"), "train.total_kimg: 8.0 then, 9.0 now"),
         (("every_kimg: 1", "every_kimg: 2"), "eval.every_kimg: 1.0 then, 2.0 now"),
         (("[8, 16, 32, 64]", "[8, 16]"), 'model.ngf: {"distribution": "categorical", "values": '),
-        (("max: 1e-2", "max: 1e-3"), "train.lr_g: "),
+        (("max: 1e-2", "max: 1e-3"), '"min": 1e-05, "max": 0.01} then, '),
         (("eta: 2", "eta: 3"), "early_terminate: "),
         (("run_cap: 3", "run_cap: 3\nseed: 1"), "seed: 0 then, 1 now"),
         (("path: pictures", "path: others"), 'data.path: "pictures" then, "others" now'),

@@ -13,6 +13,7 @@ from fastgan_ray.config.override import override
 from fastgan_ray.config.paths import require_writable_folder
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import load_run_config
+from fastgan_ray.counting import counted
 from fastgan_ray.errors import InterruptedRunError, UserError
 
 if TYPE_CHECKING:
@@ -145,11 +146,13 @@ def _train(
     from fastgan_ray.data.source import open_source
     from fastgan_ray.metrics.weight_files import require_weights
     from fastgan_ray.progress import track_on
+    from fastgan_ray.train.device import require_device
     from fastgan_ray.train.initial_weights import check_start, describe
     from fastgan_ray.train.signals import say_at_once, stopping
     from fastgan_ray.tune.trial import training
     from fastgan_ray.tune.wandb.session import sync_line
 
+    require_device(run)
     if start is None and (record := check_start(run)):
         _print_line(console, describe(record))
     require_weights(run)
@@ -157,7 +160,7 @@ def _train(
     track = track_on(Console(stderr=True, quiet=console.quiet))
     for remark in remarks(open_source(run.data, run.train.seed, track), run.data, run.model.size):
         _print_line(console, f"Pictures: {remark}")
-    _print_line(console, _idle_cores(run))
+    _print_line(console, cores_hint(run))
     with stopping(lambda stop: None if console.quiet else say_at_once(STOPPING)) as stop:
         reporter = TerminalReporter(out, run, show, console, stop)
         try:
@@ -177,15 +180,21 @@ def _print_line(console: Console, text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
-def _idle_cores(run: RunConfig) -> str:
-    """Return a line about the cores that a training on the CPU does not use; "" if it uses all."""
+def cores_hint(run: RunConfig) -> str:
+    """Return a line if a training on the CPU uses fewer or more threads than there are cores."""
     from fastgan_ray.train.device import device_of
     from fastgan_ray.train.threads import thread_count
 
     cores, workers = os.cpu_count() or 1, run.resources.workers
     threads = thread_count(run.resources) * workers
-    if device_of(run).type != "cpu" or threads >= cores:
+    if device_of(run).type != "cpu" or threads == cores:
         return ""
+    if threads > cores:
+        return (
+            f"Training with {counted(threads, 'thread')} on {counted(cores, 'CPU core')} "
+            "(resources.cpus), so the threads wait for each other. It is faster, but with slightly "
+            f"different results, with --set resources.cpus={max(1, cores // workers)}"
+        )
     return (
         f"Training with {threads} of this machine's {cores} CPU cores (resources.cpus). "
         "With all cores it is faster, but rounding makes the results slightly "

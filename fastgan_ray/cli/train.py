@@ -140,10 +140,10 @@ def _check(run: RunConfig) -> None:
     """
     from fastgan_ray.cli.plan import require_usable_data
     from fastgan_ray.search.cost.plan import run_facts
-    from fastgan_ray.train.device import device_of
+    from fastgan_ray.train.device import require_device
     from fastgan_ray.train.initial_weights import check_start, describe
 
-    device_of(run)
+    require_device(run)
     if record := check_start(run):
         progress_console.print(describe(record), highlight=False, soft_wrap=True, markup=False)
     facts = run_facts(run, "", progress())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
@@ -10,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from fastgan_ray.data import archives, arrays, databases
-from fastgan_ray.data.kinds import ARRAY, HEAD_BYTES, kind_of
+from fastgan_ray.data.kinds import ARRAY, HEAD_BYTES, is_picture, kind_of
 from fastgan_ray.data.listing import (
     HIDDEN,
+    HIDDEN_PICTURES,
     NOT_A_PICTURE,
     LeftOut,
     Listing,
@@ -26,6 +28,7 @@ _NEEDED = (
     "data.path must be a folder of pictures, an archive of pictures (.zip, .tar), a .npy file or "
     "an LMDB folder"
 )
+_HIDDEN_FILES = 1000  # of a hidden folder, at which files to look
 _ROW = re.compile(r"(.*)\[(\d+)\]", re.DOTALL)
 
 
@@ -107,7 +110,8 @@ def _walk(path: Path) -> tuple[list[str], list[LeftOut]]:
         for name in sorted(subfolders):
             target = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118 - as `real`
             if not visible(name):
-                reason, kind = HIDDEN, "hidden folder"
+                reason = HIDDEN_PICTURES if _has_picture(Path(folder) / name) else HIDDEN
+                kind = "hidden folder"
             elif _is_above(target, real) or _is_above(target, root):
                 reason, kind = f"leads to {target}, a folder above", "link"
             else:
@@ -119,6 +123,19 @@ def _walk(path: Path) -> tuple[list[str], list[LeftOut]]:
         subfolders.sort()
         names += [(relative / name).as_posix() for name in files]
     return sorted(names), left_out
+
+
+def _has_picture(folder: Path) -> bool:
+    """Return whether a picture is among the first files of a hidden folder and its subfolders."""
+    files = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
+    return any(map(_is_picture_file, itertools.islice(files, _HIDDEN_FILES)))
+
+
+def _is_picture_file(path: Path) -> bool:
+    try:
+        return is_picture(kind_of(_read_head(path.parent, path.name, HEAD_BYTES)))
+    except (OSError, ValueError):
+        return False
 
 
 def _is_above(folder: str, other: str) -> bool:

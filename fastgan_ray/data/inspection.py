@@ -15,7 +15,7 @@ from fastgan_ray.data.kinds import HEAD_BYTES, kind_of
 Frames = Literal["first", "all"]
 
 SKETCH_SIDE = 6
-CUT_OFF = "cut off at the end, but could be decoded"
+CUT_OFF = "cut off at the end, but with all pixels"
 NO_PROFILE = "with a damaged colour profile, whose colours are taken as sRGB"
 
 

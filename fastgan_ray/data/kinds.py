@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from PIL import features
 
@@ -17,9 +18,17 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff"}
     | {".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".heic", ".heif"}
 )
-ARRAY = "NPY"
+# Raw files of cameras whose content may look like that of any TIFF file.
+RAW_SUFFIXES = frozenset(
+    {".3fr", ".arw", ".cr2", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos"}
+    | {".nef", ".nrw", ".pef", ".rwl", ".sr2", ".srf", ".srw"}
+)
+ARRAY, RAW = "NPY", "RAW"
 ARCHIVES = ("ZIP", "TAR", "GZIP", "BZIP2", "XZ", "7Z", "RAR", "ZSTD")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
+_TIFF_HEADERS = (b"II*\0", b"MM\0*")
+# Tags of a TIFF file.
+_SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
 
 
 def kind_of(head: bytes) -> str:
@@ -38,6 +47,11 @@ def is_picture(kind: str) -> bool:
 def missing_decoder(kind: str) -> str:
     """Return what to install to read pictures of this kind; "" if they can be read."""
     return MISSING[kind]() if kind in MISSING else ""
+
+
+def is_raw(kind: str, suffix: str) -> bool:
+    """Return whether a file is a camera's raw file, whose first picture may be a small preview."""
+    return kind == RAW or (kind == "TIFF" and suffix in RAW_SUFFIXES)
 
 
 def suffix_of(name: str) -> str:
@@ -95,6 +109,29 @@ def _is_heif(head: bytes) -> bool:
     return bool(_brands(head) & known)
 
 
+def _is_raw(head: bytes) -> bool:
+    """Recognise a camera's raw file: by its own first bytes, or by the tags of a TIFF file.
+
+    The first page of DNG, NEF or ARW is a reduced copy; the picture is in a SubIFD.
+    """
+    beginnings = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb")
+    if head.startswith(beginnings) or head[8:12] == b"CR\2\0" or b"crx " in _brands(head):
+        return True
+    tags = _first_tags(head)
+    return _DNG_VERSION in tags or (_SUB_IFDS in tags and bool(tags.get(_SUBFILE, 0) & 1))
+
+
+def _first_tags(head: bytes) -> dict[int, int]:
+    """Return {tag: value} of the first page of a TIFF file, as far as `head` has them."""
+    if not head.startswith(_TIFF_HEADERS):
+        return {}
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    start = int.from_bytes(head[4:8], order)
+    end = start + 2 + 12 * int.from_bytes(head[start : start + 2], order)
+    entries = [head[at : at + 12] for at in range(start + 2, min(end, len(head) - 11), 12)]
+    return {int.from_bytes(entry[:2], order): int.from_bytes(entry[8:], order) for entry in entries}
+
+
 RECOGNISE: dict[str, Callable[[bytes], bool]] = {
     # The names of pictures are Pillow's names of their formats.
     "JPEG": _starts(b"\xff\xd8\xff"),
@@ -102,6 +139,7 @@ RECOGNISE: dict[str, Callable[[bytes], bool]] = {
     "GIF": _starts(b"GIF87a", b"GIF89a"),
     "WEBP": lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
     "BMP": _is_bmp,
+    RAW: _is_raw,  # before TIFF
     # The third and fourth are wrong, but Pillow reads them; the last two are BigTIFF.
     "TIFF": _starts(b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+"),
     "PPM": _is_ppm,

@@ -14,6 +14,7 @@ from fastgan_ray.data.kinds import (
     HEAD_BYTES,
     SUFFIXES,
     is_picture,
+    is_raw,
     kind_of,
     missing_decoder,
     suffix_of,
@@ -24,7 +25,9 @@ Read = Callable[[str], bytes]
 ReadHead = Callable[[str, int], bytes]
 
 NOT_A_PICTURE, HIDDEN = "not a picture", "hidden"
+HIDDEN_PICTURES = "it has pictures; rename it to use them"
 ARCHIVE_INSIDE = "an archive inside; unpack it to use it"
+RAW_FILE = "a camera's raw file; save it as JPEG, PNG or TIFF to use it"
 
 
 class LeftOut(NamedTuple):
@@ -69,6 +72,8 @@ def judge(name: str, read_head: ReadHead) -> LeftOut | None:
         return LeftOut(name, suffix, reason, quiet=hidden)
     if hidden:
         return LeftOut(name, suffix, HIDDEN, quiet=not is_picture(kind))
+    if is_raw(kind, suffix):
+        return LeftOut(name, suffix, RAW_FILE)
     if is_picture(kind):
         mend = missing_decoder(kind)
         return LeftOut(name, suffix, mend) if mend else None

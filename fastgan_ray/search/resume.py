@@ -29,6 +29,7 @@ MAY_CHANGE = (
     "resources.",
 )
 _NOT_SET = object()
+_KEYS = {"low": "min", "high": "max"}  # fields of a parameter, and its keys in the file
 
 
 def search_changes(before: SearchSpec, now: SearchSpec, same_pictures: bool) -> list[str]:
@@ -109,9 +110,9 @@ def _ablation_settings(spec: AblationSpec) -> dict[str, Any]:
 
 
 def _described(parameter: Parameter) -> dict[str, Any]:
-    """Return the fields of a parameter that are not at their defaults, without its name."""
+    """Return the fields of a parameter that are not at their defaults, by their keys in a file."""
     return {
-        field.name: value
+        _KEYS.get(field.name, field.name): value
         for field in dataclasses.fields(parameter)
         if (value := getattr(parameter, field.name)) != field.default and field.name != "name"
     }

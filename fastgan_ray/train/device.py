@@ -47,6 +47,16 @@ def device_of(config: RunConfig) -> torch.device:
     return choose_device("cpu" if without_gpu else config.train.device)
 
 
+def require_device(config: RunConfig) -> None:
+    """Raise UserError if this machine lacks the device, or the GPU of `resources.gpus`."""
+    gpus, device = config.resources.gpus, device_of(config)
+    if gpus and config.train.device == "auto" and device.type == "cpu":
+        raise UserError(
+            f"resources.gpus: the training needs a GPU (got {gpus:g}), and this machine has none; "
+            "to train on the CPU: --set resources.gpus=0"
+        )
+
+
 def limit_gpu_memory(share: float) -> None:
     """Limit this process to `share` of each GPU's memory; 1 or more: no limit.
 

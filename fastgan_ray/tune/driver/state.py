@@ -181,13 +181,20 @@ def trial_eta(row: Mapping[str, Any], now: float) -> float | None:
 
 
 def search_eta(state: State, now: float) -> float | None:
-    """Return the seconds until the last trial ends, at the speed so far; None if unknown."""
+    """Return the seconds until the last trial ends, at the speed so far; None if unknown.
+
+    They are at least those of the running trials, even if earlier trials were stopped early. None
+    if nobody works on the run any more.
+    """
     rows = state["trials"].values()
+    is_stopped = any(row["state"] == "unfinished" for row in rows)
     done = sum(share_done(row) for row in rows)
     done_now = done - sum(row["share_before"] for row in rows)  # since the driver started
-    if state["total_trials"] is None or done_now <= 0:
+    if state["total_trials"] is None or done_now <= 0 or is_stopped:
         return None
-    return float(max(0.0, (now - state["start"]) * (state["total_trials"] - done) / done_now))
+    left = (now - state["start"]) * (state["total_trials"] - done) / done_now
+    etas = [eta for row in rows if (eta := trial_eta(row, now)) is not None]
+    return float(max([0.0, left, *etas]))
 
 
 def share_done(row: Mapping[str, Any]) -> float:
