@@ -118,6 +118,18 @@ def test_the_searchs_eta_counts_only_the_work_since_the_driver_started():
     assert search_eta({**state, "total_trials": None}, 150.0) is None
 
 
+def test_the_search_does_not_end_before_its_running_trials():
+    stopped = [fake_trial(i, "TERMINATED", report(4.0, 9.0, "stopped")) for i in range(9)]
+    state = observe(start(), fake_trial(9), 100.0, status="RUNNING")
+    for trial in stopped:
+        state = observe(state, fake_trial(int(trial.trial_id)), 100.0, status="RUNNING")
+        state = observe(state, trial, 110.0, status="TERMINATED")
+    state = observe(state, fake_trial(9), 110.0, result=report(1.0, 9.0))  # 10 s a kimg
+    assert search_eta(state, 110.0) == trial_eta(state["trials"]["00009"], 110.0) == 390.0
+    rows = {name: {**row, "state": "unfinished"} for name, row in state["trials"].items()}
+    assert search_eta({**state, "trials": rows}, 110.0) is None, "nobody works on it"
+
+
 def test_the_reason_of_a_dead_process_is_its_last_line(tmp_path):
     trial = fake_trial(0, "ERROR")
     assert reason_of(trial, {}) == ""
