@@ -55,6 +55,8 @@ CASES: dict[str, dict[str, Any]] = {
     "R1 and R2, not at this step": {**PENALTIES, "train.r1_interval": 16},
     "wasserstein": {"train.loss": "wasserstein"},
     "relativistic": {"train.loss": "relativistic"},
+    "LeCam": {"train.lecam_weight": 0.3},
+    "gradient gap": {"train.gradient_gap_weight": 500.0},
     "least squares": {"train.loss": "least_squares"},
     "no augmentation": {"augment.policy": ""},
     "cutout": {"augment.policy": "color,translation,cutout"},
@@ -286,8 +288,9 @@ def placed_state(config: RunConfig, count: int) -> TrainState:
     state.rngs |= {name: DeviceGenerator() for name in rng.DEVICE_STREAMS}  # type: ignore[misc]
     for network in (state.generator, state.discriminator, state.ema):
         place_module(network)
-    for name, value in vars(state.ada).items():
-        object.__setattr__(state.ada, name, Placed(value))
+    for part in (state.ada, state.lecam):
+        for name, value in vars(part).items():
+            object.__setattr__(part, name, Placed(value))
     for name, network in (("g", state.generator), ("d", state.discriminator)):
         optimizer = torch.optim.Adam(network.parameters(), foreach=False)
         setattr(state, f"optimizer_{name}", optimizer)

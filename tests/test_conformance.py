@@ -111,6 +111,14 @@ CASES: dict[str, dict[str, Any]] = {
     "r1": {"train.r1_gamma": 1.0, "train.r1_interval": 1},
     "r2": {"train.r2_gamma": 1.0, "train.r1_interval": 1},
     "R3GAN": {"train.loss": "relativistic", **PENALTIES},
+    "LeCam": {"train.lecam_weight": 0.3, "train.lecam_decay": 0.9},
+    "gradient gap": {"train.gradient_gap_weight": 500.0},
+    "LeCam and every penalty": {
+        **PENALTIES,
+        "train.lecam_weight": 0.3,
+        "train.gradient_gap_weight": 500.0,
+        "train.d_steps": 2,
+    },
     "penalties without small branch": {
         **PENALTIES,
         "train.loss": "wasserstein",

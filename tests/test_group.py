@@ -32,6 +32,8 @@ CASES: dict[str, dict[str, Any]] = {
         "train.r1_gamma": 1.0,
         "train.r2_gamma": 0.5,
         "train.r1_interval": 7,
+        "train.lecam_weight": 0.3,
+        "train.gradient_gap_weight": 0.1,
         "model.d_dropout": 0.3,
         "train.reconstruction_reduction": "sum",
         "train.reconstruction_weight": 1.0,

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PURE = {
     *("train.lr_g", "train.lr_d", "train.beta1", "train.beta2", "train.label_noise"),
     *("train.r1_gamma", "train.r2_gamma", "train.gp_weight", "train.reconstruction_weight"),
+    *("train.lecam_weight", "train.lecam_decay", "train.gradient_gap_weight"),
     *("train.contrastive_weight", "train.contrastive_temperature", "train.seed", "eval.seed"),
     *("augment.brightness", "augment.saturation", "augment.contrast", "augment.ada_target"),
     *("regan.dense_lr_factor", "model.d_slope"),

@@ -81,6 +81,25 @@ class TrainConfig(Section):
         description="weight of the gradient penalty of the wasserstein loss (WGAN-GP), "
         "computed at every step",
     )
+    lecam_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of LeCam's penalty, which keeps the discriminator's logits near "
+        "moving averages of them (Tseng et al. 2021; useful are 1e-4 to 1); 0 = off",
+    )
+    lecam_decay: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="decay of LeCam's moving averages in each discriminator step",
+    )
+    gradient_gap_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of DigGAN's penalty on the difference between the norms of the "
+        "discriminator's gradients at real and at generated pictures (Fang et al. 2022; they used "
+        "500 to 1000), computed at every step; 0 = off",
+    )
     reconstruction: Literal["lpips_vgg", "efficientnet_lite0", "l1", "l2"] = Field(
         "lpips_vgg",
         description="distance between reconstructed and real pictures in the loss of the decoders",

@@ -183,7 +183,7 @@ def changing_tensors(state: TrainState) -> list[Tensor]:
     for optimizer in (state.optimizer_g, state.optimizer_d):
         for moments in optimizer.state.values():
             tensors += [tensor for tensor in moments.values() if isinstance(tensor, Tensor)]
-    return [*tensors, *vars(state.ada).values()]
+    return [*tensors, *vars(state.ada).values(), *vars(state.lecam).values()]
 
 
 def trained_weights(state: TrainState) -> list[Tensor]:

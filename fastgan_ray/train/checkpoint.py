@@ -22,6 +22,7 @@ from fastgan_ray.config.run_config import RunConfig, flatten, how_to_register, u
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import atomic
 from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
+from fastgan_ray.train.lecam import LecamState, lecam_state
 from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.train.resume import require_same_training
 from fastgan_ray.train.rng import CPU_STREAMS
@@ -41,6 +42,7 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
         "step": state.step,
         "seconds": state.seconds,
         "ada": {name: value.item() for name, value in vars(state.ada).items()},
+        "lecam": {name: value.item() for name, value in vars(state.lecam).items()},
         "counts": state.counts,
         "start": state.start,
         "logged": state.logged and state.logged._asdict(),
@@ -164,6 +166,7 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
     state.counts = {name: int(metadata["counts"][name]) for name in losses}
     state.step, state.seconds, state.ada = _position(metadata, device)
     state.start = metadata.get("start")
+    state.lecam = _lecam(metadata, device)
     logged = metadata.get("logged")
     state.logged = LogPosition(**logged) if logged else None
 
@@ -182,6 +185,15 @@ def _position(metadata: dict[str, Any], device: torch.device) -> tuple[int, floa
         if type(number) not in (int, float) or not math.isfinite(number):
             raise ValueError(f"{name} must be a finite number (got {number!r})")
     return step, seconds, ada_state(p, device, sign_sum, count)
+
+
+def _lecam(metadata: dict[str, Any], device: torch.device) -> LecamState:
+    """Read LeCam's state; older checkpoints have none. Raises ValueError if it is not valid."""
+    numbers = metadata.get("lecam", {})
+    for name, number in numbers.items():
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise ValueError(f"lecam.{name} must be a finite number (got {number!r})")
+    return lecam_state(device, **numbers)
 
 
 def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:

@@ -140,6 +140,22 @@ def one_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
     return ((squared_gradient_norms(logits, inputs) + _TINY).sqrt() - 1).square().mean()
 
 
+def gradient_gap(
+    real_logits: Tensor, real: Sequence[Tensor], fake_logits: Tensor, fake: Sequence[Tensor]
+) -> Tensor:
+    """Compute DigGAN's penalty (Fang et al. 2022), as a scalar.
+
+    It is the mean squared difference between the gradient norms of real and of generated pictures.
+    The norm at the i-th real picture is compared with that at the i-th generated one. Logits are
+    (B, L); `real` and `fake` are the tensors from which they were computed.
+    """
+    norms = [
+        (squared_gradient_norms(logits, inputs) + _TINY).sqrt()
+        for logits, inputs in ((real_logits, real), (fake_logits, fake))
+    ]
+    return (norms[1] - norms[0]).square().mean()
+
+
 def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor) -> list[Tensor]:
     """Mix real pictures (share 1) and generated ones (share 0); the results require a gradient.
 

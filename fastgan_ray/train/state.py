@@ -24,6 +24,7 @@ from fastgan_ray.models import (
     distribute,
 )
 from fastgan_ray.torch_compat import add_each_, move_each_
+from fastgan_ray.train.lecam import LecamState, lecam_state
 from fastgan_ray.train.regan import Regan
 from fastgan_ray.train.rng import seeded, streams
 
@@ -41,7 +42,8 @@ class LogPosition(NamedTuple):
 class TrainState:
     """The two networks, G's weight average, optimisers, random streams and position in the data.
 
-    `ada` has the probability of the adaptive augmentations. `shown` has the samples of the fixed
+    `ada` has the probability of the adaptive augmentations, `lecam` the averages of D's logits that
+    LeCam's penalty compares with. `shown` has the samples of the fixed
     latents at the last evaluation, (N, C, h, w) in 0..255; the next evaluation measures how much
     these samples changed. `sums` and `counts` have, by name, the sum and the number of the losses
     since the last evaluation. `logged` is the position of the last row of the log; None if there is
@@ -59,6 +61,7 @@ class TrainState:
     rngs: dict[str, torch.Generator]
     sampler: Sampler
     ada: AdaState
+    lecam: LecamState
     group: Group = ALONE
     start: dict[str, Any] | None = None
     shown: Tensor | None = None
@@ -99,6 +102,7 @@ def new_state(
         rngs=rngs,
         sampler=Sampler(image_count, config.train.batch_size, config.data.flip, rngs["data"]),
         ada=ada_state(config.augment.ada_p, device),
+        lecam=lecam_state(device),
         group=group,
     )
 

@@ -19,7 +19,7 @@ from fastgan_ray.augment import ada, pipeline
 from fastgan_ray.augment.pipeline import Draw
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import crop_part, small_size
-from fastgan_ray.train import losses
+from fastgan_ray.train import lecam, losses
 from fastgan_ray.train.draws import CENTRE, Draws, Turn, ema_share
 from fastgan_ray.train.losses import LOSSES, at_least_float32
 from fastgan_ray.train.rng import seed_device_streams
@@ -174,8 +174,9 @@ def discriminator_loss(
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
     due = [name for name in gammas if gammas[name] > 0 and is_due]
-    real = [image.detach().requires_grad_("r1" in due) for image in real]
-    fake = [image.detach().requires_grad_("r2" in due) for image in fake]
+    has_gap = train.gradient_gap_weight > 0
+    real = [image.detach().requires_grad_(has_gap or "r1" in due) for image in real]
+    fake = [image.detach().requires_grad_(has_gap or "r2" in due) for image in fake]
     part = turn.part if config.model.decode_part == "random" else CENTRE
     real_logits, decoded = state.discriminator(*real, part, rng)
     fake_logits, _ = state.discriminator(*fake, rng=rng)
@@ -191,6 +192,13 @@ def discriminator_loss(
     for name in due:
         penalty = losses.zero_centred_penalty(*penalised[name])
         terms[name] = (gammas[name] * train.r1_interval, penalty)
+    if has_gap:
+        gap = losses.gradient_gap(real_logits, real, fake_logits, fake)
+        terms["gradient_gap"] = (train.gradient_gap_weight, gap)
+    if train.lecam_weight > 0:
+        _update_lecam(state, real_logits, fake_logits, train.lecam_decay)
+        penalty = lecam.penalty(real_logits, fake_logits, state.lecam)
+        terms["lecam"] = (train.lecam_weight, penalty)
     if loss.penalty is not None:
         between = losses.interpolate(real, fake, turn.shares)
         logits = at_least_float32(state.discriminator(*between, rng=rng)[0])
@@ -203,6 +211,15 @@ def discriminator_loss(
         "sign/real": (real_logits - boundary).sign().mean(),
         **(_judgements(real_logits, fake_logits, loss.boundary) if train.log_every_kimg else {}),
     }
+
+
+def _update_lecam(state: TrainState, real: Tensor, fake: Tensor, decay: float) -> None:
+    """Add D's mean logits (B, 1) of all processes' pictures to LeCam's averages, on the device."""
+    means = torch.stack([real.mean(), fake.mean()]).detach()
+    state.group.average_([means])
+    changed = lecam.update(state.lecam, means, decay)
+    for name, value in vars(state.lecam).items():
+        value.copy_(getattr(changed, name))
 
 
 def _judgements(real: Tensor, fake: Tensor, boundary: float | None) -> Scalars:

@@ -24,6 +24,7 @@ RECONSTRUCTION_GFLOP = {"lpips_vgg": 30.0, "efficientnet_lite0": 2.4, "l1": 0.0,
 # logits of the real pictures.
 EXTRA_D_PASSES = {"wasserstein": 6}
 EXTRA_G_PASSES = {"relativistic": 1}
+GRADIENT_GAP_PASSES = 10  # the gradients of real and of generated pictures, differentiated twice
 FORWARD_BACKWARD = 3  # forward plus backward costs three forward passes
 # The speed in the FastGAN paper at 256 px: 80 kimg per hour on an RTX 2080 Ti, without evaluations.
 RTX_2080_TI_GFLOPS = 4460.0
@@ -76,6 +77,7 @@ def gflop_per_image(config: RunConfig) -> float:
     # D's step: one real and one generated picture, and two more views for the contrastive loss.
     d_step = generate + FORWARD_BACKWARD * (decode + discriminate + 2 * embed)
     d_step += EXTRA_D_PASSES.get(train.loss, 0) * discriminate
+    d_step += (GRADIENT_GAP_PASSES if train.gradient_gap_weight > 0 else 0) * discriminate
     d_step += pictures * RECONSTRUCTION_GFLOP[train.reconstruction]
     # G's step: it reuses the picture generated in D's step, so that G needs only a backward pass.
     g_step = (FORWARD_BACKWARD - 1) * generate + FORWARD_BACKWARD * discriminate

@@ -31,7 +31,7 @@ SECONDS = 60.0  # after this time, no further class is timed
 # can only slow a step down.
 STEPS = 3
 TRAINING = ("batch_size", "d_steps", "loss", "reconstruction", "device", "precision")
-ON_OFF = ("r1_gamma", "r2_gamma")
+ON_OFF = ("r1_gamma", "r2_gamma", "gradient_gap_weight", "lecam_weight")
 
 Clock = Callable[[], float]
 
