@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch_fidelity import FeatureExtractorInceptionV3
 from turns import DEVICE, Case, Side, Stopwatch, now
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.metrics.extractors import Extractor, load_extractor
 from fastgan_ray.metrics.extractors.efficientnet import load_efficientnet_lite0
 from fastgan_ray.metrics.extractors.inception import extractor_of_port

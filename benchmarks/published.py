@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from fastgan_ray.augment import pipeline
-from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.config.model import ModelConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import Generator, small_resolution
 from fastgan_ray.models.discriminator import Discriminator, discriminator_channels
 from fastgan_ray.models.generator import COMPOUND_SIDES, generator_channels, skip_sources

@@ -17,7 +17,7 @@ import torch
 from simulated_pictures import simulated_features
 from torch import Tensor
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.reference import Features, reference_features

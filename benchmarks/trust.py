@@ -32,7 +32,7 @@ from simulated_generators import (
     other_latents,
 )
 
-from fastgan_ray.config.run_config import EvalConfig
+from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.metrics.evaluate import METRICS, MetricInputs
 from fastgan_ray.metrics.frechet import frechet_distance, frechet_distance_with_errors
 from fastgan_ray.metrics.kernel import kernel_distance

@@ -7,7 +7,8 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.config.model import ModelConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import build_discriminator, build_generator
 from fastgan_ray.models.published_checkpoint import save_published
 from fastgan_ray.train.checkpoint import FORMAT

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models import (
     Discriminator,
     Generator,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from fastgan_ray.config.run_config import EvalConfig, RunConfig
+from fastgan_ray.config.evaluation import EvalConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.metrics.extractors import Extractor
 
 CPU = torch.device("cpu")

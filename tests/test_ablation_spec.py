@@ -145,7 +145,10 @@ arms:
         ("baseline: a\narms: {a: }", "baseline: is the only arm; add an arm"),
         ("baseline: a\narms: [a, b]", "arms: must map names to settings"),
         ("baseline: a", "needs arms: settings of each arm, by the arm's name"),
-        ("arms: {a: , b: {model.ngf: 8}}", "needs baseline: the baseline, with which"),
+        (
+            "arms: {a: , b: {model.ngf: 8}}",
+            "needs baseline: the baseline that each arm is compared with",
+        ),
         ("baseline: {}\narms: {baseline: {model.ngf: 8}}", "if arms has an arm named baseline"),
         ("baseline: a\narms: {a: , b: {}}", "b: has the same settings as arm a"),
         (

@@ -23,7 +23,8 @@ from fastgan_ray import read_results, run_ablation, run_search, run_training
 from fastgan_ray.api.pictures import data_path
 from fastgan_ray.api.search import read_search
 from fastgan_ray.api.settings import changes
-from fastgan_ray.config.run_config import DataConfig, flatten
+from fastgan_ray.config.data import DataConfig
+from fastgan_ray.config.run_config import flatten
 from fastgan_ray.config.run_file import load_run_config
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import FailedRunError, UserError

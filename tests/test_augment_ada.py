@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from fastgan_ray.augment import ada
 from fastgan_ray.augment.ada import ada_state, adaptive, update
-from fastgan_ray.config.run_config import AugmentConfig, RunConfig
+from fastgan_ray.config.augment import AugmentConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.loop import train
 from fastgan_ray.train.losses import LOSSES

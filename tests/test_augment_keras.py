@@ -7,7 +7,7 @@ import torch
 
 from fastgan_ray.augment import keras, pipeline
 from fastgan_ray.augment.geometry import unrotate, warp
-from fastgan_ray.config.run_config import AugmentConfig
+from fastgan_ray.config.augment import AugmentConfig
 
 COUNT = 40_000
 LIMITS = (0.125, 0.125, 0.25)  # of shift (side), rotation (turn), zoom (side): the example's

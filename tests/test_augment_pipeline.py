@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from fastgan_ray.augment import pipeline
 from fastgan_ray.augment.pipeline import OPS, apply
-from fastgan_ray.config.run_config import ADAPTIVE_OPS, AUGMENT_OPS, AugmentConfig
+from fastgan_ray.config.augment import ADAPTIVE_OPS, AUGMENT_OPS, AugmentConfig
 
 STACKED = ["bgc,color", "color,translation,bgc", "keras,cutout", "cutout, keras,bgc, color"]
 

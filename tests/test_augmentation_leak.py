@@ -15,7 +15,9 @@ from fastgan_ray.augment.augmentation_leak import (
     measure_symptoms,
     shrink,
 )
-from fastgan_ray.config.run_config import AugmentConfig, DataConfig, RunConfig
+from fastgan_ray.config.augment import AugmentConfig
+from fastgan_ray.config.data import DataConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.source import open_source
 from fastgan_ray.train import evaluation

@@ -56,7 +56,7 @@ MISTAKES = [
     (("invert", "run", "note.txt", "--embedded"), "note.txt: is not a picture; name a picture"),
     (("mix", "run", "--rows", ""), "--rows: must be numbers and ranges"),
     (("weights", "fetch", "nonsense"), "weights must be one of"),
-    (("clean", "pictures"), "neither a search nor an ablation"),
+    (("clean", "pictures"), "is not the folder of a search or an ablation"),
 ]
 
 

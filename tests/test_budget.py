@@ -84,7 +84,9 @@ def test_gpu_hours_count_each_trials_share_of_a_gpu(tmp_path):
 def test_gpu_hours_need_gpus(tmp_path):
     make_tracker(tmp_path, gpu_hours=1).check_gpus([{"CPU": 1.0, "GPU": 0.5}])
     make_tracker(tmp_path, hours=1).check_gpus([{"CPU": 1.0, "GPU": 0.0}])
-    with pytest.raises(UserError, match=r"budget.gpu_hours: no trial uses a GPU here.*hours"):
+    with pytest.raises(
+        UserError, match=r"budget.gpu_hours: has no effect, because no trial uses a GPU here.*hours"
+    ):
         make_tracker(tmp_path, gpu_hours=1).check_gpus([{"CPU": 1.0, "GPU": 0.0}])
 
 
@@ -219,6 +221,6 @@ def test_a_search_ends_with_its_budget(runs, capfd):
     )
     assert "Not confirmed" in capfd.readouterr().out
 
-    with pytest.raises(UserError, match="gpu_hours: no trial uses a GPU"):
+    with pytest.raises(UserError, match="gpu_hours: has no effect, because no trial uses a GPU"):
         run_search(make_spec("gpus", "{gpu_hours: 1}"), options, objectives.smooth)
     assert not (runs / "gpus").exists()

@@ -75,7 +75,7 @@ def test_a_run_that_runs_is_left_alone(tmp_path):
     folder = write_run(tmp_path / "run", "search")
     with only_driver(folder), pytest.raises(UserError, match="another process"):
         clean(folder)
-    with pytest.raises(UserError, match="neither a search nor an ablation"):
+    with pytest.raises(UserError, match="is not the folder of a search or an ablation"):
         clean(tmp_path)
 
 

@@ -15,16 +15,10 @@ from fastgan_ray.metrics.names import MOMENTS
 from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.report.tables import confirmation as tables
 from fastgan_ray.search.ablation import arm_config, cells
-from fastgan_ray.search.confirmation import (
-    confirmation_spec,
-    fit_to_budget,
-    new_seeds,
-    outcome,
-    plan_confirmation,
-    top_candidates,
-)
+from fastgan_ray.search.confirmation import confirmation_spec, fit_to_budget, new_seeds, plan_confirmation, top_candidates
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import DEFAULT, SearchSpec, start_point
+from fastgan_ray.search.verdict import outcome
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import confirm_run, run_search
@@ -239,7 +233,7 @@ def test_a_winner_that_does_not_hold_up():
     assert confirmation["sentence"].startswith(
         "Not confirmed: trial 00001 is indistinguishable from the published default in 3 seeds"
     )
-    best = "Trial 00002 has the best mean over 3 seeds: 30.17 ± 1. The folder best/ has its best"
+    best = "Trial 00002 has the best mean over 3 seeds: 30.17 ± 1. The folder best/ has the best"
     assert best in confirmation["sentence"]
     worse = confirmed(make_spec(), THREE, d=GOOD, t1=[51.0, 52.1, 50.2], t2=[41.0, 42.2, 40.1])
     assert worse["winner"] == DEFAULT

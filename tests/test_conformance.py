@@ -16,8 +16,9 @@ from torch import Tensor
 
 from fastgan_ray.augment.ada import CONTROLLERS
 from fastgan_ray.augment.pipeline import OPS
+from fastgan_ray.config.data import CHANNELS
 from fastgan_ray.config.model import ASPECTS
-from fastgan_ray.config.run_config import CHANNELS, RunConfig, flatten
+from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.models import ARCHITECTURES
 from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.cost.estimate import gflop_per_image

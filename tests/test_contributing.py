@@ -18,7 +18,7 @@ LONGEST = 30  # lines
 # What sees that the example works, in the copy that it is applied to.
 CHECKS = {
     "A loss": "from fastgan_ray.train.losses import LOSSES; LOSSES['absolute']",
-    "An augmentation": "import torch; from fastgan_ray.config.run_config import AugmentConfig; "
+    "An augmentation": "import torch; from fastgan_ray.config.augment import AugmentConfig; "
     "from fastgan_ray.augment.augmentation_leak import measure_symptoms; "
     "measure_symptoms(torch.rand(8, 3, 32, 32), torch.rand(8, 3, 32, 32), "
     "AugmentConfig(policy='grey'), 0.5)",

@@ -14,7 +14,7 @@ from command_line import call
 from file_server import FileServer, serving
 from PIL import Image
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.data.catalog import CATALOG, catalog, resolve
 from fastgan_ray.data.download import download
 from fastgan_ray.data.source import open_source
@@ -148,7 +148,7 @@ def test_the_plan_and_the_list_say_where_to_put_the_zip(cache, capsys):
     folder = cache / "datasets"
     assert call("data") == 0
     out = capsys.readouterr().out
-    assert "put its archive, NAME.zip, into the folder\n" in out and f"  {folder}\n" in out
+    assert "put the archive, NAME.zip, into the folder\n" in out and f"  {folder}\n" in out
     assert call("check", "ablation_table3", "--json") == 0
     notes = [data["note"] for data in json.loads(capsys.readouterr().out)["data"]]
     assert notes == [

@@ -15,7 +15,7 @@ from encoded_pictures import encode
 from PIL import Image
 from test_data_kinds import no_heif, others_of_every_kind, pictures_of_every_kind, write
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.data.resolution import common_aspect, justified_resolution
 from fastgan_ray.data.source import open_source
 from fastgan_ray.data.survey import inventory, survey
@@ -153,8 +153,8 @@ def test_check_says_the_two_lines_that_matter(results, folder, tmp_path, capsys,
     assert call("check", file) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert (
-        f"`fastgan-ray data {folder}` measures which differences a metric can show with 15 pictures"
-        in printed
+        f"`fastgan-ray data {folder}` measures how small a difference the metric can show with 15 "
+        "pictures" in printed
     )
 
 
@@ -184,7 +184,7 @@ def test_too_few_pictures_are_still_accounted_for(tmp_path, capsys):
 def test_three_pictures_have_no_halves(tmp_path, capsys):
     write(tmp_path / "data", {f"{n}.png": encode(cloud(n)) for n in range(3)})
     assert call("data", tmp_path / "data", "--out", tmp_path / "page.html") == 0
-    assert "too few pictures to divide them into halves" in capsys.readouterr().out
+    assert "too few pictures to compare two halves" in capsys.readouterr().out
 
 
 def test_a_named_set_a_wrong_path_and_options_without_a_folder(tmp_path, capsys, monkeypatch):

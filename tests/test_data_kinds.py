@@ -18,7 +18,7 @@ from PIL import Image, features
 from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import AppendingTiffWriter
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.data import kinds
 from fastgan_ray.data.listing import describe_left_out
 from fastgan_ray.data.source import Source, open_source

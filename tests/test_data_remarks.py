@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 from test_data_kinds import frames, opened, picture, sized, write, write_lmdb
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.data.decode import decode
 from fastgan_ray.data.inspection import inspect

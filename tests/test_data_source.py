@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.data import checking
 from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.fit import fit_picture

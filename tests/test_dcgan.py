@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.config.model import ModelConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import (
     ARCHITECTURES,
     build_discriminator,

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from fastgan_ray.augment import pipeline
 from fastgan_ray.augment.pipeline import apply
-from fastgan_ray.config.run_config import AugmentConfig
+from fastgan_ray.config.augment import AugmentConfig
 
 OPS = ("color", "translation", "cutout")
 

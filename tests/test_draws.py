@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.augment import pipeline
-from fastgan_ray.config.run_config import AugmentConfig, RunConfig
+from fastgan_ray.config.augment import AugmentConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.distributed import Group
 from fastgan_ray.models import build_discriminator, crop_part, small_resolution
 from fastgan_ray.train.batches import Pictures

@@ -6,7 +6,8 @@ import pytest
 from command_line import call
 
 from fastgan_ray.config.kinds import kind_of_file
-from fastgan_ray.config.run_config import OTHER_NAMES, RunConfig, field_names
+from fastgan_ray.config.other_names import OTHER_NAMES
+from fastgan_ray.config.run_config import RunConfig, field_names
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.read import load_search, spec_from_text

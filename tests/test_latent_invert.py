@@ -8,7 +8,7 @@ from latent_checkpoints import alive, model
 from PIL import Image
 from safetensors.torch import load_file
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.invert import invert, invert_pictures, save_inversions
 from fastgan_ray.latent.pictures import read_pictures

@@ -9,7 +9,9 @@ import tiny
 import torch
 from PIL import Image
 
-from fastgan_ray.config.run_config import DataConfig, EvalConfig, RunConfig
+from fastgan_ray.config.data import DataConfig
+from fastgan_ray.config.evaluation import EvalConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.load import data_config

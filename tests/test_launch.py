@@ -96,7 +96,7 @@ def test_what_a_worker_says_is_raised(pictures, tmp_path):
 def test_each_process_needs_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setattr(launch, "device_of", lambda config: torch.device(config.train.device))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UserError, match="2 workers need a GPU each, and this machine has 1"):
+    with pytest.raises(UserError, match="2 workers need a GPU each, but this machine has 1"):
         train_together(tiny.config(**TWO, **{"train.device": "cuda"}), tiny.Recorder(Path()))
     with pytest.raises(UserError, match="cannot share this machine's one GPU"):
         train_together(tiny.config(**TWO, **{"train.device": "mps"}), tiny.Recorder(Path()))

@@ -14,7 +14,8 @@ from fastgan_ray.augment import pipeline
 from fastgan_ray.augment.ada import adaptive
 from fastgan_ray.augment.augmentation_leak import measure_symptoms
 from fastgan_ray.augment.registered import setup_of_processes
-from fastgan_ray.config.run_config import AugmentConfig, RunConfig
+from fastgan_ray.config.augment import AugmentConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.train.checkpoint import load_generator, stored_config
 from fastgan_ray.train.step import augmented

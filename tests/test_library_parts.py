@@ -8,7 +8,8 @@ from latent_checkpoints import published, tiny_checkpoint
 import fastgan_ray
 from fastgan_ray import AdaptiveAugment, Discriminator, Generator, losses
 from fastgan_ray.augment import pipeline
-from fastgan_ray.config.run_config import AugmentConfig, ModelConfig
+from fastgan_ray.config.augment import AugmentConfig
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics import frechet, kernel, manifold
 from fastgan_ray.models import build_discriminator, build_generator

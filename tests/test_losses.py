@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
-from fastgan_ray.config.run_config import TrainConfig
+from fastgan_ray.config.training import TrainConfig
 from fastgan_ray.train import perceptual
 from fastgan_ray.train.losses import (
     LOSSES,

@@ -18,7 +18,8 @@ from hypothesis import given
 from malformed import ACCIDENTS, damaged, examples, refused
 from PIL import Image, features
 
-from fastgan_ray.config.run_config import DataConfig, ModelConfig
+from fastgan_ray.config.data import DataConfig
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.latent.load import load_model
 from fastgan_ray.models import build_discriminator, build_generator

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch_fidelity import FeatureExtractorCLIP, FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from fastgan_ray.config.run_config import EvalConfig, RunConfig
+from fastgan_ray.config.evaluation import EvalConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import EXTRACTORS, Extractor, efficientnet, load_extractor
 from fastgan_ray.metrics.extractors.efficientnet import load_efficientnet_lite0

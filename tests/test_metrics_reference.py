@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from stand_in_extractor import configured, evaluation, stand_in
 
-from fastgan_ray.config.run_config import DataConfig, ResourcesConfig, RunConfig
+from fastgan_ray.config.data import DataConfig
+from fastgan_ray.config.resources import ResourcesConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.reference import load_reference, reference_features

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fastgan_ray.config.run_config import RESOLUTIONS, ModelConfig
+from fastgan_ray.config.model import RESOLUTIONS, ModelConfig
 from fastgan_ray.models import (
     Generator,
     build_discriminator,

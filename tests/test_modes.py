@@ -14,7 +14,8 @@ from stand_in_extractor import CPU, configured, stand_in
 
 from fastgan_ray.augment import bgc, pipeline
 from fastgan_ray.augment.augmentation_leak import SYMPTOMS, measure_symptoms, shrink
-from fastgan_ray.config.run_config import CHANNELS, AugmentConfig, DataConfig
+from fastgan_ray.config.augment import AugmentConfig
+from fastgan_ray.config.data import CHANNELS, DataConfig
 from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.channels import as_rgb
 from fastgan_ray.data.decode import PILLOW_MODES, decode

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_discriminator, build_generator
 from fastgan_ray.models.published_checkpoint import (

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.config.model import ModelConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import build_discriminator
 from fastgan_ray.search.cost.estimate import (
     EXTRA_D_PASSES,

@@ -239,7 +239,7 @@ def test_a_list_can_be_one_value_of_a_parent():
     [
         ("metric: {name: fid}\n", "needs method: grid, random or bayes"),
         ("method: byes\nmetric: {name: fid}\n", "did you mean bayes?"),
-        ("method: random\n", "needs metric: metric by which trials are compared, e.g. {name: fid}"),
+        ("method: random\n", "needs metric: metric that compares trials, e.g. {name: fid}"),
         (
             "method: random\nmetric: {name: fid9k_full}\n",
             "metric.name: must be one of fid5k_full, kid5k_full",

@@ -15,7 +15,7 @@ import pytest
 import tiny
 import torch
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.run_file import load_run_config, parse_assignments
 from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.source import open_source

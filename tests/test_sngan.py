@@ -14,7 +14,7 @@ from latent_checkpoints import alive
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models import build_discriminator, build_generator, small_resolution
 from fastgan_ray.models.sngan import ResidualDown, ResidualUp
 from fastgan_ray.search.cost.estimate import gflop_per_image

@@ -10,7 +10,7 @@ import torch
 from command_line import call
 from threadpoolctl import threadpool_info
 
-from fastgan_ray.config.run_config import ResourcesConfig
+from fastgan_ray.config.resources import ResourcesConfig
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.train.loop import train
 from fastgan_ray.train.threads import cpu_threads, thread_count

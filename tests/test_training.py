@@ -224,8 +224,8 @@ def test_a_search_and_an_ablation_without_a_metric_are_refused(file, tmp_path, c
     command = "ablate" if "ablation" in file else "tune"
     options = ("--runs", tmp_path, "--dry-run")
     assert call(command, "--config", path, "--set", "eval.extractor=none", *options) == 2
-    assert "needs measurements, but eval.extractor is none" in capsys.readouterr().err
+    assert "cannot be measured, because eval.extractor is none" in capsys.readouterr().err
     copy = tmp_path / "copy.yaml"
     copy.write_text(path.read_text().replace("efficientnet_lite0", "none"))
     assert call(command, "--config", copy, *options) == 2
-    assert "needs measurements, but eval.extractor is none" in capsys.readouterr().err
+    assert "cannot be measured, because eval.extractor is none" in capsys.readouterr().err

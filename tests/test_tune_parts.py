@@ -134,7 +134,7 @@ def test_no_gpu_means_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device_of(config(resources={"gpus": 0})).type == "cpu"
     assert device_of(config()).type == "cuda"
-    with pytest.raises(UserError, match=r"gpus 0 gives a run no GPU, but train\.device is cuda"):
+    with pytest.raises(UserError, match=r"gpus is 0, but train\.device cuda needs a GPU"):
         override(RunConfig(), {"resources.gpus": 0, "train.device": "cuda"})
 
 
@@ -157,7 +157,7 @@ def test_workers_may_be_on_different_machines_but_must_all_have_room():
     assert four.count([{"CPU": 3.0}, {"CPU": 4.0}, {"CPU": 2.0}]) == 2
     with pytest.raises(UserError, match=r"5 workers of 1 CPUs, 0 GPUs.*2 CPUs, 0 GPUs; 2 CPUs"):
         check_feasible([Request([{"CPU": 1.0, "GPU": 0.0}], workers=5)], TWO_NODES)
-    with pytest.raises(UserError, match="3 CPUs, 0 GPUs for each worker, and no machine has that"):
+    with pytest.raises(UserError, match="3 CPUs, 0 GPUs for each worker, but no machine has that"):
         check_feasible([Request([{"CPU": 3.0, "GPU": 0.0}], workers=2)], TWO_NODES)
 
 
@@ -264,7 +264,7 @@ def test_best_is_a_finished_trial_if_any_is():
     assert compare_with_default(records[0], records[0], lower)[0] is False
     assert compare_with_default(records[0], None, lower)[0] is None
     assert (
-        "as far as this space contains it"
+        "as far as the space contains it"
         in compare_with_default(records[0], worse, lower, complete=False)[1]
     )
 

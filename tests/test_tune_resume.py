@@ -143,7 +143,7 @@ def test_one_signal_stops_in_good_order(tmp_path):
     driver.send_signal(signal.SIGTERM)
     output, _ = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 143, output
-    assert "Stopping: trials save where they are." in output
+    assert "Stopping: trials save their state." in output
     assert "Stopped before the end. Continue with the same command and --resume." in output
     assert "Traceback" not in output and "***" not in output  # Python's and C++'s stacks
     summary = json.loads((tmp_path / "t" / "summary.json").read_text())

@@ -158,5 +158,5 @@ def test_a_worker_that_dies_while_ray_train_starts_it(pictures, tmp_path):
 
 def test_more_workers_than_there_is_room_for_are_refused_at_once(pictures, tmp_path):
     spec = make_spec(pictures, [4], **{"resources.cpus": 1000})
-    with pytest.raises(UserError, match=r"1000 CPUs, 0 GPUs for each worker, and no machine"):
+    with pytest.raises(UserError, match=r"1000 CPUs, 0 GPUs for each worker, but no machine"):
         search(spec, tmp_path, train_objective)

@@ -152,7 +152,7 @@ def test_votes_are_summed_up_and_report_and_compare_show_them(run, capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "1 voter, 60 votes." in shown and "The votes prefer trial 00000" in shown
     assert "Control: Ada preferred the training pictures in 12 of 12 pairs" in shown
-    assert "so this voter sees the difference" in shown
+    assert "so this voter can see the difference" in shown
     (result,) = read_results(run)
     assert [row["number"] for row in result["rows"]] == [4, 0, 1, 2, 3]
     strengths = {row["number"]: row["strength"] for row in result["rows"]}
@@ -324,7 +324,7 @@ def test_too_few_generators_and_other_pictures_are_refused(tmp_path, pictures, r
         summary = json.loads(path.read_text())
         path.write_text(json.dumps({**summary, "protocol": {"reference": reference}}))
     assert vote(run, other) == 2
-    assert "measured on other pictures" in " ".join(capsys.readouterr().err.split())
+    assert "measured on different pictures" in " ".join(capsys.readouterr().err.split())
     (alone / "trials/00000/grids/1.png").write_bytes(b"x")
     assert vote(alone, run / "trials/00001") == 2
     assert "not a grid of 36 samples" in " ".join(capsys.readouterr().err.split())

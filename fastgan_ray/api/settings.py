@@ -11,9 +11,9 @@ import numpy as np
 import yaml
 
 from fastgan_ray.api.pictures import Data, data_path
+from fastgan_ray.config.messages import ErrorList, format_value
 from fastgan_ray.config.run_config import flatten
 from fastgan_ray.config.run_file import check_alone, dump_yaml
-from fastgan_ray.config.strict_yaml import ErrorList, format_value
 from fastgan_ray.errors import UserError
 
 EMBEDDED: dict[str, Any] = {

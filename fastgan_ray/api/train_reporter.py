@@ -48,7 +48,7 @@ class TerminalReporter:
         self._last_line = time.monotonic()
 
     def log(self, numbers: Metrics) -> None:
-        """Do nothing: these numbers are in the folder's files."""
+        """Do nothing: these numbers are only written to files."""
 
     def progress(self, kimg: float, seconds: float) -> None:
         """Print the kimg so far and the remaining time, at most every ten seconds."""

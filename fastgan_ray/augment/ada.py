@@ -1,7 +1,7 @@
-"""Adapt the augmentation probability p: raise it while D overfits, lower it while it does not.
+"""Adapt the augmentation probability p: raise p while D overfits, lower p while D does not.
 
 D overfits if its logits of real pictures are too often positive. A controller is a pure function of
-a small state. The state is on the training's device, so that no step waits for it. Checkpoints
+a small state. The state is on the training's device, so no step has to wait for a copy. Checkpoints
 store the state exactly.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastgan_ray.config.run_config import AugmentConfig, is_adaptive, policy_ops
+from fastgan_ray.config.augment import AugmentConfig, is_adaptive, policy_ops
 
 STYLEGAN2_TARGET = 0.6
 KERAS_TARGET = 0.85
@@ -36,7 +36,7 @@ def ada_state(p: float, device: torch.device, sign_sum: float = 0.0, count: int 
 
 
 def adaptive(config: AugmentConfig) -> bool:
-    """Return whether p changes in training: if there are a controller and an adaptive operation."""
+    """Return whether p changes in training: this needs a controller and an adaptive operation."""
     return config.ada != "none" and any(map(is_adaptive, policy_ops(config.policy)))
 
 

@@ -1,9 +1,10 @@
-"""Detect a leaking augmentation: generated pictures look augmented, and real ones do not.
+"""Detect a leaking augmentation: generated pictures look augmented, but real ones do not.
 
 A symptom is a number computed from a picture. An augmentation operation makes its symptoms larger,
-or makes them vary more between pictures. Generated pictures show a symptom if they differ from real
-pictures about as much as augmented real pictures do. Pictures are (B, C, H, W) in [-1, 1] (grey,
-RGB, or RGB and alpha), downscaled to at most 64 px. Symptoms of colour ignore alpha.
+or makes them vary more between pictures. An augmentation has probably leaked if generated pictures
+differ from real ones in its symptoms about as much as augmented real pictures do. Pictures are (B,
+C, H, W) in [-1, 1] (grey, RGB, or RGB and alpha), downscaled to at most 64 px. Symptoms of colour
+ignore alpha.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from torch import Tensor
 
 from fastgan_ray.augment import pipeline
 from fastgan_ray.augment.ada import adaptive
-from fastgan_ray.config.run_config import AugmentConfig, is_adaptive, policy_ops
+from fastgan_ray.config.augment import AugmentConfig, is_adaptive, policy_ops
 
 SIDE = 64
 BLANK = 0.12  # a pixel this near to 0 (grey) is blank: grey fills edges and holes
 HOLE = 5  # side of the smallest blank square, in pixels
-# A leak causes at most this many times the difference that augmentation causes in real pictures. A
-# larger difference has another cause, such as pictures that are all grey.
+# The largest difference that a leak can cause, as a multiple of the difference that augmentation
+# causes in real pictures. A larger one has another cause, e.g. all pictures are grey.
 MAX_RATIO = 2.0
 MIN_STANDARD_ERRORS = 4.0
 _MIN_DEVIATION = 0.1  # if real pictures have no blank pixels, their deviation is 0
@@ -65,7 +66,7 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
             "symptoms need at least 2 real and 2 generated pictures "
             f"(got {len(real)} and {len(fake)})"
         )
-    # If p is above 0 now, it may have been at its maximum earlier.
+    # The pictures may have been learned while p was at its maximum.
     p = max(p, config.ada_max_p) if p > 0 and adaptive(config) else p
     findings = []
     for op in policy_ops(config.policy):
@@ -99,7 +100,7 @@ def leak_warnings(findings: Iterable[Finding], config: AugmentConfig) -> list[st
 
 
 def indicates_leak(finding: Finding) -> bool:
-    """Return whether fakes differ from reals significantly, about as much as augmented reals do."""
+    """Return whether fakes differ from reals significantly, by about as much as augmented reals."""
     symptom = SYMPTOMS[finding.symptom]
     low, high = symptom.min_ratio * finding.augmented, MAX_RATIO * finding.augmented
     return low <= finding.fake <= high and finding.fake > MIN_STANDARD_ERRORS * finding.error
@@ -206,10 +207,10 @@ class Symptom(NamedTuple):
     name: str
     measure: Callable[[Tensor], Tensor]
     min_ratio: float = 0.5
-    """A leak causes at least this many times the difference that augmentation causes. Generators
-    with other faults cause a smaller difference: their pictures vary less than half as much, and
-    are grey only by chance. Grey borders and holes have a lower limit, because a leak does not
-    draw them exactly."""
+    """The smallest difference that a leak causes, as a multiple of the difference that augmentation
+    causes. Generators with other faults differ by less. Grey borders and holes have a lower limit,
+    because a generator does not copy them exactly.
+    """
 
 
 SYMPTOMS: dict[str, Symptom] = {

@@ -40,7 +40,7 @@ SATURATION_OCTAVES = 1.0
 
 
 def draw(count: int, rng: torch.Generator) -> Parameters:
-    """Draw values for all operations, and for each value the random number that `gate` uses.
+    """Draw a value for each operation, and a random number for each value; `gate` uses this number.
 
     Returns {"values", "gates", "neutral"}, each (B, 15) in float64. A neutral value changes
     nothing.
@@ -64,7 +64,7 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
     """Return the parameters by name, each (B,) or (B, 2).
 
-    Where the random number in "gates" is below p, a parameter is the drawn value; elsewhere it is
+    A parameter has its drawn value if its random number in "gates" is below p; otherwise it is
     neutral.
     """
     values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
@@ -135,7 +135,7 @@ class _Basis(NamedTuple):
 
 @cache
 def _basis(device: torch.device) -> _Basis:
-    """Make the constants once for each device; a copy at each step would wait for the device."""
+    """Make the constants once for each device, because copying them would wait for the device."""
     cross = torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], dtype=torch.float64) / 3**0.5
     parts = torch.eye(3), torch.full((3, 3), 1.0).double() / 3, cross, torch.eye(3, 4)
     return _Basis(*(part.to(wide(device)).to(device) for part in parts))
@@ -157,8 +157,8 @@ def _recolour_under_alpha(images: Tensor, matrix: Tensor) -> Tensor:
 def _lighten(images: Tensor, matrix: Tensor) -> Tensor:
     """Change the lightness of grey pictures (B, 1, H, W).
 
-    The result is as if a picture with three equal channels were changed and made grey again. Hue
-    and saturation have no effect.
+    The result is the same as changing a picture with three equal channels and converting it back to
+    grey. Hue and saturation have no effect.
     """
     precise = images.to(torch.promote_types(images.dtype, torch.float32))
     factor = matrix[:, :, :3].sum(dim=2).mean(dim=1)[:, None, None, None].to(precise)

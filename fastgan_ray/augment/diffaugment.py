@@ -1,11 +1,11 @@
 """Augment with DiffAugment (Zhao et al. 2020, arXiv 2006.10738): random colour, shift and hole.
 
-Each operation has two functions. The first one draws random parameters for the `chosen` pictures,
-on the CPU, as shares of a side instead of pixels. The second one applies the parameters to all
-pictures at once, at any size, on the pictures' device. Shifts are exact, by whole pixels. Pictures
-that are not chosen do not change. Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB with
-alpha. `color` does not change alpha. Shifts and holes fill all channels with zeros; with alpha,
-this is half transparent grey. Natural pictures have no such areas, so a leak is visible.
+Each operation has two functions. The first draws random parameters for the `chosen` pictures on the
+CPU; they are fractions of a side, not pixels. The second applies the parameters to all pictures, of
+any size, on their device. Shifts are exact, by whole pixels. Pictures that are not chosen do not
+change. Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB with alpha. `color` does not change
+alpha. Shifts and holes fill all channels with zeros; with alpha, this is half transparent grey.
+Natural pictures have no such areas, so a leak is visible.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def draw_translation(chosen: Tensor, rng: torch.Generator, limit: float) -> Para
 def translation(images: Tensor, parameters: Parameters) -> Tensor:
     """Shift pictures (B, C, H, W) by whole pixels; fill with zeros."""
     limit = (_sides(images) * parameters["limit"] + 0.5).floor()
-    # Choose one of the 2 * limit + 1 whole shifts uniformly; 0.5 always means no shift.
+    # Convert [0, 1) to one of 2 * limit + 1 shifts in pixels, all equally likely; 0.5 means no
+    # shift.
     shift = ((parameters["where"] * (2 * limit + 1)).floor() - limit).long()
     shifted: Tensor = _Shift.apply(images, shift)
     return shifted
@@ -147,7 +148,7 @@ def _sides(images: Tensor) -> int | Tensor:
     height, width = images.shape[-2:]
     if height == width:
         return width
-    # Filled on the device: a copy from the host would wait for it.
+    # Fill the tensor on the device: a copy from the host would wait for the device.
     return torch.cat(
         [torch.full((1,), float(side), device=images.device) for side in (height, width)]
     )

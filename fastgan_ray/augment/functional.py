@@ -1,7 +1,7 @@
-"""Augment pictures in someone's own training loop: DiffAugment, and StyleGAN2-ADA's pipeline.
+"""Augment pictures in the user's own training loop: DiffAugment and StyleGAN2-ADA's pipeline.
 
-The operations are those of a training here (see `pipeline`). Pictures are float tensors
-(B, C, H, W) in [-1, 1], on any device.
+The operations are the same as in this package's trainings (see `pipeline`). Pictures are float
+tensors (B, C, H, W) in [-1, 1], on any device.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from torch import Tensor
 from fastgan_ray.augment import ada, pipeline
 from fastgan_ray.augment.geometry import wide
 from fastgan_ray.augment.pipeline import Draw
+from fastgan_ray.config.augment import AugmentConfig, is_adaptive, policy_ops
+from fastgan_ray.config.data import CHANNELS
 from fastgan_ray.config.rules import validated
-from fastgan_ray.config.run_config import CHANNELS, AugmentConfig, is_adaptive, policy_ops
 
 STRENGTHS = ("probability", "brightness", "saturation", "contrast", "translation", "cutout")
 _COLOUR_OPS = ("color", "bgc")
@@ -33,12 +34,12 @@ def DiffAugment(  # noqa: N802 - the published name
     `x` is a float tensor in [-1, 1]. The result is differentiable with respect to it, also twice.
     `color` needs 1, 3 or 4 channels (grey, RGB, RGB and alpha); other operations take any number.
     `policy` lists operations, separated by commas: color, translation, cutout, and registered ones.
-    `strengths` are the settings probability, brightness, saturation, contrast, translation and
-    cutout of a training (section `augment`), with the published defaults.
+    `strengths` are settings of section `augment`: probability, brightness, saturation, contrast,
+    translation, cutout; the defaults are published.
 
     `rng` draws the random numbers; None: PyTorch's global one. The numbers do not depend on the
-    pictures' size, so the same seed changes a picture and its smaller copy alike.
-    Raises ValueError for an unknown operation or strength, and for an `x` that is not of this form.
+    size of the pictures: with the same seed, a picture and its smaller copy get the same change.
+    Raises ValueError for an unknown operation or strength, and for an `x` of another shape or type.
     """
     if unknown := [name for name in strengths if name not in STRENGTHS]:
         raise ValueError(
@@ -54,13 +55,14 @@ def DiffAugment(  # noqa: N802 - the published name
 
 
 class AdaptiveAugment:
-    """Augment with a probability p that a controller adapts, as StyleGAN2-ADA (Karras et al. 2020).
+    """Augment with an adaptive probability p, as in StyleGAN2-ADA (Karras et al. 2020).
 
-    p rises while D's logits of real pictures are positive too often, and falls otherwise. `policy`
-    names operations as in `augment.policy`; p is the probability of the adaptive ones: bgc, keras,
-    and registered ones. `settings` are the other settings of section `augment`: ada (stylegan2,
-    keras or none), ada_p, ada_max_p, ada_target, ada_kimg, ada_interval, and the strengths.
-    Raises ValueError for settings that are not valid, or a policy without an adaptive operation.
+    p rises while too many of D's logits of real pictures are positive; otherwise p falls. `policy`
+    names operations as in `augment.policy`; p applies to the adaptive ones: bgc, keras, and
+    registered adaptive operations. `settings` are the other settings of section `augment`: ada
+    (stylegan2, keras or none), ada_p, ada_max_p, ada_target, ada_kimg, ada_interval, and the
+    strengths. Raises ValueError if the settings are not valid or the policy has no adaptive
+    operation.
     """
 
     def __init__(self, policy: str = "bgc", **settings: str | float | None) -> None:
@@ -127,9 +129,10 @@ def _augment(
 
 
 def _cpu_generator(rng: torch.Generator | None) -> torch.Generator:
-    """Return a random number generator on the CPU: `rng`, or one that `rng` seeds.
+    """Return a random number generator on the CPU.
 
-    A generator on another device is asked for one number, which waits for the device.
+    This is `rng` if it is on the CPU, else a new one. The seed of the new one is drawn from `rng`,
+    which waits for its device.
     """
     if rng is None:
         return torch.default_generator

@@ -1,8 +1,8 @@
-"""Apply affine maps to pictures: exactly if pixels of squares map to pixels, else by resampling.
+"""Apply affine maps to pictures: without resampling if the pixels of a square map to pixels.
 
-A change is given by its inverse: a matrix (B, 3, 3) in float64, on the pictures' device. It maps
-each position in the changed picture to the position in the original. x points right and y down.
-Every picture reaches from -1 to 1 on both axes, so the matrix of a rotation depends on the
+A change is given by its inverse: a matrix (B, 3, 3) in float64, on the pictures' device. The matrix
+maps a position in the changed picture to the position in the original. The x axis points right, the
+y axis down. Both axes of every picture go from -1 to 1, so the matrix of a rotation depends on the
 picture's proportions. Beyond its edges, a picture is mirrored (d c b a | a b c d | d c b a).
 """
 
@@ -83,9 +83,8 @@ def change_some(
     """Apply `change(images, per_picture)` to the chosen pictures (bool, (B,)) only.
 
     `change` takes pictures and their rows of `per_picture`, and returns the changed pictures. On
-    the CPU, `change` gets only the chosen pictures. On other devices, counting the chosen pictures
-    would wait for the device. So `change` gets all pictures, and its results for pictures that are
-    not chosen are discarded.
+    the CPU, `change` gets only the chosen pictures. On other devices, `change` gets all pictures,
+    and the results for the others are discarded: selecting pictures would wait for the device.
     """
     if images.device.type != "cpu":
         return torch.where(chosen[:, None, None, None], change(images, per_picture), images)
@@ -118,7 +117,7 @@ def _move(images: Tensor, inverse: Tensor) -> Tensor:
     side = images.shape[-1]
     swapped = (inverse[:, 0, 0] == 0)[:, None, None, None]
     centres = (2 * torch.arange(side, dtype=inverse.dtype, device=inverse.device) + 1) / side - 1
-    # Each axis of the original follows one axis of the result, forwards or backwards.
+    # Each axis of the original corresponds to one axis of the result, in either direction.
     position = inverse[:, :, :2].sum(dim=2)[:, :, None] * centres + inverse[:, :, 2, None]
     pixel = ((position + 1) * side / 2 - 0.5).round().long() % (2 * side)
     column, row = torch.where(pixel < side, pixel, 2 * side - 1 - pixel).unbind(1)

@@ -1,8 +1,8 @@
-"""Apply an augmentation policy: the same random changes for everything that D sees.
+"""Apply an augmentation policy; the two sizes at which D sees a picture get the same change.
 
-Random numbers are drawn separately and do not depend on the pictures' size. So the generator's two
-outputs get the same change. The numbers are drawn on the CPU and applied on the pictures' device,
-without waiting. All operations are differentiable with respect to the pictures.
+This works because the random numbers are drawn first and do not depend on a picture's size. The
+numbers are drawn on the CPU and applied on the pictures' device, without waiting. All operations
+are differentiable with respect to the pictures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.augment import bgc, diffaugment, keras
-from fastgan_ray.config.run_config import AugmentConfig, how_to_register, policy_ops
+from fastgan_ray.config.augment import AugmentConfig, how_to_register, policy_ops
 from fastgan_ray.errors import UserError
 
 Parameters = dict[str, Tensor]
@@ -38,10 +38,9 @@ def gate(drawn: Draw, p: Tensor | float) -> Draw:
 
 
 def each(drawn: Draw, choose: Callable[[Tensor], Tensor]) -> Draw:
-    """Select pictures of a draw.
+    """Return the draw for some of its pictures.
 
-    `choose` takes a tensor with a row for each picture, and returns the rows of the selected
-    pictures.
+    `choose` takes a tensor with a row for each picture and returns the rows of the selected ones.
     """
     return {
         op: {name: choose(value) if value.ndim else value for name, value in numbers.items()}

@@ -1,7 +1,8 @@
 """Register the user's own augmentation operations, so that `augment.policy` may name them.
 
-The operations exist only in the process that registers them. The processes of a search get them
-from it (`setup_of_processes`). The workers of a training outside a search do not.
+A registered operation exists only in the process that registered it. A search registers the
+operation in the processes of its trials, too (`setup_of_processes`); a single training does not
+register it in its workers.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.augment.pipeline import OPS, REGISTERED, Op, Parameters
-from fastgan_ray.config.run_config import AUGMENT_OPS, REGISTERED_OPS, AugmentConfig
+from fastgan_ray.config.augment import AUGMENT_OPS, REGISTERED_OPS, AugmentConfig
 
 Apply = Callable[[Tensor, Parameters], Tensor]
 DrawNumbers = Callable[[int, torch.Generator], Parameters]
-_CHOSEN = "chosen pictures"  # the key of the package's own numbers: not a name of the user's
+_CHOSEN = "chosen pictures"  # the key of the numbers that this package adds to those of the user
 _TRIAL_COUNT = 2
 
 
@@ -34,13 +35,12 @@ def register(
     `apply(images, numbers)` takes pictures (B, C, H, W) in [-1, 1], and returns changed pictures of
     the same shape and dtype. It must be differentiable with respect to the pictures. `numbers` are
     the tensors that `draw(count, rng)` returns by name, each (count, ...). `draw` uses only `rng`,
-    on the CPU; `apply` gets the numbers on the device of the pictures. D sees generated pictures
-    at two sizes, and both get the same numbers, so numbers must not be in pixels.
+    on the CPU; `apply` gets the numbers on the device of the pictures. D sees each generated
+    picture at two sizes, and both get the same numbers, so the numbers must not be in pixels. A
+    picture is changed with probability `augment.probability`, or, if the operation is `adaptive`,
+    with the probability p that `augment.ada` controls.
 
-    The operation changes the share `augment.probability` of the pictures. If it is `adaptive`, it
-    changes a picture with the probability p that `augment.ada` controls.
-
-    Raises ValueError if the name is not free or not a word, or if a function does not fit.
+    Raises ValueError if the name is taken or not a word, or if an argument is not a function.
     """
     if name in AUGMENT_OPS:
         raise ValueError(f"{name} is an operation of this package; choose another name")
@@ -67,9 +67,9 @@ def unregister(name: str) -> None:
 
 
 def setup_of_processes() -> Callable[[], None] | None:
-    """Return a function that registers the same operations in another process; None if none are.
+    """Return a function that registers the same operations in another process.
 
-    The function can be sent by cloudpickle.
+    Return None if no operation is registered. The function can be sent by cloudpickle.
     """
     if not REGISTERED:
         return None
@@ -82,7 +82,7 @@ def setup_of_processes() -> Callable[[], None] | None:
 
 
 def _restore(operations: dict[str, Op], adaptive: dict[str, bool]) -> None:
-    # A function of its own: of `register_all`, cloudpickle sends a copy, also of its globals.
+    # This must not be a nested function: cloudpickle would copy the globals of a nested function.
     REGISTERED.update(operations)
     REGISTERED_OPS.update(adaptive)
 
@@ -114,7 +114,7 @@ def _operation(name: str, apply: Apply, draw: DrawNumbers, adaptive: bool) -> Op
 
 
 def _checked_numbers(name: str, numbers: Parameters, count: int) -> Parameters:
-    """Return the numbers that an own operation drew; raise ValueError if they do not fit."""
+    """Return the numbers that an operation drew; raise ValueError if they are not valid."""
     if not isinstance(numbers, dict):
         raise ValueError(
             f"{name}: draw must return a dict of tensors by name (got {type(numbers).__name__})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,6 @@ import typer
 
 from fastgan_ray.cli import options as opt
 from fastgan_ray.cli.detach import detach as start_in_background
-from fastgan_ray.cli.detach import is_detached
 from fastgan_ray.cli.seeds import parse_training_seeds
 from fastgan_ray.cli.terminal import console, progress
 
@@ -45,19 +45,15 @@ def ablate(
 ) -> None:
     """Train every arm with every seed and compare each arm with the baseline."""
     from fastgan_ray.api.ablation import read_ablation
-    from fastgan_ray.cli.plan import print_facts
+    from fastgan_ray.cli.plan import print_plan
     from fastgan_ray.search.ablation import arm_config
     from fastgan_ray.search.cost.plan import ablation_facts
-    from fastgan_ray.tune.preflight import check_this_machine
-    from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
 
     chosen_seeds = parse_training_seeds(seeds) if seeds is not None else None
     spec = read_ablation(config, opt.overrides(data, assignments, embedded), chosen_seeds)
     if dry_run:
         configs = [arm_config(spec, arm) for arm in spec.arms]
-        check_this_machine(configs, address)
-        cpu = None if address else speed_of_this_cpu(configs[0])
-        print_facts(ablation_facts(spec, progress(), cpu=cpu), console)
+        print_plan(configs, address, partial(ablation_facts, spec, progress(), None), console)
         return
     if detach:
         start_in_background(context.obj)
@@ -73,6 +69,5 @@ def ablate(
         wandb=wandb,
         address=address,
         disk_gb=disk_gb,
-        detached=is_detached(),
     )
     run_ablation(spec, options)

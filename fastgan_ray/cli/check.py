@@ -50,7 +50,7 @@ def check(
 
     file = file_or_preset(file)
     fields, track = opt.overrides(data, assignments, embedded), progress()
-    needs_data = "data.path" in fields  # a file may name a folder of another machine
+    needs_data = "data.path" in fields  # the pictures may be elsewhere
     kind = kind_of_file(file)
     if kind == "run":
         run = override(load_run_config(file), fields)
@@ -72,7 +72,7 @@ def check(
 
 
 def _speeds(configs: Sequence[RunConfig], timed: bool) -> tuple[Timing | None, CpuSpeed | None]:
-    """Return the measured speed of the configurations, or else of this machine's CPU."""
+    """Measure the speed: of the configurations with --timed, else of this machine's CPU."""
     from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
 
     return (_timing(configs), None) if timed else (None, speed_of_this_cpu(configs[0]))

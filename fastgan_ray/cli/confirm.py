@@ -43,7 +43,7 @@ def confirm(
     """Train a search's best trials and the published default again, with new seeds.
 
     The result says whether the search's winner is really better. Finished trainings are kept: run
-    the command again to continue, or with a larger --top or other --seeds to add trainings.
+    the command again to continue it, or use a larger --top or other --seeds to add trainings.
     """
     if detach:
         start_in_background(context.obj)

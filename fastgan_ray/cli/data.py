@@ -18,7 +18,7 @@ from fastgan_ray.errors import UserError
 if TYPE_CHECKING:
     from fastgan_ray.data.catalog import Row
 
-MISSING = "missing"  # the status of a set that cannot be downloaded and is not in the cache
+MISSING = "missing"  # the status of a set that cannot be downloaded and is not in the cache yet
 
 
 def data(
@@ -41,8 +41,9 @@ def data(
 ) -> None:
     """Look at your pictures before a search, or list the named data sets.
 
-    With FOLDER, this prints which pictures can be used, what may be wrong with them, and which
-    differences a metric can show with so few pictures. It writes the same to one page, data.html.
+    With FOLDER, the command prints which pictures can be used, what may be wrong with them, and how
+    small a difference the metric can show with so few pictures. It also writes this to a page,
+    data.html.
     """
     if folder is None:
         if write or assignments:
@@ -99,7 +100,10 @@ def _list_sets(as_json: bool) -> None:
     ]
     print_table(["name", "pictures", "description", "licence", "status"], rows, right=[1])
     if missing := [entry["put_at"] for entry in data_sets if _status(entry) == MISSING]:
-        print_line(f"{MISSING}: no address is known; put its archive, NAME.zip, into the folder")
+        print_line(
+            f"{MISSING}: no address is known for a download; put the archive, NAME.zip, into the "
+            f"folder"
+        )
         print_line(f"  {Path(str(missing[0])).parent}")
 
 

@@ -1,4 +1,4 @@
-"""Run a command in the background, in a session of its own that outlives the terminal."""
+"""Run a command in the background, so that it continues after the terminal is closed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ DETACHED = "FASTGAN_RAY_DETACHED"  # set in the environment of a process in the 
 
 
 def is_detached() -> bool:
-    """Return whether this process runs in the background; its own processes do not inherit it."""
+    """Return whether `detach` started this process; only the first call can return True."""
     return os.environ.pop(DETACHED, "") != ""
 
 
 def detach(words: Sequence[str]) -> None:
     """Start the command with the arguments `words` in the background.
 
-    Its output is shown here until its trials start, when it moves to a file in the run's folder.
-    Exits with the status of the command if it ends before.
+    Its output is shown here until its trials start; then the output goes to a file in the run's
+    folder. If the command ends before, this process exits with the same status.
     """
     command = [sys.executable, "-m", "fastgan_ray", *(word for word in words if word != "--detach")]
     process = subprocess.Popen(  # noqa: S603 - the user's own command
@@ -36,7 +36,7 @@ def detach(words: Sequence[str]) -> None:
         for line in process.stdout:
             sys.stdout.write(line)
             sys.stdout.flush()
-        # Its output has moved, or it has ended.
+        # The command now writes to a file, or it has ended.
         status = process.wait(timeout=2.0)
     except subprocess.TimeoutExpired:
         return

@@ -24,9 +24,9 @@ def evaluate(
     by: Annotated[
         str | None,
         typer.Option(
-            help="Metric by which to rank the generators.",
-            show_default="the metric of the generators' search if known, else eval.metric of "
-            "the first generator",
+            help="Metric that ranks the generators.",
+            show_default="the metric of the search that made the generators; if unknown, "
+            "eval.metric of the first generator",
         ),
     ] = None,
     which: opt.Which = "best",

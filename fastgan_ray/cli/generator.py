@@ -125,7 +125,7 @@ def invert(
         bool,
         typer.Option(
             "--embedded",
-            help="Compare pictures by the feature network that comes with the package, not by "
+            help="Compare pictures with the feature network that comes with the package instead of "
             "LPIPS. This needs no download.",
         ),
     ] = False,
@@ -211,10 +211,9 @@ def neighbours(
         names = ", ".join(f"{n['picture']} {n['distance']:.2f}" for n in row["neighbours"])
         print_line(f"seed {row['seed']}: {names}{'  TOO NEAR' if row['too_near'] else ''}")
     print_line(
-        "Distances are relative: 1 is the mean distance between a training picture and "
-        "its nearest other training picture. Samples with a distance below "
-        f"{nearest.too_near:.2f} are probably copies: only 5 % of training pictures are "
-        "that near to another one."
+        f"Distances are relative: 1 is the mean distance from a training picture to the training "
+        f"picture nearest to it. Samples with a distance below {nearest.too_near:.2f} are probably "
+        f"copies: only 5 % of the training pictures are so near to another one."
     )
     print_line(f"samples and their neighbours written to {out}")
 
@@ -274,7 +273,7 @@ def export(
 def load_generator(
     context: typer.Context, checkpoint: Path, which: Which
 ) -> tuple[nn.Module, RunConfig]:
-    """Load a generator for a command, which then computes with the CPU threads of its run."""
+    """Load a generator and its configuration; set the number of CPU threads as in its training."""
     from fastgan_ray.latent.load import load_model
     from fastgan_ray.train.device import choose_device
     from fastgan_ray.train.threads import cpu_threads

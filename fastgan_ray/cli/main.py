@@ -112,8 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and print expected errors as one message, without a traceback.
 
     The exit status is 2 for a UserError, 1 for a diverged training, a failed run or a full memory,
-    and the error's own `status` for an interrupted run. A command continues if its output is
-    closed.
+    and the error's own `status` for an interrupted run. If nobody reads the output any more, the
+    command still continues.
     """
     words = [str(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     with output_may_close():
@@ -155,8 +155,8 @@ def _print_error(label: str, message: str) -> None:
 
 
 def _resume_command(words: list[str]) -> str:
-    """Return the command that continues the run; `words` are the arguments that started it."""
-    if "--from" in words:  # the search has already imported the trials of the other search
+    """Return the command that continues the run which the arguments `words` started."""
+    if "--from" in words:  # left out: the search has already read the trials of the earlier search
         at = words.index("--from")
         words = [*words[:at], *words[at + 2 :]]
     words = [word for word in words if word != "--overwrite"]

@@ -37,7 +37,7 @@ Embedded = Annotated[
 ]
 Which = Annotated[
     Literal["best", "last"],
-    typer.Option(help="Which checkpoint of a run: the best by the run's metric, or the last."),
+    typer.Option(help="Checkpoint to use: the best by the run's metric, or the last."),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, print the plan and exit.")
@@ -49,9 +49,8 @@ Name = Annotated[
 Runs = Annotated[
     str,
     typer.Option(
-        help="Folder for all runs, or a URI such as s3://bucket/prefix. With a URI, a "
-        "copy of the runs is kept at the URI: the machines need no shared folder, "
-        "and any machine can --resume a run."
+        help="Folder for all runs, or a URI such as s3://bucket/prefix. With a URI, runs are also "
+        "copied there: then the machines need no shared folder, and any machine can --resume a run."
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
@@ -83,9 +82,7 @@ DiskGb = Annotated[
 ]
 Wandb = Annotated[
     Literal["auto", "online", "offline", "off"],
-    typer.Option(
-        help="Whether to log to Weights & Biases. auto: online if logged in, else offline."
-    ),
+    typer.Option(help="Log to Weights & Biases. auto = online if logged in, else offline."),
 ]
 Address = Annotated[
     str | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -16,11 +16,33 @@ from fastgan_ray.search.confirmation import best_trials
 from fastgan_ray.search.cost.plan import unusable_data, value_text
 from fastgan_ray.search.file.spec import DEFAULT
 
+if TYPE_CHECKING:
+    from fastgan_ray.config.run_config import RunConfig
+    from fastgan_ray.search.cost.timing import CpuSpeed
+
+
+def print_plan(
+    configs: Sequence[RunConfig],
+    address: str | None,
+    facts: Callable[[CpuSpeed | None], Mapping[str, Any]],
+    console: Console,
+) -> None:
+    """Print the plan of a search or an ablation (--dry-run).
+
+    `configs` are configurations that its trials may have. `facts` returns the plan, for a speed of
+    this machine's CPU; the speed is None if the trials run on a cluster at `address`. Raises
+    UserError if this machine cannot run the trials or if the data cannot be used.
+    """
+    from fastgan_ray.tune.preflight import check_this_machine
+    from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
+
+    check_this_machine(configs, address)
+    print_facts(facts(None if address else speed_of_this_cpu(configs[0])), console)
+
 
 def print_facts(facts: Mapping[str, Any], console: Console) -> None:
-    """Print a plan; `facts` comes from a function of `search.cost.plan`.
-
-    Raises UserError, after that, if the data cannot be used.
+    """Print a plan, then raise UserError if its data cannot be used. `facts` comes from a function
+    of `search.cost.plan`.
     """
     PRINTERS[facts["kind"]](facts, console)
     require_usable_data(facts)
@@ -52,7 +74,7 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
 
 
 def _first_trial_text(facts: Mapping[str, Any]) -> str:
-    """Say what the first trial has in place of default values that the space lacks."""
+    """Describe how the first trial differs from the published default, and why."""
     parts = [
         f"{name} = {value_text(value['first_trial'])} (default {value_text(value['default'])})"
         for name, value in facts["substitutes"].items()
@@ -160,7 +182,7 @@ def _time_text(facts: Mapping[str, Any]) -> str:
         trainings = counted(count, "training")
         return (
             f"about {time} on this machine's CPU with {trainings} at a time, without evaluations "
-            "(--timed measures it better)"
+            f"(for a better estimate, use --timed)"
         )
     hours = facts["hours_of_rtx_2080_ti"]
     time = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.2g} minutes"

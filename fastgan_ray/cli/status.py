@@ -1,4 +1,4 @@
-"""The commands `status` and `stop`: see, and end, a run that another process works on."""
+"""The commands `status` and `stop`: watch or end a run that another process works on."""
 
 from __future__ import annotations
 
@@ -49,9 +49,8 @@ def status(
 
 
 def stop(run: AnyRun) -> None:
-    """Stop a run cleanly: its trainings save where they are, and it can continue with --resume.
-
-    A second `stop` ends it immediately. If no process works on the run, say so.
+    """Stop a run cleanly: its trainings save their state, and --resume can continue the run. A
+    second `stop` ends the run immediately. If no process works on the run, say so.
     """
     import psutil
 
@@ -61,7 +60,7 @@ def stop(run: AnyRun) -> None:
     state, driver = status_of(run), find_driver(run)
     if driver is None:
         why = "it has ended" if state.word == "ended" else "it was stopped or killed"
-        print_line(f"{run}: nothing to stop: no process works on this run ({why}).")
+        print_line(f"{run}: there is nothing to stop: no process works on this run ({why}).")
     else:
         try:
             driver.terminate()

@@ -41,7 +41,7 @@ def train(
         typer.Option(
             "--resume",
             help="Continue a training with its own configuration. --set may change only settings "
-            "on which no training step depends, e.g. train.total_kimg.",
+            "that do not affect the training steps, e.g. train.total_kimg.",
         ),
     ] = False,
     overwrite: Annotated[
@@ -136,7 +136,7 @@ def _print_settings(word: str) -> None:
 def _check(run: RunConfig) -> None:
     """Raise UserError if the device does not exist or the data cannot be used.
 
-    If no data is set, say so on standard error: the configuration may be printed without data.
+    Missing data are not an error here: print a note on standard error.
     """
     from fastgan_ray.cli.plan import require_usable_data
     from fastgan_ray.search.cost.plan import run_facts

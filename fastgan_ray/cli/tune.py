@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,6 @@ import typer
 
 from fastgan_ray.cli import options as opt
 from fastgan_ray.cli.detach import detach as start_in_background
-from fastgan_ray.cli.detach import is_detached
 from fastgan_ray.cli.terminal import console, progress
 
 
@@ -45,18 +45,14 @@ def tune(
 ) -> None:
     """Search for the best configuration for your pictures, with parallel trials on Ray."""
     from fastgan_ray.api.search import read_search
-    from fastgan_ray.cli.plan import print_facts
+    from fastgan_ray.cli.plan import print_plan
     from fastgan_ray.search.cost.plan import search_facts
     from fastgan_ray.search.file.spec import sample_configs
-    from fastgan_ray.tune.preflight import check_this_machine
-    from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
 
     spec = read_search(config, opt.overrides(data, assignments, embedded))
     if dry_run:
-        configs = sample_configs(spec)
-        check_this_machine(configs, address)
-        cpu = None if address else speed_of_this_cpu(configs[0])
-        print_facts(search_facts(spec, progress(), cpu=cpu), console)
+        facts = partial(search_facts, spec, progress(), None)
+        print_plan(sample_configs(spec), address, facts, console)
         return
     if detach:
         start_in_background(context.obj)
@@ -73,6 +69,5 @@ def tune(
         address=address,
         warm_start=source,
         disk_gb=disk_gb,
-        detached=is_detached(),
     )
     run_search(spec, options)

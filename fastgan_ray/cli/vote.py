@@ -22,8 +22,8 @@ def vote(
     add: Annotated[
         list[Path] | None,
         typer.Option(
-            help="File of votes that the page has saved. Its votes are added to the runs, and "
-            "the result is shown. Can be repeated."
+            help="File of votes that the page saved. The votes are added to the runs, and the "
+            "result is printed. Can be repeated."
         ),
     ] = None,
     top: Annotated[
@@ -31,8 +31,8 @@ def vote(
         typer.Option(
             min=1,
             max=20,
-            help="Number of trials of each search, the best first. If it is above 1, the "
-            "published default is added.",
+            help="Number of best trials to show from each search. If it is above 1, the published "
+            "default is added.",
             show_default="4 for a single search, else 1",
         ),
     ] = None,
@@ -50,8 +50,8 @@ def vote(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Training pictures for the control pairs, in which real pictures compete with "
-            "generated ones.",
+            help="Training pictures for the control pairs. In these pairs, real pictures are "
+            "compared with generated ones.",
             show_default="those of the first run",
         ),
     ] = None,
@@ -59,10 +59,9 @@ def vote(
         bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
     ] = True,
 ) -> None:
-    """Compare generators by eye: write a page of pairs without names, and count the votes on it.
-
-    The page is one file that works anywhere. It saves a file of votes, which --add adds to the
-    runs; then `report` and `compare` show the result too.
+    """Compare generators by eye: write a page that shows pairs without names, and count your votes.
+    The page is a single file without links to other files. It saves your votes as a file; --add
+    adds this file to the runs, and then `report` and `compare` also show the result.
     """
     if add:
         _add(runs, add)

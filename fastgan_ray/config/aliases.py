@@ -1,8 +1,8 @@
 """Translation of old names of settings and file keys to their current names.
 
-A renamed setting must stay in its section. All code that reads names uses `current_name`: for keys
-of files (strict_yaml), stored settings such as a checkpoint's (run_config.flatten), `--set`
-(run_file), and lists of names (population).
+A renamed setting must stay in its section. All code that reads names calls `current_name`:
+`strict_yaml` for the keys of files, `run_config.flatten` for stored settings (e.g. in a
+checkpoint), `run_file` for `--set`, and `population` for lists of names.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import sys
 
-# Maps each old name to its new name: a setting as "train.old_name": "train.new_name", a key of a
-# file as "old": "new".
+# Old name -> new name. A setting has its section, "train.old_name": "train.new_name"; a key of a
+# file has none, "old": "new".
 ALIASES: dict[str, str] = {}
 
 
 def current_name(path: str) -> str:
-    """Return a dotted key with the current name in place of an old one; print a note once per name.
+    """Replace an old name at the end of a dotted key by the current name; print a note once per
+    name.
 
     `path` is a setting ("train.old_name") or the path of a setting in a file
     ("base.train.old_name").

@@ -1,4 +1,4 @@
-"""Recognise by its keys whether a YAML file is a run configuration, search or ablation."""
+"""Recognise the kind of a YAML file by its keys: run configuration, search or ablation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DESCRIPTIONS: dict[Kind, str] = {
     "ablation": "an ablation",
 }
 COMMANDS: dict[Kind, str] = {"run": "train", "search": "tune", "ablation": "ablate"}
-# Keys that only searches have, and keys that only ablations have.
+# For each kind of file, the keys that only this kind has.
 SEARCH_KEYS = ("parameters", "method")
 ABLATION_KEYS = ("arms", "baseline")
 

@@ -12,10 +12,10 @@ from fastgan_ray.config.section import Section
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
 SNGAN_RESOLUTIONS = (32, 64, 128)
-# The offered ratios of width to height -> columns and rows of the generator's first map, which has
-# 4 x 4 pixels for a square picture. The networks double and halve this map, so both sides of a
-# picture are multiples of resolution / 4. Much longer pictures would need another network: the
-# discriminator would no longer see the whole picture at once.
+# width:height of a picture -> columns and rows of the generator's first feature map (4 x 4 for a
+# square picture). The networks only double and halve this map, so both sides of a picture are
+# multiples of resolution / 4. Longer pictures are not offered: the discriminator would not see them
+# as a whole.
 ASPECTS: dict[str, tuple[int, int]] = {
     "1:2": (4, 8),
     "4:7": (4, 7),
@@ -114,7 +114,7 @@ class ModelConfig(Section):
     d_sle: bool = Field(True, description="skip-layer excitation in the discriminator")
     d_small: bool = Field(
         True,
-        description="second branch of the discriminator, which judges pictures of half the "
+        description="second branch of the discriminator, whose input is the picture at half the "
         "resolution (at most 128 px)",
     )
     d_dropout: float | None = Field(

@@ -9,7 +9,7 @@ from fastgan_ray.errors import UserError
 
 
 def cache_dir() -> Path:
-    """Return the cache folder: decoded pictures, reference features and network weights.
+    """Return the cache folder, for decoded pictures, reference features and network weights.
 
     This is `FASTGAN_RAY_CACHE` if the variable is set, else `fastgan-ray` in the user's cache
     folder. The function does not create the folder.

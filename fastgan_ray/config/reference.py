@@ -16,7 +16,7 @@ COLUMNS = ("setting", "default", "range", "unit", "meaning")
 
 
 class Setting(NamedTuple):
-    """One setting; all values are text, and `unit` is "" if the setting has none."""
+    """One setting as text; `unit` is "" if the setting has no unit."""
 
     name: str  # dotted, e.g. train.lr_g
     default: str  # as in YAML, with at most six significant digits
@@ -87,7 +87,7 @@ def _value(value: object) -> str:
 
 
 def _range(field: FieldInfo) -> str:
-    """Describe the values that a setting may have, without rules that combine settings."""
+    """Describe the values that a setting may have; rules between settings are left out."""
     members = [
         member
         for member in (typing.get_args(field.annotation) if _is_union(field) else ())

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+from fastgan_ray.config.messages import format_value, suggestion
 from fastgan_ray.config.section import Section
-from fastgan_ray.config.strict_yaml import Loc, format_value, suggestion
+from fastgan_ray.config.strict_yaml import Loc
 
-# Pydantic's error type -> our text of the rule. Names in braces are keys of the error's context.
+# Pydantic's error type -> our message. Names in braces are keys of the error's context.
 RULES = {
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
@@ -41,26 +42,26 @@ _Section = TypeVar("_Section", bound=Section)
 
 
 class Violation(NamedTuple):
-    """A broken rule: the location of the wrong value (`loc`), and the text of the rule (`rule`)."""
+    """A broken rule: `loc` is the path of the wrong value, `rule` is the message."""
 
     loc: Loc
     rule: str
 
     @property
     def key(self) -> str:
-        """The location as a dotted key."""
+        """The path as a dotted key."""
         return ".".join(map(str, self.loc))
 
     def below(self, key: str | int) -> Violation:
-        """Return the same broken rule, located inside the mapping or list entry `key`."""
+        """Return the same broken rule with `key` in front of the path."""
         return Violation((key, *self.loc), self.rule)
 
 
 def explain(error: ValidationError, section: type[Section]) -> list[Violation]:
     """List the broken rules of `section`, e.g. ("train.beta1", "must be ... (got 1.2)").
 
-    If a rule combines several fields, its location is the section that contains them (`model`), and
-    the text of the rule names the fields and their values.
+    The path of a rule about several fields is the section that contains them (`model`); the message
+    names the fields and their values.
     """
     return [_violation(details, section) for details in error.errors(include_url=False)]
 
@@ -75,12 +76,12 @@ def validated(section: type[_Section], settings: Mapping[str, Any]) -> _Section:
 
 
 def broken(rule: str, *loc: str | int) -> ValidationError:
-    """Return an error for one broken rule; a validator raises it to point to the key `loc`."""
+    """Return an error for a validator to raise: the value at `loc` breaks a rule."""
     return combine([Violation(loc, rule)])
 
 
 def combine(violations: Iterable[Violation]) -> ValidationError:
-    """Return one error for several broken rules; a validator raises it.
+    """Return one error for several broken rules, for a validator to raise.
 
     Pydantic puts the location of the validated field before each `loc`.
     """

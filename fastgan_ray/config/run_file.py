@@ -11,24 +11,16 @@ from pydantic import ValidationError
 
 from fastgan_ray.config.aliases import current_name
 from fastgan_ray.config.kinds import require_kind
+from fastgan_ray.config.messages import ErrorList, format_value
 from fastgan_ray.config.rules import Violation, explain
 from fastgan_ray.config.run_config import SECTIONS, RunConfig
-from fastgan_ray.config.strict_yaml import (
-    PLAIN_TYPES,
-    ErrorList,
-    format_value,
-    parse,
-    parse_value,
-    read_text,
-)
+from fastgan_ray.config.strict_yaml import PLAIN_TYPES, parse, parse_value, read_text
 from fastgan_ray.errors import UserError
 
 
 def check_settings(settings: Mapping[str, Any]) -> list[Violation]:
-    """List the rules that a configuration with these settings breaks.
-
-    Every setting that is not in `settings` has its published default. The list is empty if the
-    configuration is valid.
+    """Check the configuration with these settings and, for all others, the published defaults.
+    Return the list of broken rules, which is empty if the configuration is valid.
     """
     try:
         RunConfig.model_validate(settings)
@@ -39,9 +31,8 @@ def check_settings(settings: Mapping[str, Any]) -> list[Violation]:
 
 def check_alone(settings: Mapping[str, Any], errors: ErrorList) -> None:
     """Check the settings of `--set` (flat dotted keys) one by one; add the errors to `errors`.
-
-    Rules that combine several settings are not checked here: they also depend on the settings of
-    the file, which are not known yet.
+    Rules about several settings are not checked here, because the settings in the file are not
+    known yet.
     """
     for section in (key for key in settings if key in SECTIONS):
         errors.add(
@@ -93,11 +84,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """A YAML writer that quotes text if YAML 1.1 or our loader would read it as another type."""
+    """A YAML writer; it quotes text that YAML 1.1 or our loader would read as another type."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    # PyYAML writes these line breaks without quotes, and then loses them when it reads the text.
+    # Without quotes, PyYAML would lose these line breaks when it reads the text.
     style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 

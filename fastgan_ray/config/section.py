@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from fastgan_ray.config.strict_yaml import suggestion
+from fastgan_ray.config.messages import suggestion
 
 
 class Section(BaseModel):

@@ -8,9 +8,7 @@ numbers. strictyaml refuses `{a: 1}` and `[1, 2]`, and our files use both forms 
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,13 +16,12 @@ from typing import Any, TypeAlias
 import yaml
 
 from fastgan_ray.config.aliases import current_name
+from fastgan_ray.config.messages import ErrorList, format_value
 from fastgan_ray.errors import UserError
 
 MAX_BYTES = 1_000_000
-MAX_NODES = 100_000  # after the expansion of aliases: ten lines of YAML can expand to 10**9 nodes
+MAX_NODES = 100_000  # with aliases expanded: ten lines of YAML can expand to 10**9 nodes
 MAX_DEPTH = 50
-# Words of other programs, and our words for the same.
-OTHER_WORDS = {"gpu": "cuda", "minimise": "minimize", "maximise": "maximize", "bayesian": "bayes"}
 
 Loc: TypeAlias = tuple[str | int, ...]  # the path of a value: keys and list positions
 Value: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
@@ -53,25 +50,6 @@ for _name, _pattern in PLAIN_TYPES.items():
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern.pattern})$"), None)
 
 
-class ErrorList:
-    """A list of the errors of one file or of `--set`, to report all of them at once."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._texts: dict[tuple[int, str], None] = {}
-
-    def add(self, line: int | None, text: str) -> None:
-        """Add an error; `line` counts from 1, and is None if the error has no line."""
-        source = self.name if line is None else f"{self.name}:{line}"
-        self._texts[line or 0, f"{source}: {text}"] = None
-
-    def check(self) -> None:
-        """Raise a UserError if there are errors; its text lists all of them, sorted by line."""
-        if self._texts:
-            ordered = sorted(self._texts, key=lambda error: error[0])
-            raise UserError("\n".join(text for _, text in ordered))
-
-
 @dataclass(frozen=True)
 class Document:
     """A parsed file: its mapping, and the line (from 1) of each dotted key (`base.train.lr_g`)."""
@@ -84,9 +62,9 @@ class Document:
     def line(self, loc: Loc, rule: str = "") -> int | None:
         """Return the line to report if the value at `loc` breaks `rule`.
 
-        If the value is a mapping and the rule names some of its keys, this is the line of the last
-        of these keys. If the file has no key `loc`, it is the line of the nearest mapping around
-        `loc`.
+        If the value is a mapping and the rule names some of its keys, return the line of the last
+        of these keys. If the file has no key `loc`, return the line of the nearest mapping that
+        would contain it.
         """
         key = ".".join(map(str, loc))
         words = set(re.findall(r"\w+", rule.partition(" (got ")[0]))
@@ -102,32 +80,6 @@ class Document:
     def add_error(self, loc: Loc, rule: str, key: str) -> None:
         """Add an error: the value at `loc` breaks `rule`; the message calls the value `key`."""
         self.errors.add(self.line(loc, rule), f"{key}: {rule}" if key else rule)
-
-
-def format_value(value: object) -> str:
-    """Format a value for messages: nothing (for None), true, 0.5, 'text'; at most 80 characters."""
-    if value is None or isinstance(value, bool):
-        text = {None: "nothing", True: "true", False: "false"}[value]
-    else:
-        text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?" with the most similar word of `known`; "" if none is similar.
-
-    A name that differs only in its section (missing or wrong) is the most similar.
-    """
-    known = list(known)
-    if OTHER_WORDS.get(word) in known:
-        return f"; did you mean {OTHER_WORDS[word]}?"
-    leaf = word.rpartition(".")[2]
-    near = [name for name in known if name.rpartition(".")[2] == leaf][:1]
-    near = near or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if not near:  # compare without the section, which may be missing or wrong
-        leaves = {name.rpartition(".")[2]: name for name in reversed(known)}
-        near = [leaves[hit] for hit in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)]
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def read_text(path: str | Path) -> str:
@@ -157,8 +109,8 @@ def parse(text: str, name: str) -> Document:
     """Parse `text`, which must be a mapping; messages name the file `name`.
 
     Raise UserError if the text is not valid YAML or not a mapping. Other errors (a repeated key, a
-    tag) are collected in the document's `errors`, so that the caller can add more errors and then
-    raise all of them at once.
+    tag) are collected in the document's `errors`: the caller adds more errors and then raises all
+    of them at once.
     """
     errors = ErrorList(name)
     node = _compose(text, name)

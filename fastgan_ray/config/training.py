@@ -11,8 +11,8 @@ from fastgan_ray.config.section import Section
 
 # The published decay, .999 for each step of 8 images, converted to a half-life in kimg.
 PUBLISHED_EMA_HALFLIFE_KIMG = 8 * math.log(0.5) / math.log(0.999) / 1000
-# With `precision: auto`, a CPU with bfloat16 instructions uses bfloat16 at this resolution or
-# above. Training is then twice as fast at 256 px, but hardly faster at 64 px (docs/findings.md).
+# With `precision: auto`, a CPU that has bfloat16 instructions uses bfloat16 from this resolution
+# on. This doubles the speed at 256 px, but not at 64 px (docs/findings.md).
 CPU_BF16_FROM_PX = 128
 
 
@@ -102,7 +102,8 @@ class TrainConfig(Section):
     )
     reconstruction: Literal["lpips_vgg", "efficientnet_lite0", "l1", "l2"] = Field(
         "lpips_vgg",
-        description="distance between reconstructed and real pictures in the loss of the decoders",
+        description="distance between a real picture and its reconstruction, in the loss of the "
+        "decoders",
     )
     reconstruction_weight: float = Field(
         8.0,
@@ -113,7 +114,7 @@ class TrainConfig(Section):
     reconstruction_reduction: Literal["mean", "sum"] = Field(
         "mean",
         description="how the reconstruction distances of a batch are combined: mean; sum "
-        "(published, with reconstruction_weight 1; the loss then grows with batch_size)",
+        "(published, with reconstruction_weight 1). With sum, the loss grows with batch_size",
     )
     contrastive_weight: float = Field(
         1.0, ge=0, description="weight of the contrastive loss (see model.self_supervision)"
@@ -168,17 +169,17 @@ class TrainConfig(Section):
     log_every_kimg: float = Field(
         0.0,
         ge=0,
-        description="interval between two rows of training numbers, in thousands of images; a row "
-        "has mean losses, logits, accuracies of the discriminator, gradient norms, learning "
-        "rates, p, speed and memory; 0 = off",
+        description="interval between two rows of training numbers, in thousands of images; 0 = no "
+        "rows. A row has mean losses, logits, accuracies of the discriminator, gradient norms, "
+        "learning rates, p, speed and memory",
     )
     keep_best: int = Field(
         1,
         ge=0,
         le=100,
-        description="number of checkpoints with the best values of the run's metric that are "
-        "kept, in addition to the last checkpoint; the best of them is measured again at the end, "
-        "on new latents; 0 = keep only the last",
+        description="number of best checkpoints (by eval.metric) to keep, in addition to the last "
+        "one; 0 = keep only the last. At the end, the best checkpoint is measured again, on new "
+        "latents",
         json_schema_extra={"unit": "checkpoints"},
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of every random choice in the run")
@@ -194,15 +195,13 @@ class TrainConfig(Section):
     )
     cuda_graphs: bool = Field(
         True,
-        description="on CUDA, record training steps as CUDA graphs and replay them, which is "
-        "faster; the results are first compared with ordinary steps. Has no effect on other "
-        "devices",
+        description="record training steps as CUDA graphs and replay them, which is faster; the "
+        "first results are compared with ordinary steps. Has no effect on other devices than CUDA",
     )
     gradient_checkpointing: bool = Field(
         False,
-        description="use less memory but more time: FastGAN's blocks do not store their "
-        "inner feature maps; the backward pass computes them again. The gradients stay the "
-        "same",
+        description="save memory at the cost of time: the backward pass computes the inner feature "
+        "maps of FastGAN's blocks again instead of storing them. The gradients stay the same",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The colour profile of Adobe RGB, which most cameras only name and do not put into their files."""
+"""The colour profile of Adobe RGB: most cameras name it in EXIF, but do not embed the profile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _D50 = (0.9642, 1.0, 0.8249)
 
 
 def says_adobe_rgb(image: Image.Image) -> bool:
-    """Return whether EXIF says that the colours are those of Adobe RGB, as cameras do."""
+    """Return whether the EXIF data says that the colours are Adobe RGB."""
     try:
         exif = image.getexif()
         space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)

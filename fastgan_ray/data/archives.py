@@ -53,7 +53,7 @@ def open_zip(path: Path) -> Listing:
 
 
 def _repeated(entries: Iterable[str]) -> list[LeftOut]:
-    """List the entries whose name appears again later: of each name, only the last is read."""
+    """List the entries whose name appears again later; only the last entry of a name is read."""
     return [
         LeftOut(name, suffix_of(name), _REPEATED)
         for name, count in sorted(Counter(entries).items())
@@ -163,7 +163,7 @@ def _plain_tar(path: Path) -> Path:
 
 
 def _read_block(packed: BufferedIOBase) -> bytes:
-    """Unpack a block; TarError if it is damaged, so that this is no error of writing."""
+    """Unpack a block; raise TarError for damaged data, to tell this from an error of writing."""
     try:
         return packed.read(_BLOCK)
     except _TAR_ERRORS as error:

@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def row_names(name: str, count: int | None) -> list[str]:
-    """Name the pictures in a file: "a.npy[07]"; only "a.npy" if `count` is None (one picture)."""
+    """Name the pictures in a file: "a.npy[07]", or "a.npy" if `count` is None (one picture)."""
     if count is None:
         return [name]
     width = len(str(max(count - 1, 0)))

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from fastgan_ray.config.data import CHANNELS, DataConfig
 from fastgan_ray.config.paths import cache_dir
-from fastgan_ray.config.run_config import CHANNELS, DataConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.data.fit import Size, fit_picture
 from fastgan_ray.data.source import Source
 from fastgan_ray.data.threads import map_in_threads
 from fastgan_ray.progress import Track, silently
 
-_VERSION = 2  # increase it when the same picture would give other pixels
+_VERSION = 2  # increase this number when a change of the code changes the pixels
 
 
 def load_images(

@@ -1,8 +1,8 @@
-"""Find data sets by name: some are in the package, some are downloaded, some are put in place.
+"""Find data sets by name: in the package, by a download, or as an archive that the user provides.
 
-The published few-shot sets at 256 px are downloaded. The sets at 1024 px of FastGAN's paper have no
-address from which they can be downloaded: the user puts their zip archives into the cache.
-The variable `FASTGAN_RAY_DATASETS_URL` sets the URL of a mirror of the published sets.
+The published few-shot sets at 256 px are downloaded. The sets at 1024 px of FastGAN's paper cannot
+be downloaded: the user puts their zip archives into the cache. The variable
+`FASTGAN_RAY_DATASETS_URL` sets the URL of a mirror of the published sets.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ def catalog() -> list[Row]:
 def resolve(path: str) -> Path:
     """Return the path that `path` names: an existing path, or a data set of the catalog.
 
-    A named set is downloaded at first use; if it cannot be downloaded and its archive is missing,
-    raise UserError that says where to put the archive. If `path` is both an existing path and a
-    name, the path is used. If it is neither, raise UserError with similar names.
+    A named set is downloaded at first use. If `path` is both an existing path and a name, the path
+    is used. Raise UserError if `path` is neither, or if the set cannot be downloaded and its
+    archive is missing; the message says where to put the archive.
     """
     if (existing := _existing_path(path)) is not None:
         return existing
@@ -138,7 +138,7 @@ def _ensure_archive(name: str) -> None:
             raise UserError(f"{target} is not a complete zip archive. {mend}.")
     elif url is None:
         raise UserError(
-            f"{name}: no address is known from which this set can be downloaded. Put its pictures "
+            f"{name}: no address is known for a download of this set. Put its pictures "
             f"({CATALOG[name].description}) into a zip archive at {target}, or give a folder with "
             "--data or data.path."
         )

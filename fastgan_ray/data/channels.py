@@ -24,6 +24,6 @@ def as_rgb(images_BCHW: Tensor, background: str, white: float = 1.0, black: floa
     assert channels == 4, channels
     alpha = (images_BCHW[:, 3:] - black) / (white - black)
     shades = [black + (white - black) * value / 255 for value in ImageColor.getrgb(background)]
-    # Filled on the device, one channel at a time: a copy from the host would wait for it.
+    # Fill the tensor on the device: a copy from the host would wait for the device.
     behind = torch.cat([torch.full_like(alpha, shade) for shade in shades], dim=1)
     return torch.lerp(behind, images_BCHW[:, :3], alpha)

@@ -26,7 +26,7 @@ from fastgan_ray.data.threads import map_in_threads
 from fastgan_ray.errors import UserError
 from fastgan_ray.progress import Track
 
-_VERSION = 2  # increase it when `inspect` becomes stricter or returns other facts
+_VERSION = 2  # increase this number when `inspect` becomes stricter or returns other facts
 
 
 class Picture(NamedTuple):

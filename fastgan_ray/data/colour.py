@@ -15,8 +15,8 @@ Transform = Callable[[Image.Image], Image.Image]
 
 DAMAGED = "damaged"
 _SRGB = ImageCms.createProfile("sRGB")
-# Profiles of sRGB differ by rounding. If no colour changes by more levels than this, the picture
-# stays as it is.
+# Different profiles of sRGB differ by rounding. A picture stays unchanged if the conversion would
+# change no colour by more than this many levels (of 255).
 _SAME = 2
 _STEPS = 17
 # The colour spaces of profiles, and the modes of the pictures that they belong to.
@@ -24,7 +24,7 @@ _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 
 
 def profile_of(image: Image.Image) -> bytes | None:
-    """Return the ICC profile of an opened file, or the one that its EXIF data names; else None."""
+    """Return the ICC profile that an opened file contains or that its EXIF data names, or None."""
     profile: bytes | None = image.info.get("icc_profile")
     if profile or image.mode != "RGB" or not says_adobe_rgb(image):
         return profile

@@ -90,8 +90,8 @@ def _open_folder(path: Path) -> Listing:
 def _walk(path: Path) -> tuple[list[str], list[LeftOut]]:
     """List the files as relative paths; follow links, but visit each real folder only once.
 
-    A link is not followed if its target contains the link's folder or `path`, because the target
-    also contains folders that do not belong to the data set. Hidden folders are not opened.
+    A link to a folder above is not followed: that folder also has files that do not belong to the
+    data set. Hidden folders are not opened.
     """
 
     def raise_user_error(error: OSError) -> None:

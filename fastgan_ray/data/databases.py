@@ -16,7 +16,7 @@ from fastgan_ray.data.listing import NOT_A_PICTURE, LeftOut, Listing, judge
 from fastgan_ray.data.sizes import check_bytes
 from fastgan_ray.errors import UserError
 
-# py-lmdb does not allow two open environments on one path in a process: this lock makes reads wait.
+# In a process, py-lmdb can open a path only once at a time: with this lock, other reads wait.
 _lmdb_lock = threading.Lock()
 _SIZED = re.compile(r"(\d+)-\d+")
 _COUNTS = ("length", "num-samples")
@@ -27,9 +27,10 @@ def open_lmdb(path: Path) -> Listing:
     """List the pictures of an LMDB.
 
     Keys that differ only in digits have the same pattern. All keys of a pattern count as pictures
-    if at least one of their values is a picture. Keys `<resolution>-<index>` store each picture at
-    several resolutions; then the largest complete resolution is used. Raises UserError if the LMDB
-    is damaged, or if no resolution has as many pictures as the LMDB itself states.
+    if at least one of their values is a picture. If the keys are `<resolution>-<index>`, each
+    picture is stored at several resolutions, and the largest complete resolution is used. Raises
+    UserError if the LMDB is damaged, or if no resolution is complete (the LMDB states its number of
+    pictures).
     """
     try:
         with _lmdb_lock, _open(path) as env, env.begin(buffers=True) as transaction:
@@ -125,8 +126,8 @@ def _largest_complete(
     ]
     larger = [f"{counts[size]} at {size} px" for size in sorted(counts) if size > chosen]
     note = (
-        f"the LMDB is incomplete: it has {' and '.join(larger)}, but {needed} at {chosen} px, "
-        "which are used; create it again to use the larger ones"
+        f"the LMDB is incomplete: it has {' and '.join(larger)}, but {needed} at {chosen} px. The "
+        f"pictures at {chosen} px are used; to use larger ones, create the LMDB again"
         if larger
         else ""
     )

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from fastgan_ray.config.run_config import Mode
+from fastgan_ray.config.data import Mode
 from fastgan_ray.data.arrays import decode_array
 from fastgan_ray.data.colour import profile_of, to_srgb
 from fastgan_ray.data.jpeg import with_end
@@ -89,7 +89,7 @@ def _user_errors() -> Iterator[None]:
 
 
 class _Recent(threading.local):
-    """The file of which this thread decoded a later frame: the next one needs fewer steps."""
+    """The file whose frames this thread is decoding; the next frame continues from here."""
 
     data: bytes | None = None
     image: Image.Image | None = None
@@ -99,7 +99,7 @@ _recent = _Recent()
 
 
 def _later_frame(data: bytes, frame: int) -> Image.Image:
-    """Decode a frame after the first; decoders can only go forward, frame by frame."""
+    """Decode a frame after the first; decoders can only go forward, one frame at a time."""
     with _user_errors():
         image = _recent.image if _recent.data == data else None
         _recent.data = _recent.image = None  # after an error, open the file again
@@ -112,7 +112,7 @@ def _later_frame(data: bytes, frame: int) -> Image.Image:
 def frames_of(image: Image.Image) -> list[int]:
     """Return the numbers of the pages or frames of an opened file; [0] for a single picture.
 
-    Reduced copies and masks, which some TIFF files have as further pages, do not count.
+    Some TIFF files also have pages with reduced copies or masks; these do not count.
     """
     if image.format not in WITH_FRAMES:
         return [0]

@@ -25,9 +25,9 @@ def fit_picture(
 
     Smaller pictures are enlarged. `squash` changes the proportions, `crop` takes the centre, `pad`
     adds `background` (a transparent border if the picture has alpha). With `keep_scale`, the
-    picture only gets the proportions of `size` and keeps its scale, for a feature network that
-    resizes by itself; `squash` then returns the picture unchanged. Where a picture is transparent,
-    its hidden colour becomes `background`.
+    picture gets only the proportions of `size` and keeps its scale, because the feature network
+    resizes it later; `squash` then returns the picture unchanged. The hidden colour of transparent
+    pixels becomes `background`.
     """
     height, width = size
     if fit == "crop":
@@ -63,7 +63,7 @@ def _padded(image: Image.Image, background: str, size: Size, keep_scale: bool) -
 def _around(image: Image.Image, proportions: Size) -> Size:
     """Return the smallest size with these proportions that contains a picture; at most MAX_PIXELS.
 
-    Without the limit, the size for a very long, narrow picture could be too large for memory.
+    The limit is for very long, narrow pictures, whose size could be too large for memory.
     """
     rows, columns = proportions
     height = max(image.height, -(-image.width * rows // columns))

@@ -16,7 +16,7 @@ Frames = Literal["first", "all"]
 
 SKETCH_SIDE = 6
 CUT_OFF = "cut off at the end, but with all pixels"
-NO_PROFILE = "with a damaged colour profile, whose colours are taken as sRGB"
+NO_PROFILE = "with a damaged colour profile (the colours are read as sRGB)"
 
 
 class PictureFacts(NamedTuple):
@@ -81,7 +81,7 @@ def from_json(stored: Any) -> FileFacts | None:  # noqa: ANN401 - any JSON value
 def _frames_or_first(image: Image.Image, frames: Frames) -> list[int]:
     """Return the numbers of the frames.
 
-    If only the first frame is needed, a fault in the later frames is no error: return [0].
+    If only the first frame is needed, return [0]: then a damaged later frame is no error.
     """
     try:
         return frames_of(image)

@@ -11,7 +11,8 @@ from PIL import Image
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _END = b"\xff\xd9"
 _START_OF_SCAN = b"\xff\xda"
-# If a decoder needs bytes after the end for a pixel, each of these fillers gives another pixel.
+# Bytes to append to a file. If a pixel is missing, each filler makes a decoder return another value
+# for this pixel.
 _FILLERS = tuple(bytes([pattern]) * 64 for pattern in (0x00, 0x55, 0xAA, 0x33, 0xCC))
 
 
@@ -23,8 +24,8 @@ def lacks_end(data: bytes) -> bool:
 def with_end(data: bytes) -> bytes:
     """Add the end marker to a JPEG that lacks only this marker; return other files unchanged.
 
-    Pillow refuses a file without the marker. To find out whether pixels are missing, too, the file
-    is decoded with different fillers after its last byte: the pixels must not depend on the filler.
+    Pillow refuses a file without the marker. To check that no pixels are missing, the file is
+    decoded with different bytes (fillers) after its end: the pixels must not depend on the filler.
     """
     is_cut, has_all_scans = _follow(data)
     if not is_cut or not has_all_scans:
@@ -35,10 +36,10 @@ def with_end(data: bytes) -> bytes:
 
 
 def _follow(data: bytes) -> tuple[bool, bool]:
-    """Return whether a JPEG lacks its end marker, and whether it then ends in its last scan.
+    """Return whether a JPEG lacks its end marker, and whether it ends within its last scan.
 
-    The scans of a progressive JPEG refine the picture. In the last scan of each component, the
-    number of missing bits is 0, for the mean ("DC") and for the highest frequency (63, "AC").
+    The scans of a progressive JPEG refine the picture. After the last scan of a component, no bits
+    are missing, from the mean ("DC") to the highest frequency (63, "AC").
     """
     at, in_scan = 2, False
     missing_bits: dict[tuple[int, bool], int] = {}

@@ -38,7 +38,7 @@ class LeftOut(NamedTuple):
     """The suffix in lower case, e.g. ".txt", or a word, e.g. "link"."""
     reason: str
     quiet: bool = False
-    """True if no message mentions it, e.g. a hidden file that is not a picture."""
+    """True if messages do not mention the file, e.g. a hidden file that is not a picture."""
 
 
 class Listing(NamedTuple):
@@ -57,10 +57,10 @@ class Listing(NamedTuple):
 
 
 def judge(name: str, read_head: ReadHead) -> LeftOut | None:
-    """Decide by its content whether an entry is a picture: return None if it is, else a LeftOut.
+    """Return None if an entry is a picture, by its content; else return a LeftOut.
 
-    A file with a picture's suffix but another content counts as a picture, so that a damaged
-    picture is an error and is not ignored. `read_head` returns the first bytes of an entry.
+    A file with a picture's suffix always counts as a picture, so that a damaged picture is an error
+    and is not ignored. `read_head` returns the first bytes of an entry.
     """
     suffix, hidden = suffix_of(name), not all(map(visible, parts(name)))
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.counting import counted
 from fastgan_ray.data.checking import Picture
 from fastgan_ray.data.fit import Size
@@ -18,18 +18,19 @@ from fastgan_ray.data.resolution import enlargement
 from fastgan_ray.data.source import Source
 
 MOST_ENLARGED = 2.0
-"""A picture whose side grows by more than this factor gets a remark."""
-# Sketches whose mean difference is at most this many levels of 255 are of nearly the same picture.
+"""Pictures that are enlarged by more than this factor get a remark."""
+# Two pictures are nearly the same if their sketches differ by at most this many levels of 255 on
+# average.
 _ALIKE_LEVELS = 2.0
 _NEARLY_ALL = 0.9
 _NAMED = 3  # pictures that a sentence names
 
 
 def remarks(source: Source, config: DataConfig, size: Size) -> list[str]:
-    """List sentences about what was not read and what may be wrong with the pictures.
+    """List sentences about files that were not read and about what may be wrong with the pictures.
 
-    `size` is the (largest) height and width in pixels at which they are used. The list is empty if
-    there is nothing to say.
+    `size` is the height and width in pixels of the training pictures, the largest of a search. The
+    list is empty if nothing is wrong.
     """
     sentences = [
         describe_left_out(source.left_out),
@@ -132,7 +133,7 @@ def _nearly_identical(pictures: Sequence[Picture]) -> str:
         return ""
     return (
         f"{alike} of {counted(len(pictures), 'picture')} look nearly identical when they "
-        "are reduced in size: from such pictures a generator can only learn copies"
+        "are reduced in size: a generator can only copy such pictures"
     )
 
 

@@ -6,8 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.model import ASPECTS, RESOLUTIONS, ModelConfig
-from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data.checking import Picture
 from fastgan_ray.data.fit import Size
 
@@ -28,7 +28,7 @@ def enlargement(picture: Picture, config: DataConfig, size: Size) -> float:
 def justified_resolution(pictures: Sequence[Picture], config: DataConfig, aspect: str) -> int:
     """Return the largest resolution at which LARGE_ENOUGH of the pictures are not enlarged.
 
-    It is the smallest possible resolution if the pictures are smaller than all.
+    If the pictures are smaller than every resolution, return the smallest one.
     """
 
     def is_justified(resolution: int) -> bool:
@@ -42,8 +42,8 @@ def justified_resolution(pictures: Sequence[Picture], config: DataConfig, aspect
 def common_aspect(pictures: Sequence[Picture]) -> tuple[str, float]:
     """Return the proportions that most pictures have (a key of ASPECTS), and their share.
 
-    A picture has the proportions that need the least change. They are "1:1" if the pictures do not
-    agree: a generator has only one.
+    For each picture, the nearest proportions count. The result is "1:1" if too few pictures agree,
+    because a generator has only one shape.
     """
     counts = Counter(nearest_aspect(picture) for picture in pictures)
     aspect, count = counts.most_common(1)[0]

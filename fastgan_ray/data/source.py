@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fastgan_ray.config.run_config import DataConfig, Mode
+from fastgan_ray.config.data import DataConfig, Mode
 from fastgan_ray.counting import counted
 from fastgan_ray.data.checking import Check, Picture
 from fastgan_ray.data.decode import decode, pillow_warnings_off
@@ -65,10 +65,10 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
     """Open the pictures at `config.path` and check every picture.
 
     The path may be one that `open_container` can open, or a name of the catalog. Each picture is
-    decoded completely once; the cache records the facts of good pictures. `seed` only chooses the
-    subset of `config.limit` pictures. The subset of a smaller limit is part of the subset of a
-    larger limit. Raises UserError if fewer than 2 pictures are usable. With `on_bad_image: error`,
-    raises UserError that lists all unreadable pictures.
+    decoded completely once; the cache records the properties of good pictures. `seed` only chooses
+    the subset if there is a `config.limit`. A smaller subset is always part of a larger one. Raises
+    UserError if fewer than 2 pictures are usable. With `on_bad_image: error`, raises UserError that
+    lists all unreadable pictures.
     """
     found = survey(config, track)
     path, listing, bad = found.path, found.listing, found.unreadable
@@ -119,7 +119,7 @@ def _require_enough(
 def _subset(pictures: list[Picture], limit: int | None, seed: int) -> list[Picture]:
     """Choose the `limit` pictures with the lowest hashes of seed and name, in the original order.
 
-    With hashes instead of a permutation, adding or removing a picture changes at most one choice.
+    Unlike a permutation, this changes at most one choice if a picture is added or removed.
     """
     if limit is None or limit >= len(pictures):
         return pictures

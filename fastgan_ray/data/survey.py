@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.data.catalog import resolve
 from fastgan_ray.data.checking import Check, Picture, check_all
 from fastgan_ray.data.containers import open_container
@@ -77,9 +77,10 @@ def survey(config: DataConfig, track: Track = silently) -> Survey:
 
 
 def inventory(found: Survey) -> list[FileRow]:
-    """List every file with its kind, size and mode, and why it is not used; sorted by name.
+    """List every file, sorted by name.
 
-    A file with several pictures has a row for each. A hidden folder is one row.
+    A row has the file's kind, size and mode, and the reason if it is not used. A file with several
+    pictures has a row for each picture. A hidden folder is one row.
     """
     rows = [
         FileRow(

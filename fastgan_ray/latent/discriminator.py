@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastgan_ray.config.data import Mode
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.rules import validated
-from fastgan_ray.config.run_config import Mode
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import AnyDiscriminator, build_discriminator, small_size
 from fastgan_ray.models.architectures import Setting, picture_channels
@@ -25,8 +25,9 @@ class Discriminator(nn.Module):
     """A discriminator: a PyTorch module that computes logits of pictures, and reconstructs them.
 
     `Discriminator.load` loads a trained one. `Discriminator(resolution=512)` makes a new one, to
-    train: `settings` are those of section `model`, and `seed` draws the weights. `size` is the
-    height and width of a picture in pixels; `mode` is rgb, grey or rgba (C = 3, 1 or 4 channels).
+    train: `settings` are settings of section `model`, and `seed` is the seed of the weights. `size`
+    is the height and width of a picture in pixels; `mode` is rgb, grey or rgba (C = 3, 1 or 4
+    channels).
     """
 
     network: AnyDiscriminator
@@ -63,10 +64,10 @@ class Discriminator(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the logits (B, L) of pictures in [-1, 1], and each decoder's reconstruction.
 
-        `full` (B, C, H, W) and `small` (B, C, h, w) are the two outputs of a generator. Without
-        `small`, as for real pictures, it is a smaller copy of `full`. If `part` is None, nothing is
-        reconstructed; otherwise it is the quarter, 0 to 3, that the decoder "part" reconstructs.
-        `rng`, on the pictures' device, draws the masks of dropout; None: no dropout.
+        `full` (B, C, H, W) and `small` (B, C, h, w) are the two outputs of a generator. If `small`
+        is None, as for real pictures, a smaller copy of `full` is used. If `part` is None, nothing
+        is reconstructed; otherwise `part` is the quarter, 0 to 3, that the decoder "part"
+        reconstructs. `rng`, on the pictures' device, draws the masks of dropout; None: no dropout.
         Raises ValueError for pictures of another size.
         """
         expected = (picture_channels(self.mode), *self.size)

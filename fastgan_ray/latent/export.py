@@ -54,10 +54,10 @@ class Format(NamedTuple):
 def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
     """Write a generator to `out` in the format `name`, a key of FORMATS.
 
-    `path` is a checkpoint, or the folder of a run, whose best or last checkpoint `which` chooses.
-    Return the largest difference between pixels (in [-1, 1]) of the checkpoint's pictures and of
-    the file's pictures, for three seeds. Raise UserError if the format does not support this
-    generator, if a package is missing, or if the difference is above TOLERANCE.
+    `path` is a checkpoint or the folder of a run; for a run, `which` chooses the best or the last
+    checkpoint. Return the largest pixel difference (pixels are in [-1, 1]) between pictures of the
+    checkpoint and of the exported file, for three seeds. Raise UserError if the format does not
+    support this generator, if a package is missing, or if the difference is above TOLERANCE.
     """
     checkpoint = locate(path, which)
     FORMATS[name].require(checkpoint)
@@ -70,8 +70,8 @@ def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
         difference = float((written - expected).abs().max())
     if not difference <= TOLERANCE:
         raise UserError(
-            f"{out}: do not use this file: its pictures may differ from the checkpoint's "
-            f"by at most {TOLERANCE}, but differ by {difference:.2g}"
+            f"{out}: do not use this file: pictures may differ from the checkpoint's by at most "
+            f"{TOLERANCE}, but these differ by {difference:.2g}"
         )
     return difference
 

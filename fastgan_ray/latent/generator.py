@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fastgan_ray.config.data import Mode
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.rules import validated
-from fastgan_ray.config.run_config import Mode
 from fastgan_ray.data.grid import save_grid, save_image, to_uint8
 from fastgan_ray.latent.load import load_model
 from fastgan_ray.latent.sample import generate, latents, sample
@@ -30,7 +30,7 @@ class Generator(nn.Module):
     """A generator: a PyTorch module that also draws pictures from seeds.
 
     `Generator.load` loads a trained one. `Generator(resolution=512)` makes a new one, to train:
-    `settings` are those of section `model`, and `seed` draws the weights.
+    `settings` are settings of section `model`, and `seed` is the seed of the weights.
 
     `size` is the height and width of a picture in pixels. `mode` is rgb, grey or rgba; a picture
     has C = 3, 1 or 4 channels. `nz` is the length of a latent. Seeds are integers from 0, and the

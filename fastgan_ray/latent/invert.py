@@ -22,10 +22,7 @@ MSE_WEIGHT = 0.2
 
 
 class Inversion(NamedTuple):
-    """The result of an inversion: the latent (nz,) with the lowest loss of all steps.
-
-    It also has the latent's picture (C, H, W) and the picture's errors.
-    """
+    """The result of an inversion: the latent with the lowest loss, its picture and its errors."""
 
     latent: Tensor
     picture: Tensor
@@ -48,8 +45,8 @@ def invert(
 ) -> Inversion:
     """Find the latent whose picture is most similar to `target_CHW` (C, H, W) in [-1, 1].
 
-    Adam optimises only the latent, from `first_Z` (nz,). The loss is the perceptual distance plus
-    0.2 times the mean squared error. `distance` takes pictures and targets, and returns their
+    Adam optimises only the latent, starting at `first_Z` (nz,). The loss is the perceptual distance
+    plus 0.2 times the mean squared error. `distance` takes pictures and targets, and returns their
     perceptual distance. The generator must be in eval mode. Source: Liu et al. 2021,
     "backtracking".
     """

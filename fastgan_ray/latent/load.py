@@ -38,8 +38,8 @@ def load_model(path: Path, which: Which = "best") -> tuple[nn.Module, RunConfig]
 def data_config(name: str, stored: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
     """Return the run configuration of a generator, with `overrides` (dotted keys) applied.
 
-    `stored` is the configuration of the generator's run. Raise UserError if no data set is set, or
-    if an override would need another generator; the message calls the checkpoint `name`.
+    `stored` is the configuration of the generator's run. Raise UserError if there is no data set,
+    or if an override would change the generator; messages call the checkpoint `name`.
     """
     fixed = [key for key in overrides if key.startswith("model.") or key == "data.mode"]
     if fixed:

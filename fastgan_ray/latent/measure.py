@@ -29,7 +29,7 @@ MEND = "Use --data and --set eval.FIELD=VALUE to measure all of them in the same
 
 
 class Candidate(NamedTuple):
-    """A generator, with everything that its metrics depend on."""
+    """A generator, and everything else that affects its metrics."""
 
     name: str
     generator: nn.Module
@@ -57,13 +57,13 @@ def rank(
     path to the metric of its search, or to None if that metric is unknown. `which` chooses the best
     or the last checkpoint of a run's folder.
 
-    The ranking uses the metric `by` (a full name, "fid" or "kid"). If `by` is None and all known
-    metrics of searches are the same, the ranking uses this metric; otherwise it uses the metric of
-    the first generator's configuration (`eval.metric`).
+    The ranking uses the metric `by` (a full name, "fid" or "kid"). If `by` is None, the ranking
+    uses the metric of the searches, if all are the same; else the `eval.metric` of the first
+    generator.
 
     Each checkpoint uses the data and the protocol of its own run, with `overrides` (dotted keys)
-    applied. A published checkpoint has no run, so `overrides` must have "data.path". Raise
-    UserError, before anything is measured, if the protocols differ.
+    applied. Published checkpoints belong to no run: for them, `overrides` must have "data.path".
+    Raise UserError, before anything is measured, if the protocols differ.
     """
     candidates = _load(checkpoints, overrides, track, which)
     require_same_protocol({c.name: c.protocol() for c in candidates}, MEND)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.sample import BATCH, latents
 from fastgan_ray.models import Generator

@@ -37,7 +37,7 @@ SEEDS = range(16)
 LICENCE = "unknown"  # the Hub's word for a licence that nobody has chosen yet
 ALIKE = ("diversity", "nearest_ratio", "memorised")  # metrics that a search does not optimise
 UNKNOWN_LICENCE = "fastgan-ray does not know their licence: ask for it before you publish."
-NOT_RECORDED = "The file from which this generator was exported records no {}."
+NOT_RECORDED = "The file that this generator was exported from has no record of its {}."
 
 Facts = dict[str, Any]
 
@@ -54,7 +54,7 @@ def training_record(path: Path) -> Facts | None:
     metadata = read_metadata(folder)
     return {
         "config": stored_config(folder),
-        # The values that chose the best checkpoint are too good.
+        # Leave out the values that chose the best checkpoint, because they are too good.
         "metrics": metadata.get("measured_again", metadata.get("metrics", {})),
         "protocol": metadata.get("protocol", {}),
         "kimg": metadata.get("kimg"),

@@ -35,8 +35,8 @@ def nearest_pictures(
     """Find, for each sample, the `count` training pictures with the nearest features.
 
     Samples are (N, C, H, W) in [-1, 1]. Distances are relative: 1 is the mean distance between a
-    training picture and its nearest other training picture. Mirror images are included if the run
-    trains on mirror images. Raise UserError if all training pictures are the same.
+    training picture and its nearest other training picture. If the run also trains on mirror
+    images, they are compared, too. Raise UserError if all training pictures are the same.
     """
     reference = load_reference(source, config, extractor, track)
     # Round to 8 bits, because the training pictures have 8 bits.

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.data.containers import head_of, open_container
 from fastgan_ray.data.decode import decode, pillow_warnings_off
 from fastgan_ray.data.fit import Size, fit_picture

@@ -11,8 +11,8 @@ Array = npt.NDArray[np.float64]
 def check_features(name: str, rows: npt.ArrayLike) -> Array:
     """Check a set of features; return it as float64 (n, d).
 
-    Raises ValueError for another shape, a non-finite value, or fewer than 2 rows. The message
-    contains `name`.
+    Raises ValueError for another shape, a non-finite value, or fewer than 2 rows; the message calls
+    the set `name`.
     """
     array: Array = np.asarray(rows, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] < 1:

@@ -15,9 +15,9 @@ _BLOCK = 512  # rows of the distance matrix held at a time
 def squared_distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
     """Compute squared Euclidean distances from each row of `x` (n, d) to each row of `y` (m, d).
 
-    Yields pairs (slice of the rows of x, distances of these rows (rows, m)). Distances are at least
-    0. Their rounding error is about 1e-15 of the rows' squared norms, so the distance of two equal
-    rows may be a little above 0. The caller may overwrite the array of distances.
+    Yields pairs (slice of the rows of x, distances of these rows (rows, m)). No distance is
+    negative. The rounding error is about 1e-15 times the rows' squared norms, so the distance of
+    two equal rows may be slightly above 0. The caller may overwrite the distances.
     """
     y_norms, product = np.einsum("id,id->i", y, y), product_with(y)
     for start in range(0, len(x), _BLOCK):

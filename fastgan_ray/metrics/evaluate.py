@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.arithmetic import ieee_float32
-from fastgan_ray.config.run_config import EvalConfig
+from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.errors import DivergedError
 from fastgan_ray.metrics.diversity import diversity
 from fastgan_ray.metrics.extractors import Extractor
@@ -39,7 +39,8 @@ from fastgan_ray.metrics.reference import Features, Reference
 from fastgan_ray.progress import Track, silently
 
 OTHER_LATENTS = 2**30  # is added to `eval.seed` for latents that full evaluations do not use
-CLOSEST_PAIRS = 16  # generated pictures that an evaluation lists as nearest to a training picture
+# The number of pairs (generated picture, nearest training picture) that an evaluation lists.
+CLOSEST_PAIRS = 16
 
 
 class MetricInputs(NamedTuple):
@@ -77,8 +78,8 @@ def evaluate(
     `sample` maps latents (B, nz) on `device` to pictures (B, C, H, W) in [-1, 1]; each picture must
     depend only on its own latent. The latents depend only on `config.seed`, so all trials use the
     same latents. The batch size changes values only by rounding. With `early`, the evaluation is
-    cheap: it uses `config.early_fakes` pictures of other latents, and its metrics have other names.
-    Raises DivergedError for a non-finite picture, feature or metric.
+    cheap: it uses `config.early_fakes` pictures of other latents, and the names of its metrics
+    begin with early/. Raises DivergedError for a non-finite picture, feature or metric.
     """
     assert extractor.name == config.extractor
     early_count = config.early_fakes if early else None
@@ -107,10 +108,10 @@ def latents(config: EvalConfig, nz: int) -> Tensor:
 
 
 def with_other_latents(config: EvalConfig) -> EvalConfig:
-    """Return the same protocol with other latents than its full evaluations have.
+    """Return the same protocol with other latents than those of its full evaluations.
 
-    The value that chose a checkpoint is the best of many noisy ones, and so too good. Therefore the
-    latents that choose a run's best checkpoint must not be those that measure it.
+    The value that chose a checkpoint is the best of many noisy values, and so too good. Therefore a
+    run's best checkpoint must be measured with other latents than those that chose it.
     """
     return config.model_copy(update={"seed": (config.seed + OTHER_LATENTS) % 2**31})
 
@@ -121,7 +122,7 @@ def _fake_features(
     extractor: Extractor,
     device: torch.device,
 ) -> Tensor:
-    """Compute features (N, d) on the CPU, batch by batch, so that few pictures are in memory.
+    """Compute features (N, d) on the CPU, one batch of pictures at a time, to save memory.
 
     The CPU waits for the device only after the last batch.
     """

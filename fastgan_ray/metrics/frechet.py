@@ -18,10 +18,10 @@ from fastgan_ray.metrics.checks import Array, check_feature_pair
 
 _NAMES = ("real_features", "fake_features")
 _EPSILON = float(np.finfo(np.float64).eps)
-# If rounding may exceed this share of the distance, the slower, more accurate method is used.
+# If the rounding error may be a larger share of the distance, the slower, exact method is used.
 _TOLERANCE = 1e-6
-# If the largest feature is between this number and its inverse, its fourth power neither vanishes
-# nor overflows, and the sets are not scaled.
+# Sets are scaled only if their largest feature is not between this number and its inverse. Within
+# this range, fourth powers neither underflow nor overflow.
 _SMALLEST = 1e-50
 # Nodes of an integral over u from 1e-7 to 1e7 times its scale; the error is about 1e-7.
 _LOG_NODES = np.linspace(-16, 16, 65)
@@ -56,13 +56,13 @@ def frechet_distance_with_errors(
     The first error estimates the standard deviation over new draws of fakes with the same reals.
     Use it to compare trials with the same reference. The second error also treats the reals as a
     random sample. Neither error includes the bias of the distance, which depends only on the
-    numbers of pictures.
-    Arguments and exceptions are as in `frechet_distance`.
+    numbers of pictures. Arguments and exceptions are as in `frechet_distance`.
 
-    Both errors are exact jackknives: one row is left out at a time, but no further distance is
-    computed (see `_without_each`). Compared with the true standard deviation over new draws, they
-    were 0.9 to 1.2 times as large, for d from 64 to 1280 and 6 to 1,000 rows. If the two sets have
-    the same distribution, the second error is an upper bound, up to 2.2 times the true value.
+    Both errors are exact jackknives, which leave out one row at a time; formulas replace the
+    computation of each distance (see `_without_each`). Compared with the true standard deviation
+    over new draws, they were 0.9 to 1.2 times as large, for d from 64 to 1280 and 6 to 1,000 rows.
+    If the two sets have the same distribution, the second error is an upper bound, up to 2.2 times
+    the true value.
     """
     real, fake, scale = _scaled(real_features, fake_features)
     values, left, right = _singular(real.rows, fake.rows)
@@ -81,9 +81,9 @@ class _Set(NamedTuple):
 
 
 def _scaled(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[_Set, _Set, float]:
-    """Divide both sets by one number, so that no later value overflows or underflows.
+    """Divide both sets by the same number, so that no later value overflows or underflows.
 
-    Returns the centred sets and the number.
+    Returns the centred sets and this number.
     """
     a, b = check_feature_pair(real, fake, _NAMES)
     largest = max(float(a.max()), -float(a.min()), float(b.max()), -float(b.min()))
@@ -211,7 +211,7 @@ def _without_each(this: _Set, other: _Set, values: Array, vectors: Array) -> Arr
 
 
 def _norm_of_each(values: Array, vectors: Array) -> Array:
-    """Compute how much each row (n,) adds to the nuclear norm (trapezoidal rule in log u)."""
+    """Compute the part of the nuclear norm from each row: (n,) (trapezoidal rule in log u)."""
     n, largest = len(vectors), float(values.max())
     if largest == 0:
         return np.zeros(n)

@@ -1,7 +1,7 @@
-"""Measure someone's own features: distances of two feature sets, with standard errors.
+"""Measure features that the user computed: distances of two feature sets, with standard errors.
 
-Features are arrays, or tensors on any device: real (n, d) and fake (m, d), n and m at least 2, one
-row for each picture, from any network. Two errors come with each value. Both are jackknives.
+Features are arrays or tensors on any device, from any network, with a row for each picture: real
+(n, d) and fake (m, d), n and m at least 2. Each value has two standard errors, both jackknives.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Estimate(NamedTuple):
 
     value: float
     error: float
-    """Over new fakes with the same reals: to compare generators that have the same reals."""
+    """Standard error over new fakes with the same reals; use it to compare generators."""
     error_with_reals: float
-    """Over new fakes and new reals."""
+    """Standard error over new fakes and new reals."""
 
 
 def frechet_distance(real: Features, fake: Features) -> Estimate:
@@ -55,8 +55,8 @@ def precision_recall_density_coverage(
 
     `k` neighbours make the balls; see `manifold.precision_recall_density_coverage`. For the errors,
     each set is divided at random (by `seed`) into at most 20 groups of equal size, and one group is
-    left out at a time. So the function takes about 40 times as long as without errors.
-    Raises ValueError as `frechet_distance` does, for fewer than 4 rows, and for k below 1.
+    left out at a time. This takes about 40 times as long as the values without errors. Raises
+    ValueError as `frechet_distance` does, for fewer than 4 rows, and for k below 1.
     """
     x, y = check_feature_pair(_array(real), _array(fake))
     if min(len(x), len(y)) < 4:

@@ -1,4 +1,4 @@
-"""Measure a set of pictures against itself: the smallest distance that a metric can show."""
+"""Compare two halves of a set of pictures: the smallest difference that a metric can show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastgan_ray.metrics.kernel import kernel_distance
 SMALLEST = 8
 """With fewer pictures, the halves are too small to measure."""
 _SPLITS, _FEWER_SPLITS = 20, 6
-_MANY = 600  # pictures; the halves of a larger set vary little, and take long to compare
+_MANY = 600  # pictures; a larger set would take long, and its halves hardly vary
 _CLEARLY = 2.0  # standard deviations
 
 
@@ -26,12 +26,12 @@ class Halves(NamedTuple):
     kd: float
     kd_sd: float
     mirror_kd: float
-    """KD between a half and the mirror images of the other half, minus the usual KD."""
+    """KD from a half to the mirror images of the other half, minus KD between the two halves."""
     mirror_kd_sd: float
 
     @property
     def has_direction(self) -> bool:
-        """Whether mirror images look different from the pictures: text, light from one side, ..."""
+        """Whether mirror images differ from the pictures, e.g. because of text or side light."""
         return self.mirror_kd > _CLEARLY * max(self.mirror_kd_sd, self.kd_sd)
 
 

@@ -23,24 +23,22 @@ _LARGEST = 1e50  # the sixth power of this feature value does not overflow in fl
 def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, float, float]:
     """Compute KID and two standard errors: over the fakes only, and over fakes and reals.
 
-    KID is the unbiased squared MMD with the kernel (x.y / d + 1)^3, over all rows and not over
-    subsets. For two sets of the same distribution it is close to 0 and may be negative. It is not
-    scaled (some programs print it times 1,000). The first error estimates the standard deviation
-    over new draws of fakes with the same reals. Use it to compare trials with the same reference.
-    The second error also treats the reals as a random sample.
+    KID is the unbiased squared MMD with the kernel (x.y / d + 1)^3. It uses all rows, not subsets.
+    For two sets of the same distribution it is close to 0 and may be negative. It is not scaled
+    (some programs print it times 1,000). The first error estimates the standard deviation over new
+    draws of fakes with the same reals. Use it to compare trials with the same reference. The second
+    error also treats the reals as a random sample.
 
-    Both errors are jackknives: one row is left out at a time (see `_jackknife`). If the two
-    distributions are close, KID depends more on pairs of rows than on single rows. A jackknife
-    counts the variance from pairs twice (Efron & Stein 1981), so this variance is estimated
-    separately and subtracted once. This is not possible with fewer than 4 rows in a set; then the
-    error is an upper bound. With 20 rows or more, both errors were 0.95 to 1.1 times the true
-    standard deviation over new draws. For two sets of the same distribution, the second error was
-    1.2 to 1.3 times the true value.
+    Both errors are jackknives: one row is left out at a time (see `_jackknife`). A jackknife counts
+    the variance that comes from pairs of rows twice (Efron & Stein 1981). This variance matters if
+    the two distributions are close, so it is estimated separately and subtracted once. This is not
+    possible with fewer than 4 rows in a set; then the error is an upper bound. With 20 rows or
+    more, both errors were 0.95 to 1.1 times the true standard deviation over new draws. For two
+    sets of the same distribution, the second error was 1.2 to 1.3 times the true value.
 
-    real, fake: (n, d) and (m, d), n and m at least 2.
-    Raises ValueError for another shape, fewer rows, different widths, a non-finite value, or a
-    value beyond 1e50, for which the kernel could overflow.
-    Source: Binkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3.
+    real, fake: (n, d) and (m, d), n and m at least 2. Raises ValueError for another shape, fewer
+    rows, different widths, a non-finite value, or a value beyond 1e50, for which the kernel could
+    overflow. Source: Binkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3.
     """
     x, y = check_feature_pair(real, fake)
     largest = max(1.0, float(np.abs(x).max()), float(np.abs(y).max()))
@@ -137,8 +135,9 @@ def _jackknife(within: Array, between: Array) -> float:
 
 
 def _count_pairs_once(jackknife: float, pairs: float) -> float:
-    """Correct a jackknife variance, which counts the variance from pairs of rows twice.
+    """Subtract `pairs` from a jackknife variance.
 
-    pairs: the part of the variance that comes from pairs of rows.
+    `pairs` is the part of the variance that comes from pairs of rows; a jackknife counts this part
+    twice.
     """
     return max(jackknife - 2 * pairs, 0.0) + pairs

@@ -12,14 +12,14 @@ Array = npt.NDArray[np.float64]
 
 # The unit of distances is the median distance of a picture to the nearest other picture.
 _NEAR = 0.3
-# A picture that was resized or compressed again keeps its sketch, but its features change more.
+# A picture that was resized or compressed again has the same sketch, but other features.
 _NEAR_WITH_SKETCH = 1.2
 _SKETCH_LEVELS = 1.5
 _NEIGHBOURS = 3
 _OUTLIER = 4.0  # robust standard deviations
 _DIMENSIONS = 20
 _MOST_CLUSTERS = 8
-_CLEAR = 0.15  # the mean silhouette at which clusters are worth a mention
+_CLEAR = 0.15  # the smallest mean silhouette of clusters that are reported
 _ITERATIONS = 30
 
 
@@ -82,8 +82,9 @@ def outliers(between: Array) -> list[int]:
 def clusters(features: npt.ArrayLike, seed: int = 0) -> list[list[int]]:
     """Divide pictures into clusters, the largest first; each starts with its most typical picture.
 
-    k-means on the main directions of the features. The number of clusters is the one with the best
-    mean silhouette (Rousseeuw 1987); there is one cluster if no division is clear.
+    The method is k-means on the first principal components of the features. The number of clusters
+    is the one with the best mean silhouette (Rousseeuw 1987); if no division is clear, the result
+    is a single cluster.
     """
     rows = np.asarray(features, np.float64)
     everything = [_typical_first(rows, np.arange(len(rows)))]

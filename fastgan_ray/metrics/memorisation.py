@@ -13,8 +13,8 @@ from fastgan_ray.metrics.distances import normalise_together, squared_distances
 # A distance is "too near" if it is below this quantile of the training pictures' distances to the
 # nearest other training picture.
 TOO_NEAR = 0.05
-# The largest squared distance between two computations of one picture's features, relative to the
-# mean squared distance of pictures' features from their mean.
+# Two feature vectors count as the same picture if their squared distance is at most this share of
+# the mean squared distance from the mean feature vector (rounding differs between batches).
 _SAME = 1e-6
 
 
@@ -40,9 +40,10 @@ class Neighbours(NamedTuple):
 
 
 class NearestTraining(NamedTuple):
-    """Each fake's distance to its nearest training picture, and that picture's index: both (m,).
+    """For each fake, the nearest training picture: its distance and its index, both (m,).
 
-    `reference` (n,) is each training picture's distance to the nearest other training picture.
+    `reference` (n,) has, for each training picture, the distance to the nearest other training
+    picture.
     """
 
     distances: Array
@@ -57,11 +58,10 @@ def nearest_training(
 
     training, fake: (n, d) and (m, d), n and m at least 2. mirrored: (n, d); row i has the features
     of the mirror image of training picture i. Pass it if the training flips pictures, because a
-    mirrored copy is also a copy.
-    Neither a picture's mirror image nor its duplicate counts as another training picture. If
-    duplicates counted, a training set with duplicates would make copies look normal.
-    Raises ValueError for another shape, fewer rows, different widths, a non-finite value, or
-    training pictures that are all the same.
+    mirrored copy is also a copy. The mirror image or a duplicate of a training picture does not
+    count as another training picture: otherwise copies would look normal if the training set has
+    duplicates. Raises ValueError for another shape, fewer rows, different widths, a non-finite
+    value, or training pictures that are all the same.
     """
     views, fakes = _views(training, fake, mirrored)
     images = np.concatenate(views)

@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
-from fastgan_ray.config.run_config import EvalConfig
+from fastgan_ray.config.evaluation import EvalConfig
 
 Goal = Literal["minimize", "maximize"]
 
-NO_METRIC = "no metric"  # the name of the metric if eval.extractor is none; it has no value
+NO_METRIC = "no metric"  # the name of the metric if eval.extractor is none; there is no value
 NEIGHBOURS = 5  # k of precision, recall, density and coverage; the metrics' names contain it
 # The names of the Frechet distance, kernel distance and Inception score on the Inception network.
 _ON_INCEPTION = {"fd": "fid{count}_full", "kd": "kid{count}_full", "is": "is{count}"}
 _SHORT = {"fid": "fd", "kid": "kd"}
-# The keys of a record that tell the last checkpoint from the best one: the metric's value at the
-# end; the best checkpoint's value on new latents, its position, and the value that chose it.
+# The keys of a trial's record for its last and its best checkpoint: the value of the last one; the
+# best one's value on new latents, its kimg, and the value that chose it.
 MOMENTS = ("last_value", "best_value", "best_kimg", "selected_value")
 # The values of `eval.metric`, in the order of `searchable`.
 METRIC_FAMILIES: tuple[str, ...] = get_args(EvalConfig.model_fields["metric"].annotation)
@@ -104,7 +104,7 @@ def early_name(name: str) -> str:
 
 
 def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) -> float | None:
-    """Read a metric from a row of a full or a cheap evaluation; return `missing` if it has none."""
+    """Read a metric from a row of a full or a cheap evaluation; return `missing` without one."""
     value = row.get(name, row.get(early_name(name), missing))
     return None if value is None else float(value)
 
@@ -118,10 +118,10 @@ def best_name(name: str) -> str:
 
 
 def final_value(row: Mapping[str, Any], name: str, missing: float | None = None) -> float | None:
-    """Read the value by which trainings are ranked from a row of metrics.
+    """Read the value that ranks trainings from a row of metrics.
 
-    It is the metric of the best checkpoint, measured again on new latents, if the row has it; else
-    the metric of the row's own evaluation.
+    This is the value of the best checkpoint, measured again on new latents, if the row has it; else
+    the value of the evaluation itself.
     """
     value = row.get(best_name(name))
     return value_of(row, name, missing) if value is None else float(value)

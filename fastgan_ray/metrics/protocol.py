@@ -26,8 +26,8 @@ LABELS = {
     "eval_seed": "seed of the latents",
     "arithmetic": "arithmetic of sampling and features",
 }
-# A protocol with these values does not state them, so that it equals protocols from before they
-# could be chosen.
+# These values are left out of a protocol, so that it equals protocols from before they could be
+# chosen.
 USUAL = {"aspect": "1:1", "mode": "rgb"}
 
 

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.paths import cache_dir
-from fastgan_ray.config.run_config import DataConfig, RunConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.data.fit import Size, fit_picture
 from fastgan_ray.data.grid import to_pixels
@@ -25,7 +26,7 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.progress import Track, silently
 
-_VERSION = 2  # increase it when the same pictures would give other features
+_VERSION = 2  # increase this number when a change of the code changes the features
 _BATCH = 32
 SQUARE = (1, 1)
 # The rounding of one picture's features between batches, as a share of the largest feature.
@@ -71,10 +72,10 @@ def reference_features(
 ) -> Features:
     """Compute features (n, d) of the original pictures, or of their mirror images (left to right).
 
-    The pictures get `proportions` (height to width) as `data_config.fit` says. Only the extractor
-    resizes the pictures, so the features are the same for every trial and resolution. They are
-    cached on disk; the key is the pictures' content and the protocol. If a cache file cannot be
-    read, its features are computed again. Raises UserError if the cache cannot be written.
+    The pictures are fitted to `proportions` (height to width) by the rule `data_config.fit`. Only
+    the extractor resizes them, so the features do not depend on the trial's resolution. Features
+    are cached on disk, by the pictures' content and the protocol. If a cache file cannot be read,
+    the features are computed again. Raises UserError if the cache cannot be written.
     """
     path = _cache_path(source, data_config, extractor, proportions, mirrored)
     if (cached := _read(path, len(source))) is not None:

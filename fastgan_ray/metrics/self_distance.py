@@ -1,4 +1,4 @@
-"""Measure a data set against itself once, and remember the result."""
+"""Compare two halves of a data set once, and store the result in the cache."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.paths import cache_dir
-from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.data.source import Source
 from fastgan_ray.metrics.extractors import load_extractor
@@ -19,7 +19,7 @@ from fastgan_ray.progress import Track, silently
 
 NETWORK = "efficientnet_lite0"
 """The feature network: the one inside the package, which needs no download."""
-_VERSION = 1  # increase it when the same pictures would give other numbers
+_VERSION = 1  # increase this number when a change of the code changes the numbers
 
 
 def embedded_features(

@@ -12,7 +12,7 @@ _EMBEDDED = (
 
 @dataclass(frozen=True)
 class Weights:
-    """A published weight file: its name, checksum, URL and use, and what to use instead of it."""
+    """A published weight file: its name, checksum, URL and purpose, and an alternative to it."""
 
     filename: str
     sha256: str

@@ -45,9 +45,8 @@ def weights_path(name: str) -> Path:
     """Return the path of the verified file `name` (a key of WEIGHTS); download it if needed.
 
     The function looks in `cache_dir()/weights`, then in the download folders of other libraries,
-    then at the publisher's URL, or at the base URL in FASTGAN_RAY_WEIGHTS_URL if this is set.
-    Raises UserError if the file is in none of these places, or if the cache has another file of
-    this name.
+    then at the publisher's URL (or, if the variable is set, below FASTGAN_RAY_WEIGHTS_URL). Raises
+    UserError if the file is not found, or if the cache has a different file of this name.
     """
     weights = WEIGHTS[name]
     return _find(weights) or _download(weights)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from fastgan_ray.config.run_config import CHANNELS, Mode, ModelConfig
+from fastgan_ray.config.data import CHANNELS, Mode
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.dcgan import DcganDiscriminator, DcganGenerator
 from fastgan_ray.models.discriminator import fastgan_discriminator

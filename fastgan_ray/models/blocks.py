@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.models.glu import gated
 from fastgan_ray.models.spectral import spectral_norm
@@ -71,9 +71,10 @@ class LayerFactory:
         return NoiseInjection(torch.randn(1, 1, *size, generator=self._noise_rng))
 
     def _finish(self, layer: _Conv) -> _Conv:
-        # The layer is on "meta", so PyTorch's own initialisation did not use the global RNG.
+        # The layer was made on "meta", so that PyTorch's initialisation does not use the global
+        # RNG.
         layer = layer.to_empty(device="cpu")
-        # Initialise before `spectral_norm`: after it, `.weight` is computed and cannot be written.
+        # Initialise before `spectral_norm`, which makes `.weight` a computed value.
         nn.init.normal_(layer.weight, 0.0, _STD, generator=self._rng)
         if self._spectral:
             seed = int(torch.randint(2**62, (), generator=self._rng))
@@ -137,7 +138,7 @@ class NoiseInjection(nn.Module):
 
 
 class GatedConv(nn.Module):
-    """Convolution to 2c channels, noise (optional), BatchNorm, gated linear unit to c channels."""
+    """A convolution to 2c channels, optional noise, BatchNorm, and a gated linear unit."""
 
     def __init__(
         self,
@@ -219,12 +220,11 @@ class SkipExcitation(nn.Module):
 def skip_layer_excitation(
     c_source: int, c_target: int, spectral_norm: bool = True, seed: int = 0
 ) -> SkipExcitation:
-    """Build a new skip-layer excitation (SLE) block of FastGAN, for a network of one's own.
+    """Build a new skip-layer excitation (SLE) block of FastGAN, for use in another network.
 
-    It maps a small map (B, c_source, h, w), h and w at least 4, and a larger one
-    (B, c_target, H, W) to (B, c_target, H, W). `seed` draws the weights. FastGAN normalises them
-    (`spectral_norm`).
-    Raises ValueError for fewer than one channel.
+    It takes a small map (B, c_source, h, w), h and w at least 4, and a larger map (B, c_target, H,
+    W), and returns (B, c_target, H, W). `seed` is the seed of the weights. With `spectral_norm`, as
+    in FastGAN, the weights are normalised. Raises ValueError for fewer than one channel.
     """
     if min(c_source, c_target) < 1:
         raise ValueError(f"channels must be at least 1 (got {c_source} and {c_target})")
@@ -254,7 +254,7 @@ class DownBlock(nn.Module):
 
 
 def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
-    """Make the layers with which D halves the side: 4x4 convolution, BatchNorm, LeakyReLU."""
+    """Make the layers that halve the side in D: 4x4 convolution, BatchNorm, LeakyReLU."""
     return [
         make.conv(c_in, c_out, 4, stride=2, padding=1),
         make.d_norm(c_out),
@@ -265,8 +265,9 @@ def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
 def dropout(x: Tensor, rate: float, rng: torch.Generator | None, group: Group = ALONE) -> Tensor:
     """Set a share `rate` of the values to 0, and scale up the others.
 
-    `x` has this process's samples in its first dimension. `rng`, on `x`'s device, draws for the
-    samples of all processes of `group`. If `rng` is None or `rate` is 0, `x` does not change.
+    The first dimension of `x` has the samples of this process. `rng`, on the device of `x`, draws
+    numbers for the samples of all processes of `group`. If `rng` is None or `rate` is 0, `x` does
+    not change.
     """
     if rng is None or rate == 0:
         return x
@@ -280,8 +281,8 @@ def widths(
 ) -> dict[int, int]:
     """Compute {level: number of channels} for the levels up to `resolution`.
 
-    `multipliers` has all levels. If `channels` is a list, it has the numbers. If it is None, a
-    number is multiplier x base, rounded down, but at least 1.
+    `multipliers` has all levels. If `channels` is a list, it contains the numbers. If it is None,
+    each number is multiplier x base, rounded down, and at least 1.
     """
     levels = [level for level in multipliers if level <= resolution]
     if channels is not None:

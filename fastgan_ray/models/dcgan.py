@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator, projection
 from fastgan_ray.models.blocks import LayerFactory, Shift, dropout, glorot, normal, small_size
 

@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator, projection
 from fastgan_ray.models.blocks import (
     DownBlock,
@@ -21,12 +21,12 @@ from fastgan_ray.models.blocks import (
 )
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
 
-# The number of channels by level, in units of ndf. As in the published network, after the stem the
-# features of level s have a side of s/2 px: maps of 128 px have the channels of level 256, etc.
+# Level -> number of channels, in units of ndf. As in the published network, the features of level s
+# have a side of s/2 px after the stem: level 256 is the maps of 128 px, etc.
 _MULTIPLIERS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
 # Channels of decoders at each side in px, in units of decoder_width.
 _DECODER_MULTIPLIERS = {16: 4, 32: 2, 64: 2, 128: 1}
-# A down block's output is gated by the features from this many blocks before.
+# The features from this many blocks earlier gate the output of a down block.
 _SKIP_DISTANCE = 3
 # The top and left edges of each part, as shares of the picture's sides. A part has half of each
 # side.
@@ -37,8 +37,9 @@ class Discriminator(AnyDiscriminator):
     """FastGAN's discriminator with a big branch, an optional small branch, and decoders.
 
     The big branch is `stem`, `blocks`, `skips[block index]` and `head`. The small branch is `small`
-    and `small_head`. If the self-supervision reconstructs, `decoders` has the enabled decoders
-    among "full", "small" and "part". If it is contrastive, `projection` is set.
+    and `small_head`. `decoders` has the enabled decoders among "full", "small" and "part"; it is
+    empty if the self-supervision does not reconstruct. `projection` is set if the self-supervision
+    is contrastive.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory, picture_channels: int) -> None:
@@ -53,14 +54,7 @@ class Discriminator(AnyDiscriminator):
         self.blocks = nn.ModuleList(
             DownBlock(make, channels[2 * level], channels[level]) for level in block_levels
         )
-        self.skips = nn.ModuleDict()
-        if config.d_sle:
-            sources = [top, *block_levels]
-            for index in range(_SKIP_DISTANCE - 1, len(block_levels)):
-                source = sources[index + 1 - _SKIP_DISTANCE]
-                self.skips[str(index)] = SkipExcitation(
-                    make, channels[source], channels[block_levels[index]]
-                )
+        self.skips = _skips(make, channels, top, block_levels) if config.d_sle else nn.ModuleDict()
         self.head = nn.Sequential(
             make.conv(channels[16], channels[8], 1),
             make.d_norm(channels[8]),
@@ -73,19 +67,7 @@ class Discriminator(AnyDiscriminator):
             side = small_resolution(config.resolution)
             self.small = _small_branch(make, side, channels, picture_channels)
             self.small_head = make.conv(channels[32], 1, 4)
-        decoder_inputs = {
-            "full": channels[16] if config.decode_full else None,
-            "part": channels[32] if config.decode_part != "none" else None,
-            "small": channels[32] if config.decode_small else None,
-        }
-        side = min(128, config.resolution)
-        self.decoders = nn.ModuleDict(
-            {
-                name: Decoder(make, c_in, config.decoder_width, side, picture_channels)
-                for name, c_in in decoder_inputs.items()
-                if c_in is not None and config.autoencodes
-            }
-        )
+        self.decoders = _decoders(make, config, channels, picture_channels)
         self.projection: nn.Module | None = None
         if config.contrasts:
             self.projection = projection(make, channels[16])
@@ -107,8 +89,8 @@ class Discriminator(AnyDiscriminator):
 
         full (B, C, H, W), small (B, C, h, w) with (h, w) = `small_size(config)` -> logits (B, 50)
         if pictures are square. The first half of the logits comes from the big branch, the other
-        half from the small branch. Without the small branch, `small` is unused and there is only
-        the first half. If `part` is None, nothing is reconstructed. Otherwise each enabled decoder
+        half from the small branch. Without the small branch, `small` is unused and the second half
+        is missing. If `part` is None, nothing is reconstructed. Otherwise each enabled decoder
         returns a picture in [-1, 1] with the proportions of `full`; its side is at most 128 px if
         it is square. The decoder "part" reconstructs the part `part` (see `crop_part`). `rng`, on
         the pictures' device, draws the masks for the dropout in the heads; None: no dropout.
@@ -214,8 +196,8 @@ def crop_part(x_BCHW: Tensor, part: int | Tensor) -> Tensor:
     """Crop a part with half of each side of a map: (B, C, H, W) -> (B, C, H/2, W/2).
 
     Parts 0..3 are the quadrants, row by row, and 4 is the centre. Raises ValueError for another
-    number. `part` may also be a scalar tensor on the map's device, for quadrants only. The CPU does
-    not read this tensor's value, so the function does not wait for the device or check the value.
+    number. `part` may also be a scalar tensor on the map's device, for quadrants only. The value of
+    such a tensor is not checked, because reading it would wait for the device.
     """
     height, width = x_BCHW.shape[-2:]
     if isinstance(part, Tensor):
@@ -252,6 +234,42 @@ def _stem(
         first = make.conv(picture_channels, channels[resolution], 4, stride=2, padding=1)
     halvings = half_conv(make, channels[1024], channels[512]) if resolution == 1024 else []
     return nn.Sequential(first, make.d_activation(), *halvings)
+
+
+def _skips(
+    make: LayerFactory, channels: dict[int, int], top: int, block_levels: list[int]
+) -> nn.ModuleDict:
+    """Make the skip connections; the key is the index of the block whose output is multiplied."""
+    sources = [top, *block_levels]
+    return nn.ModuleDict(
+        {
+            str(index): SkipExcitation(
+                make,
+                channels[sources[index + 1 - _SKIP_DISTANCE]],
+                channels[block_levels[index]],
+            )
+            for index in range(_SKIP_DISTANCE - 1, len(block_levels))
+        }
+    )
+
+
+def _decoders(
+    make: LayerFactory, config: ModelConfig, channels: dict[int, int], picture_channels: int
+) -> nn.ModuleDict:
+    """Make the enabled decoders; the names say what they reconstruct."""
+    decoder_inputs = {
+        "full": channels[16] if config.decode_full else None,
+        "part": channels[32] if config.decode_part != "none" else None,
+        "small": channels[32] if config.decode_small else None,
+    }
+    side = min(128, config.resolution)
+    return nn.ModuleDict(
+        {
+            name: Decoder(make, c_in, config.decoder_width, side, picture_channels)
+            for name, c_in in decoder_inputs.items()
+            if c_in is not None and config.autoencodes
+        }
+    )
 
 
 def _small_branch(

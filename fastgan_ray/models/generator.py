@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models.blocks import (
     GatedConv,
     LayerFactory,
@@ -70,10 +70,9 @@ class Generator(nn.Module):
     def mix(self, content_BZ: Tensor, style_BZ: Tensor) -> tuple[Tensor, Tensor]:
         """Generate pictures with the layout of one latent (B, nz) and the style of another.
 
-        This is style mixing (Liu et al. 2021): features are computed from `content_BZ`, but the
-        gates of skips to more than 64 px are computed from `style_BZ`. If the generator has no such
-        skips, all gates are computed from `style_BZ`. Noise maps are fixed. Returns the same as
-        `forward`.
+        This is style mixing (Liu et al. 2021): features come from `content_BZ`, but the gates of
+        skips to more than 64 px come from `style_BZ`. If the generator has no such skips, all gates
+        come from `style_BZ`. Noise maps are fixed. Returns the same as `forward`.
         """
         with self._spectral.normalised():
             style = self._features(style_BZ, None)
@@ -84,8 +83,8 @@ class Generator(nn.Module):
     ) -> dict[int, Tensor]:
         """Compute {side in px: features}.
 
-        For style mixing, `style` has the features of another latent: the gates of the styled sides
-        use them.
+        `style` has the features of another latent; for style mixing, the gates of the styled sides
+        are computed from them.
         """
         features = {4: self.stem(z_BZ[:, :, None, None])}
         for name, block in self.blocks.items():

@@ -1,8 +1,8 @@
 """Compute the gated linear unit: half the channels times the sigmoid of the other half.
 
-On a CPU, PyTorch's operator returns a gradient with the channels first in memory. Then the backward
-pass of the batch normalisation is ten times slower, and the backward pass of the convolution must
-reorder the channels. The function here keeps the channels last. `kernels.KERNELS` says which form a
+On a CPU, PyTorch's operator returns a gradient with the channels first in memory. This makes the
+backward pass of the batch normalisation ten times slower, and the convolution must reorder the
+channels. The function in this module keeps the channels last. `kernels.KERNELS` says which form a
 device uses.
 """
 
@@ -17,8 +17,8 @@ from torch.autograd.function import once_differentiable
 
 from fastgan_ray.models.kernels import kernels_for
 
-# A CPU is slow if it reads fewer contiguous bytes than this for each pixel. Then it is faster to
-# compute the sigmoid of all channels and to discard half of it.
+# A CPU is slow if it reads fewer contiguous bytes than this per pixel. In that case it is faster to
+# compute the sigmoid of all channels and to discard half of the result.
 _SHORT_RUN = 128
 
 

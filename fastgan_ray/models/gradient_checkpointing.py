@@ -53,7 +53,7 @@ def _checkpointed(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None 
 
 
 class _Before(NamedTuple):
-    """The data, in addition to input and weights, on which a block's first computation depends."""
+    """What a block's first computation depends on, besides its input and weights."""
 
     buffers: list[tuple[nn.Module, str, Tensor]]
     normalised: list[tuple[SpectralNorm, Tensor]]  # weights from `spectral_joint`

@@ -20,16 +20,19 @@ class Kernels(NamedTuple):
     """The choice of forms for one type of device."""
 
     transposed_from: int | None
-    """Upsample and convolve as one transposed convolution (`upsample`) if the side in px is at
-    least this; None: never."""
+    """The smallest side in px at which upsampling and convolution are one transposed convolution
+    (`upsample`); None: never.
+    """
     fused_glu: bool
     """Use PyTorch's gated linear unit, not the form that keeps the channels last (`glu`)."""
     joint_up_to: int
     """Spectral normalisation: weights with at most this many elements are normalised together
     (`spectral_joint`); larger weights are normalised one by one (`spectral`)."""
     gather_up_to: int
-    """Joint normalisation: all weights with at most this many elements are multiplied in one
-    operation. Larger weights are multiplied together only if they have the same shape."""
+    """Joint normalisation: weights with at most this many elements are multiplied in one operation,
+    whatever their shapes. Of larger weights, only those with the same shape are multiplied
+    together.
+    """
 
 
 REFERENCE = "reference"

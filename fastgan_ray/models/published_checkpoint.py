@@ -14,8 +14,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.rules import explain
-from fastgan_ray.config.run_config import ModelConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import atomic
 from fastgan_ray.models.discriminator import (
@@ -65,10 +65,10 @@ class PublishedNetworks(NamedTuple):
 def load_published(path: str | Path) -> PublishedNetworks:
     """Read a published checkpoint; infer the networks' sizes from its tensors.
 
-    The file has averaged parameters but no averaged buffers, so `ema` has the buffers of the plain
+    The file has no buffers of the averaged generator, so `ema` has the buffers of the plain
     generator. Recalibrate the batch statistics of `ema` before you evaluate it. Loading runs no
-    code from the file.
-    Raises UserError if the file is missing, damaged, or not a published checkpoint.
+    code from the file. Raises UserError if the file is missing, damaged, or not a published
+    checkpoint.
     """
     path = Path(path)
     contents = _read(path)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fastgan_ray.config.run_config import ModelConfig
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator, projection
 from fastgan_ray.models.blocks import LayerFactory, dropout, glorot, small_size
 from fastgan_ray.models.spectral import spectral_norm

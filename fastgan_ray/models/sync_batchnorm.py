@@ -1,4 +1,4 @@
-"""Networks whose batches are split over several processes."""
+"""Make a network train on batches that are split over several processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
             return super().forward(x_BCHW)
         wide = x_BCHW.to(torch.promote_types(x_BCHW.dtype, torch.float32))
         variance_C, mean_C = torch.var_mean(wide, dim=(0, 2, 3), correction=0)
-        # Send one message. Unlike E[x^2] - E[x]^2, this loses no digits if means are large.
+        # One message between the processes is enough. Unlike E[x^2] - E[x]^2, this formula loses no
+        # digits if means are large.
         each_W2C = self.group.gather(torch.stack([variance_C, mean_C])[None])
         variance_C, mean_C = each_W2C.mean(dim=0)
         between_WC = (each_W2C[:, 1] - mean_C).square()

@@ -4,11 +4,10 @@ In the plain form, each pixel becomes 2x2 equal pixels, and the convolution is a
 map. The other form computes the same sums as one transposed convolution of stride 2. Each weight of
 its 4x4 kernel is the sum of the weights of the 3x3 kernel that are applied to the same pixel. This
 form needs 16 multiplications per pixel and pair of channels instead of 36, and stores no map of
-doubled side. This form is exact; only the order of sums differs.
-
-The cost of making the 4x4 kernel grows with the number of weights. The time saved grows with the
-number of pixels. `kernels.KERNELS` has the smallest side at which a device uses the transposed
-form. The choice does not depend on the batch size, because a sample must not depend on its batch.
+doubled side. This form is exact; only the order of sums differs. It saves time only on large maps,
+because the 4x4 kernel must be computed. `kernels.KERNELS` has the smallest side at which a device
+uses this form. The choice does not depend on the batch size, because a sample must not depend on
+its batch.
 """
 
 from __future__ import annotations

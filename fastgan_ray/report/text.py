@@ -9,7 +9,7 @@ from fastgan_ray.search.file.spec import DEFAULT
 
 
 def label(trial_id: str, default: str | None) -> str:
-    """Return a trial's id; if it is `default`, the default's id, say so."""
+    """Return a trial's id, with a note if it equals `default`, the id of the published default."""
     return f"{trial_id} ({DEFAULT})" if trial_id == default else trial_id
 
 
@@ -75,7 +75,7 @@ def parameter_count(parameters: int) -> str:
 
 
 def best_moment(best: Mapping[str, Any], metric: str) -> str:
-    """Say which moment of the best training `best/` holds, with both of its values.
+    """Return a sentence about the checkpoint in `best/`: its position and its values.
 
     `best` is the entry of summary.json. Return "" if the training keeps no best checkpoint.
     """

@@ -20,11 +20,10 @@ class AblationSpec:
     """An ablation: its arms, data sets and seeds.
 
     `base` has the settings of the file's `base` (flat dotted keys), with the overrides (`--set`)
-    applied. `arms` maps the name of each arm to the settings that it changes in `base`; no arm sets
-    an overridden key. In `data`, None stands for a data set that is not chosen yet.
-    `ablation_from_text` can rebuild the AblationSpec from `text`, `overrides` and `seeds`.
-    `compare` says which checkpoint of a training is compared: the last one, or the best one with
-    its value on new latents.
+    applied. `arms` maps the name of each arm to its changes of `base`; no arm sets an overridden
+    key. In `data`, None is a data set that is not chosen yet. `ablation_from_text` can rebuild the
+    AblationSpec from `text`, `overrides` and `seeds`. `compare` is "last" or "best": the checkpoint
+    of a training that is compared. The value of a best checkpoint is measured on new latents.
     """
 
     name: str
@@ -50,7 +49,7 @@ class Cell:
 
 
 def cells(spec: AblationSpec) -> list[Cell]:
-    """List all trainings in the order in which they start: first all that have the first seed."""
+    """List all trainings in the order of their start: first all trainings with the first seed."""
     return [
         Cell(arm, data, seed)
         for seed, data, arm in itertools.product(spec.seeds, spec.data, spec.arms)

@@ -1,8 +1,8 @@
 """The confirmation of a search: train its best trials and the published default with new seeds.
 
-The best value of a search is partly luck: if the same trial is repeated with another seed, its
-value is usually worse (the winner's curse). So the verdict uses new seeds. The confirmation is an
-ablation. Its baseline is the published default, and its arms are the best trials.
+The best value of a search is partly luck: the same trial with another seed usually has a worse
+value (the winner's curse). So the verdict uses new seeds. A confirmation is an ablation whose
+baseline is the published default and whose arms are the best trials.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import Any
 import yaml
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.counting import counted
-from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.search.ablation import AblationSpec
 from fastgan_ray.search.cost.estimate import kimg_expected
 from fastgan_ray.search.file.budget import Confirm
@@ -28,7 +26,6 @@ from fastgan_ray.search.file.spec import (
     run_config,
     start_point,
 )
-from fastgan_ray.search.statistics import paired_difference
 
 Summary = Mapping[str, Any]
 Trial = Mapping[str, Any]
@@ -55,9 +52,9 @@ class Plan:
 def plan_confirmation(spec: SearchSpec) -> Plan:
     """Choose the size of the confirmation before the search starts.
 
-    The size comes from the file's `confirm`. If the file has no `confirm`, the confirmation takes
-    at most half of the kimg that the search is expected to take. If the budget limits the kimg, the
-    kimg of the confirmation are reserved.
+    The size is set by `confirm` in the file. Without this key, the confirmation takes at most half
+    of the kimg that are expected for the search. If the budget has a limit of kimg, the kimg of the
+    confirmation are reserved.
     """
     if spec.confirm == "off":
         return Plan(0, 0, 0.0, "the file says `confirm: false`")
@@ -86,9 +83,9 @@ def fit_to_budget(spec: SearchSpec, plan: Plan, kimg_left: float) -> Plan:
     for seeds in range(plan.seeds, 1, -1):
         kimg = confirmation_kimg(spec, 1, seeds)
         if kimg <= kimg_left:
-            why = f"the rest of the budget is enough for {kimg_left:.4g} thousand images"
+            why = f"the budget has {kimg_left:.4g} thousand images left"
             return Plan(1, seeds, kimg, why)
-    why = f"the rest of the budget is enough for only {kimg_left:.4g} thousand images"
+    why = f"the budget has only {kimg_left:.4g} thousand images left"
     return Plan(0, 0, 0.0, why)
 
 
@@ -97,10 +94,10 @@ def top_candidates(spec: SearchSpec, summary: Summary, top: int) -> list[Trial]:
 
     If no trial has finished, use the trials that were stopped early.
     """
-    configs = [_without_seed(spec, default_point(spec, summary))]
+    configs = [without_seed(spec, default_point(spec, summary))]
     candidates: list[Trial] = []
     for trial in ranked(spec, summary):
-        config = _without_seed(spec, trial["point"])
+        config = without_seed(spec, trial["point"])
         if config not in configs and len(candidates) < top:
             configs.append(config)
             candidates.append(trial)
@@ -112,7 +109,7 @@ def ranked(spec: SearchSpec, summary: Summary) -> list[Trial]:
     trials = [trial for trial in summary["trials"] if trial["value"] is not None]
     finished = [trial for trial in trials if trial["state"] == "finished"]
     stopped = [trial for trial in trials if trial["state"] == "stopped"]
-    sign = _sign(spec)
+    sign = sign_of(spec)
     return sorted(finished or stopped, key=lambda trial: (sign * trial["value"], trial["trial_id"]))
 
 
@@ -126,11 +123,22 @@ def default_trial(summary: Summary) -> Trial | None:
 def default_point(spec: SearchSpec, summary: Summary) -> Mapping[str, Any]:
     """Return the point of the published default.
 
-    If a trial of the search used the default, this is its point. Otherwise the point has all
-    parameters that can take their default.
+    This is the point of the trial that used the default, if there is one; else a point with the
+    default of each parameter that can take it.
     """
     trial = default_trial(summary)
     return trial["point"] if trial else start_point(spec)
+
+
+def sign_of(spec: SearchSpec) -> int:
+    """Return 1 if lower values of the search's metric are better, else -1."""
+    return 1 if spec.metric.goal == "minimize" else -1
+
+
+def without_seed(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration of a point with seed 0, so that comparisons ignore the seed."""
+    config = run_config(spec, point)
+    return config.model_copy(update={"train": config.train.model_copy(update={"seed": 0})})
 
 
 def best_trials(count: int) -> str:
@@ -179,7 +187,7 @@ def used_seeds(spec: SearchSpec, summary: Summary) -> set[int]:
 def new_seeds(
     spec: SearchSpec, summary: Summary, count: int, started: Sequence[int] = ()
 ) -> list[int]:
-    """Return at least `count` seeds for a confirmation, first those that it has already `started`.
+    """Return at least `count` seeds for a confirmation; the first ones have already `started`.
 
     The others are the smallest seeds, counted from 1, that no trial of the search has used.
     """
@@ -188,138 +196,9 @@ def new_seeds(
     return [*started, *itertools.islice(free, max(0, count - len(started)))]
 
 
-def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, Any]:
-    """Return the entry `confirmation` of summary.json; `account` is the content of ablation.json.
-
-    In the result, `searched` is the name of the arm that repeats the search's best trial, and
-    `winner` is the name of the arm with the best mean.
-    """
-    trials = {arm_name(trial["trial_id"]): trial for trial in summary["trials"]}
-    trial_of = {**trials, DEFAULT: default_trial(summary)}
-    arms = [_arm(account, arm, trial_of[arm["name"]]) for arm in account["arms"]]
-    best_config = _without_seed(spec, ranked(spec, summary)[0]["point"])
-    is_default = best_config == _without_seed(spec, default_point(spec, summary))
-    unfinished = sum(trial["state"] == "unfinished" for trial in account["trials"])
-    sign = _sign(spec)
-    best_first = sorted(
-        (arm for arm in arms if arm["mean"] is not None),
-        key=lambda arm: (-arm["ended_well"], sign * arm["mean"]),
-    )
-    confirmation = {
-        "seeds": account["seeds"],
-        "confidence": account["confidence"],
-        "baseline": DEFAULT,
-        "arms": arms,
-        "searched": DEFAULT if is_default else arms[1]["name"],
-        "winner": best_first[0]["name"] if best_first and not unfinished else None,
-        "unfinished": unfinished,
-    }
-    return confirmation | {"sentence": sentence(confirmation, spec.metric.name, sign)}
-
-
-def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
-    """Write the verdict as a text: is the search's best trial confirmed, and which arm is best?
-
-    `sign` is 1 if lower values of `metric` are better, else -1.
-    """
-    if count := confirmation["unfinished"]:
-        is_left = "is left" if count == 1 else "are left"
-        return f"The confirmation has not ended: {counted(count, 'training')} {is_left}."
-    arms = {arm["name"]: arm for arm in confirmation["arms"]}
-    searched, winner = arms[confirmation["searched"]], arms.get(confirmation["winner"] or "")
-    if winner is None:
-        return "Not confirmed: no training of the confirmation ended with a value."
-    parts = [_verdict(confirmation, searched, winner, metric)]
-    if winner is not searched:
-        best = f"{_with_article(winner)} has the best mean over"
-        best = f"{best} {counted(winner['ended_well'], 'seed')}: {_mean(winner)}."
-        parts.append(f"{best[0].upper()}{best[1:]} The folder best/ has its best generator.")
-    if searched["mean"] is not None and searched["search_value"] is not None:
-        gap = sign * (searched["mean"] - searched["search_value"])
-        relation = "better" if gap > 0 else "worse"
-        value = f"{_with_article(searched)} had the value {searched['search_value']:.4g}"
-        gap_text = f"which is {abs(gap):.2g} {relation} than the confirmed mean"
-        parts.append(f"In the search, {value}, {gap_text}.")
-    return " ".join(parts)
-
-
-def _verdict(
-    confirmation: Mapping[str, Any],
-    searched: Mapping[str, Any],
-    winner: Mapping[str, Any],
-    metric: str,
-) -> str:
-    name, seeds = searched["name"], counted(len(confirmation["seeds"]), "seed")
-    if name == DEFAULT:
-        better = [arm["name"] for arm in confirmation["arms"] if arm["verdict"] == "better"]
-        if better:
-            names = f"{' and '.join(better)} {'is' if len(better) == 1 else 'are'}"
-            return f"Not confirmed: {names} better than the {DEFAULT} in {seeds}."
-        mean = f"{metric} {_mean(searched)}"
-        return f"Confirmed: no trial is better than the {DEFAULT} in {seeds} ({mean})."
-    relation = {
-        "better": "is better than",
-        "worse": "is worse than",
-        "indistinguishable": "is indistinguishable from",
-    }.get(searched["verdict"])
-    if relation is None:
-        return f"Not confirmed: {name} cannot be compared with the {DEFAULT}: {searched['note']}."
-    means = f"{metric} {_mean(searched)} against {_mean(confirmation['arms'][0])}"
-    result = f"{name} {relation} the {DEFAULT} in {seeds} ({means})."
-    if searched["verdict"] != "better":
-        return f"Not confirmed: {result}"
-    return f"Confirmed{'' if winner is searched else ', but not the best'}: {result}"
-
-
-def _arm(account: Summary, arm: Mapping[str, Any], search_trial: Trial | None) -> dict[str, Any]:
-    """Return the numbers of an arm; the arm repeats `search_trial`, a trial of the search."""
-    trials = [trial for trial in account["trials"] if trial["arm"] == arm["name"]]
-    values = [trial["value"] if trial["state"] == "finished" else None for trial in trials]
-    measured = [value for value in values if value is not None]
-    interval = paired_difference(measured, account["confidence"])  # of the arm's mean
-    comparison, spread = arm["comparison"] or {}, arm["by_data"][0]
-    return {
-        "name": arm["name"],
-        "trial_id": search_trial and search_trial["trial_id"],
-        "search_value": search_trial and search_trial["value"],
-        "values": values,
-        "ended_well": len(measured),
-        "mean": spread["mean"],
-        "sd": spread["sd"],
-        "interval": _interval(interval.low, interval.high),
-        "difference": comparison.get("mean"),
-        "difference_interval": _interval(comparison.get("low"), comparison.get("high")),
-        "p_holm": comparison.get("p_holm"),
-        "verdict": comparison.get("verdict", ""),
-        "note": comparison.get("note", ""),
-    }
-
-
-def _interval(low: float | None, high: float | None) -> list[float] | None:
-    return None if low is None or high is None else [low, high]
-
-
-def _with_article(arm: Mapping[str, Any]) -> str:
-    return f"the {DEFAULT}" if arm["name"] == DEFAULT else str(arm["name"])
-
-
-def _mean(arm: Mapping[str, Any]) -> str:
-    return format_with_error(arm["mean"], arm["sd"])
-
-
-def _sign(spec: SearchSpec) -> int:
-    return 1 if spec.metric.goal == "minimize" else -1
-
-
 def _drop_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name != "train.seed"}
 
 
 def _keeps_best(spec: SearchSpec, point: Mapping[str, Any]) -> bool:
     return run_config(spec, point).train.keep_best > 0
-
-
-def _without_seed(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration of a point with seed 0, so that comparisons ignore the seed."""
-    config = run_config(spec, point)
-    return config.model_copy(update={"train": config.train.model_copy(update={"seed": 0})})

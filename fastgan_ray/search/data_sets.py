@@ -1,11 +1,11 @@
 """Compare the arms of an ablation on each of several data sets, and over all of them.
 
-Raw differences of different data sets must not be pooled: a set with values near 150 would outweigh
-a set with values near 10, and three seeds of one set are not three sets. So differences are changes
-in percent of the baseline. Over the sets, the set is a random effect: each set counts once, with
-the mean change over its seeds, and Student's t-test uses the spread between sets. Its question is
-whether the arm is better on *other sets like these*. It needs at least two sets, and with two it
-finds only very regular changes.
+Differences on different data sets cannot be averaged directly: a set with values near 150 would
+outweigh a set with values near 10, and three seeds on one set are not three sets. So differences
+are changes in percent of the baseline. Over the sets, the set is a random effect: each set counts
+once, with the mean change over its seeds, and Student's t-test uses the spread between sets. The
+test asks whether the arm is better on *other sets like these*. It needs at least two sets; with two
+sets, only very regular changes are significant.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def compare_on_sets(
 
     `values` has, for each arm, a value for each (data set, seed), as in `statistics.compare`; the
     data sets are those that occur in it. All differences (mean, low, high) are changes in percent
-    of the baseline. They come from mean log ratios if all values are positive. If one is not (a
-    kernel distance can be 0 or below), they are mean differences, divided by the baseline's mean
-    size on the set.
+    of the baseline. If all values are positive, they are computed from mean log ratios. Otherwise
+    (a kernel distance can be 0 or negative), they are mean differences divided by the baseline's
+    mean absolute value on the set.
 
     The comparisons on one set pair the seeds and are corrected for the number of arms. In the
     comparisons over sets, `difference.pairs` is the number of data sets.
@@ -77,7 +77,7 @@ def _of_set(values: Values, name: str) -> dict[str, dict[int, float | None]]:
 def _scaled(
     values: Mapping[str, Mapping[int, float | None]], baseline: str, is_log: bool
 ) -> dict[str, dict[int, float | None]]:
-    """Return the logarithms of one set's values; else, multiples of the baseline's mean size."""
+    """Return the logarithms of one set's values, or the values in units of the baseline's mean."""
     if is_log:
         return {arm: _map(of_arm, math.log) for arm, of_arm in values.items()}
     sizes = [abs(value) for value in values[baseline].values() if value is not None]
@@ -92,7 +92,7 @@ def _map(
 
 
 def _in_percent(comparison: Comparison, is_log: bool) -> Comparison:
-    """Write the differences of a comparison, log ratios or shares, as changes in percent."""
+    """Convert the differences of a comparison (log ratios or shares) to changes in percent."""
 
     def percent(value: float | None) -> float | None:
         if value is None:

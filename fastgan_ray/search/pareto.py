@@ -1,7 +1,7 @@
 """The Pareto front of several metrics: the trials that no other trial dominates.
 
-Optuna's `study.best_trials` is not used, for two reasons. Reports are made from summary.json alone,
-without a study. The study does not count a trial as finished if it copied another trial's weights.
+Optuna's `study.best_trials` is not used, for two reasons. Reports use only summary.json, without a
+study. And a study does not count a trial as finished if the trial copied another trial's weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def front(values: Mapping[str, Sequence[float]], metrics: Sequence[Metric]) -> l
         for name, row in values.items()
     }
     names: list[str] = []
-    # In this order, each dominated point comes after a point of the front that dominates it.
+    # In this order, every dominated point comes after a point of the front that dominates it.
     for name in sorted(points, key=lambda name: (points[name], name)):
         if not any(_dominates(points[other], points[name]) for other in names):
             names.append(name)

@@ -2,11 +2,10 @@
 
 This module is pure: it receives observations and returns decisions. Rungs are the multiples of
 `every` kimg. At each rung, a trial is compared with all trials that have already passed this rung.
-If it is in the worst `quantile`, it copies the weights and the settings of a trial in the best
-`quantile`. Then it perturbs the settings that may change during training.
-
-The trials need not run at the same time. Ray's and Optuna's schedulers are not used, because they
-compare only trials that run at the same time.
+A trial in the worst `quantile` copies the weights and settings of a trial in the best `quantile`;
+then the settings that may change during training are perturbed. Trials need not run at the same
+time. Ray's and Optuna's schedulers are not used, because they compare only trials that run at the
+same time.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from fastgan_ray.search.space import Parameter, SearchSpace
 from fastgan_ray.search.stopping import Observation
 
 LOG_FACTORS = (0.8, 1.25)  # a logarithmic parameter is multiplied by one of these factors
-LINEAR_STEP = 0.2  # another range parameter moves up or down by this share of its range
+LINEAR_STEP = 0.2  # any other range parameter moves up or down by this share of its range
 RESAMPLE_CHANCE = 0.25  # the probability of a new random value instead of a perturbation
 
 
 class PopulationBasedTraining:
-    """The decisions of population-based training: which trial copies which, with what changes.
+    """The decisions of population-based training: which trial copies which, and what changes.
 
     Every random choice depends only on the seed, the trial and the rung, not on the order of calls.
     """
@@ -69,7 +68,7 @@ class PopulationBasedTraining:
         return self._rng(trial, rung).choice(best)
 
     def possible_donors(self, rung: int) -> list[int]:
-        """Return the trials that other trials may copy at a rung, now or later, the best first."""
+        """Return the trials that others may copy at a rung, now or later; the best is first."""
         values = self._values_at.get(rung, {})
         return sorted(values, key=lambda trial: (values[trial], trial))[: self._max_donors]
 

@@ -1,7 +1,7 @@
-"""Decide whether a search or an ablation may be resumed with a file or options that have changed.
+"""Decide whether a search or an ablation may be resumed after its file or options have changed.
 
-The parsed files are compared, so a comment or another spelling of the same value is no difference.
-More trials, more time, a longer confirmation and other resources are allowed.
+The parsed files are compared, so comments and other spellings of a value make no difference. More
+trials, more time, a longer confirmation and other resources are allowed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from fastgan_ray.search.ablation import AblationSpec, arm_config
 from fastgan_ray.search.file.spec import SearchSpec, base_settings
 from fastgan_ray.search.space import Parameter
 
-# Settings, and sections such as "resources.", that may change: no value depends on them beyond its
-# rounding. The pictures themselves are compared, not their path.
+# Settings, and sections such as "resources.", that may change, because they affect results only by
+# rounding. Pictures are compared by their content, not by their path.
 MAY_CHANGE = (
     "data.path",
     "data.on_bad_image",
@@ -33,12 +33,12 @@ _KEYS = {"low": "min", "high": "max"}  # fields of a parameter, and its keys in 
 
 
 def search_changes(before: SearchSpec, now: SearchSpec, same_pictures: bool) -> list[str]:
-    """Return a text for each difference that a resumed search must not have, as `changes`.
+    """Return a text (see `changes`) for each difference that prevents a search from being resumed.
 
-    `same_pictures` says that the pictures are compared elsewhere, so their path may change.
+    With `same_pictures`, the pictures are compared elsewhere, so their path may change.
     """
     texts = changes(_search_settings(before), _search_settings(now))
-    if now.budget and not before.budget:  # nobody has counted what was used
+    if now.budget and not before.budget:  # the use so far was not counted
         texts += changes({}, {"budget": now.budget.model_dump(exclude_none=True)})
     if not same_pictures:
         texts += _other_paths(before.base.get("data.path"), now.base.get("data.path"))
@@ -46,7 +46,7 @@ def search_changes(before: SearchSpec, now: SearchSpec, same_pictures: bool) -> 
 
 
 def ablation_changes(before: AblationSpec, now: AblationSpec, same_pictures: bool) -> list[str]:
-    """Return a text for each difference that a resumed ablation must not have, as `changes`.
+    """Return a text (see `changes`) for each difference that prevents an ablation's resuming.
 
     Seeds may be added at the end.
     """
@@ -94,7 +94,10 @@ def _search_settings(spec: SearchSpec) -> dict[str, Any]:
 
 
 def _ablation_settings(spec: AblationSpec) -> dict[str, Any]:
-    """Return the settings that must stay the same; a setting that the arms vary is a mapping."""
+    """Return the settings that must stay the same.
+
+    A setting that differs between arms is a mapping.
+    """
     arms = {arm: flatten(arm_config(spec, arm).model_dump()) for arm in spec.arms}
     settings: dict[str, Any] = {
         "metric": spec.metric.model_dump(exclude_none=True),
@@ -123,7 +126,7 @@ def _is_fixed(name: str) -> bool:
 
 
 def _other_paths(before: str | None, now: str | None) -> list[str]:
-    """Return the difference between two paths; none if they lead to the same folder."""
+    """Return the difference between two paths; empty if they lead to the same folder."""
     if before and now and Path(before).resolve() == Path(now).resolve():
         return []
     return changes({"data.path": before}, {"data.path": now})

@@ -30,7 +30,7 @@ Distribution = Literal[
 
 Condition: TypeAlias = tuple[str, tuple[Value, ...]]  # (parent, allowed values of the parent)
 
-_OTHER_VALUE = object()  # stands for any value that no condition mentions
+_OTHER_VALUE = object()  # stands for all values that no condition mentions
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,10 @@ class Parameter:
         return math.isclose(self.snap(value), value, rel_tol=1e-12, abs_tol=1e-300)
 
     def nearest(self, value: Value) -> float | None:
-        """Return the number that the parameter can take and that is nearest to `value`.
+        """Return the possible number of the parameter that is nearest to `value`.
 
-        If all listed numbers are positive, the nearest is the one with the smallest ratio to
-        `value`. Return None if `value` is not a number, or if no number is listed.
+        If all listed numbers are positive, ratios are compared instead of differences. Return None
+        if `value` is not a number, or if no number is listed.
         """
         if not _is_number(value):
             return None
@@ -183,7 +183,7 @@ def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
     """Return point number `index` (the first is 1) of a scrambled Sobol sequence.
 
     The points are random but evenly distributed over the space. Each parameter has its own
-    coordinate of the sequence; where the parameter is inactive, its coordinate is ignored. Optuna's
+    coordinate of the sequence; the coordinates of inactive parameters are ignored. Optuna's
     QMCSampler is not used because it does not support categorical and conditional parameters.
     """
     from scipy.stats import qmc  # takes a second to import
@@ -198,8 +198,8 @@ def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
 def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the point of the space that is nearest to `defaults` ({dotted name: value}).
 
-    A constant keeps its own value. A parameter that can take neither its default nor a number near
-    it (such as a policy that the space lacks) is left out.
+    A constant keeps its own value. A parameter is left out if it cannot take its default and has no
+    nearest number, e.g. a policy that is not listed.
     """
     point: dict[str, Any] = {}
     for parameter in space:

@@ -1,9 +1,9 @@
 """Statistics of arms against a baseline: paired differences, Student's t-intervals, Holm's method.
 
-This module is pure: it receives numbers and returns numbers and verdicts. A pair is identified by
-what both trainings share, such as (data set, seed). Only the difference within a pair is used, so
-that the common effect of the seed or the data set cancels. SciPy's `ttest_rel` gives the same
-numbers (a test compares them), but returns NaN for a single pair and if all differences are 0.
+This module is pure: it receives numbers and returns numbers and verdicts. A pair is two trainings
+with the same key, such as (data set, seed). Only the difference within a pair is used: effects of
+the seed and the data set cancel. SciPy's `ttest_rel` gives the same numbers (a test compares them),
+but returns NaN for a single pair and if all differences are 0.
 """
 
 from __future__ import annotations
@@ -109,9 +109,9 @@ def compare(
     run.
 
     An arm is better or worse if its p-value, corrected for all arms, is below 1 - confidence. An
-    arm without a p-value counts as p = 1, so that a failed arm does not make the test of the other
-    arms easier. If the better of the two failed in a pair in which the other did not, there is no
-    verdict. Otherwise it could win only because its failures are left out.
+    arm without a p-value counts as p = 1: a failed arm must not make the test of the other arms
+    easier. There is no verdict if the better of the two failed in a pair where the other did not,
+    because it may be better only because its failures are left out.
 
     Raise ValueError if the baseline is missing.
     """
@@ -132,10 +132,10 @@ def compare_differences(
     confidence: float = 0.95,
     unit: str = "pairs",
 ) -> dict[str, Comparison]:
-    """Do the last part of `compare`: correct the p-values of all arms, and decide.
+    """Correct the p-values of all arms and decide the verdicts: the last part of `compare`.
 
     `differences` has an entry for each arm except the baseline. `values` is used only to count
-    failed and waiting trainings. `unit` says in messages what `Difference.pairs` counts.
+    failed and waiting trainings. `unit` is the word in messages for what `Difference.pairs` counts.
     """
     _require_baseline(values, baseline)
     p_values = [difference.p for difference in differences.values()]

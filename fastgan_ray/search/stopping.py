@@ -79,10 +79,7 @@ class HyperbandRule:
         return f"not among the best 1/{eta:g} at {rung:g} kimg (other trials there: {len(others)})"
 
     def bracket(self, trial: int) -> int:
-        """Return the bracket of a trial.
-
-        Each bracket gets eta times as many trials as the next bracket.
-        """
+        """Return the bracket of a trial; each gets eta times as many trials as the next one."""
         weights = [self._settings.eta**-index for index in range(len(self._brackets))]
         counts = [0] * len(weights)
         bracket = 0
@@ -143,7 +140,7 @@ class PatienceRule:
 class StoppingRules:
     """All stopping rules of a search together.
 
-    Observations that are repeated after a restart are ignored.
+    After a restart, repeated observations are ignored.
     """
 
     def __init__(self, rules: Sequence[Rule], total_kimg: float) -> None:

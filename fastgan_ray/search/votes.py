@@ -1,8 +1,8 @@
 """Statistics of blind votes: strengths (Bradley-Terry), chance, and agreement with a metric.
 
-This module is pure: numbers in, numbers out. A vote compares two of n items, which have the numbers
-0 to n - 1; its score is 1 if the first one was preferred, 0 if the second one was, and 0.5 if the
-voter could not tell.
+This module is pure: numbers in, numbers out. Items have the numbers 0 to n - 1, and a vote compares
+two of them. The score of a vote is 1 if the first item was preferred, 0 if the second was, and 0.5
+if the voter was undecided.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SMALL = 1e-10
 
 
 class Vote(NamedTuple):
-    """A vote between two items; `score` is the first item's share of it: 1, 0.5 or 0."""
+    """A vote between two items; `score` is 1 (for the first), 0.5 (undecided) or 0."""
 
     first: int
     second: int
@@ -54,13 +54,13 @@ class Strengths(NamedTuple):
 
 
 class Share(NamedTuple):
-    """`won` of `of` votes; the votes that could not tell are left out."""
+    """`won` of `of` votes; undecided votes are left out."""
 
     won: int
     of: int
 
     def chance(self) -> float:
-        """Return the probability of at least `won` if every vote were a throw of a coin."""
+        """Return the probability of at least `won` votes if every vote were the toss of a coin."""
         return float(bdtrc(self.won - 1, self.of, 0.5)) if self.won > 0 else 1.0
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -83,10 +83,10 @@ def wins(votes: Sequence[Vote], n: int) -> Array:
 def fit(table: Array, centre: Sequence[int], prior: float = PRIOR) -> Strengths:
     """Fit the strengths of the Bradley-Terry model (1952) to a table of wins, see `wins`.
 
-    The mean strength of the items `centre` is 0. The likelihood alone has no finite maximum if an
-    item won all its votes. So each item gets `prior` more votes, half of them won, against an
-    imaginary item whose strength is 0: a weak prior, which moves strengths towards each other.
-    Errors are those of a normal approximation at the maximum.
+    The mean strength of the items `centre` is 0. If an item won all its votes, the likelihood has
+    no finite maximum. So a weak prior moves strengths towards each other: each item gets `prior`
+    more votes, half of them won, against an imaginary item of strength 0. Errors come from a normal
+    approximation at the maximum.
 
     Raise ValueError unless the table is square and `prior` is above 0.
     """
@@ -97,7 +97,7 @@ def fit(table: Array, centre: Sequence[int], prior: float = PRIOR) -> Strengths:
     for _ in range(STEPS):
         gradient, information = _derivatives(values, table, count, prior)
         step = np.linalg.solve(information, gradient)
-        # The likelihood is concave; a step of at most 1 does not jump over its maximum and back.
+        # The likelihood is concave; steps of at most 1 do not oscillate around its maximum.
         values = values + step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < SMALL:
             break
@@ -120,7 +120,7 @@ def _derivatives(values: Array, table: Array, count: Array, prior: float) -> tup
 
 
 def share_for(votes: Sequence[Vote], item: int) -> Share:
-    """Count the votes for `item` among those in which it took part and a side was chosen."""
+    """Count the votes for `item` among its decided votes."""
     decided = [vote for vote in votes if item in vote[:2] and vote.score != 0.5]
     return Share(sum(vote.score == (vote.first == item) for vote in decided), len(decided))
 
@@ -128,7 +128,7 @@ def share_for(votes: Sequence[Vote], item: int) -> Share:
 def agreement(votes: Sequence[Vote], values: Mapping[int, float], minimize: bool) -> Share:
     """Count the votes that prefer the item with the better value.
 
-    Votes between items of which one has no value, or which have the same value, are left out.
+    A vote is left out if an item has no value or both items have the same value.
     """
     sign, agree, of = 1 if minimize else -1, 0, 0
     for first, second, score in votes:

@@ -19,10 +19,10 @@ from fastgan_ray.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class Prior:
-    """A trial of another search: the part of its point that lies in the new space, and its rank.
+    """A trial of another search: its rank, and the part of its point that lies in the new space.
 
-    Rank 0 is the best. The metric's value is not stored, because a value that was measured with
-    other pictures cannot be compared.
+    Rank 0 is the best. The metric's value is not used, because values on other pictures cannot be
+    compared.
     """
 
     point: dict[str, Any]

@@ -29,9 +29,9 @@ def scaled(pixels_BHWC: Tensor) -> Tensor:
 class Pictures:
     """The pictures of a training, stored so that batches can be taken without waiting.
 
-    If the pictures (as bytes) need at most SHARE_OF_FREE_MEMORY of a GPU's free memory, they are
-    stored there. Otherwise they stay in the host's memory, and each batch is sent to the GPU as
-    bytes. For a training on the CPU, they stay in the memory-mapped file that all trials share.
+    The pictures are stored as bytes: on the GPU, if they need at most SHARE_OF_FREE_MEMORY of its
+    free memory; else in the host's memory, and each batch is sent to the GPU. A training on the CPU
+    uses the memory-mapped file that all trials share.
     """
 
     def __init__(self, images: Images, device: torch.device) -> None:

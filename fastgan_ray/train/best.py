@@ -17,7 +17,7 @@ from fastgan_ray.files import atomic, link_tree, linked_copy, write_atomically
 from fastgan_ray.metrics.names import Goal
 
 BEST = "checkpoint-best"
-LAST = "checkpoint-last"  # next to a search's best checkpoint: the last one of the same training
+LAST = "checkpoint-last"  # the last one of the training that made a search's best checkpoint
 NUMBERED = "checkpoint-[0-9]*"  # the checkpoints of evaluations; the newest one is the last
 
 
@@ -36,8 +36,8 @@ def best_checkpoints(folder: Path) -> list[Path]:
 def keep_best(checkpoint: Path, count: int, goal: Goal) -> None:
     """Keep a new checkpoint if it is one of the `count` best ones of its run.
 
-    The files are hard links, so they take no disk space until the checkpoint itself is removed. Old
-    best checkpoints that were measured by another metric or protocol are removed.
+    The files are hard links, so they need disk space only after the original checkpoint is removed.
+    Old best checkpoints that were measured by another metric or protocol are removed.
     """
     folder, metadata = checkpoint.parent, _metadata(checkpoint)
     sign = 1 if goal == "minimize" else -1
@@ -48,7 +48,7 @@ def keep_best(checkpoint: Path, count: int, goal: Goal) -> None:
             key = (sign * other["selection"]["value"], other["kimg"])
             candidates[other["kimg"]] = _Ranked(key, path)
     ranked = [entry.folder for entry in sorted(candidates.values())[:count]]
-    with contextlib.ExitStack() as copies:  # all folders are read before any is replaced
+    with contextlib.ExitStack() as copies:  # read all folders before replacing any
         for rank, source in enumerate(ranked, 1):
             if source != _folder(folder, rank):
                 link_tree(source, copies.enter_context(atomic(_folder(folder, rank))))
@@ -58,8 +58,9 @@ def keep_best(checkpoint: Path, count: int, goal: Goal) -> None:
 def continue_from(source: Path, folder: Path, kimg: float) -> None:
     """Prepare the best checkpoints in a run's folder for a run that continues at `kimg`.
 
-    Best checkpoints from after `kimg` are removed, because the run makes new ones. If the run
-    continues another run, in the folder `source`, it gets that run's best checkpoints.
+    Best checkpoints from after `kimg` are removed, because the run makes new ones. `source` is the
+    folder of the run that is continued; if it is another folder, its best checkpoints are copied
+    first.
     """
     if source.resolve() != folder.resolve():
         for path in best_checkpoints(source):

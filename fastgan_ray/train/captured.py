@@ -1,10 +1,10 @@
 """Run a whole training step as one CUDA graph: one launch instead of thousands.
 
 At batch 8 a GPU computes faster than Python can launch kernels. A graph is a recording of a step: a
-replay does the same operations on the same memory addresses. So the inputs that change from step to
-step (draws, pictures, seeds) are written to these addresses before each replay. The first replays
-are compared with ordinary steps on a copy of the state. If the capture or the comparison fails, the
-training prints a warning and continues with ordinary steps.
+replay does the same operations on the same memory addresses. The inputs of a step (random draws,
+pictures, seeds) are written to these addresses before each replay. The first replays are compared
+with ordinary steps on a copy of the state. If the capture or the comparison fails, the training
+prints a warning and continues with ordinary steps.
 
 On a CPU, only the tests use this code; there, a "replay" calls the step again.
 """
@@ -24,9 +24,10 @@ from fastgan_ray.train.rng import DEVICE_STREAMS, seed_device_streams
 from fastgan_ray.train.state import TrainState
 from fastgan_ray.train.step import Distance, Scalars, begin_step, compute_step, penalties_due
 
-WARM_UP_STEPS = 3  # ordinary steps, in which libraries choose kernels and Adam makes its moments
+# Ordinary steps before a capture: libraries choose kernels, and Adam creates its moments.
+WARM_UP_STEPS = 3
 COMPARED_STEPS = 3
-# Losses and weight updates may differ by this share, because the order of sums may differ.
+# Losses and weight updates of a replay may differ by this share, because of the order of sums.
 TOLERANCE = {"fp32": 0.02, "bf16": 0.1}
 
 Replay = Callable[[], None]
@@ -111,7 +112,7 @@ class StepRunner:
         period = self._state.regan.period
         variant = (period, *penalties_due(self._state, self._config))
         if variant not in self._graphs:
-            # Drop the graphs of earlier periods, because their masks no longer exist.
+            # Delete the graphs of earlier periods, because their masks no longer exist.
             self._graphs = {key: graph for key, graph in self._graphs.items() if key[0] == period}
             try:
                 self._graphs[variant] = self._captured()
@@ -166,7 +167,7 @@ class StepRunner:
         return replay, outputs
 
     def _several(self, run: Callable[[], Scalars]) -> list[Scalars]:
-        """Run COMPARED_STEPS steps with `run`: all with the same draws, each with its own seeds."""
+        """Run COMPARED_STEPS steps with `run`, with the same draws but different seeds."""
         state, seed = self._state, self._config.train.seed
         results = []
         for step in range(state.step, state.step + COMPARED_STEPS):
@@ -248,7 +249,7 @@ def _copied(scalars: Scalars) -> Scalars:
 
 
 def _bytes(draws: Draws) -> Tensor:
-    """Return the buffer of which all draws of a step are views."""
+    """Return the buffer that contains all draws of a step."""
     storage: Any = draws.ema_share.untyped_storage()
     empty = torch.empty(0, dtype=torch.uint8, device=draws.ema_share.device)
     return empty.set_(storage)

@@ -1,7 +1,7 @@
 """Save and load checkpoints: folders of safetensors files and a metadata.json, written atomically.
 
 To sample pictures, only the generator in `ema.safetensors` is needed. The other files contain
-exactly the data on which the next training step depends.
+exactly what the next training step depends on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fastgan_ray.augment.ada import AdaState, ada_state
-from fastgan_ray.config.run_config import RunConfig, flatten, how_to_register, unknown_ops
+from fastgan_ray.config.augment import how_to_register, unknown_ops
+from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import atomic
 from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
@@ -34,8 +35,8 @@ FORMAT = "fastgan-ray-checkpoint-1"
 def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any]) -> Path:
     """Write `state` to `folder`, completely or not at all; replace an older folder.
 
-    `info` (kimg, metrics, protocol, ...; must be valid JSON) is added to metadata.json, which also
-    contains the configuration. Raises UserError if the files cannot be written (e.g. a full disk).
+    `info` is added to metadata.json, next to the configuration: kimg, metrics, protocol, ... as
+    JSON values. Raises UserError if the files cannot be written (e.g. a full disk).
     """
     metadata = {
         "format": FORMAT,
@@ -109,7 +110,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     """Read a checkpoint's metadata.json; raise UserError if the folder is not a checkpoint."""
     path = folder / "metadata.json"
     if not path.is_file():
-        raise UserError(f"{folder}: not a checkpoint: a folder with metadata.json is expected")
+        raise UserError(f"{folder}: is not a checkpoint: it must be a folder with metadata.json")
     try:
         metadata = json.loads(path.read_text())
         recognised = metadata["format"] == FORMAT
@@ -226,7 +227,7 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
         moments.setdefault(int(index), {})[name] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    # Files store tensors row by row; a fused step needs moments in the memory order of the weights.
+    # Files store tensors row by row, but a fused optimiser step needs the weights' memory order.
     for weight, loaded in optimizer.state.items():
         for name in ("exp_avg", "exp_avg_sq"):
             if loaded[name].shape != weight.shape:

@@ -41,7 +41,7 @@ def peak_memory_gb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 1e9
     status = Path("/proc/self/status")
     for line in status.read_text().splitlines() if status.is_file() else ():
-        if line.startswith("VmHWM:"):  # this program only; getrusage also counts its parent
+        if line.startswith("VmHWM:"):  # this process only; getrusage also counts its parent
             return int(line.split()[1]) * 1024 / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

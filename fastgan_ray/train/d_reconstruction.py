@@ -1,8 +1,8 @@
 """Measure how much of a picture D's trunk keeps: "D-reconstruction" in table 7 of Liu et al. 2021.
 
 D's own decoders cannot measure this: some arms of an ablation have no decoders, and the other arms
-train the decoders together with D. So each arm gets a new decoder of the same form. It is trained,
-for the same number of steps, to reconstruct pictures from the features of the frozen D.
+train them together with D. So every arm gets a new decoder of the same form, trained for the same
+number of steps to reconstruct pictures from the features of the frozen D.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.torch_compat import cpu_multiplies_bf16
 
 BF16_CAPABILITY = (8, 0)  # the first GPUs that multiply bfloat16 (Ampere)
-# Numbers of two settings of the C library (mallopt(3)): when to return free memory to the system,
-# and how many blocks to map.
+# Two settings of the C library (mallopt(3)), by number: from which size free memory is returned to
+# the system, and how many blocks may be mapped.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _PEAK = "5"  # the value that resets the peak when it is written to clear_refs (proc(5))
 
@@ -60,8 +60,8 @@ def require_device(config: RunConfig) -> None:
 def limit_gpu_memory(share: float) -> None:
     """Limit this process to `share` of each GPU's memory; 1 or more: no limit.
 
-    A training that needs more then runs out of memory itself; it cannot take memory from another
-    trial on the same GPU.
+    A training that needs more memory then fails by itself, instead of making another trial on the
+    same GPU fail.
     """
     if 0 < share < 1 and torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -84,7 +84,8 @@ def use_bf16(config: RunConfig, device: torch.device) -> bool:
         return capability >= BF16_CAPABILITY
     if precision != "auto":
         return precision == "bf16"
-    # Decide by the configuration, not by a timing: the same run must always give the same numbers.
+    # Decide by the configuration instead of a timing, so that the same run always gives the same
+    # numbers.
     enough = config.model.resolution >= CPU_BF16_FROM_PX
     return device.type == "cpu" and enough and cpu_multiplies_bf16()
 

@@ -16,7 +16,7 @@ from fastgan_ray.augment.augmentation_leak import (
     measure_symptoms,
     shrink,
 )
-from fastgan_ray.config.run_config import AugmentConfig
+from fastgan_ray.config.augment import AugmentConfig
 from fastgan_ray.metrics.names import value_of
 from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.rng import CPU, seeded
@@ -26,9 +26,9 @@ MAX_MEMORISED = 0.5  # warn from this share of memorised pictures on; new pictur
 
 
 def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Tensor:
-    """Choose some of `images` (N, H, W, C), flip a share `flip` of them, and downscale them.
+    """Choose some of `images` (N, H, W, C), flip a share `flip` of them, and downscale all.
 
-    The same pictures give the same sample.
+    For the same pictures, the result is always the same.
     """
     rng = seeded(0, "leak")
     pictures = pictures_at(images, torch.randperm(len(images), generator=rng)[:SAMPLE_COUNT], CPU)
@@ -79,8 +79,8 @@ def _copy_warnings(values: Mapping[str, float]) -> list[str]:
         return []
     return [
         (
-            f"{share:.0%} of the generated pictures are probably copies: they are nearer to "
-            "a training picture than training pictures are to each other (see the folder "
-            "pairs). FID and KID reward copies. Train for less time, or augment more."
+            f"{share:.0%} of the generated pictures are probably copies: they are nearer to a "
+            f"training picture than training pictures are to each other (see the folder pairs). "
+            f"FID and KID reward copies. Train for less time, or augment more."
         )
     ]

@@ -2,10 +2,9 @@
 
 The numbers come from the named streams on the CPU, so they are the same on every device. With
 several processes, each process draws for the whole batch and uses the rows of its own samples. The
-step then depends only on the state and these tensors, whose shapes never change. So the step does
-not wait for the device or copy data to it. Noise and dropout masks are an exception: they are as
-large as feature maps, so they are drawn on the device, by generators that are seeded for each step
-(see `rng`).
+step needs only the state and these tensors, whose shapes never change; so it does not wait for the
+device or copy data to it. Noise and dropout masks are as large as feature maps, so they are drawn
+on the device instead, by generators that are seeded for each step (see `rng`).
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class Draws(NamedTuple):
 
     turns: tuple[Turn, ...]
     ema_share: Tensor
-    """Scalar: the share of the difference by which the weight average moves towards G."""
+    """Scalar: the weight average moves towards G by this share of the difference."""
 
 
 def draw_step(state: TrainState, config: RunConfig) -> Draws:
@@ -67,7 +66,7 @@ def draw_step(state: TrainState, config: RunConfig) -> Draws:
 
 
 def ema_share(config: RunConfig, step: int) -> float:
-    """Compute the share by which the weight average moves towards G in `step` (counted from 1)."""
+    """Compute the share of the difference by which the weight average moves in `step` (from 1)."""
     images, halflife = config.train.images_per_step, config.train.ema_halflife_kimg * 1000
     if config.train.ema_rampup > 0:
         halflife = min(halflife, config.train.ema_rampup * step * images)
@@ -87,8 +86,8 @@ def to_device(draws: Draws, device: torch.device) -> Draws:
     for tensor in tensors:
         starts.append(size)
         size += -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT
-    # PyTorch reuses pinned memory only after the device has read it. So the next step's draws can
-    # be written while the copy of this step's draws still runs.
+    # PyTorch reuses pinned memory only after the device has read it, so the next step's draws
+    # cannot overwrite a copy that is still running.
     pinned = device.type == "cuda" and torch.cuda.is_available()
     host = torch.empty(size, dtype=torch.uint8, pin_memory=pinned)
     for start, tensor in zip(starts, tensors, strict=True):

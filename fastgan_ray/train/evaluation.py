@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastgan_ray.config.run_config import EvalConfig, RunConfig
+from fastgan_ray.config.evaluation import EvalConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import Source
 from fastgan_ray.metrics.evaluate import Evaluation, evaluate, latents, with_other_latents
 from fastgan_ray.metrics.extractors import Extractor
@@ -100,7 +101,7 @@ def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict
     """Return {"selection": {"metric", "value"}}, which ranks the run's checkpoints.
 
     Return {} if `train.keep_best` is 0 or the metric has no value. If the run has cheap
-    evaluations, they rank all checkpoints, so the last checkpoint gets one, too.
+    evaluations, all checkpoints are ranked by them; the last checkpoint gets a cheap one, too.
     """
     if run.config.train.keep_best == 0 or run.measure_with is None:
         return {}
@@ -115,10 +116,11 @@ def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict
 def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -> Values:
     """Measure the run's best checkpoint on new latents; return {} if there is none.
 
-    The names of its metrics begin with best/. `best/kimg` is its position, and `best/selected` the
-    value that chose it, which is the best of many noisy values and so too good. Cheap evaluations
-    have latents of their own. If they choose the best checkpoint, the latents of full evaluations
-    are new for it, and the values of the run's last checkpoint are already in `last`.
+    The names of its metrics begin with best/. `best/kimg` is the position of the checkpoint.
+    `best/selected` is the value that chose it, which is too good: it is the best of many noisy
+    values. Cheap evaluations have their own latents. If they choose the best checkpoint, the
+    latents of full evaluations are new for it, and the values of the run's last checkpoint are
+    already in `last`.
     """
     checkpoints = best.best_checkpoints(folder)
     if run.config.train.keep_best == 0 or not checkpoints:

@@ -38,8 +38,8 @@ def draw_samples(
 ) -> dict[str, float | str]:
     """Draw samples of fixed latents; measure how much they changed since the last evaluation.
 
-    `drift` is the mean squared change of the generator's small pictures. They are in [-1, 1] and
-    rounded to 8 bits. (Saxena et al. 2023 use this measure of training progress.)
+    `drift` is the mean squared change of the small pictures, in [-1, 1] and rounded to 8 bits.
+    (Saxena et al. 2023 use it as a measure of training progress.)
     """
     fixed = torch.randn(GRID_TILES, config.model.nz, generator=seeded(0, "grid"))
     with torch.inference_mode():

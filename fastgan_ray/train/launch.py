@@ -1,8 +1,8 @@
 """Train one generator with several processes of this machine, without Ray: `fastgan-ray train`.
 
 The calling process does not train. It starts one process for each worker, sends the first worker's
-reports to the caller's reporter, and watches all workers. If a worker dies, the other workers wait
-for its part of a message (with NCCL, forever); so the calling process ends the other workers.
+reports to the caller's reporter, and watches all workers. If a worker dies, the calling process
+ends the other workers, because they would wait for its messages (with NCCL, forever).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LONGEST_START = timedelta(minutes=5)
 # While the first worker evaluates, the other workers wait for its message.
 LONGEST_EVALUATION = timedelta(days=1)
 SECONDS_BETWEEN_LOOKS = 0.1
-# The time that the other workers have, after the first failure, to end and to report their errors.
+# After the first failure, the other workers have this time to report their errors and end.
 SECONDS_TO_END = 10.0
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
@@ -102,7 +102,7 @@ def train_together(
             workers.append(Worker(process, receiver))
             with hangup_kept_from_children():
                 process.start()
-            sender.close()  # the worker keeps its copy: if it dies, the parent reads an end of file
+            sender.close()  # now the parent reads an end of file if the worker dies
         try:
             _supervise(workers, reporter, stop)
         finally:
@@ -151,7 +151,7 @@ def _take(kind: str, content: list[Any], worker: Worker, reporter: Reporter) -> 
 
 
 def _raise_failure(workers: list[Worker]) -> None:
-    """Raise the error that a worker reported, or else an error about the workers that died."""
+    """Raise the error that a worker reported; if there is none, say which workers died."""
     if all(worker.finished for worker in workers):
         return
     errors = [worker.error for worker in workers if worker.error is not None]
@@ -180,7 +180,7 @@ def _backend(config: RunConfig) -> str:
         if count < config.resources.workers:
             raise UserError(
                 f"resources.workers: {counted(config.resources.workers, 'worker')} need a GPU "
-                f"each, and this machine has {count}. Lower resources.workers, or set "
+                f"each, but this machine has {count}. Lower resources.workers, or set "
                 "train.device to cpu."
             )
         return "nccl"
@@ -257,7 +257,7 @@ def _end_with_parent() -> None:
 
 
 def _picklable(error: Exception) -> Exception:
-    """Return the error; if it cannot be sent to another process, return an error with its text."""
+    """Return the error, or an error with the same text if it cannot be sent to another process."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     except Exception:

@@ -1,8 +1,8 @@
 """Training numbers between evaluations: their means, every `train.log_every_kimg`.
 
-The device adds up the numbers of each step for the evaluations in any case. A row of the log is the
-difference of these sums between two moments, so it costs no operation of a step. The CPU waits for
-the device once a row.
+The device already sums the numbers of all steps for the evaluations. A row of the log is the
+difference of these sums between two moments, so it adds no work to a step. The CPU waits for the
+device once per row.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ def is_log(step: int, config: RunConfig) -> bool:
 
 
 def start_log(state: TrainState) -> None:
-    """Begin the log here, unless the state already has the position of its last row."""
+    """Start the log at this step, unless the state already has the position of the last row."""
     if state.logged is None:
         state.logged = LogPosition(sums_now(state), dict(state.counts), state.step, state.seconds)
 
 
 def log_row(state: TrainState, config: RunConfig, device: torch.device) -> dict[str, float]:
-    """Return the means since the last row, and make this moment the last row's.
+    """Return the means since the last row, and store this position as the last row.
 
-    `state.seconds` must be up to date. A number that no step since then has computed is left out.
+    `state.seconds` must be up to date. Numbers that no step has computed since the last row are
+    left out.
     """
     assert state.logged is not None
     before, images = state.logged, config.train.images_per_step
@@ -57,6 +58,6 @@ def log_row(state: TrainState, config: RunConfig, device: torch.device) -> dict[
 
 
 def sums_were_reset(state: TrainState) -> None:
-    """Note that an evaluation has taken the sums, so the next row counts from zero."""
+    """Record that an evaluation has reset the sums, so that the next row counts from zero."""
     if state.logged is not None:
         state.logged = LogPosition({}, {}, state.step, state.seconds)

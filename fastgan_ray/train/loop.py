@@ -86,11 +86,7 @@ def _train(run: Run, reporter: Reporter, resume_from: Path | None, group: Group)
     if resume_from is None and config.train.init_from is not None:
         start_from(state, read_source(config.train), config)
     if resume_from is not None:
-        checkpoint.restore(resume_from, state, config)
-        metadata = checkpoint.read_metadata(resume_from)
-        require_same_pictures(metadata, run.pictures, resume_from)
-        parent, kimg = resume_from.parent, metadata["kimg"]
-        group.on_rank_zero(partial(continue_from, parent, reporter.folder, kimg))
+        _restore(resume_from, state, run, reporter.folder, group)
         if change := change_since(state.start, config.train):
             warnings.warn(change, stacklevel=2)
     bf16 = use_bf16(config, run.device)
@@ -132,6 +128,14 @@ def _train(run: Run, reporter: Reporter, resume_from: Path | None, group: Group)
                 state.seconds = _seconds_since(started, run.device)
                 group.on_rank_zero(partial(save_between, state, run, reporter.folder))
             raise InterruptedRunError(f"stopped at {state.step * images / 1000:g} kimg")
+
+
+def _restore(resume_from: Path, state: TrainState, run: Run, folder: Path, group: Group) -> None:
+    """Load a checkpoint into `state`; carry the best checkpoints over to `folder`."""
+    checkpoint.restore(resume_from, state, run.config)
+    metadata = checkpoint.read_metadata(resume_from)
+    require_same_pictures(metadata, run.pictures, resume_from)
+    group.on_rank_zero(partial(continue_from, resume_from.parent, folder, metadata["kimg"]))
 
 
 def save_between(state: TrainState, run: Run, folder: Path) -> None:

@@ -25,8 +25,8 @@ from fastgan_ray.metrics.weight_files import weights_path
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Embedding = Callable[[Tensor], Tensor]
-# The number of targets that VGG processes at a time, by type of device (other types: all targets).
-# The features of a few targets fit into a CPU's cache, and only these are stored for the gradient.
+# The number of targets that VGG processes at a time, by type of device (other types: all). The
+# features of so few targets fit into a CPU's cache.
 _LPIPS_TARGETS = {"cpu": 4}
 # The smallest side, in pixels, that all layers of EfficientNet-Lite0 can process.
 _SMALLEST_SIDE = 32
@@ -38,8 +38,8 @@ def load_distance(name: str, device: torch.device, background: str = WHITE) -> D
 
     Feature networks need three colours: a grey picture is repeated in three channels, and a picture
     with alpha is put on the colour `background` (#rrggbb). The mean absolute difference of alpha is
-    then added to the distance, because the network cannot see alpha where a picture has the colour
-    of the background.
+    then added to the distance, because the network cannot see the alpha of pixels that have the
+    colour of the background.
     """
     distance = DISTANCES[name](device)
     return partial(_seen_as_rgb, distance, background) if name in NETWORKS else distance
@@ -116,9 +116,9 @@ def lpips_network() -> Any:  # noqa: ANN401 - lpips has no types
 def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN401
     """Return the distance function: the mean LPIPS distance, computed a few targets at a time.
 
-    The `forward` of the package lpips is not used. Here the gradient is computed together with the
-    value, so nothing is stored until the backward pass. And the features of the targets are
-    computed only once for all groups.
+    The `forward` of the package lpips is not used. This function computes the gradient together
+    with the value, so that nothing is stored until the backward pass, and computes the features of
+    the targets only once for all groups.
     """
     network = network.requires_grad_(False).eval()
     network = network.to(device, memory_format=torch.channels_last)

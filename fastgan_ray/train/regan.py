@@ -2,8 +2,8 @@
 
 At the start of a sparse phase, the smallest weights of each convolution and linear layer, their
 Adam moments and their averages are set to 0. These weights get no gradient and stay exactly 0 until
-the next dense phase trains them again. So in a sparse phase the weight average, which is used for
-evaluation and sampling, is as sparse as G.
+the next dense phase trains them again. The weight average, which is used for evaluation and
+sampling, is as sparse as G in a sparse phase.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fastgan_ray.config.run_config import ReganConfig
+from fastgan_ray.config.training import ReganConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models.kernels import reference_kernels
 
@@ -104,9 +104,9 @@ class Regan:
     def report(self, z_BZ: Tensor, gflop_g: float) -> dict[str, float]:
         """Measure how sparse the weight average is; {} if Re-GAN is off.
 
-        `gflop_g` has the operations (10**9) with which the dense generator makes a picture. Reports
-        the phase, the share of the layers' weights that are exactly 0, the share of the
-        layers' multiply-adds that remain, and the operations of the whole generator without
+        `gflop_g` is the number of operations (10**9) of the dense generator for one picture.
+        Reports the phase, the share of the layers' weights that are exactly 0, the share of
+        multiply-adds that the layers still need, and the operations of the whole generator without
         the multiply-adds of weights that are 0.
         """
         if self.config.sparsity == 0:
@@ -124,7 +124,7 @@ class Regan:
         }
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything on which the next step depends, as tensors by name."""
+        """Return everything that the next step depends on, as tensors by name."""
         return {
             "period": torch.tensor(self.period),
             **{f"pruned.{name}": mask for name, mask in self.pruned.items()},

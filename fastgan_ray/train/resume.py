@@ -8,9 +8,9 @@ from typing import Any
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.errors import UserError
 
-# These fields and sections (such as "eval.") may change, because no training step depends on them.
-# The path of the pictures may change, because the pictures themselves are compared. CUDA graphs and
-# gradient checkpointing do not change the mathematics of a step.
+# These settings and sections (such as "eval.") may change, because they do not affect the training
+# steps. The path of the pictures may change, because the pictures are compared by their content.
+# CUDA graphs and gradient checkpointing do not change the mathematics of a step.
 MAY_CHANGE = (
     "data.path",
     "data.on_bad_image",
@@ -33,7 +33,7 @@ def may_change(name: str) -> bool:
 
 
 def require_same_training(stored: RunConfig, config: RunConfig, folder: Path) -> None:
-    """Raise UserError if a setting on which steps depend has changed; name all such settings."""
+    """Raise UserError if a setting that affects the steps has changed; name all such settings."""
     before, now = (flatten(settings.model_dump()) for settings in (stored, config))
     changed = [
         f"{name} is {before.get(name)!r} in the checkpoint and {value!r} now"

@@ -19,9 +19,9 @@ CPU_STREAMS = (
     "interpolates",
     "contrastive",
 )
-# These streams draw tensors as large as feature maps, so they draw on the training's device. A
-# generator's state there cannot be moved to another kind of device; so each step seeds these
-# streams again, and checkpoints do not need their states.
+# These streams draw tensors as large as feature maps, so they draw on the training's device. The
+# state of such a generator cannot be moved to another kind of device. So these streams are seeded
+# again at each step, and checkpoints do not store their states.
 DEVICE_STREAMS = ("noise", "dropout")
 
 

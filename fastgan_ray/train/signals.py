@@ -1,4 +1,4 @@
-"""Handle Ctrl-C, SIGTERM and SIGHUP: the first signal asks to save and stop, the second ends all.
+"""Handle Ctrl-C, SIGTERM and SIGHUP: the first signal asks to save and stop, the second quits.
 
 The first signal only sets a flag. The program checks the flag and stops cleanly. SIGHUP says that
 the terminal is closed, for example because an ssh connection has ended. A closed terminal may send
@@ -22,7 +22,7 @@ SHOW_CURSOR = "\x1b[?25h"
 
 
 class Stop:
-    """A request to stop this process: whether a signal has asked for it, and which signal."""
+    """Whether a signal has asked this process to stop, and which signal."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -79,9 +79,10 @@ def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
 def hangup_kept_from_children() -> Iterator[None]:
     """Start processes within this context that a closed terminal does not end.
 
-    A closed terminal sends SIGHUP to all processes that were started from it. This process handles
-    the signal and stops the others cleanly. Processes inherit that the signal is blocked; for this
-    process, a SIGHUP waits until the end of the context.
+    A closed terminal sends SIGHUP to all processes that were started from it. Only this process
+    must handle the signal: it stops the others cleanly. So SIGHUP is blocked within this context.
+    New processes inherit the block; this process receives a waiting SIGHUP at the end of the
+    context.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:

@@ -46,9 +46,9 @@ class TrainState:
     LeCam's penalty compares with. `shown` has the samples of the fixed
     latents at the last evaluation, (N, C, h, w) in 0..255; the next evaluation measures how much
     these samples changed. `sums` and `counts` have, by name, the sum and the number of the losses
-    since the last evaluation. `logged` is the position of the last row of the log; None if there is
-    no log. `start` says from which given weights the training started (`initial_weights`); None:
-    from random ones. `group` is the group of processes that train this state together; each process
+    since the last evaluation. `logged` is the position of the last row of the log, or None without
+    a log. `start` describes the weights that the training started from (`initial_weights`); None:
+    random ones. `group` is the group of processes that train this state together; each process
     trains on a part of every batch.
     """
 
@@ -160,9 +160,9 @@ def update_ema(state: TrainState, share: float | Tensor) -> None:
 def recalibrate_ema(state: TrainState, nz: int, batches: int = 4, batch_size: int = 32) -> None:
     """Measure the batch statistics and spectral vectors of the weight average; set eval mode.
 
-    The average starts with G's buffers, which do not match the averaged weights. So the average's
-    buffers are measured at each evaluation, always with the same latents. They depend only on the
-    weights, so they are not part of the training state.
+    The weight average has copies of G's buffers, which do not match its weights. So its buffers are
+    measured at each evaluation, always with the same latents. They depend only on the weights and
+    need not be stored in checkpoints.
     """
     live = dict(state.generator.named_buffers())
     for name, buffer in state.ema.named_buffers():

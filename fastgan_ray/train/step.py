@@ -39,7 +39,7 @@ def train_step(
 ) -> Scalars:
     """Advance `state` by one step; return losses and gradient norms by name.
 
-    If D trains several times in a step, D's losses of the last time are returned. `draws` are on
+    If D trains several times in a step, the losses of its last turn are returned. `draws` are on
     the device. `batches` are `train.d_steps` batches of real pictures, (B, C, H, W) in [-1, 1].
     With several processes, each process passes only its own part of each batch.
     """
@@ -169,7 +169,7 @@ def discriminator_loss(
     """Compute D's loss, with its autograd graph, and the parts of the loss by name.
 
     `real` and `fake` are augmented pictures at D's two sizes: (B, C, H, W) and (B, C, h, w). If
-    `is_due`, the loss also includes the penalties R1 and R2, each if it is switched on.
+    `is_due`, the loss includes those of the penalties R1 and R2 that are switched on.
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
@@ -223,9 +223,10 @@ def _update_lecam(state: TrainState, real: Tensor, fake: Tensor, decay: float) -
 
 
 def _judgements(real: Tensor, fake: Tensor, boundary: float | None) -> Scalars:
-    """Return D's mean sign on generated pictures, and its accuracy on both kinds of pictures.
+    """Return the mean sign of D's logits of generated pictures, and D's accuracy on both kinds.
 
-    `real` and `fake` are logits (B, 1). Without a boundary, D compares the two kinds.
+    `real` and `fake` are logits (B, 1). If the loss has no boundary, each logit is compared with
+    the paired logit of the other kind.
     """
     of_real, of_fake = (fake, real) if boundary is None else (boundary, boundary)
     return {

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.config.model import ModelConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import build_discriminator, build_generator, small_size
 from fastgan_ray.models.kernels import reference_kernels
 
@@ -42,7 +43,7 @@ class NetworkSummary(NamedTuple):
 
 
 def summarise_generator(config: RunConfig) -> NetworkSummary:
-    """List the layers of the generator, whose operations make one picture."""
+    """List the layers of the generator; the operations are those for one picture."""
     network = build_generator(_plain(config), picture_channels=config.data.channels)
     network.eval().to("meta")
     latent = torch.empty(1, config.model.nz, device="meta")
@@ -50,10 +51,10 @@ def summarise_generator(config: RunConfig) -> NetworkSummary:
 
 
 def summarise_discriminator(config: RunConfig) -> NetworkSummary:
-    """List the layers of the discriminator, whose operations judge one real picture.
+    """List the layers of the discriminator; the operations are those for one real picture.
 
-    They are one forward pass with every decoder and, with a contrastive loss, with the projection.
-    The loss embeds two more views of the picture: their passes through the trunk are not counted.
+    They include every decoder and, with a contrastive loss, the projection. The two more passes
+    through the trunk that a contrastive loss needs are not counted.
     """
     network = build_discriminator(_plain(config), picture_channels=config.data.channels)
     network.eval().to("meta")

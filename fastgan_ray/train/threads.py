@@ -1,8 +1,8 @@
-"""Compute with the number of CPU threads that the configuration says, in every command.
+"""Set the number of CPU threads to the number in the configuration, in every command.
 
-By default, PyTorch and NumPy use a thread for each core of the machine. The number of threads
-changes the rounding of sums, so the same configuration would give other numbers on another machine;
-and if other programs use the cores, the threads wait for each other most of the time.
+By default, PyTorch and NumPy use a thread for each core of the machine. This would have two
+disadvantages. The number of threads affects the rounding of sums, so results would depend on the
+machine. And if other programs use the cores, threads mostly wait for each other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from threadpoolctl import threadpool_limits
 
-from fastgan_ray.config.run_config import ResourcesConfig
+from fastgan_ray.config.resources import ResourcesConfig
 
 
 @contextlib.contextmanager

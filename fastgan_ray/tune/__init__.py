@@ -1,1 +1,1 @@
-"""Searches and ablations on Ray: suggest configurations, run trials, stop early, keep results."""
+"""Run searches and ablations on Ray: suggest configurations, run trials, keep results."""

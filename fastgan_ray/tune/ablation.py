@@ -89,7 +89,8 @@ def ablation_of(
         make_records=lambda folder: AblationRecords(folder, spec, order, ended),
         closing=closing,
         default={"arm": spec.baseline},
-        failures_in_a_row=max(FAILURES_IN_A_ROW, len(configs)),  # some arms may fail, not all
+        # Some arms may fail; more failures in a row than arms are a problem of the machine.
+        failures_in_a_row=max(FAILURES_IN_A_ROW, len(configs)),
     )
 
 
@@ -185,13 +186,13 @@ class AblationRecords(TrialRecords):
         return summary
 
     def discard(self, checkpoint: Path) -> None:
-        """Remove the weights that only further training needs."""
+        """Remove the weights that are needed only to continue the training."""
         for path in checkpoint.glob("*.safetensors"):
             if path.name != "ema.safetensors":
                 path.unlink()
 
     def _trial(self, name: str, cell: Cell, record: Record | None) -> dict[str, Any]:
-        """Combine a cell and its record to a trial as `summarise` expects it.
+        """Combine a cell and its record to the form of a trial in `summarise`.
 
         The record is None if the training has not started.
         """
@@ -210,7 +211,7 @@ class AblationRecords(TrialRecords):
 
 
 def _compared(record: Record, compare: Moment) -> float | None:
-    """Return the value that an ablation compares; a training without a best value has its last."""
+    """Return the value to compare: if a training has no best value, its last value."""
     best: float | None = record["best_value"]
     last: float | None = record["last_value"]
     return last if compare == "last" or best is None else best

@@ -19,15 +19,10 @@ from fastgan_ray.files import linked_copy, put_in_place, write_atomically
 from fastgan_ray.metrics.names import MOMENTS, fakes_error_name, final_value, value_of
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.search.ablation import AblationSpec, Cell, cell_config, cells
-from fastgan_ray.search.confirmation import (
-    Plan,
-    best_trials,
-    confirmation_spec,
-    new_seeds,
-    outcome,
-)
+from fastgan_ray.search.confirmation import Plan, best_trials, confirmation_spec, new_seeds
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.file.spec import DEFAULT, SearchSpec
+from fastgan_ray.search.verdict import outcome
 from fastgan_ray.tune.ablation import ablation_of
 from fastgan_ray.tune.driver.results import keep_best
 from fastgan_ray.tune.driver.run_experiment import run_and_follow_up
@@ -37,7 +32,7 @@ from fastgan_ray.tune.preflight import absolute_paths
 from fastgan_ray.tune.storage.sync import DriverSync, fetch_run
 
 FOLDER = "confirm"  # the confirmation's folder, inside the search's folder
-EARLIER = "earlier.json"  # in FOLDER: the trials that ended in an earlier, smaller confirmation
+EARLIER = "earlier.json"  # in FOLDER: names of the trials of an earlier, smaller confirmation
 SEARCH_BEST = "search-best"  # in FOLDER: a copy of the search's best/ from before confirmation
 
 
@@ -52,7 +47,7 @@ def confirm_search(
     """Train the missing trainings of `plan`; return the summary with the confirmation's outcome.
 
     `summary` must be the search's summary without a confirmation. summary.json and best/ are
-    updated. `seeds` are the seeds to use; if empty, new seeds are chosen, as many as the plan says.
+    updated. `seeds` are the seeds to use; if empty, the number of new seeds in the plan is chosen.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None
@@ -195,9 +190,9 @@ def _start(folder: Path, ablation: AblationSpec, ended: list[str]) -> None:
 
 
 def _order(trials: Sequence[Mapping[str, Any]], ablation: AblationSpec) -> list[Cell]:
-    """Return all cells in the order of their numbers; cells of an earlier confirmation come first.
+    """Return all cells in the order of their numbers.
 
-    So these cells keep the numbers of their trials.
+    Cells of an earlier confirmation come first, so that their trials keep their numbers.
     """
     earlier = [(trial["arm"], trial["seed"]) for trial in trials]
     by_key = {(cell.arm, cell.seed): cell for cell in cells(ablation)}

@@ -1,4 +1,4 @@
-"""What a search, an ablation and a confirmation have in common: options, trials, a Ray session."""
+"""The common parts of searches, ablations and confirmations: options, trials, a Ray session."""
 
 from __future__ import annotations
 
@@ -58,21 +58,21 @@ class Experiment:
     """The description of one experiment: a search or an ablation.
 
     `text` is the content of its file. `overrides` are the options of the command that change the
-    file's settings; JSON can store them. `changes` takes another text and its overrides, and
-    `same_pictures`, which says whether the pictures are compared elsewhere; it returns a text for
-    each difference that a resumed experiment must not have. `configure` takes a searcher's
+    file's settings (JSON values). `changes` is called before a resume with the earlier text and
+    overrides, and returns a text for each difference that is not allowed. Its argument
+    `same_pictures` says whether the pictures are compared elsewhere. `configure` takes a searcher's
     suggestion and returns the trial's configuration, nested as a RunConfig. `inputs` are
     configurations whose data and weights must exist. `sample_configs` are examples of the
     configurations that trials may have. `summary_file` exists as soon as the experiment has
     started. `make_searcher` takes the experiment's folder, the number of trials at once, and
     whether the experiment is resumed. `make_scheduler` takes the folder that contains all trials'
     folders. `make_records` and `make_tracker` take the experiment's folder; the tracker measures
-    how much of the budget is used. `follow_up` runs when every trial has ended; it takes the
-    summary, and returns the summary with its own result added. It may use `subfolders`. `closing`
-    takes the summary and makes the text to print at the end. `default` has the values in a point
-    that make a trial the default, in an ablation the baseline. `confirms` is the name of the search
-    that an ablation confirms; None if it confirms none. `grid_points` is the number of points of a
-    grid. After `failures_in_a_row` trials that fail for the same reason, no more trials start.
+    how much of the budget is used. `follow_up` runs after all trials; it takes the summary and
+    returns it with its own result added. It may use `subfolders`. `closing` takes the summary and
+    makes the text to print at the end. `default` has the values of the published default in a
+    search's points, or of the baseline in an ablation's points. `confirms` is the name of the
+    search if an ablation confirms one, else None. `grid_points` is the number of points of a grid.
+    After `failures_in_a_row` trials that fail for the same reason, no more trials start.
     """
 
     kind: Literal["search", "ablation"]

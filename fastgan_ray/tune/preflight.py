@@ -23,7 +23,8 @@ from fastgan_ray.tune.ray.session import resources_of_this_machine
 def check_this_machine(configs: Sequence[RunConfig], address: str | None) -> None:
     """Check, before Ray starts, that this machine has the devices and resources of all trials.
 
-    Nothing is checked here if the trials run on a Ray that runs already. Raises UserError.
+    Nothing is checked if the trials run on a Ray cluster that has already started. Raises
+    UserError.
     """
     from fastgan_ray.train.device import choose_device
 
@@ -51,11 +52,10 @@ def check_inputs(
 ) -> None:
     """Check once, before all trials, that pictures and network weights exist and are unchanged.
 
-    If the trials run on this machine (`here`), also compute the features of the real pictures for
-    all trials, and write the metric's protocol to `folder`. If the folder already has a protocol,
-    compare the two. Remarks on the pictures are printed and written to `folder`; `examples` are
-    configurations with the resolutions of trials, for these remarks. Raises a UserError that says
-    what is missing or has changed.
+    If the trials run on this machine (`here`), also compute the features of the real pictures, and
+    write the metric's protocol to `folder` or compare it with the protocol there. Remarks about the
+    pictures are printed and written to `folder`; they consider the resolutions of the
+    configurations `examples`. Raises a UserError that says what is missing or has changed.
     """
     from fastgan_ray.data.remarks import remarks
     from fastgan_ray.metrics.weight_files import require_weights
@@ -138,10 +138,11 @@ def _check_pictures(
     source = open_source(config.data.model_copy(update={"limit": None}), track=track)
     say(console, escape(f"{counted(len(source), 'picture')} in {source.path}"))
     without_effect = [limit for limit in limits if limit is not None and limit >= len(source)]
-    if without_effect and len(limits) > 1:  # arms with different limits would use the same pictures
+    # Arms with different limits must not use the same pictures.
+    if without_effect and len(limits) > 1:
         raise UserError(
             f"data.limit: {source.path} has {counted(len(source), 'picture')}, so a limit of "
-            f"{min(without_effect)} has no effect; set a lower one, or name a larger data set"
+            f"{min(without_effect)} has no effect; set a lower limit, or use a larger data set"
         )
     if here:
         extractor = load_extractor(
@@ -156,8 +157,8 @@ def _check_pictures(
 def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
     """Write the metric's protocol to `path`, or compare it with the protocol in that file.
 
-    A resumed search compares values from before and after the interruption, so the protocol must
-    not change. Raises UserError with the differences.
+    The protocol must not change, because a resumed search compares values from before and after the
+    interruption. Raises UserError with the differences.
     """
     from fastgan_ray.metrics.protocol import require_same_protocol
 
@@ -173,7 +174,7 @@ def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
 
 
 def absolute_paths(config: RunConfig) -> RunConfig:
-    """Return `config` with absolute paths of pictures and given weights, for any folder."""
+    """Return `config` with absolute paths of pictures and initial weights."""
     data, train = config.data, config.train
     return config.model_copy(
         update={

@@ -1,4 +1,4 @@
-"""Run a search on Ray, and confirm its result at its end or later."""
+"""Run a search on Ray; confirm its result at the end or later."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def _experiment(spec: SearchSpec, priors: list[Prior]) -> Experiment:
     def make_searcher(folder: Path, max_concurrent: int, resuming: bool) -> StudySearcher:
         journal = folder / "study.journal"
         if not resuming:
-            journal.unlink(missing_ok=True)  # left by a search killed before its first state
+            # A search that was killed before its first snapshot may have left this file.
+            journal.unlink(missing_ok=True)
         return StudySearcher(spec, journal, max_concurrent, configure, priors)
 
     def make_tracker(folder: Path) -> BudgetTracker:
@@ -145,9 +146,9 @@ def confirm_run(
     """Confirm a search that has ended; continue or enlarge its confirmation if there is one.
 
     `top` is the number of trials, and `seeds` are new seeds. If `top` is None or `seeds` is empty,
-    their number is taken from the existing confirmation, else from the search's file, else it is 2
-    for trials and 3 for seeds. Raises UserError if the folder has no search that has ended, if the
-    search has used one of the seeds, or if its pictures or weights have changed.
+    the number is that of the existing confirmation, else that in the search's file, else 2 trials
+    and 3 seeds. Raises UserError if the folder has no search that has ended, if the search has used
+    one of the seeds, or if its pictures or weights have changed.
     """
     spec, summary = _ended_search(folder)
     seeds = _all_seeds(spec, summary, folder, seeds)
@@ -179,8 +180,8 @@ def _all_seeds(spec: SearchSpec, summary: Summary, folder: Path, seeds: Sequence
         return []
     if used := sorted({*seeds} & used_seeds(spec, summary)):
         raise UserError(
-            f"--seeds: the search has used {', '.join(map(str, used))}; a confirmation "
-            "needs other seeds than the search, such as --seeds 1-3"
+            f"--seeds: the search has used {', '.join(map(str, used))}; a confirmation needs new "
+            f"seeds, such as --seeds 1-3"
         )
     _, started = confirmation_size(folder / FOLDER)
     together = list(dict.fromkeys([*started, *seeds]))

@@ -35,7 +35,7 @@ def load_extractor(name: str, device: torch.device, background: str = WHITE) -> 
     if name == "none":
         raise UserError(
             "eval.extractor: is none, so nothing can be measured; choose a feature network with "
-            "--set eval.extractor=NAME, or --embedded for the one in the package"
+            "--set eval.extractor=NAME, or use --embedded for the network in the package"
         )
     module = importlib.import_module(f"{__name__}.{EXTRACTORS[name]}")
     extractor: Extractor = getattr(module, name)(device)

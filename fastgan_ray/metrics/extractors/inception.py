@@ -33,7 +33,7 @@ def inception(device: torch.device) -> Extractor:
     extractor = Extractor("inception", sha256, 299, network, device)
     try:
         classifier = network.base.output.weight.detach().cpu()
-    except AttributeError:  # a private name in the file is missing: no Inception score
+    except AttributeError:  # the file lacks this private name: leave out the Inception score
         return extractor
     return replace(extractor, logits=lambda features: F.linear(features, classifier))
 
@@ -51,9 +51,9 @@ def extractor_of_port(
     """Turn torch-fidelity's network into an extractor.
 
     Folding BatchNorm into the convolutions, and channels-last memory, make it 1.4 times as fast as
-    the original. The layers are called one after another instead of through the network's own
-    `forward`, because that accepts only whole numbers, and clean resizing gives fractions.
-    (`forward` also resizes; this changes nothing at 299 px.)
+    the original. The function calls the layers one by one, because the network's own `forward`
+    accepts only whole numbers, and clean resizing gives fractions. (`forward` also resizes; this
+    changes nothing at 299 px.)
     """
     for module in port.modules():
         if isinstance(module, BasicConv2d):

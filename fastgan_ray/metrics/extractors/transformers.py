@@ -21,7 +21,7 @@ _SIZE = 224
 _PATCH = 14
 _HEAD = 64  # features per head
 
-# Parts of names: Meta's -> torchvision's; the first match is used.
+# Parts of tensor names: Meta's -> torchvision's; the first match is used.
 _TORCHVISION = {
     "cls_token": "class_token",
     "pos_embed": "encoder.pos_embedding",

@@ -10,9 +10,9 @@ from typing import Any
 
 from fastgan_ray.report.text import is_number
 
-LOG_RATIO = 8.0  # highest / lowest value; above this ratio, a linear axis is too crowded
+LOG_RATIO = 8.0  # if highest / lowest value is above this ratio, a logarithmic axis is used
 TINY = 1e-100  # logarithmic axes could overflow below this value or above 1 / value
-FEW = 4  # up to this many values each get a tick
+FEW = 4  # if there are at most this many values, each value gets a tick
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -50,7 +50,7 @@ class Axis:
 def fit(
     values: Sequence[float], start: float, end: float, zero: bool = False, log: bool | None = None
 ) -> Axis:
-    """Return an axis with a margin that contains all values (at least one; all finite).
+    """Return an axis that contains all values (at least one; all finite), with a margin.
 
     If `zero`, the axis starts at 0. If `log` is None, the axis is logarithmic if all values are
     above 0 and the highest is at least 8 times the lowest.
@@ -106,6 +106,6 @@ def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
 def category(value: object) -> str:
     """Convert a value to the name of its category.
 
-    A text stays as it is; "" and values of other types become JSON.
+    A text stays as it is; an empty text and values of other types are written as JSON.
     """
     return value if isinstance(value, str) and value else json.dumps(value)

@@ -34,7 +34,7 @@ STYLES = {
 }
 DASHES = ("-", "--", "-.")
 MAX_COLUMNS = 3
-# With these settings, the same numbers always give the same file, byte for byte.
+# With these settings, the same numbers always give the same bytes in the file.
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "fastgan-ray",
     "text.parse_math": False,  # an arm's name may contain dollar signs
@@ -97,7 +97,7 @@ def _draw_panel(
         dashes = DASHES[arm_dash(colours, arm["name"]) % len(DASHES)]
         style: dict[str, Any] = {"color": colour, "marker": marker, "ls": dashes, "lw": 2, "ms": 5}
         kimg, low, high = ([point[key] for point in points] for key in ("kimg", "low", "high"))
-        # The line is dotted where seeds are missing, because the mean is over fewer seeds.
+        # Where seeds are missing, the mean is over fewer seeds, and the line is dotted.
         axes.plot(*_line(points), lw=1, ls=":", color=colour)
         line = _line(with_all_seeds(points))
         (handle,) = axes.plot(*line, label=_arm_label(arm, summary), **style)

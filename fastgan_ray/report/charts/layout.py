@@ -38,7 +38,7 @@ def y_axis(values: Sequence[float]) -> Axis:
 
 
 def frame(x: Axis, y: Axis, x_label: str, y_label: str, series: Sequence[Mark]) -> Chart:
-    """Return a chart with two axes and `series`, whose marks must already have coordinates."""
+    """Return a chart with two axes and `series`; the marks in `series` already have coordinates."""
     return {
         "width": WIDTH,
         "height": HEIGHT,
@@ -79,7 +79,7 @@ def trial_marks(run: Run) -> dict[str, Mark]:
 def separate_labels(marks: Sequence[Mark], bottom: float = BOTTOM) -> None:
     """Set "label_y" of each labelled mark, so that labels do not overlap.
 
-    A label is as close as possible to the height of its mark's "end" (x, y), and not below
+    Each label is as near as possible to the height of its mark's "end" (x, y), but not below
     `bottom`.
     """
     labelled = (mark for mark in marks if mark["label"])

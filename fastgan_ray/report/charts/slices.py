@@ -11,7 +11,7 @@ from fastgan_ray.report.charts.layout import Chart, axis_label, trial_marks
 from fastgan_ray.report.data.ranking import parameter_names, ranked
 from fastgan_ray.report.data.run_folder import Run, Trial
 
-ENOUGH = 10  # with fewer finished trials, a parameter can seem important by chance
+ENOUGH = 10  # with fewer finished trials, chance can make a parameter look important
 WIDTH, HEIGHT = 400.0, 286.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 384.0, 14.0, 208.0
 LETTER_WIDTH = 7.5  # width of the widest letter
@@ -38,7 +38,7 @@ def slices(run: Run) -> list[dict[str, Any]]:
 def note(trials: Sequence[Trial], without: int) -> str:
     """Write how many trials a slice shows, and whether they are enough for a conclusion.
 
-    `without` is the number of trials that have no value of the parameter.
+    `without` is the number of trials without a value of the parameter.
     """
     finished = sum(trial["state"] == "finished" for trial in trials)
     text = f"{counted(len(trials), 'trial')}: {finished} finished"

@@ -21,14 +21,14 @@ from fastgan_ray.search.statistics import Comparison, compare, mean_and_sd
 Trial = dict[str, Any]
 
 CONFIDENCE = 0.95
-ERRORS_APART = 2.0  # in standard errors; evaluation noise can cause a smaller difference
+ERRORS_APART = 2.0  # in standard errors; evaluation noise alone can cause any difference below this
 FAILED = ("diverged", "out_of_memory", "failed")
 COLUMNS = (
     *("trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason"),
     *MOMENTS,
 )
-# Keys of the numbers in a row that do not measure quality; `_other_metrics` leaves them out. It
-# also leaves out keys with a /, which are training numbers, except for TRAINING_NUMBERS.
+# Keys of a row that `_other_metrics` leaves out, because they do not measure quality. Keys with a /
+# are training numbers; of these, only TRAINING_NUMBERS are included.
 NO_METRICS = (
     "kimg",
     "images_shown",
@@ -53,19 +53,45 @@ def summarise(
     """
     metric = spec.metric
     arm_trials = {arm: [trial for trial in trials if trial["arm"] == arm] for arm in spec.arms}
-    values = {arm: values_of(arm_trials[arm]) for arm in spec.arms}
     several = len(spec.data) > 1
+    name_of = best_name if spec.compare == "best" else str
+    error = _evaluation_error(trials, name_of(fakes_error_name(metric.name)), in_percent=several)
+    protocols, warnings = _protocols(trials)
+    return {
+        "name": name,
+        "metric": {"name": metric.name, "goal": metric.goal},
+        "compare": spec.compare,
+        "baseline": spec.baseline,
+        "confidence": CONFIDENCE,
+        "differences": "percent" if several else "metric",
+        "data": [data_name(data) for data in spec.data],
+        "seeds": list(spec.seeds),
+        "protocol": protocols,
+        "warnings": warnings,
+        "arms": _arms(spec, arm_trials, gflop, error),
+        "trials": [
+            {**{key: trial[key] for key in COLUMNS}, "warning": _warning(trial)} for trial in trials
+        ],
+    }
+
+
+def _arms(
+    spec: AblationSpec,
+    arm_trials: Mapping[str, Sequence[Trial]],
+    gflop: Mapping[str, float],
+    error: float | None,
+) -> list[dict[str, Any]]:
+    """Return the numbers of each arm; `error` is the standard error of one evaluation."""
+    metric, several = spec.metric, len(spec.data) > 1
+    values = {arm: values_of(arm_trials[arm]) for arm in spec.arms}
     if several:
         comparisons, on_sets = compare_on_sets(values, spec.baseline, metric.goal, CONFIDENCE)
     else:
         comparisons, on_sets = compare(values, spec.baseline, metric.goal, CONFIDENCE), {}
-    protocols, warnings = _protocols(trials)
     pairs = (len(spec.seeds), " %") if several else (1, "")
-    name_of = best_name if spec.compare == "best" else str
-    error = _evaluation_error(trials, name_of(fakes_error_name(metric.name)), in_percent=several)
     other = "best" if spec.compare == "last" else "last"
     other_values = {arm: values_of(arm_trials[arm], f"{other}_value") for arm in spec.arms}
-    arms = [
+    return [
         {
             "name": arm,
             "settings": settings,
@@ -79,22 +105,6 @@ def summarise(
         }
         for arm, settings in spec.arms.items()
     ]
-    return {
-        "name": name,
-        "metric": {"name": metric.name, "goal": metric.goal},
-        "compare": spec.compare,
-        "baseline": spec.baseline,
-        "confidence": CONFIDENCE,
-        "differences": "percent" if several else "metric",
-        "data": [data_name(data) for data in spec.data],
-        "seeds": list(spec.seeds),
-        "protocol": protocols,
-        "warnings": warnings,
-        "arms": arms,
-        "trials": [
-            {**{key: trial[key] for key in COLUMNS}, "warning": _warning(trial)} for trial in trials
-        ],
-    }
 
 
 def values_of(trials: Iterable[Trial], key: str = "value") -> dict[tuple[str, int], float | None]:
@@ -114,10 +124,10 @@ def _by_data(
     values: Mapping[tuple[str, int], float | None],
     comparisons: Mapping[str, Comparison],
 ) -> list[dict[str, Any]]:
-    """Compute, for each data set, mean and standard deviation over seeds, and the comparison.
+    """Compute mean and standard deviation over seeds, and the comparison, for each data set.
 
-    The comparison is None for the baseline, for a data set on which no training has ended, and if
-    there is only one data set.
+    The comparison is None for the baseline, for a data set without finished trainings, and if there
+    is only one data set.
     """
     parts = []
     for data in map(data_name, spec.data):
@@ -140,14 +150,14 @@ def _flat(
 ) -> dict[str, Any]:
     """Return a comparison as one flat mapping.
 
-    It contains a note if evaluation noise alone can explain the difference. `error` is the standard
-    error of one evaluation, in the unit of the difference; `unit` is its text. A data set that is
-    compared as one pair has `seeds` pairs of trainings.
+    A note is added if evaluation noise alone can explain the difference. `error` is the standard
+    error of one evaluation, in the unit of the difference; `unit` is the name of this unit. If a
+    data set counts as one pair, this pair stands for `seeds` pairs of trainings.
     """
     fields = asdict(comparison)
     difference: dict[str, Any] = fields.pop("difference")
     if comparison.verdict in ("better", "worse") and error is not None:
-        # The change in the mean difference that other evaluation latents alone can cause.
+        # The largest mean difference that the evaluation latents alone can cause.
         noise = ERRORS_APART * error * math.sqrt(2 / (difference["pairs"] * seeds))
         if abs(difference["mean"]) < noise:
             fields["note"] = (
@@ -161,8 +171,8 @@ def _flat(
 def _evaluation_error(trials: Sequence[Trial], name: str, in_percent: bool = False) -> float | None:
     """Return the standard error of one evaluation: the root mean square over finished trials.
 
-    `name` is the error's key in the rows. If `in_percent`, each error is a percentage of the value
-    that it belongs to.
+    `name` is the error's key in the rows. If `in_percent`, each error is converted to percent of
+    its value.
     """
     errors = []
     for trial in _finished(trials):
@@ -173,7 +183,7 @@ def _evaluation_error(trials: Sequence[Trial], name: str, in_percent: bool = Fal
 
 
 def _costs(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Return parameter counts, mean speed and highest memory; None if no trial reports it."""
+    """Return parameter counts, mean speed and highest memory; None if no trial reports them."""
     speed, _ = mean_and_sd(_last_values(trials, "images_per_second"))
     return {
         "params_g": next(iter(_last_values(trials, "params_g")), None),
@@ -223,7 +233,7 @@ def _warning(trial: Trial) -> str:
 
 
 def _protocols(trials: Sequence[Trial]) -> tuple[dict[str, Any], list[str]]:
-    """Return {data set: protocol}, and a warning for each trial with another protocol."""
+    """Return {data set: protocol}, and a warning for each trial whose protocol differs."""
     protocols: dict[str, dict[str, Any]] = {}
     warnings = []
     for trial in trials:

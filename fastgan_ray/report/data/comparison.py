@@ -16,9 +16,9 @@ from fastgan_ray.report.data.votes import read_results, votes_of
 Entry = dict[str, Any]
 
 MEND = (
-    "Only results that were measured in the same way can be compared. If an ablation "
-    "has several data sets, compare single trials (such as RUN/trials/00003); or "
-    "measure generators again with `fastgan-ray evaluate`."
+    "Only results that were measured in the same way can be compared. To compare results on "
+    "different data sets, give single trials (such as RUN/trials/00003), or measure the generators "
+    "again with `fastgan-ray evaluate`."
 )
 LAST_VALUES = ("memorised", "params_g", "gflop_g", "images_per_second")
 

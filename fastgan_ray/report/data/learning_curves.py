@@ -13,8 +13,8 @@ Point = dict[str, Any]
 def curve_metric(trials: Sequence[Mapping[str, Any]], metric: str) -> str:
     """Return the name of the metric to plot.
 
-    This is the name of `metric` in cheap evaluations if a row has it, else `metric`. Values of
-    cheap and full evaluations are not comparable, so a curve never has both.
+    This is the cheap evaluations' metric if a row has one, else `metric`. Values of cheap and full
+    evaluations cannot be compared, so a curve has only one kind.
     """
     early = early_name(metric)
     return early if any(early in row for trial in trials for row in trial["rows"]) else metric

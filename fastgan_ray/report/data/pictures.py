@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.config.run_config import DataConfig
 from fastgan_ray.data.checking import Picture
 from fastgan_ray.data.listing import printable
 from fastgan_ray.data.remarks import copies, remarks, sketches
@@ -28,7 +28,7 @@ from fastgan_ray.metrics.self_distance import embedded_features, self_distance
 from fastgan_ray.progress import Track, silently
 
 MOST_COMPARED = 2000
-"""Of a larger set, this many pictures are compared with each other, drawn at random."""
+"""At most this many pictures are compared with each other; from a larger set, a random choice."""
 MOST_OUTLIERS = 12
 
 Facts = dict[str, Any]

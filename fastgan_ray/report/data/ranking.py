@@ -11,7 +11,7 @@ from fastgan_ray.report.data.run_folder import Run, Trial
 from fastgan_ray.report.text import label, rounded, settings_text, state_text
 
 COLOURS = 6  # a reader can distinguish this many colours
-# A finished trial ends with a full evaluation; the values of all others are compared as they are.
+# Finished trials end with a full evaluation; other trials may have only cheap ones.
 STATE_RANKS = {"finished": 0, "stopped": 1, "unfinished": 1}
 
 
@@ -37,7 +37,7 @@ def best_trial(run: Run) -> Trial | None:
 
 
 def trial_label(trial: Trial) -> str:
-    """Return a trial's id, which says whether the trial is a search's default."""
+    """Return a trial's id, with a note if the trial is the search's published default."""
     return label(trial["trial_id"], trial["trial_id"] if trial["is_default"] else None)
 
 
@@ -73,7 +73,7 @@ def arm_colours(account: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def arm_dash(colours: Mapping[str, str], arm: str) -> int:
-    """Count the arms before `arm` with its colour; the number selects the dashes of its line."""
+    """Return the number of an arm's dash pattern: how many earlier arms have its colour."""
     names = list(colours)
     return sum(colours[name] == colours[arm] for name in names[: names.index(arm)])
 

@@ -9,7 +9,7 @@ from typing import Any
 
 METRICS = "metrics.jsonl"
 TRAINING = "training.jsonl"  # only with train.log_every_kimg
-# Of training numbers in TensorBoard and W&B: evaluations have means with the same names.
+# The prefix of training numbers in TensorBoard and W&B; evaluations use the same names without it.
 PREFIX = "training/"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.run_file import load_run_config
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import fakes_error_name, final_value, run_metric, value_of
@@ -21,7 +21,7 @@ Run = dict[str, Any]
 Trial = dict[str, Any]
 
 ACCOUNTS = {"search": "summary.json", "ablation": "ablation.json"}
-CHECKPOINT_DEPTH = 3  # levels from a trial's checkpoint folder up to the run's folder
+CHECKPOINT_DEPTH = 3  # the number of levels from a trial's checkpoint folder up to the run's folder
 UNKNOWN = {"state": "unfinished", "value": None, "error": None, "kimg": 0.0, "seconds": 0.0}
 
 
@@ -68,7 +68,7 @@ def read_run(folder: Path) -> Run:
 
 
 def holds_training(folder: Path) -> bool:
-    """Return whether a folder is that of a training that is no trial of a search or an ablation."""
+    """Return whether a folder holds a single training, outside a search or an ablation."""
     return all((folder / name).is_file() for name in ("config.yaml", "metrics.jsonl"))
 
 
@@ -109,8 +109,8 @@ def _read_training(folder: Path) -> Run:
 def latest_picture(trial: Trial, key: str) -> Path | None:
     """Return the path of the trial's newest picture; None if there is none or the file is missing.
 
-    Rows have the picture's path under `key`. Only the last two parts of this path are used, because
-    the folder may have been moved.
+    `key` is the key of the picture's path in the rows. Only the last two parts of this path are
+    used, because the run's folder may have been moved.
     """
     for row in reversed(trial["rows"]):
         if row.get(key):
@@ -120,7 +120,7 @@ def latest_picture(trial: Trial, key: str) -> Path | None:
 
 
 def run_folder(path: Path) -> Path:
-    """Return the folder of the run to which `path` belongs: itself, or a trial's run."""
+    """Return the run's folder for `path`, which is this folder or the folder of a trial in it."""
     if holds_training(path):
         return path
     return path.parents[1] if (path / "metrics.jsonl").is_file() else path
@@ -150,7 +150,7 @@ def searched_metric(path: Path) -> str | None:
 
 
 def training_data(run: Run) -> DataConfig:
-    """Return the settings of the pictures on which a run trains; of an ablation, its first set."""
+    """Return the settings of a run's training pictures; for an ablation, those of its first set."""
     if run["kind"] == "training":
         return load_run_config(Path(run["folder"]) / "config.yaml").data
     spec = _read_file(run["kind"], Path(run["folder"]))

@@ -65,9 +65,8 @@ def _data_choices(facts: Facts, path: str) -> Iterator[Choice]:
     halves = facts["compared"]["halves"]
     if halves and halves["has_direction"]:
         reason = (
-            "mirror images look different from your pictures (text, light from one "
-            "side): training on them would teach the generator pictures that you do not "
-            "have"
+            "mirror images look different from your pictures (text, light from one side); with "
+            "mirror images, the generator would learn pictures unlike yours"
         )
         yield Choice("data.flip", 0.0, reason)
     elif halves:
@@ -107,7 +106,8 @@ def _search_lines(path: str, has_gpu: bool) -> list[str]:
     return [
         f"name: {json.dumps(name)}",
         "method: bayes",
-        "# By the network inside the package. FD is safe in trainings too short to copy pictures.",
+        "# With the network inside the package. FD is safe here: trainings are too short to copy "
+        "pictures.",
         "metric: {name: fd_efficientnet_lite0, goal: minimize}",
         "run_cap: 6",
         "confirm: {top: 1, seeds: 3}",

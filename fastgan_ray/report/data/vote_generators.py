@@ -3,8 +3,8 @@
 A generator is {"name", "run" (the name of the run's folder), "folder" (of the run), "trial", "arm"
 (one of these two is None), "data" (name of its data set in an ablation), "grids" ({cell: path of
 its grid of samples}), "values" ({metric: value}), "minimize" ({metric: whether lower is better}),
-"protocol"}. A cell is the seed of an arm's training, so that two arms are shown after trainings
-with the same seed; it is "" for a trial.
+"protocol"}. For an arm, a cell is the seed of a training; two arms are compared at the same seed.
+For a trial, the cell is "".
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from fastgan_ray.report.data.run_folder import (
 
 Generator = dict[str, Any]
 
-BEST = 4  # trials of a search that is alone on a page
+BEST = 4  # number of trials of a search if it is the only run on the page
 KERNEL = re.compile(r"(early/)?(kid\d\w*|kd_\w+)")
 
 
 def vote_generators(paths: Sequence[Path], top: int | None = None) -> list[Generator]:
     """Return the generators of the runs and trials at `paths`, in their order.
 
-    Of a search these are its `top` best trials; if `top` is above 1, also the published default.
-    The default of `top` is 4 for a single path, else 1. Of an ablation they are the arms, on its
-    first data set. Raise UserError if there are fewer than two, or if they learned other pictures.
+    A search adds its `top` best trials and, if `top` is above 1, the published default. `top` is 4
+    by default for a single path, else 1. An ablation adds its arms, on its first data set. Raise
+    UserError if there are fewer than two generators, or if they learned different pictures.
     """
     top = top or (BEST if len(paths) == 1 else 1)
     every = (generator for path in paths for generator in _generators(path.resolve(), top))
-    # A trial and its search may both be named.
+    # A trial and its search may both be given.
     generators = list({(g["folder"], g["trial"], g["arm"]): g for g in every}.values())
     if len({generator["folder"] for generator in generators}) > 1:
         generators = [{**g, "name": f"{g['run']}: {g['name']}"} for g in generators]
@@ -113,9 +113,9 @@ def _arms(run: Run) -> list[Generator]:
 
 
 def _measured(run: Run, trials: Sequence[Trial], data: str) -> Generator:
-    """Return what the generators of a run share, and the metric and kernel distance of these.
+    """Return the fields that all generators of a run share, with the mean values of their metrics.
 
-    A value is the mean over the trials' last rows; cheap evaluations have other names.
+    These are the run's metric and the kernel distance, in each trial's last row.
     """
     rows = [trial["rows"][-1] for trial in trials if trial["rows"]]
     metric, goal = run["metric"]["name"], run["metric"]["goal"]
@@ -139,6 +139,6 @@ def _require_same_pictures(generators: Sequence[Generator]) -> None:
     if len(sets) > 1:
         first, second, *_ = sets.values()
         raise UserError(
-            f"{first} and {second} were measured on other pictures; a vote compares generators of "
-            "the same pictures"
+            f"{first} and {second} were measured on different pictures; a vote compares generators "
+            f"of the same pictures"
         )

@@ -1,9 +1,10 @@
 """The pairs of a page of blind votes, and the key that says which generators they show.
 
-The key stays in the folder votes/ of each run (page-ID.json); the page itself names nothing. The
-key is {"format", "page" (its id), "generators" (see `vote_generators`, without paths), "own" (the
-numbers of this run's generators), "same_protocol", "pairs"}. A pair is [left, right], two numbers
-of generators; the number after the last generator's is the control, the training pictures.
+The key is a file in the folder votes/ of each run (page-ID.json); the page itself contains no
+names. The key is {"format", "page" (its id), "generators" (see `vote_generators`, without paths),
+"own" (the numbers of this run's generators), "same_protocol", "pairs"}. A pair is [left, right]:
+the numbers of two generators. One number more than the last generator's stands for the control, the
+training pictures.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ Match = tuple[int, int]  # the numbers of the left and the right generator
 class Pair(NamedTuple):
     """A pair of a page: two generators, the trainings to show, and the latents.
 
-    `tiles` are positions in a grid of samples; both sides show the same ones. For the control they
-    are numbers from which its training pictures are chosen.
+    `tiles` are positions in a grid of samples, the same for both sides. For the control, they
+    choose the training pictures.
     """
 
     left: int

@@ -1,9 +1,8 @@
 """The votes on a run's generators: read them from files, and sum them up.
 
 A file of votes, which the page of a vote saves, is {"format", "page" (the page's id), "sheet" (a
-random text, so that a sheet that was saved twice counts once), "voter" (a name, may be empty),
-"votes"}. A vote is {"pair" (its number on the page), "choice" ("left", "right" or "equal"),
-"seconds"}.
+random id; if a sheet is saved twice, it counts once), "voter" (a name, may be empty), "votes"}. A
+vote is {"pair" (its number on the page), "choice" ("left", "right" or "equal"), "seconds"}.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Sheet = dict[str, Any]
 
 
 class Voter(TypedDict):
-    """What the votes of one sheet say about its voter."""
+    """Numbers about one voter, from the votes of a sheet."""
 
     name: str
     votes: int
@@ -84,7 +83,7 @@ def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
         keys = [path for path in keys if path.is_file()]
         if not keys:
             names = ", ".join(map(str, folders))
-            raise UserError(f"{file}: its page ({sheet['page']}) is not one of {names}")
+            raise UserError(f"{file}: its page ({sheet['page']}) is not a page of {names}")
         for path in keys:
             _check_pairs(sheet, _read_key(path), file)
             target = path.with_name(f"votes-{sheet['page']}-{sheet['sheet']}.json")
@@ -182,7 +181,7 @@ def _agreements(key: Key, votes: Sequence[Vote]) -> dict[str, Share]:
 
 
 def _sheets(folder: Path, key: Key) -> list[Sheet]:
-    """Read the sheets of a page; of copies of one sheet, the one with the most votes."""
+    """Read the sheets of a page; of several copies of a sheet, use the one with most votes."""
     sheets: dict[str, Sheet] = {}
     for path in sorted(folder.glob(f"votes-{key['page']}*.json")):
         sheet = _read_sheet(path)
@@ -197,7 +196,7 @@ def _read_key(path: Path) -> Key:
     content = _read(path)
     if not isinstance(content, dict) or content.get("format") != vote_page.FORMAT:
         raise UserError(
-            f"{path}: damaged; remove it, and make the page again with the same command"
+            f"{path}: is damaged; remove this file, and make the page again with the same command"
         )
     return content
 
@@ -219,7 +218,7 @@ def _read_sheet(path: Path) -> Sheet:
         and all(_is_vote(vote) for vote in content["votes"])
     )
     if not valid:
-        raise UserError(f"{path}: not a file of votes that the page of `fastgan-ray vote` saved")
+        raise UserError(f"{path}: is not a file of votes from a page of `fastgan-ray vote`")
     assert isinstance(content, dict)
     return content
 

@@ -65,7 +65,7 @@ def view(
 
 
 def verdict(facts: Facts) -> str:
-    """Say in one sentence how many pictures can be used, and for what resolution."""
+    """Return a sentence: how many pictures can be used, and for what resolution."""
     if "resolution" not in facts:
         return f"{counted(facts['pictures'], 'picture')} can be used: too few for a training."
     return (
@@ -93,22 +93,22 @@ def overview(facts: Facts) -> list[tuple[str, str]]:
 
 
 def metric_sentences(facts: Facts) -> list[str]:
-    """Say what a metric of so few pictures can tell."""
+    """Return sentences about how small a difference the metric can show with so few pictures."""
     if "compared" not in facts:
         return []
     halves = facts["compared"]["halves"]
     if halves is None:
-        return ["There are too few pictures to divide them into halves and compare these."]
+        return ["There are too few pictures to compare two halves of them."]
     count = halves["half"]
     sentences = [
         f"Two random halves of your pictures ({count} against {count}) have a Frechet distance of "
         f"{halves['fd']:.1f} ± {halves['fd_sd']:.1f} and a kernel distance of "
         f"{1000 * halves['kd']:.2f} ± {1000 * halves['kd_sd']:.2f} thousandths, on the network "
         "inside the package (mean and standard deviation over splits).",
-        f"A generator is perfect if {count} of its pictures have these distances to {count} of "
-        "yours; lower values mean that it copies. With more pictures the Frechet distance of a "
-        "perfect generator falls, and its kernel distance stays about 0.",
-        f"Differences of less than {2 * halves['fd_sd']:.1f} in the Frechet distance or "
+        f"For a perfect generator, {count} of its pictures have these distances to {count} of "
+        f"yours; lower values mean that the generator copies. With more pictures, the Frechet "
+        f"distance of a perfect generator is lower, and its kernel distance is still about 0.",
+        f"Differences below {2 * halves['fd_sd']:.1f} in the Frechet distance or "
         f"{2000 * halves['kd_sd']:.2f} thousandths in the kernel distance can be chance.",
     ]
     side = "can" if halves["has_direction"] else "cannot"

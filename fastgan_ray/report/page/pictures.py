@@ -1,4 +1,4 @@
-"""Pictures from a run's folder as data URIs, reduced so that report.html stays small."""
+"""Pictures from a run's folder as data URIs, reduced in size to keep report.html small."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-GRID_SIDE = 760  # pixels; on a screen with several grids, more are not visible
+GRID_SIDE = 760  # pixels; on a page with several grids, more pixels would not be visible
 QUALITY = 80
 FORMAT = "WEBP"
 

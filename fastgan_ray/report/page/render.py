@@ -1,4 +1,4 @@
-"""Render a template as one HTML file, which loads nothing and runs only our script."""
+"""Render a template as one HTML file, which loads no other file and runs only our script."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def render(template: str, script: str, styles: Sequence[str], content: Mapping[s
         **content,
         style=Markup(style),  # noqa: S704 - our own files
         script=Markup(code),  # noqa: S704 - our own file
-        # Only this script can run, and nothing is loaded, even if names in the run contain HTML.
+        # Only this script can run, and nothing can be loaded, even if names in the run contain
+        # HTML.
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'",
     )

@@ -54,7 +54,7 @@ def headline(run: Run) -> dict[str, Any]:
 
 
 def _training_verdict(run: Run, trial: Trial) -> str:
-    """Return a sentence about a training: its best checkpoint if it is known, and its last one."""
+    """Return a sentence about a training: its best checkpoint, if known, and its last one."""
     name, last = run["metric"]["name"], trial["rows"][-1] if trial["rows"] else {}
     value = value_of(last, name)
     if name == NO_METRIC:
@@ -85,7 +85,7 @@ def _ablation_verdict(account: Mapping[str, Any]) -> str:
 
 
 def _search_warnings(run: Run) -> list[str]:
-    """Return the best trial's warning, and sentences that count problems of other trials.
+    """Return the best trial's warning, and the numbers of other trials with problems, as sentences.
 
     Problems are warnings, failures and trials that have not ended.
     """
@@ -110,8 +110,7 @@ def _search_warnings(run: Run) -> list[str]:
 def galleries(run: Run) -> dict[str, Any]:
     """Return {"grids", "same"}: sample grids of the best trials, or of one trial for each arm.
 
-    `same` is True if all grids show the same latents. This is so if all generators have the same
-    latent size.
+    `same` is True if all grids show the same latents, i.e. if all latents have the same size.
     """
     most = COLOURS if run["kind"] == "search" else 2 * COLOURS
     colours = trial_colours(run)

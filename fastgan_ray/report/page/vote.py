@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fastgan_ray.config.run_config import DataConfig
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.data.fit import fit_picture
 from fastgan_ray.data.grid import cut_grid
 from fastgan_ray.data.source import Source, open_source
@@ -22,9 +22,10 @@ from fastgan_ray.report.page.pictures import data_uri
 from fastgan_ray.report.page.render import render
 from fastgan_ray.train.grids import GRID_TILES
 
-SIDE = 720  # pixels of one side of a pair, at most
+SIDE = 720  # largest width in pixels of one side of a pair
 QUALITY = 92
-SMALL = 300  # pixels; a side up to here is stored without loss, as the page enlarges it
+# Pixels. Pictures up to this side are stored without loss, because the page enlarges them.
+SMALL = 300
 OPEN_GRIDS = 8  # grids in memory: at 1024 px, one has 113 MB
 
 
@@ -35,7 +36,7 @@ def vote_page(
     data: DataConfig,
     track: Track = silently,
 ) -> str:
-    """Return the HTML of a page; it shows the pairs, and has no name of a run or generator.
+    """Return the HTML of a page that shows the pairs, without names of runs and generators.
 
     `data` has the training pictures, which are the control. Raise UserError if they cannot be read.
     """
@@ -52,7 +53,7 @@ def vote_page(
 def _pair_images(
     pair: Pair, generators: Sequence[Generator], source: Source, data: DataConfig
 ) -> tuple[str, str]:
-    """Return the data URIs of both sides. Training pictures have the size of the other side's."""
+    """Return the data URIs of both sides; training pictures get the size of the other side's."""
     sides: list[list[Image.Image] | None] = []
     for number, cell in zip((pair.left, pair.right), pair.cells, strict=True):
         is_control = number == len(generators)
@@ -95,7 +96,7 @@ def _training_pictures(
 def _sheet(tiles: Sequence[Image.Image]) -> Image.Image:
     """Arrange pictures of one size in rows of equal length.
 
-    The page's background is visible between the pictures, and where they are transparent.
+    The page's background is visible between the pictures and through transparent parts.
     """
     columns, (width, height) = math.isqrt(len(tiles)), tiles[0].size
     gap = max(2, width // 32)

@@ -24,7 +24,8 @@ COMPARED = {
     "best": "The best checkpoints of the trainings are compared, not the last ones.",
 }
 NEW_LATENTS = (
-    "A best checkpoint is measured on new latents, because the value that chose it is too good."
+    "The value that chose a best checkpoint is too good, so best checkpoints are measured on new "
+    "latents."
 )
 SEVERAL_SETS = (
     "± is the standard deviation over seeds. Changes are in percent of the baseline. "
@@ -90,7 +91,7 @@ def main_table(summary: dict[str, Any]) -> Table:
 
 
 def other_moment(summary: dict[str, Any]) -> str:
-    """Return "best" if the last checkpoints are compared, else "last"; "" if it has no values."""
+    """Return the moment that is not compared, "best" or "last"; "" if it has no values."""
     known = any(part["seeds"] for arm in summary["arms"] for part in arm["other_moment"])
     return {"last": "best", "best": "last"}[summary["compare"]] if known else ""
 
@@ -158,7 +159,7 @@ def notes(summary: dict[str, Any]) -> list[str]:
 
 
 def explanation(summary: dict[str, Any]) -> str:
-    """Explain how to read the main table and, with several data sets, the table of the sets."""
+    """Explain how to read the main table and, with several data sets, the second table."""
     text_of = SEVERAL_SETS if in_percent(summary) else EXPLANATION
     parts = [text_of.format(confidence=summary["confidence"], level=1 - summary["confidence"])]
     if other_moment(summary):

@@ -12,7 +12,7 @@ from rich.text import Text
 # The colour of an arm's row on a terminal, by its verdict.
 VERDICT_STYLES = {"better": "green", "worse": "red", "no verdict": "yellow"}
 
-# What Markdown would not show as it is: marks of emphasis, code, cells, links, headings, quotes.
+# Characters that have a meaning in Markdown: emphasis, code, cells, links, headings, quotes.
 SPECIAL = re.compile(
     r"([\\|`*~]|\](?=[(\[])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#>])", re.MULTILINE
 )
@@ -52,7 +52,7 @@ def as_markdown(table: Table) -> str:
 
 
 def escaped(text: str) -> str:
-    """Escape a text for Markdown: a reader sees it as it is, without HTML, links or emphasis."""
+    """Escape a text for Markdown, so that it is shown unchanged: no HTML, links or emphasis."""
     text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
     text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
     return SPECIAL.sub(r"\\\1", text)

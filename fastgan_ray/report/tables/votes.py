@@ -11,10 +11,10 @@ from fastgan_ray.report.text import p_value
 from fastgan_ray.search.votes import CONFIDENCE, Share
 
 EXPLANATION = (
-    "Votes won are votes for a generator against the other generators of the page; an "
-    "undecided vote counts half for each of the two. The strength (Bradley-Terry) takes "
-    "into account against whom a generator won: if two strengths differ by 1, the "
-    "stronger generator wins 73% of their pairs; if by 2, 88%. The mean strength of the "
+    "Votes won are votes for a generator against the other generators of the page; an undecided "
+    "vote counts as half a vote for each. The strength (Bradley-Terry) also depends on the "
+    "strength of the opponents: if two strengths differ by 1, the stronger generator wins 73% of "
+    "their pairs; if by 2, 88%. The mean strength of the "
     f"generators is 0. Brackets are {CONFIDENCE:.0%} intervals."
 )
 RARE = 0.01  # a probability below it is worth a warning
@@ -42,7 +42,7 @@ def interval_text(row: Mapping[str, Any]) -> str:
 
 
 def sentences(result: Result) -> list[str]:
-    """Say how many voted, what won, whether the metric agrees, and what the control says."""
+    """Return sentences about the voters, the winner, the metric's agreement and the control."""
     voters = result["voters"]
     total, equal = (sum(voter[key] for voter in voters) for key in ("votes", "equal"))
     who = "1 voter" if len(voters) == 1 else f"{len(voters)} voters"
@@ -86,7 +86,7 @@ def _agreement(name: str, share: Share) -> str:
 
 
 def _about(voter: Voter) -> list[str]:
-    """Say what the control, and the sides that were chosen, show about a voter."""
+    """Return sentences about a voter: votes on the control, and a preference for one side."""
     control, left, name = voter["control"], voter["left"], voter["name"]
     if not control.of:
         return [f"{name[:1].upper()}{name[1:]} gave no vote on the control."]
@@ -97,7 +97,8 @@ def _about(voter: Voter) -> list[str]:
     )
     if p < LEVEL:
         texts = [
-            f"{text} (by chance with probability {p_value(p)}), so this voter sees the difference."
+            f"{text} (by chance with probability {p_value(p)}), so this voter can see the "
+            f"difference."
         ]
     else:
         texts = [
@@ -108,7 +109,7 @@ def _about(voter: Voter) -> list[str]:
     if 2 * most.chance() < RARE:
         side = "left" if left.won == most.won else "right"
         texts.append(
-            f"Warning: {name} chose the {side} side in {most.won} of {left.of} pairs, though the "
-            "sides are random."
+            f"Warning: {name} chose the {side} side in {most.won} of {left.of} pairs, although the "
+            f"sides are random."
         )
     return texts

@@ -1,4 +1,4 @@
-"""Two sentences on a set of pictures that matter before a search: its sizes and its metric."""
+"""Two sentences about a set of pictures before a search: the resolution, and the metric."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fastgan_ray.metrics.self_distance import known_self_distance
 
 
 def advice(source: Source, config: RunConfig, resolution: int) -> list[str]:
-    """Return a sentence on the resolution, and one on what a metric of so few pictures can tell.
+    """Return a sentence about the resolution, and one about the smallest difference that counts.
 
-    `resolution` is the largest that will be used. The second sentence has numbers if `fastgan-ray
-    data` has measured them: they cost seconds to minutes.
+    `resolution` is the largest in use. The second sentence is about differences of the metric; it
+    has numbers only if `fastgan-ray data` has measured them, which takes seconds to minutes.
     """
     justified = justified_resolution(source.pictures, config.data, config.model.aspect)
     return [
@@ -27,7 +27,7 @@ def _metric_sentence(source: Source, config: RunConfig) -> str:
     halves = known_self_distance(source, config.data)
     if halves is None:
         return (
-            f"metric: `fastgan-ray data {config.data.path}` measures which differences a "
+            f"metric: `fastgan-ray data {config.data.path}` measures how small a difference the "
             f"metric can show with {counted(len(source), 'picture')}"
         )
     return (

@@ -19,9 +19,9 @@ from fastgan_ray.search.file.spec import SearchSpec, base_settings, first_trial_
 # picture and on its target, and the gradient is computed. One forward pass takes 10.0 GFLOP in
 # VGG-16 (up to its last convolution) and 0.8 GFLOP in EfficientNet-Lite0.
 RECONSTRUCTION_GFLOP = {"lpips_vgg": 30.0, "efficientnet_lite0": 2.4, "l1": 0.0, "l2": 0.0}
-# The extra cost of a loss compared with hinge, in forward passes of D. In each step of D, a
-# gradient penalty is differentiated twice. In each step of G, a relativistic loss also needs the
-# logits of the real pictures.
+# The extra cost of a loss compared with hinge, in forward passes of D: a gradient penalty is
+# differentiated twice in each step of D, and a relativistic loss needs the logits of real pictures
+# in each step of G.
 EXTRA_D_PASSES = {"wasserstein": 6}
 EXTRA_G_PASSES = {"relativistic": 1}
 GRADIENT_GAP_PASSES = 10  # the gradients of real and of generated pictures, differentiated twice
@@ -38,8 +38,8 @@ def hours(kimg: float, gflop_per_image: float, gflops: float = RTX_2080_TI_GFLOP
 def kimg_expected(spec: SearchSpec) -> float:
     """Estimate the kimg of all trials together, without the confirmation.
 
-    The estimate assumes that the best 1/eta of the trials continue at each rung. It ignores the
-    budget.
+    At each rung of Hyperband, the best 1/eta of the trials are assumed to continue. The budget is
+    ignored.
     """
     total: float = {**base_settings(spec), **first_trial_point(spec)}["train.total_kimg"]
     per_trial = total

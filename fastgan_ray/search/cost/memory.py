@@ -6,7 +6,8 @@ import itertools
 import math
 from collections.abc import Callable
 
-from fastgan_ray.config.run_config import ModelConfig, RunConfig
+from fastgan_ray.config.model import ModelConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.training import CPU_BF16_FROM_PX
 from fastgan_ray.models import small_size
 from fastgan_ray.models.discriminator import discriminator_channels
@@ -22,16 +23,15 @@ PROCESS_GB, SCRATCH_GB = 0.75, 0.17
 # In float32: the weight, its gradient, Adam's two moments and the normalised weight. In addition, G
 # has a weight average, and D is used twice.
 BYTES_PER_WEIGHT = 24
-# The number of feature maps kept for the backward pass in each stage, in units of a map of the
-# stage's width; counted on the networks (docs/findings.md). A gated convolution keeps the inputs of
-# its normalisation and of its gate, each twice as wide, and its output. The value for D's stages is
-# the mean of their two paths.
+# The number of feature maps that each stage keeps for the backward pass, counted on the networks
+# (docs/findings.md). The unit is a map with the stage's number of channels. A gated convolution
+# keeps its output and the inputs of its normalisation and its gate, which are twice as wide. For
+# D's stages, the number is the mean of two paths.
 MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
-# Temporary memory, in units of the largest map: its gradients, which are twice as wide.
+# Temporary memory for gradients, in units of the largest map.
 TEMPORARY_MAPS = 6
-# The network of the reconstruction loss: the number of its weights, and the number of values that
-# it keeps for each pixel of a decoded picture until the gradient is computed. These values were
-# counted with PyTorch's saved-tensor hooks.
+# The network of the reconstruction loss: its number of weights, and the number of values per pixel
+# of a decoded picture that it keeps for the gradient (counted with PyTorch's saved-tensor hooks).
 RECONSTRUCTION_WEIGHTS = {"lpips_vgg": 14.7e6, "efficientnet_lite0": 4.6e6, "l1": 0.0, "l2": 0.0}
 RECONSTRUCTION_VALUES = {"lpips_vgg": 610.0, "efficientnet_lite0": 560.0, "l1": 0.0, "l2": 0.0}
 # On a CPU, train/perceptual.py computes LPIPS for this many pictures at a time; on a GPU, for the

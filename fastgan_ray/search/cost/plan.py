@@ -1,6 +1,6 @@
-"""Facts about a file for `check` and `--dry-run`: what the file runs, and what this costs.
+"""Facts about a file for `check` and `--dry-run`: what the run would do, and what it would cost.
 
-All facts are plain values, so that they can be written as JSON.
+All facts are JSON values.
 """
 
 from __future__ import annotations
@@ -51,11 +51,10 @@ def search_facts(
 ) -> dict[str, Any]:
     """Collect the facts of a search: its trials, cost, some random points, and its pictures.
 
-    `track` shows the progress of reading the pictures. `timing` has the speeds of the search's
-    configurations, measured on this machine; `cpu` has the speed of its CPU, if trainings run
-    there. `needs_data` says whether the pictures must exist. The kimg do not include the
-    confirmation; the hours
-    do.
+    `track` shows the progress of reading the pictures. `timing` has the measured speeds of the
+    search's configurations on this machine. `cpu` has the speed of this machine's CPU, if the
+    trainings run on it. `needs_data` says whether the pictures must exist. The kimg do not include
+    the confirmation; the hours do.
     """
     confirmation, config, metric = plan_confirmation(spec), base_config(spec), spec.metric
     gflop = gflop_per_image(run_config(spec, first_trial_point(spec)))
@@ -172,10 +171,10 @@ def _of_this_cpu(cpu: CpuSpeed | None, trainings: Sequence[tuple[float, float]])
 
 
 def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
-    """Return the part of the facts that is measured: "minutes", and the fields of `timing`.
+    """Return {"measured": {...}} with the estimated time, or {"measured": None} without a timing.
 
-    The result is {"measured": {...}}, or {"measured": None} without a timing. "minutes" is the
-    estimated time to train `kimg` with `config`.
+    It has the fields of `timing` and "minutes", the time of all trainings. `kimg` is the sum of all
+    trainings, which have the configuration `config`.
     """
     if timing is None:
         return {"measured": None}
@@ -197,12 +196,13 @@ def _largest(configs: Sequence[RunConfig]) -> ModelConfig:
 def _data(
     config: RunConfig, largest: ModelConfig, track: Track, needs_data: bool
 ) -> dict[str, Any]:
-    """Return {"path", "pictures", "note", "error", "remarks", "advice"} of the data set.
+    """Return the facts of a data set.
 
-    "pictures" is their number; None if it is unknown, with the reason in "note". "error" says why
-    the data cannot be used; it is "" if it can be used, or if this is not known yet. "remarks" are
-    sentences about what may be wrong; "advice" are the two of `advice`. Without `needs_data`, a
-    path that does not exist is no error, because a file may be checked on another machine.
+    They are {"path", "pictures", "note", "error", "remarks", "advice"}. "pictures" is the number of
+    pictures, or None if it is unknown; "note" then has the reason. "error" is the reason why the
+    data cannot be used, or "". "remarks" are sentences about possible faults; "advice" are the
+    sentences of `advice`. Without `needs_data`, a missing path is no error: the file may be for
+    another machine.
     """
     path = config.data.path
     facts: dict[str, Any] = {
@@ -213,17 +213,8 @@ def _data(
         "remarks": [],
         "advice": [],
     }
-    if path is None:
-        return facts | {"note": "not set: add --data FOLDER when you start the run"}
-    rows = {row["name"]: row for row in catalog()}
-    if not (needs_data or path in rows or Path(path).exists()):
-        return facts | {"note": f"{path} does not exist here: pass --data FOLDER when you start"}
-    if path in rows and not rows[path]["available"] and not Path(path).exists():
-        put_at = rows[path]["put_at"]
-        if put_at is None:
-            return facts | {"note": f"{path}: will be downloaded when it is first used"}
-        if not needs_data:
-            return facts | {"note": f"{path}: put its zip archive at {put_at} before you start"}
+    if note := _missing_data(path, needs_data):
+        return facts | {"note": note}
     try:
         source = open_source(config.data, track=track)
     except UserError as error:
@@ -236,6 +227,22 @@ def _data(
         "remarks": remarks(source, config.data, largest.size),
         "advice": advice(source, config, largest.resolution),
     }
+
+
+def _missing_data(path: str | None, needs_data: bool) -> str:
+    """Return how to provide the pictures if they are missing, which is no error yet; else ""."""
+    if path is None:
+        return "not set: add --data FOLDER when you start the run"
+    rows = {row["name"]: row for row in catalog()}
+    if not (needs_data or path in rows or Path(path).exists()):
+        return f"{path} does not exist here: pass --data FOLDER when you start"
+    if path in rows and not rows[path]["available"] and not Path(path).exists():
+        put_at = rows[path]["put_at"]
+        if put_at is None:
+            return f"{path}: will be downloaded when it is first used"
+        if not needs_data:
+            return f"{path}: put its zip archive at {put_at} before you start"
+    return ""
 
 
 def unusable_data(facts: Mapping[str, Any]) -> str:

@@ -16,9 +16,8 @@ class Timing:
     `seconds_per_kimg` is the time to train on a thousand real pictures. `seconds_per_kfakes` is the
     time to generate a thousand pictures and to run the metric's network on them. `at_once` is the
     number of trainings that fit on the machine at the same time. `configurations` is the number of
-    configurations in the average. Configurations of equal cost form a class, and only one of each
-    class is timed; `classes` is the number of classes. `seconds` is the duration of the
-    measurement.
+    configurations in the average. `classes` is the number of configurations that were timed: one of
+    each group with equal cost. `seconds` is the duration of the measurement.
     """
 
     seconds_per_kimg: float
@@ -33,7 +32,7 @@ class Timing:
 class CpuSpeed:
     """The measured speed of a CPU.
 
-    `speeds` has pairs (GFLOP of one picture, GFLOP per second) of networks of different sizes, in
+    `speeds` has a pair (GFLOP of one picture, GFLOP per second) for networks of several sizes, in
     ascending order. `at_once` is the number of trainings that run on the CPU at the same time.
     """
 
@@ -41,7 +40,7 @@ class CpuSpeed:
     at_once: int
 
     def gflops(self, gflop_per_image: float) -> float:
-        """Return the GFLOP per second of a network of this size, between those measured."""
+        """Interpolate the measured speeds: return GFLOP per second for a network of this size."""
         sizes = [math.log(size) for size, _ in self.speeds]
         (low, high), (slow, fast) = (sizes[0], sizes[-1]), (self.speeds[0][1], self.speeds[-1][1])
         share = (math.log(max(gflop_per_image, 1e-9)) - low) / (high - low)
@@ -56,9 +55,10 @@ class CpuSpeed:
 def seconds_of(timing: Timing, kimg: float, config: RunConfig) -> float:
     """Estimate the wall-clock seconds for `kimg` kimg of training with `config`.
 
-    The kimg may come from several trainings; each has the length and the evaluations of `config`.
-    The estimate includes generating the pictures of evaluations and computing their features. It
-    does not include computing metrics from the features, starting processes and reading pictures.
+    `kimg` may be the sum of several trainings, each with the length and the evaluations of
+    `config`. The estimate includes generating the pictures of evaluations and computing their
+    features. It does not include computing metrics from the features, starting processes and
+    reading pictures.
     """
     total, every = config.train.total_kimg, config.eval.every_kimg
     early_evaluations = math.ceil(total / every - 1e-9) - 1

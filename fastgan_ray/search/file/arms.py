@@ -7,17 +7,17 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import PlainValidator, ValidationInfo
 
+from fastgan_ray.config.messages import format_value, suggestion
 from fastgan_ray.config.rules import Violation, broken, combine
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import check_settings
-from fastgan_ray.config.strict_yaml import format_value, suggestion
 from fastgan_ray.search.ablation import MAX_CELLS, OWN_BASELINE, data_name
 from fastgan_ray.search.file.section import FileContext, context_of, read_each
 from fastgan_ray.search.file.settings import read_fragment
 
 # Settings that the ablation itself sets -> the key of the file that has their values.
 SET_BY = {"train.seed": "seeds", "data.path": "data"}
-# These settings change the reference of the metric: arms must share them to be comparable.
+# These settings affect how the metric is measured, so they must be the same for all arms.
 SAME_FOR_ALL = (
     "data.fit",
     "data.mode",
@@ -82,7 +82,7 @@ def _fixed(arm: Mapping[str, Any]) -> list[Violation]:
 def _read_baseline(value: object, info: ValidationInfo) -> str | Flat:
     """Read the baseline: the name of an arm, or settings.
 
-    Raise an error if no other arm remains to compare with it.
+    Raise an error if it is the only arm.
     """
     context = context_of(info)
     names = context.arms

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, PlainValidator, ValidationInfo
 
+from fastgan_ray.config.messages import format_value
 from fastgan_ray.config.rules import broken
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.config.strict_yaml import format_value
 from fastgan_ray.search.file.points import with_constants
 from fastgan_ray.search.file.section import FileSection, context_of
 from fastgan_ray.search.space import SearchSpace
@@ -26,7 +26,7 @@ class Confirm(FileSection):
         3,
         ge=LEAST_SEEDS,
         le=MAX_SEEDS,
-        description="number of seeds with which each of these trials is trained",
+        description="number of seeds; each of these trials is trained with each seed",
     )
 
     def kimg(self, longest: float) -> float:
@@ -35,18 +35,18 @@ class Confirm(FileSection):
 
 
 class Budget(FileSection):
-    """Limits of a search together with its confirmation; None means no limit."""
+    """Limits of a search, including its confirmation; None means no limit."""
 
     kimg: Limit | None = Field(
-        None, description="limit of the images in all trainings together, in thousands"
+        None, description="limit of training images, in thousands, in all trainings together"
     )
     hours: Limit | None = Field(
-        None, description="limit of the hours for which the search runs, added up over all resumes"
+        None, description="limit of the hours that the search runs, over all its resumes together"
     )
     gpu_hours: Limit | None = Field(
         None,
-        description="limit of the GPU hours: hours times number of GPUs (which may be a "
-        "fraction), added up over all trials",
+        description="limit of GPU hours in all trials together: hours times number of GPUs (which "
+        "may be a fraction)",
     )
 
     def __bool__(self) -> bool:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
+from fastgan_ray.config.messages import format_value, suggestion
 from fastgan_ray.config.rules import broken
-from fastgan_ray.config.strict_yaml import format_value, suggestion
 from fastgan_ray.search.file.section import FileSection, Number
 from fastgan_ray.search.space import Condition, Distribution, Parameter, same
 

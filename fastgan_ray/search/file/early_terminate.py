@@ -14,8 +14,8 @@ from pydantic import (
 )
 from typing_extensions import Self
 
+from fastgan_ray.config.messages import format_value
 from fastgan_ray.config.rules import broken
-from fastgan_ray.config.strict_yaml import format_value
 from fastgan_ray.search.file.section import FileSection, Kimg, context_of, read_each, read_tagged
 
 
@@ -35,8 +35,8 @@ class _Rule(FileSection):
         0.0,
         ge=0,
         le=10,
-        description="a trial ends only if it is worse than the rule's limit by more than "
-        "this number of standard errors of its evaluation",
+        description="a trial ends only if it is worse than the rule's limit by more than this many "
+        "standard errors of its evaluation",
     )
 
 
@@ -45,15 +45,15 @@ class Hyperband(_Rule):
 
     The first rung is at `min_iter` kimg. Each later rung is at `eta` times the kimg of the rung
     before. At each rung, the best 1/eta of the trials continue. All rungs are before `max_iter`
-    kimg (if `max_iter` is None, before the trial's end).
+    kimg, or, if `max_iter` is None, before the trial's end.
 
     With several `brackets` (Hyperband), each trial belongs to one bracket, and each bracket starts
     one rung later than the bracket before.
 
-    With `revisit`, each report of a trial compares it again at every rung that it has passed. The
-    trial ends if, by now, better trials have pushed it out of the best 1/eta. Without `revisit`, as
-    in the published ASHA, a trial is compared at a rung only once, so the first trials at a rung
-    always continue.
+    Without `revisit`, as in the published ASHA, a trial is compared only once at each rung, so the
+    first trials at a rung always continue. With `revisit`, a trial is compared again, with each of
+    its reports, at all rungs that it has passed; it ends if better trials have pushed it out of the
+    best 1/eta.
     """
 
     type: Literal["hyperband"] = "hyperband"
@@ -71,8 +71,8 @@ class Hyperband(_Rule):
     brackets: int = Field(1, ge=1, le=20, description="number of Hyperband's brackets; 1 = ASHA")
     revisit: bool = Field(
         True,
-        description="true = a trial that has passed a comparison can still end, if later "
-        "trials do better at the same kimg; false = compare each trial only once at each "
+        description="true = a trial that has passed a comparison can still be ended later, if "
+        "other trials are better at the same kimg; false = compare each trial only once at each "
         "kimg, as in the published ASHA",
     )
     strict: Literal[False] = Field(
@@ -98,7 +98,7 @@ class Hyperband(_Rule):
         return self
 
     def _s_rule(self) -> str:
-        """Write the rule that `s` breaks, with the numbers of the file."""
+        """Return the error message for `s`, with the numbers of the file."""
         if self.min_iter is not None:
             rule = (
                 "cannot be combined with min_iter, which also says when trials are first compared"
@@ -107,7 +107,7 @@ class Hyperband(_Rule):
         return f"needs max_iter: trials are first compared at max_iter / {self.eta:g}^{self.s} kimg"
 
     def _with_s(self, max_iter: float) -> str:
-        """Write an example of `s` with this `max_iter`, and what it means."""
+        """Return an example of `s` with this `max_iter`, and its meaning."""
         first = max_iter / self.eta**2
         return f"s: with s: 2, this is {max_iter:g} / {self.eta:g}^2 = {first:.4g}"
 
@@ -153,10 +153,9 @@ class Hyperband(_Rule):
 class Median(_Rule):
     """Median stopping (Golovin et al. 2017): end a trial whose best value is worse than the median.
 
-    The comparison starts at `min_iter` kimg. For each other trial that has reached the same kimg,
-    the rule takes the mean of that trial's values up to this kimg. The compared trial ends if its
-    own best value so far is worse than the median of these means. At least `min_trials` other
-    trials are needed.
+    Trials are compared from `min_iter` kimg on, if at least `min_trials` other trials have reached
+    the same kimg. For each of these others, the rule computes the mean of its values up to this
+    kimg. A trial ends if its best value so far is worse than the median of these means.
     """
 
     type: Literal["median"] = "median"

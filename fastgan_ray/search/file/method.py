@@ -6,8 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import PlainValidator, ValidationInfo, WithJsonSchema
 
+from fastgan_ray.config.messages import format_value, suggestion
 from fastgan_ray.config.rules import broken
-from fastgan_ray.config.strict_yaml import format_value, suggestion
 
 Method = Literal["grid", "random", "bayes"]
 # The samplers of each method; the first one is the default. docs/search.md lists the samplers that

@@ -7,13 +7,14 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 
+from fastgan_ray.config.evaluation import EvalConfig
+from fastgan_ray.config.messages import format_value, suggestion
 from fastgan_ray.config.rules import broken
-from fastgan_ray.config.run_config import EvalConfig, RunConfig
-from fastgan_ray.config.strict_yaml import format_value, suggestion
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.metrics.names import Goal, full_name, metric_family, same_metric, searchable
 from fastgan_ray.search.file.section import FileContext, FileSection, context_of, read_each
 
-# Costs of a trial, by their names in its rows: a search may use them as further metrics.
+# Costs of a trial, which a search may use as further metrics: name in a trial's rows -> text.
 COSTS: dict[str, Goal] = {
     "params_g": "minimize",
     "params_d": "minimize",
@@ -26,16 +27,14 @@ COSTS: dict[str, Goal] = {
 METRIC_KEY = "eval.metric"  # the file's key `metric` sets it
 
 
-NOTHING_MEASURED = (
-    "needs measurements, but eval.extractor is none: choose a feature network, because a metric "
-    "compares the trainings"
-)
+NOTHING_MEASURED = "cannot be measured, because eval.extractor is none: choose a feature network"
 
 
 class Metric(FileSection):
-    """A metric and its goal; `name` is the name that the trainer reports, such as fid5k_full.
+    """A metric and its goal.
 
-    A file may use a short name, such as fid.
+    `name` is the full name in the trainer's reports, such as fid5k_full; a file may use a short
+    name, such as fid.
     """
 
     name: str = Field(
@@ -44,8 +43,8 @@ class Metric(FileSection):
     )
     goal: Goal = Field(
         "minimize",
-        description="minimize = smaller is better; maximize = greater is better; may be left "
-        "out, because each metric has only one right goal",
+        description="minimize = lower is better; maximize = higher is better; may be left out, "
+        "because the metric determines the goal",
     )
     target: float | None = Field(
         None,
@@ -95,7 +94,7 @@ def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Met
 def _read_metrics(value: object, info: ValidationInfo) -> tuple[Metric, ...]:
     """Read one metric or a list of metrics, with full names.
 
-    A search uses the first metric to compare and to stop trials.
+    The first metric is the one that compares trials and stops them early.
     """
     context = context_of(info)
     protocol = context.config.eval

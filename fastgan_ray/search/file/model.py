@@ -1,7 +1,7 @@
 """Models of the search file and the ablation file: every key, in the order of the checks.
 
-The type of each field checks its value. If a rule combines several fields, the type of the last
-field checks the rule. Thus one pass finds all errors of a file.
+Each field's type checks its value. A rule about several fields is checked by the type of the last
+of them. So one pass finds all errors of a file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from fastgan_ray.config.run_config import OTHER_NAMES, SECTIONS
+from fastgan_ray.config.other_names import OTHER_NAMES
+from fastgan_ray.config.run_config import SECTIONS
 from fastgan_ray.search.ablation import Moment
 from fastgan_ray.search.file.arms import AblationBase, Arms, Baseline, DataSets, Seeds
 from fastgan_ray.search.file.budget import Budget, Confirmation, check_budget
@@ -81,7 +82,7 @@ class _File(FileSection):
     def unknown_key(cls, key: str) -> str:
         """Return the error message for an unknown key.
 
-        A key that other kinds of files have gets a message that tells why it is not allowed here.
+        If another kind of file has this key, the message says why it is not allowed here.
         """
         if reason := cls.refused.get(key):
             return f"is not supported: {reason}"
@@ -92,7 +93,7 @@ class _File(FileSection):
 
 
 class SearchFile(_File):
-    """A search: the settings that it varies, how it chooses and compares trials, when it ends."""
+    """A search: which settings it varies, how it chooses and compares trials, and when it ends."""
 
     refused = REFUSED_OF_SEARCH
 
@@ -107,8 +108,7 @@ class SearchFile(_File):
         description="the searched settings, and the values that each setting may take"
     )
     metric: Metrics = Field(
-        description="metric by which trials are compared, e.g. {name: fid}; in a list, the "
-        "first metric"
+        description="metric that compares trials, e.g. {name: fid}; of a list, the first metric"
     )
     sampler: Sampler = Field(
         None,
@@ -133,8 +133,8 @@ class SearchFile(_File):
     )
     confirm: Confirmation = Field(
         "auto",
-        description="train the best trials again with new seeds, after the search; false = "
-        "do not; left out = with at most half as many images as the search",
+        description="after the search, train the best trials again with new seeds; false = no "
+        "confirmation; left out = a confirmation with at most half as many images as the search",
     )
     budget: Annotated[Budget, AfterValidator(check_budget)] = Field(
         Budget(), description="limits of the whole search: kimg, hours, gpu_hours"
@@ -151,16 +151,16 @@ class AblationFile(_File):
     )
     arms: Arms = Field(description="settings of each arm, by the arm's name")
     baseline: Baseline = Field(
-        description="the baseline, with which each arm is compared: the name of an arm, or settings"
+        description="the baseline that each arm is compared with: the name of an arm, or settings"
     )
-    metric: OneMetric = Field(description="metric by which arms are compared, e.g. {name: fid}")
+    metric: OneMetric = Field(description="metric that compares arms, e.g. {name: fid}")
     seeds: Seeds = Field(
         description="each arm is trained with each seed: the number of seeds, or a list of seeds"
     )
     compare: Moment = Field(
         "last",
-        description="which checkpoint of each training is compared: last = the one at the end; "
-        "best = the best one, with its value on new latents (needs train.keep_best)",
+        description="checkpoint of each training that is compared: last = at the end; best = the "
+        "best one, measured again on new latents (needs train.keep_best)",
     )
     data: DataSets = Field(
         (),

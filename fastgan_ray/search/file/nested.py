@@ -14,8 +14,8 @@ KEY = "parameters"
 def with_flat_parameters(document: Document) -> Document:
     """Return a search file's document with dotted names in place of nested parameters.
 
-    The lines of the keys are kept for their new names. If a name appears both nested and with a
-    dot, this is an error of the document.
+    The dotted names keep the lines of the nested keys. A name that appears both nested and dotted
+    is an error, which is added to the document.
     """
     parameters = document.data.get(KEY)
     if not isinstance(parameters, dict) or not any(map(_is_nested, parameters.values())):

@@ -8,10 +8,11 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import PlainValidator, TypeAdapter, ValidationError, ValidationInfo
 
+from fastgan_ray.config.messages import format_value, suggestion
 from fastgan_ray.config.rules import Violation, broken, combine, explain
 from fastgan_ray.config.run_config import RunConfig, field_names
 from fastgan_ray.config.run_file import check_settings
-from fastgan_ray.config.strict_yaml import Value, format_value, suggestion
+from fastgan_ray.config.strict_yaml import Value
 from fastgan_ray.search.file.distributions import (
     KEYS,
     AnyEntry,
@@ -25,7 +26,7 @@ from fastgan_ray.search.file.section import context_of, read_each, read_tagged
 from fastgan_ray.search.file.wandb_distributions import REFUSED, translation
 from fastgan_ray.search.space import Condition, Parameter, SearchSpace
 
-# These settings change the reference of the metric: trials must share them to be comparable.
+# These settings affect how the metric is measured, so they must be the same for all trials.
 FIXED = (
     "data.path",
     "data.fit",
@@ -35,7 +36,7 @@ FIXED = (
     "data.on_bad_image",
     "model.aspect",
 )
-PROBES = 17  # number of values of a range, bounds included, that the field must accept
+PROBES = 17  # number of values of a range to check, including the bounds
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(AnyEntry)
 
@@ -74,7 +75,7 @@ def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
 
 
 def may_be_searched(name: str) -> bool:
-    """Return True if trials with different values of this setting are still comparable."""
+    """Return True if trials with different values of this setting can be compared."""
     return not name.startswith("eval.") and name not in FIXED
 
 
@@ -96,7 +97,7 @@ def _read_entry(entry: dict[str, Any]) -> Entry:
     except ValidationError as error:
         violations = explain(error, Entry)
         if any("cannot be used with" in violation.rule for violation in violations):
-            # The entry has keys of another distribution: do not also report the missing keys.
+            # If the entry has keys of another distribution, do not also report missing keys.
             violations = [violation for violation in violations if violation.loc]
         raise combine(
             Violation(loc, f"{'.'.join(map(str, loc))} {rule}" if loc else rule)
@@ -143,7 +144,7 @@ def _conditions(
             else:
                 rule = "must come before the parameters that depend on it"
             raise broken(f"when: {parent} {rule}", "when")
-        # A list means several values. Exception: the parent can have this whole list as its value.
+        # A list means several values, except if the whole list is one of the parent's values.
         is_one = not isinstance(wanted, list) or earlier[parent].contains(wanted)
         values = (wanted,) if is_one else tuple(wanted)
         for value in values or (None,):
@@ -156,12 +157,12 @@ def _conditions(
 def _check_values(parameter: Parameter) -> None:
     """Check that the setting accepts the parameter's values.
 
-    All listed values are checked; of a range, the bounds and some values between them.
+    All listed values are checked; for a range, the bounds and some values between them.
     """
     name, size = parameter.name, parameter.size
     low, high = parameter.low, parameter.high
-    # A continuous range contains fractions even if its bounds are whole numbers. The probe
-    # float(low) fails if the setting must be a whole number.
+    # A continuous range contains fractions even if its bounds are whole numbers: float(low) makes
+    # the check fail if the setting must be a whole number.
     probes: list[tuple[str, Value]] = [("min", low), ("max", high), ("distribution", float(low))]
     if parameter.values:
         key = "value" if parameter.distribution == "constant" else "values"
@@ -176,9 +177,9 @@ def _check_values(parameter: Parameter) -> None:
 
 
 def _range_hint(parameter: Parameter, rule: str) -> str:
-    """Write the entry with whole numbers that the user may have meant, with the user's bounds.
+    """Suggest an entry with whole numbers and the same bounds, if `rule` asks for whole numbers.
 
-    Return "" if the broken `rule` does not ask for whole numbers.
+    Otherwise return "".
     """
     if "whole number" not in rule or parameter.values:
         return ""

@@ -1,4 +1,4 @@
-"""Checks of whole points of a search space: find values that never give a valid run."""
+"""Check whole points of a search space: find values that are in no valid run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from fastgan_ray.config.messages import format_value
 from fastgan_ray.config.rules import Violation, broken, combine
 from fastgan_ray.config.run_file import check_settings
-from fastgan_ray.config.strict_yaml import Value, format_value
+from fastgan_ray.config.strict_yaml import Value
 from fastgan_ray.search.file.method import Method
 from fastgan_ray.search.space import Parameter, SearchSpace, grid, sample, size
 
@@ -65,7 +66,7 @@ def _check_grid(space: SearchSpace, settings: Mapping[str, Any]) -> None:
 
 
 def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
-    """Return a rule that random points of `space` break; "" if at least one point is valid."""
+    """Return "" if at least one of some random points of `space` is valid; else a broken rule."""
     rng = random.Random(0)
     rule = ""
     for _ in range(TRIES):
@@ -79,7 +80,7 @@ def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
 def _narrowed(space: SearchSpace, values: dict[str, tuple[Value, ...]]) -> SearchSpace:
     """Return `space` with some parameters always active and limited to `values`.
 
-    The parents of these parameters are limited to the values with which the parameters are active.
+    Their parents are limited to values that activate them.
     """
     parameters = []
     for parameter in reversed(space):

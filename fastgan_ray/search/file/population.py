@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field, ValidationInfo
 
 from fastgan_ray.config.aliases import current_name
+from fastgan_ray.config.messages import format_value
 from fastgan_ray.config.rules import Violation, combine
-from fastgan_ray.config.strict_yaml import format_value
 from fastgan_ray.search.file.section import FileSection, Kimg, context_of
 from fastgan_ray.search.space import SearchSpace
 
@@ -17,17 +17,17 @@ FIXED = ("train.batch_size", "train.d_steps", "train.total_kimg", "train.seed")
 
 
 class Population(FileSection):
-    """Settings of population-based training: when it compares trials, and what it changes then."""
+    """Settings of population-based training: when it compares trials, and what it changes."""
 
     every: Kimg = Field(
-        description="kimg (thousands of images) from one comparison of the trials to the next"
+        description="interval between two comparisons of the trials, in kimg (thousands of images)"
     )
     quantile: float = Field(
         0.25,
         gt=0,
         le=0.5,
-        description="at a comparison, this fraction of the trials counts as the worst, and "
-        "the same fraction as the best",
+        description="fraction of the trials that count as the worst at a comparison; the same "
+        "fraction counts as the best",
     )
     change: list[str] = Field(
         [],

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from fastgan_ray.config.kinds import kind_of_file
-from fastgan_ray.config.strict_yaml import read_text, suggestion
+from fastgan_ray.config.messages import suggestion
+from fastgan_ray.config.strict_yaml import read_text
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.read import top_comment
 
@@ -53,7 +54,7 @@ def preset_path(name: str) -> Path:
 def preset_copy(name: str) -> str:
     """Return the text of a preset for a copy in any folder.
 
-    Its first line, which tells an editor where the JSON schema is, has the schema's full path.
+    Its first line, which names the JSON schema for an editor, gets the schema's full path.
     """
     text = read_text(preset_path(name))
     return _SCHEMA.sub(lambda match: str(presets_folder() / match[0]), text, count=1)
@@ -62,8 +63,8 @@ def preset_copy(name: str) -> str:
 def file_or_preset(path: Path) -> Path:
     """Return `path` if it is a file, else the file of the preset that has this name.
 
-    A name has no folder and no suffix. Raise UserError if there is no such preset. A missing path
-    that is not a name is returned unchanged: whoever reads it reports the error.
+    A name has no folder and no suffix. Raise UserError if there is no such preset. Any other
+    missing path is returned unchanged; the reader of the file reports the error.
     """
     if path.is_file():
         return path

@@ -1,4 +1,4 @@
-"""Reading of a search file: text -> strict YAML -> checked model -> SearchSpec."""
+"""Read a search file: text -> strict YAML -> checked model -> SearchSpec."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from fastgan_ray.config.kinds import require_kind
+from fastgan_ray.config.messages import ErrorList
 from fastgan_ray.config.rules import explain
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import check_alone
-from fastgan_ray.config.strict_yaml import Document, ErrorList, Loc, parse, read_text
+from fastgan_ray.config.strict_yaml import Document, Loc, parse, read_text
 from fastgan_ray.search.file.metric import NOTHING_MEASURED, under_protocol
 from fastgan_ray.search.file.model import SearchFile
 from fastgan_ray.search.file.nested import with_flat_parameters
@@ -31,8 +32,8 @@ def load_search(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     """Read a search from a YAML file.
 
     `overrides` (flat dotted keys) replace settings of `base` and searched parameters of the same
-    name. If they change how the metric is measured (`eval`), the metric is renamed accordingly and
-    loses its target. Raise UserError with every error of the file and its line.
+    name. If they change how the metric is measured (`eval`), the metric gets another name and no
+    target. Raise UserError with every error of the file and its line.
     """
     return spec_from_text(read_text(path), str(path), overrides)
 

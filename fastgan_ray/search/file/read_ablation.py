@@ -1,4 +1,4 @@
-"""Reading of an ablation file: text -> strict YAML -> checked model -> AblationSpec."""
+"""Read an ablation file: text -> strict YAML -> checked model -> AblationSpec."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def load_ablation(
 
     `overrides` (flat dotted keys) replace settings of `base` and of the arms; an override of
     `data.path` replaces all data sets. `seeds` replace the seeds of the file. If the overrides
-    change how the metric is measured (`eval`), the metric is renamed accordingly. Raise UserError
-    with every error of the file and its line.
+    change how the metric is measured (`eval`), the metric gets another name. Raise UserError with
+    every error of the file and its line.
     """
     return ablation_from_text(read_text(path), str(path), overrides, seeds)
 
@@ -109,7 +109,7 @@ def _check_arms(
 def _check_trainings(spec: AblationSpec, document: Document) -> None:
     """Raise UserError if two arms are the same, or if there are too many trainings.
 
-    Also raise it if the best checkpoints are compared, but an arm keeps none.
+    The same if best checkpoints are compared, but an arm keeps none.
     """
     count = len(spec.arms) * len(spec.data) * len(spec.seeds)
     if count > MAX_CELLS:

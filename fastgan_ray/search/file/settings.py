@@ -7,10 +7,10 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import PlainValidator
 
+from fastgan_ray.config.messages import format_value
 from fastgan_ray.config.rules import Violation, broken, combine
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import check_settings
-from fastgan_ray.config.strict_yaml import format_value
 from fastgan_ray.search.file.section import FileContext
 
 
@@ -66,7 +66,7 @@ def _read_settings(value: object) -> dict[str, Any]:
 
 
 def _with_hint(violation: Violation, settings: Mapping[str, Any]) -> Violation:
-    """Add a hint if the wrong value of a setting looks like an entry of `parameters`."""
+    """Add a hint if a wrong value looks like an entry of `parameters`."""
     value = settings.get(violation.key)
     keys = value.keys() if isinstance(value, dict) else {*()}
     if not isinstance(value, list) and not keys & {"value", "values", "min", "max"}:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fastgan_ray.config.messages import format_value
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import check_settings
-from fastgan_ray.config.strict_yaml import format_value
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.file.budget import Budget, Confirm, Confirmation, longest_trial
 from fastgan_ray.search.file.early_terminate import Rule
@@ -20,7 +20,7 @@ from fastgan_ray.search.file.population import Population
 from fastgan_ray.search.space import SearchSpace, assign, default_point, same, sample, size
 
 SAMPLES = 64
-DEFAULT = "published default"  # what people read for the default's trial and for its repetitions
+DEFAULT = "published default"  # the name of the default in messages and tables
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,7 @@ def trial_count(spec: SearchSpec) -> int:
 def first_trial_point(spec: SearchSpec) -> dict[str, Any]:
     """Return a possible point of the first trial.
 
-    Each parameter has its default, or the number nearest to it. If the space has neither, the
-    value is random.
+    Each parameter has its default, or the number nearest to the default, or else a random value.
     """
     start, rng = start_point(spec), random.Random(spec.seed)
     return assign(spec.space, lambda p: start[p.name] if p.name in start else p.sample(rng))

@@ -22,7 +22,8 @@ REFUSED = {
     "beta": UNSUPPORTED,
     "q_beta": UNSUPPORTED,
 }
-DEVIATIONS = 2  # a normal distribution is replaced by its mean plus and minus so many of them
+# The bounds that replace a normal distribution are mean -/+ this many standard deviations.
+DEVIATIONS = 2
 
 Numbers = Mapping[str, float]
 Bounds = tuple[float, float]
@@ -31,7 +32,7 @@ Bounds = tuple[float, float]
 def translation(entry: Mapping[str, Any]) -> str:
     """Write the supported entry that replaces an entry with a distribution in REFUSED.
 
-    Its numbers are converted. If a number is missing or wrong, only the distribution is named.
+    The numbers are converted; if a number is missing or wrong, only the distribution is named.
     """
     name = str(entry["distribution"])
     logarithmic, q = "log" in name, "q_" if name.startswith("q_") else ""

@@ -1,6 +1,6 @@
-"""Exclude machines and GPUs on which trials die repeatedly, and tell the user.
+"""Exclude machines and GPUs where trials die repeatedly, and tell the user.
 
-Otherwise one bad GPU could end all trials of a search, one after another. A place is a GPU of a
+Otherwise one bad GPU could kill all trials of a search, one after another. A place is a GPU of a
 machine, or a machine without GPUs.
 """
 
@@ -77,7 +77,7 @@ class BadMachines(TrialCallback):
         self._count(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Reserve the excluded places that are free now, so that no trial gets them."""
+        """Reserve excluded places as soon as they are free, so that no trial gets them."""
         self._withholder.step()
 
     def _count(self, trial: Trial) -> None:

@@ -1,6 +1,6 @@
-"""A search's budget: how much is used, when trials may start, and the confirmation's share.
+"""The budget of a search: how much is used, which trials may start, and what is reserved.
 
-The search never exceeds the limit in kimg: a trial starts only if its full length fits. When the
+The search never exceeds the limit of kimg: a trial starts only if its full length fits. When the
 hours or GPU-hours are used up, running trials stop at their next evaluation.
 """
 
@@ -27,9 +27,9 @@ from fastgan_ray.tune.trial.folder import trial_name, write_stop
 
 FILE = "budget.json"
 SECONDS_BETWEEN_WRITES = 1.0
-# The time reserved for the confirmation is the time for its kimg at the search's speed, times
-# RESERVE_MARGIN, because running trials continue to their next evaluation. It is at most
-# MAX_RESERVED_SHARE of the limit.
+# The time reserved for the confirmation is the time of its kimg at the search's speed, times
+# RESERVE_MARGIN (running trials continue to their next evaluation), but at most MAX_RESERVED_SHARE
+# of the limit.
 RESERVE_MARGIN = 1.2
 MAX_RESERVED_SHARE = 0.5
 ROUNDING = 1e-9
@@ -72,7 +72,7 @@ class BudgetTracker(TrialCallback):
         """Raise UserError if the budget limits GPU-hours but no trial uses a GPU."""
         if self.budget.gpu_hours is not None and not any(demand.get("GPU") for demand in demands):
             raise UserError(
-                "budget.gpu_hours: no trial uses a GPU here, so this limits nothing (got "
+                "budget.gpu_hours: has no effect, because no trial uses a GPU here (got "
                 f"{self.budget.gpu_hours:g}); use budget.hours"
             )
 
@@ -133,7 +133,7 @@ class BudgetTracker(TrialCallback):
         return max(0.0, min(left)) if left else None
 
     def kimg_left(self) -> float:
-        """Return how many kimg the rest of the budget allows, at the speed so far."""
+        """Return the kimg that fit into the rest of the budget, at the speed so far."""
         left = [math.inf]
         for key, used, limit in self._limited():
             if key == "kimg":
@@ -185,10 +185,10 @@ class BudgetTracker(TrialCallback):
 class BudgetStopper(Stopper):
     """Stops each trial at its next evaluation when budget.json says that the time is used up.
 
-    The stopper reads the file each time, because its own memory could be out of date: Ray pickles a
-    stopper into its snapshot, and uses that copy after a restart. The stopper writes the reason to
-    the trial's folder. Ray's TimeoutStopper is not used because it stops trials between evaluations
-    and does not support GPU-hours.
+    The stopper reads the file each time, because its own attributes could be outdated: after a
+    restart, Ray uses a copy of the stopper from its snapshot. The stopper writes the reason to the
+    trial's folder. Ray's TimeoutStopper is not used because it stops trials between evaluations and
+    does not support GPU-hours.
     """
 
     def __init__(self, path: Path) -> None:
@@ -220,7 +220,7 @@ class BudgetedSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next trial; None if Ray must wait for running trials.
 
-        FINISHED means that no further trial fits, or that the wrapped searcher has finished.
+        FINISHED means that no other trial fits, or that the wrapped searcher has finished.
         """
         if self._tracker.state["over"]:
             return FINISHED

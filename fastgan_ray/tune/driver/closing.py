@@ -39,7 +39,7 @@ def report_outcome(
     say(console, f"Results: {folders[0]}")
     say(console, reports.describe())
     if sync:
-        fault = f", but not everything ({sync.fault}); the folder has everything"
+        fault = f", but not completely ({sync.fault}); the local folder is complete"
         say(console, f"Copied:  {context.storage}{fault if sync.fault else ''}")
     for folder in folders:
         if command := sync_line(folder):
@@ -53,7 +53,7 @@ def report_outcome(
 def failure_of(summary: Mapping[str, Any]) -> str:
     """Return why an experiment has failed; "" if it has not."""
     if reason := summary.get("ended_early"):
-        return f"ended early, because {reason}. Solve this problem, and continue with --resume."
+        return f"ended early, because {reason}. Solve this problem, then continue with --resume."
     trials = summary["trials"]
     if any(trial["value"] is not None for trial in trials):
         return ""

@@ -46,9 +46,8 @@ def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialSche
 def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observation | None:
     """Convert a row to an observation for the stopping rules.
 
-    Returns None if the row has no value, for example because the trial diverged. The observation's
-    error is only the error from the generated pictures, because all trials use the same real
-    pictures.
+    Returns None if the row has no value, for example because the trial diverged. The error is the
+    standard error over generated pictures only, because all trials use the same real pictures.
     """
     value = value_of(row, metric.name)
     if value is None:
@@ -61,8 +60,8 @@ def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observ
 class EarlyStoppingScheduler(FIFOScheduler):
     """Applies the stopping rules, and population-based training to the trials that continue.
 
-    Ray does not save a scheduler in its snapshot. After a restart, the scheduler therefore reads
-    the rows in the restored trials' folders and gives them to the rules again.
+    Ray's snapshot does not contain the scheduler. So after a restart, the scheduler reads the rows
+    of the restored trials again and gives them to the rules.
     """
 
     def __init__(
@@ -95,8 +94,8 @@ class EarlyStoppingScheduler(FIFOScheduler):
     ) -> str:
         """Return STOP if a rule stops the trial, and write the reason to its folder.
 
-        Returns CONTINUE for all other trials. After a restart, a trial reports its rows again. The
-        rules record all of these rows, but only the last one can stop the trial.
+        Returns CONTINUE for all other trials. After a restart, a trial reports its rows again: the
+        rules record all of them, but only the last one can stop the trial.
         """
         observation = observation_of(result, trial.config["number"], self._search_metric)
         reason = "" if observation is None else self._rules.decide(observation)

@@ -24,7 +24,7 @@ from fastgan_ray.tune.trial.pbt import read_orders
 
 Record = dict[str, Any]
 
-MAX_SHARE = 0.05  # of the driver's time is for writing; a thousand trials take a while
+MAX_SHARE = 0.05  # the share of the driver's time for writing, which is slow with a thousand trials
 
 
 def make_record(
@@ -32,11 +32,11 @@ def make_record(
 ) -> Record:
     """Return a trial's record.
 
-    `value` is the value on new latents of the best checkpoint, if the trial has one; else it is the
-    value of the last evaluation. `selected_value` is the value that chose the best checkpoint.
-    `ended` says whether the trial is over; an interrupted trial is not, because it can continue.
-    `error` is the reason why the trial's process died and will not start again. `stop_reason` is
-    the reason why the search stopped the trial.
+    `value` is the best checkpoint's value on new latents, if there is one, else the value of the
+    last evaluation. `selected_value` is the value that chose the best checkpoint. `ended` says
+    whether the trial is over; an interrupted trial is not over, because it can continue. `error`
+    says why the trial's process died, if it will not start again. `stop_reason` says why the search
+    stopped the trial.
     """
     last = trial.last_result or {}
     outcome = last.get("outcome", "running")
@@ -89,7 +89,7 @@ class TrialRecords(TrialCallback):
 
     @abstractmethod
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
-        """Write the summary of `records` and return it; `over`: no more trials will run."""
+        """Write the summary of `records` and return it; if `over`, no more trials will run."""
 
     def discard(self, checkpoint: Path) -> None:
         """Remove the unneeded files in a checkpoint of a trial that has ended."""
@@ -113,7 +113,7 @@ class TrialRecords(TrialCallback):
         self.trial_ended(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Write the summary if a trial has ended and the previous write was long enough ago."""
+        """Write the summary if a trial has ended, but not too often."""
         if self._is_changed and time.monotonic() >= self._due:
             self.write(trials)
 
@@ -150,10 +150,10 @@ class TrialRecords(TrialCallback):
         return ended_before or trial.trial_id in self._ended
 
     def _discard_checkpoints(self, records: Iterable[Record], over: bool) -> None:
-        """Discard a trial's checkpoints if it has ended and Ray's snapshot on the disk says so too.
+        """Remove unneeded checkpoints of trials that have ended, also according to Ray's snapshot.
 
-        If `over`, no more trials will run, and the snapshot is not checked. `records` must not
-        contain a trial that a resume would start again.
+        Otherwise a resume could start such a trial again. If `over`, no more trials will run, and
+        the snapshot is not checked.
         """
         in_snapshot = set() if over else ended_in_snapshot(self.folder)
         for record in records:
@@ -169,15 +169,15 @@ class TrialRecords(TrialCallback):
 def end_reason(
     state: str, last: Mapping[str, Any], config: Mapping[str, Any], stop_reason: str
 ) -> str:
-    """Say how a trial ended that did not fail; "" for other states.
+    """Return how a trial ended that did not fail; "" for other states.
 
-    `last` is its last row, and `config` the searcher's suggestion.
+    `last` is its last row, `config` is the searcher's suggestion.
     """
     kimg = f"{last.get('kimg', 0.0):g} of {config['run']['train']['total_kimg']:g} kimg"
     return {
         "finished": f"trained {kimg}",
         "stopped": f"stopped early at {kimg}" + (f": {stop_reason}" if stop_reason else ""),
-        "unfinished": f"at {kimg}: running, or interrupted there",
+        "unfinished": f"at {kimg}: running or interrupted",
         "running": f"interrupted at {kimg}",
     }.get(state, "")
 

@@ -1,6 +1,6 @@
 """End an experiment in which several trials in a row fail for the same reason.
 
-Such a reason lies in the settings or in the machine, so all other trials would fail, too.
+The cause is then a setting or the machine, and all other trials would fail, too.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ FAILURES_IN_A_ROW = 3
 
 
 class RepeatedFailures(TrialCallback):
-    """Counts the trials that have failed for the same reason, with nothing else in between.
+    """Counts consecutive trials that failed for the same reason.
 
-    After `limit` such trials, `reason` is the reason, and no more trials start. An evaluation, or
-    another end of a trial, starts the count again. Reasons that differ only in numbers, such as an
-    address or a trial's folder, are the same.
+    After `limit` such trials, `reason` is set, and no more trials start. An evaluation or another
+    end of a trial resets the count. Reasons are the same if they differ only in numbers, such as an
+    address or a trial's folder.
     """
 
     def __init__(self, limit: int = FAILURES_IN_A_ROW) -> None:

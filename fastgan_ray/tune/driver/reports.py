@@ -32,7 +32,7 @@ class Reports:
     def refresh(self, over: bool = False) -> None:
         """Write the report if it is due.
 
-        If `over`, the results are final, and the report is written in any case.
+        If `over`, the results are final, and the report is always written.
         """
         start = self._clock()
         if start < self._due and not over:

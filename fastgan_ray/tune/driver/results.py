@@ -30,14 +30,14 @@ COLUMNS = (
     *("trial_id", "state", "value", "error", "num_fakes", "kimg", "seconds", "reason"),
     *MOMENTS,
 )
-CLEAR_ERRORS = 2.0  # in standard errors; the evaluation's noise rarely causes a larger difference
+CLEAR_ERRORS = 2.0  # in standard errors; evaluation noise rarely causes a larger difference
 
 
 def choose_best(records: Iterable[Record], metric: Metric) -> Record | None:
     """Return the finished trial with the best last value; if none has finished, the best trial.
 
-    The last value of a finished trial always comes from a full evaluation. Values of cheap
-    evaluations, those of stopped and unfinished trials, are compared only with each other.
+    The last value of a finished trial always comes from a full evaluation. Stopped and unfinished
+    trials may have values of cheap evaluations, which are compared only with each other.
     """
     valued = [record for record in records if record["value"] is not None]
     finished = [record for record in valued if record["state"] == "finished"]
@@ -92,7 +92,7 @@ def compare_with_default(
     """Return whether the best trial beats the published default, and a sentence that says so.
 
     The first value is None if this is unknown. `complete` says whether the space contains every
-    published value; if it does not, `default` is the closest point in the space.
+    published value; if not, `default` is the nearest point of the space.
     """
     if best is None:
         return None, "No trial has a value."
@@ -103,7 +103,7 @@ def compare_with_default(
         text += f" (not finished: {best['state']})"
     if default is None:
         return None, f"{text}. Not compared: the {DEFAULT} was not tried."
-    name = f"the {DEFAULT}" + ("" if complete else " (as far as this space contains it)")
+    name = f"the {DEFAULT}" + ("" if complete else " (as far as the space contains it)")
     if best["trial_id"] == default["trial_id"]:
         return False, f"{text}, {name}: no other trial beats it so far."
     if default["value"] is None or default["state"] != "finished":
@@ -141,12 +141,12 @@ def keep_best(best: Mapping[str, Any], folder: Path) -> None:
     """Replace `folder`/best with the configuration, checkpoint and sample grid of the best trial.
 
     The checkpoint is the trial's best one if best["best_kimg"] is not None, else its last one. If
-    these differ, `checkpoint-last` is next to it. best["source"] is the trial's folder, relative to
-    `folder`. Weights are hard links instead of copies if the file system supports links. If the
-    trial's checkpoint was removed, best/ already has that checkpoint.
+    these differ, the last one is also copied, as `checkpoint-last`. best["source"] is the trial's
+    folder, relative to `folder`. Weights are hard links instead of copies if the file system
+    supports links. If the trial no longer has this checkpoint, best/ has it already.
     """
     running = (FileNotFoundError, shutil.Error) if best.get("state") == "unfinished" else ()
-    # A trial that runs may replace its checkpoint meanwhile; best/ then stays as it was.
+    # A running trial may replace its checkpoint meanwhile; then best/ is not changed.
     with contextlib.suppress(*running):
         _replace_best(best, folder)
 

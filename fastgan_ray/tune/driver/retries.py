@@ -12,7 +12,7 @@ from fastgan_ray.tune.ray.callback import TrialCallback
 from fastgan_ray.tune.ray.compat import set_failure_count
 from fastgan_ray.tune.trial.folder import resume_kimg
 
-# A trial starts again after at most this many deaths without progress in between.
+# The search gives up on a trial that dies more often than this without progress.
 MAX_DEATHS = 4
 
 

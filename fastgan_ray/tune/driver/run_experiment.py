@@ -54,7 +54,8 @@ def run_experiment(experiment: Experiment, options: TuneOptions, objective: Obje
         _run(experiment, options, folder, storage, objective)
     except UserError:
         if not options.resume and not (folder / experiment.summary_file).exists():
-            # No trial has started. The user's corrected command needs the same folder.
+            # No trial has started: remove the folder, so that the corrected command can use its
+            # name.
             shutil.rmtree(folder)
         raise
     except Exception as error:

@@ -12,6 +12,7 @@ import ray.tune
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.tune.logger import TBXLoggerCallback
+from ray.tune.search import Searcher
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.tune.driver.bad_machines import BadMachines, count_places
@@ -70,10 +71,9 @@ def run_trials(
     requests = [request(config, nodes) for config in experiment.sample_configs]
     limit = _concurrency(experiment, context, requests)
     tracker = experiment.make_tracker(folder) if experiment.make_tracker else None
-    searcher = experiment.make_searcher(folder, limit, resuming)
     if tracker:
         tracker.check_gpus([request.worker for request in requests])
-        searcher = BudgetedSearcher(searcher, tracker, experiment.longest_kimg)
+    searcher = _searcher(experiment, folder, limit, resuming, tracker)
     retries = RetryCounter(trials)
     bad_machines = BadMachines(trials, count_places(nodes), partial(say, context.console))
     failures = RepeatedFailures(experiment.failures_in_a_row)
@@ -124,6 +124,20 @@ def _tune(
         )
 
 
+def _searcher(
+    experiment: Experiment,
+    folder: Path,
+    limit: int,
+    resuming: bool,
+    tracker: BudgetTracker | None,
+) -> Searcher:
+    """Make the searcher, which suggests trials; with a budget, only until it is used up."""
+    searcher = experiment.make_searcher(folder, limit, resuming)
+    if tracker is None:
+        return searcher
+    return BudgetedSearcher(searcher, tracker, experiment.longest_kimg)
+
+
 def _concurrency(
     experiment: Experiment, context: ExperimentContext, requests: Sequence[Request]
 ) -> int:
@@ -149,7 +163,7 @@ def _concurrency(
 def _trainable(
     experiment: Experiment, context: ExperimentContext, trials: Path
 ) -> Callable[[dict[str, Any]], None]:
-    """Return the function that Ray runs for each trial; it tells Ray which resources to reserve."""
+    """Return the function that Ray runs for each trial, with the resources to reserve."""
     nodes = context.nodes
 
     def worker_resources(config: RunConfig, number: int = 0) -> dict[str, float]:
@@ -157,8 +171,8 @@ def _trainable(
 
     def trial_resources(suggestion: dict[str, Any]) -> PlacementGroupFactory:
         config = RunConfig.model_validate(suggestion["run"])
-        # The workers need the cores, so the outer process requests only memory: a request must not
-        # be empty.
+        # The workers request the cores. The outer process requests only memory, because a request
+        # must not be empty.
         if config.resources.nested:
             return PlacementGroupFactory([{"memory": OUTER_BYTES}])
         return PlacementGroupFactory([worker_resources(config, suggestion["number"])])

@@ -1,8 +1,8 @@
 """Stop an experiment cleanly: after one signal, the trials save their state, and the driver ends.
 
-Ray Tune has its own stop signal, `STOP_SIGNAL`. While trials run, Ray Tune handles it. Before the
-trials, it raises an InterruptedRunError here. After the trials, while the driver writes the
-results, it is ignored.
+Ray Tune has its own stop signal, `STOP_SIGNAL`, and handles it while trials run. Before the trials,
+this module raises an InterruptedRunError instead. After the trials, while the driver writes the
+results, the signal is ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from types import FrameType
 from fastgan_ray.train.signals import Stop, listen, say_at_once, stopping
 from fastgan_ray.tune.ray.compat import STOP_SIGNAL
 
-STOPPING = "Stopping: trials save where they are. The same signal again ends everything at once."
+STOPPING = "Stopping: trials save their state. Send the same signal again to quit immediately."
 NOTE = ".stop"  # name of a file in the trials' folder; if it exists, running trials save and stop
 SECONDS_BETWEEN_LOOKS = 1.0
 

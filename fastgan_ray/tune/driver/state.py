@@ -39,15 +39,6 @@ def run_of(trial: TrialLike) -> dict[str, Any]:
     return dict(trial.config.get("run", {}))
 
 
-def cell_of(trial: TrialLike) -> dict[str, Any]:
-    """Return the arm, data set and seed of an ablation's trial; {} for a search's trial.
-
-    In the point of a search's trial, the names have a dot; in that of an ablation's trial, they
-    have none.
-    """
-    return {name: value for name, value in point_of(trial).items() if "." not in name}
-
-
 def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str:
     """Return a trial's state: "pending", "running" or one of `ENDED`.
 
@@ -144,8 +135,8 @@ def observe(
 def best_of(state: State) -> str | None:
     """Return the name of the trial with the best last value; None if no trial has a value.
 
-    Finished trials come first, because they end with a full evaluation. summary.json uses the same
-    order, so both name the same trial.
+    Finished trials come first, because they end with a full evaluation. The order is the same as in
+    summary.json, so both name the same trial.
     """
     sign = 1 if state["goal"] == "minimize" else -1
     ranks = {"finished": 0, "stopped": 1, "running": 1, "pending": 1, "unfinished": 1}
@@ -160,7 +151,7 @@ def best_of(state: State) -> str | None:
 def default_of(state: State) -> str | None:
     """Return the name of the trial at the published default; None if there is none.
 
-    If the space contains only a part of the default, it is the first trial with this part.
+    If the space contains only some of the default's values, this is the first trial that has them.
     """
     default = state["default"].items()
     names = (name for name, row in state["trials"].items() if default <= row["point"].items())

@@ -1,4 +1,4 @@
-"""The progress of a run that another process, or nobody any more, works on."""
+"""The progress of a run, which another process may be working on."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fastgan_ray.tune.storage.lock import find_driver
 
 PROGRESS = ".progress.json"  # in a run's folder: the state of its table
 SECONDS_BETWEEN_WRITES = 1.0
-PARTS = (".", "confirm")  # folders, relative to the run's, that have a table
+PARTS = (".", "confirm")  # folders in a run's folder that have a table
 
 
 class Part(NamedTuple):
-    """The state of a table, and the time on the clock of this state."""
+    """The state of a table, and the time on the clock of that state."""
 
     state: State
     now: float

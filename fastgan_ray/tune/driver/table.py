@@ -100,7 +100,8 @@ class LiveTable(TrialCallback):
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
         """Stop the live table and leave it on the screen; without a terminal, print the table."""
         now = time.monotonic()
-        for trial in trials:  # a resumed experiment may have only trials that ended before
+        # If all trials had ended before a resume, no step has updated the table.
+        for trial in trials:
             if trial.trial_id not in self._state["trials"]:
                 self._state = observe(self._state, trial, now)
         self._state = {**self._state, "over": True}
@@ -116,7 +117,7 @@ class LiveTable(TrialCallback):
     ) -> None:
         now = time.monotonic()
         self._state = observe(self._state, trial, now, result, status)
-        # The live table shows everything except why a trial went wrong.
+        # The live table has no space for the reason of a failure: print it.
         if self._live is None or self._state["trials"][trial.trial_id]["state"] in BAD_ENDS:
             line = trial_line(self._state, trial.trial_id, now)
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -16,7 +16,7 @@ from fastgan_ray.search.file.spec import DEFAULT
 from fastgan_ray.tune.driver.state import ENDED, State, best_of, default_of, search_eta, trial_eta
 
 STYLES = {"running": "cyan", "pending": "dim", "finished": "green", "stopped": "yellow"}
-DEFAULT_MARK = "default:"  # before the parameters of the published default, where space is short
+DEFAULT_MARK = "default:"  # short name of the published default, in front of its parameters
 LONG_VALUE = 9  # values with more characters than this are long
 
 
@@ -91,7 +91,7 @@ def trial_line(state: State, name: str, now: float) -> str:
 
 
 def _label(state: State, name: str) -> str:
-    """Return a trial's name, which says whether it is the published default."""
+    """Return a trial's name, with a note if it is the published default."""
     return f"{name} ({DEFAULT})" if name == default_of(state) else name
 
 

@@ -24,15 +24,15 @@ def say(console: Console, part: RenderableType) -> None:
 
 
 def move_output(folder: Path, console: Console) -> None:
-    """Say how to see and to stop a run in the background; then let its output go to its log.
+    """Print how to see and stop a run in the background; then send its output to its log.
 
-    Nothing happens if the output goes there already.
+    Do nothing if the output goes to the log already.
     """
     log, outputs = folder / LOG, (1, 2)  # standard output and standard error
     if log.is_file() and os.path.samestat(os.fstat(outputs[0]), log.stat()):
         return
     say(console, f"{folder.name} runs in the background, in process {os.getpid()}.")
-    say(console, f"To see it:  fastgan-ray status {folder} --follow")
+    say(console, f"To see it: fastgan-ray status {folder} --follow")
     say(console, f"To stop it: fastgan-ray stop {folder}")
     sys.stdout.flush()
     with log.open("a") as file:

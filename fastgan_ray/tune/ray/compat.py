@@ -38,14 +38,14 @@ FINISHED = cast(dict[str, Any], Searcher.FINISHED)
 # Keys that Ray adds to each result. Ray's list AUTO_RESULT_KEYS lacks two of them.
 RESULT_KEYS = {*AUTO_RESULT_KEYS, "done", "iterations_since_restore"}
 
-# This signal stops Ray Tune. Ctrl-C would do the same, but our own handler replaces Ray's
-# (TUNE_DISABLE_SIGINT_HANDLER). Ray has no public function that stops `tune.run`.
+# The signal that stops Ray Tune; Ray has no public function that stops `tune.run`. Ray's handler of
+# Ctrl-C would do the same, but our own handler replaces it (TUNE_DISABLE_SIGINT_HANDLER).
 STOP_SIGNAL = signal.SIGUSR1
 
 # Environment variables that Ray reads. Except RAY_USAGE_STATS_*, only Ray's source documents them.
 SETTINGS = {
-    # glibc, not Ray, reads this variable. A trial trains in a thread; with a single arena, glibc
-    # keeps freed memory for this thread as it does for a main thread (train/device.py).
+    # glibc, not Ray, reads this variable. A trial trains in a thread. With a single arena, glibc
+    # keeps the memory that this thread frees, as for a main thread (train/device.py).
     "MALLOC_ARENA_MAX": "1",
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output ignores verbose=0 and prints to the terminal
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -105,10 +105,10 @@ class TrialLike(Protocol):
 class NamedTrialGenerator(SearchGenerator):
     """Ray's generator of trials, with our trial names instead of Ray's random ids.
 
-    It is needed because a searcher can neither choose the ids nor learn why a trial's process died.
-    A resumed search has `trial_count` trials; Ray would keep the number from before. With
-    `resuming`, Ray must restore the saved state. If Ray tries to start a new search instead,
-    this class raises an error, because the new search would overwrite the old results.
+    It is needed because a searcher cannot choose the ids and is not told why a trial's process
+    died. A resumed search has `trial_count` trials; Ray would use the earlier number. With
+    `resuming`, Ray must restore the saved state. If Ray tries to start a new search instead, this
+    class raises an error, because the new search would overwrite the old results.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class NamedTrialGenerator(SearchGenerator):
         super().set_state({**state, "total_samples": count, "finished": False})
 
     def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> Trial | None:
-        """Return the next trial, or None if there is none now or, after `ended`, at all."""
+        """Return the next trial, or None: there is none now, or `ended` is true."""
         if self._ended():
             self._finished = True
             return None
@@ -218,7 +218,7 @@ def state_folder(trial: Trial) -> Path:
 
 
 def terminated_trials(experiment_state: Path) -> set[str]:
-    """Return the ids of the trials that have ended, so a restore does not run them again.
+    """Return the ids of the trials that have ended and that a restore does not run again.
 
     `experiment_state` is a file EXPERIMENT_STATE.
     """
@@ -232,8 +232,8 @@ def change_configs(
 ) -> None:
     """Change the configurations of the trials that have not ended, in a file EXPERIMENT_STATE.
 
-    A resumed search may have other resources. Ray restores each trial with its old configuration,
-    and computes the trial's resources from it.
+    A resumed search may have other resources, but Ray computes a trial's resources from the
+    configuration in this file.
     """
     state = json.loads(experiment_state.read_text())
     trials = []
@@ -269,8 +269,8 @@ def on_loopback() -> Iterator[None]:
     """Make Ray listen on 127.0.0.1 only, if it starts inside this context.
 
     This is Ray's default on macOS and Windows. On Linux, Ray listens on all addresses of the
-    machine, and no argument of `ray.init` changes that. The environment variable is for Ray's new
-    processes. This process has already read the variable, so its constant is changed, too.
+    machine, and no argument of `ray.init` changes that. The environment variable affects Ray's new
+    processes. This process has already read it, so the constant is changed, too.
     """
     name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
     before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(name)
@@ -285,7 +285,7 @@ def on_loopback() -> Iterator[None]:
 
 
 def core_count() -> float:
-    """Return the number of CPU cores that Ray counts on this machine, in a container too.
+    """Return the number of CPU cores that Ray would count on this machine or in this container.
 
     Ray has no public function that says this before Ray has started.
     """

@@ -1,7 +1,7 @@
-"""Find the memory and the compute capability of the GPUs of each machine.
+"""Find the memory and the compute capability of each machine's GPUs.
 
-Ray knows how many GPUs a machine has, but not their memory. So a small Ray task asks PyTorch on one
-machine of each kind.
+Ray knows the number of a machine's GPUs, but not their memory. So a small Ray task asks PyTorch, on
+one machine of each kind.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
 
 
 def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Return a key that is the same for machines with the same kind and number of GPUs."""
+    """Return a key: machines with the same kind and number of GPUs have the same key."""
     return tuple(
         sorted(
             (name, amount)

@@ -16,7 +16,7 @@ Resources = Mapping[str, float]
 
 SURELY = 0.8  # a trial needs at least this part of its estimated memory (error up to 25 %)
 SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
-PIN = 0.001  # amount of a GPU kind's resource that a trial requests to run on such a machine
+PIN = 0.001  # amount of a kind's resource that a trial requests, to run on a machine with this kind
 
 
 def uses_gpu(config: RunConfig, nodes: Sequence[Resources]) -> bool:
@@ -32,10 +32,10 @@ def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, flo
     A demand is {"CPU": cores, "GPU": share}. If no kind has enough memory, the kind with the most
     memory is used. `nodes` are the resources of each machine (see `gpus`).
 
-    The share is the smallest usual share of a GPU whose memory is enough for the estimate; if
-    `resources.gpus` is set, it is used instead. If a trial has several workers, each takes a whole
-    GPU, because NCCL refuses two processes on the same GPU. If the machines have different kinds of
-    GPUs, the demand of a trial with one worker also names the kind.
+    The share is `resources.gpus`, or else the smallest of SHARES whose memory is enough for the
+    estimate. Each of several workers takes a whole GPU, because NCCL refuses two processes on the
+    same GPU. If the machines have different kinds of GPUs, the demand of a trial with one worker
+    also names the kind.
     """
     cpus, gpus, workers = config.resources.cpus, config.resources.gpus, config.resources.workers
     if not uses_gpu(config, nodes):
@@ -66,9 +66,9 @@ def needed_gb(config: RunConfig, gpu: Resources) -> float:
 
 
 def gpu_kinds(nodes: Sequence[Resources]) -> dict[str, dict[str, float]]:
-    """Return the smallest memory and compute capability of the GPUs of each kind.
+    """Return the smallest memory and compute capability of each kind of GPU.
 
-    The keys are Ray's resource names of the kinds; "" is the key of GPUs without such a name.
+    The keys are Ray's resource names of the kinds; the key of GPUs without a name is "".
     """
     kinds: dict[str, dict[str, float]] = {}
     for node in nodes:
@@ -106,7 +106,8 @@ class Request:
     def choose(self, number: int, nodes: Sequence[Resources]) -> Resources:
         """Return the demand of each worker of trial `number`.
 
-        The trials use the kinds of GPUs in turn, in proportion to how many trials fit on each kind.
+        The trials use the kinds of GPUs in turn, in proportion to the number of trials that fit on
+        each.
         """
         rooms = _counts(self.choices, nodes)
         taken = [0] * len(rooms)
@@ -128,8 +129,8 @@ def request(config: RunConfig, nodes: Sequence[Resources]) -> Request:
 def can_reuse_process(request: Request) -> bool:
     """Return whether the next trial may reuse the process of a trial with this request.
 
-    Reuse is possible only for trials without a GPU, because a CUDA error stays in the process, and
-    without workers in other processes.
+    This is possible only without a GPU, because a CUDA error persists in a process, and without
+    workers in other processes.
     """
     return not request.worker.get("GPU") and not request.nested
 
@@ -146,14 +147,14 @@ def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> N
         if not any(_fits(choice, node) for choice in trial.choices for node in nodes):
             raise UserError(
                 f"resources: a trial needs {_shown(trial.worker)}"
-                f"{' for each worker' if trial.workers > 1 else ''}, and no machine has that "
+                f"{' for each worker' if trial.workers > 1 else ''}, but no machine has that "
                 f"(there is: {have}). Lower resources.cpus or resources.gpus, or add a machine."
             )
         if not trial.count(nodes):
             raise UserError(
                 f"resources: a trial needs {counted(trial.workers, 'worker')} of "
-                f"{_shown(trial.worker)}, and all machines together have no room for them "
-                f"(there is: {have}). Lower resources.workers, cpus or gpus, or add a machine."
+                f"{_shown(trial.worker)}, but all machines together do not have that (there is: "
+                f"{have}). Lower resources.workers, cpus or gpus, or add a machine."
             )
 
 
@@ -173,8 +174,8 @@ def check_memory(
 ) -> tuple[int | None, str]:
     """Return how many trials fit into the memory of the machines, and a warning.
 
-    The number is None if no limit is known. Memory is estimated, with an error of up to 25 %, so
-    only the part SURELY of an estimate must fit. The warning says that some configurations do not
+    The number is None if no limit is known. Estimates of memory have an error of up to 25 %, so
+    only the share SURELY of an estimate must fit. The warning lists how many configurations do not
     fit; it is "" if all fit. Raises UserError if none fits.
     """
     rooms = [node["memory"] / 1e9 for node in nodes if node.get("memory")]
@@ -213,10 +214,9 @@ def max_concurrent(
 ) -> int:
     """Return how many trials run at once; at least 1.
 
-    `wanted` is the user's limit. Without it, the result is the number of trials that fit if all
-    have the smallest request. If some trials have several workers, no more trials run than fit if
-    all have the largest request: Ray Tune does not count the resources of the workers, and would
-    start trials whose workers then wait.
+    `wanted` is the user's limit. Without it, return the number of trials with the smallest request
+    that fit. If some trials have several workers, use the largest request: Ray Tune does not count
+    the resources of workers, so it would start trials whose workers then wait.
     """
     counts = [trial.count(nodes) for trial in requests]
     most = wanted or max(counts, default=1)
@@ -228,7 +228,7 @@ def max_concurrent(
 def _counts(choices: Sequence[Resources], nodes: Sequence[Resources]) -> list[int]:
     """Return how often each demand fits on all machines together.
 
-    If several demands fit on a machine, the machine is counted only for the first of them.
+    A machine on which several demands fit is counted only for the first of them.
     """
     rooms = [0] * len(choices)
     for node in nodes:
@@ -243,7 +243,7 @@ def _fits(needed: Resources, node: Resources) -> bool:
 
 
 def _count(needed: Resources, node: Resources) -> int:
-    # A share must be on a single GPU: two GPUs have room for only two shares of 0.6, not three.
+    # A share must be on a single GPU: only two shares of 0.6 fit on two GPUs, not three.
     counts = []
     for name, amount in needed.items():
         have = node.get(name, 0)

@@ -37,10 +37,9 @@ def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[s
 
     If `address` is None, the environment variable RAY_ADDRESS is used; if it is not set, Ray starts
     on this machine. Machines that the autoscaler can still start are included. If this process is
-    already connected to Ray, the connection is used and stays open.
-
-    With `nested`, Ray's dashboard is required. Ray Train asks the dashboard which processes are
-    alive; without an answer, it never frees the resources of a stopped trial's workers.
+    already connected to Ray, the connection is used and stays open. `nested` requires Ray's
+    dashboard, because Ray Train asks the dashboard which processes are alive; without an answer, it
+    never frees the resources of a stopped trial's workers.
     """
     os.environ.update(SETTINGS)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -66,8 +65,8 @@ def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[s
 def resources_of_this_machine(address: str | None) -> list[dict[str, float]] | None:
     """Return the cores and GPUs that Ray would have if it started on this machine.
 
-    They are known without starting Ray, which takes ten seconds. The list has one machine. Returns
-    None if `connected(address)` would use a Ray that runs already.
+    This does not start Ray, which would take ten seconds. The list has one machine. Returns None if
+    `connected(address)` would use a Ray cluster that has already started.
     """
     if (address or os.environ.get("RAY_ADDRESS") or "local") != "local" or ray.is_initialized():
         return None
@@ -95,8 +94,8 @@ def _require_dashboard() -> None:
         list_actors(ray.get_runtime_context().gcs_address, limit=1)
     except (RayStateApiException, ConnectionError, ValueError) as error:
         raise UserError(
-            "resources.workers: trials of several workers need Ray's dashboard, and this Ray has "
-            f"none ({str(error).strip().splitlines()[0]}). Start Ray with "
+            "resources.workers: trials with several workers need Ray's dashboard, but this Ray has "
+            "none ({str(error).strip().splitlines()[0]}). Start Ray with "
             "--include-dashboard=true, or set resources.workers to 1."
         ) from error
 
@@ -139,6 +138,6 @@ def _start(address: str, dashboard: bool) -> None:
 
 
 def _registered_operations() -> dict[str, Any]:
-    """Return a part of Ray's runtime environment: every process gets the user's augmentations."""
+    """Return a part of Ray's runtime environment that registers the user's augmentations."""
     setup = setup_of_processes()
     return {} if setup is None else {"worker_process_setup_hook": setup}

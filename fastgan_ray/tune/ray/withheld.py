@@ -1,7 +1,7 @@
 """Keep trials away from a GPU, or from a whole machine.
 
 Ray has no public way to exclude one of its GPUs. An actor that reserves the GPU has the same
-effect: Ray does not give it to any trial.
+effect: no trial can get this GPU.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def place_here() -> Place:
 
 
 class Withholder:
-    """Reservations of places: each starts when its place is free; all end with this object."""
+    """Reservations of places: each starts when its place is free, and ends with this object."""
 
     def __init__(self) -> None:
         self._pending: dict[Place, list[tuple[Any, Any]]] = {}
@@ -54,7 +54,7 @@ class Withholder:
             if not ready:
                 continue
             if set(place.gpus) <= set(ray.get(answer)):
-                # Keep only this actor; the earlier actors got other GPUs, which are now released.
+                # Keep only this actor. The earlier actors got other GPUs, which are released now.
                 self._held[place] = [actor]
                 del self._pending[place]
             else:

@@ -26,8 +26,8 @@ def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
     kinds = [kind for kind in ("search", "ablation") if (folder / f"{kind}.yaml").is_file()]
     if not kinds:
         raise UserError(
-            f"{folder}: neither a search nor an ablation (there is no search.yaml or ablation.yaml "
-            "in it); name a folder under runs/"
+            f"{folder}: is not the folder of a search or an ablation (it has no search.yaml or "
+            f"ablation.yaml); name a folder under runs/"
         )
     with only_driver(folder):
         removed = [(path, freed_bytes(path)) for path in unneeded(folder, kinds[0] == "ablation")]
@@ -58,9 +58,9 @@ def unneeded(folder: Path, is_ablation: bool) -> Iterator[Path]:
 
 
 def freed_bytes(path: Path) -> int:
-    """Return how many bytes the removal of a file or folder frees.
+    """Return the bytes that the removal of a file or folder frees.
 
-    A file with another hard link frees nothing.
+    Files with other hard links free nothing.
     """
     files = [path] if path.is_file() else [child for child in path.rglob("*") if child.is_file()]
     return sum(file.stat().st_size for file in files if file.stat().st_nlink == 1)

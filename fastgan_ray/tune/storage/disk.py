@@ -1,4 +1,4 @@
-"""The disk space of checkpoints, and the number of parallel trials that a limit on it allows."""
+"""The disk space of checkpoints, and the number of parallel trials that a limit allows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.search.cost.memory import gpu_gb_of
 
 # A running trial may have three checkpoints: the last one, the one being written, and the one from
-# an interruption between two evaluations. The fourth is the last checkpoint of the previous trial:
-# it stays until Ray's state says that this trial has ended. Both trials may also have their
-# `train.keep_best` best checkpoints.
+# an interruption between two evaluations. The fourth is the last checkpoint of the previous trial,
+# which is kept until Ray's state says that the previous trial has ended. Both trials may also have
+# their `train.keep_best` best checkpoints.
 CHECKPOINTS_PER_TRIAL = 4
 WEIGHT_BYTES = 4
 MOMENTS = 2  # numbers that Adam stores for each weight

@@ -46,7 +46,7 @@ def make_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]
     """Make the folder of a new experiment; raise UserError if it exists or cannot be made.
 
     `text` is the content of the experiment's file. `overrides` are the options of the command that
-    change the file's settings; JSON can store them.
+    change the file's settings (JSON values).
     """
     if folder.exists():
         raise UserError(f"{folder}: {EXISTS}")

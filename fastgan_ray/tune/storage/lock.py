@@ -1,4 +1,4 @@
-"""Lock a run's folder, so that only one process at a time works on it, and find this process."""
+"""Lock a run's folder, so that only one process works on the run; find this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
 
 NOTE = ".driver.json"  # in a run's folder: the process that works on the run
-SECONDS_OF_ROUNDING = 2.0  # the system's clock may be set while a process runs
+SECONDS_OF_ROUNDING = 2.0  # seconds; the system's clock may be adjusted while a process runs
 
 
 @contextlib.contextmanager
@@ -43,7 +43,7 @@ def only_driver(folder: Path) -> Iterator[None]:
 def find_driver(folder: Path) -> psutil.Process | None:
     """Return the process that works on a run; None if no process does, or if it was killed.
 
-    A process that has got the number of a killed one is not returned: it started at another time.
+    The time of its start is compared, because a new process may have the number of a killed one.
     Raises UserError if the process runs on another machine.
     """
     path = folder / NOTE
@@ -64,7 +64,7 @@ def find_driver(folder: Path) -> psutil.Process | None:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Return whether a process runs; one that has ended may wait for its parent to notice."""
+    """Return whether a process runs; a zombie, which has ended but still exists, does not."""
     try:
         return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

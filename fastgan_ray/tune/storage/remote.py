@@ -1,6 +1,6 @@
 """The copy of a run's folder in a remote storage, at a URI such as s3://bucket/prefix.
 
-An object is never visible before it is complete. Files that refer to other files are written after
+An object is never visible before it is complete. A file that refers to other files is written after
 them: a checkpoint's metadata.json after its weights, and a trial's rows (metrics.jsonl) after the
 checkpoint that they name.
 """
@@ -123,7 +123,7 @@ class RemoteStorage:
         return f"{self._root}/{name}" if name else self._root
 
     def _make_folder(self, name: str) -> None:
-        # S3 has no folders, and asking for one may be forbidden.
+        # S3 has no folders, and a request for a folder may be forbidden.
         if self._fs.type_name != "s3":
             self._fs.create_dir(self._at(name).rsplit("/", 1)[0], recursive=True)
 

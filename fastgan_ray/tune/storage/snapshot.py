@@ -1,8 +1,8 @@
-"""Snapshots of Ray's state of a search; each is complete and its files belong together.
+"""Snapshots of Ray's state of a search, each complete and consistent.
 
-Ray overwrites its state files one after the other. If the driver is killed in between, a file may
-be incomplete, or the files may not belong together. A snapshot is a folder that gets its final name
-only when it is complete.
+Ray overwrites its state files one by one. If the driver is killed meanwhile, a file may be
+incomplete, or the files may be from different times. A snapshot is a folder that gets its final
+name only when it is complete.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ TRIALS_PER_SECOND = 100
 def state_period(trials: int) -> float:
     """Return the seconds between two writes of Ray's state, for this number of trials.
 
-    If the driver is killed, events since the last write are lost, and their work is repeated.
-    Writing takes time for each trial, so a search with many trials writes less often.
+    If the driver is killed, what happened since the last write is lost and must be repeated. The
+    time of a write grows with the number of trials, so a search with many trials writes less often.
     """
     return max(1.0, trials / TRIALS_PER_SECOND)
 
@@ -60,9 +60,8 @@ def restore_snapshot(
 ) -> bool:
     """Replace Ray's state files in `target` by the newest snapshot in `folder`.
 
-    `configure` takes a trial's suggestion and returns the configuration with which the trial
-    continues if it has not ended; None: as before. Returns False, and changes nothing, if there is
-    no snapshot.
+    `configure` takes the suggestion of a trial that has not ended, and returns the configuration to
+    continue with; None: no change. Returns False, and changes nothing, if there is no snapshot.
     """
     complete = snapshots(folder)
     if not complete:
@@ -84,7 +83,7 @@ def snapshots(folder: Path) -> list[Path]:
 
 
 def ended_in_snapshot(folder: Path) -> set[str]:
-    """Return the ids of the trials that have ended, so a resumed run does not start them.
+    """Return the ids of the trials that have ended and that a resumed run does not start again.
 
     `folder` is the run's folder. The ids are read from the newest snapshot.
     """

@@ -2,7 +2,7 @@
 
 After each evaluation, a trial sends its rows, pictures and checkpoint. The driver sends all other
 files, and fetches the files of trials on other machines. The search's state is stored as a single
-object, so it is complete even after a crash. (Ray's own upload replaces the state file by file.)
+object, so that it is complete even after a crash. (Ray's own upload replaces one file at a time.)
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class TrialSync:
     def send(self) -> None:
         """Send new files, then remove stored files that no longer exist on this machine.
 
-        If all tries fail, no exception is raised: the files stay on this machine, and the call
-        after the next evaluation sends them.
+        If all attempts fail, no exception is raised; the call after the next evaluation sends the
+        files.
         """
         for _ in range(TRIES if self._storage else 0):
             try:
@@ -111,7 +111,7 @@ class DriverSync(TrialCallback):
         self._behind: set[str] = set()
 
     def trial_started(self, trial: Trial) -> None:
-        """Make the next step send the state, so it is stored before the trial's measurements."""
+        """Make the next step send the state, so that it is stored before the trial's results."""
         self._due = 0.0
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:

@@ -32,11 +32,10 @@ def unlock_journal(journal: Path) -> None:
 
 
 def cut_journal(journal: Path, size: int) -> None:
-    """Cut a study's journal to its first `size` bytes, which restores an earlier state.
+    """Cut a study's journal to its first `size` bytes, to restore an earlier state of the study.
 
-    Optuna cannot delete a trial. Its journal is a text file, and each change of the study appends
-    whole lines. A shorter journal is therefore an earlier state of the study. If the study is open,
-    the caller must open it again.
+    Optuna cannot delete a trial, but each change of a study appends whole lines to the journal, so
+    a shorter journal is an earlier state. If the study is open, the caller must open it again.
     """
     os.truncate(journal, size)
 
@@ -44,7 +43,7 @@ def cut_journal(journal: Path, size: int) -> None:
 def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
     """Return a trial that `study.ask` returned earlier, maybe in another process.
 
-    Optuna has no public function for this. A `Trial` needs the trial's id in the storage, and a
-    `FrozenTrial` has this id only as a private attribute.
+    Optuna has no public function for this: a `Trial` needs the trial's id in the storage, which a
+    `FrozenTrial` has only as a private attribute.
     """
     return optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)

@@ -22,9 +22,9 @@ MIN_QUANTILE = 0.1
 def importances(folder: Path) -> dict[str, Any] | None:
     """Return {"evaluator", "trials", "values": {parameter: share of 1}, "note"}; None if no study.
 
-    The values start with the largest. They say which parameters distinguish the best finished
-    trials from all finished trials. If there are too few finished trials, "values" is empty and
-    "note" says so.
+    The values, in descending order, say how well a parameter distinguishes the best finished trials
+    from all finished trials. If there are too few finished trials, "values" is empty and "note"
+    says so.
     """
     journal = folder / "study.journal"
     if not journal.is_file():

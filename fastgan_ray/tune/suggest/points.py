@@ -13,7 +13,7 @@ from fastgan_ray.search.space import assign, grid, sample, size, sobol
 
 Point = dict[str, Any]  # {flat dotted name: value}; some parameters may be missing
 
-# After this many attempts at a new point, points are random: a sampler may repeat tried points.
+# After this many attempts, points are random, because a sampler may repeat points that were tried.
 SAMPLER_ATTEMPTS = 10
 ENUMERABLE = 100_000  # the size of the largest space whose points are listed
 
@@ -28,7 +28,7 @@ class PointState:
 
 
 class PointRules:
-    """Rules for the points that the search's method or its progress determines."""
+    """Rules for the points that do not come from a sampler."""
 
     def __init__(self, spec: SearchSpec) -> None:
         self._spec = spec
@@ -45,9 +45,9 @@ class PointRules:
     ) -> Point | None:
         """Return the point to try next; None means that the sampler chooses the whole point.
 
-        The sampler also chooses the parameters that the returned point does not have. `attempt`
-        starts at 0 and increases until a point is new and valid. `count_points` returns the number
-        of points in the study.
+        The sampler also chooses parameters that are missing in the returned point. `attempt` starts
+        at 0 and increases until a point is new and valid. `count_points` returns the number of
+        points in the study.
         """
         spec = self._spec
         if self._grid is not None:
@@ -80,7 +80,7 @@ class PointRules:
         )
 
     def _mostly_tried(self, state: PointState) -> bool:
-        """Return whether at least half of the points are tried; few random points are new then."""
+        """Return whether at least half of the points are tried; then few random points are new."""
         count = self._size
         return count is not None and count <= ENUMERABLE and count <= 2 * len(state.tried)
 

@@ -22,8 +22,8 @@ Scalar = None | bool | int | float | str
 # these limits. Both learn only from finished trials.
 STARTUP_TRIALS = (4, 6)
 TPE_STARTUP_TRIALS = 3
-# The weight of TPE's prior; each trial has weight 1. With a lower weight and few, noisy trials, TPE
-# stays too close to the best point so far (docs/findings.md).
+# The weight of TPE's prior; each trial has weight 1. With a lower weight, and if trials are few and
+# noisy, TPE stays too close to the best point so far (docs/findings.md).
 TPE_PRIOR_WEIGHT = 4.0
 # The population of a genetic sampler: a quarter of all trials, within these limits.
 POPULATION_SIZE = (6, 50)
@@ -56,10 +56,10 @@ def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
 def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
     """Convert another search's trial to a trial of this search's study.
 
-    The new trial is PRUNED after one picture, and its value is its rank; with several metrics it
-    has no value. TPE ranks stopped trials below finished trials. It orders stopped trials first by
-    their training length, then by value. So the priors guide TPE only until this search has results
-    of its own, and the metric of the other search does not matter.
+    The new trial is PRUNED after one picture, and its value is its rank (no value if there are
+    several metrics). TPE ranks stopped trials below finished trials, first by their training
+    length, then by value. So the priors guide TPE only until this search has its own results, and
+    the metric of the other search has no influence.
     """
     sign = -1 if spec.metric.goal == "maximize" else 1
     parameters = [parameter for parameter in spec.space if parameter.name in prior.point]
@@ -83,8 +83,8 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
 def encode(parameter: Parameter, value: Value) -> Scalar:
     """Convert a value to Optuna's format.
 
-    All values of a parameter become JSON if they include a list, or values that are equal in Python
-    (such as 1 and True). Otherwise the value stays as it is.
+    If the values of a parameter include a list, or values that are equal in Python (such as 1 and
+    True), all of them become JSON. Otherwise the value stays as it is.
     """
     plain = all(choice is None or isinstance(choice, _PLAIN) for choice in parameter.values)
     if not parameter.values or (plain and len(set(parameter.values)) == len(parameter.values)):

@@ -46,8 +46,8 @@ class StudySearcher(Searcher):
     A suggestion is {"number", "point" (flat), "run" (nested RunConfig)}. The number is the name of
     the trial. `priors` are trials of another search. The best priors are tried directly after the
     default. All priors guide the sampler, but they count as trials that were stopped after one
-    picture, so every result of this search ranks above them. `restore` returns to exactly the state
-    that `save` wrote: it cuts off the later part of the study's journal.
+    picture, so every result of this search ranks above them. `restore` cuts the study's journal, to
+    return to exactly the state that `save` wrote.
 
     Ray's OptunaSearch is not used because it cannot mark trials as infeasible, skip points that
     were tried before, or skip points that are not a valid run.
@@ -128,9 +128,11 @@ class StudySearcher(Searcher):
         value = value_of(result, name)
         if trial_id not in self.state.running or value is None:
             return
-        if result.get("orders"):  # the trial's settings differ from those in the study now
+        if result.get("orders"):  # its settings now differ from the settings in the study
             return
-        assert math.isfinite(value), "the trial turns a value that is not finite into an outcome"
+        assert math.isfinite(value), (
+            "the trial itself reports a value that is not finite as an outcome"
+        )
         report_value(self.study, self.state.running[trial_id], result["kimg"], value)
         if name in result and self._reaches_target(value):  # the value of a full evaluation
             self.state.target_reached = True

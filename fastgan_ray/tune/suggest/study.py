@@ -1,10 +1,10 @@
 """The Optuna study of a search: a journal next to the results that records each trial's outcome.
 
-A finished trial is COMPLETE. A trial that was stopped early is PRUNED and keeps the values that it
-reported; the step of a value is the number of images shown. A trial that took over another trial's
-weights is also PRUNED, because its settings changed. A trial that diverged or ran out of memory is
-PRUNED and violates a constraint, which TPE uses. A failed trial is FAIL. The attribute `outcome`
-has the exact outcome.
+A finished trial is COMPLETE. A trial that was stopped early is PRUNED, with its reported values;
+the step of a value is the number of images shown. A trial that took over another trial's weights is
+also PRUNED, because its settings changed. A trial that diverged or ran out of memory is PRUNED and
+violates a constraint, so that TPE avoids it. A failed trial is FAIL. The attribute `outcome` has
+the exact outcome.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def ask(
         study.enqueue_trial({p.name: encode(p, fixed[p.name]) for p in space if p.name in fixed})
     trial = study.ask()
     with warnings.catch_warnings():
-        # Optuna warns of allowed uses too, such as a range that is not a multiple of its step.
+        # Optuna also warns about allowed uses, such as a range that is not a multiple of its step.
         warnings.simplefilter("ignore")
         return trial, assign(space, lambda parameter: suggest(trial, parameter))
 

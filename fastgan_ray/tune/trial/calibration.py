@@ -1,4 +1,4 @@
-"""The speed of this machine's CPU, from a measurement of some seconds that the cache keeps."""
+"""The speed of this machine's CPU, measured once in a few seconds and then cached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from fastgan_ray.config.paths import cache_dir
-from fastgan_ray.config.run_config import ResourcesConfig, RunConfig
+from fastgan_ray.config.resources import ResourcesConfig
+from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.cost.estimate import gflop_per_image
@@ -22,7 +23,7 @@ from fastgan_ray.tune.ray.compat import core_count
 from fastgan_ray.tune.ray.resources import max_concurrent, request
 from fastgan_ray.tune.trial.timing import Clock, time_step
 
-_VERSION = 1  # increase it when the same CPU would get other numbers
+_VERSION = 1  # increase this number when a change of the code changes the results
 # A small and a large network. Small layers do not use the whole speed of a CPU.
 NETWORKS = (
     {"resolution": 64, "ngf": 8, "ndf": 8, "decoder_width": 4},
@@ -53,7 +54,7 @@ def _measured(resources: ResourcesConfig) -> list[tuple[float, float]]:
         return [(gflop, gflops) for gflop, gflops in json.loads(path.read_text())]
     except (OSError, ValueError, TypeError):
         pass
-    # The processor's time of a single thread does not count what other programs do meanwhile.
+    # The CPU time of a single thread does not include the work of other programs.
     clock = time.process_time if thread_count(resources) == 1 else time.perf_counter
     with cpu_threads(resources):
         pairs = [_measure(network, clock) for network in NETWORKS]

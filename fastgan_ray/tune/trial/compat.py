@@ -15,8 +15,8 @@ class ResourceRelease(ControllerCallback, WorkerGroupCallback):
     """Free the resources of all workers when the controller of Ray Train ends.
 
     If a worker dies while Ray Train starts the training function, Ray 2.60 forgets the other
-    workers. They keep their resources, and the next workers wait for these resources forever. Ray
-    has no public function for this; it accepts callbacks of its internal type for such cases.
+    workers: they keep their resources, and the next workers wait for these forever. Ray has no
+    public function to free them, but accepts callbacks of an internal type.
     """
 
     def __init__(self) -> None:

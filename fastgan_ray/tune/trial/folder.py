@@ -19,7 +19,7 @@ from fastgan_ray.report.data.rows import METRICS, TRAINING, read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
 
 LOCK = ".lock"
-REPEATED = "repeated"  # key of a reported row, if the folder has later rows of the trial
+REPEATED = "repeated"  # key of a row that is reported again although later rows exist
 CHECKPOINTS = ("checkpoint-*", "taken-over-*", INTERRUPTED)
 
 Row = dict[str, Any]
@@ -37,7 +37,7 @@ def write_rows(folder: Path, rows: list[Row], file: str = METRICS) -> None:
 
 
 def cut_log(folder: Path, kimg: float) -> None:
-    """Remove the training numbers after `kimg`: the trial continues there, and logs them again."""
+    """Remove the training numbers after `kimg`; the trial continues there and logs them again."""
     if rows := read_rows(folder, TRAINING):
         write_rows(folder, [row for row in rows if row["kimg"] <= kimg], TRAINING)
 
@@ -74,7 +74,7 @@ def stop_reason(folder: Path) -> str:
 def reset_if_other_point(folder: Path, point: Mapping[str, Any]) -> None:
     """Remove all files from the folder if they belong to a trial at another point.
 
-    A killed driver loses the trials that it started after it last wrote its state. When it
+    A killed driver forgets the trials that it started after its last snapshot. When the search
     continues, it may give their numbers to other points.
     """
     path, text = folder / "point.json", json.dumps(point, sort_keys=True)
@@ -93,9 +93,9 @@ def reset_if_other_point(folder: Path, point: Mapping[str, Any]) -> None:
 def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
     """Return the valid rows, and the checkpoint from which the trial continues.
 
-    Rows after the newest checkpoint are not valid, because they will be measured again. If the last
-    row ended the trial, all rows are valid. The checkpoint is None at the start and at the end of a
-    trial.
+    Rows after the newest checkpoint are not valid, because the trial measures them again. If the
+    last row ended the trial, all rows are valid. The checkpoint is None at the start and at the end
+    of a trial.
     """
     rows = read_rows(folder)
     if has_ended(rows):

@@ -28,7 +28,7 @@ class Objective(Protocol):
 class Task:
     """One trial: the searcher's suggestion {"number", "point", "run"}, its folder and objective.
 
-    `metric` is the name with which the objective must report the search's metric.
+    `metric` is the name of the search's metric; the objective must report it.
     """
 
     suggestion: Mapping[str, Any]
@@ -40,7 +40,7 @@ class Task:
 def train_objective(
     config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group = ALONE
 ) -> None:
-    """Train a generator, after the memory of this process's previous training is released."""
+    """Release the memory of this process's previous training, then train a generator."""
     from fastgan_ray.train.device import forget_training
     from fastgan_ray.train.loop import train
 

@@ -1,8 +1,8 @@
 """Population-based training across processes: the driver's orders to take over weights.
 
-If a trial must take over another trial's weights, the driver writes an order to the trial's folder.
-The driver writes the order while it handles the trial's report. The trial waits for the driver, so
-it finds the order before it continues. `orders.jsonl` has all data that are needed after a restart.
+If a trial must take over another trial's weights, the driver writes an order to the trial's folder
+while it handles the trial's report. The trial waits until the report is handled, so it finds the
+order before it continues. `orders.jsonl` has all data that are needed after a restart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fastgan_ray.search.stopping import Observation
 # {"number", "kimg", "donor", "point", "run" (nested RunConfig), "checkpoint" (a folder's name)}
 Order = dict[str, Any]
 ORDERS = "orders.jsonl"
-ADA_P = "augment.ada_p"  # the only field that may change and that is also in a checkpoint
+ADA_P = "augment.ada_p"  # the only changeable setting that is also stored in a checkpoint
 
 
 class TakeOverError(Exception):
@@ -67,8 +67,8 @@ class WeightExchange:
         """Record a trial's observation; write an order if the trial must take over weights.
 
         `row` is the trial's last row. `start_point` is the point with which the trial started.
-        After a restart, the trial reports its last row again. If this row has an order already, no
-        second order is written: the trial may have taken over the weights of the first one.
+        After a restart, the trial reports its last row again. If there is already an order for this
+        row, no second one is written, because the trial may have followed the first.
         """
         folder = self._trials / f"{observation.trial:05d}"
         orders = read_orders(folder)
@@ -136,9 +136,9 @@ class WeightExchange:
 def _change_settings(checkpoint: Path, run: RunConfig, ada_p: float | None) -> None:
     """Change the settings in a donor's `checkpoint` to `run`, so that a training accepts it.
 
-    A training refuses a checkpoint with other settings. It also reads the augmentation's
-    probability p from the checkpoint; if `ada_p` is not None, it replaces this p. The metadata file
-    is replaced and not edited, because it may be a hard link to the donor's file.
+    A training refuses a checkpoint with other settings. The checkpoint also has the augmentation's
+    probability p, which is replaced by `ada_p` if this is not None. The metadata file is replaced
+    and not edited, because it may be a hard link to the donor's file.
     """
     path = checkpoint / "metadata.json"
     metadata = json.loads(path.read_text()) | {"config": run.model_dump()}

@@ -1,7 +1,7 @@
 """The reporters of trials: they write a row to the trial's folder, then report it to Ray Tune.
 
-A trial with one process reports to Ray Tune itself. If a trial has several workers, the first
-worker writes the row, and waits until the process that started the workers has reported it.
+A trial with one process reports to Ray Tune directly. In a trial with several workers, the first
+worker writes the row, then waits until the trial's outer process has reported the row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fastgan_ray.tune.trial.folder import Outcome, Row, append_row
 from fastgan_ray.tune.trial.pbt import TakeOverError, read_orders, remove_weights_of_orders
 
 STOP = Stop()  # the stop signal of this process, which runs one trial at a time
-# This file has the number of rows that the search has handled; only trials with workers have it.
+# A file with the number of rows that the search has handled; only for trials with workers.
 DECIDED = "decided.txt"
 SECONDS_BETWEEN_LOOKS = 0.1
 
@@ -50,7 +50,7 @@ class RowReporter:
         is_finished = float(metrics["kimg"]) >= self._total_kimg
         self._write(metrics, "finished" if is_finished else "running", checkpoint, "")
         remove_weights_of_orders(self.folder, self._orders)  # the trial's new checkpoint is newer
-        # The search has handled this report by now, and has written an order if there is one.
+        # By now, the search has handled this report and written any order.
         if len(read_orders(self.folder)) > self._orders:
             raise TakeOverError
 

@@ -28,7 +28,7 @@ from fastgan_ray.tune.ray.resources import max_concurrent, request
 
 SECONDS = 60.0  # after this time, no further class is timed
 # The number of timed steps, after one untimed step. The fastest step counts, because other programs
-# can only slow a step down.
+# can only slow down a step.
 STEPS = 3
 TRAINING = ("batch_size", "d_steps", "loss", "reconstruction", "device", "precision")
 ON_OFF = ("r1_gamma", "r2_gamma", "gradient_gap_weight", "lecam_weight")

@@ -34,8 +34,8 @@ from fastgan_ray.tune.trial.pbt import TakeOverError
 from fastgan_ray.tune.trial.reporters import STOP, TuneReporter
 from fastgan_ray.tune.trial.resume import ResumeState, resume_state
 
-# How many seconds a stopped trial's thread has to end before the next trial gets its process. Ray's
-# default is 2 s; if the thread needs longer, the next trial fails.
+# The seconds that a stopped trial's thread may take to end before the next trial uses its process.
+# Ray's default is 2 s; if the thread needs longer, the next trial fails.
 THREAD_TIMEOUT_S = "60"
 
 WorkerResources = Callable[[RunConfig, int], dict[str, float]]
@@ -50,11 +50,10 @@ def make_trainable(
 ) -> Callable[[dict[str, Any]], None]:
     """Make the function that Ray runs for each trial.
 
-    The function takes the searcher's suggestion {"number", "point", "run"}. It reports an error
-    inside the trial as an outcome. After a death of the process, a full disk or a machine fault,
-    Ray starts the trial again instead. `worker_resources` takes a trial's configuration and number,
-    and returns the resources of each worker. `storage`, if given, keeps a copy of the trial's
-    files.
+    The function takes the searcher's suggestion {"number", "point", "run"}. Most errors in a trial
+    are reported as its outcome. After a full disk, a machine fault or a death of the process, Ray
+    starts the trial again instead. `worker_resources` takes a trial's configuration and number, and
+    returns the resources of each worker. `storage`, if given, keeps a copy of the trial's files.
     """
 
     def trial(suggestion: dict[str, Any]) -> None:
@@ -84,8 +83,8 @@ def take_signals() -> None:
 def repeat_rows(folder: Path) -> None:
     """Report the rows of an earlier process again, because the search may lack the last rows.
 
-    All rows but the last are marked as REPEATED: the trial has continued after them, so the search
-    must not stop it there, or order it to take over weights.
+    All rows but the last are marked as REPEATED, because the trial has already continued after
+    them: the search must not stop the trial at these rows or change its weights.
     """
     rows, _ = resume_point(folder)
     cut_log(folder, resume_kimg(folder))
@@ -119,8 +118,8 @@ def _run(
     except TakeOverError:
         return True
     except InterruptedRunError:
-        # End this process as if it had been killed; the trial has saved its state. The driver, or
-        # a later resume, starts the trial again.
+        # The trial has saved its state. End this process as if it had been killed, so that the
+        # driver or a later resume starts the trial again.
         sync.send()
         os._exit(128 + signal.SIGTERM)
     except Exception as error:

@@ -47,11 +47,10 @@ def run_training(
 ) -> None:
     """Train in the folder of `reporter`, and record the history there: rows, curves and versions.
 
-    `reporter` also receives every report.
-
-    `resume_from` is a checkpoint of this folder. Without it the folder must be empty or new, or
-    hold a training that `overwrite` replaces. Raises the errors that `train` raises, and UserError
-    if the folder cannot be used or another process trains in it.
+    `reporter` also receives every report. `resume_from` is a checkpoint in this folder. Without
+    `resume_from`, the folder must be new or empty, or contain a training that `overwrite` replaces.
+    Raises the errors that `train` raises, and UserError if the folder cannot be used or another
+    process trains in it.
     """
     folder = reporter.folder
     with contextlib.ExitStack() as context:
@@ -136,7 +135,7 @@ class HistoryReporter:
         return self._reporter.stopping()
 
     def close(self, outcome: str, error: BaseException | None) -> None:
-        """Finish the files of TensorBoard and W&B; `error` is what ended the training, if any."""
+        """Finish the files of TensorBoard and W&B; `error` is a failed training's exception."""
         self._board.close()
         self._log.finish(outcome, "" if error is None else str(error) or type(error).__name__)
 
@@ -144,7 +143,7 @@ class HistoryReporter:
 def valid_rows(folder: Path, resume_from: Path | None) -> list[Row]:
     """Return the rows of a training that stay valid if it continues from a checkpoint.
 
-    Later rows are not valid, because they will be measured again.
+    Later rows are not valid, because the training measures them again.
     """
     if resume_from is None:
         return []
@@ -172,9 +171,9 @@ def changed_settings(before: RunConfig, now: RunConfig) -> list[str]:
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Make the folder of a new training; remove it if the training has a UserError at its start.
+    """Make the folder of a new training; remove it if the training starts with a UserError.
 
-    Raises UserError if the folder has files, so that a new training would mix with them.
+    Raises UserError if the folder already has files.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
@@ -194,15 +193,15 @@ def new_folder(folder: Path) -> Iterator[None]:
 def replacing(folder: Path) -> Iterator[None]:
     """Replace the training in a folder by the one that runs in this context.
 
-    The old training comes back if the new one ends before its first evaluation with an error.
-    Raises UserError if the folder holds no training, or if another process trains in it.
+    If the new training fails before its first evaluation, the old one is restored. Raises UserError
+    if the folder holds no training, or if another process trains in it.
     """
     aside = folder.with_name(f".{folder.name}.replaced.draft")
     if folder.is_dir() and any(folder.iterdir()):
         if not _has_results(folder):
             raise UserError(
-                f"{folder}: --overwrite replaces only a training, and this folder has no "
-                "checkpoint of one; choose another --out"
+                f"{folder}: --overwrite replaces only a training, but this folder has no "
+                f"checkpoint of a training; choose another --out"
             )
         with only_driver(folder):
             shutil.rmtree(aside, ignore_errors=True)

@@ -1,9 +1,9 @@
 """A trial with several workers: the trial's process starts them with Ray Train.
 
 The first worker writes the rows to the trial's folder, and waits. The trial's process reads the
-rows and passes them to Ray Tune. It then writes how many rows the search has handled, and the
-workers continue. (Ray's own callback for this is not used: its queue has room for only one row, it
-may still contain the last row when training ends, and the workers do not wait.)
+rows and passes them to Ray Tune. Then it writes the number of rows that the search has handled, and
+the workers continue. (Ray's own callback for this purpose is not used: its queue has room for only
+one row and may still contain the last row when the training ends, and the workers do not wait.)
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def run_workers(
 
 
 def _raise_unless_ended(folder: Path, orders: int) -> None:
-    """Raise the error that explains why the workers returned before the trial's end, if they did.
+    """Raise an error if the workers returned before the trial's end; it says why they did.
 
-    `orders` is the number of orders that the trial had when the workers started.
+    `orders` is the number of the trial's orders when the workers started.
     """
     if len(read_orders(folder)) > orders:
         raise TakeOverError
@@ -99,7 +99,7 @@ def _trainer(task: Task, workers: int, resources: dict[str, float]) -> TorchTrai
 
 
 class _Training(threading.Thread):
-    """A thread that runs Ray Train; as a daemon thread, it never keeps the process alive."""
+    """A thread that runs Ray Train. It is a daemon thread, so the process can end without it."""
 
     def __init__(self, trainer: TorchTrainer) -> None:
         super().__init__(daemon=True)
@@ -139,8 +139,8 @@ def work(arguments: dict[str, Task]) -> None:
     is_first = group.rank == 0
     # Workers of a killed trial may still run for a moment while new workers start here.
     with FileLock(task.folder / ".workers.lock") if is_first else contextlib.nullcontext():
-        # Wait for all workers: from here on, no old worker writes to the folder, and all workers
-        # read the same files.
+        # Wait for all workers: now no old worker writes to the folder, and all workers read the
+        # same files.
         group.any(False)
         state = resume_state(task)
         if state is None:
@@ -157,7 +157,7 @@ def work(arguments: dict[str, Task]) -> None:
         except (PeerFailedError, DistError):
             if len(read_orders(task.folder)) > orders:
                 return
-            raise  # another worker has died, or it writes its own error to the last row
+            raise  # another worker has died, or has failed and reports its own error
         except Exception as error:
             if not is_no_result(error):
                 _end(task.folder, reporter, error)

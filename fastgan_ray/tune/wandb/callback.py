@@ -1,9 +1,9 @@
 """Log one W&B run for each trial, in the driver's process.
 
-The run is complete on disk, no matter how the trial ends. If trials logged themselves, the runs of
-stopped trials would be lost: the scheduler gives a stopped trial less than a second to finish.
-Ray's own WandbLoggerCallback also logs outside the trials, but it starts a process for each trial,
-and it waits half an hour for a server that does not answer.
+The run is complete on disk, however the trial ends. If trials logged their own runs, those of
+stopped trials would be lost, because a stopped trial has less than a second to finish. Ray's own
+WandbLoggerCallback also logs outside the trials, but it starts a process for each trial, and it
+waits half an hour for a server that does not answer.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class WandbLog(TrialCallback):
     """A callback that logs each trial's configuration, curves, pictures and end to W&B.
 
-    The configuration is logged as nested dicts, because W&B does not find keys that contain dots.
-    W&B flattens the dicts: columns, axes and bars have names such as train.lr_g.
+    The configuration is logged as nested dicts, because W&B does not find keys with dots. W&B shows
+    them with flat names such as train.lr_g.
     """
 
     def __init__(

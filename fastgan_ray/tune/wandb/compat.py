@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import wandb
 
-# Settings of every W&B run, for three purposes. W&B gets no information about the machine or the
-# source code. No call waits longer than these timeouts, in seconds. Logged data is on the disk
-# after two seconds, so a killed driver loses little. W&B calls the settings with the prefix x_
-# experimental, but it has no other settings with these effects.
+# Settings of every W&B run, for three purposes: W&B gets no information about the machine or the
+# source code; no call waits longer than these timeouts (in seconds); logged data is on disk after
+# two seconds, so a killed driver loses little. W&B calls settings with the prefix x_ experimental,
+# but has no others with these effects.
 SETTINGS: dict[str, Any] = {
     "console": "off",
     "quiet": True,

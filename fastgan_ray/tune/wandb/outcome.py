@@ -17,7 +17,8 @@ from fastgan_ray.tune.wandb.tags import tag_trials
 
 Summary = Mapping[str, Any]
 
-RANKS = {"finished": 0, "stopped": 1}  # a stopped trial's value comes from a shorter training
+# Stopped trials rank below finished ones: their values come from shorter trainings.
+RANKS = {"finished": 0, "stopped": 1}
 COLUMNS = ("trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning")
 ARM_COLUMNS = (
     *("arm", "role", "verdict", "mean", "sd", "value in the search", "low", "high"),
@@ -32,7 +33,7 @@ RESULT_FILES = (
 # Files of the best generator, with the names that `fastgan-ray sample` expects.
 WINNER = (
     *("config.yaml", "grid.png", "checkpoint/ema.safetensors", "checkpoint/metadata.json"),
-    "checkpoint/discriminator.safetensors",  # to measure with, to export and to look at
+    "checkpoint/discriminator.safetensors",  # needed to measure, export and look at the generator
 )
 MARK = "outcome.sha256"  # digest of the outcome that was logged last
 
@@ -40,13 +41,13 @@ MARK = "outcome.sha256"  # digest of the outcome that was logged last
 def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: Summary) -> None:
     """Log the outcome of a search or an ablation, once, when every trial has ended.
 
-    `summary` is the content of summary.json or ablation.json. The W&B run has the id
-    `<search id>-outcome` and the type `kind`. It has the table `leaderboard` and the artifact
-    GROUP-`kind`, which contains the experiment's file and results. For a search, it also has the
-    artifact GROUP-best, which contains the winner's weights, configuration and metadata, and names
-    its trial and W&B run. Artifacts are first copied to the folder of W&B's files, so artifacts of
-    an offline run can be uploaded later. At the end of a search, its best trial and the confirmed
-    one get tags.
+    `summary` is the content of summary.json or ablation.json. The W&B run has the id `<search
+    id>-outcome` and the type `kind`. It has the table `leaderboard` and the artifact GROUP-`kind`,
+    which contains the experiment's file and results. For a search, it also has the artifact
+    GROUP-best, which contains the winner's weights, configuration and metadata, and names its trial
+    and W&B run. Artifacts are first copied to the folder of W&B's files, so that those of an
+    offline run can be uploaded later. At the end of a search, the best trial and the confirmed
+    trial get tags.
     """
     trials = summary["trials"]
     if trials and all(trial["state"] != "unfinished" for trial in trials):
@@ -186,5 +187,5 @@ def _newest_grid(trial: Path) -> Path | None:
 
 
 def _staging(folder: Path) -> str:
-    """Return the folder in which W&B copies artifacts: the run's, unless the user has set one."""
+    """Return the folder for W&B's copies of artifacts: the user's choice, or the run's folder."""
     return os.environ.get("WANDB_DATA_DIR") or str(folder / "wandb")

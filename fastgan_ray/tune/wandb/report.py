@@ -25,7 +25,8 @@ from fastgan_ray.tune.wandb.rows import PICTURES
 Panel = dict[str, Any]
 Outline = dict[str, Any]
 
-# Title of a chart -> its curves; the first charts compare generators, the others watch a training.
+# Title of a chart -> its curves. The first charts compare generators; the others are about
+# training.
 WATCHED = {
     "Precision and recall": ["precision_k5", "recall_k5"],
     "Nearest training pictures (1 = as far as real ones)": ["nearest_ratio"],
@@ -85,7 +86,7 @@ def outline(folder: Path, project: str) -> Outline:
 
 
 def _settings_section(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the section that shows which settings matter, with the trials grouped by state."""
+    """Return the section about the settings that matter, with trials grouped by state."""
     outcome = [{"summary": name, "log": False} for name in ("kimg", "state", "value")]
     return _section(
         "Which settings matter",
@@ -93,8 +94,9 @@ def _settings_section(facts: Mapping[str, Any]) -> dict[str, Any]:
             _runs("trial", "finished", ["finished"]),
             _runs("trial", "stopped", ["stopped"], facts["first_kimg"]),
         ],
-        "A line is a trial; drag along an axis, e.g. kimg or state, to keep some of them. Finished "
-        "and stopped trials are two sets of runs: the eye in the list of runs hides one of them.",
+        "A line is a trial; drag along an axis, e.g. kimg or state, to show only some trials. "
+        "Finished and stopped trials are two sets of runs: the eye icon in the list of runs hides "
+        "a set.",
         [
             {"kind": "parallel_coordinates", "columns": [*facts["axes"], *outcome]},
             {"kind": "importance", "of": "value"},

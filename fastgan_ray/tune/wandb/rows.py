@@ -13,7 +13,7 @@ from fastgan_ray.tune.ray.compat import RESULT_KEYS
 
 Known = dict[str, Any]
 
-# Numbers of a result that do not change during a trial, or repeat kimg: not drawn as curves.
+# Numbers that are not drawn as curves: they do not change during a trial, or repeat kimg.
 CONSTANTS = (
     "params_g",
     "params_d",
@@ -44,9 +44,9 @@ VALUED = ("finished", "stopped", "running")
 
 
 def log_row(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the finite numbers of a result that can change, as int or float.
+    """Return the finite numbers of a result for curves, as int or float.
 
-    Numbers that Ray adds are left out.
+    Constants and numbers that Ray adds are left out.
     """
     row: dict[str, Any] = {}
     for key, value in result.items():
@@ -70,8 +70,8 @@ def caption(result: Mapping[str, Any], metric: str) -> str:
 def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) -> Known:
     """Return the known facts about a trial, updated with a new result.
 
-    The known facts are the last value of each key, and the best value of the metric. The best value
-    of cheap evaluations has a key of its own. A warning stays until the next evaluation, full or
+    The known facts are the last value of each key, and the best values of the metric in full and in
+    cheap evaluations, under separate keys. A warning stays until the next evaluation, full or
     cheap.
     """
     updated = {**known, **result}
@@ -87,11 +87,10 @@ def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) 
 def summary(state: str, known: Mapping[str, Any], metric: str) -> dict[str, float | int | str]:
     """Return the W&B summary of a trial that has ended; its keys do not depend on the metric.
 
-    `value` is the metric of the best checkpoint on new latents, else its last value; it is left out
-    if the trial failed, diverged or ran out of memory. `error` is the standard error of `value`
-    that comes from the generated pictures. `best` is the best value of all evaluations.
-    If the trial has only cheap evaluations, the values come from these. Unknown values are left
-    out.
+    `value` is the metric of the best checkpoint on new latents, or else the last value; it is left
+    out if the trial failed, diverged or ran out of memory. `error` is the standard error of `value`
+    that comes from the generated pictures. `best` is the best value of all evaluations. If the
+    trial has only cheap evaluations, the values come from these. Unknown values are left out.
     """
     numbers_of = {
         "best": "best",

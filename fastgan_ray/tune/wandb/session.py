@@ -41,7 +41,7 @@ MODES: dict[str, ActualMode] = {
 }
 PROJECT = "fastgan-ray"
 MAX_TITLE = 128  # characters
-UNSENT = "unsent"  # file in the folder of an online run until the whole run is uploaded
+UNSENT = "unsent"  # a file in the folder of an online run, until the run is uploaded completely
 
 
 class Session:
@@ -59,7 +59,7 @@ class Session:
         self.project = project
         self.group = group
         self.mode = choose_mode(mode, os.environ)
-        # W&B's job types of the trials' runs and, for a confirmation, of the outcome's run.
+        # W&B's job types of the trials' runs and of a confirmation's outcome.
         self.trial_job = "confirmation" if confirms else "trial"
         self.outcome_job = "confirmation-outcome" if confirms else None
         self._tried_online: set[str] = set()
@@ -67,8 +67,8 @@ class Session:
     def attempt(self, call: Callable[..., object], *arguments: object) -> None:
         """Call `call(*arguments)`, which uses W&B; catch every exception.
 
-        After an exception, change the mode from online to offline, and call the function again. If
-        the function fails offline, change the mode to off, in which no function is called.
+        If it fails online, change the mode to offline and try again. If it fails offline, change
+        the mode to off; then nothing is called any more.
         """
         if self.mode == "off":
             return
@@ -83,7 +83,7 @@ class Session:
             self.attempt(call, *arguments)
 
     def can_reopen(self, name: str) -> bool:
-        """Return whether the run `name` can be opened again; not if W&B failed on it online."""
+        """Return whether the run `name` can be opened again: not if W&B failed for it online."""
         return self.mode == "online" or name not in self._tried_online
 
     def open(
@@ -130,7 +130,7 @@ class Session:
 def log_with_numbers(
     run: wandb.Run, row: Mapping[str, Any], step: int, numbers: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Log the row of an evaluation, and before it the training numbers since the last one.
+    """Log the training numbers since the last evaluation, then the row of an evaluation.
 
     `step` is the number of images shown at the evaluation. W&B does not accept earlier steps after
     later ones.

@@ -1,7 +1,7 @@
 """Tags of the W&B runs of trials that depend on the outcome of a search: best and confirmed.
 
-A trial's run has ended before the outcome is known, so the run is opened again. Offline, W&B then
-has two folders for the run, and the newer one replaces what the older one says.
+When the outcome is known, the trial's run has already ended, so it is opened again. Offline, W&B
+then has two folders for the run; the values in the newer one replace those in the older one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Log one training, which is no trial of a search, as a W&B run."""
+"""Log a single training (not a trial of a search) as a W&B run."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ JOB = "training"  # W&B's job type, and the end of the run's id
 class TrainingLog:
     """Logs a training's configuration, curves, pictures and end to W&B.
 
-    The run is opened at the first row, so a training that cannot start leaves none. Failures of W&B
-    never stop the training.
+    The run is opened at the first row, so a training that cannot start makes no run. Failures of
+    W&B never stop the training.
     """
 
     def __init__(self, session: Session, config: RunConfig) -> None:

@@ -11,10 +11,10 @@ DEFAULT, STOPPED, BEST, CONFIRMED = "default", "stopped", "best", "confirmed"
 
 
 def title_of(trial_id: str, point: Mapping[str, Any], default: Mapping[str, Any]) -> str:
-    """Return the name of a trial's run: its number, "default" if it is that, and its choices.
+    """Return the name of a trial's run: its number, "default" for the default, and its settings.
 
-    For example "00003 ngf=8 lr_g=0.0002", or "00000 default ngf=64"; in an ablation the arm, the
-    data set and the seed.
+    For example "00003 ngf=8 lr_g=0.0002" or "00000 default ngf=64". In an ablation, the settings
+    are the arm, the data set and the seed.
     """
     cell = [str(value) for name, value in point.items() if "." not in name]
     choices = parameters(point, [name for name in point if "." in name])
@@ -37,8 +37,8 @@ def tags_of(point: Mapping[str, Any], default: Mapping[str, Any], state: str) ->
 
 
 def is_default(point: Mapping[str, Any], default: Mapping[str, Any]) -> bool:
-    """Return whether a trial is the default (of an ablation: its baseline).
+    """Return whether a trial is the default of a search, or the baseline of an ablation.
 
-    `default` has the values that make a trial the default; none if no trial is it.
+    `default` has the values of this trial; it is empty if there is no such trial.
     """
     return bool(default) and default.items() <= point.items()

@@ -1,0 +1,190 @@
+"""AugmentConfig: the augmentation of a run, and the names of its operations."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from fastgan_ray.config.messages import suggestion
+from fastgan_ray.config.section import Section
+
+# `augment.ada` controls p, the probability of these operations.
+ADAPTIVE_OPS = ("bgc", "keras")
+AUGMENT_OPS = ("color", "translation", "cutout", *ADAPTIVE_OPS)
+
+# Operations that the user added with `fastgan_ray.register` -> whether `augment.ada` controls them.
+REGISTERED_OPS: dict[str, bool] = {}
+
+
+def policy_ops(policy: str) -> list[str]:
+    """List the operations of an augmentation policy: "color, cutout" -> ["color", "cutout"]."""
+    return [op.strip() for op in policy.split(",") if op.strip()]
+
+
+def is_adaptive(op: str) -> bool:
+    """Return whether `augment.ada` controls the probability of an operation."""
+    return op in ADAPTIVE_OPS or REGISTERED_OPS.get(op, False)
+
+
+def unknown_ops(policy: str) -> list[str]:
+    """List the operations of a policy that are neither built in nor registered by the user."""
+    return [op for op in policy_ops(policy) if op not in (*AUGMENT_OPS, *REGISTERED_OPS)]
+
+
+def how_to_register(op: str) -> str:
+    """Return the hint for an unknown operation, which may be one that the user wrote."""
+    return f'If it is your own operation, first call fastgan_ray.register("{op}", ...)'
+
+
+class AugmentConfig(Section):
+    """Differentiable augmentation of real and generated pictures: DiffAugment, ADA, or both."""
+
+    policy: str = Field(
+        "color,translation",
+        description="operations, separated by commas, applied in this order: "
+        f"{', '.join(AUGMENT_OPS)}; empty = no augmentation. bgc = the operations of "
+        "StyleGAN2-ADA; keras = flip, shift, rotation and zoom as in Keras; ada adapts the "
+        "probability of bgc and keras",
+    )
+    probability: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="probability that a picture gets the operations color, translation and cutout",
+        json_schema_extra={"unit": "probability"},
+    )
+    brightness: float = Field(
+        0.5,
+        ge=0,
+        le=2,
+        description="color adds a random number from U(-brightness, brightness) to the "
+        "pixels (range -1 to 1)",
+    )
+    saturation: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="color multiplies each pixel's difference from grey by a random factor "
+        "from U(1 - saturation, 1 + saturation)",
+    )
+    contrast: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="color multiplies each pixel's difference from the picture's mean by a "
+        "random factor from U(1 - contrast, 1 + contrast)",
+    )
+    translation: float = Field(
+        0.125,
+        ge=0,
+        le=1,
+        description="translation shifts a picture by at most this fraction of its side",
+        json_schema_extra={"unit": "fraction of the side"},
+    )
+    cutout: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="side of the blank square that cutout draws, as a fraction of the "
+        "picture's side",
+        json_schema_extra={"unit": "fraction of the side"},
+    )
+    keras_shift: float = Field(
+        0.125,
+        ge=0,
+        le=1,
+        description="keras shifts a picture by at most this fraction of its side",
+        json_schema_extra={"unit": "fraction of the side"},
+    )
+    keras_rotation: float = Field(
+        0.125,
+        ge=0,
+        le=0.5,
+        description="keras rotates a picture by at most this fraction of a full turn, in either "
+        "direction (0.125 = 45 degrees)",
+        json_schema_extra={"unit": "fraction of a turn"},
+    )
+    keras_zoom: float = Field(
+        0.25,
+        ge=0,
+        lt=1,
+        description="keras magnifies a picture: it cuts off at most this fraction of its height "
+        "and of its width",
+        json_schema_extra={"unit": "fraction of the side"},
+    )
+    ada: Literal["stylegan2", "keras", "none"] = Field(
+        "stylegan2",
+        description="rule that adapts p, the probability of bgc and keras; "
+        "stylegan2 = the rule of StyleGAN2-ADA; keras = the rule of the Keras example; none = "
+        "p does not change",
+    )
+    ada_p: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="p at the start of the training; if ada is none, p during the whole training",
+        json_schema_extra={"unit": "probability"},
+    )
+    ada_max_p: float = Field(
+        0.85,
+        ge=0,
+        le=1,
+        description="upper limit of p; if p is near 1, the generator learns to draw "
+        "augmented-looking pictures",
+        json_schema_extra={"unit": "probability"},
+    )
+    ada_target: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="target of the rule in ada: p rises while the measured value is above the "
+        "target. stylegan2 measures the mean sign of the discriminator's logits on real pictures "
+        "(null = 0.6); keras measures the discriminator's accuracy on real pictures (null = "
+        "0.85)",
+    )
+    ada_kimg: float = Field(
+        500.0,
+        gt=0,
+        description="speed of the rule stylegan2: thousands of images in which p can rise from 0 "
+        "to 1",
+    )
+    ada_interval: int = Field(
+        4,
+        ge=1,
+        le=1024,
+        description="number of training steps from one change of p to the next (rule stylegan2)",
+        json_schema_extra={"unit": "steps"},
+    )
+    ada_steps: int = Field(
+        1000,
+        ge=1,
+        le=10_000_000,
+        description="speed of the rule keras: number of training steps in which p changes by 1 if "
+        "the accuracy is off its target by 1",
+        json_schema_extra={"unit": "steps"},
+    )
+
+    @field_validator("policy")
+    @classmethod
+    def _known_ops(cls, value: str) -> str:
+        ops = policy_ops(value)
+        if unknown := unknown_ops(value):
+            known = (*AUGMENT_OPS, *REGISTERED_OPS)
+            hint = suggestion(unknown[0], known) or "."
+            raise ValueError(
+                f"must be operations from {', '.join(known)}, separated by commas; "
+                f"unknown: {', '.join(unknown)}{hint} {how_to_register(unknown[0])}"
+            )
+        if len(set(ops)) != len(ops):
+            raise ValueError("must name each operation once")
+        return value
+
+    @model_validator(mode="after")
+    def _p_starts_within_limits(self) -> AugmentConfig:
+        if self.ada_p > self.ada_max_p:
+            raise ValueError(
+                f"ada_p must be at most ada_max_p (got ada_p {self.ada_p:g}, ada_max_p "
+                f"{self.ada_max_p:g})"
+            )
+        return self

@@ -1,0 +1,69 @@
+"""DataConfig: which pictures a run trains on, and how they are read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from fastgan_ray.config.section import Section
+
+Mode = Literal["rgb", "grey", "rgba"]
+# The number of channels of a picture.
+CHANNELS: dict[Mode, int] = {"grey": 1, "rgb": 3, "rgba": 4}
+
+
+class DataConfig(Section):
+    """The training pictures: their path, their colours, and how they are fitted to the network."""
+
+    path: str | None = Field(
+        None,
+        description="the pictures: a folder, an archive (.zip, .tar), a .npy file, an LMDB folder, "
+        "or a name that `fastgan-ray data` lists",
+    )
+    fit: Literal["squash", "crop", "pad"] = Field(
+        "squash",
+        description="how a picture is fitted to model.aspect (by default, square): squash = "
+        "stretch it (published); crop = cut off the edges; pad = add a border",
+    )
+    mode: Mode = Field(
+        "rgb",
+        description="colours of the training pictures and of the generated ones: rgb; grey = "
+        "shades of grey; rgba = colours and transparency",
+    )
+    background: str = Field(
+        "#ffffff",
+        pattern=r"^#[0-9a-fA-F]{6}$",
+        description="colour of transparent pixels and of the border that pad adds, as #rrggbb. "
+        "With mode rgba the border is transparent; feature networks, which need three colours, see "
+        "the pictures on this background",
+    )
+    on_bad_image: Literal["error", "skip"] = Field(
+        "error",
+        description="what to do if files cannot be read: error = stop and list the files; "
+        "skip = train without them",
+    )
+    frames: Literal["first", "all"] = Field(
+        "first",
+        description="which pages or frames of a file are used (TIFF, GIF, WebP, animated PNG, "
+        "AVIF): first = only the first; all = each one as a picture",
+    )
+    limit: int | None = Field(
+        None,
+        ge=2,
+        description="number of pictures to train on, chosen at random (with train.seed) "
+        "before the training; null = all pictures",
+        json_schema_extra={"unit": "pictures"},
+    )
+    flip: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="probability that a training picture is flipped horizontally",
+        json_schema_extra={"unit": "probability"},
+    )
+
+    @property
+    def channels(self) -> int:
+        """The number of channels of a picture."""
+        return CHANNELS[self.mode]

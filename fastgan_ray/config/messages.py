@@ -1,0 +1,56 @@
+"""Parts of error messages: a value, the most similar known word, a list of errors."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from fastgan_ray.errors import UserError
+
+# Words of other programs, and our words for the same.
+OTHER_WORDS = {"gpu": "cuda", "minimise": "minimize", "maximise": "maximize", "bayesian": "bayes"}
+
+
+def format_value(value: object) -> str:
+    """Format a value for messages: nothing (for None), true, 0.5, 'text'; at most 80 characters."""
+    if value is None or isinstance(value, bool):
+        text = {None: "nothing", True: "true", False: "false"}[value]
+    else:
+        text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean X?" with the most similar word of `known`; "" if none is similar.
+
+    A name that differs only in its section (missing or wrong) is the most similar.
+    """
+    known = list(known)
+    if OTHER_WORDS.get(word) in known:
+        return f"; did you mean {OTHER_WORDS[word]}?"
+    leaf = word.rpartition(".")[2]
+    near = [name for name in known if name.rpartition(".")[2] == leaf][:1]
+    near = near or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if not near:  # compare without the section, which may be missing or wrong
+        leaves = {name.rpartition(".")[2]: name for name in reversed(known)}
+        near = [leaves[hit] for hit in difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6)]
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+class ErrorList:
+    """A list of the errors of one file or of `--set`, to report all of them at once."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._texts: dict[tuple[int, str], None] = {}
+
+    def add(self, line: int | None, text: str) -> None:
+        """Add an error; `line` counts from 1, and is None if the error has no line."""
+        source = self.name if line is None else f"{self.name}:{line}"
+        self._texts[line or 0, f"{source}: {text}"] = None
+
+    def check(self) -> None:
+        """Raise a UserError if there are errors; its text lists all of them, sorted by line."""
+        if self._texts:
+            ordered = sorted(self._texts, key=lambda error: error[0])
+            raise UserError("\n".join(text for _, text in ordered))

@@ -1,0 +1,32 @@
+"""Names of settings in other programs, each with a hint that tells our name."""
+
+from __future__ import annotations
+
+_LENGTH = "the length of a training is train.total_kimg, in thousands of images"
+_IN_EPOCHS = f"{_LENGTH}: epochs x number of pictures / 1000"
+_IN_STEPS = f"{_LENGTH}: steps x train.batch_size / 1000"
+_LEARNING_RATE = "did you mean train.lr_g or train.lr_d?"
+_OPTIMISER = (
+    "the optimiser is always Adam, with train.lr_g, train.lr_d, train.beta1 and train.beta2"
+)
+_SIDE = "did you mean model.resolution?"
+_LATENT = "did you mean model.nz?"
+_PATH = "did you mean data.path?"
+# Names of settings in other programs -> the hint for a user who writes them.
+OTHER_NAMES = {
+    **dict.fromkeys(("lr", "learning_rate", "lrate", "nlr"), _LEARNING_RATE),
+    **dict.fromkeys(("g_lr", "lr_generator", "generator_lr"), "did you mean train.lr_g?"),
+    **dict.fromkeys(("d_lr", "lr_discriminator", "discriminator_lr"), "did you mean train.lr_d?"),
+    **dict.fromkeys(("epoch", "epochs", "num_epochs", "n_epochs", "max_epochs"), _IN_EPOCHS),
+    **dict.fromkeys(("step", "steps", "num_steps", "max_steps", "iter", "iters"), _IN_STEPS),
+    **dict.fromkeys(("iterations", "num_iterations", "max_iter", "max_iterations"), _IN_STEPS),
+    **dict.fromkeys(("batch", "bs", "batchsize", "minibatch"), "did you mean train.batch_size?"),
+    **dict.fromkeys(("im_size", "img_size", "image_size", "imsize", "size", "res"), _SIDE),
+    **dict.fromkeys(("z_dim", "zdim", "latent_dim", "latent_size", "dim_z"), _LATENT),
+    **dict.fromkeys(("dataset", "data_path", "data_dir", "dataroot", "root"), _PATH),
+    **dict.fromkeys(("optimizer", "optimiser", "optim"), _OPTIMISER),
+    **dict.fromkeys(("kimg", "total_images"), "did you mean train.total_kimg?"),
+    **dict.fromkeys(
+        ("diffaug", "diffaugment", "aug", "augmentation"), "did you mean augment.policy?"
+    ),
+}

@@ -1,0 +1,201 @@
+"""The order and the index tensors with which `spectral_joint` normalises many weights at once.
+
+Sizes: L weights have N elements, U rows and V columns in total; P = U + V. A name ends with the
+sizes of its tensor: `flat_N` has N elements.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fastgan_ray.models.spectral import SpectralLayer
+
+
+class _Shape(NamedTuple):
+    """The shape of a weight as the matrix that spectral normalisation uses."""
+
+    rows: int
+    columns: int
+    transposed: bool  # the matrix is stored in memory with columns before rows
+
+    @classmethod
+    def of(cls, layer: SpectralLayer) -> _Shape:
+        return cls(layer.norm._u.numel(), layer.norm._v.numel(), layer.norm.transposed)
+
+
+class _Batch(NamedTuple):
+    """A batch of weights with the same shape, and their positions in the flat tensors."""
+
+    shape: _Shape
+    size: int
+    elements: slice  # positions among the N elements
+    rows: slice  # positions among the U rows
+    columns: slice  # positions among the V columns
+
+    def matrices(self, flat_N: Tensor) -> Tensor:
+        """Return a view of the batch's weights as matrices: (size, rows, columns)."""
+        rows, columns, transposed = self.shape
+        if transposed:
+            return flat_N[self.elements].view(self.size, columns, rows).mT
+        return flat_N[self.elements].view(self.size, rows, columns)
+
+
+class Plan:
+    """The order of the weights, and index tensors; they are made once, for all normalisations.
+
+    The `small` weights (at most `gather_up_to` elements) are first, then `batches` of larger ones.
+    """
+
+    def __init__(
+        self, layers: Sequence[SpectralLayer], gather_up_to: int, device: torch.device
+    ) -> None:
+        def is_small(layer: SpectralLayer) -> bool:
+            return not layer.norm.transposed and layer.weight.numel() <= gather_up_to
+
+        small = [layer for layer in layers if is_small(layer)]
+        large = sorted((layer for layer in layers if not is_small(layer)), key=_Shape.of)
+        self.layers = [*small, *large]
+        self.shapes = [_Shape.of(layer) for layer in self.layers]
+        self.rows = [shape.rows for shape in self.shapes]
+        self.columns = [shape.columns for shape in self.shapes]
+        self.sizes = [shape.rows * shape.columns for shape in self.shapes]
+        self.chunk = math.gcd(*self.sizes)
+        self.batches = self._batches(len(small))
+        self.small = _Small(self.shapes[: len(small)], device) if small else None
+        self._fill(device)
+
+    def _batches(self, start: int) -> list[_Batch]:
+        batches = []
+        for shape, members in itertools.groupby(self.shapes[start:]):
+            stop = start + len(list(members))
+            ranges = (
+                slice(sum(sizes[:start]), sum(sizes[:stop]))
+                for sizes in (self.sizes, self.rows, self.columns)
+            )
+            batches.append(_Batch(shape, stop - start, *ranges))
+            start = stop
+        return batches
+
+    def _fill(self, device: torch.device) -> None:
+        """Make the index tensors.
+
+        They convert columns between memory order and published order, and map each element to its
+        weight.
+        """
+        number = torch.arange(len(self.layers), dtype=torch.int32)
+        rows, columns = torch.tensor(self.rows), torch.tensor(self.columns)
+        owner_U = number.repeat_interleave(rows)
+        owner_V = number.repeat_interleave(columns)
+        chunks = torch.tensor(self.sizes) // self.chunk
+        memory_V = torch.cat(
+            [
+                start + _memory_order(layer)
+                for layer, start in zip(self.layers, starts(self.columns), strict=True)
+            ]
+        )
+        published_P = torch.cat([torch.arange(sum(self.rows)), sum(self.rows) + memory_V.argsort()])
+        self.memory_V = memory_V.int().to(device)
+        self.published_P = published_P.int().to(device)
+        self.owner_U = owner_U.to(device)
+        self.owner_P = torch.cat([owner_U, len(self.layers) + owner_V]).to(device)
+        self.owner_of_chunk = number.repeat_interleave(chunks).to(device)
+        self.rows_L, self.chunks_L = rows.to(device), chunks.to(device)
+
+    def is_channels_last(self) -> bool:
+        """Return whether all weights are channels last, as the flat copy requires."""
+        last = torch.channels_last
+        return all(layer.weight.is_contiguous(memory_format=last) for layer in self.layers)
+
+    def multiply(self, flat_N: Tensor, v_V: Tensor) -> list[Tensor]:
+        """Multiply each weight by its v; all results together have U elements.
+
+        `flat_N` has the elements of all weights, `v_V` their v vectors.
+        """
+        products = [self.small.multiply(flat_N, v_V)] if self.small else []
+        for batch in self.batches:
+            v = v_V[batch.columns].view(batch.size, -1, 1)
+            products.append(torch.bmm(batch.matrices(flat_N), v).view(-1))
+        return products
+
+    def multiply_transposed(self, flat_N: Tensor, u: Sequence[Tensor]) -> list[Tensor]:
+        """Multiply each transposed weight by its u (from `multiply`).
+
+        All results together have V elements.
+        """
+        products, u_of_batches = [], list(u)
+        if self.small:
+            products.append(self.small.multiply_transposed(flat_N, u_of_batches.pop(0)))
+        for batch, u_batch in zip(self.batches, u_of_batches, strict=True):
+            matrices = batch.matrices(flat_N).mT
+            products.append(torch.bmm(matrices, u_batch.view(batch.size, -1, 1)).view(-1))
+        return products
+
+    def subtract_outer_(self, flat_N: Tensor, u_U: Tensor, v_V: Tensor) -> None:
+        """Subtract from each weight the product of its u and v, in place."""
+        if self.small:
+            self.small.subtract_outer_(flat_N, u_U, v_V)
+        for batch in self.batches:
+            u = u_U[batch.rows].view(batch.size, -1, 1)
+            v = v_V[batch.columns].view(batch.size, 1, -1)
+            batch.matrices(flat_N).addcmul_(u, v, value=-1)
+
+
+class _Small:
+    """Matrices of any shapes that are multiplied element by element.
+
+    Index tensors have the row and the column of each of the S elements.
+    """
+
+    def __init__(self, shapes: Sequence[_Shape], device: torch.device) -> None:
+        rows = torch.tensor([shape.rows for shape in shapes])
+        columns = torch.tensor([shape.columns for shape in shapes])
+        self.size = int((rows * columns).sum())
+        lengths_U = columns.repeat_interleave(rows)
+        row_S = torch.arange(len(lengths_U)).repeat_interleave(lengths_U)
+        column_S = torch.cat(
+            [
+                start + torch.arange(shape.columns).repeat(shape.rows)
+                for shape, start in zip(shapes, starts(columns.tolist()), strict=True)
+            ]
+        )
+        self.row_S, self.column_S = row_S.int().to(device), column_S.int().to(device)
+        self.by_column_S = column_S.argsort(stable=True).int().to(device)
+        self.lengths_U = lengths_U.to(device)
+        self.lengths_V = rows.repeat_interleave(columns).to(device)
+
+    def multiply(self, flat_N: Tensor, v_V: Tensor) -> Tensor:
+        terms_S = v_V.index_select(0, self.column_S).mul_(flat_N[: self.size])
+        return segment_sums(terms_S, self.lengths_U)
+
+    def multiply_transposed(self, flat_N: Tensor, u_U: Tensor) -> Tensor:
+        terms_S = u_U.index_select(0, self.row_S).mul_(flat_N[: self.size])
+        return segment_sums(terms_S.index_select(0, self.by_column_S), self.lengths_V)
+
+    def subtract_outer_(self, flat_N: Tensor, u_U: Tensor, v_V: Tensor) -> None:
+        u_S, v_S = u_U.index_select(0, self.row_S), v_V.index_select(0, self.column_S)
+        flat_N[: self.size].addcmul_(u_S, v_S, value=-1)
+
+
+def _memory_order(layer: SpectralLayer) -> Tensor:
+    """Return, for each column in memory order, its position in the published order."""
+    columns = torch.arange(layer.norm._v.numel())
+    if layer.norm.transposed:
+        return columns
+    return columns.view(layer.weight.shape[1:]).permute(1, 2, 0).flatten()
+
+
+def segment_sums(terms: Tensor, lengths: Tensor) -> Tensor:
+    """Return the sum of each of the consecutive segments of `terms` with these lengths."""
+    # `unsafe` skips a check of the lengths that would wait for the device.
+    return torch.segment_reduce(terms, "sum", lengths=lengths, unsafe=True)
+
+
+def starts(sizes: Sequence[int]) -> list[int]:
+    """Return the start of each part in the flat tensor: sizes 3, 4 -> starts 0, 3."""
+    return [0, *itertools.accumulate(sizes)][: len(sizes)]
