@@ -39,8 +39,8 @@ def find_checkpoint(path: Path, which: Which = "best") -> Path:
 
 
 def locate(path: Path, which: Which = "best") -> Path:
-    """Return a published file, an exported folder, or the checkpoint that `find_checkpoint` finds.
+    """Return the path of a generator: a published file, an exported folder, or a checkpoint.
 
-    A path that is a checkpoint itself stays the same.
+    For the folder of a run, this is the checkpoint that `find_checkpoint` finds.
     """
     return path if path.is_file() or layout_of(path) else find_checkpoint(path, which)
