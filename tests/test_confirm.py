@@ -15,7 +15,13 @@ from fastgan_ray.metrics.names import MOMENTS
 from fastgan_ray.report.data.ablation import summarise
 from fastgan_ray.report.tables import confirmation as tables
 from fastgan_ray.search.ablation import arm_config, cells
-from fastgan_ray.search.confirmation import confirmation_spec, fit_to_budget, new_seeds, plan_confirmation, top_candidates
+from fastgan_ray.search.confirmation import (
+    confirmation_spec,
+    fit_to_budget,
+    new_seeds,
+    plan_confirmation,
+    top_candidates,
+)
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import DEFAULT, SearchSpec, start_point
 from fastgan_ray.search.verdict import outcome

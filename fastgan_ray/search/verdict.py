@@ -7,7 +7,16 @@ from typing import Any
 
 from fastgan_ray.counting import counted
 from fastgan_ray.metrics.names import format_with_error
-from fastgan_ray.search.confirmation import Summary, Trial, arm_name, default_point, default_trial, ranked, sign_of, without_seed
+from fastgan_ray.search.confirmation import (
+    Summary,
+    Trial,
+    arm_name,
+    default_point,
+    default_trial,
+    ranked,
+    sign_of,
+    without_seed,
+)
 from fastgan_ray.search.file.spec import DEFAULT, SearchSpec
 from fastgan_ray.search.statistics import paired_difference
 
