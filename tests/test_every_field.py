@@ -62,6 +62,7 @@ def costs_counted_once():
         for module, function in (
             (estimate, "gflop_per_image"),
             (plan, "gflop_per_image"),
+            (plan, "parameter_counts"),
             (disk, "checkpoint_gb"),
         ):
             patch.setattr(module, function, remembered(getattr(module, function)))

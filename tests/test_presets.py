@@ -7,7 +7,9 @@ import pytest
 from command_line import call
 
 from fastgan_ray.errors import UserError
+from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.file.presets import file_or_preset, preset_names, presets_folder
+from fastgan_ray.search.file.read_ablation import ablation_from_text, load_ablation
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "search_spaces").glob("*.yaml"))
@@ -49,6 +51,26 @@ def test_a_preset_is_printed_and_copied(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert call("presets", "demo", "--write", "file/x.yaml") == 2
     assert "--write: file/x.yaml cannot be written" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("preset", ["ablation_paper", "ablation_table3"])
+def test_the_row_finetune_needs_only_a_start_of_the_users(preset):
+    line = "  # finetune: {train.init_from: runs/NAME}\n"
+    text = (ROOT / "search_spaces" / f"{preset}.yaml").read_text()
+    assert text.endswith(line) and "finetune" not in ablation_from_text(text, "x").arms
+    mine = text.replace(line, "  finetune: {train.init_from: runs/faces}\n")
+    spec = ablation_from_text(mine, "mine.yaml")
+    finetune = arm_config(spec, "finetune")
+    assert finetune.train.init_from == "runs/faces"
+    train = {"train": finetune.train.model_copy(update={"init_from": None})}
+    assert finetune.model_copy(update=train) == arm_config(spec, "FastGAN")
+
+
+def test_table_4_trains_on_parts_of_the_users_pictures():
+    spec = load_ablation(presets_folder() / "ablation_table4.yaml", {"data.path": "nature"})
+    limits = {arm: arm_config(spec, arm).data.limit for arm in spec.arms}
+    assert limits == {"10000": 10_000, "5000": 5000, "2000": 2000}
+    assert spec.baseline == "10000" and arm_config(spec, "2000").model.resolution == 1024
 
 
 def test_commands_take_the_name_of_a_preset(capsys):

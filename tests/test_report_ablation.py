@@ -99,7 +99,7 @@ def test_the_markdown_says_it_all():
     assert re.search(r"\| -48\.6 % \[-48\.\d, -48\.\d\] \| \S+ \| better \|", good)
     assert "| arm | change on cats | verdict | change on dogs | verdict |" in lines
     assert any(re.match(r"\| good \| -48\.\d % \[.*\] \| better \| -48", line) for line in lines)
-    assert "| 29.1 M + 926 k | 1.5 | 30.0 | - |" in good
+    assert "| 29.1 M + 926 k | 1.5 | 30.0 | 0.741 | - |" in good
     assert any(line.startswith(r"| odd \| $a_1$ |") for line in lines)
     assert '| good | augment.policy = "", model.d_sle = false |' in lines
     assert "![Learning curves: fd_efficientnet_lite0" in text and "](curves.svg)" in text

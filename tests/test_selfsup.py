@@ -155,3 +155,5 @@ class TestProbe:
         rows = tiny.rows_of(tmp_path, **{"eval.probe_steps": 2})
         assert ["d_reconstruction" in row for row in rows] == [False, True]
         assert 0 < rows[-1]["d_reconstruction"] < 2
+        assert 0 < rows[-1]["d_reconstruction_untrained"] < 2
+        assert rows[-1]["d_reconstruction_untrained"] != rows[-1]["d_reconstruction"]

@@ -11,9 +11,13 @@ import torch
 from rich.console import Console
 
 from fastgan_ray.cli.plan import print_facts
-from fastgan_ray.search.cost.plan import search_facts
-from fastgan_ray.search.cost.timing import CpuSpeed, Timing, seconds_of
+from fastgan_ray.models import build_generator
+from fastgan_ray.search.ablation import arm_config
+from fastgan_ray.search.cost.memory import gpu_gb_of
+from fastgan_ray.search.cost.plan import ablation_facts, search_facts
+from fastgan_ray.search.cost.timing import CpuSpeed, Timing, evaluated_pictures, seconds_of
 from fastgan_ray.search.file.read import spec_from_text
+from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.tune.trial import calibration
 from fastgan_ray.tune.trial.timing import cost_class, time_configs
 
@@ -43,10 +47,28 @@ def test_a_trainings_time_is_its_images_and_its_evaluations():
             "eval.early_fakes": 500,
         }
     )
-    # 10 kimg at 30 s; two cheap evaluations and the last, 2000 pictures at 20 s; two at once.
-    assert seconds_of(TIMING, 10.0, config) == pytest.approx((300 + 40) / 2)
+    # 10 kimg at 30 s; two cheap evaluations and the last: 2000 pictures at 20 s. Then a cheap one
+    # of the last checkpoint, and the best one again: 1500 pictures. Two at once.
+    assert seconds_of(TIMING, 10.0, config) == pytest.approx((300 + 40 + 30) / 2)
     alone = seconds_of(replace(TIMING, at_once=1), 20.0, config)
-    assert alone == pytest.approx(2 * 340)
+    assert alone == pytest.approx(2 * 370)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pictures"),
+    [
+        ({"train.keep_best": 0}, 2000),
+        ({"train.keep_best": 3}, 3500),
+        ({"eval.early_fakes": None}, 4000),
+        ({"eval.early_fakes": None, "train.keep_best": 0}, 3000),
+        ({"eval.every_kimg": 10.0}, 1500),  # the only evaluation: the last is the best
+        ({"eval.every_kimg": 10.0, "eval.early_fakes": None}, 2000),
+    ],
+)
+def test_the_second_measurement_of_the_best_checkpoint_counts(changes, pictures):
+    settings = {"train.total_kimg": 10.0, "eval.every_kimg": 4.0, "eval.num_fakes": 1000}
+    config = tiny.config(**{**settings, "eval.early_fakes": 500, **changes})
+    assert evaluated_pictures(config) == pictures
 
 
 SEARCH = """
@@ -75,7 +97,7 @@ def test_the_plan_says_how_long_it_takes_here():
         in text
     )
     assert (
-        "about 10.0 minutes on this machine with 2 trainings at a time (30 s per thousand" in text
+        "about 12.5 minutes on this machine with 2 trainings at a time (30 s per thousand" in text
     )
     assert "budget: 30 kimg, 3 hours; reserved for the confirmation: 8 thousand images" in text
     assert "2080" not in text
@@ -90,6 +112,42 @@ def test_without_a_gpu_the_plan_says_minutes_of_this_cpu():
     print_facts(facts, Console(file=output, width=400))
     text = f"about {seconds / 120:.1f} minutes on this machine's CPU with 2 trainings at a time"
     assert text in output.getvalue() and "2080" not in output.getvalue()
+
+
+TABLE_1 = """
+metric: {name: fid}
+baseline: narrow
+seeds: 2
+base:
+  train: {reconstruction: l1, batch_size: 4}
+  eval: {num_fakes: 1000}
+arms:
+  narrow: {model: {resolution: 64, ngf: 4, ndf: 4}}
+  wide: {model: {resolution: 64, ngf: 8, ndf: 4}}
+"""
+
+
+def test_the_plan_has_the_columns_of_table_1_for_each_arm():
+    spec = ablation_from_text(TABLE_1, "x.yaml")
+    narrow, wide = ablation_facts(spec)["arms"]
+    for name, arm in (("narrow", narrow), ("wide", wide)):
+        config = arm_config(spec, name)
+        generator = build_generator(config.model)
+        assert arm["params_g"] == sum(weight.numel() for weight in generator.parameters())
+        assert arm["gpu_gb"] == gpu_gb_of(config)
+        seconds = 10_000 * 4 * arm["gflop_per_image"] / 4460
+        assert arm["hours_per_10k_steps"] == pytest.approx(seconds / 3600)
+    assert wide["params_g"] > narrow["params_g"] and wide["params_d"] == narrow["params_d"]
+    speed = CpuSpeed([(0.1, 10.0), (10.0, 30.0)], at_once=2)
+    facts = ablation_facts(spec, cpu=speed)
+    gflop = narrow["gflop_per_image"]
+    hours = 10_000 * 4 * gflop / speed.gflops(gflop) / 3600
+    assert facts["arms"][0]["hours_per_10k_steps"] == pytest.approx(hours)
+    output = io.StringIO()
+    print_facts(facts, Console(file=output, width=400))
+    assert "h/10k steps, this CPU" in output.getvalue() and "2080" not in output.getvalue()
+    measured = search_facts(spec_from_text(SEARCH, "x.yaml"), timing=TIMING)
+    assert measured["hours_per_10k_steps"] == pytest.approx(10 * 8 * 30 / 3600)
 
 
 def test_the_speed_of_a_network_lies_between_those_measured():

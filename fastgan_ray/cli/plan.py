@@ -11,7 +11,7 @@ from rich.text import Text
 
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
-from fastgan_ray.report.text import settings_text
+from fastgan_ray.report.text import parameter_count, settings_text
 from fastgan_ray.search.confirmation import best_trials
 from fastgan_ray.search.cost.plan import unusable_data, value_text
 from fastgan_ray.search.file.spec import DEFAULT
@@ -67,6 +67,7 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
         "confirmation": _confirmation_text(facts["confirmation"]),
         "data": _data_text(facts["data"][0]),
         "cost": _search_cost_text(facts),
+        "size of the first trial": _size_text(facts),
         "memory": _memory_text(facts),
     }
     _print_lines(facts, lines, console)
@@ -100,11 +101,29 @@ def _print_ablation(facts: Mapping[str, Any], console: Console) -> None:
         "memory": _memory_text(facts),
     }
     _print_lines(facts, lines, console)
-    table = Table("arm", "settings", "kimg each", "GFLOP/image")
+    device = "this CPU" if facts["cpu"] else "RTX 2080 Ti"
+    headings = ("kimg each", "GFLOP/image", "parameters", "GPU GB", f"h/10k steps, {device}")
+    table = Table("arm", "settings", *headings)
     for arm in facts["arms"]:
-        numbers = (f"{arm['kimg_each']:g}", f"{arm['gflop_per_image']:.1f}")
+        numbers = (
+            *(f"{arm['kimg_each']:g}", f"{arm['gflop_per_image']:.1f}", _parameters(arm)),
+            *(f"{arm['gpu_gb']:.1f}", f"{arm['hours_per_10k_steps']:.2g}"),
+        )
         table.add_row(*map(Text, (arm["name"], settings_text(arm["settings"]), *numbers)))
     console.print(table)
+
+
+def _parameters(facts: Mapping[str, Any]) -> str:
+    return " + ".join(parameter_count(facts[network]) for network in ("params_g", "params_d"))
+
+
+def _size_text(facts: Mapping[str, Any]) -> str:
+    """Write the number of parameters and the time of 10,000 steps, as table 1 of the paper."""
+    where = "this machine" if facts["measured"] or facts["cpu"] else "an RTX 2080 Ti"
+    return (
+        f"{_parameters(facts)} parameters (G + D); 10,000 steps take about "
+        f"{facts['hours_per_10k_steps']:.2g} hours on {where}, without evaluations"
+    )
 
 
 def _print_run(facts: Mapping[str, Any], console: Console) -> None:
@@ -113,6 +132,7 @@ def _print_run(facts: Mapping[str, Any], console: Console) -> None:
         "metric": facts["metric"]["name"],
         "cost": f"{facts['kimg']:g} thousand images, {facts['gflop_per_image']:.1f} GFLOP each: "
         f"{_time_text(facts)}",
+        "size": _size_text(facts),
         "memory": _memory_text(facts),
     }
     _print_lines(facts, lines, console)

@@ -18,6 +18,7 @@ from fastgan_ray.metrics.evaluate import Evaluation, evaluate, latents, with_oth
 from fastgan_ray.metrics.extractors import Extractor
 from fastgan_ray.metrics.names import best_name, early_name, run_metric
 from fastgan_ray.metrics.reference import Reference
+from fastgan_ray.models import build_discriminator
 from fastgan_ray.progress import Track
 from fastgan_ray.train import best, checkpoint
 from fastgan_ray.train.costs import count_parameters, peak_memory_gb
@@ -26,6 +27,7 @@ from fastgan_ray.train.diagnostics import SAMPLE_COUNT, collect_samples, diagnos
 from fastgan_ray.train.grids import Images, draw_decoded, draw_pairs, draw_samples
 from fastgan_ray.train.perceptual import Distance
 from fastgan_ray.train.reporter import INTERRUPTED, Reporter
+from fastgan_ray.train.rng import seeded
 from fastgan_ray.train.state import TrainState, recalibrate_ema
 
 Values = dict[str, float | int | str]
@@ -193,17 +195,22 @@ def _reconstruction(state: TrainState, run: Run, path: Path, last: bool) -> dict
     """Measure how much of a picture D keeps (Liu et al. 2021, table 7), with the run's distance.
 
     `reconstruction` uses D's decoders. `d_reconstruction` uses a new decoder, trained on the frozen
-    D; it is measured only at the end of a run, and only if `eval.probe_steps` is above 0.
+    D; it is measured only at the end of a run, and only if `eval.probe_steps` is above 0. Beside it
+    stands `d_reconstruction_untrained`, the same for a D with random weights.
     """
     config = run.config
     values = draw_decoded(state, run.images, run.distance, config, path, run.device)
     if last and config.eval.probe_steps > 0:
-        values["d_reconstruction"] = d_reconstruction(
-            state.discriminator,
-            run.images,
-            run.distance,
-            config.model.decoder_width,
-            config.eval.probe_steps,
-            run.device,
-        )
+        rng = seeded(config.train.seed, "untrained")
+        untrained = build_discriminator(config.model, rng, config.data.channels).to(run.device)
+        probed = {"": state.discriminator, "_untrained": untrained}
+        for suffix, discriminator in probed.items():
+            values[f"d_reconstruction{suffix}"] = d_reconstruction(
+                discriminator,
+                run.images,
+                run.distance,
+                config.model.decoder_width,
+                config.eval.probe_steps,
+                run.device,
+            )
     return values

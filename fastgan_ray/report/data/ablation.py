@@ -14,7 +14,7 @@ from typing import Any
 
 from fastgan_ray.metrics.names import MOMENTS, best_name, error_name, fakes_error_name
 from fastgan_ray.metrics.protocol import protocol_differences
-from fastgan_ray.search.ablation import AblationSpec, data_name
+from fastgan_ray.search.ablation import AblationSpec, arm_config, data_name
 from fastgan_ray.search.data_sets import compare_on_sets
 from fastgan_ray.search.statistics import Comparison, compare, mean_and_sd
 
@@ -100,7 +100,7 @@ def _arms(
             "states": _states(arm_trials[arm]),
             "comparison": _flat(comparisons[arm], error, *pairs) if arm in comparisons else None,
             "gflop_per_image": gflop[arm],
-            **_costs(arm_trials[arm]),
+            **_costs(arm_trials[arm], arm_config(spec, arm).train.images_per_step),
             "other_metrics": _other_metrics(arm_trials[arm], metric.name),
         }
         for arm, settings in spec.arms.items()
@@ -182,10 +182,14 @@ def _evaluation_error(trials: Sequence[Trial], name: str, in_percent: bool = Fal
     return math.sqrt(sum(error**2 for error in errors) / len(errors)) if errors else None
 
 
-def _costs(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Return parameter counts, mean speed and highest memory; None if no trial reports them."""
+def _costs(trials: Sequence[Trial], images_per_step: int) -> dict[str, Any]:
+    """Return parameter counts, mean speed and highest memory; None if no trial reports them.
+
+    The speed is also given as in table 1 of Liu et al. 2021: hours for 10,000 steps.
+    """
     speed, _ = mean_and_sd(_last_values(trials, "images_per_second"))
     return {
+        "hours_per_10k_steps": 10_000 * images_per_step / speed / 3600 if speed else None,
         "params_g": next(iter(_last_values(trials, "params_g")), None),
         "params_d": next(iter(_last_values(trials, "params_d")), None),
         "images_per_second": speed,

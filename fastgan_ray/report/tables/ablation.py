@@ -83,6 +83,7 @@ def main_table(summary: dict[str, Any]) -> Table:
         "parameters",
         "GFLOP/image",
         "images/s",
+        "h/10k steps",
         "peak GB",
     ]
     seeds, unit = len(summary["seeds"]), " %" if over_sets else ""
@@ -193,6 +194,7 @@ def _main_row(arm: dict[str, Any], seeds: int, unit: str, has_other: bool) -> li
         parameters,
         text.number(arm["gflop_per_image"]),
         text.number(arm["images_per_second"]),
+        text.number(arm.get("hours_per_10k_steps")),  # summaries of earlier versions lack it
         text.number(arm["peak_memory_gb"]),
     ]
 

@@ -85,6 +85,19 @@ def gflop_per_image(config: RunConfig) -> float:
     return d_step + g_step / train.d_steps
 
 
+def parameter_counts(config: RunConfig) -> dict[str, int]:
+    """Return the numbers of parameters of the two networks: {"params_g", "params_d"}."""
+    channels = config.data.channels
+    networks = {
+        "params_g": build_generator(config.model, picture_channels=channels),
+        "params_d": build_discriminator(config.model, picture_channels=channels),
+    }
+    return {
+        name: sum(weight.numel() for weight in network.parameters())
+        for name, network in networks.items()
+    }
+
+
 def _gflop(run: Callable[[], object]) -> float:
     with reference_kernels(), FlopCounterMode(display=False) as counter:
         run()

@@ -24,7 +24,12 @@ from fastgan_ray.progress import Track, silently
 from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
 from fastgan_ray.search.confirmation import plan_confirmation
 from fastgan_ray.search.cost.advice import advice
-from fastgan_ray.search.cost.estimate import gflop_per_image, hours, kimg_expected
+from fastgan_ray.search.cost.estimate import (
+    gflop_per_image,
+    hours,
+    kimg_expected,
+    parameter_counts,
+)
 from fastgan_ray.search.cost.memory import gpu_gb_of, host_gb_of
 from fastgan_ray.search.cost.timing import CpuSpeed, Timing, seconds_of
 from fastgan_ray.search.file.spec import (
@@ -40,6 +45,7 @@ from fastgan_ray.search.file.spec import (
 from fastgan_ray.search.space import Parameter, sample
 
 SAMPLES = 3
+STEPS_OF_TABLE_1 = 10_000
 
 
 def search_facts(
@@ -79,6 +85,7 @@ def search_facts(
         "kimg_expected": expected,
         "kimg_at_most": spec.run_cap * longest_kimg(spec),
         "gflop_per_image": gflop,
+        **_size_and_pace(run_config(spec, first_trial_point(spec)), gflop, timing, cpu),
         "hours_of_rtx_2080_ti": hours(kimg, gflop),
         **_of_this_cpu(cpu, [(kimg, gflop)]),
         **_measured(timing, kimg, config),
@@ -129,6 +136,7 @@ def ablation_facts(
                 "settings": settings,
                 "kimg_each": configs[arm].train.total_kimg,
                 "gflop_per_image": gflop[arm],
+                **_size_and_pace(configs[arm], gflop[arm], None, cpu),
             }
             for arm, settings in spec.arms.items()
         ],
@@ -152,11 +160,30 @@ def run_facts(
         "data": [_data(config, config.model, track, needs_data)],
         "kimg": kimg,
         "gflop_per_image": gflop,
+        **_size_and_pace(config, gflop, timing, cpu),
         "hours_of_rtx_2080_ti": hours(kimg, gflop),
         **_of_this_cpu(cpu and replace(cpu, at_once=1), [(kimg, gflop)]),
         **_measured(timing and replace(timing, at_once=1), kimg, config),
         "memory_gb": _memory_facts([config]),
     }
+
+
+def _size_and_pace(
+    config: RunConfig, gflop: float, timing: Timing | None, cpu: CpuSpeed | None
+) -> dict[str, float]:
+    """Return the columns of table 1 of Liu et al. 2021 for a configuration.
+
+    They are "params_g" and "params_d" (numbers of parameters), "gpu_gb" (estimated memory) and
+    "hours_per_10k_steps" of one training, without evaluations: as measured on this machine, else
+    estimated for its CPU, else for an RTX 2080 Ti.
+    """
+    kimg = STEPS_OF_TABLE_1 * config.train.images_per_step / 1000
+    pace = hours(kimg, gflop)
+    if timing is not None:
+        pace = kimg * timing.seconds_per_kimg / 3600
+    elif cpu is not None:
+        pace = replace(cpu, at_once=1).minutes(kimg, gflop) / 60
+    return {**parameter_counts(config), "gpu_gb": gpu_gb_of(config), "hours_per_10k_steps": pace}
 
 
 def _of_this_cpu(cpu: CpuSpeed | None, trainings: Sequence[tuple[float, float]]) -> dict[str, Any]:

@@ -57,12 +57,27 @@ def seconds_of(timing: Timing, kimg: float, config: RunConfig) -> float:
 
     `kimg` may be the sum of several trainings, each with the length and the evaluations of
     `config`. The estimate includes generating the pictures of evaluations and computing their
-    features. It does not include computing metrics from the features, starting processes and
-    reading pictures.
+    features, also for the second measurement of the best checkpoint. It does not include computing
+    metrics from the features, starting processes and reading pictures.
     """
-    total, every = config.train.total_kimg, config.eval.every_kimg
-    early_evaluations = math.ceil(total / every - 1e-9) - 1
-    early_fakes = config.eval.early_fakes or config.eval.num_fakes
-    kfakes = (early_evaluations * early_fakes + config.eval.num_fakes) / 1000
+    total, kfakes = config.train.total_kimg, evaluated_pictures(config) / 1000
     seconds_per_kimg = timing.seconds_per_kimg + timing.seconds_per_kfakes * kfakes / total
     return kimg * seconds_per_kimg / timing.at_once
+
+
+def evaluated_pictures(config: RunConfig) -> int:
+    """Count the pictures that the evaluations of one training generate, at most.
+
+    With `train.keep_best`, the best checkpoint is measured again at the end. If cheap evaluations
+    choose it (`eval.early_fakes`), the last checkpoint gets a cheap one, too; if it is the best, no
+    other measurement follows, but this is known before only for a training with one evaluation.
+    """
+    total, every, full = config.train.total_kimg, config.eval.every_kimg, config.eval.num_fakes
+    early_evaluations = math.ceil(total / every - 1e-9) - 1
+    cheap = config.eval.early_fakes
+    pictures = early_evaluations * (cheap or full) + full
+    if config.train.keep_best == 0:
+        return pictures
+    if cheap is None:
+        return pictures + full
+    return pictures + cheap + (full if early_evaluations else 0)
