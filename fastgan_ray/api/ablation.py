@@ -38,7 +38,7 @@ def run_ablation(
 
     `config` is an ablation file, the name of a preset, or the content of an ablation file as a
     mapping. `seeds` replace the seeds of the file, e.g. range(3); `data` replaces its data sets.
-    All other arguments are those of `run_search`, which also says what is raised.
+    All other arguments and the exceptions are those of `run_search`.
     """
     from fastgan_ray.api.options import tune_options
     from fastgan_ray.api.results import read_results

@@ -1,4 +1,4 @@
-"""The options of a search and of an ablation, checked as the command line checks its own."""
+"""The options of a search or an ablation, with the same checks as on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures in memory as a data set: they are kept in the cache, where every process finds them."""
+"""Pictures in memory as a data set: they are written to the cache for all processes."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _NEEDED = (
 def data_path(data: Data) -> str:
     """Return the value of `data.path` for pictures; write pictures in memory into the cache.
 
-    The cache has one copy of the same pictures, so a resumed run finds them. Pictures of a list may
-    have any sizes; they are read as if they were PNG files in a folder. Arrays are (N, H, W, C),
-    (N, C, H, W) or (N, H, W), uint8, with C = 1, 3 or 4. Raise UserError for anything else.
+    The same pictures are stored only once, so a resumed run finds them. Pictures of a list may have
+    any sizes; they are read as if they were PNG files in a folder. Arrays are (N, H, W, C), (N, C,
+    H, W) or (N, H, W), uint8, with C = 1, 3 or 4. Raise UserError for anything else.
     """
     if isinstance(data, str | Path):
         return str(data)

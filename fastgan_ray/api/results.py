@@ -29,10 +29,11 @@ _ARM = ("pairs", "low", "high", "p", "p_holm", "verdict", "note")
 class Best:
     """The best trial of a search, the best arm of an ablation, or the result of a training.
 
-    `settings`, by dotted name: the trial's choices, the arm's settings, or where a training differs
-    from the published defaults. `value` is the value by which it is the best; of an arm, it is the
-    mean over its seeds, and None if the ablation has several data sets. `folder` has its checkpoint
-    and grids. `kimg` is the position of the best checkpoint; None if it is unknown.
+    `settings`, by dotted name, are the searched settings of a trial, the settings of an arm, or the
+    differences of a training from the published defaults. `value` is the value that decides which
+    one is best. For an arm, it is the mean over seeds, or None if the ablation has several data
+    sets. `folder` has its checkpoint and grids. `kimg` is the position of the best checkpoint; None
+    if it is unknown.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Best:
 
     @property
     def config(self) -> RunConfig:
-        """The whole configuration, which `run_training` takes, too."""
+        """The whole configuration; `run_training` accepts it."""
         from fastgan_ray.train.checkpoint import stored_config
         from fastgan_ray.train.find_checkpoint import find_checkpoint
 
@@ -52,7 +53,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Results:
-    """What is known about a run; the frames are made when they are first used.
+    """The results of a run; the data frames are made at their first use.
 
     `metric` is the name of the run's metric. `best` is None if nothing has a value yet. `summary`
     is the content of summary.json or ablation.json; {} for a training.
@@ -119,7 +120,7 @@ class Results:
 
 
 def read_results(folder: str | Path) -> Results:
-    """Read the results in the folder of a search, an ablation or a training, also while it runs.
+    """Read the results of a search, an ablation or a training from its folder, also while it runs.
 
     Raise UserError for any other folder.
     """
@@ -145,7 +146,7 @@ def _best_of_search(run: Run, folder: Path) -> Best | None:
 
 
 def _best_of_ablation(run: Run, folder: Path) -> Best | None:
-    """Return the arm with the best mean difference from the baseline; the baseline's is 0."""
+    """Return the arm with the best mean difference from the baseline, which counts as 0 itself."""
     account = run["account"] or {"arms": []}
     sign = 1 if run["metric"]["goal"] == "minimize" else -1
     ranked = []
@@ -190,7 +191,7 @@ def _best_kimg(trial: Trial) -> float | None:
 
 
 def _difference(comparison: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a comparison with the baseline as columns; None in each for the baseline itself."""
+    """Return a comparison with the baseline as columns; for the baseline itself, all are None."""
     comparison = comparison or {}
     return {
         "difference": comparison.get("mean"),

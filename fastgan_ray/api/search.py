@@ -42,8 +42,8 @@ def run_search(
     an earlier search, and all other arguments are the options of `fastgan-ray tune`. With `quiet`,
     nothing is printed.
 
-    Raise UserError before the first trial if anything does not fit, FailedRunError if no trial has
-    a value, and InterruptedRunError after Ctrl-C; `resume` continues then.
+    Raise UserError before the first trial for bad input, FailedRunError if no trial has a value,
+    and InterruptedRunError after Ctrl-C; then `resume` continues the search.
     """
     from fastgan_ray.api.options import tune_options
     from fastgan_ray.api.results import read_results

@@ -27,8 +27,8 @@ def changes(
 ) -> dict[str, Any]:
     """Return the settings that a call changes, by dotted name.
 
-    `settings` may be nested or have dotted names; they win over `data` and `embedded`. Raise
-    UserError with every setting that is unknown or not valid.
+    `settings` may be nested or have dotted names; they take precedence over `data` and `embedded`.
+    Raise UserError with every setting that is unknown or not valid.
     """
     fields = dict(EMBEDDED) if embedded else {}
     if data is not None:
@@ -67,5 +67,5 @@ def as_text(content: Mapping[str, Any]) -> str:
 
 
 def without_lines(error: UserError) -> UserError:
-    """Return an error of the text that `as_text` made, without the numbers of its lines."""
+    """Remove the line numbers from an error about a text that `as_text` made."""
     return UserError(re.sub(r"^config:\d+: ", "config: ", str(error), flags=re.MULTILINE))

@@ -45,12 +45,12 @@ def run_training(
     """Train one generator in the folder `out`; keep its history, grids and checkpoints there.
 
     `config` is a run configuration: a YAML file, the `config` of a `Best`, or a mapping of
-    settings. Without it, the training is the published FastGAN at 256 px, and with `resume` the one
-    in `out`. `data` and `settings` are those of `run_search`, and all other arguments are the
-    options of `fastgan-ray train`. With `quiet`, nothing is printed.
+    settings. Without `config`, it is the published FastGAN at 256 px, or, with `resume`, that of
+    the training in `out`. `data` and `settings` are those of `run_search`, and all other arguments
+    are the options of `fastgan-ray train`. With `quiet`, nothing is printed.
 
-    Raise UserError before the first step if anything does not fit, DivergedError if a number is not
-    finite, and InterruptedRunError after Ctrl-C; `resume` continues then.
+    Raise UserError before the first step for bad input, DivergedError if a number is not finite,
+    and InterruptedRunError after Ctrl-C; then `resume` continues the training.
     """
     from fastgan_ray.api.options import require_wandb_mode
     from fastgan_ray.api.results import read_results
@@ -92,8 +92,8 @@ def training_config(
 ) -> RunConfig:
     """Return the configuration of a training with `overrides` (flat dotted keys) applied.
 
-    Without `config`, it is that of the checkpoint `start`, else the published default. Raise
-    UserError if the result is not valid.
+    If `config` is None, use the configuration of the checkpoint `start`, or else the published
+    default. Raise UserError if the result is not valid.
     """
     if isinstance(config, str | Path):
         return override(load_run_config(config), overrides)
@@ -109,9 +109,9 @@ def _stored(start: Path | None) -> RunConfig:
 
 
 def _describe_start(start: Path, run: RunConfig) -> str:
-    """Say where the training continues, which settings change, and which may change.
+    """Return a line: where a training continues, and which settings have changed or may change.
 
-    Raise UserError if a setting has changed on which a training step depends.
+    Raise UserError if a changed setting affects the training steps.
     """
     from fastgan_ray.train.checkpoint import read_metadata
     from fastgan_ray.train.resume import MAY_CHANGE, require_same_training
@@ -181,7 +181,7 @@ def _print_line(console: Console, text: str) -> None:
 
 
 def cores_hint(run: RunConfig) -> str:
-    """Return a line if a training on the CPU uses fewer or more threads than there are cores."""
+    """Return a hint if a training on the CPU does not use as many threads as there are cores."""
     from fastgan_ray.train.device import device_of
     from fastgan_ray.train.threads import thread_count
 

@@ -27,8 +27,8 @@ def interpolate(
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="Seeds that the video passes, in order, e.g. 0-3,9. With --grid, each walk gets "
-            "the same number of them: the first walk the first ones, and so on.",
+            help="Seeds that the video passes, in order, e.g. 0-3,9. With --grid, the seeds are "
+            "divided among the walks in order, the same number for each.",
             show_default=f"{STOPS} for each walk, from 0",
         ),
     ] = None,

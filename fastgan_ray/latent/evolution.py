@@ -54,7 +54,7 @@ def film(
         frame = _frame(path, count, width)
         if frame.size != (size := size or frame.size):
             raise UserError(
-                f"{path}: is a picture of other size than the grids before it; remove it"
+                f"{path}: is a picture of another size than the earlier grids; remove it"
             )
         yield np.asarray(frame)
 

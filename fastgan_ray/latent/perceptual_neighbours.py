@@ -19,9 +19,10 @@ from fastgan_ray.progress import Track, silently
 from fastgan_ray.train.perceptual import Embedding
 
 COMPARED_SIDE = 256
-"""Pictures with a longer side, in pixels, are made smaller before they are compared."""
+"""Larger pictures are reduced to this side, in pixels, before they are compared."""
 MOST_REFERENCES = 64
-"""So many training pictures, evenly spread over the set, are compared with all others."""
+"""The number of training pictures, evenly spread over the set, that are compared with all others.
+"""
 _QUERY_BYTES = 2**31  # vectors that are kept at the same time; each pass reads all pictures
 _SAME = 1e-5  # the largest distance between two computations for the same picture
 _BATCH = 4
@@ -42,8 +43,8 @@ def nearest_pictures(
     Samples are (N, C, H, W) in [-1, 1]; the training pictures get their size as for training.
     `embed` is from `load_embedding`. Distances are relative: 1 is the mean distance between a
     training picture and its nearest other training picture. This mean, and the limit below which a
-    sample is too near, are measured on at most MOST_REFERENCES pictures. Mirror images are included
-    if the run trains on them. Raise UserError if all training pictures are the same.
+    sample is too near, are measured on at most MOST_REFERENCES pictures. If the run also trains on
+    mirror images, they are compared, too. Raise UserError if all training pictures are the same.
     """
     size = samples_NCHW.shape[-2], samples_NCHW.shape[-1]
 
@@ -62,7 +63,7 @@ def nearest_pictures(
     distances_QVN = np.concatenate(parts)
     nearest = distances_QVN.min(axis=1)
     fakes, to_others = nearest[: len(samples_NCHW)], distances_QVN[len(samples_NCHW) :]
-    # Neither a duplicate of a picture nor its mirror image is another picture.
+    # A duplicate or a mirror image of a picture does not count as another picture.
     same = (to_others <= _SAME).any(axis=1)
     reference = np.where(same, np.inf, to_others.min(axis=1)).min(axis=1)
     if not np.isfinite(reference).all():

@@ -88,7 +88,7 @@ class SnganDiscriminator(AnyDiscriminator):
             for index, neighbours in enumerate(itertools.pairwise(widths))
         )
         self.head = _conv(rng, widths[-1], 1, 1, spectral)
-        # Smaller than 8x8 maps are not part of the trunk: at 32 px there are none.
+        # Maps smaller than 8x8 are not part of the trunk; at 32 px there are none.
         depth = int(math.log2(config.resolution // 8))
         self._depth = depth if depth < len(halving) else len(self.blocks)
         self.projection: nn.Module | None = None
@@ -147,7 +147,7 @@ class ResidualUp(nn.Module):
         """Compute features of twice the side: (B, c_in, H, W) -> (B, c_out, 2H, 2W)."""
         h_BCHW: Tensor = upsample_conv2x(functional.relu(self.norm1(x_BCHW)), self.conv1)
         h_BCHW = self.conv2(functional.relu(self.norm2(h_BCHW)))
-        # A 1x1 convolution may as well come before the upsampling: the values are the same.
+        # A 1x1 convolution before the upsampling gives the same values as after it.
         skip_BCHW = functional.interpolate(self.skip(x_BCHW), scale_factor=2, mode="nearest")
         return h_BCHW + skip_BCHW
 
@@ -181,7 +181,7 @@ class ResidualDown(nn.Module):
         h_BCHW = x_BCHW if self.first else functional.relu(x_BCHW)
         h_BCHW = self.conv2(functional.relu(self.conv1(h_BCHW)))
         if self.halves:
-            # A 1x1 convolution may as well come after the mean: the values are the same.
+            # A 1x1 convolution after the mean gives the same values as before it.
             h_BCHW, x_BCHW = functional.avg_pool2d(h_BCHW, 2), functional.avg_pool2d(x_BCHW, 2)
         sum_BCHW: Tensor = h_BCHW + self.skip(x_BCHW)
         return sum_BCHW

@@ -2,8 +2,8 @@
 
 This module is pure and does not depend on any sampler. `assign` calls `suggest` for each active
 parameter in order, so that grid, random and Bayesian searches treat conditions in the same way.
-Optuna's and Ray's spaces are not used: their conditions are code, so their points cannot be listed
-or counted.
+Optuna's and Ray's spaces are not used: they express conditions as code, so their points cannot be
+listed or counted.
 """
 
 from __future__ import annotations

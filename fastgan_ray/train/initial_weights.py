@@ -2,7 +2,7 @@
 
 The source is a checkpoint, a run's folder, an exported folder or a published .pth file. Tensors are
 copied by name. A source without spectral normalisation, such as an exported folder, also fits a
-network with it: the weights then are the ones that the network normalises.
+network with it; the network then normalises the copied weights.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def networks_of(train: TrainConfig) -> tuple[str, ...]:
 
 
 def read_source(train: TrainConfig) -> Source:
-    """Read the weights from which a training starts; `train.init_from` must be set.
+    """Read the weights that a training starts from; `train.init_from` must be set.
 
     Raises UserError if the source does not exist, is damaged, or lacks a network.
     """
@@ -140,7 +140,7 @@ def describe(record: Mapping[str, Any]) -> str:
 
 
 def change_since(record: Mapping[str, Any] | None, train: TrainConfig) -> str:
-    """Return a sentence if the source of a start has changed since; else, or if it is gone, ""."""
+    """Return a sentence if the source has changed since the start; "" if not or if it is gone."""
     if record is None or train.init_from is None:
         return ""
     try:
@@ -195,7 +195,7 @@ def _copy(network: nn.Module, tensors: Tensors, name: str, config: RunConfig) ->
 
 
 def _with_spectral_names(tensors: Tensors, expected: Mapping[str, Tensor]) -> Tensors:
-    """Rename the weights of layers that are spectrally normalised only in the expected network."""
+    """Rename weights of layers that have spectral normalisation only in the expected network."""
     return {
         f"{owner}{_ORIGINAL}"
         if (owner := key.removesuffix(".weight")) != key and f"{owner}{_ORIGINAL}" in expected

@@ -48,10 +48,10 @@ def update(state: LecamState, means: Tensor, decay: float) -> LecamState:
 def penalty(real: Tensor, fake: Tensor, state: LecamState) -> Tensor:
     """Compute LeCam's penalty on D's logits, as a scalar.
 
-    `real` and `fake` are logits (B, ...) of real and of generated pictures. A real picture is
-    penalised as far as its logit is above the average of generated ones, and a generated picture as
-    far as its logit is below the average of real ones; both by the squared distance. The averages
-    have no gradient.
+    `real` and `fake` are logits (B, ...) of real and of generated pictures. The penalty of a real
+    picture is the squared distance of its logit above the average of generated pictures; that of a
+    generated picture is the squared distance of its logit below the average of real ones. The
+    averages have no gradient.
     """
     average_real, average_fake = state.real / state.weight, state.fake / state.weight
     return F.relu(real - average_fake).square().mean() + F.relu(average_real - fake).square().mean()

@@ -26,7 +26,7 @@ MAY_CHANGE = (
 
 
 def may_change(name: str) -> bool:
-    """Return whether the field `name` (dotted) may have another value than in the checkpoint."""
+    """Return whether the setting `name` (dotted) may differ from its value in the checkpoint."""
     return name in MAY_CHANGE or any(
         section.endswith(".") and name.startswith(section) for section in MAY_CHANGE
     )

@@ -79,10 +79,10 @@ def check_inputs(
 
 
 def check_starts(configs: Sequence[RunConfig], folder: Path, console: Console) -> None:
-    """Check that trainings can start from the weights that `train.init_from` names.
+    """Check that trainings can start from the weights in `train.init_from`.
 
-    The hashes of the weights are written to `folder`, or compared with those in the folder: all
-    trials must start from the same weights. Raises UserError.
+    All trials must start from the same weights, so their hashes are written to `folder`, or
+    compared with the hashes there. Raises UserError.
     """
     from fastgan_ray.train.initial_weights import check_start, describe
 

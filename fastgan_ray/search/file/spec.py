@@ -89,7 +89,7 @@ def substitutes(spec: SearchSpec) -> dict[str, tuple[Any, Any]]:
 
 
 def trial_count(spec: SearchSpec) -> int:
-    """Return the largest number of trials: `run_cap`, or all points of a smaller space."""
+    """Return the largest number of trials: `run_cap`, or the number of points if this is lower."""
     return min(spec.run_cap, size(spec.space) or spec.run_cap)
 
 
