@@ -43,6 +43,7 @@ def trial(number, cell, state="finished", **more):
             "loss/d": 0.3,
             "augment/p": 0.2,
             "num_fakes": 256,
+            "orders": 0,
         }
         for kimg in (1.0, 2.0)
     ]

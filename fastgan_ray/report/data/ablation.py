@@ -40,6 +40,7 @@ NO_METRICS = (
     "gflop_g",
     "peak_memory_gb",
     "num_fakes",
+    "orders",
 )
 TRAINING_NUMBERS = ("augment/p", "regan/sparsity", "regan/flops_share", "regan/gflop_g")
 
