@@ -38,6 +38,7 @@ WORDS = {
     "FILE...": "weights.pt",
     "runs/mine/best/config.yaml": "runs/demo/best/config.yaml",
     **dict.fromkeys(("runs/flowers", "runs/art", "runs/birds", "runs/obama"), "runs/demo"),
+    "caltech-birds": "pictures",
     "100-shot-obama": "pictures",
     "100-shot-panda": "pictures",
     "runs/a": "runs/demo",

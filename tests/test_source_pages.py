@@ -11,6 +11,7 @@ from documentation import ROOT, blocks, commands
 
 from fastgan_ray.cli.main import main
 from fastgan_ray.config.run_config import RunConfig, flatten
+from fastgan_ray.data.catalog import CATALOG
 
 PAGES = [
     ROOT / "docs" / f"{name}.md" for name in ("sle-gan", "fastgan", "keras-ada", "diffaugment")
@@ -114,9 +115,7 @@ def test_each_training_is_ready_to_start_with_the_settings_of_its_page(
     tiny.write_pictures(tmp_path / "pictures", 3)
     assert trainings(page)
     for command in trainings(page):
-        words = [
-            "pictures" if word.startswith("100-shot") else word for word in shlex.split(command)
-        ]
+        words = ["pictures" if word in CATALOG else word for word in shlex.split(command)]
         with pytest.raises(SystemExit) as ended:
             main([*words[1:], "--dry-run"])
         printed = capsys.readouterr()
