@@ -286,3 +286,38 @@ def test_from_scratch_or_from_a_source_is_a_choice_of_a_search(place, tmp_path, 
     (tmp_path / STARTS).write_text((tmp_path / STARTS).read_text().replace(sha256, "0" * 64))
     with pytest.raises(UserError, match="has changed since the first trials started from it"):
         check_starts(configs, tmp_path, Console(quiet=True))
+
+
+def test_check_says_what_fits_and_refuses_what_does_not(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    settings = {key: value for key, value in tiny.SETTINGS.items() if key != "model.ngf"}
+
+    def check(source: str, ngf: int) -> tuple[int, str]:
+        run = {**settings, "model.ngf": ngf, "train.init_from": source}
+        Path("check.yaml").write_text(json.dumps(run))
+        status = call("check", "check.yaml")
+        streams = capsys.readouterr()
+        return status, " ".join((streams.out + streams.err).split())
+
+    status, text = check("run", 4)
+    assert status == 0 and "Start from run (sha256 " in text
+    status, text = check("run", 6)
+    assert status == 2 and "tensors of the generator in run do not fit" in text
+    status, text = check("elsewhere", 4)
+    assert status == 0 and "Start from elsewhere, which does not exist here" in text
+
+
+@pytest.mark.parametrize("source", ["run", "dcgan", "elsewhere"])
+def test_a_dry_run_needs_the_given_weights(place, monkeypatch, capsys, source):
+    monkeypatch.chdir(place)
+    text = SEARCH.replace("SOURCE", source) + f"base: {json.dumps(tiny.SETTINGS)}"
+    Path("search.yaml").write_text(text)
+    status = call("tune", "--config", "search.yaml", "--data", "pictures", "--dry-run")
+    streams = capsys.readouterr()
+    expected = {
+        "run": "Start from run (sha256 ",
+        "dcgan": "do not fit",
+        "elsewhere": "elsewhere: no such file or folder",
+    }
+    assert status == (0 if source == "run" else 2)
+    assert expected[source] in " ".join((streams.out + streams.err).split())

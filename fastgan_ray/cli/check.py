@@ -47,6 +47,7 @@ def check(
     from fastgan_ray.search.file.read import load_search
     from fastgan_ray.search.file.read_ablation import load_ablation
     from fastgan_ray.search.file.spec import sample_configs
+    from fastgan_ray.train.initial_weights import describe_starts
 
     file = file_or_preset(file)
     fields, track = opt.overrides(data, assignments, embedded), progress()
@@ -54,16 +55,17 @@ def check(
     kind = kind_of_file(file)
     if kind == "run":
         run = override(load_run_config(file), fields)
+        configs = [run]
         facts = plan.run_facts(run, str(file), track, *_speeds([run], timed), needs_data)
     elif kind == "ablation":
         ablation = load_ablation(file, fields)
-        arms = [arm_config(ablation, arm) for arm in ablation.arms]
-        facts = plan.ablation_facts(ablation, track, *_speeds(arms, timed), needs_data)
+        configs = [arm_config(ablation, arm) for arm in ablation.arms]
+        facts = plan.ablation_facts(ablation, track, *_speeds(configs, timed), needs_data)
     else:
         search = load_search(file, fields)
-        facts = plan.search_facts(
-            search, track, *_speeds(sample_configs(search), timed), needs_data
-        )
+        configs = sample_configs(search)
+        facts = plan.search_facts(search, track, *_speeds(configs, timed), needs_data)
+    facts["starts"] = describe_starts(configs, must_exist=False)
     if as_json:
         print_json(facts)
         require_usable_data(facts)

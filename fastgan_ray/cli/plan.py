@@ -31,13 +31,16 @@ def print_plan(
 
     `configs` are configurations that its trials may have. `facts` returns the plan, for a speed of
     this machine's CPU; the speed is None if the trials run on a cluster at `address`. Raises
-    UserError if this machine cannot run the trials or if the data cannot be used.
+    UserError if this machine cannot run the trials, or if the data or given weights cannot be used.
     """
+    from fastgan_ray.train.initial_weights import describe_starts
     from fastgan_ray.tune.preflight import check_this_machine
     from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
 
     check_this_machine(configs, address)
-    print_facts(facts(None if address else speed_of_this_cpu(configs[0])), console)
+    starts = describe_starts(configs, must_exist=True)
+    plan = facts(None if address else speed_of_this_cpu(configs[0]))
+    print_facts({**plan, "starts": starts}, console)
 
 
 def print_facts(facts: Mapping[str, Any], console: Console) -> None:
@@ -143,6 +146,8 @@ def _print_lines(facts: Mapping[str, Any], lines: Mapping[str, str], console: Co
     console.print(f"[bold]{facts['name']}[/bold]: {state}", highlight=False)
     for key, text in lines.items():
         console.print(f"  {key}: {text}", highlight=False, markup=False)
+    for line in facts.get("starts", ()):
+        console.print(f"  {line}", highlight=False, markup=False)
 
 
 def _metric_text(facts: Mapping[str, Any]) -> str:

@@ -104,6 +104,36 @@ def check_start(config: RunConfig) -> dict[str, Any] | None:
     return initialise(networks, source, config)
 
 
+def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    """Return the configurations with `train.init_from`, one for each check that is needed."""
+
+    def key(config: RunConfig) -> str:
+        train = config.train
+        fields = train.init_from, train.init_networks, train.init_average, train.init_partial
+        return repr((fields, config.model, config.data.channels))
+
+    starts = {key(config): config for config in configs if config.train.init_from is not None}
+    return list(starts.values())
+
+
+def describe_starts(configs: Iterable[RunConfig], must_exist: bool) -> list[str]:
+    """Check the starts from given weights; return a line for each.
+
+    Without `must_exist`, a path that does not exist is a line, because a file may be checked on
+    another machine. Raise UserError for weights that cannot be read or do not fit.
+    """
+    lines = []
+    for config in different_starts(configs):
+        path = Path(str(config.train.init_from)).expanduser()
+        if must_exist or path.exists():
+            record = check_start(config)
+            assert record is not None
+            lines.append(describe(record))
+        else:
+            lines.append(f"Start from {path}, which does not exist here")
+    return list(dict.fromkeys(lines))
+
+
 def initialise(
     networks: Mapping[str, nn.Module], source: Source, config: RunConfig
 ) -> dict[str, Any]:

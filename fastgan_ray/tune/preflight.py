@@ -84,13 +84,12 @@ def check_starts(configs: Sequence[RunConfig], folder: Path, console: Console) -
     All trials must start from the same weights, so their hashes are written to `folder`, or
     compared with the hashes there. Raises UserError.
     """
-    from fastgan_ray.train.initial_weights import check_start, describe
+    from fastgan_ray.train.initial_weights import check_start, describe, different_starts
 
     path = folder / STARTS
     before = json.loads(path.read_text()) if path.is_file() else {}
-    by_start = {_start_key(config): config for config in configs if config.train.init_from}
     now = {}
-    for config in by_start.values():
+    for config in different_starts(configs):
         record = check_start(absolute_paths(config))
         assert record is not None
         say(console, escape(describe(record)))
@@ -104,13 +103,6 @@ def check_starts(configs: Sequence[RunConfig], folder: Path, console: Console) -
             )
     if now:
         write_atomically(path, json.dumps(before | now, indent=1))
-
-
-def _start_key(config: RunConfig) -> str:
-    """Return a text that is the same for configurations whose starts need one check."""
-    train = config.train
-    fields = train.init_from, train.init_networks, train.init_average, train.init_partial
-    return json.dumps([fields, config.model.model_dump(), config.data.channels])
 
 
 def read_pictures(folder: Path) -> list[dict[str, Any]]:
