@@ -72,6 +72,11 @@ CASES: dict[str, dict[str, Any]] = {
     "dropout": {"model.d_dropout": 0.3},
     "dcgan": {"model.architecture": "dcgan"},
     "sngan": {"model.architecture": "sngan"},
+    "stylegan2": {"model.architecture": "stylegan2"},
+    "stylegan2 with R1 at every step": {
+        **{"model.architecture": "stylegan2", "train.loss": "logistic"},
+        **{"train.r1_gamma": 1.0, "train.r1_interval": 1},
+    },
     "two D steps": {"train.d_steps": 2},
     "EMA ramp-up": {"train.ema_rampup": 0.05},
     "no label noise": {"train.label_noise": 0.0},

@@ -42,7 +42,8 @@ BASE = {**tiny.SETTINGS, "train.batch_size": 2}
 PICTURES = np.random.default_rng(0).integers(0, 255, (5, 32, 32, 4), dtype=np.uint8)
 DCGAN = {"model.architecture": "dcgan", "model.dcgan_depth": 3, "model.dcgan_width": 4}
 SNGAN = {"model.architecture": "sngan"}
-HOSTS = (DCGAN, SNGAN)
+STYLEGAN2 = {"model.architecture": "stylegan2", "model.ngf": 1, "model.ndf": 1}
+HOSTS = (DCGAN, SNGAN, STYLEGAN2)
 PENALTIES = {"train.r1_gamma": 1.0, "train.r2_gamma": 0.5, "train.r1_interval": 1}
 # Steps of 2 images: sparse from the first, dense from the fourth.
 REGAN = {"regan.sparsity": 0.5, "regan.warmup_kimg": 0.0, "regan.interval_kimg": 0.006}
@@ -96,6 +97,14 @@ CASES: dict[str, dict[str, Any]] = {
             "with dropout, bf16": {"model.d_dropout": 0.3, "train.precision": "bf16"},
             "adaptive": {**ADA, "train.d_steps": 2},
         }.items()
+    },
+    "stylegan2 without noise": {**STYLEGAN2, "model.g_noise": False, "train.batch_size": 4},
+    "stylegan2 with lazy R1": {
+        **STYLEGAN2,
+        "train.loss": "logistic",
+        "train.r1_gamma": 1.0,
+        "train.r1_interval": 2,
+        "train.batch_size": 3,
     },
     "sngan at 64 px": {**SNGAN, "model.resolution": 64, "model.output_activation": "none"},
     "sngan without spectral norm": {**SNGAN, "model.spectral_norm": False},

@@ -46,6 +46,7 @@ CASES: dict[str, dict[str, Any]] = {
     "two steps of D": {"train.d_steps": 2},
     "DCGAN": {"model.architecture": "dcgan", "model.dcgan_depth": 3, "model.dcgan_width": 4},
     "SNGAN": {"model.architecture": "sngan"},
+    "StyleGAN2": {"model.architecture": "stylegan2", "model.ngf": 1, "model.ndf": 1},
 }
 
 

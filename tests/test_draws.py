@@ -87,6 +87,7 @@ def test_logits_of_the_configuration_are_ds() -> None:
         {"model.d_small": False, "model.decode_small": False},
         {"model.architecture": "dcgan", **small},
         {"model.architecture": "sngan"},
+        {"model.architecture": "stylegan2"},
     ):
         model = tiny.config(**changes).model
         full, low = (torch.zeros(2, 3, side, side) for side in (32, small_resolution(32)))

@@ -50,7 +50,7 @@ VALUES: dict[str, list[Any]] = {
     "model.resolution": [32, 64],
     "model.g_channels": [[8, 8, 4, 4, 2], [4, 4, 4, 4, 4]],
     "model.d_channels": [[8, 8, 4, 4], [4, 4, 4, 4]],
-    "model.architecture": ["fastgan", "dcgan", "sngan"],
+    "model.architecture": ["fastgan", "dcgan", "sngan", "stylegan2"],
     "model.aspect": ["1:1", "2:3"],
 }
 

@@ -58,6 +58,10 @@ CASES: dict[str, dict[str, Any]] = {
         "regan.interval_kimg": 0.02,
     },
     "sngan": {"model.architecture": "sngan", "model.d_dropout": 0.3},
+    "stylegan2": {
+        **{"model.architecture": "stylegan2", "model.ngf": 1, "model.ndf": 1},
+        **{"train.loss": "logistic", "train.r1_gamma": 1.0, "train.r1_interval": 3},
+    },
 }
 
 

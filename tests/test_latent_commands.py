@@ -20,6 +20,7 @@ def place(tmp_path_factory):
     for run, section in {
         "demo": {},
         "dcgan": {"architecture": "dcgan", "dcgan_width": 4, "dcgan_depth": 3},
+        "stylegan2": {"architecture": "stylegan2", "ngf": 1},
     }.items():
         checkpoint = place / "runs" / run / "best" / "checkpoint"
         checkpoint.mkdir(parents=True)
@@ -95,6 +96,14 @@ def test_counts_agree_with_their_nouns(place, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("1 row of 1 mixture written to")
 
 
+def test_stylegan2_mixes_and_walks(place, tmp_path):
+    mix = ("mix", place / "runs/stylegan2", "--rows", "1", "--columns", "2,3")
+    assert call(*mix, "--out", tmp_path / "m.png") == 0
+    video = tmp_path / "walk.gif"
+    walk = ("interpolate", place / "runs/stylegan2", "--frames", 4, "--out", video)
+    assert call(*walk) == 0 and video.stat().st_size
+
+
 BAD = {
     "one stop": (("interpolate", "--seeds", "3"), "at least 2"),
     "more stops than frames": (("interpolate", "--frames", "3"), "4 seeds, 3 frames"),
@@ -113,6 +122,7 @@ BAD = {
     "another picture": (("mix", "--out", "x.jpg"), ".png"),
     "a folder for a picture": (("mix", "--out", "folder.png"), "it is a folder"),
     "no skips": (("mix", "runs/dcgan"), "dcgan"),
+    "truncation": (("sample", "runs/stylegan2", "--truncation", "0.7"), "must be 1"),
     "no picture": (("invert", "runs/demo", "nowhere.png"), "no such file or folder"),
     "not there": (("neighbours", "--data", "nowhere"), "nowhere"),
     "already exists": (("export", "--out", "pictures"), "already exists"),

@@ -25,6 +25,7 @@ def checkpoints(tmp_path_factory):
         "fastgan128": {"resolution": 128, "ngf": 1},
         "dcgan": {"architecture": "dcgan", "dcgan_width": 4, "dcgan_depth": 3},
         "sngan": {"architecture": "sngan"},
+        "stylegan2": {"architecture": "stylegan2", "ngf": 1},
     }
     return {
         name: tiny_checkpoint(tmp_path_factory.mktemp(name), **section)
@@ -33,7 +34,7 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", EVERY_SIZE)
-@pytest.mark.parametrize("model", ["fastgan", "fastgan128", "dcgan", "sngan"])
+@pytest.mark.parametrize("model", ["fastgan", "fastgan128", "dcgan", "sngan", "stylegan2"])
 def test_any_number_of_latents_gives_the_same_pictures(name, model, checkpoints, tmp_path):
     assert export(checkpoints[model], name, tmp_path / f"out.{name}") < 1e-4
     draw = FORMATS[name].read(tmp_path / f"out.{name}")

@@ -27,6 +27,7 @@ CONFIGS = {
         "data.mode": "grey",
     },
     "dcgan": {"model.architecture": "dcgan", "model.resolution": 64, "model.dcgan_width": 16},
+    "stylegan2": {**SMALL, "model.architecture": "stylegan2"},
     "sngan": {**SMALL, "model.architecture": "sngan", "model.self_supervision": "contrastive"},
 }
 

@@ -68,7 +68,7 @@ def sample(
     if out.suffix.lower() not in ("", ".png"):
         raise UserError(f"--out: must be a .png file or a folder (got {out})")
     _require_png(out) if out.suffix else require_writable_folder(out)
-    generator, config = load_generator(context, checkpoint, which)
+    generator, config = load_generator(context, checkpoint, which, truncation)
     nz = config.model.nz
     if out.suffix:
         require_small_grid(len(numbers), config, "choose fewer --seeds, or a folder as --out")
@@ -98,7 +98,7 @@ def mix(
 
     row_seeds, column_seeds = parse_seeds(rows, "--rows"), parse_seeds(columns, "--columns")
     _require_png(out)
-    generator, config = load_generator(context, checkpoint, which)
+    generator, config = load_generator(context, checkpoint, which, truncation)
     tile_count = (1 + len(row_seeds)) * (1 + len(column_seeds))
     require_small_grid(tile_count, config, "choose fewer --rows and --columns")
     mixing = require_mixing(generator)
@@ -192,7 +192,7 @@ def neighbours(
 
     numbers = parse_seeds(seeds)
     _require_png(out)
-    generator, stored = load_generator(context, checkpoint, which)
+    generator, stored = load_generator(context, checkpoint, which, truncation)
     tile_count = len(numbers) * (1 + count)
     require_small_grid(tile_count, stored, "choose fewer --seeds or a lower --count")
     fields = opt.overrides(data, assignments, embedded)
@@ -271,14 +271,16 @@ def export(
 
 
 def load_generator(
-    context: typer.Context, checkpoint: Path, which: Which
+    context: typer.Context, checkpoint: Path, which: Which, truncation: float = 1.0
 ) -> tuple[nn.Module, RunConfig]:
     """Load a generator and its configuration; set the number of CPU threads as in its training."""
     from fastgan_ray.latent.load import load_model
+    from fastgan_ray.latent.sample import require_truncation
     from fastgan_ray.train.device import choose_device
     from fastgan_ray.train.threads import cpu_threads
 
     generator, config = load_model(checkpoint, which)
+    require_truncation(generator, truncation)
     context.with_resource(cpu_threads(config.resources))
     return generator.to(choose_device("auto")), config
 

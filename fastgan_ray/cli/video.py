@@ -58,7 +58,7 @@ def interpolate(
     _require_stops(len(numbers), count, frames)
     write = video_writer(out)
     require_writable(out)
-    generator, config = load_generator(context, checkpoint, which)
+    generator, config = load_generator(context, checkpoint, which, truncation)
     require_small_grid(count, config, "choose a smaller --grid")
     stops_NZ = latents(numbers, config.model.nz, truncation)
     z_NZ = walks(stops_NZ, count, frames, loop)

@@ -38,15 +38,15 @@ class ModelConfig(Section):
 
     Architecture fastgan uses all settings except dcgan_*. The others use only resolution, aspect,
     nz, output_activation, d_dropout and self_supervision, and also: dcgan dcgan_*, d_batch_norm and
-    d_slope; sngan ngf, ndf and spectral_norm (of D). Their self_supervision only switches the
-    contrastive loss on or off: there are no decoders.
+    d_slope; sngan ngf, ndf and spectral_norm (of D); stylegan2 ngf, ndf and g_noise. Their
+    self_supervision only switches the contrastive loss on or off: there are no decoders.
     """
 
-    architecture: Literal["fastgan", "dcgan", "sngan"] = Field(
+    architecture: Literal["fastgan", "dcgan", "sngan", "stylegan2"] = Field(
         "fastgan",
         description="networks to train: fastgan; dcgan = the smaller GAN in Keras' "
         "adaptive-augmentation example; sngan = the residual networks of Miyato et al. 2018, with "
-        "resolution 32, 64 or 128",
+        "resolution 32, 64 or 128; stylegan2 = the networks of Karras et al. 2020",
     )
     resolution: int = Field(
         256,
@@ -67,7 +67,8 @@ class ModelConfig(Section):
         le=1024,
         description="generator's number of channels at 128 px; smaller feature maps have "
         "more channels, larger ones fewer. sngan: a quarter of its channels with resolution 32, "
-        "else its channels at full resolution; published: 64",
+        "else its channels at full resolution; published: 64. stylegan2: its channels at 256 px; "
+        "published: 64",
         json_schema_extra={"unit": "channels"},
     )
     ndf: int = Field(
@@ -76,7 +77,8 @@ class ModelConfig(Section):
         le=1024,
         description="discriminator's number of channels at 64 px; smaller feature maps have "
         "more channels, larger ones fewer. sngan: half of its channels with resolution 32, else "
-        "the channels of its first block; published: 64",
+        "the channels of its first block; published: 64. stylegan2: its channels at 256 px; "
+        "published: 64",
         json_schema_extra={"unit": "channels"},
     )
     nz: int = Field(

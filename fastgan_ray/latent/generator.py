@@ -16,7 +16,7 @@ from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.rules import validated
 from fastgan_ray.data.grid import save_grid, save_image, to_uint8
 from fastgan_ray.latent.load import load_model
-from fastgan_ray.latent.sample import generate, latents, sample
+from fastgan_ray.latent.sample import generate, latents, require_truncation, sample
 from fastgan_ray.models import build_generator
 from fastgan_ray.models.architectures import Setting, picture_channels
 from fastgan_ray.train.device import choose_device
@@ -77,7 +77,11 @@ class Generator(nn.Module):
         return generator.eval()
 
     def latents(self, seeds: Sequence[int], truncation: float = 1.0) -> Latents:
-        """Return the latents (n, nz), float32, of seeds."""
+        """Return the latents (n, nz), float32, of seeds.
+
+        Raises UserError for a `truncation` other than 1 if the architecture is stylegan2.
+        """
+        require_truncation(self.network, truncation)
         return latents(seeds, self.nz, truncation).numpy()
 
     def sample(self, seeds: Sequence[int] = range(16), truncation: float = 1.0) -> Pictures:
@@ -114,6 +118,7 @@ class Generator(nn.Module):
         return Path(path)
 
     def _sample(self, seeds: Sequence[int], truncation: float) -> Tensor:
+        require_truncation(self.network, truncation)
         with _evaluated(self.network):
             return sample(self.network, self.nz, seeds, truncation)
 

@@ -11,16 +11,21 @@ from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.sample import BATCH, latents
 from fastgan_ray.models import Generator
+from fastgan_ray.models.stylegan2 import StyleGan2Generator
 from fastgan_ray.progress import Track, silently
 
+MixingGenerator = Generator | StyleGan2Generator
 
-def require_mixing(generator: nn.Module) -> Generator:
-    """Return the generator; raise UserError if it cannot mix styles (no skip-layer excitation)."""
+
+def require_mixing(generator: nn.Module) -> MixingGenerator:
+    """Return the generator; raise UserError if it cannot mix styles."""
+    if isinstance(generator, StyleGan2Generator):
+        return generator
     if not isinstance(generator, Generator):
         config: ModelConfig = generator.config  # type: ignore[assignment]  # every network has it
         raise UserError(
-            "style mixing needs the skip-layer excitation of model.architecture fastgan; this "
-            f"generator has another architecture ({config.architecture})"
+            "style mixing needs model.architecture fastgan, with skip-layer excitation, or "
+            f"stylegan2; this generator has another architecture ({config.architecture})"
         )
     if not generator.skips:
         raise UserError(
@@ -31,7 +36,7 @@ def require_mixing(generator: nn.Module) -> Generator:
 
 
 def mix_grid(
-    generator: Generator,
+    generator: MixingGenerator,
     nz: int,
     rows: Sequence[int],
     columns: Sequence[int],
@@ -55,7 +60,7 @@ def mix_grid(
 
 
 @torch.inference_mode()
-def _draw(generator: Generator, layout_BZ: Tensor, style_BZ: Tensor) -> Tensor:
+def _draw(generator: MixingGenerator, layout_BZ: Tensor, style_BZ: Tensor) -> Tensor:
     batches = zip(torch.split(layout_BZ, BATCH), torch.split(style_BZ, BATCH), strict=True)
     pictures = [generator.mix(layout, style)[0].clamp(-1, 1).cpu() for layout, style in batches]
     return torch.cat(pictures)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from fastgan_ray.errors import UserError
+from fastgan_ray.models.stylegan2 import StyleGan2Generator
 from fastgan_ray.progress import Track, silently
 
 BATCH = 16
@@ -15,6 +17,15 @@ BATCH = 16
 def latent(seed: int, nz: int) -> Tensor:
     """Return the latent (nz,) of a seed; it is drawn on the CPU, to be the same for all devices."""
     return torch.randn(nz, generator=torch.Generator().manual_seed(seed))
+
+
+def require_truncation(generator: nn.Module, truncation: float) -> None:
+    """Raise UserError if the generator cannot truncate: StyleGAN2 ignores a latent's length."""
+    if truncation != 1 and isinstance(generator, StyleGan2Generator):
+        raise UserError(
+            "truncation must be 1 for model.architecture stylegan2, which uses only the direction "
+            f"of a latent (got {truncation:g})"
+        )
 
 
 def latents(seeds: Sequence[int], nz: int, truncation: float = 1.0) -> Tensor:

@@ -15,6 +15,7 @@ from fastgan_ray.models.dcgan import DcganDiscriminator, DcganGenerator
 from fastgan_ray.models.discriminator import fastgan_discriminator
 from fastgan_ray.models.generator import fastgan_generator
 from fastgan_ray.models.sngan import SnganDiscriminator, SnganGenerator
+from fastgan_ray.models.stylegan2 import StyleGan2Discriminator, StyleGan2Generator
 
 # A value of a setting in section `model`.
 Setting = str | float | bool | list[int] | None
@@ -39,6 +40,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "fastgan": Architecture("FastGAN", fastgan_generator, fastgan_discriminator),
     "dcgan": Architecture("DCGAN", DcganGenerator, DcganDiscriminator),
     "sngan": Architecture("SNGAN", SnganGenerator, SnganDiscriminator),
+    "stylegan2": Architecture("StyleGAN2", StyleGan2Generator, StyleGan2Discriminator),
 }
 
 

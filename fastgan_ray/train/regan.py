@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from fastgan_ray.config.training import ReganConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models.kernels import reference_kernels
+from fastgan_ray.models.style_layers import ConvModulated
 
 WARM_UP, SPARSE, DENSE = 0, 1, 2
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -165,6 +166,12 @@ class Regan:
         self.pruned, self.stored = {}, {}
 
 
+def _is_transposed(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.ConvTranspose2d) or (
+        isinstance(layer, ConvModulated) and layer.doubles
+    )
+
+
 def uses_per_weight(generator: nn.Module, z_BZ: Tensor) -> dict[str, int]:
     """Count, for each layer, the positions at which one picture uses each of its weights."""
     uses: dict[str, int] = {}
@@ -175,7 +182,7 @@ def uses_per_weight(generator: nn.Module, z_BZ: Tensor) -> dict[str, int]:
             def record_uses(
                 layer: nn.Module, inputs: tuple[Tensor], output: Tensor, name: str = name
             ) -> None:
-                positions = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+                positions = inputs[0] if _is_transposed(layer) else output
                 uses[name] = math.prod(positions.shape[2:])  # 1 for a linear layer
 
             hooks.append(layer.register_forward_hook(record_uses))

@@ -13,6 +13,7 @@ from fastgan_ray.models import small_size
 from fastgan_ray.models.discriminator import discriminator_channels
 from fastgan_ray.models.generator import COMPOUND_SIDES, generator_channels, skip_sources
 from fastgan_ray.models.sngan import sngan_d_channels, sngan_g_channels
+from fastgan_ray.models.stylegan2 import stylegan2_channels
 
 # A rough value for CUDA itself, the feature network and its batch.
 CUDA_GB = 2.0
@@ -28,6 +29,8 @@ BYTES_PER_WEIGHT = 24
 # keeps its output and the inputs of its normalisation and its gate, which are twice as wide. For
 # D's stages, the number is the mean of two paths.
 MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
+# StyleGAN2's stages: units of a map before the block's convolutions (D) or after them (G).
+MAPS_PER_STYLED, MAPS_PER_RESIDUAL_HALF = 8, 6
 # Temporary memory for gradients, in units of the largest map.
 TEMPORARY_MAPS = 6
 # The network of the reconstruction loss: its number of weights, and the number of values per pixel
@@ -166,6 +169,32 @@ def _sngan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, floa
     return weights, sum(ups) + 2 * sum(downs) + 2 * g_sizes[-1] + pictures, g_sizes[-1]
 
 
+def _stylegan2(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
+    """Count what `_fastgan` counts.
+
+    A convolution of G keeps its input, before and after the style, its result before and after
+    demodulation, and its activation; one that doubles the side also keeps the larger map before the
+    filter. D's convolutions keep their inputs, filtered and not, and their activations.
+    """
+    model = config.model
+    g, d = (stylegan2_channels(model, base) for base in (model.ngf, model.ndf))
+    sizes = [{s: width * _pixels(model, s) for s, width in c.items()} for c in (g, d)]
+    ups = [2 * sizes[0].get(s // 2, 0) + MAPS_PER_STYLED * size for s, size in sizes[0].items()]
+    downs = [
+        MAPS_PER_RESIDUAL_HALF * size + 2 * sizes[1][s // 2]
+        for s, size in sizes[1].items()
+        if s > 4
+    ]
+    pairs = {s: (g[s // 2], g[s]) for s in g if s > 4}
+    weights: float = 8 * model.nz**2 + 9 * g[4] ** 2
+    weights += sum(9 * b * (a + b) + model.nz * (a + 2 * b) for a, b in pairs.values())
+    weights += sum(10 * d[s // 2] * d[s] + 9 * d[s] ** 2 for s in d if s > 4)
+    weights += (9 + _pixels(model, 4)) * d[4] ** 2
+    pictures = config.data.channels * math.prod(model.size)
+    largest = max(*sizes[0].values(), *sizes[1].values())
+    return weights, sum(ups) + 2 * sum(downs) + 4 * pictures, largest
+
+
 def _pixels(model: ModelConfig, level: int) -> int:
     """Return the number of pixels of the maps at `level`; for a square picture, `level`^2."""
     return math.prod(model.map_size(level))
@@ -175,4 +204,5 @@ COUNTS: dict[str, Callable[[RunConfig, bool], tuple[float, float, float]]] = {
     "fastgan": _fastgan,
     "dcgan": _dcgan,
     "sngan": _sngan,
+    "stylegan2": _stylegan2,
 }

@@ -1,0 +1,165 @@
+"""Build the layers of StyleGAN2 (Karras et al., CVPR 2020).
+
+All weights are drawn from N(0, 1) and scaled when they are used (equalised learning rate, Karras et
+al. 2018), so that Adam moves all layers at the same relative rate. Where a map's side doubles or
+halves, the map is filtered with [1, 3, 3, 1] in both directions.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fastgan_ray.distributed import Group
+
+_EPS = 1e-8
+_FILTER = (1.0, 3.0, 3.0, 1.0)
+_STDDEV_GROUP = 4  # number of pictures whose features are compared
+
+
+class LinearEqual(nn.Linear):
+    """A linear layer with an equalised learning rate, which is also multiplied by `rate`."""
+
+    def __init__(
+        self, rng: torch.Generator, c_in: int, c_out: int, bias: float = 0.0, rate: float = 1.0
+    ) -> None:
+        super().__init__(c_in, c_out, device="meta")
+        self.to_empty(device="cpu")
+        nn.init.normal_(self.weight, 0.0, 1 / rate, generator=rng)
+        nn.init.constant_(self.bias, bias / rate)
+        self.scale, self.rate = rate / math.sqrt(c_in), rate
+
+    def forward(self, x_BC: Tensor) -> Tensor:
+        """Compute (B, c_in) -> (B, c_out)."""
+        return functional.linear(x_BC, self.weight * self.scale, self.bias * self.rate)
+
+
+class ConvEqual(nn.Conv2d):
+    """A convolution that keeps the side, or halves it after filtering (`halves`)."""
+
+    kernel: Tensor
+    scale: float
+
+    def __init__(
+        self,
+        rng: torch.Generator,
+        c_in: int,
+        c_out: int,
+        side: int,
+        *,
+        halves: bool = False,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(c_in, c_out, side, bias=bias, device="meta")
+        self.halves = halves
+        _initialise(self, rng)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Compute (B, c_in, H, W) -> (B, c_out, H, W), or (B, c_out, H/2, W/2) if `halves`."""
+        weight, pad = self.weight * self.scale, self.kernel_size[0] // 2
+        if not self.halves:
+            return functional.conv2d(x_BCHW, weight, self.bias, padding=pad)
+        if pad == 0:  # of the filtered map, a 1x1 kernel needs only every other pixel
+            x_BCHW = filtered(x_BCHW, self.kernel, 1, stride=2)
+            return functional.conv2d(x_BCHW, weight, self.bias)
+        x_BCHW = filtered(x_BCHW, self.kernel, pad + 1)
+        return functional.conv2d(x_BCHW, weight, self.bias, stride=2)
+
+
+class ConvModulated(nn.Conv2d):
+    """A convolution whose weights a style scales, for each picture and input channel.
+
+    If it demodulates, each output channel is divided by the expected deviation of its values, for
+    inputs of deviation 1. The features are scaled instead of the weights, which is the same. If it
+    `doubles`, the side is doubled: a transposed convolution, then the filter.
+    """
+
+    kernel: Tensor
+    scale: float
+
+    def __init__(
+        self,
+        rng: torch.Generator,
+        c_in: int,
+        c_out: int,
+        side: int,
+        *,
+        doubles: bool = False,
+        demodulates: bool = True,
+    ) -> None:
+        super().__init__(c_in, c_out, side, device="meta")
+        self.doubles, self.demodulates = doubles, demodulates
+        _initialise(self, rng)
+
+    def forward(self, x_BCHW: Tensor, style_BC: Tensor) -> Tensor:  # type: ignore[override]
+        """Compute features (B, c_out, H, W), of twice the side if it `doubles`.
+
+        The inputs are features (B, c_in, H, W) and styles (B, c_in).
+        """
+        weight = self.weight * self.scale
+        x_BCHW = x_BCHW * style_BC[:, :, None, None].to(x_BCHW.dtype)
+        if self.doubles:
+            y_BCHW = functional.conv_transpose2d(x_BCHW, weight.transpose(0, 1), stride=2)
+            y_BCHW = filtered(y_BCHW, self.kernel * 4, 1)
+        else:
+            y_BCHW = functional.conv2d(x_BCHW, weight, padding=self.kernel_size[0] // 2)
+        if self.demodulates:
+            squares_OC = weight.square().sum((2, 3))
+            scale_BO = (functional.linear(style_BC.square(), squares_OC) + _EPS).rsqrt()
+            y_BCHW = y_BCHW * scale_BO[:, :, None, None].to(y_BCHW.dtype)
+        assert self.bias is not None
+        return y_BCHW + self.bias[:, None, None].to(y_BCHW.dtype)
+
+
+class Constant(nn.Module):
+    """A trained map that is the same for all pictures, (1, C, H, W) at the start N(0, 1)."""
+
+    def __init__(self, rng: torch.Generator, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.randn(1, channels, *size, generator=rng))
+
+    def forward(self, w_BW: Tensor) -> Tensor:
+        """Return the map for each picture of a batch: (B, C, H, W)."""
+        return self.value.repeat(w_BW.shape[0], 1, 1, 1)
+
+
+def activated(x: Tensor) -> Tensor:
+    """Apply LeakyReLU .2, scaled so that values keep their deviation."""
+    return functional.leaky_relu(x, 0.2) * math.sqrt(2)
+
+
+def filtered(x_BCHW: Tensor, kernel: Tensor, padding: int, stride: int = 1) -> Tensor:
+    """Filter each channel with the same kernel (h, w); zeros surround the map."""
+    channels = x_BCHW.shape[1]
+    weight = kernel.to(x_BCHW.dtype).expand(channels, 1, -1, -1)
+    return functional.conv2d(x_BCHW, weight, None, stride, padding, groups=channels)
+
+
+def with_deviation(x_BCHW: Tensor, group: Group) -> Tensor:
+    """Append a channel with the mean deviation of features among several pictures.
+
+    (B, C, H, W) -> (B, C + 1, H, W). The pictures of the whole batch, of all processes of `group`,
+    are compared in sets of 4; if the batch is no multiple of 4, of 3, 2 or 1.
+    """
+    all_BCHW = group.gather(x_BCHW.to(torch.promote_types(x_BCHW.dtype, torch.float32)))
+    count, *shape = all_BCHW.shape
+    size = next(size for size in range(_STDDEV_GROUP, 0, -1) if count % size == 0)
+    variance = all_BCHW.reshape(size, count // size, *shape).var(0, correction=0)
+    mean_M = (variance + _EPS).sqrt().mean((1, 2, 3))
+    rows_B = group.local_rows(mean_M.repeat(size))
+    map_B1HW = rows_B[:, None, None, None].expand(-1, 1, *shape[1:])
+    return torch.cat([x_BCHW, map_B1HW.to(x_BCHW.dtype)], dim=1)
+
+
+def _initialise(layer: ConvEqual | ConvModulated, rng: torch.Generator) -> None:
+    """Draw the weights of a layer that is on "meta"; add its scale and the filter."""
+    layer.to_empty(device="cpu")
+    nn.init.normal_(layer.weight, generator=rng)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    layer.scale = 1 / math.sqrt(layer.weight[0].numel())
+    taps = torch.tensor(_FILTER) / sum(_FILTER)
+    layer.register_buffer("kernel", torch.outer(taps, taps), persistent=False)

@@ -1,0 +1,231 @@
+"""Build StyleGAN2 (Karras et al., CVPR 2020): a skip generator and a residual discriminator.
+
+With ngf = ndf = 64 and nz = 512, the networks are those of the paper's configurations A to E. Other
+widths keep the proportions. The latent space W has nz numbers, too. Neither style mixing nor path
+length regularisation is used in training.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fastgan_ray.config.model import ModelConfig
+from fastgan_ray.models.base import AnyDiscriminator, projection
+from fastgan_ray.models.blocks import LayerFactory, NoiseInjection, dropout, small_size, widths
+from fastgan_ray.models.style_layers import (
+    Constant,
+    ConvEqual,
+    ConvModulated,
+    LinearEqual,
+    activated,
+    with_deviation,
+)
+
+# Channels at each side in px, in units of ngf or ndf.
+_MULTIPLIERS = {4: 8, 8: 8, 16: 8, 32: 8, 64: 4, 128: 2, 256: 1, 512: 0.5, 1024: 0.25}
+_MAPPING_LAYERS, _MAPPING_RATE = 8, 0.01
+_LAYOUT_SIDES = (4, 8)  # sides in px whose styles decide the layout (Karras et al. 2019: "coarse")
+
+
+class StyleGan2Generator(nn.Module):
+    """StyleGAN2's generator: `mapping`, `constant`, and `blocks` by side, each with `to_rgb`.
+
+    If `model.aspect` is not square, the first map has another shape (`ASPECTS`); blocks are named
+    by the sides that a square picture would have.
+    """
+
+    def __init__(
+        self, config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.picture_channels = picture_channels
+        channels = stylegan2_channels(config, config.ngf)
+        self.mapping = nn.ModuleList(
+            LinearEqual(rng, config.nz, config.nz, rate=_MAPPING_RATE)
+            for _ in range(_MAPPING_LAYERS)
+        )
+        self.constant = Constant(rng, channels[4], config.map_size(4))
+        make = LayerFactory(rng, spectral=False)
+        self.blocks = nn.ModuleDict()
+        for side, width in channels.items():
+            convolutions = [(channels[side // 2], True)] if side > 4 else []
+            noises = [
+                make.noise(config.map_size(side)) if config.g_noise else None
+                for _ in (*convolutions, None)
+            ]
+            self.blocks[str(side)] = StyledBlock(
+                rng, [*convolutions, (width, False)], width, config.nz, picture_channels, noises
+            )
+
+    def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Generate pictures from latents: (B, nz) -> full (B, C, H, W) and small (B, C, h, w).
+
+        The small pictures are the full ones, resized. Values are in [-1, 1] with tanh, and
+        unbounded without it. `rng` draws the injected noise on its own device. If `rng` is None,
+        every sample uses the same fixed noise maps. The length of a latent has no effect.
+        """
+        w_BW = self._map(z_BZ)
+        return self._pictures(w_BW, w_BW, rng)
+
+    def mix(self, content_BZ: Tensor, style_BZ: Tensor) -> tuple[Tensor, Tensor]:
+        """Generate pictures with the layout of one latent (B, nz) and the style of another.
+
+        The styles at 4 and 8 px are computed from `content_BZ`, all others from `style_BZ`. Noise
+        maps are fixed. Returns the same as `forward`.
+        """
+        return self._pictures(self._map(content_BZ), self._map(style_BZ), None)
+
+    def _map(self, z_BZ: Tensor) -> Tensor:
+        """Map latents to the space W: (B, nz) -> (B, nz)."""
+        w_BW = z_BZ * (z_BZ.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        for layer in self.mapping:
+            w_BW = activated(layer(w_BW))
+        return w_BW
+
+    def _pictures(
+        self, layout_BW: Tensor, style_BW: Tensor, rng: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        x_BCHW: Tensor = self.constant(layout_BW)
+        full: Tensor | None = None
+        for name, block in self.blocks.items():
+            w_BW = layout_BW if int(name) in _LAYOUT_SIDES else style_BW
+            x_BCHW, rgb = block(x_BCHW, w_BW, rng)
+            full = rgb if full is None else _doubled(full) + rgb
+        assert full is not None
+        if self.config.output_activation == "tanh":
+            full = torch.tanh(full)
+        return full, functional.interpolate(full, size=small_size(self.config))
+
+
+class StyledBlock(nn.Module):
+    """Convolutions with styles, noise and LeakyReLU, and one to colours.
+
+    `convolutions` lists (number of input channels, whether the side doubles).
+    """
+
+    def __init__(
+        self,
+        rng: torch.Generator,
+        convolutions: list[tuple[int, bool]],
+        width: int,
+        nz: int,
+        picture_channels: int,
+        noises: list[NoiseInjection | None],
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            StyledConv(ConvModulated(rng, c_in, width, 3, doubles=doubles), rng, nz, noise)
+            for (c_in, doubles), noise in zip(convolutions, noises, strict=True)
+        )
+        to_rgb = ConvModulated(rng, width, picture_channels, 1, demodulates=False)
+        self.to_rgb = StyledConv(to_rgb, rng, nz, None)
+
+    def forward(
+        self, x_BCHW: Tensor, w_BW: Tensor, rng: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute features (B, width, H, W), and what they add to the pictures (B, C, H, W)."""
+        for layer in self.layers:
+            x_BCHW = activated(layer(x_BCHW, w_BW, rng))
+        return x_BCHW, self.to_rgb(x_BCHW, w_BW, None)
+
+
+class StyledConv(nn.Module):
+    """A modulated convolution; `affine` computes its style from W; then noise (optional)."""
+
+    def __init__(
+        self, conv: ConvModulated, rng: torch.Generator, nz: int, noise: NoiseInjection | None
+    ) -> None:
+        super().__init__()
+        self.affine = LinearEqual(rng, nz, conv.in_channels, bias=1.0)
+        self.conv = conv
+        self.noise = noise
+
+    def forward(self, x_BCHW: Tensor, w_BW: Tensor, rng: torch.Generator | None) -> Tensor:
+        """Compute features; `rng` draws the noise, None: the fixed noise map."""
+        x_BCHW = self.conv(x_BCHW, self.affine(w_BW))
+        return x_BCHW if self.noise is None else self.noise(x_BCHW, rng)
+
+
+class StyleGan2Discriminator(AnyDiscriminator):
+    """StyleGAN2's residual discriminator.
+
+    `from_rgb`, then `blocks` halve the side down to 4x4. The deviation of the features among
+    several pictures is appended; then follow `conv`, `hidden` and `head`. So a logit depends on the
+    whole batch.
+    """
+
+    def __init__(
+        self, config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.picture_channels = picture_channels
+        channels = stylegan2_channels(config, config.ndf)
+        self.from_rgb = ConvEqual(rng, picture_channels, channels[config.resolution], 1)
+        self.blocks = nn.ModuleList(
+            ResidualHalf(rng, channels[side], channels[side // 2])
+            for side in sorted(channels, reverse=True)
+            if side > 4
+        )
+        self.conv = ConvEqual(rng, channels[4] + 1, channels[4], 3)
+        features = channels[4] * math.prod(config.map_size(4))
+        self.hidden = LinearEqual(rng, features, channels[4])
+        self.head = LinearEqual(rng, channels[4], 1)
+        self.projection: nn.Module | None = None
+        if config.contrasts:
+            self.projection = projection(LayerFactory(rng, spectral=False), channels[8])
+
+    def forward(
+        self,
+        full: Tensor,
+        small: Tensor,
+        part: int | Tensor | None = None,
+        rng: torch.Generator | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute logits (B, 1); there are no reconstructions, and `small`, `part` are unused."""
+        x_BCHW = with_deviation(self.blocks[-1](self.trunk(full)), self.group)
+        features = activated(self.hidden(activated(self.conv(x_BCHW)).flatten(1)))
+        return self.head(dropout(features, self.config.dropout, rng, self.group)), {}
+
+    def blocks_from_picture(self) -> list[list[nn.Module]]:
+        """List the blocks in order from the picture; the first also has `from_rgb`."""
+        first, *others = self.blocks
+        return [[self.from_rgb, first], *([block] for block in others)]
+
+    def trunk(self, full: Tensor) -> Tensor:
+        """Compute the features before the last block: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
+        x_BCHW = activated(self.from_rgb(full))
+        for block in self.blocks[:-1]:
+            x_BCHW = block(x_BCHW)
+        return x_BCHW
+
+
+class ResidualHalf(nn.Module):
+    """A residual block that halves the side, with a 1x1 convolution on the skip path."""
+
+    def __init__(self, rng: torch.Generator, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.conv1 = ConvEqual(rng, c_in, c_in, 3)
+        self.conv2 = ConvEqual(rng, c_in, c_out, 3, halves=True)
+        self.skip = ConvEqual(rng, c_in, c_out, 1, halves=True, bias=False)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Compute features of half the side: (B, c_in, H, W) -> (B, c_out, H/2, W/2)."""
+        h_BCHW = activated(self.conv2(activated(self.conv1(x_BCHW))))
+        sum_BCHW: Tensor = h_BCHW + self.skip(x_BCHW)
+        return sum_BCHW / math.sqrt(2)
+
+
+def stylegan2_channels(config: ModelConfig, base: int) -> dict[int, int]:
+    """Compute the number of feature channels by side in px, from 4 to the resolution."""
+    return widths(_MULTIPLIERS, config.resolution, base, None)
+
+
+def _doubled(x_BCHW: Tensor) -> Tensor:
+    """Double the side of pictures bilinearly, which is the filter of the layers."""
+    return functional.interpolate(x_BCHW, scale_factor=2, mode="bilinear", align_corners=False)
