@@ -23,7 +23,12 @@ from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.state import new_state
 
 CPU = torch.device("cpu")
-STEPS = {"hinge": 20, "adaptive": 12}  # of the others 8: enough for what they are for
+STEPS = {
+    "hinge": 20,
+    "adaptive": 12,
+    "sngan": 3,
+    "stylegan2": 4,
+}  # of the others 8: enough for what they are for
 PATIENCE = timedelta(seconds=120)
 CASES: dict[str, dict[str, Any]] = {
     "hinge": {"augment.policy": "color,translation,cutout"},
