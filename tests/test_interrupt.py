@@ -97,6 +97,7 @@ def test_sigterm_to_the_command_saves_and_says_how_to_go_on(pictures, tmp_path):
     assert command.returncode == 143, told
     assert "Press Ctrl-C again to quit immediately" in told and "Traceback" not in told
     assert f"--out {out} --resume" in told
+    assert "stopped: the training is saved at 0.1" in told
     # The signal may have come while the evaluation was not quite over.
     stopped = checkpoint.interrupted(out) or out / "checkpoint-000000100"
     assert 0.1 <= json.loads((stopped / "metadata.json").read_text())["kimg"] < 0.2

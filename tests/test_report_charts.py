@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastgan_ray.report.charts import size_tradeoff
-from fastgan_ray.report.charts.axis import fit
+from fastgan_ray.report.charts.axis import fit, value_ticks
 from fastgan_ray.report.charts.curve_files import DASHES, STYLES
 from fastgan_ray.report.charts.layout import BOTTOM, LABEL_HEIGHT
 from fastgan_ray.report.charts.learning_curves import arm_curves_chart, trial_curves_chart
@@ -39,6 +39,13 @@ def test_values_keep_their_order_and_ticks_are_few_and_in_order(values, falling)
     assert 1 <= len(ticks) <= 9
     at = [tick["at"] for tick in ticks]
     assert at == sorted(at, reverse=falling)
+
+
+def test_texts_of_near_values_do_not_overlap():
+    values = [0.0002, 0.000801, 0.000885, 0.00184]
+    axis = fit(values, 180, 0)
+    assert [tick["text"] for tick in value_ticks(axis, values)] == ["0.0002", "0.000801", "0.00184"]
+    assert len(value_ticks(axis, [4, 8, 16, 32])) == 1, "all are at the end of this axis"
 
 
 def test_ticks_are_round():

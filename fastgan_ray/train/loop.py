@@ -127,7 +127,8 @@ def _train(run: Run, reporter: Reporter, resume_from: Path | None, group: Group)
             if not evaluating:
                 state.seconds = _seconds_since(started, run.device)
                 group.on_rank_zero(partial(save_between, state, run, reporter.folder))
-            raise InterruptedRunError(f"stopped at {state.step * images / 1000:g} kimg")
+            kimg = state.step * images / 1000
+            raise InterruptedRunError(f"the training is saved at {kimg:g} kimg")
 
 
 def _restore(resume_from: Path, state: TrainState, run: Run, folder: Path, group: Group) -> None:

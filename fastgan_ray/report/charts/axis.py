@@ -13,6 +13,7 @@ from fastgan_ray.report.text import is_number
 LOG_RATIO = 8.0  # if highest / lowest value is above this ratio, a logarithmic axis is used
 TINY = 1e-100  # logarithmic axes could overflow below this value or above 1 / value
 FEW = 4  # if there are at most this many values, each value gets a tick
+TEXT_SHARE = 0.15  # the share of an axis that the text of a tick needs
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -95,12 +96,18 @@ def all_numbers(values: Sequence[object]) -> bool:
 def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
     """Return a tick {"at", "text"} for each different value, or for round numbers.
 
-    Round numbers are used if there are more than FEW different values.
+    Round numbers are used if there are more than FEW different values. A value has no tick if its
+    text would overlap with that of the value before.
     """
     distinct = sorted(set(values))
     if len(distinct) > FEW:
         return list(axis.ticks(FEW))
-    return [{"at": axis.at(value), "text": f"{value:.4g}"} for value in distinct]
+    ticks: list[dict[str, Any]] = []
+    for value in distinct:
+        at = axis.at(value)
+        if not ticks or abs(at - ticks[-1]["at"]) >= TEXT_SHARE * abs(axis.end - axis.start):
+            ticks.append({"at": at, "text": f"{value:.4g}"})
+    return ticks
 
 
 def category(value: object) -> str:
