@@ -102,7 +102,7 @@ def evolve(
     grids = find_grids(run)
     write(film(grids, count, width, progress()), out, fps)
     first, last = (int(path.stem) / 1000 for path in (grids[0], grids[-1]))
-    print_line(f"{len(grids)} frames, from {first:g} to {last:g} kimg, written to {out}")
+    print_line(f"{counted(len(grids), 'frame')}, from {first:g} to {last:g} kimg, written to {out}")
 
 
 def _parse_grid(grid: str) -> tuple[int, int]:
