@@ -89,6 +89,8 @@ def place(tmp_path_factory):
     shutil.copytree(ROOT / "search_spaces", place / "search_spaces")
     (place / "pictures").mkdir()
     tiny.write_pictures(place / "pictures", 3)
+    rows = [f"{index}.PNG,4,8,20,16" for index in range(3)]
+    (place / "boxes.csv").write_text("\n".join(["name,x,y,width,height", *rows]))
     published(place / "all_50000.pth")
     best = report_runs.write_search(place / "runs" / "demo") / "best"
     large = {"resolution": 256, "output_activation": "none", "decoder_width": 32}

@@ -45,6 +45,9 @@ NODES = [{"CPU": 64.0, "GPU": 4.0, "memory": 64e9}]
 VALUES: dict[str, list[Any]] = {
     "data.path": ["matcaps", "fluent-heads"],
     "train.init_from": ["runs/heads", "heads.pth"],
+    "data.limit": [3, 0.5],
+    "data.boxes": ["boxes.csv", "other.csv"],
+    "eval.data": ["fluent-heads", "heads"],
     "data.background": ["#000000", "#FFffff"],
     "augment.policy": ["", "color,bgc"],
     "model.resolution": [32, 64],

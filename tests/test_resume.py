@@ -68,6 +68,7 @@ def test_the_list_names_fields_and_sections_that_exist() -> None:
         name for name in field_names() if name.startswith(("eval.", "resources."))
     } | {
         "data.path",
+        "data.boxes",
         "data.on_bad_image",
         "train.total_kimg",
         "train.log_every_kimg",

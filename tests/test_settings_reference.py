@@ -60,7 +60,7 @@ def test_every_number_has_a_unit_or_needs_none():
         ("model.d_dropout", "null", "null, or number, at least 0, below 1", "fraction"),
         ("model.g_channels", "null", "null, or list of integers", "channels"),
         ("data.path", "null", "null, or text", ""),
-        ("data.limit", "null", "null, or integer, at least 2", "pictures"),
+        ("data.limit", "null", "null, or number, above 0", "pictures, or fraction of the pictures"),
         ("data.mode", "rgb", "rgb, grey, rgba", ""),
         ("augment.probability", "1", "number, 0 to 1", "probability"),
     ],

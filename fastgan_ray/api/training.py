@@ -143,7 +143,7 @@ def _train(
 
     from fastgan_ray.api.train_reporter import TerminalReporter
     from fastgan_ray.data.remarks import remarks
-    from fastgan_ray.data.source import open_source
+    from fastgan_ray.data.sets import open_sets
     from fastgan_ray.metrics.weight_files import require_weights
     from fastgan_ray.progress import track_on
     from fastgan_ray.train.device import require_device
@@ -158,7 +158,7 @@ def _train(
     require_weights(run)
     require_writable_folder(out)
     track = track_on(Console(stderr=True, quiet=console.quiet))
-    for remark in remarks(open_source(run.data, run.train.seed, track), run.data, run.model.size):
+    for remark in remarks(open_sets(run, track).training, run.data, run.model.size):
         _print_line(console, f"Pictures: {remark}")
     _print_line(console, cores_hint(run))
     with stopping(lambda stop: None if console.quiet else say_at_once(STOPPING)) as stop:

@@ -185,7 +185,7 @@ def neighbours(
     as_json: opt.AsJson = False,
 ) -> None:
     """Show the training pictures nearest to generated pictures, to find copies."""
-    from fastgan_ray.data.source import open_source
+    from fastgan_ray.data.sets import open_pool
     from fastgan_ray.latent import neighbours as near
     from fastgan_ray.latent.load import data_config
     from fastgan_ray.latent.sample import sample as draw
@@ -198,7 +198,7 @@ def neighbours(
     fields = opt.overrides(data, assignments, embedded)
     config = data_config(str(checkpoint), stored, fields)
     track = progress()
-    source = open_source(config.data.model_copy(update={"limit": None}), track=track)
+    source = open_pool(config, track)
     find = _comparison(by, config, _device(generator), embedded)
     samples = draw(generator, config.model.nz, numbers, truncation, track=track)
     nearest = find(samples, source, config, count=count, track=track)
@@ -232,7 +232,7 @@ def _comparison(
         name = "efficientnet_lite0" if embedded else "lpips_vgg"
         embed = load_embedding(name, device, background)
         return partial(perceptual.nearest_pictures, embed=embed)
-    extractor = load_extractor(config.eval.extractor, device, background)
+    extractor = load_extractor(config.eval.extractor, device, background, config.eval.picture_px)
     return partial(near.nearest_pictures, extractor=extractor)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fastgan_ray.config.section import Section
 
@@ -48,12 +48,26 @@ class DataConfig(Section):
         description="which pages or frames of a file are used (TIFF, GIF, WebP, animated PNG, "
         "AVIF): first = only the first; all = each one as a picture",
     )
-    limit: int | None = Field(
+    boxes: str | None = Field(
         None,
-        ge=2,
-        description="number of pictures to train on, chosen at random (with train.seed) "
-        "before the training; null = all pictures",
-        json_schema_extra={"unit": "pictures"},
+        description="CSV file with a box for each picture (columns name, x, y, width, height, in "
+        "pixels): each picture is cropped to the square around its box, and files without a box "
+        "are treated as on_bad_image says; null = whole pictures",
+    )
+    padding: float = Field(
+        0.25,
+        ge=0,
+        le=10,
+        description="side of the square around a box is 1 + padding times the box's longer side; "
+        "used only with boxes",
+        json_schema_extra={"unit": "fraction of the box"},
+    )
+    limit: float | None = Field(
+        None,
+        gt=0,
+        description="pictures to train on, chosen at random (with train.seed) before the training: "
+        "their number, 2 or more, or their share, below 1; null = all pictures",
+        json_schema_extra={"unit": "pictures, or fraction of the pictures"},
     )
     flip: float = Field(
         0.5,
@@ -62,6 +76,21 @@ class DataConfig(Section):
         description="probability that a training picture is flipped horizontally",
         json_schema_extra={"unit": "probability"},
     )
+
+    @field_validator("limit")
+    @classmethod
+    def _number_or_share(cls, value: float | None) -> float | None:
+        if value is None or value < 1:
+            return value
+        if value < 2 or value != int(value):
+            raise ValueError("must be a whole number, at least 2, or a share below 1")
+        return int(value)
+
+    def limited(self, count: int) -> int:
+        """Return the number of pictures to train on if there are `count`."""
+        if self.limit is None:
+            return count
+        return min(count, round(self.limit * count) if self.limit < 1 else int(self.limit))
 
     @property
     def channels(self) -> int:

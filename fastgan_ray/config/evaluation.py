@@ -48,6 +48,29 @@ class EvalConfig(Section):
         "early/",
         json_schema_extra={"unit": "pictures"},
     )
+    data: str | None = Field(
+        None,
+        description="held-out pictures with which metrics compare, in the forms of data.path; they "
+        "must not be in data.path; null = the pictures of data.path, or held_out of them",
+    )
+    held_out: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="fraction of the pictures in data.path, chosen by eval.seed, that is never "
+        "trained on; metrics compare with these pictures, and memorised with the others; 0 = "
+        "compare with all pictures",
+        json_schema_extra={"unit": "fraction of the pictures"},
+    )
+    picture_px: int | None = Field(
+        None,
+        ge=8,
+        le=2048,
+        description="side to which real and generated pictures are resized before they are resized "
+        "to the input of the feature network, so that details below this size do not count; null = "
+        "only to the input",
+        json_schema_extra={"unit": "px"},
+    )
     mirrored_reference: bool = Field(
         False,
         description="true = compare generated pictures with the real pictures and their "
@@ -79,6 +102,15 @@ class EvalConfig(Section):
         "d_reconstruction",
         json_schema_extra={"unit": "steps"},
     )
+
+    @model_validator(mode="after")
+    def _held_out_once(self) -> EvalConfig:
+        if self.data is not None and self.held_out > 0:
+            raise ValueError(
+                "data and held_out both name held-out pictures; leave one of the two out (got data "
+                f"{self.data}, held_out {self.held_out:g})"
+            )
+        return self
 
     @model_validator(mode="after")
     def _early_is_cheaper(self) -> EvalConfig:

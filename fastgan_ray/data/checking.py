@@ -42,6 +42,8 @@ class Picture(NamedTuple):
     warning: str
     facts: PictureFacts
     frame_count: int
+    crop: tuple[int, int, int, int] | None = None
+    """Left, top, right and bottom of the part that is used, in pixels; None: the whole picture."""
 
 
 class Check(NamedTuple):

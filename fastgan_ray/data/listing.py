@@ -25,6 +25,7 @@ Read = Callable[[str], bytes]
 ReadHead = Callable[[str, int], bytes]
 
 NOT_A_PICTURE, HIDDEN = "not a picture", "hidden"
+_NAMED = 3  # names in a sentence
 HIDDEN_PICTURES = "it has pictures; rename it to use them"
 ARCHIVE_INSIDE = "an archive inside; unpack it to use it"
 RAW_FILE = "a camera's raw file; save it as JPEG, PNG or TIFF to use it"
@@ -119,6 +120,12 @@ def printable(name: str) -> str:
     """Escape undecodable bytes and control characters, so that any terminal can print a name."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def named(names: Sequence[str]) -> str:
+    """Write the first names and the number of the others: "a.png, b.png, c.png and 4 more"."""
+    shown = ", ".join(printable(name) for name in names[:_NAMED])
+    return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def visible(part: str) -> bool:

@@ -13,7 +13,7 @@ from fastgan_ray.counting import counted
 from fastgan_ray.data.checking import Picture
 from fastgan_ray.data.fit import Size
 from fastgan_ray.data.inspection import SKETCH_SIDE
-from fastgan_ray.data.listing import describe_left_out, printable
+from fastgan_ray.data.listing import describe_left_out, named, printable
 from fastgan_ray.data.resolution import enlargement
 from fastgan_ray.data.source import Source
 
@@ -23,7 +23,6 @@ MOST_ENLARGED = 2.0
 # average.
 _ALIKE_LEVELS = 2.0
 _NEARLY_ALL = 0.9
-_NAMED = 3  # pictures that a sentence names
 
 
 def remarks(source: Source, config: DataConfig, size: Size) -> list[str]:
@@ -56,14 +55,8 @@ def copies(pictures: Sequence[Picture]) -> list[list[Picture]]:
     """Return the groups of pictures that have equal files, byte for byte."""
     groups = defaultdict(list)
     for picture in pictures:
-        groups[picture.sha256, picture.facts.frame].append(picture)
+        groups[picture.sha256, picture.facts.frame, picture.crop].append(picture)
     return [group for group in groups.values() if len(group) > 1]
-
-
-def named(names: Sequence[str]) -> str:
-    """Write the first names and the number of the others: "a.png, b.png, c.png and 4 more"."""
-    shown = ", ".join(printable(name) for name in names[:_NAMED])
-    return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _skipped(skipped: Sequence[str]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -14,9 +15,11 @@ from fastgan_ray.counting import counted
 from fastgan_ray.data.checking import Check, Picture
 from fastgan_ray.data.decode import decode, pillow_warnings_off
 from fastgan_ray.data.listing import LeftOut, Read, describe_left_out, printable
-from fastgan_ray.data.survey import survey
+from fastgan_ray.data.survey import Survey, survey
 from fastgan_ray.errors import UserError
 from fastgan_ray.progress import Track, silently
+
+_LISTED = 20  # pictures without a box that an error names
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,28 @@ class Source:
 
     path: Path
     pictures: tuple[Picture, ...]
-    names: tuple[str, ...]  # of the pictures
     skipped: tuple[str, ...]  # unreadable files: "name: reason"
     left_out: tuple[LeftOut, ...]  # files that are not pictures, or that cannot be read here
     notes: tuple[str, ...]  # what the user must know about the container
-    digest: str  # sha256 of the names and bytes of the pictures
     background: str
     mode: Mode
     read_bytes: Read
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the pictures."""
+        return tuple(picture.name for picture in self.pictures)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The sha256 of the names, bytes and crops of the pictures."""
+        digest = hashlib.sha256()
+        for picture in self.pictures:
+            digest.update(picture.name.encode("utf-8", "surrogateescape") + b"\0")
+            digest.update(bytes.fromhex(picture.sha256))
+            if picture.crop is not None:
+                digest.update(repr(picture.crop).encode())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -40,6 +57,7 @@ class Source:
     def read(self, index: int, background: str | None = None) -> Image.Image:
         """Read picture `index` at its original size, rotated as EXIF says, in the source's mode.
 
+        With `data.boxes`, the result is the part of the picture around its box.
         If the mode has no alpha, transparent parts show `background`; None: the background of the
         source. Raises UserError if the picture was changed, removed or damaged since the source was
         opened.
@@ -58,7 +76,8 @@ class Source:
             )
         with pillow_warnings_off():
             background = background or self.background
-            return decode(data, background, picture.facts.frame, self.mode)
+            image = decode(data, background, picture.facts.frame, self.mode)
+        return image if picture.crop is None else image.crop(picture.crop)
 
 
 def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> Source:
@@ -75,20 +94,47 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
     if not listing.names:
         raise UserError(_no_pictures(path, listing.left_out))
     usable, refuse_bad = len(found.pictures), config.on_bad_image == "error"
+    if found.without_box and (refuse_bad or not usable):
+        raise UserError(_no_box(found, config))
     _require_enough(path, found.checks, usable, bad, refuse_bad)
-    subset = _subset(found.pictures, config.limit, seed)
-    return Source(
+    everything = Source(
         path=path,
-        pictures=tuple(subset),
-        names=tuple(picture.name for picture in subset),
+        pictures=tuple(found.pictures),
         skipped=bad,
         left_out=listing.left_out,
         notes=listing.notes,
-        digest=_digest(subset),
         background=config.background,
         mode=config.mode,
         read_bytes=listing.read,
     )
+    return limited(everything, config, seed)
+
+
+def limited(source: Source, config: DataConfig, seed: int) -> Source:
+    """Choose `config.limit` pictures: those with the lowest hashes of seed and name, in order.
+
+    With hashes instead of a permutation, adding or removing a picture changes at most one choice.
+    Raises UserError if the limit is a share that is fewer than 2 pictures.
+    """
+    count = config.limited(len(source))
+    if count < 2:
+        raise UserError(
+            f"data.limit: {config.limit:g} of {counted(len(source), 'picture')} in {source.path} "
+            f"is {count}, but at least 2 are needed; set a higher one"
+        )
+    if count >= len(source):
+        return source
+
+    def rank(picture: Picture) -> bytes:
+        return hashlib.sha256(f"{seed}\n{printable(picture.name)}".encode()).digest()
+
+    chosen = sorted(source.pictures, key=rank)[:count]
+    return with_pictures(source, sorted(chosen, key=lambda picture: picture.name))
+
+
+def with_pictures(source: Source, pictures: Sequence[Picture]) -> Source:
+    """Return a source of some of the pictures of `source`, in the given order."""
+    return replace(source, pictures=tuple(pictures))
 
 
 def _require_enough(
@@ -116,26 +162,18 @@ def _require_enough(
         )
 
 
-def _subset(pictures: list[Picture], limit: int | None, seed: int) -> list[Picture]:
-    """Choose the `limit` pictures with the lowest hashes of seed and name, in the original order.
-
-    Unlike a permutation, this changes at most one choice if a picture is added or removed.
-    """
-    if limit is None or limit >= len(pictures):
-        return pictures
-
-    def rank(picture: Picture) -> bytes:
-        return hashlib.sha256(f"{seed}\n{printable(picture.name)}".encode()).digest()
-
-    return sorted(sorted(pictures, key=rank)[:limit], key=lambda picture: picture.name)
-
-
-def _digest(pictures: list[Picture]) -> str:
-    digest = hashlib.sha256()
-    for picture in pictures:
-        digest.update(picture.name.encode("utf-8", "surrogateescape") + b"\0")
-        digest.update(bytes.fromhex(picture.sha256))
-    return digest.hexdigest()
+def _no_box(found: Survey, config: DataConfig) -> str:
+    missing, count = found.without_box, len(found.pictures) + len(found.without_box)
+    listed = "\n".join(f"  {printable(name)}" for name in missing[:_LISTED])
+    if len(missing) > _LISTED:
+        listed += f"\n  and {len(missing) - _LISTED} more"
+    mend = "Add rows for them, or leave them out with data.on_bad_image: skip"
+    if not found.pictures:
+        mend = "The column name must have the path of each picture below data.path"
+    return (
+        f"{found.path}: {len(missing)} of {counted(count, 'picture')} have no box in "
+        f"{config.boxes}:\n{listed}\n{mend}."
+    )
 
 
 def _no_pictures(path: Path, left_out: Sequence[LeftOut]) -> str:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from fastgan_ray.config.data import DataConfig
+from fastgan_ray.counting import counted
+from fastgan_ray.data.boxes import Cropped, crop_all
 from fastgan_ray.data.catalog import resolve
 from fastgan_ray.data.checking import Check, Picture, check_all
 from fastgan_ray.data.containers import open_container
 from fastgan_ray.data.kinds import suffix_of
-from fastgan_ray.data.listing import Listing, printable
+from fastgan_ray.data.listing import Listing, named, printable
 from fastgan_ray.errors import UserError
 from fastgan_ray.progress import Track, silently
 
@@ -36,6 +38,8 @@ class Survey(NamedTuple):
     checks: list[Check]
     pictures: list[Picture]
     """The pictures that can be used."""
+    without_box: tuple[str, ...] = ()
+    """Names of the pictures that cannot be used because `data.boxes` has no box for them."""
 
     @property
     def unreadable(self) -> tuple[str, ...]:
@@ -62,7 +66,8 @@ class FileRow(TypedDict):
 def survey(config: DataConfig, track: Track = silently) -> Survey:
     """Find all files of `config.path` and check every picture; damaged ones are no error.
 
-    Raises UserError if the path is missing, or is none of the forms that can be read.
+    Raises UserError if the path is missing, or is none of the forms that can be read, or if
+    `config.boxes` is not valid.
     """
     if not config.path:
         raise UserError(
@@ -73,7 +78,11 @@ def survey(config: DataConfig, track: Track = silently) -> Survey:
     listing = open_container(path)
     checks = check_all(path, listing, config.frames, track)
     pictures = [picture for check in checks for picture in check.pictures()]
-    return Survey(path, listing, checks, pictures)
+    if config.boxes is None:
+        return Survey(path, listing, checks, pictures)
+    cropped = crop_all(pictures, Path(config.boxes).expanduser(), config.padding)
+    listing = listing._replace(notes=(*listing.notes, *_notes(cropped, config)))
+    return Survey(path, listing, checks, cropped.pictures, cropped.without_box)
 
 
 def inventory(found: Survey) -> list[FileRow]:
@@ -101,8 +110,17 @@ def inventory(found: Survey) -> list[FileRow]:
         for check in found.checks
         if check.reason
     ]
+    rows += [_unused(name, suffix_of(name), "no box in data.boxes") for name in found.without_box]
     rows += [_unused(entry.name, entry.kind, entry.reason) for entry in found.listing.left_out]
     return sorted(rows, key=lambda row: row["name"])
+
+
+def _notes(cropped: Cropped, config: DataConfig) -> list[str]:
+    notes = list(cropped.notes)
+    if missing := cropped.without_box:
+        left_out = f"{counted(len(missing), 'picture')} without a box in {config.boxes}"
+        notes.append(f"{left_out} left out: {named(missing)}")
+    return notes
 
 
 def mode_of(picture: Picture) -> str:

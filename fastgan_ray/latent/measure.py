@@ -11,15 +11,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fastgan_ray.config.data import DataConfig
+from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.data.source import Source, open_source
+from fastgan_ray.data.sets import PictureSets, open_sets
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.load import data_config, load_model
 from fastgan_ray.metrics.evaluate import evaluate
 from fastgan_ray.metrics.extractors import Extractor, load_extractor
 from fastgan_ray.metrics.names import Goal, full_name, run_metric, same_metric, searchable
 from fastgan_ray.metrics.protocol import protocol, require_same_protocol
-from fastgan_ray.metrics.reference import load_reference
+from fastgan_ray.metrics.reference import load_sets
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train.device import choose_device
 from fastgan_ray.train.find_checkpoint import Which
@@ -35,13 +37,13 @@ class Candidate(NamedTuple):
     generator: nn.Module
     config: RunConfig
     extractor: Extractor
-    source: Source
+    sets: PictureSets
     searched: str | None
     """The metric of the generator's search, named for this protocol; None if unknown."""
 
     def protocol(self) -> dict[str, Any]:
         """Return the protocol: how the generator's metrics are measured."""
-        return protocol(self.config, self.extractor, self.source)
+        return protocol(self.config, self.extractor, self.sets.reference)
 
 
 def rank(
@@ -94,9 +96,11 @@ def _load(
 ) -> list[Candidate]:
     """Load all generators. Load each feature network and open each data set only once."""
     extractor_of = functools.cache(
-        lambda name, device, background: load_extractor(name, choose_device(device), background)
+        lambda name, device, background, picture_px: load_extractor(
+            name, choose_device(device), background, picture_px
+        )
     )
-    source_of = functools.cache(functools.partial(open_source, track=track))
+    sets_of = functools.cache(functools.partial(_open_sets, track=track))
     models = {path: load_model(path, which) for path in checkpoints}
     configs = {
         path: data_config(str(path), stored, overrides) for path, (_, stored) in models.items()
@@ -105,11 +109,24 @@ def _load(
     for path, (generator, stored) in models.items():
         config, metric = configs[path], checkpoints[path]
         searched = same_metric(metric, stored.eval, config.eval) if metric else None
-        background = config.data.background
-        extractor = extractor_of(config.eval.extractor, config.train.device, background)
-        source = source_of(config.data.model_copy(update={"limit": None}))
-        candidates.append(Candidate(str(path), generator, config, extractor, source, searched))
+        measuring = config.eval
+        extractor = extractor_of(
+            measuring.extractor,
+            config.train.device,
+            config.data.background,
+            measuring.picture_px,
+        )
+        data = config.data.model_copy(update={"limit": None})
+        sets = sets_of(data, measuring.data, measuring.held_out, measuring.seed)
+        candidates.append(Candidate(str(path), generator, config, extractor, sets, searched))
     return candidates
+
+
+def _open_sets(
+    data: DataConfig, held_out_path: str | None, held_out: float, seed: int, track: Track
+) -> PictureSets:
+    settings = {"data": held_out_path, "held_out": held_out, "seed": seed}
+    return open_sets(RunConfig(data=data, eval=EvalConfig.model_validate(settings)), track)
 
 
 def _ranking_metric(by: str | None, candidates: Sequence[Candidate]) -> tuple[str, Goal]:
@@ -136,7 +153,7 @@ def measure(candidate: Candidate, track: Track = silently) -> dict[str, float]:
             return torch.as_tensor(generator(z_BZ)[0])
 
     with cpu_threads(config.resources):
-        reference = load_reference(candidate.source, config, extractor, track)
+        reference = load_sets(candidate.sets, config, extractor, track)
         evaluation = evaluate(
             sample,
             config.model.nz,

@@ -94,8 +94,10 @@ def _data(record: Facts) -> Facts:
     """Return {"name", "count", "licence"} of the training pictures."""
     config: RunConfig = record["config"]
     path, count = config.data.path or "", record["protocol"].get("reference_count")
-    if count and config.data.limit:
-        count = min(count, config.data.limit)
+    if "held_out" in record["protocol"]:  # the reference has other pictures
+        count = None
+    if count:
+        count = config.data.limited(count)
     licences = {row["name"]: row["licence"] for row in catalog()}
     return {
         "name": Path(path).name or "not named",

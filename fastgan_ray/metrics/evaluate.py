@@ -143,13 +143,14 @@ def _fake_features(
 def _metric_inputs(
     features: Tensor, reference: Reference, extractor: Extractor, config: EvalConfig
 ) -> MetricInputs:
-    real, mirrored = reference
+    real, mirrored, training = reference
     use_mirrored = config.mirrored_reference and mirrored is not None
+    training = training or reference
     return MetricInputs(
         real=np.concatenate([real, mirrored]) if use_mirrored else real,
         fake=features.numpy(),
         logits=extractor.logits(features).numpy() if extractor.logits else None,
-        nearest=nearest_training(real, features.numpy(), mirrored),
+        nearest=nearest_training(training.features, features.numpy(), training.mirrored),
     )
 
 

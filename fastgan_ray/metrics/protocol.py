@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastgan_ray.arithmetic import IEEE
+from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
@@ -17,6 +18,7 @@ LABELS = {
     "resize": "resizing",
     "reference": "reference pictures",
     "reference_count": "number of reference pictures",
+    "held_out": "reference pictures that are not trained on",
     "fit": "how pictures are made square",
     "aspect": "width and height of the pictures",
     "mode": "colours of the pictures",
@@ -28,7 +30,7 @@ LABELS = {
 }
 # These values are left out of a protocol, so that it equals protocols from before they could be
 # chosen.
-USUAL = {"aspect": "1:1", "mode": "rgb"}
+USUAL = {"aspect": "1:1", "mode": "rgb", "held_out": "no"}
 
 
 def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[str, Any]:
@@ -36,8 +38,13 @@ def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[st
 
     Metrics can be compared if their descriptions are equal. The feature networks need three colours
     and a square: grey is repeated, alpha is put on `background`, and other proportions are changed.
+    `source` has the pictures with which metrics compare.
     """
-    unusual = {"aspect": config.model.aspect, "mode": source.mode}
+    unusual = {
+        "aspect": config.model.aspect,
+        "mode": source.mode,
+        "held_out": _held_out(config.eval),
+    }
     return {
         "extractor": extractor.name,
         "weights_sha256": extractor.weights_sha256[:16],
@@ -52,6 +59,12 @@ def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[st
         "arithmetic": IEEE,
         **{key: value for key, value in unusual.items() if value != USUAL[key]},
     }
+
+
+def _held_out(config: EvalConfig) -> str:
+    if config.data is not None:
+        return "another folder"
+    return f"share {config.held_out:g}" if config.held_out > 0 else "no"
 
 
 def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.cache import atomic_file
 from fastgan_ray.data.fit import Size, fit_picture
 from fastgan_ray.data.grid import to_pixels
+from fastgan_ray.data.sets import PictureSets
 from fastgan_ray.data.source import Source
 from fastgan_ray.data.threads import map_in_threads
 from fastgan_ray.errors import UserError
@@ -36,10 +37,25 @@ Features = npt.NDArray[np.float32]
 
 
 class Reference(NamedTuple):
-    """Features (n, d) of the real pictures, and of their mirror images if a run needs these."""
+    """Features (n, d) of the real pictures, and of their mirror images if a run needs these.
+
+    `training` has the features of the training pictures if the real pictures are held out, and None
+    if they are the training pictures.
+    """
 
     features: Features
     mirrored: Features | None
+    training: Reference | None = None
+
+
+def load_sets(
+    sets: PictureSets, config: RunConfig, extractor: Extractor, track: Track = silently
+) -> Reference:
+    """Load the features with which a run's metrics compare; raise UserError as `load_reference`."""
+    reference = load_reference(sets.reference, config, extractor, track)
+    if not sets.held_out:
+        return reference
+    return reference._replace(training=load_reference(sets.pool, config, extractor, track))
 
 
 def load_reference(

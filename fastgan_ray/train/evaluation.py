@@ -45,7 +45,7 @@ class Run:
     real_sample: Tensor
     """Some downscaled training pictures; `diagnostics` compares generated pictures with them."""
     source: Source
-    """All pictures of the data set; metrics compare generated pictures with them."""
+    """All pictures that `data.limit` chooses from; `draw_pairs` shows those that look copied."""
     measure_with: tuple[Reference, Extractor] | None
     """The features of the real pictures and the feature network; None = measure nothing."""
     distance: Distance

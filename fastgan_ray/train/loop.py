@@ -14,12 +14,12 @@ from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.cached_array import load_images
-from fastgan_ray.data.source import open_source
+from fastgan_ray.data.sets import open_sets
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.errors import DivergedError, InterruptedRunError
 from fastgan_ray.metrics.extractors import load_extractor
 from fastgan_ray.metrics.protocol import protocol
-from fastgan_ray.metrics.reference import load_reference
+from fastgan_ray.metrics.reference import load_sets
 from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.train import checkpoint
@@ -175,25 +175,24 @@ def take_batches(pictures: Pictures, host_draws: Draws, draws: Draws) -> list[Te
 def _prepare(config: RunConfig, track: Track) -> Run:
     device = device_of(config)
     keep_freed_memory()
-    source = open_source(config.data, config.train.seed, track)
-    # `data.limit` limits the training pictures; metrics always compare with all pictures.
-    everything = source
-    if config.data.limit is not None:
-        everything = open_source(config.data.model_copy(update={"limit": None}))
+    # `data.limit` limits the training pictures; metrics never compare with fewer pictures.
+    sets = open_sets(config, track)
     background = config.data.background
     measure_with, description = None, dict[str, Any]()
     if config.eval.extractor != "none":
-        extractor = load_extractor(config.eval.extractor, device, background)
-        measure_with = load_reference(everything, config, extractor, track), extractor
-        description = protocol(config, extractor, everything)
-    images = load_images(source, config.data, config.model.size, track)
+        extractor = load_extractor(
+            config.eval.extractor, device, background, config.eval.picture_px
+        )
+        measure_with = load_sets(sets, config, extractor, track), extractor
+        description = protocol(config, extractor, sets.reference)
+    images = load_images(sets.training, config.data, config.model.size, track)
     return Run(
         config=config,
         device=device,
         images=images,
-        pictures=source.digest[:16],
+        pictures=sets.training.digest[:16],
         real_sample=real_sample(images, config.data.flip),
-        source=everything,
+        source=sets.pool,
         measure_with=measure_with,
         distance=load_distance(config.train.reconstruction, device, background),
         protocol=description,

@@ -9,10 +9,11 @@ from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.errors import UserError
 
 # These settings and sections (such as "eval.") may change, because they do not affect the training
-# steps. The path of the pictures may change, because the pictures are compared by their content.
+# steps. The paths of pictures and boxes may change: cropped pictures are compared by their content.
 # CUDA graphs and gradient checkpointing do not change the mathematics of a step.
 MAY_CHANGE = (
     "data.path",
+    "data.boxes",
     "data.on_bad_image",
     "train.total_kimg",
     "train.keep_best",

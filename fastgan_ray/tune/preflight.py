@@ -116,19 +116,22 @@ def read_pictures(folder: Path) -> list[dict[str, Any]]:
 
 
 def _check_pictures(
-    config: RunConfig, limits: Set[int | None], protocol_file: Path, here: bool, console: Console
+    config: RunConfig, limits: Set[float | None], protocol_file: Path, here: bool, console: Console
 ) -> Source:
     import torch
 
-    from fastgan_ray.data.source import open_source
+    from fastgan_ray.data.sets import open_sets
     from fastgan_ray.metrics.extractors import load_extractor
     from fastgan_ray.metrics.protocol import protocol
-    from fastgan_ray.metrics.reference import load_reference
+    from fastgan_ray.metrics.reference import load_sets
     from fastgan_ray.train.threads import cpu_threads
 
     track = track_on(Console(stderr=True, quiet=console.quiet))
-    source = open_source(config.data.model_copy(update={"limit": None}), track=track)
-    say(console, escape(f"{counted(len(source), 'picture')} in {source.path}"))
+    sets = open_sets(config, track)
+    source, held_out = sets.pool, ""
+    if sets.held_out:
+        held_out = f", and {len(sets.reference)} held out in {sets.reference.path}"
+    say(console, escape(f"{counted(len(source), 'picture')} in {source.path}{held_out}"))
     without_effect = [limit for limit in limits if limit is not None and limit >= len(source)]
     # Arms with different limits must not use the same pictures.
     if without_effect and len(limits) > 1:
@@ -138,11 +141,14 @@ def _check_pictures(
         )
     if here:
         extractor = load_extractor(
-            config.eval.extractor, torch.device("cpu"), config.data.background
+            config.eval.extractor,
+            torch.device("cpu"),
+            config.data.background,
+            config.eval.picture_px,
         )
-        keep_protocol(protocol_file, protocol(config, extractor, source))
+        keep_protocol(protocol_file, protocol(config, extractor, sets.reference))
         with cpu_threads(config.resources):
-            load_reference(source, config, extractor, track)
+            load_sets(sets, config, extractor, track)
     return source
 
 
@@ -166,12 +172,14 @@ def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
 
 
 def absolute_paths(config: RunConfig) -> RunConfig:
-    """Return `config` with absolute paths of pictures and initial weights."""
-    data, train = config.data, config.train
+    """Return `config` with absolute paths of pictures, boxes and given weights, for any folder."""
+    data, train, measuring = config.data, config.train, config.eval
+    paths = {"path": _absolute(data.path), "boxes": _absolute(data.boxes)}
     return config.model_copy(
         update={
-            "data": data.model_copy(update={"path": _absolute(data.path)}),
+            "data": data.model_copy(update=paths),
             "train": train.model_copy(update={"init_from": _absolute(train.init_from)}),
+            "eval": measuring.model_copy(update={"data": _absolute(measuring.data)}),
         }
     )
 

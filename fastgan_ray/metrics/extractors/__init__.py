@@ -26,11 +26,13 @@ EXTRACTORS = {
 }
 
 
-def load_extractor(name: str, device: torch.device, background: str = WHITE) -> Extractor:
+def load_extractor(
+    name: str, device: torch.device, background: str = WHITE, picture_px: int | None = None
+) -> Extractor:
     """Load the feature network `name` (a key of EXTRACTORS) on `device`.
 
-    Pictures with alpha are put on the colour `background` (#rrggbb). Raises UserError if the
-    weights are not available.
+    Pictures with alpha are put on the colour `background` (#rrggbb). If `picture_px` is given,
+    pictures are first resized to this side. Raises UserError if the weights are not available.
     """
     if name == "none":
         raise UserError(
@@ -39,4 +41,4 @@ def load_extractor(name: str, device: torch.device, background: str = WHITE) -> 
         )
     module = importlib.import_module(f"{__name__}.{EXTRACTORS[name]}")
     extractor: Extractor = getattr(module, name)(device)
-    return replace(extractor, background=background)
+    return replace(extractor, background=background, picture_px=picture_px)

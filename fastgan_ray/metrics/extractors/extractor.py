@@ -35,25 +35,25 @@ class Extractor:
     # Features (n, d) -> (n, classes) on the CPU, for the Inception score; None: no classifier.
     logits: Callable[[Tensor], Tensor] | None = None
     background: str = WHITE
+    picture_px: int | None = None  # side to which pictures are resized first; None: not resized
 
     @property
     def resize(self) -> str:
         """Name the method that resizes pictures, in one word."""
-        return f"bicubic-antialiased-{self.size}"
+        first = "" if self.picture_px is None else f"{self.picture_px}-then-"
+        return f"bicubic-antialiased-{first}{self.size}"
 
     def prepare(self, images_BCHW: Tensor) -> Tensor:
         """Resize float pictures (0 to 255) to the network's input: (B, C, H, W) -> (B, 3, S, S).
 
         Resized values are clamped, but not rounded. This is clean-fid's "clean" resizing: Pillow's
-        bicubic on float channels.
+        bicubic on float channels. If `picture_px` is set, pictures get this side first.
         """
         if images_BCHW.shape[1] != 3:
             images_BCHW = as_rgb(images_BCHW.float(), self.background, 255.0, 0.0).round()
-        if images_BCHW.shape[-2:] == (self.size, self.size):
-            return images_BCHW
-        size = (self.size, self.size)
-        resized = F.interpolate(images_BCHW.float(), size=size, mode="bicubic", antialias=True)
-        return resized.clamp(0, 255)
+        if self.picture_px is not None:
+            images_BCHW = _resized(images_BCHW, self.picture_px)
+        return _resized(images_BCHW, self.size)
 
     @torch.inference_mode()
     def __call__(self, images_BCHW: Tensor) -> Tensor:
@@ -66,3 +66,11 @@ class Extractor:
                 for part in torch.split(images_BCHW, chunk)
             ]
         return torch.cat(parts)
+
+
+def _resized(images_BCHW: Tensor, side: int) -> Tensor:
+    if images_BCHW.shape[-2:] == (side, side):
+        return images_BCHW
+    size = (side, side)
+    resized = F.interpolate(images_BCHW.float(), size=size, mode="bicubic", antialias=True)
+    return resized.clamp(0, 255)

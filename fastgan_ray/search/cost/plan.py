@@ -17,7 +17,7 @@ from fastgan_ray.config.strict_yaml import Value
 from fastgan_ray.counting import counted
 from fastgan_ray.data.catalog import catalog
 from fastgan_ray.data.remarks import remarks
-from fastgan_ray.data.source import open_source
+from fastgan_ray.data.sets import open_sets
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import run_metric
 from fastgan_ray.progress import Track, silently
@@ -243,7 +243,7 @@ def _data(
     if note := _missing_data(path, needs_data):
         return facts | {"note": note}
     try:
-        source = open_source(config.data, track=track)
+        source = open_sets(config, track).training
     except UserError as error:
         return facts | {"note": "cannot be used", "error": str(error)}
     if len({(picture.sha256, picture.facts.frame) for picture in source.pictures}) == 1:

@@ -23,6 +23,8 @@ SAME_FOR_ALL = (
     "data.mode",
     "data.background",
     "data.on_bad_image",
+    "data.boxes",
+    "data.padding",
     "model.aspect",
 )
 LONGEST_NAME = 60

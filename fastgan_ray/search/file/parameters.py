@@ -33,6 +33,8 @@ FIXED = (
     "data.mode",
     "data.background",
     "data.limit",
+    "data.boxes",
+    "data.padding",
     "data.on_bad_image",
     "model.aspect",
 )

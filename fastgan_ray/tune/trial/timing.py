@@ -112,7 +112,9 @@ def time_class(config: RunConfig) -> tuple[float, float]:
     step, state = _time_step(config)
     if config.eval.extractor == "none":
         return step / config.train.images_per_step * 1000, 0.0
-    extractor = load_extractor(config.eval.extractor, device, config.data.background)
+    extractor = load_extractor(
+        config.eval.extractor, device, config.data.background, config.eval.picture_px
+    )
     z_BZ = latents(config.eval, config.model.nz)[: config.eval.batch_size].to(device)
 
     def evaluate() -> Tensor:

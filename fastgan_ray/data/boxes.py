@@ -1,0 +1,161 @@
+"""Read the boxes of objects in pictures from a CSV file, and crop pictures by their boxes.
+
+The file has the columns name, x, y, width and height, in any order; other columns are ignored. The
+name is a picture's path below `data.path`. Numbers are in pixels of the picture as it is shown
+(rotated as its EXIF data says); x and y are the upper left corner of the box.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fastgan_ray.counting import counted
+from fastgan_ray.data.checking import Picture
+from fastgan_ray.data.listing import named, printable
+from fastgan_ray.errors import UserError
+
+COLUMNS = ("name", "x", "y", "width", "height")
+_OUTSIDE = 1.0  # a box may reach out of its picture by this many pixels: rounding, counting from 1
+Crop = tuple[int, int, int, int]  # left, top, right, bottom in pixels, as in PIL
+
+
+class Box(NamedTuple):
+    """A box in pixels, and the number of its line in the file."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    line: int
+
+
+class Cropped(NamedTuple):
+    """The pictures that have a box, with their crops; the others; and remarks on the file."""
+
+    pictures: list[Picture]
+    without_box: tuple[str, ...]
+    """Names of pictures without a box."""
+    notes: tuple[str, ...]
+
+
+def crop_all(pictures: Sequence[Picture], path: Path, padding: float) -> Cropped:
+    """Crop pictures by the boxes in the file `path`, enlarged by the share `padding`.
+
+    A box of a picture's file is used for all its pages. Width and height of a cropped picture are
+    those of the crop. Raises UserError with the file and the line if the file or a row is not
+    valid, or if a box reaches out of its picture.
+    """
+    boxes = read_boxes(path)
+    cropped, without_box, used = [], [], set()
+    for picture in pictures:
+        key = picture.name if picture.name in boxes else picture.file
+        if (box := boxes.get(key)) is None:
+            without_box.append(picture.name)
+            continue
+        used.add(key)
+        facts = picture.facts
+        _require_inside(box, facts.width, facts.height, picture.name, path)
+        left, top, right, bottom = crop = crop_of(box, padding, facts.width, facts.height)
+        facts = facts._replace(width=right - left, height=bottom - top)
+        cropped.append(picture._replace(facts=facts, crop=crop))
+    unused = [name for name in boxes if name not in used]
+    notes = (f"{counted(len(unused), 'row')} of {path} without a picture: {named(unused)}",)
+    return Cropped(cropped, tuple(without_box), notes if unused else ())
+
+
+def crop_of(box: Box, padding: float, width: int, height: int) -> Crop:
+    """Return the square around a box, with side (1 + `padding`) times the box's longer side.
+
+    `width` and `height` are those of the picture. The square is moved so that it lies inside the
+    picture. If it is larger than the picture, it is cut off, and is then not square. Source: Beres
+    2021, which does not move the square, and so cuts more squares off.
+    """
+    side = (1 + padding) * max(box.width, box.height)
+    left, right = _interval(box.x + box.width / 2, side, width)
+    top, bottom = _interval(box.y + box.height / 2, side, height)
+    return left, top, right, bottom
+
+
+def read_boxes(path: Path) -> dict[str, Box]:
+    """Read the boxes by the names of their pictures; raise UserError as `crop_all`."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"data.boxes: {path} cannot be read ({error}); it must be a CSV file in UTF-8 with the "
+            f"columns {', '.join(COLUMNS)}"
+        ) from error
+    rows = csv.reader(text.splitlines(), strict=True)
+    boxes: dict[str, Box] = {}
+    try:
+        header = [column.strip() for column in next(rows, [])]
+        columns = _columns(header, path)
+        for row in rows:
+            if row:
+                name, box = _read_row(row, len(header), columns, f"{path}, line {rows.line_num}")
+                if (other := boxes.get(name)) is not None:
+                    raise UserError(
+                        f"{path}, line {rows.line_num}: {printable(name)} has a box already, in "
+                        f"line {other.line}; keep one row for each picture"
+                    )
+                boxes[name] = box._replace(line=rows.line_num)
+    except csv.Error as error:
+        raise UserError(f"{path}, line {rows.line_num}: is no CSV ({error})") from error
+    if not boxes:
+        raise UserError(f"{path}: has no boxes; add a row for each picture below the first line")
+    return boxes
+
+
+def _columns(header: list[str], path: Path) -> list[int]:
+    """Return the position of each of COLUMNS in the first line."""
+    wrong = [column for column in COLUMNS if header.count(column) != 1]
+    if wrong:
+        raise UserError(
+            f"{path}, line 1: must name the columns {', '.join(COLUMNS)}, each once; it has "
+            f"{', '.join(header) or 'nothing'} (wrong: {', '.join(wrong)})"
+        )
+    return [header.index(column) for column in COLUMNS]
+
+
+def _read_row(row: list[str], count: int, columns: list[int], where: str) -> tuple[str, Box]:
+    """Return a row's name and box."""
+    if len(row) != count:
+        raise UserError(f"{where}: must have {count} values, as the first line (got {len(row)})")
+    name, *texts = (row[index].strip() for index in columns)
+    if not name:
+        raise UserError(f"{where}: has no name; write the picture's path below data.path")
+    numbers = []
+    for column, text in zip(COLUMNS[1:], texts, strict=True):
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise UserError(f"{where}: {column} must be a number of pixels (got {text!r})")
+        if column in ("width", "height") and number <= 0:
+            raise UserError(f"{where}: {column} must be above 0 (got {number:g})")
+        numbers.append(number)
+    x, y, width, height = numbers
+    return name, Box(x, y, width, height, line=0)
+
+
+def _require_inside(box: Box, width: int, height: int, name: str, path: Path) -> None:
+    right, bottom = box.x + box.width, box.y + box.height
+    inside = min(box.x, box.y) >= -_OUTSIDE
+    if not (inside and right <= width + _OUTSIDE and bottom <= height + _OUTSIDE):
+        raise UserError(
+            f"{path}, line {box.line}: the box (x {box.x:g} to {right:g}, y {box.y:g} to "
+            f"{bottom:g}) must lie inside {printable(name)}, which has {width} x {height} px. Is "
+            "the box of another picture, or of the picture in another size?"
+        )
+
+
+def _interval(centre: float, side: float, length: int) -> tuple[int, int]:
+    """Return start and end, in whole pixels, of an interval of `side` inside 0 to `length`."""
+    size = max(1, min(round(side), length))
+    start = min(max(round(centre - size / 2), 0), length - size)
+    return start, start + size

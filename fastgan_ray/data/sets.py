@@ -1,0 +1,99 @@
+"""Open the pictures of a run: those to train on, and those with which metrics compare."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.counting import counted
+from fastgan_ray.data.listing import named
+from fastgan_ray.data.source import Source, limited, open_source, with_pictures
+from fastgan_ray.errors import UserError
+from fastgan_ray.progress import Track, silently
+
+
+class PictureSets(NamedTuple):
+    """The pictures of a run by their use."""
+
+    training: Source
+    """The pictures that are trained on."""
+    pool: Source
+    """All pictures that `data.limit` chooses from; generated pictures may be copies of these."""
+    reference: Source
+    """The pictures with which metrics compare; the pool unless pictures are held out."""
+
+    @property
+    def held_out(self) -> bool:
+        """True if metrics compare with pictures that are never trained on."""
+        return self.reference is not self.pool
+
+
+def open_sets(config: RunConfig, track: Track = silently) -> PictureSets:
+    """Open and check the pictures of a run.
+
+    Metrics compare with the pictures at `eval.data`, or with the share `eval.held_out` of the
+    pictures at `data.path`, or, by default, with all pictures at `data.path`. Raises UserError as
+    `open_source`, and if the held-out pictures are not at least 2, or are also trained on.
+    """
+    whole = config.data.model_copy(update={"limit": None})
+    everything = open_source(whole, track=track)
+    pool = reference = everything
+    if config.eval.data is not None:
+        reference = open_source(whole.model_copy(update={"path": config.eval.data}), track=track)
+        _require_others(reference, pool)
+    elif config.eval.held_out > 0:
+        pool, reference = _divide(everything, config.eval.held_out, config.eval.seed)
+    return PictureSets(limited(pool, config.data, config.train.seed), pool, reference)
+
+
+def open_pool(config: RunConfig, track: Track = silently) -> Source:
+    """Open all pictures that the training of a run may have used, as `PictureSets.pool`."""
+    without = config.eval.model_copy(update={"data": None})
+    return open_sets(config.model_copy(update={"eval": without}), track).pool
+
+
+def _divide(source: Source, share: float, seed: int) -> tuple[Source, Source]:
+    """Divide pictures into those to train on, and the share `share` that is held out.
+
+    The files with the lowest hashes of seed and content are held out, so copies of a file, and the
+    pages of one, are all on the same side.
+    """
+
+    def rank(sha256: str) -> str:
+        return hashlib.sha256(f"{seed}\n{sha256}".encode()).hexdigest()
+
+    target, held, count = round(share * len(source)), set[str](), 0
+    sizes = dict.fromkeys((picture.sha256 for picture in source.pictures), 0)
+    for picture in source.pictures:
+        sizes[picture.sha256] += 1
+    for sha256 in sorted(sizes, key=rank):
+        if count >= target:
+            break
+        held.add(sha256)
+        count += sizes[sha256]
+    training = [picture for picture in source.pictures if picture.sha256 not in held]
+    rest = [picture for picture in source.pictures if picture.sha256 in held]
+    if min(len(training), len(rest)) < 2:
+        raise UserError(
+            f"eval.held_out: {share:g} of {counted(len(source), 'picture')} in {source.path} "
+            f"leaves {len(training)} to train on and {len(rest)} to compare with, but each side "
+            "needs at least 2; choose another share, or add pictures"
+        )
+    return with_pictures(source, training), with_pictures(source, rest)
+
+
+def _require_others(reference: Source, pool: Source) -> None:
+    """Raise UserError if held-out pictures are also training pictures."""
+    trained = {(picture.sha256, picture.facts.frame) for picture in pool.pictures}
+    both = [
+        picture.name
+        for picture in reference.pictures
+        if (picture.sha256, picture.facts.frame) in trained
+    ]
+    if both:
+        raise UserError(
+            f"eval.data: {len(both)} of {counted(len(reference), 'picture')} in {reference.path} "
+            f"are also in {pool.path}: {named(both)}. Held-out pictures must not be trained on; "
+            "remove them from one of the two, or hold a share back with eval.held_out"
+        )
