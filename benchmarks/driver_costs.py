@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 import known_work
 from machine import provenance
 
-from fastgan_ray.tune.driver.early_stopping import EarlyStoppingScheduler
+from fastgan_ray.tune.driver.live_table import LiveTable
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.reports import Reports
-from fastgan_ray.tune.driver.table import LiveTable
+from fastgan_ray.tune.driver.scheduler import EarlyStoppingScheduler
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.compat import TuneController
 from fastgan_ray.tune.ray.session import connected

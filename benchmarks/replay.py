@@ -17,7 +17,7 @@ from fastgan_ray.metrics.names import fakes_error_name
 from fastgan_ray.search.file.spec import SearchSpec, longest_kimg
 from fastgan_ray.search.stopping import StoppingRules
 from fastgan_ray.search.warm_start import Prior
-from fastgan_ray.tune.driver.early_stopping import observation_of
+from fastgan_ray.tune.driver.scheduler import observation_of
 from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.suggest.searcher import StudySearcher
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fastgan_ray.api.search import run_search
     from fastgan_ray.api.training import run_training
     from fastgan_ray.augment.functional import AdaptiveAugment, DiffAugment
-    from fastgan_ray.augment.registered import register, unregister
+    from fastgan_ray.augment.user_operations import register, unregister
     from fastgan_ray.latent.discriminator import Discriminator
     from fastgan_ray.latent.generator import Generator
     from fastgan_ray.metrics.functional import (
@@ -55,12 +55,12 @@ _MODULES = {
     "losses": "fastgan_ray.train.losses",
     "precision_recall_density_coverage": "fastgan_ray.metrics.functional",
     "read_results": "fastgan_ray.api.results",
-    "register": "fastgan_ray.augment.registered",
+    "register": "fastgan_ray.augment.user_operations",
     "run_ablation": "fastgan_ray.api.ablation",
     "run_search": "fastgan_ray.api.search",
     "run_training": "fastgan_ray.api.training",
     "skip_layer_excitation": "fastgan_ray.models.blocks",
-    "unregister": "fastgan_ray.augment.registered",
+    "unregister": "fastgan_ray.augment.user_operations",
 }
 # Packages and modules have these names, so the functions have others.
 _FUNCTIONS = {

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
+from fastgan_ray.tune.driver.live_table_text import render
 from fastgan_ray.tune.driver.state import new_state, observe
-from fastgan_ray.tune.driver.table_text import render
 
 METRIC = "fid5k_full"
 

@@ -19,8 +19,8 @@ from test_product import SEARCH, values
 
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.errors import UserError
+from fastgan_ray.tune.driver.live_table_text import render
 from fastgan_ray.tune.driver.status import ProgressFile, status_of
-from fastgan_ray.tune.driver.table_text import render
 from fastgan_ray.tune.storage.lock import NOTE, find_driver, only_driver
 
 PATIENCE = 240.0

@@ -5,15 +5,17 @@ import shutil
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import tiny
 
+from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.latent.measure import rank
 from fastgan_ray.metrics.evaluate import evaluate, with_other_latents
-from fastgan_ray.metrics.names import final_value, metric_family, run_metric, searchable
+from fastgan_ray.metrics.names import GOALS, final_value, metric_family, run_metric, searchable
 from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.file.read_ablation import ablation_from_text
@@ -224,6 +226,7 @@ def test_the_runs_metric_chooses_the_best(config, tmp_path):
 
 
 def test_every_metric_of_a_search_can_be_the_runs_metric(config):
+    assert set(GOALS) == set(get_args(EvalConfig.model_fields["metric"].annotation))
     for name, goal in searchable(config().eval).items():
         family = metric_family(name, config().eval)
         assert run_metric(config(**{"eval.metric": family}).eval) == (name, goal)

@@ -15,7 +15,7 @@ from fastgan_ray.search.file.budget import Budget
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import SearchSpec
 from fastgan_ray.tune.driver.budget import FINISHED, BudgetedSearcher, BudgetStopper, BudgetTracker
-from fastgan_ray.tune.driver.table_text import headline
+from fastgan_ray.tune.driver.live_table_text import headline
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search

@@ -20,12 +20,19 @@ CHECKS = {
     "A loss": "from fastgan_ray.train.losses import LOSSES; LOSSES['absolute']",
     "An augmentation": "import torch; from fastgan_ray.config.augment import AugmentConfig; "
     "from fastgan_ray.augment.augmentation_leak import measure_symptoms; "
+    "from fastgan_ray.augment.diffaugment import grey; pictures = torch.rand(2, 4, 8, 8); "
+    "changed = grey(pictures, {'chosen': torch.tensor([True, False])}); "
+    "assert torch.equal(changed[:, 3], pictures[:, 3]); "
     "measure_symptoms(torch.rand(8, 3, 32, 32), torch.rand(8, 3, 32, 32), "
     "AugmentConfig(policy='grey'), 0.5)",
     "A metric": "from fastgan_ray.metrics.evaluate import METRICS; METRICS['mean_shift']; "
     "from fastgan_ray.search.file.read import spec_from_text; "
     "spec_from_text('method: random\\nmetric: {name: mean_shift}\\n"
-    "parameters: {model.ngf: {values: [4, 8]}}', 'search.yaml')",
+    "parameters: {model.ngf: {values: [4, 8]}}', 'search.yaml'); "
+    "from fastgan_ray.config.evaluation import EvalConfig; "
+    "from fastgan_ray.metrics.names import run_metric; "
+    "assert run_metric(EvalConfig(metric='coverage'))[0] == 'coverage_k5'; "
+    "assert run_metric(EvalConfig(metric='mean_shift'))[0] == 'mean_shift'",
     "A sampler": "from fastgan_ray.tune.suggest.samplers import SAMPLERS; SAMPLERS['tpe_joint']; "
     "from fastgan_ray.search.file.schema import json_schema; "
     "assert 'tpe_joint' in str(json_schema('search')['properties']['sampler'])",

@@ -23,7 +23,7 @@ from latent_checkpoints import published, tiny_checkpoint
 
 import fastgan_ray
 from fastgan_ray.augment.pipeline import REGISTERED
-from fastgan_ray.augment.registered import unregister
+from fastgan_ray.augment.user_operations import unregister
 from fastgan_ray.cli.main import app, main
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.data.grid import save_grid

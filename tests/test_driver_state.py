@@ -7,6 +7,7 @@ from fake_trials import fake_trial, report, start, state_of, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastgan_ray.tune.driver.live_table_text import trial_line
 from fastgan_ray.tune.driver.state import (
     BAD_ENDS,
     ENDED,
@@ -17,7 +18,6 @@ from fastgan_ray.tune.driver.state import (
     state_word,
     trial_eta,
 )
-from fastgan_ray.tune.driver.table_text import trial_line
 
 
 @pytest.mark.parametrize(

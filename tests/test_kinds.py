@@ -5,7 +5,7 @@ import random
 import pytest
 from command_line import call
 
-from fastgan_ray.config.kinds import kind_of_file
+from fastgan_ray.config.file_kinds import kind_of_file
 from fastgan_ray.config.other_names import OTHER_NAMES
 from fastgan_ray.config.run_config import RunConfig, field_names
 from fastgan_ray.config.run_file import dump_run_config

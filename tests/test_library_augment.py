@@ -13,7 +13,7 @@ from fastgan_ray import DiffAugment
 from fastgan_ray.augment import pipeline
 from fastgan_ray.augment.ada import adaptive
 from fastgan_ray.augment.augmentation_leak import measure_symptoms
-from fastgan_ray.augment.registered import setup_of_processes
+from fastgan_ray.augment.user_operations import setup_of_processes
 from fastgan_ray.config.augment import AugmentConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from malformed import ACCIDENTS, DOCUMENTS, VALUES, changed, damaged, examples, places, refused
 
-from fastgan_ray.config.kinds import kind_of_file
+from fastgan_ray.config.file_kinds import kind_of_file
 from fastgan_ray.config.run_file import load_run_config
 from fastgan_ray.search.file.read import load_search
 from fastgan_ray.search.file.read_ablation import load_ablation

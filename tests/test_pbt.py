@@ -21,7 +21,7 @@ from fastgan_ray.search.pbt import PopulationBasedTraining
 from fastgan_ray.search.stopping import Observation, StoppingRules
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.state import new_state
-from fastgan_ray.tune.driver.early_stopping import EarlyStoppingScheduler
+from fastgan_ray.tune.driver.scheduler import EarlyStoppingScheduler
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.session import connected
 from fastgan_ray.tune.search import run_search

@@ -12,7 +12,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from fastgan_ray.search.file.early_terminate import Hyperband, Median, Patience
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.search.stopping import HyperbandRule, Observation, StoppingRules
-from fastgan_ray.tune.driver.early_stopping import EarlyStoppingScheduler
+from fastgan_ray.tune.driver.scheduler import EarlyStoppingScheduler
 from fastgan_ray.tune.trial.folder import append_row, stop_reason
 
 METRIC = "fd_efficientnet_lite0"

@@ -7,9 +7,8 @@ from fake_trials import METRIC, eight_trials, fake_trial, report, start, state_o
 from rich.console import Console
 
 from fastgan_ray.report.text import number
-from fastgan_ray.tune.driver.state import new_state, observe
-from fastgan_ray.tune.driver.table import LiveTable
-from fastgan_ray.tune.driver.table_text import (
+from fastgan_ray.tune.driver.live_table import LiveTable
+from fastgan_ray.tune.driver.live_table_text import (
     duration,
     headline,
     parameters,
@@ -18,6 +17,7 @@ from fastgan_ray.tune.driver.table_text import (
     trial_line,
     varied,
 )
+from fastgan_ray.tune.driver.state import new_state, observe
 
 # --- the text ---
 

@@ -38,7 +38,7 @@ def check(
 ) -> None:
     """Check a file and show what the run would do and cost, without starting the run."""
     from fastgan_ray.cli.plan import print_facts, require_usable_data
-    from fastgan_ray.config.kinds import kind_of_file
+    from fastgan_ray.config.file_kinds import kind_of_file
     from fastgan_ray.config.override import override
     from fastgan_ray.config.run_file import load_run_config
     from fastgan_ray.search.ablation import arm_config

@@ -77,8 +77,8 @@ def stop(run: AnyRun) -> None:
 
 def _follow(run: Path) -> None:
     """Show the status until the run ends: one table on a terminal, else a line for each change."""
+    from fastgan_ray.tune.driver.live_table_text import trial_line
     from fastgan_ray.tune.driver.status import status_of
-    from fastgan_ray.tune.driver.table_text import trial_line
 
     current = status_of(run)
     if console.is_terminal:
@@ -116,7 +116,7 @@ def _live(status: Status) -> Group:
 
 def _parts(status: Status) -> list[str | Table]:
     """Return the lines and tables that show a status."""
-    from fastgan_ray.tune.driver.table_text import render
+    from fastgan_ray.tune.driver.live_table_text import render
 
     word = {
         "running": f"running in process {status.pid}",

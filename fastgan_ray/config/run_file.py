@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from fastgan_ray.config.aliases import current_name
-from fastgan_ray.config.kinds import require_kind
+from fastgan_ray.config.file_kinds import require_kind
 from fastgan_ray.config.messages import ErrorList, format_value
 from fastgan_ray.config.rules import Violation, explain
 from fastgan_ray.config.run_config import SECTIONS, RunConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from fastgan_ray.config.evaluation import EvalConfig
 
@@ -18,8 +18,16 @@ _SHORT = {"fid": "fd", "kid": "kd"}
 # The keys of a trial's record for its last and its best checkpoint: the value of the last one; the
 # best one's value on new latents, its kimg, and the value that chose it.
 MOMENTS = ("last_value", "best_value", "best_kimg", "selected_value")
-# The values of `eval.metric`, in the order of `searchable`.
-METRIC_FAMILIES: tuple[str, ...] = get_args(EvalConfig.model_fields["metric"].annotation)
+# The metrics that a search can optimise, by their value of `eval.metric`; the first is the default.
+GOALS: dict[str, Goal] = {
+    "fd": "minimize",
+    "kd": "minimize",
+    "precision": "maximize",
+    "recall": "maximize",
+    "density": "maximize",
+    "coverage": "maximize",
+}
+_MANIFOLD = ("precision", "recall", "density", "coverage")
 _INCEPTIONS = ("inception", "inception_pytorch")
 _COUNTED = re.compile(r"(fid|kid|is)\d+k?(_full)?")
 
@@ -59,11 +67,7 @@ def searchable(config: EvalConfig) -> dict[str, Goal]:
     """List the metrics that a search can optimise, and their goals; the first is the default."""
     if config.extractor == "none":
         return {}
-    distances: dict[str, Goal] = {
-        metric_name(config, family): "minimize" for family in _SHORT.values()
-    }
-    manifold = ("precision", "recall", "density", "coverage")
-    return distances | {manifold_name(quantity): "maximize" for quantity in manifold}
+    return {_name_of(family, config): goal for family, goal in GOALS.items()}
 
 
 def run_metric(config: EvalConfig) -> tuple[str, Goal]:
@@ -73,13 +77,18 @@ def run_metric(config: EvalConfig) -> tuple[str, Goal]:
     """
     if config.extractor == "none":
         return NO_METRIC, "minimize"
-    index = METRIC_FAMILIES.index(config.metric)
-    return list(searchable(config).items())[index]
+    return _name_of(config.metric, config), GOALS[config.metric]
 
 
 def metric_family(name: str, config: EvalConfig) -> str:
     """Return the value of `eval.metric` for a metric that a search can optimise."""
-    return METRIC_FAMILIES[list(searchable(config)).index(name)]
+    return next(family for family in GOALS if _name_of(family, config) == name)
+
+
+def _name_of(family: str, config: EvalConfig) -> str:
+    if family in _SHORT.values():
+        return metric_name(config, family)
+    return manifold_name(family) if family in _MANIFOLD else family
 
 
 def full_name(name: str, config: EvalConfig) -> str:

@@ -39,11 +39,11 @@ from fastgan_ray.tune.confirmation import (
 )
 from fastgan_ray.tune.driver.budget import BudgetTracker
 from fastgan_ray.tune.driver.closing import report_outcome
-from fastgan_ray.tune.driver.early_stopping import make_scheduler
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.reports import Reports
 from fastgan_ray.tune.driver.results import SearchRecords
 from fastgan_ray.tune.driver.run_experiment import run_experiment
+from fastgan_ray.tune.driver.scheduler import make_scheduler
 from fastgan_ray.tune.driver.terminal import make_console
 from fastgan_ray.tune.experiment import (
     Experiment,

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TypedDict
 
-from fastgan_ray.config.kinds import kind_of_file
+from fastgan_ray.config.file_kinds import kind_of_file
 from fastgan_ray.config.messages import suggestion
 from fastgan_ray.config.strict_yaml import read_text
 from fastgan_ray.errors import UserError

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from fastgan_ray.config.kinds import require_kind
+from fastgan_ray.config.file_kinds import require_kind
 from fastgan_ray.config.messages import ErrorList
 from fastgan_ray.config.rules import explain
 from fastgan_ray.config.run_config import RunConfig, flatten

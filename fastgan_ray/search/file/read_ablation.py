@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastgan_ray.config.kinds import require_kind
+from fastgan_ray.config.file_kinds import require_kind
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import check_settings
 from fastgan_ray.config.strict_yaml import Document, parse, read_text

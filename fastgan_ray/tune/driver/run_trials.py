@@ -17,11 +17,11 @@ from ray.tune.search import Searcher
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.tune.driver.bad_machines import BadMachines, count_places
 from fastgan_ray.tune.driver.budget import BudgetedSearcher, BudgetStopper, BudgetTracker
+from fastgan_ray.tune.driver.live_table import LiveTable
 from fastgan_ray.tune.driver.records import TrialRecords
 from fastgan_ray.tune.driver.repeated_failures import RepeatedFailures
 from fastgan_ray.tune.driver.retries import MAX_DEATHS, RetryCounter
 from fastgan_ray.tune.driver.status import ProgressFile
-from fastgan_ray.tune.driver.table import LiveTable
 from fastgan_ray.tune.driver.tensorboard import TensorBoardNumbers
 from fastgan_ray.tune.driver.terminal import move_output, say
 from fastgan_ray.tune.experiment import Experiment, ExperimentContext

@@ -15,7 +15,7 @@ import ray
 from ray.util.state import list_actors
 from ray.util.state.exception import RayStateApiException
 
-from fastgan_ray.augment.registered import setup_of_processes
+from fastgan_ray.augment.user_operations import setup_of_processes
 from fastgan_ray.errors import UserError
 from fastgan_ray.train.signals import hangup_kept_from_children
 from fastgan_ray.tune.ray.compat import (

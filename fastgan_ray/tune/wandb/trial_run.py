@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastgan_ray.tune.driver.table_text import parameters
+from fastgan_ray.tune.driver.live_table_text import parameters
 
 DEFAULT, STOPPED, BEST, CONFIRMED = "default", "stopped", "best", "confirmed"
 

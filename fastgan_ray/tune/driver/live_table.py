@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.table import Table
 
 from fastgan_ray.tune.driver.budget import BudgetTracker
+from fastgan_ray.tune.driver.live_table_text import render, trial_line
 from fastgan_ray.tune.driver.state import BAD_ENDS, ENDED, State, new_state, observe
 from fastgan_ray.tune.driver.status import ProgressFile
-from fastgan_ray.tune.driver.table_text import render, trial_line
 from fastgan_ray.tune.ray.callback import TrialCallback
 
 LINES_AROUND_ROWS = 7  # lines for the title, budget, headings and caption, and one empty line
