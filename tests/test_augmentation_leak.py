@@ -20,8 +20,17 @@ from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.source import open_source
+from fastgan_ray.metrics.extractors import load_extractor
+from fastgan_ray.metrics.manifold import precision_recall_density_coverage
+from fastgan_ray.metrics.names import NEIGHBOURS
 from fastgan_ray.train import evaluation
-from fastgan_ray.train.diagnostics import SAMPLE_COUNT, collect_samples, diagnose, real_sample
+from fastgan_ray.train.diagnostics import (
+    SAMPLE_COUNT,
+    can_show_leaks,
+    collect_samples,
+    diagnose,
+    real_sample,
+)
 from fastgan_ray.train.loop import train
 
 ALL = AugmentConfig(policy=",".join(pipeline.OPS))
@@ -202,8 +211,14 @@ def test_the_report_holds_a_warning_only_if_there_is_one(sets):
     quiet = diagnose(heads, [heads[:100], heads[100:]], config, 0.5, {})
     assert quiet["augment/p"] == 0.5
     assert "warning" not in quiet and "leak/luma" in quiet
-    loud = diagnose(heads, [augmented(heads, "bgc")], config, 0.5, {})
-    assert "bgc has probably leaked" in loud["warning"]
+    leaked = [augmented(heads, "bgc")]
+    for name in ("recall_k5", "early/recall_k5"):
+        loud = diagnose(heads, leaked, config, 0.5, {name: 0.6})
+        assert "bgc has probably leaked" in loud["warning"]
+    # A generator that does not resemble the real pictures yet: nobody can know.
+    for values in ({}, {"recall_k5": 0.01}, {"early/recall_k5": 0.01}):
+        unsure = diagnose(heads, leaked, config, 0.5, values)
+        assert "warning" not in unsure and unsure["leak/luma"] == loud["leak/luma"]
     assert diagnose(heads, [heads], AugmentConfig(policy=""), 0.5, {}) == {}
 
 
@@ -230,6 +245,35 @@ def test_a_run_whose_generator_makes_augmented_pictures_is_warned(tmp_path, monk
     leaked = "translation has probably leaked into the generated pictures: in grey borders"
     assert row["warning"].startswith(leaked)
     assert row["leak/border"] > 1
+
+
+def test_a_hardly_trained_generator_is_not_accused_of_a_leak(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    settings = {
+        "data.path": str(tiny.write_pictures(tmp_path / "pictures", 12)),
+        "eval.num_fakes": 12,
+        "augment.policy": "color,translation,cutout",
+    }
+    recorder = tiny.Recorder(tmp_path)
+    train(tiny.config(**settings), recorder)
+    assert recorder.rows
+    assert not [row for row in recorder.rows if "leaked" in row.get("warning", "")]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_pictures_that_are_all_augmented_have_enough_recall_to_show_it(sets, name):
+    extractor = load_extractor("efficientnet_lite0", torch.device("cpu"))
+
+    def features(images):
+        return extractor(((images + 1) * 127.5).round().clamp(0, 255)).numpy()
+
+    with torch.inference_mode():
+        real, other = (features(part) for part in sets[name][:128].chunk(2))
+        leaked = features(augmented(sets[name][64:128], "color,translation,cutout"))
+    for fakes in (other, leaked):
+        values = precision_recall_density_coverage(real, fakes, NEIGHBOURS)
+        assert can_show_leaks({"recall_k5": values["recall"]})
+    assert not can_show_leaks({"recall_k5": 0.0})
 
 
 @pytest.mark.parametrize("name", ["memorised", "early/memorised"])
