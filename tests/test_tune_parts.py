@@ -277,7 +277,7 @@ def test_best_so_far_may_be_a_trial_that_has_not_ended():
     _, verdict = compare_with_default(running, ended("0", None, "stopped"), lower)
     assert verdict.startswith("Best so far: m 267.7 by trial 2, at 2.4 kimg.")
     _, verdict = compare_with_default(running, running, lower)
-    assert "by trial 2, at 2.4 kimg, the published default: no other trial" in verdict
+    assert "by trial 2, at 2.4 kimg. This trial is the published default; no other trial" in verdict
 
 
 def test_a_verdict_says_when_noise_may_explain_it():

@@ -89,7 +89,7 @@ def ablation_of(
         make_records=lambda folder: AblationRecords(folder, spec, order, ended),
         closing=closing,
         default={"arm": spec.baseline},
-        # Some arms may fail; more failures in a row than arms are a problem of the machine.
+        # If more trials fail in a row than there are arms, the cause is the machine, not an arm.
         failures_in_a_row=max(FAILURES_IN_A_ROW, len(configs)),
     )
 
@@ -102,8 +102,8 @@ def closing(summary: dict[str, Any]) -> list[RenderableType]:
 class CellSearcher(Searcher):
     """A searcher that suggests the cells of an ablation in their order.
 
-    A suggestion is {"number", "point", "run"}, as in a search; the point is {"arm", "data",
-    "seed"}. Cells are skipped if the name of their trial is in `ended`.
+    A suggestion is {"number", "point", "run"}, as in a search; its point is {"arm", "data",
+    "seed"}. A cell is skipped if `ended` contains the name of its trial.
     """
 
     def __init__(
@@ -151,8 +151,8 @@ class CellSearcher(Searcher):
 class AblationRecords(TrialRecords):
     """The records of an ablation's trials, written to ablation.json and ablation.md.
 
-    When every trial has ended, the learning curves are drawn. The evaluations of each trial are
-    kept, and the weights that generate samples (ema.safetensors).
+    When every trial has ended, the learning curves are drawn. Of each trial, the evaluations and
+    the weights that generate samples (ema.safetensors) are kept.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class AblationRecords(TrialRecords):
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
         """Write ablation.json and ablation.md; return the summary.
 
-        If `over`, no more trials will run, and the learning curves are drawn, too.
+        `over` says that no more trials will run; then the learning curves are drawn, too.
         """
         by_name = {**self._ended_before, **{record["trial_id"]: record for record in records}}
         trials = [
@@ -192,9 +192,9 @@ class AblationRecords(TrialRecords):
                 path.unlink()
 
     def _trial(self, name: str, cell: Cell, record: Record | None) -> dict[str, Any]:
-        """Combine a cell and its record to the form of a trial in `summarise`.
+        """Return a cell and its record as one dict, in the form that `summarise` expects.
 
-        The record is None if the training has not started.
+        `record` is None if the cell's training has not started.
         """
         record = record or {**UNSTARTED, "reason": "not started"}
         folder = self.folder / "trials" / name
@@ -211,7 +211,10 @@ class AblationRecords(TrialRecords):
 
 
 def _compared(record: Record, compare: Moment) -> float | None:
-    """Return the value to compare: if a training has no best value, its last value."""
+    """Return the value to compare: the training's best or last value, as `compare` says.
+
+    A training that has no best value is compared by its last value.
+    """
     best: float | None = record["best_value"]
     last: float | None = record["last_value"]
     return last if compare == "last" or best is None else best

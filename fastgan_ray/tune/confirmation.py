@@ -1,7 +1,7 @@
-"""The confirmation of a search on Ray: new trainings of its best trials, with new seeds.
+"""Confirm a search on Ray: train the configurations of its best trials again, with new seeds.
 
-The confirmation is an ablation in a subfolder of the search. The checkpoint of the best training of
-the winning arm is put into best/.
+The confirmation is an ablation in a subfolder of the search's folder. At its end, the checkpoint of
+the best training of the winning arm is put into the search's best/.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def confirm_search(
     context: ExperimentContext,
     seeds: Sequence[int] = (),
 ) -> Summary:
-    """Train the missing trainings of `plan`; return the summary with the confirmation's outcome.
+    """Run the trainings of `plan` that are missing; return the summary with their outcome.
 
     `summary` must be the search's summary without a confirmation. summary.json and best/ are
-    updated. `seeds` are the seeds to use; if empty, the number of new seeds in the plan is chosen.
+    updated. `seeds` are the seeds to use; if empty, as many new seeds as `plan` says are chosen.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None
@@ -139,7 +139,7 @@ def confirmation_size(folder: Path) -> tuple[int, tuple[int, ...]]:
 def _ablation(
     spec: SearchSpec, plan: Plan, summary: Summary, top: int, seeds: Sequence[int]
 ) -> AblationSpec | str:
-    """Return the ablation to train, or the reason why nothing can be trained."""
+    """Return the confirmation's ablation, or a text that says why nothing can be trained."""
     if not top:
         return plan.why
     best = summary["best"]
@@ -177,9 +177,9 @@ def _is_started(folder: Path, ablation: AblationSpec) -> bool:
 
 
 def _start(folder: Path, ablation: AblationSpec, ended: list[str]) -> None:
-    """Prepare the folder for a new confirmation, or for a larger one than before.
+    """Prepare the folder for a new confirmation, or for one with more trials or seeds than before.
 
-    `ended` names the trials that do not run again. Ray's old state is removed.
+    `ended` has the names of the trials that do not run again. Ray's old state is removed.
     """
     folder.mkdir(exist_ok=True)
     shutil.rmtree(folder / "state", ignore_errors=True)
@@ -190,9 +190,10 @@ def _start(folder: Path, ablation: AblationSpec, ended: list[str]) -> None:
 
 
 def _order(trials: Sequence[Mapping[str, Any]], ablation: AblationSpec) -> list[Cell]:
-    """Return all cells in the order of their numbers.
+    """Return all cells of the ablation, in the order of their trials' numbers.
 
-    Cells of an earlier confirmation come first, so that their trials keep their numbers.
+    `trials` are the trials of an earlier, smaller confirmation. Their cells come first, so that
+    these trials keep their numbers.
     """
     earlier = [(trial["arm"], trial["seed"]) for trial in trials]
     by_key = {(cell.arm, cell.seed): cell for cell in cells(ablation)}
@@ -206,7 +207,7 @@ def _promote(
     trained: Mapping[str, Any],
     folder: Path,
 ) -> dict[str, Any]:
-    """Put the best training of the winning arm into best/; return `best` for summary.json."""
+    """Put the best training of the winning arm into best/; return summary.json's entry `best`."""
     sign = 1 if spec.metric.goal == "minimize" else -1
     trials = [
         trial
@@ -249,7 +250,10 @@ def _restore_search_best(folder: Path) -> None:
 
 
 def _no_confirmation(why: str) -> dict[str, Any]:
-    """Return `confirmation` for summary.json if nothing was trained; `why` is the reason."""
+    """Return the entry `confirmation` of summary.json for the case that nothing was trained.
+
+    `why` is the reason.
+    """
     return {
         "seeds": [],
         "arms": [],

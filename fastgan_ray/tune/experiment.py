@@ -1,4 +1,4 @@
-"""The common parts of searches, ablations and confirmations: options, trials, a Ray session."""
+"""What searches, ablations and confirmations have in common: options, descriptions, Ray session."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ Summary = dict[str, Any]
 class TuneOptions:
     """How and where trials run. (A SearchSpec or an AblationSpec says which trials run.)
 
-    `storage_uri` is a remote storage: runs are copied there, and `resume` fetches them from it, so
-    machines need no shared folder. `disk_gb` limits the size of all checkpoints together, in GB.
-    `warm_start` is the folder of another search; this search starts from its trials. With
-    `detached`, the output moves to a file in the run's folder when the trials start.
+    `storage_uri` is a remote storage. Runs are copied to this storage, and `resume` fetches them
+    from it, so the machines need no shared folder. `disk_gb` limits the total size of all
+    checkpoints, in GB. `warm_start` is the folder of another search, whose trials the new search
+    starts from. With `detached`, the output goes to a file in the run's folder as soon as the
+    trials start.
     """
 
     runs_dir: Path = Path("runs")
@@ -57,22 +58,30 @@ class TuneOptions:
 class Experiment:
     """The description of one experiment: a search or an ablation.
 
-    `text` is the content of its file. `overrides` are the options of the command that change the
-    file's settings (JSON values). `changes` is called before a resume with the earlier text and
-    overrides, and returns a text for each difference that is not allowed. Its argument
-    `same_pictures` says whether the pictures are compared elsewhere. `configure` takes a searcher's
-    suggestion and returns the trial's configuration, nested as a RunConfig. `inputs` are
-    configurations whose data and weights must exist. `sample_configs` are examples of the
-    configurations that trials may have. `summary_file` exists as soon as the experiment has
-    started. `make_searcher` takes the experiment's folder, the number of trials at once, and
-    whether the experiment is resumed. `make_scheduler` takes the folder that contains all trials'
-    folders. `make_records` and `make_tracker` take the experiment's folder; the tracker measures
-    how much of the budget is used. `follow_up` runs after all trials; it takes the summary and
-    returns it with its own result added. It may use `subfolders`. `closing` takes the summary and
-    makes the text to print at the end. `default` has the values of the published default in a
-    search's points, or of the baseline in an ablation's points. `confirms` is the name of the
-    search if an ablation confirms one, else None. `grid_points` is the number of points of a grid.
-    After `failures_in_a_row` trials that fail for the same reason, no more trials start.
+    - `text`: the content of the search's or ablation's YAML file.
+    - `overrides`: the command's options that change settings of this file, as JSON values.
+    - `changes`: a function that is called before a resume. It takes the text and the overrides from
+      before, and returns a message for each difference that is not allowed. Its argument
+      `same_pictures` says whether other code compares the pictures.
+    - `configure`: takes a searcher's suggestion; returns the trial's configuration, nested as a
+      RunConfig.
+    - `inputs`: configurations whose data and weights must exist.
+    - `sample_configs`: examples of the configurations that trials may have.
+    - `summary_file`: name of the summary; the file exists as soon as the experiment has started.
+    - `make_searcher`: takes the experiment's folder, the largest number of trials at the same time,
+      and whether the experiment is resumed.
+    - `make_scheduler`: takes the folder that contains all trials' folders.
+    - `make_records`, `make_tracker`: take the experiment's folder. The tracker measures how much of
+      the budget is used.
+    - `follow_up`: runs after all trials. It takes the summary and returns it with the result of the
+      follow-up added. It may use the subfolders in `subfolders`.
+    - `closing`: takes the summary; returns the text to print at the end.
+    - `default`: the published default's values of a search's parameters, or the baseline's arm of
+      an ablation.
+    - `confirms`: the name of the search that this ablation confirms, else None.
+    - `grid_points`: the number of points of a grid search, else None.
+    - `failures_in_a_row`: after so many trials in a row that fail for the same reason, no more
+      trials start.
     """
 
     kind: Literal["search", "ablation"]
@@ -102,9 +111,9 @@ class Experiment:
 
 @dataclass(frozen=True)
 class ExperimentContext:
-    """The objects that all experiments in one Ray session share: a search and its confirmation.
+    """Objects shared by all experiments of one Ray session (such as a search and its confirmation).
 
-    `folder` is the search's or the ablation's folder.
+    `folder` is the folder of the search or of the ablation.
     """
 
     folder: Path
@@ -119,7 +128,7 @@ class ExperimentContext:
     def wandb_session(self, folder: Path, group: str, confirms: bool = False) -> Session:
         """Make the W&B session of the experiment in `folder`.
 
-        `confirms` marks a confirmation; its group is that of the search.
+        `confirms` says that this experiment is a confirmation; then `group` is the search's group.
         """
         return Session(folder, project_name(os.environ), group, self.options.wandb, confirms)
 
@@ -135,8 +144,8 @@ def experiment_context(
 ) -> Iterator[ExperimentContext]:
     """Lock the folder, install signal handlers and connect to Ray.
 
-    `nested` is true if trials have several workers. Raises UserError if another process runs this
-    experiment, or if Ray does not answer.
+    `nested` is true if a trial has several workers. Raises UserError if another process runs the
+    same experiment, or if Ray does not answer.
     """
     with (
         only_driver(folder),

@@ -21,7 +21,7 @@ from fastgan_ray.tune.ray.session import resources_of_this_machine
 
 
 def check_this_machine(configs: Sequence[RunConfig], address: str | None) -> None:
-    """Check, before Ray starts, that this machine has the devices and resources of all trials.
+    """Check, before Ray starts, that this machine has the devices and resources that trials need.
 
     Nothing is checked if the trials run on a Ray cluster that has already started. Raises
     UserError.
@@ -39,8 +39,8 @@ def check_this_machine(configs: Sequence[RunConfig], address: str | None) -> Non
 if TYPE_CHECKING:
     from fastgan_ray.data.source import Source
 
-STARTS = "starts.json"  # in the experiment's folder: {path: sha256} of all train.init_from
-PICTURES = "pictures.json"  # in the experiment's folder: what is known about its pictures
+STARTS = "starts.json"  # in the experiment's folder; {file: sha256} of each train.init_from
+PICTURES = "pictures.json"  # in the experiment's folder; the number of pictures, and remarks
 
 
 def check_inputs(
@@ -52,10 +52,11 @@ def check_inputs(
 ) -> None:
     """Check once, before all trials, that pictures and network weights exist and are unchanged.
 
-    If the trials run on this machine (`here`), also compute the features of the real pictures, and
-    write the metric's protocol to `folder` or compare it with the protocol there. Remarks about the
-    pictures are printed and written to `folder`; they consider the resolutions of the
-    configurations `examples`. Raises a UserError that says what is missing or has changed.
+    `here` says that the trials run on this machine. Then also compute the features of the real
+    pictures, and write the metric's protocol to `folder`, or compare it with the protocol that
+    `folder` already has. Remarks about the pictures are printed and written to `folder`. The
+    remarks consider the largest resolution of `configs` and `examples`. Raises a UserError that
+    says what is missing or has changed.
     """
     from fastgan_ray.data.remarks import remarks
     from fastgan_ray.metrics.weight_files import require_weights
@@ -81,8 +82,8 @@ def check_inputs(
 def check_starts(configs: Sequence[RunConfig], folder: Path, console: Console) -> None:
     """Check that trainings can start from the weights in `train.init_from`.
 
-    All trials must start from the same weights, so their hashes are written to `folder`, or
-    compared with the hashes there. Raises UserError.
+    All trials must start from the same weights. So the hashes of the weights are written to
+    `folder`, or compared with the hashes that `folder` already has. Raises UserError.
     """
     from fastgan_ray.train.initial_weights import check_start, describe, different_starts
 
@@ -172,7 +173,10 @@ def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
 
 
 def absolute_paths(config: RunConfig) -> RunConfig:
-    """Return `config` with absolute paths of pictures, boxes and given weights, for any folder."""
+    """Return `config` with absolute paths of pictures, boxes and initial weights.
+
+    Then the configuration is valid in any working directory.
+    """
     data, train, measuring = config.data, config.train, config.eval
     paths = {"path": _absolute(data.path), "boxes": _absolute(data.boxes)}
     return config.model_copy(

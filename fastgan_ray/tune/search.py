@@ -130,8 +130,8 @@ def _priors(spec: SearchSpec, options: TuneOptions) -> list[Prior]:
         return []
     if options.resume:
         raise UserError(
-            "--from: cannot be used with --resume, because the search has already used the "
-            "trials of the earlier search; leave --from out"
+            "--from: cannot be used with --resume; leave --from out. The search that is resumed "
+            "already has the trials that --from gave it when it started"
         )
     return load_priors(options.warm_start, spec)
 
@@ -143,12 +143,13 @@ def confirm_run(
     options: TuneOptions,
     objective: Objective = train_objective,
 ) -> None:
-    """Confirm a search that has ended; continue or enlarge its confirmation if there is one.
+    """Confirm a search that has ended, or continue or enlarge its existing confirmation.
 
-    `top` is the number of trials, and `seeds` are new seeds. If `top` is None or `seeds` is empty,
-    the number is that of the existing confirmation, else that in the search's file, else 2 trials
-    and 3 seeds. Raises UserError if the folder has no search that has ended, if the search has used
-    one of the seeds, or if its pictures or weights have changed.
+    `top` is the number of trials to confirm, and `seeds` are new seeds. If `top` is None or `seeds`
+    is empty, the number of trials or of seeds is taken from the existing confirmation. Without a
+    confirmation, it is taken from the search's file; if the file does not set it, 2 trials and 3
+    seeds are used. Raises UserError if the folder has no search that has ended, if the search has
+    used one of the seeds, or if the search's pictures or weights have changed.
     """
     spec, summary = _ended_search(folder)
     seeds = _all_seeds(spec, summary, folder, seeds)
@@ -172,9 +173,9 @@ def confirm_run(
 
 
 def _all_seeds(spec: SearchSpec, summary: Summary, folder: Path, seeds: Sequence[int]) -> list[int]:
-    """Return the seeds of an existing confirmation, then the new `seeds`.
+    """Return the seeds of an existing confirmation, followed by the new `seeds`.
 
-    Return [] if there are no new seeds. Raise UserError if the search has used one of them.
+    Return [] if `seeds` is empty. Raise UserError if the search has used one of `seeds`.
     """
     if not seeds:
         return []
@@ -187,8 +188,8 @@ def _all_seeds(spec: SearchSpec, summary: Summary, folder: Path, seeds: Sequence
     together = list(dict.fromkeys([*started, *seeds]))
     if not LEAST_SEEDS <= len(together) <= MAX_SEEDS:
         raise UserError(
-            f"--seeds: must be {LEAST_SEEDS} to {MAX_SEEDS} seeds; a number is a seed, not a "
-            f"count: three seeds are 1-3 (got {', '.join(map(str, together[:3]))})"
+            f"--seeds: must be {LEAST_SEEDS} to {MAX_SEEDS} seeds; name the seeds themselves, not "
+            f"how many: for three seeds, write 1-3 (got {', '.join(map(str, together[:3]))})"
         )
     return together
 
@@ -203,9 +204,10 @@ def _plan(spec: SearchSpec, folder: Path, top: int | None, seeds: int) -> Plan:
 
 
 def _ended_search(folder: Path) -> tuple[SearchSpec, Summary]:
-    """Read the search in a folder and its summary.
+    """Read the search file and the summary in the folder of a search.
 
-    Raises UserError if there is no search, if trials have not ended, or if no trial has a value.
+    Raises UserError if the folder has no search, if trials have not ended, or if no trial has a
+    value.
     """
     file = folder / "search.yaml"
     if not file.is_file():

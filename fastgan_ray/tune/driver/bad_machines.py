@@ -20,8 +20,8 @@ from fastgan_ray.tune.ray.withheld import Place, Withholder, place_here
 
 PLACE = "place.json"  # in a trial's folder; says where the trial's process runs or last ran
 # A place is bad after DEATHS_IN_A_ROW deaths there with no evaluation in between, if at least
-# TRIALS different trials died. If DEATHS_IN_A_ROW of the deaths are machine faults, one trial is
-# enough.
+# TRIALS different trials died. If DEATHS_IN_A_ROW of these deaths are machine faults, they may all
+# be deaths of one trial.
 DEATHS_IN_A_ROW = 3
 TRIALS = 2
 
@@ -34,7 +34,7 @@ class Death(NamedTuple):
 
 
 def note_place(folder: Path) -> None:
-    """Write to a trial's folder where its process runs, so that the driver can read it later."""
+    """Write the place where a trial's process runs to the trial's folder; the driver reads it."""
     write_atomically(folder / PLACE, json.dumps(place_here()))
 
 
@@ -50,8 +50,8 @@ def read_place(folder: Path) -> Place | None:
 class BadMachines(TrialCallback):
     """Counts how often trials die at each place, and excludes places where they die repeatedly.
 
-    `trials` is the folder with all trials' folders. `places` is the total number of places. The
-    last remaining place is never excluded. `say` takes a line of text and prints it.
+    `trials` is the folder that contains all trials' folders. `places` is the total number of
+    places. The last place that remains is never excluded. `say` takes a line of text and prints it.
     """
 
     def __init__(self, trials: Path, places: int, say: Callable[[str], None]) -> None:
@@ -102,7 +102,7 @@ class BadMachines(TrialCallback):
 
 
 def is_bad(deaths: Sequence[Death]) -> bool:
-    """Return whether a place is bad; `deaths` has all deaths since the last evaluation there."""
+    """Return whether a place is bad; `deaths` are all deaths there since its last evaluation."""
     faults = sum(death.is_machine_fault for death in deaths)
     trials = {death.trial for death in deaths}
     return faults >= DEATHS_IN_A_ROW or (len(deaths) >= DEATHS_IN_A_ROW and len(trials) >= TRIALS)

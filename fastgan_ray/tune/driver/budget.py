@@ -27,9 +27,9 @@ from fastgan_ray.tune.trial.folder import trial_name, write_stop
 
 FILE = "budget.json"
 SECONDS_BETWEEN_WRITES = 1.0
-# The time reserved for the confirmation is the time of its kimg at the search's speed, times
-# RESERVE_MARGIN (running trials continue to their next evaluation), but at most MAX_RESERVED_SHARE
-# of the limit.
+# The time reserved for the confirmation is the time that its kimg take at the search's speed, times
+# RESERVE_MARGIN, because running trials continue to their next evaluation. It is at most
+# MAX_RESERVED_SHARE of the limit.
 RESERVE_MARGIN = 1.2
 MAX_RESERVED_SHARE = 0.5
 ROUNDING = 1e-9
@@ -38,9 +38,9 @@ ROUNDING = 1e-9
 class BudgetTracker(TrialCallback):
     """Counts the time and kimg that a search uses; `folder`/budget.json keeps them for restarts.
 
-    The file has {"seconds", "gpu_seconds", "kimg" by trial, "over"}. "over" is the reason why
-    running trials must stop, or "" if they need not stop. `reserved_kimg` is reserved for the
-    confirmation.
+    The file has {"seconds", "gpu_seconds", "kimg", "over"}. "kimg" is a dict from a trial's name to
+    its kimg. "over" is the reason why running trials must stop; it is "" as long as they may
+    continue. `reserved_kimg` is the part of the budget in kimg that the confirmation needs.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class BudgetTracker(TrialCallback):
             self._write(now)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Count a trial's images; a row that a restarted trial reports again changes nothing."""
+        """Count a trial's images, but not again if a restarted trial repeats an earlier row."""
         kimg = self.state["kimg"]
         kimg[trial.trial_id] = max(kimg.get(trial.trial_id, 0.0), result.get("kimg", 0.0))
 
@@ -103,7 +103,7 @@ class BudgetTracker(TrialCallback):
         self._write(self._clock())
 
     def used(self) -> dict[str, dict[str, float]]:
-        """Return {"used", "limit", "reserved"} of each limited quantity, by its key in `budget`."""
+        """Return {key of `budget`: {"used", "limit", "reserved"}} for all limited quantities."""
         return {
             key: {"used": used, "limit": limit, "reserved": self._reserved(key, used, limit)}
             for key, used, limit in self._limited()
@@ -120,9 +120,10 @@ class BudgetTracker(TrialCallback):
         return f"budget: {', '.join(parts)}"
 
     def seconds_left(self) -> float | None:
-        """Return the seconds until the unreserved part of the budget is used up; None if unknown.
+        """Return the seconds until the search has used its part of the budget; None if unknown.
 
-        The estimate assumes that the search continues at its speed so far.
+        The part reserved for the confirmation is not counted. The estimate assumes that the search
+        continues at its speed so far.
         """
         seconds = self.state["seconds"]
         left = [
@@ -133,7 +134,7 @@ class BudgetTracker(TrialCallback):
         return max(0.0, min(left)) if left else None
 
     def kimg_left(self) -> float:
-        """Return the kimg that fit into the rest of the budget, at the speed so far."""
+        """Return how many kimg the rest of the budget allows, at the search's speed so far."""
         left = [math.inf]
         for key, used, limit in self._limited():
             if key == "kimg":
@@ -155,7 +156,7 @@ class BudgetTracker(TrialCallback):
         return needed <= limit
 
     def _limited(self) -> list[tuple[str, float, float]]:
-        """Return (key, used, limit) of each limited quantity."""
+        """Return (key of `budget`, amount used, limit) for each limited quantity."""
         amounts = [
             ("kimg", self.kimg, self.budget.kimg),
             ("hours", self.state["seconds"] / 3600, self.budget.hours),
@@ -185,10 +186,10 @@ class BudgetTracker(TrialCallback):
 class BudgetStopper(Stopper):
     """Stops each trial at its next evaluation when budget.json says that the time is used up.
 
-    The stopper reads the file each time, because its own attributes could be outdated: after a
-    restart, Ray uses a copy of the stopper from its snapshot. The stopper writes the reason to the
-    trial's folder. Ray's TimeoutStopper is not used because it stops trials between evaluations and
-    does not support GPU-hours.
+    The stopper reads the file at each call, and stores nothing itself, because after a restart Ray
+    uses an old copy of the stopper from its snapshot. The stopper writes the reason to the trial's
+    folder. Ray's TimeoutStopper is not used because it stops trials between evaluations and does
+    not support GPU-hours.
     """
 
     def __init__(self, path: Path) -> None:
@@ -218,9 +219,10 @@ class BudgetedSearcher(Searcher):
         self._lengths: dict[str, float] = {}  # {name of a running trial: its length in kimg}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the next trial; None if Ray must wait for running trials.
+        """Return the next trial, None if Ray must wait for running trials, or FINISHED.
 
-        FINISHED means that no other trial fits, or that the wrapped searcher has finished.
+        FINISHED means that no further trial fits into the budget, or that the wrapped searcher has
+        no further trial.
         """
         if self._tracker.state["over"]:
             return FINISHED

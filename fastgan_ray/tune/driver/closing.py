@@ -24,9 +24,10 @@ def report_outcome(
     reports: Reports,
     how_to_continue: str = "Continue with the same command and --resume.",
 ) -> None:
-    """Print the outcome, and where the results, the report and the W&B runs are.
+    """Print the outcome and the places of the results, the report and the W&B runs.
 
-    `folders` has the experiment's folder first, then its subfolders that have their own W&B runs.
+    The first of `folders` is the experiment's folder; the others are its subfolders that have
+    their own W&B runs.
     Raises InterruptedRunError if trials are unfinished, and FailedRunError if no trial has a value
     or if several trials in a row have failed for the same reason.
     """

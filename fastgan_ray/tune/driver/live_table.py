@@ -23,12 +23,12 @@ LINES_AROUND_ROWS = 7  # lines for the title, budget, headings and caption, and 
 class LiveTable(TrialCallback):
     """Shows the state, kimg, metric, speed and ETA of every trial while Ray Tune runs.
 
-    Without a terminal, it prints a line at each start, evaluation and end of a trial. `metric` is
+    Without a terminal, it prints a line whenever a trial starts, is evaluated or ends. `metric` is
     the metric's name in the trials' rows. `total_trials` is None if there is no limit. `total_kimg`
-    is the length of trials whose configuration has no length. A line above the table says how much
-    of `budget` is used. `default` and `grid_points` are those of `new_state`. `progress` writes the
-    table's state for other processes. Ray's reporters are not used because they show no kimg, ETA
-    or budget, and print a new table each time.
+    is the length of trials whose configuration does not set a length. A line above the table says
+    how much of `budget` is used. `default` and `grid_points` are passed to `new_state`. `progress`
+    writes the table's state to a file for other processes. Ray's reporters are not used because
+    they show no kimg, ETA or budget, and print a new table each time.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LiveTable(TrialCallback):
             self._live.start()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Update new trials, and trials that changed without a report."""
+        """Update the rows of new trials, and of trials that changed without a report."""
         now = time.monotonic()
         for trial in trials:
             row = self._state["trials"].get(trial.trial_id)
@@ -79,7 +79,10 @@ class LiveTable(TrialCallback):
         self._show(trial, status="RUNNING")
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Show an evaluation; ignore rows that repeat after a resume or report a failure."""
+        """Show an evaluation.
+
+        A row that a resumed trial repeats, or that reports a failure, is ignored.
+        """
         row = self._state["trials"].get(trial.trial_id)
         repeated = row is not None and row["value"] is not None and result["kimg"] <= row["kimg"]
         if not repeated and result.get("outcome") not in BAD_ENDS:
@@ -117,7 +120,7 @@ class LiveTable(TrialCallback):
     ) -> None:
         now = time.monotonic()
         self._state = observe(self._state, trial, now, result, status)
-        # The live table has no space for the reason of a failure: print it.
+        # The live table has no space for the reason of a failure, so it is printed above.
         if self._live is None or self._state["trials"][trial.trial_id]["state"] in BAD_ENDS:
             line = trial_line(self._state, trial.trial_id, now)
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)

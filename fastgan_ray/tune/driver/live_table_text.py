@@ -1,4 +1,4 @@
-"""Functions that convert the state of a search (`state.py`) to a table and to lines of text."""
+"""Convert the state of a search (see `state.py`) to a table and to lines of text."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LONG_VALUE = 9  # values with more characters than this are long
 def render(state: State, now: float, max_rows: int | None = None) -> Table:
     """Return the table of all trials.
 
-    If there are more trials than `max_rows`, the table has the best trial, the running trials and
-    the latest trials.
+    If there are more than `max_rows` trials, the table shows only `max_rows` of them: the best
+    trial, the running trials, and then the latest trials.
     """
     best, default, rows = best_of(state), default_of(state), list(state["trials"].values())
     visible = _most_interesting(rows, best, max_rows)
@@ -96,7 +96,7 @@ def _label(state: State, name: str) -> str:
 
 
 def headline(state: State, now: float) -> str:
-    """Return one line about the search: its name, the trials done, and the time."""
+    """Return one line about the search: its name, how many trials have ended, and the time."""
     done = sum(row["state"] in ENDED for row in state["trials"].values())
     count = state["total_trials"]
     total = f" {plural('trial')}" if count is None else f" of {counted(count, 'trial')}"
@@ -112,10 +112,10 @@ def headline(state: State, now: float) -> str:
 
 
 def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of parameters that differ between points; all names if there is one point.
+    """Return the names of the parameters that differ between points.
 
-    Parameters with long values come last, so that a narrow column cuts off a long value and not the
-    short values.
+    If there is only one point, return all names. Parameters with long values come last, so that a
+    narrow column cuts off long values, not short ones.
     """
     lengths: dict[str, int] = {}
     for point in points:
@@ -133,7 +133,7 @@ def parameters(point: Mapping[str, Any], names: Sequence[str]) -> str:
     """Format the parameters `names` of a point.
 
     {"model.ngf": 8, "train.lr_g": 2e-4} becomes "ngf=8 lr_g=0.0002". If two names end in the same
-    word, both are written with their section.
+    word, both are written in full, such as "model.ngf".
     """
     leaf_of = {name: name.rsplit(".", 1)[-1] for name in names}
     counts = Counter(leaf_of.values())
@@ -145,7 +145,7 @@ def parameters(point: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def progress(kimg: float, total_kimg: float) -> str:
-    """Format the position and the total in kimg: "12.5/40", "0.015/0.03"."""
+    """Format how much of a trial is done, in kimg: "12.5/40", "0.015/0.03"."""
     decimals = 0 if total_kimg >= 100 else max(1, 1 - math.floor(math.log10(total_kimg)))
     return f"{round(kimg, decimals):g}/{total_kimg:g}"
 

@@ -24,7 +24,7 @@ from fastgan_ray.tune.trial.pbt import read_orders
 
 Record = dict[str, Any]
 
-MAX_SHARE = 0.05  # the share of the driver's time for writing, which is slow with a thousand trials
+MAX_SHARE = 0.05  # of the driver's time is used for writing; with 1000 trials, writing is slow
 
 
 def make_record(
@@ -32,11 +32,11 @@ def make_record(
 ) -> Record:
     """Return a trial's record.
 
-    `value` is the best checkpoint's value on new latents, if there is one, else the value of the
-    last evaluation. `selected_value` is the value that chose the best checkpoint. `ended` says
-    whether the trial is over; an interrupted trial is not over, because it can continue. `error`
-    says why the trial's process died, if it will not start again. `stop_reason` says why the search
-    stopped the trial.
+    In the record, `value` is the value of the best checkpoint on new latents; if there is no best
+    checkpoint, it is the value of the last evaluation. `selected_value` is the value by which the
+    best checkpoint was chosen. The argument `ended` says whether the trial is over; an interrupted
+    trial is not over, because it can continue. `error` says why the trial's process died, if the
+    process will not start again. `stop_reason` says why the search stopped the trial.
     """
     last = trial.last_result or {}
     outcome = last.get("outcome", "running")
@@ -89,7 +89,10 @@ class TrialRecords(TrialCallback):
 
     @abstractmethod
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
-        """Write the summary of `records` and return it; if `over`, no more trials will run."""
+        """Write the summary of `records` and return it.
+
+        `over` says that no more trials will run.
+        """
 
     def discard(self, checkpoint: Path) -> None:
         """Remove the unneeded files in a checkpoint of a trial that has ended."""
@@ -133,7 +136,7 @@ class TrialRecords(TrialCallback):
         return summary
 
     def _record(self, trial: Trial) -> Record:
-        """Return a trial's record; cache it if the trial has ended and Ray has its last status."""
+        """Return a trial's record; cache it once the trial has ended and Ray's status is final."""
         folder, ended = self.folder / "trials" / trial.trial_id, self._has_ended(trial)
         record = make_record(trial, self._metric, ended, _error(trial), read_stop_reason(folder))
         if orders := read_orders(folder):
@@ -150,10 +153,11 @@ class TrialRecords(TrialCallback):
         return ended_before or trial.trial_id in self._ended
 
     def _discard_checkpoints(self, records: Iterable[Record], over: bool) -> None:
-        """Remove unneeded checkpoints of trials that have ended, also according to Ray's snapshot.
+        """Remove unneeded checkpoints of trials that have ended.
 
-        Otherwise a resume could start such a trial again. If `over`, no more trials will run, and
-        the snapshot is not checked.
+        Ray's snapshot must also say that the trial has ended; otherwise a resume could start the
+        trial again without its checkpoint. `over` says that no more trials will run; then the
+        snapshot is not checked.
         """
         in_snapshot = set() if over else ended_in_snapshot(self.folder)
         for record in records:
@@ -169,9 +173,9 @@ class TrialRecords(TrialCallback):
 def end_reason(
     state: str, last: Mapping[str, Any], config: Mapping[str, Any], stop_reason: str
 ) -> str:
-    """Return how a trial ended that did not fail; "" for other states.
+    """Return a text that says how a trial ended; "" if the trial failed.
 
-    `last` is its last row, `config` is the searcher's suggestion.
+    `last` is the trial's last row. `config` is the searcher's suggestion.
     """
     kimg = f"{last.get('kimg', 0.0):g} of {config['run']['train']['total_kimg']:g} kimg"
     return {

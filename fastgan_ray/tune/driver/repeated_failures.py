@@ -1,6 +1,6 @@
 """End an experiment in which several trials in a row fail for the same reason.
 
-The cause is then a setting or the machine, and all other trials would fail, too.
+The cause is probably a setting or the machine, so all other trials would fail, too.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ FAILURES_IN_A_ROW = 3
 class RepeatedFailures(TrialCallback):
     """Counts consecutive trials that failed for the same reason.
 
-    After `limit` such trials, `reason` is set, and no more trials start. An evaluation or another
-    end of a trial resets the count. Reasons are the same if they differ only in numbers, such as an
-    address or a trial's folder.
+    After `limit` such trials in a row, `reason` is set, and no more trials start. The counter is
+    reset when a trial reports an evaluation or ends in another way. Two reasons count as the same
+    if they differ only in numbers, such as an address or a trial's folder.
     """
 
     def __init__(self, limit: int = FAILURES_IN_A_ROW) -> None:
@@ -44,7 +44,7 @@ class RepeatedFailures(TrialCallback):
         return f"{trials} in a row failed for the same reason: {self.reason}"
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Count a trial that reports its failure; any other report starts the count again."""
+        """Count a trial that reports its failure; reset the counter at any other report."""
         if result.get("outcome") == "failed":
             self._count(trial, result["reason"])
         elif not self.reason:

@@ -1,4 +1,4 @@
-"""Keep report.html next to the results up to date; an error here never stops the search."""
+"""Keep the report.html of a run up to date; an error in the report never stops the search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_SHARE = 0.05  # share of the driver's time for writing reports
 
 
 class Reports:
-    """Writes the report from time to time, and never raises an exception.
+    """Writes the report of the run in `folder` from time to time, and never raises an exception.
 
     `fault` says why the last report could not be written; it is "" if there was no error.
     """
@@ -30,9 +30,9 @@ class Reports:
         self._due = -float("inf")
 
     def refresh(self, over: bool = False) -> None:
-        """Write the report if it is due.
+        """Write the report, but not too soon after the last time.
 
-        If `over`, the results are final, and the report is always written.
+        `over` says that the results are final; then the report is always written.
         """
         start = self._clock()
         if start < self._due and not over:

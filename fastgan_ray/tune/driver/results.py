@@ -23,8 +23,8 @@ from fastgan_ray.train.best import BEST, LAST
 from fastgan_ray.tune.driver.records import Record, TrialRecords
 from fastgan_ray.tune.preflight import read_pictures
 
-# The sections of the configuration that the published FastGAN defines; users set the other sections
-# freely.
+# The sections of the configuration that the published FastGAN defines. A trial that differs only in
+# other sections is still the published default.
 PUBLISHED_SECTIONS = ("model", "augment", "train")
 COLUMNS = (
     *("trial_id", "state", "value", "error", "num_fakes", "kimg", "seconds", "reason"),
@@ -34,10 +34,11 @@ CLEAR_ERRORS = 2.0  # in standard errors; evaluation noise rarely causes a large
 
 
 def choose_best(records: Iterable[Record], metric: Metric) -> Record | None:
-    """Return the finished trial with the best last value; if none has finished, the best trial.
+    """Return the finished trial with the best value; if no trial has finished, the best of all.
 
-    The last value of a finished trial always comes from a full evaluation. Stopped and unfinished
-    trials may have values of cheap evaluations, which are compared only with each other.
+    The value of a finished trial always comes from a full evaluation. Stopped and unfinished trials
+    may have values of cheap evaluations, so they are not compared with finished trials. Returns
+    None if no trial has a value.
     """
     valued = [record for record in records if record["value"] is not None]
     finished = [record for record in valued if record["state"] == "finished"]
@@ -89,10 +90,10 @@ def summarise(
 def compare_with_default(
     best: Record | None, default: Record | None, metric: Metric, complete: bool = True
 ) -> tuple[bool | None, str]:
-    """Return whether the best trial beats the published default, and a sentence that says so.
+    """Return whether the best trial beats the published default, and a sentence about it.
 
-    The first value is None if this is unknown. `complete` says whether the space contains every
-    published value; if not, `default` is the nearest point of the space.
+    The first value is None if the two cannot be compared. `complete` says whether the search space
+    contains every published value; if not, `default` is the nearest point of the space.
     """
     if best is None:
         return None, "No trial has a value."
@@ -102,12 +103,13 @@ def compare_with_default(
     elif best["state"] != "finished":
         text += f" (not finished: {best['state']})"
     if default is None:
-        return None, f"{text}. Not compared: the {DEFAULT} was not tried."
+        return None, f"{text}. No comparison is possible, because the {DEFAULT} was not tried."
     name = f"the {DEFAULT}" + ("" if complete else " (as far as the space contains it)")
     if best["trial_id"] == default["trial_id"]:
-        return False, f"{text}, {name}: no other trial beats it so far."
+        return False, f"{text}. This trial is {name}; no other trial beats it so far."
     if default["value"] is None or default["state"] != "finished":
-        return None, f"{text}. Not compared: {name} is {default['state']}."
+        state = default["state"].replace("_", " ")
+        return None, f"{text}. No comparison is possible, because {name} is {state}."
     sign = 1 if metric.goal == "minimize" else -1
     better = sign * best["value"] < sign * default["value"]
     relation = "better" if better else "no better"
@@ -143,10 +145,10 @@ def keep_best(best: Mapping[str, Any], folder: Path) -> None:
     The checkpoint is the trial's best one if best["best_kimg"] is not None, else its last one. If
     these differ, the last one is also copied, as `checkpoint-last`. best["source"] is the trial's
     folder, relative to `folder`. Weights are hard links instead of copies if the file system
-    supports links. If the trial no longer has this checkpoint, best/ has it already.
+    supports links. If the trial no longer has this checkpoint, best/ already contains it.
     """
     running = (FileNotFoundError, shutil.Error) if best.get("state") == "unfinished" else ()
-    # A running trial may replace its checkpoint meanwhile; then best/ is not changed.
+    # A running trial may replace its checkpoint during the copying; then best/ is not changed.
     with contextlib.suppress(*running):
         _replace_best(best, folder)
 
@@ -185,7 +187,7 @@ def source_of(best: Record) -> str:
 
 
 def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
-    """Return the trials as CSV text: the columns `COLUMNS`, then one for each parameter."""
+    """Return the trials as CSV text: the columns `COLUMNS`, then one column per parameter."""
     names = [parameter.name for parameter in spec.space]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -197,10 +199,10 @@ def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
 
 
 def _default(records: Sequence[Record], spec: SearchSpec) -> tuple[Record | None, bool]:
-    """Return the record of the trial with the default values; None if there is none.
+    """Return the record of the trial at the published default, or None if there is no such trial.
 
-    Also return whether all PUBLISHED_SECTIONS of this trial are equal to the published FastGAN's.
-    They are not equal if the space excludes a published value.
+    Also return whether all PUBLISHED_SECTIONS of this trial are equal to those of the published
+    FastGAN. They are not equal if the search space excludes a published value.
     """
     start, published = start_point(spec), RunConfig().model_dump()
     for record in records:

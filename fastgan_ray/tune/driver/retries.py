@@ -17,7 +17,7 @@ MAX_DEATHS = 4
 
 
 class RetryCounter(TrialCallback):
-    """Resets Ray's count of a trial's deaths when the trial makes progress or the search resumes.
+    """Resets Ray's failure count of a trial if the trial makes progress or the search resumes.
 
     On spot machines, the process of a long trial dies many times. The search gives up only on
     trials that make no progress.
@@ -34,18 +34,21 @@ class RetryCounter(TrialCallback):
         return trial is not None and reason_of(trial, {}).startswith(OUT_OF_MEMORY)
 
     def trial_started(self, trial: Trial) -> None:
-        """Reset the count when this driver starts the trial for the first time."""
+        """Reset the trial's failure count when this driver starts the trial for the first time."""
         self._started[trial.trial_id] = trial
         if trial.trial_id not in self._last_kimg:
             self._last_kimg[trial.trial_id] = 0.0
             set_failure_count(trial, 0)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Reset the count at a new row; a repeated row is not progress."""
+        """Reset the trial's failure count if the row is new; a repeated row is not progress."""
         self._count(trial, result["kimg"], deaths=0)
 
     def trial_restarts(self, trial: Trial) -> None:
-        """Set the count to 1 if the trial saved progress before it died but did not report it."""
+        """Set the trial's failure count to 1 if the trial made progress since its last report.
+
+        This progress is found in the trial's folder.
+        """
         self._count(trial, resume_kimg(self._trials / trial.trial_id), deaths=1)
 
     def _count(self, trial: Trial, kimg: float, deaths: int) -> None:

@@ -37,9 +37,9 @@ from fastgan_ray.tune.wandb.outcome import log_outcome
 def run_experiment(experiment: Experiment, options: TuneOptions, objective: Objective) -> Path:
     """Run an experiment, or continue it if `options.resume` is set; return its folder.
 
-    Raises UserError if the folder cannot be used, no machine has the resources for a trial, or
-    pictures or weights are missing. If trials were interrupted, raises InterruptedRunError after
-    all results are written and printed. A trial that fails is a result, not an error.
+    Raises UserError if the folder cannot be used, if no machine has the resources for a trial, or
+    if pictures or weights are missing. If trials were interrupted, first writes and prints all
+    results, then raises InterruptedRunError. A trial that fails is a result, not an error.
     """
     name = experiment.name if options.name is None else options.name
     folder = folder_of(options.runs_dir, name)
@@ -54,8 +54,8 @@ def run_experiment(experiment: Experiment, options: TuneOptions, objective: Obje
         _run(experiment, options, folder, storage, objective)
     except UserError:
         if not options.resume and not (folder / experiment.summary_file).exists():
-            # No trial has started: remove the folder, so that the corrected command can use its
-            # name.
+            # No trial has started. Without the folder, the user can correct the command and use the
+            # same name.
             shutil.rmtree(folder)
         raise
     except Exception as error:

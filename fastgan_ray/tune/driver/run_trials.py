@@ -1,4 +1,4 @@
-"""An experiment's trials on Ray Tune: their concurrency, resources and callbacks."""
+"""Run an experiment's trials on Ray Tune: set their concurrency, resources and callbacks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def run_trials(
 ) -> tuple[list[Trial], str]:
     """Run the trials of an experiment; return Ray's trials, and why the experiment ended early.
 
-    The second value is "" unless several trials in a row failed for the same reason. A resumed
+    The second value is "" if the experiment did not end early. It ends early if several trials in a
+    row fail for the same reason. A resumed
     experiment runs only unfinished trials and trials whose process died too often. Raises UserError
     if no machine has the resources for a trial.
     """
@@ -131,7 +132,7 @@ def _searcher(
     resuming: bool,
     tracker: BudgetTracker | None,
 ) -> Searcher:
-    """Make the searcher, which suggests trials; with a budget, only until it is used up."""
+    """Make the searcher; with a budget, it suggests trials only until the budget is used up."""
     searcher = experiment.make_searcher(folder, limit, resuming)
     if tracker is None:
         return searcher
@@ -163,7 +164,7 @@ def _concurrency(
 def _trainable(
     experiment: Experiment, context: ExperimentContext, trials: Path
 ) -> Callable[[dict[str, Any]], None]:
-    """Return the function that Ray runs for each trial, with the resources to reserve."""
+    """Return the function that Ray runs for each trial; it says which resources a trial needs."""
     nodes = context.nodes
 
     def worker_resources(config: RunConfig, number: int = 0) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Early stopping and population-based training as a scheduler of Ray Tune."""
+"""The Ray Tune scheduler for early stopping and population-based training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialScheduler | None:
-    """Make the scheduler for `early_terminate` and `population`; None if the file has neither.
+    """Make the scheduler for `early_terminate` and `population`; None if both are not set.
 
     `max_kimg` is the length of the longest trial. `trials` is the folder that contains all trials'
     folders.
@@ -46,8 +46,9 @@ def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialSche
 def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observation | None:
     """Convert a row to an observation for the stopping rules.
 
-    Returns None if the row has no value, for example because the trial diverged. The error is the
-    standard error over generated pictures only, because all trials use the same real pictures.
+    Returns None if the row has no value, for example because the trial diverged. The observation's
+    error is the standard error over generated pictures only, because all trials use the same real
+    pictures.
     """
     value = value_of(row, metric.name)
     if value is None:
@@ -58,10 +59,10 @@ def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observ
 
 
 class EarlyStoppingScheduler(FIFOScheduler):
-    """Applies the stopping rules, and population-based training to the trials that continue.
+    """Stops trials by the stopping rules, and applies population-based training to the others.
 
     Ray's snapshot does not contain the scheduler. So after a restart, the scheduler reads the rows
-    of the restored trials again and gives them to the rules.
+    of the restored trials again and passes them to the stopping rules.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class EarlyStoppingScheduler(FIFOScheduler):
         self._exchange = exchange
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Add a trial; if Ray restored it, also give its earlier rows to the rules."""
+        """Pass the earlier rows of a trial that Ray has restored to the stopping rules."""
         if not trial.last_result:
             return
         last_kimg = trial.last_result.get("kimg", 0.0)
@@ -94,8 +95,8 @@ class EarlyStoppingScheduler(FIFOScheduler):
     ) -> str:
         """Return STOP if a rule stops the trial, and write the reason to its folder.
 
-        Returns CONTINUE for all other trials. After a restart, a trial reports its rows again: the
-        rules record all of them, but only the last one can stop the trial.
+        Returns CONTINUE for all other trials. After a restart, a trial reports its rows again. The
+        rules record all of these rows, but only the last row can stop the trial.
         """
         observation = observation_of(result, trial.config["number"], self._search_metric)
         reason = "" if observation is None else self._rules.decide(observation)

@@ -1,8 +1,8 @@
 """Stop an experiment cleanly: after one signal, the trials save their state, and the driver ends.
 
-Ray Tune has its own stop signal, `STOP_SIGNAL`, and handles it while trials run. Before the trials,
-this module raises an InterruptedRunError instead. After the trials, while the driver writes the
-results, the signal is ignored.
+Ray Tune has its own stop signal, `STOP_SIGNAL`. While trials run, Ray handles this signal. Before
+the trials start, this module handles it and raises an InterruptedRunError. After the trials, while
+the driver writes the results, the signal is ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class DriverStop:
-    """Handles signals in the driver, and writes a note (NOTE) that makes running trials stop."""
+    """Handles signals in the driver, and writes the file NOTE, which makes running trials stop."""
 
     def __init__(self, stop: Stop, quiet: bool) -> None:
         self.stop = stop
@@ -43,7 +43,7 @@ class DriverStop:
             signal.signal(STOP_SIGNAL, self._raise)
 
     def asked(self, stop: Stop) -> None:
-        """Stop Ray Tune, print a message and write the note; called at the first signal."""
+        """Stop Ray Tune, print a message and write NOTE; called at the first signal."""
         signal.raise_signal(STOP_SIGNAL)
         if not self._quiet:
             say_at_once(STOPPING)
@@ -51,7 +51,7 @@ class DriverStop:
             self._note.touch()
 
     def begin(self, trials: Path) -> None:
-        """Prepare for trials whose folders are in `trials`; remove the note of an earlier stop.
+        """Prepare for trials whose folders are in `trials`; remove the NOTE of an earlier stop.
 
         Raises InterruptedRunError if a signal has already arrived.
         """
@@ -84,7 +84,7 @@ def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
 
 
 class TrialStop:
-    """Tells a trial when to stop: after a signal to its process, or after the driver's note."""
+    """Tells a trial to stop when its process gets a signal or the driver has written NOTE."""
 
     def __init__(self, stop: Stop, trials: Path) -> None:
         self._stop = stop
@@ -94,7 +94,7 @@ class TrialStop:
 
     @property
     def asked(self) -> bool:
-        """True if the trial must save and stop; the note is checked at most once a second."""
+        """True if the trial must save and stop; NOTE is looked for at most once a second."""
         now = time.monotonic()
         if now >= self._due:
             self._has_note = self._note.exists()

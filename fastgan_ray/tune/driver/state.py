@@ -42,8 +42,8 @@ def run_of(trial: TrialLike) -> dict[str, Any]:
 def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str:
     """Return a trial's state: "pending", "running" or one of `ENDED`.
 
-    `status` is Ray's status of the trial. If a trial ended before `total_kimg`, the search stopped
-    it.
+    `status` is Ray's status of the trial. If a trial has ended before `total_kimg`, the search has
+    stopped it, so its state is "stopped".
     """
     if status == "ERROR":
         return "out_of_memory" if OUT_OF_MEMORY in str(result.get("reason")) else "failed"
@@ -55,7 +55,10 @@ def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str
 
 
 def reason_of(trial: TrialLike, result: Mapping[str, Any]) -> str:
-    """Return why a trial ended: its own report, or the last line of its traceback, or ""."""
+    """Return why a trial ended; "" if this is unknown.
+
+    The reason is in the trial's report; without a report, it is the last line of the traceback.
+    """
     text = "" if result.get("reason") else last_failure(trial)
     if not text:
         return str(result.get("reason") or "")
@@ -87,7 +90,7 @@ def new_state(
         "total_kimg": total_kimg,
         "default": dict(default or {}),
         "grid_points": grid_points,
-        "over": False,  # whether no more trials will start
+        "over": False,  # True if no more trials will start
         "start": now,
         "budget": "",  # a line that says how much of the budget is used
         "seconds_left": None,  # seconds until the budget is used up; None if unknown
@@ -133,10 +136,10 @@ def observe(
 
 
 def best_of(state: State) -> str | None:
-    """Return the name of the trial with the best last value; None if no trial has a value.
+    """Return the name of the trial with the best value; None if no trial has a value.
 
-    Finished trials come first, because they end with a full evaluation. The order is the same as in
-    summary.json, so both name the same trial.
+    Finished trials are preferred to all others, because their values come from full evaluations.
+    summary.json uses the same order, so it has the same best trial.
     """
     sign = 1 if state["goal"] == "minimize" else -1
     ranks = {"finished": 0, "stopped": 1, "running": 1, "pending": 1, "unfinished": 1}
@@ -159,9 +162,9 @@ def default_of(state: State) -> str | None:
 
 
 def trial_eta(row: Mapping[str, Any], now: float) -> float | None:
-    """Return the seconds until a running trial ends, at its speed since its start or resume.
+    """Return the seconds until a running trial ends; None if this is unknown.
 
-    Returns None if this is unknown.
+    The estimate assumes the trial's speed since its start or its last resume.
     """
     if row["state"] != "running" or row["kimg"] <= row["start"][1]:
         return None
@@ -174,8 +177,8 @@ def trial_eta(row: Mapping[str, Any], now: float) -> float | None:
 def search_eta(state: State, now: float) -> float | None:
     """Return the seconds until the last trial ends, at the speed so far; None if unknown.
 
-    They are at least those of the running trials, even if earlier trials were stopped early. None
-    if nobody works on the run any more.
+    The result is at least the time that each running trial still needs. It is None if no process
+    works on the run any more.
     """
     rows = state["trials"].values()
     is_stopped = any(row["state"] == "unfinished" for row in rows)
@@ -189,5 +192,5 @@ def search_eta(state: State, now: float) -> float | None:
 
 
 def share_done(row: Mapping[str, Any]) -> float:
-    """Return the share of a trial that is done, from 0 to 1; it is 1 for a trial that has ended."""
+    """Return how much of a trial is done, from 0 to 1; 1 if the trial has ended."""
     return 1.0 if row["state"] in ENDED else min(1.0, row["kimg"] / row["total_kimg"])

@@ -1,4 +1,4 @@
-"""The progress of a run, which another process may be working on."""
+"""Show the progress of a run, even while another process works on it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from fastgan_ray.report.data.run_folder import read_run
 from fastgan_ray.tune.driver.state import ENDED, State, best_of, new_state
 from fastgan_ray.tune.storage.lock import find_driver
 
-PROGRESS = ".progress.json"  # in a run's folder: the state of its table
+PROGRESS = ".progress.json"  # in a run's folder; the state of the live table (see state.py)
 SECONDS_BETWEEN_WRITES = 1.0
-PARTS = (".", "confirm")  # folders in a run's folder that have a table
+PARTS = (".", "confirm")  # the run's folder and its subfolder that may have a PROGRESS file
 
 
 class Part(NamedTuple):
-    """The state of a table, and the time on the clock of that state."""
+    """The state of a live table, and the current time on the clock that this state uses."""
 
     state: State
     now: float
 
 
 class ProgressFile:
-    """Writes the state of a table to a run's folder, for other processes, once a second."""
+    """Writes the state of the live table to a run's folder once a second, for other processes."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / PROGRESS
         self._last_write = -float("inf")
 
     def write(self, state: State, now: float, at_once: bool = False) -> None:
-        """Write the state; `now` is the time on its clock."""
+        """Write the state; `now` is the current time on the clock that the state uses."""
         if at_once or now - self._last_write >= SECONDS_BETWEEN_WRITES:
             content = {"state": state, "now": now, "time": time.time()}
             write_atomically(self._path, json.dumps(content))
@@ -42,8 +42,8 @@ class ProgressFile:
 class Status(NamedTuple):
     """The status of a run.
 
-    `word` is "running", "ended" or "interrupted" (stopped or killed before its end); `pid` is the
-    number of the process that works on the run; `verdict` is its result so far.
+    `word` is "running", "ended" or "interrupted" (stopped or killed before its end). `pid` is the
+    ID of the process that works on the run, or None. `verdict` is the run's result so far.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Status(NamedTuple):
 def status_of(folder: Path) -> Status:
     """Return the status of a search, an ablation or a training.
 
-    Raises UserError for another folder, or if another machine works on the run.
+    Raises UserError if `folder` has none of these, or if another machine works on the run.
     """
     run = read_run(folder)
     driver = find_driver(folder)
@@ -107,7 +107,7 @@ def _read(folder: Path, running: bool) -> Part | None:
 
 
 def _part_of(run: dict[str, Any]) -> Part:
-    """Make a table of the trials in a run's results."""
+    """Make the state of a live table from the trials in a run's results."""
     metric = run["metric"]
     count = len(run["trials"]) or None
     state = new_state(run["name"], metric["name"], metric["goal"], count, 0.0, now=0.0)

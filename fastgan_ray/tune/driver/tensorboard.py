@@ -1,4 +1,4 @@
-"""The training numbers between evaluations as TensorBoard curves."""
+"""Write the training numbers between evaluations (such as losses) to TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastgan_ray.tune.ray.callback import TrialCallback
 
 
 def add_numbers(board: SummaryWriter, numbers: Mapping[str, Any]) -> None:
-    """Add a row of training numbers to TensorBoard; the step is the number of images shown."""
+    """Add a row of training numbers to TensorBoard; the step is the number of images seen."""
     step = round(1000 * numbers["kimg"])
     for name, value in numbers.items():
         board.add_scalar(f"{PREFIX}{name}", value, step)

@@ -1,4 +1,4 @@
-"""Printing to standard output, while Ray's output goes to a log."""
+"""Print to standard output while Ray's output goes to a log file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
-LOG = "output.log"  # in a run's folder: the output of a run in the background
+LOG = "output.log"  # in a run's folder; the output of a run in the background
 LOG_COLUMNS = 140  # width of the table, in characters, if there is no terminal
 
 
@@ -24,9 +24,9 @@ def say(console: Console, part: RenderableType) -> None:
 
 
 def move_output(folder: Path, console: Console) -> None:
-    """Print how to see and stop a run in the background; then send its output to its log.
+    """Print how to follow and stop a run in the background; then send its output to LOG.
 
-    Do nothing if the output goes to the log already.
+    Do nothing if the output already goes to LOG.
     """
     log, outputs = folder / LOG, (1, 2)  # standard output and standard error
     if log.is_file() and os.path.samestat(os.fstat(outputs[0]), log.stat()):

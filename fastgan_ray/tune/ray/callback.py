@@ -1,4 +1,4 @@
-"""A base class for Ray's callbacks; its methods take only the trial, and the result if any."""
+"""A base class for callbacks of Ray Tune whose methods take only the trial (and its result)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class TrialCallback(Callback):
     """A callback with one method for each event of a trial; subclasses override these methods."""
 
     def trial_started(self, trial: Trial) -> None:
-        """Handle the start of a trial's process, also after a resume or after the process died."""
+        """Handle the start of a trial's process, including every restart."""
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Handle a result; the scheduler and `trial.last_result` do not have it yet."""
+        """Handle a result, before the scheduler and `trial.last_result` get it."""
 
     def trial_restarts(self, trial: Trial) -> None:
         """Handle the death of a trial's process that Ray will start again."""

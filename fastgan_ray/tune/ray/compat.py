@@ -35,7 +35,7 @@ from fastgan_ray.files import write_atomically
 # declared to return a dict.
 FINISHED = cast(dict[str, Any], Searcher.FINISHED)
 
-# Keys that Ray adds to each result. Ray's list AUTO_RESULT_KEYS lacks two of them.
+# Keys that Ray adds to each result. Ray's own list AUTO_RESULT_KEYS lacks two of these keys.
 RESULT_KEYS = {*AUTO_RESULT_KEYS, "done", "iterations_since_restore"}
 
 # The signal that stops Ray Tune; Ray has no public function that stops `tune.run`. Ray's handler of
@@ -44,10 +44,10 @@ STOP_SIGNAL = signal.SIGUSR1
 
 # Environment variables that Ray reads. Except RAY_USAGE_STATS_*, only Ray's source documents them.
 SETTINGS = {
-    # glibc, not Ray, reads this variable. A trial trains in a thread. With a single arena, glibc
-    # keeps the memory that this thread frees, as for a main thread (train/device.py).
+    # glibc reads this variable, not Ray. A trial trains in a thread. With a single arena, glibc
+    # reuses the memory that this thread frees, as in a main thread (see train/device.py).
     "MALLOC_ARENA_MAX": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",  # the new output ignores verbose=0 and prints to the terminal
+    "RAY_AIR_NEW_OUTPUT": "0",  # Ray's new output prints to the terminal even with verbose=0
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in a trial start at the search's directory
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the last row of a diverged trial has no metric
@@ -55,14 +55,14 @@ SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # Ray polls the workers' reports this often
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # Ray asks the workers for reports every 0.2 s
     "RAY_TRAIN_METRICS_ENABLED": "0",
     # Hide all GPUs from a trial that has none. Ray 2.60 does this only with this setting.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
 }
 STATE_PERIOD = "TUNE_GLOBAL_CHECKPOINT_S"  # seconds between two writes of Tune's state
-THREAD_TIMEOUT = "TUNE_FUNCTION_THREAD_TIMEOUT_S"  # seconds until a stopped trial's thread must end
+THREAD_TIMEOUT = "TUNE_FUNCTION_THREAD_TIMEOUT_S"  # seconds that a stopped trial's thread may take
 AUTH_TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - a variable's name
 DASHBOARD = "RAY_API_SERVER_ADDRESS"  # where Ray Train's controller finds the dashboard
 
@@ -105,10 +105,11 @@ class TrialLike(Protocol):
 class NamedTrialGenerator(SearchGenerator):
     """Ray's generator of trials, with our trial names instead of Ray's random ids.
 
-    It is needed because a searcher cannot choose the ids and is not told why a trial's process
-    died. A resumed search has `trial_count` trials; Ray would use the earlier number. With
-    `resuming`, Ray must restore the saved state. If Ray tries to start a new search instead, this
-    class raises an error, because the new search would overwrite the old results.
+    It is needed because a searcher cannot choose the ids, and Ray does not tell the searcher why a
+    trial's process died. A resumed search has `trial_count` trials in total; Ray would use the
+    number from before the resume. `resuming` means that Ray must restore the saved state. If Ray
+    tries to start a new search instead, this class raises an error, because a new search would
+    overwrite the old results.
     """
 
     def __init__(
@@ -128,9 +129,9 @@ class NamedTrialGenerator(SearchGenerator):
         self._ended = ended
 
     def add_configurations(self, experiments: Any) -> None:  # noqa: ANN401 - Ray's signature
-        """Start a new search; Ray calls this method if there is no state that it can restore.
+        """Start a new search; Ray calls this method if it finds no state to restore.
 
-        Raises UserError with `resuming`, because Ray could not read the state.
+        Raises UserError if `resuming` is set, because Ray could not read the saved state.
         """
         if self._resuming:
             raise UserError(
@@ -144,7 +145,7 @@ class NamedTrialGenerator(SearchGenerator):
         super().set_state({**state, "total_samples": count, "finished": False})
 
     def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> Trial | None:
-        """Return the next trial, or None: there is none now, or `ended` is true."""
+        """Return the next trial; None if no trial can start now, or if `ended` returns True."""
         if self._ended():
             self._finished = True
             return None
@@ -156,7 +157,11 @@ class NamedTrialGenerator(SearchGenerator):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the searcher how a trial ended; lack of memory is an outcome, not an error."""
+        """Tell the searcher how a trial ended.
+
+        If Ray ended the trial's process because memory was low, the searcher gets the outcome
+        "out_of_memory" instead of an error.
+        """
         if error and self._ran_out_of_memory(trial_id):
             result, error = {"outcome": "out_of_memory"}, False
         super().on_trial_complete(trial_id, result, error)
@@ -166,8 +171,9 @@ class NamedTrialGenerator(SearchGenerator):
 def every_death_is_an_actor_error() -> Iterator[None]:
     """Make Ray Tune restart a trial after any death of its process.
 
-    Ray Tune handles actors that died and tasks that raised an exception. If Ray's memory monitor
-    ends a process, Ray raises another error, and Ray Tune would end the whole search.
+    Ray Tune handles only two errors: an actor that died, and a task that raised an exception. If
+    Ray's memory monitor ends a process, Ray raises a third error, and Ray Tune would end the whole
+    search.
     """
     original = RayActorManager._actor_task_failed
 
@@ -197,7 +203,7 @@ def set_failure_count(trial: Trial, count: int) -> None:
 def last_failure(trial: TrialLike) -> str:
     """Return the text of a trial's last failure; "" if there is none.
 
-    Ray appends each failure to the trial's error file, with a heading, and stores it only there.
+    Ray writes failures only to the trial's error file, where each failure has a heading.
     """
     path = getattr(trial, "error_file", None)
     if not path or not Path(path).is_file():
@@ -212,7 +218,7 @@ def trial_gpus(trial: Trial) -> float:
 
 
 def state_folder(trial: Trial) -> Path:
-    """Return the folder where Ray Tune writes STATE_FILES; only the trials know its path."""
+    """Return the folder where Ray Tune writes STATE_FILES; a `Trial` object knows its path."""
     assert trial.storage is not None
     return Path(trial.storage.experiment_driver_staging_path)
 
@@ -220,7 +226,7 @@ def state_folder(trial: Trial) -> Path:
 def terminated_trials(experiment_state: Path) -> set[str]:
     """Return the ids of the trials that have ended and that a restore does not run again.
 
-    `experiment_state` is a file EXPERIMENT_STATE.
+    `experiment_state` is a file whose name matches EXPERIMENT_STATE.
     """
     trials = json.loads(experiment_state.read_text())["trial_data"]
     records = (json.loads(record) for record, _ in trials)
@@ -230,9 +236,10 @@ def terminated_trials(experiment_state: Path) -> set[str]:
 def change_configs(
     experiment_state: Path, change: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> None:
-    """Change the configurations of the trials that have not ended, in a file EXPERIMENT_STATE.
+    """Change the configurations of the trials that have not ended, in Ray's state file.
 
-    A resumed search may have other resources, but Ray computes a trial's resources from the
+    `experiment_state` is a file whose name matches EXPERIMENT_STATE. This is needed if a resumed
+    search has other resources than before, because Ray computes a trial's resources from the
     configuration in this file.
     """
     state = json.loads(experiment_state.read_text())
@@ -251,8 +258,8 @@ def prepare_process(
     """Make Ray call `prepare` in the main thread of each process that runs `trainable`.
 
     Ray runs the function `trainable` in another thread, but signal handlers can be set only in the
-    main thread. Ray turns the function into a class with the bases in `__mixins__`; methods of
-    these bases run in the main thread.
+    main thread. Ray turns the function into a class whose base classes are in `__mixins__`; the
+    methods of these base classes run in the main thread.
     """
 
     class Prepared(FunctionTrainable):
@@ -269,8 +276,9 @@ def on_loopback() -> Iterator[None]:
     """Make Ray listen on 127.0.0.1 only, if it starts inside this context.
 
     This is Ray's default on macOS and Windows. On Linux, Ray listens on all addresses of the
-    machine, and no argument of `ray.init` changes that. The environment variable affects Ray's new
-    processes. This process has already read it, so the constant is changed, too.
+    machine, and no argument of `ray.init` changes that. Setting the environment variable affects
+    only the processes that Ray starts. In this process, Ray has already read the variable into a
+    constant, so this constant is changed, too.
     """
     name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
     before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(name)

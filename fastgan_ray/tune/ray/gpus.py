@@ -1,7 +1,7 @@
 """Find the memory and the compute capability of each machine's GPUs.
 
-Ray knows the number of a machine's GPUs, but not their memory. So a small Ray task asks PyTorch, on
-one machine of each kind.
+Ray knows how many GPUs a machine has, but not their memory. So a small Ray task asks PyTorch for
+the memory, on one machine of each kind.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ SECONDS_TO_ANSWER = 120.0
 def local_gpus() -> Node:
     """Return the smallest memory, in GB, and the lowest compute capability of this machine's GPUs.
 
-    Returns {} if the machine has no GPU. Apple's GPUs have no compute capability; its value is then
-    0.
+    Returns {} if the machine has no GPU. Apple's GPUs have no compute capability, so 0 is returned
+    for it.
     """
     import torch
 
@@ -42,10 +42,10 @@ def local_gpus() -> Node:
 
 
 def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
-    """Return the resources of each machine that is alive, with its GPUs' memory and capability.
+    """Return the resources of each live machine, with the memory and capability of its GPUs.
 
-    `inspect` returns the same as `local_gpus`. It runs on one machine of each kind that has GPUs.
-    If it finds no GPU or does not answer, the values in ASSUMED are used.
+    `inspect` returns the same as `local_gpus`. It runs on one machine of each kind of machine with
+    GPUs. If it finds no GPU or does not answer, the values in ASSUMED are used.
     """
     list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     nodes = [node for node in list_nodes() if node["Alive"]]
@@ -59,7 +59,7 @@ def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
 
 
 def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """Return a key: machines with the same kind and number of GPUs have the same key."""
+    """Return a key that is the same for machines with the same kind and number of GPUs."""
     return tuple(
         sorted(
             (name, amount)
@@ -70,9 +70,10 @@ def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
 
 
 def with_assumed_gpus(nodes: Sequence[Node], known: Sequence[Node]) -> list[Node]:
-    """Add GPU memory and capability to `nodes` that have not started yet.
+    """Add the memory and capability of GPUs to `nodes`, machines that have not started yet.
 
-    The values come from a machine of the same kind in `known`; if there is none, from ASSUMED.
+    The values come from a machine of the same kind in `known`, or from ASSUMED if there is no such
+    machine.
     """
     kinds = {kind_of(node): node for node in known if GPU_GB in node}
     described = []

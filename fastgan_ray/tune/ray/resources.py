@@ -14,9 +14,9 @@ from fastgan_ray.tune.ray.gpus import ACCELERATOR, ASSUMED, GPU_CAPABILITY, GPU_
 
 Resources = Mapping[str, float]
 
-SURELY = 0.8  # a trial needs at least this part of its estimated memory (error up to 25 %)
+SURELY = 0.8  # a trial needs at least this share of its estimated memory; the error is up to 25 %
 SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
-PIN = 0.001  # amount of a kind's resource that a trial requests, to run on a machine with this kind
+PIN = 0.001  # amount that a trial requests of Ray's resource for a kind of GPU, to get this kind
 
 
 def uses_gpu(config: RunConfig, nodes: Sequence[Resources]) -> bool:
@@ -27,15 +27,16 @@ def uses_gpu(config: RunConfig, nodes: Sequence[Resources]) -> bool:
 
 
 def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, float]]:
-    """Return a worker's demand on each kind of GPU that has enough memory.
+    """Return the resources that a worker needs, for each kind of GPU that has enough memory.
 
-    A demand is {"CPU": cores, "GPU": share}. If no kind has enough memory, the kind with the most
-    memory is used. `nodes` are the resources of each machine (see `gpus`).
+    Each entry of the list (a "demand") is {"CPU": cores, "GPU": share of a GPU}. If no kind has
+    enough memory, the kind with the most memory is used. `nodes` are the resources of each machine
+    (see `gpus.py`).
 
-    The share is `resources.gpus`, or else the smallest of SHARES whose memory is enough for the
-    estimate. Each of several workers takes a whole GPU, because NCCL refuses two processes on the
-    same GPU. If the machines have different kinds of GPUs, the demand of a trial with one worker
-    also names the kind.
+    The share is `resources.gpus` if it is set, else the smallest of SHARES that has the estimated
+    memory. If a trial has several workers, each worker takes a whole GPU, because NCCL refuses two
+    processes on the same GPU. If the machines have different kinds of GPUs, the demand of a trial
+    with one worker also names the kind.
     """
     cpus, gpus, workers = config.resources.cpus, config.resources.gpus, config.resources.workers
     if not uses_gpu(config, nodes):
@@ -61,14 +62,14 @@ def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, flo
 
 
 def needed_gb(config: RunConfig, gpu: Resources) -> float:
-    """Return the estimated memory of a training on a GPU of this kind, in GB."""
+    """Return the estimated memory of a training in GB, on a GPU with the capability of `gpu`."""
     return gpu_gb_of(config, gpu[GPU_CAPABILITY])
 
 
 def gpu_kinds(nodes: Sequence[Resources]) -> dict[str, dict[str, float]]:
     """Return the smallest memory and compute capability of each kind of GPU.
 
-    The keys are Ray's resource names of the kinds; the key of GPUs without a name is "".
+    The keys are Ray's names of the kinds of GPUs; the key is "" if Ray has no name for a kind.
     """
     kinds: dict[str, dict[str, float]] = {}
     for node in nodes:
@@ -87,7 +88,8 @@ def gpu_kinds(nodes: Sequence[Resources]) -> dict[str, dict[str, float]]:
 class Request:
     """The resources of one trial; its workers may run on different machines.
 
-    `choices` are the demands of one worker, one for each kind of GPU; a trial uses one of them.
+    `choices` has the demand of one worker for each kind of GPU (see `demands`). A trial uses one of
+    these demands.
     """
 
     choices: Sequence[Resources]
@@ -106,8 +108,8 @@ class Request:
     def choose(self, number: int, nodes: Sequence[Resources]) -> Resources:
         """Return the demand of each worker of trial `number`.
 
-        The trials use the kinds of GPUs in turn, in proportion to the number of trials that fit on
-        each.
+        The trials are spread over the kinds of GPUs, in proportion to the number of trials that fit
+        on each kind.
         """
         rooms = _counts(self.choices, nodes)
         taken = [0] * len(rooms)
@@ -129,14 +131,14 @@ def request(config: RunConfig, nodes: Sequence[Resources]) -> Request:
 def can_reuse_process(request: Request) -> bool:
     """Return whether the next trial may reuse the process of a trial with this request.
 
-    This is possible only without a GPU, because a CUDA error persists in a process, and without
-    workers in other processes.
+    A process is not reused if the trial has a GPU, because a CUDA error persists in the process, or
+    if the trial has workers in other processes.
     """
     return not request.worker.get("GPU") and not request.nested
 
 
 def share(needed: float) -> float:
-    """Return the smallest share in SHARES that is at least `needed`; at most one GPU."""
+    """Return the smallest of SHARES that is at least `needed`; 1 if `needed` is larger than 1."""
     return next((part for part in SHARES if needed <= part), 1.0)
 
 
@@ -175,8 +177,8 @@ def check_memory(
     """Return how many trials fit into the memory of the machines, and a warning.
 
     The number is None if no limit is known. Estimates of memory have an error of up to 25 %, so
-    only the share SURELY of an estimate must fit. The warning lists how many configurations do not
-    fit; it is "" if all fit. Raises UserError if none fits.
+    only the share SURELY of an estimate must fit. The warning says how many configurations do not
+    fit; it is "" if all configurations fit. Raises UserError if no configuration fits.
     """
     rooms = [node["memory"] / 1e9 for node in nodes if node.get("memory")]
     lacking: list[tuple[float, float, str]] = []
@@ -212,11 +214,12 @@ def check_memory(
 def max_concurrent(
     requests: Sequence[Request], nodes: Sequence[Resources], wanted: int | None = None
 ) -> int:
-    """Return how many trials run at once; at least 1.
+    """Return how many trials may run at once; at least 1.
 
-    `wanted` is the user's limit. Without it, return the number of trials with the smallest request
-    that fit. If some trials have several workers, use the largest request: Ray Tune does not count
-    the resources of workers, so it would start trials whose workers then wait.
+    `wanted` is the user's limit. Without it, return how many trials fit if all trials have the
+    smallest request. If a trial has several workers, return how many trials fit if all have the
+    largest request, because Ray Tune does not count the resources of workers and would start trials
+    whose workers have to wait.
     """
     counts = [trial.count(nodes) for trial in requests]
     most = wanted or max(counts, default=1)
@@ -226,9 +229,9 @@ def max_concurrent(
 
 
 def _counts(choices: Sequence[Resources], nodes: Sequence[Resources]) -> list[int]:
-    """Return how often each demand fits on all machines together.
+    """Return how many times each demand in `choices` fits on all machines together.
 
-    A machine on which several demands fit is counted only for the first of them.
+    A machine on which several of the demands fit is counted only for the first of these demands.
     """
     rooms = [0] * len(choices)
     for node in nodes:
@@ -243,7 +246,7 @@ def _fits(needed: Resources, node: Resources) -> bool:
 
 
 def _count(needed: Resources, node: Resources) -> int:
-    # A share must be on a single GPU: only two shares of 0.6 fit on two GPUs, not three.
+    # A share cannot be split over two GPUs: two GPUs have room for two shares of 0.6, not three.
     counts = []
     for name, amount in needed.items():
         have = node.get(name, 0)

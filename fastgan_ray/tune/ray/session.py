@@ -35,11 +35,12 @@ OBJECT_STORE_BYTES = 128 * 2**20  # small, because trials exchange numbers, not 
 def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[str, float]]]:
     """Connect to Ray at `address`; yield the resources of each machine.
 
-    If `address` is None, the environment variable RAY_ADDRESS is used; if it is not set, Ray starts
-    on this machine. Machines that the autoscaler can still start are included. If this process is
-    already connected to Ray, the connection is used and stays open. `nested` requires Ray's
-    dashboard, because Ray Train asks the dashboard which processes are alive; without an answer, it
-    never frees the resources of a stopped trial's workers.
+    If `address` is None, the environment variable RAY_ADDRESS is used; if this variable is not set,
+    Ray starts on this machine. Machines that the autoscaler can still start are included. If this
+    process is already connected to Ray, the connection is used and stays open. `nested` means that
+    trials have several workers. Then Ray's dashboard is required, because Ray Train asks the
+    dashboard which processes are alive; without an answer, Ray Train never frees the resources of a
+    stopped trial's workers.
     """
     os.environ.update(SETTINGS)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -65,8 +66,8 @@ def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[s
 def resources_of_this_machine(address: str | None) -> list[dict[str, float]] | None:
     """Return the cores and GPUs that Ray would have if it started on this machine.
 
-    This does not start Ray, which would take ten seconds. The list has one machine. Returns None if
-    `connected(address)` would use a Ray cluster that has already started.
+    Ray is not started for this, because its start takes ten seconds. The list has one entry: this
+    machine. Returns None if `connected(address)` would use a Ray cluster that has already started.
     """
     if (address or os.environ.get("RAY_ADDRESS") or "local") != "local" or ray.is_initialized():
         return None
@@ -93,9 +94,10 @@ def _require_dashboard() -> None:
     try:
         list_actors(ray.get_runtime_context().gcs_address, limit=1)
     except (RayStateApiException, ConnectionError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             "resources.workers: trials with several workers need Ray's dashboard, but this Ray has "
-            "none ({str(error).strip().splitlines()[0]}). Start Ray with "
+            f"none ({reason}). Start Ray with "
             "--include-dashboard=true, or set resources.workers to 1."
         ) from error
 
@@ -110,11 +112,11 @@ def _start(address: str, dashboard: bool) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         # Anyone who can reach Ray's ports can run code as this user, so Ray requires a token by
-        # default. Ray would store its own token in the home folder; this token is in no file.
+        # default. Ray would store a token in the home folder. The token made here is in no file.
         os.environ.setdefault(AUTH_TOKEN, secrets.token_hex(32))
         if dashboard:
-            # Without its own address, this Ray would use the dashboard of another Ray on this
-            # machine.
+            # Without an address of its own, this Ray would use the dashboard of another Ray that
+            # runs on this machine.
             quiet["dashboard_port"] = _free_port()
             os.environ[DASHBOARD] = f"http://127.0.0.1:{quiet['dashboard_port']}"
         size = OBJECT_STORE_BYTES

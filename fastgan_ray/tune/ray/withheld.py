@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 class Place(NamedTuple):
-    """Where a trial runs: Ray's id of the machine, its name, and the GPUs that the trial sees."""
+    """Where a trial runs: Ray's id of the machine, the machine's name, and the trial's GPUs."""
 
     node: str
     host: str
@@ -35,7 +35,7 @@ def place_here() -> Place:
 
 
 class Withholder:
-    """Reservations of places: each starts when its place is free, and ends with this object."""
+    """Reserves places as soon as they are free; the reservations end with this object."""
 
     def __init__(self) -> None:
         self._pending: dict[Place, list[tuple[Any, Any]]] = {}
@@ -47,7 +47,7 @@ class Withholder:
             self._pending[place] = [_request(place)]
 
     def step(self) -> None:
-        """Check which requests Ray has answered; never waits."""
+        """Check which requests Ray has answered; do not wait for the others."""
         for place, requests in list(self._pending.items()):
             actor, answer = requests[-1]
             ready, _ = ray.wait([answer], timeout=0)
@@ -73,9 +73,9 @@ class _Holder:
 
 
 def _request(place: Place) -> tuple[Any, Any]:
-    """Request one GPU of the machine, or all its cores if the place has no GPU.
+    """Request one GPU of the place's machine, or all cores of the machine if it has no GPU.
 
-    Returns the actor that reserves them, and a reference to the list of its GPUs.
+    Returns the actor that makes the reservation, and a Ray reference to the list of its GPUs.
     """
     pinned = NodeAffinitySchedulingStrategy(place.node, soft=False)
     amounts = {"num_gpus": 1} if place.gpus else {"num_cpus": _cores(place.node)}

@@ -1,4 +1,4 @@
-"""Remove files from a run's folder that are needed neither as results nor to resume the run."""
+"""Remove the files of a run that are not results and that a resume does not need."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ABLATION_KEEPS = ("ema.safetensors", "metadata.json")  # these files are enough 
 
 
 def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
-    """Remove unneeded files of a search or an ablation; return each path with its bytes.
+    """Remove unneeded files of a search or an ablation; return each path and its size in bytes.
 
-    With `dry_run`, remove nothing. Raises UserError if `folder` holds no search or ablation, or if
-    the search or ablation is running.
+    With `dry_run`, nothing is removed. Raises UserError if `folder` is not the folder of a search
+    or an ablation, or if the search or ablation is running.
     """
     folder = folder.resolve()
     kinds = [kind for kind in ("search", "ablation") if (folder / f"{kind}.yaml").is_file()]
@@ -38,10 +38,10 @@ def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
 
 
 def unneeded(folder: Path, is_ablation: bool) -> Iterator[Path]:
-    """Yield incomplete files, checkpoints of trials that have ended, and old state files.
+    """Yield incomplete files, checkpoints of trials that have ended, and Ray's state files.
 
-    An ablation keeps the weights that generate samples. Ray's own state files are not needed if
-    there is a snapshot of them.
+    An ablation keeps the weights that generate samples. Ray's state files are not needed if there
+    is a snapshot of them.
     """
     for place in (".", "state", "trials/*"):
         yield from folder.glob(f"{place}/{DRAFTS}")
@@ -58,9 +58,9 @@ def unneeded(folder: Path, is_ablation: bool) -> Iterator[Path]:
 
 
 def freed_bytes(path: Path) -> int:
-    """Return the bytes that the removal of a file or folder frees.
+    """Return how many bytes the removal of a file or folder frees.
 
-    Files with other hard links free nothing.
+    A file that has another hard link frees nothing.
     """
     files = [path] if path.is_file() else [child for child in path.rglob("*") if child.is_file()]
     return sum(file.stat().st_size for file in files if file.stat().st_nlink == 1)

@@ -1,4 +1,4 @@
-"""The disk space of checkpoints, and the number of parallel trials that a limit allows."""
+"""The disk space of checkpoints, and the number of parallel trials that a disk limit allows."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.cost.memory import gpu_gb_of
 
-# A running trial may have three checkpoints: the last one, the one being written, and the one from
-# an interruption between two evaluations. The fourth is the last checkpoint of the previous trial,
-# which is kept until Ray's state says that the previous trial has ended. Both trials may also have
-# their `train.keep_best` best checkpoints.
+# A running trial may have three checkpoints: the last one, the one that is being written, and one
+# from an interruption between two evaluations. A fourth checkpoint is the last one of the previous
+# trial, which is kept until Ray's state says that the previous trial has ended. In addition, both
+# trials may have their `train.keep_best` best checkpoints.
 CHECKPOINTS_PER_TRIAL = 4
 WEIGHT_BYTES = 4
 MOMENTS = 2  # numbers that Adam stores for each weight
 
 
 def checkpoint_gb(config: RunConfig) -> tuple[float, float]:
-    """Return the size of a checkpoint, and of the part that generates samples, both in GB."""
+    """Return the size of a checkpoint, and of its weights that generate samples, both in GB."""
     from fastgan_ray.models import build_discriminator, build_generator
 
     g, d = (
@@ -35,10 +35,10 @@ def checkpoint_gb(config: RunConfig) -> tuple[float, float]:
 def trials_within(limit_gb: float, configs: Sequence[RunConfig], weights_kept: int) -> int:
     """Return how many trials may run at once if all checkpoints may take `limit_gb` GB.
 
-    Every trial is assumed to have the largest of the configurations. `weights_kept` is the number
-    of trials whose weights for generating samples are kept. If it is 0, only the best and the last
-    checkpoint of the best trial are kept, with all their files. Raises UserError if the limit
-    allows no trial.
+    Every trial is assumed to have the largest configuration of `configs`. `weights_kept` is the
+    number of trials whose weights for generating samples are kept. If `weights_kept` is 0, only the
+    best and the last checkpoint of the best trial are kept, with all their files. Raises UserError
+    if the limit allows no trial.
     """
     whole, weights = checkpoint_gb(max(configs, key=gpu_gb_of))
     best = max(config.train.keep_best for config in configs)

@@ -30,8 +30,8 @@ def folder_of(runs: Path, name: str) -> Path:
 def open_storage(uri: str, name: str, folder: Path, resume: bool) -> RemoteStorage:
     """Open the remote storage of a run; with `resume`, fetch the run from it.
 
-    Raises UserError if the storage cannot be written. Without `resume`, raises UserError if the
-    storage already has a run of that name.
+    Raises UserError if the storage cannot be written, or if, without `resume`, the storage already
+    has a run with this name.
     """
     storage = RemoteStorage(uri, name)
     storage.check()
@@ -45,8 +45,8 @@ def open_storage(uri: str, name: str, folder: Path, resume: bool) -> RemoteStora
 def make_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]) -> None:
     """Make the folder of a new experiment; raise UserError if it exists or cannot be made.
 
-    `text` is the content of the experiment's file. `overrides` are the options of the command that
-    change the file's settings (JSON values).
+    `text` is the content of the experiment's YAML file. `overrides` are the command's options that
+    change settings of this file, as JSON values.
     """
     if folder.exists():
         raise UserError(f"{folder}: {EXISTS}")
@@ -65,8 +65,9 @@ def check_folder(
 ) -> None:
     """Check that a folder holds the experiment that a command resumes.
 
-    `changes` takes the text and the overrides in the folder, and returns a text for each difference
-    that is not allowed. Raises UserError with these texts, or if the folder holds no experiment.
+    `changes` takes the experiment's file and its overrides as stored in the folder, and returns a
+    text for each change that is not allowed. Raises UserError with these texts. Also raises
+    UserError if the folder holds no experiment.
     """
     file = folder / f"{kind}.yaml"
     if not file.is_file():

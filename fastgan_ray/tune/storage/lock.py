@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
 
-NOTE = ".driver.json"  # in a run's folder: the process that works on the run
+NOTE = ".driver.json"  # in a run's folder; it names the process that works on the run
 SECONDS_OF_ROUNDING = 2.0  # seconds; the system's clock may be adjusted while a process runs
 
 
@@ -29,7 +29,7 @@ def only_driver(folder: Path) -> Iterator[None]:
         lock = FileLock(folder / ".lock").acquire(blocking=False)
     except Timeout as error:
         raise UserError(
-            f"{folder}: another process is working on this run; stop that one first: "
+            f"{folder}: another process is working on this run; stop that process first: "
             f"fastgan-ray stop {folder}"
         ) from error
     with lock:
@@ -43,7 +43,8 @@ def only_driver(folder: Path) -> Iterator[None]:
 def find_driver(folder: Path) -> psutil.Process | None:
     """Return the process that works on a run; None if no process does, or if it was killed.
 
-    The time of its start is compared, because a new process may have the number of a killed one.
+    The start time of the process is also compared, because a new process may get the ID of a killed
+    process.
     Raises UserError if the process runs on another machine.
     """
     path = folder / NOTE
@@ -64,7 +65,7 @@ def find_driver(folder: Path) -> psutil.Process | None:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Return whether a process runs; a zombie, which has ended but still exists, does not."""
+    """Return whether a process runs; a zombie (ended, but not yet removed) does not run."""
     try:
         return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,8 +1,8 @@
 """The copy of a run's folder in a remote storage, at a URI such as s3://bucket/prefix.
 
 An object is never visible before it is complete. A file that refers to other files is written after
-them: a checkpoint's metadata.json after its weights, and a trial's rows (metrics.jsonl) after the
-checkpoint that they name.
+these files. So a checkpoint's metadata.json is written after its weights, and a trial's rows
+(metrics.jsonl) are written after the checkpoint that they name.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ LAST = ("metadata.json", ".source", "metrics.jsonl")
 
 
 class RemoteStorage:
-    """The objects of one run, named by their paths relative to its folder.
+    """The objects of one run in a remote storage; an object's name is its path in the run's folder.
 
-    It can be pickled, because Ray sends it to the trials.
+    A RemoteStorage can be pickled, because Ray sends it to the trials.
     """
 
     def __init__(self, uri: str, run: str) -> None:
@@ -67,7 +67,7 @@ class RemoteStorage:
         except OSError as error:
             raise UserError(
                 f"--runs {self}: cannot be written ({error}). Check the address, and that this "
-                "machine's credentials allow it."
+                "machine's credentials allow writing."
             ) from error
 
     def names(self, under: str = "") -> list[str]:

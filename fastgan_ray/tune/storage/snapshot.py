@@ -1,8 +1,8 @@
-"""Snapshots of Ray's state of a search, each complete and consistent.
+"""Save and restore complete and consistent snapshots of Ray's state of a search.
 
-Ray overwrites its state files one by one. If the driver is killed meanwhile, a file may be
+Ray overwrites its state files one by one. If the driver is killed while Ray writes, a file may be
 incomplete, or the files may be from different times. A snapshot is a folder that gets its final
-name only when it is complete.
+name only when all its files are written.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ TRIALS_PER_SECOND = 100
 
 
 def state_period(trials: int) -> float:
-    """Return the seconds between two writes of Ray's state, for this number of trials.
+    """Return the seconds between two writes of Ray's state, for a search with `trials` trials.
 
-    If the driver is killed, what happened since the last write is lost and must be repeated. The
-    time of a write grows with the number of trials, so a search with many trials writes less often.
+    If the driver is killed, everything since the last write must be repeated. A write takes longer
+    if there are more trials, so a search with many trials writes less often.
     """
     return max(1.0, trials / TRIALS_PER_SECOND)
 
@@ -60,8 +60,9 @@ def restore_snapshot(
 ) -> bool:
     """Replace Ray's state files in `target` by the newest snapshot in `folder`.
 
-    `configure` takes the suggestion of a trial that has not ended, and returns the configuration to
-    continue with; None: no change. Returns False, and changes nothing, if there is no snapshot.
+    `configure` takes the suggestion of a trial that has not ended, and returns the configuration
+    with which the trial continues. If `configure` is None, configurations stay the same. If there
+    is no snapshot, returns False and changes nothing.
     """
     complete = snapshots(folder)
     if not complete:
@@ -102,7 +103,8 @@ class Snapshots(Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
         """Take a snapshot if Ray's state files have changed.
 
-        Ray writes the files in the thread that calls this method, so they do not change meanwhile.
+        Ray writes these files in the same thread in which it calls this method, so the files do not
+        change while they are copied.
         """
         if not trials:
             return

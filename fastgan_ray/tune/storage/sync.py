@@ -1,8 +1,9 @@
 """Synchronise a run's working folder with its remote storage.
 
-After each evaluation, a trial sends its rows, pictures and checkpoint. The driver sends all other
-files, and fetches the files of trials on other machines. The search's state is stored as a single
-object, so that it is complete even after a crash. (Ray's own upload replaces one file at a time.)
+After each evaluation, a trial sends its rows, pictures and checkpoint to the storage. The driver
+sends all other files, and fetches the files of trials on other machines. The search's state is
+stored as a single object, so that the stored state is complete even after a crash. Ray's own upload
+is not used because it replaces one file at a time.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ class TrialSync:
         self._sent: set[str] = set()
 
     def fetch(self) -> None:
-        """Replace the trial's local files by the stored ones, if they differ.
+        """Replace the trial's local files by the stored files, if they differ.
 
-        Local files may be outdated: the trial may have continued on another machine. They may also
+        Local files may be outdated if the trial has continued on another machine, or they may
         belong to another run. Raises OSError if the storage cannot be reached.
         """
         if self._storage is None:
@@ -70,8 +71,8 @@ class TrialSync:
     def send(self) -> None:
         """Send new files, then remove stored files that no longer exist on this machine.
 
-        If all attempts fail, no exception is raised; the call after the next evaluation sends the
-        files.
+        If all attempts fail, no exception is raised; the files are sent by the next call, after the
+        next evaluation.
         """
         for _ in range(TRIES if self._storage else 0):
             try:
@@ -98,7 +99,7 @@ class DriverSync(TrialCallback):
     """A callback that synchronises the driver's files.
 
     It must be the first callback, because other callbacks read the files that it fetches. `fault`
-    is the reason why the last transfer failed, or "".
+    is the reason why the last transfer failed; it is "" if the transfer succeeded.
     """
 
     def __init__(self, storage: RemoteStorage, folder: Path) -> None:
@@ -111,11 +112,11 @@ class DriverSync(TrialCallback):
         self._behind: set[str] = set()
 
     def trial_started(self, trial: Trial) -> None:
-        """Make the next step send the state, so that it is stored before the trial's results."""
+        """Make the next step send the search's state, so that it is stored before new results."""
         self._due = 0.0
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Fetch the files of a trial if it has written new ones on another machine."""
+        """Fetch the files of a trial if it has written new files on another machine."""
         folder = self._folder / "trials" / trial.trial_id
         rows = read_rows(folder)
         has_outcome = bool(rows) and rows[-1]["outcome"] == result["outcome"]
@@ -129,7 +130,7 @@ class DriverSync(TrialCallback):
                 self._behind.add(trial.trial_id)
 
     def trial_ended(self, trial: Trial) -> None:
-        """Make the next step send the files of the trial's end."""
+        """Make the next step send the files that change when a trial ends."""
         self._due = 0.0
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
@@ -139,7 +140,7 @@ class DriverSync(TrialCallback):
             self._due = time.monotonic() + SECONDS_BETWEEN
 
     def send(self) -> None:
-        """Send new and changed files, then the state; if this fails, set `fault` to the reason."""
+        """Send new and changed files, then the search's state; set `fault` if this fails."""
         try:
             self._send()
             self.fault = ""
@@ -188,7 +189,7 @@ def send_state(storage: RemoteStorage, folder: Path) -> None:
 
 
 def fetch_run(storage: RemoteStorage, folder: Path) -> None:
-    """Replace the working folder by the stored copy, if the stored copy is newer."""
+    """Replace a run's working folder by its copy in the storage, if this copy is newer."""
     names = storage.names()
     states = [name for name in names if name.startswith(f"{STATE}/")]
     local = [path.name for path in snapshots(folder / STATE)]

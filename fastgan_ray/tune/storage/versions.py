@@ -1,4 +1,4 @@
-"""The versions of the software with which a run was made."""
+"""Record the versions of the software that a run uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("fastgan-ray", "torch", "torchvision", "ray", "optuna", "numpy", "pi
 
 
 def note_versions(folder: Path) -> None:
-    """Add the versions of the software to versions.json, unless its last entry is the same."""
+    """Add the software's versions to versions.json, unless its last entry is already the same."""
     path = folder / "versions.json"
     history = json.loads(path.read_text()) if path.is_file() else []
     versions = {

@@ -1,1 +1,1 @@
-"""The choice of the next configuration that a search tries."""
+"""Choose the next configuration that a search tries."""

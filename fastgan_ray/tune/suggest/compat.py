@@ -1,4 +1,4 @@
-"""Every use of Optuna that is private, undocumented or specific to one version.
+"""Wrap the parts of Optuna that are private, undocumented or depend on its version.
 
 Each function says why it is needed. `tests/test_compat.py` checks each one with the installed
 Optuna. If Optuna changes, the test fails and its message says what changed.
@@ -34,8 +34,9 @@ def unlock_journal(journal: Path) -> None:
 def cut_journal(journal: Path, size: int) -> None:
     """Cut a study's journal to its first `size` bytes, to restore an earlier state of the study.
 
-    Optuna cannot delete a trial, but each change of a study appends whole lines to the journal, so
-    a shorter journal is an earlier state. If the study is open, the caller must open it again.
+    Optuna cannot delete a trial. But each change of a study appends whole lines to the journal, so
+    the first lines of a journal are an earlier state of the study. A study that is open must be
+    opened again after the cut.
     """
     os.truncate(journal, size)
 
@@ -43,7 +44,7 @@ def cut_journal(journal: Path, size: int) -> None:
 def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
     """Return a trial that `study.ask` returned earlier, maybe in another process.
 
-    Optuna has no public function for this: a `Trial` needs the trial's id in the storage, which a
-    `FrozenTrial` has only as a private attribute.
+    Optuna has no public function for this, because a `Trial` needs the trial's id in the storage,
+    and this id is only in a private attribute of `FrozenTrial`.
     """
     return optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)

@@ -20,11 +20,11 @@ MIN_QUANTILE = 0.1
 
 
 def importances(folder: Path) -> dict[str, Any] | None:
-    """Return {"evaluator", "trials", "values": {parameter: share of 1}, "note"}; None if no study.
+    """Return {"evaluator", "trials", "values", "note"}; None if `folder` has no study.
 
-    The values, in descending order, say how well a parameter distinguishes the best finished trials
-    from all finished trials. If there are too few finished trials, "values" is empty and "note"
-    says so.
+    "values" is a dict from a parameter to its importance, in descending order; the importances add
+    up to 1. A parameter is important if it distinguishes the best finished trials from all finished
+    trials. If there are too few finished trials, "values" is empty and "note" says so.
     """
     journal = folder / "study.journal"
     if not journal.is_file():
@@ -41,12 +41,13 @@ def importances(folder: Path) -> dict[str, Any] | None:
         return {"evaluator": EVALUATOR, "trials": count, "values": {}, "note": note}
     quantile = max(MIN_QUANTILE, BEST_TRIALS / count)
     with warnings.catch_warnings():
-        # The warnings are about experimental features, and about trials that are all equal.
+        # Optuna warns about experimental features, and if all trials are equal.
         warnings.simplefilter("ignore")
         evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
         values = get_param_importances(study, evaluator=evaluator)
     note = (
-        f"{EVALUATOR} of {counted(count, 'finished trial')}: what distinguishes the best "
-        f"{quantile:.0%} from all of them. Trials that were stopped early are not counted."
+        f"{EVALUATOR} of {counted(count, 'finished trial')}: how well a parameter distinguishes "
+        f"the best {quantile:.0%} from all of these trials. Trials that were stopped early are not "
+        "counted."
     )
     return {"evaluator": EVALUATOR, "trials": count, "values": values, "note": note}

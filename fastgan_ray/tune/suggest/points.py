@@ -13,7 +13,7 @@ from fastgan_ray.search.space import assign, grid, sample, size, sobol
 
 Point = dict[str, Any]  # {flat dotted name: value}; some parameters may be missing
 
-# After this many attempts, points are random, because a sampler may repeat points that were tried.
+# After this many attempts, points are random, because a sampler may always repeat tried points.
 SAMPLER_ATTEMPTS = 10
 ENUMERABLE = 100_000  # the size of the largest space whose points are listed
 
@@ -43,11 +43,11 @@ class PointRules:
     def next_point(
         self, state: PointState, attempt: int, count_points: Callable[[], int]
     ) -> Point | None:
-        """Return the point to try next; None means that the sampler chooses the whole point.
+        """Return the point to try next, or None if the sampler must choose all parameters.
 
-        The sampler also chooses parameters that are missing in the returned point. `attempt` starts
-        at 0 and increases until a point is new and valid. `count_points` returns the number of
-        points in the study.
+        If the returned point lacks some parameters, the sampler chooses them. `attempt` starts at 0
+        and grows by 1 each time the chosen point is not new or not valid.
+        `count_points` returns the number of points in the study.
         """
         spec = self._spec
         if self._grid is not None:
@@ -69,8 +69,8 @@ class PointRules:
     def _first_point(self, rng: random.Random) -> Point:
         """Return the published default.
 
-        With bayes, the sampler chooses the parameters that cannot take their default; else `rng`
-        does.
+        If the space excludes the default value of a parameter, this parameter's value is chosen by
+        the sampler (method bayes) or with `rng` (other methods).
         """
         start = self._start
         if self._spec.method == "bayes":
@@ -80,7 +80,7 @@ class PointRules:
         )
 
     def _mostly_tried(self, state: PointState) -> bool:
-        """Return whether at least half of the points are tried; then few random points are new."""
+        """Return whether at least half of the points are tried, so few random points are new."""
         count = self._size
         return count is not None and count <= ENUMERABLE and count <= 2 * len(state.tried)
 

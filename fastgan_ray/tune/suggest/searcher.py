@@ -1,4 +1,4 @@
-"""The searcher: Ray Tune asks it for each new trial, and tells it how each trial ends."""
+"""The searcher. Ray Tune asks it for each new trial, and tells it how each trial ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fastgan_ray.tune.suggest.samplers import make_sampler
 from fastgan_ray.tune.suggest.study import ask, open_study, reject, report_end, report_value
 from fastgan_ray.tune.trial.folder import trial_name
 
-ATTEMPTS = 100  # the search ends after this many attempts at a point that is new and valid
+ATTEMPTS = 100  # the search ends if so many attempts in a row give no point that is new and valid
 PRIORS_TRIED = 3  # how many of another search's best points follow the published default
 
 
@@ -43,11 +43,11 @@ class State:
 class StudySearcher(Searcher):
     """Suggests points of a search's space, the published default first, and learns from trials.
 
-    A suggestion is {"number", "point" (flat), "run" (nested RunConfig)}. The number is the name of
-    the trial. `priors` are trials of another search. The best priors are tried directly after the
+    A suggestion is {"number", "point" (flat), "run" (nested RunConfig)}; the trial is named after
+    the number. `priors` are trials of another search. The best priors are tried directly after the
     default. All priors guide the sampler, but they count as trials that were stopped after one
-    picture, so every result of this search ranks above them. `restore` cuts the study's journal, to
-    return to exactly the state that `save` wrote.
+    picture, so every result of this search ranks above them. `restore` returns to exactly the state
+    that `save` wrote; for this, it cuts the study's journal.
 
     Ray's OptunaSearch is not used because it cannot mark trials as infeasible, skip points that
     were tried before, or skip points that are not a valid run.
@@ -84,7 +84,7 @@ class StudySearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next trial, or None if Ray must wait, or FINISHED.
 
-        FINISHED means that no trial is left or that the target is reached.
+        FINISHED means that there is no further trial, or that the search has reached its target.
         """
         state = self.state
         if state.target_reached or state.suggested >= self._spec.run_cap:
@@ -128,10 +128,10 @@ class StudySearcher(Searcher):
         value = value_of(result, name)
         if trial_id not in self.state.running or value is None:
             return
-        if result.get("orders"):  # its settings now differ from the settings in the study
+        if result.get("orders"):  # the trial's settings now differ from those in the study
             return
         assert math.isfinite(value), (
-            "the trial itself reports a value that is not finite as an outcome"
+            "a trial must report a value that is not finite as its outcome, not as a value"
         )
         report_value(self.study, self.state.running[trial_id], result["kimg"], value)
         if name in result and self._reaches_target(value):  # the value of a full evaluation
@@ -154,14 +154,14 @@ class StudySearcher(Searcher):
         report_end(self.study, number, outcome, values)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the state and the journal's current length, in bytes."""
+        """Write the searcher's state and the journal's current length (in bytes) to a file."""
         # This also opens the study: an empty journal contains no study.
         assert self.study.study_name == self._spec.name
         with Path(checkpoint_path).open("wb") as file:
             pickle.dump((self._journal.stat().st_size, self.state), file)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Return to the state that `save` wrote; the study loses all later changes."""
+        """Return to the state that `save` wrote, and remove all later changes from the study."""
         with Path(checkpoint_path).open("rb") as file:
             length, self.state = pickle.load(file)  # noqa: S301 - written by `save`
         cut_journal(self._journal, length)

@@ -1,10 +1,10 @@
 """The Optuna study of a search: a journal next to the results that records each trial's outcome.
 
 A finished trial is COMPLETE. A trial that was stopped early is PRUNED, with its reported values;
-the step of a value is the number of images shown. A trial that took over another trial's weights is
-also PRUNED, because its settings changed. A trial that diverged or ran out of memory is PRUNED and
-violates a constraint, so that TPE avoids it. A failed trial is FAIL. The attribute `outcome` has
-the exact outcome.
+the step of a value is the number of images that the trial has seen. A trial that took over another
+trial's weights is also PRUNED, because its settings changed. A trial that diverged or ran out of
+memory is PRUNED and violates a constraint, so that TPE avoids similar points. A failed trial is
+FAIL. The trial's user attribute `outcome` has the exact outcome.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def ask(
 ) -> tuple[optuna.Trial, dict[str, Any]]:
     """Return a new trial of the study and its point.
 
-    The sampler chooses the parameters that `fixed` does not have, or all if `fixed` is None.
+    The sampler chooses the parameters that `fixed` lacks, or all parameters if `fixed` is None.
     """
     if fixed is not None:
         study.enqueue_trial({p.name: encode(p, fixed[p.name]) for p in space if p.name in fixed})
@@ -63,7 +63,7 @@ def ask(
 
 
 def reject(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
-    """Record in the study that a point is not tried, and the reason."""
+    """Record in the study that the point of `trial` is not tried, and the reason for that."""
     trial.set_user_attr("reason", reason)
     study.tell(trial, state=TrialState.FAIL)
 
@@ -71,8 +71,8 @@ def reject(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
 def report_value(study: optuna.Study, number: int, kimg: float, value: float) -> None:
     """Record a trial's value after `kimg`; ignore a value that was already recorded.
 
-    A study with several metrics gets no such values, because Optuna can rank stopped trials only
-    by a single metric.
+    If the study has several metrics, nothing is recorded, because Optuna can rank stopped trials
+    only by a single metric.
     """
     step = round(kimg * 1000)
     trial = study.get_trials(deepcopy=False)[number]
@@ -85,8 +85,8 @@ def report_end(
 ) -> None:
     """Record how a trial ended.
 
-    `values` has one value per metric, measured with the trial's own point; None if there are no
-    such values.
+    `values` has one value per metric. It is None if the trial did not finish, or if it did not keep
+    the settings of its own point.
     """
     trial = running_trial(study, number)
     trial.set_user_attr("outcome", "stopped" if outcome == "running" else outcome)

@@ -24,7 +24,7 @@ from fastgan_ray.tune.ray.resources import max_concurrent, request
 from fastgan_ray.tune.trial.timing import Clock, time_step
 
 _VERSION = 1  # increase this number when a change of the code changes the results
-# A small and a large network. Small layers do not use the whole speed of a CPU.
+# A small and a large network, because small layers do not reach the full speed of a CPU.
 NETWORKS = (
     {"resolution": 64, "ngf": 8, "ndf": 8, "decoder_width": 4},
     {"resolution": 128, "ngf": 16, "ndf": 16},
@@ -48,13 +48,13 @@ def speed_of_this_cpu(config: RunConfig) -> CpuSpeed | None:
 
 
 def _measured(resources: ResourcesConfig) -> list[tuple[float, float]]:
-    """Return (GFLOP of a picture, GFLOP per second) of each of the NETWORKS; measure them once."""
+    """Return (GFLOP per picture, GFLOP per second) for each of NETWORKS; measure only once."""
     path = _cache_path(resources)
     try:
         return [(gflop, gflops) for gflop, gflops in json.loads(path.read_text())]
     except (OSError, ValueError, TypeError):
         pass
-    # The CPU time of a single thread does not include the work of other programs.
+    # With a single thread, CPU time is measured, because it excludes the work of other programs.
     clock = time.process_time if thread_count(resources) == 1 else time.perf_counter
     with cpu_threads(resources):
         pairs = [_measure(network, clock) for network in NETWORKS]

@@ -15,8 +15,8 @@ class ResourceRelease(ControllerCallback, WorkerGroupCallback):
     """Free the resources of all workers when the controller of Ray Train ends.
 
     If a worker dies while Ray Train starts the training function, Ray 2.60 forgets the other
-    workers: they keep their resources, and the next workers wait for these forever. Ray has no
-    public function to free them, but accepts callbacks of an internal type.
+    workers. These keep their resources, and the next workers wait forever for free resources. Ray
+    has no public function to free them, but accepts callbacks of an internal type, such as this.
     """
 
     def __init__(self) -> None:
@@ -28,6 +28,6 @@ class ResourceRelease(ControllerCallback, WorkerGroupCallback):
         self._groups.append(state.placement_group_handle.placement_group)
 
     async def before_controller_shutdown(self) -> None:
-        """Remove the reservations; this ends workers that still run. It is safe to repeat."""
+        """Remove the reservations, which also ends workers that still run. Safe to call twice."""
         for group in self._groups:
             remove_placement_group(group)

@@ -19,7 +19,7 @@ from fastgan_ray.report.data.rows import METRICS, TRAINING, read_rows
 from fastgan_ray.train.reporter import INTERRUPTED
 
 LOCK = ".lock"
-REPEATED = "repeated"  # key of a row that is reported again although later rows exist
+REPEATED = "repeated"  # this key marks a row that is reported again although later rows exist
 CHECKPOINTS = ("checkpoint-*", "taken-over-*", INTERRUPTED)
 
 Row = dict[str, Any]
@@ -27,7 +27,10 @@ Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
 
 
 def trial_name(number: int) -> str:
-    """Return the id of a trial, which is also its folder's name: "00003" for number 3 (from 0)."""
+    """Return the id of a trial, which is also its folder's name: "00003" for trial number 3.
+
+    The first trial has the number 0.
+    """
     return f"{number:05d}"
 
 
@@ -60,7 +63,7 @@ def append_row(folder: Path, row: Mapping[str, Any], file: str = METRICS) -> Non
 
 
 def write_stop(folder: Path, kimg: float, reason: str) -> None:
-    """Write to the trial's folder that the search stops the trial at `kimg`, and the reason."""
+    """Write stop.json to a trial's folder; it says at which kimg and why the search stops it."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "stop.json", json.dumps({"kimg": kimg, "reason": reason}))
 
@@ -74,14 +77,14 @@ def stop_reason(folder: Path) -> str:
 def reset_if_other_point(folder: Path, point: Mapping[str, Any]) -> None:
     """Remove all files from the folder if they belong to a trial at another point.
 
-    A killed driver forgets the trials that it started after its last snapshot. When the search
-    continues, it may give their numbers to other points.
+    A driver that is killed forgets the trials that it started after its last snapshot. When the
+    search is resumed, it may give the numbers of these trials to other points.
     """
     path, text = folder / "point.json", json.dumps(point, sort_keys=True)
     if path.is_file() and path.read_text() == text:
         return
     if path.is_file():
-        # point.json is replaced last: if this process dies here, the next process starts again.
+        # point.json is replaced last. If this process dies here, the next one removes the rest.
         for child in folder.iterdir():
             if child.is_dir():
                 shutil.rmtree(child)
@@ -94,8 +97,8 @@ def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
     """Return the valid rows, and the checkpoint from which the trial continues.
 
     Rows after the newest checkpoint are not valid, because the trial measures them again. If the
-    last row ended the trial, all rows are valid. The checkpoint is None at the start and at the end
-    of a trial.
+    trial has ended, all rows are valid. The checkpoint is None if the trial has ended, or if it
+    must start from the beginning.
     """
     rows = read_rows(folder)
     if has_ended(rows):

@@ -1,4 +1,4 @@
-"""The function that a trial runs: the training, or another function with the same arguments."""
+"""The function that a trial runs: `train_objective`, or another one with the same arguments."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Task:
 def train_objective(
     config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group = ALONE
 ) -> None:
-    """Release the memory of this process's previous training, then train a generator."""
+    """Release the memory of the previous training in this process, then train a generator."""
     from fastgan_ray.train.device import forget_training
     from fastgan_ray.train.loop import train
 

@@ -1,4 +1,4 @@
-"""The outcome of a trial that an exception ended, and the reason."""
+"""Classify the exceptions that end a trial by their outcome and reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LONGEST_REASON = 300
 
 
 def classify(error: BaseException) -> tuple[Outcome, str]:
-    """Return the outcome of a trial that this exception ended, and the reason in words."""
+    """Return the outcome of a trial that ended with this exception, and the reason in words."""
     reason = str(error) or type(error).__name__
     if isinstance(error, DivergedError):
         return "diverged", reason

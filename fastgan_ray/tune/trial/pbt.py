@@ -1,7 +1,7 @@
-"""Population-based training across processes: the driver's orders to take over weights.
+"""Population-based training: the driver orders trials to take over the weights of other trials.
 
 If a trial must take over another trial's weights, the driver writes an order to the trial's folder
-while it handles the trial's report. The trial waits until the report is handled, so it finds the
+while it handles the trial's report. The trial waits until its report is handled, so it finds the
 order before it continues. `orders.jsonl` has all data that are needed after a restart.
 """
 
@@ -22,11 +22,11 @@ from fastgan_ray.search.stopping import Observation
 # {"number", "kimg", "donor", "point", "run" (nested RunConfig), "checkpoint" (a folder's name)}
 Order = dict[str, Any]
 ORDERS = "orders.jsonl"
-ADA_P = "augment.ada_p"  # the only changeable setting that is also stored in a checkpoint
+ADA_P = "augment.ada_p"  # of the settings that an order may change, only this is in checkpoints
 
 
 class TakeOverError(Exception):
-    """Raised inside a trial, between two steps, if it must take over another trial's weights."""
+    """Raised in a trial between two training steps if it must take over another's weights."""
 
 
 def read_orders(trial: Path) -> list[Order]:
@@ -42,7 +42,7 @@ def remove_weights_of_orders(trial: Path, count: int) -> None:
 
 
 class WeightExchange:
-    """Keeps the checkpoints of the best trials at each rung, and writes orders to take them over.
+    """Keeps the checkpoints of the best trials at each rung, and orders other trials to use them.
 
     A rung is a training length in kimg at which trials are compared.
     """
@@ -58,7 +58,7 @@ class WeightExchange:
         self._configure = configure
 
     def replay(self, observation: Observation) -> None:
-        """Record an observation, but write no order: the trial has already continued after it."""
+        """Record an observation; write no order, because the trial has already continued."""
         self._algorithm.choose_donor(observation)
 
     def observe(
@@ -67,8 +67,8 @@ class WeightExchange:
         """Record a trial's observation; write an order if the trial must take over weights.
 
         `row` is the trial's last row. `start_point` is the point with which the trial started.
-        After a restart, the trial reports its last row again. If there is already an order for this
-        row, no second one is written, because the trial may have followed the first.
+        After a restart, the trial reports its last row again. If this row already has an order, no
+        second order is written, because the trial may have followed the first order.
         """
         folder = self._trials / f"{observation.trial:05d}"
         orders = read_orders(folder)
@@ -118,7 +118,7 @@ class WeightExchange:
     def _keep(self, trial: int, rung: int, checkpoint: Path, point: dict[str, Any]) -> None:
         """Keep a trial's checkpoint if other trials may take it over.
 
-        Also remove all kept checkpoints that no trial may take over any more.
+        Also remove all kept checkpoints that no trial can take over any more.
         """
         possible = self._algorithm.possible_donors(rung)
         donors = {self._donor_folder(rung, number) for number in possible}
@@ -136,9 +136,9 @@ class WeightExchange:
 def _change_settings(checkpoint: Path, run: RunConfig, ada_p: float | None) -> None:
     """Change the settings in a donor's `checkpoint` to `run`, so that a training accepts it.
 
-    A training refuses a checkpoint with other settings. The checkpoint also has the augmentation's
-    probability p, which is replaced by `ada_p` if this is not None. The metadata file is replaced
-    and not edited, because it may be a hard link to the donor's file.
+    A training refuses a checkpoint with other settings than its own. The checkpoint also stores the
+    augmentation's probability p; if `ada_p` is not None, it replaces p. The metadata file is not
+    edited but replaced by a new file, because it may be a hard link to the donor's file.
     """
     path = checkpoint / "metadata.json"
     metadata = json.loads(path.read_text()) | {"config": run.model_dump()}

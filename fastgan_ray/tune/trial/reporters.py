@@ -1,7 +1,7 @@
-"""The reporters of trials: they write a row to the trial's folder, then report it to Ray Tune.
+"""The reporters of trials, which write a row to the trial's folder and report it to Ray Tune.
 
 A trial with one process reports to Ray Tune directly. In a trial with several workers, the first
-worker writes the row, then waits until the trial's outer process has reported the row.
+worker writes the row, then waits until the trial's outer process has reported it to Ray Tune.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fastgan_ray.tune.trial.folder import Outcome, Row, append_row
 from fastgan_ray.tune.trial.pbt import TakeOverError, read_orders, remove_weights_of_orders
 
 STOP = Stop()  # the stop signal of this process, which runs one trial at a time
-# A file with the number of rows that the search has handled; only for trials with workers.
+# A file with the number of rows that the search has handled; only for trials with several workers.
 DECIDED = "decided.txt"
 SECONDS_BETWEEN_LOOKS = 0.1
 
@@ -43,7 +43,7 @@ class RowReporter:
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
         """Report one evaluation.
 
-        Raises DivergedError if a number is not finite, so that Ray gets no NaN. Raises
+        Raises DivergedError if a number is not finite, so that Ray never gets a NaN. Raises
         TakeOverError if the search orders the trial to continue with another trial's weights.
         """
         self._check(metrics)
@@ -59,14 +59,14 @@ class RowReporter:
         append_row(self.folder, numbers, TRAINING)
 
     def progress(self, kimg: float, seconds: float) -> None:
-        """Do nothing, because the search uses only evaluations."""
+        """Ignore the progress, because the search uses only evaluations."""
 
     def stopping(self) -> bool:
         """Return whether this process got a stop signal, or the driver is stopping all trials."""
         return self._stop.asked
 
     def end(self, outcome: Outcome, reason: str) -> None:
-        """Report a last row that says why the trial ended; it does not contain the metric."""
+        """Report a last row, which says why the trial ended and does not contain the metric."""
         rows = read_rows(self.folder)
         last: Row = rows[-1] if rows else {"kimg": 0.0, "seconds": 0.0, "checkpoint": "."}
         position = {"kimg": last["kimg"], "seconds": last["seconds"]}

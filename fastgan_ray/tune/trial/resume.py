@@ -24,12 +24,15 @@ class ResumeState(NamedTuple):
 
 
 def resume_state(task: Task) -> ResumeState | None:
-    """Find where a trial continues, by its folder and its last order; None if it has ended."""
+    """Find where a trial continues, from its folder and its last order to take over weights.
+
+    Returns None if the trial has ended.
+    """
     orders, (rows, checkpoint) = read_orders(task.folder), resume_point(task.folder)
     if has_ended(rows):
         return None
     run = task.suggestion["run"]
-    if orders:  # the resources and the path of the pictures may have changed since
+    if orders:  # resources and the path of the pictures may have changed since the order
         run = {**orders[-1]["run"], "resources": run["resources"], "data": run["data"]}
     is_stopped_since = checkpoint == task.folder / INTERRUPTED
     if orders and rows and rows[-1]["kimg"] <= orders[-1]["kimg"] and not is_stopped_since:

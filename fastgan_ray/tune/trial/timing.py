@@ -26,9 +26,9 @@ from fastgan_ray.train.threads import cpu_threads
 from fastgan_ray.tune.ray.gpus import local_gpus
 from fastgan_ray.tune.ray.resources import max_concurrent, request
 
-SECONDS = 60.0  # after this time, no further class is timed
-# The number of timed steps, after one untimed step. The fastest step counts, because other programs
-# can only slow down a step.
+SECONDS = 60.0  # after this time, no further class of configurations is timed
+# The number of timed steps, after one untimed step. The time of the fastest step is used, because
+# other programs can only slow down a step.
 STEPS = 3
 TRAINING = ("batch_size", "d_steps", "loss", "reconstruction", "device", "precision")
 ON_OFF = ("r1_gamma", "r2_gamma", "gradient_gap_weight", "lecam_weight")
@@ -37,11 +37,10 @@ Clock = Callable[[], float]
 
 
 def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timing:
-    """Return the mean cost of the configurations that can be timed within about `seconds`.
+    """Return the mean cost of the first `configs`, as many as can be timed in about `seconds`.
 
-    The configurations are timed in their order. Configurations of equal cost form a class (see
-    `cost_class`), which is timed once. At least one class is timed. Raises UserError if network
-    weights are missing.
+    Configurations of equal cost form a class (see `cost_class`), which is timed once. At least one
+    class is timed. Raises UserError if network weights are missing.
     """
     start = time.monotonic()
     costs: dict[tuple[Any, ...], tuple[float, float]] = {}
@@ -69,7 +68,7 @@ def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timi
 
 
 def cost_class(config: RunConfig) -> tuple[Any, ...]:
-    """Return the settings that determine the cost; equal settings mean equal cost."""
+    """Return the settings that determine a configuration's cost."""
     train = config.train
     return (
         tuple(map(str, config.model.model_dump().values())),
@@ -84,12 +83,12 @@ def cost_class(config: RunConfig) -> tuple[Any, ...]:
 
 
 def time_step(config: RunConfig, clock: Clock = time.perf_counter) -> float:
-    """Return the seconds of a training step, on `clock`."""
+    """Return how long a training step takes, in seconds measured by `clock`."""
     return _time_step(config, clock)[0]
 
 
 def _time_step(config: RunConfig, clock: Clock = time.perf_counter) -> tuple[float, TrainState]:
-    """Return the seconds of a training step, and the state of the training."""
+    """Return how long a training step takes, in seconds, and the state of the training."""
     device = device_of(config)
     state = new_state(config, config.train.batch_size, device)
     background = config.data.background
@@ -107,7 +106,7 @@ def _time_step(config: RunConfig, clock: Clock = time.perf_counter) -> tuple[flo
 
 
 def time_class(config: RunConfig) -> tuple[float, float]:
-    """Return the seconds for 1000 images of training, and for 1000 pictures of an evaluation."""
+    """Return the seconds per 1000 training images, and per 1000 generated pictures evaluated."""
     device = device_of(config)
     step, state = _time_step(config)
     if config.eval.extractor == "none":

@@ -51,9 +51,10 @@ def make_trainable(
     """Make the function that Ray runs for each trial.
 
     The function takes the searcher's suggestion {"number", "point", "run"}. Most errors in a trial
-    are reported as its outcome. After a full disk, a machine fault or a death of the process, Ray
-    starts the trial again instead. `worker_resources` takes a trial's configuration and number, and
-    returns the resources of each worker. `storage`, if given, keeps a copy of the trial's files.
+    are reported as the trial's outcome. But if the disk is full, the machine has a fault or the
+    process dies, Ray starts the trial again. `worker_resources` takes a trial's configuration and
+    number, and returns the resources of each worker. `storage`, if given, keeps a copy of the
+    trial's files.
     """
 
     def trial(suggestion: dict[str, Any]) -> None:
@@ -61,7 +62,7 @@ def make_trainable(
         folder.mkdir(parents=True, exist_ok=True)
         task = Task(suggestion, folder, metric, objective)
         sync = TrialSync(storage, trials.parent, folder.name)
-        # If the driver was killed, its trial may run for some seconds while a new one starts here.
+        # If the driver was killed, the trial's old process may still run for some seconds.
         with FileLock(folder / LOCK):
             sync.fetch()
             reset_if_other_point(folder, suggestion["point"])
@@ -75,7 +76,7 @@ def make_trainable(
 
 
 def take_signals() -> None:
-    """Make SIGTERM save the trial and stop it, for example before a spot machine shuts down."""
+    """Make the trial save its state and stop at SIGTERM, as when a spot machine shuts down."""
     listen(STOP, lambda stop: None)
     os.environ[THREAD_TIMEOUT] = THREAD_TIMEOUT_S
 
@@ -84,7 +85,7 @@ def repeat_rows(folder: Path) -> None:
     """Report the rows of an earlier process again, because the search may lack the last rows.
 
     All rows but the last are marked as REPEATED, because the trial has already continued after
-    them: the search must not stop the trial at these rows or change its weights.
+    these rows. At a repeated row, the search must not stop the trial or change its weights.
     """
     rows, _ = resume_point(folder)
     cut_log(folder, resume_kimg(folder))

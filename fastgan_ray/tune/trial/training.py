@@ -1,8 +1,8 @@
-"""Run one training and keep its history: rows, TensorBoard, W&B, configuration and versions.
+"""Run one training, and record its rows, curves, configuration and software versions.
 
 The folder of a training has config.yaml, versions.json, metrics.jsonl and metrics.csv (one row for
 each evaluation), training.jsonl (numbers between evaluations), TensorBoard's file, wandb/, the
-grids and the checkpoints. `fastgan-ray report` makes report.html from it.
+grids and the checkpoints. `fastgan-ray report` makes report.html from this folder.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def run_training(
     wandb: Mode = "auto",
     track: Track = silently,
 ) -> None:
-    """Train in the folder of `reporter`, and record the history there: rows, curves and versions.
+    """Train in the folder of `reporter`, and record rows, curves and versions in this folder.
 
     `reporter` also receives every report. `resume_from` is a checkpoint in this folder. Without
     `resume_from`, the folder must be new or empty, or contain a training that `overwrite` replaces.
@@ -85,7 +85,7 @@ def _run(
 
 
 class HistoryReporter:
-    """A reporter that writes each evaluation to the folder's files, then passes it on."""
+    """A reporter that writes each evaluation to the folder, then passes it to another reporter."""
 
     def __init__(
         self, reporter: Reporter, config: RunConfig, log: TrainingLog, rows: Sequence[Row]
@@ -127,7 +127,7 @@ class HistoryReporter:
         self._reporter.log(numbers)
 
     def progress(self, kimg: float, seconds: float) -> None:
-        """Pass the position on."""
+        """Pass the progress on to the other reporter."""
         self._reporter.progress(kimg, seconds)
 
     def stopping(self) -> bool:
@@ -135,7 +135,7 @@ class HistoryReporter:
         return self._reporter.stopping()
 
     def close(self, outcome: str, error: BaseException | None) -> None:
-        """Finish the files of TensorBoard and W&B; `error` is a failed training's exception."""
+        """Finish the files of TensorBoard and W&B; `error` is the exception of a failure."""
         self._board.close()
         self._log.finish(outcome, "" if error is None else str(error) or type(error).__name__)
 
@@ -164,7 +164,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def changed_settings(before: RunConfig, now: RunConfig) -> list[str]:
-    """Describe the settings that differ, one text for each."""
+    """Return a text such as "model.ngf 64 -> 32" for each setting that differs."""
     old, new = (flatten(config.model_dump()) for config in (before, now))
     return [f"{name} {old[name]} -> {new[name]}" for name in new if old.get(name) != new[name]]
 
@@ -191,10 +191,10 @@ def new_folder(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(folder: Path) -> Iterator[None]:
-    """Replace the training in a folder by the one that runs in this context.
+    """Replace the training in a folder by the training that runs in this context.
 
-    If the new training fails before its first evaluation, the old one is restored. Raises UserError
-    if the folder holds no training, or if another process trains in it.
+    If the new training fails before its first checkpoint, the old training is restored. Raises
+    UserError if the folder holds no training, or if another process trains in it.
     """
     aside = folder.with_name(f".{folder.name}.replaced.draft")
     if folder.is_dir() and any(folder.iterdir()):

@@ -1,9 +1,10 @@
-"""A trial with several workers: the trial's process starts them with Ray Train.
+"""Run a trial with several workers; the trial's process starts the workers with Ray Train.
 
 The first worker writes the rows to the trial's folder, and waits. The trial's process reads the
 rows and passes them to Ray Tune. Then it writes the number of rows that the search has handled, and
-the workers continue. (Ray's own callback for this purpose is not used: its queue has room for only
-one row and may still contain the last row when the training ends, and the workers do not wait.)
+the workers continue. Ray's own callback for this purpose is not used for two reasons: its queue has
+room for only one row and may still contain the last row when the training ends, and the workers do
+not wait for the search.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ def run_workers(
 ) -> None:
     """Run a trial's workers to the end, and report their rows to Ray Tune.
 
-    Each worker has the resources `resources`. Ray Tune already has the rows in `state`. `send`
+    `resources` are the resources of each worker. Ray Tune already has the rows in `state`. `send`
     copies the trial's files to the remote storage. If a worker dies, all workers start again from
-    the newest checkpoint. Raises WorkersLostError if a worker still dies after MAX_DEATHS restarts,
-    TakeOverError if the search orders a take-over of weights, and InterruptedRunError if the
-    workers saved their state and stopped.
+    the newest checkpoint. Raises WorkersLostError if a worker dies again after MAX_DEATHS restarts,
+    TakeOverError if the search orders the trial to take over weights, and InterruptedRunError if
+    the workers have saved their state and stopped.
     """
     folder, reported, orders = task.folder, len(state.rows), len(read_orders(task.folder))
     write_atomically(folder / DECIDED, str(reported))
@@ -71,14 +72,15 @@ def run_workers(
 
 
 def _raise_unless_ended(folder: Path, orders: int) -> None:
-    """Raise an error if the workers returned before the trial's end; it says why they did.
+    """Raise an error if the workers have returned before the trial's end.
 
-    `orders` is the number of the trial's orders when the workers started.
+    The error's class says why they returned. `orders` is how many orders to take over weights the
+    trial had when its workers started.
     """
     if len(read_orders(folder)) > orders:
         raise TakeOverError
     if not has_ended(read_rows(folder)):
-        raise InterruptedRunError("the workers have saved, and stopped")
+        raise InterruptedRunError("the workers have saved their state and stopped")
 
 
 def _trainer(task: Task, workers: int, resources: dict[str, float]) -> TorchTrainer:
@@ -118,10 +120,10 @@ class _Training(threading.Thread):
 def _report_rows(
     folder: Path, reported: int, send: Callable[[], None], workers_ended: bool = False
 ) -> int:
-    """Pass new rows to Ray Tune; return the number of rows that it has now.
+    """Pass new rows to Ray Tune; return the number of rows that Ray Tune has now.
 
     Ray Tune already has the first `reported` rows. The row that ends the trial is passed only if
-    `workers_ended`, because Ray may end this process after that row.
+    `workers_ended` is true, because Ray may end this process after that row.
     """
     for row in read_rows(folder)[reported:]:
         if has_ended([row]) and not workers_ended:
@@ -139,8 +141,8 @@ def work(arguments: dict[str, Task]) -> None:
     is_first = group.rank == 0
     # Workers of a killed trial may still run for a moment while new workers start here.
     with FileLock(task.folder / ".workers.lock") if is_first else contextlib.nullcontext():
-        # Wait for all workers: now no old worker writes to the folder, and all workers read the
-        # same files.
+        # Wait for all workers. After that, no old worker writes to the folder any more, and all new
+        # workers read the same files.
         group.any(False)
         state = resume_state(task)
         if state is None:

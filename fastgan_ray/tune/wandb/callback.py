@@ -1,9 +1,9 @@
 """Log one W&B run for each trial, in the driver's process.
 
-The run is complete on disk, however the trial ends. If trials logged their own runs, those of
-stopped trials would be lost, because a stopped trial has less than a second to finish. Ray's own
-WandbLoggerCallback also logs outside the trials, but it starts a process for each trial, and it
-waits half an hour for a server that does not answer.
+The W&B run is complete on disk, however the trial ends. If the trials themselves logged to W&B, the
+runs of stopped trials would be lost, because a stopped trial has less than a second to finish.
+Ray's own WandbLoggerCallback also logs outside the trials, but it starts a process for each trial,
+and it waits half an hour for a server that does not answer.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import wandb
 
-# Settings of every W&B run, for three purposes: W&B gets no information about the machine or the
-# source code; no call waits longer than these timeouts (in seconds); logged data is on disk after
-# two seconds, so a killed driver loses little. W&B calls settings with the prefix x_ experimental,
-# but has no others with these effects.
+# Settings of every W&B run. They have three purposes. W&B gets no information about the machine or
+# the source code. No call waits longer than these timeouts (in seconds). Logged data is on disk
+# after two seconds, so a driver that is killed loses little. According to W&B, settings with the
+# prefix x_ are experimental, but no other settings have these effects.
 SETTINGS: dict[str, Any] = {
     "console": "off",
     "quiet": True,
@@ -42,7 +42,7 @@ OFFLINE, ONLINE = "offline-run-*", "run-*"
 
 
 def settings() -> wandb.Settings:
-    """Return the settings of every run; settings unknown to the installed W&B are left out."""
+    """Return the W&B settings of every run, without those that the installed W&B does not know."""
     import wandb
 
     known = wandb.Settings.model_fields
@@ -50,7 +50,7 @@ def settings() -> wandb.Settings:
 
 
 def run_folder(run: wandb.Run) -> Path:
-    """Return the folder of a run; `wandb sync` takes this folder as its argument.
+    """Return the folder of a W&B run, which is the argument of `wandb sync`.
 
     `run.dir` is a subfolder of this folder.
     """
@@ -58,7 +58,7 @@ def run_folder(run: wandb.Run) -> Path:
 
 
 def run_folders(folder: Path, pattern: str) -> list[Path]:
-    """Return the folders of all runs that started with dir=`folder`, sorted.
+    """Return the folders of all W&B runs that were opened with dir=`folder`, sorted.
 
     `pattern` is OFFLINE or ONLINE.
     """
@@ -68,7 +68,7 @@ def run_folders(folder: Path, pattern: str) -> list[Path]:
 def logged_in(environ: Mapping[str, str]) -> bool:
     """Return whether W&B would find an API key in the environment or in the netrc file.
 
-    `wandb.login` cannot tell this: it would ask the user for a key, or contact the server.
+    `wandb.login` is not used because it would ask the user for a key, or contact the server.
     """
     if environ.get("WANDB_API_KEY") or environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True

@@ -17,7 +17,7 @@ from fastgan_ray.tune.wandb.tags import tag_trials
 
 Summary = Mapping[str, Any]
 
-# Stopped trials rank below finished ones: their values come from shorter trainings.
+# Stopped trials rank below finished trials, because their values come from shorter trainings.
 RANKS = {"finished": 0, "stopped": 1}
 COLUMNS = ("trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning")
 ARM_COLUMNS = (
@@ -25,7 +25,7 @@ ARM_COLUMNS = (
     *("difference", "difference low", "difference high"),
 )
 CELL = ("arm", "data", "seed")
-# Result files of an experiment that are uploaded, in addition to its search or ablation file.
+# Result files of an experiment that are uploaded, in addition to search.yaml or ablation.yaml.
 RESULT_FILES = (
     *("overrides.json", "summary.json", "trials.csv", "ablation.json", "ablation.md"),
     *("report.html", "confirm/ablation.json", "confirm/ablation.md", "confirm/report.html"),
@@ -42,12 +42,12 @@ def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: 
     """Log the outcome of a search or an ablation, once, when every trial has ended.
 
     `summary` is the content of summary.json or ablation.json. The W&B run has the id `<search
-    id>-outcome` and the type `kind`. It has the table `leaderboard` and the artifact GROUP-`kind`,
-    which contains the experiment's file and results. For a search, it also has the artifact
-    GROUP-best, which contains the winner's weights, configuration and metadata, and names its trial
-    and W&B run. Artifacts are first copied to the folder of W&B's files, so that those of an
-    offline run can be uploaded later. At the end of a search, the best trial and the confirmed
-    trial get tags.
+    id>-outcome` and the job type `kind`. It contains the table `leaderboard` and the artifact
+    `<group>-<kind>` with the experiment's file and results. For a search, it also contains the
+    artifact `<group>-best` with the winner's weights, configuration and metadata, and with the
+    names of the winner's trial and W&B run. Artifacts are first copied to the folder of W&B's
+    files, so that the artifacts of an offline run can be uploaded later. At the end of a search,
+    the W&B runs of the best trial and of the confirmed trial get tags.
     """
     trials = summary["trials"]
     if trials and all(trial["state"] != "unfinished" for trial in trials):
@@ -59,9 +59,9 @@ def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: 
 def leaderboard(
     summary: Summary, pictures: Mapping[str, Any]
 ) -> tuple[list[str | int], list[list[Any]]]:
-    """Return the headings of the leaderboard, and one row for each trial, best trial first.
+    """Return the headings of the leaderboard, and one row for each trial; the best trial is first.
 
-    `pictures` maps a trial id to a picture of its samples.
+    `pictures` is a dict from a trial's id to a picture of the trial's samples.
     """
     sign = 1 if summary["metric"]["goal"] == "minimize" else -1
 
@@ -99,7 +99,7 @@ def _of_one_type(cells: list[Any]) -> list[Any]:
 def confirmation_table(
     confirmation: Mapping[str, Any] | None,
 ) -> tuple[list[str | int], list[list[Any]]] | None:
-    """Return the headings and rows (one for each arm) of a confirmation; None if it has none."""
+    """Return the headings, and one row for each arm, of a confirmation; None if it has no arms."""
     if not confirmation or not confirmation["arms"]:
         return None
     rows = []
@@ -139,7 +139,7 @@ def _log(session: Session, kind: str, summary: Summary) -> None:
 
 
 def _tables(folder: Path, summary: Summary) -> dict[str, Any]:
-    """Return the tables of the outcome's run, by name."""
+    """Return {name: table} for the W&B run of the outcome."""
     import wandb
 
     pictures = {
@@ -187,5 +187,5 @@ def _newest_grid(trial: Path) -> Path | None:
 
 
 def _staging(folder: Path) -> str:
-    """Return the folder for W&B's copies of artifacts: the user's choice, or the run's folder."""
+    """Return the folder for W&B's copies of artifacts: WANDB_DATA_DIR, else `folder`/wandb."""
     return os.environ.get("WANDB_DATA_DIR") or str(folder / "wandb")

@@ -1,7 +1,7 @@
 """Make a W&B report on the runs of a search or an ablation, to help choose an architecture.
 
-`outline` returns the content of the report as plain data. `build` makes the report from it with
-wandb-workspaces, and `save` stores the report at W&B.
+`outline` returns the content of the report as plain data. `build` makes the report from this data
+with wandb-workspaces, and `save` stores the report at W&B.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from fastgan_ray.tune.wandb.rows import PICTURES
 Panel = dict[str, Any]
 Outline = dict[str, Any]
 
-# Title of a chart -> its curves. The first charts compare generators; the others are about
-# training.
+# The charts of a report: {title: metrics that the chart shows as curves}. The first three charts
+# compare generators; the others are about training.
 WATCHED = {
     "Precision and recall": ["precision_k5", "recall_k5"],
     "Nearest training pictures (1 = as far as real ones)": ["nearest_ratio"],
@@ -45,7 +45,7 @@ HEIGHT = 10
 def outline(folder: Path, project: str) -> Outline:
     """Return the content of the report as data that JSON can store.
 
-    Raise UserError if `folder` holds no search and no ablation.
+    Raise UserError if `folder` is not the folder of a search or an ablation.
     """
     facts = _facts(folder)
     kind, metric = facts["kind"], facts["metric"]
@@ -75,10 +75,11 @@ def outline(folder: Path, project: str) -> Outline:
             _section(
                 "Pictures",
                 [_runs("trial")],
-                "Three kinds of pictures: samples of the same latents; the samples that "
-                "are most similar to a training picture, each next to this picture; "
-                "training pictures next to their reconstructions by the discriminator's "
-                "decoders. The slider selects the step.",
+                "The first pictures (grid) are samples; all of them use the same latents. The "
+                "second (pairs) show the samples that are most similar to a training picture, "
+                "each next to this training picture. The third (decoded) show training pictures "
+                "next to their reconstructions by the discriminator's decoders. The slider "
+                "selects the step.",
                 [{"kind": "media", "keys": [key]} for key in PICTURES],
             ),
         ],
@@ -94,9 +95,9 @@ def _settings_section(facts: Mapping[str, Any]) -> dict[str, Any]:
             _runs("trial", "finished", ["finished"]),
             _runs("trial", "stopped", ["stopped"], facts["first_kimg"]),
         ],
-        "A line is a trial; drag along an axis, e.g. kimg or state, to show only some trials. "
-        "Finished and stopped trials are two sets of runs: the eye icon in the list of runs hides "
-        "a set.",
+        "In the first chart, each line is a trial. Drag along an axis, for example kimg or state, "
+        "to show only some trials. The list of runs has two groups, finished and stopped trials; "
+        "click the eye icon of a group to hide its trials in all charts of this section.",
         [
             {"kind": "parallel_coordinates", "columns": [*facts["axes"], *outcome]},
             {"kind": "importance", "of": "value"},
@@ -125,7 +126,7 @@ def _confirmation_sections(facts: Mapping[str, Any], verdict: str) -> list[dict[
 
 
 def _quality(facts: Mapping[str, Any]) -> list[Panel]:
-    """Return a chart for each distance: the Frechet distance and the kernel distance."""
+    """Return one chart each for the search's metric, the Frechet and the kernel distance."""
     metric, protocol = facts["metric"].name, facts["protocol"]
     names = dict.fromkeys([metric, metric_name(protocol, "fd"), metric_name(protocol, "kd")])
     early = facts["protocol"].early_fakes is not None
@@ -141,7 +142,7 @@ def _curves(facts: Mapping[str, Any]) -> list[Panel]:
 
 
 def _verdict(folder: Path) -> str:
-    """Return the verdict of a search that has ended; "" if there is none yet."""
+    """Return the verdict in summary.json; "" if this file does not exist (yet)."""
     path = folder / "summary.json"
     return str(json.loads(path.read_text())["verdict"]) if path.is_file() else ""
 
@@ -200,7 +201,7 @@ def _runset(
     owner: Mapping[str, Any],
     runs: Mapping[str, Any],
 ) -> Any:  # noqa: ANN401
-    """Build a set of runs: those of the search's group with the job type, states and kimg."""
+    """Build a W&B Runset of the runs in the search's group that match `runs` (see `_runs`)."""
     from wandb_workspaces import expr
 
     filters = [expr.Metric("Group") == content["group"], expr.Metric("JobType") == runs["job"]]
@@ -220,14 +221,17 @@ def _runset(
 def _runs(
     job: str, name: str = "", states: Sequence[str] = (), least_kimg: float = 0.0
 ) -> dict[str, Any]:
-    """Describe a set of runs: their W&B job type, and limits of state and kimg (0 = no limit)."""
+    """Describe a set of W&B runs by their job type, their states and their least kimg.
+
+    With no `states`, runs in all states belong to the set.
+    """
     return {"name": name or job, "job": job, "states": list(states), "least_kimg": least_kimg}
 
 
 def _section(
     heading: str, runs: list[dict[str, Any]], text: str, panels: list[Panel]
 ) -> dict[str, Any]:
-    """Make a section of the report; `runs` are the sets of runs in this section."""
+    """Make a section of the report; `runs` has the sets of W&B runs that its charts show."""
     return {"heading": heading, "text": text, "runs": runs, "panels": panels}
 
 

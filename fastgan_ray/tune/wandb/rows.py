@@ -13,7 +13,7 @@ from fastgan_ray.tune.ray.compat import RESULT_KEYS
 
 Known = dict[str, Any]
 
-# Numbers that are not drawn as curves: they do not change during a trial, or repeat kimg.
+# Numbers that are not drawn as curves, because they do not change during a trial or repeat kimg.
 CONSTANTS = (
     "params_g",
     "params_d",
@@ -36,17 +36,17 @@ SUMMARY = (
     "num_fakes",
     "warning",
 )
-# Keys of a result whose values are picture files. "grid": samples. "pairs": the samples that are
-# most similar to a training picture, each beside that picture. "decoded": training pictures, each
-# beside its reconstruction from D's features.
+# Keys of a result whose values are picture files. "grid" shows samples. "pairs" shows the samples
+# that are most similar to a training picture, each beside that picture. "decoded" shows training
+# pictures, each beside its reconstruction from the discriminator's features.
 PICTURES = ("grid", "pairs", "decoded")
 VALUED = ("finished", "stopped", "running")
 
 
 def log_row(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the finite numbers of a result for curves, as int or float.
+    """Return the numbers of a result that are drawn as curves, as int or float.
 
-    Constants and numbers that Ray adds are left out.
+    Numbers that are not finite, CONSTANTS, and numbers that Ray adds are left out.
     """
     row: dict[str, Any] = {}
     for key, value in result.items():
@@ -70,9 +70,9 @@ def caption(result: Mapping[str, Any], metric: str) -> str:
 def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) -> Known:
     """Return the known facts about a trial, updated with a new result.
 
-    The known facts are the last value of each key, and the best values of the metric in full and in
-    cheap evaluations, under separate keys. A warning stays until the next evaluation, full or
-    cheap.
+    The known facts are the last value of each key and, under two more keys, the metric's best value
+    in full evaluations and its best value in cheap evaluations. A warning stays until the next
+    evaluation of either kind.
     """
     updated = {**known, **result}
     choose = min if metric.goal == "minimize" else max
@@ -87,10 +87,11 @@ def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) 
 def summary(state: str, known: Mapping[str, Any], metric: str) -> dict[str, float | int | str]:
     """Return the W&B summary of a trial that has ended; its keys do not depend on the metric.
 
-    `value` is the metric of the best checkpoint on new latents, or else the last value; it is left
-    out if the trial failed, diverged or ran out of memory. `error` is the standard error of `value`
-    that comes from the generated pictures. `best` is the best value of all evaluations. If the
-    trial has only cheap evaluations, the values come from these. Unknown values are left out.
+    `value` is the metric's value of the best checkpoint on new latents, or the last value if there
+    is no best checkpoint. It is left out if the trial failed, diverged or ran out of memory.
+    `error` is the part of the standard error of `value` that comes from the generated pictures.
+    `best` is the best value of all evaluations. If the trial has only cheap evaluations, these
+    values come from cheap evaluations. Unknown values are left out.
     """
     numbers_of = {
         "best": "best",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "online", "offline", "off"]
 ActualMode = Literal["online", "offline", "off"]
-# Values of WANDB_MODE -> the mode; "run", "shared" and "dryrun" are W&B's other names.
+# {value of the environment variable WANDB_MODE: mode}. W&B has several names for a mode.
 MODES: dict[str, ActualMode] = {
     "online": "online",
     "run": "online",
@@ -41,7 +41,7 @@ MODES: dict[str, ActualMode] = {
 }
 PROJECT = "fastgan-ray"
 MAX_TITLE = 128  # characters
-UNSENT = "unsent"  # a file in the folder of an online run, until the run is uploaded completely
+UNSENT = "unsent"  # this file is in an online run's folder until the upload is complete
 
 
 class Session:
@@ -67,8 +67,8 @@ class Session:
     def attempt(self, call: Callable[..., object], *arguments: object) -> None:
         """Call `call(*arguments)`, which uses W&B; catch every exception.
 
-        If it fails online, change the mode to offline and try again. If it fails offline, change
-        the mode to off; then nothing is called any more.
+        If the call fails in the mode online, change the mode to offline and call again. If it fails
+        in the mode offline, change the mode to off, in which nothing is called any more.
         """
         if self.mode == "off":
             return
@@ -83,22 +83,25 @@ class Session:
             self.attempt(call, *arguments)
 
     def can_reopen(self, name: str) -> bool:
-        """Return whether the run `name` can be opened again: not if W&B failed for it online."""
+        """Return whether the W&B run `name` can be opened again.
+
+        If W&B has failed online since this run was opened online, it cannot.
+        """
         return self.mode == "online" or name not in self._tried_online
 
     def open(
         self, name: str, job: str, title: str, config: Mapping[str, Any], tags: Sequence[str] = ()
     ) -> wandb.Run:
-        """Open the run `name`: a new run, or the existing one if it was open before.
+        """Open the W&B run `name`; continue it if it already exists.
 
-        `job` is W&B's job type of the run. All charts of the run have kimg as the x axis. Raises
-        RuntimeError in online mode without a login.
+        `job` is the run's job type in W&B. All charts of the run have kimg as the x axis. Raises
+        RuntimeError if the mode is online and there is no login.
         """
         if self.mode == "online" and not logged_in(os.environ):
             raise RuntimeError("not logged in; run `wandb login`")
         import wandb
 
-        # If W&B fails to open a run, it refuses the same id for the rest of this process.
+        # If W&B fails to open a run, this process cannot use the same id again.
         suffix = "" if self.can_reopen(name) else "-offline"
         if self.mode == "online":
             self._tried_online.add(name)
@@ -132,8 +135,8 @@ def log_with_numbers(
 ) -> None:
     """Log the training numbers since the last evaluation, then the row of an evaluation.
 
-    `step` is the number of images shown at the evaluation. W&B does not accept earlier steps after
-    later ones.
+    `step` is the number of images that the training had seen at the evaluation. The steps are
+    logged in ascending order, because W&B does not accept a step that is earlier than the last one.
     """
     at_evaluation: Mapping[str, Any] = {}
     for entry in numbers:
@@ -159,8 +162,9 @@ def close(run: wandb.Run, exit_code: int = 0) -> None:
 def choose_mode(mode: Mode, environ: Mapping[str, str]) -> ActualMode:
     """Return `mode`, with "auto" replaced by the mode to use.
 
-    "auto" means the mode in WANDB_MODE if it is set; else online if W&B would find a login; else
-    offline. If WANDB_MODE has an unknown value, a line on stderr says so, and the mode is offline.
+    "auto" means the mode in WANDB_MODE. If WANDB_MODE is not set, "auto" means online if W&B would
+    find a login, and offline otherwise. If WANDB_MODE has an unknown value, a line on stderr says
+    so, and the mode is offline.
     """
     if mode != "auto":
         return mode
@@ -189,7 +193,7 @@ def environment(name: str, value: str) -> Iterator[None]:
 
 
 def shortened(title: str) -> str:
-    """Shorten the name of a run to the length that W&B accepts."""
+    """Shorten the title of a W&B run to the length that W&B accepts."""
     return title if len(title) <= MAX_TITLE else f"{title[: MAX_TITLE - 3]}..."
 
 
@@ -199,7 +203,7 @@ def project_name(environ: Mapping[str, str]) -> str:
 
 
 def search_id(folder: Path) -> str:
-    """Return a random id of the search; it makes the ids of its runs unique in the W&B project.
+    """Return a random id of the search, which makes its runs' ids unique in the W&B project.
 
     The first call creates the id and stores it in `folder`.
     """
@@ -211,7 +215,10 @@ def search_id(folder: Path) -> str:
 
 
 def sync_line(folder: Path) -> str | None:
-    """Return the command that uploads the missing runs of `folder`; None if none is missing."""
+    """Return the command that uploads the W&B runs in `folder` that W&B does not have yet.
+
+    Returns None if all runs are uploaded.
+    """
     offline, online = run_folders(folder, OFFLINE), run_folders(folder, ONLINE)
     runs = [f"{shlex.quote(str(offline[0].parent))}/{OFFLINE}"] if offline else []
     runs += [shlex.quote(str(path)) for path in online if (path / UNSENT).is_file()]

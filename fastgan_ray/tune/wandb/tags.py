@@ -1,7 +1,7 @@
-"""Tags of the W&B runs of trials that depend on the outcome of a search: best and confirmed.
+"""Add the tags "best" and "confirmed", which depend on a search's outcome, to trials' W&B runs.
 
-When the outcome is known, the trial's run has already ended, so it is opened again. Offline, W&B
-then has two folders for the run; the values in the newer one replace those in the older one.
+When the outcome is known, the W&B run of a trial has already ended, so it is opened again. Offline,
+W&B then has two folders for the run; the values in the newer folder replace those in the older one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Summary = Mapping[str, Any]
 
 
 def tag_trials(session: Session, summary: Summary) -> None:
-    """Tag the W&B runs of the best trial of a search, and of the trial that is confirmed."""
+    """Add tags to the W&B runs of a search's best trial and of its confirmed trial."""
     file = session.folder / "search.yaml"
     overrides = json.loads((session.folder / "overrides.json").read_text())
     spec = spec_from_text(file.read_text(), str(file), overrides)
@@ -47,7 +47,7 @@ def outcome_tags(summary: Summary) -> dict[str, list[str]]:
 def _tag(
     session: Session, spec: SearchSpec, summary: Summary, trial_id: str, tags: Sequence[str]
 ) -> None:
-    """Open a trial's run again with more tags; its configuration and summary stay the same."""
+    """Open a trial's W&B run again to add `tags`; its configuration and summary do not change."""
     trial = next(trial for trial in summary["trials"] if trial["trial_id"] == trial_id)
     mark = session.folder / "wandb" / f"{trial_id}.tags"
     if not session.can_reopen(trial_id) or (mark.is_file() and mark.read_text() == str(tags)):

@@ -16,14 +16,14 @@ from fastgan_ray.tune.wandb.session import Session, close, log_with_numbers
 if TYPE_CHECKING:
     import wandb
 
-JOB = "training"  # W&B's job type, and the end of the run's id
+JOB = "training"  # the job type of the W&B run, and the last part of its id
 
 
 class TrainingLog:
     """Logs a training's configuration, curves, pictures and end to W&B.
 
-    The run is opened at the first row, so a training that cannot start makes no run. Failures of
-    W&B never stop the training.
+    The W&B run is opened at the first row, so a training that cannot start makes no W&B run.
+    Failures of W&B never stop the training.
     """
 
     def __init__(self, session: Session, config: RunConfig) -> None:
@@ -35,12 +35,12 @@ class TrainingLog:
         self._run: wandb.Run | None = None
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Log a row of an evaluation, unless the run has it already."""
+        """Log the row of an evaluation, unless the W&B run already has this row."""
         self._known = update(self._known, row, self._metric)
         self._session.attempt(self._add, row)
 
     def finish(self, outcome: str, reason: str) -> None:
-        """Finish the run, if there is one."""
+        """Finish the W&B run, if it was opened."""
         self._session.attempt(self._finish, outcome, reason)
 
     def _open(self) -> wandb.Run:

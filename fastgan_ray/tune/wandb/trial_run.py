@@ -11,10 +11,10 @@ DEFAULT, STOPPED, BEST, CONFIRMED = "default", "stopped", "best", "confirmed"
 
 
 def title_of(trial_id: str, point: Mapping[str, Any], default: Mapping[str, Any]) -> str:
-    """Return the name of a trial's run: its number, "default" for the default, and its settings.
+    """Return the name of a trial's W&B run, made of the trial's id and settings.
 
-    For example "00003 ngf=8 lr_g=0.0002" or "00000 default ngf=64". In an ablation, the settings
-    are the arm, the data set and the seed.
+    For example "00003 ngf=8 lr_g=0.0002"; for the published default, "00000 default ngf=64". In an
+    ablation, the settings are the arm, the data set and the seed.
     """
     cell = [str(value) for name, value in point.items() if "." not in name]
     choices = parameters(point, [name for name in point if "." in name])
@@ -23,13 +23,13 @@ def title_of(trial_id: str, point: Mapping[str, Any], default: Mapping[str, Any]
 
 
 def config_of(run: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what W&B stores as the configuration: nested settings, and an ablation's cell."""
+    """Return the configuration for W&B: the nested settings and, in an ablation, the cell."""
     cell = {name: value for name, value in point.items() if "." not in name}
     return {**run, **({"cell": cell} if cell else {})}
 
 
 def tags_of(point: Mapping[str, Any], default: Mapping[str, Any], state: str) -> list[str]:
-    """Return the tags of a trial in `state`, without those that depend on other trials."""
+    """Return the tags of a trial in `state`, without the tags that depend on other trials."""
     return [
         *([DEFAULT] if is_default(point, default) else []),
         *([STOPPED] if state == STOPPED else []),
