@@ -144,7 +144,7 @@ arms:
     [
         ("baseline: a\narms: {a: }", "baseline: is the only arm; add an arm"),
         ("baseline: a\narms: [a, b]", "arms: must map names to settings"),
-        ("baseline: a", "needs arms: settings of each arm, by the arm's name"),
+        ("baseline: a", "needs arms: a mapping from the name of each arm to its settings"),
         (
             "arms: {a: , b: {model.ngf: 8}}",
             "needs baseline: the baseline that each arm is compared with",
@@ -153,7 +153,7 @@ arms:
         ("baseline: a\narms: {a: , b: {}}", "b: has the same settings as arm a"),
         (
             "baseline: a\narms: {a: , b: 3}",
-            "b: must be a mapping of settings, as {model.ngf: 8} (got 3)",
+            "b: must be a mapping of settings, such as {model.ngf: 8} (got 3)",
         ),
         ("baseline: a\narms: {a: , '': {model.ngf: 8}}", "name must have 1 to 60 characters"),
         ("baseline: a\narms: {a: , a: {model.ngf: 8}}", "is given twice"),

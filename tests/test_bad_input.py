@@ -24,7 +24,7 @@ FILES = {
 TUNE = ("tune", "--config", "search.yaml")
 MISTAKES = [
     (("tune", "--config", "run"), "it is a folder; did you mean run/search.yaml?"),
-    (("tune", "--config", "summary.json"), "holds results of a run; give the YAML file"),
+    (("tune", "--config", "summary.json"), "holds the results of a run; give the YAML file"),
     (("tune", "--config", "0.PNG"), "0.PNG:1: must be UTF-8 text"),
     (("tune", "--config", "latin.yaml"), "latin.yaml:1: must be UTF-8 text"),
     (("tune", "--config", "tab.yaml"), "tab.yaml:2: begins with a tab"),
@@ -35,8 +35,8 @@ MISTAKES = [
     (("tune", "--config", "minimise.yaml"), "did you mean minimize?"),
     (("tune", "--config", "bayesian.yaml"), "did you mean bayes?"),
     (("tune", "--config", "naive.yaml"), "optimizer: is not a known setting; the optimiser is"),
-    (("ablate", "--config", "arms.yaml"), "must be a mapping of settings, as {model.ngf: 8}"),
-    (("ablate", "--config", "seeds.yaml"), "seeds from 0 to 2**31 - 1, as [0, 1, 7]"),
+    (("ablate", "--config", "arms.yaml"), "must be a mapping of settings, such as {model.ngf: 8}"),
+    (("ablate", "--config", "seeds.yaml"), "seeds from 0 to 2**31 - 1, such as [0, 1, 7]"),
     ((*TUNE, "--name", ""), "--name: must be letters, digits"),
     ((*TUNE, "--runs", "s3:/bucket/x"), "--runs: a URI has two slashes: s3://bucket/x"),
     ((*TUNE, "--set", "=3"), "--set: '=3': must have the form key=value"),

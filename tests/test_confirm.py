@@ -274,7 +274,10 @@ def test_the_default_may_have_been_the_best():
         "Confirmed: no trial is better than the published default in 3 seeds"
     )
     lost = confirmed(make_spec(), summary, 1, d=GOOD, t1=[21.0, 22.2, 20.1])
-    assert lost["sentence"].startswith("Not confirmed: trial 00001 is better than the published")
+    assert lost["sentence"].startswith(
+        "Not confirmed: the published default was the best trial of the search, but with 3 new "
+        "seeds, trial 00001 is better."
+    )
 
 
 def test_half_a_confirmation_has_no_verdict():

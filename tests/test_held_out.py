@@ -101,7 +101,8 @@ def test_the_limit_is_a_number_or_a_share(pictures, limit, count):
 
 @pytest.mark.parametrize("limit", [0, 1, 1.0, 2.5, -3])
 def test_other_limits_are_refused(pictures, limit):
-    with pytest.raises(ValidationError, match=r"whole number, at least 2, or a share|greater than"):
+    rules = r"whole number of at least 2, or a fraction below 1|greater than"
+    with pytest.raises(ValidationError, match=rules):
         settings(pictures, **{"data.limit": limit})
 
 

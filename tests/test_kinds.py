@@ -106,7 +106,11 @@ def test_nested_parameters_are_only_nesting():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("nz: {min: 16, max: 64}", "nz: {min: 64, max: 16}", "w.yaml:7: model.nz: min <= max"),
+        (
+            "nz: {min: 16, max: 64}",
+            "nz: {min: 64, max: 16}",
+            "w.yaml:7: model.nz: min must be at most max",
+        ),
         ("ngf: {values", "nfg: {values", "w.yaml:6: model.nfg: is not a known setting"),
         ("train.lr_g", "model.ngf", "w.yaml:8: model.ngf: is given twice (first in line 6)"),
     ],

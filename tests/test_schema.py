@@ -58,8 +58,8 @@ def test_an_editor_knows_every_setting_with_its_meaning():
     )
     parameters = schema["properties"]["parameters"]["properties"]
     assert parameters["model.ngf"]["description"].startswith(
-        "generator's number of channels at 128 px; smaller feature maps have more channels, larger "
-        "ones fewer"
+        "number of the generator's channels in feature maps of 128 px; smaller maps have more "
+        "channels, larger maps have fewer"
     )
     assert "eval.seed" not in parameters and "data.fit" not in parameters
     assert all(entry["description"] for entry in parameters.values())

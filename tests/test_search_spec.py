@@ -121,7 +121,7 @@ def test_an_inactive_parameter_keeps_its_default():
         ("model.nz: {values: []}", "values must not be empty (got [])"),
         ("model.nz: {values: 8}", "values must be a list (got 8)"),
         ("model.nz: {values: [8, x]}", "model.nz: must be a whole number (got 'x')"),
-        ("model.nz: {min: 64, max: 8}", "min <= max must hold (got min 64, max 8)"),
+        ("model.nz: {min: 64, max: 8}", "min must be at most max (got min 64, max 8)"),
         ("model.nz: {min: a, max: 8}", "min must be a number (got 'a')"),
         ("model.nz: {min: true, max: 8}", "min must be a number (got true)"),
         ("model.nz: [4, 8]", "model.nz: must be a mapping such as {values: [4, 8]}"),
@@ -275,7 +275,7 @@ def test_a_list_can_be_one_value_of_a_parent():
         (
             "method: random\nmetric: {name: fid}\n"
             "early_terminate: {type: hyperband, max_iter: 27}\n",
-            "(or s: with s: 2, this is 27 / 3^2 = 3)",
+            "(or s; with s: 2, this is at 27 / 3^2 = 3 kimg)",
         ),
         (
             "method: random\nmetric: {name: fid}\nearly_terminate: {type: hyperband, s: 2}\n",

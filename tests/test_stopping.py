@@ -93,7 +93,8 @@ def test_median_ends_a_trial_whose_best_is_worse_than_usual():
     late = [(9, 1.0, 99.0), (9, 2.0, 21.0), (9, 3.0, 25.0)]
     reasons = reasons_of(rules, *others, *late)
     assert reasons[:10] == [""] * 10
-    assert "median of the other trials (3)" in reasons[10]  # best 21 against means 10, 20, 30
+    # The trial's best value is 21; the means of the others are 10, 20 and 30.
+    assert "median of the mean values of the other trials (3 trials)" in reasons[10]
     assert reasons_of(rules, *others, (9, 2.0, 19.0)) == [""] * 10
     assert reasons_of(rules, *others, (9, 2.0, 21.0, 0.5)) != reasons_of(
         [Median(min_iter=2, min_trials=3, tolerance=2.0)], *others, (9, 2.0, 21.0, 0.5)

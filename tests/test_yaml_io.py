@@ -113,7 +113,7 @@ def test_all_errors_at_once_in_order_of_lines(tmp_path):
         (b"a: 1\nb: \xff\n", "bad.yaml:2: must be UTF-8 text (got byte 0xff)"),
         (b"a: 1\nb: \x00\n", "bad.yaml:2: contains the unprintable character"),
         (b"a: 1\n---\nb: 2\n", "bad.yaml:2: a second document"),
-        (b"a: b: c\n", "bad.yaml:1: a second `: `"),
+        (b"a: b: c\n", "bad.yaml:1: has a second `: `"),
         (b"a: [1, 2\nb: 3\n", "bad.yaml:2: is not valid YAML"),
         (b"a: *b\n", "found undefined alias 'b'"),
         (b"[" * 5000, "nested too deeply"),

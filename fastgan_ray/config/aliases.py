@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import sys
 
-# Old name -> new name. A setting has its section, "train.old_name": "train.new_name"; a key of a
-# file has none, "old": "new".
+# Old name -> new name. Write a setting with its section ("train.old_name": "train.new_name"), and a
+# key of a file without one ("old": "new").
 ALIASES: dict[str, str] = {}
 
 

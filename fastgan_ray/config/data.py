@@ -23,8 +23,8 @@ class DataConfig(Section):
     )
     fit: Literal["squash", "crop", "pad"] = Field(
         "squash",
-        description="how a picture is fitted to model.aspect (by default, square): squash = "
-        "stretch it (published); crop = cut off the edges; pad = add a border",
+        description="how a picture gets the aspect ratio model.aspect (by default, it becomes "
+        "square): squash = stretch it (published); crop = cut off the edges; pad = add a border",
     )
     mode: Mode = Field(
         "rgb",
@@ -58,15 +58,16 @@ class DataConfig(Section):
         0.25,
         ge=0,
         le=10,
-        description="side of the square around a box is 1 + padding times the box's longer side; "
-        "used only with boxes",
+        description="the side of the square around a box is (1 + padding) x the longer side of "
+        "the box; used only with boxes",
         json_schema_extra={"unit": "fraction of the box"},
     )
     limit: float | None = Field(
         None,
         gt=0,
-        description="pictures to train on, chosen at random (with train.seed) before the training: "
-        "their number, 2 or more, or their share, below 1; null = all pictures",
+        description="how many pictures to train on: a whole number of at least 2, or a fraction "
+        "below 1; they are chosen at random (by train.seed) before the training. null = all "
+        "pictures",
         json_schema_extra={"unit": "pictures, or fraction of the pictures"},
     )
     flip: float = Field(
@@ -83,11 +84,11 @@ class DataConfig(Section):
         if value is None or value < 1:
             return value
         if value < 2 or value != int(value):
-            raise ValueError("must be a whole number, at least 2, or a share below 1")
+            raise ValueError("must be a whole number of at least 2, or a fraction below 1")
         return int(value)
 
     def limited(self, count: int) -> int:
-        """Return the number of pictures to train on if there are `count`."""
+        """Return how many of `count` pictures to train on."""
         if self.limit is None:
             return count
         return min(count, round(self.limit * count) if self.limit < 1 else int(self.limit))

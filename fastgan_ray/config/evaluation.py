@@ -50,25 +50,26 @@ class EvalConfig(Section):
     )
     data: str | None = Field(
         None,
-        description="held-out pictures with which metrics compare, in the forms of data.path; they "
-        "must not be in data.path; null = the pictures of data.path, or held_out of them",
+        description="held-out pictures that metrics compare with: the path of a folder, an "
+        "archive etc., as in data.path; they must not be in data.path. null = compare with the "
+        "pictures in data.path, or with the fraction held_out of them",
     )
     held_out: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="fraction of the pictures in data.path, chosen by eval.seed, that is never "
-        "trained on; metrics compare with these pictures, and memorised with the others; 0 = "
-        "compare with all pictures",
+        description="fraction of the pictures in data.path, chosen by eval.seed, that the "
+        "training does not use. All metrics compare with these pictures, except memorised, which "
+        "compares with the training pictures; 0 = compare with all pictures",
         json_schema_extra={"unit": "fraction of the pictures"},
     )
     picture_px: int | None = Field(
         None,
         ge=8,
         le=2048,
-        description="side to which real and generated pictures are resized before they are resized "
-        "to the input of the feature network, so that details below this size do not count; null = "
-        "only to the input",
+        description="first resize real and generated pictures to this side, and then to the input "
+        "size of the feature network, so that smaller details do not count; null = resize them "
+        "only to the input size",
         json_schema_extra={"unit": "px"},
     )
     mirrored_reference: bool = Field(

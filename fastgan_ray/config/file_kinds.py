@@ -23,7 +23,7 @@ SEARCH_KEYS = ("parameters", "method")
 ABLATION_KEYS = ("arms", "baseline")
 
 
-# Keys that the files of results have.
+# A file with these keys holds results, e.g. summary.json of a search.
 RESULT_KEYS = {"trials", "metric", "name"}
 
 
@@ -46,7 +46,9 @@ def require_kind(document: Document, kind: Kind) -> None:
     """Raise UserError if a file is of another kind; the message names the command for that kind."""
     actual, name = kind_of(document.data), document.errors.name
     if document.data.keys() >= RESULT_KEYS:
-        raise UserError(f"{name}: holds results of a run; give the YAML file with which it started")
+        raise UserError(
+            f"{name}: holds the results of a run; give the YAML file that started this run"
+        )
     if actual in (None, kind):
         return
     assert actual is not None

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 
 from fastgan_ray.errors import UserError
 
-# Words of other programs, and our words for the same.
+# Words from other programs -> our words for the same things.
 OTHER_WORDS = {"gpu": "cuda", "minimise": "minimize", "maximise": "maximize", "bayesian": "bayes"}
 
 
 def format_value(value: object) -> str:
-    """Format a value for messages: nothing (for None), true, 0.5, 'text'; at most 80 characters."""
+    """Format a value for a message, in at most 80 characters, e.g. true, 0.5 or 'text'.
+
+    None is formatted as "nothing".
+    """
     if value is None or isinstance(value, bool):
         text = {None: "nothing", True: "true", False: "false"}[value]
     else:
@@ -23,7 +26,7 @@ def format_value(value: object) -> str:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean X?" with the most similar word of `known`; "" if none is similar.
 
-    A name that differs only in its section (missing or wrong) is the most similar.
+    A known name that differs from `word` only in its section counts as the most similar.
     """
     known = list(known)
     if OTHER_WORDS.get(word) in known:

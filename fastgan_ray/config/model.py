@@ -36,10 +36,11 @@ ASPECTS: dict[str, tuple[int, int]] = {
 class ModelConfig(Section):
     """Generator and discriminator: sizes, and switches for their components.
 
-    Architecture fastgan uses all settings except dcgan_*. The others use only resolution, aspect,
-    nz, output_activation, d_dropout and self_supervision, and also: dcgan dcgan_*, d_batch_norm and
-    d_slope; sngan ngf, ndf and spectral_norm (of D); stylegan2 ngf, ndf and g_noise. Their
-    self_supervision only switches the contrastive loss on or off: there are no decoders.
+    The architecture fastgan uses all settings except dcgan_*. The other architectures use
+    resolution, aspect, nz, output_activation, d_dropout and self_supervision. In addition, dcgan
+    uses dcgan_*, d_batch_norm and d_slope; sngan uses ngf, ndf and spectral_norm (only in the
+    discriminator); stylegan2 uses ngf, ndf and g_noise. These three have no decoders, so
+    self_supervision only switches their contrastive loss on or off.
     """
 
     architecture: Literal["fastgan", "dcgan", "sngan", "stylegan2"] = Field(
@@ -57,28 +58,28 @@ class ModelConfig(Section):
     aspect: str = Field(
         "1:1",
         description="width:height of the generated picture. The shorter side has `resolution` "
-        "pixels (with 3:4, 4:3, 3:5 and 5:3, three quarters of it): with resolution 256, 2:3 is "
-        "256 x 384 and 3:4 is 192 x 256",
+        "pixels, or three quarters of that number with 3:4, 4:3, 3:5 and 5:3. For example, with "
+        "resolution 256, 2:3 gives 256 x 384 pixels, and 3:4 gives 192 x 256 pixels",
         json_schema_extra={"enum": [*ASPECTS]},
     )
     ngf: int = Field(
         64,
         ge=1,
         le=1024,
-        description="generator's number of channels at 128 px; smaller feature maps have "
-        "more channels, larger ones fewer. sngan: a quarter of its channels with resolution 32, "
-        "else its channels at full resolution; published: 64. stylegan2: its channels at 256 px; "
-        "published: 64",
+        description="number of the generator's channels in feature maps of 128 px; smaller maps "
+        "have more channels, larger maps have fewer. With sngan: the number of channels at full "
+        "resolution (with resolution 32: a quarter of the number of channels); published: 64. With "
+        "stylegan2: the number of channels at 256 px; published: 64",
         json_schema_extra={"unit": "channels"},
     )
     ndf: int = Field(
         64,
         ge=1,
         le=1024,
-        description="discriminator's number of channels at 64 px; smaller feature maps have "
-        "more channels, larger ones fewer. sngan: half of its channels with resolution 32, else "
-        "the channels of its first block; published: 64. stylegan2: its channels at 256 px; "
-        "published: 64",
+        description="number of the discriminator's channels in feature maps of 64 px; smaller maps "
+        "have more channels, larger maps have fewer. With sngan: the number of channels of the "
+        "first block (with resolution 32: half of the number of channels); published: 64. With "
+        "stylegan2: the number of channels at 256 px; published: 64",
         json_schema_extra={"unit": "channels"},
     )
     nz: int = Field(
@@ -98,15 +99,23 @@ class ModelConfig(Section):
         None,
         description="list of the discriminator's numbers of channels at levels 8, 16, 32, "
         "... up to resolution; replaces ndf. Level 8 is the layer before the logits; level 16 "
-        "has maps of 8 px, level 32 maps of 16 px, etc.",
+        "has feature maps of 8 px, level 32 has feature maps of 16 px, and so on",
         json_schema_extra={"unit": "channels"},
     )
     g_sle_4: bool = Field(
-        True, description="skip-layer excitation from 4 px to 64 px (to 32 px if resolution is 32)"
+        True,
+        description="skip-layer excitation from the generator's feature maps of 4 px to those of "
+        "64 px (of 32 px if resolution is 32)",
     )
-    g_sle_8: bool = Field(True, description="skip-layer excitation from 8 px to 128 px")
-    g_sle_16: bool = Field(True, description="skip-layer excitation from 16 px to 256 px")
-    g_sle_32: bool = Field(True, description="skip-layer excitation from 32 px to 512 px")
+    g_sle_8: bool = Field(
+        True, description="skip-layer excitation from the generator's maps of 8 px to 128 px"
+    )
+    g_sle_16: bool = Field(
+        True, description="skip-layer excitation from the generator's maps of 16 px to 256 px"
+    )
+    g_sle_32: bool = Field(
+        True, description="skip-layer excitation from the generator's maps of 32 px to 512 px"
+    )
     g_noise: bool = Field(True, description="noise injection in the generator")
     output_activation: Literal["tanh", "none"] = Field(
         "tanh",
@@ -129,15 +138,15 @@ class ModelConfig(Section):
     )
     d_batch_norm: bool = Field(
         True,
-        description="batch normalisation in the discriminator of fastgan and dcgan; false = only "
-        "a learnt shift of each channel in its place. The decoders always have batch normalisation",
+        description="batch normalisation in the discriminator of fastgan and dcgan; false = add "
+        "a learnt shift to each channel instead. The decoders always have batch normalisation",
     )
     d_slope: float = Field(
         0.2,
         ge=0,
         lt=1,
-        description="slope below 0 of the LeakyReLU in the discriminator of fastgan and dcgan; 0 = "
-        "ReLU",
+        description="slope of the LeakyReLU for negative inputs, in the discriminator of fastgan "
+        "and dcgan; 0 = ReLU",
     )
     self_supervision: Literal["ae", "none", "contrastive", "ae_contrastive"] = Field(
         "ae",
@@ -171,8 +180,8 @@ class ModelConfig(Section):
     )
     spectral_norm: bool = Field(
         True,
-        description="spectral normalisation of all convolutions in both networks; sngan: in the "
-        "discriminator",
+        description="spectral normalisation of all convolutions in both networks (with sngan: "
+        "only in the discriminator)",
     )
     dcgan_width: int = Field(
         128,
@@ -247,7 +256,10 @@ class ModelConfig(Section):
         return self.map_size(4)
 
     def map_size(self, level: int) -> tuple[int, int]:
-        """Return height and width of the maps at `level`; both are `level` for a square picture."""
+        """Return the height and width, in px, of the feature maps at `level`.
+
+        If the picture is square, both are equal to `level`.
+        """
         columns, rows = ASPECTS[self.aspect]
         return rows * level // 4, columns * level // 4
 
@@ -299,7 +311,10 @@ class ModelConfig(Section):
 
 
 def _nearest(aspect: str) -> str:
-    """Write which of ASPECTS is nearest to a ratio such as 16:9; "" if `aspect` is not a ratio."""
+    """Return a hint with the ratio in ASPECTS that is nearest to `aspect`, such as 16:9.
+
+    Return "" if `aspect` is not a ratio.
+    """
     match = re.fullmatch(r"([1-9]\d{0,4}):([1-9]\d{0,4})", aspect)
     if match is None:
         return ""

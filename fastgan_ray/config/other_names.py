@@ -1,4 +1,4 @@
-"""Names of settings in other programs, each with a hint that tells our name."""
+"""Names of settings in other programs, each with a hint that gives our name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The path of the cache folder, and checks of paths that a user names for results."""
+"""The path of the cache folder, and checks that results can be written to a path."""
 
 from __future__ import annotations
 

@@ -26,7 +26,10 @@ class Setting(NamedTuple):
 
 
 def reference(word: str = "") -> list[Setting]:
-    """List the settings whose name or description has `word` (in any case); "" = all settings."""
+    """List the settings whose name or description contains `word`, in upper or lower case.
+
+    With "", list all settings.
+    """
     settings = [
         _setting(f"{section}.{name}", field)
         for section in RunConfig.model_fields
@@ -87,7 +90,7 @@ def _value(value: object) -> str:
 
 
 def _range(field: FieldInfo) -> str:
-    """Describe the values that a setting may have; rules between settings are left out."""
+    """Describe the values that a setting may have, without rules that involve other settings."""
     members = [
         member
         for member in (typing.get_args(field.annotation) if _is_union(field) else ())

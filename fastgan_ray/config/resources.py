@@ -23,7 +23,7 @@ class ResourcesConfig(Section):
     cpus: float = Field(
         1.0,
         gt=0,
-        description="number of CPU cores for each worker; a worker uses as many threads",
+        description="number of CPU cores for each worker; a worker uses the same number of threads",
         json_schema_extra={"unit": "cores"},
     )
     gpus: float | None = Field(

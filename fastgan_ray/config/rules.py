@@ -76,7 +76,7 @@ def validated(section: type[_Section], settings: Mapping[str, Any]) -> _Section:
 
 
 def broken(rule: str, *loc: str | int) -> ValidationError:
-    """Return an error for a validator to raise: the value at `loc` breaks a rule."""
+    """Return an error for a validator to raise; it says that the value at `loc` breaks a rule."""
     return combine([Violation(loc, rule)])
 
 

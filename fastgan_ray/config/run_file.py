@@ -19,7 +19,7 @@ from fastgan_ray.errors import UserError
 
 
 def check_settings(settings: Mapping[str, Any]) -> list[Violation]:
-    """Check the configuration with these settings and, for all others, the published defaults.
+    """Check a configuration; settings that are not given have their published defaults.
     Return the list of broken rules, which is empty if the configuration is valid.
     """
     try:

@@ -1,9 +1,9 @@
 """A strict YAML parser: returns a mapping, the line of each key, and a list of the file's errors.
 
 Differences from PyYAML's safe loader: `1e-4` is a number; `on` and `no` are text. A repeated key is
-an error. A tag is an error, except the tags of the plain types. Alias expansion has a limit.
-Why not another library: ruamel.yaml stops at the first repeated key and reads `1_000` and `0x10` as
-numbers. strictyaml refuses `{a: 1}` and `[1, 2]`, and our files use both forms often.
+an error. A tag is an error, except the tags of the plain types. Aliases may expand to a limited
+number of values. Other libraries do not fit: ruamel.yaml stops at the first repeated key and reads
+`1_000` and `0x10` as numbers; strictyaml refuses `{a: 1}` and `[1, 2]`, which our files often use.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
     if "\\t" in problem or "\t" in line[: len(line) - len(line.lstrip())]:
         return "begins with a tab; YAML allows only spaces there"
     if "mapping values are not allowed" in problem:
-        return "a second `: ` in this line, or wrong indentation; quote text that contains `: `"
+        return "has a second `: ` or wrong indentation; put text that contains `: ` in quotes"
     if "expected a single document" in (error.context or ""):
         return "a second document begins here (`---`), but a file may have only one"
     return f"is not valid YAML: {problem}"

@@ -84,8 +84,8 @@ class TrainConfig(Section):
     lecam_weight: float = Field(
         0.0,
         ge=0,
-        description="weight of LeCam's penalty, which keeps the discriminator's logits near "
-        "moving averages of them (Tseng et al. 2021; useful are 1e-4 to 1); 0 = off",
+        description="weight of LeCam's penalty, which keeps the discriminator's logits near their "
+        "moving averages (Tseng et al. 2021; useful weights are 1e-4 to 1); 0 = off",
     )
     lecam_decay: float = Field(
         0.99,
@@ -97,8 +97,8 @@ class TrainConfig(Section):
         0.0,
         ge=0,
         description="weight of DigGAN's penalty on the difference between the norms of the "
-        "discriminator's gradients at real and at generated pictures (Fang et al. 2022; they used "
-        "500 to 1000), computed at every step; 0 = off",
+        "discriminator's gradients at real and at generated pictures, computed at every step; 0 = "
+        "off (Fang et al. 2022 used weights of 500 to 1000)",
     )
     reconstruction: Literal["lpips_vgg", "efficientnet_lite0", "l1", "l2"] = Field(
         "lpips_vgg",
@@ -143,7 +143,7 @@ class TrainConfig(Section):
         None,
         description="weights from which the training starts: a checkpoint, the folder of a run "
         "(its best checkpoint), an exported folder or a published .pth file; null = random "
-        "weights. The optimisers start new in any case",
+        "weights. The state of the optimisers is not loaded",
     )
     init_networks: Literal["both", "generator", "discriminator"] = Field(
         "both", description="networks that start from the weights of init_from"
@@ -171,7 +171,7 @@ class TrainConfig(Section):
         ge=0,
         description="interval between two rows of training numbers, in thousands of images; 0 = no "
         "rows. A row has mean losses, logits, accuracies of the discriminator, gradient norms, "
-        "learning rates, p, speed and memory",
+        "learning rates, p (see augment.ada), speed and memory",
     )
     keep_best: int = Field(
         1,
@@ -185,8 +185,8 @@ class TrainConfig(Section):
     seed: int = Field(0, ge=0, lt=2**31, description="seed of every random choice in the run")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto",
-        description="device for the training; auto = cuda, else mps, else cpu: the first "
-        "that is available",
+        description="device for the training; auto = the first of cuda, mps and cpu that is "
+        "available",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.search.file.metric import Metric, metric_setting
 
-OWN_BASELINE = "baseline"  # the baseline's name if the key `baseline` has settings
+OWN_BASELINE = "baseline"  # the name of a baseline that has its own settings
 MAX_CELLS = 10_000
 Moment = Literal["last", "best"]
 
@@ -20,10 +20,11 @@ class AblationSpec:
     """An ablation: its arms, data sets and seeds.
 
     `base` has the settings of the file's `base` (flat dotted keys), with the overrides (`--set`)
-    applied. `arms` maps the name of each arm to its changes of `base`; no arm sets an overridden
-    key. In `data`, None is a data set that is not chosen yet. `ablation_from_text` can rebuild the
-    AblationSpec from `text`, `overrides` and `seeds`. `compare` is "last" or "best": the checkpoint
-    of a training that is compared. The value of a best checkpoint is measured on new latents.
+    applied. `arms` maps the name of each arm to the settings that replace those of `base`; settings
+    that an override sets are left out. If `data` contains None, the user has not yet chosen the
+    data set. `compare` says which checkpoint of each training is compared, "last" or "best"; a best
+    checkpoint is measured again on new latents. `ablation_from_text` can rebuild the AblationSpec
+    from `text`, `overrides` and `seeds`.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Cell:
 
 
 def cells(spec: AblationSpec) -> list[Cell]:
-    """List all trainings in the order of their start: first all trainings with the first seed."""
+    """List all trainings in the order of their start: seed by seed, each with all data and arms."""
     return [
         Cell(arm, data, seed)
         for seed, data, arm in itertools.product(spec.seeds, spec.data, spec.arms)

@@ -53,8 +53,8 @@ def plan_confirmation(spec: SearchSpec) -> Plan:
     """Choose the size of the confirmation before the search starts.
 
     The size is set by `confirm` in the file. Without this key, the confirmation takes at most half
-    of the kimg that are expected for the search. If the budget has a limit of kimg, the kimg of the
-    confirmation are reserved.
+    of the kimg that are expected for the search. If the budget limits the kimg, a part of it is
+    reserved for the confirmation.
     """
     if spec.confirm == "off":
         return Plan(0, 0, 0.0, "the file says `confirm: false`")
@@ -114,7 +114,7 @@ def ranked(spec: SearchSpec, summary: Summary) -> list[Trial]:
 
 
 def default_trial(summary: Summary) -> Trial | None:
-    """Return the search's trial of the published default; None if the search has none."""
+    """Return the trial that used the published default; None if the search has no such trial."""
     default = summary["default"] or {"trial_id": None}
     trials = (trial for trial in summary["trials"] if trial["trial_id"] == default["trial_id"])
     return next(trials, None)
@@ -123,8 +123,8 @@ def default_trial(summary: Summary) -> Trial | None:
 def default_point(spec: SearchSpec, summary: Summary) -> Mapping[str, Any]:
     """Return the point of the published default.
 
-    This is the point of the trial that used the default, if there is one; else a point with the
-    default of each parameter that can take it.
+    This is the point of the trial that used the default. If the search has no such trial, it is the
+    point of the space that is nearest to the defaults (see `start_point`).
     """
     trial = default_trial(summary)
     return trial["point"] if trial else start_point(spec)
@@ -142,7 +142,7 @@ def without_seed(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
 
 
 def best_trials(count: int) -> str:
-    """Write the number of best trials: "the best trial", "the 2 best trials"."""
+    """Return "the best trial" if `count` is 1, otherwise e.g. "the 2 best trials"."""
     return "the best trial" if count == 1 else f"the {count} best trials"
 
 
@@ -154,7 +154,7 @@ def arm_name(trial_id: str) -> str:
 def confirmation_spec(
     spec: SearchSpec, summary: Summary, top: int, seeds: Sequence[int], data: str | None
 ) -> AblationSpec | None:
-    """Return the confirmation as an ablation, with its complete text; None if no trial qualifies.
+    """Return the confirmation as an ablation that has the text of a file; None without candidates.
 
     `data` is the path of the pictures that the trials used. `seeds` must be new: no trial of the
     search has used them. Raise UserError if the default is not a valid run.
@@ -187,9 +187,9 @@ def used_seeds(spec: SearchSpec, summary: Summary) -> set[int]:
 def new_seeds(
     spec: SearchSpec, summary: Summary, count: int, started: Sequence[int] = ()
 ) -> list[int]:
-    """Return at least `count` seeds for a confirmation; the first ones have already `started`.
+    """Return the seeds of a confirmation: those in `started`, then new ones up to `count` seeds.
 
-    The others are the smallest seeds, counted from 1, that no trial of the search has used.
+    New seeds are the smallest numbers, from 1, that no trial of the search has used.
     """
     taken = used_seeds(spec, summary) | {*started}
     free = (seed for seed in itertools.count(1) if seed not in taken)

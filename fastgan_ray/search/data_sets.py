@@ -1,11 +1,12 @@
 """Compare the arms of an ablation on each of several data sets, and over all of them.
 
-Differences on different data sets cannot be averaged directly: a set with values near 150 would
-outweigh a set with values near 10, and three seeds on one set are not three sets. So differences
-are changes in percent of the baseline. Over the sets, the set is a random effect: each set counts
-once, with the mean change over its seeds, and Student's t-test uses the spread between sets. The
-test asks whether the arm is better on *other sets like these*. It needs at least two sets; with two
-sets, only very regular changes are significant.
+Differences on different data sets cannot be averaged directly: a data set with values near 150
+would outweigh one with values near 10, and three seeds on one data set are not three data sets. So
+differences are changes in percent of the baseline. In the comparison over all data sets, the data
+set is a random effect: each data set counts once, with the mean change over its seeds, and
+Student's t-test uses the spread between data sets. The test asks whether the arm is better on
+*other data sets like these*. It needs at least two data sets; with only two, a change is
+significant only if it is almost the same on both.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _of_set(values: Values, name: str) -> dict[str, dict[int, float | None]]:
 def _scaled(
     values: Mapping[str, Mapping[int, float | None]], baseline: str, is_log: bool
 ) -> dict[str, dict[int, float | None]]:
-    """Return the logarithms of one set's values, or the values in units of the baseline's mean."""
+    """Return the logarithms of the values on one data set, or the values / the baseline's mean."""
     if is_log:
         return {arm: _map(of_arm, math.log) for arm, of_arm in values.items()}
     sizes = [abs(value) for value in values[baseline].values() if value is not None]

@@ -46,7 +46,7 @@ class PopulationBasedTraining:
         return math.floor(kimg / self.population.every + 1e-9)
 
     def passes_rung(self, observation: Observation) -> bool:
-        """Return True if the trial has passed a new rung; its end does not count as a rung."""
+        """Return True if the trial has passed a new rung; the end of a trial is not a rung."""
         last_kimg = self._last_kimg.get(observation.trial, 0.0)
         passed = self.rung(observation.kimg) > self.rung(last_kimg)
         return passed and observation.kimg < self._total_kimg

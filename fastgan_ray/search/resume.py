@@ -35,10 +35,10 @@ _KEYS = {"low": "min", "high": "max"}  # fields of a parameter, and its keys in 
 def search_changes(before: SearchSpec, now: SearchSpec, same_pictures: bool) -> list[str]:
     """Return a text (see `changes`) for each difference that prevents a search from being resumed.
 
-    With `same_pictures`, the pictures are compared elsewhere, so their path may change.
+    If `same_pictures` is True, the caller has compared the pictures, so their path may change.
     """
     texts = changes(_search_settings(before), _search_settings(now))
-    if now.budget and not before.budget:  # the use so far was not counted
+    if now.budget and not before.budget:  # what the search has used so far was not counted
         texts += changes({}, {"budget": now.budget.model_dump(exclude_none=True)})
     if not same_pictures:
         texts += _other_paths(before.base.get("data.path"), now.base.get("data.path"))
@@ -46,7 +46,7 @@ def search_changes(before: SearchSpec, now: SearchSpec, same_pictures: bool) -> 
 
 
 def ablation_changes(before: AblationSpec, now: AblationSpec, same_pictures: bool) -> list[str]:
-    """Return a text (see `changes`) for each difference that prevents an ablation's resuming.
+    """Return a text (see `changes`) for each difference that prevents resuming an ablation.
 
     Seeds may be added at the end.
     """
@@ -96,7 +96,7 @@ def _search_settings(spec: SearchSpec) -> dict[str, Any]:
 def _ablation_settings(spec: AblationSpec) -> dict[str, Any]:
     """Return the settings that must stay the same.
 
-    A setting that differs between arms is a mapping.
+    The value of a setting that differs between arms is a mapping {arm: value}.
     """
     arms = {arm: flatten(arm_config(spec, arm).model_dump()) for arm in spec.arms}
     settings: dict[str, Any] = {

@@ -77,9 +77,10 @@ class Parameter:
         return len(self.steps) if self.q else None
 
     def at(self, index: int) -> Value:
-        """Return the value with this index, counted from 0, in the order of the list or ascending.
+        """Return the value with this index, counted from 0.
 
-        Only for a parameter with a finite size.
+        Listed values are in the order of the list, multiples of q in ascending order. The parameter
+        must have a finite size.
         """
         if self.values:
             return self.values[index]

@@ -79,7 +79,7 @@ class HyperbandRule:
         return f"not among the best 1/{eta:g} at {rung:g} kimg (other trials there: {len(others)})"
 
     def bracket(self, trial: int) -> int:
-        """Return the bracket of a trial; each gets eta times as many trials as the next one."""
+        """Return a trial's bracket; each bracket gets eta times as many trials as the next one."""
         weights = [self._settings.eta**-index for index in range(len(self._brackets))]
         counts = [0] * len(weights)
         bracket = 0
@@ -113,7 +113,10 @@ class MedianRule:
         best, median = min(other.value for other in trial_history), float(np.median(means))
         if best <= median + self._settings.tolerance * observation.error:
             return ""
-        return f"its best value is worse than the median of the other trials ({len(means)})"
+        return (
+            "its best value is worse than the median of the mean values of the other trials "
+            f"({len(means)} trials)"
+        )
 
 
 class PatienceRule:

@@ -54,7 +54,7 @@ class Strengths(NamedTuple):
 
 
 class Share(NamedTuple):
-    """`won` of `of` votes; undecided votes are left out."""
+    """The number of votes that were won, and the number of all decided votes (`of`)."""
 
     won: int
     of: int
@@ -72,7 +72,10 @@ class Share(NamedTuple):
 
 
 def wins(votes: Sequence[Vote], n: int) -> Array:
-    """Count the votes (n, n): row i, column j has the votes for i against j, with halves."""
+    """Count the votes in a table (n, n): row i, column j has the number of votes for i against j.
+
+    An undecided vote counts as half a vote for each of the two items.
+    """
     table = np.zeros((n, n))
     for first, second, score in votes:
         table[first, second] += score
@@ -120,15 +123,15 @@ def _derivatives(values: Array, table: Array, count: Array, prior: float) -> tup
 
 
 def share_for(votes: Sequence[Vote], item: int) -> Share:
-    """Count the votes for `item` among its decided votes."""
+    """Return the share of votes for `item` among the decided votes that compare it."""
     decided = [vote for vote in votes if item in vote[:2] and vote.score != 0.5]
     return Share(sum(vote.score == (vote.first == item) for vote in decided), len(decided))
 
 
 def agreement(votes: Sequence[Vote], values: Mapping[int, float], minimize: bool) -> Share:
-    """Count the votes that prefer the item with the better value.
+    """Return the share of votes that prefer the item with the better value.
 
-    A vote is left out if an item has no value or both items have the same value.
+    A vote is left out if it is undecided, if an item has no value, or if both have the same value.
     """
     sign, agree, of = 1 if minimize else -1, 0, 0
     for first, second, score in votes:

@@ -1,4 +1,4 @@
-"""Two sentences about a set of pictures before a search: the resolution, and the metric."""
+"""Advice on a set of pictures before a search: a sentence on the resolution, one on the metric."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from fastgan_ray.metrics.self_distance import known_self_distance
 
 
 def advice(source: Source, config: RunConfig, resolution: int) -> list[str]:
-    """Return a sentence about the resolution, and one about the smallest difference that counts.
+    """Return a sentence about the resolution, and one about differences in the metric.
 
-    `resolution` is the largest in use. The second sentence is about differences of the metric; it
-    has numbers only if `fastgan-ray data` has measured them, which takes seconds to minutes.
+    `resolution` is the largest resolution that the search uses. The second sentence says which
+    differences can be due to chance; it has numbers only if `fastgan-ray data` has measured them,
+    which takes seconds to minutes.
     """
     justified = justified_resolution(source.pictures, config.data, config.model.aspect)
     return [
@@ -32,7 +33,7 @@ def _metric_sentence(source: Source, config: RunConfig) -> str:
         )
     return (
         f"metric: differences below {2 * halves.fd_sd:.1f} in fd_efficientnet_lite0, or below "
-        f"{2 * halves.kd_sd:.4f} in kd_efficientnet_lite0, can be chance; two halves of the "
-        f"pictures ({halves.half} against {halves.half}) have {halves.fd:.1f} ± {halves.fd_sd:.1f} "
-        f"and {halves.kd:.4f} ± {halves.kd_sd:.4f}"
+        f"{2 * halves.kd_sd:.4f} in kd_efficientnet_lite0, can be due to chance; for two halves of "
+        f"the pictures ({halves.half} against {halves.half}), these metrics are "
+        f"{halves.fd:.1f} ± {halves.fd_sd:.1f} and {halves.kd:.4f} ± {halves.kd_sd:.4f}"
     )

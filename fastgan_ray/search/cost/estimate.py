@@ -55,9 +55,9 @@ def kimg_expected(spec: SearchSpec) -> float:
 def gflop_per_image(config: RunConfig) -> float:
     """Count the GFLOP of a training step, and divide them by the number of its real pictures.
 
-    PyTorch counts the operations of the real networks, with each layer in its published form. The
-    networks are on the meta device, so nothing is computed. Lazy R1 and R2 penalties are not
-    counted.
+    PyTorch counts the operations of the real networks, in which every layer uses its reference
+    kernels. The networks are on the meta device, so nothing is computed. Lazy R1 and R2 penalties
+    are not counted.
     """
     model, train, channels = config.model, config.train, config.data.channels
     meta = torch.device("meta")

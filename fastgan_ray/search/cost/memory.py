@@ -29,7 +29,7 @@ BYTES_PER_WEIGHT = 24
 # keeps its output and the inputs of its normalisation and its gate, which are twice as wide. For
 # D's stages, the number is the mean of two paths.
 MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
-# StyleGAN2's stages: units of a map before the block's convolutions (D) or after them (G).
+# StyleGAN2: the unit is one map after (G) or before (D) the convolutions of a block.
 MAPS_PER_STYLED, MAPS_PER_RESIDUAL_HALF = 8, 6
 # Temporary memory for gradients, in units of the largest map.
 TEMPORARY_MAPS = 6
@@ -91,7 +91,7 @@ def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
 
 
 def _fastgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
-    """Count the weights, the stored values per picture, and the values of the largest map.
+    """Return the numbers of weights, stored values per picture, and values in the largest map.
 
     With `gradient_checkpointing`, up and down blocks store only their inputs, and the inner maps of
     only one block exist at a time.
@@ -147,11 +147,12 @@ def _dcgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, floa
 
 
 def _sngan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
-    """Count what `_fastgan` counts.
+    """Return the same three numbers as `_fastgan`.
 
-    A block of G keeps its input, before and after its first ReLU, the latter also upsampled; and
-    the input of its second normalisation and ReLU. A block of D keeps the input of its first
-    convolution and of its skip path, and the input and output of its second convolution.
+    For the backward pass, a block of G keeps its input, the output of its first ReLU, the same
+    output after upsampling, and the inputs of its second normalisation and of its second ReLU. A
+    block of D keeps the inputs of its first convolution and of its skip path, and the input and the
+    output of its second convolution.
     """
     model, channels = config.model, config.data.channels
     g, (halving, keeping) = sngan_g_channels(model), sngan_d_channels(model)
@@ -170,11 +171,12 @@ def _sngan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, floa
 
 
 def _stylegan2(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
-    """Count what `_fastgan` counts.
+    """Return the same three numbers as `_fastgan`.
 
-    A convolution of G keeps its input, before and after the style, its result before and after
-    demodulation, and its activation; one that doubles the side also keeps the larger map before the
-    filter. D's convolutions keep their inputs, filtered and not, and their activations.
+    For the backward pass, a convolution of G keeps its input before and after the style, its result
+    before and after demodulation, and the output of its activation. A convolution that doubles the
+    side also keeps the larger map before the filter. A convolution of D keeps its input before and
+    after the filter, and the output of its activation.
     """
     model = config.model
     g, d = (stylegan2_channels(model, base) for base in (model.ngf, model.ndf))

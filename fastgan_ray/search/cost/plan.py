@@ -59,8 +59,8 @@ def search_facts(
 
     `track` shows the progress of reading the pictures. `timing` has the measured speeds of the
     search's configurations on this machine. `cpu` has the speed of this machine's CPU, if the
-    trainings run on it. `needs_data` says whether the pictures must exist. The kimg do not include
-    the confirmation; the hours do.
+    trainings run on it. `needs_data` says whether the pictures must exist. "kimg_expected" and
+    "kimg_at_most" do not include the confirmation; the hours do.
     """
     confirmation, config, metric = plan_confirmation(spec), base_config(spec), spec.metric
     gflop = gflop_per_image(run_config(spec, first_trial_point(spec)))
@@ -108,7 +108,10 @@ def ablation_facts(
     cpu: CpuSpeed | None = None,
     needs_data: bool = True,
 ) -> dict[str, Any]:
-    """Collect the facts of an ablation, like `search_facts`; its kimg and hours are totals."""
+    """Collect the facts of an ablation, like `search_facts`.
+
+    The kimg and the hours are those of all trainings together.
+    """
     configs = {arm: arm_config(spec, arm) for arm in spec.arms}
     gflop = {arm: gflop_per_image(config) for arm, config in configs.items()}
     cells = len(spec.data) * len(spec.seeds)
@@ -174,8 +177,9 @@ def _size_and_pace(
     """Return the columns of table 1 of Liu et al. 2021 for a configuration.
 
     They are "params_g" and "params_d" (numbers of parameters), "gpu_gb" (estimated memory) and
-    "hours_per_10k_steps" of one training, without evaluations: as measured on this machine, else
-    estimated for its CPU, else for an RTX 2080 Ti.
+    "hours_per_10k_steps" (of one training, without evaluations). With `timing`, these hours are
+    measured on this machine; without it, they are estimated for this machine's CPU if `cpu` is
+    given, else for an RTX 2080 Ti.
     """
     kimg = STEPS_OF_TABLE_1 * config.train.images_per_step / 1000
     pace = hours(kimg, gflop)
@@ -187,9 +191,10 @@ def _size_and_pace(
 
 
 def _of_this_cpu(cpu: CpuSpeed | None, trainings: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """Return {"cpu": {"minutes", "at_once"}} for trainings (kimg, GFLOP per image).
+    """Return {"cpu": {"minutes", "at_once"}} for trainings on this machine's CPU.
 
-    "cpu" is None if the trainings do not run on this machine's CPU.
+    `trainings` has a pair (kimg, GFLOP per image) for each training. The value of "cpu" is None if
+    the trainings do not run on the CPU.
     """
     if cpu is None:
         return {"cpu": None}
@@ -200,8 +205,8 @@ def _of_this_cpu(cpu: CpuSpeed | None, trainings: Sequence[tuple[float, float]])
 def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str, Any]:
     """Return {"measured": {...}} with the estimated time, or {"measured": None} without a timing.
 
-    It has the fields of `timing` and "minutes", the time of all trainings. `kimg` is the sum of all
-    trainings, which have the configuration `config`.
+    The value of "measured" has the fields of `timing` and "minutes", the time of all trainings.
+    `kimg` is the sum over all trainings, which have the configuration `config`.
     """
     if timing is None:
         return {"measured": None}
@@ -257,7 +262,7 @@ def _data(
 
 
 def _missing_data(path: str | None, needs_data: bool) -> str:
-    """Return how to provide the pictures if they are missing, which is no error yet; else ""."""
+    """Return how to provide the pictures if they are missing but may be provided later; else ""."""
     if path is None:
         return "not set: add --data FOLDER when you start the run"
     rows = {row["name"]: row for row in catalog()}
@@ -273,9 +278,9 @@ def _missing_data(path: str | None, needs_data: bool) -> str:
 
 
 def unusable_data(facts: Mapping[str, Any]) -> str:
-    """Return why the data of these facts cannot be used, one line for each data set; "" if it can.
+    """Return one line for each data set that cannot be used, with the reason; "" if there is none.
 
-    `facts` are those of a search, an ablation or a training.
+    `facts` are the facts of a search, an ablation or a training.
     """
     return "\n".join(data["error"] for data in facts["data"] if data["error"])
 

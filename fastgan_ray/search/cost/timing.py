@@ -47,7 +47,7 @@ class CpuSpeed:
         return slow + min(max(share, 0.0), 1.0) * (fast - slow)
 
     def minutes(self, kimg: float, gflop_per_image: float) -> float:
-        """Return the minutes of `kimg` in all trainings together, without evaluations."""
+        """Return the minutes for `kimg`, the sum over all trainings, without evaluations."""
         seconds = kimg * 1000 * gflop_per_image / self.gflops(gflop_per_image)
         return seconds / self.at_once / 60
 
@@ -69,8 +69,9 @@ def evaluated_pictures(config: RunConfig) -> int:
     """Count the pictures that the evaluations of one training generate, at most.
 
     With `train.keep_best`, the best checkpoint is measured again at the end. If cheap evaluations
-    choose it (`eval.early_fakes`), the last checkpoint gets a cheap one, too; if it is the best, no
-    other measurement follows, but this is known before only for a training with one evaluation.
+    (`eval.early_fakes`) choose the best checkpoint, the last checkpoint gets a cheap evaluation,
+    too. If the last checkpoint turns out to be the best, it is not measured again; but before the
+    training, this is certain only if there is a single evaluation.
     """
     total, every, full = config.train.total_kimg, config.eval.every_kimg, config.eval.num_fakes
     early_evaluations = math.ceil(total / every - 1e-9) - 1

@@ -84,7 +84,7 @@ def _fixed(arm: Mapping[str, Any]) -> list[Violation]:
 def _read_baseline(value: object, info: ValidationInfo) -> str | Flat:
     """Read the baseline: the name of an arm, or settings.
 
-    Raise an error if it is the only arm.
+    Raise an error if the baseline is the only arm.
     """
     context = context_of(info)
     names = context.arms
@@ -127,7 +127,7 @@ def _read_seeds(value: object) -> tuple[int, ...]:
             return tuple(seeds)
     rule = (
         "must be the number of seeds (5 = seeds 0, 1, 2, 3, 4), or a list of different "
-        "seeds from 0 to 2**31 - 1, as [0, 1, 7]"
+        "seeds from 0 to 2**31 - 1, such as [0, 1, 7]"
     )
     raise broken(f"{rule} (got {format_value(value)})")
 

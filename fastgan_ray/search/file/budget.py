@@ -38,15 +38,16 @@ class Budget(FileSection):
     """Limits of a search, including its confirmation; None means no limit."""
 
     kimg: Limit | None = Field(
-        None, description="limit of training images, in thousands, in all trainings together"
+        None,
+        description="largest number of training images, in thousands, of all trainings together",
     )
     hours: Limit | None = Field(
-        None, description="limit of the hours that the search runs, over all its resumes together"
+        None, description="largest number of hours that the search may run, including resumed runs"
     )
     gpu_hours: Limit | None = Field(
         None,
-        description="limit of GPU hours in all trials together: hours times number of GPUs (which "
-        "may be a fraction)",
+        description="largest number of GPU hours of all trials together; GPU hours are hours times "
+        "the number of GPUs (which may be a fraction)",
     )
 
     def __bool__(self) -> bool:

@@ -1,4 +1,4 @@
-"""Models of one entry of `parameters`: one for each kind of distribution, with W&B's keys."""
+"""Models of an entry of `parameters`, one for each kind of distribution; the keys are W&B's."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Range(Entry):
     def _has_values(self) -> Self:
         low, high = format_value(self.min), format_value(self.max)
         if self.min > self.max:
-            raise broken(f"min <= max must hold (got min {low}, max {high})")
+            raise broken(f"min must be at most max (got min {low}, max {high})")
         if "log" in self.distribution and self.min <= 0:
             raise broken(f"must be greater than 0 for {self.distribution} (got {low})", "min")
         return self

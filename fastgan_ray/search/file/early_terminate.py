@@ -83,7 +83,9 @@ class Hyperband(_Rule):
     @classmethod
     def _never_strict(cls, value: object) -> object:
         if value is not False:
-            raise ValueError("must be false: the best 1/eta always continue; leave it out")
+            raise ValueError(
+                "must be false, because the best 1/eta always continue; leave strict out"
+            )
         return value
 
     @model_validator(mode="after")
@@ -109,7 +111,7 @@ class Hyperband(_Rule):
     def _with_s(self, max_iter: float) -> str:
         """Return an example of `s` with this `max_iter`, and its meaning."""
         first = max_iter / self.eta**2
-        return f"s: with s: 2, this is {max_iter:g} / {self.eta:g}^2 = {first:.4g}"
+        return f"s; with s: 2, this is at {max_iter:g} / {self.eta:g}^2 = {first:.4g} kimg"
 
     @property
     def first_kimg(self) -> float:

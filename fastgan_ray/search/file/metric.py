@@ -14,7 +14,7 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.metrics.names import Goal, full_name, metric_family, same_metric, searchable
 from fastgan_ray.search.file.section import FileContext, FileSection, context_of, read_each
 
-# Costs of a trial, which a search may use as further metrics: name in a trial's rows -> text.
+# Costs of a trial that a search may use as further metrics: name in the trial's rows -> goal.
 COSTS: dict[str, Goal] = {
     "params_g": "minimize",
     "params_d": "minimize",
@@ -81,9 +81,9 @@ def metric_setting(metric: Metric, base: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
-    """Translate a metric from the protocol `before` to the protocol `after`.
+    """Return `metric`, named by the settings `before`, with its name under the settings `after`.
 
-    If the metric's name changes, the returned metric has no target.
+    If the two names differ, the returned metric has no target.
     """
     name = same_metric(metric.name, before, after) or metric.name  # costs keep their names
     return (

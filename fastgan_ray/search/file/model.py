@@ -108,14 +108,15 @@ class SearchFile(_File):
         description="the searched settings, and the values that each setting may take"
     )
     metric: Metrics = Field(
-        description="metric that compares trials, e.g. {name: fid}; of a list, the first metric"
+        description="metric that compares trials, e.g. {name: fid}, or a list of metrics, of which "
+        "the first one compares trials"
     )
     sampler: Sampler = Field(
         None,
         validate_default=True,
-        description="algorithm that chooses the settings of trials; left out = the first one of "
-        f"the method. bayes: {', '.join(SAMPLERS['bayes'])}; random: "
-        f"{', '.join(SAMPLERS['random'])}",
+        description="algorithm that chooses the settings of trials. With method bayes: "
+        f"{', '.join(SAMPLERS['bayes'])}; with method random: {', '.join(SAMPLERS['random'])}; "
+        "left out = the first one in the list of the method",
     )
     run_cap: int | None = Field(
         None,
@@ -149,18 +150,18 @@ class AblationFile(_File):
     base: AblationBase = Field(
         {}, description="settings of all arms; settings left out keep their defaults"
     )
-    arms: Arms = Field(description="settings of each arm, by the arm's name")
+    arms: Arms = Field(description="a mapping from the name of each arm to its settings")
     baseline: Baseline = Field(
         description="the baseline that each arm is compared with: the name of an arm, or settings"
     )
     metric: OneMetric = Field(description="metric that compares arms, e.g. {name: fid}")
     seeds: Seeds = Field(
-        description="each arm is trained with each seed: the number of seeds, or a list of seeds"
+        description="number of seeds, or a list of seeds; each arm is trained with each seed"
     )
     compare: Moment = Field(
         "last",
-        description="checkpoint of each training that is compared: last = at the end; best = the "
-        "best one, measured again on new latents (needs train.keep_best)",
+        description="which checkpoint of each training is compared: last = the one at the end; "
+        "best = the best one, measured again on new latents (needs train.keep_best)",
     )
     data: DataSets = Field(
         (),

@@ -66,7 +66,7 @@ def _check_grid(space: SearchSpace, settings: Mapping[str, Any]) -> None:
 
 
 def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
-    """Return "" if at least one of some random points of `space` is valid; else a broken rule."""
+    """Return "" if at least one of TRIES random points of `space` is valid; else a broken rule."""
     rng = random.Random(0)
     rule = ""
     for _ in range(TRIES):

@@ -39,8 +39,8 @@ class Population(FileSection):
     def describe(self) -> str:
         """Return a description of the rule for the user."""
         return (
-            f"every {self.every:g} kimg, each of the worst {self.quantile:.0%} copies "
-            f"one of the best trials and changes {', '.join(self.change)}"
+            f"every {self.every:g} kimg, each of the worst {self.quantile:.0%} of the trials "
+            f"copies one of the best trials and changes {', '.join(self.change)}"
         )
 
 

@@ -63,8 +63,9 @@ def preset_copy(name: str) -> str:
 def file_or_preset(path: Path) -> Path:
     """Return `path` if it is a file, else the file of the preset that has this name.
 
-    A name has no folder and no suffix. Raise UserError if there is no such preset. Any other
-    missing path is returned unchanged; the reader of the file reports the error.
+    If `path` has neither a folder nor a suffix, it is the name of a preset; raise UserError if no
+    preset has this name. Any other missing path is returned unchanged; the reader of the file
+    reports the error.
     """
     if path.is_file():
         return path

@@ -107,9 +107,9 @@ def _check_arms(
 
 
 def _check_trainings(spec: AblationSpec, document: Document) -> None:
-    """Raise UserError if two arms are the same, or if there are too many trainings.
+    """Raise UserError if two arms have the same settings, or if there are too many trainings.
 
-    The same if best checkpoints are compared, but an arm keeps none.
+    Also raise UserError if best checkpoints are compared, but an arm does not keep any.
     """
     count = len(spec.arms) * len(spec.data) * len(spec.seeds)
     if count > MAX_CELLS:

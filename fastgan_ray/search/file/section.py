@@ -52,14 +52,14 @@ class FileSection(Section):
 
 @dataclass(frozen=True)
 class FileContext:
-    """What rules of several sections need to know about `base`, the arms and `--set`.
+    """The facts about `base`, the arms and `--set` that the checks of other sections need.
 
     `base`: the valid settings (flat dotted keys) of the file's `base`. `config`: the configuration
     that results from these settings. `overrides`: the settings of `--set`. `settings`: all settings
     of `base` with the overrides applied; None if they are not valid. `conflicts`: the rules that
     `base` and the overrides break together. `total_kimg`: the length of a trial according to
-    `base`. None if this setting is not valid, or if an override replaces it. `arms`: the names of
-    the arms. `base_names`: the names of all settings in the file's `base`, also of settings that
+    `base`; None if this setting is not valid, or if an override replaces it. `arms`: the names of
+    the arms. `base_names`: the names of all settings in the file's `base`, including settings that
     are not valid.
     """
 

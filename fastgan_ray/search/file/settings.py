@@ -53,7 +53,7 @@ def read_fragment(value: object) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        rule = "must be a mapping of settings, as {model.ngf: 8}"
+        rule = "must be a mapping of settings, such as {model.ngf: 8}"
         raise broken(f"{rule} (got {format_value(value)})")
     return flatten(value)
 

@@ -77,7 +77,7 @@ def start_point(spec: SearchSpec) -> dict[str, Any]:
 
 
 def substitutes(spec: SearchSpec) -> dict[str, tuple[Any, Any]]:
-    """Return {name: (default, value of `start_point`)} of parameters that lack their default."""
+    """Return {name: (default, value of `start_point`)} of parameters without their default."""
     defaults, start = base_settings(spec), start_point(spec)
     return {
         parameter.name: (defaults[parameter.name], start[parameter.name])
@@ -103,7 +103,7 @@ def first_trial_point(spec: SearchSpec) -> dict[str, Any]:
 
 
 def sample_configs(spec: SearchSpec) -> list[RunConfig]:
-    """Return the configurations of the first trial's point and of random points, if valid."""
+    """Return the valid configurations among the first trial's point and some random points."""
     rng = random.Random(0)
     points = [first_trial_point(spec), *(sample(spec.space, rng) for _ in range(SAMPLES))]
     configs = []
