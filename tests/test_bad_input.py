@@ -38,7 +38,10 @@ MISTAKES = [
     (("ablate", "--config", "arms.yaml"), "must be a mapping of settings, such as {model.ngf: 8}"),
     (("ablate", "--config", "seeds.yaml"), "seeds from 0 to 2**31 - 1, such as [0, 1, 7]"),
     ((*TUNE, "--name", ""), "--name: must be letters, digits"),
-    ((*TUNE, "--runs", "s3:/bucket/x"), "--runs: a URI has two slashes: s3://bucket/x"),
+    (
+        (*TUNE, "--runs", "s3:/bucket/x"),
+        "--runs: a URI needs two slashes after the colon: s3://bucket/x",
+    ),
     ((*TUNE, "--set", "=3"), "--set: '=3': must have the form key=value"),
     ((*TUNE, "--set", "train.lr_g"), "must have the form key=value"),
     ((*TUNE, "--set", "lr=1"), "did you mean train.lr_g or train.lr_d?"),

@@ -192,7 +192,7 @@ def test_a_named_set_a_wrong_path_and_options_without_a_folder(tmp_path, capsys,
     assert call("data", "nowhere") == 2
     assert "nowhere" in capsys.readouterr().err
     assert call("data", "--write", "s.yaml") == 2
-    assert "need FOLDER" in capsys.readouterr().err
+    assert "--write and --set need FOLDER" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert call("data", "matcaps", "--out", "file/page.html") == 2
     assert "--out: file/page.html cannot be written" in capsys.readouterr().err

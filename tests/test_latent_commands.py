@@ -47,7 +47,7 @@ def test_a_video_has_the_requested_frames(place, tmp_path):
 def test_several_walks_are_shown_at_once(place, tmp_path, capsys):
     command = ("interpolate", place / "runs/demo", "--frames", 4, "--out", tmp_path / "walk.gif")
     assert call(*command, "--grid", "3x2") == 0
-    assert capsys.readouterr().out.startswith("4 frames of 6 walks written to")
+    assert capsys.readouterr().out.startswith("wrote 4 frames of 6 walks to ")
     with Image.open(tmp_path / "walk.gif") as opened:
         assert opened.size == (3 * 34 - 2, 2 * 34 - 2) and opened.n_frames == 4
 
@@ -90,10 +90,10 @@ def test_a_grid_that_no_memory_holds_is_refused(place, capsys, command, expected
 
 def test_counts_agree_with_their_nouns(place, tmp_path, capsys):
     assert call("sample", place / "runs/demo", "--seeds", "3", "--out", tmp_path / "x.png") == 0
-    assert capsys.readouterr().out.startswith("1 picture written to")
+    assert capsys.readouterr().out.startswith("wrote 1 picture to ")
     mix = ("mix", place / "runs/demo", "--rows", "1", "--columns", "2")
     assert call(*mix, "--out", tmp_path / "m.png") == 0
-    assert capsys.readouterr().out.startswith("1 row of 1 mixture written to")
+    assert capsys.readouterr().out.startswith("wrote 1 row of 1 mixture to ")
 
 
 def test_stylegan2_mixes_and_walks(place, tmp_path):

@@ -83,7 +83,7 @@ def test_a_file_that_is_no_grid_is_named(tmp_path, damage):
 def test_the_command_writes_a_gif(tmp_path, capsys):
     out = tmp_path / "film.gif"
     assert call("evolve", write_grids(tmp_path / "run"), "--out", out, "--fps", 2) == 0
-    assert capsys.readouterr().out == f"3 frames, from 0.5 to 1000 kimg, written to {out}\n"
+    assert capsys.readouterr().out == f"wrote 3 frames, from 0.5 to 1000 kimg, to {out}\n"
     with Image.open(out) as opened:
         assert opened.n_frames == 3 and opened.info["duration"] == 500
         first = np.asarray(opened.convert("RGB"))

@@ -47,7 +47,7 @@ def test_a_preset_is_printed_and_copied(tmp_path, capsys):
     assert call("presets", "demo", "--write", "new/mine.yaml") == 2
     assert "already exists" in capsys.readouterr().err
     assert call("presets", "--write", "x.yaml") == 2
-    assert "give the name of a preset" in capsys.readouterr().err
+    assert "--write: needs the name of a preset" in capsys.readouterr().err
     (tmp_path / "file").touch()
     assert call("presets", "demo", "--write", "file/x.yaml") == 2
     assert "--write: file/x.yaml cannot be written" in " ".join(capsys.readouterr().err.split())

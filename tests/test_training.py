@@ -160,7 +160,7 @@ def test_overwrite_replaces_a_training_but_nothing_else(config, tmp_path, capsys
         (("a", "--resume", "--out", "b"), "continues in its own folder"),
         (
             ("--resume", "--overwrite", "--out", "b"),
-            "one replaces the training, the other continues it",
+            "because --overwrite replaces the training and --resume continues it",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The commands `tune`, `ablate` and `train` as Python functions; they return `Results`.
+"""Python functions that do what `tune`, `ablate` and `train` do, and return `Results`.
 
-The command line calls the same functions. They raise the exceptions of `fastgan_ray.errors`.
+The command line uses the same code. The functions raise the exceptions of `fastgan_ray.errors`.
 """

@@ -37,8 +37,8 @@ def run_ablation(
     """Train every arm with every seed and compare each arm with the baseline.
 
     `config` is an ablation file, the name of a preset, or the content of an ablation file as a
-    mapping. `seeds` replace the seeds of the file, e.g. range(3); `data` replaces its data sets.
-    All other arguments and the exceptions are those of `run_search`.
+    mapping. `seeds`, e.g. range(3), replaces the seeds in `config`; `data` replaces the data sets
+    in `config`. All other arguments and the exceptions are the same as for `run_search`.
     """
     from fastgan_ray.api.options import tune_options
     from fastgan_ray.api.results import read_results
@@ -65,7 +65,8 @@ def read_ablation(
 ) -> AblationSpec:
     """Read an ablation from a file, a preset's name or a mapping.
 
-    Raise UserError with every error, or if the seeds are not different numbers below 2^31.
+    Raise a UserError that lists all errors in `config`, or UserError if the seeds are not
+    different numbers from 0 to below 2^31.
     """
     chosen = None if seeds is None else _checked_seeds(seeds)
     if not isinstance(config, Mapping):
@@ -82,7 +83,7 @@ def _checked_seeds(seeds: Sequence[int]) -> list[int]:
     except (TypeError, ValueError):
         raise UserError(f"seeds: must be a list of seeds, e.g. range(3) (got {seeds!r})") from None
     if not numbers or len(set(numbers)) < len(numbers):
-        raise UserError(f"seeds: must be at least one seed, all different (got {numbers})")
+        raise UserError(f"seeds: must be one or more different seeds (got {numbers})")
     if min(numbers) < 0 or max(numbers) >= 2**31:
         raise UserError(f"seeds: must be from 0 to below 2^31 (got {numbers})")
     return numbers

@@ -30,7 +30,7 @@ def tune_options(runs: str | Path = RUNS, **options: Any) -> TuneOptions:  # noq
 
 
 def require_wandb_mode(mode: str) -> None:
-    """Raise UserError if a mode of W&B is not known."""
+    """Raise UserError if `mode` is not a known W&B mode."""
     if mode not in get_args(Mode):
         raise UserError(f"wandb: must be one of {', '.join(get_args(Mode))} (got {mode!r})")
 
@@ -38,8 +38,9 @@ def require_wandb_mode(mode: str) -> None:
 def _folder_and_store(runs: str) -> tuple[Path, str | None]:
     """Convert `runs` to the local folder for all runs and the URI of the remote storage.
 
-    The URI is None if `runs` is a local folder. Raise UserError for a URI with a missing slash.
+    The URI is None if `runs` is a local folder. Raise UserError if the URI lacks a slash.
     """
     if match := re.match(r"([a-z0-9]{2,}):/?(?!/)(.*)", runs):
-        raise UserError(f"--runs: a URI has two slashes: {match[1]}://{match[2]} (got {runs!r})")
+        uri = f"{match[1]}://{match[2]}"
+        raise UserError(f"--runs: a URI needs two slashes after the colon: {uri} (got {runs!r})")
     return (Path(RUNS), runs) if "://" in runs else (Path(runs), None)

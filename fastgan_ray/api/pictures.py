@@ -1,4 +1,4 @@
-"""Pictures in memory as a data set: they are written to the cache for all processes."""
+"""Use pictures in memory as a data set: write them to the cache, which all processes can read."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from fastgan_ray.errors import UserError
 
 Data: TypeAlias = str | Path | Sequence[Image.Image] | npt.NDArray[np.uint8]
 
-FOLDER = "pictures"  # in the cache
-_ORIENTATION = 0x0112  # EXIF's tag: how a camera was held
-_LEAST = 2
+FOLDER = "pictures"  # folder inside the cache
+_ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
+_LEAST = 2  # pictures of a data set
 _NEEDED = (
-    "must be a folder or another path of pictures, a name that `fastgan-ray data` lists, a list of "
-    "PIL pictures, or an array (N, H, W, 3) of uint8"
+    "must be a path of pictures (e.g. a folder), a name that `fastgan-ray data` lists, a list of "
+    "PIL pictures, or a uint8 array with the shape (N, H, W, 3)"
 )
 
 
 def data_path(data: Data) -> str:
-    """Return the value of `data.path` for pictures; write pictures in memory into the cache.
+    """Return the value of the setting `data.path`; write pictures in memory to the cache.
 
-    The same pictures are stored only once, so a resumed run finds them. Pictures of a list may have
-    any sizes; they are read as if they were PNG files in a folder. Arrays are (N, H, W, C), (N, C,
-    H, W) or (N, H, W), uint8, with C = 1, 3 or 4. Raise UserError for anything else.
+    The same pictures are stored only once, so a resumed run finds them. The pictures in a list may
+    have different sizes and are used like PNG files in a folder. An array must be uint8 with the
+    shape (N, H, W, C), (N, C, H, W) or (N, H, W), where C is 1, 3 or 4. Raise UserError if `data`
+    is of any other kind.
     """
     if isinstance(data, str | Path):
         return str(data)
@@ -84,7 +85,7 @@ def _keep_pictures(pictures: Sequence[object]) -> Path:
 def _as_png(picture: object, index: int) -> bytes:
     """Encode a picture without loss, with its colour profile and its orientation."""
     if not isinstance(picture, Image.Image):
-        hint = "; numpy.stack makes one array of arrays" if hasattr(picture, "__array__") else ""
+        hint = "; use numpy.stack to make one array" if hasattr(picture, "__array__") else ""
         raise UserError(f"data: {_NEEDED} (got {type(picture).__name__} at index {index}{hint})")
     exif = Image.Exif()
     if orientation := picture.getexif().get(_ORIENTATION):
@@ -93,7 +94,7 @@ def _as_png(picture: object, index: int) -> bytes:
     profile = picture.info.get("icc_profile")
     try:
         picture.save(buffer, "PNG", compress_level=1, icc_profile=profile, exif=exif)
-    except (OSError, ValueError) as error:  # a mode that PNG has not, or a damaged file
+    except (OSError, ValueError) as error:  # PNG lacks this mode, or the file is damaged
         raise UserError(
             f"data: the picture at index {index} cannot be used ({error}); convert it with "
             '.convert("RGB")'

@@ -29,11 +29,11 @@ _ARM = ("pairs", "low", "high", "p", "p_holm", "verdict", "note")
 class Best:
     """The best trial of a search, the best arm of an ablation, or the result of a training.
 
-    `settings`, by dotted name, are the searched settings of a trial, the settings of an arm, or the
-    differences of a training from the published defaults. `value` is the value that decides which
-    one is best. For an arm, it is the mean over seeds, or None if the ablation has several data
-    sets. `folder` has its checkpoint and grids. `kimg` is the position of the best checkpoint; None
-    if it is unknown.
+    `settings` maps dotted names to values: the searched settings of a trial, the settings of an
+    arm, or the settings of a training that differ from the published defaults. `value` is the value
+    of the run's metric; for an arm, it is the mean over seeds, or None if the ablation has several
+    data sets. `folder` contains the checkpoint and the sample grids. `kimg` is the number of
+    images, in thousands, that the training had shown at the best checkpoint; None if unknown.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Best:
 
     @property
     def config(self) -> RunConfig:
-        """The whole configuration; `run_training` accepts it."""
+        """The complete configuration, which can be passed to `run_training`."""
         from fastgan_ray.train.checkpoint import stored_config
         from fastgan_ray.train.find_checkpoint import find_checkpoint
 
@@ -53,9 +53,9 @@ class Best:
 
 @dataclass(frozen=True)
 class Results:
-    """The results of a run; the data frames are made at their first use.
+    """The results of a run; the data frames are created when they are first used.
 
-    `metric` is the name of the run's metric. `best` is None if nothing has a value yet. `summary`
+    `metric` is the name of the run's metric. `best` is None if no trial has a value yet. `summary`
     is the content of summary.json or ablation.json; {} for a training.
     """
 
@@ -69,7 +69,7 @@ class Results:
 
     @functools.cached_property
     def trials(self) -> DataFrame:
-        """A row for each trial: its state, value, standard error, kimg, time and choices."""
+        """A row for each trial: state, metric value, standard error, kimg, seconds, parameters."""
         return _frame(
             {
                 "trial": trial["trial_id"],
@@ -92,8 +92,8 @@ class Results:
     def arms(self) -> DataFrame:
         """A row for each arm and data set of an ablation; empty for a search or a training.
 
-        `difference` is the mean difference from the baseline with its interval `low` to `high`; it
-        is in percent if there are several data sets.
+        `difference` is the mean difference from the baseline, and `low` and `high` are the ends of
+        its confidence interval. They are in percent if the ablation has several data sets.
         """
         return _frame(
             {
@@ -107,9 +107,9 @@ class Results:
         )
 
     def generator(self, device: str = "auto", which: Which = "best") -> Generator:
-        """Load the best generator; `which="last"` takes the last checkpoint of its training.
+        """Load the generator of the best trial from its best or its last checkpoint.
 
-        Raise UserError if there is none yet.
+        Raise UserError if no trial has a value yet.
         """
         from fastgan_ray.latent.generator import Generator
 
@@ -120,9 +120,9 @@ class Results:
 
 
 def read_results(folder: str | Path) -> Results:
-    """Read the results of a search, an ablation or a training from its folder, also while it runs.
+    """Read the results of a search, an ablation or a training from its folder.
 
-    Raise UserError for any other folder.
+    The run may still be in progress. Raise UserError if the folder is not the folder of a run.
     """
     run = read_run(Path(folder))
     return Results(
@@ -146,7 +146,10 @@ def _best_of_search(run: Run, folder: Path) -> Best | None:
 
 
 def _best_of_ablation(run: Run, folder: Path) -> Best | None:
-    """Return the arm with the best mean difference from the baseline, which counts as 0 itself."""
+    """Return the arm with the best mean difference from the baseline.
+
+    The baseline itself is ranked with the difference 0.
+    """
     account = run["account"] or {"arms": []}
     sign = 1 if run["metric"]["goal"] == "minimize" else -1
     ranked = []
@@ -191,7 +194,7 @@ def _best_kimg(trial: Trial) -> float | None:
 
 
 def _difference(comparison: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a comparison with the baseline as columns; for the baseline itself, all are None."""
+    """Convert a comparison with the baseline to columns; all are None for the baseline itself."""
     comparison = comparison or {}
     return {
         "difference": comparison.get("mean"),

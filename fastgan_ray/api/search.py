@@ -37,13 +37,14 @@ def run_search(
     """Search for the best configuration for your pictures, with parallel trials on Ray.
 
     `config` is a search file, the name of a preset, or the content of a search file as a mapping.
-    `data` are the pictures: a path or a name, a list of PIL pictures, or an array (N, H, W, 3),
-    uint8. `settings` change settings, e.g. {"train.total_kimg": 50}. `warm_start` is the folder of
-    an earlier search, and all other arguments are the options of `fastgan-ray tune`. With `quiet`,
-    nothing is printed.
+    `data` is a path of pictures, the name of a data set, a list of PIL pictures, or a uint8 array
+    (N, H, W, 3). `settings` overrides settings of `config`, e.g. {"train.total_kimg": 50}.
+    `warm_start` is the folder of an earlier search (the option --from). All other arguments are
+    options of `fastgan-ray tune` with the same names. If `quiet` is True, nothing is printed.
 
-    Raise UserError before the first trial for bad input, FailedRunError if no trial has a value,
-    and InterruptedRunError after Ctrl-C; then `resume` continues the search.
+    Raise UserError before the first trial if an argument is not valid, FailedRunError if no trial
+    has a value, and InterruptedRunError after Ctrl-C. After Ctrl-C, a call with `resume=True`
+    continues the search.
     """
     from fastgan_ray.api.options import tune_options
     from fastgan_ray.api.results import read_results
@@ -65,7 +66,7 @@ def run_search(
 
 
 def read_search(config: str | Path | Mapping[str, Any], overrides: Mapping[str, Any]) -> SearchSpec:
-    """Read a search from a file, a preset's name or a mapping; raise UserError with every error."""
+    """Read a search from a file, a preset or a mapping; raise a UserError that lists all errors."""
     if not isinstance(config, Mapping):
         return load_search(file_or_preset(Path(config)), overrides)
     try:

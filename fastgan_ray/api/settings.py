@@ -1,4 +1,4 @@
-"""The settings that a call or a command changes, as Python values."""
+"""Convert the settings that a function call or a command overrides to plain Python values."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ EMBEDDED: dict[str, Any] = {
 def changes(
     data: Data | None, settings: Mapping[str, Any] | None, embedded: bool
 ) -> dict[str, Any]:
-    """Return the settings that a call changes, by dotted name.
+    """Return {dotted name: value} of the settings that the arguments change.
 
-    `settings` may be nested or have dotted names; they take precedence over `data` and `embedded`.
-    Raise UserError with every setting that is unknown or not valid.
+    `settings` may be nested or have dotted names; it takes precedence over `data` and `embedded`.
+    Raise a UserError that lists every unknown or invalid setting.
     """
     fields = dict(EMBEDDED) if embedded else {}
     if data is not None:
@@ -41,7 +41,7 @@ def changes(
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a configuration
-    """Return a value with NumPy's numbers, tuples and paths replaced by those of a YAML file."""
+    """Replace NumPy numbers, tuples and paths in a value by types that YAML can store."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -54,7 +54,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a configuration
 def as_text(content: Mapping[str, Any]) -> str:
     """Return the content of a search or ablation file as YAML text.
 
-    Raise UserError if it has values that are neither text, numbers, lists nor mappings.
+    Raise UserError if the content has a value of a type that YAML cannot store.
     """
     try:
         return dump_yaml(plain(content))
@@ -67,5 +67,5 @@ def as_text(content: Mapping[str, Any]) -> str:
 
 
 def without_lines(error: UserError) -> UserError:
-    """Remove the line numbers from an error about a text that `as_text` made."""
+    """Remove line numbers from an error, because the user gave a mapping and not a file."""
     return UserError(re.sub(r"^config:\d+: ", "config: ", str(error), flags=re.MULTILINE))

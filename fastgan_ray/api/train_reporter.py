@@ -33,7 +33,7 @@ class TerminalReporter:
         self._last: Metrics = {}
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Print the metrics to show, the speed, the path of the sample grid and any warning."""
+        """Print the chosen metrics, the speed, the path of the sample grid and any warning."""
         self._last = metrics
         names = [name for name in self._names if name != NO_METRIC]
         values = "  ".join(f"{name} {_format(metrics, name)}" for name in names)
@@ -48,10 +48,10 @@ class TerminalReporter:
         self._last_line = time.monotonic()
 
     def log(self, numbers: Metrics) -> None:
-        """Do nothing: these numbers are only written to files."""
+        """Do nothing, because numbers between evaluations are only written to files."""
 
     def progress(self, kimg: float, seconds: float) -> None:
-        """Print the kimg so far and the remaining time, at most every ten seconds."""
+        """Print the number of images so far and the remaining time, at most every ten seconds."""
         if time.monotonic() - self._last_line < SECONDS_BETWEEN_LINES:
             return
         self._console.print(
@@ -62,7 +62,7 @@ class TerminalReporter:
         self._last_line = time.monotonic()
 
     def closing(self) -> str:
-        """Return a sentence about the best checkpoint; "" if the run keeps none."""
+        """Return a sentence about the best checkpoint; "" if the run keeps no best checkpoint."""
         metric, kimg = self._names[0], self._last.get(best_name("kimg"))
         if kimg is None:
             return ""
@@ -72,8 +72,8 @@ class TerminalReporter:
         )
         return (
             f"Best checkpoint: {metric} {measured:.2f} at {kimg:g} kimg, measured on new "
-            f"latents (it was chosen with the value {selected:.2f} on other latents). "
-            f"Last checkpoint: {last:.2f}."
+            f"latents ({selected:.2f} on the latents that were used to choose it). "
+            f"Last checkpoint: {metric} {last:.2f}."
         )
 
     def stopping(self) -> bool:

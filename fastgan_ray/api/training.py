@@ -42,15 +42,17 @@ def run_training(
     wandb: Mode = "auto",
     quiet: bool = False,
 ) -> Results:
-    """Train one generator in the folder `out`; keep its history, grids and checkpoints there.
+    """Train one generator; write its metrics, sample grids and checkpoints to the folder `out`.
 
     `config` is a run configuration: a YAML file, the `config` of a `Best`, or a mapping of
-    settings. Without `config`, it is the published FastGAN at 256 px, or, with `resume`, that of
-    the training in `out`. `data` and `settings` are those of `run_search`, and all other arguments
-    are the options of `fastgan-ray train`. With `quiet`, nothing is printed.
+    settings. If `config` is None, use the published FastGAN at 256 px or, with `resume`, the
+    configuration of the training in `out`. `data` and `settings` are the same as for `run_search`.
+    All other arguments are options of `fastgan-ray train` with the same names. If `quiet` is True,
+    nothing is printed.
 
-    Raise UserError before the first step for bad input, DivergedError if a number is not finite,
-    and InterruptedRunError after Ctrl-C; then `resume` continues the training.
+    Raise UserError before the first step if an argument is not valid, DivergedError if a loss or
+    another number is not finite, and InterruptedRunError after Ctrl-C. After Ctrl-C, a call with
+    `resume=True` continues the training.
     """
     from fastgan_ray.api.options import require_wandb_mode
     from fastgan_ray.api.results import read_results
@@ -68,7 +70,7 @@ def run_training(
 
 
 def find_start(out: Path, resume: bool, overwrite: bool) -> Path | None:
-    """Return the checkpoint from which the training in a folder continues; None for a new one.
+    """Return the checkpoint from which the training in `out` continues; None for a new training.
 
     Raise UserError if there is nothing to resume, or if `resume` and `overwrite` are both set.
     """
@@ -79,11 +81,13 @@ def find_start(out: Path, resume: bool, overwrite: bool) -> Path | None:
         return None
     if overwrite:
         raise UserError(
-            "--overwrite: cannot be used with --resume: one replaces the training, the "
-            "other continues it"
+            "--overwrite: cannot be used with --resume, because --overwrite replaces the training "
+            "and --resume continues it"
         )
     if not out.exists():
-        raise UserError(f"{out}: there is no training to resume; name its folder with --out")
+        raise UserError(
+            f"{out}: there is no training to resume; give the folder of the training with --out"
+        )
     return interrupted(out) or find_checkpoint(out, "last")
 
 
@@ -92,8 +96,8 @@ def training_config(
 ) -> RunConfig:
     """Return the configuration of a training with `overrides` (flat dotted keys) applied.
 
-    If `config` is None, use the configuration of the checkpoint `start`, or else the published
-    default. Raise UserError if the result is not valid.
+    If `config` is None, use the configuration of the checkpoint `start`; if both are None, use the
+    published default. Raise UserError if the result is not valid.
     """
     if isinstance(config, str | Path):
         return override(load_run_config(config), overrides)
@@ -109,7 +113,7 @@ def _stored(start: Path | None) -> RunConfig:
 
 
 def _describe_start(start: Path, run: RunConfig) -> str:
-    """Return a line: where a training continues, and which settings have changed or may change.
+    """Return a line that says where a training continues and which settings differ or may change.
 
     Raise UserError if a changed setting affects the training steps.
     """
@@ -175,13 +179,13 @@ def _train(
 
 
 def _print_line(console: Console, text: str) -> None:
-    """Print a line without wrapping or markup, so that paths can be copied; nothing for ""."""
+    """Print a line without wrapping or markup, so that paths can be copied; skip an empty text."""
     if text:
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def cores_hint(run: RunConfig) -> str:
-    """Return a hint if a training on the CPU does not use as many threads as there are cores."""
+    """Return a hint if a training on the CPU uses more or fewer threads than CPU cores."""
     from fastgan_ray.train.device import device_of
     from fastgan_ray.train.threads import thread_count
 
@@ -191,12 +195,13 @@ def cores_hint(run: RunConfig) -> str:
         return ""
     if threads > cores:
         return (
-            f"Training with {counted(threads, 'thread')} on {counted(cores, 'CPU core')} "
-            "(resources.cpus), so the threads wait for each other. It is faster, but with slightly "
-            f"different results, with --set resources.cpus={max(1, cores // workers)}"
+            f"This training uses {counted(threads, 'thread')} on {counted(cores, 'CPU core')} "
+            "(setting resources.cpus), so the threads wait for each other. To make it faster, add "
+            f"--set resources.cpus={max(1, cores // workers)}; rounding then makes the results "
+            "slightly different."
         )
     return (
-        f"Training with {threads} of this machine's {cores} CPU cores (resources.cpus). "
-        "With all cores it is faster, but rounding makes the results slightly "
-        f"different: --set resources.cpus={cores // workers}"
+        f"This training uses {threads} of this machine's {cores} CPU cores (setting "
+        f"resources.cpus). To use all cores, add --set resources.cpus={cores // workers}: the "
+        "training is then faster, but rounding makes the results slightly different."
     )

@@ -1,1 +1,1 @@
-"""The command line: a module for each command, and one for the commands of a generator."""
+"""The command line: one module for each command or group of commands."""

@@ -27,7 +27,7 @@ def ablate(
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="Seeds of the trainings, e.g. 0-2,7. A number is a seed, not a count.",
+            help="Seeds of the trainings. 0-2,7 means seeds 0, 1, 2 and 7; 3 means only seed 3.",
             show_default="the seeds in the file",
         ),
     ] = None,

@@ -51,7 +51,7 @@ def check(
 
     file = file_or_preset(file)
     fields, track = opt.overrides(data, assignments, embedded), progress()
-    needs_data = "data.path" in fields  # the pictures may be elsewhere
+    needs_data = "data.path" in fields  # without --data, they may be on another machine
     kind = kind_of_file(file)
     if kind == "run":
         run = override(load_run_config(file), fields)
@@ -74,7 +74,7 @@ def check(
 
 
 def _speeds(configs: Sequence[RunConfig], timed: bool) -> tuple[Timing | None, CpuSpeed | None]:
-    """Measure the speed: of the configurations with --timed, else of this machine's CPU."""
+    """With --timed, measure training steps of `configs`; else measure the speed of this CPU."""
     from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
 
     return (_timing(configs), None) if timed else (None, speed_of_this_cpu(configs[0]))

@@ -20,7 +20,7 @@ def compare(
 ) -> None:
     """Show searches, arms, trainings and trials side by side, best first.
 
-    All runs must be measured by the same protocol: otherwise their numbers cannot be compared.
+    All runs must use the same evaluation protocol; otherwise, their numbers cannot be compared.
     """
     from fastgan_ray.report.data.comparison import compare as compare_runs
     from fastgan_ray.report.data.run_folder import run_folder

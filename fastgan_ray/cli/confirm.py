@@ -23,15 +23,15 @@ def confirm(
         typer.Option(
             min=1,
             max=20,
-            help="Number of trials to train again: the best ones of the search.",
+            help="Number of the search's best trials to train again.",
             show_default="as planned, usually 2",
         ),
     ] = None,
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="New seeds with which each configuration is trained, e.g. 1-5. A number is a "
-            "seed, not a count.",
+            help="New seeds to train each configuration with. 1-5 means seeds 1 to 5; 3 means only "
+            "seed 3.",
             show_default="as planned, usually 1-3",
         ),
     ] = None,
@@ -42,8 +42,9 @@ def confirm(
 ) -> None:
     """Train a search's best trials and the published default again, with new seeds.
 
-    The result says whether the search's winner is really better. Finished trainings are kept: run
-    the command again to continue it, or use a larger --top or other --seeds to add trainings.
+    The result says whether the search's best trial is really better than the published default.
+    Finished trainings are kept: repeat the command to continue an interrupted confirmation, or use
+    a larger --top or other --seeds to add trainings.
     """
     if detach:
         start_in_background(context.obj)

@@ -18,7 +18,7 @@ from fastgan_ray.errors import UserError
 if TYPE_CHECKING:
     from fastgan_ray.data.catalog import Row
 
-MISSING = "missing"  # the status of a set that cannot be downloaded and is not in the cache yet
+MISSING = "missing"  # the status of a data set that is neither in the cache nor can be downloaded
 
 
 def data(
@@ -26,7 +26,7 @@ def data(
         str | None,
         typer.Argument(
             metavar="[FOLDER]",
-            help="Pictures: a folder, an archive, a .npy file, an LMDB, or a name of the list.",
+            help="Pictures: a folder, an archive, a .npy file, an LMDB, or the name of a data set.",
             show_default="list the named data sets",
         ),
     ] = None,
@@ -42,12 +42,12 @@ def data(
     """Look at your pictures before a search, or list the named data sets.
 
     With FOLDER, the command prints which pictures can be used, what may be wrong with them, and how
-    small a difference the metric can show with so few pictures. It also writes this to a page,
-    data.html.
+    small a difference the metric can show with this number of pictures. It also writes these facts
+    to the HTML page data.html.
     """
     if folder is None:
         if write or assignments:
-            raise UserError("--write and --set need FOLDER: the pictures to look at")
+            raise UserError("--write and --set need FOLDER, the folder of the pictures to look at")
         _list_sets(as_json)
         return
     from fastgan_ray.config.override import override
@@ -101,8 +101,8 @@ def _list_sets(as_json: bool) -> None:
     print_table(["name", "pictures", "description", "licence", "status"], rows, right=[1])
     if missing := [entry["put_at"] for entry in data_sets if _status(entry) == MISSING]:
         print_line(
-            f"{MISSING}: no address is known for a download; put the archive, NAME.zip, into the "
-            f"folder"
+            f"{MISSING}: the data set cannot be downloaded, because no address is known. Put its "
+            "archive NAME.zip into this folder:"
         )
         print_line(f"  {Path(str(missing[0])).parent}")
 
@@ -136,7 +136,8 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     if compared := facts.get("compared"):
         count = counted(len(compared["near"]), "pair")
         print_line(f"  near duplicates: {count}; outliers: {len(compared['outliers'])}")
-        print_line(f"  groups: {', '.join(str(len(group)) for group in compared['clusters'])}")
+        sizes = ", ".join(str(len(group)) for group in compared["clusters"])
+        print_line(f"  number of pictures in the groups: {sizes}")
     for sentence in metric_sentences(known):
         print_line(f"  {sentence}")
 
@@ -146,4 +147,4 @@ def _print_ending(suggested: list[Any], out: Path, write: Path | None) -> None:
         print_line(f"  {choice.key} = {choice.value}: {choice.reason}")
     print_line(f"Page: {out}")
     if write:
-        print_line(f"Search file: {write}; its cost: fastgan-ray check {write}")
+        print_line(f"Search file: {write}. To see its cost: fastgan-ray check {write}")

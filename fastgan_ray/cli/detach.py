@@ -7,19 +7,23 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-DETACHED = "FASTGAN_RAY_DETACHED"  # set in the environment of a process in the background
+DETACHED = "FASTGAN_RAY_DETACHED"  # an environment variable of background processes
 
 
 def is_detached() -> bool:
-    """Return whether `detach` started this process; only the first call can return True."""
+    """Return whether `detach` started this process.
+
+    The first call removes the environment variable, so later calls return False.
+    """
     return os.environ.pop(DETACHED, "") != ""
 
 
 def detach(words: Sequence[str]) -> None:
     """Start the command with the arguments `words` in the background.
 
-    Its output is shown here until its trials start; then the output goes to a file in the run's
-    folder. If the command ends before, this process exits with the same status.
+    This process prints the command's output until the trials start; after that, the output goes to
+    a file in the run's folder. If the command ends before the trials start, this process exits with
+    the same status.
     """
     command = [sys.executable, "-m", "fastgan_ray", *(word for word in words if word != "--detach")]
     process = subprocess.Popen(  # noqa: S603 - the user's own command

@@ -24,7 +24,7 @@ def evaluate(
     by: Annotated[
         str | None,
         typer.Option(
-            help="Metric that ranks the generators.",
+            help="Metric by which the generators are ranked.",
             show_default="the metric of the search that made the generators; if unknown, "
             "eval.metric of the first generator",
         ),
@@ -34,7 +34,8 @@ def evaluate(
 ) -> None:
     """Measure generators on a data set and rank them, best first.
 
-    Generators must be measured by the same protocol: otherwise their numbers cannot be compared.
+    All generators must use the same evaluation protocol; otherwise, their numbers cannot be
+    compared.
     """
     from fastgan_ray.latent.measure import rank
     from fastgan_ray.metrics.names import error_name, format_with_error, without_errors

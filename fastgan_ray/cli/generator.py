@@ -1,4 +1,4 @@
-"""The commands for a trained generator: sample, mix, invert, neighbours, export.
+"""The commands that use a trained generator: sample, mix, invert, neighbours, export.
 
 The commands that write videos are in `video`.
 """
@@ -40,12 +40,12 @@ Truncation = Annotated[
     typer.Option(
         min=0,
         max=2,
-        help="Factor that multiplies the latents; below 1, pictures vary less and look more "
+        help="Factor by which latents are multiplied. Below 1, pictures vary less and look more "
         "average.",
     ),
 ]
 Seeds = Annotated[str, typer.Option(help="Seeds of the pictures, e.g. 0-35,99.")]
-MAX_GRID_PIXELS = 2**26  # 32 x 32 pictures of 256 px
+MAX_GRID_PIXELS = 2**26  # as many as 32 x 32 pictures of 256 px have
 PngFile = Annotated[Path, typer.Option(help="Picture file to write (.png).")]
 
 
@@ -53,7 +53,10 @@ def sample(
     context: typer.Context,
     checkpoint: Checkpoint,
     out: Annotated[
-        Path, typer.Option(help="A .png file for one grid, or a folder for single pictures.")
+        Path,
+        typer.Option(
+            help="A .png file for one grid of all pictures, or a folder for single files."
+        ),
     ] = Path("samples.png"),
     seeds: Seeds = "0-35",
     truncation: Truncation = 1.0,
@@ -78,21 +81,19 @@ def sample(
         pictures = (picture for batch in batches for picture in batch)
         for seed, picture in zip(numbers, pictures, strict=True):
             save_image(picture, out / f"seed{seed:06d}.png")
-    print_line(f"{counted(len(numbers), 'picture')} written to {out}")
+    print_line(f"wrote {counted(len(numbers), 'picture')} to {out}")
 
 
 def mix(
     context: typer.Context,
     checkpoint: Checkpoint,
-    rows: Annotated[str, typer.Option(help="Seeds of the rows, which give the layout.")] = "0-5",
-    columns: Annotated[
-        str, typer.Option(help="Seeds of the columns, which give the style.")
-    ] = "6-11",
+    rows: Annotated[str, typer.Option(help="Seeds that give each row its layout.")] = "0-5",
+    columns: Annotated[str, typer.Option(help="Seeds that give each column its style.")] = "6-11",
     out: PngFile = Path("mix.png"),
     truncation: Truncation = 1.0,
     which: opt.Which = "best",
 ) -> None:
-    """Draw a grid of style mixtures: each row's layout in each column's style."""
+    """Draw a grid of pictures, each with the layout of its row and the style of its column."""
     from fastgan_ray.data.grid import save_grid
     from fastgan_ray.latent.mix import mix_grid, require_mixing
 
@@ -105,7 +106,7 @@ def mix(
     tiles = mix_grid(mixing, config.model.nz, row_seeds, column_seeds, truncation, progress())
     save_grid(tiles, out, columns=1 + len(column_seeds))
     size = f"{counted(len(row_seeds), 'row')} of {counted(len(column_seeds), 'mixture')}"
-    print_line(f"{size} written to {out}")
+    print_line(f"wrote {size} to {out}")
 
 
 def invert(
@@ -117,16 +118,16 @@ def invert(
     steps: Annotated[
         int, typer.Option(min=1, max=100_000, help="Optimisation steps for each picture.")
     ] = 300,
-    out: Annotated[Path, typer.Option(help="Folder for the latents and a grid.")] = Path(
-        "inverted"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for the latents and a grid of the results.")
+    ] = Path("inverted"),
     which: opt.Which = "best",
     embedded: Annotated[
         bool,
         typer.Option(
             "--embedded",
-            help="Compare pictures with the feature network that comes with the package instead of "
-            "LPIPS. This needs no download.",
+            help="Compare pictures by the feature network that comes with the package, instead of "
+            "by LPIPS. This needs no download.",
         ),
     ] = False,
     as_json: opt.AsJson = False,
@@ -148,15 +149,18 @@ def invert(
         inversions[name] = inversion
         if not as_json:
             print_line(
-                f"{name}: distance {inversion.distance:.3f} (at the start {inversion.start:.3f}), "
-                f"mean squared error {inversion.mse:.3f}"
+                f"{name}: distance {inversion.distance:.3f} ({inversion.start:.3f} before the "
+                f"first step), mean squared error {inversion.mse:.3f}"
             )
     save_inversions(pictures, inversions, out)
     if as_json:
         keys = ("start", "distance", "mse")
         print_json({name: {k: getattr(i, k) for k in keys} for name, i in inversions.items()})
     else:
-        print_line(f"latents.safetensors and grid.png (picture, inversion) written to {out}")
+        print_line(
+            f"wrote latents.safetensors and grid.png to {out}; the grid shows each picture next to "
+            "its inversion"
+        )
 
 
 def neighbours(
@@ -177,14 +181,15 @@ def neighbours(
     by: Annotated[
         Literal["features", "lpips"],
         typer.Option(
-            help="What is compared: the features of the run's metric, or all details by LPIPS on "
-            "VGG-16 (with --embedded, the same kind of distance on the embedded network)."
+            help="How pictures are compared. features: by the features of the run's metric. lpips: "
+            "in all details, by LPIPS on VGG-16 (with --embedded, by the same kind of distance on "
+            "the embedded network)."
         ),
     ] = "features",
     embedded: opt.Embedded = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Show the training pictures nearest to generated pictures, to find copies."""
+    """Show the nearest training pictures of each generated picture, to find copies."""
     from fastgan_ray.data.sets import open_pool
     from fastgan_ray.latent import neighbours as near
     from fastgan_ray.latent.load import data_config
@@ -213,15 +218,16 @@ def neighbours(
     print_line(
         f"Distances are relative: 1 is the mean distance from a training picture to the training "
         f"picture nearest to it. Samples with a distance below {nearest.too_near:.2f} are probably "
-        f"copies: only 5 % of the training pictures are so near to another one."
+        f"copies, because only 5 % of the training pictures are that near to another training "
+        f"picture."
     )
-    print_line(f"samples and their neighbours written to {out}")
+    print_line(f"wrote the samples and their nearest training pictures to {out}")
 
 
 def _comparison(
     by: str, config: RunConfig, device: torch.device, embedded: bool
 ) -> Callable[..., Neighbours]:
-    """Load what `neighbours` compares pictures with; return the function that compares them."""
+    """Load the network that compares pictures; return the function that finds the nearest ones."""
     from fastgan_ray.latent import neighbours as near
     from fastgan_ray.latent import perceptual_neighbours as perceptual
     from fastgan_ray.metrics.extractors import load_extractor
@@ -244,9 +250,9 @@ def export(
     to: Annotated[
         Literal["folder", "hub", "onnx", "pt2", "published"],
         typer.Option(
-            help="folder: safetensors and JSON; hub: the same for the Hugging Face Hub, with a "
-            "model card; onnx: needs pip install 'fastgan-ray\\[export]'; "
-            "pt2: torch.export; published: the .pth format of the published FastGAN."
+            help="folder: safetensors and JSON files. hub: the same files for the Hugging Face Hub "
+            "with a model card. onnx: an ONNX file (needs pip install 'fastgan-ray\\[export]'). "
+            "pt2: a torch.export file. published: the .pth format of the published FastGAN."
         ),
     ] = "folder",
     which: opt.Which = "best",
@@ -263,8 +269,8 @@ def export(
         print_json({"out": str(out), "format": to, "largest_difference": difference})
     else:
         print_line(
-            f"{out}: written and checked; its pictures differ from the checkpoint's by "
-            f"at most {difference:.1e} (pixel values from -1 to 1)"
+            f"{out}: written and checked; its pictures differ from those of the checkpoint by "
+            f"at most {difference:.1e} (pixel values are from -1 to 1)"
         )
         if to == "hub":
             print_line(f"Before you upload it, choose a licence at the top of {out / 'README.md'}.")
@@ -290,7 +296,7 @@ def _device(generator: nn.Module) -> torch.device:
 
 
 def require_small_grid(count: int, config: RunConfig, mend: str) -> None:
-    """Raise UserError if `count` pictures are too many for one grid."""
+    """Raise UserError if `count` pictures are too many for one grid; `mend` says what to do."""
     height, width = config.model.size
     if count * height * width > MAX_GRID_PIXELS:
         raise UserError(

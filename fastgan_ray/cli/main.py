@@ -111,9 +111,9 @@ def _program(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and print expected errors as one message, without a traceback.
 
-    The exit status is 2 for a UserError, 1 for a diverged training, a failed run or a full memory,
-    and the error's own `status` for an interrupted run. If nobody reads the output any more, the
-    command still continues.
+    The exit status is 2 for a UserError; 1 for a diverged training, a failed run or an error "out
+    of memory"; and the `status` of the error for an interrupted run. The command continues even if
+    the program that reads its output has ended (e.g. in a pipe).
     """
     words = [str(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     with output_may_close():
@@ -156,7 +156,7 @@ def _print_error(label: str, message: str) -> None:
 
 def _resume_command(words: list[str]) -> str:
     """Return the command that continues the run which the arguments `words` started."""
-    if "--from" in words:  # left out: the search has already read the trials of the earlier search
+    if "--from" in words:  # leave it out: the search has stored the earlier search's trials
         at = words.index("--from")
         words = [*words[:at], *words[at + 2 :]]
     words = [word for word in words if word != "--overwrite"]

@@ -15,7 +15,7 @@ Data = Annotated[
     str | None,
     typer.Option(
         help="Pictures: a folder, a .zip, an LMDB, or a name from `fastgan-ray data`. Replaces "
-        "data.path."
+        "the setting data.path."
     ),
 ]
 Assignments = Annotated[
@@ -58,8 +58,8 @@ Detach = Annotated[
     bool,
     typer.Option(
         "--detach",
-        help="Run in the background, also after this terminal is closed: see "
-        "`fastgan-ray status` and `fastgan-ray stop`. The output goes to output.log in the run's "
+        help="Run in the background, also after this terminal is closed. `fastgan-ray status` "
+        "shows the run; `fastgan-ray stop` stops it. The output goes to output.log in the run's "
         "folder.",
     ),
 ]
@@ -96,14 +96,14 @@ RUNS = "runs"
 
 
 def overrides(data: str | None, assignments: list[str] | None, embedded: bool) -> dict[str, Any]:
-    """Return the configuration fields that the options set, by dotted name."""
+    """Return {dotted name: value} of the settings that the options change."""
     from fastgan_ray.api.settings import changes
 
     return changes(data, settings(assignments), embedded)
 
 
 def settings(assignments: list[str] | None) -> dict[str, Any]:
-    """Return the values of --set, by dotted name."""
+    """Return {dotted name: value} of the options --set."""
     from fastgan_ray.config.run_file import parse_assignments
 
     return parse_assignments(assignments or [])

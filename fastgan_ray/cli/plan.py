@@ -1,4 +1,4 @@
-"""Output of `check` and `--dry-run`: the plan of a search, an ablation or a training."""
+"""Print the plan of a search, an ablation or a training, for `check` and `--dry-run`."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ def print_plan(
 ) -> None:
     """Print the plan of a search or an ablation (--dry-run).
 
-    `configs` are configurations that its trials may have. `facts` returns the plan, for a speed of
-    this machine's CPU; the speed is None if the trials run on a cluster at `address`. Raises
-    UserError if this machine cannot run the trials, or if the data or given weights cannot be used.
+    `configs` are configurations that the trials may have. `facts` takes the speed of this machine's
+    CPU, or None if the trials run on the Ray cluster at `address`, and returns the plan. Raise
+    UserError if this machine cannot run the trials, or if the data or initial weights cannot be
+    used.
     """
     from fastgan_ray.train.initial_weights import describe_starts
     from fastgan_ray.tune.preflight import check_this_machine
@@ -44,8 +45,9 @@ def print_plan(
 
 
 def print_facts(facts: Mapping[str, Any], console: Console) -> None:
-    """Print a plan, then raise UserError if its data cannot be used. `facts` comes from a function
-    of `search.cost.plan`.
+    """Print the plan `facts`, which a function of `search.cost.plan` returned.
+
+    Raise UserError after that if the data of the plan cannot be used.
     """
     PRINTERS[facts["kind"]](facts, console)
     require_usable_data(facts)
@@ -86,7 +88,11 @@ def _first_trial_text(facts: Mapping[str, Any]) -> str:
     parts += [f"{name} = chosen by the sampler" for name in facts["without_default"]]
     if not parts:
         return "the published default"
-    return f"the published default, except where the space lacks its values: {', '.join(parts)}"
+    differences = ", ".join(parts)
+    return (
+        "the published default, except for parameters that cannot have their default value: "
+        f"{differences}"
+    )
 
 
 def _print_ablation(facts: Mapping[str, Any], console: Console) -> None:
@@ -121,7 +127,7 @@ def _parameters(facts: Mapping[str, Any]) -> str:
 
 
 def _size_text(facts: Mapping[str, Any]) -> str:
-    """Write the number of parameters and the time of 10,000 steps, as table 1 of the paper."""
+    """Write the number of parameters and the time of 10,000 steps (as in the paper's table 1)."""
     where = "this machine" if facts["measured"] or facts["cpu"] else "an RTX 2080 Ti"
     return (
         f"{_parameters(facts)} parameters (G + D); 10,000 steps take about "
@@ -183,7 +189,7 @@ def _budget_text(facts: Mapping[str, Any]) -> str:
         return "none"
     text = ", ".join(f"{limit:g} {key.replace('_', '-')}" for key, limit in budget.items())
     if confirmation:
-        part = "as much as it needs, but at most half"
+        part = "as much as it needs, but at most half of the budget"
         if "kimg" in budget:
             part = f"{confirmation:g} thousand images"
         text += f"; reserved for the confirmation: {part}"
@@ -198,8 +204,8 @@ def _time_text(facts: Mapping[str, Any]) -> str:
         timed = f"{measured['classes']} of {counted(measured['configurations'], 'configuration')}"
         return (
             f"about {time} on this machine with {trainings} at a time "
-            f"({measured['seconds_per_kimg']:.3g} s per thousand images; timed: {timed}, in "
-            f"{measured['seconds']:.0f} s), not counting the start of processes and the "
+            f"({measured['seconds_per_kimg']:.3g} s per thousand images, measured on {timed} "
+            f"in {measured['seconds']:.0f} s), not counting the start of processes and the "
             "computation of metrics from features"
         )
     if cpu := facts["cpu"]:
@@ -237,8 +243,8 @@ def _data_text(data: Mapping[str, Any]) -> str:
 def _parameter_table(facts: Mapping[str, Any]) -> Table:
     """Return a table of the parameters.
 
-    It has each parameter's possible values, its value in the first trial, and its values in some
-    random points.
+    The columns are the parameter's possible values, its value in the first trial, and its values in
+    some random samples.
     """
     points: Sequence[Mapping[str, Any]] = [facts["first_trial"], *facts["samples"]]
     table = Table()

@@ -35,7 +35,9 @@ def presets(
 
     if name is None:
         if write is not None:
-            raise UserError("--write: give the name of a preset too (`fastgan-ray presets`)")
+            raise UserError(
+                "--write: needs the name of a preset (`fastgan-ray presets` lists the names)"
+            )
         _print_list(files.presets(), as_json)
         return
     text = files.preset_copy(name)
@@ -46,7 +48,7 @@ def presets(
         raise UserError(f"--write: {write} already exists; choose another name")
     require_writable(write, "--write")
     write.write_text(text, encoding="utf-8")
-    print_line(f"{write}: a copy of the preset {name}")
+    print_line(f"wrote a copy of the preset {name} to {write}")
 
 
 def _print_list(entries: Sequence[Preset], as_json: bool) -> None:

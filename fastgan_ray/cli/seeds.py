@@ -1,4 +1,4 @@
-"""The options that take seeds: a list of numbers and ranges, with the same meaning everywhere."""
+"""Parse the options that take seeds, i.e. numbers and ranges such as 0-3,8."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_SEEDS = 100_000
 
 
 def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
-    """Parse seeds: "0-3,8" -> [0, 1, 2, 3, 8], "3" -> [3]; a number is a seed, never a count.
+    """Parse a text of seeds: "0-3,8" means [0, 1, 2, 3, 8], and "3" means [3], not three seeds.
 
     Raise UserError if the text is not valid; the message names the `option`.
     """
@@ -23,14 +23,14 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
     empty = any(part.stop <= part.start for part in ranges)
     if empty or count > MAX_SEEDS or max(part.stop for part in ranges) > 2**63:
         raise UserError(
-            f"{option}: must name 1 to {MAX_SEEDS:,} seeds below 2^63, each range from its lowest "
-            f"to its highest seed (got {text!r})"
+            f"{option}: must name 1 to {MAX_SEEDS:,} seeds below 2^63, and each range must begin "
+            f"with its lowest seed (got {text!r})"
         )
     return [seed for part in ranges for seed in part]
 
 
 def parse_training_seeds(text: str) -> list[int]:
-    """Parse the seeds of trainings; raise UserError unless they are different and below 2^31."""
+    """Parse the seeds of trainings; raise UserError if they are not different and below 2^31."""
     seeds = parse_seeds(text)
     if len(set(seeds)) < len(seeds) or max(seeds) >= 2**31:
         raise UserError(f"--seeds: must be different seeds below 2^31 (got {text!r})")

@@ -28,7 +28,7 @@ def train(
         Path | None,
         typer.Option(
             help="Run configuration (YAML), e.g. runs/demo/best/config.yaml.",
-            show_default="the published FastGAN at 256 px; with --resume, that of the training",
+            show_default="the published FastGAN at 256 px; with --resume, the stored configuration",
         ),
     ] = None,
     data: opt.Data = None,
@@ -78,7 +78,8 @@ def train(
         typer.Option(
             "--help-settings",
             help="Print every setting with its meaning, default, range and unit, and exit. With a "
-            "word, e.g. --help-settings ema, only those whose name or meaning has the word.",
+            "word, e.g. --help-settings ema, print only settings whose name or meaning has the "
+            "word.",
         ),
     ] = False,
 ) -> None:
@@ -136,7 +137,7 @@ def _print_settings(word: str) -> None:
 def _check(run: RunConfig) -> None:
     """Raise UserError if the device does not exist or the data cannot be used.
 
-    Missing data are not an error here: print a note on standard error.
+    If the data are missing, only print a note on standard error.
     """
     from fastgan_ray.cli.plan import require_usable_data
     from fastgan_ray.search.cost.plan import run_facts

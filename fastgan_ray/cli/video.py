@@ -27,8 +27,8 @@ def interpolate(
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="Seeds that the video passes, in order, e.g. 0-3,9. With --grid, the seeds are "
-            "divided among the walks in order, the same number for each.",
+            help="Seeds through which the video moves, in this order, e.g. 0-3,9. With --grid, "
+            "each walk gets the same number of seeds: the first walk gets the first seeds etc.",
             show_default=f"{STOPS} for each walk, from 0",
         ),
     ] = None,
@@ -65,7 +65,7 @@ def interpolate(
     pictures = generate(generator, z_NZ, track=progress())
     write(side_by_side(pictures, count, columns, config.data.background), out, fps)
     walked = f" of {counted(count, 'walk')}" if count > 1 else ""
-    print_line(f"{frames} frames{walked} written to {out}")
+    print_line(f"wrote {frames} frames{walked} to {out}")
 
 
 def evolve(
@@ -73,14 +73,14 @@ def evolve(
         Path,
         typer.Argument(
             metavar="RUN",
-            help="Folder of a training or of a trial; of a search, the best trial is shown.",
+            help="Folder of a training, a trial or a search. For a search, show the best trial.",
         ),
     ],
     out: Annotated[Path, typer.Option(help=VIDEO)] = Path("evolution.gif"),
     count: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Number of samples to show.", show_default="all that the grids have"
+            min=1, help="Number of samples to show.", show_default="all samples of the grids"
         ),
     ] = None,
     width: Annotated[
@@ -90,10 +90,10 @@ def evolve(
         ),
     ] = 1024,
     fps: Annotated[
-        int, typer.Option(min=1, max=50, help="Evaluations of the training per second.")
+        int, typer.Option(min=1, max=50, help="Frames (evaluations of the training) per second.")
     ] = 4,
 ) -> None:
-    """Write a film of a training: the same samples at each evaluation."""
+    """Write a video of a training, which shows the same samples at each evaluation."""
     from fastgan_ray.latent.evolution import film, find_grids
     from fastgan_ray.latent.video import video_writer
 
@@ -102,7 +102,7 @@ def evolve(
     grids = find_grids(run)
     write(film(grids, count, width, progress()), out, fps)
     first, last = (int(path.stem) / 1000 for path in (grids[0], grids[-1]))
-    print_line(f"{counted(len(grids), 'frame')}, from {first:g} to {last:g} kimg, written to {out}")
+    print_line(f"wrote {counted(len(grids), 'frame')}, from {first:g} to {last:g} kimg, to {out}")
 
 
 def _parse_grid(grid: str) -> tuple[int, int]:
@@ -116,7 +116,7 @@ def _parse_grid(grid: str) -> tuple[int, int]:
 
 
 def _require_stops(seeds: int, count: int, frames: int) -> None:
-    """Raise UserError unless each of `count` walks gets 2 seeds or more, but not over `frames`."""
+    """Raise UserError unless each of `count` walks gets the same number of seeds, 2 to `frames`."""
     if count == 1 and not 2 <= seeds <= frames:
         raise UserError(
             f"--seeds: there must be at least 2 seeds, and at most as many as "

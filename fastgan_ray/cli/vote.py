@@ -22,8 +22,8 @@ def vote(
     add: Annotated[
         list[Path] | None,
         typer.Option(
-            help="File of votes that the page saved. The votes are added to the runs, and the "
-            "result is printed. Can be repeated."
+            help="File of votes, as the voting page saves it. The votes are added to the runs, and "
+            "the result is printed. Can be repeated."
         ),
     ] = None,
     top: Annotated[
@@ -69,9 +69,9 @@ def vote(
     if math.isqrt(pictures) ** 2 != pictures or not 1 <= pictures <= 36:
         raise UserError(f"--pictures: must be 1, 4, 9, 16, 25 or 36 (got {pictures})")
     path = _write_page(runs, top, pairs, pictures, seed, data)
-    print_line(f"{path}: {pairs} pairs")
+    print_line(f"wrote a page with {pairs} pairs to {path}")
     names = " ".join(map(str, runs))
-    print_line(f"The page saves a file of votes. Then: fastgan-ray vote {names} --add FILE")
+    print_line(f"The page saves a file of votes. To add it: fastgan-ray vote {names} --add FILE")
     if show and not webbrowser.open(path.resolve().as_uri()):
         print_line("No browser was found: open the page on a machine that has one.")
 

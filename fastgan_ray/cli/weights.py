@@ -32,7 +32,7 @@ def weights_list(as_json: AsJson = False) -> None:
     ]
     rows.append([EMBEDDED, "", f"--embedded (eval.extractor: {EMBEDDED})", "here"])
     print_table(["name", "MB", "for", "state"], rows, right=[1])
-    for file in files:  # not in the table, where a long address would be broken
+    for file in files:  # outside the table, which would break long addresses
         print_line(f"{file['name']}: {file['path'] or file['url']}")
     print_line(f"{EMBEDDED}: part of an installed package")
 

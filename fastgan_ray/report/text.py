@@ -75,14 +75,14 @@ def parameter_count(parameters: int) -> str:
 
 
 def best_moment(best: Mapping[str, Any], metric: str) -> str:
-    """Return a sentence about the checkpoint in `best/`: its position and its values.
+    """Return a text about the checkpoint in `best/`: its kimg and its metric values.
 
     `best` is the entry of summary.json. Return "" if the training keeps no best checkpoint.
     """
     if best.get("best_kimg") is None:
         return ""
     return (
-        f"Best moment of that training: {best['best_kimg']:g} kimg, {metric} "
-        f"{number(best['best_value'])} on new latents (the latents that chose it gave "
-        f"{number(best['selected_value'])}); its last checkpoint has {number(best['last_value'])}."
+        f"Best checkpoint of that training: {metric} {number(best['best_value'])} at "
+        f"{best['best_kimg']:g} kimg on new latents ({number(best['selected_value'])} on the "
+        f"latents that were used to choose it). Last checkpoint: {number(best['last_value'])}."
     )

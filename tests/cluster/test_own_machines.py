@@ -175,7 +175,9 @@ def test_a_search_on_two_machines_outlives_one(desk, machines):
     output, _ = job.communicate(timeout=600)
     assert job.returncode == 0, output
     assert "SUCCEEDED" in output.upper()
-    assert "Best: fd_efficientnet_lite0" in output and "Best moment of that training: " in output
+    assert (
+        "Best: fd_efficientnet_lite0" in output and "Best checkpoint of that training: " in output
+    )
 
     summary = json.loads((shared / "runs" / "tiny" / "summary.json").read_text())
     assert [trial["state"] for trial in summary["trials"]] == ["finished", "finished"]

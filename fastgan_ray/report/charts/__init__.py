@@ -1,1 +1,1 @@
-"""Charts of results: coordinates as plain data, and picture files of an ablation's curves."""
+"""Charts of results as plain data with coordinates, and image files of an ablation's curves."""

@@ -11,10 +11,10 @@ from typing import Any
 from fastgan_ray.report.text import is_number
 
 LOG_RATIO = 8.0  # if highest / lowest value is above this ratio, a logarithmic axis is used
-TINY = 1e-100  # logarithmic axes could overflow below this value or above 1 / value
+TINY = 1e-100  # values below TINY or above 1 / TINY could overflow on a logarithmic axis
 FEW = 4  # if there are at most this many values, each value gets a tick
 TEXT_SHARE = 0.15  # the share of an axis that the text of a tick needs
-STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)  # distances between ticks, times a power of ten
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Axis:
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self, count: int = 5) -> list[dict[str, float | str]]:
-        """Return about `count` ticks at round numbers, each {"at", "text"}."""
+        """Return about `count` ticks {"at" (the coordinate), "text"} at round numbers."""
         values = log_ticks(self.low, self.high) if self.log else []
         if len(values) < 2:
             values = linear_ticks(self.low, self.high, count)
@@ -51,10 +51,11 @@ class Axis:
 def fit(
     values: Sequence[float], start: float, end: float, zero: bool = False, log: bool | None = None
 ) -> Axis:
-    """Return an axis that contains all values (at least one; all finite), with a margin.
+    """Return an axis that contains all values, with a margin. All values must be finite.
 
-    If `zero`, the axis starts at 0. If `log` is None, the axis is logarithmic if all values are
-    above 0 and the highest is at least 8 times the lowest.
+    If `zero` is True, the axis starts at 0. `log` chooses a logarithmic or a linear axis; if it is
+    None, the axis is logarithmic if all values are above 0 and the highest value is at least 8
+    times the lowest.
     """
     low, high = (0.0 if zero else min(values)), max(values)
     if log is None:
@@ -74,13 +75,13 @@ def linear_ticks(low: float, high: float, count: int) -> list[float]:
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last - first < count:
             return [round(index * step, 12) for index in range(first, last + 1)]
-    raise AssertionError("the coarsest step leaves one tick")
+    raise AssertionError("the coarsest step must give few enough ticks")
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2 and 5 times powers of ten, from `low` (above 0) to `high`.
+    """Return 1, 2 and 5 times each power of ten, from `low` (above 0) to `high`.
 
-    If the range has more than four powers of ten, return only the powers.
+    If the range has more than four powers of ten, return only the powers of ten.
     """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if len(powers) <= 4 else (1,)
@@ -94,10 +95,10 @@ def all_numbers(values: Sequence[object]) -> bool:
 
 
 def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
-    """Return a tick {"at", "text"} for each different value, or for round numbers.
+    """Return ticks {"at", "text"} at the different values, or at round numbers.
 
-    Round numbers are used if there are more than FEW different values. A value has no tick if its
-    text would overlap with that of the value before.
+    Round numbers are used if there are more than FEW different values. A value has no tick if the
+    tick's text would overlap with the text of the tick before.
     """
     distinct = sorted(set(values))
     if len(distinct) > FEW:

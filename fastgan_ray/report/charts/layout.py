@@ -23,7 +23,7 @@ LABEL_HEIGHT = 15.0
 
 
 def kimg_axis(values: Sequence[float]) -> Axis:
-    """Return a horizontal axis for thousands of images shown, from 0."""
+    """Return a horizontal axis for the number of images shown, in thousands, from 0."""
     return fit(values, LEFT, RIGHT, zero=True, log=False)
 
 

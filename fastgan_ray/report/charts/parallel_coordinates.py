@@ -54,7 +54,7 @@ def parallel_coordinates_chart(run: Run) -> Chart | None:
 
 
 def _axis(column: Sequence[Any]) -> dict[str, Any]:
-    """Return {"ticks", "ys" (one for each trial)} of a column of values.
+    """Return {"ticks", "ys"} of the axis of one column; "ys" has a coordinate for each trial.
 
     The axis is numeric if all values that are set are numbers; otherwise it has categories.
     """

@@ -62,7 +62,7 @@ def _interval(trial: Trial) -> tuple[float, float]:
 def _pareto_front(
     metric: Mapping[str, Any], trials: Mapping[str, Trial], sizes: Mapping[str, float]
 ) -> list[str]:
-    """Return the finished trials on the Pareto front of size and metric, smallest first."""
+    """Return the finished trials on the Pareto front of size and metric, smallest size first."""
     finished = {
         name: (sizes[name], trial["value"])
         for name, trial in trials.items()

@@ -1,8 +1,8 @@
 """The content of ablation.json: the numbers and the verdict of each arm.
 
 A trial is {"trial_id", "arm", "data", "seed", "state", "value", "kimg", "seconds", "reason",
-"rows", "protocol"} and the keys MOMENTS. `data` is the text that `data_name` returns; `rows` are
-the rows of the trial's metrics.jsonl.
+"rows", "protocol"}; it also has the keys in MOMENTS. `data` is the text that `data_name` returns;
+`rows` are the rows of the trial's metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _arms(
 
 
 def values_of(trials: Iterable[Trial], key: str = "value") -> dict[tuple[str, int], float | None]:
-    """Return an arm's values by (data set, seed).
+    """Return {(data set, seed): value} of an arm's trials.
 
     The value of a failed trial is None. Trials that have not ended are left out.
     """
@@ -153,7 +153,7 @@ def _flat(
 
     A note is added if evaluation noise alone can explain the difference. `error` is the standard
     error of one evaluation, in the unit of the difference; `unit` is the name of this unit. If a
-    data set counts as one pair, this pair stands for `seeds` pairs of trainings.
+    data set counts as one pair, this pair stands for `seeds` pairs of trainings; else `seeds` is 1.
     """
     fields = asdict(comparison)
     difference: dict[str, Any] = fields.pop("difference")
@@ -248,7 +248,7 @@ def _protocols(trials: Sequence[Trial]) -> tuple[dict[str, Any], list[str]]:
         if differences := protocol_differences(first, trial["protocol"]):
             warnings.append(
                 f"trial {trial['trial_id']} cannot be compared with the first trial on "
-                f"{trial['data']}, because it was measured differently: "
+                f"{trial['data']}, because the trials were measured differently: "
                 f"{'; '.join(differences)}"
             )
     return protocols, warnings

@@ -107,7 +107,7 @@ def _trial_entry(run: Run, trial: Trial, name: str) -> Entry:
 
 
 def _entry(run: Run, name: str, trials: Sequence[Trial], data: str) -> Entry:
-    """Return the fields that all entries share; values come from the trials' newest rows."""
+    """Return the fields that every entry has; values come from the newest rows of `trials`."""
     last = {key: value for trial in trials for row in trial["rows"] for key, value in row.items()}
     return {
         "name": name,

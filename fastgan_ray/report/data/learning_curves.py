@@ -1,4 +1,4 @@
-"""Learning curves as numbers: the metric by images shown, for each trial or each arm."""
+"""Learning curves of trials or arms as numbers: the metric against the images shown (kimg)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def curve_metric(trials: Sequence[Mapping[str, Any]], metric: str) -> str:
     """Return the name of the metric to plot.
 
     This is the cheap evaluations' metric if a row has one, else `metric`. Values of cheap and full
-    evaluations cannot be compared, so a curve has only one kind.
+    evaluations cannot be compared, so a curve has only values of
+    one kind.
     """
     early = early_name(metric)
     return early if any(early in row for trial in trials for row in trial["rows"]) else metric
@@ -30,8 +31,8 @@ def arm_curves(
 ) -> dict[tuple[str, str], list[Point]]:
     """Compute the mean and range of `metric` over seeds; return points by (arm, data set).
 
-    A point is {"kimg", "seeds", "mean", "low", "high"}; `seeds` is its number of trainings. A
-    failed training counts up to its last evaluation.
+    A point is {"kimg", "seeds", "mean", "low", "high"}; `seeds` is the number of
+    trainings in the mean. A failed training counts up to its last evaluation.
     """
     values: dict[tuple[str, str], dict[float, list[float]]] = {}
     for trial in trials:

@@ -1,4 +1,4 @@
-"""What is known about a set of pictures before it is used, as plain data."""
+"""Collect facts about a set of pictures before a training, as plain data."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from fastgan_ray.metrics.self_distance import embedded_features, self_distance
 from fastgan_ray.progress import Track, silently
 
 MOST_COMPARED = 2000
-"""At most this many pictures are compared with each other; from a larger set, a random choice."""
+"""At most this many pictures are compared; from a larger set, they are chosen at random."""
 MOST_OUTLIERS = 12
 
 Facts = dict[str, Any]
 
 
 def picture_facts(config: DataConfig, track: Track = silently) -> tuple[Facts, Source | None]:
-    """Collect the facts of a set of pictures, and open the pictures that were compared.
+    """Return the facts of a set of pictures, and a source of the pictures that were compared.
 
     The facts are JSON values: "path", "pictures" (their number), "files" (rows of `inventory`),
     "remarks", "unreadable", and, if at least 2 pictures are usable, "kinds", "modes", "profiles"
     (counts by name), "sizes", "resolution", "aspect", "copies", "compared" (see `_compare`). With
-    fewer pictures the source is None. Raises UserError if the path cannot be used at all.
+    fewer usable pictures, the source is None. Raise UserError if the path cannot be used at all.
     """
     found = survey(config, track)
     facts: Facts = {
@@ -82,8 +82,8 @@ def picture_facts(config: DataConfig, track: Track = silently) -> tuple[Facts, S
 def _compare(source: Source, config: DataConfig, track: Track) -> Facts:
     """Compare the pictures by the features of the embedded network.
 
-    Returns "count", "near" (pairs {"names", "distance"}), "outliers" and "clusters" (indices into
-    the source), and "halves" (None for too few pictures).
+    Return "count", "near" (pairs {"indices", "distance"}), "outliers", "clusters" (all indices
+    refer to `source`), and "halves" (see `self_distance`; None if there are too few pictures).
     """
     features, _ = embedded_features(source, config, track)
     between = distances(features)
@@ -103,7 +103,7 @@ def _compare(source: Source, config: DataConfig, track: Track) -> Facts:
 
 
 def _sizes(found: Survey) -> Facts:
-    """Return the smallest, median and largest short side, and counts by short side."""
+    """Return the smallest, median and largest shorter side, and the counts for ranges of it."""
     pictures = sorted(found.pictures, key=_short_side)
     sides = [_short_side(picture) for picture in pictures]
     bounds = (0, 32, 64, 128, 256, 512, 1024)

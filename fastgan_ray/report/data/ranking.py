@@ -73,7 +73,7 @@ def arm_colours(account: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def arm_dash(colours: Mapping[str, str], arm: str) -> int:
-    """Return the number of an arm's dash pattern: how many earlier arms have its colour."""
+    """Return the number of an arm's dash pattern: how many earlier arms have the same colour."""
     names = list(colours)
     return sum(colours[name] == colours[arm] for name in names[: names.index(arm)])
 

@@ -1,4 +1,4 @@
-"""The rows of a trial's metrics.jsonl (evaluations) and training.jsonl (between them)."""
+"""Read the rows of a trial: evaluations (metrics.jsonl), and the training between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The results in the folder of a search or an ablation, as plain data."""
+"""Read the results in the folder of a search, an ablation or a training, as plain data."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def read_run(folder: Path) -> Run:
     data set), "pictures" (a list of {"path", "pictures", "remarks"}), "versions"}.
 
     A trial is {"trial_id", "state", "value", "error", "kimg", "seconds", "reason", "warning",
-    "point", "rows", "folder", "is_default" (is it the published default of a search?)}. The point
-    has the searched parameters; in an ablation it has "arm", "data" and "seed".
+    "point", "rows", "folder", "is_default" (whether it is the published default of a search)}.
+    "point" has the searched parameters; in an ablation it has "arm", "data" and "seed".
     """
     folder = folder.resolve()
     if holds_training(folder):
@@ -120,7 +120,7 @@ def latest_picture(trial: Trial, key: str) -> Path | None:
 
 
 def run_folder(path: Path) -> Path:
-    """Return the run's folder for `path`, which is this folder or the folder of a trial in it."""
+    """Return the folder of a run; `path` is this folder or the folder of one of its trials."""
     if holds_training(path):
         return path
     return path.parents[1] if (path / "metrics.jsonl").is_file() else path
@@ -150,7 +150,7 @@ def searched_metric(path: Path) -> str | None:
 
 
 def training_data(run: Run) -> DataConfig:
-    """Return the settings of a run's training pictures; for an ablation, those of its first set."""
+    """Return the settings of a run's training pictures; for an ablation, of its first data set."""
     if run["kind"] == "training":
         return load_run_config(Path(run["folder"]) / "config.yaml").data
     spec = _read_file(run["kind"], Path(run["folder"]))

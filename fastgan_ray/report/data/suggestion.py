@@ -32,8 +32,8 @@ def choices(facts: Facts, path: str, has_gpu: bool) -> list[Choice]:
 def suggested_file(facts: Facts, path: str, has_gpu: bool) -> str:
     """Write the YAML of a search on these pictures; the comments give the reasons."""
     lines = [
-        "# Suggested by `fastgan-ray data`. The comments give the reasons; change what you know",
-        "# better. `fastgan-ray check` shows the cost of this search.",
+        "# Suggested by `fastgan-ray data`. The comments give the reasons. Change a value if you",
+        "# know a better one. `fastgan-ray check` shows the cost of this search.",
         *_search_lines(path, has_gpu),
     ]
     lines.append("base:")
@@ -65,8 +65,8 @@ def _data_choices(facts: Facts, path: str) -> Iterator[Choice]:
     halves = facts["compared"]["halves"]
     if halves and halves["has_direction"]:
         reason = (
-            "mirror images look different from your pictures (text, light from one side); with "
-            "mirror images, the generator would learn pictures unlike yours"
+            "mirror images look different from your pictures (e.g. text, light from one side); "
+            "with mirror images, the generator would learn pictures unlike yours"
         )
         yield Choice("data.flip", 0.0, reason)
     elif halves:
@@ -85,7 +85,7 @@ def _model_choices(facts: Facts, has_gpu: bool) -> Iterator[Choice]:
         yield Choice("model.resolution", side, share)
     else:
         value = min(side, CPU_RESOLUTION)
-        reason = f"{share}, but without a GPU more than {CPU_RESOLUTION} px takes days"
+        reason = f"{share}, but without a GPU, a search at more than {CPU_RESOLUTION} px takes days"
         yield Choice("model.resolution", value, reason if value < side else share)
     if aspect["value"] != "1:1":
         reason = f"{aspect['share']:.0%} of the pictures have about these proportions"
@@ -106,8 +106,8 @@ def _search_lines(path: str, has_gpu: bool) -> list[str]:
     return [
         f"name: {json.dumps(name)}",
         "method: bayes",
-        "# With the network inside the package. FD is safe here: trainings are too short to copy "
-        "pictures.",
+        "# FD on the feature network inside the package. FD is safe here, because the trainings",
+        "# are too short to copy pictures.",
         "metric: {name: fd_efficientnet_lite0, goal: minimize}",
         "run_cap: 6",
         "confirm: {top: 1, seeds: 3}",
@@ -126,7 +126,7 @@ def _wrapped(text: str, width: int = 92) -> list[str]:
 
 _GREY = ("black and white", "grey")
 _CPU_BASE = [
-    "    # Small networks and short trainings: minutes on two cores, as in demo.yaml.",
+    "    # Small networks and short trainings, as in demo.yaml, take minutes on two CPU cores.",
     "    ndf: 8",
     "    nz: 128",
     "    decoder_width: 4",

@@ -1,10 +1,10 @@
 """The generators that a blind vote compares: the best trials of searches, the arms of ablations.
 
 A generator is {"name", "run" (the name of the run's folder), "folder" (of the run), "trial", "arm"
-(one of these two is None), "data" (name of its data set in an ablation), "grids" ({cell: path of
-its grid of samples}), "values" ({metric: value}), "minimize" ({metric: whether lower is better}),
-"protocol"}. For an arm, a cell is the seed of a training; two arms are compared at the same seed.
-For a trial, the cell is "".
+(one of these two is None), "data" (the name of the data set in an ablation), "grids" ({cell: path
+of the grid of samples}), "values" ({metric: value}), "minimize" ({metric: whether lower is
+better}), "protocol"}. For an arm, a cell is the seed of a training; two arms are compared at the
+same seed. For a trial, the cell is "".
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from fastgan_ray.report.data.run_folder import (
 Generator = dict[str, Any]
 
 BEST = 4  # number of trials of a search if it is the only run on the page
+# The names of kernel distances.
 KERNEL = re.compile(r"(early/)?(kid\d\w*|kd_\w+)")
 
 
@@ -36,8 +37,9 @@ def vote_generators(paths: Sequence[Path], top: int | None = None) -> list[Gener
     """Return the generators of the runs and trials at `paths`, in their order.
 
     A search adds its `top` best trials and, if `top` is above 1, the published default. `top` is 4
-    by default for a single path, else 1. An ablation adds its arms, on its first data set. Raise
-    UserError if there are fewer than two generators, or if they learned different pictures.
+    by default for a single path, else 1. An ablation adds its arms, trained on its first data
+    set. Raise UserError if there are fewer than two generators, or if they were trained on
+    different pictures.
     """
     top = top or (BEST if len(paths) == 1 else 1)
     every = (generator for path in paths for generator in _generators(path.resolve(), top))
@@ -113,9 +115,9 @@ def _arms(run: Run) -> list[Generator]:
 
 
 def _measured(run: Run, trials: Sequence[Trial], data: str) -> Generator:
-    """Return the fields that all generators of a run share, with the mean values of their metrics.
+    """Return the fields that every generator has, with the mean metric values of `trials`.
 
-    These are the run's metric and the kernel distance, in each trial's last row.
+    The metrics are the run's metric and the kernel distances in the last row of each trial.
     """
     rows = [trial["rows"][-1] for trial in trials if trial["rows"]]
     metric, goal = run["metric"]["name"], run["metric"]["goal"]
@@ -139,6 +141,6 @@ def _require_same_pictures(generators: Sequence[Generator]) -> None:
     if len(sets) > 1:
         first, second, *_ = sets.values()
         raise UserError(
-            f"{first} and {second} were measured on different pictures; a vote compares generators "
-            f"of the same pictures"
+            f"{first} and {second} were measured on different pictures; a vote can compare only "
+            f"generators of the same pictures"
         )

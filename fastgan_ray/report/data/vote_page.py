@@ -3,8 +3,8 @@
 The key is a file in the folder votes/ of each run (page-ID.json); the page itself contains no
 names. The key is {"format", "page" (its id), "generators" (see `vote_generators`, without paths),
 "own" (the numbers of this run's generators), "same_protocol", "pairs"}. A pair is [left, right]:
-the numbers of two generators. One number more than the last generator's stands for the control, the
-training pictures.
+the numbers of two generators. The number after that of the last generator stands for the control,
+i.e. the training pictures.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from fastgan_ray.train.grids import GRID_TILES
 
 FORMAT = "fastgan-ray-vote-page-1"
 FOLDER = "votes"
-CONTROL_SHARE = 0.2  # of the pairs
-STORED = ("name", "run", "trial", "arm", "data", "values", "minimize")  # of a generator, in the key
+CONTROL_SHARE = 0.2  # the share of the pairs that have the control on one side
+STORED = ("name", "run", "trial", "arm", "data", "values", "minimize")  # fields in the key
 
 Key = dict[str, Any]
 Match = tuple[int, int]  # the numbers of the left and the right generator
@@ -34,8 +34,9 @@ Match = tuple[int, int]  # the numbers of the left and the right generator
 class Pair(NamedTuple):
     """A pair of a page: two generators, the trainings to show, and the latents.
 
-    `tiles` are positions in a grid of samples, the same for both sides. For the control, they
-    choose the training pictures.
+    `cells` are the cells of the left and the right generator (see `vote_generators`). `tiles` are
+    positions in a grid of samples, the same for both sides. For the control, `tiles` is the seed of
+    the random choice of training pictures.
     """
 
     left: int
@@ -45,10 +46,10 @@ class Pair(NamedTuple):
 
 
 def plan_pairs(generators: Sequence[Generator], pairs: int, pictures: int, seed: int) -> list[Pair]:
-    """Draw the pairs of a page: which generators, on which sides, with which latents.
+    """Choose the generators, their sides and the latents of each pair of a page at random.
 
-    Every two generators meet about equally often, and change sides each time. A fifth of the pairs
-    has the control on one side. The same arguments give the same pairs.
+    Every two generators meet about equally often, and swap sides each time they meet. A fifth
+    of the pairs has the control on one side. The same arguments give the same pairs.
     """
     rng, control = np.random.default_rng(seed), len(generators)
     controls = round(pairs * CONTROL_SHARE)

@@ -47,7 +47,7 @@ class Result(TypedDict):
     own: list[int]
     rows: list[dict[str, Any]]
     """{"number", "name", "trial", "arm", "data", "won", "of", "strength", "low", "high", "values"}
-    of each generator, and of the control, whose number is that after the last generator's."""
+    of each generator and of the control. The control's number follows the last generator's."""
     lead: tuple[float, float] | None
     """The interval of the best generator's strength minus the second best's."""
     voters: list[Voter]
@@ -83,7 +83,9 @@ def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
         keys = [path for path in keys if path.is_file()]
         if not keys:
             names = ", ".join(map(str, folders))
-            raise UserError(f"{file}: its page ({sheet['page']}) is not a page of {names}")
+            raise UserError(
+                f"{file}: its votes are about page {sheet['page']}, not a page of {names}"
+            )
         for path in keys:
             _check_pairs(sheet, _read_key(path), file)
             target = path.with_name(f"votes-{sheet['page']}-{sheet['sheet']}.json")

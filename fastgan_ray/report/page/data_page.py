@@ -1,4 +1,4 @@
-"""data.html: what is known about a set of pictures, as one self-contained file."""
+"""Render data.html, which shows facts about a set of pictures in one self-contained file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fastgan_ray.report.data.pictures import Facts
 from fastgan_ray.report.data.suggestion import Choice
 from fastgan_ray.report.page.render import render
 
-SIDE = 112  # pixels of a small picture, twice what the page shows
+SIDE = 112  # longer side of a small picture in pixels; the page shows it at half this size
 MOST_PAIRS = 24
-OF_A_CLUSTER = 8
+OF_A_CLUSTER = 8  # pictures to show of each cluster
 MOST_ROWS = 2000
 
 
@@ -28,8 +28,8 @@ def data_page(
 ) -> str:
     """Return the HTML of data.html. All text is escaped.
 
-    `facts` and `source` are those of `picture_facts`; `suggested` are the choices and `text` the
-    content of the suggested search file, which are empty without a source.
+    `facts` and `source` come from `picture_facts`. `suggested` has the choices in the suggested
+    search file, and `text` is the content of this file; both are empty if `source` is None.
     """
     written = now.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     content = {**view(facts, source, suggested, text), "written": written}
@@ -65,7 +65,7 @@ def view(
 
 
 def verdict(facts: Facts) -> str:
-    """Return a sentence: how many pictures can be used, and for what resolution."""
+    """Return a sentence that says how many pictures can be used, and for what resolution."""
     if "resolution" not in facts:
         return f"{counted(facts['pictures'], 'picture')} can be used: too few for a training."
     return (
@@ -79,7 +79,7 @@ def overview(facts: Facts) -> list[tuple[str, str]]:
     if "sizes" not in facts:
         return []
     sizes, aspect = facts["sizes"], facts["aspect"]
-    agree = "most pictures are" if aspect["share"] >= 0.8 else "the pictures differ: the default is"
+    agree = "most pictures are" if aspect["share"] >= 0.8 else "the pictures differ; the default is"
     return [
         ("kinds", _counted_names(facts["kinds"])),
         ("colours", _counted_names(facts["modes"])),
@@ -103,10 +103,10 @@ def metric_sentences(facts: Facts) -> list[str]:
     sentences = [
         f"Two random halves of your pictures ({count} against {count}) have a Frechet distance of "
         f"{halves['fd']:.1f} ± {halves['fd_sd']:.1f} and a kernel distance of "
-        f"{1000 * halves['kd']:.2f} ± {1000 * halves['kd_sd']:.2f} thousandths, on the network "
-        "inside the package (mean and standard deviation over splits).",
-        f"For a perfect generator, {count} of its pictures have these distances to {count} of "
-        f"yours; lower values mean that the generator copies. With more pictures, the Frechet "
+        f"{1000 * halves['kd']:.2f} ± {1000 * halves['kd_sd']:.2f} thousandths, by the features "
+        "of the network inside the package (mean and standard deviation over random splits).",
+        f"{count} pictures of a perfect generator would have these distances to {count} of your "
+        f"pictures; lower values mean that the generator copies. With more pictures, the Frechet "
         f"distance of a perfect generator is lower, and its kernel distance is still about 0.",
         f"Differences below {2 * halves['fd_sd']:.1f} in the Frechet distance or "
         f"{2000 * halves['kd_sd']:.2f} thousandths in the kernel distance can be chance.",
@@ -136,7 +136,7 @@ def _near(compared: Facts | None, source: Source | None) -> dict[str, Any]:
 
 
 def _clusters(compared: Facts | None, source: Source | None) -> list[dict[str, Any]]:
-    """Return the size of each cluster and its most typical pictures; empty for one cluster."""
+    """Return the size of each cluster and its most typical pictures; [] if there is only one."""
     if compared is None or source is None or len(compared["clusters"]) < 2:
         return []
     return [

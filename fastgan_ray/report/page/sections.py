@@ -67,8 +67,8 @@ def _training_verdict(run: Run, trial: Trial) -> str:
     measured = format_with_error(trial["value"], trial["error"])
     return (
         f"Best checkpoint: {name} {measured} at {kimg:g} kimg, measured on new latents "
-        f"(it was chosen with the value {last[best_name('selected')]:.4g} on other "
-        f"latents). Last checkpoint: {ending}."
+        f"({last[best_name('selected')]:.4g} on the latents that were used to choose it). "
+        f"Last checkpoint: {ending}."
     )
 
 
@@ -244,7 +244,7 @@ def votes(run: Run) -> list[dict[str, Any]]:
 
 
 def ablation(run: Run) -> dict[str, Any] | None:
-    """Return the tables, intervals and learning curves of an ablation; None for a search."""
+    """Return the tables, intervals and learning curves of an ablation; None for other runs."""
     account = run["account"]
     if run["kind"] != "ablation" or account is None:
         return None

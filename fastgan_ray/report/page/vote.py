@@ -26,7 +26,7 @@ SIDE = 720  # largest width in pixels of one side of a pair
 QUALITY = 92
 # Pixels. Pictures up to this side are stored without loss, because the page enlarges them.
 SMALL = 300
-OPEN_GRIDS = 8  # grids in memory: at 1024 px, one has 113 MB
+OPEN_GRIDS = 8  # grids that are kept in memory; a grid of pictures of 1024 px has 113 MB
 
 
 def vote_page(
@@ -53,7 +53,10 @@ def vote_page(
 def _pair_images(
     pair: Pair, generators: Sequence[Generator], source: Source, data: DataConfig
 ) -> tuple[str, str]:
-    """Return the data URIs of both sides; training pictures get the size of the other side's."""
+    """Return the data URIs of the left and the right side.
+
+    Training pictures get the same size as the generated pictures on the other side.
+    """
     sides: list[list[Image.Image] | None] = []
     for number, cell in zip((pair.left, pair.right), pair.cells, strict=True):
         is_control = number == len(generators)
@@ -71,7 +74,7 @@ def _stored(sheet: Image.Image) -> str:
 
 @functools.lru_cache(OPEN_GRIDS)
 def _tiles(path: Path) -> tuple[Image.Image, ...]:
-    """Return the pictures in a grid of samples; raise UserError if the file has another form."""
+    """Return the pictures in a grid of samples; raise UserError if the file is not a grid."""
     try:
         with Image.open(path) as grid:
             return tuple(cut_grid(grid.convert("RGBA"), GRID_TILES))
@@ -82,7 +85,7 @@ def _tiles(path: Path) -> tuple[Image.Image, ...]:
 def _training_pictures(
     pair: Pair, source: Source, data: DataConfig, size: tuple[int, int]
 ) -> list[Image.Image]:
-    """Choose training pictures at random, as many as the pair shows on the other side."""
+    """Choose `len(pair.tiles)` training pictures at random and fit them to `size`."""
     rng, (width, height) = np.random.default_rng(pair.tiles), size
     repeat = len(source) < len(pair.tiles)
     chosen = rng.choice(len(source), len(pair.tiles), replace=repeat)

@@ -1,1 +1,1 @@
-"""Results as tables: Markdown for files, rich for terminals."""
+"""Results as tables: in Markdown for files, and as `rich` tables for terminals."""

@@ -12,26 +12,26 @@ from fastgan_ray.report.tables import table as tables
 from fastgan_ray.report.tables.table import VERDICT_STYLES, Table, as_markdown, escaped
 
 EXPLANATION = (
-    "± is the standard deviation over seeds. The difference is arm minus baseline: the "
-    "mean over pairs of trainings with the same data set and seed. The brackets are its "
+    "± is the standard deviation over seeds. The difference is the mean of arm minus "
+    "baseline over pairs of trainings with the same data set and seed. The brackets are its "
     "{confidence:.0%} confidence interval (Student's t). An arm is better or worse if "
     "its p-value, corrected for the number of arms (Holm), is below {level:.2g}; an "
-    "interval without 0 is not enough. Failed trainings are left out of means. An arm "
-    "is never called better if it failed in a pair in which the baseline did not fail."
+    "interval that does not contain 0 is not enough. Failed trainings are left out of means. An "
+    "arm is never called better if it failed in a pair in which the baseline did not fail."
 )
 COMPARED = {
     "last": "The last checkpoints of the trainings are compared, not the best ones.",
     "best": "The best checkpoints of the trainings are compared, not the last ones.",
 }
 NEW_LATENTS = (
-    "The value that chose a best checkpoint is too good, so best checkpoints are measured on new "
-    "latents."
+    "The value by which a best checkpoint is chosen is usually too good, so best checkpoints are "
+    "measured again on new latents."
 )
 SEVERAL_SETS = (
     "± is the standard deviation over seeds. Changes are in percent of the baseline. "
     "The change on a data set is the mean over its seeds, and its verdict holds for "
-    "that set. The change over sets counts each data set once, and its verdict is about "
-    "other sets like these; brackets are its {confidence:.0%} confidence interval "
+    "that set. The change over sets is the mean over the data sets, and its verdict is about "
+    "similar data sets; the brackets are its {confidence:.0%} confidence interval "
     "(Student's t over the data sets). An arm is better or worse if its p-value, "
     "corrected for the number of arms (Holm), is below {level:.2g}. Failed trainings "
     "are left out of means. An arm is never called better if it failed in a pair in "

@@ -13,10 +13,10 @@ from fastgan_ray.report.tables.table import VERDICT_STYLES, Table
 from fastgan_ray.report.text import difference, number, p_value
 
 EXPLANATION = (
-    "Each row was trained again to its full length with the new seeds {seeds}, and measured on "
-    "the same latents. ± is the standard deviation over seeds; brackets are "
-    "{confidence:.0%} confidence intervals (Student's t). The difference is the row "
-    "minus the published default: the mean over pairs with the same seed. A trial is "
+    "Each configuration was trained again to its full length with the new seeds {seeds}, and all "
+    "were measured on the same latents. ± is the standard deviation over seeds; brackets are "
+    "{confidence:.0%} confidence intervals (Student's t). The difference is the mean of "
+    "trial minus published default over pairs with the same seed. A trial is "
     "better or worse if its p-value, corrected for the number of trials (Holm), is "
     "below {level:.2g}. The value in the search is usually too good, because it is the "
     "best of many."

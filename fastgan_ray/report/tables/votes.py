@@ -17,7 +17,7 @@ EXPLANATION = (
     "their pairs; if by 2, 88%. The mean strength of the "
     f"generators is 0. Brackets are {CONFIDENCE:.0%} intervals."
 )
-RARE = 0.01  # a probability below it is worth a warning
+RARE = 0.01  # below this probability of chance, a preference for one side gives a warning
 LEVEL = 1 - CONFIDENCE
 
 

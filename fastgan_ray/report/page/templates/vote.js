@@ -4,7 +4,7 @@ const page = document.body.dataset.page;
 const pairs = [...document.querySelectorAll("#pairs li")].map((pair) =>
   [...pair.querySelectorAll("img")].map((image) => image.src),
 );
-// A random text for this sheet of votes, so that a sheet that is saved twice counts once.
+// A random id of this sheet of votes, so that a sheet that is saved twice counts once.
 const sheet = [...crypto.getRandomValues(new Uint8Array(8))]
   .map((byte) => byte.toString(16).padStart(2, "0"))
   .join("");
