@@ -304,7 +304,7 @@ def test_check_says_what_fits_and_refuses_what_does_not(place, monkeypatch, caps
     status, text = check("run", 6)
     assert status == 2 and "tensors of the generator in run do not fit" in text
     status, text = check("elsewhere", 4)
-    assert status == 0 and "Start from elsewhere, which does not exist here" in text
+    assert status == 0 and "Start from elsewhere, which does not exist on this machine" in text
 
 
 @pytest.mark.parametrize("source", ["run", "dcgan", "elsewhere"])

@@ -119,7 +119,7 @@ def test_strengths_and_probability_are_those_of_a_run():
     assert torch.equal(DiffAugment(images, "translation", translation=0.0), images)
     with pytest.raises(ValueError, match=r"^translation: must be at most 1 \(got 2\.0\)$"):
         DiffAugment(images, translation=2.0)
-    with pytest.raises(ValueError, match="ada_p is not a strength of DiffAugment; these are "):
+    with pytest.raises(ValueError, match="ada_p is not a strength of DiffAugment; use "):
         DiffAugment(images, ada_p=0.5)
 
 
@@ -225,8 +225,8 @@ def test_an_own_operation_must_keep_shape_and_dtype(grain):
     fastgan_ray.register("grain", lambda images, drawn: images[:, :1].double())
     with pytest.raises(
         ValueError,
-        match=r"grain: .* must keep shape and dtype, \(6, 3, 16, 16\) and torch\.float32 "
-        r"\(got \(6, 1, 16, 16\) and torch\.float64\)",
+        match=r"grain: .* must keep the pictures' shape and dtype, "
+        r"\(6, 3, 16, 16\) and torch\.float32 \(got \(6, 1, 16, 16\) and torch\.float64\)",
     ):
         DiffAugment(pictures(), "grain")
 

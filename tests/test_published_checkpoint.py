@@ -387,7 +387,10 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
         ({"g_sle_8": False}, "because of g_sle_4/8/16/32:"),
         ({"g_channels": [9, 8, 7, 6, 5, 4, 3]}, "because of g_channels:"),
         ({"d_channels": [9, 8, 7, 6, 5, 4]}, "because of d_channels:"),
-        ({"aspect": "2:3"}, "because of aspect: it needs every component, square pictures,"),
+        (
+            {"aspect": "2:3"},
+            "because of aspect: the format needs every component, square pictures,",
+        ),
     ],
 )
 def test_what_the_published_form_lacks_is_refused(

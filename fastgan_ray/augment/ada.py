@@ -21,7 +21,7 @@ KERAS_TARGET = 0.85
 
 @dataclass(frozen=True)
 class AdaState:
-    """The probability p, and the sum and number of mean signs since p last changed; scalars."""
+    """The probability p, and the sum and number of the signs (see `update`) since p changed."""
 
     p: Tensor
     sign_sum: Tensor
@@ -53,8 +53,8 @@ def update(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig
 def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
     """Move p by a fixed amount every few steps (Karras et al. 2020).
 
-    `sign` is as in `update`. If its mean since the last move was above the target, p rises; if it
-    was below, p falls.
+    `sign` is as in `update`. If the mean of `sign` since the last move is above the target, p
+    rises; if it is below, p falls.
     """
     total, count = state.sign_sum + sign, state.count + 1
     target = STYLEGAN2_TARGET if config.ada_target is None else config.ada_target
@@ -65,10 +65,9 @@ def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentCon
 
 
 def keras(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
-    """Move p at each step, in proportion to the error of D's accuracy on reals (Beres 2021).
+    """Move p at each step, by (D's accuracy on reals - target) / `ada_steps` (Beres 2021).
 
-    The accuracy is the share of real pictures with a positive logit, (1 + `sign`) / 2. If its error
-    is 1 for `ada_steps` steps, p changes by 1.
+    The accuracy is the share of real pictures with a positive logit, (1 + `sign`) / 2.
     """
     target = KERAS_TARGET if config.ada_target is None else config.ada_target
     accuracy = (1 + sign) / 2

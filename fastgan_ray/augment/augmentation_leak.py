@@ -25,7 +25,7 @@ SIDE = 64
 BLANK = 0.12  # a pixel this near to 0 (grey) is blank: grey fills edges and holes
 HOLE = 5  # side of the smallest blank square, in pixels
 # The largest difference that a leak can cause, as a multiple of the difference that augmentation
-# causes in real pictures. A larger one has another cause, e.g. all pictures are grey.
+# causes in real pictures. A larger difference has another cause, e.g. all pictures are grey.
 MAX_RATIO = 2.0
 MIN_STANDARD_ERRORS = 4.0
 _MIN_DEVIATION = 0.1  # if real pictures have no blank pixels, their deviation is 0
@@ -66,14 +66,14 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
             "symptoms need at least 2 real and 2 generated pictures "
             f"(got {len(real)} and {len(fake)})"
         )
-    # The pictures may have been learned while p was at its maximum.
+    # G may have learned to draw these pictures while p was at its maximum.
     p = max(p, config.ada_max_p) if p > 0 and adaptive(config) else p
     findings = []
     for op in policy_ops(config.policy):
         rng = torch.Generator().manual_seed(0)
         only_op = config.model_copy(update={"policy": op})
         augmented = pipeline.apply(real, pipeline.gate(pipeline.draw(only_op, len(real), rng), p))
-        for symptom in OPS_SYMPTOMS.get(op, ()):  # none is known of registered operations
+        for symptom in OPS_SYMPTOMS.get(op, ()):  # registered operations have none
             measure = SYMPTOMS[symptom].measure
             fake_difference, error = _standardised(measure(real), measure(fake))
             difference, _ = _standardised(measure(real), measure(augmented))
@@ -100,7 +100,7 @@ def leak_warnings(findings: Iterable[Finding], config: AugmentConfig) -> list[st
 
 
 def indicates_leak(finding: Finding) -> bool:
-    """Return whether fakes differ from reals significantly, by about as much as augmented reals."""
+    """Return whether fakes differ significantly from reals, about as much as augmented reals do."""
     symptom = SYMPTOMS[finding.symptom]
     low, high = symptom.min_ratio * finding.augmented, MAX_RATIO * finding.augmented
     return low <= finding.fake <= high and finding.fake > MIN_STANDARD_ERRORS * finding.error
@@ -126,7 +126,7 @@ def _standardised(real: Tensor, other: Tensor) -> tuple[float, float]:
 
 
 def _distance_from_median(values_BK: Tensor) -> Tensor:
-    """Compute each picture's distance (B,) of its K values from their median over the pictures.
+    """Compute the distance (B,) of each picture's K values from the K medians over all pictures.
 
     Source: Brown and Forsythe 1974.
     """
@@ -159,10 +159,10 @@ def _hue(images: Tensor) -> Tensor:
 
 
 def _balance(images: Tensor) -> Tensor:
-    """Measure how unusual the position of a picture's light is, (B,); rotations increase it.
+    """Measure how unusual the balance of light in a picture is, (B,); rotations increase it.
 
-    The position is how much lighter the right and the lower side are. The result is its distance
-    from the median over the pictures.
+    The balance is two numbers: how much lighter the right and the lower side are than the opposite
+    side. The result is their distance from the medians over all pictures.
     """
     light = images.mean(dim=1)
     deviation = light.flatten(1).std(dim=1)[:, None] + _EPSILON
@@ -176,7 +176,7 @@ def _direction(images: Tensor) -> Tensor:
     """Measure how unusual the direction of a picture's edges is, (B,); rotations increase it.
 
     The direction is the doubled angle of the structure tensor, as a vector. The result is the
-    distance of this vector from the median over the pictures.
+    distance of this vector from the median over all pictures.
     """
     light = images.mean(dim=1)
     right, down = light.diff(dim=2)[:, 1:], light.diff(dim=1)[:, :, 1:]
@@ -187,7 +187,7 @@ def _direction(images: Tensor) -> Tensor:
 
 
 def _border(images: Tensor) -> Tensor:
-    """Measure the share of blank pixels at the blankest edge minus that in the middle: (B,)."""
+    """Compute (B,): the share of blank pixels at the blankest edge minus that in the middle."""
     blank = (images.abs().amax(dim=1) < BLANK).float()
     edges = [blank[:, 0], blank[:, -1], blank[:, :, 0], blank[:, :, -1]]
     rows, columns = (slice(side // 4, -side // 4) for side in blank.shape[-2:])

@@ -30,7 +30,7 @@ from fastgan_ray.augment.geometry import (
 
 Parameters = dict[str, Tensor]
 
-MAX_SHIFT = 0.125  # share of a side, whole pixels
+MAX_SHIFT = 0.125  # share of a side; shifts are by whole pixels
 SCALE_OCTAVES = 0.2  # standard deviation of the binary logarithm
 STRETCH_OCTAVES = 0.2
 FRACTION_SD = 0.125  # share of a side

@@ -84,9 +84,9 @@ def draw_cutout(chosen: Tensor, rng: torch.Generator, length: float) -> Paramete
 
 
 def cutout(images: Tensor, parameters: Parameters) -> Tensor:
-    """Fill a rectangle of each picture (B, C, H, W) with zeros; it may lie partly outside.
+    """Fill a rectangle of each picture (B, C, H, W) with zeros.
 
-    It has the proportions of the picture.
+    The rectangle has the proportions of the picture and may lie partly outside the picture.
     """
     side = _sides(images)
     length = (side * parameters["length"] + 0.5).floor()

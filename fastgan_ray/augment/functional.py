@@ -31,11 +31,11 @@ def DiffAugment(  # noqa: N802 - the published name
 ) -> Tensor:
     """Augment pictures (B, C, H, W) with DiffAugment (Zhao et al. 2020); keep shape and dtype.
 
-    `x` is a float tensor in [-1, 1]. The result is differentiable with respect to it, also twice.
+    `x` is a float tensor in [-1, 1]. The result is differentiable with respect to `x`, also twice.
     `color` needs 1, 3 or 4 channels (grey, RGB, RGB and alpha); other operations take any number.
     `policy` lists operations, separated by commas: color, translation, cutout, and registered ones.
     `strengths` are settings of section `augment`: probability, brightness, saturation, contrast,
-    translation, cutout; the defaults are published.
+    translation, cutout; the defaults are those of the published code.
 
     `rng` draws the random numbers; None: PyTorch's global one. The numbers do not depend on the
     size of the pictures: with the same seed, a picture and its smaller copy get the same change.
@@ -43,7 +43,7 @@ def DiffAugment(  # noqa: N802 - the published name
     """
     if unknown := [name for name in strengths if name not in STRENGTHS]:
         raise ValueError(
-            f"{unknown[0]} is not a strength of DiffAugment; these are {', '.join(STRENGTHS)}"
+            f"{unknown[0]} is not a strength of DiffAugment; use {', '.join(STRENGTHS)}"
         )
     config = validated(AugmentConfig, {"policy": policy, **strengths})
     if names := [op for op in policy_ops(policy) if is_adaptive(op)]:
@@ -101,7 +101,7 @@ class AdaptiveAugment:
         self._state = ada.update(self._state, sign, len(real_logits), self._config)
 
     def state_dict(self) -> dict[str, float]:
-        """Return p and the controller's sum and count, exactly, for a checkpoint."""
+        """Return p, and the controller's sum and count, without rounding, for a checkpoint."""
         return {name: value.item() for name, value in vars(self._state).items()}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
@@ -131,8 +131,8 @@ def _augment(
 def _cpu_generator(rng: torch.Generator | None) -> torch.Generator:
     """Return a random number generator on the CPU.
 
-    This is `rng` if it is on the CPU, else a new one. The seed of the new one is drawn from `rng`,
-    which waits for its device.
+    This is `rng` itself if `rng` is on the CPU. Otherwise it is a new generator, whose seed is
+    drawn from `rng`; drawing the seed waits for the device of `rng`.
     """
     if rng is None:
         return torch.default_generator

@@ -1,4 +1,4 @@
-"""Apply affine maps to pictures: without resampling if the pixels of a square map to pixels.
+"""Apply affine maps to pictures; move square pictures exactly if all pixels map to pixels.
 
 A change is given by its inverse: a matrix (B, 3, 3) in float64, on the pictures' device. The matrix
 maps a position in the changed picture to the position in the original. The x axis points right, the

@@ -56,7 +56,7 @@ def apply(images_BCHW: Tensor, parameters: Draw) -> Tensor:
 
 
 class Op(NamedTuple):
-    """An augmentation operation: three functions.
+    """The three functions of an augmentation operation.
 
     `draw` takes the configuration, the chosen pictures (bool, (B,)) and a random number generator,
     and returns random numbers. `gate` takes these numbers and the probability p, and returns
@@ -93,7 +93,7 @@ OPS: dict[str, Op] = {
     ),
 }
 
-# The user's own operations; `registered.register` adds them.
+# The user's own operations; `user_operations.register` adds them.
 REGISTERED: dict[str, Op] = {}
 
 

@@ -103,7 +103,7 @@ def _operation(name: str, apply: Apply, draw: DrawNumbers, adaptive: bool) -> Op
         changed = apply(images, numbers)
         if changed.shape != images.shape or changed.dtype != images.dtype:
             raise ValueError(
-                f"{name}: the registered function must keep shape and dtype, "
+                f"{name}: the registered function must keep the pictures' shape and dtype, "
                 f"{tuple(images.shape)} and {images.dtype} "
                 f"(got {tuple(changed.shape)} and {changed.dtype})"
             )

@@ -42,9 +42,10 @@ class AnyDiscriminator(nn.Module, ABC):
         """Compute the features before the logits: (B, C, H, W) -> (B, K, 8, 8) if H = W."""
 
     def blocks_from_picture(self) -> list[list[nn.Module]]:
-        """List the blocks in order from the picture; each is the list of its modules.
+        """List the blocks, starting at the picture; each block is a list of its modules.
 
-        There are `ModelConfig.d_blocks` blocks. The heads, decoders and projection are in none.
+        There are `ModelConfig.d_blocks` blocks. The heads, decoders and projection belong to no
+        block.
         """
         return [[block] for block in self.blocks]
 

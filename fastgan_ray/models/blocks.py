@@ -27,7 +27,7 @@ class LayerFactory:
     """A factory of initialised layers.
 
     `rng` (on the CPU) draws all weights; the global random number generator is not used. If
-    `batch_norm` is False, a `Shift` is in the place of each normalisation of D.
+    `batch_norm` is False, a `Shift` replaces each batch normalisation of D.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class LayerFactory:
         return layer
 
     def d_norm(self, channels: int) -> nn.Module:
-        """Make a batch normalisation of D, or a `Shift` if D has none."""
+        """Make a batch normalisation of D, or a `Shift` if D has no batch normalisation."""
         return self.norm(channels) if self._batch_norm else Shift(channels)
 
     def d_activation(self) -> nn.LeakyReLU:
@@ -67,7 +67,7 @@ class LayerFactory:
         return nn.LeakyReLU(self._slope)
 
     def noise(self, size: tuple[int, int]) -> NoiseInjection:
-        """Make a noise injection for maps of a height and width, with its own fixed noise map."""
+        """Make a noise injection, with its own fixed noise map, for maps of `size` (H, W)."""
         return NoiseInjection(torch.randn(1, 1, *size, generator=self._noise_rng))
 
     def _finish(self, layer: _Conv) -> _Conv:
@@ -113,10 +113,10 @@ class Shift(nn.Module):
 
 
 class NoiseInjection(nn.Module):
-    """A layer that adds one noise map to all channels, times a learnt scalar that starts at 0.
+    """A layer that adds a noise map, times a learnt scalar (at first 0), to all channels.
 
-    `rng` draws a map for each sample on its own device. If `rng` is None, all samples use the fixed
-    map.
+    `rng` draws a noise map for each sample, on the device of `rng`. If `rng` is None, all samples
+    use the fixed noise map.
     """
 
     fixed: Tensor
@@ -188,7 +188,7 @@ def compound_up(
 ) -> UpBlock:
     """Make an up block with two gated convolutions.
 
-    Noise is added to maps of this height and width before each BatchNorm; None: no noise.
+    Before each BatchNorm, noise is added to maps of `noise_size` (H, W); None: no noise.
     """
     return UpBlock(
         *(
@@ -281,8 +281,8 @@ def widths(
 ) -> dict[int, int]:
     """Compute {level: number of channels} for the levels up to `resolution`.
 
-    `multipliers` has all levels. If `channels` is a list, it contains the numbers. If it is None,
-    each number is multiplier x base, rounded down, and at least 1.
+    `multipliers` has a multiplier for each level. If `channels` is a list, it contains the numbers
+    of channels. If it is None, each number is multiplier x `base`, rounded down, and at least 1.
     """
     levels = [level for level in multipliers if level <= resolution]
     if channels is not None:

@@ -21,12 +21,12 @@ from fastgan_ray.models.blocks import (
 )
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
 
-# Level -> number of channels, in units of ndf. As in the published network, the features of level s
-# have a side of s/2 px after the stem: level 256 is the maps of 128 px, etc.
+# Level -> number of channels, in units of ndf. The names of the levels are those of the published
+# network: the features of level s have a side of s/2 px after the stem, e.g. 128 px at level 256.
 _MULTIPLIERS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
-# Channels of decoders at each side in px, in units of decoder_width.
+# Decoders: side in px -> number of channels, in units of decoder_width.
 _DECODER_MULTIPLIERS = {16: 4, 32: 2, 64: 2, 128: 1}
-# The features from this many blocks earlier gate the output of a down block.
+# The output of a down block is gated by the features from this many blocks earlier.
 _SKIP_DISTANCE = 3
 # The top and left edges of each part, as shares of the picture's sides. A part has half of each
 # side.
@@ -102,7 +102,8 @@ class Discriminator(AnyDiscriminator):
     def blocks_from_picture(self) -> list[list[nn.Module]]:
         """List the stem, then the down blocks, each with the skip that gates its output.
 
-        Each also has the layers of the small branch that are as many convolutions from the picture.
+        Each block also has the layers of the small branch that are the same number of convolutions
+        away from the picture.
         """
         blocks: list[list[nn.Module]] = [[self.stem]]
         for index, block in enumerate(self.blocks):
@@ -156,7 +157,7 @@ class Discriminator(AnyDiscriminator):
 
 
 class Decoder(nn.Module):
-    """A network that reconstructs a picture from its features, which are 8x8 if it is square."""
+    """A network that reconstructs a picture from D's features (8x8 if the picture is square)."""
 
     def __init__(
         self, make: LayerFactory, c_in: int, width: int, side: int, picture_channels: int
@@ -227,7 +228,7 @@ def discriminator_channels(config: ModelConfig) -> dict[int, int]:
 def _stem(
     make: LayerFactory, resolution: int, channels: dict[int, int], picture_channels: int
 ) -> nn.Sequential:
-    """Make the layers from the full picture to features at min(256, R) px."""
+    """Make the layers from the full picture to features of side min(256, resolution)."""
     if resolution <= 256:
         first = make.conv(picture_channels, channels[2 * resolution], 3, padding=1)
     else:

@@ -63,7 +63,7 @@ def write_folder(
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.contiguous() for key, value in generator.state_dict().items()}
-    # The Hub shows the number of parameters only if the weights say that they are PyTorch's.
+    # The Hub shows the number of parameters only if the file says that it is from PyTorch.
     save_file(weights, folder / layout.weights, metadata={"format": "pt"})
     description = {
         "format": FORMAT,

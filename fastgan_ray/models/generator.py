@@ -18,15 +18,15 @@ from fastgan_ray.models.blocks import (
 )
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
 
-# Channels at each side in px, in units of ngf.
+# Side in px -> number of channels, in units of ngf.
 _MULTIPLIERS = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
 COMPOUND_SIDES = (8, 32, 128, 512)
 
 
 class Generator(nn.Module):
-    """FastGAN's generator: a stem to 4x4, then blocks that double the side.
+    """FastGAN's generator: a stem makes a 4x4 map, then blocks double its side.
 
-    The outputs of some blocks are gated by features that are 16 times smaller. The stages are
+    The outputs of some blocks are gated by features whose side is 16 times smaller. The stages are
     `stem`, `blocks[side]`, `skips[target side]`, `to_small` and `to_full`. If `model.aspect` is not
     square, the stem makes a map of another shape (`ASPECTS`). The names of the stages are then the
     sides that a square picture would have.
@@ -70,9 +70,10 @@ class Generator(nn.Module):
     def mix(self, content_BZ: Tensor, style_BZ: Tensor) -> tuple[Tensor, Tensor]:
         """Generate pictures with the layout of one latent (B, nz) and the style of another.
 
-        This is style mixing (Liu et al. 2021): features come from `content_BZ`, but the gates of
-        skips to more than 64 px come from `style_BZ`. If the generator has no such skips, all gates
-        come from `style_BZ`. Noise maps are fixed. Returns the same as `forward`.
+        This is style mixing (Liu et al. 2021). Features are computed from `content_BZ`. The gates
+        that multiply features of more than 64 px are computed from `style_BZ`. If the generator has
+        no such gates, all its gates are computed from `style_BZ`. Noise maps are fixed. Returns the
+        same as `forward`.
         """
         with self._spectral.normalised():
             style = self._features(style_BZ, None)
@@ -81,10 +82,10 @@ class Generator(nn.Module):
     def _features(
         self, z_BZ: Tensor, rng: torch.Generator | None, style: dict[int, Tensor] | None = None
     ) -> dict[int, Tensor]:
-        """Compute {side in px: features}.
+        """Compute the features at each side: {side in px: features}.
 
-        `style` has the features of another latent; for style mixing, the gates of the styled sides
-        are computed from them.
+        For style mixing, `style` has the features of another latent; the gates of the sides in
+        `_styled` are computed from `style`.
         """
         features = {4: self.stem(z_BZ[:, :, None, None])}
         for name, block in self.blocks.items():
@@ -112,14 +113,15 @@ def fastgan_generator(
 
 
 def generator_channels(config: ModelConfig) -> dict[int, int]:
-    """Compute the number of feature channels by side in px, from 4 to the resolution."""
+    """Return {side in px: number of channels} for maps of side 4, 8, ... up to the resolution."""
     return widths(_MULTIPLIERS, config.resolution, config.ngf, config.g_channels)
 
 
 def skip_sources(config: ModelConfig) -> dict[int, int]:
     """Return the enabled skip-layer excitations: target side -> source side, in px."""
     enabled = {4: config.g_sle_4, 8: config.g_sle_8, 16: config.g_sle_16, 32: config.g_sle_32}
-    # At resolution 32 the first target, 64 px, does not exist: its source gates the 32 px features.
+    # At resolution 32 there are no features of 64 px. Instead, the features of 4 px gate those of
+    # 32 px.
     sites = {4: 32} if config.resolution == 32 else {source: 16 * source for source in enabled}
     return {
         target: source

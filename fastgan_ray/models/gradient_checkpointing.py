@@ -41,7 +41,7 @@ def _checkpointed(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None 
         return result
     before = _remember(block, rng)
 
-    # A block draws all its random numbers from `rng`, so PyTorch need not restore its own.
+    # A block draws all its random numbers from `rng`, so PyTorch need not restore its own state.
     result = checkpoint(
         compute,
         *inputs,
@@ -53,7 +53,7 @@ def _checkpointed(block: nn.Module, x_BCHW: Tensor, rng: torch.Generator | None 
 
 
 class _Before(NamedTuple):
-    """What a block's first computation depends on, besides its input and weights."""
+    """The state on which a block's first computation depends, besides input and weights."""
 
     buffers: list[tuple[nn.Module, str, Tensor]]
     normalised: list[tuple[SpectralNorm, Tensor]]  # weights from `spectral_joint`
@@ -102,7 +102,7 @@ class _Reentrant(AbstractContextManager[None]):
 
 @contextmanager
 def _as_before(before: _Before, rng: torch.Generator | None) -> Iterator[None]:
-    """Restore earlier buffers, normalised weights and random state within this context."""
+    """Within this context, use the buffers, normalised weights and random state of `before`."""
     buffers = [(module, name, getattr(module, name)) for module, name, _ in before.buffers]
     normalised = [(norm, norm.current) for norm, _ in before.normalised]
     draws = None if rng is None else rng.get_state()

@@ -1,7 +1,8 @@
 """Read and write checkpoints of the published PyTorch FastGAN.
 
-A file has {"g", "d"}: state dicts, whose keys may start with `module.`. The trainer's larger file
-adds "g_ema" (the averaged generator's parameters as a list, without buffers), "opt_g" and "opt_d".
+A file is a dict with the state dicts of the generator ("g") and of the discriminator ("d"); their
+keys may start with `module.`. The larger files of the published trainer also have "g_ema" (a list
+of the averaged generator's parameters, without buffers), "opt_g" and "opt_d" (the optimisers).
 """
 
 from __future__ import annotations
@@ -249,7 +250,7 @@ def _require_published_form(config: ModelConfig, picture_channels: int, path: Pa
     if wrong:
         raise UserError(
             f"{path}: the published format cannot store this model because of {', '.join(wrong)}: "
-            "it needs every component, square pictures, channel widths set by ngf and ndf, "
+            "the format needs every component, square pictures, channel widths set by ngf and ndf, "
             f"decoder_width 32, and output_activation {published.output_activation} at "
             f"{config.resolution} px"
         )

@@ -9,7 +9,8 @@ from torch import nn
 from fastgan_ray.models.discriminator import Discriminator
 from fastgan_ray.models.generator import COMPOUND_SIDES, Generator
 
-# Spectral normalisation's tensors: ours (a parametrization) -> published (the older hook).
+# Names of the tensors of spectral normalisation: our name -> published name. Our networks use
+# PyTorch's parametrization, the published networks use PyTorch's older hook.
 _SPECTRAL = {
     "parametrizations.weight.original": "weight_orig",
     "parametrizations.weight.0._u": "weight_u",

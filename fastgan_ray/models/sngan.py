@@ -1,11 +1,12 @@
 """Build the SNGAN of Miyato et al. (ICLR 2018): residual networks, D spectrally normalised.
 
 The networks are those of the tables in the paper's appendix, for 32 px (CIFAR-10) and 128 px
-(ImageNet, without classes). The paper has no table for 64 px: G is the one for 128 px without its
-first block, and D is the one for STL-10. The blocks are those of the paper's figure and, for widths
-inside a block, of Gulrajani et al. (2017): 3x3 convolutions with biases, nearest upsampling, mean
-pooling, a 1x1 convolution on the skip path where the side or the number of channels changes. The
-paper does not state the initial weights; here they are Glorot uniform.
+(ImageNet, without classes). The paper has no table for 64 px; here G is the paper's G for 128 px
+without its first block, and D is the paper's D for STL-10. The blocks follow the paper's figure;
+the widths inside a block follow Gulrajani et al. (2017). Blocks have 3x3 convolutions with biases,
+nearest upsampling, mean pooling, and a 1x1 convolution on the skip path where the side or the
+number of channels changes. The paper does not state the initial weights; here they are Glorot
+uniform.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from fastgan_ray.models.spectral import spectral_norm
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
 from fastgan_ray.models.upsample import upsample_conv2x
 
-# By resolution: G's channels at 4, 8, 16, ... px, in units of ngf.
+# Resolution -> G's numbers of channels at 4, 8, 16, ... px, in units of ngf.
 _G_MULTIPLIERS = {32: (4, 4, 4, 4), 64: (16, 8, 4, 2, 1), 128: (16, 16, 8, 4, 2, 1)}
-# By resolution: the channels of D's blocks that halve the side, and of those that keep it, in units
-# of ndf.
+# Resolution -> the numbers of channels of D's blocks that halve the side, and of D's blocks that
+# keep it, in units of ndf.
 _D_MULTIPLIERS = {
     32: ((2, 2), (2, 2)),
     64: ((1, 2, 4, 8), (16,)),
@@ -88,7 +89,7 @@ class SnganDiscriminator(AnyDiscriminator):
             for index, neighbours in enumerate(itertools.pairwise(widths))
         )
         self.head = _conv(rng, widths[-1], 1, 1, spectral)
-        # Maps smaller than 8x8 are not part of the trunk; at 32 px there are none.
+        # Maps smaller than 8x8 are not part of the trunk; at resolution 32 none is smaller.
         depth = int(math.log2(config.resolution // 8))
         self._depth = depth if depth < len(halving) else len(self.blocks)
         self.projection: nn.Module | None = None
@@ -133,7 +134,7 @@ class SnganDiscriminator(AnyDiscriminator):
 
 
 class ResidualUp(nn.Module):
-    """A residual block that doubles the side: BatchNorm, ReLU and a convolution, twice."""
+    """A residual block that doubles the side: two times BatchNorm, ReLU and a convolution."""
 
     def __init__(self, rng: torch.Generator, c_in: int, c_out: int) -> None:
         super().__init__()
@@ -153,9 +154,10 @@ class ResidualUp(nn.Module):
 
 
 class ResidualDown(nn.Module):
-    """A residual block of D, without normalisation: ReLU and a convolution, twice; mean pooling.
+    """A residual block of D without batch normalisation: two times ReLU and a convolution.
 
-    The `first` block of D has no ReLU before its first convolution, because its input is a picture.
+    If it `halves`, mean pooling follows. The `first` block of D has no ReLU before its first
+    convolution, because its input is a picture.
     """
 
     def __init__(
@@ -201,7 +203,7 @@ def sngan_d_channels(config: ModelConfig) -> tuple[list[int], list[int]]:
 def _conv(
     rng: torch.Generator, c_in: int, c_out: int, kernel: int, spectral: bool = False
 ) -> nn.Conv2d:
-    """Make a convolution that keeps the side, with a bias; normalise it spectrally if asked."""
+    """Make a convolution that keeps the side, with a bias; if `spectral`, normalise it."""
     layer = glorot(nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, device="meta"), rng)
     if spectral:
         seed = int(torch.randint(2**62, (), generator=rng))

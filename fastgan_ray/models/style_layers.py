@@ -1,8 +1,8 @@
 """Build the layers of StyleGAN2 (Karras et al., CVPR 2020).
 
 All weights are drawn from N(0, 1) and scaled when they are used (equalised learning rate, Karras et
-al. 2018), so that Adam moves all layers at the same relative rate. Where a map's side doubles or
-halves, the map is filtered with [1, 3, 3, 1] in both directions.
+al. 2018), so that Adam moves all layers at the same relative rate. When the side
+of a map is doubled or halved, the map is filtered with [1, 3, 3, 1] along its height and width.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _STDDEV_GROUP = 4  # number of pictures whose features are compared
 
 
 class LinearEqual(nn.Linear):
-    """A linear layer with an equalised learning rate, which is also multiplied by `rate`."""
+    """A linear layer whose equalised learning rate is multiplied by `rate`."""
 
     def __init__(
         self, rng: torch.Generator, c_in: int, c_out: int, bias: float = 0.0, rate: float = 1.0
@@ -38,7 +38,7 @@ class LinearEqual(nn.Linear):
 
 
 class ConvEqual(nn.Conv2d):
-    """A convolution that keeps the side, or halves it after filtering (`halves`)."""
+    """A convolution that keeps the side; if `halves`, it filters the map and halves the side."""
 
     kernel: Tensor
     scale: float
@@ -62,7 +62,7 @@ class ConvEqual(nn.Conv2d):
         weight, pad = self.weight * self.scale, self.kernel_size[0] // 2
         if not self.halves:
             return functional.conv2d(x_BCHW, weight, self.bias, padding=pad)
-        if pad == 0:  # of the filtered map, a 1x1 kernel needs only every other pixel
+        if pad == 0:  # a 1x1 kernel needs only every other pixel of the filtered map
             x_BCHW = filtered(x_BCHW, self.kernel, 1, stride=2)
             return functional.conv2d(x_BCHW, weight, self.bias)
         x_BCHW = filtered(x_BCHW, self.kernel, pad + 1)
@@ -70,11 +70,12 @@ class ConvEqual(nn.Conv2d):
 
 
 class ConvModulated(nn.Conv2d):
-    """A convolution whose weights a style scales, for each picture and input channel.
+    """A convolution whose weights are scaled by a style: a factor per picture and input channel.
 
-    If it demodulates, each output channel is divided by the expected deviation of its values, for
-    inputs of deviation 1. The features are scaled instead of the weights, which is the same. If it
-    `doubles`, the side is doubled: a transposed convolution, then the filter.
+    If it `demodulates`, each output channel is divided by the standard deviation that its values
+    are expected to have for inputs of standard deviation 1. The code scales the features instead of
+    the weights; the result is the same. If it `doubles`, a transposed convolution doubles the side,
+    and the result is filtered.
     """
 
     kernel: Tensor
@@ -95,9 +96,9 @@ class ConvModulated(nn.Conv2d):
         _initialise(self, rng)
 
     def forward(self, x_BCHW: Tensor, style_BC: Tensor) -> Tensor:  # type: ignore[override]
-        """Compute features (B, c_out, H, W), of twice the side if it `doubles`.
+        """Compute features: (B, c_in, H, W) and styles (B, c_in) -> (B, c_out, H, W).
 
-        The inputs are features (B, c_in, H, W) and styles (B, c_in).
+        If the layer `doubles`, the result is (B, c_out, 2H, 2W).
         """
         weight = self.weight * self.scale
         x_BCHW = x_BCHW * style_BC[:, :, None, None].to(x_BCHW.dtype)
@@ -115,7 +116,7 @@ class ConvModulated(nn.Conv2d):
 
 
 class Constant(nn.Module):
-    """A trained map that is the same for all pictures, (1, C, H, W) at the start N(0, 1)."""
+    """A trained map (1, C, H, W), the same for all pictures; its initial values are N(0, 1)."""
 
     def __init__(self, rng: torch.Generator, channels: int, size: tuple[int, int]) -> None:
         super().__init__()
@@ -127,7 +128,7 @@ class Constant(nn.Module):
 
 
 def activated(x: Tensor) -> Tensor:
-    """Apply LeakyReLU .2, scaled so that values keep their deviation."""
+    """Apply LeakyReLU .2, and scale the result to keep the standard deviation of the values."""
     return functional.leaky_relu(x, 0.2) * math.sqrt(2)
 
 
@@ -139,10 +140,10 @@ def filtered(x_BCHW: Tensor, kernel: Tensor, padding: int, stride: int = 1) -> T
 
 
 def with_deviation(x_BCHW: Tensor, group: Group) -> Tensor:
-    """Append a channel with the mean deviation of features among several pictures.
+    """Append a channel: the mean standard deviation of the features within a set of pictures.
 
-    (B, C, H, W) -> (B, C + 1, H, W). The pictures of the whole batch, of all processes of `group`,
-    are compared in sets of 4; if the batch is no multiple of 4, of 3, 2 or 1.
+    (B, C, H, W) -> (B, C + 1, H, W). The whole batch, over all processes of `group`, is divided
+    into sets of 4 pictures. If the batch size is not a multiple of 4, the sets have 3, 2 or 1.
     """
     all_BCHW = group.gather(x_BCHW.to(torch.promote_types(x_BCHW.dtype, torch.float32)))
     count, *shape = all_BCHW.shape
@@ -155,7 +156,7 @@ def with_deviation(x_BCHW: Tensor, group: Group) -> Tensor:
 
 
 def _initialise(layer: ConvEqual | ConvModulated, rng: torch.Generator) -> None:
-    """Draw the weights of a layer that is on "meta"; add its scale and the filter."""
+    """Initialise a layer that is on the device "meta": draw weights, add scale and filter."""
     layer.to_empty(device="cpu")
     nn.init.normal_(layer.weight, generator=rng)
     if layer.bias is not None:

@@ -1,8 +1,8 @@
 """Build StyleGAN2 (Karras et al., CVPR 2020): a skip generator and a residual discriminator.
 
 With ngf = ndf = 64 and nz = 512, the networks are those of the paper's configurations A to E. Other
-widths keep the proportions. The latent space W has nz numbers, too. Neither style mixing nor path
-length regularisation is used in training.
+widths keep the proportions. Vectors of the latent space W also have nz numbers. Training uses
+neither style mixing nor path length regularisation.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ from fastgan_ray.models.style_layers import (
     with_deviation,
 )
 
-# Channels at each side in px, in units of ngf or ndf.
+# Side in px -> number of channels, in units of ngf or ndf.
 _MULTIPLIERS = {4: 8, 8: 8, 16: 8, 32: 8, 64: 4, 128: 2, 256: 1, 512: 0.5, 1024: 0.25}
 _MAPPING_LAYERS, _MAPPING_RATE = 8, 0.01
 _LAYOUT_SIDES = (4, 8)  # sides in px whose styles decide the layout (Karras et al. 2019: "coarse")
 
 
 class StyleGan2Generator(nn.Module):
-    """StyleGAN2's generator: `mapping`, `constant`, and `blocks` by side, each with `to_rgb`.
+    """StyleGAN2's generator, made of `mapping`, `constant` and `blocks`.
 
-    If `model.aspect` is not square, the first map has another shape (`ASPECTS`); blocks are named
-    by the sides that a square picture would have.
+    `blocks` has one block for each side; each block has a layer `to_rgb`. If `model.aspect` is
+    not square, the first map has another shape (`ASPECTS`); blocks are named by the sides that a
+    square picture would have.
     """
 
     def __init__(
@@ -103,9 +104,10 @@ class StyleGan2Generator(nn.Module):
 
 
 class StyledBlock(nn.Module):
-    """Convolutions with styles, noise and LeakyReLU, and one to colours.
+    """Styled convolutions with noise and LeakyReLU, and a convolution to colours (`to_rgb`).
 
-    `convolutions` lists (number of input channels, whether the side doubles).
+    `convolutions` has a pair for each styled convolution: its number of input channels, and whether
+    it doubles the side.
     """
 
     def __init__(
@@ -135,7 +137,7 @@ class StyledBlock(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """A modulated convolution; `affine` computes its style from W; then noise (optional)."""
+    """A modulated convolution, whose style `affine` computes from W; then optional noise."""
 
     def __init__(
         self, conv: ConvModulated, rng: torch.Generator, nz: int, noise: NoiseInjection | None
@@ -146,7 +148,7 @@ class StyledConv(nn.Module):
         self.noise = noise
 
     def forward(self, x_BCHW: Tensor, w_BW: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Compute features; `rng` draws the noise, None: the fixed noise map."""
+        """Compute features; `rng` draws the noise, or if it is None, the noise map is fixed."""
         x_BCHW = self.conv(x_BCHW, self.affine(w_BW))
         return x_BCHW if self.noise is None else self.noise(x_BCHW, rng)
 
@@ -154,9 +156,10 @@ class StyledConv(nn.Module):
 class StyleGan2Discriminator(AnyDiscriminator):
     """StyleGAN2's residual discriminator.
 
-    `from_rgb`, then `blocks` halve the side down to 4x4. The deviation of the features among
-    several pictures is appended; then follow `conv`, `hidden` and `head`. So a logit depends on the
-    whole batch.
+    `from_rgb` computes features of the picture, and `blocks` halve the side down to 4x4. Then a
+    channel is appended: the mean standard deviation of the features within a set of pictures. The
+    last layers are `conv`, `hidden` and `head`. So a logit also depends on other pictures of the
+    batch.
     """
 
     def __init__(
@@ -193,7 +196,7 @@ class StyleGan2Discriminator(AnyDiscriminator):
         return self.head(dropout(features, self.config.dropout, rng, self.group)), {}
 
     def blocks_from_picture(self) -> list[list[nn.Module]]:
-        """List the blocks in order from the picture; the first also has `from_rgb`."""
+        """List the blocks, starting at the picture; the first block also has `from_rgb`."""
         first, *others = self.blocks
         return [[self.from_rgb, first], *([block] for block in others)]
 
@@ -222,10 +225,10 @@ class ResidualHalf(nn.Module):
 
 
 def stylegan2_channels(config: ModelConfig, base: int) -> dict[int, int]:
-    """Compute the number of feature channels by side in px, from 4 to the resolution."""
+    """Return {side in px: number of channels} for maps of side 4, 8, ... up to the resolution."""
     return widths(_MULTIPLIERS, config.resolution, base, None)
 
 
 def _doubled(x_BCHW: Tensor) -> Tensor:
-    """Double the side of pictures bilinearly, which is the filter of the layers."""
+    """Double the side of pictures bilinearly; this is the same filter as in the layers."""
     return functional.interpolate(x_BCHW, scale_factor=2, mode="bilinear", align_corners=False)

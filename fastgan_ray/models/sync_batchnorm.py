@@ -17,7 +17,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
     """
 
     def __init__(self, norm: nn.BatchNorm2d, group: Group) -> None:
-        """Take the place of `norm`, with the same weight and buffer tensors."""
+        """Replace the layer `norm`; use its weight and buffer tensors."""
         super().__init__(norm.num_features, norm.eps, norm.momentum, device="meta")
         self.group = group
         for name in ("weight", "bias"):

@@ -29,8 +29,9 @@ def scaled(pixels_BHWC: Tensor) -> Tensor:
 class Pictures:
     """The pictures of a training, stored so that batches can be taken without waiting.
 
-    The pictures are stored as bytes: on the GPU, if they need at most SHARE_OF_FREE_MEMORY of its
-    free memory; else in the host's memory, and each batch is sent to the GPU. A training on the CPU
+    The pictures are stored as bytes. They are stored on the GPU if they need at most the share
+    SHARE_OF_FREE_MEMORY of its free memory. Otherwise they are stored in the host's memory, and
+    each batch is sent to the GPU. A training on the CPU
     uses the memory-mapped file that all trials share.
     """
 

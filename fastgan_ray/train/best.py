@@ -17,12 +17,12 @@ from fastgan_ray.files import atomic, link_tree, linked_copy, write_atomically
 from fastgan_ray.metrics.names import Goal
 
 BEST = "checkpoint-best"
-LAST = "checkpoint-last"  # the last one of the training that made a search's best checkpoint
+LAST = "checkpoint-last"  # the last one of the training that has a search's best checkpoint
 NUMBERED = "checkpoint-[0-9]*"  # the checkpoints of evaluations; the newest one is the last
 
 
 class _Ranked(NamedTuple):
-    key: tuple[float, float]  # value (smaller is better) and kimg: the earlier of two equals wins
+    key: tuple[float, float]  # value (smaller is better), then kimg (earlier is better)
     folder: Path
 
 
@@ -59,8 +59,8 @@ def continue_from(source: Path, folder: Path, kimg: float) -> None:
     """Prepare the best checkpoints in a run's folder for a run that continues at `kimg`.
 
     Best checkpoints from after `kimg` are removed, because the run makes new ones. `source` is the
-    folder of the run that is continued; if it is another folder, its best checkpoints are copied
-    first.
+    folder of the run that is continued. If `source` is not `folder`, the best checkpoints of
+    `source` are copied to `folder` first.
     """
     if source.resolve() != folder.resolve():
         for path in best_checkpoints(source):

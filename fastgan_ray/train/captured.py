@@ -24,7 +24,8 @@ from fastgan_ray.train.rng import DEVICE_STREAMS, seed_device_streams
 from fastgan_ray.train.state import TrainState
 from fastgan_ray.train.step import Distance, Scalars, begin_step, compute_step, penalties_due
 
-# Ordinary steps before a capture: libraries choose kernels, and Adam creates its moments.
+# Number of ordinary steps before a capture. In these steps, libraries choose kernels, and Adam
+# creates its moments.
 WARM_UP_STEPS = 3
 COMPARED_STEPS = 3
 # Losses and weight updates of a replay may differ by this share, because of the order of sums.
@@ -57,14 +58,14 @@ def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[
 
 
 def can_capture(state: TrainState, config: RunConfig, device: torch.device) -> bool:
-    """Return True if steps can be captured: `cuda_graphs` is set, on CUDA, with one process."""
+    """Return whether steps can be captured; this needs `cuda_graphs`, CUDA and one process."""
     return config.train.cuda_graphs and device.type == "cuda" and state.group.size == 1
 
 
 class StepRunner:
-    """A runner of training steps, which may replay captured graphs instead of ordinary steps.
+    """Runs training steps: as ordinary steps, or as replays of captured graphs.
 
-    The runner uses graphs if `capture` is set, as long as their results agree with ordinary steps.
+    It uses graphs if `capture` is set, as long as their results agree with ordinary steps.
 
     Each variant of a step has its own graph: with or without a lazy penalty, and for each period
     of Re-GAN, because each period has its own mask tensors.
@@ -217,7 +218,7 @@ def require_same_losses(
             right, value = float(ordinary[name]), float(replayed[name])
             if not abs(value - right) <= tolerance * (abs(right) + 0.1):
                 raise RuntimeError(
-                    f"a captured step differs from an ordinary one: {name} is {value:.6g} "
+                    f"a captured step differs from an ordinary step: {name} is {value:.6g} "
                     f"instead of {right:.6g} in step {step}"
                 )
 
@@ -234,8 +235,8 @@ def require_same_update(
     update = _distance_between(expected, before)
     if not difference <= 5 * tolerance * update:
         raise RuntimeError(
-            "captured steps change the weights differently from ordinary ones: the "
-            f"weights differ by {difference:.3g} (norm), after a change by {update:.3g}"
+            "captured steps change the weights differently from ordinary steps: the norm of the "
+            f"difference is {difference:.3g}, the norm of the ordinary change {update:.3g}"
         )
 
 

@@ -80,7 +80,7 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
     except Exception as error:  # each part of the state raises its own types of error
         raise UserError(
             f"{folder}: the checkpoint is damaged ({type(error).__name__}: {error}). Resume from "
-            "an earlier one, or start a new run."
+            "an earlier checkpoint, or start a new run."
         ) from error
 
 

@@ -35,7 +35,7 @@ def count_parameters(network: nn.Module) -> int:
 def peak_memory_gb(device: torch.device) -> float:
     """Return the highest memory use so far, in GB (10**9 bytes).
 
-    On CUDA this is the memory of the GPU, else that of this process.
+    On CUDA this is memory of the GPU. On other devices it is the memory of this process.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9

@@ -18,8 +18,8 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.torch_compat import cpu_multiplies_bf16
 
 BF16_CAPABILITY = (8, 0)  # the first GPUs that multiply bfloat16 (Ampere)
-# Two settings of the C library (mallopt(3)), by number: from which size free memory is returned to
-# the system, and how many blocks may be mapped.
+# The numbers of two settings of the C library (mallopt(3)): the size from which free memory is
+# returned to the system, and the largest number of mapped blocks.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _PEAK = "5"  # the value that resets the peak when it is written to clear_refs (proc(5))
 
@@ -53,7 +53,7 @@ def require_device(config: RunConfig) -> None:
     if gpus and config.train.device == "auto" and device.type == "cpu":
         raise UserError(
             f"resources.gpus: the training needs a GPU (got {gpus:g}), and this machine has none; "
-            "to train on the CPU: --set resources.gpus=0"
+            "to train on the CPU, add --set resources.gpus=0"
         )
 
 

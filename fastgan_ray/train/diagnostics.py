@@ -26,7 +26,7 @@ SAMPLE_COUNT = 256  # pictures of each kind, at most
 # be recognised. The recall was at most .004 in 344 evaluations of barely trained generators, and at
 # least .6 for real pictures that were all augmented (docs/findings.md).
 MIN_RECALL = 0.05
-MAX_MEMORISED = 0.5  # warn from this share of memorised pictures on; new pictures have .05
+MAX_MEMORISED = 0.5  # warn at this share of memorised pictures; it is 0.05 without copies
 
 
 def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Tensor:
@@ -43,7 +43,7 @@ def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Ten
 def collect_samples(
     sample: Callable[[Tensor], Tensor], samples: list[Tensor]
 ) -> Callable[[Tensor], Tensor]:
-    """Return a function like `sample` that also puts its first pictures, downscaled, in `samples`.
+    """Return a function like `sample` that also adds its first pictures, downscaled, to `samples`.
 
     `sample` maps latents (B, nz) to pictures (B, C, H, W).
     """

@@ -44,7 +44,10 @@ class Turn(NamedTuple):
     part: Tensor
     """Scalar, int64: the quadrant that the decoder "part" reconstructs (see `crop_part`)."""
     shares: Tensor
-    """(B,): each real picture's share in the mixture for the gradient penalty; empty without it."""
+    """(B,): share of each real picture in the mixture for the gradient penalty.
+
+    Empty if the loss has no such penalty.
+    """
     fake: Draw
     real: Draw
     views: tuple[Draw, ...]
@@ -66,7 +69,7 @@ def draw_step(state: TrainState, config: RunConfig) -> Draws:
 
 
 def ema_share(config: RunConfig, step: int) -> float:
-    """Compute the share of the difference by which the weight average moves in `step` (from 1)."""
+    """Compute the share by which the weight average moves towards G in `step`, counted from 1."""
     images, halflife = config.train.images_per_step, config.train.ema_halflife_kimg * 1000
     if config.train.ema_rampup > 0:
         halflife = min(halflife, config.train.ema_rampup * step * images)

@@ -103,7 +103,7 @@ def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict
     """Return {"selection": {"metric", "value"}}, which ranks the run's checkpoints.
 
     Return {} if `train.keep_best` is 0 or the metric has no value. If the run has cheap
-    evaluations, all checkpoints are ranked by them; the last checkpoint gets a cheap one, too.
+    evaluations, they rank all checkpoints, so the last checkpoint gets a cheap evaluation, too.
     """
     if run.config.train.keep_best == 0 or run.measure_with is None:
         return {}
@@ -118,11 +118,11 @@ def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict
 def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -> Values:
     """Measure the run's best checkpoint on new latents; return {} if there is none.
 
-    The names of its metrics begin with best/. `best/kimg` is the position of the checkpoint.
-    `best/selected` is the value that chose it, which is too good: it is the best of many noisy
-    values. Cheap evaluations have their own latents. If they choose the best checkpoint, the
-    latents of full evaluations are new for it, and the values of the run's last checkpoint are
-    already in `last`.
+    The names of the returned metrics begin with best/. `best/kimg` is the position of the
+    checkpoint. `best/selected` is the value by which the checkpoint was chosen. This value is too
+    good, because it is the best of many noisy values. Cheap evaluations have their own latents, so
+    if they choose the best checkpoint, the latents of full evaluations are new for it. If it is
+    then also the run's last checkpoint, its values are already in `last`.
     """
     checkpoints = best.best_checkpoints(folder)
     if run.config.train.keep_best == 0 or not checkpoints:
@@ -176,7 +176,7 @@ def _draw(
     folder: Path,
     last: bool,
 ) -> Values:
-    """Draw the grids; return their paths, what is measured beside the metrics, and warnings.
+    """Draw the grids; return their paths, further measured values, and warnings.
 
     `samples` are some generated pictures of the evaluation, (N, C, H, W).
     """
@@ -195,8 +195,8 @@ def _reconstruction(state: TrainState, run: Run, path: Path, last: bool) -> dict
     """Measure how much of a picture D keeps (Liu et al. 2021, table 7), with the run's distance.
 
     `reconstruction` uses D's decoders. `d_reconstruction` uses a new decoder, trained on the frozen
-    D; it is measured only at the end of a run, and only if `eval.probe_steps` is above 0. Beside it
-    stands `d_reconstruction_untrained`, the same for a D with random weights.
+    D; it is measured only at the end of a run, and only if `eval.probe_steps` is above 0. With it,
+    `d_reconstruction_untrained` is measured in the same way for a D with random weights.
     """
     config = run.config
     values = draw_decoded(state, run.images, run.distance, config, path, run.device)

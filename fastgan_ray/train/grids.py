@@ -1,4 +1,4 @@
-"""Draw the grids of an evaluation: samples, the most similar pairs, decoded training pictures."""
+"""Draw the grids of an evaluation: samples, pairs that look copied, and decoded pictures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def draw_samples(
 ) -> dict[str, float | str]:
     """Draw samples of fixed latents; measure how much they changed since the last evaluation.
 
-    `drift` is the mean squared change of the small pictures, in [-1, 1] and rounded to 8 bits.
+    `drift` is the mean squared change of the small pictures (in [-1, 1], rounded to 8 bits).
     (Saxena et al. 2023 use it as a measure of training progress.)
     """
     fixed = torch.randn(GRID_TILES, config.model.nz, generator=seeded(0, "grid"))
@@ -60,7 +60,7 @@ def draw_pairs(
     sample: Callable[[Tensor], Tensor],
     path: Path,
 ) -> dict[str, str]:
-    """Draw `pairs` side by side: each generated picture, and the training picture next to it."""
+    """Draw `pairs`: each generated picture is left of the training picture that it resembles."""
     if not pairs:
         return {}
     z_BZ = latents(config.eval, config.model.nz)[[pair.fake for pair in pairs]]

@@ -30,13 +30,13 @@ from fastgan_ray.train.find_checkpoint import locate
 from fastgan_ray.train.state import TrainState
 
 Tensors = dict[str, Tensor]
-_LISTED = 3  # tensors that an error names
+_LISTED = 3  # the largest number of tensors that an error message names
 _ORIGINAL = ".parametrizations.weight.original"
 _VECTORS = (".parametrizations.weight.0._u", ".parametrizations.weight.0._v")
 
 
 class Source(NamedTuple):
-    """The weights of networks, by network ("generator", "discriminator"), and their identity."""
+    """The weights of each network ("generator", "discriminator"), and a hash of their files."""
 
     networks: dict[str, Tensors]
     sha256: str
@@ -105,7 +105,7 @@ def check_start(config: RunConfig) -> dict[str, Any] | None:
 
 
 def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
-    """Return the configurations with `train.init_from`, one for each check that is needed."""
+    """Return configurations with `train.init_from`; of those with the same check, only one."""
 
     def key(config: RunConfig) -> str:
         train = config.train
@@ -119,8 +119,9 @@ def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
 def describe_starts(configs: Iterable[RunConfig], must_exist: bool) -> list[str]:
     """Check the starts from given weights; return a line for each.
 
-    Without `must_exist`, a path that does not exist is a line, because a file may be checked on
-    another machine. Raise UserError for weights that cannot be read or do not fit.
+    If `must_exist` is false, a path that does not exist gives a line instead of an error, because
+    the configuration may be checked on another machine than the training's. Raise UserError for
+    weights that cannot be read or do not fit.
     """
     lines = []
     for config in different_starts(configs):
@@ -130,7 +131,7 @@ def describe_starts(configs: Iterable[RunConfig], must_exist: bool) -> list[str]
             assert record is not None
             lines.append(describe(record))
         else:
-            lines.append(f"Start from {path}, which does not exist here")
+            lines.append(f"Start from {path}, which does not exist on this machine")
     return list(dict.fromkeys(lines))
 
 
@@ -170,7 +171,10 @@ def describe(record: Mapping[str, Any]) -> str:
 
 
 def change_since(record: Mapping[str, Any] | None, train: TrainConfig) -> str:
-    """Return a sentence if the source has changed since the start; "" if not or if it is gone."""
+    """Return a warning if the source has changed since the start of the training.
+
+    Return "" if it has not changed, or if it can no longer be read.
+    """
     if record is None or train.init_from is None:
         return ""
     try:
@@ -182,7 +186,7 @@ def change_since(record: Mapping[str, Any] | None, train: TrainConfig) -> str:
     return (
         f"train.init_from: {train.init_from} has changed since this training started from it "
         f"(sha256 {record['sha256'][:12]} then, {sha256[:12]} now); the training continues with "
-        "its own weights, and a new training would start from other ones"
+        "its own weights, but a new training would start from the changed ones"
     )
 
 
@@ -196,7 +200,7 @@ def _copy(network: nn.Module, tensors: Tensors, name: str, config: RunConfig) ->
     }
     vectors = {key for key in expected if key.endswith(_VECTORS)}
     wrong = [
-        f"{key} is {_shape(given.get(key))} there and {_shape(expected.get(key))} here"
+        f"{key}: {_shape(given.get(key))} in the source, {_shape(expected.get(key))} in this model"
         for key in dict.fromkeys([*expected, *given])
         if key not in fitting and not (key in vectors and key not in given)
     ]
@@ -204,7 +208,7 @@ def _copy(network: nn.Module, tensors: Tensors, name: str, config: RunConfig) ->
         more = f"; and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
         mend = "set the same widths, resolution, data.mode and components in model"
         if not config.train.init_partial:
-            mend += ", or train.init_partial to true to take what fits"
+            mend += ", or set train.init_partial to true to copy only what fits"
         raise UserError(
             f"train.init_from: {counted(len(wrong), 'tensor')} of the {name} in "
             f"{config.train.init_from} do not fit: {'; '.join(wrong[:_LISTED])}{more}; {mend}"

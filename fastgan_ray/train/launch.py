@@ -249,7 +249,7 @@ def _work(rank: int, job: Job, messages: Connection, stop: Event) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process if its parent dies: it must not wait for a message that never comes."""
+    """End this process if its parent dies, so that it does not wait forever for a message."""
     parent = parent_process()
     assert parent is not None
     parent.join()

@@ -1,4 +1,4 @@
-"""Training numbers between evaluations: their means, every `train.log_every_kimg`.
+"""Log the means of training numbers every `train.log_every_kimg`, between evaluations.
 
 The device already sums the numbers of all steps for the evaluations. A row of the log is the
 difference of these sums between two moments, so it adds no work to a step. The CPU waits for the

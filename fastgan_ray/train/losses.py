@@ -195,9 +195,9 @@ class Loss(NamedTuple):
     paired: bool = False
     """True if G's function also needs the logits of real pictures."""
     penalty: Penalty | None = None
-    """A part of D's loss: a penalty on gradients between real and generated pictures."""
+    """A part of D's loss: a penalty on gradients at mixtures of real and generated pictures."""
     boundary: float | None = 0.0
-    """The logit of an undecided D. None: only differences from fakes' logits have a meaning."""
+    """The logit of an undecided D; None if only differences between logits have a meaning."""
 
 
 LOSSES: dict[str, Loss] = {

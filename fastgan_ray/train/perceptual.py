@@ -1,4 +1,4 @@
-"""Compute distances between decoded pictures and their targets: a scalar, the mean over a batch.
+"""Compute the mean distance of a batch of decoded pictures from their targets, as a scalar.
 
 Pictures are (kB, C, H, W) and targets (B, C, H, W) in [-1, 1]: k groups of pictures, each compared
 with all targets in order. Only the pictures get a gradient. `l1` and `l2` compare all channels. The
@@ -53,10 +53,10 @@ def _seen_as_rgb(distance: Distance, background: str, pictures: Tensor, targets:
 
 
 def load_embedding(name: str, device: torch.device, background: str = WHITE) -> Embedding:
-    """Load a function of pictures whose squared distances are the distance `name`, of NETWORKS.
+    """Load a function that turns pictures into vectors, for the distance `name` of NETWORKS.
 
     It turns pictures (B, C, H, W) in [-1, 1] into vectors (B, d), float32 on the device. The
-    squared Euclidean distance of two vectors is the perceptual distance of the two pictures. The
+    squared Euclidean distance of two vectors is the distance `name` of the two pictures. The
     vectors are long: 8 million numbers for a picture of 256 px in LPIPS.
     """
     if name == "lpips_vgg":
@@ -74,7 +74,7 @@ def _embedded(
     background: str,
     pictures: Tensor,
 ) -> Tensor:
-    """Join the features of all depths; a depth's squares are averaged over its positions."""
+    """Join the features of all depths, scaled so that squares are means over positions."""
     with torch.autocast(device.type, enabled=False), ieee_float32():
         depths = features(as_rgb(pictures.float(), background).to(device))
         scaled = [depth / (divisor * depth[0, 0].numel()) ** 0.5 for depth in depths]

@@ -173,7 +173,7 @@ def _is_transposed(layer: nn.Module) -> bool:
 
 
 def uses_per_weight(generator: nn.Module, z_BZ: Tensor) -> dict[str, int]:
-    """Count, for each layer, the positions at which one picture uses each of its weights."""
+    """Count, for each layer, at how many positions of one picture each weight is used."""
     uses: dict[str, int] = {}
     hooks = []
     for name, layer in generator.named_modules():

@@ -9,7 +9,7 @@ from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.errors import UserError
 
 # These settings and sections (such as "eval.") may change, because they do not affect the training
-# steps. The paths of pictures and boxes may change: cropped pictures are compared by their content.
+# steps. The paths of pictures and boxes may change, because the pictures are compared by content.
 # CUDA graphs and gradient checkpointing do not change the mathematics of a step.
 MAY_CHANGE = (
     "data.path",

@@ -60,7 +60,7 @@ def stopping(asked: Callable[[Stop], None]) -> Iterator[Stop]:
 def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
     """Replace the handlers of the SIGNALS; call this in the main thread only.
 
-    A SIGHUP that is ignored stays ignored: the program runs under `nohup`.
+    If SIGHUP is already ignored, it stays ignored, because the program then runs under `nohup`.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -77,7 +77,7 @@ def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
 
 @contextlib.contextmanager
 def hangup_kept_from_children() -> Iterator[None]:
-    """Start processes within this context that a closed terminal does not end.
+    """Within this context, start processes that do not end when the terminal is closed.
 
     A closed terminal sends SIGHUP to all processes that were started from it. Only this process
     must handle the signal: it stops the others cleanly. So SIGHUP is blocked within this context.
@@ -92,7 +92,7 @@ def hangup_kept_from_children() -> Iterator[None]:
 
 
 def say_at_once(text: str) -> None:
-    """Write a line to standard error without a buffer, because a signal may interrupt a write."""
+    """Write a line to standard error without a buffer, because a signal may interrupt it."""
     with contextlib.suppress(OSError):
         os.write(2, f"{text}\n".encode())
 

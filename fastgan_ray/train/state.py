@@ -42,13 +42,13 @@ class LogPosition(NamedTuple):
 class TrainState:
     """The two networks, G's weight average, optimisers, random streams and position in the data.
 
-    `ada` has the probability of the adaptive augmentations, `lecam` the averages of D's logits that
-    LeCam's penalty compares with. `shown` has the samples of the fixed
-    latents at the last evaluation, (N, C, h, w) in 0..255; the next evaluation measures how much
-    these samples changed. `sums` and `counts` have, by name, the sum and the number of the losses
-    since the last evaluation. `logged` is the position of the last row of the log, or None without
-    a log. `start` describes the weights that the training started from (`initial_weights`); None:
-    random ones. `group` is the group of processes that train this state together; each process
+    `ada` has the probability of the adaptive augmentations. `lecam` has the averages of D's logits
+    that LeCam's penalty uses. `shown` has the pictures drawn from the fixed latents at the last
+    evaluation, (N, C, h, w) in 0..255; the next evaluation measures how much they have changed.
+    `sums` and `counts` have, by name, the sum and the number of the losses since the last
+    evaluation. `logged` is the position of the last row of the log, or None without a log. `start`
+    describes the weights that the training started from (`initial_weights`), or is None if they
+    were random. `group` is the group of processes that train this state together; each process
     trains on a part of every batch.
     """
 

@@ -169,7 +169,7 @@ def discriminator_loss(
     """Compute D's loss, with its autograd graph, and the parts of the loss by name.
 
     `real` and `fake` are augmented pictures at D's two sizes: (B, C, H, W) and (B, C, h, w). If
-    `is_due`, the loss includes those of the penalties R1 and R2 that are switched on.
+    `is_due`, the loss includes the penalties R1 and R2, if they are switched on.
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
@@ -271,8 +271,8 @@ def reconstruction_error(
 ) -> Tensor:
     """Compute the mean distance from decoded pictures to their targets; sum it over decoders.
 
-    `decoded` has the output of each decoder. `real` (B, C, H, W) are the augmented pictures; they
-    are the targets, resized. The target of the decoder "part" is a part of them (see `crop_part`).
+    `decoded` has the output of each decoder. The targets are `real`, the augmented pictures (B, C,
+    H, W), resized. The target of the decoder "part" is a part of them (see `crop_part`).
     """
     whole = [picture for name, picture in decoded.items() if name != "part"]
     parts = [picture for name, picture in decoded.items() if name == "part"]

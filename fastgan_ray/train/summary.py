@@ -53,8 +53,8 @@ def summarise_generator(config: RunConfig) -> NetworkSummary:
 def summarise_discriminator(config: RunConfig) -> NetworkSummary:
     """List the layers of the discriminator; the operations are those for one real picture.
 
-    They include every decoder and, with a contrastive loss, the projection. The two more passes
-    through the trunk that a contrastive loss needs are not counted.
+    The operations include every decoder and, with a contrastive loss, the projection. A contrastive
+    loss needs two further passes through the trunk, which are not counted.
     """
     network = build_discriminator(_plain(config), picture_channels=config.data.channels)
     network.eval().to("meta")

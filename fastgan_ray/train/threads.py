@@ -18,7 +18,7 @@ from fastgan_ray.config.resources import ResourcesConfig
 
 @contextlib.contextmanager
 def cpu_threads(resources: ResourcesConfig) -> Iterator[None]:
-    """Use one thread for each of `resources.cpus`, at least one, within this context.
+    """Use `resources.cpus` threads, but at least one, within this context.
 
     This holds for PyTorch, and for NumPy's and SciPy's linear algebra, which computes the metrics.
     """
