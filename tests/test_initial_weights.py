@@ -118,7 +118,9 @@ def test_other_widths_are_refused_by_the_names_of_tensors(place):
     assert "tensors of the generator" in text and "init_partial to true" in text
     shape = dict(new_state(config, 4, CPU).generator.named_parameters())
     name = next(iter(shape))
-    assert f"{name} is " in text and f"and {tuple(shape[name].shape)} here" in text
+    assert (
+        f"{name}: (" in text and f" in the source, {tuple(shape[name].shape)} in this model" in text
+    )
 
 
 def test_partly_what_fits_is_taken_and_counted(place):
