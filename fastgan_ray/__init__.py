@@ -41,9 +41,9 @@ __all__ = [
     "skip_layer_excitation",
     "unregister",
 ]
-__version__ = "0.1.0"  # the only place of the version: the build and the reports read it here
+__version__ = "0.1.0"  # defined only here; the build and the reports read it from here
 
-# The public names, and the module of each.
+# {public name: the module that defines it}
 _MODULES = {
     "AdaptiveAugment": "fastgan_ray.augment.functional",
     "DiffAugment": "fastgan_ray.augment.functional",
@@ -62,7 +62,7 @@ _MODULES = {
     "skip_layer_excitation": "fastgan_ray.models.blocks",
     "unregister": "fastgan_ray.augment.user_operations",
 }
-# Packages and modules have these names, so the functions have others.
+# Names that users may try, but that belong to packages and modules: {name: the function to use}.
 _FUNCTIONS = {
     "search": "run_search",
     "tune": "run_search",
@@ -84,5 +84,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List the public names, also those that are not imported yet."""
+    """List the public names, including those that are not imported yet."""
     return sorted({*globals(), *__all__})

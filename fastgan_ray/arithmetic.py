@@ -1,8 +1,8 @@
-"""Choose how NVIDIA's GPUs multiply numbers in float32: exactly as IEEE 754 says, or in TF32.
+"""Choose how NVIDIA GPUs multiply float32 numbers: exactly as IEEE 754 says, or in TF32.
 
-TF32 keeps 10 of the 23 bits of a factor and is several times as fast. By default, PyTorch uses it
-for convolutions. This module never allows TF32 for matrix products: spectral normalisation needs
-all digits, and no other large operation is a plain matrix product.
+TF32 keeps 10 of the 23 mantissa bits of each factor and is several times as fast. By default,
+PyTorch uses TF32 for convolutions. This module never allows TF32 for matrix products, because
+spectral normalisation needs all digits, and no other large operation is a plain matrix product.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
-IEEE = "ieee_float32"  # the name of this arithmetic in a metric's protocol
+IEEE = "ieee_float32"  # the name of exact float32 arithmetic in a metric's protocol
 
 
 @contextmanager
 def float32_arithmetic(tf32: bool, benchmark: bool = False) -> Iterator[None]:
-    """Allow or forbid TF32 for float32 convolutions within this context, never for matrix products.
+    """Allow (`tf32`) or forbid TF32 for float32 convolutions within this context.
 
+    TF32 is always forbidden for matrix products.
     With `benchmark`, cuDNN tries algorithms for each shape and uses the fastest one. Without it,
     cuDNN uses algorithms that give the same bits each time.
     """

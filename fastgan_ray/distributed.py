@@ -90,8 +90,8 @@ class TorchGroup(Group):
         """Run `work` in the first process only; the other processes wait.
 
         If `work` raises an exception, the other processes raise PeerFailedError. If the first
-        process dies without an exception, the others wait until the code that started them ends
-        them.
+        process dies without an exception, the other processes wait until the code that
+        started them stops them.
         """
         size, failure = self.size, None
         if self.rank == 0:
@@ -106,7 +106,7 @@ class TorchGroup(Group):
         if failure is not None:
             raise failure
         if failed:
-            raise PeerFailedError("the first process has failed; its own error has the reason")
+            raise PeerFailedError("the first process has failed; its error message has the reason")
 
 
 class _Sum(torch.autograd.Function):
@@ -121,7 +121,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
-        """Sum the gradients; this can be differentiated again, as gradient penalties need."""
+        """Sum the gradients; gradient penalties can differentiate this sum again."""
         return _sum(gradient)
 
 

@@ -17,7 +17,7 @@ class UserError(Exception):
 
 
 class DivergedError(Exception):
-    """A number in the training is not finite; the text names it, with its step and kimg."""
+    """A number in the training is not finite; the message has its name, the step and the kimg."""
 
 
 class InterruptedRunError(Exception):
@@ -35,7 +35,8 @@ class InterruptedRunError(Exception):
 class FailedRunError(Exception):
     """A search, an ablation or a confirmation has failed.
 
-    No training has a value, or several trainings in a row have failed for the same reason.
+    Either no training has a metric value, or several trainings in a row have failed for the same
+    reason.
 
     Commands print the text, which says why, and exit with status 1.
     """

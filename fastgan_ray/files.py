@@ -16,13 +16,13 @@ from pathlib import Path
 
 DRAFTS = ".*.draft"  # left behind by a process that died while it was writing
 STALE_SECONDS = 24 * 3600
-# Errors of some network file systems that cannot flush folders.
+# The errors of `fsync` on network file systems that cannot flush folders.
 CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP)
 
 
 @contextlib.contextmanager
 def atomic(path: Path, shared: bool = False) -> Iterator[Path]:
-    """Yield a draft path next to `path`, for a file or a folder; at the end it replaces `path`.
+    """Yield the path of a draft file or folder next to `path`; rename it to `path` at the end.
 
     The draft is completely on disk before it is renamed. So after a crash, even of the machine,
     `path` has either the old content or the new content. An exception removes the draft. With
@@ -52,14 +52,14 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def linked_copy(source: Path, target: Path) -> None:
-    """Replace `target` by a copy of a folder; files are hard links if possible, else copies."""
+    """Replace `target` by a copy of a folder; its files are hard links if possible, else copies."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic(target) as draft:
         link_tree(source, draft)
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Copy a folder to `target`, which must not exist; files are hard links if possible."""
+    """Copy a folder to `target`, which must not exist; the files are hard links if possible."""
     shutil.copytree(source, target, copy_function=_link)
 
 

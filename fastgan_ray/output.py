@@ -9,15 +9,15 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-CLOSED = (errno.EPIPE, errno.EIO)  # the reader of the pipe has ended; the terminal is closed
+CLOSED = (errno.EPIPE, errno.EIO)  # the reader of the pipe has ended, or the terminal is closed
 
 
 @contextlib.contextmanager
 def output_may_close() -> Iterator[None]:
-    """Discard standard output and standard error once they are closed, within this context.
+    """Within this context, discard output to stdout and stderr once their reader has closed them.
 
-    Without this, the next line of output ends a search of hours, or turns the end of a command that
-    succeeded into an error.
+    Without this, the next line of output would stop a search that has run for hours, or would make
+    a command that has succeeded end with an error.
     """
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast(TextIO, ClosableStream(stream)) for stream in before)
@@ -25,7 +25,7 @@ def output_may_close() -> Iterator[None]:
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # the interpreter would do it at its end, and print an error
+            stream.flush()  # else the interpreter flushes at its end, and prints an error
         sys.stdout, sys.stderr = before
 
 
@@ -56,7 +56,7 @@ class ClosableStream:
         except OSError as error:
             if error.errno not in CLOSED:
                 raise
-            # From now on, the stream writes to the null device, also what is still in its buffer.
+            # From now on, all output, including the stream's buffer, goes to the null device.
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())
             os.close(null)

@@ -18,7 +18,7 @@ TensorList = tuple[Tensor, ...] | list[Tensor]
 def cpu_multiplies_bf16() -> bool:
     """Return whether this processor has instructions that multiply bfloat16 (AVX-512 BF16, AMX).
 
-    The public `torch.cpu.get_capabilities` returns this, too, but PyTorch 2.7 does not have it.
+    The public `torch.cpu.get_capabilities` also returns this, but PyTorch 2.7 lacks that function.
     """
     instructions = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
     return any(supported() for supported in instructions)
@@ -32,7 +32,7 @@ def add_each_(totals: list[Tensor], values: list[Tensor]) -> None:
 def move_each_(tensors: list[Tensor], targets: list[Tensor], share: Tensor) -> None:
     """Move each tensor towards its target by `share` of the difference, in place.
 
-    The public `get_ema_multi_avg_fn` needs a number as the share; here it is a tensor.
+    The public `get_ema_multi_avg_fn` needs a number as the share; here, the share is a tensor.
     """
     shifts = torch._foreach_sub(targets, tensors)
     torch._foreach_mul_(shifts, share)

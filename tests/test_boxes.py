@@ -95,7 +95,7 @@ def test_a_picture_without_a_box_is_an_error_or_left_out_and_said(folder):
     source = open_source(lenient)
     assert len(source) == 2
     (line,) = remarks(source, lenient, (20, 20))
-    assert "1 picture without a box in" in line and line.endswith("left out: c.png")
+    assert "1 picture without a box in" in line and line.endswith("is left out: c.png")
     (row,) = (row for row in inventory(survey(lenient)) if row["name"] == "c.png")
     assert not row["is_used"] and row["reason"] == "no box in data.boxes"
 
@@ -103,7 +103,7 @@ def test_a_picture_without_a_box_is_an_error_or_left_out_and_said(folder):
 def test_names_that_fit_no_picture_are_said(folder):
     source = open_source(config(folder, *ROWS, "d.png,1,1,5,5"))
     (note,) = source.notes
-    assert note.startswith("1 row of ") and note.endswith("without a picture: d.png")
+    assert " has 1 row without a picture: d.png" in note and note.endswith("d.png")
     with pytest.raises(UserError, match=r"the path of each picture below data\.path"):
         open_source(config(folder, "a.png,1,1,5,5"))
 
@@ -118,17 +118,17 @@ def test_columns_in_any_order_and_other_columns(folder):
     ("text", "message"),
     [
         ("", "line 1: must name the columns name, x, y, width, height"),
-        ("name,x,y,width\na.png,1,1,1\n", r"line 1: .* \(wrong: height\)"),
+        ("name,x,y,width\na.png,1,1,1\n", r"line 1: .* \(missing or repeated: height\)"),
         (HEADER, "has no boxes; add a row"),
-        (HEADER + "b.png,1,1,5\n", r"line 2: must have 5 values, as the first line \(got 4\)"),
+        (HEADER + "b.png,1,1,5\n", r"line 2: must have 5 values, like the first line \(got 4\)"),
         (HEADER + ROWS[0] + "\nb.png,1,one,5,5\n", r"line 3: y must be a number .*got 'one'"),
         (HEADER + "b.png,1,nan,5,5\n", "line 2: y must be a number"),
         (HEADER + "b.png,1,1,0,5\n", r"line 2: width must be above 0 \(got 0\)"),
         (HEADER + ",1,1,5,5\n", "line 2: has no name"),
-        (HEADER + ROWS[1] + "\n" + ROWS[1] + "\n", r"line 3: b\.png has a box already, in line 2"),
+        (HEADER + ROWS[1] + "\n" + ROWS[1] + "\n", r"line 3: b\.png already has a box in line 2"),
         (HEADER + ROWS[0] + "\nb.png,1,1,62,40\n", r"line 3: the box .* 60 x 50 px"),
         (HEADER + ROWS[0] + "\nb.png,-5,1,6,4\n", r"line 3: the box \(x -5 to 1"),
-        (HEADER + '"b.png,1\n', "line 2: is no CSV"),
+        (HEADER + '"b.png,1\n', "line 2: is not valid CSV"),
     ],
 )
 def test_a_bad_row_is_an_error_with_file_and_line(folder, text, message):

@@ -154,14 +154,15 @@ def test_a_folder_of_all_kinds_is_accounted_for_to_the_last_file(tmp_path, monke
     raw_file = "a camera's raw file; save it as JPEG, PNG or TIFF to use it"
     assert describe_left_out(source.left_out) == (
         f"19 files were not read: 1 .cr2 ({raw_file}), 1 .cr3 ({raw_file}), 1 .dng ({raw_file}), "
-        "1 .gz (an archive inside; unpack it to use it), "
+        "1 .gz (an archive within the data; unpack it to use it), "
         "1 .heic (to read them: pip install 'fastgan-ray[heif]'), 1 .json, "
         f"1 .nef ({raw_file}), "
         "1 .npy (the array has values of type float32; they must be uint8, 0 to 255), 1 .npz "
-        f"(an archive inside; unpack it to use it), 1 .png (hidden), 1 .raw ({raw_file}), 1 .svg, "
-        "1 .txt, 1 .zip (an archive inside; unpack it to use it), "
+        "(an archive within the data; unpack it to use it), 1 .png (hidden), "
+        f"1 .raw ({raw_file}), 1 .svg, 1 .txt, "
+        "1 .zip (an archive within the data; unpack it to use it), "
         "1 hidden folder (it has pictures; rename it to use them), "
-        f"1 link (leads to {tmp_path}, a folder above), "
+        f"1 link (leads to {tmp_path}, a parent folder), "
         "1 without a suffix (cannot be read: [Errno 2] No such file or directory: "
         f"'{folder}/gone'), 1 without a suffix (cannot be read: not a regular file), "
         "1 without a suffix"
@@ -374,7 +375,7 @@ def test_a_name_given_twice_is_said(tmp_path):
         assert source.read_bytes("a.png") == picture(3), "the last one counts"
         files = "2 files were" if count == 2 else "1 file was"
         assert describe_left_out(source.left_out) == (
-            f"{files} not read: {count} .png (an earlier entry of a name that appears again)"
+            f"{files} not read: {count} .png (a later entry has the same name)"
         )
 
 
@@ -438,7 +439,7 @@ def test_an_incomplete_resolution_of_an_lmdb_is_not_used(stated, tmp_path):
     source = opened(path)
     assert source.names == tuple(f"32-{index:05}" for index in range(8))
     (note,) = source.notes
-    assert "has 2 at 64 px, but 8 at 32 px" in note
+    assert "of the 8 pictures at 32 px, it has only 2 at 64 px" in note
     assert accounted(source) == {*sized(32, 8), *sized(64, 2), *stated}
 
 
@@ -469,7 +470,7 @@ def test_files_beside_an_lmdb_are_accounted_for(tmp_path):
     path = write_lmdb(tmp_path / "lmdb", {**sized(32, 3), "length": b"3"})
     write(path, {"more.png": picture(9)})
     assert describe_left_out(opened(path).left_out) == (
-        "1 file was not read: 1 .png (beside the LMDB)"
+        "1 file was not read: 1 .png (not part of the LMDB)"
     )
 
 

@@ -70,7 +70,7 @@ def test_a_jpeg_without_its_end_is_used_and_named(tmp_path, options):
         cut = picture(3, "JPEG", **options)[:-missing]
         assert np.array_equal(np.asarray(decode(cut, "#ffffff")), whole)
     (sentence,) = said(write(tmp_path, {**good, "cut.jpg": cut_jpeg(**options)}))
-    assert sentence == "1 file cut off at the end, but with all pixels: cut.jpg"
+    assert sentence == "1 file is cut off at the end, but no pixel is missing: cut.jpg"
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
@@ -98,13 +98,16 @@ def test_a_png_without_its_end_is_named(tmp_path):
     data = picture(0)
     assert zlib.crc32(b"IEND").to_bytes(4, "big") == data[-4:]
     (sentence,) = said(write(tmp_path, {"a.png": data[:-12], "b.png": picture(1)}))
-    assert sentence == "1 file cut off at the end, but with all pixels: a.png"
+    assert sentence == "1 file is cut off at the end, but no pixel is missing: a.png"
 
 
 def test_a_damaged_profile_is_named(tmp_path):
     broken = picture(0, icc_profile=rgb_profile(ADOBE_RGB, "x")[:200])
     (sentence,) = said(write(tmp_path, {"a.png": broken, "b.png": picture(1)}))
-    assert "1 file with a damaged colour profile" in sentence and sentence.endswith(": a.png")
+    assert (
+        "1 file is read as sRGB, because the colour profile is damaged" in sentence
+        and sentence.endswith(": a.png")
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_pictures_that_are_much_enlarged(tmp_path, fit, size, factor):
     good = {f"{n}.png": encode(Image.effect_noise((64, 64), 90)) for n in range(2)}
     small = encode(Image.new("RGB", size, "red"))
     (sentence,) = said(write(tmp_path / "data", {**good, "small.png": small}), 64, fit=fit)
-    text = f"the smallest, small.png ({size[0]} x {size[1]}), is enlarged {factor} times"
+    text = f"the smallest, small.png ({size[0]} x {size[1]} px), is enlarged {factor} times"
     assert sentence.startswith("1 of 3 pictures is enlarged more than 2 times for 64 px")
     assert text in sentence
     assert said(tmp_path / "data", round(64 / factor), fit=fit) == []
@@ -141,8 +144,8 @@ def test_pages_that_are_not_used_are_counted(tmp_path):
     folder = write(tmp_path / "data", {"a.gif": frames(4, "GIF", 16), "b.png": picture(0)})
     (sentence,) = said(folder)
     assert sentence == (
-        "3 further frames are not used, in 1 file with several pages or frames (a.gif); "
-        "data.frames: all uses them"
+        "3 further frames of 1 file with several pages or frames are not used (a.gif); "
+        "to use them, set data.frames: all"
     )
     assert said(folder, frames="all") == []
 
@@ -154,7 +157,7 @@ def test_what_was_not_read_is_counted_first(tmp_path):
         "1 file cannot be read and is left out: d.jpg",
     ]
     (sentence,) = said(write_lmdb(tmp_path / "lmdb", {**sized(32, 4), **sized(64, 2)}))
-    assert "the LMDB is incomplete: it has 2 at 64 px, but 4 at 32 px" in sentence
+    assert "the LMDB is incomplete: of the 4 pictures at 32 px, it has only 2 at 64 px" in sentence
 
 
 # --- who says it -------------------------------------------------------------------------------
@@ -169,7 +172,7 @@ def folder(tmp_path):
 
 SENTENCES = [
     "1 file was not read: 1 .txt",
-    "1 file cut off at the end, but with all pixels: cut.jpg",
+    "1 file is cut off at the end, but no pixel is missing: cut.jpg",
 ]
 ENLARGED = "4 of 4 pictures are enlarged more than 2 times for 64 px"
 

@@ -80,9 +80,14 @@ def test_another_folder(pictures, tmp_path):
         open_sets(settings(pictures, **{"eval.data": str(other)}))
 
 
-@pytest.mark.parametrize(("share", "sides"), [(0.1, "9 to train on and 1"), (0.95, "0 to train")])
+@pytest.mark.parametrize(
+    ("share", "sides"),
+    [(0.1, "9 training pictures and 1 held-out"), (0.95, "makes 0 training pictures")],
+)
 def test_each_side_needs_two_pictures(pictures, share, sides):
-    with pytest.raises(UserError, match=f"eval.held_out: {share:g} of 10 pictures.*{sides}"):
+    with pytest.raises(
+        UserError, match=f"eval.held_out: the share {share:g} of 10 pictures.*{sides}"
+    ):
         open_sets(settings(pictures, **{"eval.held_out": share}))
 
 
@@ -107,7 +112,9 @@ def test_other_limits_are_refused(pictures, limit):
 
 
 def test_a_share_of_fewer_than_two_pictures_is_refused(pictures):
-    with pytest.raises(UserError, match=r"data\.limit: 0\.1 of 10 pictures in .* is 1"):
+    with pytest.raises(
+        UserError, match=r"data\.limit: the share 0\.1 of 10 pictures in .* is 1 picture"
+    ):
         open_sets(settings(pictures, **{"data.limit": 0.1}))
 
 

@@ -209,7 +209,7 @@ def test_a_training_may_draw_pictures_and_measure_nothing(drawn, capsys):
     assert call("sample", drawn, "--out", drawn / "x.png", "--seeds", "0-3") == 0
     assert call("compare", drawn) == 2
     assert call("evaluate", drawn) == 2
-    assert "eval.extractor: is none, so nothing can be measured" in capsys.readouterr().err
+    assert "eval.extractor is none, so nothing can be measured" in capsys.readouterr().err
     assert call("evaluate", drawn, "--embedded", "--set", "eval.num_fakes=4") == 0
 
 

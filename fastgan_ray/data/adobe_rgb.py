@@ -1,4 +1,4 @@
-"""The colour profile of Adobe RGB: most cameras name it in EXIF, but do not embed the profile."""
+"""Build the colour profile of Adobe RGB; most cameras name it in EXIF, but do not embed it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import struct
 from PIL import ExifTags, Image
 
 _UNCALIBRATED, _ADOBE = 65535, 2  # values of EXIF's ColorSpace
-_INDEX_TAG, _ADOBE_INDEX = 1, "R03"  # of the interoperability IFD (DCF 2.0)
-# Adobe RGB (1998), section 4.3: XYZ of red, green and blue, adapted to D50; the curve's exponent.
+_INDEX_TAG, _ADOBE_INDEX = 1, "R03"  # in EXIF's interoperability IFD (DCF 2.0)
+# Adobe RGB (1998), section 4.3: XYZ of red, green and blue, adapted to D50; tone curve's exponent.
 _COLORANTS = {
     b"r": (0.60974, 0.31111, 0.01947),
     b"g": (0.20528, 0.62567, 0.06087),
@@ -32,7 +32,7 @@ def says_adobe_rgb(image: Image.Image) -> bool:
 
 
 def _profile() -> bytes:
-    """Write an ICC profile of version 2: a header, a table of tags, the tags."""
+    """Return an ICC profile of version 2: a header, a table of tags, and the tags."""
     name = b"Adobe RGB (1998)\0"
     tags = {
         b"desc": b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(78),

@@ -23,7 +23,7 @@ from fastgan_ray.data.listing import LeftOut, Listing, require_inside, separate
 from fastgan_ray.data.sizes import check_bytes
 from fastgan_ray.errors import UserError
 
-_REPEATED = "an earlier entry of a name that appears again"
+_REPEATED = "a later entry has the same name"
 _BLOCK = 2**20
 # A compressed tar archive is refused if it unpacks to more than this many times its size.
 _MAX_RATIO = 100
@@ -93,7 +93,10 @@ class _Member(NamedTuple):
 
 
 def is_tar(path: Path) -> bool:
-    """Return whether a file is a tar archive, compressed or not; UserError if it is damaged."""
+    """Return whether a file is a tar archive, compressed or not.
+
+    Raises UserError if it is damaged.
+    """
     try:
         return tarfile.is_tarfile(path)
     except _TAR_ERRORS as error:
@@ -142,7 +145,7 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 
 def _plain_tar(path: Path) -> Path:
-    """Return the path of the archive without compression; unpack it into the cache if needed."""
+    """Return the path of a tar file; unpack a compressed archive into the cache first."""
     with path.open("rb") as file:
         kind = kind_of(file.read(HEAD_BYTES))
     if kind not in _UNPACKERS:
@@ -163,7 +166,7 @@ def _plain_tar(path: Path) -> Path:
 
 
 def _read_block(packed: BufferedIOBase) -> bytes:
-    """Unpack a block; raise TarError for damaged data, to tell this from an error of writing."""
+    """Unpack a block; raise TarError for damaged data, so that it differs from a write error."""
     try:
         return packed.read(_BLOCK)
     except _TAR_ERRORS as error:

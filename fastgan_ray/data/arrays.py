@@ -1,4 +1,4 @@
-"""Read pictures from a .npy file: one array of one or many pictures."""
+"""Read pictures from a .npy file, whose array has one or many pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def row_names(name: str, count: int | None) -> list[str]:
-    """Name the pictures in a file: "a.npy[07]", or "a.npy" if `count` is None (one picture)."""
+    """Name the `count` pictures in a file: "a.npy[07]"; None means a single picture: "a.npy"."""
     if count is None:
         return [name]
     width = len(str(max(count - 1, 0)))
@@ -25,7 +25,7 @@ def row_names(name: str, count: int | None) -> list[str]:
 def count_rows(path: Path) -> int | None:
     """Return the number of pictures in a .npy file; None if the array is a single picture.
 
-    Raises ValueError if the array cannot be pictures of 8 bits, or if the file is damaged.
+    Raises ValueError if the array cannot be 8-bit pictures, or if the file is damaged.
     """
     array = _open(path)
     return None if _is_single(array.shape) else len(array)
@@ -34,8 +34,8 @@ def count_rows(path: Path) -> int | None:
 def read_row(path: Path, row: int | None) -> bytes:
     """Read one picture of a .npy file; return the bytes of a new .npy file with this picture only.
 
-    `row` is the number of the picture, from 0; None: the file is one picture. The array in the
-    bytes is (H, W) or (H, W, C).
+    `row` is the number of the picture, from 0, or None if the file has a single picture. The array
+    in the bytes is (H, W) or (H, W, C).
     """
     array = _open(path)
     picture = np.asarray(array if row is None else array[row])
@@ -53,7 +53,7 @@ def decode_array(data: bytes) -> Array:
     """
     picture: Array = np.load(io.BytesIO(data), allow_pickle=False)
     if picture.dtype != np.uint8 or not _is_single(picture.shape):
-        raise ValueError(f"the array must be one picture of 8 bits (got shape {picture.shape})")
+        raise ValueError(f"the array must be one 8-bit picture (got shape {picture.shape})")
     return picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture
 
 
@@ -69,7 +69,7 @@ def _open(path: Path) -> Array:
 
 
 def check_array(array: np.ndarray[Any, Any]) -> None:
-    """Raise ValueError if an array cannot be one or many pictures of 8 bits."""
+    """Raise ValueError if an array cannot be one or many 8-bit pictures."""
     if array.dtype != np.uint8:
         raise ValueError(
             f"the array has values of type {array.dtype}; they must be uint8, 0 to 255"

@@ -19,7 +19,7 @@ from fastgan_ray.data.listing import named, printable
 from fastgan_ray.errors import UserError
 
 COLUMNS = ("name", "x", "y", "width", "height")
-_OUTSIDE = 1.0  # a box may reach out of its picture by this many pixels: rounding, counting from 1
+_OUTSIDE = 1.0  # px that a box may exceed its picture, e.g. because x and y count from 1
 Crop = tuple[int, int, int, int]  # left, top, right, bottom in pixels, as in PIL
 
 
@@ -34,7 +34,7 @@ class Box(NamedTuple):
 
 
 class Cropped(NamedTuple):
-    """The pictures that have a box, with their crops; the others; and remarks on the file."""
+    """The result of `crop_all`: pictures with their crops, pictures without a box, and remarks."""
 
     pictures: list[Picture]
     without_box: tuple[str, ...]
@@ -45,9 +45,9 @@ class Cropped(NamedTuple):
 def crop_all(pictures: Sequence[Picture], path: Path, padding: float) -> Cropped:
     """Crop pictures by the boxes in the file `path`, enlarged by the share `padding`.
 
-    A box of a picture's file is used for all its pages. Width and height of a cropped picture are
-    those of the crop. Raises UserError with the file and the line if the file or a row is not
-    valid, or if a box reaches out of its picture.
+    If a file has several pages, its box is used for all of them. Width and height of a cropped
+    picture are those of the crop. Raises UserError with the file and the line if the file or a row
+    is not valid, or if a box reaches out of its picture.
     """
     boxes = read_boxes(path)
     cropped, without_box, used = [], [], set()
@@ -63,7 +63,7 @@ def crop_all(pictures: Sequence[Picture], path: Path, padding: float) -> Cropped
         facts = facts._replace(width=right - left, height=bottom - top)
         cropped.append(picture._replace(facts=facts, crop=crop))
     unused = [name for name in boxes if name not in used]
-    notes = (f"{counted(len(unused), 'row')} of {path} without a picture: {named(unused)}",)
+    notes = (f"{path} has {counted(len(unused), 'row')} without a picture: {named(unused)}",)
     return Cropped(cropped, tuple(without_box), notes if unused else ())
 
 
@@ -72,7 +72,7 @@ def crop_of(box: Box, padding: float, width: int, height: int) -> Crop:
 
     `width` and `height` are those of the picture. The square is moved so that it lies inside the
     picture. If it is larger than the picture, it is cut off, and is then not square. Source: Beres
-    2021, which does not move the square, and so cuts more squares off.
+    2021; that version does not move the squares, so it cuts off more of them.
     """
     side = (1 + padding) * max(box.width, box.height)
     left, right = _interval(box.x + box.width / 2, side, width)
@@ -81,7 +81,7 @@ def crop_of(box: Box, padding: float, width: int, height: int) -> Crop:
 
 
 def read_boxes(path: Path) -> dict[str, Box]:
-    """Read the boxes by the names of their pictures; raise UserError as `crop_all`."""
+    """Return {name of the picture: its box}; raise UserError like `crop_all`."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -99,12 +99,12 @@ def read_boxes(path: Path) -> dict[str, Box]:
                 name, box = _read_row(row, len(header), columns, f"{path}, line {rows.line_num}")
                 if (other := boxes.get(name)) is not None:
                     raise UserError(
-                        f"{path}, line {rows.line_num}: {printable(name)} has a box already, in "
+                        f"{path}, line {rows.line_num}: {printable(name)} already has a box in "
                         f"line {other.line}; keep one row for each picture"
                     )
                 boxes[name] = box._replace(line=rows.line_num)
     except csv.Error as error:
-        raise UserError(f"{path}, line {rows.line_num}: is no CSV ({error})") from error
+        raise UserError(f"{path}, line {rows.line_num}: is not valid CSV ({error})") from error
     if not boxes:
         raise UserError(f"{path}: has no boxes; add a row for each picture below the first line")
     return boxes
@@ -116,7 +116,7 @@ def _columns(header: list[str], path: Path) -> list[int]:
     if wrong:
         raise UserError(
             f"{path}, line 1: must name the columns {', '.join(COLUMNS)}, each once; it has "
-            f"{', '.join(header) or 'nothing'} (wrong: {', '.join(wrong)})"
+            f"{', '.join(header) or 'nothing'} (missing or repeated: {', '.join(wrong)})"
         )
     return [header.index(column) for column in COLUMNS]
 
@@ -124,7 +124,7 @@ def _columns(header: list[str], path: Path) -> list[int]:
 def _read_row(row: list[str], count: int, columns: list[int], where: str) -> tuple[str, Box]:
     """Return a row's name and box."""
     if len(row) != count:
-        raise UserError(f"{where}: must have {count} values, as the first line (got {len(row)})")
+        raise UserError(f"{where}: must have {count} values, like the first line (got {len(row)})")
     name, *texts = (row[index].strip() for index in columns)
     if not name:
         raise UserError(f"{where}: has no name; write the picture's path below data.path")
@@ -149,13 +149,13 @@ def _require_inside(box: Box, width: int, height: int, name: str, path: Path) ->
     if not (inside and right <= width + _OUTSIDE and bottom <= height + _OUTSIDE):
         raise UserError(
             f"{path}, line {box.line}: the box (x {box.x:g} to {right:g}, y {box.y:g} to "
-            f"{bottom:g}) must lie inside {printable(name)}, which has {width} x {height} px. Is "
-            "the box of another picture, or of the picture in another size?"
+            f"{bottom:g}) must lie inside {printable(name)}, which has {width} x {height} px. "
+            "Check that the box belongs to this picture, and to this size of the picture"
         )
 
 
 def _interval(centre: float, side: float, length: int) -> tuple[int, int]:
-    """Return start and end, in whole pixels, of an interval of `side` inside 0 to `length`."""
+    """Return start and end (px) of an interval of length `side`, moved to lie in 0 to `length`."""
     size = max(1, min(round(side), length))
     start = min(max(round(centre - size / 2), 0), length - size)
     return start, start + size

@@ -34,7 +34,7 @@ class DataSet:
     description: str
     licence: str
     embedded: bool = False
-    downloadable: bool = True  # if not, the user must put the zip archive into the cache
+    downloadable: bool = True  # else, the user must put the zip archive into the cache
 
 
 class Row(TypedDict):
@@ -67,7 +67,7 @@ def catalog() -> list[Row]:
 
 
 def resolve(path: str) -> Path:
-    """Return the path that `path` names: an existing path, or a data set of the catalog.
+    """Return `path` if it exists, else the path of the data set of this name in the catalog.
 
     A named set is downloaded at first use. If `path` is both an existing path and a name, the path
     is used. Raise UserError if `path` is neither, or if the set cannot be downloaded and its
@@ -198,7 +198,7 @@ def _recorded_sha256(record: Path) -> str | None:
 
 
 def _by_hand(images: int, description: str) -> DataSet:
-    """Describe a set of the paper's table 3, which the user puts into the cache."""
+    """Describe a set of table 3 of the paper; the user must put it into the cache."""
     return DataSet(images, f"{description}; 1024 px in the paper", _NOT_STATED, downloadable=False)
 
 

@@ -12,9 +12,9 @@ WHITE = "#ffffff"
 def as_rgb(images_BCHW: Tensor, background: str, white: float = 1.0, black: float = -1.0) -> Tensor:
     """Convert pictures (B, C, H, W) in the range from `black` to `white` to RGB (B, 3, H, W).
 
-    RGB is returned unchanged, and grey is repeated. A picture with alpha is put on the colour
-    `background` (#rrggbb): colour x alpha + background x (1 - alpha). The result is differentiable.
-    Its dtype and device are those of the pictures.
+    RGB is returned unchanged, and grey is repeated in three channels. A picture with alpha is put
+    on the colour `background` (#rrggbb): colour x alpha + background x (1 - alpha). The result is
+    differentiable. Its dtype and device are those of the pictures.
     """
     channels = images_BCHW.shape[1]
     if channels == 3:

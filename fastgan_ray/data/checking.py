@@ -33,7 +33,7 @@ class Picture(NamedTuple):
     """A picture that can be used: a file, or a page or frame of a file."""
 
     name: str
-    """The file's name; "a.gif[07]" for a frame of a file with several."""
+    """The file's name; if the file has several frames, "a.gif[07]"."""
     file: str
     sha256: str
     """sha256 of the file's bytes, in hexadecimal."""
@@ -43,7 +43,7 @@ class Picture(NamedTuple):
     facts: PictureFacts
     frame_count: int
     crop: tuple[int, int, int, int] | None = None
-    """Left, top, right and bottom of the part that is used, in pixels; None: the whole picture."""
+    """Left, top, right and bottom of the part that is used, in pixels; None: the whole."""
 
 
 class Check(NamedTuple):

@@ -15,11 +15,11 @@ Transform = Callable[[Image.Image], Image.Image]
 
 DAMAGED = "damaged"
 _SRGB = ImageCms.createProfile("sRGB")
-# Different profiles of sRGB differ by rounding. A picture stays unchanged if the conversion would
-# change no colour by more than this many levels (of 255).
+# Published sRGB profiles differ a little, by rounding. A picture stays unchanged if the conversion
+# would change every colour by at most this many levels (of 255).
 _SAME = 2
 _STEPS = 17
-# The colour spaces of profiles, and the modes of the pictures that they belong to.
+# {colour space of a profile: Pillow's mode of the pictures that may have this profile}
 _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 
 
@@ -59,12 +59,12 @@ def profile_name(profile: bytes | None) -> str:
 
 @lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> Transform | None:
-    """Build the transform from a profile to sRGB; None if the picture must stay as it is."""
+    """Build the transform from a profile to sRGB; None if the picture must stay unchanged."""
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if _MODES.get(opened.profile.xcolor_space) != mode:
             return None
-        # The quick transform of grey is wrong by up to 10 levels: make a table by the exact one.
+        # For grey, the optimised transform is wrong by up to 10 levels, so use the exact one.
         flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
         built = ImageCms.buildTransform(opened, _SRGB, mode, "RGB", flags=flags)
     except (OSError, ImageCms.PyCMSError):

@@ -28,7 +28,7 @@ _NEEDED = (
     "data.path must be a folder of pictures, an archive of pictures (.zip, .tar), a .npy file or "
     "an LMDB folder"
 )
-_HIDDEN_FILES = 1000  # of a hidden folder, at which files to look
+_HIDDEN_FILES = 1000  # the number of files of a hidden folder that are checked
 _ROW = re.compile(r"(.*)\[(\d+)\]", re.DOTALL)
 
 
@@ -45,7 +45,7 @@ def open_container(path: Path) -> Listing:
     kind = kind_of(head_of(path))
     if kind == ARRAY:
         return _open_array(path)
-    if archives.is_tar(path):  # before zip, because it may end with one
+    if archives.is_tar(path):  # before zip: a tar may end with a zip
         return archives.open_tar(path)
     if zipfile.is_zipfile(path):
         return archives.open_zip(path)
@@ -90,8 +90,8 @@ def _open_folder(path: Path) -> Listing:
 def _walk(path: Path) -> tuple[list[str], list[LeftOut]]:
     """List the files as relative paths; follow links, but visit each real folder only once.
 
-    A link to a folder above is not followed: that folder also has files that do not belong to the
-    data set. Hidden folders are not opened.
+    A link to a parent folder is not followed, because that folder also has files that do not belong
+    to the data set. Hidden folders are not opened.
     """
 
     def raise_user_error(error: OSError) -> None:
@@ -113,7 +113,7 @@ def _walk(path: Path) -> tuple[list[str], list[LeftOut]]:
                 reason = HIDDEN_PICTURES if _has_picture(Path(folder) / name) else HIDDEN
                 kind = "hidden folder"
             elif _is_above(target, real) or _is_above(target, root):
-                reason, kind = f"leads to {target}, a folder above", "link"
+                reason, kind = f"leads to {target}, a parent folder", "link"
             else:
                 continue
             subfolders.remove(name)
@@ -170,6 +170,6 @@ def _read_file(folder: Path, name: str) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("not a regular file")
     check_bytes(status.st_size)
-    if _is_array(path):  # a single picture; in any layout of its channels
+    if _is_array(path):  # a single picture; its channels may be the first or the last axis
         return arrays.read_row(path, None)
     return path.read_bytes()

@@ -16,7 +16,7 @@ from fastgan_ray.data.listing import NOT_A_PICTURE, LeftOut, Listing, judge
 from fastgan_ray.data.sizes import check_bytes
 from fastgan_ray.errors import UserError
 
-# In a process, py-lmdb can open a path only once at a time: with this lock, other reads wait.
+# A process can open a path only once at a time with py-lmdb, so other reads wait for this lock.
 _lmdb_lock = threading.Lock()
 _SIZED = re.compile(r"(\d+)-\d+")
 _COUNTS = ("length", "num-samples")
@@ -28,9 +28,9 @@ def open_lmdb(path: Path) -> Listing:
 
     Keys that differ only in digits have the same pattern. All keys of a pattern count as pictures
     if at least one of their values is a picture. If the keys are `<resolution>-<index>`, each
-    picture is stored at several resolutions, and the largest complete resolution is used. Raises
-    UserError if the LMDB is damaged, or if no resolution is complete (the LMDB states its number of
-    pictures).
+    picture is stored at several resolutions, and the largest complete resolution is used. A
+    resolution is complete if it has as many pictures as the LMDB states. Raises UserError if the
+    LMDB is damaged, or if no resolution is complete.
     """
     try:
         with _lmdb_lock, _open(path) as env, env.begin(buffers=True) as transaction:
@@ -44,7 +44,7 @@ def open_lmdb(path: Path) -> Listing:
     names, left_out = _pictures(heads)
     names, smaller, note = _largest_complete(path, names, stated)
     beside = [
-        LeftOut(file.name, suffix_of(file.name), "beside the LMDB")
+        LeftOut(file.name, suffix_of(file.name), "not part of the LMDB")
         for file in sorted(path.iterdir())
         if file.name not in _OWN_FILES
     ]
@@ -119,15 +119,16 @@ def _largest_complete(
         return list(names), [], ""
     chosen = max(complete)
     others = [
-        LeftOut(name, f"{size}-*", f"the {chosen} px ones are used", quiet=True)
+        LeftOut(name, f"{size}-*", f"the pictures at {chosen} px are used", quiet=True)
         for size, keys in sorted(by_size.items())
         for name in keys
         if size != chosen
     ]
     larger = [f"{counts[size]} at {size} px" for size in sorted(counts) if size > chosen]
     note = (
-        f"the LMDB is incomplete: it has {' and '.join(larger)}, but {needed} at {chosen} px. The "
-        f"pictures at {chosen} px are used; to use larger ones, create the LMDB again"
+        f"the LMDB is incomplete: of the {needed} pictures at {chosen} px, it has only "
+        f"{' and '.join(larger)}. The pictures at {chosen} px are used; to use larger pictures, "
+        "create the LMDB again"
         if larger
         else ""
     )

@@ -18,14 +18,14 @@ from fastgan_ray.data.jpeg import with_end
 from fastgan_ray.data.kinds import ARRAY, HEAD_BYTES, PICTURES, is_picture, kind_of, missing_decoder
 from fastgan_ray.errors import UserError
 
-# Pillow's names of `data.mode`.
+# {value of `data.mode`: Pillow's mode}
 PILLOW_MODES: dict[Mode, str] = {"grey": "L", "rgb": "RGB", "rgba": "RGBA"}
-# Pillow's own limit: `Image.open` warns only above it, so an accepted picture causes no warning.
+# The limit above which Pillow's `Image.open` warns, so an accepted picture causes no warning.
 MAX_PIXELS = 89_478_485
 # Kinds with pages or frames. (The second picture in a JPEG is a thumbnail or a depth map.)
 WITH_FRAMES = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
 _ORIENTATION_TAG = 0x0112
-# Of a TIFF page: bit 0 is set in a reduced copy of another page, bit 2 in a mask.
+# The tag for the type of a TIFF page: bit 0 marks a reduced copy of another page, bit 2 a mask.
 _SUBFILE_TAG = 254
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -89,7 +89,7 @@ def _user_errors() -> Iterator[None]:
 
 
 class _Recent(threading.local):
-    """The file whose frames this thread is decoding; the next frame continues from here."""
+    """The file that this thread is decoding; the next frame continues at the current one."""
 
     data: bytes | None = None
     image: Image.Image | None = None
@@ -152,7 +152,7 @@ def final_mode(image: Image.Image, background: str, mode: Mode = "rgb") -> Image
 
 @contextmanager
 def pillow_warnings_off() -> Iterator[None]:
-    """Silence Pillow's warnings (odd EXIF, many pixels): `decode` decides what is an error."""
+    """Silence Pillow's warnings (odd EXIF, many pixels), because `decode` itself checks files."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield
@@ -167,7 +167,8 @@ def _is_auxiliary(image: Image.Image, frame: int) -> bool:
 def _check_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise UserError(
-            f"has {image.width} x {image.height}, more than {MAX_PIXELS:,} pixels: shrink it first"
+            f"has {image.width} x {image.height} px, more than {MAX_PIXELS:,} pixels: shrink it "
+            "first"
         )
 
 

@@ -27,7 +27,7 @@ class DownloadError(Exception):
 
 
 def download(url: str, to: Path, timeout_seconds: float) -> None:
-    """Download a URL to a file; show a progress bar on a terminal, else a line now and then.
+    """Download a URL to a file; show a progress bar on a terminal, else print lines.
 
     The timeout limits the time to connect and each pause between received data. Raises
     DownloadError if the download fails or ends before the announced length, and OSError if the disk
@@ -45,7 +45,7 @@ def download(url: str, to: Path, timeout_seconds: float) -> None:
             blocks = range(math.ceil(length / _BLOCK))
             for _ in track_on(console)(blocks, f"{url.rsplit('/', 1)[-1]} (MiB)"):
                 file.write(response.read(_BLOCK))
-            shutil.copyfileobj(response, file)  # reads to the end if no length was announced
+            shutil.copyfileobj(response, file)  # the rest, if the length was not announced
             received = file.tell()
     except (OSError, ValueError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):

@@ -51,7 +51,7 @@ def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: 
 def tiled(images_BCHW: Tensor, columns: int | None = None, gap: int = GAP) -> Tensor:
     """Put pictures in [-1, 1] as tiles on a white sheet, row by row: uint8 (C, height, width).
 
-    `columns` is the number of tiles in a row; None: about as many as rows. `gap` is in pixels.
+    `columns` is the number of tiles in a row; None: about the number of rows. `gap` is in pixels.
     """
     count, channels, height, width = images_BCHW.shape
     columns = columns or math.ceil(math.sqrt(count))
@@ -76,7 +76,9 @@ def cut_grid(grid: Image.Image, count: int) -> Iterator[Image.Image]:
         divmod(grid.height + GAP, rows),
     )
     if rest_x or rest_y or min(width, height) <= GAP:
-        raise ValueError(f"a picture of {grid.width} x {grid.height} px is no grid of {count}")
+        raise ValueError(
+            f"a picture of {grid.width} x {grid.height} px is not a grid of {count} tiles"
+        )
     for index in range(count):
         left, top = index % columns * width, index // columns * height
         yield grid.crop((left, top, left + width - GAP, top + height - GAP))

@@ -15,8 +15,8 @@ from fastgan_ray.data.kinds import HEAD_BYTES, kind_of
 Frames = Literal["first", "all"]
 
 SKETCH_SIDE = 6
-CUT_OFF = "cut off at the end, but with all pixels"
-NO_PROFILE = "with a damaged colour profile (the colours are read as sRGB)"
+CUT_OFF = "cut off at the end, but no pixel is missing"
+NO_PROFILE = "read as sRGB, because the colour profile is damaged"
 
 
 class PictureFacts(NamedTuple):

@@ -39,7 +39,7 @@ def _follow(data: bytes) -> tuple[bool, bool]:
     """Return whether a JPEG lacks its end marker, and whether it ends within its last scan.
 
     The scans of a progressive JPEG refine the picture. After the last scan of a component, no bits
-    are missing, from the mean ("DC") to the highest frequency (63, "AC").
+    of its frequencies are missing, from 0 (the mean, "DC") to 63 (the highest, "AC").
     """
     at, in_scan = 2, False
     missing_bits: dict[tuple[int, bool], int] = {}
@@ -47,7 +47,9 @@ def _follow(data: bytes) -> tuple[bool, bool]:
         if match[0] == _END:
             return False, False
         start = match.end()
-        at = start + int.from_bytes(data[start : start + 2], "big")  # the length of the segment
+        at = start + int.from_bytes(
+            data[start : start + 2], "big"
+        )  # skip the segment by its length
         in_scan = match[0] == _START_OF_SCAN and at < len(data)
         if in_scan:
             segment = data[start + 2 : at]

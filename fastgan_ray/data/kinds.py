@@ -13,12 +13,12 @@ from PIL import features
 HEAD_BYTES = 512
 """The number of bytes at the start of a file that are enough to recognise it."""
 
-# A file with such a name must be a picture: if its content is not, the file is damaged.
+# A file with one of these suffixes must be a picture; if its content is not, it is damaged.
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff"}
     | {".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".heic", ".heif"}
 )
-# Raw files of cameras whose content may look like that of any TIFF file.
+# Suffixes of cameras' raw files whose content may look like an ordinary TIFF file.
 RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef", ".mos"}
     | {".nef", ".nrw", ".pef", ".rwl", ".sr2", ".srf", ".srw"}
@@ -75,7 +75,7 @@ def _missing_in_pillow(feature: str, mend: str) -> Callable[[], str]:
 
 @lru_cache(maxsize=1)
 def _supported() -> frozenset[str]:
-    """Return what this Pillow can read; `features.check` warns of features it does not know."""
+    """Return the features of this Pillow; `features.check` would warn about unknown features."""
     return frozenset(features.get_supported())
 
 
@@ -140,7 +140,7 @@ RECOGNISE: dict[str, Callable[[bytes], bool]] = {
     "WEBP": lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
     "BMP": _is_bmp,
     RAW: _is_raw,  # before TIFF
-    # The third and fourth are wrong, but Pillow reads them; the last two are BigTIFF.
+    # The third and fourth are not valid TIFF, but Pillow reads them; the last two are BigTIFF.
     "TIFF": _starts(b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+"),
     "PPM": _is_ppm,
     "AVIF": _is_avif,

@@ -25,9 +25,9 @@ Read = Callable[[str], bytes]
 ReadHead = Callable[[str, int], bytes]
 
 NOT_A_PICTURE, HIDDEN = "not a picture", "hidden"
-_NAMED = 3  # names in a sentence
+_NAMED = 3  # how many names a sentence lists
 HIDDEN_PICTURES = "it has pictures; rename it to use them"
-ARCHIVE_INSIDE = "an archive inside; unpack it to use it"
+ARCHIVE_INSIDE = "an archive within the data; unpack it to use it"
 RAW_FILE = "a camera's raw file; save it as JPEG, PNG or TIFF to use it"
 
 
@@ -46,7 +46,7 @@ class Listing(NamedTuple):
     """The pictures of a folder, archive or LMDB, and everything else in it."""
 
     names: tuple[str, ...]
-    """Sorted, as stored; use `printable` to show a name."""
+    """The names as stored, sorted; use `printable` to show a name."""
     read: Read
     """Reads a picture by its name; it may raise any error for a damaged file or archive.
 
@@ -58,7 +58,7 @@ class Listing(NamedTuple):
 
 
 def judge(name: str, read_head: ReadHead) -> LeftOut | None:
-    """Return None if an entry is a picture, by its content; else return a LeftOut.
+    """Return None if an entry is a picture (by its content); else return a LeftOut.
 
     A file with a picture's suffix always counts as a picture, so that a damaged picture is an error
     and is not ignored. `read_head` returns the first bytes of an entry.
@@ -129,7 +129,7 @@ def named(names: Sequence[str]) -> str:
 
 
 def visible(part: str) -> bool:
-    """Return whether a part of a path is neither hidden nor an archive program's own folder."""
+    """Return whether a part of a path is not hidden and is not macOS's folder `__MACOSX`."""
     return part in (".", "..") or (not part.startswith(".") and part != "__MACOSX")
 
 

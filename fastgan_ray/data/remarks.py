@@ -1,4 +1,4 @@
-"""Say in sentences what a user must know about a set of pictures before it is used."""
+"""Write sentences that tell the user what may be wrong with a set of pictures."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _NEARLY_ALL = 0.9
 def remarks(source: Source, config: DataConfig, size: Size) -> list[str]:
     """List sentences about files that were not read and about what may be wrong with the pictures.
 
-    `size` is the height and width in pixels of the training pictures, the largest of a search. The
-    list is empty if nothing is wrong.
+    `size` is the height and width of the training pictures in pixels; for a search, the largest
+    size of its trials. The list is empty if nothing is wrong.
     """
     sentences = [
         describe_left_out(source.left_out),
@@ -73,9 +73,9 @@ def _further_frames(pictures: Sequence[Picture], config: DataConfig) -> str:
         return ""
     count = sum(picture.frame_count - 1 for picture in several)
     return (
-        f"{counted(count, 'further frame')} {_are(count)} not used, in "
-        f"{counted(len(several), 'file')} with several pages or frames "
-        f"({named([picture.file for picture in several])}); data.frames: all uses them"
+        f"{counted(count, 'further frame')} of {counted(len(several), 'file')} with several pages "
+        f"or frames {_are(count)} not used "
+        f"({named([picture.file for picture in several])}); to use them, set data.frames: all"
     )
 
 
@@ -85,7 +85,7 @@ def _warnings(pictures: Sequence[Picture]) -> Iterator[str]:
         if picture.warning:
             names[picture.warning][picture.file] = None
     for warning, files in sorted(names.items()):
-        yield f"{counted(len(files), 'file')} {warning}: {named(list(files))}"
+        yield f"{counted(len(files), 'file')} {_are(len(files))} {warning}: {named(list(files))}"
 
 
 def _enlarged(pictures: Sequence[Picture], config: DataConfig, size: Size) -> str:
@@ -96,11 +96,11 @@ def _enlarged(pictures: Sequence[Picture], config: DataConfig, size: Size) -> st
     smallest = max(pictures, key=lambda picture: factors[picture.name])
     height, width = size
     target = f"{width} px" if width == height else f"{width} x {height} px"
-    own = f"{smallest.facts.width} x {smallest.facts.height}"
+    own = f"{smallest.facts.width} x {smallest.facts.height} px"
     return (
         f"{enlarged} of {counted(len(pictures), 'picture')} {_are(enlarged)} enlarged more than "
         f"{MOST_ENLARGED:g} times for {target}; the smallest, "
-        f"{printable(smallest.name)} ({own}), is enlarged {factors[smallest.name]:.3g} times: use "
+        f"{printable(smallest.name)} ({own}), is enlarged {factors[smallest.name]:.3g} times; use "
         "larger pictures or a lower model.resolution"
     )
 

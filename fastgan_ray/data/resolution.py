@@ -17,16 +17,17 @@ _COMMON = 0.8
 
 
 def enlargement(picture: Picture, config: DataConfig, size: Size) -> float:
-    """Return the factor by which a side of the picture grows, the larger one if they differ.
+    """Return the factor by which a picture is enlarged to `size` (height, width).
 
-    `size` is the height and width that the picture gets.
+    If the factors of height and width differ, the larger one is used, or the smaller one if
+    `config.fit` is pad.
     """
     factors = (size[0] / picture.facts.height, size[1] / picture.facts.width)
     return min(factors) if config.fit == "pad" else max(factors)
 
 
 def justified_resolution(pictures: Sequence[Picture], config: DataConfig, aspect: str) -> int:
-    """Return the largest resolution at which LARGE_ENOUGH of the pictures are not enlarged.
+    """Return the largest resolution that enlarges at most 1 - LARGE_ENOUGH of the pictures.
 
     If the pictures are smaller than every resolution, return the smallest one.
     """
@@ -42,8 +43,8 @@ def justified_resolution(pictures: Sequence[Picture], config: DataConfig, aspect
 def common_aspect(pictures: Sequence[Picture]) -> tuple[str, float]:
     """Return the proportions that most pictures have (a key of ASPECTS), and their share.
 
-    For each picture, the nearest proportions count. The result is "1:1" if too few pictures agree,
-    because a generator has only one shape.
+    Each picture counts for the key that is nearest to its proportions. The result is "1:1" if no
+    key has the share _COMMON of the pictures, because a generator has only one shape.
     """
     counts = Counter(nearest_aspect(picture) for picture in pictures)
     aspect, count = counts.most_common(1)[0]

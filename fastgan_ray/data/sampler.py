@@ -58,8 +58,8 @@ class Sampler:
             0 <= position <= self.count
         ):
             raise UserError(
-                "sampler: the checkpoint's order of pictures is damaged (not a "
-                f"permutation, or position {position} is outside 0..{self.count}). "
+                "sampler: the checkpoint's order of pictures is damaged (it is not "
+                f"a permutation, or its position {position} is outside 0..{self.count}). "
                 "Resume from an earlier checkpoint."
             )
         self._order, self._position = order.clone(), position

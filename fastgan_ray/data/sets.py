@@ -1,4 +1,4 @@
-"""Open the pictures of a run: those to train on, and those with which metrics compare."""
+"""Open the pictures of a run: training pictures, and reference pictures of the metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PictureSets(NamedTuple):
     pool: Source
     """All pictures that `data.limit` chooses from; generated pictures may be copies of these."""
     reference: Source
-    """The pictures with which metrics compare; the pool unless pictures are held out."""
+    """The pictures that metrics compare with: the pool, unless pictures are held out."""
 
     @property
     def held_out(self) -> bool:
@@ -33,8 +33,9 @@ def open_sets(config: RunConfig, track: Track = silently) -> PictureSets:
     """Open and check the pictures of a run.
 
     Metrics compare with the pictures at `eval.data`, or with the share `eval.held_out` of the
-    pictures at `data.path`, or, by default, with all pictures at `data.path`. Raises UserError as
-    `open_source`, and if the held-out pictures are not at least 2, or are also trained on.
+    pictures at `data.path`, or, by default, with all pictures at `data.path`. Raises UserError
+    like `open_source`, and if there are fewer than 2 held-out pictures, or if some of them are also
+    training pictures.
     """
     whole = config.data.model_copy(update={"limit": None})
     everything = open_source(whole, track=track)
@@ -48,16 +49,16 @@ def open_sets(config: RunConfig, track: Track = silently) -> PictureSets:
 
 
 def open_pool(config: RunConfig, track: Track = silently) -> Source:
-    """Open all pictures that the training of a run may have used, as `PictureSets.pool`."""
+    """Open all pictures that the training of a run may have used; see `PictureSets.pool`."""
     without = config.eval.model_copy(update={"data": None})
     return open_sets(config.model_copy(update={"eval": without}), track).pool
 
 
 def _divide(source: Source, share: float, seed: int) -> tuple[Source, Source]:
-    """Divide pictures into those to train on, and the share `share` that is held out.
+    """Divide pictures into training pictures and held-out pictures (the share `share`).
 
-    The files with the lowest hashes of seed and content are held out, so copies of a file, and the
-    pages of one, are all on the same side.
+    The files with the lowest hashes of seed and content are held out, so all copies
+    and all pages of a file are in the same part.
     """
 
     def rank(sha256: str) -> str:
@@ -76,9 +77,9 @@ def _divide(source: Source, share: float, seed: int) -> tuple[Source, Source]:
     rest = [picture for picture in source.pictures if picture.sha256 in held]
     if min(len(training), len(rest)) < 2:
         raise UserError(
-            f"eval.held_out: {share:g} of {counted(len(source), 'picture')} in {source.path} "
-            f"leaves {len(training)} to train on and {len(rest)} to compare with, but each side "
-            "needs at least 2; choose another share, or add pictures"
+            f"eval.held_out: the share {share:g} of {counted(len(source), 'picture')} in "
+            f"{source.path} makes {len(training)} training pictures and {len(rest)} held-out "
+            "pictures, but at least 2 of each are needed; choose another share, or add pictures"
         )
     return with_pictures(source, training), with_pictures(source, rest)
 
@@ -95,5 +96,5 @@ def _require_others(reference: Source, pool: Source) -> None:
         raise UserError(
             f"eval.data: {len(both)} of {counted(len(reference), 'picture')} in {reference.path} "
             f"are also in {pool.path}: {named(both)}. Held-out pictures must not be trained on; "
-            "remove them from one of the two, or hold a share back with eval.held_out"
+            "remove them from one of the two sets, or use eval.held_out instead of eval.data"
         )

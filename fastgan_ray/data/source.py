@@ -19,7 +19,7 @@ from fastgan_ray.data.survey import Survey, survey
 from fastgan_ray.errors import UserError
 from fastgan_ray.progress import Track, silently
 
-_LISTED = 20  # pictures without a box that an error names
+_LISTED = 20  # how many pictures without a box an error lists
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Source:
     path: Path
     pictures: tuple[Picture, ...]
     skipped: tuple[str, ...]  # unreadable files: "name: reason"
-    left_out: tuple[LeftOut, ...]  # files that are not pictures, or that cannot be read here
+    left_out: tuple[LeftOut, ...]  # files that are not pictures, or need another decoder
     notes: tuple[str, ...]  # what the user must know about the container
     background: str
     mode: Mode
@@ -84,10 +84,10 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
     """Open the pictures at `config.path` and check every picture.
 
     The path may be one that `open_container` can open, or a name of the catalog. Each picture is
-    decoded completely once; the cache records the properties of good pictures. `seed` only chooses
-    the subset if there is a `config.limit`. A smaller subset is always part of a larger one. Raises
-    UserError if fewer than 2 pictures are usable. With `on_bad_image: error`, raises UserError that
-    lists all unreadable pictures.
+    decoded completely once; the cache records the properties of good pictures. `seed` chooses
+    the subset if `config.limit` is set. A smaller subset is always part of a larger one. Raises
+    UserError if fewer than 2 pictures are usable. With `on_bad_image: error`, also raises UserError
+    if a picture cannot be read; the message lists all such pictures.
     """
     found = survey(config, track)
     path, listing, bad = found.path, found.listing, found.unreadable
@@ -111,16 +111,17 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
 
 
 def limited(source: Source, config: DataConfig, seed: int) -> Source:
-    """Choose `config.limit` pictures: those with the lowest hashes of seed and name, in order.
+    """Choose `config.limit` pictures: those with the lowest hashes of seed and name.
 
     With hashes instead of a permutation, adding or removing a picture changes at most one choice.
-    Raises UserError if the limit is a share that is fewer than 2 pictures.
+    Raises UserError if the limit is a share and this share is fewer than 2 pictures.
     """
     count = config.limited(len(source))
     if count < 2:
         raise UserError(
-            f"data.limit: {config.limit:g} of {counted(len(source), 'picture')} in {source.path} "
-            f"is {count}, but at least 2 are needed; set a higher one"
+            f"data.limit: the share {config.limit:g} of {counted(len(source), 'picture')} in "
+            f"{source.path} is {counted(count, 'picture')}, but at least 2 are needed; set a "
+            "higher limit"
         )
     if count >= len(source):
         return source
@@ -140,7 +141,7 @@ def with_pictures(source: Source, pictures: Sequence[Picture]) -> Source:
 def _require_enough(
     path: Path, checks: Sequence[Check], usable: int, bad: Sequence[str], refuse_bad: bool
 ) -> None:
-    """Raise UserError for fewer than 2 good pictures, or for any bad one if `refuse_bad`."""
+    """Raise UserError for fewer than 2 usable pictures, or for any bad one if `refuse_bad`."""
     count, listed = len(checks), "\n".join(f"  {line}" for line in bad)
     if bad and (refuse_bad or len(bad) == count):
         number = (
@@ -169,7 +170,7 @@ def _no_box(found: Survey, config: DataConfig) -> str:
         listed += f"\n  and {len(missing) - _LISTED} more"
     mend = "Add rows for them, or leave them out with data.on_bad_image: skip"
     if not found.pictures:
-        mend = "The column name must have the path of each picture below data.path"
+        mend = 'The column "name" must have the path of each picture below data.path'
     return (
         f"{found.path}: {len(missing)} of {counted(count, 'picture')} have no box in "
         f"{config.boxes}:\n{listed}\n{mend}."

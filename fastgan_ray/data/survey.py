@@ -50,7 +50,7 @@ class Survey(NamedTuple):
 
 
 class FileRow(TypedDict):
-    """One file, or one picture of a file with several."""
+    """One file, or one picture of a file that has several pictures."""
 
     name: str
     kind: str
@@ -60,11 +60,11 @@ class FileRow(TypedDict):
     mode: str
     profile: str
     is_used: bool
-    reason: str  # why it is not used, or a warning
+    reason: str  # why the file is not used, or a warning
 
 
 def survey(config: DataConfig, track: Track = silently) -> Survey:
-    """Find all files of `config.path` and check every picture; damaged ones are no error.
+    """Find all files of `config.path` and check every picture; damaged pictures cause no error.
 
     Raises UserError if the path is missing, or is none of the forms that can be read, or if
     `config.boxes` is not valid.
@@ -119,7 +119,8 @@ def _notes(cropped: Cropped, config: DataConfig) -> list[str]:
     notes = list(cropped.notes)
     if missing := cropped.without_box:
         left_out = f"{counted(len(missing), 'picture')} without a box in {config.boxes}"
-        notes.append(f"{left_out} left out: {named(missing)}")
+        are = "is" if len(missing) == 1 else "are"
+        notes.append(f"{left_out} {are} left out: {named(missing)}")
     return notes
 
 

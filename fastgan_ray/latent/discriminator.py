@@ -22,7 +22,7 @@ from fastgan_ray.train.find_checkpoint import Which, find_checkpoint
 
 
 class Discriminator(nn.Module):
-    """A discriminator: a PyTorch module that computes logits of pictures, and reconstructs them.
+    """A discriminator: a PyTorch module that computes logits of pictures and reconstructs pictures.
 
     `Discriminator.load` loads a trained one. `Discriminator(resolution=512)` makes a new one, to
     train: `settings` are settings of section `model`, and `seed` is the seed of the weights. `size`
@@ -33,7 +33,10 @@ class Discriminator(nn.Module):
     network: AnyDiscriminator
 
     def __init__(self, *, mode: Mode = "rgb", seed: int = 0, **settings: Setting) -> None:
-        """Build a new discriminator on the CPU, in training mode; raise ValueError if not valid."""
+        """Build a new discriminator on the CPU, in training mode.
+
+        Raises ValueError if a setting is not valid.
+        """
         super().__init__()
         config = validated(ModelConfig, settings)
         rng = torch.Generator().manual_seed(seed)
@@ -46,8 +49,9 @@ class Discriminator(nn.Module):
     def load(cls, path: str | Path, device: str = "auto", which: Which = "best") -> Discriminator:
         """Load the discriminator of a run's folder, a checkpoint or a published .pth file.
 
-        It is in eval mode and frozen. `device` is auto, cpu, cuda or mps. `which` chooses the best
-        or the last checkpoint of a run. Raise UserError if there is no discriminator at `path`.
+        The discriminator is in eval mode and frozen. `device` is auto, cpu, cuda or mps. `which`
+        chooses the best or the last checkpoint of a run. Raise UserError if there is no
+        discriminator at `path`.
         """
         network, config, mode = _load(Path(path), which)
         discriminator = cls.__new__(cls)

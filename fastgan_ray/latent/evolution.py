@@ -1,4 +1,4 @@
-"""A film of a training, from the grids of samples that it keeps."""
+"""Make a film of a training from the grids of samples in its folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEND = "name the folder of a training or of a trial that has at least 2 evaluat
 
 
 def find_grids(path: Path) -> list[Path]:
-    """List the grids of a training, the oldest first; their names are the images shown.
+    """List the grids of a training, the oldest first; their names are the numbers of shown images.
 
     `path` is the folder of a training, a trial or a search (its best trial), the folder `best` of a
     search, or a checkpoint in one of them. Raise UserError if there are fewer than 2 grids.
@@ -44,18 +44,17 @@ def find_grids(path: Path) -> list[Path]:
 def film(
     grids: Sequence[Path], count: int | None, width: int, track: Track = silently
 ) -> Iterator[Frame]:
-    """Yield a frame for each grid: its first `count` samples above the images shown, in kimg.
+    """Yield a frame for each grid: its first `count` samples, and below them the kimg.
 
     A frame is RGB with even sides, because most players need that, and at most `width` pixels wide.
-    `count` None shows all samples. Raise UserError for a file that is not a grid of this training.
+    If `count` is None, all samples are shown. Raise UserError for a file that is not a grid of this
+    training.
     """
     size = None
     for path in track(grids, "drawing"):
         frame = _frame(path, count, width)
         if frame.size != (size := size or frame.size):
-            raise UserError(
-                f"{path}: is a picture of another size than the earlier grids; remove it"
-            )
+            raise UserError(f"{path}: has another size than the earlier grids; remove it")
         yield np.asarray(frame)
 
 

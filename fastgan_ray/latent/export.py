@@ -1,4 +1,4 @@
-"""Export of a generator to other file formats, with a check that its pictures stay the same."""
+"""Export a generator to other file formats, and check that its pictures stay the same."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from fastgan_ray.train.checkpoint import load_discriminator
 from fastgan_ray.train.find_checkpoint import Which, locate
 from fastgan_ray.train.threads import cpu_threads
 
-TOLERANCE = 1e-3  # for pixel values in [-1, 1], in which half a step of 8 bits is 0.004
+TOLERANCE = 1e-3  # for pixels in [-1, 1]; half the step between 8-bit values is 0.004
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # installed by the extra `export`
 SEEDS = (0, 1, 2)  # seeds of the compared pictures
 
@@ -44,7 +44,7 @@ class Format(NamedTuple):
     """The functions of a file format: check its requirements, write a file and read it again."""
 
     require: Callable[[Path], None]
-    """Raise UserError if this checkpoint cannot be exported to the format."""
+    """Raise UserError if a checkpoint cannot be exported to the format."""
     write: Callable[[Path, Path], None]
     """Write a checkpoint to a new file or folder."""
     read: Callable[[Path], Draw]
@@ -70,8 +70,8 @@ def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
         difference = float((written - expected).abs().max())
     if not difference <= TOLERANCE:
         raise UserError(
-            f"{out}: do not use this file: pictures may differ from the checkpoint's by at most "
-            f"{TOLERANCE}, but these differ by {difference:.2g}"
+            f"{out}: do not use this file: its pixels (in [-1, 1]) may differ from the "
+            f"checkpoint's by at most {TOLERANCE}, but they differ by {difference:.2g}"
         )
     return difference
 
@@ -125,7 +125,7 @@ def _program(checkpoint: Path) -> torch.export.ExportedProgram:
     example = torch.zeros(2, config.model.nz)
     with torch.no_grad():
         shapes = {"latents": batch}
-        # strict=False is the default in later PyTorch; strict 2.7 cannot trace a context variable.
+        # PyTorch 2.7 needs strict=False to trace a context variable; later versions default to it.
         return torch.export.export(pictures, (example,), dynamic_shapes=shapes, strict=False)
 
 
@@ -153,7 +153,7 @@ def _write_onnx(checkpoint: Path, out: Path) -> None:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Hide what the exporter prints, warns and logs about its own work; errors are raised."""
+    """Hide what the exporter prints, warns and logs; errors are still raised."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -182,8 +182,8 @@ def _require_published_architecture(checkpoint: Path) -> None:
     generator, config = load_model(checkpoint)
     if not isinstance(generator, Generator):
         raise UserError(
-            "--to published: only model.architecture fastgan has a published format (this is "
-            f"{config.model.architecture})"
+            "--to published: only model.architecture fastgan has a published format (this "
+            f"generator has {config.model.architecture})"
         )
 
 

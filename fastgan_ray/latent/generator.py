@@ -41,7 +41,10 @@ class Generator(nn.Module):
     network: nn.Module
 
     def __init__(self, *, mode: Mode = "rgb", seed: int = 0, **settings: Setting) -> None:
-        """Build a new generator on the CPU, in training mode; raise ValueError if not valid."""
+        """Build a new generator on the CPU, in training mode.
+
+        Raises ValueError if a setting is not valid.
+        """
         super().__init__()
         config = validated(ModelConfig, settings)
         rng = torch.Generator().manual_seed(seed)
@@ -54,8 +57,9 @@ class Generator(nn.Module):
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Generate pictures in [-1, 1] from latents: (B, nz) -> (B, C, H, W) and (B, C, h, w).
 
-        D sees both sizes; the smaller one is half as large, at most 128 px if it is square. `rng`,
-        on the latents' device, draws the injected noise; None: fixed noise.
+        The discriminator gets both sizes. The sides of the smaller one are half as long, and at
+        most 128 px if it is square. `rng`, on the latents' device, draws the injected noise; None:
+        fixed noise.
         Raises ValueError for latents of another shape.
         """
         if z_BZ.ndim != 2 or z_BZ.shape[1] != self.nz:
@@ -65,10 +69,11 @@ class Generator(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto", which: Which = "best") -> Generator:
-        """Load a run's folder, a checkpoint, an exported folder or a published .pth file.
+        """Load a generator from a run's folder, a checkpoint, an exported folder or a .pth file.
 
-        `device` is auto, cpu, cuda or mps. `which` chooses the best or the last checkpoint of a
-        run. Raise UserError if there is no generator at `path`.
+        A .pth file must be of the published code. `device` is auto, cpu, cuda or mps. `which`
+        chooses the best or the last checkpoint of a run. Raise UserError if there is no generator
+        at `path`.
         """
         network, config = load_model(Path(path), which)
         generator = cls.__new__(cls)

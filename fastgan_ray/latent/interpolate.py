@@ -1,4 +1,4 @@
-"""Spherical interpolation between latents, and the frames of walks between them."""
+"""Interpolate spherically between latents, and draw the frames of walks between latents."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def walk(stops_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
 def walks(stops_NZ: Tensor, count: int, frames: int, loop: bool = False) -> Tensor:
     """Return the latents (frames * count, nz) of `count` walks, frame by frame.
 
-    The first walk passes the first N / count stops, and so on; each is as in `walk`.
+    The stops are divided into `count` equal parts, in order. Each walk passes the stops of one
+    part; `frames` and `loop` are as in `walk`.
     """
     parts = torch.chunk(stops_NZ, count)
     return torch.stack([walk(part, frames, loop) for part in parts], dim=1).flatten(0, 1)

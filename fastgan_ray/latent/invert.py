@@ -1,4 +1,4 @@
-"""Inversion: the latents of given pictures, to test how well a generator can reproduce them."""
+"""Find the latents of given pictures, to test how well a generator can reproduce these pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generators from checkpoints, runs' folders, exported folders and published .pth files."""
+"""Load generators from checkpoints, runs' folders, exported folders and published .pth files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_model(path: Path, which: Which = "best") -> tuple[nn.Module, RunConfig]
 
     `which` chooses the best or the last checkpoint of a run's folder.
     Exported folders and published files have no run. Their configuration has only the generator's
-    settings (section `model`, and `data.mode`); all others are defaults.
+    settings (section `model`, and `data.mode`); all other settings are defaults.
     """
     if path.is_file():
         if path.suffix in (".safetensors", ".json", ".yaml"):
@@ -39,7 +39,7 @@ def data_config(name: str, stored: RunConfig, overrides: Mapping[str, Any]) -> R
     """Return the run configuration of a generator, with `overrides` (dotted keys) applied.
 
     `stored` is the configuration of the generator's run. Raise UserError if there is no data set,
-    or if an override would change the generator; messages call the checkpoint `name`.
+    or if an override would change the generator. `name` is the checkpoint's name in messages.
     """
     fixed = [key for key in overrides if key.startswith("model.") or key == "data.mode"]
     if fixed:

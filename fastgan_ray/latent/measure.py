@@ -1,4 +1,4 @@
-"""Metrics of trained generators on a data set, and their ranking."""
+"""Measure the metrics of trained generators on a data set, and rank the generators."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fastgan_ray.train.device import choose_device
 from fastgan_ray.train.find_checkpoint import Which
 from fastgan_ray.train.threads import cpu_threads
 
-MEND = "Use --data and --set eval.FIELD=VALUE to measure all of them in the same way."
+MEND = "Use --data and --set eval.FIELD=VALUE to measure all checkpoints in the same way."
 
 
 class Candidate(NamedTuple):
@@ -39,7 +39,8 @@ class Candidate(NamedTuple):
     extractor: Extractor
     sets: PictureSets
     searched: str | None
-    """The metric of the generator's search, named for this protocol; None if unknown."""
+    """The metric that the generator's search optimised, by its name in the protocol of `config`;
+    None if unknown."""
 
     def protocol(self) -> dict[str, Any]:
         """Return the protocol: how the generator's metrics are measured."""
@@ -60,8 +61,8 @@ def rank(
     or the last checkpoint of a run's folder.
 
     The ranking uses the metric `by` (a full name, "fid" or "kid"). If `by` is None, the ranking
-    uses the metric of the searches, if all are the same; else the `eval.metric` of the first
-    generator.
+    uses the metric that the searches optimised, if it is the same for all of them; else the
+    `eval.metric` of the first generator.
 
     Each checkpoint uses the data and the protocol of its own run, with `overrides` (dotted keys)
     applied. Published checkpoints belong to no run: for them, `overrides` must have "data.path".

@@ -1,4 +1,4 @@
-"""Style mixing: the layout of one latent with the style of another."""
+"""Mix styles: generate pictures with the layout of one latent and the style of another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model card of a generator for the Hugging Face Hub: README.md and a picture of samples.
+"""Write the model card of a generator for the Hugging Face Hub: README.md and samples.png.
 
 The card tells a stranger what the generator draws, how good it is, how that was measured, and how
 many pictures it learned from. It names no path of this machine.
@@ -36,7 +36,9 @@ SAMPLES = "samples.png"
 SEEDS = range(16)
 LICENCE = "unknown"  # the Hub's word for a licence that nobody has chosen yet
 ALIKE = ("diversity", "nearest_ratio", "memorised")  # metrics that a search does not optimise
-UNKNOWN_LICENCE = "fastgan-ray does not know their licence: ask for it before you publish."
+UNKNOWN_LICENCE = (
+    "fastgan-ray does not know the licence of the training pictures: ask for it before you publish."
+)
 NOT_RECORDED = "The file that this generator was exported from has no record of its {}."
 
 Facts = dict[str, Any]
@@ -45,7 +47,7 @@ Facts = dict[str, Any]
 def training_record(path: Path) -> Facts | None:
     """Return {"config", "metrics", "protocol", "kimg"} of the training that made a generator.
 
-    None for exported folders and published files, which have no record of their training.
+    Return None for exported folders and published files, which have no record of their training.
     """
     try:
         folder = find_checkpoint(path)
@@ -94,7 +96,7 @@ def _data(record: Facts) -> Facts:
     """Return {"name", "count", "licence"} of the training pictures."""
     config: RunConfig = record["config"]
     path, count = config.data.path or "", record["protocol"].get("reference_count")
-    if "held_out" in record["protocol"]:  # the reference has other pictures
+    if "held_out" in record["protocol"]:  # the reference pictures are not the training pictures
         count = None
     if count:
         count = config.data.limited(count)
@@ -182,7 +184,7 @@ def _licence(data: Facts | None) -> str:
         pictures = (
             f" The licence of the training pictures ({data['name']}): {licence}."
             if licence
-            else f" Training pictures: {UNKNOWN_LICENCE}"
+            else f" {UNKNOWN_LICENCE}"
         )
     return (
         f"## Licence\n\nNobody has chosen a licence for these weights yet: `license: {LICENCE}` at "

@@ -1,4 +1,4 @@
-"""The training pictures that are most similar to generated pictures."""
+"""Find the training pictures that are most similar to generated pictures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def nearest_pictures(
 
     Samples are (N, C, H, W) in [-1, 1]. Distances are relative: 1 is the mean distance between a
     training picture and its nearest other training picture. If the run also trains on mirror
-    images, they are compared, too. Raise UserError if all training pictures are the same.
+    images, samples are also compared with mirror images. Raise UserError if all training pictures
+    are the same.
     """
     reference = load_reference(source, config, extractor, track)
     # Round to 8 bits, because the training pictures have 8 bits.

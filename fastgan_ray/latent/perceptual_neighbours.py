@@ -1,4 +1,4 @@
-"""The training pictures that look most like generated pictures, by a perceptual distance."""
+"""Find the training pictures that look most like generated pictures, by perceptual distance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPARED_SIDE = 256
 MOST_REFERENCES = 64
 """The number of training pictures, evenly spread over the set, that are compared with all others.
 """
-_QUERY_BYTES = 2**31  # vectors that are kept at the same time; each pass reads all pictures
+_QUERY_BYTES = 2**31  # memory for the vectors of a pass; each pass reads all pictures
 _SAME = 1e-5  # the largest distance between two computations for the same picture
 _BATCH = 4
 
@@ -40,11 +40,13 @@ def nearest_pictures(
 ) -> Neighbours:
     """Find, for each sample, the `count` training pictures with the smallest perceptual distance.
 
-    Samples are (N, C, H, W) in [-1, 1]; the training pictures get their size as for training.
+    Samples are (N, C, H, W) in [-1, 1]; the training pictures are fitted to the samples' size, as
+    for training.
     `embed` is from `load_embedding`. Distances are relative: 1 is the mean distance between a
     training picture and its nearest other training picture. This mean, and the limit below which a
     sample is too near, are measured on at most MOST_REFERENCES pictures. If the run also trains on
-    mirror images, they are compared, too. Raise UserError if all training pictures are the same.
+    mirror images, samples are also compared with mirror images. Raise UserError if all training
+    pictures are the same.
     """
     size = samples_NCHW.shape[-2], samples_NCHW.shape[-1]
 
@@ -107,7 +109,7 @@ def _distances(
         image = _compared(picture(index)[None])
         for view, flipped in enumerate(views):
             vector = embed(image.flip(-1) if flipped else image)
-            # One by one: the differences of all queries would need as much memory again.
+            # One query at a time: the differences of all queries would need twice the memory.
             squares = [(query - vector[0]).square().sum() for query in vectors]
             distances[:, view, index] = torch.stack(squares).cpu().numpy()
     return distances

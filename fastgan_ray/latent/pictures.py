@@ -1,4 +1,4 @@
-"""Pictures from files, with the size and value range of generated pictures."""
+"""Read pictures from files, with the size and value range of generated pictures."""
 
 from __future__ import annotations
 

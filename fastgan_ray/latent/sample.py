@@ -1,4 +1,4 @@
-"""Pictures from seeds or latents."""
+"""Generate pictures from seeds or latents."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ BATCH = 16
 
 
 def latent(seed: int, nz: int) -> Tensor:
-    """Return the latent (nz,) of a seed; it is drawn on the CPU, to be the same for all devices."""
+    """Draw the latent (nz,) of a seed, on the CPU, so that it is the same for all devices."""
     return torch.randn(nz, generator=torch.Generator().manual_seed(seed))
 
 
 def require_truncation(generator: nn.Module, truncation: float) -> None:
-    """Raise UserError if the generator cannot truncate: StyleGAN2 ignores a latent's length."""
+    """Raise UserError if StyleGAN2, which ignores a latent's length, gets a truncation except 1."""
     if truncation != 1 and isinstance(generator, StyleGan2Generator):
         raise UserError(
             "truncation must be 1 for model.architecture stylegan2, which uses only the direction "

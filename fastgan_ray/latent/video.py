@@ -1,4 +1,4 @@
-"""Video files, written frame by frame."""
+"""Write video files, frame by frame."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def mp4() -> Writer:
     except ImportError as error:
         raise UserError(
             "--out: .mp4 needs a package that is not installed: pip install 'fastgan-ray[video]' "
-            "(.gif needs none)"
+            "(.gif needs no package)"
         ) from error
 
     def write(frames: Iterator[Frame], path: Path, fps: int) -> None:
@@ -66,7 +66,7 @@ def mp4() -> Writer:
             fps=fps,
             quality=8,
             ffmpeg_log_level="error",
-            macro_block_size=2,  # with larger blocks, frames of other sides would be resized
+            macro_block_size=2,  # larger blocks would resize frames of other sides
         )
         sink.send(None)
         try:

@@ -38,7 +38,7 @@ from fastgan_ray.metrics.names import (
 from fastgan_ray.metrics.reference import Features, Reference
 from fastgan_ray.progress import Track, silently
 
-OTHER_LATENTS = 2**30  # is added to `eval.seed` for latents that full evaluations do not use
+OTHER_LATENTS = 2**30  # added to `eval.seed` to draw latents that full evaluations do not use
 # The number of pairs (generated picture, nearest training picture) that an evaluation lists.
 CLOSEST_PAIRS = 16
 
@@ -108,7 +108,7 @@ def latents(config: EvalConfig, nz: int) -> Tensor:
 
 
 def with_other_latents(config: EvalConfig) -> EvalConfig:
-    """Return the same protocol with other latents than those of its full evaluations.
+    """Return the same protocol with latents that its full evaluations do not use.
 
     The value that chose a checkpoint is the best of many noisy values, and so too good. Therefore a
     run's best checkpoint must be measured with other latents than those that chose it.

@@ -23,7 +23,7 @@ _TOLERANCE = 1e-6
 # Sets are scaled only if their largest feature is not between this number and its inverse. Within
 # this range, fourth powers neither underflow nor overflow.
 _SMALLEST = 1e-50
-# Nodes of an integral over u from 1e-7 to 1e7 times its scale; the error is about 1e-7.
+# Nodes log(u) of an integral over u, from 1e-7 to 1e7 times its scale; its error is about 1e-7.
 _LOG_NODES = np.linspace(-16, 16, 65)
 
 
@@ -106,7 +106,7 @@ def _means_and_traces(a: _Set, b: _Set) -> float:
 
 
 def _quick_nuclear_norm(x: Array, y: Array) -> tuple[float, float]:
-    """Return the sum of the singular values of x y', and a bound of its rounding error.
+    """Return the sum of the singular values of x y', and an upper bound of its rounding error.
 
     x, y: centred sets (n, d) and (m, d). The singular values are computed as roots of eigenvalues,
     which loses half the digits of small ones. This loss is small if both covariances have full
@@ -192,11 +192,11 @@ def _without_each(this: _Set, other: _Set, values: Array, vectors: Array) -> Arr
 
     values: the singular values of M = this.rows other.rows'. vectors: the left singular vectors of
     M, each multiplied by its value. Removing a row x and centring again subtracts n / (n - 1) x x'
-    from the scatter matrix: a change of rank one. It is also a change of rank one of M M' in the
-    nuclear norm tr (M M')^(1/2). The square root of A is the integral of (2 / pi) A / (A + u^2)
-    over u > 0. So a determinant gives the change of the norm:
+    from the scatter matrix: a change of rank one. The nuclear norm is tr (M M')^(1/2), and M M'
+    also changes by a matrix of rank one. The square root of A is the integral of
+    (2 / pi) A / (A + u^2) over u > 0. So a determinant gives the change of the norm:
     -(1 / pi) integral of log(1 - n / (n - 1) q(u)).
-    q(u) is the sum of v^2 / (values^2 + u^2), where v is the row's part of `vectors`.
+    q(u) is the sum of v^2 / (values^2 + u^2), where v is the row of `vectors` for x.
     """
     n = len(this.rows)
     squares: Array = np.einsum("id,id->i", this.rows, this.rows)

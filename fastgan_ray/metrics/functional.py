@@ -1,4 +1,4 @@
-"""Measure features that the user computed: distances of two feature sets, with standard errors.
+"""Compute metrics of two feature sets that the user provides, with standard errors.
 
 Features are arrays or tensors on any device, from any network, with a row for each picture: real
 (n, d) and fake (m, d), n and m at least 2. Each value has two standard errors, both jackknives.
@@ -53,10 +53,10 @@ def precision_recall_density_coverage(
 ) -> dict[str, Estimate]:
     """Compute precision, recall, density and coverage (PRDC), by these names.
 
-    `k` neighbours make the balls; see `manifold.precision_recall_density_coverage`. For the errors,
-    each set is divided at random (by `seed`) into at most 20 groups of equal size, and one group is
-    left out at a time. This takes about 40 times as long as the values without errors. Raises
-    ValueError as `frechet_distance` does, for fewer than 4 rows, and for k below 1.
+    Each row has a ball to its `k`-th neighbour (`manifold.precision_recall_density_coverage`). For
+    the errors, each set is divided at random (by `seed`) into at most 20 groups of equal size, and
+    one group is left out at a time. This takes about 40 times as long as the values without errors.
+    Raises ValueError as `frechet_distance` does, for fewer than 4 rows, and for k below 1.
     """
     x, y = check_feature_pair(_array(real), _array(fake))
     if min(len(x), len(y)) < 4:

@@ -1,4 +1,4 @@
-"""Compare two halves of a set of pictures: the smallest difference that a metric can show."""
+"""Compare two halves of a set of pictures, to find the smallest difference a metric can show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastgan_ray.metrics.kernel import kernel_distance
 SMALLEST = 8
 """With fewer pictures, the halves are too small to measure."""
 _SPLITS, _FEWER_SPLITS = 20, 6
-_MANY = 600  # pictures; a larger set would take long, and its halves hardly vary
+_MANY = 600  # pictures; from here on, use _FEWER_SPLITS: they take long and vary little
 _CLEARLY = 2.0  # standard deviations
 
 
@@ -31,7 +31,7 @@ class Halves(NamedTuple):
 
     @property
     def has_direction(self) -> bool:
-        """Whether mirror images differ from the pictures, e.g. because of text or side light."""
+        """True if mirror images differ from the pictures, e.g. because of text or side light."""
         return self.mirror_kd > _CLEARLY * max(self.mirror_kd_sd, self.kd_sd)
 
 

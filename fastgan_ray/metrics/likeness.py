@@ -24,7 +24,10 @@ _ITERATIONS = 30
 
 
 class Pair(NamedTuple):
-    """Two pictures that are nearly the same, and their distance (unit: see the module)."""
+    """The indices of two pictures that are nearly the same, and their distance.
+
+    The unit is the median distance of a picture to the nearest other picture.
+    """
 
     first: int
     second: int
@@ -46,7 +49,8 @@ def near_duplicates(between: Array, sketches: npt.ArrayLike) -> list[Pair]:
 
     `between` has the distances of their features, from `distances`; `sketches` (n, s) are small
     versions of the pictures in levels of 0 to 255. A pair is listed if its features are much nearer
-    than usual, or if its sketches are equal and its features are not farther apart than usual.
+    than usual, or if its sketches are nearly equal and its features are not farther apart
+    than usual.
     """
     unit = _unit(between)
     if unit == 0:  # most pictures are equal
@@ -127,7 +131,7 @@ def _typical_first(points: Array, group: npt.NDArray[np.int64]) -> list[int]:
 
 
 def _silhouette(between: Array, labels: npt.NDArray[np.int32]) -> float:
-    """Return the mean silhouette of a division; 0 for a picture alone in its cluster."""
+    """Return the mean silhouette of all pictures; a picture alone in its cluster counts as 0."""
     names, sizes = np.unique(labels, return_counts=True)
     sums = np.stack([between[:, labels == name].sum(axis=1) for name in names], axis=1)
     own = np.searchsorted(names, labels)

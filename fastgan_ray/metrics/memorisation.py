@@ -79,7 +79,7 @@ def memorisation(nearest: NearestTraining) -> dict[str, float]:
     - nearest_ratio: the fakes' mean distance to the nearest training picture, divided by the
       training pictures' mean distance to the nearest other training picture. It is about 1 for new
       pictures of the same kind, and 0 for copies.
-    - memorised: the share of fakes that are too near to a training picture. "Too near" is the 5 %
+    - memorised: the share of fakes that are too near to a training picture: nearer than the 5 %
       quantile of the training pictures' distances to the nearest other training picture. The share
       is about .05 for new pictures of the same kind, and 1 for copies.
 

@@ -15,10 +15,10 @@ NEIGHBOURS = 5  # k of precision, recall, density and coverage; the metrics' nam
 # The names of the Frechet distance, kernel distance and Inception score on the Inception network.
 _ON_INCEPTION = {"fd": "fid{count}_full", "kd": "kid{count}_full", "is": "is{count}"}
 _SHORT = {"fid": "fd", "kid": "kd"}
-# The keys of a trial's record for its last and its best checkpoint: the value of the last one; the
-# best one's value on new latents, its kimg, and the value that chose it.
+# The keys of a trial's record: the value of the last checkpoint; and of the best checkpoint, the
+# value on new latents, the kimg, and the value that selected it.
 MOMENTS = ("last_value", "best_value", "best_kimg", "selected_value")
-# The metrics that a search can optimise, by their value of `eval.metric`; the first is the default.
+# {value of `eval.metric`: goal} of metrics that a search can optimise; the first is the default.
 GOALS: dict[str, Goal] = {
     "fd": "minimize",
     "kd": "minimize",
@@ -113,7 +113,7 @@ def early_name(name: str) -> str:
 
 
 def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) -> float | None:
-    """Read a metric from a row of a full or a cheap evaluation; return `missing` without one."""
+    """Read a metric from a row of a full or cheap evaluation; `missing` if the row has none."""
     value = row.get(name, row.get(early_name(name), missing))
     return None if value is None else float(value)
 

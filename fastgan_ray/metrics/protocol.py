@@ -28,8 +28,8 @@ LABELS = {
     "eval_seed": "seed of the latents",
     "arithmetic": "arithmetic of sampling and features",
 }
-# These values are left out of a protocol, so that it equals protocols from before they could be
-# chosen.
+# These values are left out of a protocol, so that it equals older protocols, which do not have
+# these keys.
 USUAL = {"aspect": "1:1", "mode": "rgb", "held_out": "no"}
 
 
@@ -38,7 +38,7 @@ def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[st
 
     Metrics can be compared if their descriptions are equal. The feature networks need three colours
     and a square: grey is repeated, alpha is put on `background`, and other proportions are changed.
-    `source` has the pictures with which metrics compare.
+    `source` has the reference pictures.
     """
     unusual = {
         "aspect": config.model.aspect,

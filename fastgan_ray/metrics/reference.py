@@ -30,7 +30,7 @@ from fastgan_ray.progress import Track, silently
 _VERSION = 2  # increase this number when a change of the code changes the features
 _BATCH = 32
 SQUARE = (1, 1)
-# The rounding of one picture's features between batches, as a share of the largest feature.
+# Rounding may change a picture's features in another batch by this share of the largest feature.
 _ALIKE = 1e-4
 
 Features = npt.NDArray[np.float32]
@@ -51,7 +51,7 @@ class Reference(NamedTuple):
 def load_sets(
     sets: PictureSets, config: RunConfig, extractor: Extractor, track: Track = silently
 ) -> Reference:
-    """Load the features with which a run's metrics compare; raise UserError as `load_reference`."""
+    """Load the features that metrics compare with; raise UserError like `load_reference`."""
     reference = load_reference(sets.reference, config, extractor, track)
     if not sets.held_out:
         return reference

@@ -18,7 +18,7 @@ from fastgan_ray.metrics.reference import Features, reference_features
 from fastgan_ray.progress import Track, silently
 
 NETWORK = "efficientnet_lite0"
-"""The feature network: the one inside the package, which needs no download."""
+"""The feature network: it is inside the package and needs no download."""
 _VERSION = 1  # increase this number when a change of the code changes the numbers
 
 
@@ -33,7 +33,7 @@ def embedded_features(
 
 
 def self_distance(source: Source, config: DataConfig, track: Track = silently) -> Halves | None:
-    """Measure two halves of the pictures against each other; None for too few pictures."""
+    """Compare two halves of the pictures; return None for fewer than SMALLEST pictures."""
     if len(source) < SMALLEST:
         return None
     if (known := known_self_distance(source, config)) is not None:
@@ -45,7 +45,7 @@ def self_distance(source: Source, config: DataConfig, track: Track = silently) -
 
 
 def known_self_distance(source: Source, config: DataConfig) -> Halves | None:
-    """Return what `self_distance` has measured before; None if it is unknown."""
+    """Return the cached result of `self_distance`, or None if there is none."""
     try:
         stored = json.loads(_path(source, config).read_text(encoding="utf-8"))
         return Halves(int(stored[0]), *map(float, stored[1:]))

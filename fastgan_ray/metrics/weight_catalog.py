@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _EMBEDDED = (
-    "Or use the network that comes with the package: --embedded (eval.extractor: "
-    "efficientnet_lite0). Its distance is not FID, and the metric has another name."
+    "Or use the network that comes with the package, with --embedded (eval.extractor: "
+    "efficientnet_lite0). The metric is then not FID, and has another name."
 )
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A published weight file: its name, checksum, URL and purpose, and an alternative to it."""
+    """A published weight file; `instead` tells the user what to use without the file."""
 
     filename: str
     sha256: str

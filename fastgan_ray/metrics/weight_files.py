@@ -45,7 +45,7 @@ def weights_path(name: str) -> Path:
     """Return the path of the verified file `name` (a key of WEIGHTS); download it if needed.
 
     The function looks in `cache_dir()/weights`, then in the download folders of other libraries,
-    then at the publisher's URL (or, if the variable is set, below FASTGAN_RAY_WEIGHTS_URL). Raises
+    then at the publisher's URL (or below FASTGAN_RAY_WEIGHTS_URL, if this variable is set). Raises
     UserError if the file is not found, or if the cache has a different file of this name.
     """
     weights = WEIGHTS[name]
@@ -70,7 +70,7 @@ def require_weights(config: RunConfig) -> None:
 
 
 def weights_table(track: Track = silently) -> list[Row]:
-    """List every published file and whether it is on this machine; if so, verify it."""
+    """List every published file and whether it is on this machine; verify files that are."""
     return [_row(name, weights) for name, weights in track([*WEIGHTS.items()], "checking weights")]
 
 
@@ -172,7 +172,7 @@ def _find(weights: Weights) -> Path | None:
                 f"{sha256}). Remove it, or replace it with {_url(weights)}"
             )
         return cached
-    # Other programs write to these folders, not always atomically: skip a wrong file.
+    # Other programs may write incomplete files to these folders, so skip wrong files.
     shared = (folder / weights.filename for folder in _shared_folders())
     return next((path for path in shared if _matches(weights, path)), None)
 

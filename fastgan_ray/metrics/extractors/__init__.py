@@ -36,7 +36,7 @@ def load_extractor(
     """
     if name == "none":
         raise UserError(
-            "eval.extractor: is none, so nothing can be measured; choose a feature network with "
+            "eval.extractor is none, so nothing can be measured; choose a feature network with "
             "--set eval.extractor=NAME, or use --embedded for the network in the package"
         )
     module = importlib.import_module(f"{__name__}.{EXTRACTORS[name]}")

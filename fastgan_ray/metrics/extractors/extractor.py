@@ -1,4 +1,4 @@
-"""The interface of all feature networks: a function of pictures, with its protocol."""
+"""The interface of all feature networks: from pictures to features, with a protocol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from fastgan_ray.arithmetic import ieee_float32
 from fastgan_ray.data.channels import WHITE, as_rgb
 
-# Small batches fit into a CPU's caches: 54 images/s per core, but only 29 in batches of 16.
+# Batches of 4 fit into a CPU's caches: 54 images/s per core, but only 29 in batches of 16.
 _CPU_CHUNK = 4
 
 
@@ -35,7 +35,7 @@ class Extractor:
     # Features (n, d) -> (n, classes) on the CPU, for the Inception score; None: no classifier.
     logits: Callable[[Tensor], Tensor] | None = None
     background: str = WHITE
-    picture_px: int | None = None  # side to which pictures are resized first; None: not resized
+    picture_px: int | None = None  # if not None, pictures are first resized to this side
 
     @property
     def resize(self) -> str:

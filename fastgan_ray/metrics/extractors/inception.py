@@ -33,7 +33,7 @@ def inception(device: torch.device) -> Extractor:
     extractor = Extractor("inception", sha256, 299, network, device)
     try:
         classifier = network.base.output.weight.detach().cpu()
-    except AttributeError:  # the file lacks this private name: leave out the Inception score
+    except AttributeError:  # without this private name, there is no Inception score
         return extractor
     return replace(extractor, logits=lambda features: F.linear(features, classifier))
 
