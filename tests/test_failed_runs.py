@@ -56,7 +56,7 @@ def test_a_search_has_failed_if_no_trial_has_a_value():
 
     bad = [trial("diverged", None, "nan"), trial("out_of_memory", None), trial("diverged", None)]
     text = failure_of({"trials": [bad[0], *bad]})
-    assert text == "no trial has a value; 2 of 4 diverged: nan"
+    assert text == "no trial has a value; 2 of 4 trials diverged: nan"
     assert failure_of({"trials": [*bad, trial("stopped", 3.0)]}) == ""
     assert failure_of({"trials": []}) == "no trial has started, so there is no result"
     early = {"trials": [trial("finished", 3.0)], "ended_early": "3 trials in a row failed"}

@@ -81,7 +81,7 @@ def _announcement(ablation: AblationSpec, plan: Plan, folder: Path) -> str:
     return (
         f"Confirmation: {counted(count, 'new training')}, of {best_trials(len(ablation.arms) - 1)} "
         f"and the {DEFAULT} with {counted(len(ablation.seeds), 'new seed')} ({plan.why})"
-        + (f"; {done} of them are done." if done else ".")
+        + (f"; {done} of these trainings are done." if done else ".")
     )
 
 

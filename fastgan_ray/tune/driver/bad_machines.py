@@ -91,7 +91,10 @@ class BadMachines(TrialCallback):
             self._leave_out(place, reason)
 
     def _leave_out(self, place: Place, reason: str) -> None:
-        problem = f"{place}: trials died here {DEATHS_IN_A_ROW} times in a row (last: {reason})."
+        problem = (
+            f"{place}: trials died here {DEATHS_IN_A_ROW} times in a row "
+            f"(the last reason: {reason})."
+        )
         self._deaths.pop(place)
         if len(self.left_out) + 1 >= self._places:
             self._say(f"{problem} No other place is left, so trials continue here.")

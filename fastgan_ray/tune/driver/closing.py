@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from fastgan_ray.counting import counted
 from fastgan_ray.errors import FailedRunError
 from fastgan_ray.tune.driver.reports import Reports
 from fastgan_ray.tune.driver.terminal import say
@@ -60,9 +61,12 @@ def failure_of(summary: Mapping[str, Any]) -> str:
         return ""
     if not trials:
         return "no trial has started, so there is no result"
-    counts = Counter((trial["state"].replace("_", " "), trial["reason"]) for trial in trials)
+    counts = Counter(
+        (trial["state"].replace("out_of_memory", "ran out of memory"), trial["reason"])
+        for trial in trials
+    )
     (state, reason), count = counts.most_common(1)[0]
-    return f"no trial has a value; {count} of {len(trials)} {state}: {reason}"
+    return f"no trial has a value; {count} of {counted(len(trials), 'trial')} {state}: {reason}"
 
 
 def is_interrupted(summary: Mapping[str, Any]) -> bool:

@@ -150,12 +150,13 @@ def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> N
             raise UserError(
                 f"resources: a trial needs {_shown(trial.worker)}"
                 f"{' for each worker' if trial.workers > 1 else ''}, but no machine has that "
-                f"(there is: {have}). Lower resources.cpus or resources.gpus, or add a machine."
+                f"(the machines have: {have}). Lower resources.cpus or resources.gpus, or add a "
+                "machine."
             )
         if not trial.count(nodes):
             raise UserError(
                 f"resources: a trial needs {counted(trial.workers, 'worker')} of "
-                f"{_shown(trial.worker)}, but all machines together do not have that (there is: "
+                f"{_shown(trial.worker)}, but all machines together do not have that (they have: "
                 f"{have}). Lower resources.workers, cpus or gpus, or add a machine."
             )
 
@@ -208,7 +209,7 @@ def check_memory(
     if len(lacking) == len(configs):
         raise UserError(f"resources: a trial needs {lack}. {mend}.")
     part = f"{len(lacking)} of {len(configs)} sampled configurations"
-    return limit, f"Memory: {part} need up to {lack}, and would be infeasible. {mend}."
+    return limit, f"Memory: {part} would be infeasible: they need up to {lack}. {mend}."
 
 
 def max_concurrent(

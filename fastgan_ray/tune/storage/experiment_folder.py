@@ -21,7 +21,7 @@ def folder_of(runs: Path, name: str) -> Path:
     """Return the folder of the experiment `name`; raise UserError for a forbidden name."""
     if not NAME.fullmatch(name):
         raise UserError(
-            "--name: must be letters, digits, '.', '_' and '-', and not start with '.' "
+            "--name: must be letters, digits, '.', '_' and '-', and must not start with '.' "
             f"(got {name!r})"
         )
     return (runs / name).expanduser().resolve()
