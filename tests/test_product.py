@@ -178,7 +178,7 @@ def test_a_search_ends_with_all_its_results(undisturbed):
     assert "wandb sync" in out
     # Nothing but our own lines and table: no banner, no warning.
     ours = ("[", "6 pictures", "tiny:", "fd_", "trial ", "0000", "Best:", "Warning:")
-    ours += ("Best moment", "Results:", "Report:", "To W&B:")
+    ours += ("Best checkpoint", "Results:", "Report:", "To W&B:")
     assert [line for line in out.splitlines() if line and not line.startswith(ours)] == []
 
 
