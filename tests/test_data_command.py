@@ -144,7 +144,10 @@ def test_check_says_the_two_lines_that_matter(results, folder, tmp_path, capsys,
     (data,) = json.loads(capsys.readouterr().out)["data"]
     sizes, metric = data["advice"]
     assert sizes.startswith("sizes: at least 90% of the pictures need no enlargement at 32 px")
-    assert metric.startswith("metric: differences below ") and "(7 against 7) have " in metric
+    assert (
+        metric.startswith("metric: differences below ")
+        and "(7 against 7), these metrics are " in metric
+    )
     assert "in fd_efficientnet_lite0, or below" in metric
     assert call("check", file) == 0
     printed = " ".join(capsys.readouterr().out.split())
