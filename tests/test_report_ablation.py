@@ -117,7 +117,7 @@ def test_failures_are_reported_and_win_nothing():
     assert good["states"] == {"diverged": 1, "finished": 5}
     notes = tables.notes(summary)
     assert any(
-        note.startswith("good: no verdict: better in pairs without failures") for note in notes
+        note.startswith("good: no verdict: better in the pairs without a failure") for note in notes
     )
     assert "good, seed 0 on cats: diverged at 2 kimg: loss/d is not finite." in notes
     assert "(2 of 3)" in tables.markdown(summary, "x.svg")

@@ -150,7 +150,7 @@ def test_an_arm_that_failed_wins_nothing_by_what_remains():
     assert comparisons["good"].verdict == "better"
     assert comparisons["survivor"].verdict == "no verdict"
     assert comparisons["survivor"].note == (
-        "better in pairs without failures, but in 1 pair only the arm failed"
+        "better in the pairs without a failure, but the arm failed alone in 1 pair"
     )
     assert (comparisons["survivor"].failed, comparisons["survivor"].difference.pairs) == (1, 4)
     # It may well be worse.

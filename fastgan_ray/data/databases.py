@@ -74,7 +74,7 @@ def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
 
 
 def _unreadable(name: str, head: bytes) -> LeftOut | None:
-    """Return a LeftOut for a picture that this installation cannot read; None for other values."""
+    """Return a LeftOut if the value is a picture that this installation cannot read, else None."""
     verdict = judge(name, lambda name, count: head)
     is_known = verdict is not None and is_picture(kind_of(head))
     return verdict if is_known else None

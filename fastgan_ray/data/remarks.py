@@ -126,7 +126,7 @@ def _nearly_identical(pictures: Sequence[Picture]) -> str:
         return ""
     return (
         f"{alike} of {counted(len(pictures), 'picture')} look nearly identical when they "
-        "are reduced in size: a generator can only copy such pictures"
+        "are reduced in size. From such pictures, a generator can learn nothing but to copy them"
     )
 
 

@@ -174,7 +174,9 @@ def _compare_arm(
     if (verdict == "better" and failed) or (verdict == "worse" and baseline_failed):
         name, count = ("the arm", failed) if failed else ("the baseline", baseline_failed)
         pairs = "pair" if count == 1 else "pairs"
-        note = f"{verdict} in pairs without failures, but in {count} {pairs} only {name} failed"
+        note = (
+            f"{verdict} in the pairs without a failure, but {name} failed alone in {count} {pairs}"
+        )
         verdict = "no verdict"
     return Comparison(
         difference=difference,

@@ -1,4 +1,4 @@
-"""Statistics of blind votes: strengths (Bradley-Terry), chance, and agreement with a metric.
+"""Statistics of blind votes: strengths (Bradley-Terry), p-values, and agreement with a metric.
 
 This module is pure: numbers in, numbers out. Items have the numbers 0 to n - 1, and a vote compares
 two of them. The score of a vote is 1 if the first item was preferred, 0 if the second was, and 0.5

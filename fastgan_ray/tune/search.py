@@ -248,7 +248,7 @@ def closing(summary: Summary) -> list[RenderableType]:
     if confirmation and not confirmation["winner"]:
         parts.append(confirmation["sentence"])
     if moment := best_moment(best, summary["metric"]["name"]):
-        parts.append(f"{moment} best/ has the best moment.")
+        parts.append(f"{moment} The folder best/ has this checkpoint.")
     for key, budget in summary["budget"].items():
         parts.append(f"Budget:  the search used {budget['used']:.3g} of {budget['limit']:g} {key}")
     parts += [f"Warning: {text}" for text in warnings if text]

@@ -84,7 +84,8 @@ class Hyperband(_Rule):
     def _never_strict(cls, value: object) -> object:
         if value is not False:
             raise ValueError(
-                "must be false, because the best 1/eta always continue; leave strict out"
+                "must be false, because the best 1/eta of the trials always continue; remove this "
+                "key"
             )
         return value
 

@@ -209,7 +209,7 @@ def check_memory(
     if len(lacking) == len(configs):
         raise UserError(f"resources: a trial needs {lack}. {mend}.")
     part = f"{len(lacking)} of {len(configs)} sampled configurations"
-    return limit, f"Memory: {part} would be infeasible: they need up to {lack}. {mend}."
+    return limit, f"Not enough memory: {part} could not be trained; they need up to {lack}. {mend}."
 
 
 def max_concurrent(

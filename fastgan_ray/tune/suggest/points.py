@@ -80,7 +80,10 @@ class PointRules:
         )
 
     def _mostly_tried(self, state: PointState) -> bool:
-        """Return whether at least half of the points are tried, so few random points are new."""
+        """Return whether at least half of the points have been tried.
+
+        Then a random point is rarely new.
+        """
         count = self._size
         return count is not None and count <= ENUMERABLE and count <= 2 * len(state.tried)
 
