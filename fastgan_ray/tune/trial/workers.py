@@ -49,10 +49,10 @@ def run_workers(
     """Run a trial's workers to the end, and report their rows to Ray Tune.
 
     `resources` are the resources of each worker. The rows in `state` were already reported to Ray
-    Tune and are not reported again. `send` copies the trial's files to the remote storage. If a worker dies, all workers start again from
-    the newest checkpoint. Raises WorkersLostError if a worker dies again after MAX_DEATHS restarts,
-    TakeOverError if the search orders the trial to take over weights, and InterruptedRunError if
-    the workers have saved their state and stopped.
+    Tune and are not reported again. `send` copies the trial's files to the remote storage. If a
+    worker dies, all workers start again from the newest checkpoint. Raises WorkersLostError if a
+    worker dies again after MAX_DEATHS restarts, TakeOverError if the search orders the trial to
+    take over weights, and InterruptedRunError if the workers have saved their state and stopped.
     """
     folder, reported, orders = task.folder, len(state.rows), len(read_orders(task.folder))
     write_atomically(folder / DECIDED, str(reported))
