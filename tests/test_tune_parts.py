@@ -65,7 +65,7 @@ def test_memory_that_is_there_limits_how_many_run_and_how_large_they_are():
     few, warning = check_memory([small], nodes)
     assert few == sum(int(gb / (0.8 * host_gb_of(small))) for gb in (10, 5)) and not warning
     limit, warning = check_memory([small, large], [{"CPU": 1.0, "memory": 4e9}])
-    assert limit and "1 of 2" in warning and "infeasible" in warning
+    assert limit and "1 of 2" in warning and "could not be trained" in warning
     with pytest.raises(UserError, match=r"memory, and no machine has more than 4\.0 GB"):
         check_memory([large], [{"CPU": 1.0, "memory": 4e9}])
     with pytest.raises(UserError, match=r"memory, and no GPU has more than 2\.0 GB"):
