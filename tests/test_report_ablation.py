@@ -256,7 +256,7 @@ def test_both_moments_are_in_the_table_and_the_compared_one_is_named():
         assert len(columns) == len(spec.data)
         text = tables.explanation(summary)
         assert f"The {spec.compare} checkpoints of the trainings are compared" in text
-        assert "measured on new latents" in text
+        assert "measured again on new latents" in text
     key = {SPEC.compare: "best_value", "best": "last_value"}[SPEC.compare]
     expected = [trial[key] for trial in trials() if trial["arm"] == "good"]
     parts = summarise(SPEC, "t", trials(), GFLOP)["arms"][1]["other_moment"]

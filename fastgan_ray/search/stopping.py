@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from fastgan_ray.counting import counted
 from fastgan_ray.search.file.early_terminate import Hyperband, Median, Patience, Rule
 
 
@@ -115,7 +116,7 @@ class MedianRule:
             return ""
         return (
             "its best value is worse than the median of the mean values of the other trials "
-            f"({len(means)} trials)"
+            f"({counted(len(means), 'trial')})"
         )
 
 

@@ -105,7 +105,7 @@ def metric_sentences(facts: Facts) -> list[str]:
         f"{halves['fd']:.1f} ± {halves['fd_sd']:.1f} and a kernel distance of "
         f"{1000 * halves['kd']:.2f} ± {1000 * halves['kd_sd']:.2f} thousandths, by the features "
         "of the network inside the package (mean and standard deviation over random splits).",
-        f"{count} pictures of a perfect generator would have these distances to {count} of your "
+        f"As many pictures of a perfect generator would have these distances to {count} of your "
         f"pictures; lower values mean that the generator copies. With more pictures, the Frechet "
         f"distance of a perfect generator is lower, and its kernel distance is still about 0.",
         f"Differences below {2 * halves['fd_sd']:.1f} in the Frechet distance or "
