@@ -216,9 +216,7 @@ def test_a_search_ends_with_its_budget(runs, capfd):
     assert (trial["state"], trial["kimg"]) == ("stopped", 1.0)
     assert "at 1 of 2 kimg: the budget is used up: " in trial["reason"]
     assert summary["best"]["trial_id"] == "00000"
-    assert summary["confirmation"]["sentence"].startswith(
-        "Not confirmed: the rest of the budget is"
-    )
+    assert summary["confirmation"]["sentence"].startswith("Not confirmed: the budget has only")
     assert "Not confirmed" in capfd.readouterr().out
 
     with pytest.raises(UserError, match="gpu_hours: has no effect, because no trial uses a GPU"):
