@@ -112,7 +112,7 @@ def test_the_licence_of_a_named_set_is_in_the_card(tmp_path):
 def test_a_generator_without_a_record_says_so(tmp_path):
     export(published(tmp_path / "all_1.pth"), "hub", tmp_path / "x")
     text = (tmp_path / "x" / "README.md").read_text()
-    assert "records no training" in text and "records no metric" in text
+    assert "no record of its training" in text and "no record of its metrics" in text
     assert "model-index" not in yaml.safe_load(text.split("---\n")[1])
     # The folder can be exported again, and every command takes it.
     assert call("export", tmp_path / "x", "--to", "folder", "--out", tmp_path / "y") == 0

@@ -166,7 +166,7 @@ def _quality(metrics: Mapping[str, tuple[float, float | None]], protocol: Mappin
     """Return the section with the metrics, and how they were measured."""
     title = "## Quality\n\n"
     if not metrics:
-        return title + NOT_RECORDED.format("metric")
+        return title + NOT_RECORDED.format("metrics")
     rows = [f"| {name} | {format_with_error(*value)} |" for name, value in metrics.items()]
     steps = [f"| {LABELS.get(key, key)} | {value} |" for key, value in protocol.items()]
     return (
