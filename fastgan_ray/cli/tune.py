@@ -10,6 +10,7 @@ import typer
 
 from fastgan_ray.cli import options as opt
 from fastgan_ray.cli.detach import detach as start_in_background
+from fastgan_ray.cli.detach import is_detached
 from fastgan_ray.cli.terminal import console, progress
 
 
@@ -69,5 +70,6 @@ def tune(
         address=address,
         warm_start=source,
         disk_gb=disk_gb,
+        detached=is_detached(),
     )
     run_search(spec, options)
