@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from fastgan_ray.api.training import cores_hint
+from fastgan_ray.cli.detach import DETACHED
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config, load_run_config
 from fastgan_ray.errors import InterruptedRunError
@@ -453,3 +454,20 @@ def test_a_folder_without_a_best_names_its_trials(trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "ablation" / "trials" / "00000")
     assert call("evaluate", tmp_path / "ablation") == 2
     assert "name a trial, e.g." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "preset", "function"),
+    [
+        ("tune", "demo", "fastgan_ray.tune.search.run_search"),
+        ("ablate", "ablation_demo", "fastgan_ray.tune.ablation.run_ablation"),
+    ],
+)
+def test_a_background_process_tells_the_run_that_it_is_detached(
+    command, preset, function, monkeypatch
+):
+    options = []
+    monkeypatch.setattr(function, lambda spec, given: options.append(given))
+    monkeypatch.setenv(DETACHED, "1")
+    assert call(command, "--config", preset) == 0
+    assert [given.detached for given in options] == [True]

@@ -295,6 +295,16 @@ def small_resolution(resolution: int) -> int:
     return min(128, resolution // 2)
 
 
+def full_and_small(full_BCHW: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
+    """Finish pictures (B, C, R, R): apply tanh if the configuration asks for it; add small ones.
+
+    The small pictures are the full ones, resized by nearest neighbour to `small_size(config)`.
+    """
+    if config.output_activation == "tanh":
+        full_BCHW = torch.tanh(full_BCHW)
+    return full_BCHW, functional.interpolate(full_BCHW, size=small_size(config))
+
+
 def small_size(config: ModelConfig) -> tuple[int, int]:
     """Return the height and width of the generator's small picture."""
     return config.map_size(small_resolution(config.resolution))

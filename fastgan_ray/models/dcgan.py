@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator, projection
-from fastgan_ray.models.blocks import LayerFactory, Shift, dropout, glorot, normal, small_size
+from fastgan_ray.models.blocks import LayerFactory, Shift, dropout, full_and_small, glorot, normal
 
 _Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
@@ -55,9 +55,7 @@ class DcganGenerator(nn.Module):
         x_BC11 = functional.relu(self.stem_norm(self.stem(z_BZ)[:, :, None, None]))
         shape = self.config.dcgan_width, *self.config.map_size(4)
         full = self.to_full(self.blocks(x_BC11.view(-1, *shape)))
-        if self.config.output_activation == "tanh":
-            full = torch.tanh(full)
-        return full, functional.interpolate(full, size=small_size(self.config))
+        return full_and_small(full, self.config)
 
 
 class DcganDiscriminator(AnyDiscriminator):

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator, projection
-from fastgan_ray.models.blocks import LayerFactory, dropout, glorot, small_size
+from fastgan_ray.models.blocks import LayerFactory, dropout, full_and_small, glorot
 from fastgan_ray.models.spectral import spectral_norm
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
 from fastgan_ray.models.upsample import upsample_conv2x
@@ -67,9 +67,7 @@ class SnganGenerator(nn.Module):
         shape = self._channels, *self.config.map_size(4)
         x_BCHW = self.blocks(self.stem(z_BZ).view(-1, *shape))
         full = self.to_full(functional.relu(self.norm(x_BCHW)))
-        if self.config.output_activation == "tanh":
-            full = torch.tanh(full)
-        return full, functional.interpolate(full, size=small_size(self.config))
+        return full_and_small(full, self.config)
 
 
 class SnganDiscriminator(AnyDiscriminator):

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator, projection
-from fastgan_ray.models.blocks import LayerFactory, NoiseInjection, dropout, small_size, widths
+from fastgan_ray.models.blocks import LayerFactory, NoiseInjection, dropout, full_and_small, widths
 from fastgan_ray.models.style_layers import (
     Constant,
     ConvEqual,
@@ -98,9 +98,7 @@ class StyleGan2Generator(nn.Module):
             x_BCHW, rgb = block(x_BCHW, w_BW, rng)
             full = rgb if full is None else _doubled(full) + rgb
         assert full is not None
-        if self.config.output_activation == "tanh":
-            full = torch.tanh(full)
-        return full, functional.interpolate(full, size=small_size(self.config))
+        return full_and_small(full, self.config)
 
 
 class StyledBlock(nn.Module):

@@ -155,14 +155,17 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
     for name, network in networks.items():
         _load_network(network, folder / f"{name}.safetensors")
     for name, optimizer in (("optimizer_g", state.optimizer_g), ("optimizer_d", state.optimizer_d)):
-        _load_optimizer(optimizer, _read(folder / f"{name}.safetensors"))
-    rngs = _read(folder / "rngs.safetensors")
+        _load_optimizer(optimizer, read_tensors(folder / f"{name}.safetensors"))
+    rngs = read_tensors(folder / "rngs.safetensors")
     for name in CPU_STREAMS:
         state.rngs[name].set_state(rngs[name])
-    state.regan.load_state(_read(folder / "regan.safetensors"))
-    state.sampler.load_state(_read(folder / "sampler.safetensors"))
-    state.shown = _read(folder / "shown.safetensors").get("pictures")
-    device, losses = next(state.generator.parameters()).device, _read(folder / "losses.safetensors")
+    state.regan.load_state(read_tensors(folder / "regan.safetensors"))
+    state.sampler.load_state(read_tensors(folder / "sampler.safetensors"))
+    state.shown = read_tensors(folder / "shown.safetensors").get("pictures")
+    device, losses = (
+        next(state.generator.parameters()).device,
+        read_tensors(folder / "losses.safetensors"),
+    )
     state.sums = {name: total.to(device) for name, total in losses.items()}
     state.counts = {name: int(metadata["counts"][name]) for name in losses}
     state.step, state.seconds, state.ada = _position(metadata, device)
@@ -238,7 +241,7 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
 
 
 def _load_network(network: nn.Module, path: Path) -> None:
-    tensors = _read(path)
+    tensors = read_tensors(path)
     expected = network.state_dict()
     wrong = [
         f"{key}: {tuple(tensors[key].shape) if key in tensors else 'missing'} "
@@ -255,7 +258,8 @@ def _load_network(network: nn.Module, path: Path) -> None:
     network.load_state_dict(tensors)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file; raise UserError if it is missing or damaged."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

@@ -128,13 +128,12 @@ def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -
     if run.config.train.keep_best == 0 or not checkpoints:
         return {}
     metadata = checkpoint.read_metadata(checkpoints[0])
-    is_last, config = metadata["step"] == state.step, run.config.eval
-    generator = state.ema if is_last else checkpoint.load_generator(checkpoints[0])[0]
-    if config.early_fakes is None:
-        config = with_other_latents(config)
-    if is_last and config is run.config.eval:
+    is_last, cheap = metadata["step"] == state.step, run.config.eval.early_fakes is not None
+    if is_last and cheap:
         measured = last.values
     else:
+        generator = state.ema if is_last else checkpoint.load_generator(checkpoints[0])[0]
+        config = run.config.eval if cheap else with_other_latents(run.config.eval)
         sample = _sampler(generator.to(run.device), run)
         measured = _measure(sample, run, config, early=False).values
     best.add_metadata(checkpoints[0], {"measured_again": measured})

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fastgan_ray.config.run_config import RunConfig
@@ -25,7 +23,7 @@ from fastgan_ray.models import build_discriminator, build_generator
 from fastgan_ray.models.exported_folder import layout_of, read_folder
 from fastgan_ray.models.published_checkpoint import load_published
 from fastgan_ray.models.spectral import settle_vectors, spectral_layers
-from fastgan_ray.train.checkpoint import read_metadata
+from fastgan_ray.train.checkpoint import read_metadata, read_tensors
 from fastgan_ray.train.find_checkpoint import locate
 from fastgan_ray.train.state import TrainState
 
@@ -81,7 +79,7 @@ def read_source(train: TrainConfig) -> Source:
         read_metadata(where)
         stored = {"generator": "ema" if train.init_average else "generator"}
         files = {name: where / f"{stored.get(name, name)}.safetensors" for name in names}
-        networks = {name: _read(file) for name, file in files.items()}
+        networks = {name: read_tensors(file) for name, file in files.items()}
         return Source(networks, _sha256(files.values()))
     except UserError as error:
         raise UserError(f"train.init_from: {error}") from error
@@ -260,13 +258,6 @@ def _require_average_generator(path: Path, train: TrainConfig) -> None:
             f"{path}: is an exported folder, which has only the weight average; set "
             "train.init_average to true, or name a checkpoint"
         )
-
-
-def _read(path: Path) -> Tensors:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: missing, truncated or damaged ({error})") from error
 
 
 def _sha256(paths: Iterable[Path]) -> str:
