@@ -103,7 +103,7 @@ def test_a_picture_without_a_box_is_an_error_or_left_out_and_said(folder):
 def test_names_that_fit_no_picture_are_said(folder):
     source = open_source(config(folder, *ROWS, "d.png,1,1,5,5"))
     (note,) = source.notes
-    assert " has 1 row without a picture: d.png" in note and note.endswith("d.png")
+    assert " has 1 row without a picture in the data: d.png" in note and note.endswith("d.png")
     with pytest.raises(UserError, match=r"the path of each picture below data\.path"):
         open_source(config(folder, "a.png,1,1,5,5"))
 

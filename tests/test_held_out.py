@@ -86,7 +86,7 @@ def test_another_folder(pictures, tmp_path):
 )
 def test_each_side_needs_two_pictures(pictures, share, sides):
     with pytest.raises(
-        UserError, match=f"eval.held_out: the share {share:g} of 10 pictures.*{sides}"
+        UserError, match=f"eval.held_out: the fraction {share:g} of 10 pictures.*{sides}"
     ):
         open_sets(settings(pictures, **{"eval.held_out": share}))
 
@@ -113,7 +113,7 @@ def test_other_limits_are_refused(pictures, limit):
 
 def test_a_share_of_fewer_than_two_pictures_is_refused(pictures):
     with pytest.raises(
-        UserError, match=r"data\.limit: the share 0\.1 of 10 pictures in .* is 1 picture"
+        UserError, match=r"data\.limit: the fraction 0\.1 of 10 pictures in .* is 1 picture"
     ):
         open_sets(settings(pictures, **{"data.limit": 0.1}))
 

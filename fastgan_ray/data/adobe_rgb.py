@@ -1,4 +1,4 @@
-"""Build the colour profile of Adobe RGB; most cameras name it in EXIF, but do not embed it."""
+"""Build the colour profile of Adobe RGB, which most cameras name in EXIF but do not embed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def says_adobe_rgb(image: Image.Image) -> bool:
 
 
 def _profile() -> bytes:
-    """Return an ICC profile of version 2: a header, a table of tags, and the tags."""
+    """Return the ICC profile (version 2) of Adobe RGB: a header, a table of tags, and the tags."""
     name = b"Adobe RGB (1998)\0"
     tags = {
         b"desc": b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(78),

@@ -53,7 +53,7 @@ def open_zip(path: Path) -> Listing:
 
 
 def _repeated(entries: Iterable[str]) -> list[LeftOut]:
-    """List the entries whose name appears again later; only the last entry of a name is read."""
+    """List the entries that are not read because a later entry has the same name."""
     return [
         LeftOut(name, suffix_of(name), _REPEATED)
         for name, count in sorted(Counter(entries).items())
@@ -80,9 +80,10 @@ def _zip_now(path: Path) -> zipfile.ZipFile:
 
 @lru_cache(maxsize=4)
 def _open_zip(path: Path, pid: int, mtime_ns: int, size: int) -> zipfile.ZipFile:
-    """Open an archive and keep it open for this process and file version.
+    """Open a zip archive and keep it open, so that the next call does not open it again.
 
-    Opening it again for each picture would be slow, because its directory can be long.
+    Opening the archive for each picture would be slow, because its directory can be long. `pid`,
+    `mtime_ns` and `size` are keys of the cache: another process or a changed file opens it again.
     """
     return zipfile.ZipFile(path)
 
@@ -166,7 +167,7 @@ def _plain_tar(path: Path) -> Path:
 
 
 def _read_block(packed: BufferedIOBase) -> bytes:
-    """Unpack a block; raise TarError for damaged data, so that it differs from a write error."""
+    """Unpack one block. Raise TarError if the data is damaged."""
     try:
         return packed.read(_BLOCK)
     except _TAR_ERRORS as error:

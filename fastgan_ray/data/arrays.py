@@ -15,7 +15,10 @@ Array = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def row_names(name: str, count: int | None) -> list[str]:
-    """Name the `count` pictures in a file: "a.npy[07]"; None means a single picture: "a.npy"."""
+    """Return a name for each of the `count` pictures in a file, such as "a.npy[07]".
+
+    If `count` is None, the file has a single picture, whose name is the file's name ("a.npy").
+    """
     if count is None:
         return [name]
     width = len(str(max(count - 1, 0)))

@@ -43,10 +43,10 @@ class Cropped(NamedTuple):
 
 
 def crop_all(pictures: Sequence[Picture], path: Path, padding: float) -> Cropped:
-    """Crop pictures by the boxes in the file `path`, enlarged by the share `padding`.
+    """Crop pictures by the boxes in the file `path`, after enlarging each box as in `crop_of`.
 
-    If a file has several pages, its box is used for all of them. Width and height of a cropped
-    picture are those of the crop. Raises UserError with the file and the line if the file or a row
+    If a file has several pages, its box is used for all of them. A returned picture has the
+    width and height of its crop. Raises UserError with the file and the line if the file or a row
     is not valid, or if a box reaches out of its picture.
     """
     boxes = read_boxes(path)
@@ -63,7 +63,9 @@ def crop_all(pictures: Sequence[Picture], path: Path, padding: float) -> Cropped
         facts = facts._replace(width=right - left, height=bottom - top)
         cropped.append(picture._replace(facts=facts, crop=crop))
     unused = [name for name in boxes if name not in used]
-    notes = (f"{path} has {counted(len(unused), 'row')} without a picture: {named(unused)}",)
+    notes = (
+        f"{path} has {counted(len(unused), 'row')} without a picture in the data: {named(unused)}",
+    )
     return Cropped(cropped, tuple(without_box), notes if unused else ())
 
 
@@ -71,8 +73,8 @@ def crop_of(box: Box, padding: float, width: int, height: int) -> Crop:
     """Return the square around a box, with side (1 + `padding`) times the box's longer side.
 
     `width` and `height` are those of the picture. The square is moved so that it lies inside the
-    picture. If it is larger than the picture, it is cut off, and is then not square. Source: Beres
-    2021; that version does not move the squares, so it cuts off more of them.
+    picture. If it is larger than the picture, it is cut off and is no longer a square. Source:
+    Beres 2021, whose code cuts off more of the squares because it does not move them.
     """
     side = (1 + padding) * max(box.width, box.height)
     left, right = _interval(box.x + box.width / 2, side, width)
@@ -111,18 +113,18 @@ def read_boxes(path: Path) -> dict[str, Box]:
 
 
 def _columns(header: list[str], path: Path) -> list[int]:
-    """Return the position of each of COLUMNS in the first line."""
+    """Return the index of each of COLUMNS in the first line; raise UserError like `crop_all`."""
     wrong = [column for column in COLUMNS if header.count(column) != 1]
     if wrong:
         raise UserError(
-            f"{path}, line 1: must name the columns {', '.join(COLUMNS)}, each once; it has "
+            f"{path}, line 1: must name the columns {', '.join(COLUMNS)}, each once, but it names "
             f"{', '.join(header) or 'nothing'} (missing or repeated: {', '.join(wrong)})"
         )
     return [header.index(column) for column in COLUMNS]
 
 
 def _read_row(row: list[str], count: int, columns: list[int], where: str) -> tuple[str, Box]:
-    """Return a row's name and box."""
+    """Return the picture's name and the box in a row; raise UserError if the row is not valid."""
     if len(row) != count:
         raise UserError(f"{where}: must have {count} values, like the first line (got {len(row)})")
     name, *texts = (row[index].strip() for index in columns)
@@ -155,7 +157,7 @@ def _require_inside(box: Box, width: int, height: int, name: str, path: Path) ->
 
 
 def _interval(centre: float, side: float, length: int) -> tuple[int, int]:
-    """Return start and end (px) of an interval of length `side`, moved to lie in 0 to `length`."""
+    """Return the start and end of an interval of length `side`, moved to lie in 0 to `length`."""
     size = max(1, min(round(side), length))
     start = min(max(round(centre - size / 2), 0), length - size)
     return start, start + size

@@ -22,13 +22,13 @@ from fastgan_ray.errors import UserError
 
 DATASETS_URL = "https://data-efficient-gans.mit.edu/datasets"
 _EMBEDDED = Path(__file__).parent / "embedded"
-_NOT_STATED = "not stated: ask its authors"
+_NOT_STATED = "not stated; ask the authors of the set"
 _TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A named set of pictures."""
+    """A set of pictures that `data.path` can name."""
 
     images: int
     description: str
@@ -38,7 +38,7 @@ class DataSet:
 
 
 class Row(TypedDict):
-    """One line of `fastgan-ray data`."""
+    """One line of the list of named sets that `fastgan-ray data` prints."""
 
     name: str
     images: int
@@ -49,9 +49,10 @@ class Row(TypedDict):
 
 
 def catalog() -> list[Row]:
-    """List every named set; an `available` set can be used without a download.
+    """List every named set.
 
-    `put_at` is the path of the zip archive of a set that cannot be downloaded, else None.
+    `available` is True if the set can be used without a download. `put_at` is the path at which the
+    user must put the zip archive of a set that cannot be downloaded. For other sets, it is None.
     """
     return [
         Row(
@@ -198,7 +199,7 @@ def _recorded_sha256(record: Path) -> str | None:
 
 
 def _by_hand(images: int, description: str) -> DataSet:
-    """Describe a set of table 3 of the paper; the user must put it into the cache."""
+    """Return the entry of a set in table 3 of FastGAN's paper, which has no download."""
     return DataSet(images, f"{description}; 1024 px in the paper", _NOT_STATED, downloadable=False)
 
 

@@ -43,7 +43,7 @@ class Picture(NamedTuple):
     facts: PictureFacts
     frame_count: int
     crop: tuple[int, int, int, int] | None = None
-    """Left, top, right and bottom of the part that is used, in pixels; None: the whole."""
+    """Left, top, right and bottom of the crop that is used, in pixels; None: the whole picture."""
 
 
 class Check(NamedTuple):
@@ -81,7 +81,7 @@ class Check(NamedTuple):
 def check_all(path: Path, listing: Listing, frames: Frames, track: Track) -> list[Check]:
     """Check every picture file of `path`.
 
-    A file is decoded only if the cache does not have its facts.
+    A file is decoded only if the cache does not have its properties (`FileFacts`) yet.
     """
     identity = f"{path.resolve()}\n{_VERSION}\n{PIL.__version__}\n{frames}"
     key = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
@@ -111,7 +111,7 @@ def check_all(path: Path, listing: Listing, frames: Frames, track: Track) -> lis
 
 
 def _known(record: Path) -> Mapping[str, FileFacts]:
-    """Read the cached facts, {sha256 of the file: facts}; leave out damaged entries."""
+    """Read {sha256 of a file: its properties} from the cache; leave out damaged entries."""
     try:
         stored = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):

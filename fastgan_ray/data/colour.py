@@ -59,7 +59,7 @@ def profile_name(profile: bytes | None) -> str:
 
 @lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> Transform | None:
-    """Build the transform from a profile to sRGB; None if the picture must stay unchanged."""
+    """Return the transform from a profile to sRGB, or None if pictures need no transform."""
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if _MODES.get(opened.profile.xcolor_space) != mode:
@@ -82,7 +82,7 @@ def _transform(profile: bytes, mode: str) -> Transform | None:
 
 
 def _samples(mode: str) -> Image.Image:
-    """Return a picture with all 256 greys, or with colours from the whole range."""
+    """Return a test picture with all 256 greys (mode L) or with colours from the whole range."""
     if mode == "L":
         return Image.frombytes("L", (256, 1), bytes(range(256)))
     levels = np.linspace(0, 255, _STEPS).round().astype(np.uint8)

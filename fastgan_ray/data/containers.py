@@ -139,7 +139,7 @@ def _is_picture_file(path: Path) -> bool:
 
 
 def _is_above(folder: str, other: str) -> bool:
-    """Return whether `folder` is `other` or contains it; both are real paths."""
+    """Return whether `folder` is `other` or contains it. Both are paths without links."""
     return Path(other).is_relative_to(folder)
 
 

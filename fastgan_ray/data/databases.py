@@ -74,14 +74,14 @@ def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
 
 
 def _unreadable(name: str, head: bytes) -> LeftOut | None:
-    """Return a LeftOut if the value is a picture that this installation cannot read, else None."""
+    """Return a LeftOut with the reason if this installation cannot read the picture, else None."""
     verdict = judge(name, lambda name, count: head)
     is_known = verdict is not None and is_picture(kind_of(head))
     return verdict if is_known else None
 
 
 def _not_a_picture(name: str, pattern: str) -> LeftOut | None:
-    """Return a LeftOut for a key that is not a picture; None if it has a picture's suffix."""
+    """Return a LeftOut for a key that is not a picture, or None if it has a picture's suffix."""
     if suffix_of(name) in SUFFIXES:
         return None
     return LeftOut(name, pattern, NOT_A_PICTURE, quiet=name == _COUNTS[0])

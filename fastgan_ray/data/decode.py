@@ -89,7 +89,7 @@ def _user_errors() -> Iterator[None]:
 
 
 class _Recent(threading.local):
-    """The file that this thread is decoding; the next frame continues at the current one."""
+    """The file that this thread decoded last, kept open so that its next frame is fast to reach."""
 
     data: bytes | None = None
     image: Image.Image | None = None
@@ -99,7 +99,10 @@ _recent = _Recent()
 
 
 def _later_frame(data: bytes, frame: int) -> Image.Image:
-    """Decode a frame after the first; decoders can only go forward, one frame at a time."""
+    """Decode a frame after the first one.
+
+    Decoders only go forward, one frame at a time, so continue in the open file if it is the same.
+    """
     with _user_errors():
         image = _recent.image if _recent.data == data else None
         _recent.data = _recent.image = None  # after an error, open the file again
@@ -199,8 +202,8 @@ def _from_integers(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise UserError(
-            f"has {image.mode}-mode pixels, which have no defined white: save it with 8 or 16 bits "
-            "per channel"
+            f"has pixels of Pillow's mode {image.mode}, which has no defined white: save it with "
+            "8 or 16 bits per channel"
         )
     grey = Image.fromarray(np.round(values / 257).astype(np.uint8))
     transparent = image.info.get("transparency")

@@ -61,9 +61,10 @@ def _padded(image: Image.Image, background: str, size: Size, keep_scale: bool) -
 
 
 def _around(image: Image.Image, proportions: Size) -> Size:
-    """Return the smallest size with these proportions that contains a picture; at most MAX_PIXELS.
+    """Return the smallest (height, width) with the given proportions that contains a picture.
 
-    The limit is for very long, narrow pictures, whose size could be too large for memory.
+    The size has at most MAX_PIXELS pixels, because that of a very long, narrow picture could be too
+    large for memory.
     """
     rows, columns = proportions
     height = max(image.height, -(-image.width * rows // columns))

@@ -42,7 +42,7 @@ GAP = 2  # pixels between the tiles of a grid
 def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: int = GAP) -> None:
     """Write pictures in [-1, 1] as tiles of a PNG, row by row.
 
-    `columns` and `gap` are those of `tiled`.
+    `columns` and `gap` have the same meaning as in `tiled`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _to_image(tiled(images_BCHW, columns, gap)).save(path)
@@ -51,7 +51,8 @@ def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: 
 def tiled(images_BCHW: Tensor, columns: int | None = None, gap: int = GAP) -> Tensor:
     """Put pictures in [-1, 1] as tiles on a white sheet, row by row: uint8 (C, height, width).
 
-    `columns` is the number of tiles in a row; None: about the number of rows. `gap` is in pixels.
+    `columns` is the number of tiles in a row. If it is None, there are about as many columns as
+    rows. `gap` is the space between tiles in pixels.
     """
     count, channels, height, width = images_BCHW.shape
     columns = columns or math.ceil(math.sqrt(count))

@@ -28,7 +28,7 @@ class PictureFacts(NamedTuple):
     mode: str
     """Pillow's mode of the file: "RGB", "L" (grey), "P" (palette), "CMYK", ..."""
     profile: str
-    """The name of its colour profile; "" without one."""
+    """The name of the picture's colour profile; "" if it has none."""
     is_transparent: bool
     sketch: str
     ("SKETCH_SIDE x SKETCH_SIDE RGB pixels as hexadecimal digits, to find similar pictures.")
@@ -63,12 +63,12 @@ def inspect(data: bytes, frames: Frames) -> FileFacts:
 
 
 def as_json(facts: FileFacts) -> list[Any]:
-    """Convert facts to plain lists, which JSON can store."""
+    """Convert the properties of a file to plain lists, which JSON can store."""
     return [*facts[:3], [list(picture) for picture in facts.pictures]]
 
 
 def from_json(stored: Any) -> FileFacts | None:  # noqa: ANN401 - any JSON value
-    """Convert the lists that `as_json` returned back to facts; return None for anything else."""
+    """Convert what `as_json` returned back to FileFacts; return None for any other value."""
     try:
         kind, count, warning, rows = stored
         pictures = tuple(PictureFacts(*row) for row in rows)
@@ -79,9 +79,9 @@ def from_json(stored: Any) -> FileFacts | None:  # noqa: ANN401 - any JSON value
 
 
 def _frames_or_first(image: Image.Image, frames: Frames) -> list[int]:
-    """Return the numbers of the frames.
+    """Return the numbers of the frames of a file.
 
-    If only the first frame is needed, return [0]: then a damaged later frame is no error.
+    If they cannot be read and only the first frame is needed, return [0] instead of an error.
     """
     try:
         return frames_of(image)

@@ -1,4 +1,4 @@
-"""Read a JPEG file that lacks only its end marker, as all viewers do."""
+"""Make JPEG files readable that lack only the end marker, which all viewers can show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def with_end(data: bytes) -> bytes:
     """Add the end marker to a JPEG that lacks only this marker; return other files unchanged.
 
     Pillow refuses a file without the marker. To check that no pixels are missing, the file is
-    decoded with different bytes (fillers) after its end: the pixels must not depend on the filler.
+    decoded several times, each time with other bytes (a filler) after its end. If all pixels are
+    there, they do not depend on the filler.
     """
     is_cut, has_all_scans = _follow(data)
     if not is_cut or not has_all_scans:
@@ -38,8 +39,9 @@ def with_end(data: bytes) -> bytes:
 def _follow(data: bytes) -> tuple[bool, bool]:
     """Return whether a JPEG lacks its end marker, and whether it ends within its last scan.
 
-    The scans of a progressive JPEG refine the picture. After the last scan of a component, no bits
-    of its frequencies are missing, from 0 (the mean, "DC") to 63 (the highest, "AC").
+    Each scan of a progressive JPEG adds bits to the frequencies of some colour components. A file
+    ends within its last scan if then no component lacks bits of frequency 0 (the mean, "DC") or of
+    the highest frequency, 63 ("AC").
     """
     at, in_scan = 2, False
     missing_bits: dict[tuple[int, bool], int] = {}

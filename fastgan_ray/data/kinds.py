@@ -75,7 +75,10 @@ def _missing_in_pillow(feature: str, mend: str) -> Callable[[], str]:
 
 @lru_cache(maxsize=1)
 def _supported() -> frozenset[str]:
-    """Return the features of this Pillow; `features.check` would warn about unknown features."""
+    """Return the names of the optional features that the installed Pillow has.
+
+    `features.check` is not used, because it warns about features that an old Pillow does not know.
+    """
     return frozenset(features.get_supported())
 
 

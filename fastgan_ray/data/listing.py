@@ -103,7 +103,7 @@ def require_inside(path: Path, kind: str, names: Sequence[str]) -> None:
 
 
 def describe_left_out(left_out: Sequence[LeftOut]) -> str:
-    """Write in one line how many files of each kind were not read; "" if there are none."""
+    """Return a line that says how many files of each kind were not read; "" if there are none."""
     mentioned = [entry for entry in left_out if not entry.quiet]
     if not mentioned:
         return ""
@@ -123,13 +123,13 @@ def printable(name: str) -> str:
 
 
 def named(names: Sequence[str]) -> str:
-    """Write the first names and the number of the others: "a.png, b.png, c.png and 4 more"."""
+    """Return the first names and the number of the others: "a.png, b.png, c.png and 4 more"."""
     shown = ", ".join(printable(name) for name in names[:_NAMED])
     return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def visible(part: str) -> bool:
-    """Return whether a part of a path is not hidden and is not macOS's folder `__MACOSX`."""
+    """Return False if a part of a path is hidden or is macOS's folder `__MACOSX`, else True."""
     return part in (".", "..") or (not part.startswith(".") and part != "__MACOSX")
 
 

@@ -45,7 +45,7 @@ def remarks(source: Source, config: DataConfig, size: Size) -> list[str]:
 
 
 def sketches(pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
-    """Return the sketches (n, 3 SKETCH_SIDE^2) of the pictures, 0 to 255."""
+    """Return the tiny copies of the pictures (`PictureFacts.sketch`) as rows of values 0 to 255."""
     joined = bytes.fromhex("".join(picture.facts.sketch for picture in pictures))
     values = np.frombuffer(joined, np.uint8).astype(np.float32)
     return values.reshape(len(pictures), 3 * SKETCH_SIDE**2)
@@ -126,7 +126,7 @@ def _nearly_identical(pictures: Sequence[Picture]) -> str:
         return ""
     return (
         f"{alike} of {counted(len(pictures), 'picture')} look nearly identical when they "
-        "are reduced in size. From such pictures, a generator can learn nothing but to copy them"
+        "are reduced in size. From such pictures, a generator can only learn to copy them"
     )
 
 

@@ -12,7 +12,7 @@ from fastgan_ray.data.checking import Picture
 from fastgan_ray.data.fit import Size
 
 LARGE_ENOUGH = 0.9
-"""The share of pictures that must be at least as large as the resolution."""
+"""The fraction of pictures that must be at least as large as the resolution."""
 _COMMON = 0.8
 
 
@@ -27,9 +27,10 @@ def enlargement(picture: Picture, config: DataConfig, size: Size) -> float:
 
 
 def justified_resolution(pictures: Sequence[Picture], config: DataConfig, aspect: str) -> int:
-    """Return the largest resolution that enlarges at most 1 - LARGE_ENOUGH of the pictures.
+    """Return the largest resolution at which few pictures must be enlarged.
 
-    If the pictures are smaller than every resolution, return the smallest one.
+    At least the fraction LARGE_ENOUGH of the pictures keep their size or become smaller. If the
+    pictures are smaller than every resolution, return the smallest one.
     """
 
     def is_justified(resolution: int) -> bool:
@@ -41,10 +42,11 @@ def justified_resolution(pictures: Sequence[Picture], config: DataConfig, aspect
 
 
 def common_aspect(pictures: Sequence[Picture]) -> tuple[str, float]:
-    """Return the proportions that most pictures have (a key of ASPECTS), and their share.
+    """Return the most common proportions (a key of ASPECTS) and how many pictures have them.
 
-    Each picture counts for the key that is nearest to its proportions. The result is "1:1" if no
-    key has the share _COMMON of the pictures, because a generator has only one shape.
+    The number is a fraction of all pictures. Each picture counts for the key that is nearest to its
+    proportions. If no key has at least the fraction _COMMON of the pictures, the result is "1:1"
+    and the fraction of square pictures.
     """
     counts = Counter(nearest_aspect(picture) for picture in pictures)
     aspect, count = counts.most_common(1)[0]

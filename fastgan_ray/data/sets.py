@@ -14,7 +14,7 @@ from fastgan_ray.progress import Track, silently
 
 
 class PictureSets(NamedTuple):
-    """The pictures of a run by their use."""
+    """The pictures of a run, as one set for each use."""
 
     training: Source
     """The pictures that are trained on."""
@@ -32,7 +32,7 @@ class PictureSets(NamedTuple):
 def open_sets(config: RunConfig, track: Track = silently) -> PictureSets:
     """Open and check the pictures of a run.
 
-    Metrics compare with the pictures at `eval.data`, or with the share `eval.held_out` of the
+    Metrics compare with the pictures at `eval.data`, or with the fraction `eval.held_out` of the
     pictures at `data.path`, or, by default, with all pictures at `data.path`. Raises UserError
     like `open_source`, and if there are fewer than 2 held-out pictures, or if some of them are also
     training pictures.
@@ -55,10 +55,10 @@ def open_pool(config: RunConfig, track: Track = silently) -> Source:
 
 
 def _divide(source: Source, share: float, seed: int) -> tuple[Source, Source]:
-    """Divide pictures into training pictures and held-out pictures (the share `share`).
+    """Return training pictures and held-out pictures (the fraction `share` of all pictures).
 
-    The files with the lowest hashes of seed and content are held out, so all copies
-    and all pages of a file are in the same part.
+    The files with the lowest hashes of seed and content are held out. So all copies and all pages
+    of a file are either held out or used for training.
     """
 
     def rank(sha256: str) -> str:
@@ -77,9 +77,9 @@ def _divide(source: Source, share: float, seed: int) -> tuple[Source, Source]:
     rest = [picture for picture in source.pictures if picture.sha256 in held]
     if min(len(training), len(rest)) < 2:
         raise UserError(
-            f"eval.held_out: the share {share:g} of {counted(len(source), 'picture')} in "
+            f"eval.held_out: the fraction {share:g} of {counted(len(source), 'picture')} in "
             f"{source.path} makes {len(training)} training pictures and {len(rest)} held-out "
-            "pictures, but at least 2 of each are needed; choose another share, or add pictures"
+            "pictures, but at least 2 of each are needed; choose another fraction, or add pictures"
         )
     return with_pictures(source, training), with_pictures(source, rest)
 

@@ -6,6 +6,6 @@ MAX_BYTES = 256 * 2**20
 
 
 def check_bytes(size: int) -> None:
-    """Raise ValueError if a file or an entry of an archive has more than MAX_BYTES."""
+    """Raise ValueError if `size`, the size of a file or archive entry, is above MAX_BYTES."""
     if size > MAX_BYTES:
-        raise ValueError(f"{size:,} bytes is more than {MAX_BYTES:,}: shrink it first")
+        raise ValueError(f"{size:,} bytes is more than the limit of {MAX_BYTES:,}: shrink it first")

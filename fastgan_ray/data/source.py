@@ -114,12 +114,12 @@ def limited(source: Source, config: DataConfig, seed: int) -> Source:
     """Choose `config.limit` pictures: those with the lowest hashes of seed and name.
 
     With hashes instead of a permutation, adding or removing a picture changes at most one choice.
-    Raises UserError if the limit is a share and this share is fewer than 2 pictures.
+    Raises UserError if the limit is a fraction that gives fewer than 2 pictures.
     """
     count = config.limited(len(source))
     if count < 2:
         raise UserError(
-            f"data.limit: the share {config.limit:g} of {counted(len(source), 'picture')} in "
+            f"data.limit: the fraction {config.limit:g} of {counted(len(source), 'picture')} in "
             f"{source.path} is {counted(count, 'picture')}, but at least 2 are needed; set a "
             "higher limit"
         )

@@ -50,7 +50,7 @@ class Survey(NamedTuple):
 
 
 class FileRow(TypedDict):
-    """One file, or one picture of a file that has several pictures."""
+    """One row of `inventory`: a file, or one picture of a file that has several pictures."""
 
     name: str
     kind: str
@@ -66,7 +66,7 @@ class FileRow(TypedDict):
 def survey(config: DataConfig, track: Track = silently) -> Survey:
     """Find all files of `config.path` and check every picture; damaged pictures cause no error.
 
-    Raises UserError if the path is missing, or is none of the forms that can be read, or if
+    Raises UserError if the path does not exist or is not a set of pictures that can be read, or if
     `config.boxes` is not valid.
     """
     if not config.path:

@@ -20,8 +20,8 @@ def map_in_threads(
 ) -> Iterator[T]:
     """Compute function(0), function(1), ... in several threads; yield the results in order.
 
-    Threads are faster than a loop because Pillow releases the GIL. `doing` names the work for
-    `track`.
+    Threads are faster than a loop because Pillow releases the GIL. `track` shows the progress with
+    the label `doing`.
     """
     with pillow_warnings_off(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results: Iterator[T] = iter(())
