@@ -57,10 +57,10 @@ def run_ablation(
 def ablation_of(
     spec: AblationSpec, order: Sequence[Cell], ended: Mapping[str, Record] | None = None
 ) -> Experiment:
-    """Make the experiment that trains the cells in `order`.
+    """Make the experiment that trains each cell (an arm, a data set and a seed) in a trial.
 
-    A cell's position in `order` is the number of its trial. `ended` maps trial names to their
-    records from ablation.json; these trials do not run again.
+    A cell's position in `order` is the number of its trial. `ended` maps the names of trials that
+    do not run again to their records from ablation.json.
     """
     ended = ended or {}
     configs = [
@@ -100,10 +100,10 @@ def closing(summary: dict[str, Any]) -> list[RenderableType]:
 
 
 class CellSearcher(Searcher):
-    """A searcher that suggests the cells of an ablation in their order.
+    """A searcher that suggests an ablation's cells (arm, data set and seed) in their order.
 
-    A suggestion is {"number", "point", "run"}, as in a search; its point is {"arm", "data",
-    "seed"}. A cell is skipped if `ended` contains the name of its trial.
+    A suggestion has the keys "number", "point" and "run", as in a search. Its "point" has the keys
+    "arm", "data" and "seed". A cell is skipped if `ended` contains the name of its trial.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class CellSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Allow one more trial to start."""
+        """Allow another trial to start, because this trial has ended."""
         self._live.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
@@ -151,8 +151,8 @@ class CellSearcher(Searcher):
 class AblationRecords(TrialRecords):
     """The records of an ablation's trials, written to ablation.json and ablation.md.
 
-    When every trial has ended, the learning curves are drawn. Of each trial, the evaluations and
-    the weights that generate samples (ema.safetensors) are kept.
+    When every trial has ended, the learning curves are drawn. The evaluations of each trial and
+    the weights that generate its samples (ema.safetensors) are kept.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class AblationRecords(TrialRecords):
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
         """Write ablation.json and ablation.md; return the summary.
 
-        `over` says that no more trials will run; then the learning curves are drawn, too.
+        If `over` is true, no more trials will run, so the learning curves are drawn, too.
         """
         by_name = {**self._ended_before, **{record["trial_id"]: record for record in records}}
         trials = [
@@ -211,7 +211,7 @@ class AblationRecords(TrialRecords):
 
 
 def _compared(record: Record, compare: Moment) -> float | None:
-    """Return the value to compare: the training's best or last value, as `compare` says.
+    """Return the metric value to compare, which is the best or the last one, as `compare` says.
 
     A training that has no best value is compared by its last value.
     """
@@ -221,11 +221,11 @@ def _compared(record: Record, compare: Moment) -> float | None:
 
 
 def _configure(spec: AblationSpec, cell: Cell) -> dict[str, Any]:
-    """Return the configuration of a training, nested as a RunConfig, with an absolute data path."""
+    """Return a training's configuration as a RunConfig's dict, with an absolute data path."""
     return absolute_paths(cell_config(spec, cell)).model_dump()
 
 
 def _protocol(trial: Path) -> dict[str, Any]:
-    """Read the protocol of a trial's metric from its newest checkpoint."""
+    """Read how a trial's metric is measured (its protocol) from the trial's newest checkpoint."""
     files = sorted(trial.glob("checkpoint-*/metadata.json"))
     return dict(json.loads(files[-1].read_text()).get("protocol", {})) if files else {}

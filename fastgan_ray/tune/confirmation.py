@@ -47,7 +47,8 @@ def confirm_search(
     """Run the trainings of `plan` that are missing; return the summary with their outcome.
 
     `summary` must be the search's summary without a confirmation. summary.json and best/ are
-    updated. `seeds` are the seeds to use; if empty, as many new seeds as `plan` says are chosen.
+    updated. `seeds` are the seeds to use. If `seeds` is empty, new seeds are chosen, as many as
+    `plan` says.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None
@@ -148,13 +149,13 @@ def _ablation(
         ablation = confirmation_spec(spec, summary, top, seeds, data_path)
     except UserError as error:  # for example, the search space may exclude the default
         return str(error)
-    return ablation or f"no trial beside the {DEFAULT} has a value to confirm"
+    return ablation or f"no trial except the {DEFAULT} has a metric value"
 
 
 def _train(
     ablation: AblationSpec, folder: Path, name: str, context: ExperimentContext
 ) -> Mapping[str, Any]:
-    """Train the cells that have not ended; return the ablation's summary of all cells."""
+    """Train the cells (arm and seed) that have not ended; return the ablation's summary."""
     path = folder / "ablation.json"
     summary = json.loads(path.read_text()) if path.is_file() else {"trials": []}
     order = _order(summary["trials"], ablation)
@@ -190,7 +191,7 @@ def _start(folder: Path, ablation: AblationSpec, ended: list[str]) -> None:
 
 
 def _order(trials: Sequence[Mapping[str, Any]], ablation: AblationSpec) -> list[Cell]:
-    """Return all cells of the ablation, in the order of their trials' numbers.
+    """Return all cells (arm and seed) of the ablation, in the order of their trials' numbers.
 
     `trials` are the trials of an earlier, smaller confirmation. Their cells come first, so that
     these trials keep their numbers.
@@ -237,14 +238,14 @@ def _promote(
 
 
 def _save_search_best(folder: Path) -> None:
-    """Copy the search's best/, unless a copy exists."""
+    """Copy the search's best/ to the confirmation's folder, unless a copy exists there."""
     copy = folder / FOLDER / SEARCH_BEST
     if not copy.exists():
         linked_copy(folder / "best", copy)
 
 
 def _restore_search_best(folder: Path) -> None:
-    """Replace best/ by the copy of the search's best/, if a copy exists."""
+    """Replace best/ by the copy in the confirmation's folder, if a copy exists there."""
     if (copy := folder / FOLDER / SEARCH_BEST).exists():
         put_in_place(copy, folder / "best")
 

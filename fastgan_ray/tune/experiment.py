@@ -60,11 +60,11 @@ class Experiment:
 
     - `text`: the content of the search's or ablation's YAML file.
     - `overrides`: the command's options that change settings of this file, as JSON values.
-    - `changes`: a function that is called before a resume. It takes the text and the overrides from
-      before, and returns a message for each difference that is not allowed. Its argument
-      `same_pictures` says whether other code compares the pictures.
-    - `configure`: takes a searcher's suggestion; returns the trial's configuration, nested as a
-      RunConfig.
+    - `changes`: a function that is called before a resume. It takes the earlier text and overrides,
+      and returns a message for each difference that is not allowed. If its argument `same_pictures`
+      is true, other code compares the pictures, so their path may differ.
+    - `configure`: takes a searcher's suggestion; returns the trial's configuration as nested dicts,
+      with the keys of a RunConfig.
     - `inputs`: configurations whose data and weights must exist.
     - `sample_configs`: examples of the configurations that trials may have.
     - `summary_file`: name of the summary; the file exists as soon as the experiment has started.
@@ -76,8 +76,8 @@ class Experiment:
     - `follow_up`: runs after all trials. It takes the summary and returns it with the result of the
       follow-up added. It may use the subfolders in `subfolders`.
     - `closing`: takes the summary; returns the text to print at the end.
-    - `default`: the published default's values of a search's parameters, or the baseline's arm of
-      an ablation.
+    - `default`: for a search, the published default's values of its parameters; for an ablation,
+      the name of the baseline arm.
     - `confirms`: the name of the search that this ablation confirms, else None.
     - `grid_points`: the number of points of a grid search, else None.
     - `failures_in_a_row`: after so many trials in a row that fail for the same reason, no more
@@ -128,7 +128,7 @@ class ExperimentContext:
     def wandb_session(self, folder: Path, group: str, confirms: bool = False) -> Session:
         """Make the W&B session of the experiment in `folder`.
 
-        `confirms` says that this experiment is a confirmation; then `group` is the search's group.
+        If `confirms` is true, the experiment is a confirmation, and `group` is the search's group.
         """
         return Session(folder, project_name(os.environ), group, self.options.wandb, confirms)
 

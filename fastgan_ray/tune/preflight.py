@@ -52,11 +52,11 @@ def check_inputs(
 ) -> None:
     """Check once, before all trials, that pictures and network weights exist and are unchanged.
 
-    `here` says that the trials run on this machine. Then also compute the features of the real
-    pictures, and write the metric's protocol to `folder`, or compare it with the protocol that
-    `folder` already has. Remarks about the pictures are printed and written to `folder`. The
-    remarks consider the largest resolution of `configs` and `examples`. Raises a UserError that
-    says what is missing or has changed.
+    If `here` is true, the trials run on this machine. Then the features of the real pictures are
+    computed, too, and the metric's protocol is written to `folder`, or compared with the protocol
+    that `folder` already has. Remarks about the pictures are printed and written to `folder`. They
+    consider the largest resolution of `configs` and `examples`. Raises a UserError that says what
+    is missing or has changed.
     """
     from fastgan_ray.data.remarks import remarks
     from fastgan_ray.metrics.weight_files import require_weights
@@ -107,7 +107,7 @@ def check_starts(configs: Sequence[RunConfig], folder: Path, console: Console) -
 
 
 def read_pictures(folder: Path) -> list[dict[str, Any]]:
-    """Read what `check_inputs` wrote about the pictures of the experiment in `folder`.
+    """Return what `check_inputs` wrote about the pictures of the experiment in `folder`.
 
     The list has {"path", "pictures" (their number), "remarks"} for each data set. It is empty if
     the trials of the experiment use no pictures.

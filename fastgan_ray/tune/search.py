@@ -188,8 +188,9 @@ def _all_seeds(spec: SearchSpec, summary: Summary, folder: Path, seeds: Sequence
     together = list(dict.fromkeys([*started, *seeds]))
     if not LEAST_SEEDS <= len(together) <= MAX_SEEDS:
         raise UserError(
-            f"--seeds: must be {LEAST_SEEDS} to {MAX_SEEDS} seeds; name the seeds themselves, not "
-            f"how many: for three seeds, write 1-3 (got {', '.join(map(str, together[:3]))})"
+            f"--seeds: must be {LEAST_SEEDS} to {MAX_SEEDS} seeds "
+            f"(got {', '.join(map(str, together[:3]))}). Write the seeds themselves, not their "
+            "number; for three seeds, write 1-3"
         )
     return together
 
@@ -256,5 +257,5 @@ def closing(summary: Summary) -> list[RenderableType]:
 
 
 def configure(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
-    """Make the configuration of a trial, with an absolute path of the pictures."""
+    """Return the configuration of a trial, with absolute paths of its input files."""
     return absolute_paths(run_config(spec, point))
