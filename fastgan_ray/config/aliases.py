@@ -16,8 +16,7 @@ ALIASES: dict[str, str] = {}
 
 
 def current_name(path: str) -> str:
-    """Replace an old name at the end of a dotted key by the current name; print a note once per
-    name.
+    """Return a dotted key with its current name at the end; note each old name once on stderr.
 
     `path` is a setting ("train.old_name") or the path of a setting in a file
     ("base.train.old_name").

@@ -44,8 +44,8 @@ class AugmentConfig(Section):
         "color,translation",
         description="operations, separated by commas, applied in this order: "
         f"{', '.join(AUGMENT_OPS)}; empty = no augmentation. bgc = the operations of "
-        "StyleGAN2-ADA; keras = flip, shift, rotation and zoom as in Keras; ada adapts the "
-        "probability of bgc and keras",
+        "StyleGAN2-ADA; keras = flip, shift, rotation and zoom as in Keras; the setting ada adapts "
+        "the probability of bgc and keras",
     )
     probability: float = Field(
         1.0,

@@ -230,13 +230,13 @@ class ModelConfig(Section):
 
     @property
     def dropout(self) -> float:
-        """The share of features (0..1) that dropout removes before the discriminator's logits."""
+        """The fraction of features that dropout removes before the discriminator's logits."""
         default = 0.4 if self.architecture == "dcgan" else 0.0
         return default if self.d_dropout is None else self.d_dropout
 
     @property
     def logits(self) -> int:
-        """The number of logits that D computes for one picture.
+        """The number of logits that the discriminator computes for one picture.
 
         fastgan: 5 x 5 for each branch if the picture is square. The other architectures: 1.
         """

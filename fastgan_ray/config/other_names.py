@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 _LENGTH = "the length of a training is train.total_kimg, in thousands of images"
-_IN_EPOCHS = f"{_LENGTH}: epochs x number of pictures / 1000"
-_IN_STEPS = f"{_LENGTH}: steps x train.batch_size / 1000"
+_IN_EPOCHS = f"{_LENGTH} (epochs x number of pictures / 1000)"
+_IN_STEPS = f"{_LENGTH} (steps x train.batch_size / 1000)"
 _LEARNING_RATE = "did you mean train.lr_g or train.lr_d?"
 _OPTIMISER = (
     "the optimiser is always Adam, with train.lr_g, train.lr_d, train.beta1 and train.beta2"

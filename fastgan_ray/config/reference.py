@@ -40,7 +40,7 @@ def reference(word: str = "") -> list[Setting]:
 
 
 def section_model(section: str) -> type[Section]:
-    """Return the model of a section of RunConfig."""
+    """Return the class (a pydantic model) of a section of RunConfig."""
     model = RunConfig.model_fields[section].annotation
     assert isinstance(model, type) and issubclass(model, Section)
     return model
@@ -118,7 +118,7 @@ def _kind(kind: Any) -> str:  # noqa: ANN401 - a type annotation
 
 
 def _bounds(field: FieldInfo, whole: bool) -> str:
-    """Write the bounds of a number: ", 1 to 64", ", above 0, below 1"; "" if there are none."""
+    """Return the bounds of a number as text, e.g. ", 1 to 64"; "" if there are none."""
     limits = {
         name: getattr(rule, name)
         for rule in field.metadata

@@ -76,12 +76,12 @@ def validated(section: type[_Section], settings: Mapping[str, Any]) -> _Section:
 
 
 def broken(rule: str, *loc: str | int) -> ValidationError:
-    """Return an error for a validator to raise; it says that the value at `loc` breaks a rule."""
+    """Return the error that a validator raises to say that the value at `loc` breaks a rule."""
     return combine([Violation(loc, rule)])
 
 
 def combine(violations: Iterable[Violation]) -> ValidationError:
-    """Return one error for several broken rules, for a validator to raise.
+    """Return the error that a validator raises to report several broken rules at once.
 
     Pydantic puts the location of the validated field before each `loc`.
     """

@@ -107,5 +107,5 @@ def dump_yaml(content: Mapping[str, Any]) -> str:
 
 
 def dump_run_config(config: RunConfig) -> str:
-    """Return every setting as YAML text; `load_run_config` reads the same configuration from it."""
+    """Return every setting as YAML text, from which `load_run_config` reads the same settings."""
     return dump_yaml(config.model_dump())

@@ -41,7 +41,7 @@ PLAIN_TYPES = {
 
 
 class _Loader(yaml.SafeLoader):
-    """A SafeLoader with the plain types of YAML 1.2; makes nodes, which `_Builder` converts."""
+    """A SafeLoader with the plain types of YAML 1.2. `_Builder` converts its nodes to values."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -52,7 +52,7 @@ for _name, _pattern in PLAIN_TYPES.items():
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed file: its mapping, and the line (from 1) of each dotted key (`base.train.lr_g`)."""
+    """A parsed file, with the line (from 1) of each dotted key, such as `base.train.lr_g`."""
 
     data: dict[str, Any]
     lines: dict[str, int]
@@ -78,7 +78,7 @@ class Document:
         return max(named, default=self.lines.get(key))
 
     def add_error(self, loc: Loc, rule: str, key: str) -> None:
-        """Add an error: the value at `loc` breaks `rule`; the message calls the value `key`."""
+        """Add the error that the value at `loc` breaks `rule`; `key` is its name in the message."""
         self.errors.add(self.line(loc, rule), f"{key}: {rule}" if key else rule)
 
 

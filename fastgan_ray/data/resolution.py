@@ -42,11 +42,10 @@ def justified_resolution(pictures: Sequence[Picture], config: DataConfig, aspect
 
 
 def common_aspect(pictures: Sequence[Picture]) -> tuple[str, float]:
-    """Return the most common proportions (a key of ASPECTS) and how many pictures have them.
+    """Return the most common key of ASPECTS, and the fraction of pictures that count for it.
 
-    The number is a fraction of all pictures. Each picture counts for the key that is nearest to its
-    proportions. If no key has at least the fraction _COMMON of the pictures, the result is "1:1"
-    and the fraction of square pictures.
+    Each picture counts for the key that is nearest to its proportions. If no key has at least the
+    fraction _COMMON of the pictures, the result is "1:1" and its fraction.
     """
     counts = Counter(nearest_aspect(picture) for picture in pictures)
     aspect, count = counts.most_common(1)[0]
