@@ -109,7 +109,7 @@ def test_ties_and_the_order_of_the_two_sides_do_not_matter():
 
 def test_a_table_that_is_none_is_refused():
     for table, prior in ((np.zeros((2, 3)), 1.0), (np.zeros((2, 2)), 0.0)):
-        with pytest.raises(ValueError, match="got a table"):
+        with pytest.raises(ValueError, match="table must be square"):
             fit(table, [0], prior)
 
 

@@ -20,8 +20,8 @@ class AblationSpec:
     """An ablation: its arms, data sets and seeds.
 
     `base` has the settings of the file's `base` (flat dotted keys), with the overrides (`--set`)
-    applied. `arms` maps the name of each arm to the settings that replace those of `base`; settings
-    that an override sets are left out. If `data` contains None, the user has not yet chosen the
+    applied. `arms` maps the name of each arm to its settings, which replace those of `base`. An arm
+    has no setting that an override sets. If `data` contains None, the user has not yet chosen the
     data set. `compare` says which checkpoint of each training is compared, "last" or "best"; a best
     checkpoint is measured again on new latents. `ablation_from_text` can rebuild the AblationSpec
     from `text`, `overrides` and `seeds`.
@@ -50,7 +50,10 @@ class Cell:
 
 
 def cells(spec: AblationSpec) -> list[Cell]:
-    """List all trainings in the order of their start: seed by seed, each with all data and arms."""
+    """List all trainings in the order in which they start.
+
+    All data sets and arms are trained with the first seed, then all with the second seed, etc.
+    """
     return [
         Cell(arm, data, seed)
         for seed, data, arm in itertools.product(spec.seeds, spec.data, spec.arms)

@@ -77,7 +77,7 @@ def plan_confirmation(spec: SearchSpec) -> Plan:
 
 
 def fit_to_budget(spec: SearchSpec, plan: Plan, kimg_left: float) -> Plan:
-    """Return `plan`, or a smaller plan that takes at most `kimg_left`; if none fits, `top` is 0."""
+    """Return `plan`, or a smaller one of at most `kimg_left`; its `top` is 0 if no plan fits."""
     if plan.kimg <= kimg_left:
         return plan
     for seeds in range(plan.seeds, 1, -1):
@@ -121,7 +121,7 @@ def default_trial(summary: Summary) -> Trial | None:
 
 
 def default_point(spec: SearchSpec, summary: Summary) -> Mapping[str, Any]:
-    """Return the point of the published default.
+    """Return the point (the values of the searched parameters) of the published default.
 
     This is the point of the trial that used the default. If the search has no such trial, it is the
     point of the space that is nearest to the defaults (see `start_point`).
@@ -136,7 +136,7 @@ def sign_of(spec: SearchSpec) -> int:
 
 
 def without_seed(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration of a point with seed 0, so that comparisons ignore the seed."""
+    """Return the configuration at a point, but with seed 0, so that comparisons ignore the seed."""
     config = run_config(spec, point)
     return config.model_copy(update={"train": config.train.model_copy(update={"seed": 0})})
 
@@ -154,10 +154,11 @@ def arm_name(trial_id: str) -> str:
 def confirmation_spec(
     spec: SearchSpec, summary: Summary, top: int, seeds: Sequence[int], data: str | None
 ) -> AblationSpec | None:
-    """Return the confirmation as an ablation that has the text of a file; None without candidates.
+    """Return the ablation that confirms a search; None if there is no trial to confirm.
 
-    `data` is the path of the pictures that the trials used. `seeds` must be new: no trial of the
-    search has used them. Raise UserError if the default is not a valid run.
+    The ablation is written as the text of an ablation file and read from this text. `data` is the
+    path of the pictures that the trials used. `seeds` must be new, i.e. no trial of the search has
+    used them. Raise UserError if the published default is not a valid configuration.
     """
     candidates = top_candidates(spec, summary, top)
     if not candidates:
@@ -187,7 +188,7 @@ def used_seeds(spec: SearchSpec, summary: Summary) -> set[int]:
 def new_seeds(
     spec: SearchSpec, summary: Summary, count: int, started: Sequence[int] = ()
 ) -> list[int]:
-    """Return the seeds of a confirmation: those in `started`, then new ones up to `count` seeds.
+    """Return `count` seeds for a confirmation: the seeds in `started`, then new seeds.
 
     New seeds are the smallest numbers, from 1, that no trial of the search has used.
     """

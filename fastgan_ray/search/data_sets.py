@@ -78,7 +78,11 @@ def _of_set(values: Values, name: str) -> dict[str, dict[int, float | None]]:
 def _scaled(
     values: Mapping[str, Mapping[int, float | None]], baseline: str, is_log: bool
 ) -> dict[str, dict[int, float | None]]:
-    """Return the logarithms of the values on one data set, or the values / the baseline's mean."""
+    """Scale the values on one data set, so that differences are relative to the baseline.
+
+    Return their logarithms if `is_log` is True; otherwise divide them by the mean absolute value of
+    the baseline.
+    """
     if is_log:
         return {arm: _map(of_arm, math.log) for arm, of_arm in values.items()}
     sizes = [abs(value) for value in values[baseline].values() if value is not None]
@@ -93,7 +97,7 @@ def _map(
 
 
 def _in_percent(comparison: Comparison, is_log: bool) -> Comparison:
-    """Convert the differences of a comparison (log ratios or shares) to changes in percent."""
+    """Convert the differences of a comparison (log ratios or fractions) to changes in percent."""
 
     def percent(value: float | None) -> float | None:
         if value is None:

@@ -62,7 +62,7 @@ def ablation_changes(before: AblationSpec, now: AblationSpec, same_pictures: boo
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the keys whose values differ, with both values: "seed: 0 then, 1 now"."""
+    """Return a text for each key whose values differ, e.g. "seed: 0 then, 1 now"."""
     keys = dict.fromkeys([*before, *now])
     return [
         f"{key}: {_shown(before, key)} then, {_shown(now, key)} now"
@@ -76,7 +76,7 @@ def _shown(settings: Mapping[str, Any], key: str) -> str:
 
 
 def _search_settings(spec: SearchSpec) -> dict[str, Any]:
-    """Return the settings that must stay the same, by their keys in the file."""
+    """Return {key in the file: value} of the settings that must stay the same."""
     metrics = [metric.model_dump(exclude_none=True) for metric in (spec.metric, *spec.costs)]
     searched = {parameter.name: _described(parameter) for parameter in spec.space}
     base = base_settings(spec)
@@ -94,7 +94,7 @@ def _search_settings(spec: SearchSpec) -> dict[str, Any]:
 
 
 def _ablation_settings(spec: AblationSpec) -> dict[str, Any]:
-    """Return the settings that must stay the same.
+    """Return {key: value} of the settings that must stay the same.
 
     The value of a setting that differs between arms is a mapping {arm: value}.
     """
@@ -113,7 +113,7 @@ def _ablation_settings(spec: AblationSpec) -> dict[str, Any]:
 
 
 def _described(parameter: Parameter) -> dict[str, Any]:
-    """Return the fields of a parameter that are not at their defaults, by their keys in a file."""
+    """Return {key in the file: value} of a parameter's fields that are not at their defaults."""
     return {
         _KEYS.get(field.name, field.name): value
         for field in dataclasses.fields(parameter)
@@ -126,7 +126,7 @@ def _is_fixed(name: str) -> bool:
 
 
 def _other_paths(before: str | None, now: str | None) -> list[str]:
-    """Return the difference between two paths; empty if they lead to the same folder."""
+    """Return a list with the text of the difference; [] if both paths lead to the same folder."""
     if before and now and Path(before).resolve() == Path(now).resolve():
         return []
     return changes({"data.path": before}, {"data.path": now})

@@ -110,8 +110,8 @@ def compare(
 
     An arm is better or worse if its p-value, corrected for all arms, is below 1 - confidence. An
     arm without a p-value counts as p = 1: a failed arm must not make the test of the other arms
-    easier. There is no verdict if the better of the two failed in a pair where the other did not,
-    because it may be better only because its failures are left out.
+    easier. An arm with failures may look better only because these are left out. So there is no
+    verdict if the better of the two (arm or baseline) failed in a pair in which the other did not.
 
     Raise ValueError if the baseline is missing.
     """
@@ -135,7 +135,7 @@ def compare_differences(
     """Correct the p-values of all arms and decide the verdicts: the last part of `compare`.
 
     `differences` has an entry for each arm except the baseline. `values` is used only to count
-    failed and waiting trainings. `unit` is the word in messages for what `Difference.pairs` counts.
+    failed and waiting trainings. Messages call the pairs `unit`, e.g. "data sets".
     """
     _require_baseline(values, baseline)
     p_values = [difference.p for difference in differences.values()]
@@ -175,7 +175,7 @@ def _compare_arm(
         name, count = ("the arm", failed) if failed else ("the baseline", baseline_failed)
         pairs = "pair" if count == 1 else "pairs"
         note = (
-            f"{verdict} in the pairs without a failure, but {name} failed alone in {count} {pairs}"
+            f"{verdict} in the pairs without a failure, but in {count} {pairs} only {name} failed"
         )
         verdict = "no verdict"
     return Comparison(

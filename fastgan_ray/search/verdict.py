@@ -22,10 +22,10 @@ from fastgan_ray.search.statistics import paired_difference
 
 
 def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, Any]:
-    """Return the entry `confirmation` of summary.json; `account` is the content of ablation.json.
+    """Return the entry `confirmation` of a search's summary.json.
 
-    `searched` in the result is the arm that repeats the search's best trial; `winner` is the arm
-    with the best mean.
+    `account` is the content of the confirmation's ablation.json. `searched` in the result is the
+    arm that repeats the search's best trial; `winner` is the arm with the best mean.
     """
     trials = {arm_name(trial["trial_id"]): trial for trial in summary["trials"]}
     trial_of = {**trials, DEFAULT: default_trial(summary)}

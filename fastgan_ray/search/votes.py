@@ -94,7 +94,7 @@ def fit(table: Array, centre: Sequence[int], prior: float = PRIOR) -> Strengths:
     Raise ValueError unless the table is square and `prior` is above 0.
     """
     if table.ndim != 2 or table.shape[0] != table.shape[1] or not prior > 0:
-        raise ValueError(f"got a table of {table.shape} and a prior of {prior}")
+        raise ValueError(f"the table must be square and prior above 0 (got {table.shape}, {prior})")
     count = table + table.T
     values = np.zeros(len(table))
     for _ in range(STEPS):

@@ -19,9 +19,10 @@ from fastgan_ray.search.space import SearchSpace
 
 @dataclass(frozen=True)
 class Prior:
-    """A trial of another search: its rank, and the part of its point that lies in the new space.
+    """A trial of another search, from which a new search can learn.
 
-    Rank 0 is the best. The metric's value is not used, because values on other pictures cannot be
+    `point` has the trial's parameter values that are possible in the new search. `rank` is 0 for
+    the best trial. The metric's value is not used, because values on other pictures cannot be
     compared.
     """
 
@@ -66,7 +67,7 @@ def load_priors(run: Path, spec: SearchSpec) -> list[Prior]:
 
 
 def _part_in(space: SearchSpace, point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of `point` that lies in the space."""
+    """Return the parameter values of `point` that are possible in `space`."""
     part: dict[str, Any] = {}
     for parameter in space:
         value = point.get(parameter.name)

@@ -91,7 +91,7 @@ def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:
 
 
 def _fastgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
-    """Return the numbers of weights, stored values per picture, and values in the largest map.
+    """Return three numbers: weights, stored values per picture, values in the largest feature map.
 
     With `gradient_checkpointing`, up and down blocks store only their inputs, and the inner maps of
     only one block exist at a time.

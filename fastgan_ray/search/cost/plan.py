@@ -214,7 +214,7 @@ def _measured(timing: Timing | None, kimg: float, config: RunConfig) -> dict[str
 
 
 def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
-    """Return {device: [GB of the smallest training, GB of the largest training]}."""
+    """Return {device: [least, most]}: the estimated memory of the trainings, in GB."""
     estimates = {"gpu": gpu_gb_of, "cpu": host_gb_of}
     needs = {device: [gb_of(config) for config in configs] for device, gb_of in estimates.items()}
     return {device: [min(gbs), max(gbs)] for device, gbs in needs.items()}
@@ -253,7 +253,7 @@ def _data(
         return facts | {"note": "cannot be used", "error": str(error)}
     if len({(picture.sha256, picture.facts.frame) for picture in source.pictures}) == 1:
         pictures = counted(len(source), "picture")
-        facts["error"] = f"{source.path}: all {pictures} are the same; two must differ"
+        facts["error"] = f"{source.path}: all {pictures} are the same; at least two must differ"
     return facts | {
         "pictures": len(source),
         "remarks": remarks(source, config.data, largest.size),
@@ -301,7 +301,7 @@ def _domain(parameter: Parameter) -> str:
 
 
 def value_text(value: Value) -> str:
-    """Format a searched value: a float has three significant digits, an empty text becomes ""."""
+    """Write a searched value: floats with three significant digits, an empty text as two quotes."""
     if isinstance(value, float):
         return f"{value:.3g}"
     return '""' if value == "" else str(value)

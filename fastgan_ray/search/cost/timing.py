@@ -40,7 +40,7 @@ class CpuSpeed:
     at_once: int
 
     def gflops(self, gflop_per_image: float) -> float:
-        """Interpolate the measured speeds: return GFLOP per second for a network of this size."""
+        """Return the GFLOP per second for a network of this size, interpolated from `speeds`."""
         sizes = [math.log(size) for size, _ in self.speeds]
         (low, high), (slow, fast) = (sizes[0], sizes[-1]), (self.speeds[0][1], self.speeds[-1][1])
         share = (math.log(max(gflop_per_image, 1e-9)) - low) / (high - low)
@@ -70,8 +70,8 @@ def evaluated_pictures(config: RunConfig) -> int:
 
     With `train.keep_best`, the best checkpoint is measured again at the end. If cheap evaluations
     (`eval.early_fakes`) choose the best checkpoint, the last checkpoint gets a cheap evaluation,
-    too. If the last checkpoint turns out to be the best, it is not measured again; but before the
-    training, this is certain only if there is a single evaluation.
+    too. A last checkpoint that is also the best one is not measured again; before the training,
+    this is known only if there is a single evaluation.
     """
     total, every, full = config.train.total_kimg, config.eval.every_kimg, config.eval.num_fakes
     early_evaluations = math.ceil(total / every - 1e-9) - 1

@@ -21,12 +21,13 @@ Limit = Annotated[float, Field(gt=0, le=1e9)]
 class Confirm(FileSection):
     """A confirmation: train the `top` best trials and the default again with `seeds` new seeds."""
 
-    top: int = Field(2, ge=1, le=20, description="number of trials that are trained again")
+    top: int = Field(2, ge=1, le=20, description="number of best trials that are trained again")
     seeds: int = Field(
         3,
         ge=LEAST_SEEDS,
         le=MAX_SEEDS,
-        description="number of seeds; each of these trials is trained with each seed",
+        description="number of new seeds; the best trials and the default are trained with each "
+        "seed",
     )
 
     def kimg(self, longest: float) -> float:

@@ -123,7 +123,7 @@ class QUniform(Range):
     def _has_steps(self) -> Self:
         if max(abs(self.min), abs(self.max)) / self.q > MAX_STEPS:
             raise broken(
-                f"is too small: min to max must be at most {MAX_STEPS:g} steps of q (got "
+                f"is too small: min and max must be at most {MAX_STEPS:g} times q (got "
                 f"{format_value(self.q)})",
                 "q",
             )
@@ -136,7 +136,7 @@ class QUniform(Range):
 
 
 def distribution_of(entry: Mapping[str, Any]) -> str:
-    """Return the distribution of an entry: the named one, or inferred from the keys as W&B does."""
+    """Return the distribution that an entry names, or infer it from the keys, as W&B does."""
     if "distribution" in entry:
         return str(entry["distribution"])
     if "value" in entry:

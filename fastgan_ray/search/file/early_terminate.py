@@ -101,7 +101,7 @@ class Hyperband(_Rule):
         return self
 
     def _s_rule(self) -> str:
-        """Return the error message for `s`, with the numbers of the file."""
+        """Return the error message for `s`, with the numbers from the file."""
         if self.min_iter is not None:
             rule = (
                 "cannot be combined with min_iter, which also says when trials are first compared"
@@ -110,9 +110,10 @@ class Hyperband(_Rule):
         return f"needs max_iter: trials are first compared at max_iter / {self.eta:g}^{self.s} kimg"
 
     def _with_s(self, max_iter: float) -> str:
-        """Return an example of `s` with this `max_iter`, and its meaning."""
+        """Return a text with an example of `s`, and the kimg of its first comparison."""
         first = max_iter / self.eta**2
-        return f"s; with s: 2, this is at {max_iter:g} / {self.eta:g}^2 = {first:.4g} kimg"
+        kimg = f"{max_iter:g} / {self.eta:g}^2 = {first:.4g} kimg"
+        return f"s; for example, s: 2 means a first comparison at {kimg}"
 
     @property
     def first_kimg(self) -> float:
@@ -154,7 +155,7 @@ class Hyperband(_Rule):
 
 
 class Median(_Rule):
-    """Median stopping (Golovin et al. 2017): end a trial whose best value is worse than the median.
+    """Median stopping (Golovin et al. 2017): end trials worse than the median of the others.
 
     Trials are compared from `min_iter` kimg on, if at least `min_trials` other trials have reached
     the same kimg. For each of these others, the rule computes the mean of its values up to this
@@ -179,7 +180,8 @@ class Median(_Rule):
     def describe(self, total_kimg: float) -> str:
         """Return a description of the rule for the user."""
         return (
-            f"from {self.min_iter:g} kimg, a trial ends if its best value is worse than the median"
+            f"from {self.min_iter:g} kimg, a trial ends if its best value is worse than the median "
+            "of the other trials' mean values"
         )
 
 

@@ -29,7 +29,7 @@ def _read_sampler(value: object, info: ValidationInfo) -> str:
     if value is None:
         return next(iter(known), "")
     if value not in known:
-        names = ", ".join(known) or "it has none; leave the key out"
+        names = ", ".join(known) or "this method has no samplers, so leave the key out"
         raise broken(
             f"must be one of the samplers of method {method}: {names} (got {format_value(value)})"
             + suggestion(str(value), known)

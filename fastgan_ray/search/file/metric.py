@@ -81,9 +81,10 @@ def metric_setting(metric: Metric, base: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
-    """Return `metric`, named by the settings `before`, with its name under the settings `after`.
+    """Return `metric` with the name that it has under the settings `after`.
 
-    If the two names differ, the returned metric has no target.
+    `before` are the settings that determined its present name. If the two names differ, the
+    returned metric has no target.
     """
     name = same_metric(metric.name, before, after) or metric.name  # costs keep their names
     return (
@@ -128,7 +129,7 @@ def _read_metric(value: object, info: ValidationInfo) -> Metric:
 
 
 def _read(entry: object, goals: Mapping[str, Goal], protocol: EvalConfig) -> Metric:
-    """Read a metric, which must be one of `goals`; return it with its full name and its goal."""
+    """Return the metric of an entry, with its full name and its goal; it must be in `goals`."""
     if protocol.extractor == "none":
         raise broken(NOTHING_MEASURED)
     if isinstance(entry, str):

@@ -1,7 +1,7 @@
 """Models of the search file and the ablation file: every key, in the order of the checks.
 
 Each field's type checks its value. A rule about several fields is checked by the type of the last
-of them. So one pass finds all errors of a file.
+of these fields. So one pass finds all errors of a file.
 """
 
 from __future__ import annotations

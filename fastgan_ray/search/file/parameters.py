@@ -44,7 +44,7 @@ _ENTRY: TypeAdapter[Entry] = TypeAdapter(AnyEntry)
 
 
 def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
-    """Read and check the parameters, in the order of the file; their points must be valid runs."""
+    """Read the parameters; check each one, in the order of the file, and then their points."""
     if not isinstance(value, dict) or not value:
         rule = (
             "must map one or more settings to their possible values, such as `model.ngf: "

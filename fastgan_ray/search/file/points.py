@@ -1,4 +1,7 @@
-"""Check whole points of a search space: find values that are in no valid run."""
+"""Check the points of a search space: find values that are not part of any valid configuration.
+
+A point has one value for each active parameter.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,10 @@ def _check_grid(space: SearchSpace, settings: Mapping[str, Any]) -> None:
 
 
 def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
-    """Return "" if at least one of TRIES random points of `space` is valid; else a broken rule."""
+    """Return "" if at least one of TRIES random points of `space` is valid.
+
+    Otherwise return a rule that one of these points breaks.
+    """
     rng = random.Random(0)
     rule = ""
     for _ in range(TRIES):

@@ -76,7 +76,7 @@ def check_population(population: Population | None, info: ValidationInfo) -> Pop
         change = [current_name(name) for name in population.change] or known
         population = population.model_copy(update={"change": change})
         if not known or not set(change) <= set(known):
-            names = ", ".join(known) or "none here"
+            names = ", ".join(known) or "this file has none"
             rule = f"must list searched numbers that may change during training: {names} "
             violations.append(Violation(("change",), f"{rule}(got {format_value(change)})"))
     if violations:

@@ -93,7 +93,10 @@ def read_model(model: type[File], document: Document, context: FileContext) -> F
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the overrides (flat) with current names; raise UserError if a value is not valid."""
+    """Return the overrides as flat settings, with current names in place of old names.
+
+    Raise UserError if a value is not valid.
+    """
     errors = ErrorList("--set")
     check_alone(overrides, errors)
     if overrides.get("eval.extractor") == "none":

@@ -98,7 +98,7 @@ def _data_sets(file: AblationFile, overrides: Mapping[str, Any]) -> tuple[str | 
 def _check_arms(
     base: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], document: Document
 ) -> None:
-    """Raise UserError if an arm is not a valid run with the overrides applied."""
+    """Raise UserError if the settings of an arm are not valid with the overrides applied."""
     for name, arm in arms.items():
         for violation in check_settings({**base, **arm}):
             text = f"{violation.key}: {violation.rule}"

@@ -20,13 +20,13 @@ MODELS: dict[Kind, type[SearchFile | AblationFile | RunConfig]] = {
 
 
 class _Generator(GenerateJsonSchema):
-    """A generator of pydantic's schemas without titles: the titles only repeat the names."""
+    """Generates pydantic's schemas without titles, because the titles only repeat the names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401 - pydantic's
         return False
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        """Return the union as `anyOf`, not `oneOf`: an entry may fit several members."""
+        """Return the union as `anyOf`, not `oneOf`, because an entry may fit several members."""
         union = super().tagged_union_schema(schema)
         return {"anyOf": union.get("oneOf", union.get("anyOf"))}
 
@@ -83,7 +83,7 @@ def _nested(parameters: dict[str, JsonSchemaValue]) -> dict[str, JsonSchemaValue
         }
     return {
         section: {
-            "description": f"settings of the section {section}, nested",
+            "description": f"parameters of the section {section}, nested as in W&B's sweep files",
             "type": "object",
             "properties": {
                 "parameters": {

@@ -57,12 +57,15 @@ def base_config(spec: SearchSpec) -> RunConfig:
 
 
 def run_config(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration of the trial at `point`; raise UserError if it is not valid."""
+    """Return the configuration of a trial; `point` has the values of the searched parameters.
+
+    Raise UserError if the configuration is not valid.
+    """
     settings = {**spec.base, **point, **metric_setting(spec.metric, spec.base)}
     if violations := check_settings(settings):
         values = ", ".join(f"{key} = {format_value(value)}" for key, value in point.items())
         rules = "; ".join(f"{violation.key}: {violation.rule}" for violation in violations)
-        raise UserError(f"{spec.name}: the point {values} is not a valid run: {rules}")
+        raise UserError(f"{spec.name}: the combination {values} is not a valid run: {rules}")
     return RunConfig.model_validate(settings)
 
 
@@ -77,7 +80,10 @@ def start_point(spec: SearchSpec) -> dict[str, Any]:
 
 
 def substitutes(spec: SearchSpec) -> dict[str, tuple[Any, Any]]:
-    """Return {name: (default, value of `start_point`)} of parameters without their default."""
+    """Return the parameters whose default the search space does not contain.
+
+    The result is {name of the parameter: (its default, its value in `start_point`)}.
+    """
     defaults, start = base_settings(spec), start_point(spec)
     return {
         parameter.name: (defaults[parameter.name], start[parameter.name])
@@ -94,7 +100,7 @@ def trial_count(spec: SearchSpec) -> int:
 
 
 def first_trial_point(spec: SearchSpec) -> dict[str, Any]:
-    """Return a possible point of the first trial.
+    """Return a point that the first trial of the search may have.
 
     Each parameter has its default, or the number nearest to the default, or else a random value.
     """
@@ -119,5 +125,5 @@ def longest_kimg(spec: SearchSpec) -> float:
 
 
 def confirmation_kimg(spec: SearchSpec, top: int, seeds: int) -> float:
-    """Return the kimg to train `top` trials and the default again, each with `seeds` seeds."""
+    """Return the kimg of a confirmation: `top` trials and the default, each with `seeds` seeds."""
     return Confirm(top=top, seeds=seeds).kimg(longest_kimg(spec))
