@@ -98,7 +98,8 @@ def test_captured_steps_are_the_ordinary_ones(name):
 )
 def test_what_cannot_be_captured_is_said_once_and_trained_all_the_same(capture, problem):
     config = tiny.config()
-    with pytest.warns(UserWarning, match=f"training steps are not captured: .*{problem}") as seen:
+    warning = f"training steps are not captured as CUDA graphs: .*{problem}"
+    with pytest.warns(UserWarning, match=warning) as seen:
         rows, tensors = run(config, capture)
     assert len(seen) == 1 and capture.count == 1
     expected_rows, expected = run(config, None)

@@ -1,4 +1,4 @@
-"""Make batches of training pictures: from stored bytes to tensors on the device."""
+"""Make batches of training pictures: convert stored bytes to tensors on the device."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def scaled(pixels_BHWC: Tensor) -> Tensor:
 class Pictures:
     """The pictures of a training, stored so that batches can be taken without waiting.
 
-    The pictures are stored as bytes. They are stored on the GPU if they need at most the share
+    The pictures are stored as bytes. They are stored on the GPU if they need at most the fraction
     SHARE_OF_FREE_MEMORY of its free memory. Otherwise they are stored in the host's memory, and
-    each batch is sent to the GPU. A training on the CPU
-    uses the memory-mapped file that all trials share.
+    each batch is sent to the GPU. A training on the CPU uses the memory-mapped file that all trials
+    share.
     """
 
     def __init__(self, images: Images, device: torch.device) -> None:
@@ -60,7 +60,7 @@ class Pictures:
 
 
 def free_memory(device: torch.device) -> float:
-    """Return the free bytes of a GPU's memory; infinity if the device uses the host's memory."""
+    """Return the free bytes of a GPU's memory, or infinity if the device uses host memory."""
     if device.type == "cuda" and torch.cuda.is_available():
         return float(torch.cuda.mem_get_info(device)[0])
     return float("inf")

@@ -69,7 +69,7 @@ def continue_from(source: Path, folder: Path, kimg: float) -> None:
 
 
 def add_metadata(checkpoint: Path, entries: Mapping[str, Any]) -> None:
-    """Add entries to a checkpoint's metadata.json; other links to the file keep its old content."""
+    """Add entries to a checkpoint's metadata.json; hard links to the old file do not change."""
     text = json.dumps({**_metadata(checkpoint), **entries}, indent=1)
     write_atomically(checkpoint / "metadata.json", text)
 

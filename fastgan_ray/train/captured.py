@@ -67,8 +67,9 @@ class StepRunner:
 
     It uses graphs if `capture` is set, as long as their results agree with ordinary steps.
 
-    Each variant of a step has its own graph: with or without a lazy penalty, and for each period
-    of Re-GAN, because each period has its own mask tensors.
+    Each variant of a step has its own graph. Steps with and without the lazy penalties R1 and R2
+    are different variants, and so are the steps of different periods of Re-GAN, because each period
+    has its own mask tensors.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class StepRunner:
         self._batches: list[Tensor] = []
 
     def __call__(self, draws: Draws, batches: Sequence[Tensor]) -> Scalars:
-        """Advance the state by one step; return losses and norms, which the next call overwrites.
+        """Advance the state by one step; return losses and norms; the next call overwrites them.
 
         `draws` and `batches` are on the device; see `train_step`.
         """
@@ -120,7 +121,8 @@ class StepRunner:
             except Exception as error:
                 self._capture, self._graphs = None, {}
                 problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                warnings.warn(f"training steps are not captured: {problem}", stacklevel=2)
+                warning = f"training steps are not captured as CUDA graphs: {problem}"
+                warnings.warn(warning, stacklevel=2)
                 return self._compute(draws, batches)
         replay, scalars = self._graphs[variant]
         replay()
@@ -168,7 +170,7 @@ class StepRunner:
         return replay, outputs
 
     def _several(self, run: Callable[[], Scalars]) -> list[Scalars]:
-        """Run COMPARED_STEPS steps with `run`, with the same draws but different seeds."""
+        """Run COMPARED_STEPS steps with `run`, with the same draws but a new seed each."""
         state, seed = self._state, self._config.train.seed
         results = []
         for step in range(state.step, state.step + COMPARED_STEPS):
@@ -211,7 +213,7 @@ def require_same_losses(
 ) -> None:
     """Raise RuntimeError if a loss or norm differs between replayed and ordinary steps.
 
-    `tolerance` is the largest allowed difference, as a share of the value.
+    `tolerance` is the largest allowed relative difference.
     """
     for step, (ordinary, replayed) in enumerate(zip(expected, actual, strict=True)):
         for name in ordinary:
@@ -229,14 +231,14 @@ def require_same_update(
     """Raise RuntimeError if replayed steps change the weights differently from ordinary steps.
 
     `before`, `expected` and `actual` are the weights before the steps, after ordinary steps and
-    after replayed steps. `tolerance` is relative to the change.
+    after replayed steps. `tolerance` is relative to the size of the change.
     """
     difference = _distance_between(expected, actual)
     update = _distance_between(expected, before)
     if not difference <= 5 * tolerance * update:
         raise RuntimeError(
             "captured steps change the weights differently from ordinary steps: the norm of the "
-            f"difference is {difference:.3g}, the norm of the ordinary change {update:.3g}"
+            f"difference is {difference:.3g}, the norm of the ordinary change is {update:.3g}"
         )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from fastgan_ray.augment.ada import AdaState, ada_state
 from fastgan_ray.config.augment import how_to_register, unknown_ops
 from fastgan_ray.config.run_config import RunConfig, flatten
+from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import atomic
 from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
@@ -35,8 +36,8 @@ FORMAT = "fastgan-ray-checkpoint-1"
 def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any]) -> Path:
     """Write `state` to `folder`, completely or not at all; replace an older folder.
 
-    `info` is added to metadata.json, next to the configuration: kimg, metrics, protocol, ... as
-    JSON values. Raises UserError if the files cannot be written (e.g. a full disk).
+    `info` has further entries of metadata.json as JSON values, such as kimg, metrics and protocol.
+    Raises UserError if the files cannot be written (e.g. a full disk).
     """
     metadata = {
         "format": FORMAT,
@@ -115,7 +116,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         metadata = json.loads(path.read_text())
         recognised = metadata["format"] == FORMAT
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}: unreadable ({error}); the checkpoint is damaged") from error
+        raise UserError(f"{path}: cannot be read ({error}); use another checkpoint") from error
     if not recognised:
         raise UserError(f"{path}: format must be {FORMAT} (got {metadata['format']!r})")
     return dict(metadata)
@@ -184,7 +185,7 @@ def _position(metadata: dict[str, Any], device: torch.device) -> tuple[int, floa
     p, sign_sum, count = (adaptive[name] for name in ("p", "sign_sum", "count"))
     for name, integer in (("step", step), ("ada.count", count)):
         if type(integer) is not int or integer < 0:
-            raise ValueError(f"{name} must be a whole number from 0 (got {integer!r})")
+            raise ValueError(f"{name} must be a whole number, 0 or more (got {integer!r})")
     for name, number in (("seconds", seconds), ("ada.p", p), ("ada.sign_sum", sign_sum)):
         if type(number) not in (int, float) or not math.isfinite(number):
             raise ValueError(f"{name} must be a finite number (got {number!r})")
@@ -235,7 +236,8 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
         for name in ("exp_avg", "exp_avg_sq"):
             if loaded[name].shape != weight.shape:
                 raise ValueError(
-                    f"{name} (shape {tuple(loaded[name].shape)}) does not fit any weight"
+                    f"{name} has shape {tuple(loaded[name].shape)}, but its weight has shape "
+                    f"{tuple(weight.shape)}"
                 )
             loaded[name] = torch.empty_like(weight).copy_(loaded[name])
 
@@ -244,16 +246,16 @@ def _load_network(network: nn.Module, path: Path) -> None:
     tensors = read_tensors(path)
     expected = network.state_dict()
     wrong = [
-        f"{key}: {tuple(tensors[key].shape) if key in tensors else 'missing'} "
-        f"(expected {tuple(value.shape)})"
+        f"{key} must have shape {tuple(value.shape)} "
+        f"(got {tuple(tensors[key].shape) if key in tensors else 'no such tensor'})"
         for key, value in expected.items()
         if key not in tensors or tensors[key].shape != value.shape
     ]
-    wrong += [f"{key}: not expected" for key in tensors if key not in expected]
+    wrong += [f"{key} is not part of the network" for key in tensors if key not in expected]
     if wrong:
         raise UserError(
-            f"{path}: {len(wrong)} tensors do not fit the network of the configuration; "
-            f"the first: {wrong[0]}"
+            f"{path}: does not fit the network of the checkpoint's configuration in "
+            f"{counted(len(wrong), 'tensor')}, for example: {wrong[0]}. Use another checkpoint."
         )
     network.load_state_dict(tensors)
 
@@ -263,4 +265,4 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: missing, truncated or damaged ({error})") from error
+        raise UserError(f"{path}: is missing, truncated or damaged ({error})") from error

@@ -18,7 +18,8 @@ from fastgan_ray.models.kernels import reference_kernels
 def sampling_gflop(config: RunConfig) -> float:
     """Count the operations (10**9 multiplications and additions) that generate one picture.
 
-    The operations are counted for the published form of the network.
+    The operations are counted for the published form of the network, because the faster forms of
+    `models.kernels` differ between devices.
     """
     network = build_generator(config.model, picture_channels=config.data.channels)
     network.eval().to("meta")

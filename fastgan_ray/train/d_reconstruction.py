@@ -79,7 +79,7 @@ def _frozen_copy(
     batches: Iterator[Tensor],
     device: torch.device,
 ) -> AnyDiscriminator:
-    """Copy D, without gradients; measure batch statistics with some batches of `images`."""
+    """Copy D, without gradients; measure its batch statistics on some batches of `images`."""
     frozen = copy.deepcopy(discriminator).requires_grad_(False)
     with torch.no_grad(), fresh_batchnorm_statistics(frozen):
         for _ in range(STATISTICS_BATCHES):

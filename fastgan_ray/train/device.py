@@ -58,7 +58,7 @@ def require_device(config: RunConfig) -> None:
 
 
 def limit_gpu_memory(share: float) -> None:
-    """Limit this process to `share` of each GPU's memory; 1 or more: no limit.
+    """Limit this process to the fraction `share` of each GPU's memory; 1 or more means no limit.
 
     A training that needs more memory then fails by itself, instead of making another trial on the
     same GPU fail.
@@ -69,9 +69,10 @@ def limit_gpu_memory(share: float) -> None:
 
 
 def use_bf16(config: RunConfig, device: torch.device) -> bool:
-    """Decide whether to autocast to bfloat16: yes for "bf16"; for "auto", if it is faster.
+    """Return whether to autocast to bfloat16, as `train.precision` says.
 
-    Raises UserError for "bf16" if the GPU only emulates it (compute capability below 8.0).
+    With "auto", the result is True if bfloat16 is faster on the device. Raises UserError for "bf16"
+    if the GPU only emulates bfloat16 (compute capability below 8.0).
     """
     precision = config.train.precision
     if device.type == "cuda" and precision != "fp32":
@@ -110,11 +111,11 @@ def wait_for(device: torch.device) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Keep the memory that tensors free in this process, on Linux with GNU's C library.
+    """Keep the memory of deleted tensors in this process, so that new tensors can reuse it.
 
-    By default this library returns every freed block of more than 32 MiB to the system, and the
-    system must clear the pages of the next block. An operation on such a tensor then takes up to
-    eight times as long.
+    This works on Linux with GNU's C library. By default this library returns every freed block of
+    more than 32 MiB to the system, and the system must clear the pages of the next block. An
+    operation on such a tensor then takes up to eight times as long.
     """
     if library := _gnu_library():
         library.mallopt(_MMAP_MAX, 0)

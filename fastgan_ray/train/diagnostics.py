@@ -30,9 +30,9 @@ MAX_MEMORISED = 0.5  # warn at this share of memorised pictures; it is 0.05 with
 
 
 def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Tensor:
-    """Choose some of `images` (N, H, W, C), flip a share `flip` of them, and downscale all.
+    """Choose some of `images` (N, H, W, C), mirror the fraction `flip` of them, and downscale all.
 
-    For the same pictures, the result is always the same.
+    The same `images` always give the same result.
     """
     rng = seeded(0, "leak")
     pictures = pictures_at(images, torch.randperm(len(images), generator=rng)[:SAMPLE_COUNT], CPU)
@@ -64,10 +64,10 @@ def diagnose(
     p: float,
     values: Mapping[str, float],
 ) -> dict[str, float | str]:
-    """Return the symptoms of leaks, p if it is adaptive, and any warnings under "warning".
+    """Return the symptoms of leaking augmentations, and any warnings under the key "warning".
 
     `real` and `samples` are downscaled pictures (B, C, H, W). `p` is the probability of the
-    adaptive operations; `values` are the evaluation's metrics.
+    adaptive operations; it is in the result if it changes. `values` are the evaluation's metrics.
     """
     findings = measure_symptoms(real, torch.cat(samples), config, p)
     report: dict[str, float | str] = {"augment/p": p} if adaptive(config) else {}
@@ -95,7 +95,7 @@ def _copy_warnings(values: Mapping[str, float]) -> list[str]:
     return [
         (
             f"{share:.0%} of the generated pictures are probably copies: they are nearer to a "
-            f"training picture than training pictures are to each other (see the folder pairs). "
-            f"FID and KID reward copies. Train for less time, or augment more."
+            f"training picture than training pictures are to each other (see the pictures in the "
+            f"folder pairs). FID and KID reward copies. Train for less time, or augment more."
         )
     ]

@@ -59,7 +59,7 @@ class Draws(NamedTuple):
 
     turns: tuple[Turn, ...]
     ema_share: Tensor
-    """Scalar: the weight average moves towards G by this share of the difference."""
+    """Scalar: the weight average moves towards G by this fraction of the difference."""
 
 
 def draw_step(state: TrainState, config: RunConfig) -> Draws:
@@ -69,7 +69,7 @@ def draw_step(state: TrainState, config: RunConfig) -> Draws:
 
 
 def ema_share(config: RunConfig, step: int) -> float:
-    """Compute the share by which the weight average moves towards G in `step`, counted from 1."""
+    """Return the fraction by which the weight average moves towards G in `step`, counted from 1."""
     images, halflife = config.train.images_per_step, config.train.ema_halflife_kimg * 1000
     if config.train.ema_rampup > 0:
         halflife = min(halflife, config.train.ema_rampup * step * images)
@@ -103,7 +103,7 @@ def to_device(draws: Draws, device: torch.device) -> Draws:
 
 
 def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
-    """Draw a turn's numbers for the whole batch; return the rows of this process."""
+    """Draw the numbers of a turn of D for the whole batch; return the rows of this process."""
     train, model, rngs, rows = config.train, config.model, state.rngs, state.group.local_rows
     count = train.batch_size
 

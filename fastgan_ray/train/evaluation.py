@@ -45,9 +45,9 @@ class Run:
     real_sample: Tensor
     """Some downscaled training pictures; `diagnostics` compares generated pictures with them."""
     source: Source
-    """All pictures that `data.limit` chooses from; `draw_pairs` shows those that look copied."""
+    """All pictures from which `data.limit` chooses; `draw_pairs` shows those that look copied."""
     measure_with: tuple[Reference, Extractor] | None
-    """The features of the real pictures and the feature network; None = measure nothing."""
+    """The features of the real pictures and the feature network; None if nothing is measured."""
     distance: Distance
     protocol: dict[str, Any]
     gflop_g: float
@@ -120,9 +120,10 @@ def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -
 
     The names of the returned metrics begin with best/. `best/kimg` is the position of the
     checkpoint. `best/selected` is the value by which the checkpoint was chosen. This value is too
-    good, because it is the best of many noisy values. Cheap evaluations have their own latents, so
-    if they choose the best checkpoint, the latents of full evaluations are new for it. If it is
-    then also the run's last checkpoint, its values are already in `last`.
+    good, because it is the best of many noisy values. If cheap evaluations choose the best
+    checkpoint, the latents of full evaluations are new latents, because cheap evaluations use other
+    ones. If this checkpoint is also the run's last one, it is not measured again: `last` is the
+    full evaluation of the last checkpoint.
     """
     checkpoints = best.best_checkpoints(folder)
     if run.config.train.keep_best == 0 or not checkpoints:

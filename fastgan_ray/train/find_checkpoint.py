@@ -15,8 +15,8 @@ Which = Literal["best", "last"]
 def find_checkpoint(path: Path, which: Which = "best") -> Path:
     """Find a checkpoint folder: `path` itself, or its best or last checkpoint.
 
-    `path` may be the folder of a search, a training or a trial. A run that keeps no best checkpoint
-    has only the last one. Raise UserError if there is none.
+    `path` may be the folder of a search, a training or a trial. If a training keeps no best
+    checkpoint, its last checkpoint is returned. Raise UserError if no checkpoint is found.
     """
     if not path.exists():
         raise UserError(
@@ -31,7 +31,9 @@ def find_checkpoint(path: Path, which: Which = "best") -> Path:
         if (folder / "metadata.json").is_file():
             return folder
     if trial := next(iter(sorted(path.glob("trials/*/checkpoint-*"))), None):
-        raise UserError(f"{path}: has no best checkpoint; name a trial, e.g. {trial.parent}")
+        raise UserError(
+            f"{path}: has no best checkpoint; name the folder of a trial, e.g. {trial.parent}"
+        )
     raise UserError(
         f"{path}: no checkpoint found; the folder must have metadata.json, best/checkpoint or "
         "checkpoint-*"

@@ -60,7 +60,7 @@ def draw_pairs(
     sample: Callable[[Tensor], Tensor],
     path: Path,
 ) -> dict[str, str]:
-    """Draw `pairs`: each generated picture is left of the training picture that it resembles."""
+    """Draw `pairs`: each generated picture, and right of it the training picture it resembles."""
     if not pairs:
         return {}
     z_BZ = latents(config.eval, config.model.nz)[[pair.fake for pair in pairs]]
@@ -88,8 +88,8 @@ def draw_decoded(
 ) -> dict[str, float | str]:
     """Draw training pictures next to the outputs of D's decoders, and measure their distance.
 
-    `images` (N, H, W, C) are the training pictures. `reconstruction` is the mean distance over the
-    decoders and over pictures without augmentation.
+    `images` (N, H, W, C) are the training pictures; they are not augmented. The value
+    `reconstruction` is the mean distance over decoders and pictures.
     """
     size = small_size(config.model)
     errors: list[float] = []

@@ -103,7 +103,7 @@ def check_start(config: RunConfig) -> dict[str, Any] | None:
 
 
 def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
-    """Return configurations with `train.init_from`; of those with the same check, only one."""
+    """Return configurations with `train.init_from`; leave out those that need the same check."""
 
     def key(config: RunConfig) -> str:
         train = config.train
@@ -118,8 +118,8 @@ def describe_starts(configs: Iterable[RunConfig], must_exist: bool) -> list[str]
     """Check the starts from given weights; return a line for each.
 
     If `must_exist` is false, a path that does not exist gives a line instead of an error, because
-    the configuration may be checked on another machine than the training's. Raise UserError for
-    weights that cannot be read or do not fit.
+    the training may run on another machine, which has the path. Raise UserError for weights that
+    cannot be read or do not fit.
     """
     lines = []
     for config in different_starts(configs):
@@ -139,8 +139,8 @@ def initialise(
     """Copy the weights of a source to networks (by name); return what was copied, for the records.
 
     The record has "from", "sha256", "average", and for each network its `Share` as a mapping. Raise
-    UserError, which names tensors, if a tensor has another name or shape and `train.init_partial`
-    is false, or if nothing fits.
+    UserError if a tensor has another name or shape and `train.init_partial` is false, or if no
+    tensor fits. The message names the first tensors that do not fit.
     """
     train = config.train
     shares = {}
@@ -162,7 +162,7 @@ def start_from(state: TrainState, source: Source, config: RunConfig) -> None:
 
 
 def describe(record: Mapping[str, Any]) -> str:
-    """Describe a start from given weights in one line; `record` is from `initialise`."""
+    """Describe a start from given weights in one line; `initialise` returns the `record`."""
     networks = [name for name in ("generator", "discriminator") if name in record]
     shares = "; ".join(f"{name}: {Share(**record[name]).describe()}" for name in networks)
     return f"Start from {record['from']} (sha256 {record['sha256'][:12]}): {shares}"
@@ -204,7 +204,7 @@ def _copy(network: nn.Module, tensors: Tensors, name: str, config: RunConfig) ->
     ]
     if wrong and not (config.train.init_partial and fitting):
         more = f"; and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
-        mend = "set the same widths, resolution, data.mode and components in model"
+        mend = "use the widths, resolution, components and data.mode of the source"
         if not config.train.init_partial:
             mend += ", or set train.init_partial to true to copy only what fits"
         raise UserError(

@@ -161,14 +161,14 @@ def _raise_failure(workers: list[Worker]) -> None:
     ranks = [rank for rank, worker in enumerate(workers) if not worker.finished]
     reason = f" ({errors[0]})" if errors else ""
     raise UserError(
-        f"resources.workers: one of the {counted(len(workers), 'process')} has ended too early "
-        f"or does not answer{reason}: rank {' or '.join(map(str, ranks))}. Perhaps it was killed "
-        "or ran out of memory. Continue the training with --resume."
+        f"resources.workers: one of the {counted(len(workers), 'process')}, rank "
+        f"{' or '.join(map(str, ranks))}, has ended too early or does not answer{reason}. Perhaps "
+        "it was killed or ran out of memory. Continue the training with --resume."
     ) from (errors[0] if errors else None)
 
 
 def _backend(config: RunConfig) -> str:
-    """Choose the backend for messages; raise UserError if there are not enough GPUs."""
+    """Return the backend of torch.distributed; raise UserError if there are not enough GPUs."""
     device = device_of(config)
     if device.type == "mps":
         raise UserError(
@@ -257,7 +257,7 @@ def _end_with_parent() -> None:
 
 
 def _picklable(error: Exception) -> Exception:
-    """Return the error, or an error with the same text if it cannot be sent to another process."""
+    """Return the error; if it cannot be pickled, return a RuntimeError with the same text."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     except Exception:

@@ -48,10 +48,10 @@ def update(state: LecamState, means: Tensor, decay: float) -> LecamState:
 def penalty(real: Tensor, fake: Tensor, state: LecamState) -> Tensor:
     """Compute LeCam's penalty on D's logits, as a scalar.
 
-    `real` and `fake` are logits (B, ...) of real and of generated pictures. The penalty of a real
-    picture is the squared distance of its logit above the average of generated pictures; that of a
-    generated picture is the squared distance of its logit below the average of real ones. The
-    averages have no gradient.
+    `real` and `fake` are logits (B, ...) of real and of generated pictures. If a real picture's
+    logit is above the average logit of generated pictures, the penalty is the squared difference.
+    If a generated picture's logit is below the average logit of real pictures, the penalty is the
+    squared difference, too. Otherwise the penalty is 0. The averages have no gradient.
     """
     average_real, average_fake = state.real / state.weight, state.fake / state.weight
     return F.relu(real - average_fake).square().mean() + F.relu(average_real - fake).square().mean()

@@ -62,7 +62,7 @@ def train(
     group: Group = ALONE,
     track: Track = silently,
 ) -> None:
-    """Train until `config.train.total_kimg`; report every evaluation, the last one at the end.
+    """Train for `config.train.total_kimg` thousand images; report every evaluation.
 
     `resume_from` is a checkpoint folder of the same training, made on any device. The next steps
     are the same as in a run without interruption; on the CPU, they are equal bit for bit. Raises

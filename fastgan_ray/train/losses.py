@@ -59,7 +59,7 @@ def logistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
 
 
 def least_squares_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Compute D's least-squares loss (LSGAN, Mao et al. 2017); labels soften the targets 1, 0.
+    """Compute D's least-squares loss (LSGAN, Mao et al. 2017), with soft labels as targets.
 
     All arguments are (B, L); the result is a scalar.
     """
@@ -101,7 +101,7 @@ def relativistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Convert values to float32 unless they are float64: losses never use bfloat16."""
+    """Convert values to float32 unless they are float64, because losses never use bfloat16."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
@@ -157,7 +157,7 @@ def gradient_gap(
 
 
 def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor) -> list[Tensor]:
-    """Mix real pictures (share 1) and generated ones (share 0); the results require a gradient.
+    """Interpolate between generated (share 0) and real pictures (share 1), with a gradient.
 
     `real` and `fake` are lists of pictures (B, C, H, W) at several sizes. A picture has the same
     share at all sizes.
@@ -195,7 +195,7 @@ class Loss(NamedTuple):
     paired: bool = False
     """True if G's function also needs the logits of real pictures."""
     penalty: Penalty | None = None
-    """A part of D's loss: a penalty on gradients at mixtures of real and generated pictures."""
+    """A penalty in D's loss, on D's gradients at mixtures of real and generated pictures."""
     boundary: float | None = 0.0
     """The logit of an undecided D; None if only differences between logits have a meaning."""
 
@@ -219,9 +219,9 @@ def discriminator_loss(
     """Compute D's loss from its logits of real and of generated pictures, as a scalar.
 
     `real` and `fake` are logits (B, ...). `loss` is a name in LOSSES. Labels are drawn from
-    U(1 - `label_noise`, 1) with `rng`, on its own device; None: PyTorch's global one. The
-    published FastGAN uses hinge with a noise of 0.2. The penalty of `wasserstein` is not included:
-    add `one_centred_penalty`.
+    U(1 - `label_noise`, 1) with `rng`, on its own device; if it is None, PyTorch's global random
+    number generator is used. The published FastGAN uses hinge with a noise of 0.2. The result does
+    not include the penalty of `wasserstein`, so add `one_centred_penalty`.
     Raises ValueError for an unknown loss.
     """
     labels = [

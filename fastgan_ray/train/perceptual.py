@@ -74,7 +74,7 @@ def _embedded(
     background: str,
     pictures: Tensor,
 ) -> Tensor:
-    """Join the features of all depths, scaled so that squares are means over positions."""
+    """Join the features of all depths; their scale makes squared distances means over positions."""
     with torch.autocast(device.type, enabled=False), ieee_float32():
         depths = features(as_rgb(pictures.float(), background).to(device))
         scaled = [depth / (divisor * depth[0, 0].numel()) ** 0.5 for depth in depths]
@@ -172,8 +172,8 @@ def _lpips(network: Any, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Ten
 def _vgg_features(network: Any, images: Tensor) -> list[Tensor]:  # noqa: ANN401
     """Compute features of five depths, scaled to length 1, of `images` (B, 3, H, W).
 
-    They are multiplied by the roots of LPIPS' channel weights, so that their squared distance is
-    LPIPS.
+    They are multiplied by the square roots of LPIPS' channel weights, so that their squared
+    distance is LPIPS.
     """
     images = network.scaling_layer(images).contiguous(memory_format=torch.channels_last)
     depths = []

@@ -25,7 +25,10 @@ PRUNED_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def period_at(images: int, config: ReganConfig) -> int:
-    """Return the period of the next step after `images` images: -1 = warm-up, then 0, 1, ..."""
+    """Return the number of the period that the next step belongs to, after `images` images.
+
+    The number is -1 in the warm-up, then 0, 1, ... Each period is a sparse or a dense phase.
+    """
     if config.sparsity == 0 or images < config.warmup_kimg * 1000:
         return -1
     return int((images - config.warmup_kimg * 1000) // (config.interval_kimg * 1000))
@@ -133,7 +136,7 @@ class Regan:
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state()` returned; raise UserError if it belongs to another generator."""
+        """Restore the tensors of `state()`; raise UserError if they belong to another generator."""
         self.period = int(state["period"])
         parts: dict[str, dict[str, Tensor]] = {"pruned": {}, "stored": {}}
         for key, tensor in state.items():

@@ -1,4 +1,4 @@
-"""Check that a training can resume from a checkpoint: same settings, same pictures."""
+"""Check that a training has the settings and the pictures of the checkpoint it resumes from."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def require_same_pictures(metadata: dict[str, Any], digest: str, folder: Path) -
     stored = metadata.get("pictures", digest)
     if stored != digest:
         raise UserError(
-            f"{folder}: the checkpoint was made with other pictures (digest {stored}, now "
-            f"{digest}). Resume with the data it was trained with, or start a new run."
+            f"{folder}: the checkpoint was made with other pictures (their digest is {stored}; "
+            f"the pictures of this run have {digest}). Resume with the data it was trained with, "
+            "or start a new run."
         )

@@ -1,8 +1,8 @@
-"""Handle Ctrl-C, SIGTERM and SIGHUP: the first signal asks to save and stop, the second quits.
+"""Handle Ctrl-C, SIGTERM and SIGHUP: the first signal asks to stop, the second quits at once.
 
-The first signal only sets a flag. The program checks the flag and stops cleanly. SIGHUP says that
-the terminal is closed, for example because an ssh connection has ended. A closed terminal may send
-it several times, so another SIGHUP does not end the process.
+The first signal only sets a flag. The program checks the flag, saves and stops cleanly. SIGHUP says
+that the terminal is closed, for example because an ssh connection has ended. A closed terminal may
+send it several times, so another SIGHUP does not end the process.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def hangup_kept_from_children() -> Iterator[None]:
     """Within this context, start processes that do not end when the terminal is closed.
 
     A closed terminal sends SIGHUP to all processes that were started from it. Only this process
-    must handle the signal: it stops the others cleanly. So SIGHUP is blocked within this context.
-    New processes inherit the block; this process receives a waiting SIGHUP at the end of the
-    context.
+    must handle the signal, because it stops the others cleanly. So SIGHUP is blocked within this
+    context, and new processes inherit the block. If SIGHUP is sent within the context, this process
+    receives it at the end of the context.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:

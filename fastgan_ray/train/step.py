@@ -98,7 +98,7 @@ def compute_step(
 
 
 def _set_requires_grad(optimizer: torch.optim.Optimizer, value: bool) -> None:
-    """Switch the gradients of the weights that an optimiser trains; frozen weights have none."""
+    """Set `requires_grad` of the weights that an optimiser trains, but not of frozen weights."""
     weights: list[Tensor] = optimizer.param_groups[0]["params"]
     for weight in weights:
         weight.requires_grad_(value)
@@ -214,7 +214,7 @@ def discriminator_loss(
 
 
 def _update_lecam(state: TrainState, real: Tensor, fake: Tensor, decay: float) -> None:
-    """Add D's mean logits (B, 1) of all processes' pictures to LeCam's averages, on the device."""
+    """Update LeCam's averages in place with D's logits (B, 1), averaged over all processes."""
     means = torch.stack([real.mean(), fake.mean()]).detach()
     state.group.average_([means])
     changed = lecam.update(state.lecam, means, decay)
@@ -225,8 +225,8 @@ def _update_lecam(state: TrainState, real: Tensor, fake: Tensor, decay: float) -
 def _judgements(real: Tensor, fake: Tensor, boundary: float | None) -> Scalars:
     """Return the mean sign of D's logits of generated pictures, and D's accuracy on both kinds.
 
-    `real` and `fake` are logits (B, 1). If the loss has no boundary, each logit is compared with
-    the paired logit of the other kind.
+    `real` and `fake` are logits (B, 1). Each logit is compared with `boundary`, the logit of an
+    undecided D. If it is None, the i-th real and the i-th generated logit are compared.
     """
     of_real, of_fake = (fake, real) if boundary is None else (boundary, boundary)
     return {
@@ -272,7 +272,7 @@ def reconstruction_error(
     """Compute the mean distance from decoded pictures to their targets; sum it over decoders.
 
     `decoded` has the output of each decoder. The targets are `real`, the augmented pictures (B, C,
-    H, W), resized. The target of the decoder "part" is a part of them (see `crop_part`).
+    H, W), resized. The decoder "part" has a cropped part of `real` as its target (`crop_part`).
     """
     whole = [picture for name, picture in decoded.items() if name != "part"]
     parts = [picture for name, picture in decoded.items() if name == "part"]

@@ -74,7 +74,7 @@ def summarise_discriminator(config: RunConfig) -> NetworkSummary:
 
 
 def _plain(config: RunConfig) -> ModelConfig:
-    """Leave out spectral normalisation: it adds no parameters, but takes seconds to initialise."""
+    """Switch off spectral normalisation: it has no parameters, but takes seconds to initialise."""
     return config.model.model_copy(update={"spectral_norm": False})
 
 
@@ -112,7 +112,7 @@ def _layers(network: nn.Module, use: Callable[[], object]) -> list[Layer]:
 
 
 def _parameters_by_layer(network: nn.Module) -> dict[str, int]:
-    """Count the parameters of each module that has parameters of its own, by its dotted name."""
+    """Count the parameters of each module that has parameters of its own, by dotted name."""
     counts: dict[str, int] = {}
     for name, parameter in network.named_parameters():
         layer = name.rpartition(".")[0]

@@ -20,7 +20,8 @@ from fastgan_ray.config.resources import ResourcesConfig
 def cpu_threads(resources: ResourcesConfig) -> Iterator[None]:
     """Use `resources.cpus` threads, but at least one, within this context.
 
-    This holds for PyTorch, and for NumPy's and SciPy's linear algebra, which computes the metrics.
+    The limit applies to PyTorch, and to NumPy's and SciPy's linear algebra, which computes the
+    metrics.
     """
     before, count = torch.get_num_threads(), thread_count(resources)
     torch.set_num_threads(count)
