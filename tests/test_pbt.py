@@ -191,7 +191,7 @@ def test_trials_take_over_weights_and_settings(tmp_path: Path, monkeypatch: pyte
             )
         if orders:
             assert trial["point"] == orders[-1]["point"]
-            assert f"copied the weights of {orders[0]['donor']:05d}" in trial["reason"]
+            assert f"copied the weights of trial {orders[0]['donor']:05d}" in trial["reason"]
     # A trial takes over what its donor had at this position.
     trial, order = next((name, orders[0]) for name, orders in orders_of.items() if orders)
     donor = folder / "trials" / f"{order['donor']:05d}" / "metrics.jsonl"

@@ -264,7 +264,7 @@ def test_best_is_a_finished_trial_if_any_is():
     assert compare_with_default(records[0], records[0], lower)[0] is False
     assert compare_with_default(records[0], None, lower)[0] is None
     assert (
-        "as far as the space contains it"
+        "with the nearest values in the search space"
         in compare_with_default(records[0], worse, lower, complete=False)[1]
     )
 

@@ -129,7 +129,10 @@ def test_whatever_goes_wrong_in_a_trial_is_a_result(tmp_path):
     assert all(got[ngf]["value"] is None for ngf in (8, 16, 32, 64))
     assert summary["best"]["trial_id"] == got[128]["trial_id"]
     assert summary["best_beats_default"] is None
-    assert "published default (as far as the space contains it) is diverged" in summary["verdict"]
+    assert (
+        "published default (with the nearest values in the search space) is diverged"
+        in summary["verdict"]
+    )
     assert "NaN" not in (tmp_path / "t" / "summary.json").read_text()
 
 

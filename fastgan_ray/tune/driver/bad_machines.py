@@ -34,12 +34,12 @@ class Death(NamedTuple):
 
 
 def note_place(folder: Path) -> None:
-    """Write the place where a trial's process runs to the trial's folder; the driver reads it."""
+    """Write the machine and the GPUs of this process to its trial's folder, for the driver."""
     write_atomically(folder / PLACE, json.dumps(place_here()))
 
 
 def read_place(folder: Path) -> Place | None:
-    """Return the place where a trial's process runs or last ran; None if it never started."""
+    """Return the machine and the GPUs where a trial last ran; None if the trial never started."""
     path = folder / PLACE
     if not path.is_file():
         return None
@@ -50,8 +50,9 @@ def read_place(folder: Path) -> Place | None:
 class BadMachines(TrialCallback):
     """Counts how often trials die at each place, and excludes places where they die repeatedly.
 
-    `trials` is the folder that contains all trials' folders. `places` is the total number of
-    places. The last place that remains is never excluded. `say` takes a line of text and prints it.
+    A place is a GPU of a machine, or a machine without GPUs. `places` is the total number of
+    places. The last place that remains is never excluded. `trials` is the folder that contains all
+    trials' folders. `say` takes a line of text and prints it.
     """
 
     def __init__(self, trials: Path, places: int, say: Callable[[str], None]) -> None:
@@ -77,7 +78,7 @@ class BadMachines(TrialCallback):
         self._count(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Reserve excluded places as soon as they are free, so that no trial gets them."""
+        """Reserve excluded GPUs and machines when they become free, so that no trial gets them."""
         self._withholder.step()
 
     def _count(self, trial: Trial) -> None:
@@ -97,7 +98,7 @@ class BadMachines(TrialCallback):
         )
         self._deaths.pop(place)
         if len(self.left_out) + 1 >= self._places:
-            self._say(f"{problem} No other place is left, so trials continue here.")
+            self._say(f"{problem} No other GPU or machine is left, so trials still start here.")
             return
         self.left_out.append(place)
         self._withholder.withhold(place)
@@ -105,7 +106,10 @@ class BadMachines(TrialCallback):
 
 
 def is_bad(deaths: Sequence[Death]) -> bool:
-    """Return whether a place is bad; `deaths` are all deaths there since its last evaluation."""
+    """Return whether a place (a GPU or a machine) is bad.
+
+    `deaths` are all deaths of trials at this place since the last evaluation there.
+    """
     faults = sum(death.is_machine_fault for death in deaths)
     trials = {death.trial for death in deaths}
     return faults >= DEATHS_IN_A_ROW or (len(deaths) >= DEATHS_IN_A_ROW and len(trials) >= TRIALS)
@@ -118,6 +122,6 @@ def _is_machine_fault(reason: str) -> bool:
 
 
 def count_places(nodes: Sequence[Mapping[str, float]]) -> int:
-    """Return the number of places: the number of GPUs, or of machines if there are no GPUs."""
+    """Return the number of GPUs, or the number of machines if there are no GPUs."""
     gpus = int(sum(node.get("GPU", 0.0) for node in nodes))
     return gpus or len(nodes)

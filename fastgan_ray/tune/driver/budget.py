@@ -65,7 +65,7 @@ class BudgetTracker(TrialCallback):
 
     @property
     def kimg(self) -> float:
-        """The number of images in all trials' reports, in thousands."""
+        """The thousands of images that all trials have trained on, according to their reports."""
         return float(sum(self.state["kimg"].values()))
 
     def check_gpus(self, demands: Iterable[Mapping[str, float]]) -> None:
@@ -77,11 +77,11 @@ class BudgetTracker(TrialCallback):
             )
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Count the time since the last step."""
+        """Add the time since Ray Tune's last step to the time that is used."""
         self.tick(sum(_gpus(trial) for trial in trials if trial.status == "RUNNING"))
 
     def tick(self, gpus: float) -> None:
-        """Count the time since the last call; trials used `gpus` GPUs during that time."""
+        """Add the time since the last call, in which trials used `gpus` GPUs, to the time used."""
         now = self._clock()
         seconds = 0.0 if self._last_tick is None else now - self._last_tick
         self._last_tick = now
@@ -94,7 +94,7 @@ class BudgetTracker(TrialCallback):
             self._write(now)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Count a trial's images, but not again if a restarted trial repeats an earlier row."""
+        """Count a trial's images, but not again if a restarted trial repeats an earlier report."""
         kimg = self.state["kimg"]
         kimg[trial.trial_id] = max(kimg.get(trial.trial_id, 0.0), result.get("kimg", 0.0))
 
@@ -103,7 +103,7 @@ class BudgetTracker(TrialCallback):
         self._write(self._clock())
 
     def used(self) -> dict[str, dict[str, float]]:
-        """Return {key of `budget`: {"used", "limit", "reserved"}} for all limited quantities."""
+        """Return {quantity: {"used", "limit", "reserved"}} for each quantity with a limit."""
         return {
             key: {"used": used, "limit": limit, "reserved": self._reserved(key, used, limit)}
             for key, used, limit in self._limited()
@@ -156,7 +156,7 @@ class BudgetTracker(TrialCallback):
         return needed <= limit
 
     def _limited(self) -> list[tuple[str, float, float]]:
-        """Return (key of `budget`, amount used, limit) for each limited quantity."""
+        """Return (quantity, amount used, limit) for each quantity that `budget` limits."""
         amounts = [
             ("kimg", self.kimg, self.budget.kimg),
             ("hours", self.state["seconds"] / 3600, self.budget.hours),
@@ -204,7 +204,7 @@ class BudgetStopper(Stopper):
         return True
 
     def stop_all(self) -> bool:
-        """Return False: running trials continue to their next evaluation."""
+        """Return False, because running trials continue to their next evaluation."""
         return False
 
 
@@ -235,7 +235,7 @@ class BudgetedSearcher(Searcher):
         return suggestion
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Pass a trial's row to the wrapped searcher."""
+        """Pass a trial's result to the wrapped searcher."""
         self.searcher.on_trial_result(trial_id, result)
 
     def on_trial_complete(

@@ -25,7 +25,7 @@ def report_outcome(
     reports: Reports,
     how_to_continue: str = "Continue with the same command and --resume.",
 ) -> None:
-    """Print the outcome and the places of the results, the report and the W&B runs.
+    """Print the outcome, and where the results, the report and the W&B runs are.
 
     The first of `folders` is the experiment's folder; the others are its subfolders that have
     their own W&B runs.

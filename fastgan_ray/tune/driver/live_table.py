@@ -24,11 +24,11 @@ class LiveTable(TrialCallback):
     """Shows the state, kimg, metric, speed and ETA of every trial while Ray Tune runs.
 
     Without a terminal, it prints a line whenever a trial starts, is evaluated or ends. `metric` is
-    the metric's name in the trials' rows. `total_trials` is None if there is no limit. `total_kimg`
-    is the length of trials whose configuration does not set a length. A line above the table says
-    how much of `budget` is used. `default` and `grid_points` are passed to `new_state`. `progress`
-    writes the table's state to a file for other processes. Ray's reporters are not used because
-    they show no kimg, ETA or budget, and print a new table each time.
+    the metric's name in the trials' results. `total_trials` is None if there is no limit.
+    `total_kimg` is the length of trials whose configuration does not set a length. A line above the
+    table says how much of `budget` is used. `default` and `grid_points` are passed to `new_state`.
+    `progress` writes the table's state to a file for other processes. Ray's reporters are not used
+    because they show no kimg, ETA or budget, and print a new table each time.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LiveTable(TrialCallback):
             self._live.start()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Update the rows of new trials, and of trials that changed without a report."""
+        """Update the table for new trials, and for trials that changed without a report."""
         now = time.monotonic()
         for trial in trials:
             row = self._state["trials"].get(trial.trial_id)
@@ -81,7 +81,7 @@ class LiveTable(TrialCallback):
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Show an evaluation.
 
-        A row that a resumed trial repeats, or that reports a failure, is ignored.
+        An evaluation that a resumed trial reports again is ignored, and so is a failure.
         """
         row = self._state["trials"].get(trial.trial_id)
         repeated = row is not None and row["value"] is not None and result["kimg"] <= row["kimg"]

@@ -112,10 +112,11 @@ def headline(state: State, now: float) -> str:
 
 
 def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the parameters that differ between points.
+    """Return the names of the parameters whose values differ between trials.
 
-    If there is only one point, return all names. Parameters with long values come last, so that a
-    narrow column cuts off long values, not short ones.
+    `points` has the parameter values of each trial. If there is only one trial, return all names.
+    Parameters with long values come last, so that a narrow column cuts off long values, not short
+    ones.
     """
     lengths: dict[str, int] = {}
     for point in points:
@@ -130,7 +131,7 @@ def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def parameters(point: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Format the parameters `names` of a point.
+    """Format the values in `point` of the parameters `names`.
 
     {"model.ngf": 8, "train.lr_g": 2e-4} becomes "ngf=8 lr_g=0.0002". If two names end in the same
     word, both are written in full, such as "model.ngf".

@@ -32,11 +32,13 @@ def make_record(
 ) -> Record:
     """Return a trial's record.
 
-    In the record, `value` is the value of the best checkpoint on new latents; if there is no best
-    checkpoint, it is the value of the last evaluation. `selected_value` is the value by which the
-    best checkpoint was chosen. The argument `ended` says whether the trial is over; an interrupted
-    trial is not over, because it can continue. `error` says why the trial's process died, if the
-    process will not start again. `stop_reason` says why the search stopped the trial.
+    In the record, `value` is the metric value of the best checkpoint, measured on new latents. If
+    there is no best checkpoint, `value` is the metric value of the last evaluation.
+    `selected_value` is the metric value by which the best checkpoint was chosen.
+
+    The argument `ended` says whether the trial is over; an interrupted trial is not over, because
+    it can continue. `error` says why the trial's process died, if the process will not start again.
+    `stop_reason` says why the search stopped the trial.
     """
     last = trial.last_result or {}
     outcome = last.get("outcome", "running")
@@ -103,7 +105,7 @@ class TrialRecords(TrialCallback):
         self._started.add(trial.trial_id)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Update the report with a new row."""
+        """Write the report again, with the trial's new evaluation."""
         self.reports.refresh()
 
     def trial_ended(self, trial: Trial) -> None:
@@ -142,7 +144,7 @@ class TrialRecords(TrialCallback):
         if orders := read_orders(folder):
             record |= {"point": orders[-1]["point"], "config": orders[-1]["run"]}
             donors = [f"{order['donor']:05d} at {order['kimg']:g} kimg" for order in orders]
-            record["reason"] += f"; copied the weights of {', '.join(donors)}"
+            record["reason"] += f"; copied the weights of trial {', '.join(donors)}"
         if ended and trial.status in ("TERMINATED", "ERROR"):
             self._final_records[trial.trial_id] = record
         return record
@@ -175,7 +177,7 @@ def end_reason(
 ) -> str:
     """Return a text that says how a trial ended; "" if the trial failed.
 
-    `last` is the trial's last row. `config` is the searcher's suggestion.
+    `last` is the trial's last result. `config` is the searcher's suggestion.
     """
     kimg = f"{last.get('kimg', 0.0):g} of {config['run']['train']['total_kimg']:g} kimg"
     return {

@@ -34,11 +34,12 @@ CLEAR_ERRORS = 2.0  # in standard errors; evaluation noise rarely causes a large
 
 
 def choose_best(records: Iterable[Record], metric: Metric) -> Record | None:
-    """Return the finished trial with the best value; if no trial has finished, the best of all.
+    """Return the record of the finished trial with the best metric value.
 
-    The value of a finished trial always comes from a full evaluation. Stopped and unfinished trials
-    may have values of cheap evaluations, so they are not compared with finished trials. Returns
-    None if no trial has a value.
+    If no trial has finished, return the best of all trials. The value of a finished trial always
+    comes from a full evaluation. Stopped and unfinished trials may have values of cheap
+    evaluations, so they are not compared with finished trials. Returns None if no trial has a
+    value.
     """
     valued = [record for record in records if record["value"] is not None]
     finished = [record for record in valued if record["state"] == "finished"]
@@ -92,8 +93,8 @@ def compare_with_default(
 ) -> tuple[bool | None, str]:
     """Return whether the best trial beats the published default, and a sentence about it.
 
-    The first value is None if the two cannot be compared. `complete` says whether the search space
-    contains every published value; if not, `default` is the nearest point of the space.
+    The first value is None if the two cannot be compared. If `complete` is false, the search space
+    does not contain every published value, and `default` is the trial with the nearest values.
     """
     if best is None:
         return None, "No trial has a value."
@@ -104,7 +105,7 @@ def compare_with_default(
         text += f" (not finished: {best['state']})"
     if default is None:
         return None, f"{text}. No comparison is possible, because the {DEFAULT} was not tried."
-    name = f"the {DEFAULT}" + ("" if complete else " (as far as the space contains it)")
+    name = f"the {DEFAULT}" + ("" if complete else " (with the nearest values in the search space)")
     if best["trial_id"] == default["trial_id"]:
         return False, f"{text}. This trial is {name}; no other trial beats it so far."
     if default["value"] is None or default["state"] != "finished":
@@ -142,10 +143,11 @@ class SearchRecords(TrialRecords):
 def keep_best(best: Mapping[str, Any], folder: Path) -> None:
     """Replace `folder`/best with the configuration, checkpoint and sample grid of the best trial.
 
-    The checkpoint is the trial's best one if best["best_kimg"] is not None, else its last one. If
-    these differ, the last one is also copied, as `checkpoint-last`. best["source"] is the trial's
-    folder, relative to `folder`. Weights are hard links instead of copies if the file system
-    supports links. If the trial no longer has this checkpoint, best/ already contains it.
+    If best["best_kimg"] is not None, the trial's best checkpoint is copied, else its last one. If
+    the best and the last checkpoint differ, the last one is also copied, as `checkpoint-last`.
+    best["source"] is the trial's folder, relative to `folder`. Weights are hard links instead of
+    copies if the file system supports links. If the trial no longer has the checkpoint, nothing
+    changes, because best/ already contains the checkpoint.
     """
     running = (FileNotFoundError, shutil.Error) if best.get("state") == "unfinished" else ()
     # A running trial may replace its checkpoint during the copying; then best/ is not changed.
@@ -187,7 +189,7 @@ def source_of(best: Record) -> str:
 
 
 def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
-    """Return the trials as CSV text: the columns `COLUMNS`, then one column per parameter."""
+    """Return the trials as CSV text, with the columns `COLUMNS` and one column per parameter."""
     names = [parameter.name for parameter in spec.space]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -41,13 +41,13 @@ class RetryCounter(TrialCallback):
             set_failure_count(trial, 0)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Reset the trial's failure count if the row is new; a repeated row is not progress."""
+        """Reset the trial's failure count, unless the trial only repeats an earlier report."""
         self._count(trial, result["kimg"], deaths=0)
 
     def trial_restarts(self, trial: Trial) -> None:
         """Set the trial's failure count to 1 if the trial made progress since its last report.
 
-        This progress is found in the trial's folder.
+        The trial's checkpoints show whether it made progress.
         """
         self._count(trial, resume_kimg(self._trials / trial.trial_id), deaths=1)
 

@@ -60,10 +60,10 @@ def run_trials(
 ) -> tuple[list[Trial], str]:
     """Run the trials of an experiment; return Ray's trials, and why the experiment ended early.
 
-    The second value is "" if the experiment did not end early. It ends early if several trials in a
-    row fail for the same reason. A resumed
-    experiment runs only unfinished trials and trials whose process died too often. Raises UserError
-    if no machine has the resources for a trial.
+    The second value is "" if the experiment did not end early. An experiment ends early if several
+    trials in a row fail for the same reason. A resumed experiment runs only unfinished trials and
+    trials whose process died too often. Raises UserError if no machine has the resources for a
+    trial.
     """
     options, nodes, folder = context.options, context.nodes, records.folder
     trials, states = folder / "trials", folder / "state"
@@ -132,7 +132,7 @@ def _searcher(
     resuming: bool,
     tracker: BudgetTracker | None,
 ) -> Searcher:
-    """Make the searcher; with a budget, it suggests trials only until the budget is used up."""
+    """Make the searcher; if there is a budget, it suggests trials until the budget is used up."""
     searcher = experiment.make_searcher(folder, limit, resuming)
     if tracker is None:
         return searcher

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialScheduler | None:
-    """Make the scheduler for `early_terminate` and `population`; None if both are not set.
+    """Make the scheduler for `early_terminate` and `population`; None if neither is set.
 
     `max_kimg` is the length of the longest trial. `trials` is the folder that contains all trials'
     folders.
@@ -44,11 +44,11 @@ def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialSche
 
 
 def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observation | None:
-    """Convert a row to an observation for the stopping rules.
+    """Convert a row (one evaluation of a trial) to an observation for the stopping rules.
 
-    Returns None if the row has no value, for example because the trial diverged. The observation's
-    error is the standard error over generated pictures only, because all trials use the same real
-    pictures.
+    Returns None if the row has no metric value, for example because the trial diverged. The
+    observation's error is the standard error over generated pictures only, because all trials use
+    the same real pictures.
     """
     value = value_of(row, metric.name)
     if value is None:
@@ -79,7 +79,7 @@ class EarlyStoppingScheduler(FIFOScheduler):
         self._exchange = exchange
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Pass the earlier rows of a trial that Ray has restored to the stopping rules."""
+        """If Ray has restored the trial, pass its earlier evaluations to the stopping rules."""
         if not trial.last_result:
             return
         last_kimg = trial.last_result.get("kimg", 0.0)
@@ -93,10 +93,10 @@ class EarlyStoppingScheduler(FIFOScheduler):
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]
     ) -> str:
-        """Return STOP if a rule stops the trial, and write the reason to its folder.
+        """Return STOP if a rule stops the trial, and write the reason to the trial's folder.
 
-        Returns CONTINUE for all other trials. After a restart, a trial reports its rows again. The
-        rules record all of these rows, but only the last row can stop the trial.
+        Otherwise, return CONTINUE. After a restart, a trial reports its earlier evaluations again.
+        The rules record all of them, but only the last evaluation can stop the trial.
         """
         observation = observation_of(result, trial.config["number"], self._search_metric)
         reason = "" if observation is None else self._rules.decide(observation)

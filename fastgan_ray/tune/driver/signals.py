@@ -43,7 +43,7 @@ class DriverStop:
             signal.signal(STOP_SIGNAL, self._raise)
 
     def asked(self, stop: Stop) -> None:
-        """Stop Ray Tune, print a message and write NOTE; called at the first signal."""
+        """Stop Ray Tune, print a message and write the file NOTE; called at the first signal."""
         signal.raise_signal(STOP_SIGNAL)
         if not self._quiet:
             say_at_once(STOPPING)
@@ -51,12 +51,12 @@ class DriverStop:
             self._note.touch()
 
     def begin(self, trials: Path) -> None:
-        """Prepare for trials whose folders are in `trials`; remove the NOTE of an earlier stop.
+        """Prepare for trials with folders in `trials`; remove the file NOTE of an earlier stop.
 
         Raises InterruptedRunError if a signal has already arrived.
         """
         if self.stop.asked:
-            raise self.stop.error("these trials had not started")
+            raise self.stop.error("the trials had not started yet")
         self._note = trials / NOTE
         self._note.unlink(missing_ok=True)
         if self._in_main_thread:
@@ -68,7 +68,7 @@ class DriverStop:
             signal.signal(STOP_SIGNAL, signal.SIG_IGN)
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
-        raise self.stop.error("nothing had started")
+        raise self.stop.error("no trial had started")
 
 
 @contextlib.contextmanager
@@ -94,7 +94,10 @@ class TrialStop:
 
     @property
     def asked(self) -> bool:
-        """True if the trial must save and stop; NOTE is looked for at most once a second."""
+        """True if the trial must save its state and stop.
+
+        This looks for the file NOTE at most once a second.
+        """
         now = time.monotonic()
         if now >= self._due:
             self._has_note = self._note.exists()

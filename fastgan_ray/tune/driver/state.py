@@ -30,12 +30,12 @@ UNKNOWN = {
 
 
 def point_of(trial: TrialLike) -> dict[str, Any]:
-    """Return the searched values of a trial, {dotted name: value}."""
+    """Return a trial's values of the searched parameters, {dotted name: value}."""
     return dict(trial.config.get("point", {}))
 
 
 def run_of(trial: TrialLike) -> dict[str, Any]:
-    """Return the configuration of a trial, nested as a RunConfig."""
+    """Return the configuration of a trial as nested dicts, with the keys of a RunConfig."""
     return dict(trial.config.get("run", {}))
 
 
@@ -152,9 +152,9 @@ def best_of(state: State) -> str | None:
 
 
 def default_of(state: State) -> str | None:
-    """Return the name of the trial at the published default; None if there is none.
+    """Return the name of the trial with the published default's values; None if there is none.
 
-    If the space contains only some of the default's values, this is the first trial that has them.
+    If the search space contains only some of these values, return the first trial that has them.
     """
     default = state["default"].items()
     names = (name for name, row in state["trials"].items() if default <= row["point"].items())

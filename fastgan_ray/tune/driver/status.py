@@ -43,7 +43,8 @@ class Status(NamedTuple):
     """The status of a run.
 
     `word` is "running", "ended" or "interrupted" (stopped or killed before its end). `pid` is the
-    ID of the process that works on the run, or None. `verdict` is the run's result so far.
+    ID of the process that works on the run, or None. `parts` has the live table of the run and, if
+    there is one, of its confirmation. `verdict` is the run's result so far.
     """
 
     name: str
@@ -71,7 +72,7 @@ def status_of(folder: Path) -> Status:
 
 
 def as_json(status: Status) -> dict[str, Any]:
-    """Return the status as plain values."""
+    """Return the status as a dict of plain values, which can be written as JSON."""
     return {
         "name": status.name,
         "status": status.word,

@@ -24,9 +24,9 @@ def say(console: Console, part: RenderableType) -> None:
 
 
 def move_output(folder: Path, console: Console) -> None:
-    """Print how to follow and stop a run in the background; then send its output to LOG.
+    """Print how to follow and stop a run in the background; then send its output to a file.
 
-    Do nothing if the output already goes to LOG.
+    The file is LOG in the run's folder. Do nothing if the output already goes there.
     """
     log, outputs = folder / LOG, (1, 2)  # standard output and standard error
     if log.is_file() and os.path.samestat(os.fstat(outputs[0]), log.stat()):
