@@ -32,7 +32,7 @@ def check(
         bool,
         typer.Option(
             "--timed",
-            help="Measure the time of a few training steps on this machine (takes a minute).",
+            help="Measure the time of a few training steps on this machine, which takes a minute.",
         ),
     ] = False,
 ) -> None:
@@ -74,7 +74,7 @@ def check(
 
 
 def _speeds(configs: Sequence[RunConfig], timed: bool) -> tuple[Timing | None, CpuSpeed | None]:
-    """With --timed, measure training steps of `configs`; else measure the speed of this CPU."""
+    """Return the measured time of training steps if `timed`, else the speed of this CPU."""
     from fastgan_ray.tune.trial.calibration import speed_of_this_cpu
 
     return (_timing(configs), None) if timed else (None, speed_of_this_cpu(configs[0]))

@@ -18,7 +18,7 @@ def compare(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show searches, arms, trainings and trials side by side, best first.
+    """Show searches, arms of ablations, trainings and trials side by side, best first.
 
     All runs must use the same evaluation protocol; otherwise, their numbers cannot be compared.
     """

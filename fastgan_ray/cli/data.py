@@ -42,8 +42,8 @@ def data(
     """Look at your pictures before a search, or list the named data sets.
 
     With FOLDER, the command prints which pictures can be used, what may be wrong with them, and how
-    small a difference the metric can show with this number of pictures. It also writes these facts
-    to the HTML page data.html.
+    small a difference the metric can show with this number of pictures. The same information
+    is written to the HTML page data.html.
     """
     if folder is None:
         if write or assignments:

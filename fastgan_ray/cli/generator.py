@@ -227,7 +227,7 @@ def neighbours(
 def _comparison(
     by: str, config: RunConfig, device: torch.device, embedded: bool
 ) -> Callable[..., Neighbours]:
-    """Load the network that compares pictures; return the function that finds the nearest ones."""
+    """Load the network that compares pictures. Return the function that finds the neighbours."""
     from fastgan_ray.latent import neighbours as near
     from fastgan_ray.latent import perceptual_neighbours as perceptual
     from fastgan_ray.metrics.extractors import load_extractor
@@ -279,7 +279,7 @@ def export(
 def load_generator(
     context: typer.Context, checkpoint: Path, which: Which, truncation: float = 1.0
 ) -> tuple[nn.Module, RunConfig]:
-    """Load a generator and its configuration; set the number of CPU threads as in its training."""
+    """Load a generator and its configuration, and use as many CPU threads as its training did."""
     from fastgan_ray.latent.load import load_model
     from fastgan_ray.latent.sample import require_truncation
     from fastgan_ray.train.device import choose_device

@@ -29,10 +29,10 @@ def print_plan(
 ) -> None:
     """Print the plan of a search or an ablation (--dry-run).
 
-    `configs` are configurations that the trials may have. `facts` takes the speed of this machine's
-    CPU, or None if the trials run on the Ray cluster at `address`, and returns the plan. Raise
-    UserError if this machine cannot run the trials, or if the data or initial weights cannot be
-    used.
+    `configs` are configurations that the trials may have. `facts` is a function that returns the
+    plan. Its argument is the speed of this machine's CPU, or None if the trials run on the Ray
+    cluster at `address`. Raise UserError if this machine cannot run the trials, or if the data or
+    initial weights cannot be used.
     """
     from fastgan_ray.train.initial_weights import describe_starts
     from fastgan_ray.tune.preflight import check_this_machine
@@ -47,14 +47,14 @@ def print_plan(
 def print_facts(facts: Mapping[str, Any], console: Console) -> None:
     """Print the plan `facts`, which a function of `search.cost.plan` returned.
 
-    Raise UserError after that if the data of the plan cannot be used.
+    Then raise UserError if the data of the plan cannot be used.
     """
     PRINTERS[facts["kind"]](facts, console)
     require_usable_data(facts)
 
 
 def require_usable_data(facts: Mapping[str, Any]) -> None:
-    """Raise UserError if the data cannot be used."""
+    """Raise UserError if the data of the plan `facts` cannot be used."""
     if error := unusable_data(facts):
         raise UserError(error)
 
@@ -80,7 +80,7 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
 
 
 def _first_trial_text(facts: Mapping[str, Any]) -> str:
-    """Describe how the first trial differs from the published default, and why."""
+    """Return a text that says how the first trial differs from the published default, and why."""
     parts = [
         f"{name} = {value_text(value['first_trial'])} (default {value_text(value['default'])})"
         for name, value in facts["substitutes"].items()
@@ -127,7 +127,7 @@ def _parameters(facts: Mapping[str, Any]) -> str:
 
 
 def _size_text(facts: Mapping[str, Any]) -> str:
-    """Write the number of parameters and the time of 10,000 steps (as in the paper's table 1)."""
+    """Return the number of parameters and the time of 10,000 steps, as in the paper's table 1."""
     where = "this machine" if facts["measured"] or facts["cpu"] else "an RTX 2080 Ti"
     return (
         f"{_parameters(facts)} parameters (G + D); 10,000 steps take about "
@@ -178,12 +178,12 @@ def _confirmation_text(plan: Mapping[str, Any]) -> str:
     if not plan["top"]:
         return f"none: {plan['why']}"
     trials, seeds = best_trials(plan["top"]), counted(plan["seeds"], "seed")
-    cost = f"{plan['kimg']:g} thousand more images: {plan['why']}"
+    cost = f"which takes {plan['kimg']:g} thousand more images ({plan['why']})"
     return f"trains {trials} and the {DEFAULT} again with {seeds}, {cost}"
 
 
 def _budget_text(facts: Mapping[str, Any]) -> str:
-    """Write the limits of the budget, and the part that is reserved for the confirmation."""
+    """Return the limits of the budget, and what is reserved for the confirmation, as text."""
     budget, confirmation = facts["budget"], facts["confirmation"]["kimg"]
     if not budget:
         return "none"
@@ -241,10 +241,10 @@ def _data_text(data: Mapping[str, Any]) -> str:
 
 
 def _parameter_table(facts: Mapping[str, Any]) -> Table:
-    """Return a table of the parameters.
+    """Return a table with a row for each searched parameter.
 
     The columns are the parameter's possible values, its value in the first trial, and its values in
-    some random samples.
+    some random samples of the search space.
     """
     points: Sequence[Mapping[str, Any]] = [facts["first_trial"], *facts["samples"]]
     table = Table()

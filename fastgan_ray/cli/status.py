@@ -60,23 +60,26 @@ def stop(run: AnyRun) -> None:
     state, driver = status_of(run), find_driver(run)
     if driver is None:
         why = "it has ended" if state.word == "ended" else "it was stopped or killed"
-        print_line(f"{run}: there is nothing to stop: no process works on this run ({why}).")
+        print_line(f"{run}: there is nothing to stop, because no process works on it ({why}).")
     else:
         try:
             driver.terminate()
         except psutil.AccessDenied as error:
             raise UserError(f"{run}: process {driver.pid} belongs to another user") from error
-        print_line(f"Stopping process {driver.pid}: the run saves its state first.")
+        print_line(f"Stopping process {driver.pid}. The run saves its state first.")
         deadline = time.monotonic() + SECONDS_TO_STOP
         while is_alive(driver):
             if time.monotonic() > deadline:
-                raise UserError(f"{run}: process {driver.pid} has not ended yet; see `status`")
+                raise UserError(
+                    f"{run}: process {driver.pid} has not ended yet; repeat `stop` to end it "
+                    "immediately"
+                )
             time.sleep(SECONDS_BETWEEN_LOOKS / 10)
     _print(status_of(run))
 
 
 def _follow(run: Path) -> None:
-    """Show the status until the run ends: one table on a terminal, else a line for each change."""
+    """Show the status until the run ends, as a table on a terminal or as a line for each change."""
     from fastgan_ray.tune.driver.live_table_text import trial_line
     from fastgan_ray.tune.driver.status import status_of
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WORK = {
     "generator": "to generate one picture",
-    "discriminator": "to judge one real picture, with every decoder",
+    "discriminator": "to judge one real picture and reconstruct it with every decoder",
 }
 
 
@@ -36,7 +36,7 @@ def summary(
     """Print each layer of the networks: output shape, parameters and operations.
 
     Operations are in GFLOP (10^9 multiplications and additions) and are counted for the published
-    form of the networks. Use --set to change settings before, e.g. model.resolution=512. The
+    form of the networks. Use --set to change settings first, e.g. model.resolution=512. The
     summary of an exported folder has only the generator.
     """
     from fastgan_ray.config.override import override

@@ -18,7 +18,7 @@ progress_console = Console(stderr=True)
 
 
 def progress() -> Track:
-    """Return a `Track` that shows progress on standard error, so that --json output stays clean."""
+    """Return a `Track` that shows progress on stderr, so that stdout has only the results."""
     return track_on(progress_console)
 
 

@@ -111,7 +111,7 @@ def train(
 def _print_plan(
     config: Path | None, out: Path, resume: bool, overwrite: bool, overrides: dict[str, Any]
 ) -> None:
-    """Check the device and the data; print the configuration."""
+    """Check the device and the data, then print the configuration (--dry-run)."""
     from fastgan_ray.api.training import find_start, training_config
     from fastgan_ray.config.run_file import dump_run_config
 
@@ -160,7 +160,7 @@ def _folder(folder: Path | None, out: Path | None, resume: bool) -> Path:
 
     if folder is not None and not resume:
         raise UserError(
-            f"{folder}: can be given only with --resume; give the folder of a new training "
+            f"FOLDER ({folder}) can be given only with --resume; give the folder of a new training "
             "with --out"
         )
     if folder is not None and out not in (None, folder):

@@ -27,8 +27,8 @@ def interpolate(
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="Seeds through which the video moves, in this order, e.g. 0-3,9. With --grid, "
-            "each walk gets the same number of seeds: the first walk gets the first seeds etc.",
+            help="Seeds through which the video moves, in this order, e.g. 0-3,9. With --grid, the "
+            "seeds are divided equally, in order: the first walk gets the first seeds etc.",
             show_default=f"{STOPS} for each walk, from 0",
         ),
     ] = None,
@@ -38,7 +38,7 @@ def interpolate(
     out: Annotated[Path, typer.Option(help=VIDEO)] = Path("walk.gif"),
     grid: Annotated[
         str,
-        typer.Option(metavar="COLUMNSxROWS", help="Show several walks at the same time, e.g. 4x2."),
+        typer.Option(metavar="COLUMNSxROWS", help="Show several walks side by side, e.g. 4x2."),
     ] = "1x1",
     loop: Annotated[
         bool, typer.Option("--loop", help="Return to the first seed at the end of the video.")
@@ -116,7 +116,10 @@ def _parse_grid(grid: str) -> tuple[int, int]:
 
 
 def _require_stops(seeds: int, count: int, frames: int) -> None:
-    """Raise UserError unless each of `count` walks gets the same number of seeds, 2 to `frames`."""
+    """Raise UserError if the seeds cannot be divided equally among `count` walks.
+
+    Each walk needs at least 2 seeds, and at most as many as `frames`.
+    """
     if count == 1 and not 2 <= seeds <= frames:
         raise UserError(
             f"--seeds: there must be at least 2 seeds, and at most as many as "

@@ -59,9 +59,11 @@ def vote(
         bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
     ] = True,
 ) -> None:
-    """Compare generators by eye: write a page that shows pairs without names, and count your votes.
-    The page is a single file without links to other files. It saves your votes as a file; --add
-    adds this file to the runs, and then `report` and `compare` also show the result.
+    """Compare generators by eye: write a voting page, and count your votes.
+
+    The page shows pairs of pictures without the names of their generators. It is a single file
+    without links to other files. It saves your votes as a file. --add adds this file to the runs,
+    and then `report` and `compare` also show the result.
     """
     if add:
         _add(runs, add)
