@@ -135,7 +135,8 @@ class NamedTrialGenerator(SearchGenerator):
         """
         if self._resuming:
             raise UserError(
-                "--resume: the state of the search cannot be read; its results are intact"
+                "--resume: the saved state of the search cannot be read. The results of the search "
+                "are intact. Start another run with --name."
             )
         super().add_configurations(experiments)
 

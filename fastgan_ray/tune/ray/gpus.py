@@ -44,8 +44,9 @@ def local_gpus() -> Node:
 def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
     """Return the resources of each live machine, with the memory and capability of its GPUs.
 
-    `inspect` returns the same as `local_gpus`. It runs on one machine of each kind of machine with
-    GPUs. If it finds no GPU or does not answer, the values in ASSUMED are used.
+    `inspect` is a function that returns the same as `local_gpus`. It runs on one machine of each
+    kind of machine with GPUs. If it finds no GPU or does not answer, the values in ASSUMED are
+    used.
     """
     list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     nodes = [node for node in list_nodes() if node["Alive"]]

@@ -20,7 +20,7 @@ PIN = 0.001  # amount that a trial requests of Ray's resource for a kind of GPU,
 
 
 def uses_gpu(config: RunConfig, nodes: Sequence[Resources]) -> bool:
-    """Return whether a worker with this configuration gets a GPU or a share of a GPU."""
+    """Return whether a worker with this configuration gets a GPU or a fraction of a GPU."""
     if config.resources.gpus is not None:
         return config.resources.gpus > 0
     return config.train.device != "cpu" and any(node.get("GPU", 0) for node in nodes)
@@ -29,11 +29,11 @@ def uses_gpu(config: RunConfig, nodes: Sequence[Resources]) -> bool:
 def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, float]]:
     """Return the resources that a worker needs, for each kind of GPU that has enough memory.
 
-    Each entry of the list (a "demand") is {"CPU": cores, "GPU": share of a GPU}. If no kind has
+    Each entry of the list (a "demand") is {"CPU": cores, "GPU": fraction of a GPU}. If no kind has
     enough memory, the kind with the most memory is used. `nodes` are the resources of each machine
     (see `gpus.py`).
 
-    The share is `resources.gpus` if it is set, else the smallest of SHARES that has the estimated
+    The fraction is `resources.gpus` if it is set, else the smallest of SHARES with the estimated
     memory. If a trial has several workers, each worker takes a whole GPU, because NCCL refuses two
     processes on the same GPU. If the machines have different kinds of GPUs, the demand of a trial
     with one worker also names the kind.
@@ -102,11 +102,11 @@ class Request:
         return self.choices[0]
 
     def count(self, nodes: Sequence[Resources]) -> int:
-        """Return how many trials with this request can run at once."""
+        """Return how many trials with this request can run on `nodes` at once."""
         return sum(_counts(self.choices, nodes)) // self.workers
 
     def choose(self, number: int, nodes: Sequence[Resources]) -> Resources:
-        """Return the demand of each worker of trial `number`.
+        """Return the resources that each worker of trial `number` requests from Ray.
 
         The trials are spread over the kinds of GPUs, in proportion to the number of trials that fit
         on each kind.
@@ -138,7 +138,7 @@ def can_reuse_process(request: Request) -> bool:
 
 
 def share(needed: float) -> float:
-    """Return the smallest of SHARES that is at least `needed`; 1 if `needed` is larger than 1."""
+    """Return the smallest GPU fraction in SHARES that is at least `needed`, or 1 if none is."""
     return next((part for part in SHARES if needed <= part), 1.0)
 
 
@@ -178,8 +178,8 @@ def check_memory(
     """Return how many trials fit into the memory of the machines, and a warning.
 
     The number is None if no limit is known. Estimates of memory have an error of up to 25 %, so
-    only the share SURELY of an estimate must fit. The warning says how many configurations do not
-    fit; it is "" if all configurations fit. Raises UserError if no configuration fits.
+    only the fraction SURELY of an estimate must fit. The warning says how many configurations do
+    not fit; it is "" if all configurations fit. Raises UserError if no configuration fits.
     """
     rooms = [node["memory"] / 1e9 for node in nodes if node.get("memory")]
     lacking: list[tuple[float, float, str]] = []

@@ -35,19 +35,22 @@ def place_here() -> Place:
 
 
 class Withholder:
-    """Reserves places as soon as they are free; the reservations end with this object."""
+    """Reserves places (GPUs or machines) when they become free.
+
+    The reservations end when this object is deleted.
+    """
 
     def __init__(self) -> None:
         self._pending: dict[Place, list[tuple[Any, Any]]] = {}
         self._held: dict[Place, list[Any]] = {}
 
     def withhold(self, place: Place) -> None:
-        """Request a place from Ray; `step` checks whether Ray has reserved it."""
+        """Ask Ray to reserve a place; `step` checks whether Ray has reserved it."""
         if place not in self._pending and place not in self._held:
             self._pending[place] = [_request(place)]
 
     def step(self) -> None:
-        """Check which requests Ray has answered; do not wait for the others."""
+        """Check which of the requested places Ray has reserved by now, without waiting."""
         for place, requests in list(self._pending.items()):
             actor, answer = requests[-1]
             ready, _ = ray.wait([answer], timeout=0)
@@ -62,7 +65,7 @@ class Withholder:
 
     @property
     def held(self) -> list[Place]:
-        """The places that are reserved now."""
+        """The places (GPUs or machines) that are reserved now."""
         return list(self._held)
 
 

@@ -27,7 +27,7 @@ def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
     if not kinds:
         raise UserError(
             f"{folder}: is not the folder of a search or an ablation (it has no search.yaml or "
-            f"ablation.yaml); name a folder under runs/"
+            f"ablation.yaml). Choose the folder of a run, such as runs/demo"
         )
     with only_driver(folder):
         removed = [(path, freed_bytes(path)) for path in unneeded(folder, kinds[0] == "ablation")]

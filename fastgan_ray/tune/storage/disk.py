@@ -48,8 +48,8 @@ def trials_within(limit_gb: float, configs: Sequence[RunConfig], weights_kept: i
     count = int((limit_gb - kept) / running)
     if count < 1:
         raise UserError(
-            f"--disk-gb: must be at least {kept + running:.3g} (got {limit_gb:g}): {kept:.3g} GB "
-            f"are kept at the end, and a running trial takes up to {per_trial} "
+            f"--disk-gb: must be at least {kept + running:.3g} (got {limit_gb:g}), because "
+            f"{kept:.3g} GB are kept at the end, and a running trial needs up to {per_trial} "
             f"checkpoints of {whole:.3g} GB"
         )
     return count

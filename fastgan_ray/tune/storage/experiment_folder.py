@@ -65,15 +65,15 @@ def check_folder(
 ) -> None:
     """Check that a folder holds the experiment that a command resumes.
 
-    `changes` takes the experiment's file and its overrides as stored in the folder, and returns a
-    text for each change that is not allowed. Raises UserError with these texts. Also raises
-    UserError if the folder holds no experiment.
+    `changes` takes the experiment's file and its overrides, both as stored in the folder, and
+    returns a text for each change that is not allowed. Raises UserError with these texts, or if the
+    folder holds no experiment.
     """
     file = folder / f"{kind}.yaml"
     if not file.is_file():
         raise UserError(
-            f"{folder}: there is no {kind} to resume. Leave --resume out to start one, "
-            "or name it with --name and --runs."
+            f"{folder}: there is no {kind} to resume. Leave --resume out to start a "
+            f"new {kind}, or choose an existing {kind} with --name and --runs."
         )
     overrides = json.loads((folder / "overrides.json").read_text())
     if texts := changes(file.read_text(), overrides):

@@ -44,8 +44,7 @@ def find_driver(folder: Path) -> psutil.Process | None:
     """Return the process that works on a run; None if no process does, or if it was killed.
 
     The start time of the process is also compared, because a new process may get the ID of a killed
-    process.
-    Raises UserError if the process runs on another machine.
+    process. Raises UserError if the process runs on another machine.
     """
     path = folder / NOTE
     if not path.is_file():

@@ -95,7 +95,7 @@ class RemoteStorage:
             stream.write(content)
 
     def put(self, folder: Path, names: Iterable[str]) -> None:
-        """Copy files from `folder` to the storage; files named in LAST come last.
+        """Copy files from `folder` to the storage; files whose names are in LAST come last.
 
         `names` are paths relative to `folder`.
         """

@@ -1,4 +1,4 @@
-"""Synchronise a run's working folder with its remote storage.
+"""Synchronise a run's local folder with its remote storage.
 
 After each evaluation, a trial sends its rows, pictures and checkpoint to the storage. The driver
 sends all other files, and fetches the files of trials on other machines. The search's state is
@@ -96,7 +96,7 @@ class TrialSync:
 
 
 class DriverSync(TrialCallback):
-    """A callback that synchronises the driver's files.
+    """A callback that sends the driver's files to the remote storage, and fetches trials' files.
 
     It must be the first callback, because other callbacks read the files that it fetches. `fault`
     is the reason why the last transfer failed; it is "" if the transfer succeeded.
@@ -189,7 +189,7 @@ def send_state(storage: RemoteStorage, folder: Path) -> None:
 
 
 def fetch_run(storage: RemoteStorage, folder: Path) -> None:
-    """Replace a run's working folder by its copy in the storage, if this copy is newer."""
+    """Replace a run's local folder by its copy in the storage, if this copy is newer."""
     names = storage.names()
     states = [name for name in names if name.startswith(f"{STATE}/")]
     local = [path.name for path in snapshots(folder / STATE)]
