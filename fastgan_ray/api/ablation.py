@@ -1,4 +1,4 @@
-"""An ablation from Python: what the command `ablate` does."""
+"""Run an ablation from Python, as the command `ablate` does."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def read_ablation(
 ) -> AblationSpec:
     """Read an ablation from a file, a preset's name or a mapping.
 
-    Raise a UserError that lists all errors in `config`, or UserError if the seeds are not
-    different numbers from 0 to below 2^31.
+    Raise a UserError that lists all errors in `config`, or that says what is wrong with `seeds`:
+    they must be different numbers, at least 0 and below 2^31.
     """
     chosen = None if seeds is None else _checked_seeds(seeds)
     if not isinstance(config, Mapping):
@@ -85,5 +85,5 @@ def _checked_seeds(seeds: Sequence[int]) -> list[int]:
     if not numbers or len(set(numbers)) < len(numbers):
         raise UserError(f"seeds: must be one or more different seeds (got {numbers})")
     if min(numbers) < 0 or max(numbers) >= 2**31:
-        raise UserError(f"seeds: must be from 0 to below 2^31 (got {numbers})")
+        raise UserError(f"seeds: must be at least 0 and below 2^31 (got {numbers})")
     return numbers

@@ -194,7 +194,10 @@ def _best_kimg(trial: Trial) -> float | None:
 
 
 def _difference(comparison: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Convert a comparison with the baseline to columns; all are None for the baseline itself."""
+    """Return {column: value} of an arm's comparison with the baseline.
+
+    Every value is None for the baseline itself.
+    """
     comparison = comparison or {}
     return {
         "difference": comparison.get("mean"),

@@ -1,4 +1,4 @@
-"""A search from Python: what the command `tune` does."""
+"""Run a search from Python, as the command `tune` does."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def changes(
 ) -> dict[str, Any]:
     """Return {dotted name: value} of the settings that the arguments change.
 
-    `settings` may be nested or have dotted names; it takes precedence over `data` and `embedded`.
+    `settings` may be nested or have dotted names. They take precedence over `data` and `embedded`.
     Raise a UserError that lists every unknown or invalid setting.
     """
     fields = dict(EMBEDDED) if embedded else {}
@@ -67,5 +67,5 @@ def as_text(content: Mapping[str, Any]) -> str:
 
 
 def without_lines(error: UserError) -> UserError:
-    """Remove line numbers from an error, because the user gave a mapping and not a file."""
+    """Return an error without line numbers, because the user gave a mapping and not a file."""
     return UserError(re.sub(r"^config:\d+: ", "config: ", str(error), flags=re.MULTILINE))

@@ -1,4 +1,4 @@
-"""One training from Python: what the command `train` does."""
+"""Run a single training from Python, as the command `train` does."""
 
 from __future__ import annotations
 
@@ -113,9 +113,10 @@ def _stored(start: Path | None) -> RunConfig:
 
 
 def _describe_start(start: Path, run: RunConfig) -> str:
-    """Return a line that says where a training continues and which settings differ or may change.
+    """Return a line for the user about a training that continues at the checkpoint `start`.
 
-    Raise UserError if a changed setting affects the training steps.
+    The line names the kimg of `start`, the settings that differ from the stored ones, and the
+    settings that may differ. Raise UserError if a changed setting affects the training steps.
     """
     from fastgan_ray.train.checkpoint import read_metadata
     from fastgan_ray.train.resume import MAY_CHANGE, require_same_training
@@ -185,7 +186,7 @@ def _print_line(console: Console, text: str) -> None:
 
 
 def cores_hint(run: RunConfig) -> str:
-    """Return a hint if a training on the CPU uses more or fewer threads than CPU cores."""
+    """Return a hint if a training on the CPU uses more or fewer threads than there are cores."""
     from fastgan_ray.train.device import device_of
     from fastgan_ray.train.threads import thread_count
 
@@ -197,11 +198,11 @@ def cores_hint(run: RunConfig) -> str:
         return (
             f"This training uses {counted(threads, 'thread')} on {counted(cores, 'CPU core')} "
             "(setting resources.cpus), so the threads wait for each other. To make it faster, add "
-            f"--set resources.cpus={max(1, cores // workers)}; rounding then makes the results "
+            f"--set resources.cpus={max(1, cores // workers)}. Rounding then makes the results "
             "slightly different."
         )
     return (
         f"This training uses {threads} of this machine's {cores} CPU cores (setting "
-        f"resources.cpus). To use all cores, add --set resources.cpus={cores // workers}: the "
+        f"resources.cpus). To use all cores, add --set resources.cpus={cores // workers}. The "
         "training is then faster, but rounding makes the results slightly different."
     )
