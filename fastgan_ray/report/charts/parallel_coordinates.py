@@ -18,7 +18,7 @@ UNSET = "not set"
 
 
 def parallel_coordinates_chart(run: Run) -> Chart | None:
-    """Return a chart of the trials that have a value and of the parameters that differ.
+    """Return a chart of the trials that have a value and of the parameters in which they differ.
 
     Return None if no parameter differs.
     """

@@ -152,8 +152,8 @@ def _flat(
     """Return a comparison as one flat mapping.
 
     A note is added if evaluation noise alone can explain the difference. `error` is the standard
-    error of one evaluation, in the unit of the difference; `unit` is the name of this unit. If a
-    data set counts as one pair, this pair stands for `seeds` pairs of trainings; else `seeds` is 1.
+    error of one evaluation, in the unit of the difference; `unit` is the name of this unit. If each
+    data set counts as one pair, `seeds` is its number of pairs of trainings; else `seeds` is 1.
     """
     fields = asdict(comparison)
     difference: dict[str, Any] = fields.pop("difference")
@@ -170,7 +170,7 @@ def _flat(
 
 
 def _evaluation_error(trials: Sequence[Trial], name: str, in_percent: bool = False) -> float | None:
-    """Return the standard error of one evaluation: the root mean square over finished trials.
+    """Return the standard error of one evaluation, as the root mean square over finished trials.
 
     `name` is the error's key in the rows. If `in_percent`, each error is converted to percent of
     its value.

@@ -27,10 +27,11 @@ def compare(paths: Sequence[Path]) -> list[Entry]:
     """Return an entry for each search, arm of an ablation, training and trial, best first.
 
     An entry is {"name", "what", "metric", "value", "error", "error_of" (the source of the error:
-    the evaluation or the seeds), "trial", "state", "default", "default_error", "memorised",
-    "params_g", "gflop_g", "images_per_second", "kimg", "hours", "trials", "votes" (what `votes_of`
-    returns), "protocol"}. Unknown values are None. Raise UserError if two entries
-    were measured differently, or if a path has no value yet.
+    the evaluation or the seeds), "trial", "state", "default" (the value of a search's published
+    default), "default_error", "memorised", "params_g", "gflop_g", "images_per_second", "kimg",
+    "hours", "trials" (their number), "votes" (what `votes_of` returns), "protocol"}. Unknown values
+    are None. Raise UserError if two entries were measured differently, or if a path has no value
+    yet.
     """
     entries = [entry for path in paths for entry in _entries(path)]
     protocols = {e["name"]: {"metric": e["metric"], **e["protocol"]} for e in entries}

@@ -14,8 +14,7 @@ def curve_metric(trials: Sequence[Mapping[str, Any]], metric: str) -> str:
     """Return the name of the metric to plot.
 
     This is the cheap evaluations' metric if a row has one, else `metric`. Values of cheap and full
-    evaluations cannot be compared, so a curve has only values of
-    one kind.
+    evaluations cannot be compared, so a curve has only values of one kind.
     """
     early = early_name(metric)
     return early if any(early in row for trial in trials for row in trial["rows"]) else metric
@@ -29,10 +28,10 @@ def trial_curve(trial: Mapping[str, Any], metric: str) -> list[tuple[float, floa
 def arm_curves(
     trials: Sequence[Mapping[str, Any]], metric: str
 ) -> dict[tuple[str, str], list[Point]]:
-    """Compute the mean and range of `metric` over seeds; return points by (arm, data set).
+    """Compute the mean and range of `metric` over seeds; return {(arm, data set): points}.
 
-    A point is {"kimg", "seeds", "mean", "low", "high"}; `seeds` is the number of
-    trainings in the mean. A failed training counts up to its last evaluation.
+    A point is {"kimg", "seeds", "mean", "low", "high"}; `seeds` is the number of trainings in the
+    mean. A failed training counts up to its last evaluation.
     """
     values: dict[tuple[str, str], dict[float, list[float]]] = {}
     for trial in trials:

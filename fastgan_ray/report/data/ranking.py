@@ -31,7 +31,7 @@ def ranked(run: Run) -> list[Trial]:
 
 
 def best_trial(run: Run) -> Trial | None:
-    """Return the trial with rank 1, or None if no trial has a value."""
+    """Return the first trial of the ranking, or None if no trial has a value."""
     first = next(iter(ranked(run)), None)
     return first if first and first["value"] is not None else None
 

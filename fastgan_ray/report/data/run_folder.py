@@ -127,7 +127,10 @@ def run_folder(path: Path) -> Path:
 
 
 def protocol_of(run: Run, trials: Sequence[Trial], data: str) -> dict[str, Any]:
-    """Read the protocol from a trial's checkpoint, or from the run if no checkpoint has one."""
+    """Return the protocol, i.e. how the metric was measured.
+
+    Read it from a checkpoint of `trials`, or from the run if no checkpoint has a protocol.
+    """
     for trial in trials:
         for path in Path(trial["folder"]).glob("checkpoint-*/metadata.json"):
             if protocol := json.loads(path.read_text()).get("protocol"):
@@ -160,7 +163,7 @@ def training_data(run: Run) -> DataConfig:
 
 
 def _metric_of_file(kind: str, folder: Path) -> dict[str, Any]:
-    """Read the metric from the search or ablation file, for a run without results."""
+    """Return the metric of the search or ablation file; used for a run without results."""
     metric = _read_file(kind, folder).metric
     return {"name": metric.name, "goal": metric.goal}
 
@@ -184,7 +187,10 @@ def _trials(folder: Path, records: Sequence[Mapping[str, Any]], metric: str) -> 
 
 
 def _trial(folder: Path, record: Mapping[str, Any], metric: str) -> Trial:
-    """Combine a trial's record with its rows; while the trial runs, the rows are newer."""
+    """Combine a trial's record with its rows, i.e. its evaluations.
+
+    While the trial runs, the rows are newer than the record.
+    """
     rows = read_rows(folder)
     cell = {key: record[key] for key in ("arm", "data", "seed") if key in record}
     trial = {

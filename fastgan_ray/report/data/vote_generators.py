@@ -69,7 +69,7 @@ def _generators(path: Path, top: int) -> list[Generator]:
 
 
 def _best_trials(run: Run, top: int) -> list[Trial]:
-    """Return the best trials, and the published default if more than one trial is wanted."""
+    """Return the `top` best trials and, if `top` is above 1, the published default."""
     order = [trial for trial in ranked(run) if latest_picture(trial, "grid")]
     best, default = order[:top], _default(run)
     rest = [trial for trial in order[top:] if trial["trial_id"] == default]

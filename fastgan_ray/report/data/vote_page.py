@@ -3,8 +3,8 @@
 The key is a file in the folder votes/ of each run (page-ID.json); the page itself contains no
 names. The key is {"format", "page" (its id), "generators" (see `vote_generators`, without paths),
 "own" (the numbers of this run's generators), "same_protocol", "pairs"}. A pair is [left, right]:
-the numbers of two generators. The number after that of the last generator stands for the control,
-i.e. the training pictures.
+the numbers of two generators. The control, i.e. the training pictures, has the number that follows
+the number of the last generator.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Match = tuple[int, int]  # the numbers of the left and the right generator
 
 
 class Pair(NamedTuple):
-    """A pair of a page: two generators, the trainings to show, and the latents.
+    """A pair on the page: its two generators, their trainings, and the pictures to show.
 
     `cells` are the cells of the left and the right generator (see `vote_generators`). `tiles` are
     positions in a grid of samples, the same for both sides. For the control, `tiles` is the seed of
@@ -48,7 +48,7 @@ class Pair(NamedTuple):
 def plan_pairs(generators: Sequence[Generator], pairs: int, pictures: int, seed: int) -> list[Pair]:
     """Choose the generators, their sides and the latents of each pair of a page at random.
 
-    Every two generators meet about equally often, and swap sides each time they meet. A fifth
+    All combinations of two generators occur about equally often, and their sides alternate. A fifth
     of the pairs has the control on one side. The same arguments give the same pairs.
     """
     rng, control = np.random.default_rng(seed), len(generators)
@@ -61,7 +61,7 @@ def plan_pairs(generators: Sequence[Generator], pairs: int, pictures: int, seed:
 
 
 def _deal(matches: Sequence[Match], count: int, rng: np.random.Generator) -> list[Match]:
-    """Repeat the matches, in a random order each time, until there are `count`."""
+    """Return `count` matches: repeat `matches`, each time in a new order, with sides swapped."""
     turned = rng.integers(0, 2, len(matches)).astype(bool)
     dealt: list[Match] = []
     while len(dealt) < count:

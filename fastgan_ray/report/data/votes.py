@@ -1,8 +1,9 @@
 """The votes on a run's generators: read them from files, and sum them up.
 
 A file of votes, which the page of a vote saves, is {"format", "page" (the page's id), "sheet" (a
-random id; if a sheet is saved twice, it counts once), "voter" (a name, may be empty), "votes"}. A
-vote is {"pair" (its number on the page), "choice" ("left", "right" or "equal"), "seconds"}.
+random id of these votes; a sheet that is saved twice counts once), "voter" (a name, may be empty),
+"votes"}. A vote is {"pair" (its number on the page), "choice" ("left", "right" or "equal"),
+"seconds"}.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
 
 
 def sum_up(key: Key, sheets: Sequence[Sheet]) -> Result:
-    """Sum up the sheets of a page."""
+    """Sum up the votes in the sheets of a page."""
     control = len(key["generators"])
     by_sheet = [_votes(key, sheet) for sheet in sheets]
     votes = [vote for sheet_votes in by_sheet for vote in sheet_votes]
@@ -133,7 +134,7 @@ def sum_up(key: Key, sheets: Sequence[Sheet]) -> Result:
 def votes_of(
     results: Sequence[Result], trial: str | None, arm: str | None, data: str = ""
 ) -> list[dict[str, Any]]:
-    """Return the row of a trial, or of an arm on a data set, in each result that has it."""
+    """Return the numbers of a trial, or of an arm on a data set, from each result that has them."""
     wanted = (trial, None, None) if trial else (None, arm, data)
     return [
         {

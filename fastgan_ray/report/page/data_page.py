@@ -79,7 +79,11 @@ def overview(facts: Facts) -> list[tuple[str, str]]:
     if "sizes" not in facts:
         return []
     sizes, aspect = facts["sizes"], facts["aspect"]
-    agree = "most pictures are" if aspect["share"] >= 0.8 else "the pictures differ; the default is"
+    agree = (
+        "most pictures are"
+        if aspect["share"] >= 0.8
+        else "the pictures have different proportions; the suggestion is"
+    )
     return [
         ("kinds", _counted_names(facts["kinds"])),
         ("colours", _counted_names(facts["modes"])),
@@ -105,7 +109,7 @@ def metric_sentences(facts: Facts) -> list[str]:
         f"{halves['fd']:.1f} ± {halves['fd_sd']:.1f} and a kernel distance of "
         f"{1000 * halves['kd']:.2f} ± {1000 * halves['kd_sd']:.2f} thousandths, by the features "
         "of the network inside the package (mean and standard deviation over random splits).",
-        f"As many pictures of a perfect generator would have these distances to {count} of your "
+        f"{count} pictures of a perfect generator would have the same distances to {count} of your "
         f"pictures; lower values mean that the generator copies. With more pictures, the Frechet "
         f"distance of a perfect generator is lower, and its kernel distance is still about 0.",
         f"Differences below {2 * halves['fd_sd']:.1f} in the Frechet distance or "
@@ -125,7 +129,7 @@ def _bars(ranges: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _near(compared: Facts | None, source: Source | None) -> dict[str, Any]:
-    """Return the number of near duplicates and small pictures of the nearest pairs."""
+    """Return {"count", "pairs"}: the number of near duplicates, and thumbnails of the nearest."""
     if compared is None or source is None:
         return {"count": 0, "pairs": []}
     pairs = [

@@ -85,7 +85,7 @@ def _ablation_verdict(account: Mapping[str, Any]) -> str:
 
 
 def _search_warnings(run: Run) -> list[str]:
-    """Return the best trial's warning, and the numbers of other trials with problems, as sentences.
+    """Return sentences: the best trial's warning, and how many other trials have problems.
 
     Problems are warnings, failures and trials that have not ended.
     """

@@ -92,13 +92,16 @@ def main_table(summary: dict[str, Any]) -> Table:
 
 
 def other_moment(summary: dict[str, Any]) -> str:
-    """Return the moment that is not compared, "best" or "last"; "" if it has no values."""
+    """Return which checkpoints are not compared, "best" or "last".
+
+    Return "" if these checkpoints have no values.
+    """
     known = any(part["seeds"] for arm in summary["arms"] for part in arm["other_moment"])
     return {"last": "best", "best": "last"}[summary["compare"]] if known else ""
 
 
 def sets_table(summary: dict[str, Any]) -> Table:
-    """Return a table with a row for each arm except the baseline: change and verdict by set."""
+    """Return a table with each arm's change and verdict on each data set; without the baseline."""
     rows = []
     for arm in summary["arms"]:
         if arm["comparison"] is None:
@@ -169,7 +172,7 @@ def explanation(summary: dict[str, Any]) -> str:
 
 
 def in_percent(summary: dict[str, Any]) -> bool:
-    """Return whether the differences are changes in percent, over several data sets."""
+    """Return whether differences are in percent, because there are several data sets."""
     return bool(summary.get("differences") == "percent")
 
 

@@ -1,4 +1,7 @@
-"""The table of a page of blind votes, and the sentences that say what the votes mean."""
+"""The table of a page of blind votes, and the sentences that say what the votes mean.
+
+The control is the training pictures, which are shown among the generated ones.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,7 @@ def _about(voter: Voter) -> list[str]:
     """Return sentences about a voter: votes on the control, and a preference for one side."""
     control, left, name = voter["control"], voter["left"], voter["name"]
     if not control.of:
-        return [f"{name[:1].upper()}{name[1:]} gave no vote on the control."]
+        return [f"{name[:1].upper()}{name[1:]} gave no vote on the control (training pictures)."]
     p = control.chance()
     text = (
         f"Control: {name} preferred the training pictures in {control.won} of "

@@ -44,7 +44,7 @@ _ENTRY: TypeAdapter[Entry] = TypeAdapter(AnyEntry)
 
 
 def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
-    """Read the parameters; check each one, in the order of the file, and then their points."""
+    """Read the parameters in the order of the file; check each one, and then their combinations."""
     if not isinstance(value, dict) or not value:
         rule = (
             "must map one or more settings to their possible values, such as `model.ngf: "
