@@ -302,7 +302,7 @@ def _shuffled_average(contents: dict[str, Any]) -> None:
         (_flatten, "rf_big.0.weight_orig must have 4 dimensions (got shape (128,))"),
         (_odd_width, "32 * ngf channels and the discriminator's head 16 * ndf (got 250 and 128)"),
         (_too_wide, "the sizes of its networks are not supported: ndf: must be at most 1024 (got "),
-        (_no_discriminator, 'it must hold "g" and "d" (got [\'g\'])'),
+        (_no_discriminator, 'it must have the keys "g" and "d" (got [\'g\'])'),
         (_no_tensors, "g must be a state dict"),
         (_short_average, "g_ema must list the generator's 44 parameters (got 1)"),
         (_wrong_average, "g_ema must be a list of tensors (got dict)"),

@@ -21,7 +21,7 @@ KERAS_TARGET = 0.85
 
 @dataclass(frozen=True)
 class AdaState:
-    """The probability p, and the sum and number of the signs (see `update`) since p changed."""
+    """The probability p, and the sum and number of the `sign`s of `update` since p last changed."""
 
     p: Tensor
     sign_sum: Tensor

@@ -117,7 +117,7 @@ def _settings_to_lower(op: str, config: AugmentConfig) -> str:
 def _standardised(real: Tensor, other: Tensor) -> tuple[float, float]:
     """Compute the difference of the means of two samples (n,) and (m,), and its standard error.
 
-    Both are in pooled standard deviations.
+    The unit of both is the pooled standard deviation of the samples.
     """
     variances = real.var().item(), other.var().item()
     deviation = max(math.sqrt(sum(variances) / 2), _MIN_DEVIATION)
@@ -187,7 +187,7 @@ def _direction(images: Tensor) -> Tensor:
 
 
 def _border(images: Tensor) -> Tensor:
-    """Compute (B,): the share of blank pixels at the blankest edge minus that in the middle."""
+    """Return (B,): the share of blank pixels at the blankest edge minus the share in the middle."""
     blank = (images.abs().amax(dim=1) < BLANK).float()
     edges = [blank[:, 0], blank[:, -1], blank[:, :, 0], blank[:, :, -1]]
     rows, columns = (slice(side // 4, -side // 4) for side in blank.shape[-2:])

@@ -40,10 +40,10 @@ SATURATION_OCTAVES = 1.0
 
 
 def draw(count: int, rng: torch.Generator) -> Parameters:
-    """Draw a value for each operation, and a random number for each value; `gate` uses this number.
+    """Draw a value for each parameter, and a random number that decides if the value is applied.
 
-    Returns {"values", "gates", "neutral"}, each (B, 15) in float64. A neutral value changes
-    nothing.
+    Returns {"values", "gates", "neutral"}, each (B, 15) in float64. `gate` compares "gates", the
+    random numbers, with p. The values in "neutral" change nothing.
     """
     values, gates, neutral = [], [], []
     for name, (sample, unchanged) in _DRAWN.items():

@@ -77,7 +77,7 @@ def translation(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def draw_cutout(chosen: Tensor, rng: torch.Generator, length: float) -> Parameters:
-    """Draw the centres of holes, (B, 2) in [0, 1); `length` is a share of each side."""
+    """Draw the centres of holes, (B, 2) in [0, 1); `length` is a hole's share of each side."""
     where = torch.rand((len(chosen), 2), generator=rng)
     nowhere = torch.where(chosen[:, None], where, -torch.inf)
     return {"centre": nowhere, "length": torch.tensor(length)}
@@ -144,7 +144,7 @@ def _shifted(images: Tensor, shift: Tensor) -> Tensor:
 
 
 def _sides(images: Tensor) -> int | Tensor:
-    """Return the side of square pictures; of other pictures, height and width as a tensor (2,)."""
+    """Return the side if pictures are square; otherwise height and width as a tensor (2,)."""
     height, width = images.shape[-2:]
     if height == width:
         return width

@@ -37,8 +37,9 @@ def DiffAugment(  # noqa: N802 - the published name
     `strengths` are settings of section `augment`: probability, brightness, saturation, contrast,
     translation, cutout; the defaults are those of the published code.
 
-    `rng` draws the random numbers; None: PyTorch's global one. The numbers do not depend on the
-    size of the pictures: with the same seed, a picture and its smaller copy get the same change.
+    `rng` draws the random numbers; if it is None, PyTorch's global generator draws them. The
+    numbers do not depend on the size of the pictures, so with the same seed a picture and its
+    smaller copy get the same change.
     Raises ValueError for an unknown operation or strength, and for an `x` of another shape or type.
     """
     if unknown := [name for name in strengths if name not in STRENGTHS]:

@@ -84,7 +84,7 @@ def change_some(
 
     `change` takes pictures and their rows of `per_picture`, and returns the changed pictures. On
     the CPU, `change` gets only the chosen pictures. On other devices, `change` gets all pictures,
-    and the results for the others are discarded: selecting pictures would wait for the device.
+    and the other results are discarded, because selecting pictures would wait for the device.
     """
     if images.device.type != "cpu":
         return torch.where(chosen[:, None, None, None], change(images, per_picture), images)

@@ -20,7 +20,7 @@ Parameters = dict[str, Tensor]
 def draw(
     count: int, rng: torch.Generator, shift: float, rotation: float, zoom: float
 ) -> Parameters:
-    """Draw values (B, 6), and one random number per picture (B, 1); `gate` uses this number.
+    """Draw values (B, 6), and a random number per picture (B, 1), which `gate` compares with p.
 
     `shift` is the farthest shift, as a share of a side. `rotation` is the largest angle, as a share
     of a full turn. `zoom` is the largest share of a side that is cut off; height and width have

@@ -45,7 +45,7 @@ def register(
     if name in AUGMENT_OPS:
         raise ValueError(f"{name} is an operation of this package; choose another name")
     if not re.fullmatch(r"\w+", name):
-        raise ValueError(f"name must be letters, digits and underscores (got {name!r})")
+        raise ValueError(f"name must consist of letters, digits and underscores (got {name!r})")
     for argument, function in (("apply", apply), ("draw", draw or draw_nothing)):
         if not callable(function):
             raise ValueError(f"{argument} must be a function (got {type(function).__name__})")
@@ -88,7 +88,7 @@ def _restore(operations: dict[str, Op], adaptive: dict[str, bool]) -> None:
 
 
 def _operation(name: str, apply: Apply, draw: DrawNumbers, adaptive: bool) -> Op:
-    """Make an operation that changes only the chosen pictures, and that checks the functions."""
+    """Make an operation that changes only chosen pictures and checks what its functions return."""
 
     def draw_checked(config: AugmentConfig, chosen: Tensor, rng: torch.Generator) -> Parameters:
         numbers = _checked_numbers(name, draw(len(chosen), rng), len(chosen))
@@ -121,10 +121,10 @@ def _checked_numbers(name: str, numbers: Parameters, count: int) -> Parameters:
         )
     for key, value in numbers.items():
         if not isinstance(value, Tensor):
-            raise ValueError(f"{name}: {key}: must be a tensor (got {type(value).__name__})")
+            raise ValueError(f"{name}: draw's {key}: must be a tensor (got {type(value).__name__})")
         if value.shape[:1] != (count,) or value.device.type != "cpu":
             raise ValueError(
-                f"{name}: {key}: must have one row for each picture ({count}), on the CPU "
+                f"{name}: draw's {key}: must have a row for each of {count} pictures, on the CPU "
                 f"(got shape {tuple(value.shape)} on {value.device})"
             )
     return numbers

@@ -22,7 +22,7 @@ Setting = str | float | bool | list[int] | None
 
 
 class Architecture(NamedTuple):
-    """A name, and two functions that build networks.
+    """The name of an architecture, and the two functions that build its networks.
 
     Both functions take the settings, a random number generator on the CPU that draws the weights,
     and the number of channels of a picture.
@@ -49,8 +49,8 @@ def build_generator(
 ) -> nn.Module:
     """Build a newly initialised generator on the CPU, in training mode.
 
-    `rng` (on the CPU) draws the weights; None: a random number generator with seed 0. Pictures have
-    1, 3 or 4 channels (`data.mode`).
+    `rng` (on the CPU) draws the weights; if it is None, a random number generator with seed 0 does.
+    Pictures have 1, 3 or 4 channels (`data.mode`).
     """
     rng = rng or torch.Generator().manual_seed(0)
     return ARCHITECTURES[config.architecture].generator(config, rng, picture_channels)

@@ -31,10 +31,10 @@ class AnyDiscriminator(nn.Module, ABC):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the logits (B, L) of pictures in [-1, 1], and each decoder's reconstruction.
 
-        full (B, C, H, W), small (B, C, h, w) with (h, w) = `small_size(config)`; C is 1, 3 or 4. If
-        `part` is None, nothing is reconstructed. Otherwise all decoders reconstruct; the decoder
+        `full` is (B, C, H, W), `small` is (B, C, h, w), (h, w) = `small_size(config)`, C = 1, 3, 4.
+        If `part` is None, nothing is reconstructed. Otherwise all decoders reconstruct; the decoder
         "part" reconstructs the part of the picture that `crop_part` crops for `part`. `rng`, on the
-        pictures' device, draws the masks of dropout; None: no dropout.
+        pictures' device, draws the masks of dropout; if it is None, there is no dropout.
         """
 
     @abstractmethod

@@ -263,7 +263,7 @@ def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
 
 
 def dropout(x: Tensor, rate: float, rng: torch.Generator | None, group: Group = ALONE) -> Tensor:
-    """Set a share `rate` of the values to 0, and scale up the others.
+    """Set the fraction `rate` of the values to 0, and scale up the others (dropout).
 
     The first dimension of `x` has the samples of this process. `rng`, on the device of `x`, draws
     numbers for the samples of all processes of `group`. If `rng` is None or `rate` is 0, `x` does

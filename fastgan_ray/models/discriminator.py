@@ -87,13 +87,14 @@ class Discriminator(AnyDiscriminator):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the logits and reconstructions of pictures in [-1, 1].
 
-        full (B, C, H, W), small (B, C, h, w) with (h, w) = `small_size(config)` -> logits (B, 50)
-        if pictures are square. The first half of the logits comes from the big branch, the other
-        half from the small branch. Without the small branch, `small` is unused and the second half
-        is missing. If `part` is None, nothing is reconstructed. Otherwise each enabled decoder
-        returns a picture in [-1, 1] with the proportions of `full`; its side is at most 128 px if
-        it is square. The decoder "part" reconstructs the part `part` (see `crop_part`). `rng`, on
-        the pictures' device, draws the masks for the dropout in the heads; None: no dropout.
+        `full` is (B, C, H, W), `small` is (B, C, h, w), (h, w) = `small_size(config)`. The logits
+        are (B, 50) if pictures are square. The first half of the logits comes from the big branch,
+        the other half from the small branch. Without the small branch, `small` is unused and the
+        second half is missing. If `part` is None, nothing is reconstructed. Otherwise each enabled
+        decoder returns a picture in [-1, 1] with the proportions of `full`; its side is at most
+        128 px if it is square. The decoder "part" reconstructs the part `part` (see `crop_part`).
+        `rng`, on the pictures' device, draws the masks for the dropout in the heads; if it is None,
+        there is no dropout.
         """
         norm = self._logits_norm if part is None else self._decoding_norm
         with norm.normalised():

@@ -1,7 +1,7 @@
 """Exported folders: the weights as safetensors, and the configuration as JSON.
 
-There are two layouts, which differ only in the names of the two files: our own, and the one that
-the Hugging Face Hub expects.
+There are two layouts, which differ only in the names of the two files. One layout is our own, the
+other is the layout that the Hugging Face Hub expects.
 """
 
 from __future__ import annotations

@@ -21,17 +21,17 @@ class Kernels(NamedTuple):
 
     transposed_from: int | None
     """The smallest side in px at which upsampling and convolution are one transposed convolution
-    (`upsample`); None: never.
+    (see `upsample`); None if they never are.
     """
     fused_glu: bool
-    """Use PyTorch's gated linear unit, not the form that keeps the channels last (`glu`)."""
+    """Use PyTorch's gated linear unit instead of the form that keeps the channels last (`glu`)."""
     joint_up_to: int
-    """Spectral normalisation: weights with at most this many elements are normalised together
+    """Weights with at most this many elements are spectrally normalised together
     (`spectral_joint`); larger weights are normalised one by one (`spectral`)."""
     gather_up_to: int
-    """Joint normalisation: weights with at most this many elements are multiplied in one operation,
-    whatever their shapes. Of larger weights, only those with the same shape are multiplied
-    together.
+    """In joint normalisation, weights with at most this many elements are multiplied in one
+    operation, whatever their shapes. Larger weights are multiplied together only if they have the
+    same shape.
     """
 
 
@@ -77,6 +77,6 @@ def use_kernels(name: str | None) -> Iterator[None]:
 
 @contextmanager
 def reference_kernels(enabled: bool = True) -> Iterator[None]:
-    """Select the published forms within this context, if `enabled`."""
+    """Select the published forms of the operations within this context, if `enabled`."""
     with use_kernels(REFERENCE if enabled else selected_kernels()):
         yield

@@ -135,7 +135,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(contents, Mapping) or not {"g", "d"} <= contents.keys():
         keys = sorted(map(str, contents)) if isinstance(contents, Mapping) else type(contents)
         raise UserError(
-            f'{path}: is not a published FastGAN checkpoint: it must hold "g" and "d" (got {keys})'
+            f"{path}: is not a published FastGAN checkpoint; it must have the keys "
+            f'"g" and "d" (got {keys})'
         )
     return contents
 
@@ -145,7 +146,7 @@ def _state_dict(contents: Mapping[str, Any], network: str, path: Path) -> dict[s
     if not isinstance(weights, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
     ):
-        raise UserError(f"{path}: {network} must be a state dict (names and tensors)")
+        raise UserError(f"{path}: the entry {network} must be a state dict, with tensors by name")
     return {name.removeprefix("module."): value for name, value in weights.items()}
 
 
@@ -229,12 +230,12 @@ def _published_state(network: nn.Module, names: Mapping[str, str]) -> dict[str, 
 def _require_published_form(config: ModelConfig, picture_channels: int, path: Path) -> None:
     if picture_channels != 3:
         raise UserError(
-            f"{path}: in the published form, pictures are rgb; this model's pictures have "
-            f"{picture_channels} channels (data.mode)"
+            f"{path}: the published format needs RGB pictures (data.mode rgb), but this model's "
+            f"pictures have {picture_channels} channels"
         )
     if config.resolution not in _ACTIVATIONS:
         raise UserError(
-            f"{path}: in the published form, model.resolution must be one of "
+            f"{path}: in the published format, model.resolution must be one of "
             f"{list(_ACTIVATIONS)} (got {config.resolution})"
         )
     published = _published_config(config.resolution, config.ngf, config.ndf, config.nz)

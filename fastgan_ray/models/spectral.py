@@ -52,7 +52,7 @@ class SpectralNorm(nn.Module):
             self._iterate(*matrix)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the normalised weight, in the weight's own layout."""
+        """Return the normalised weight, in the weight's own memory layout."""
         if self.current is not None:
             return self.current
         with full_precision(weight.device.type):
@@ -119,7 +119,7 @@ def settle_vectors(layer: SpectralLayer) -> None:
 
 
 class _Divide(torch.autograd.Function):
-    """Divide a weight W by its singular value u W v (`value`); u and v count as constants."""
+    """Divide a weight W by its singular value u W v (`value`); u and v have no gradient."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, value: Tensor, u: Tensor, v: Tensor) -> Tensor:  # noqa: ANN401 - autograd has no type
@@ -136,7 +136,7 @@ class _Divide(torch.autograd.Function):
 
 
 def full_precision(device: str) -> AbstractContextManager[None]:
-    """Switch autocast off within this context: 16 bits are too few for a singular value."""
+    """Switch off autocast within this context; 16 bits are too few for a singular value."""
     if torch.amp.is_autocast_available(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()

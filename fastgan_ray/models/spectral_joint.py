@@ -62,7 +62,7 @@ class JointSpectralNorm:
                 norm.current = None
 
     def _plan(self) -> Plan | None:
-        """Return the plan for the weights' device; None: normalise each weight separately."""
+        """Return the plan for the weights' device, or None to normalise each weight separately."""
         # Find the layers at the first use: while a network is copied, its modules are incomplete.
         if self._layers is None:
             self._layers = [part for module in self._modules for part in spectral_layers(module)]
@@ -79,7 +79,7 @@ class JointSpectralNorm:
 
 
 class _Normalise(torch.autograd.Function):
-    """Divide each weight W by its largest singular value u W v; u and v count as constants."""
+    """Divide each weight W by its largest singular value u W v; u and v have no gradient."""
 
     @staticmethod
     def forward(ctx: Any, plan: Plan, *weights: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN401 - autograd has no type

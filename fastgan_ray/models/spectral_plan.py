@@ -191,11 +191,11 @@ def _memory_order(layer: SpectralLayer) -> Tensor:
 
 
 def segment_sums(terms: Tensor, lengths: Tensor) -> Tensor:
-    """Return the sum of each of the consecutive segments of `terms` with these lengths."""
+    """Sum consecutive segments of `terms`; return a sum for each of the `lengths`."""
     # `unsafe` skips a check of the lengths that would wait for the device.
     return torch.segment_reduce(terms, "sum", lengths=lengths, unsafe=True)
 
 
 def starts(sizes: Sequence[int]) -> list[int]:
-    """Return the start of each part in the flat tensor: sizes 3, 4 -> starts 0, 3."""
+    """Return where each part starts in the flat tensor: sizes 3, 4 -> starts 0, 3."""
     return [0, *itertools.accumulate(sizes)][: len(sizes)]

@@ -1,8 +1,8 @@
 """Build the layers of StyleGAN2 (Karras et al., CVPR 2020).
 
 All weights are drawn from N(0, 1) and scaled when they are used (equalised learning rate, Karras et
-al. 2018), so that Adam moves all layers at the same relative rate. When the side
-of a map is doubled or halved, the map is filtered with [1, 3, 3, 1] along its height and width.
+al. 2018), so that Adam moves all layers at the same relative rate. When the side of a
+map is doubled or halved, the map is filtered with [1, 3, 3, 1] along its height and width.
 """
 
 from __future__ import annotations

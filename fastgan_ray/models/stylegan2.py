@@ -128,7 +128,7 @@ class StyledBlock(nn.Module):
     def forward(
         self, x_BCHW: Tensor, w_BW: Tensor, rng: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """Compute features (B, width, H, W), and what they add to the pictures (B, C, H, W)."""
+        """Compute features (B, width, H, W), and the colours to add to pictures (B, C, H, W)."""
         for layer in self.layers:
             x_BCHW = activated(layer(x_BCHW, w_BW, rng))
         return x_BCHW, self.to_rgb(x_BCHW, w_BW, None)
