@@ -46,8 +46,8 @@ def importances(folder: Path) -> dict[str, Any] | None:
         evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
         values = get_param_importances(study, evaluator=evaluator)
     note = (
-        f"{EVALUATOR} of {counted(count, 'finished trial')}: how well a parameter distinguishes "
-        f"the best {quantile:.0%} from all of these trials. Trials that were stopped early are not "
-        "counted."
+        f"{EVALUATOR} of {counted(count, 'finished trial')} measures how well a parameter "
+        f"distinguishes the best {quantile:.0%} from all of these trials. Trials that were stopped "
+        "early are not counted."
     )
     return {"evaluator": EVALUATOR, "trials": count, "values": values, "note": note}

@@ -1,4 +1,4 @@
-"""Rules that choose points without a sampler, such as a grid or the published default."""
+"""Rules that choose points (a trial's parameter values) without a sampler, such as a grid."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class PointRules:
         """Return the point to try next, or None if the sampler must choose all parameters.
 
         If the returned point lacks some parameters, the sampler chooses them. `attempt` starts at 0
-        and grows by 1 each time the chosen point is not new or not valid.
-        `count_points` returns the number of points in the study.
+        and grows by 1 each time the chosen point is not new or not valid. `count_points` returns
+        the number of points in the study.
         """
         spec = self._spec
         if self._grid is not None:

@@ -43,11 +43,12 @@ class State:
 class StudySearcher(Searcher):
     """Suggests points of a search's space, the published default first, and learns from trials.
 
-    A suggestion is {"number", "point" (flat), "run" (nested RunConfig)}; the trial is named after
-    the number. `priors` are trials of another search. The best priors are tried directly after the
-    default. All priors guide the sampler, but they count as trials that were stopped after one
-    picture, so every result of this search ranks above them. `restore` returns to exactly the state
-    that `save` wrote; for this, it cuts the study's journal.
+    A suggestion has the keys "number" (which gives the trial its name), "point" (the parameter
+    values by dotted name) and "run" (the whole configuration as nested dicts). `priors` are trials
+    of another search. The best priors are tried directly after the default. All priors guide the
+    sampler, but they count as trials that were stopped after one picture, so every result of this
+    search ranks above them. `restore` returns to exactly the state that `save` wrote; for this, it
+    cuts the study's journal.
 
     Ray's OptunaSearch is not used because it cannot mark trials as infeasible, skip points that
     were tried before, or skip points that are not a valid run.
@@ -100,7 +101,7 @@ class StudySearcher(Searcher):
         return FINISHED
 
     def _try_point(self, attempt: int) -> dict[str, Any] | None:
-        """Choose the next point and return its suggestion; None if it is not new or not valid."""
+        """Choose a point and return its suggestion; None if the point is not new or not valid."""
         state, study = self.state, self.study
         fixed = self._rules.next_point(
             state.points, attempt, lambda: len(study.get_trials(deepcopy=False))
@@ -123,7 +124,7 @@ class StudySearcher(Searcher):
         return {"number": number, "point": point, "run": run.model_dump()}
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Record a trial's row; ignore a row that was already recorded."""
+        """Record a trial's metric value; ignore a value that was already recorded."""
         name = self._spec.metric.name
         value = value_of(result, name)
         if trial_id not in self.state.running or value is None:
@@ -131,7 +132,7 @@ class StudySearcher(Searcher):
         if result.get("orders"):  # the trial's settings now differ from those in the study
             return
         assert math.isfinite(value), (
-            "a trial must report a value that is not finite as its outcome, not as a value"
+            "a trial must not report NaN or infinity as a value, but end as diverged"
         )
         report_value(self.study, self.state.running[trial_id], result["kimg"], value)
         if name in result and self._reaches_target(value):  # the value of a full evaluation

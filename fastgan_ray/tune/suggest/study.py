@@ -63,13 +63,13 @@ def ask(
 
 
 def reject(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
-    """Record in the study that the point of `trial` is not tried, and the reason for that."""
+    """Record in the study that the point of `trial` will not be trained, and the reason."""
     trial.set_user_attr("reason", reason)
     study.tell(trial, state=TrialState.FAIL)
 
 
 def report_value(study: optuna.Study, number: int, kimg: float, value: float) -> None:
-    """Record a trial's value after `kimg`; ignore a value that was already recorded.
+    """Record a trial's metric value after `kimg`; ignore a value that was already recorded.
 
     If the study has several metrics, nothing is recorded, because Optuna can rank stopped trials
     only by a single metric.
@@ -85,8 +85,8 @@ def report_end(
 ) -> None:
     """Record how a trial ended.
 
-    `values` has one value per metric. It is None if the trial did not finish, or if it did not keep
-    the settings of its own point.
+    `values` has one value per metric. It is None if the trial did not finish, or if it took over
+    the weights and settings of another trial.
     """
     trial = running_trial(study, number)
     trial.set_user_attr("outcome", "stopped" if outcome == "running" else outcome)

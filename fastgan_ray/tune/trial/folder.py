@@ -1,4 +1,4 @@
-"""A trial's folder: the rows in metrics.jsonl, the checkpoints, the lock, and the stop reason.
+"""A trial's folder: metrics.jsonl (a row per evaluation), checkpoints, lock and stop reason.
 
 The folder, not Ray's state, defines the progress of a trial. A restarted trial reports its rows
 again. It then continues from the checkpoint of its last row, or from the checkpoint of a later
@@ -35,18 +35,21 @@ def trial_name(number: int) -> str:
 
 
 def write_rows(folder: Path, rows: list[Row], file: str = METRICS) -> None:
-    """Replace all rows of a trial atomically."""
+    """Replace all rows in `file` of a trial's folder atomically."""
     write_atomically(folder / file, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def cut_log(folder: Path, kimg: float) -> None:
-    """Remove the training numbers after `kimg`; the trial continues there and logs them again."""
+    """Remove the training numbers (such as losses) after `kimg` from a trial's log.
+
+    The trial continues at `kimg` and logs these numbers again.
+    """
     if rows := read_rows(folder, TRAINING):
         write_rows(folder, [row for row in rows if row["kimg"] <= kimg], TRAINING)
 
 
 def append_row(folder: Path, row: Mapping[str, Any], file: str = METRICS) -> None:
-    """Add a row and wait until it is on the disk.
+    """Add a row to `file` of a trial's folder, and wait until the row is on the disk.
 
     Raises OSError if the disk is full; the file then has no incomplete row.
     """
@@ -69,16 +72,16 @@ def write_stop(folder: Path, kimg: float, reason: str) -> None:
 
 
 def stop_reason(folder: Path) -> str:
-    """Return the reason why the search stopped the trial; "" if it did not."""
+    """Return the reason why the search stopped the trial; "" if the search did not stop it."""
     path = folder / "stop.json"
     return str(json.loads(path.read_text())["reason"]) if path.is_file() else ""
 
 
 def reset_if_other_point(folder: Path, point: Mapping[str, Any]) -> None:
-    """Remove all files from the folder if they belong to a trial at another point.
+    """Remove all files from the folder if they belong to a trial with other parameter values.
 
     A driver that is killed forgets the trials that it started after its last snapshot. When the
-    search is resumed, it may give the numbers of these trials to other points.
+    search is resumed, it may give the numbers of these trials to other parameter values.
     """
     path, text = folder / "point.json", json.dumps(point, sort_keys=True)
     if path.is_file() and path.read_text() == text:
@@ -94,7 +97,7 @@ def reset_if_other_point(folder: Path, point: Mapping[str, Any]) -> None:
 
 
 def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
-    """Return the valid rows, and the checkpoint from which the trial continues.
+    """Return the valid rows of metrics.jsonl, and the checkpoint from which the trial continues.
 
     Rows after the newest checkpoint are not valid, because the trial measures them again. If the
     trial has ended, all rows are valid. The checkpoint is None if the trial has ended, or if it
@@ -120,7 +123,7 @@ def has_ended(rows: Sequence[Row]) -> bool:
 
 
 def resume_kimg(folder: Path) -> float:
-    """Return the kimg from which a trial would continue."""
+    """Return the kimg at which a trial would continue."""
     rows, checkpoint = resume_point(folder)
     if checkpoint is not None:
         return _kimg(checkpoint) or 0.0

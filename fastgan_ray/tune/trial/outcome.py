@@ -1,4 +1,4 @@
-"""Classify the exceptions that end a trial by their outcome and reason."""
+"""Find the outcome and the reason of a trial that an exception has ended."""
 
 from __future__ import annotations
 

@@ -30,13 +30,13 @@ class TakeOverError(Exception):
 
 
 def read_orders(trial: Path) -> list[Order]:
-    """Return the orders in a trial's folder; the oldest is first."""
+    """Return the orders to take over weights in a trial's folder; the oldest order is first."""
     path = trial / ORDERS
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def remove_weights_of_orders(trial: Path, count: int) -> None:
-    """Remove the copies of weights that belong to a trial's first `count` orders."""
+    """Remove the weights that a trial took over by its first `count` orders."""
     for number in range(1, count + 1):
         shutil.rmtree(trial / _checkpoint_name(number), ignore_errors=True)
 

@@ -66,7 +66,7 @@ class RowReporter:
         return self._stop.asked
 
     def end(self, outcome: Outcome, reason: str) -> None:
-        """Report a last row, which says why the trial ended and does not contain the metric."""
+        """Report a last row, which says why the trial ended and has no metric value."""
         rows = read_rows(self.folder)
         last: Row = rows[-1] if rows else {"kimg": 0.0, "seconds": 0.0, "checkpoint": "."}
         position = {"kimg": last["kimg"], "seconds": last["seconds"]}

@@ -37,7 +37,7 @@ Clock = Callable[[], float]
 
 
 def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timing:
-    """Return the mean cost of the first `configs`, as many as can be timed in about `seconds`.
+    """Time as many of the first `configs` as possible in about `seconds`; return their mean cost.
 
     Configurations of equal cost form a class (see `cost_class`), which is timed once. At least one
     class is timed. Raises UserError if network weights are missing.
@@ -106,7 +106,7 @@ def _time_step(config: RunConfig, clock: Clock = time.perf_counter) -> tuple[flo
 
 
 def time_class(config: RunConfig) -> tuple[float, float]:
-    """Return the seconds per 1000 training images, and per 1000 generated pictures evaluated."""
+    """Return the seconds to train on 1000 images, and to evaluate 1000 generated pictures."""
     device = device_of(config)
     step, state = _time_step(config)
     if config.eval.extractor == "none":

@@ -84,8 +84,9 @@ def take_signals() -> None:
 def repeat_rows(folder: Path) -> None:
     """Report the rows of an earlier process again, because the search may lack the last rows.
 
-    All rows but the last are marked as REPEATED, because the trial has already continued after
-    these rows. At a repeated row, the search must not stop the trial or change its weights.
+    A row is one evaluation. All rows but the last are marked as REPEATED, because the trial has
+    already continued after them. At a repeated row, the search must not stop the trial or change
+    its weights.
     """
     rows, _ = resume_point(folder)
     cut_log(folder, resume_kimg(folder))
@@ -95,7 +96,7 @@ def repeat_rows(folder: Path) -> None:
 
 
 def _limit_memory(resources: dict[str, float]) -> None:
-    """Limit this process's GPU memory to the share of a GPU that the trial has reserved."""
+    """Limit this process's GPU memory to the fraction of a GPU that the trial has reserved."""
     if 0 < resources["GPU"] < 1:
         from fastgan_ray.train.device import limit_gpu_memory  # imports PyTorch
 
@@ -105,7 +106,7 @@ def _limit_memory(resources: dict[str, float]) -> None:
 def _run(
     task: Task, state: ResumeState, worker_resources: WorkerResources, sync: TrialSync
 ) -> bool:
-    """Run a trial to its end; return True if it must take over weights and continue."""
+    """Run a trial to its end; return True if it must continue with another trial's weights."""
     reporter = TuneReporter(task.folder, task.metric, state.config.train.total_kimg, sync)
     resources = worker_resources(state.config, task.suggestion["number"])
     try:

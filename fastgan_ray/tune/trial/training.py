@@ -141,7 +141,7 @@ class HistoryReporter:
 
 
 def valid_rows(folder: Path, resume_from: Path | None) -> list[Row]:
-    """Return the rows of a training that stay valid if it continues from a checkpoint.
+    """Return the rows (evaluations) that stay valid if a training continues from a checkpoint.
 
     Later rows are not valid, because the training measures them again.
     """
@@ -177,8 +177,8 @@ def new_folder(folder: Path) -> Iterator[None]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
-            f"{folder}: already exists; continue it with --resume, replace it with --overwrite, or "
-            "choose another --out"
+            f"{folder}: already exists. Continue it with --resume, replace it with --overwrite, or "
+            "choose another folder with --out"
         )
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -201,7 +201,7 @@ def replacing(folder: Path) -> Iterator[None]:
         if not _has_results(folder):
             raise UserError(
                 f"{folder}: --overwrite replaces only a training, but this folder has no "
-                f"checkpoint of a training; choose another --out"
+                f"checkpoint of a training. Choose another folder with --out"
             )
         with only_driver(folder):
             shutil.rmtree(aside, ignore_errors=True)

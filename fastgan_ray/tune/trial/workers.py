@@ -68,14 +68,14 @@ def run_workers(
         if not isinstance(training.failure, TrainingFailedError):
             raise training.failure
     last = " ".join(str(training.failure).split())
-    raise WorkersLostError(f"a worker died {MAX_DEATHS + 1} times, the last time with: {last}")
+    raise WorkersLostError(f"a worker died {MAX_DEATHS + 1} times; the last error was: {last}")
 
 
 def _raise_unless_ended(folder: Path, orders: int) -> None:
     """Raise an error if the workers have returned before the trial's end.
 
-    The error's class says why they returned. `orders` is how many orders to take over weights the
-    trial had when its workers started.
+    The error's class says why they returned. `orders` is the number of orders to take over weights
+    that the trial had when its workers started.
     """
     if len(read_orders(folder)) > orders:
         raise TakeOverError

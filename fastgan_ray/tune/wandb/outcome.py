@@ -99,7 +99,10 @@ def _of_one_type(cells: list[Any]) -> list[Any]:
 def confirmation_table(
     confirmation: Mapping[str, Any] | None,
 ) -> tuple[list[str | int], list[list[Any]]] | None:
-    """Return the headings, and one row for each arm, of a confirmation; None if it has no arms."""
+    """Return the headings and rows of a confirmation's table, one row for each arm.
+
+    Returns None if the confirmation has no arms.
+    """
     if not confirmation or not confirmation["arms"]:
         return None
     rows = []

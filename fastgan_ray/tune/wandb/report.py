@@ -29,8 +29,8 @@ Outline = dict[str, Any]
 # compare generators; the others are about training.
 WATCHED = {
     "Precision and recall": ["precision_k5", "recall_k5"],
-    "Nearest training pictures (1 = as far as real ones)": ["nearest_ratio"],
-    "Share of pictures that count as copies": ["memorised"],
+    "Distance to the nearest training picture (1 = as for real pictures)": ["nearest_ratio"],
+    "Fraction of pictures that count as copies": ["memorised"],
     "Speed": ["images_per_second"],
     "Losses": ["loss/d", "loss/g"],
     "Logits": ["logits/real", "logits/fake"],
@@ -108,7 +108,7 @@ def _settings_section(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _confirmation_sections(facts: Mapping[str, Any], verdict: str) -> list[dict[str, Any]]:
-    """Return the section of the confirmation's trainings."""
+    """Return the section about the confirmation's trainings, as a list with one element."""
     axes = [{"config": f"cell.{name}", "log": False} for name in ("arm", "seed")]
     value = {"summary": "value", "log": False}
     return [
@@ -126,7 +126,7 @@ def _confirmation_sections(facts: Mapping[str, Any], verdict: str) -> list[dict[
 
 
 def _quality(facts: Mapping[str, Any]) -> list[Panel]:
-    """Return one chart each for the search's metric, the Frechet and the kernel distance."""
+    """Return a chart for each of the search's metric, the Frechet and the kernel distance."""
     metric, protocol = facts["metric"].name, facts["protocol"]
     names = dict.fromkeys([metric, metric_name(protocol, "fd"), metric_name(protocol, "kd")])
     early = facts["protocol"].early_fakes is not None

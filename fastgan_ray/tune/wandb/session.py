@@ -77,7 +77,7 @@ class Session:
         except Exception as error:
             online = self.mode == "online"
             self.mode = "offline" if online else "off"
-            then = "logging offline from here on" if online else "logging has ended"
+            then = "so it logs offline from here on" if online else "so it logs no more"
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             print(f"W&B failed, {then}; the training continues. {reason}", file=sys.stderr)
             self.attempt(call, *arguments)
@@ -171,7 +171,7 @@ def choose_mode(mode: Mode, environ: Mapping[str, str]) -> ActualMode:
     value = environ.get("WANDB_MODE", "").strip().lower()
     if value and value not in MODES:
         print(
-            f"WANDB_MODE must be one of {', '.join(MODES)} (got {value!r}): logging offline",
+            f"WANDB_MODE must be one of {', '.join(MODES)} (got {value!r}), so W&B logs offline",
             file=sys.stderr,
         )
         return "offline"

@@ -47,7 +47,7 @@ def outcome_tags(summary: Summary) -> dict[str, list[str]]:
 def _tag(
     session: Session, spec: SearchSpec, summary: Summary, trial_id: str, tags: Sequence[str]
 ) -> None:
-    """Open a trial's W&B run again to add `tags`; its configuration and summary do not change."""
+    """Open a trial's W&B run again to add `tags`, with the same configuration and summary."""
     trial = next(trial for trial in summary["trials"] if trial["trial_id"] == trial_id)
     mark = session.folder / "wandb" / f"{trial_id}.tags"
     if not session.can_reopen(trial_id) or (mark.is_file() and mark.read_text() == str(tags)):

@@ -23,7 +23,7 @@ def title_of(trial_id: str, point: Mapping[str, Any], default: Mapping[str, Any]
 
 
 def config_of(run: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration for W&B: the nested settings and, in an ablation, the cell."""
+    """Return the configuration for W&B; in an ablation, it includes the arm, data and seed."""
     cell = {name: value for name, value in point.items() if "." not in name}
     return {**run, **({"cell": cell} if cell else {})}
 
