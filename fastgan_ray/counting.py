@@ -1,4 +1,4 @@
-"""Write counts and times for messages: every message that counts something uses `counted`."""
+"""Write counts and times for messages; every message that counts something uses `counted`."""
 
 from __future__ import annotations
 

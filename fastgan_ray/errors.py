@@ -12,12 +12,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class UserError(Exception):
     """The user's input is wrong; commands print the text and exit with status 2.
 
-    The text says what is wrong and where, the rule, the value, and what to do.
+    The text says what is wrong and where, what is allowed, what was given, and what to do.
     """
 
 
 class DivergedError(Exception):
-    """A number in the training is not finite; the message has its name, the step and the kimg."""
+    """A loss, a feature or a metric is not finite; the message says which one."""
 
 
 class InterruptedRunError(Exception):

@@ -1,4 +1,4 @@
-"""Compute distances between the rows of feature sets, a block of rows at a time."""
+"""Compute distances between the rows of two feature sets, a block of rows at a time."""
 
 from __future__ import annotations
 

@@ -192,8 +192,8 @@ def _without_each(this: _Set, other: _Set, values: Array, vectors: Array) -> Arr
 
     values: the singular values of M = this.rows other.rows'. vectors: the left singular vectors of
     M, each multiplied by its value. Removing a row x and centring again subtracts n / (n - 1) x x'
-    from the scatter matrix: a change of rank one. The nuclear norm is tr (M M')^(1/2), and M M'
-    also changes by a matrix of rank one. The square root of A is the integral of
+    from the scatter matrix, which is a change of rank one. The nuclear norm is tr (M M')^(1/2), and
+    M M' also changes by a matrix of rank one. The square root of A is the integral of
     (2 / pi) A / (A + u^2) over u > 0. So a determinant gives the change of the norm:
     -(1 / pi) integral of log(1 - n / (n - 1) q(u)).
     q(u) is the sum of v^2 / (values^2 + u^2), where v is the row of `vectors` for x.
@@ -211,7 +211,7 @@ def _without_each(this: _Set, other: _Set, values: Array, vectors: Array) -> Arr
 
 
 def _norm_of_each(values: Array, vectors: Array) -> Array:
-    """Compute the part of the nuclear norm from each row: (n,) (trapezoidal rule in log u)."""
+    """Return by how much the nuclear norm falls without each row (n,); see `_without_each`."""
     n, largest = len(vectors), float(values.max())
     if largest == 0:
         return np.zeros(n)

@@ -51,7 +51,7 @@ def kernel_distance(real: Features, fake: Features) -> Estimate:
 def precision_recall_density_coverage(
     real: Features, fake: Features, k: int = 5, seed: int = 0
 ) -> dict[str, Estimate]:
-    """Compute precision, recall, density and coverage (PRDC), by these names.
+    """Compute precision, recall, density and coverage (PRDC); return a dict with these keys.
 
     Each row has a ball to its `k`-th neighbour (`manifold.precision_recall_density_coverage`). For
     the errors, each set is divided at random (by `seed`) into at most 20 groups of equal size, and
@@ -60,7 +60,9 @@ def precision_recall_density_coverage(
     """
     x, y = check_feature_pair(_array(real), _array(fake))
     if min(len(x), len(y)) < 4:
-        raise ValueError(f"errors need at least 4 rows in each set (got {len(x)} and {len(y)})")
+        raise ValueError(
+            f"standard errors need at least 4 rows in each set (got {len(x)} and {len(y)})"
+        )
     values = manifold.precision_recall_density_coverage(x, y, k)
     rng = np.random.default_rng(seed)
     without_reals = [
@@ -84,7 +86,7 @@ def _array(features: Features) -> npt.ArrayLike:
 
 
 def _parts(rows: Array, rng: np.random.Generator) -> list[Array]:
-    """Return the rows (n, d) without each group of a random division into groups."""
+    """Divide the rows (n, d) into random groups; return, for each group, all other rows."""
     groups = np.array_split(rng.permutation(len(rows)), min(_GROUPS, len(rows)))
     return [np.delete(rows, group, axis=0) for group in groups]
 

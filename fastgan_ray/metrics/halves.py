@@ -11,7 +11,7 @@ from fastgan_ray.metrics.frechet import frechet_distance
 from fastgan_ray.metrics.kernel import kernel_distance
 
 SMALLEST = 8
-"""With fewer pictures, the halves are too small to measure."""
+"""With fewer pictures than this, the halves are too small to measure."""
 _SPLITS, _FEWER_SPLITS = 20, 6
 _MANY = 600  # pictures; from here on, use _FEWER_SPLITS: they take long and vary little
 _CLEARLY = 2.0  # standard deviations
@@ -26,7 +26,7 @@ class Halves(NamedTuple):
     kd: float
     kd_sd: float
     mirror_kd: float
-    """KD from a half to the mirror images of the other half, minus KD between the two halves."""
+    """Kernel distance of a half to the mirrored other half, minus `kd` of the two halves."""
     mirror_kd_sd: float
 
     @property

@@ -35,12 +35,12 @@ class Neighbours(NamedTuple):
 
     pairs: list[list[Pair]]
     too_near: float
-    """Only 5 % of training pictures are nearer than this to another training picture; unit as in
-    `Pair.distance`."""
+    """Only 5 % of training pictures are nearer than this to another training picture. The unit is
+    the same as in `Pair.distance`."""
 
 
 class NearestTraining(NamedTuple):
-    """For each fake, the nearest training picture: its distance and its index, both (m,).
+    """The distance and the index of each fake's nearest training picture, both (m,).
 
     `reference` (n,) has, for each training picture, the distance to the nearest other training
     picture.

@@ -81,7 +81,7 @@ def run_metric(config: EvalConfig) -> tuple[str, Goal]:
 
 
 def metric_family(name: str, config: EvalConfig) -> str:
-    """Return the value of `eval.metric` for a metric that a search can optimise."""
+    """Return the value of `eval.metric` that selects the metric with the full name `name`."""
     return next(family for family in GOALS if _name_of(family, config) == name)
 
 
@@ -99,7 +99,7 @@ def full_name(name: str, config: EvalConfig) -> str:
 
 
 def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
-    """Translate a metric's name from protocol `before` to `after`.
+    """Return the name in protocol `after` of the metric that protocol `before` calls `name`.
 
     Return None if `before` has no metric of this name.
     """
@@ -113,7 +113,7 @@ def early_name(name: str) -> str:
 
 
 def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) -> float | None:
-    """Read a metric from a row of a full or cheap evaluation; `missing` if the row has none."""
+    """Read a metric from the row of a full or cheap evaluation, or return `missing`."""
     value = row.get(name, row.get(early_name(name), missing))
     return None if value is None else float(value)
 
@@ -121,16 +121,16 @@ def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) ->
 def best_name(name: str) -> str:
     """Name a metric of the run's best checkpoint, measured again on new latents.
 
-    Only the last row of a run has metrics with these names.
+    Only a run's last report has metrics with these names.
     """
     return f"best/{name}"
 
 
 def final_value(row: Mapping[str, Any], name: str, missing: float | None = None) -> float | None:
-    """Read the value that ranks trainings from a row of metrics.
+    """Read the metric that ranks trainings from a row of reported metrics.
 
-    This is the value of the best checkpoint, measured again on new latents, if the row has it; else
-    the value of the evaluation itself.
+    If the row has the value of the best checkpoint, measured again on new latents, this value is
+    returned. Otherwise the value of the evaluation itself is returned.
     """
     value = row.get(best_name(name))
     return value_of(row, name, missing) if value is None else float(value)

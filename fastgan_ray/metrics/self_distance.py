@@ -18,7 +18,7 @@ from fastgan_ray.metrics.reference import Features, reference_features
 from fastgan_ray.progress import Track, silently
 
 NETWORK = "efficientnet_lite0"
-"""The feature network: it is inside the package and needs no download."""
+"""The feature network, which is inside the package and needs no download."""
 _VERSION = 1  # increase this number when a change of the code changes the numbers
 
 

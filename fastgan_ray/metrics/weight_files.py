@@ -70,7 +70,7 @@ def require_weights(config: RunConfig) -> None:
 
 
 def weights_table(track: Track = silently) -> list[Row]:
-    """List every published file and whether it is on this machine; verify files that are."""
+    """List every published file and whether it is on this machine; verify files that exist."""
     return [_row(name, weights) for name, weights in track([*WEIGHTS.items()], "checking weights")]
 
 
@@ -83,7 +83,7 @@ def fetch_weights(names: Sequence[str]) -> list[Path]:
 
 
 def add_weights(files: Sequence[Path]) -> list[Path]:
-    """Copy published files, identified by their content and not their names, into the cache.
+    """Copy published files into the cache; their content identifies them, not their names.
 
     Raises one UserError for all files that cannot be read or are not in WEIGHTS.
     """

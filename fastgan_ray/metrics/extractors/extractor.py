@@ -39,7 +39,7 @@ class Extractor:
 
     @property
     def resize(self) -> str:
-        """Name the method that resizes pictures, in one word."""
+        """Return the name of the method that resizes pictures, without spaces."""
         first = "" if self.picture_px is None else f"{self.picture_px}-then-"
         return f"bicubic-antialiased-{first}{self.size}"
 
@@ -47,7 +47,7 @@ class Extractor:
         """Resize float pictures (0 to 255) to the network's input: (B, C, H, W) -> (B, 3, S, S).
 
         Resized values are clamped, but not rounded. This is clean-fid's "clean" resizing: Pillow's
-        bicubic on float channels. If `picture_px` is set, pictures get this side first.
+        bicubic on float channels. If `picture_px` is set, pictures are resized to this side first.
         """
         if images_BCHW.shape[1] != 3:
             images_BCHW = as_rgb(images_BCHW.float(), self.background, 255.0, 0.0).round()
