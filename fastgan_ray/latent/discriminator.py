@@ -24,10 +24,10 @@ from fastgan_ray.train.find_checkpoint import Which, find_checkpoint
 class Discriminator(nn.Module):
     """A discriminator: a PyTorch module that computes logits of pictures and reconstructs pictures.
 
-    `Discriminator.load` loads a trained one. `Discriminator(resolution=512)` makes a new one, to
-    train: `settings` are settings of section `model`, and `seed` is the seed of the weights. `size`
-    is the height and width of a picture in pixels; `mode` is rgb, grey or rgba (C = 3, 1 or 4
-    channels).
+    `Discriminator.load` loads a trained discriminator. `Discriminator(resolution=512)` builds a new
+    one for training: `settings` are settings of the section `model`, such as `resolution`, and
+    `seed` is the seed of the weights. `size` is the height and width of a picture in pixels. `mode`
+    is rgb, grey or rgba; a picture has C = 3, 1 or 4 channels.
     """
 
     network: AnyDiscriminator
@@ -69,10 +69,11 @@ class Discriminator(nn.Module):
         """Compute the logits (B, L) of pictures in [-1, 1], and each decoder's reconstruction.
 
         `full` (B, C, H, W) and `small` (B, C, h, w) are the two outputs of a generator. If `small`
-        is None, as for real pictures, a smaller copy of `full` is used. If `part` is None, nothing
-        is reconstructed; otherwise `part` is the quarter, 0 to 3, that the decoder "part"
-        reconstructs. `rng`, on the pictures' device, draws the masks of dropout; None: no dropout.
-        Raises ValueError for pictures of another size.
+        is None, as for real pictures, a smaller copy of `full` is used. If `part` is None, the
+        decoders are not used. Otherwise, `part` (0 to 3) is the quarter of the picture that the
+        decoder "part" reconstructs. `rng` is a generator of random numbers on the pictures' device,
+        for the dropout masks; if it is None, there is no dropout. Raises ValueError for pictures of
+        another size.
         """
         expected = (picture_channels(self.mode), *self.size)
         if full.ndim != 4 or tuple(full.shape[1:]) != expected:

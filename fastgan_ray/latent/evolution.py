@@ -22,10 +22,11 @@ _MEND = "name the folder of a training or of a trial that has at least 2 evaluat
 
 
 def find_grids(path: Path) -> list[Path]:
-    """List the grids of a training, the oldest first; their names are the numbers of shown images.
+    """List the grids of samples of a training, the oldest first.
 
-    `path` is the folder of a training, a trial or a search (its best trial), the folder `best` of a
-    search, or a checkpoint in one of them. Raise UserError if there are fewer than 2 grids.
+    The name of a grid is the number of images that the training had shown until then. `path` is the
+    folder of a training, a trial or a search (its best trial), the folder `best` of a search, or a
+    checkpoint in one of them. Raise UserError if there are fewer than 2 grids.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; {_MEND}")
@@ -44,7 +45,7 @@ def find_grids(path: Path) -> list[Path]:
 def film(
     grids: Sequence[Path], count: int | None, width: int, track: Track = silently
 ) -> Iterator[Frame]:
-    """Yield a frame for each grid: its first `count` samples, and below them the kimg.
+    """Yield a frame for each grid, with the first `count` samples and the kimg below them.
 
     A frame is RGB with even sides, because most players need that, and at most `width` pixels wide.
     If `count` is None, all samples are shown. Raise UserError for a file that is not a grid of this

@@ -70,8 +70,8 @@ def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
         difference = float((written - expected).abs().max())
     if not difference <= TOLERANCE:
         raise UserError(
-            f"{out}: do not use this file: its pixels (in [-1, 1]) may differ from the "
-            f"checkpoint's by at most {TOLERANCE}, but they differ by {difference:.2g}"
+            f"{out}: do not use this file, because its pictures differ from those of the "
+            f"checkpoint by {difference:.2g} (pixels are in [-1, 1]), more than {TOLERANCE}"
         )
     return difference
 
@@ -89,7 +89,7 @@ class _Pictures(nn.Module):
 
 
 def _require_nothing(checkpoint: Path) -> None:
-    """Accept any generator."""
+    """Do nothing, because the format can store any generator."""
 
 
 def _write_folder(checkpoint: Path, out: Path) -> None:

@@ -29,8 +29,9 @@ Latents = npt.NDArray[np.float32]
 class Generator(nn.Module):
     """A generator: a PyTorch module that also draws pictures from seeds.
 
-    `Generator.load` loads a trained one. `Generator(resolution=512)` makes a new one, to train:
-    `settings` are settings of section `model`, and `seed` is the seed of the weights.
+    `Generator.load` loads a trained generator. `Generator(resolution=512)` builds a new one for
+    training: `settings` are settings of the section `model`, such as `resolution`, and `seed` is
+    the seed of the weights.
 
     `size` is the height and width of a picture in pixels. `mode` is rgb, grey or rgba; a picture
     has C = 3, 1 or 4 channels. `nz` is the length of a latent. Seeds are integers from 0, and the
@@ -58,9 +59,9 @@ class Generator(nn.Module):
         """Generate pictures in [-1, 1] from latents: (B, nz) -> (B, C, H, W) and (B, C, h, w).
 
         The discriminator gets both sizes. The sides of the smaller one are half as long, and at
-        most 128 px if it is square. `rng`, on the latents' device, draws the injected noise; None:
-        fixed noise.
-        Raises ValueError for latents of another shape.
+        most 128 px if it is square. `rng` is a generator of random numbers on the latents' device,
+        for the injected noise; if it is None, the noise is fixed. Raises ValueError for latents of
+        another shape.
         """
         if z_BZ.ndim != 2 or z_BZ.shape[1] != self.nz:
             raise ValueError(f"latents must be (B, {self.nz}) (got {tuple(z_BZ.shape)})")
@@ -71,9 +72,9 @@ class Generator(nn.Module):
     def load(cls, path: str | Path, device: str = "auto", which: Which = "best") -> Generator:
         """Load a generator from a run's folder, a checkpoint, an exported folder or a .pth file.
 
-        A .pth file must be of the published code. `device` is auto, cpu, cuda or mps. `which`
-        chooses the best or the last checkpoint of a run. Raise UserError if there is no generator
-        at `path`.
+        A .pth file must have the format of the published FastGAN code. `device` is auto, cpu, cuda
+        or mps. `which` chooses the best or the last checkpoint of a run. Raise UserError if there
+        is no generator at `path`.
         """
         network, config = load_model(Path(path), which)
         generator = cls.__new__(cls)
@@ -130,7 +131,7 @@ class Generator(nn.Module):
 
 @contextlib.contextmanager
 def _evaluated(network: nn.Module) -> Iterator[None]:
-    """Use a network in eval mode, so that a picture depends only on its own latent."""
+    """Keep a network in eval mode, so that a picture depends only on its own latent."""
     training = network.training
     network.eval()
     try:

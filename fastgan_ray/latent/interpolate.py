@@ -14,7 +14,7 @@ from fastgan_ray.latent.video import Frame
 
 
 def slerp(a_Z: Tensor, b_Z: Tensor, share: float) -> Tensor:
-    """Interpolate spherically between `a_Z` (`share` 0) and `b_Z` (`share` 1), both (nz,).
+    """Interpolate spherically from `a_Z` (at `share` 0) to `b_Z` (at `share` 1), both (nz,).
 
     Normally distributed latents lie near a sphere. A straight line passes through the inside of the
     sphere, where latents are unlikely. Parallel, opposite and zero vectors have no unique arc, so
@@ -32,7 +32,7 @@ def slerp(a_Z: Tensor, b_Z: Tensor, share: float) -> Tensor:
 
 
 def walk(stops_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
-    """Return evenly spaced latents (frames, nz) on a path through all stops, in order.
+    """Return evenly spaced latents (frames, nz) on a path through all stops (latents), in order.
 
     If `loop`, the path returns to the first stop. The last frame is one step before this stop, so
     that a video that repeats shows the stop only once. Raise ValueError for fewer than 2 stops, or

@@ -22,7 +22,7 @@ MSE_WEIGHT = 0.2
 
 
 class Inversion(NamedTuple):
-    """The result of an inversion: the latent with the lowest loss, its picture and its errors."""
+    """The result of an inversion: the latent with the lowest loss, its picture and the errors."""
 
     latent: Tensor
     picture: Tensor

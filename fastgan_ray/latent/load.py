@@ -38,7 +38,7 @@ def load_model(path: Path, which: Which = "best") -> tuple[nn.Module, RunConfig]
 def data_config(name: str, stored: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
     """Return the run configuration of a generator, with `overrides` (dotted keys) applied.
 
-    `stored` is the configuration of the generator's run. Raise UserError if there is no data set,
+    `stored` is the configuration of the generator's run. Raise UserError if it has no data set,
     or if an override would change the generator. `name` is the checkpoint's name in messages.
     """
     fixed = [key for key in overrides if key.startswith("model.") or key == "data.mode"]

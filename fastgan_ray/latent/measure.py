@@ -39,7 +39,7 @@ class Candidate(NamedTuple):
     extractor: Extractor
     sets: PictureSets
     searched: str | None
-    """The metric that the generator's search optimised, by its name in the protocol of `config`;
+    """The metric that the generator's search optimised, by its name under the protocol of `config`;
     None if unknown."""
 
     def protocol(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _open_sets(
 
 
 def _ranking_metric(by: str | None, candidates: Sequence[Candidate]) -> tuple[str, Goal]:
-    """Return the name of the metric to rank by, and its goal."""
+    """Return the name of the metric to rank by, and whether to minimize or maximize it."""
     config = candidates[0].config.eval
     goals = searchable(config)
     if by is not None:

@@ -21,8 +21,7 @@ from fastgan_ray.train.perceptual import Embedding
 COMPARED_SIDE = 256
 """Larger pictures are reduced to this side, in pixels, before they are compared."""
 MOST_REFERENCES = 64
-"""The number of training pictures, evenly spread over the set, that are compared with all others.
-"""
+"""At most this number of training pictures, evenly spread, are compared with all others."""
 _QUERY_BYTES = 2**31  # memory for the vectors of a pass; each pass reads all pictures
 _SAME = 1e-5  # the largest distance between two computations for the same picture
 _BATCH = 4
@@ -41,12 +40,11 @@ def nearest_pictures(
     """Find, for each sample, the `count` training pictures with the smallest perceptual distance.
 
     Samples are (N, C, H, W) in [-1, 1]; the training pictures are fitted to the samples' size, as
-    for training.
-    `embed` is from `load_embedding`. Distances are relative: 1 is the mean distance between a
-    training picture and its nearest other training picture. This mean, and the limit below which a
-    sample is too near, are measured on at most MOST_REFERENCES pictures. If the run also trains on
-    mirror images, samples are also compared with mirror images. Raise UserError if all training
-    pictures are the same.
+    for training. `embed` comes from `load_embedding`. Distances are relative: 1 is the mean
+    distance between a training picture and its nearest other training picture. This mean, and the
+    limit below which a sample is too near, are measured on at most MOST_REFERENCES pictures. If the
+    run also trains on mirror images, samples are also compared with mirror images. Raise UserError
+    if all training pictures are the same.
     """
     size = samples_NCHW.shape[-2], samples_NCHW.shape[-1]
 
@@ -83,7 +81,7 @@ def nearest_pictures(
 
 
 def _parts(queries: list[Tensor], embed: Embedding) -> Iterator[list[Tensor]]:
-    """Divide pictures into parts whose vectors fit into _QUERY_BYTES."""
+    """Split pictures into batches whose embedding vectors fit into _QUERY_BYTES."""
     length = embed(_compared(queries[0][None])).shape[1]
     size = max(1, _QUERY_BYTES // (4 * length))
     for start in range(0, len(queries), size):
@@ -98,9 +96,9 @@ def _distances(
     mirrored: bool,
     track: Track,
 ) -> Array:
-    """Return the distances (Q, views, N) from queries to all training pictures.
+    """Return the distances (Q, views, N) from the pictures `queries_QCHW` to all training pictures.
 
-    The views of a picture are the picture and, if `mirrored`, its mirror image.
+    The views of a training picture are the picture and, if `mirrored`, its mirror image.
     """
     vectors = torch.cat([embed(_compared(part)) for part in torch.split(queries_QCHW, _BATCH)])
     views = (False, True) if mirrored else (False,)
@@ -116,7 +114,7 @@ def _distances(
 
 
 def _compared(pictures_BCHW: Tensor) -> Tensor:
-    """Round pictures in [-1, 1] to 8 bits, and make large ones smaller."""
+    """Round pictures in [-1, 1] to 8 bits, and reduce larger ones to the side COMPARED_SIDE."""
     rounded = ((pictures_BCHW.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
     height, width = rounded.shape[-2:]
     factor = COMPARED_SIDE / max(height, width)

@@ -20,7 +20,7 @@ def latent(seed: int, nz: int) -> Tensor:
 
 
 def require_truncation(generator: nn.Module, truncation: float) -> None:
-    """Raise UserError if StyleGAN2, which ignores a latent's length, gets a truncation except 1."""
+    """Raise UserError for a `truncation` other than 1 if the generator is StyleGAN2."""
     if truncation != 1 and isinstance(generator, StyleGan2Generator):
         raise UserError(
             "truncation must be 1 for model.architecture stylegan2, which uses only the direction "

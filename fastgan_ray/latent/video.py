@@ -46,8 +46,8 @@ def gif() -> Writer:
 def mp4() -> Writer:
     """Return a writer of H.264 files, with the ffmpeg of imageio-ffmpeg.
 
-    All players support the video's pixel format. Raise UserError if imageio-ffmpeg is not
-    installed.
+    The video's pixel format is one that all players support. Raise UserError if imageio-ffmpeg is
+    not installed.
     """
     try:
         import imageio_ffmpeg
