@@ -118,7 +118,7 @@ class CellSearcher(Searcher):
         self._live: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the next cell, None if all trial slots are in use, or FINISHED after the last."""
+        """Return the next cell, None if all trial slots are in use, or FINISHED at the end."""
         while self._next < len(self._cells) and trial_name(self._next) in self._ended:
             self._next += 1
         if self._next == len(self._cells):
@@ -221,7 +221,7 @@ def _compared(record: Record, compare: Moment) -> float | None:
 
 
 def _configure(spec: AblationSpec, cell: Cell) -> dict[str, Any]:
-    """Return a training's configuration as a RunConfig's dict, with an absolute data path."""
+    """Return a cell's configuration as nested dicts (see RunConfig), with an absolute data path."""
     return absolute_paths(cell_config(spec, cell)).model_dump()
 
 

@@ -1,7 +1,8 @@
 """Confirm a search on Ray: train the configurations of its best trials again, with new seeds.
 
-The confirmation is an ablation in a subfolder of the search's folder. At its end, the checkpoint of
-the best training of the winning arm is put into the search's best/.
+The confirmation is an ablation in a subfolder of the search's folder. Each arm is the configuration
+of a trial. At the end, the checkpoint of the winning arm's best training is put into the search's
+best/.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class BadMachines(TrialCallback):
 
 
 def is_bad(deaths: Sequence[Death]) -> bool:
-    """Return whether a place (a GPU or a machine) is bad.
+    """Return whether no more trials may start at a place (a GPU or a machine).
 
     `deaths` are all deaths of trials at this place since the last evaluation there.
     """

@@ -1,7 +1,8 @@
 """The budget of a search: how much is used, which trials may start, and what is reserved.
 
-The search never exceeds the limit of kimg: a trial starts only if its full length fits. When the
-hours or GPU-hours are used up, running trials stop at their next evaluation.
+The search never exceeds the limit of kimg (thousands of images), because a trial starts only if its
+full length fits. When the hours or GPU-hours are used up, running trials stop at their next
+evaluation.
 """
 
 from __future__ import annotations

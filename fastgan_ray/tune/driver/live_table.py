@@ -81,7 +81,7 @@ class LiveTable(TrialCallback):
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Show an evaluation.
 
-        An evaluation that a resumed trial reports again is ignored, and so is a failure.
+        Evaluations that a resumed trial reports again, and reports of failures, are ignored.
         """
         row = self._state["trials"].get(trial.trial_id)
         repeated = row is not None and row["value"] is not None and result["kimg"] <= row["kimg"]

@@ -131,7 +131,7 @@ def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def parameters(point: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Format the values in `point` of the parameters `names`.
+    """Format the parameters `names` with their values in `point`.
 
     {"model.ngf": 8, "train.lr_g": 2e-4} becomes "ngf=8 lr_g=0.0002". If two names end in the same
     word, both are written in full, such as "model.ngf".

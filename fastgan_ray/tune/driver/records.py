@@ -75,7 +75,7 @@ class TrialRecords(TrialCallback):
     """Writes a summary of all trials when a trial ends, and removes unneeded checkpoints.
 
     If several trials end within a short time, the summary is written once. `reports` writes
-    report.html from the summary and from the rows of running trials.
+    report.html from the summary and from the evaluations of running trials.
     """
 
     def __init__(self, folder: Path, metric: str) -> None:

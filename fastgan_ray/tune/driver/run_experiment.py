@@ -38,8 +38,8 @@ def run_experiment(experiment: Experiment, options: TuneOptions, objective: Obje
     """Run an experiment, or continue it if `options.resume` is set; return its folder.
 
     Raises UserError if the folder cannot be used, if no machine has the resources for a trial, or
-    if pictures or weights are missing. If trials were interrupted, first writes and prints all
-    results, then raises InterruptedRunError. A trial that fails is a result, not an error.
+    if pictures or weights are missing. If trials were interrupted, all results are written and
+    printed before InterruptedRunError is raised. A trial that fails is a result, not an error.
     """
     name = experiment.name if options.name is None else options.name
     folder = folder_of(options.runs_dir, name)

@@ -164,7 +164,7 @@ def _concurrency(
 def _trainable(
     experiment: Experiment, context: ExperimentContext, trials: Path
 ) -> Callable[[dict[str, Any]], None]:
-    """Return the function that Ray runs for each trial; it says which resources a trial needs."""
+    """Return the function that Ray runs for each trial, with the resources that a trial needs."""
     nodes = context.nodes
 
     def worker_resources(config: RunConfig, number: int = 0) -> dict[str, float]:

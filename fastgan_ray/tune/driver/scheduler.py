@@ -59,10 +59,10 @@ def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observ
 
 
 class EarlyStoppingScheduler(FIFOScheduler):
-    """Stops trials by the stopping rules, and applies population-based training to the others.
+    """Stops trials by the stopping rules; other trials get population-based training.
 
-    Ray's snapshot does not contain the scheduler. So after a restart, the scheduler reads the rows
-    of the restored trials again and passes them to the stopping rules.
+    Ray's snapshot does not contain the scheduler. So after a restart, the scheduler reads the
+    evaluations of the restored trials again and passes them to the stopping rules.
     """
 
     def __init__(

@@ -84,7 +84,7 @@ def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
 
 
 class TrialStop:
-    """Tells a trial to stop when its process gets a signal or the driver has written NOTE."""
+    """Tells a trial to stop when its process gets a signal or the driver writes the file NOTE."""
 
     def __init__(self, stop: Stop, trials: Path) -> None:
         self._stop = stop

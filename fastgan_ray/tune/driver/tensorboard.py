@@ -43,10 +43,10 @@ class TensorBoardNumbers(TrialCallback):
         self._steps[name] = rows[-1]["kimg"]
 
     def trial_ended(self, trial: Trial) -> None:
-        """Close the trial's file."""
+        """Close the TensorBoard file of a trial that has ended."""
         if board := self._boards.pop(trial.trial_id, None):
             board.close()
 
     def trial_failed(self, trial: Trial) -> None:
-        """Close the trial's file."""
+        """Close the TensorBoard file of a trial whose process died too often."""
         self.trial_ended(trial)

@@ -1,7 +1,7 @@
 """Keep trials away from a GPU, or from a whole machine.
 
 Ray has no public way to exclude one of its GPUs. An actor that reserves the GPU has the same
-effect: no trial can get this GPU.
+effect, because then no trial can get this GPU.
 """
 
 from __future__ import annotations

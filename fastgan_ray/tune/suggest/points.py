@@ -20,7 +20,7 @@ ENUMERABLE = 100_000  # the size of the largest space whose points are listed
 
 @dataclass
 class PointState:
-    """The data that, together with the study, determine the next point."""
+    """The data that, together with the Optuna study, determine the next point to try."""
 
     rng: random.Random
     tried: set[str] = field(default_factory=set)  # `key_of` of each tried point
@@ -37,13 +37,13 @@ class PointRules:
         self._grid = grid(spec.space) if spec.method == "grid" else None
 
     def all_tried(self, state: PointState) -> bool:
-        """Return whether every point of the space has been tried."""
+        """Return whether every point of the search space has been tried."""
         return len(state.tried) == self._size
 
     def next_point(
         self, state: PointState, attempt: int, count_points: Callable[[], int]
     ) -> Point | None:
-        """Return the point to try next, or None if the sampler must choose all parameters.
+        """Return the point (parameter values) to try next; None if the sampler must choose it.
 
         If the returned point lacks some parameters, the sampler chooses them. `attempt` starts at 0
         and grows by 1 each time the chosen point is not new or not valid. `count_points` returns
@@ -69,8 +69,8 @@ class PointRules:
     def _first_point(self, rng: random.Random) -> Point:
         """Return the published default.
 
-        If the space excludes the default value of a parameter, this parameter's value is chosen by
-        the sampler (method bayes) or with `rng` (other methods).
+        If the search space excludes the default value of a parameter, this parameter's value is
+        chosen by the sampler (method bayes) or with `rng` (other methods).
         """
         start = self._start
         if self._spec.method == "bayes":
@@ -80,9 +80,9 @@ class PointRules:
         )
 
     def _mostly_tried(self, state: PointState) -> bool:
-        """Return whether at least half of the points have been tried.
+        """Return whether at least half of the search space's points have been tried.
 
-        Then a random point is rarely new.
+        If so, a random point is rarely new.
         """
         count = self._size
         return count is not None and count <= ENUMERABLE and count <= 2 * len(state.tried)

@@ -56,10 +56,10 @@ def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
 def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
     """Convert another search's trial to a trial of this search's study.
 
-    The new trial is PRUNED after one picture, and its value is its rank (no value if there are
-    several metrics). TPE ranks stopped trials below finished trials, first by their training
-    length, then by value. So the priors guide TPE only until this search has its own results, and
-    the metric of the other search has no influence.
+    The new trial is PRUNED after one picture. Its value is the prior's rank; it has no value if
+    there are several metrics. TPE ranks stopped trials below finished trials, first by their
+    training length, then by value. So the priors guide TPE only until this search has its own
+    results, and the metric of the other search has no influence.
     """
     sign = -1 if spec.metric.goal == "maximize" else 1
     parameters = [parameter for parameter in spec.space if parameter.name in prior.point]

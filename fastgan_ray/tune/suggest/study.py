@@ -49,7 +49,7 @@ def open_study(
 def ask(
     study: optuna.Study, space: SearchSpace, fixed: Mapping[str, Any] | None
 ) -> tuple[optuna.Trial, dict[str, Any]]:
-    """Return a new trial of the study and its point.
+    """Return a new trial of the study, and its point (the parameter values).
 
     The sampler chooses the parameters that `fixed` lacks, or all parameters if `fixed` is None.
     """

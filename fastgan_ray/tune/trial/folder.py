@@ -123,7 +123,7 @@ def has_ended(rows: Sequence[Row]) -> bool:
 
 
 def resume_kimg(folder: Path) -> float:
-    """Return the kimg at which a trial would continue."""
+    """Return the kimg at which a trial would continue if it started again."""
     rows, checkpoint = resume_point(folder)
     if checkpoint is not None:
         return _kimg(checkpoint) or 0.0

@@ -1,4 +1,4 @@
-"""The function that a trial runs: `train_objective`, or another one with the same arguments."""
+"""The function that a trial runs: `train_objective`, or another with the same arguments."""
 
 from __future__ import annotations
 

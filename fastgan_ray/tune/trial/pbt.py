@@ -26,7 +26,7 @@ ADA_P = "augment.ada_p"  # of the settings that an order may change, only this i
 
 
 class TakeOverError(Exception):
-    """Raised in a trial between two training steps if it must take over another's weights."""
+    """Raised in a trial between two training steps if it must take over other weights."""
 
 
 def read_orders(trial: Path) -> list[Order]:
@@ -58,7 +58,7 @@ class WeightExchange:
         self._configure = configure
 
     def replay(self, observation: Observation) -> None:
-        """Record an observation; write no order, because the trial has already continued."""
+        """Record an observation without an order, because the trial has already continued."""
         self._algorithm.choose_donor(observation)
 
     def observe(
@@ -66,7 +66,7 @@ class WeightExchange:
     ) -> None:
         """Record a trial's observation; write an order if the trial must take over weights.
 
-        `row` is the trial's last row. `start_point` is the point with which the trial started.
+        `row` is the trial's last row. `start_point` has the trial's first parameter values.
         After a restart, the trial reports its last row again. If this row already has an order, no
         second order is written, because the trial may have followed the first order.
         """

@@ -170,8 +170,8 @@ def save(content: Outline, entity: str | None) -> str:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"wandb-report: W&B did not accept the report on {content['project']} "
-            f"({type(error).__name__}: {reason}). Send its runs first (`wandb sync`), and "
-            "check that this login (`wandb login --relogin`) or --entity owns them."
+            f"({type(error).__name__}: {reason}). Upload its runs first with `wandb sync`, "
+            "and check that this login (`wandb login --relogin`) or --entity owns the runs."
         ) from error
     return str(report.url)
 

@@ -85,7 +85,7 @@ class Session:
     def can_reopen(self, name: str) -> bool:
         """Return whether the W&B run `name` can be opened again.
 
-        If W&B has failed online since this run was opened online, it cannot.
+        A run cannot be opened again if W&B has failed online since the run was opened online.
         """
         return self.mode == "online" or name not in self._tried_online
 
