@@ -408,7 +408,7 @@ def test_pictures_of_another_mode_are_refused(channels: int, tmp_path: Path) -> 
     networks = [
         build(config, picture_channels=channels) for build in (build_generator, build_discriminator)
     ]
-    with pytest.raises(UserError, match=f"are rgb; .* have {channels} channels"):
+    with pytest.raises(UserError, match=f"needs RGB pictures .* have {channels} channels"):
         save_published(tmp_path / "x.pth", *networks)
     assert not list(tmp_path.iterdir())
 

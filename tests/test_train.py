@@ -209,7 +209,7 @@ class TestCheckpoint:
         metadata = json.loads((broken / "metadata.json").read_text())
         metadata["config"]["model"]["ngf"] = 8
         (broken / "metadata.json").write_text(json.dumps(metadata))
-        with pytest.raises(UserError, match=r"do not fit .*expected"):
+        with pytest.raises(UserError, match=r"does not fit .*must have shape"):
             checkpoint.load_generator(broken)
 
     @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": "other"}', '{"format": 1}'])
