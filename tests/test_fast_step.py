@@ -22,7 +22,7 @@ from fastgan_ray.models.kernels import KERNELS, reference_kernels, use_kernels
 from fastgan_ray.models.spectral import spectral_norm
 from fastgan_ray.models.upsample import upsample_conv2x
 from fastgan_ray.search.cost.memory import COUNTS
-from fastgan_ray.train import step
+from fastgan_ray.train import step, views
 from fastgan_ray.train.perceptual import DISTANCES, lpips_distance
 from fastgan_ray.train.state import TrainState, new_state
 
@@ -222,9 +222,8 @@ def test_the_estimated_memory_is_what_a_step_keeps(side: int, aspect: str, mode:
     pictures = torch.zeros(4, settings.data.channels, *settings.model.size)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         turn = draw_turn(state, settings)
-        fakes = step.generate(state, turn)
-        shown = step.augment_real(state, pictures, turn.real, settings)
-        losses = step.discriminator_loss(state, shown, fakes, turn, True, settings, L1)
+        seen = views.views_of(state, pictures, turn, settings, with_graph=True)
+        losses = step.discriminator_loss(state, seen, turn, True, settings, L1)
     _, maps, _ = COUNTS["fastgan"](settings, gradient_checkpointing=False)
     assert sum(size for size, _ in kept.values()) == pytest.approx(4 * 4 * maps, rel=0.25)
     assert losses[0].requires_grad

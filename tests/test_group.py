@@ -50,6 +50,17 @@ CASES: dict[str, dict[str, Any]] = {
         "augment.ada_interval": 2,
         "train.loss": "relativistic",
     },
+    "second views": {
+        "augment.policy": "color,apa,anda",
+        "augment.ada_p": 0.5,
+        "augment.ada_kimg": 0.4,
+        "train.bcr_real_weight": 1.0,
+        "train.bcr_fake_weight": 1.0,
+        "train.zcr_d_weight": 1.0,
+        "train.zcr_g_weight": 0.1,
+        "train.top_k": 0.6,
+        "train.instance_noise": 0.1,
+    },
     "contrastive": {"model.self_supervision": "contrastive", "train.d_steps": 2},
     "dcgan": {
         "model.architecture": "dcgan",

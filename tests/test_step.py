@@ -11,7 +11,7 @@ from steps import draw_turn, take_step
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.train import step
+from fastgan_ray.train import step, views
 from fastgan_ray.train.draws import ema_share
 from fastgan_ray.train.loop import is_evaluation, total_steps
 from fastgan_ray.train.losses import LOSSES
@@ -40,10 +40,11 @@ def loss_of_d(state: TrainState, settings: RunConfig, number: int) -> tuple[Tens
     (is_due,) = step.penalties_due(state, settings)
     turn = draw_turn(state, settings)
     real, fake = (
-        step.augment_real(state, pictures(seed, settings.train.batch_size), drawn, settings)
+        views.augment_real(state, pictures(seed, settings.train.batch_size), drawn, settings)
         for seed, drawn in enumerate((turn.real, turn.fake))
     )
-    return step.discriminator_loss(state, real, fake, turn, is_due, settings, L1)
+    pair = views.Views(real, fake, fake)
+    return step.discriminator_loss(state, pair, turn, is_due, settings, L1)
 
 
 def steps_taken(optimizer: torch.optim.Optimizer) -> set[float]:
@@ -138,13 +139,13 @@ def test_d_judges_real_pictures_for_g_only_if_the_loss_pairs_them(name):
     settings = tiny.config(**{"train.loss": name})
     state = start(settings)
     turn = draw_turn(state, settings)
-    fake = step.generate(state, turn)
+    fake = views.seen(state, views.generate(state, turn.latents), turn.fake, settings)
     if LOSSES[name].paired:
-        real = step.augment_real(state, pictures(0), turn.real, settings)
-        step.generator_loss(state, real, fake, settings).backward()
+        real = views.augment_real(state, pictures(0), turn.real, settings)
+        step.generator_loss(state, views.Views(real, fake, fake), settings).backward()
         assert all(weight.grad is not None for weight in state.generator.parameters())
     else:
-        step.generator_loss(state, [], fake, settings)
+        step.generator_loss(state, views.Views([], fake, fake), settings)
 
 
 def test_summed_reconstruction_grows_with_the_batch():

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fastgan_ray.augment import bgc, diffaugment, keras
-from fastgan_ray.config.augment import AugmentConfig, how_to_register, policy_ops
+from fastgan_ray.augment import bgc, diffaugment, keras, mixing
+from fastgan_ray.config.augment import MIXING_OPS, AugmentConfig, how_to_register, policy_ops
 from fastgan_ray.errors import UserError
 
 Parameters = dict[str, Tensor]
@@ -91,6 +91,14 @@ OPS: dict[str, Op] = {
         keras.apply,
         keras.gate,
     ),
+    **{
+        op: Op(
+            lambda config, chosen, rng: mixing.draw(len(chosen), rng),
+            mixing.unchanged,
+            mixing.gate,
+        )
+        for op in MIXING_OPS
+    },
 }
 
 # The user's own operations; `user_operations.register` adds them.

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from fastgan_ray.config.aliases import current_name
-from fastgan_ray.config.augment import AugmentConfig
+from fastgan_ray.config.augment import MIXING_OPS, AugmentConfig, policy_ops
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.messages import suggestion
@@ -68,6 +68,19 @@ class RunConfig(Section):
             raise ValueError(
                 f"freeze_d must be at most {model.d_blocks}, the number of blocks of the "
                 f"discriminator (got {value.freeze_d})"
+            )
+        return value
+
+    @field_validator("train")
+    @classmethod
+    def _has_two_views(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        augment: AugmentConfig | None = info.data.get("augment")  # None if not valid
+        has_bcr = max(value.bcr_real_weight, value.bcr_fake_weight) > 0
+        if has_bcr and augment and not set(policy_ops(augment.policy)) - set(MIXING_OPS):
+            raise ValueError(
+                "bcr_real_weight and bcr_fake_weight must be 0 unless augment.policy has an "
+                "operation that changes a picture, because bCR compares two augmentations of a "
+                f'picture (got policy "{augment.policy}")'
             )
         return value
 

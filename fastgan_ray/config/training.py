@@ -100,6 +100,50 @@ class TrainConfig(Section):
         "discriminator's gradients at real and at generated pictures, computed at every step; 0 = "
         "off (Fang et al. 2022 used weights of 500 to 1000)",
     )
+    bcr_real_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the balanced consistency (bCR) of real pictures: the "
+        "discriminator's logits of two augmentations of the same picture must be alike (Zhao et "
+        "al. 2021 used 10); 0 = off",
+    )
+    bcr_fake_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the balanced consistency (bCR) of generated pictures (Zhao et al. "
+        "2021 used 10); 0 = off",
+    )
+    zcr_d_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the latent consistency (zCR) in the discriminator's loss: its "
+        "logits of pictures from two near latents must be alike (Zhao et al. 2021 used 5); 0 = off",
+    )
+    zcr_g_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the latent consistency (zCR) in the generator's loss: pictures from "
+        "two near latents must differ (Zhao et al. 2021 used 0.5); 0 = off",
+    )
+    zcr_noise: float = Field(
+        0.05,
+        gt=0,
+        description="standard deviation of the difference between the two near latents of zCR",
+    )
+    top_k: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="fraction of a batch's generated pictures on which the generator is trained: "
+        "those with the highest logits (Sinha et al. 2020); 1 = all",
+        json_schema_extra={"unit": "fraction"},
+    )
+    instance_noise: float = Field(
+        0.0,
+        ge=0,
+        description="standard deviation of the Gaussian noise that is added to all real and "
+        "generated pictures (pixels from -1 to 1) for the discriminator; 0 = off",
+    )
     reconstruction: Literal["lpips_vgg", "efficientnet_lite0", "l1", "l2"] = Field(
         "lpips_vgg",
         description="distance between a real picture and its reconstruction, in the loss of the "
@@ -213,6 +257,17 @@ class TrainConfig(Section):
                 f"{self.init_from or 'null'}, init_networks {self.init_networks})"
             )
         return self
+
+    @property
+    def second_views(self) -> int:
+        """The number of further batches that D sees in each of its steps, for bCR and zCR."""
+        weights = (self.bcr_real_weight, self.bcr_fake_weight, self.zcr_d_weight)
+        return sum(weight > 0 for weight in weights)
+
+    @property
+    def uses_near_latents(self) -> bool:
+        """Whether a step generates a second batch of pictures, from near latents (zCR)."""
+        return max(self.zcr_d_weight, self.zcr_g_weight) > 0
 
     @property
     def images_per_step(self) -> int:

@@ -27,7 +27,7 @@ from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_gene
 from fastgan_ray.train.lecam import LecamState, lecam_state
 from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.train.resume import require_same_training
-from fastgan_ray.train.rng import CPU_STREAMS
+from fastgan_ray.train.rng import ADDED_STREAMS, CPU_STREAMS
 from fastgan_ray.train.state import LogPosition, TrainState
 
 FORMAT = "fastgan-ray-checkpoint-1"
@@ -159,7 +159,8 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
         _load_optimizer(optimizer, read_tensors(folder / f"{name}.safetensors"))
     rngs = read_tensors(folder / "rngs.safetensors")
     for name in CPU_STREAMS:
-        state.rngs[name].set_state(rngs[name])
+        if name in rngs or name not in ADDED_STREAMS:
+            state.rngs[name].set_state(rngs[name])
     state.regan.load_state(read_tensors(folder / "regan.safetensors"))
     state.sampler.load_state(read_tensors(folder / "sampler.safetensors"))
     state.shown = read_tensors(folder / "shown.safetensors").get("pictures")

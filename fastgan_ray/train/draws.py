@@ -52,6 +52,12 @@ class Turn(NamedTuple):
     real: Draw
     views: tuple[Draw, ...]
     """Augmentations of the two views of the contrastive loss; empty without that loss."""
+    second_real: Draw
+    """Other augmentations of the real pictures for bCR (see `consistency`); empty without bCR."""
+    second_fake: Draw
+    """Other augmentations of the generated pictures for bCR; empty without bCR."""
+    near_latents: Tensor
+    """(B, nz): latents near `latents` for zCR; empty without zCR."""
 
 
 class Draws(NamedTuple):
@@ -121,6 +127,10 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
     if LOSSES[train.loss].penalty is not None:
         shares = rows(torch.rand(count, generator=rngs["interpolates"]))
     views = [augmentation("contrastive") for _ in range(2 if model.contrasts else 0)]
+    near = torch.empty(0)
+    if train.uses_near_latents:
+        steps = torch.randn(latents.shape, generator=rngs["consistency"])
+        near = rows(latents + train.zcr_noise * steps)
     return Turn(
         indices=rows(indices),
         mirrored=rows(mirrored),
@@ -131,6 +141,9 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
         fake=fake,
         real=real,
         views=tuple(views),
+        second_real=augmentation("consistency") if train.bcr_real_weight > 0 else {},
+        second_fake=augmentation("consistency") if train.bcr_fake_weight > 0 else {},
+        near_latents=near,
     )
 
 

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastgan_ray.distributed import ALONE, Group
+
 Penalty = Callable[[Tensor, Sequence[Tensor]], Tensor]
 # Added before a square root, whose derivative at 0 is infinite.
 _TINY = 1e-12
@@ -207,6 +209,27 @@ LOSSES: dict[str, Loss] = {
     "wasserstein": Loss(wasserstein_d, minus_mean_g, penalty=one_centred_penalty, boundary=None),
     "relativistic": Loss(relativistic_d, relativistic_g, paired=True, boundary=None),
 }
+
+
+def top_k_loss(
+    loss: Loss, fake: Tensor, real: Tensor | None, share: float, group: Group = ALONE
+) -> Tensor:
+    """Compute the mean of G's loss over the generated pictures with the highest logits, a scalar.
+
+    Top-k training (Sinha et al. 2020) ignores the pictures that D judges worst. `fake` and `real`
+    are logits (B, L); `real` is None unless the loss is paired. `share` in (0, 1] is the fraction
+    of the batch that is used, at least one picture. Pictures are ranked by their mean logits.
+    """
+    judged = group.gather(fake.detach().mean(dim=1))
+    count = max(1, round(share * len(judged)))
+    order = judged.argsort(descending=True, stable=True)
+    chosen = group.local_rows(torch.zeros_like(judged).index_fill(0, order[:count], 1.0))
+    each = [
+        loss.generator(fake[row : row + 1], None if real is None else real[row : row + 1])
+        for row in range(len(fake))
+    ]
+    # Gradients are averaged over the processes, so each process multiplies by their number.
+    return (chosen * torch.stack(each)).sum() * (group.size / count)
 
 
 def discriminator_loss(

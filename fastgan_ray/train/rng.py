@@ -18,11 +18,14 @@ CPU_STREAMS = (
     "part",
     "interpolates",
     "contrastive",
+    "consistency",
 )
+# Older checkpoints lack these streams; a training that continues from one did not use them.
+ADDED_STREAMS = ("consistency",)
 # These streams draw tensors as large as feature maps, so they draw on the training's device. The
 # state of such a generator cannot be moved to another kind of device. So these streams are seeded
 # again at each step, and checkpoints do not store their states.
-DEVICE_STREAMS = ("noise", "dropout")
+DEVICE_STREAMS = ("noise", "dropout", "instance_noise")
 
 
 def seeded(seed: int, name: str, device: torch.device = CPU) -> torch.Generator:

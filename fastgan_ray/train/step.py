@@ -15,15 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from fastgan_ray.augment import ada, pipeline
-from fastgan_ray.augment.pipeline import Draw
+from fastgan_ray.augment import ada
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.models import crop_part, small_size
-from fastgan_ray.train import lecam, losses
+from fastgan_ray.config.training import TrainConfig
+from fastgan_ray.models import crop_part
+from fastgan_ray.train import consistency, lecam, losses
 from fastgan_ray.train.draws import CENTRE, Draws, Turn, ema_share
 from fastgan_ray.train.losses import LOSSES, at_least_float32
 from fastgan_ray.train.rng import seed_device_streams
 from fastgan_ray.train.state import TrainState, update_ema
+from fastgan_ray.train.views import Views, augmented, views_of
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Scalars = dict[str, Tensor]
@@ -73,12 +74,8 @@ def compute_step(
     for index, (pictures, turn) in enumerate(zip(batches, draws.turns, strict=True)):
         for_g = index == len(batches) - 1
         with torch.autocast(pictures.device.type, torch.bfloat16, enabled=bf16):
-            with torch.set_grad_enabled(for_g):
-                fake = generate(state, turn)
-            real = augment_real(state, pictures, turn.real, config)
-            loss_d, parts = discriminator_loss(
-                state, real, fake, turn, due[index], config, distance
-            )
+            views = views_of(state, pictures, turn, config, with_graph=for_g)
+            loss_d, parts = discriminator_loss(state, views, turn, due[index], config, distance)
             if config.model.contrasts:
                 parts["loss/contrastive"] = contrastive_loss(state, pictures, turn, config)
                 loss_d = loss_d + config.train.contrastive_weight * parts["loss/contrastive"]
@@ -86,8 +83,8 @@ def compute_step(
         state.optimizer_d.step()
         adapt(state, parts["sign/real"], config)
     _set_requires_grad(state.optimizer_d, False)
-    with torch.autocast(fake[0].device.type, torch.bfloat16, enabled=bf16):
-        loss_g = generator_loss(state, real, fake, config)
+    with torch.autocast(views.fake[0].device.type, torch.bfloat16, enabled=bf16):
+        loss_g = generator_loss(state, views, config)
     scalars |= _backward(state, state.optimizer_g, loss_g, "grad/g", {"loss/g": loss_g})
     state.regan.mask_gradients()
     state.optimizer_g.step()
@@ -115,36 +112,6 @@ def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
     return tuple(are_on and turn % train.r1_interval == 0 for turn in turns)
 
 
-def generate(state: TrainState, turn: Turn) -> list[Tensor]:
-    """Generate pictures; return G's two outputs, augmented as D sees them.
-
-    They are full (B, C, H, W) and small (B, C, h, w).
-    """
-    outputs = state.generator(turn.latents, state.rngs["noise"])
-    return augmented(outputs, turn.fake, state.ada.p)
-
-
-def augment_real(
-    state: TrainState, pictures: Tensor, drawn: Draw, config: RunConfig
-) -> list[Tensor]:
-    """Augment real `pictures` (B, C, H, W); return them at the two sizes that D sees.
-
-    They are full (B, C, H, W) and small (B, C, h, w).
-    """
-    (full,) = augmented([pictures], drawn, state.ada.p)
-    return [full, F.interpolate(full, size=small_size(config.model))]
-
-
-def augmented(images: Sequence[Tensor], drawn: Draw, p: Tensor) -> list[Tensor]:
-    """Augment pictures (B, C, H, W) at several sizes with the same draw; return them in float32.
-
-    `p` is the probability of the adaptive operations.
-    """
-    with torch.autocast(images[0].device.type, enabled=False):
-        parameters = pipeline.gate(drawn, p)
-        return [pipeline.apply(at_least_float32(image), parameters) for image in images]
-
-
 def adapt(state: TrainState, sign: Tensor, config: RunConfig) -> None:
     """Update the augmentation probability p on the device.
 
@@ -159,8 +126,7 @@ def adapt(state: TrainState, sign: Tensor, config: RunConfig) -> None:
 
 def discriminator_loss(
     state: TrainState,
-    real: Sequence[Tensor],
-    fake: Sequence[Tensor],
+    views: Views,
     turn: Turn,
     is_due: bool,
     config: RunConfig,
@@ -168,15 +134,14 @@ def discriminator_loss(
 ) -> tuple[Tensor, Scalars]:
     """Compute D's loss, with its autograd graph, and the parts of the loss by name.
 
-    `real` and `fake` are augmented pictures at D's two sizes: (B, C, H, W) and (B, C, h, w). If
-    `is_due`, the loss includes the penalties R1 and R2, if they are switched on.
+    If `is_due`, the loss includes the penalties R1 and R2, if they are switched on.
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
     due = [name for name in gammas if gammas[name] > 0 and is_due]
     has_gap = train.gradient_gap_weight > 0
-    real = [image.detach().requires_grad_(has_gap or "r1" in due) for image in real]
-    fake = [image.detach().requires_grad_(has_gap or "r2" in due) for image in fake]
+    real = [image.detach().requires_grad_(has_gap or "r1" in due) for image in views.real]
+    fake = [image.detach().requires_grad_(has_gap or "r2" in due) for image in views.fake_for_d]
     part = turn.part if config.model.decode_part == "random" else CENTRE
     real_logits, decoded = state.discriminator(*real, part, rng)
     fake_logits, _ = state.discriminator(*fake, rng=rng)
@@ -199,6 +164,7 @@ def discriminator_loss(
         _update_lecam(state, real_logits, fake_logits, train.lecam_decay)
         penalty = lecam.penalty(real_logits, fake_logits, state.lecam)
         terms["lecam"] = (train.lecam_weight, penalty)
+    terms |= _consistency_terms(state, views, real_logits, fake_logits, train)
     if loss.penalty is not None:
         between = losses.interpolate(real, fake, turn.shares)
         logits = at_least_float32(state.discriminator(*between, rng=rng)[0])
@@ -211,6 +177,26 @@ def discriminator_loss(
         "sign/real": (real_logits - boundary).sign().mean(),
         **(_judgements(real_logits, fake_logits, loss.boundary) if train.log_every_kimg else {}),
     }
+
+
+def _consistency_terms(
+    state: TrainState, views: Views, real: Tensor, fake: Tensor, train: TrainConfig
+) -> dict[str, tuple[float, Tensor]]:
+    """Return {name: (weight, term)} of bCR and zCR in D's loss; empty if both are off.
+
+    `real` and `fake` are D's logits (B, L) of the pictures on which D is trained.
+    """
+    compared = {
+        "bcr_real": (train.bcr_real_weight, views.second_real, real),
+        "bcr_fake": (train.bcr_fake_weight, views.second_fake, fake),
+        "zcr_d": (train.zcr_d_weight, views.near, fake),
+    }
+    terms = {}
+    for name, (weight, images, logits) in compared.items():
+        if weight > 0:
+            others = at_least_float32(state.discriminator(*images, rng=state.rngs["dropout"])[0])
+            terms[name] = (weight, consistency.logit_distance(logits, others))
+    return terms
 
 
 def _update_lecam(state: TrainState, real: Tensor, fake: Tensor, decay: float) -> None:
@@ -236,21 +222,25 @@ def _judgements(real: Tensor, fake: Tensor, boundary: float | None) -> Scalars:
     }
 
 
-def generator_loss(
-    state: TrainState, real: Sequence[Tensor], fake: Sequence[Tensor], config: RunConfig
-) -> Tensor:
+def generator_loss(state: TrainState, views: Views, config: RunConfig) -> Tensor:
     """Compute G's loss, with its autograd graph.
 
-    `real` and `fake` are augmented pictures at D's two sizes: (B, C, H, W) and (B, C, h, w). D
-    processes the real pictures again only if the loss compares pairs of real and generated ones.
+    D processes the real pictures again only if the loss compares pairs of real and generated ones.
     """
-    loss, rng = LOSSES[config.train.loss], state.rngs["dropout"]
+    loss, train, rng = LOSSES[config.train.loss], config.train, state.rngs["dropout"]
     real_logits = None
     if loss.paired:
         with torch.no_grad():
-            real_logits = at_least_float32(state.discriminator(*real, rng=rng)[0])
-    fake_logits, _ = state.discriminator(*fake, rng=rng)
-    return loss.generator(at_least_float32(fake_logits), real_logits)
+            real_logits = at_least_float32(state.discriminator(*views.real, rng=rng)[0])
+    fake_logits = at_least_float32(state.discriminator(*views.fake, rng=rng)[0])
+    if train.top_k < 1:
+        value = losses.top_k_loss(loss, fake_logits, real_logits, train.top_k, state.group)
+    else:
+        value = loss.generator(fake_logits, real_logits)
+    if train.zcr_g_weight > 0:
+        sensitivity = consistency.latent_sensitivity(views.outputs, views.near_outputs)
+        value = value + train.zcr_g_weight * sensitivity
+    return value
 
 
 def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig) -> Tensor:

@@ -78,9 +78,12 @@ def gflop_per_image(config: RunConfig) -> float:
     d_step = generate + FORWARD_BACKWARD * (decode + discriminate + 2 * embed)
     d_step += EXTRA_D_PASSES.get(train.loss, 0) * discriminate
     d_step += (GRADIENT_GAP_PASSES if train.gradient_gap_weight > 0 else 0) * discriminate
+    d_step += FORWARD_BACKWARD * discriminate * train.second_views
+    d_step += generate if train.uses_near_latents else 0
     d_step += pictures * RECONSTRUCTION_GFLOP[train.reconstruction]
     # G's step: it reuses the picture generated in D's step, so that G needs only a backward pass.
     g_step = (FORWARD_BACKWARD - 1) * generate + FORWARD_BACKWARD * discriminate
+    g_step += (FORWARD_BACKWARD - 1) * generate if train.zcr_g_weight > 0 else 0
     g_step += EXTRA_G_PASSES.get(train.loss, 0) * discriminate
     return d_step + g_step / train.d_steps
 

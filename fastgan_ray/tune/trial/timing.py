@@ -31,7 +31,10 @@ SECONDS = 60.0  # after this time, no further class of configurations is timed
 # other programs can only slow down a step.
 STEPS = 3
 TRAINING = ("batch_size", "d_steps", "loss", "reconstruction", "device", "precision")
-ON_OFF = ("r1_gamma", "r2_gamma", "gradient_gap_weight", "lecam_weight")
+ON_OFF = (
+    *("r1_gamma", "r2_gamma", "gradient_gap_weight", "lecam_weight", "bcr_real_weight"),
+    *("bcr_fake_weight", "zcr_d_weight", "zcr_g_weight", "instance_noise"),
+)
 
 Clock = Callable[[], float]
 

@@ -1,0 +1,58 @@
+"""Mix real and generated pictures before D sees them: APA and ANDA.
+
+Both limit how well D can tell the two kinds apart, with the adaptive probability p of `ada`. The
+mixture is made before all other operations of the policy. Pictures are (B, C, H, W) in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Parameters = dict[str, Tensor]
+
+REAL_SHARE = 0.2  # the share of the real picture in ANDA's mixture
+
+
+def draw(count: int, rng: torch.Generator) -> Parameters:
+    """Draw a number from U(0, 1) for each of `count` pictures; `gate` compares it with p."""
+    return {"uniform": torch.rand(count, generator=rng)}
+
+
+def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
+    """Choose each picture with probability p: {"chosen": (B,) bool}."""
+    return {"chosen": drawn["uniform"] < p}
+
+
+def unchanged(images_BCHW: Tensor, parameters: Parameters) -> Tensor:
+    """Return the pictures: the mixture needs both kinds, so the training step makes it."""
+    return images_BCHW
+
+
+def pseudo_real(real_BCHW: Tensor, fake_BCHW: Tensor, chosen_B: Tensor) -> Tensor:
+    """Replace the chosen real pictures by generated ones (APA, Jiang et al. 2021).
+
+    D then learns that these generated pictures are real. They have no gradient. Here they are the
+    generated pictures of the same turn of D; the published code takes those of the last step of G.
+    """
+    return torch.where(chosen_B[:, None, None, None], fake_BCHW.detach().to(real_BCHW), real_BCHW)
+
+
+def augmented_negatives(
+    fakes: Sequence[Tensor], real_BCHW: Tensor, chosen_B: Tensor
+) -> list[Tensor]:
+    """Replace the chosen generated pictures by 0.8 generated + 0.2 real (ANDA, Zhang et al. 2024).
+
+    `fakes` are the generated pictures at several sizes, (B, C, h, w) each. The result, at the same
+    sizes, has no gradient; only D's training uses it.
+    """
+    mixtures = []
+    for fake in fakes:
+        fake = fake.detach()
+        real = F.interpolate(real_BCHW, size=fake.shape[-2:]).to(fake)
+        mixture = torch.lerp(fake, real, REAL_SHARE)
+        mixtures.append(torch.where(chosen_B[:, None, None, None], mixture, fake))
+    return mixtures

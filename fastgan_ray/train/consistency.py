@@ -1,0 +1,34 @@
+"""Consistency regularisation of D under augmentation (bCR) and small changes of latents (zCR).
+
+Zhao et al. 2021, "Improved Consistency Regularization for GANs", arXiv 2002.04724. Balanced
+consistency (bCR): D's logits of two augmented views of the same picture must be alike, for real
+and for generated pictures. Latent consistency (zCR): D's logits of pictures from two near latents
+must be alike, but the pictures must differ, so that G uses its latents.
+
+In the paper, bCR compares an augmented picture with the picture itself, because there D learns from
+pictures without augmentation. Here D learns from augmented pictures, so the second view is another
+augmentation by the same policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from fastgan_ray.train.losses import at_least_float32
+
+
+def logit_distance(first: Tensor, second: Tensor) -> Tensor:
+    """Compute the mean squared difference of two logits (B, L) of the same pictures: a scalar."""
+    return (first - second).square().mean()
+
+
+def latent_sensitivity(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """Compute minus the mean squared difference between pictures from near latents: a scalar.
+
+    This is zCR's term in G's loss. The arguments are G's outputs; the full ones (B, C, H, W) are
+    compared.
+    """
+    difference = at_least_float32(first[0]) - at_least_float32(second[0])
+    return -difference.square().mean()

@@ -1,0 +1,133 @@
+"""Make the pictures that D sees in one turn: generate, mix and augment them.
+
+D sees each picture at two sizes, [full (B, C, H, W), small (B, C, h, w)], with the same
+augmentation, in float32. In one turn, D trains once on a batch (see `draws`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastgan_ray.augment import mixing, pipeline
+from fastgan_ray.augment.pipeline import Draw
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.models import small_size
+from fastgan_ray.train.draws import Turn
+from fastgan_ray.train.losses import at_least_float32
+from fastgan_ray.train.state import TrainState
+
+Sizes = Sequence[Tensor]
+
+
+class Views(NamedTuple):
+    """The pictures of a turn, each at D's two sizes; an unused entry is empty."""
+
+    real: Sizes
+    """Real pictures, on which D is trained."""
+    fake: Sizes
+    """Generated pictures, with which G is trained; in the last turn, they have G's graph."""
+    fake_for_d: Sizes
+    """Generated pictures, on which D is trained. They are `fake` except with ANDA."""
+    second_real: Sizes = ()
+    """Other augmentations of the real pictures, for bCR."""
+    second_fake: Sizes = ()
+    """Other augmentations of D's generated pictures, for bCR."""
+    near: Sizes = ()
+    """Pictures generated from near latents, augmented like `fake`, for zCR."""
+    outputs: Sizes = ()
+    """G's pictures before augmentation, for zCR."""
+    near_outputs: Sizes = ()
+    """G's pictures from near latents before augmentation, for zCR."""
+
+
+def views_of(
+    state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig, with_graph: bool
+) -> Views:
+    """Make all pictures of a turn from real `pictures` (B, C, H, W) in [-1, 1].
+
+    If `with_graph`, generated pictures have an autograd graph to G's weights.
+    """
+    train = config.train
+    near_outputs: Sizes = ()
+    with torch.set_grad_enabled(with_graph):
+        outputs = generate(state, turn.latents)
+        fake = fake_for_d = seen(state, outputs, turn.fake, config)
+        if train.uses_near_latents:
+            near_outputs = generate(state, turn.near_latents)
+    p, negatives = state.ada.p, outputs
+    if "anda" in turn.fake:
+        chosen = mixing.gate(turn.fake["anda"], p)["chosen"]
+        negatives = mixing.augmented_negatives(outputs, pictures, chosen)
+        fake_for_d = seen(state, negatives, turn.fake, config)
+    if "apa" in turn.real:
+        chosen = mixing.gate(turn.real["apa"], p)["chosen"]
+        pictures = mixing.pseudo_real(pictures, outputs[0], chosen)
+    views = Views(augment_real(state, pictures, turn.real, config), fake, fake_for_d)
+    if train.bcr_real_weight > 0:
+        views = views._replace(second_real=augment_real(state, pictures, turn.second_real, config))
+    if train.bcr_fake_weight > 0:
+        second = seen(state, detached(negatives), turn.second_fake, config)
+        views = views._replace(second_fake=second)
+    if train.zcr_d_weight > 0:
+        views = views._replace(near=seen(state, detached(near_outputs), turn.fake, config))
+    return views._replace(outputs=outputs, near_outputs=near_outputs)
+
+
+def generate(state: TrainState, latents: Tensor) -> Sizes:
+    """Generate pictures from latents (B, nz), before augmentation: G's two outputs."""
+    pictures: Sizes = state.generator(latents, state.rngs["noise"])
+    return pictures
+
+
+def seen(state: TrainState, outputs: Sizes, drawn: Draw, config: RunConfig) -> list[Tensor]:
+    """Augment G's two outputs with the same draw, and add instance noise if it is on."""
+    return _noisy(state, augmented(outputs, drawn, state.ada.p), config)
+
+
+def augment_real(
+    state: TrainState, pictures: Tensor, drawn: Draw, config: RunConfig
+) -> list[Tensor]:
+    """Augment real `pictures` (B, C, H, W); return them at the two sizes that D sees.
+
+    They are full (B, C, H, W) and small (B, C, h, w).
+    """
+    (full,) = augmented([pictures], drawn, state.ada.p)
+    return _noisy(state, [full, F.interpolate(full, size=small_size(config.model))], config)
+
+
+def augmented(images: Sequence[Tensor], drawn: Draw, p: Tensor) -> list[Tensor]:
+    """Augment pictures (B, C, H, W) at several sizes with the same draw; return them in float32.
+
+    `p` is the probability of the adaptive operations.
+    """
+    with torch.autocast(images[0].device.type, enabled=False):
+        parameters = pipeline.gate(drawn, p)
+        return [pipeline.apply(at_least_float32(image), parameters) for image in images]
+
+
+def detached(images: Sizes) -> list[Tensor]:
+    """Return the pictures without their autograd graph."""
+    return [image.detach() for image in images]
+
+
+def _noisy(state: TrainState, images: list[Tensor], config: RunConfig) -> list[Tensor]:
+    """Add Gaussian noise with standard deviation `train.instance_noise` (Sonderby et al. 2017).
+
+    The noise is drawn on the device, for the pictures of all processes, and is different for each
+    size of a picture.
+    """
+    deviation = config.train.instance_noise
+    if deviation == 0:
+        return images
+    rng, group = state.rngs["instance_noise"], state.group
+    noisy = []
+    for image in images:
+        shape = (group.size * image.shape[0], *image.shape[1:])
+        noise = group.local_rows(torch.randn(shape, generator=rng, device=rng.device))
+        noisy.append(image + deviation * noise.to(image))
+    return noisy
