@@ -56,8 +56,8 @@ class Turn(NamedTuple):
     """Other augmentations of the real pictures for bCR (see `consistency`); empty without bCR."""
     second_fake: Draw
     """Other augmentations of the generated pictures for bCR; empty without bCR."""
-    near_latents: Tensor
-    """(B, nz): latents near `latents` for zCR; empty without zCR."""
+    near_latents: tuple[Tensor, ...]
+    """One tensor (B, nz) of latents near `latents` for zCR; empty without zCR."""
 
 
 class Draws(NamedTuple):
@@ -127,10 +127,10 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
     if LOSSES[train.loss].penalty is not None:
         shares = rows(torch.rand(count, generator=rngs["interpolates"]))
     views = [augmentation("contrastive") for _ in range(2 if model.contrasts else 0)]
-    near = torch.empty(0)
+    near: tuple[Tensor, ...] = ()
     if train.uses_near_latents:
         steps = torch.randn(latents.shape, generator=rngs["consistency"])
-        near = rows(latents + train.zcr_noise * steps)
+        near = (rows(latents + train.zcr_noise * steps),)
     return Turn(
         indices=rows(indices),
         mirrored=rows(mirrored),

@@ -58,7 +58,7 @@ def views_of(
         outputs = generate(state, turn.latents)
         fake = fake_for_d = seen(state, outputs, turn.fake, config)
         if train.uses_near_latents:
-            near_outputs = generate(state, turn.near_latents)
+            near_outputs = generate(state, *turn.near_latents)
     p, negatives = state.ada.p, outputs
     if "anda" in turn.fake:
         chosen = mixing.gate(turn.fake["anda"], p)["chosen"]
