@@ -83,7 +83,10 @@ def crop_of(box: Box, padding: float, width: int, height: int) -> Crop:
 
 
 def read_boxes(path: Path) -> dict[str, Box]:
-    """Return {name of the picture: its box}; raise UserError like `crop_all`."""
+    """Return {name of the picture: its box}.
+
+    Raises UserError with the file and the line if the file or a row is not valid.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -199,7 +199,7 @@ def _recorded_sha256(record: Path) -> str | None:
 
 
 def _by_hand(images: int, description: str) -> DataSet:
-    """Return the entry of a set in table 3 of FastGAN's paper, which has no download."""
+    """Return the entry of a set that has no download (all are in table 3 of FastGAN's paper)."""
     return DataSet(images, f"{description}; 1024 px in the paper", _NOT_STATED, downloadable=False)
 
 

@@ -99,7 +99,14 @@ def _stated_count(transaction: lmdb.Transaction) -> int | None:
 def _largest_complete(
     path: Path, names: Sequence[str], stated: int | None
 ) -> tuple[list[str], list[LeftOut], str]:
-    """Choose the largest complete resolution; return its keys, the other keys, and a note."""
+    """Choose the resolution to use, if an LMDB stores each picture at several resolutions.
+
+    The keys are then such as 256-00001. A resolution is complete if the LMDB has all pictures at
+    this resolution: as many as the LMDB states (`stated`) or, if `stated` is None, as many as at
+    any other resolution. Return the keys of the largest complete resolution, the other keys, and a
+    note, which is "" unless a larger resolution is incomplete. Raise UserError if no resolution is
+    complete.
+    """
     by_size = defaultdict(list)
     for name in names:
         if match := _SIZED.fullmatch(name):

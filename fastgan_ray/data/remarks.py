@@ -111,9 +111,9 @@ def _copies(pictures: Sequence[Picture]) -> str:
         return ""
     count = sum(len(group) - 1 for group in groups)
     first, second = groups[0][:2]
-    are = "is an exact copy of another" if count == 1 else "are exact copies of others"
+    are_copies = "is an exact copy of another" if count == 1 else "are exact copies of others"
     return (
-        f"{count} of {counted(len(pictures), 'picture')} {are}, for example "
+        f"{count} of {counted(len(pictures), 'picture')} {are_copies}, for example "
         f"{printable(second.name)} of {printable(first.name)}"
     )
 

@@ -38,7 +38,7 @@ class Sampler:
         return torch.cat(parts), flips
 
     def state(self) -> dict[str, Tensor]:
-        """Copy everything on which the next batches depend, including the generator's state."""
+        """Copy everything on which the next batches depend, including the state of `rng`."""
         return {
             "order": self._order.clone(),
             "position": torch.tensor(self._position),

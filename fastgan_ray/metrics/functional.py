@@ -25,9 +25,9 @@ class Estimate(NamedTuple):
 
     value: float
     error: float
-    """Standard error over new fakes with the same reals; use it to compare generators."""
+    """Standard error if new fakes were drawn but the reals stayed; use it to compare generators."""
     error_with_reals: float
-    """Standard error over new fakes and new reals."""
+    """Standard error if both new fakes and new reals were drawn."""
 
 
 def frechet_distance(real: Features, fake: Features) -> Estimate:

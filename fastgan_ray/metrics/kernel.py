@@ -29,12 +29,14 @@ def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, fl
     draws of fakes with the same reals. Use it to compare trials with the same reference. The second
     error also treats the reals as a random sample.
 
-    Both errors are jackknives: one row is left out at a time (see `_jackknife`). A jackknife counts
-    the variance that comes from pairs of rows twice (Efron & Stein 1981). This variance matters if
-    the two distributions are close, so it is estimated separately and subtracted once. This is not
-    possible with fewer than 4 rows in a set; then the error is an upper bound. With 20 rows or
-    more, both errors were 0.95 to 1.1 times the true standard deviation over new draws. For two
-    sets of the same distribution, the second error was 1.2 to 1.3 times the true value.
+    Both errors are jackknives: one row is left out at a time (see `_jackknife`). The variance of
+    KID has two parts: the effects of single rows, and the effects of pairs of rows that are not
+    sums of the effects of their two rows. A jackknife counts the second part twice (Efron & Stein
+    1981). This matters if the two distributions are close, so the second part is estimated
+    separately and subtracted once. With fewer than 4 rows in a set, it cannot be estimated; then
+    the error is an upper bound. With 20 rows or more, both errors were 0.95 to 1.1 times the true
+    standard deviation over new draws. For two sets of the same distribution, the second error was
+    1.2 to 1.3 times the true value.
 
     real, fake: (n, d) and (m, d), n and m at least 2. Raises ValueError for another shape, fewer
     rows, different widths, a non-finite value, or a value beyond 1e50, for which the kernel could
@@ -65,7 +67,7 @@ class _Means:
     mean: float
     by_row: Array
     by_column: Array
-    pairs: float  # the part of the mean's variance that comes from pairs of rows
+    pairs: float  # the second part of the mean's variance (see `kernel_distance`)
 
 
 def _within(x: Array, unit: float) -> _Means:
@@ -137,7 +139,7 @@ def _jackknife(within: Array, between: Array) -> float:
 def _count_pairs_once(jackknife: float, pairs: float) -> float:
     """Subtract `pairs` from a jackknife variance.
 
-    `pairs` is the part of the variance that comes from pairs of rows; a jackknife counts this part
-    twice.
+    `pairs` is the part of the variance that comes from the effects of pairs of rows (see
+    `kernel_distance`); a jackknife counts this part twice.
     """
     return max(jackknife - 2 * pairs, 0.0) + pairs

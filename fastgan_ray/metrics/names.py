@@ -1,4 +1,7 @@
-"""Name metrics and their errors: a name says what was measured, how, and on how many pictures."""
+"""Make the names of metrics and their errors.
+
+A name says what was measured, how, and on how many pictures.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ _COUNTED = re.compile(r"(fid|kid|is)\d+k?(_full)?")
 
 
 def metric_name(config: EvalConfig, family: str = "fd") -> str:
-    """Name a Frechet (`fd`) or kernel (`kd`) distance, or an Inception score (`is`).
+    """Return the name of a Frechet (`fd`) or kernel (`kd`) distance or an Inception score (`is`).
 
     On Inception the name is FID, KID or IS with the number of pictures, such as fid5k_full. On
     another network the name contains the network's name, such as kd_efficientnet_lite0.
@@ -46,17 +49,17 @@ def metric_name(config: EvalConfig, family: str = "fd") -> str:
 
 
 def manifold_name(quantity: str) -> str:
-    """Name precision, recall, density or coverage, for example precision_k5."""
+    """Return the full name of precision, recall, density or coverage, such as precision_k5."""
     return f"{quantity}_k{NEIGHBOURS}"
 
 
 def error_name(name: str) -> str:
-    """Name the standard error of a metric over both fakes and reals."""
+    """Return the name of a metric's standard error over both fakes and reals."""
     return f"{name}_se"
 
 
 def fakes_error_name(name: str) -> str:
-    """Name the standard error of a metric over the fakes only.
+    """Return the name of a metric's standard error over the fakes only.
 
     Use it to compare trials that have the same reference.
     """
@@ -108,7 +111,7 @@ def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
 
 
 def early_name(name: str) -> str:
-    """Name a metric of a cheap evaluation; the name differs from that of a full evaluation."""
+    """Return the name of a metric in cheap evaluations; in full evaluations, it is `name`."""
     return "early/" + _COUNTED.sub(r"\1", name)
 
 
@@ -119,9 +122,9 @@ def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) ->
 
 
 def best_name(name: str) -> str:
-    """Name a metric of the run's best checkpoint, measured again on new latents.
+    """Return the name of a metric if the run's best checkpoint is measured again on new latents.
 
-    Only a run's last report has metrics with these names.
+    Only a run's last report has metrics with such names.
     """
     return f"best/{name}"
 

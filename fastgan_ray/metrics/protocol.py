@@ -36,9 +36,9 @@ USUAL = {"aspect": "1:1", "mode": "rgb", "held_out": "no"}
 def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[str, Any]:
     """Describe, as JSON values, how metrics are measured.
 
-    Metrics can be compared if their descriptions are equal. The feature networks need three colours
-    and a square: grey is repeated, alpha is put on `background`, and other proportions are changed.
-    `source` has the reference pictures.
+    Metrics can be compared if their descriptions are equal. The feature networks need square
+    pictures with three colours. So grey is repeated, pictures with alpha are put on `background`,
+    and pictures that are not square are stretched. `source` has the reference pictures.
     """
     unusual = {
         "aspect": config.model.aspect,
@@ -79,9 +79,10 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str
 
 
 def require_same_protocol(protocols: Mapping[str, Mapping[str, Any]], advice: str) -> None:
-    """Raise UserError unless all protocols are equal; the keys name what was measured.
+    """Raise UserError unless all protocols are equal.
 
-    The message lists how each protocol differs from the first, and ends with `advice`.
+    The keys of `protocols` are the names of what was measured. The message lists how each protocol
+    differs from the first, and ends with `advice`.
     """
     (first, expected), *others = protocols.items()
     problems = [

@@ -39,7 +39,7 @@ def inception(device: torch.device) -> Extractor:
 
 
 def inception_pytorch(device: torch.device) -> Extractor:
-    """Load the PyTorch port through torch-fidelity: pooled features (2,048) at 299 px."""
+    """Load torch-fidelity's PyTorch port of Inception; it computes 2,048 features at 299 px."""
     path = weights_path("inception_pytorch")
     port = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(path))
     return extractor_of_port(port, WEIGHTS["inception_pytorch"].sha256, device)
