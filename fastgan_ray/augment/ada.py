@@ -21,7 +21,11 @@ KERAS_TARGET = 0.85
 
 @dataclass(frozen=True)
 class AdaState:
-    """The probability p, and the sum and number of the `sign`s of `update` since p last changed."""
+    """The probability p, and the data from which the next change of p is computed.
+
+    `sign_sum` is the sum of the values `sign` that `update` got since the last change of p;
+    `count` is the number of these values.
+    """
 
     p: Tensor
     sign_sum: Tensor

@@ -87,7 +87,10 @@ def leak_metrics(findings: Iterable[Finding]) -> dict[str, float]:
 
 
 def leak_warnings(findings: Iterable[Finding], config: AugmentConfig) -> list[str]:
-    """Write a warning for each operation that has probably leaked, with symptoms and remedy."""
+    """Return a warning for each operation whose effect generated pictures probably imitate.
+
+    A warning names the symptoms and the settings to lower.
+    """
     symptoms: dict[str, list[str]] = {}
     for finding in findings:
         if indicates_leak(finding):

@@ -49,7 +49,10 @@ def each(drawn: Draw, choose: Callable[[Tensor], Tensor]) -> Draw:
 
 
 def apply(images_BCHW: Tensor, parameters: Draw) -> Tensor:
-    """Augment pictures in [-1, 1] with parameters on their device; keep shape and dtype."""
+    """Augment pictures in [-1, 1]; keep shape and dtype.
+
+    `parameters` are what `gate` returned; they must be on the pictures' device.
+    """
     for op, values in parameters.items():
         images_BCHW = operation(op).apply(images_BCHW, values)
     return images_BCHW

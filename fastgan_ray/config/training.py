@@ -199,8 +199,8 @@ class TrainConfig(Section):
     )
     init_partial: bool = Field(
         False,
-        description="take only the tensors of init_from that have the same name and shape here; "
-        "false = refuse a source whose widths, resolution or components differ",
+        description="copy only the tensors of init_from that have the same name and shape in the "
+        "new networks; false = refuse a source whose widths, resolution or components differ",
     )
     freeze_d: int = Field(
         0,

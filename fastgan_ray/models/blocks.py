@@ -188,7 +188,8 @@ def compound_up(
 ) -> UpBlock:
     """Make an up block with two gated convolutions.
 
-    Before each BatchNorm, noise is added to maps of `noise_size` (H, W); None: no noise.
+    Before each BatchNorm, noise is added to maps of `noise_size` (H, W). If it is None, there is no
+    noise.
     """
     return UpBlock(
         *(

@@ -60,13 +60,16 @@ def kernels_for(device: torch.device) -> Kernels:
 
 
 def selected_kernels() -> str | None:
-    """Return the name of the row that `use_kernels` has selected; None if no row is selected."""
+    """Return the key of KERNELS that `use_kernels` has selected; None if none is selected."""
     return _selected.get()
 
 
 @contextmanager
 def use_kernels(name: str | None) -> Iterator[None]:
-    """Select a row of KERNELS for all devices within this context; None: each device's own row."""
+    """Use the entry `name` of KERNELS for all devices within this context.
+
+    If `name` is None, each device uses its own entry.
+    """
     assert name is None or name in KERNELS, name
     token = _selected.set(name)
     try:

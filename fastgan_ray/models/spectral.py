@@ -112,7 +112,7 @@ def spectral_layers(module: nn.Module) -> Iterator[SpectralLayer]:
 
 
 def settle_vectors(layer: SpectralLayer) -> None:
-    """Iterate until the layer's vectors fit its weight, after a weight was copied into it."""
+    """Repeat the power iteration until the layer's u and v fit a weight that was copied into it."""
     matrix = layer.norm._matrix(layer.weight.detach())
     for _ in range(_FIRST_ITERATIONS):
         layer.norm._iterate(*matrix)

@@ -117,9 +117,10 @@ class _Normalise(torch.autograd.Function):
 
 
 def _iterate(plan: Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Improve all vectors by one iteration; return them (P,) and the singular values (L,).
+    """Improve all u and v vectors by one power iteration.
 
-    The parts of the v vectors are returned in memory order.
+    Return the vectors (P,) and the singular values (L,). The elements of a v vector are in the
+    order in which the weight's columns are in memory.
     """
     norms = [layer.norm for layer in plan.layers]
     v_V = torch.cat([norm._v for norm in norms]).index_select(0, plan.memory_V)
@@ -139,9 +140,9 @@ def _iterate(plan: Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _look_up(plan: Plan, flat_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Return all vectors (P,), unchanged, and the singular values (L,).
+    """Return all u and v vectors (P,), unchanged, and the singular values (L,).
 
-    The parts of the v vectors are returned in memory order.
+    The elements of a v vector are in the order in which the weight's columns are in memory.
     """
     norms = [layer.norm for layer in plan.layers]
     v_V = torch.cat([norm._v for norm in norms]).index_select(0, plan.memory_V)

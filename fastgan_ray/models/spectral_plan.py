@@ -113,7 +113,7 @@ class Plan:
         return all(layer.weight.is_contiguous(memory_format=last) for layer in self.layers)
 
     def multiply(self, flat_N: Tensor, v_V: Tensor) -> list[Tensor]:
-        """Multiply each weight by its v; all results together have U elements.
+        """Multiply each weight by its v vector; all results together have U elements.
 
         `flat_N` has the elements of all weights, `v_V` their v vectors.
         """
@@ -124,9 +124,9 @@ class Plan:
         return products
 
     def multiply_transposed(self, flat_N: Tensor, u: Sequence[Tensor]) -> list[Tensor]:
-        """Multiply each transposed weight by its u (from `multiply`).
+        """Multiply each transposed weight by its u vector.
 
-        All results together have V elements.
+        `u` is what `multiply` returned. All results together have V elements.
         """
         products, u_of_batches = [], list(u)
         if self.small:

@@ -86,10 +86,10 @@ def read_source(train: TrainConfig) -> Source:
 
 
 def check_start(config: RunConfig) -> dict[str, Any] | None:
-    """Check that a training can start from its given weights; return what `initialise` records.
+    """Check that a training can start from the weights that `train.init_from` names.
 
-    Return None if the training starts from scratch. Raise UserError if the weights cannot be read
-    or do not fit.
+    Return a record of what would be copied (see `initialise`); None if the training starts from
+    scratch. Raise UserError if the weights cannot be read or do not fit.
     """
     if config.train.init_from is None:
         return None
@@ -155,7 +155,10 @@ def initialise(
 
 
 def start_from(state: TrainState, source: Source, config: RunConfig) -> None:
-    """Copy the weights of a source to a state before its first step, and record it there."""
+    """Copy the weights of a source to a state before its first step.
+
+    A record of what was copied is stored in `state.start`.
+    """
     networks = {"generator": state.generator, "discriminator": state.discriminator}
     state.start = initialise(networks, source, config)
     state.ema.load_state_dict(state.generator.state_dict())

@@ -58,6 +58,6 @@ def log_row(state: TrainState, config: RunConfig, device: torch.device) -> dict[
 
 
 def sums_were_reset(state: TrainState) -> None:
-    """Record that an evaluation has reset the sums, so that the next row counts from zero."""
+    """Record that an evaluation has set the sums to 0, so the next log row counts from 0."""
     if state.logged is not None:
         state.logged = LogPosition({}, {}, state.step, state.seconds)

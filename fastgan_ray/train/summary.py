@@ -74,7 +74,10 @@ def summarise_discriminator(config: RunConfig) -> NetworkSummary:
 
 
 def _plain(config: RunConfig) -> ModelConfig:
-    """Switch off spectral normalisation: it has no parameters, but takes seconds to initialise."""
+    """Return the settings without spectral normalisation.
+
+    It adds no trained parameters to the table, and its initialisation takes seconds.
+    """
     return config.model.model_copy(update={"spectral_norm": False})
 
 

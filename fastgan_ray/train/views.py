@@ -34,9 +34,9 @@ class Views(NamedTuple):
     fake_for_d: Sizes
     """Generated pictures, on which D is trained. They are `fake` except with ANDA."""
     second_real: Sizes = ()
-    """Other augmentations of the real pictures, for bCR."""
+    """The same real pictures as in `real`, augmented in another way, for bCR."""
     second_fake: Sizes = ()
-    """Other augmentations of D's generated pictures, for bCR."""
+    """The same pictures as in `fake_for_d`, augmented in another way, for bCR."""
     near: Sizes = ()
     """Pictures generated from near latents, augmented like `fake`, for zCR."""
     outputs: Sizes = ()
