@@ -190,13 +190,13 @@ def _compare_arm(
 
 
 def _verdict(
-    difference: Difference, p_holm: float, goal: Goal, level: float, unit: str
+    difference: Difference, p_holm: float, goal: Goal, level: float, pairs_or_sets: str
 ) -> tuple[Verdict, str]:
     if difference.mean is None or difference.p is None:
-        few = "seeds" if unit == "pairs" else unit
+        seeds_or_sets = "seeds" if pairs_or_sets == "pairs" else pairs_or_sets
         return "no verdict", (
-            f"too few {few}: at least {MIN_PAIRS} {unit} with values are needed (got "
-            f"{difference.pairs})"
+            f"too few {seeds_or_sets}: at least {MIN_PAIRS} {pairs_or_sets} with values are "
+            f"needed (got {difference.pairs})"
         )
     if p_holm >= level:
         return "indistinguishable", ""

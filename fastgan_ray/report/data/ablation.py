@@ -152,8 +152,9 @@ def _flat(
     """Return a comparison as one flat mapping.
 
     A note is added if evaluation noise alone can explain the difference. `error` is the standard
-    error of one evaluation, in the unit of the difference; `unit` is the name of this unit. If each
-    data set counts as one pair, `seeds` is its number of pairs of trainings; else `seeds` is 1.
+    error of one evaluation, in the unit of the difference; `unit` is the name of this unit. `seeds`
+    is the number of trainings behind each value that is compared: the number of seeds if a value is
+    the mean on a data set, else 1.
     """
     fields = asdict(comparison)
     difference: dict[str, Any] = fields.pop("difference")

@@ -1,4 +1,4 @@
-"""Read the rows of a trial: evaluations (metrics.jsonl), and the training between them."""
+"""Read the rows of a trial's evaluations (metrics.jsonl) and training numbers (training.jsonl)."""
 
 from __future__ import annotations
 

@@ -68,7 +68,10 @@ def read_results(folder: Path) -> list[Result]:
 
 
 def results_of_runs(folders: Iterable[Path]) -> list[Result]:
-    """Sum up the votes in the folders of several runs; a page of several runs counts once."""
+    """Sum up the votes in the folders of several runs.
+
+    A page that compares generators of several runs is in all their folders, but counts once.
+    """
     results = (result for folder in folders for result in read_results(folder))
     return list({result["page"]: result for result in results}.values())
 
@@ -134,7 +137,10 @@ def sum_up(key: Key, sheets: Sequence[Sheet]) -> Result:
 def votes_of(
     results: Sequence[Result], trial: str | None, arm: str | None, data: str = ""
 ) -> list[dict[str, Any]]:
-    """Return the numbers of a trial, or of an arm on a data set, from each result that has them."""
+    """Return the votes for a trial, or for an arm on a data set, on each page that shows it.
+
+    An entry has the page's id, the number of votes won, and the strength with its interval.
+    """
     wanted = (trial, None, None) if trial else (None, arm, data)
     return [
         {
@@ -184,7 +190,10 @@ def _agreements(key: Key, votes: Sequence[Vote]) -> dict[str, Share]:
 
 
 def _sheets(folder: Path, key: Key) -> list[Sheet]:
-    """Read the sheets of a page; of several copies of a sheet, use the one with most votes."""
+    """Read the files of votes ("sheets") on a page.
+
+    If several files have the same sheet id, only the file with the most votes counts.
+    """
     sheets: dict[str, Sheet] = {}
     for path in sorted(folder.glob(f"votes-{key['page']}*.json")):
         sheet = _read_sheet(path)

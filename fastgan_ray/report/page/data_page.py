@@ -75,7 +75,7 @@ def verdict(facts: Facts) -> str:
 
 
 def overview(facts: Facts) -> list[tuple[str, str]]:
-    """Return (name, text) pairs: kinds, sizes, colours."""
+    """Return (name, text) pairs that describe the pictures' file kinds, colours and sizes."""
     if "sizes" not in facts:
         return []
     sizes, aspect = facts["sizes"], facts["aspect"]
@@ -107,16 +107,20 @@ def metric_sentences(facts: Facts) -> list[str]:
     sentences = [
         f"Two random halves of your pictures ({count} against {count}) have a Frechet distance of "
         f"{halves['fd']:.1f} ± {halves['fd_sd']:.1f} and a kernel distance of "
-        f"{1000 * halves['kd']:.2f} ± {1000 * halves['kd_sd']:.2f} thousandths, by the features "
-        "of the network inside the package (mean and standard deviation over random splits).",
+        f"{1000 * halves['kd']:.2f} ± {1000 * halves['kd_sd']:.2f} thousandths (mean and "
+        "standard deviation over random splits, measured with the feature network inside the "
+        "package).",
         f"{count} pictures of a perfect generator would have the same distances to {count} of your "
         f"pictures; lower values mean that the generator copies. With more pictures, the Frechet "
         f"distance of a perfect generator is lower, and its kernel distance is still about 0.",
         f"Differences below {2 * halves['fd_sd']:.1f} in the Frechet distance or "
         f"{2000 * halves['kd_sd']:.2f} thousandths in the kernel distance can be chance.",
     ]
-    side = "can" if halves["has_direction"] else "cannot"
-    return [*sentences, f"This network {side} distinguish mirror images from your pictures."]
+    can_or_cannot = "can" if halves["has_direction"] else "cannot"
+    return [
+        *sentences,
+        f"This network {can_or_cannot} distinguish mirror images from your pictures.",
+    ]
 
 
 def _counted_names(counts: Mapping[str, int]) -> str:

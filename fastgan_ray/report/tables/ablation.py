@@ -101,7 +101,10 @@ def other_moment(summary: dict[str, Any]) -> str:
 
 
 def sets_table(summary: dict[str, Any]) -> Table:
-    """Return a table with each arm's change and verdict on each data set; without the baseline."""
+    """Return a table with the change and the verdict of each arm on each data set.
+
+    The baseline has no row.
+    """
     rows = []
     for arm in summary["arms"]:
         if arm["comparison"] is None:

@@ -93,13 +93,16 @@ def check_budget(budget: Budget, info: ValidationInfo) -> Budget:
         return budget
     config, confirm = RunConfig.model_validate(context.settings), info.data.get("confirm")
     space = with_constants(space, context.overrides)
-    longest, reserved, rest = longest_trial(space, config.train.total_kimg), 0.0, ""
+    longest, reserved, and_confirmation = longest_trial(space, config.train.total_kimg), 0.0, ""
     if isinstance(confirm, Confirm):
         reserved = confirm.kimg(longest)
-        rest = f" and {reserved:g} kimg for the confirmation"
+        and_confirmation = f" and {reserved:g} kimg for the confirmation"
     if budget.kimg < longest + reserved:
-        rule = f"must be enough for a trial of {longest:g} kimg{rest} (got {budget.kimg:g})"
-        raise broken(rule, "kimg")
+        raise broken(
+            f"must be enough for a trial of {longest:g} kimg{and_confirmation} "
+            f"(got {budget.kimg:g})",
+            "kimg",
+        )
     return budget
 
 

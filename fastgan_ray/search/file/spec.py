@@ -109,7 +109,7 @@ def first_trial_point(spec: SearchSpec) -> dict[str, Any]:
 
 
 def sample_configs(spec: SearchSpec) -> list[RunConfig]:
-    """Return the valid configurations among the first trial's point and some random points."""
+    """Return the configurations of the first trial and of some random points, if they are valid."""
     rng = random.Random(0)
     points = [first_trial_point(spec), *(sample(spec.space, rng) for _ in range(SAMPLES))]
     configs = []
@@ -125,5 +125,8 @@ def longest_kimg(spec: SearchSpec) -> float:
 
 
 def confirmation_kimg(spec: SearchSpec, top: int, seeds: int) -> float:
-    """Return the kimg of a confirmation: `top` trials and the default, each with `seeds` seeds."""
+    """Return the total kimg of a confirmation.
+
+    It trains the `top` best trials and the default, each with `seeds` seeds.
+    """
     return Confirm(top=top, seeds=seeds).kimg(longest_kimg(spec))
