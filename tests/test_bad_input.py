@@ -40,7 +40,7 @@ MISTAKES = [
     ((*TUNE, "--name", ""), "--name: must be letters, digits"),
     (
         (*TUNE, "--runs", "s3:/bucket/x"),
-        "--runs: a URI needs two slashes after the colon: s3://bucket/x",
+        "--runs: a URI needs two slashes after the colon, as in s3://bucket/x",
     ),
     ((*TUNE, "--set", "=3"), "--set: '=3': must have the form key=value"),
     ((*TUNE, "--set", "train.lr_g"), "must have the form key=value"),

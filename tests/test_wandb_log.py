@@ -229,7 +229,8 @@ def test_a_broken_wandb_is_told_once_and_left_alone(tmp_path, monkeypatch, capsy
     log.on_experiment_end(trials)
     assert len(calls) == 1
     assert capsys.readouterr().err == (
-        "W&B failed, so it logs no more; the training continues. OSError: no space left\n"
+        "W&B failed, so nothing more is logged to W&B; the training continues. "
+        "OSError: no space left\n"
     )
 
 
@@ -238,7 +239,7 @@ def test_a_missing_wandb_is_no_error(tmp_path, monkeypatch, capsys):
     log, trial = log_in(tmp_path), fake_trial(0)
     log.on_trial_start(0, [trial], trial)
     log.on_trial_complete(0, [trial], trial)
-    assert log.session.mode == "off" and "so it logs no more" in capsys.readouterr().err
+    assert log.session.mode == "off" and "so nothing more is logged" in capsys.readouterr().err
 
 
 def test_off_touches_nothing(tmp_path):
@@ -363,7 +364,7 @@ def test_a_refusing_server_leaves_an_offline_run(tmp_path, monkeypatch, capsys):
     log.on_trial_result(0, [trial], trial, result_of(2))
     log.on_trial_complete(0, [trial], trial)
     assert log.session.mode == "offline"
-    assert "logs offline from here" in capsys.readouterr().err
+    assert "the rest is logged offline" in capsys.readouterr().err
     assert [row["kimg"] for row in read_run(tmp_path, "00092").history] == [2]
 
 

@@ -41,6 +41,8 @@ def _folder_and_store(runs: str) -> tuple[Path, str | None]:
     The URI is None if `runs` is a local folder. Raise UserError if the URI lacks a slash.
     """
     if match := re.match(r"([a-z0-9]{2,}):/?(?!/)(.*)", runs):
-        uri = f"{match[1]}://{match[2]}"
-        raise UserError(f"--runs: a URI needs two slashes after the colon: {uri} (got {runs!r})")
+        corrected_uri = f"{match[1]}://{match[2]}"
+        raise UserError(
+            f"--runs: a URI needs two slashes after the colon, as in {corrected_uri} (got {runs!r})"
+        )
     return (Path(RUNS), runs) if "://" in runs else (Path(runs), None)

@@ -16,7 +16,7 @@ from fastgan_ray.config.paths import require_writable
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 
-STOPS = 4  # seeds of a walk, if --seeds is not given
+SEEDS_PER_WALK = 4  # if --seeds is not given
 VIDEO = "Video to write: .gif, or .mp4 (needs pip install 'fastgan-ray\\[video]')."
 MOST_WALKS = 64
 
@@ -29,7 +29,7 @@ def interpolate(
         typer.Option(
             help="Seeds through which the video moves, in this order, e.g. 0-3,9. With --grid, the "
             "seeds are divided equally, in order: the first walk gets the first seeds etc.",
-            show_default=f"{STOPS} for each walk, from 0",
+            show_default=f"{SEEDS_PER_WALK} seeds for each walk, starting at seed 0",
         ),
     ] = None,
     frames: Annotated[
@@ -54,7 +54,7 @@ def interpolate(
 
     columns, rows = _parse_grid(grid)
     count = columns * rows
-    numbers = list(range(STOPS * count)) if seeds is None else parse_seeds(seeds)
+    numbers = list(range(SEEDS_PER_WALK * count)) if seeds is None else parse_seeds(seeds)
     _require_stops(len(numbers), count, frames)
     write = video_writer(out)
     require_writable(out)

@@ -192,9 +192,9 @@ class AblationRecords(TrialRecords):
                 path.unlink()
 
     def _trial(self, name: str, cell: Cell, record: Record | None) -> dict[str, Any]:
-        """Return a cell and its record as one dict, in the form that `summarise` expects.
+        """Return the trial of a cell (arm, data set and seed) as `summarise` expects it.
 
-        `record` is None if the cell's training has not started.
+        `record` has the results of the trial; it is None if the trial has not started.
         """
         record = record or {**UNSTARTED, "reason": "not started"}
         folder = self.folder / "trials" / name

@@ -54,9 +54,10 @@ def check_inputs(
 
     If `here` is true, the trials run on this machine. Then the features of the real pictures are
     computed, too, and the metric's protocol is written to `folder`, or compared with the protocol
-    that `folder` already has. Remarks about the pictures are printed and written to `folder`. They
-    consider the largest resolution of `configs` and `examples`. Raises a UserError that says what
-    is missing or has changed.
+    that `folder` already has. Remarks about the pictures are printed and written to `folder`; they
+    refer to the largest resolution in `configs` and `examples`. `examples` are samples of the
+    configurations that a search may try. Raises a UserError that says what is missing or has
+    changed.
     """
     from fastgan_ray.data.remarks import remarks
     from fastgan_ray.metrics.weight_files import require_weights

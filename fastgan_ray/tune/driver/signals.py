@@ -96,7 +96,7 @@ class TrialStop:
     def asked(self) -> bool:
         """True if the trial must save its state and stop.
 
-        This looks for the file NOTE at most once a second.
+        The property looks for the file NOTE at most once a second.
         """
         now = time.monotonic()
         if now >= self._due:

@@ -32,7 +32,7 @@ class ProgressFile:
         self._last_write = -float("inf")
 
     def write(self, state: State, now: float, at_once: bool = False) -> None:
-        """Write the state; `now` is the current time on the clock that the state uses."""
+        """Write the state; `now` is the time in seconds on a monotonic clock, as in `new_state`."""
         if at_once or now - self._last_write >= SECONDS_BETWEEN_WRITES:
             content = {"state": state, "now": now, "time": time.time()}
             write_atomically(self._path, json.dumps(content))
@@ -108,7 +108,7 @@ def _read(folder: Path, running: bool) -> Part | None:
 
 
 def _part_of(run: dict[str, Any]) -> Part:
-    """Make the state of a live table from the trials in a run's results."""
+    """Make the data that a live table shows from a run's results, if no live table stored them."""
     metric = run["metric"]
     count = len(run["trials"]) or None
     state = new_state(run["name"], metric["name"], metric["goal"], count, 0.0, now=0.0)

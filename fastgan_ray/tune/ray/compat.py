@@ -192,7 +192,7 @@ def every_death_is_an_actor_error() -> Iterator[None]:
 
 
 def set_failure_count(trial: Trial, count: int) -> None:
-    """Set the number of deaths that Ray compares with `max_failures`.
+    """Set how often the trial's process died; Ray compares this number with `max_failures`.
 
     Ray itself can only increase this number.
     """
@@ -219,7 +219,7 @@ def trial_gpus(trial: Trial) -> float:
 
 
 def state_folder(trial: Trial) -> Path:
-    """Return the folder where Ray Tune writes STATE_FILES; a `Trial` object knows its path."""
+    """Return the folder where Ray Tune writes STATE_FILES; the trial object has its path."""
     assert trial.storage is not None
     return Path(trial.storage.experiment_driver_staging_path)
 

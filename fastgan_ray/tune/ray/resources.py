@@ -62,7 +62,10 @@ def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, flo
 
 
 def needed_gb(config: RunConfig, gpu: Resources) -> float:
-    """Return the estimated memory of a training in GB, on a GPU with the capability of `gpu`."""
+    """Return the estimated memory of a training in GB.
+
+    The estimate depends on the compute capability of the GPU, which is an entry of `gpu`.
+    """
     return gpu_gb_of(config, gpu[GPU_CAPABILITY])
 
 
@@ -199,17 +202,19 @@ def check_memory(
     if not lacking:
         return limit, ""
     needed, available, owner = max(lacking)
-    lack = (
+    memory_and_limit = (
         f"about {needed:.1f} GB of memory, and no {owner} has more than {available:.1f} GB for it"
     )
-    mend = (
+    remedy = (
         "Lower model.ngf, model.ndf, model.resolution or train.batch_size, or set "
         "train.gradient_checkpointing"
     )
     if len(lacking) == len(configs):
-        raise UserError(f"resources: a trial needs {lack}. {mend}.")
-    part = f"{len(lacking)} of {len(configs)} sampled configurations"
-    return limit, f"Not enough memory: {part} could not be trained; they need up to {lack}. {mend}."
+        raise UserError(f"resources: a trial needs {memory_and_limit}. {remedy}.")
+    return limit, (
+        f"Not enough memory: {len(lacking)} of {len(configs)} sampled configurations could not be "
+        f"trained; they need up to {memory_and_limit}. {remedy}."
+    )
 
 
 def max_concurrent(

@@ -76,9 +76,10 @@ class _Holder:
 
 
 def _request(place: Place) -> tuple[Any, Any]:
-    """Request one GPU of the place's machine, or all cores of the machine if it has no GPU.
+    """Start an actor that reserves a GPU of the machine `place.node`.
 
-    Returns the actor that makes the reservation, and a Ray reference to the list of its GPUs.
+    If the machine has no GPU, the actor reserves all cores. Returns the actor, and a Ray reference
+    to the list of the GPUs that the actor gets.
     """
     pinned = NodeAffinitySchedulingStrategy(place.node, soft=False)
     amounts = {"num_gpus": 1} if place.gpus else {"num_cpus": _cores(place.node)}

@@ -31,7 +31,7 @@ SECONDS_BETWEEN_LOOKS = 0.1
 
 
 class RowReporter:
-    """Writes a trial's rows to its folder."""
+    """Writes a trial's evaluations and training numbers as rows to files in its folder."""
 
     def __init__(self, folder: Path, metric: str, total_kimg: float) -> None:
         self.folder = folder

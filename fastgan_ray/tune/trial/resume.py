@@ -1,4 +1,4 @@
-"""Find where a trial continues after a kill, a stop, or an order to take over weights."""
+"""Find where a trial continues: after a kill or a stop, or with another trial's weights."""
 
 from __future__ import annotations
 

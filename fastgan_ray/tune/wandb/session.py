@@ -77,9 +77,11 @@ class Session:
         except Exception as error:
             online = self.mode == "online"
             self.mode = "offline" if online else "off"
-            then = "so it logs offline from here on" if online else "so it logs no more"
+            consequence = (
+                "so the rest is logged offline" if online else "so nothing more is logged to W&B"
+            )
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            print(f"W&B failed, {then}; the training continues. {reason}", file=sys.stderr)
+            print(f"W&B failed, {consequence}; the training continues. {reason}", file=sys.stderr)
             self.attempt(call, *arguments)
 
     def can_reopen(self, name: str) -> bool:
