@@ -210,8 +210,8 @@ def test_registering_again_replaces_and_unregistering_removes(grain):
         ("", lambda x, d: x, None, "letters, digits and underscores"),
         ("grain", 3, None, r"apply must be a function \(got int\)"),
         ("grain", lambda x, d: x, lambda n, g: torch.rand(n), r"must return a dict .*got Tensor"),
-        ("grain", lambda x, d: x, lambda n, g: {"a": torch.rand(3)}, r"a: .*\(got shape \(3,\) on"),
-        ("grain", lambda x, d: x, lambda n, g: {"a": 1.0}, "a: must be a tensor"),
+        ("grain", lambda x, d: x, lambda n, g: {"a": torch.rand(3)}, r"'a' .*got shape \(3,\) on"),
+        ("grain", lambda x, d: x, lambda n, g: {"a": 1.0}, "key 'a' must be a tensor"),
     ],
 )
 def test_what_cannot_be_registered_is_refused_at_once(name, apply, draw, message):

@@ -45,7 +45,7 @@ def adaptive(config: AugmentConfig) -> bool:
 
 
 def update(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
-    """Compute the state after a step.
+    """Compute the state of the controller, which includes p, after a training step.
 
     `sign` is the mean sign of D's logits of real pictures, a scalar from -1 to 1.
     """

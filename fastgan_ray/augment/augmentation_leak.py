@@ -56,10 +56,11 @@ def shrink(images: Tensor) -> Tensor:
 
 
 def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float) -> list[Finding]:
-    """Measure all symptoms of the policy's operations in downscaled pictures (B, C, H, W).
+    """Measure all symptoms of the policy's operations in pictures (B, C, H, W).
 
-    `p` is the probability of the adaptive operations. The same pictures give the same findings.
-    Raises ValueError for fewer than 2 real or 2 generated pictures.
+    The pictures have been reduced in size by `shrink`. `p` is the probability of the adaptive
+    operations. The same pictures give the same result. Raises ValueError for fewer than 2 real or
+    2 generated pictures.
     """
     if len(real) < 2 or len(fake) < 2:
         raise ValueError(
@@ -103,7 +104,10 @@ def leak_warnings(findings: Iterable[Finding], config: AugmentConfig) -> list[st
 
 
 def indicates_leak(finding: Finding) -> bool:
-    """Return whether fakes differ significantly from reals, about as much as augmented reals do."""
+    """Return whether a symptom shows that its operation has leaked into the generated pictures.
+
+    Fakes must differ significantly from reals, and about as much as augmented reals do.
+    """
     symptom = SYMPTOMS[finding.symptom]
     low, high = symptom.min_ratio * finding.augmented, MAX_RATIO * finding.augmented
     return low <= finding.fake <= high and finding.fake > MIN_STANDARD_ERRORS * finding.error
@@ -176,10 +180,11 @@ def _balance(images: Tensor) -> Tensor:
 
 
 def _direction(images: Tensor) -> Tensor:
-    """Measure how unusual the direction of a picture's edges is, (B,); rotations increase it.
+    """Measure how unusual the direction of a picture's edges is: (B,).
 
-    The direction is the doubled angle of the structure tensor, as a vector. The result is the
-    distance of this vector from the median over all pictures.
+    Rotating pictures increases the result. For each picture, the structure tensor gives a vector
+    that has twice the angle of the main gradient. The result is the distance of this vector from
+    the median vector over all pictures.
     """
     light = images.mean(dim=1)
     right, down = light.diff(dim=2)[:, 1:], light.diff(dim=1)[:, :, 1:]

@@ -104,7 +104,7 @@ class AdaptiveAugment:
         self._state = ada.update(self._state, sign, len(real_logits), self._config)
 
     def state_dict(self) -> dict[str, float]:
-        """Return p, and the controller's sum and count, without rounding, for a checkpoint."""
+        """Return the exact state, for a checkpoint: the three numbers of `AdaState` by name."""
         return {name: value.item() for name, value in vars(self._state).items()}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:

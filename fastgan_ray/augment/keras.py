@@ -39,7 +39,10 @@ def draw(
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Return the parameters by name; those of a picture are neutral with probability 1 - p."""
+    """Return the parameters by name.
+
+    With probability 1 - p, all parameters of a picture have the values that change nothing.
+    """
     values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
     return {
         "flip": values[:, 0],

@@ -35,8 +35,9 @@ def unchanged(images_BCHW: Tensor, parameters: Parameters) -> Tensor:
 def pseudo_real(real_BCHW: Tensor, fake_BCHW: Tensor, chosen_B: Tensor) -> Tensor:
     """Replace the chosen real pictures by generated ones (APA, Jiang et al. 2021).
 
-    D then learns that these generated pictures are real. They have no gradient. Here they are the
-    generated pictures of the same turn of D; the published code takes those of the last step of G.
+    D then learns that these generated pictures are real. No gradient flows through them to G. The
+    generated pictures are the ones on which D trains at the same time; the published code takes
+    the ones of the last step of G instead.
     """
     return torch.where(chosen_B[:, None, None, None], fake_BCHW.detach().to(real_BCHW), real_BCHW)
 

@@ -121,10 +121,14 @@ def _checked_numbers(name: str, numbers: Parameters, count: int) -> Parameters:
         )
     for key, value in numbers.items():
         if not isinstance(value, Tensor):
-            raise ValueError(f"{name}: draw's {key}: must be a tensor (got {type(value).__name__})")
+            raise ValueError(
+                f"{name}: draw returned a dict, whose value for the key {key!r} must be a tensor "
+                f"(got {type(value).__name__})"
+            )
         if value.shape[:1] != (count,) or value.device.type != "cpu":
             raise ValueError(
-                f"{name}: draw's {key}: must have a row for each of {count} pictures, on the CPU "
-                f"(got shape {tuple(value.shape)} on {value.device})"
+                f"{name}: draw returned a dict, whose value for the key {key!r} must be on the CPU "
+                f"and have a row for each of {count} pictures (got shape {tuple(value.shape)} on "
+                f"{value.device})"
             )
     return numbers

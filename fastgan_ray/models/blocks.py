@@ -297,9 +297,10 @@ def small_resolution(resolution: int) -> int:
 
 
 def full_and_small(full_BCHW: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
-    """Finish pictures (B, C, R, R): apply tanh if the configuration asks for it; add small ones.
+    """Return G's two outputs, made from the pictures (B, C, R, R) of its last layer.
 
-    The small pictures are the full ones, resized by nearest neighbour to `small_size(config)`.
+    The first output has the full size, after tanh if `output_activation` is tanh. The second
+    output is the first one, resized by nearest neighbour to `small_size(config)`.
     """
     if config.output_activation == "tanh":
         full_BCHW = torch.tanh(full_BCHW)

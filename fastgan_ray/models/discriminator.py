@@ -101,10 +101,11 @@ class Discriminator(AnyDiscriminator):
             return self._judge(full, small, part, rng)
 
     def blocks_from_picture(self) -> list[list[nn.Module]]:
-        """List the stem, then the down blocks, each with the skip that gates its output.
+        """List the layers of each block: first the stem, then the down blocks.
 
-        Each block also has the layers of the small branch that are the same number of convolutions
-        away from the picture.
+        The layers of a down block include the skip that gates its output. The first block also has
+        the first convolution of the small branch, the second block has the second one, and so on;
+        each convolution comes with the other layers that follow it.
         """
         blocks: list[list[nn.Module]] = [[self.stem]]
         for index, block in enumerate(self.blocks):

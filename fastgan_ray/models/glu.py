@@ -2,8 +2,8 @@
 
 On a CPU, PyTorch's operator returns a gradient with the channels first in memory. This makes the
 backward pass of the batch normalisation ten times slower, and the convolution must reorder the
-channels. The function in this module keeps the channels last. `kernels.KERNELS` says which form a
-device uses.
+channels. The function in this module keeps the channels last. `kernels.KERNELS` says for each
+device whether PyTorch's operator or this function is used.
 """
 
 from __future__ import annotations

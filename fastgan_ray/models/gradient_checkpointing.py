@@ -82,7 +82,10 @@ def _remember(block: nn.Module, rng: torch.Generator | None) -> _Before:
 
 
 class _Reentrant(AbstractContextManager[None]):
-    """A context that can be entered again: second derivatives compute a block twice."""
+    """A context that can be entered several times.
+
+    This is needed because second derivatives compute a block twice.
+    """
 
     def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
         self._make = make

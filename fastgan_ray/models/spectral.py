@@ -149,11 +149,11 @@ def _unit_(vector: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _last(v: Tensor, shape: _Shape) -> Tensor:
-    """Reorder v (columns,): move the input channels from the first to the last position."""
+    """Reorder the singular vector v (columns,) so that the input channels are its last axis."""
     return v if shape[1:] == (1, 1) else v.view(shape).permute(1, 2, 0).reshape(-1)
 
 
 def _first(v: Tensor, shape: _Shape) -> Tensor:
-    """Reorder v (columns,): move the input channels from the last to the first position."""
+    """Reorder the singular vector v (columns,) so that the input channels are its first axis."""
     channels, height, width = shape
     return v if shape[1:] == (1, 1) else v.view(height, width, channels).permute(2, 0, 1).flatten()

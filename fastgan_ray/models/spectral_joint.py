@@ -42,9 +42,9 @@ class JointSpectralNorm:
     def normalised(self) -> Iterator[None]:
         """Normalise all weights now, once for all their uses within this context.
 
-        In training mode, this improves the vectors by one iteration. If KERNELS does not choose
-        joint normalisation for the device, or if a weight is not channels last, the context has no
-        effect: each use of a weight normalises this weight separately.
+        In training mode, this improves the approximate singular vectors by one iteration. The
+        context has no effect if `kernels.KERNELS` excludes joint normalisation on this device, or
+        if a weight is not channels last. Then each use of a weight normalises it separately.
         """
         plan = self._plan()
         if plan is None:

@@ -156,7 +156,10 @@ def with_deviation(x_BCHW: Tensor, group: Group) -> Tensor:
 
 
 def _initialise(layer: ConvEqual | ConvModulated, rng: torch.Generator) -> None:
-    """Initialise a layer that is on the device "meta": draw weights, add scale and filter."""
+    """Initialise a layer that is on the device "meta".
+
+    Draw its weights, set the scale of its weights, and add the kernel of the blur filter.
+    """
     layer.to_empty(device="cpu")
     nn.init.normal_(layer.weight, generator=rng)
     if layer.bias is not None:
