@@ -114,7 +114,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, tensor: Tensor) -> Tensor:
-        """Sum a tensor of any shape."""
+        """Sum the tensors of all processes; they may have any shape."""
         total = tensor.clone(memory_format=torch.contiguous_format)
         _all_reduce(total)
         return total

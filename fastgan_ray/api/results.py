@@ -33,7 +33,7 @@ class Best:
     arm, or the settings of a training that differ from the published defaults. `value` is the value
     of the run's metric; for an arm, it is the mean over seeds, or None if the ablation has several
     data sets. `folder` contains the checkpoint and the sample grids. `kimg` is the number of
-    images, in thousands, that the training had shown at the best checkpoint; None if unknown.
+    real images, in thousands, that D had seen at the best checkpoint; None if unknown.
     """
 
     name: str

@@ -111,7 +111,7 @@ def read_boxes(path: Path) -> dict[str, Box]:
     except csv.Error as error:
         raise UserError(f"{path}, line {rows.line_num}: is not valid CSV ({error})") from error
     if not boxes:
-        raise UserError(f"{path}: has no boxes; add a row for each picture below the first line")
+        raise UserError(f"{path}: has no boxes; add a row for each picture after the header")
     return boxes
 
 

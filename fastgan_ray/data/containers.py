@@ -139,7 +139,10 @@ def _is_picture_file(path: Path) -> bool:
 
 
 def _is_above(folder: str, other: str) -> bool:
-    """Return whether `folder` is `other` or contains it. Both are paths without links."""
+    """Return whether `folder` is `other` or contains `other`.
+
+    Symbolic links in both paths must have been resolved.
+    """
     return Path(other).is_relative_to(folder)
 
 

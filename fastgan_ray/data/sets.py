@@ -21,7 +21,7 @@ class PictureSets(NamedTuple):
     pool: Source
     """All pictures that `data.limit` chooses from; generated pictures may be copies of these."""
     reference: Source
-    """The pictures that metrics compare with: the pool, unless pictures are held out."""
+    """The pictures that metrics compare with: held-out pictures if there are any, else `pool`."""
 
     @property
     def held_out(self) -> bool:

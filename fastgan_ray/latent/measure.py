@@ -39,8 +39,10 @@ class Candidate(NamedTuple):
     extractor: Extractor
     sets: PictureSets
     searched: str | None
-    """The metric that the generator's search optimised, by its name under the protocol of `config`;
-    None if unknown."""
+    """The metric that the generator's search optimised; None if unknown.
+
+    The name is the one under the evaluation settings of `config`; the search may have used another
+    name for the same metric."""
 
     def protocol(self) -> dict[str, Any]:
         """Return the protocol: how the generator's metrics are measured."""

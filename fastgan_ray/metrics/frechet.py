@@ -83,7 +83,7 @@ class _Set(NamedTuple):
 def _scaled(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[_Set, _Set, float]:
     """Divide both sets by the same number, so that no later value overflows or underflows.
 
-    Returns the centred sets and this number.
+    Then subtract from each set its mean. Returns the two centred sets and the number.
     """
     a, b = check_feature_pair(real, fake, _NAMES)
     largest = max(float(a.max()), -float(a.min()), float(b.max()), -float(b.min()))

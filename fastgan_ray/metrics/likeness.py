@@ -68,8 +68,8 @@ def near_duplicates(between: Array, sketches: npt.ArrayLike) -> list[Pair]:
 def outliers(between: Array) -> list[int]:
     """List the pictures that are far from all others, the farthest first.
 
-    A picture counts if its mean distance to its nearest neighbours is more than _OUTLIER robust
-    standard deviations above the median.
+    A picture counts as an outlier if its mean distance to its nearest neighbours is more than
+    _OUTLIER robust standard deviations above the median.
     """
     count = min(_NEIGHBOURS, len(between) - 1)
     if count < 1:

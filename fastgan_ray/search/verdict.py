@@ -72,9 +72,9 @@ def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
     if searched["mean"] is not None and searched["search_value"] is not None:
         gap = sign * (searched["mean"] - searched["search_value"])
         relation = "better" if gap > 0 else "worse"
-        value = f"{_with_article(searched)} had the value {searched['search_value']:.4g}"
-        gap_text = f"which is {abs(gap):.2g} {relation} than the confirmed mean"
-        parts.append(f"In the search, {value}, {gap_text}.")
+        arm_had_value = f"{_with_article(searched)} had the value {searched['search_value']:.4g}"
+        which_is_better_or_worse = f"which is {abs(gap):.2g} {relation} than the confirmed mean"
+        parts.append(f"In the search, {arm_had_value}, {which_is_better_or_worse}.")
     return " ".join(parts)
 
 

@@ -170,7 +170,10 @@ class StepRunner:
         return replay, outputs
 
     def _several(self, run: Callable[[], Scalars]) -> list[Scalars]:
-        """Run COMPARED_STEPS steps with `run`, with the same draws but a new seed each."""
+        """Call `run`, which makes a step, COMPARED_STEPS times; return the scalars of each step.
+
+        All steps use the same draws, but the streams on the device get new seeds for each step.
+        """
         state, seed = self._state, self._config.train.seed
         results = []
         for step in range(state.step, state.step + COMPARED_STEPS):

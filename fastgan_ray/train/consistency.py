@@ -27,8 +27,8 @@ def logit_distance(first: Tensor, second: Tensor) -> Tensor:
 def latent_sensitivity(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
     """Compute minus the mean squared difference between pictures from near latents: a scalar.
 
-    This is zCR's term in G's loss. The arguments are G's outputs; the full ones (B, C, H, W) are
-    compared.
+    This is zCR's term in G's loss. Each argument is an output of G: pictures of full size
+    (B, C, H, W) and small pictures. Only the pictures of full size are compared.
     """
     difference = at_least_float32(first[0]) - at_least_float32(second[0])
     return -difference.square().mean()

@@ -109,7 +109,7 @@ def to_device(draws: Draws, device: torch.device) -> Draws:
 
 
 def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
-    """Draw the numbers of a turn of D for the whole batch; return the rows of this process."""
+    """Draw the random numbers of a turn of D for the whole batch; return this process's rows."""
     train, model, rngs, rows = config.train, config.model, state.rngs, state.group.local_rows
     count = train.batch_size
 

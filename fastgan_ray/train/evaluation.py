@@ -120,10 +120,10 @@ def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -
 
     The names of the returned metrics begin with best/. `best/kimg` is the position of the
     checkpoint. `best/selected` is the value by which the checkpoint was chosen. This value is too
-    good, because it is the best of many noisy values. If cheap evaluations choose the best
-    checkpoint, the latents of full evaluations are new latents, because cheap evaluations use other
-    ones. If this checkpoint is also the run's last one, it is not measured again: `last` is the
-    full evaluation of the last checkpoint.
+    good, because it is the best of many noisy values. If cheap evaluations chose the checkpoint,
+    the latents of full evaluations count as new, because cheap evaluations do not use them. If the
+    checkpoint is then also the last one, it is not measured again, because `last`, the full
+    evaluation of the last checkpoint, already has the values.
     """
     checkpoints = best.best_checkpoints(folder)
     if run.config.train.keep_best == 0 or not checkpoints:

@@ -60,7 +60,10 @@ def draw_pairs(
     sample: Callable[[Tensor], Tensor],
     path: Path,
 ) -> dict[str, str]:
-    """Draw `pairs`: each generated picture, and right of it the training picture it resembles."""
+    """Save a grid of `pairs`; return its path as {"pairs": path}, or {} if there are no pairs.
+
+    In the grid, a generated picture is followed by the training picture that it resembles.
+    """
     if not pairs:
         return {}
     z_BZ = latents(config.eval, config.model.nz)[[pair.fake for pair in pairs]]

@@ -2,7 +2,7 @@
 
 The source is a checkpoint, a run's folder, an exported folder or a published .pth file. Tensors are
 copied by name. A source without spectral normalisation, such as an exported folder, also fits a
-network with it; the network then normalises the copied weights.
+network with spectral normalisation; the network then normalises the copied weights.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ class Share(NamedTuple):
 
     def describe(self) -> str:
         """Describe the share in words."""
-        of = counted(self.all_tensors, "tensor")
-        return f"{self.tensors} of {of} ({self.parameters / self.all_parameters:.0%} of parameters)"
+        all_tensors = counted(self.all_tensors, "tensor")
+        share = self.parameters / self.all_parameters
+        return f"{self.tensors} of {all_tensors} ({share:.0%} of parameters)"
 
 
 def networks_of(train: TrainConfig) -> tuple[str, ...]:
@@ -103,7 +104,11 @@ def check_start(config: RunConfig) -> dict[str, Any] | None:
 
 
 def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
-    """Return configurations with `train.init_from`; leave out those that need the same check."""
+    """Return the configurations with `train.init_from`, one for each check of weights.
+
+    If several configurations have the same source and the same networks, only the last of them is
+    returned.
+    """
 
     def key(config: RunConfig) -> str:
         train = config.train

@@ -170,10 +170,10 @@ def _lpips(network: Any, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Ten
 
 
 def _vgg_features(network: Any, images: Tensor) -> list[Tensor]:  # noqa: ANN401
-    """Compute features of five depths, scaled to length 1, of `images` (B, 3, H, W).
+    """Compute features of `images` (B, 3, H, W) at five depths of the network.
 
-    They are multiplied by the square roots of LPIPS' channel weights, so that their squared
-    distance is LPIPS.
+    Each feature vector is scaled to length 1 and then multiplied by the square roots of LPIPS'
+    channel weights, so that the squared distance of two such vectors is their part of LPIPS.
     """
     images = network.scaling_layer(images).contiguous(memory_format=torch.channels_last)
     depths = []
@@ -219,10 +219,11 @@ def efficientnet_lite0(device: torch.device) -> Distance:
 
 
 def _pyramid(network: nn.Module, images: Tensor) -> list[Tensor]:
-    """Compute features of five depths, scaled to length 1, of `images` (B, 3, H, W).
+    """Compute features of `images` (B, 3, H, W) at five depths of the network.
 
-    They are the last features before each layer that halves the side, and the network's last
-    features. Pictures with a side of less than 32 px are doubled first.
+    The five depths are the last block at each side of the feature maps, and each feature vector is
+    scaled to length 1. If a side of the images is less than 32 px, they are first enlarged to twice
+    the size.
     """
     if min(images.shape[-2:]) < _SMALLEST_SIDE:
         images = F.interpolate(images, scale_factor=2)

@@ -39,10 +39,10 @@ class Stop:
 
 @contextlib.contextmanager
 def stopping(asked: Callable[[Stop], None]) -> Iterator[Stop]:
-    """Make the SIGNALS set a flag within this context; the first signal calls `asked`.
+    """Within this context, let the first signal ask for a stop instead of ending the process.
 
-    `asked` takes the `Stop` that this context yields. Only the main thread receives signals in
-    Python. In other threads this context does nothing.
+    The context yields a `Stop`. The first of the SIGNALS sets it and calls `asked` with it. In
+    Python only the main thread receives signals, so in other threads the context does nothing.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -30,7 +30,8 @@ class Views(NamedTuple):
     real: Sizes
     """Real pictures, on which D is trained."""
     fake: Sizes
-    """Generated pictures, with which G is trained; in the last turn, they have G's graph."""
+    """Generated pictures, with which G is trained. In D's last turn of a step, they have an
+    autograd graph to G's weights."""
     fake_for_d: Sizes
     """Generated pictures, on which D is trained. They are `fake` except with ANDA."""
     second_real: Sizes = ()

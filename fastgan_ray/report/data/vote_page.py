@@ -34,11 +34,17 @@ Match = tuple[int, int]  # the numbers of the left and the right generator
 class Pair(NamedTuple):
     """A pair on the page: its two generators, their trainings, and the pictures to show.
 
+<<<<<<< Updated upstream
     `left` and `right` are the numbers of the generators; one of them may be the number of the
     control, i.e. of the training pictures. `cells` says from which training of each generator the
     pictures come (a key of "grids", see `vote_generators`; "" for the control). `tiles` says which
     pictures in the grids of samples are shown; they are the same for both generators. In a
     pair with the control, as many training pictures are chosen at random, with `tiles` as the seed.
+=======
+    `cells` are the cells of the left and the right generator (see `vote_generators`). `tiles` are
+    positions in a grid of samples, the same for both sides. If one side is the control, i.e. shows
+    training pictures, `tiles` is the seed that chooses them.
+>>>>>>> Stashed changes
     """
 
     left: int
@@ -101,7 +107,7 @@ def make_key(generators: Sequence[Generator], pairs: Sequence[Pair]) -> Key:
 
 
 def write_keys(key: Key, generators: Sequence[Generator]) -> None:
-    """Write the key into the folder votes/ of every run that has a generator on the page."""
+    """Write the key of a page into the folder votes/ of every run with a generator on the page."""
     for folder in dict.fromkeys(generator["folder"] for generator in generators):
         own = [n for n, generator in enumerate(generators) if generator["folder"] == folder]
         path = key_path(folder, key["page"])

@@ -99,7 +99,7 @@ def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
 
 
 def sum_up(key: Key, sheets: Sequence[Sheet]) -> Result:
-    """Sum up the votes in the sheets of a page."""
+    """Sum up the votes on a page; each of `sheets` is a file of votes (see this module)."""
     control = len(key["generators"])
     by_sheet = [_votes(key, sheet) for sheet in sheets]
     votes = [vote for sheet_votes in by_sheet for vote in sheet_votes]

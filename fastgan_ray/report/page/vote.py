@@ -38,7 +38,8 @@ def vote_page(
 ) -> str:
     """Return the HTML of a page that shows the pairs, without names of runs and generators.
 
-    `data` has the training pictures, which are the control. Raise UserError if they cannot be read.
+    In some pairs, one side shows training pictures from `data`, as a control. Raise UserError if
+    these pictures cannot be read.
     """
     source = open_source(data, track=track)
 

@@ -157,8 +157,10 @@ def notes(summary: dict[str, Any]) -> list[str]:
         of_arm = [trial for trial in trials if trial["arm"] == arm["name"]]
         if warnings := [trial["warning"] for trial in of_arm if trial["warning"]]:
             has = "has" if len(warnings) == 1 else "have"
-            count = f"{len(warnings)} of {counted(len(of_arm), 'training')} {has} a warning"
-            sentences.append(f"{arm['name']}: {count}. The first: {warnings[0]}")
+            trainings = f"{len(warnings)} of {counted(len(of_arm), 'training')}"
+            sentences.append(
+                f"{arm['name']}: {trainings} {has} a warning. The first: {warnings[0]}"
+            )
     if unfinished := sum(trial["state"] == "unfinished" for trial in trials):
         has = "has" if unfinished == 1 else "have"
         sentences.append(f"{unfinished} of {counted(len(trials), 'training')} {has} not ended.")

@@ -100,8 +100,8 @@ def _about(voter: Voter) -> list[str]:
     )
     if p < LEVEL:
         texts = [
-            f"{text} (by chance with probability {p_value(p)}), so this voter can see the "
-            f"difference."
+            f"{text}. A voter who guesses would do this well with probability {p_value(p)}, so "
+            "this voter can see the difference."
         ]
     else:
         texts = [

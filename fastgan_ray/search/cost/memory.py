@@ -150,7 +150,7 @@ def _dcgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, floa
 
 
 def _sngan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
-    """Return the same three numbers as `_fastgan`.
+    """Return three numbers: weights, stored values per picture, values in the largest feature map.
 
     For the backward pass, a block of G keeps its input, the output of its first ReLU, the same
     output after upsampling, and the inputs of its second normalisation and of its second ReLU. A
@@ -174,12 +174,12 @@ def _sngan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, floa
 
 
 def _stylegan2(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, float, float]:
-    """Return the same three numbers as `_fastgan`.
+    """Return three numbers: weights, stored values per picture, values in the largest feature map.
 
-    For the backward pass, a convolution of G keeps its input before and after the style, its result
-    before and after demodulation, and the output of its activation. A convolution that doubles the
-    side also keeps the larger map before the filter. A convolution of D keeps its input before and
-    after the filter, and the output of its activation.
+    For the backward pass, a convolution of G keeps its input before and after the multiplication by
+    the style, its result before and after demodulation, and the output of its activation. A
+    convolution that doubles the side also keeps the larger map before the filter. A convolution of
+    D keeps its input before and after the filter, and the output of its activation.
     """
     model = config.model
     g, d = (stylegan2_channels(model, base) for base in (model.ngf, model.ndf))

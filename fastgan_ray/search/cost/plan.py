@@ -193,8 +193,9 @@ def _size_and_pace(
 def _of_this_cpu(cpu: CpuSpeed | None, trainings: Sequence[tuple[float, float]]) -> dict[str, Any]:
     """Return {"cpu": {"minutes", "at_once"}} for trainings on this machine's CPU.
 
-    `trainings` has a pair (kimg, GFLOP per image) for each training. The value of "cpu" is None if
-    the trainings do not run on the CPU.
+    "minutes" is the time of all trainings together. "at_once" is the number of trainings that run
+    at the same time. `trainings` has a pair (kimg, GFLOP per image) for each training. The value of
+    "cpu" is None if the trainings do not run on the CPU.
     """
     if cpu is None:
         return {"cpu": None}
@@ -233,8 +234,8 @@ def _data(
     They are {"path", "pictures", "note", "error", "remarks", "advice"}. "pictures" is the number of
     pictures, or None if it is unknown; "note" then has the reason. "error" is the reason why the
     data cannot be used, or "". "remarks" are sentences about possible faults; "advice" are the
-    sentences of `advice`. Without `needs_data`, a missing path is no error: the file may be for
-    another machine.
+    sentences of `advice`. If `needs_data` is false, a missing path is no error, because the file
+    may be for another machine.
     """
     path = config.data.path
     facts: dict[str, Any] = {

@@ -47,7 +47,7 @@ class CpuSpeed:
         return slow + min(max(share, 0.0), 1.0) * (fast - slow)
 
     def minutes(self, kimg: float, gflop_per_image: float) -> float:
-        """Return the minutes for `kimg`, the sum over all trainings, without evaluations."""
+        """Return the minutes that trainings of `kimg` kimg in total take, without evaluations."""
         seconds = kimg * 1000 * gflop_per_image / self.gflops(gflop_per_image)
         return seconds / self.at_once / 60
 

@@ -61,7 +61,10 @@ class Hyperband(_Rule):
         None,
         description="kimg at which trials are first compared; needed unless max_iter and s are set",
     )
-    max_iter: Kimg | None = Field(None, description="kimg from which trials are no longer compared")
+    max_iter: Kimg | None = Field(
+        None,
+        description="trials are compared only before this kimg; null = until the end of a trial",
+    )
     s: int | None = Field(
         None, ge=1, le=20, description="number of comparisons before max_iter; replaces min_iter"
     )
@@ -101,7 +104,7 @@ class Hyperband(_Rule):
         return self
 
     def _s_rule(self) -> str:
-        """Return the error message for `s`, with the numbers from the file."""
+        """Return the error message for a file whose key `s` does not fit its other keys."""
         if self.min_iter is not None:
             rule = (
                 "cannot be combined with min_iter, which also says when trials are first compared"

@@ -76,7 +76,10 @@ class Metric(FileSection):
 
 
 def metric_setting(metric: Metric, base: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the setting that makes `metric` the metric of a training with the settings `base`."""
+    """Return {"eval.metric": value}, which chooses `metric` as the main metric of a training.
+
+    `base` has the other settings of the training.
+    """
     return {METRIC_KEY: metric_family(metric.name, RunConfig.model_validate(base).eval)}
 
 

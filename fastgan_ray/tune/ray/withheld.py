@@ -45,7 +45,7 @@ class Withholder:
         self._held: dict[Place, list[Any]] = {}
 
     def withhold(self, place: Place) -> None:
-        """Ask Ray to reserve a place; `step` checks whether Ray has reserved it."""
+        """Ask Ray to reserve GPUs or a machine; `step` checks whether Ray has reserved them."""
         if place not in self._pending and place not in self._held:
             self._pending[place] = [_request(place)]
 

@@ -36,7 +36,7 @@ def read_orders(trial: Path) -> list[Order]:
 
 
 def remove_weights_of_orders(trial: Path, count: int) -> None:
-    """Remove the weights that a trial took over by its first `count` orders."""
+    """Remove the copied weights that belong to the first `count` orders of a trial."""
     for number in range(1, count + 1):
         shutil.rmtree(trial / _checkpoint_name(number), ignore_errors=True)
 
@@ -58,7 +58,10 @@ class WeightExchange:
         self._configure = configure
 
     def replay(self, observation: Observation) -> None:
-        """Record an observation without an order, because the trial has already continued."""
+        """Record the observation of an earlier report, to restore the state after a restart.
+
+        No order is written, because the trial has already continued after that report.
+        """
         self._algorithm.choose_donor(observation)
 
     def observe(

@@ -74,8 +74,9 @@ def run_workers(
 def _raise_unless_ended(folder: Path, orders: int) -> None:
     """Raise an error if the workers have returned before the trial's end.
 
-    The error's class says why they returned. `orders` is the number of orders to take over weights
-    that the trial had when its workers started.
+    If the trial has received an order to take over weights, the error is TakeOverError; otherwise,
+    it is InterruptedRunError. `orders` is the number of orders that the trial already had when its
+    workers started.
     """
     if len(read_orders(folder)) > orders:
         raise TakeOverError

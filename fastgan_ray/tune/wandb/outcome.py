@@ -142,7 +142,7 @@ def _log(session: Session, kind: str, summary: Summary) -> None:
 
 
 def _tables(folder: Path, summary: Summary) -> dict[str, Any]:
-    """Return {name: table} for the W&B run of the outcome."""
+    """Return {name: table}: the leaderboard and, if there is one, the table of the confirmation."""
     import wandb
 
     pictures = {

@@ -49,11 +49,11 @@ def outline(folder: Path, project: str) -> Outline:
     """
     facts = _facts(folder)
     kind, metric = facts["kind"], facts["metric"]
-    goal = "smaller" if metric.goal == "minimize" else "larger"
+    smaller_or_larger = "smaller" if metric.goal == "minimize" else "larger"
     verdict = _verdict(folder)
     tables = ["leaderboard", *(["confirmation"] if kind == "search" else [])]
     return {
-        "title": f"{folder.resolve().name}: {metric.name}, {goal} is better",
+        "title": f"{folder.resolve().name}: {metric.name}, {smaller_or_larger} is better",
         "project": project,
         "group": folder.resolve().name,
         "order": {"summary": "value", "ascending": metric.goal == "minimize"},

@@ -46,7 +46,8 @@ VALUED = ("finished", "stopped", "running")
 def log_row(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the numbers of a result that are drawn as curves, as int or float.
 
-    Numbers that are not finite, CONSTANTS, and numbers that Ray adds are left out.
+    The numbers named in CONSTANTS, the numbers that Ray adds, and NaN or infinite numbers are left
+    out.
     """
     row: dict[str, Any] = {}
     for key, value in result.items():
