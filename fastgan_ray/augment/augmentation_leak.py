@@ -215,9 +215,10 @@ class Symptom(NamedTuple):
     name: str
     measure: Callable[[Tensor], Tensor]
     min_ratio: float = 0.5
-    """The smallest difference that a leak causes, as a multiple of the difference that augmentation
-    causes. Generators with other faults differ by less. Grey borders and holes have a lower limit,
-    because a generator does not copy them exactly.
+    """An augmentation has leaked only if generated pictures differ from real ones by at least this
+    multiple of the difference between augmented and real pictures. Generators with other faults
+    differ by less. The multiple is lower for grey borders and holes, because a generator does not
+    copy them exactly.
     """
 
 

@@ -5,7 +5,8 @@ CPU; they are fractions of a side, not pixels. The second applies the parameters
 any size, on their device. Shifts are exact, by whole pixels. Pictures that are not chosen do not
 change. Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB with alpha. `color` does not change
 alpha. Shifts and holes fill all channels with zeros; with alpha, this is half transparent grey.
-Natural pictures have no such areas, so a leak is visible.
+Natural pictures have no such areas, so you can see if the generator has learned to draw them, i.e.
+if the augmentation has leaked.
 """
 
 from __future__ import annotations

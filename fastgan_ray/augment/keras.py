@@ -20,12 +20,15 @@ Parameters = dict[str, Tensor]
 def draw(
     count: int, rng: torch.Generator, shift: float, rotation: float, zoom: float
 ) -> Parameters:
-    """Draw values (B, 6), and a random number per picture (B, 1), which `gate` compares with p.
+    """Draw the random parameters of B = `count` pictures.
+
+    Returns "values" (B, 6) in float64; "gates" (B, 1), a random number for each picture; and
+    "neutral" (B, 6), the values that change nothing. `gate` uses "neutral" for the pictures whose
+    random number is not below p.
 
     `shift` is the farthest shift, as a share of a side. `rotation` is the largest angle, as a share
     of a full turn. `zoom` is the largest share of a side that is cut off; height and width have
-    separate draws. Returns {"values", "gates", "neutral"}; values are in float64. A neutral value
-    changes nothing.
+    separate draws.
     """
     chosen = torch.rand(count, generator=rng)
     flip, angle = torch.rand((2, count), generator=rng, dtype=torch.float64)

@@ -14,7 +14,10 @@ from fastgan_ray.metrics.checks import Array
 
 
 def product_device() -> torch.device:
-    """Return the device for products: CUDA, or else the CPU. (Apple's GPUs have no float64.)"""
+    """Return the device for matrix products: CUDA if available, else the CPU.
+
+    Apple's GPUs are not used, because they have no float64.
+    """
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -1,4 +1,4 @@
-"""Build the networks: FastGAN's, a DCGAN as a baseline, and Re-GAN's hosts."""
+"""Build the networks of FastGAN, DCGAN (a baseline), SNGAN and StyleGAN2 (used with Re-GAN)."""
 
 from fastgan_ray.models.architectures import ARCHITECTURES, build_discriminator, build_generator
 from fastgan_ray.models.base import AnyDiscriminator

@@ -278,7 +278,7 @@ def _decoders(
 def _small_branch(
     make: LayerFactory, side: int, channels: dict[int, int], picture_channels: int
 ) -> nn.Sequential:
-    """Make the layers from the small picture to 8x8 features with the channels of level 32."""
+    """Make the layers from the small picture to features (B, `channels[32]`, 8, 8)."""
     first, *rest = _halvings(2 * side, 32)
     steps: list[nn.Module] = []
     for level in rest:

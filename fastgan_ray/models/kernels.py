@@ -17,7 +17,7 @@ import torch
 
 
 class Kernels(NamedTuple):
-    """The choice of forms for one type of device."""
+    """Says which form of each operation the networks use on one type of device."""
 
     transposed_from: int | None
     """The smallest side in px at which upsampling and convolution are one transposed convolution
@@ -80,6 +80,9 @@ def use_kernels(name: str | None) -> Iterator[None]:
 
 @contextmanager
 def reference_kernels(enabled: bool = True) -> Iterator[None]:
-    """Select the published forms of the operations within this context, if `enabled`."""
+    """Make the networks use the published forms of their operations within this context.
+
+    If `enabled` is False, the context changes nothing.
+    """
     with use_kernels(REFERENCE if enabled else selected_kernels()):
         yield

@@ -23,7 +23,7 @@ _Shape = tuple[int, int, int]  # channels, height, width
 
 
 def spectral_norm(layer: nn.Conv2d | nn.ConvTranspose2d, rng: torch.Generator) -> None:
-    """Add spectral normalisation to a layer; `rng` draws the iteration's initial vectors."""
+    """Add spectral normalisation to a layer; `rng` draws the power iteration's first vectors."""
     parametrize.register_parametrization(layer, "weight", SpectralNorm(layer, rng))
 
 

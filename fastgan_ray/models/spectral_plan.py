@@ -47,9 +47,11 @@ class _Batch(NamedTuple):
 
 
 class Plan:
-    """The order of the weights, and index tensors; they are made once, for all normalisations.
+    """The order in which weights are normalised together, and the index tensors for this.
 
-    The `small` weights (at most `gather_up_to` elements) are first, then `batches` of larger ones.
+    A plan is made once and used for all normalisations. First come the weights with at most
+    `gather_up_to` elements, except those of transposed convolutions; `small` multiplies all of them
+    in one operation. The other weights follow, in `batches` of the same shape.
     """
 
     def __init__(
@@ -85,8 +87,8 @@ class Plan:
     def _fill(self, device: torch.device) -> None:
         """Make the index tensors.
 
-        They convert columns between memory order and published order, and map each element to its
-        weight.
+        Some of them convert the columns of all weights between their order in memory and their
+        order in the published code. Others say which weight a row, a column or a chunk belongs to.
         """
         number = torch.arange(len(self.layers), dtype=torch.int32)
         rows, columns = torch.tensor(self.rows), torch.tensor(self.columns)
@@ -147,9 +149,10 @@ class Plan:
 
 
 class _Small:
-    """Matrices of any shapes that are multiplied element by element.
+    """Multiplies many small matrices, of any shapes, by a vector each, in one operation.
 
-    Index tensors have the row and the column of each of the S elements.
+    Each of the S elements of the matrices is multiplied by a number of its matrix's vector; then
+    the products are summed. Index tensors have the row and the column of each element.
     """
 
     def __init__(self, shapes: Sequence[_Shape], device: torch.device) -> None:

@@ -228,5 +228,5 @@ def stylegan2_channels(config: ModelConfig, base: int) -> dict[int, int]:
 
 
 def _doubled(x_BCHW: Tensor) -> Tensor:
-    """Double the side of pictures bilinearly; this is the same filter as in the layers."""
+    """Double the side of pictures bilinearly; `style_layers` doubles maps with the same filter."""
     return functional.interpolate(x_BCHW, scale_factor=2, mode="bilinear", align_corners=False)

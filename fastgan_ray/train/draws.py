@@ -28,9 +28,9 @@ _Tree = TypeVar("_Tree")
 
 
 class Turn(NamedTuple):
-    """The random numbers of one turn of D.
+    """The random numbers of one turn, in which D trains once on one batch.
 
-    In one turn, D trains once on a batch; this process has B samples of the batch.
+    A training step has `train.d_steps` turns. This process has B samples of the batch.
     """
 
     indices: Tensor

@@ -213,7 +213,7 @@ class PipeReporter:
 
 
 class FollowerReporter:
-    """The reporter of the other workers, which report nothing and stop when the first stops."""
+    """The reporter of every worker except the first: only the first reports and decides to stop."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -35,10 +35,11 @@ def lecam_state(
 
 
 def update(state: LecamState, means: Tensor, decay: float) -> LecamState:
-    """Compute the state after a step.
+    """Compute LeCam's state after a training step from the state before it.
 
     `means` (2,) are D's mean logits of the real and of the generated pictures of the step's batch.
-    `decay`, from 0 to below 1, is the factor of the old sums.
+    The sums in `state` are multiplied by `decay`, which is from 0 to below 1; `means` are added
+    with the weight 1 - decay.
     """
     new = torch.cat([means.detach(), means.new_ones(1)])
     old = torch.stack([state.real, state.fake, state.weight])

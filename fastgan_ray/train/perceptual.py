@@ -74,7 +74,11 @@ def _embedded(
     background: str,
     pictures: Tensor,
 ) -> Tensor:
-    """Join the features of all depths; their scale makes squared distances means over positions."""
+    """Join the features of all depths to one vector for each picture.
+
+    The features are scaled so that the squared distance of two vectors is the sum over depths of
+    the mean over positions, divided by `divisor`.
+    """
     with torch.autocast(device.type, enabled=False), ieee_float32():
         depths = features(as_rgb(pictures.float(), background).to(device))
         scaled = [depth / (divisor * depth[0, 0].numel()) ** 0.5 for depth in depths]
@@ -117,8 +121,8 @@ def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN
     """Return the distance function: the mean LPIPS distance, computed a few targets at a time.
 
     The `forward` of the package lpips is not used. This function computes the gradient together
-    with the value, so that nothing is stored until the backward pass, and computes the features of
-    the targets only once for all groups.
+    with the value, so that nothing is stored until the backward pass. It computes the features of
+    the targets only once, although k groups of pictures are compared with them.
     """
     network = network.requires_grad_(False).eval()
     network = network.to(device, memory_format=torch.channels_last)

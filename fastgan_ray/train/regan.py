@@ -40,9 +40,10 @@ def phase_of(period: int) -> int:
 
 
 def smallest(weight: Tensor, share: float) -> Tensor:
-    """Find the smallest weights: return True where |weight| is below its `share`-quantile.
+    """Find the smallest elements of `weight` (bool, the same shape).
 
-    If several weights are equal to the quantile, fewer than `share` of the elements are True.
+    They are the elements with |weight| below the `share`-quantile of all |weight|. If several
+    elements are equal to the quantile, fewer than `share` of the elements are True.
     """
     size = weight.detach().abs()
     return size < size.flatten().kthvalue(int(share * size.numel()) + 1).values

@@ -82,7 +82,10 @@ def _plain(config: RunConfig) -> ModelConfig:
 
 
 def _layers(network: nn.Module, use: Callable[[], object]) -> list[Layer]:
-    """List the layers of a network on the device "meta", in the order in which `use` calls them."""
+    """List the layers of a network on the device "meta", in the order of their use.
+
+    `use` is a function that runs the network once.
+    """
     parameters = _parameters_by_layer(network)
     outputs: dict[str, tuple[int, ...]] = {}
 
