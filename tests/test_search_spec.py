@@ -222,7 +222,7 @@ def test_parents_come_earlier_and_can_take_the_value():
         in errors_of(with_parameters("train.loss: {values: [hinge]}", child))[0]
     )
     both = errors_of(with_parameters("train.loss: {values: [hinge, foo]}", child))
-    assert len(both) == 2 and "train.loss is not valid (see its own error)" in both[1]
+    assert len(both) == 2 and "train.loss is a parameter with an error" in both[1]
 
 
 def test_a_list_can_be_one_value_of_a_parent():

@@ -44,7 +44,10 @@ DryRun = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Name = Annotated[
-    str | None, typer.Option(help="Name of the run's folder.", show_default="the name in the file")
+    str | None,
+    typer.Option(
+        help="Name of the run's folder.", show_default="the name in the search or ablation file"
+    ),
 ]
 Runs = Annotated[
     str,

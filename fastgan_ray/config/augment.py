@@ -36,7 +36,7 @@ def unknown_ops(policy: str) -> list[str]:
 
 
 def how_to_register(op: str) -> str:
-    """Return the hint for an unknown operation, which may be one that the user wrote."""
+    """Return a sentence, for an error about the unknown `op`, on how to register an operation."""
     return f'If it is your own operation, first call fastgan_ray.register("{op}", ...)'
 
 

@@ -128,7 +128,8 @@ class TrainConfig(Section):
     zcr_noise: float = Field(
         0.05,
         gt=0,
-        description="standard deviation of the difference between the two near latents of zCR",
+        description="standard deviation of the noise that zCR adds to a latent to get the near "
+        "latent",
     )
     top_k: float = Field(
         1.0,

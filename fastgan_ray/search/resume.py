@@ -126,7 +126,7 @@ def _is_fixed(name: str) -> bool:
 
 
 def _other_paths(before: str | None, now: str | None) -> list[str]:
-    """Return a list with the text of the difference; [] if both paths lead to the same folder."""
+    """Return a list with one text if `data.path` leads to another folder than before, else []."""
     if before and now and Path(before).resolve() == Path(now).resolve():
         return []
     return changes({"data.path": before}, {"data.path": now})

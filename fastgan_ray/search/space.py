@@ -105,7 +105,7 @@ class Parameter:
         return math.isclose(self.snap(value), value, rel_tol=1e-12, abs_tol=1e-300)
 
     def nearest(self, value: Value) -> float | None:
-        """Return the possible number of the parameter that is nearest to `value`.
+        """Return the number nearest to `value` among those that the parameter can take.
 
         If all listed numbers are positive, ratios are compared instead of differences. Return None
         if `value` is not a number, or if no number is listed.
@@ -248,7 +248,7 @@ def grid(space: SearchSpace) -> list[dict[str, Any]]:
     points: list[dict[str, Any]] = [{}]
     for parameter in space:
         if parameter.size is None:
-            raise ValueError(f"{parameter.name} is continuous: a grid needs values to list")
+            raise ValueError(f"{parameter.name} is continuous, so a grid cannot list its values")
         values = [{parameter.name: parameter.at(index)} for index in range(parameter.size)]
         points = [
             {**point, **value}

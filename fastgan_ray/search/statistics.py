@@ -132,10 +132,10 @@ def compare_differences(
     confidence: float = 0.95,
     unit: str = "pairs",
 ) -> dict[str, Comparison]:
-    """Correct the p-values of all arms and decide the verdicts: the last part of `compare`.
+    """Correct the p-values of all arms for the number of arms, and decide each arm's verdict.
 
     `differences` has an entry for each arm except the baseline. `values` is used only to count
-    failed and waiting trainings. Messages call the pairs `unit`, e.g. "data sets".
+    failed and waiting trainings. `unit` is the word for pairs in messages, e.g. "data sets".
     """
     _require_baseline(values, baseline)
     p_values = [difference.p for difference in differences.values()]

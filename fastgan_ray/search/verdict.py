@@ -88,11 +88,11 @@ def _verdict(
     if name == DEFAULT:
         better = [arm["name"] for arm in confirmation["arms"] if arm["verdict"] == "better"]
         if better:
-            names = f"{' and '.join(better)} {'is' if len(better) == 1 else 'are'}"
+            better_arms, is_or_are = " and ".join(better), "is" if len(better) == 1 else "are"
             new_seeds = counted(len(confirmation["seeds"]), "new seed")
             return (
                 f"Not confirmed: the {DEFAULT} was the best trial of the search, but with "
-                f"{new_seeds}, {names} better."
+                f"{new_seeds}, {better_arms} {is_or_are} better."
             )
         mean = f"{metric} {_mean(searched)}"
         return f"Confirmed: no trial is better than the {DEFAULT} in {seeds} ({mean})."

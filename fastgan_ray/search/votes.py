@@ -86,10 +86,10 @@ def wins(votes: Sequence[Vote], n: int) -> Array:
 def fit(table: Array, centre: Sequence[int], prior: float = PRIOR) -> Strengths:
     """Fit the strengths of the Bradley-Terry model (1952) to a table of wins, see `wins`.
 
-    The mean strength of the items `centre` is 0. If an item won all its votes, the likelihood has
-    no finite maximum. So a weak prior moves strengths towards each other: each item gets `prior`
-    more votes, half of them won, against an imaginary item of strength 0. Errors come from a normal
-    approximation at the maximum.
+    The mean strength of the items in `centre` is 0. If an item won all its votes, the likelihood
+    has no finite maximum. So a weak prior moves strengths towards each other: each item gets
+    `prior` more votes, half of them won, against an imaginary item of strength 0. The covariance of
+    the strengths' errors comes from a normal approximation at the maximum.
 
     Raise ValueError unless the table is square and `prior` is above 0.
     """
@@ -123,7 +123,7 @@ def _derivatives(values: Array, table: Array, count: Array, prior: float) -> tup
 
 
 def share_for(votes: Sequence[Vote], item: int) -> Share:
-    """Return the share of votes for `item` among the decided votes that compare it."""
+    """Return the share of votes for `item` among the decided votes between `item` and another."""
     decided = [vote for vote in votes if item in vote[:2] and vote.score != 0.5]
     return Share(sum(vote.score == (vote.first == item) for vote in decided), len(decided))
 

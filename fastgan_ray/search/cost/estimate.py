@@ -55,9 +55,9 @@ def kimg_expected(spec: SearchSpec) -> float:
 def gflop_per_image(config: RunConfig) -> float:
     """Count the GFLOP of a training step, and divide them by the number of its real pictures.
 
-    PyTorch counts the operations of the real networks, in which every layer uses its reference
-    kernels. The networks are on the meta device, so nothing is computed. Lazy R1 and R2 penalties
-    are not counted.
+    PyTorch counts the operations of the networks on the meta device, where nothing is computed. The
+    networks use the published forms of their operations (`reference_kernels`), so the count is the
+    same for all devices. Lazy R1 and R2 penalties are not counted.
     """
     model, train, channels = config.model, config.train, config.data.channels
     meta = torch.device("meta")

@@ -66,7 +66,11 @@ class Hyperband(_Rule):
         description="trials are compared only before this kimg; null = until the end of a trial",
     )
     s: int | None = Field(
-        None, ge=1, le=20, description="number of comparisons before max_iter; replaces min_iter"
+        None,
+        ge=1,
+        le=20,
+        description="number of comparisons before max_iter: the first one is at max_iter / eta^s "
+        "kimg; leave min_iter out if s is set",
     )
     eta: float = Field(
         3.0, ge=1.5, le=100, description="at each comparison, the best 1/eta of the trials continue"
@@ -79,7 +83,9 @@ class Hyperband(_Rule):
         "kimg, as in the published ASHA",
     )
     strict: Literal[False] = Field(
-        False, description="key of W&B's sweep files; only false is supported"
+        False,
+        description="W&B's key for ending more trials at each comparison, which is not supported; "
+        "only false is allowed",
     )
 
     @field_validator("strict", mode="before")

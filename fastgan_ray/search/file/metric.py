@@ -69,9 +69,12 @@ class Metric(FileSection):
     def _is_the_right_way(cls, goal: Goal, info: ValidationInfo) -> Goal:
         name = info.data.get("name")  # None if not valid
         if info.context is not None and name is not None and goal != info.context[0][name]:
-            right = info.context[0][name]
-            side = "smaller" if right == "minimize" else "greater"
-            raise broken(f"must be {right}: a {side} {name} is better (got {format_value(goal)})")
+            right_goal = info.context[0][name]
+            smaller_or_greater = "smaller" if right_goal == "minimize" else "greater"
+            raise broken(
+                f"must be {right_goal}, because a {smaller_or_greater} {name} is better "
+                f"(got {format_value(goal)})"
+            )
         return goal
 
 
@@ -84,9 +87,9 @@ def metric_setting(metric: Metric, base: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
-    """Return `metric` with the name that it has under the settings `after`.
+    """Return `metric` with the full name that it has under the evaluation settings `after`.
 
-    `before` are the settings that determined its present name. If the two names differ, the
+    The full name in `metric` comes from the settings `before`. If the new name differs from it, the
     returned metric has no target.
     """
     name = same_metric(metric.name, before, after) or metric.name  # costs keep their names

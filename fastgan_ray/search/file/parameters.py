@@ -142,7 +142,7 @@ def _conditions(
             if parent not in names:
                 rule = "is not a parameter of this file" + suggestion(parent, earlier)
             elif names.index(parent) < names.index(name):
-                rule = "is not valid (see its own error)"
+                rule = "is a parameter with an error; correct that error first"
             else:
                 rule = "must come before the parameters that depend on it"
             raise broken(f"when: {parent} {rule}", "when")

@@ -30,9 +30,10 @@ Bounds = tuple[float, float]
 
 
 def translation(entry: Mapping[str, Any]) -> str:
-    """Write the supported entry that replaces an entry with a distribution in REFUSED.
+    """Return advice for an `entry` whose distribution is in REFUSED: which entry to use instead.
 
-    The numbers are converted; if a number is missing or wrong, only the distribution is named.
+    The advice has the numbers of `entry`, converted to the supported distribution. If a number is
+    missing or wrong, the advice names only the supported distribution.
     """
     name = str(entry["distribution"])
     logarithmic, q = "log" in name, "q_" if name.startswith("q_") else ""
