@@ -54,20 +54,12 @@ def manifold_name(quantity: str) -> str:
 
 
 def error_name(name: str) -> str:
-<<<<<<< Updated upstream
     """Return the name of a metric's standard error over both fakes and reals."""
-=======
-    """Return the name of the standard error that treats fakes and reals as random samples."""
->>>>>>> Stashed changes
     return f"{name}_se"
 
 
 def fakes_error_name(name: str) -> str:
-<<<<<<< Updated upstream
     """Return the name of a metric's standard error over the fakes only.
-=======
-    """Return the name of the standard error that treats only the fakes as a random sample.
->>>>>>> Stashed changes
 
     Use this error to compare trials whose reference pictures are the same.
     """

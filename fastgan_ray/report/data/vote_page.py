@@ -34,17 +34,11 @@ Match = tuple[int, int]  # the numbers of the left and the right generator
 class Pair(NamedTuple):
     """A pair on the page: its two generators, their trainings, and the pictures to show.
 
-<<<<<<< Updated upstream
     `left` and `right` are the numbers of the generators; one of them may be the number of the
     control, i.e. of the training pictures. `cells` says from which training of each generator the
     pictures come (a key of "grids", see `vote_generators`; "" for the control). `tiles` says which
     pictures in the grids of samples are shown; they are the same for both generators. In a
     pair with the control, as many training pictures are chosen at random, with `tiles` as the seed.
-=======
-    `cells` are the cells of the left and the right generator (see `vote_generators`). `tiles` are
-    positions in a grid of samples, the same for both sides. If one side is the control, i.e. shows
-    training pictures, `tiles` is the seed that chooses them.
->>>>>>> Stashed changes
     """
 
     left: int

@@ -77,20 +77,11 @@ class Session:
         except Exception as error:
             online = self.mode == "online"
             self.mode = "offline" if online else "off"
-<<<<<<< Updated upstream
             consequence = (
                 "so the rest is logged offline" if online else "so nothing more is logged to W&B"
             )
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             print(f"W&B failed, {consequence}; the training continues. {reason}", file=sys.stderr)
-=======
-            logs_offline_or_no_more = "logs offline from here on" if online else "logs no more"
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            print(
-                f"W&B failed, so it {logs_offline_or_no_more}; the training continues. {reason}",
-                file=sys.stderr,
-            )
->>>>>>> Stashed changes
             self.attempt(call, *arguments)
 
     def can_reopen(self, name: str) -> bool:
