@@ -27,7 +27,7 @@ TRIALS = 2
 
 
 class Death(NamedTuple):
-    """One death: the trial's name, and whether the trial's last error is a machine fault."""
+    """The death of a trial's process: the trial, and whether its last error is a machine fault."""
 
     trial: str
     is_machine_fault: bool

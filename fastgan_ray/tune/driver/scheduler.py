@@ -59,7 +59,7 @@ def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observ
 
 
 class EarlyStoppingScheduler(FIFOScheduler):
-    """Stops trials by the stopping rules; other trials get population-based training.
+    """Stops trials by the stopping rules, and applies population-based training to the others.
 
     Ray's snapshot does not contain the scheduler. So after a restart, the scheduler reads the
     evaluations of the restored trials again and passes them to the stopping rules.

@@ -54,12 +54,12 @@ def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
 
 
 def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
-    """Convert another search's trial to a trial of this search's study.
+    """Convert a trial of another search (the prior) to a trial of this search's study.
 
-    The new trial is PRUNED after one picture. Its value is the prior's rank; it has no value if
-    there are several metrics. TPE ranks stopped trials below finished trials, first by their
-    training length, then by value. So the priors guide TPE only until this search has its own
-    results, and the metric of the other search has no influence.
+    In the study, the trial is PRUNED after one training picture. Its value is its rank in the other
+    search; it has no value if this search has several metrics. TPE ranks pruned trials below
+    finished trials, first by training length, then by value. So the priors guide TPE only until
+    this search has its own results, and the metric of the other search has no influence.
     """
     sign = -1 if spec.metric.goal == "maximize" else 1
     parameters = [parameter for parameter in spec.space if parameter.name in prior.point]

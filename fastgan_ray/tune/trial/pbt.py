@@ -67,11 +67,12 @@ class WeightExchange:
     def observe(
         self, observation: Observation, row: Mapping[str, Any], start_point: dict[str, Any]
     ) -> None:
-        """Record a trial's observation; write an order if the trial must take over weights.
+        """Record an evaluation of a trial; order the trial to take over weights if it must.
 
-        `row` is the trial's last row. `start_point` has the trial's first parameter values.
-        After a restart, the trial reports its last row again. If this row already has an order, no
-        second order is written, because the trial may have followed the first order.
+        `row` has everything that the trial reported about this evaluation. `start_point` has the
+        trial's first parameter values. After a restart, the trial reports its last evaluation
+        again. If this evaluation has already led to an order, no second order is written, because
+        the trial may have followed the first order.
         """
         folder = self._trials / f"{observation.trial:05d}"
         orders = read_orders(folder)

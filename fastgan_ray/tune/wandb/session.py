@@ -87,7 +87,8 @@ class Session:
     def can_reopen(self, name: str) -> bool:
         """Return whether the W&B run `name` can be opened again.
 
-        A run cannot be opened again if W&B has failed online since the run was opened online.
+        If the run was opened online, but W&B has failed and this session now logs offline or not at
+        all, the run cannot be opened again.
         """
         return self.mode == "online" or name not in self._tried_online
 
