@@ -161,7 +161,7 @@ def test_a_folder_of_all_kinds_is_accounted_for_to_the_last_file(tmp_path, monke
         "(an archive within the data; unpack it to use it), 1 .png (hidden), "
         f"1 .raw ({raw_file}), 1 .svg, 1 .txt, "
         "1 .zip (an archive within the data; unpack it to use it), "
-        "1 hidden folder (it has pictures; rename it to use them), "
+        "1 hidden folder (contains pictures; rename the folder to use them), "
         f"1 link (leads to {tmp_path}, a parent folder), "
         "1 without a suffix (cannot be read: [Errno 2] No such file or directory: "
         f"'{folder}/gone'), 1 without a suffix (cannot be read: not a regular file), "
@@ -185,7 +185,7 @@ def test_a_raw_file_is_not_read_as_its_small_preview(tmp_path):
 def test_hidden_folders_with_pictures_are_said_and_others_are_not(tmp_path):
     write(tmp_path, {"a.png": picture(0), "b.png": picture(1), ".git/config": b"x"})
     write(tmp_path, {".cropped/deep/c.png": picture(2), "__MACOSX/._a.png": b"\0\5\x16\7"})
-    line = "1 file was not read: 1 hidden folder (it has pictures; rename it to use them)"
+    line = "1 file was not read: 1 hidden folder (contains pictures; rename the folder to use them)"
     assert describe_left_out(opened(tmp_path).left_out) == line
 
 

@@ -123,20 +123,24 @@ def _ensure_archive(name: str) -> None:
     recorded = _recorded_sha256(record)
     downloadable = CATALOG[name].downloadable
     url = f"{_base_url()}/{name}.zip" if downloadable else None
-    again = (
-        "download it again, delete it" if downloadable else "use the set, put the first file back"
+    how_to_restore = (
+        "To download it again, delete it"
+        if downloadable
+        else "To use the set, put the first file back"
     )
     if target.is_file():
         sha256 = file_sha256(target)
         if recorded is not None and sha256 != recorded:
             raise UserError(
                 f"{target} has changed since its first use (sha256 was {recorded}, is "
-                f"{sha256}). To {again}; to accept the changed "
+                f"{sha256}). {how_to_restore}; to accept the changed "
                 f"file, delete {record.name}."
             )
         if not zipfile.is_zipfile(target):
-            mend = "Delete it to download it again" if downloadable else "Put a complete one there"
-            raise UserError(f"{target} is not a complete zip archive. {mend}.")
+            how_to_mend = (
+                "Delete it to download it again" if downloadable else "Put a complete one there"
+            )
+            raise UserError(f"{target} is not a complete zip archive. {how_to_mend}.")
     elif url is None:
         raise UserError(
             f"{name}: no address is known for a download of this set. Put its pictures "

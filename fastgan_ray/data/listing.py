@@ -26,7 +26,7 @@ ReadHead = Callable[[str, int], bytes]
 
 NOT_A_PICTURE, HIDDEN = "not a picture", "hidden"
 _NAMED = 3  # how many names a sentence lists
-HIDDEN_PICTURES = "it has pictures; rename it to use them"
+HIDDEN_PICTURES = "contains pictures; rename the folder to use them"
 ARCHIVE_INSIDE = "an archive within the data; unpack it to use it"
 RAW_FILE = "a camera's raw file; save it as JPEG, PNG or TIFF to use it"
 

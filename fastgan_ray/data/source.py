@@ -149,12 +149,12 @@ def _require_enough(
             if len(bad) == count
             else f"{len(bad)} of {counted(count, 'picture')} cannot"
         )
-        mend = "Replace or remove them"
+        how_to_mend = "Replace or remove them"
         if usable >= 2:
-            mend += ", or leave them out with data.on_bad_image: skip"
+            how_to_mend += ", or leave them out with data.on_bad_image: skip"
         elif len(bad) == count:
-            mend = "Check that these files are pictures and were copied completely"
-        raise UserError(f"{path}: {number} be read:\n{listed}\n{mend}.")
+            how_to_mend = "Check that these files are pictures and were copied completely"
+        raise UserError(f"{path}: {number} be read:\n{listed}\n{how_to_mend}.")
     if usable < 2:
         raise UserError(
             f"{path}: at least 2 usable pictures are needed, but got {usable} of {count}"
@@ -168,12 +168,12 @@ def _no_box(found: Survey, config: DataConfig) -> str:
     listed = "\n".join(f"  {printable(name)}" for name in missing[:_LISTED])
     if len(missing) > _LISTED:
         listed += f"\n  and {len(missing) - _LISTED} more"
-    mend = "Add rows for them, or leave them out with data.on_bad_image: skip"
+    how_to_mend = "Add rows for them, or leave them out with data.on_bad_image: skip"
     if not found.pictures:
-        mend = 'The column "name" must have the path of each picture below data.path'
+        how_to_mend = 'The column "name" must have the path of each picture below data.path'
     return (
         f"{found.path}: {len(missing)} of {counted(count, 'picture')} have no box in "
-        f"{config.boxes}:\n{listed}\n{mend}."
+        f"{config.boxes}:\n{listed}\n{how_to_mend}."
     )
 
 

@@ -18,7 +18,7 @@ from fastgan_ray.progress import Track, silently
 from fastgan_ray.train.grids import GRID_TILES
 
 CAPTION = 20  # pixels below the samples
-_MEND = "name the folder of a training or of a trial that has at least 2 evaluations"
+_WHAT_TO_NAME = "name the folder of a training or of a trial that has at least 2 evaluations"
 
 
 def find_grids(path: Path) -> list[Path]:
@@ -29,7 +29,7 @@ def find_grids(path: Path) -> list[Path]:
     checkpoint in one of them. Raise UserError if there are fewer than 2 grids.
     """
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder; {_MEND}")
+        raise UserError(f"{path}: no such file or folder; {_WHAT_TO_NAME}")
     path = path.resolve()
     if (path / "metadata.json").is_file():  # a checkpoint
         path = path.parent
@@ -38,7 +38,7 @@ def find_grids(path: Path) -> list[Path]:
             path = best.parent / json.loads((best / ".source").read_text())[0]
     grids = [file for file in (path / "grids").glob("*.png") if file.stem.isdecimal()]
     if len(grids) < 2:
-        raise UserError(f"{path}: has {counted(len(grids), 'grid')} of samples; {_MEND}")
+        raise UserError(f"{path}: has {counted(len(grids), 'grid')} of samples; {_WHAT_TO_NAME}")
     return sorted(grids, key=lambda file: int(file.stem))
 
 

@@ -13,7 +13,8 @@ Point = dict[str, Any]
 def curve_metric(trials: Sequence[Mapping[str, Any]], metric: str) -> str:
     """Return the name of the metric to plot.
 
-    This is the cheap evaluations' metric if a row has one, else `metric`. Values of cheap and full
+    Cheap evaluations, with fewer pictures (`eval.early_fakes`), report their metric by another
+    name. If a row has this name, it is returned, else `metric`. Values of cheap and full
     evaluations cannot be compared, so a curve has only values of one kind.
     """
     early = early_name(metric)

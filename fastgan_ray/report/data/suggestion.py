@@ -80,13 +80,16 @@ def _data_choices(facts: Facts, path: str) -> Iterator[Choice]:
 def _model_choices(facts: Facts, has_gpu: bool) -> Iterator[Choice]:
     resolution, aspect = facts["resolution"], facts["aspect"]
     side = resolution["value"]
-    share = f"{resolution['share']:.0%} of the pictures are at least as large as {side} px"
+    how_many_fit = f"{resolution['share']:.0%} of the pictures are at least as large as {side} px"
     if has_gpu:
-        yield Choice("model.resolution", side, share)
+        yield Choice("model.resolution", side, how_many_fit)
     else:
         value = min(side, CPU_RESOLUTION)
-        reason = f"{share}, but without a GPU, a search at more than {CPU_RESOLUTION} px takes days"
-        yield Choice("model.resolution", value, reason if value < side else share)
+        reason = (
+            f"{how_many_fit}, but without a GPU, a search at more than {CPU_RESOLUTION} px takes "
+            "days"
+        )
+        yield Choice("model.resolution", value, reason if value < side else how_many_fit)
     if aspect["value"] != "1:1":
         reason = f"{aspect['share']:.0%} of the pictures have about these proportions"
         yield Choice("model.aspect", aspect["value"], reason)

@@ -63,7 +63,10 @@ def plan_pairs(generators: Sequence[Generator], pairs: int, pictures: int, seed:
 
 
 def _deal(matches: Sequence[Match], count: int, rng: np.random.Generator) -> list[Match]:
-    """Return `count` matches: repeat `matches`, each time in a new order, with sides swapped."""
+    """Return `count` matches (pairs of numbers of generators) by repeating `matches`.
+
+    Each repetition has a new order, and swaps the left and right sides of the repetition before.
+    """
     turned = rng.integers(0, 2, len(matches)).astype(bool)
     dealt: list[Match] = []
     while len(dealt) < count:

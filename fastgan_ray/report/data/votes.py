@@ -30,7 +30,7 @@ Sheet = dict[str, Any]
 
 
 class Voter(TypedDict):
-    """Numbers about one voter, from the votes of a sheet."""
+    """The counts of one voter's votes, from one file of votes (a sheet)."""
 
     name: str
     votes: int
@@ -42,15 +42,16 @@ class Voter(TypedDict):
 
 
 class Result(TypedDict):
-    """The votes on a page, summed up over its voters. Rows are sorted, the strongest first."""
+    """The sums of all voters' votes on one page."""
 
     page: str
     own: list[int]
     rows: list[dict[str, Any]]
     """{"number", "name", "trial", "arm", "data", "won", "of", "strength", "low", "high", "values"}
-    of each generator and of the control. The control's number follows the last generator's."""
+    of each generator and of the control (the training pictures), the strongest first. The control's
+    number follows the last generator's."""
     lead: tuple[float, float] | None
-    """The interval of the best generator's strength minus the second best's."""
+    """Confidence interval of the difference in strength between the two best generators."""
     voters: list[Voter]
     agreements: dict[str, Share]
     """For each metric: the votes for the generator with the better value."""
@@ -86,9 +87,10 @@ def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
         keys = [vote_page.key_path(folder, sheet["page"]) for folder in folders]
         keys = [path for path in keys if path.is_file()]
         if not keys:
-            names = ", ".join(map(str, folders))
+            run_folders = ", ".join(map(str, folders))
             raise UserError(
-                f"{file}: its votes are about page {sheet['page']}, not a page of {names}"
+                f"{file}: its votes are about page {sheet['page']}, which does not belong to "
+                f"{run_folders}"
             )
         for path in keys:
             _check_pairs(sheet, _read_key(path), file)

@@ -93,10 +93,13 @@ def _search_warnings(run: Run) -> list[str]:
     sentences = []
     if best and best["warning"]:
         sentences.append(f"Best trial, {trial_label(best)}: {best['warning']}")
-    if others := sum(bool(trial["warning"]) for trial in trials if trial is not best):
-        other, rest = ("other ", "") if sentences else ("", "; the best trial has none")
-        noun = "trial has a warning" if others == 1 else "trials have warnings"
-        sentences.append(f"{others} {other}{noun}{rest} (see the last column of the leaderboard).")
+    if count := sum(bool(trial["warning"]) for trial in trials if trial is not best):
+        trials_have = "trial has a warning" if count == 1 else "trials have warnings"
+        where = "(see the last column of the leaderboard)"
+        if sentences:
+            sentences.append(f"{count} other {trials_have} {where}.")
+        else:
+            sentences.append(f"{count} {trials_have}; the best trial has none {where}.")
     for state in FAILED:
         if count := sum(trial["state"] == state for trial in trials):
             sentences.append(f"{count} of {counted(len(trials), 'trial')}: {state_text(state)}.")
