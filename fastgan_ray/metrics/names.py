@@ -54,12 +54,12 @@ def manifold_name(quantity: str) -> str:
 
 
 def error_name(name: str) -> str:
-    """Return the name of a metric's standard error over both fakes and reals."""
+    """Return the name of the standard error that treats fakes and reals as random samples."""
     return f"{name}_se"
 
 
 def fakes_error_name(name: str) -> str:
-    """Return the name of a metric's standard error over the fakes only.
+    """Return the name of the standard error that treats only the fakes as a random sample.
 
     Use this error to compare trials whose reference pictures are the same.
     """
