@@ -89,7 +89,7 @@ def test_an_override_that_makes_two_arms_one_is_refused():
     (error,) = errors_of(GOOD, overrides={"model.ngf": 8})
     assert error.startswith("bad.yaml:11: arm wide: has the same settings as arm plain after the")
     (error,) = errors_of(GOOD, overrides={"train.seed": 8})
-    assert error == "--set: train.seed: cannot be set, because the key seeds sets it; use --seeds"
+    assert error == "--set: train.seed: is set by the key `seeds` of the file; use --seeds"
     text = HEAD + "baseline: {}\narms: {one: {model: {d_small: false, decode_small: false}}}\n"
     (error,) = errors_of(text, overrides={"model.decode_small": True})
     assert (
@@ -124,11 +124,11 @@ arms:
         "5: seeds": "must be the number of seeds",
         "6: data": "data.path in base names one too",
         "7: baseline": "did you mean plain?",
-        "8: train.seed": "is set by the key seeds",
+        "8: train.seed": "is set by the key `seeds`",
         "8: train.beta1": "must be less than 1",
-        "11: arm seeded: train.seed": "is set by the key seeds",
+        "11: arm seeded: train.seed": "is set by the key `seeds`",
         "12: arm measured: eval.num_fakes": "must be the same for all arms",
-        "12: arm measured: data.path": "is set by the key data",
+        "12: arm measured: data.path": "is set by the key `data`",
         "12: arm measured: data.fit": "must be the same for all arms",
         "13: arm mistyped: model.nfg": "did you mean model.ngf?",
         "13: arm mistyped: model.ngf": "must be at least 1",

@@ -279,7 +279,7 @@ def test_a_list_can_be_one_value_of_a_parent():
         ),
         (
             "method: random\nmetric: {name: fid}\nearly_terminate: {type: hyperband, s: 2}\n",
-            "s: needs max_iter: trials are first compared at max_iter / 3^2 kimg",
+            "s: needs the key max_iter, because trials are first compared at max_iter / 3^2 kimg",
         ),
         (
             "method: random\nmetric: {name: fid}\n"

@@ -16,10 +16,10 @@ def advice(source: Source, config: RunConfig, resolution: int) -> list[str]:
     differences can be due to chance; it has numbers only if `fastgan-ray data` has measured them,
     which takes seconds to minutes.
     """
-    justified = justified_resolution(source.pictures, config.data, config.model.aspect)
+    unenlarged_up_to = justified_resolution(source.pictures, config.data, config.model.aspect)
     return [
-        f"sizes: at least {LARGE_ENOUGH:.0%} of the pictures need no enlargement at {justified} "
-        f"px; the largest resolution in use is {resolution} px",
+        f"sizes: at least {LARGE_ENOUGH:.0%} of the pictures need no enlargement at "
+        f"{unenlarged_up_to} px; the largest resolution in use is {resolution} px",
         _metric_sentence(source, config),
     ]
 

@@ -36,7 +36,8 @@ def _read_base(value: object) -> Flat:
     base = read_fragment(value)
     violations = check_settings(base)
     if "train.seed" in base:
-        violations.append(Violation(("train", "seed"), "is set by the key seeds; leave it out"))
+        rule = "is set by the key `seeds`; remove train.seed from base"
+        violations.append(Violation(("train", "seed"), rule))
     if violations:
         raise combine(violations)
     return base
@@ -70,7 +71,7 @@ def _fixed(arm: Mapping[str, Any]) -> list[Violation]:
     violations = []
     for key in arm:
         if key in SET_BY:
-            rule = f"is set by the key {SET_BY[key]}; leave it out here"
+            rule = f"is set by the key `{SET_BY[key]}`; remove {key} from this arm"
         elif key.startswith("eval.") or key in SAME_FOR_ALL:
             rule = (
                 "must be the same for all arms, otherwise they cannot be compared; set it in base"

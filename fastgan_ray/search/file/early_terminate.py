@@ -116,7 +116,8 @@ class Hyperband(_Rule):
                 "cannot be combined with min_iter, which also says when trials are first compared"
             )
             return f"{rule}; leave s out (got s {self.s}, min_iter {self.min_iter:g})"
-        return f"needs max_iter: trials are first compared at max_iter / {self.eta:g}^{self.s} kimg"
+        comparison = f"max_iter / {self.eta:g}^{self.s} kimg"
+        return f"needs the key max_iter, because trials are first compared at {comparison}"
 
     def _with_s(self, max_iter: float) -> str:
         """Return a text with an example of `s`, and the kimg of its first comparison."""

@@ -135,7 +135,10 @@ def _read_metric(value: object, info: ValidationInfo) -> Metric:
 
 
 def _read(entry: object, goals: Mapping[str, Goal], protocol: EvalConfig) -> Metric:
-    """Return the metric of an entry, with its full name and its goal; it must be in `goals`."""
+    """Return the metric of an entry, with its full name and its goal.
+
+    Raise an error if the metric is not in `goals`.
+    """
     if protocol.extractor == "none":
         raise broken(NOTHING_MEASURED)
     if isinstance(entry, str):
@@ -146,7 +149,7 @@ def _read(entry: object, goals: Mapping[str, Goal], protocol: EvalConfig) -> Met
 
 
 def _check_setting(metric: Metric, context: FileContext) -> None:
-    """Raise an error if `base` or --set names another metric than the file's key `metric`."""
+    """Raise an error if eval.metric, in `base` or --set, differs from the file's key `metric`."""
     setting = {**context.base, **context.overrides}.get(METRIC_KEY)
     if setting is not None and setting != metric_family(metric.name, context.config.eval):
         raise broken(

@@ -62,7 +62,7 @@ REFUSED_OF_ABLATION = {
     "parameters": "it belongs to a search; an ablation has arms",
     "run_cap": "an ablation runs every arm with every seed",
     "early_terminate": "an ablation trains every arm to the end, so that the arms can be compared",
-    "seed": "an ablation has the key seeds instead: a list or a number of seeds",
+    "seed": "an ablation has the key `seeds` instead, with a list or a number of seeds",
 }
 
 

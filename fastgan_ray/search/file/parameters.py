@@ -179,9 +179,9 @@ def _check_values(parameter: Parameter) -> None:
 
 
 def _range_hint(parameter: Parameter, rule: str) -> str:
-    """Suggest an entry with whole numbers and the same bounds, if `rule` asks for whole numbers.
+    """Suggest a distribution of whole numbers with the bounds of `parameter`.
 
-    Otherwise return "".
+    Return "" if `rule`, the error message for the parameter, does not ask for whole numbers.
     """
     if "whole number" not in rule or parameter.values:
         return ""

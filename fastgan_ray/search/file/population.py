@@ -76,9 +76,12 @@ def check_population(population: Population | None, info: ValidationInfo) -> Pop
         change = [current_name(name) for name in population.change] or known
         population = population.model_copy(update={"change": change})
         if not known or not set(change) <= set(known):
-            names = ", ".join(known) or "this file has none"
-            rule = f"must list searched numbers that may change during training: {names} "
-            violations.append(Violation(("change",), f"{rule}(got {format_value(change)})"))
+            allowed = ", ".join(known) or "none"
+            rule = (
+                "must list searched numbers that may change during training; this file has "
+                f"{allowed} (got {format_value(change)})"
+            )
+            violations.append(Violation(("change",), rule))
     if violations:
         raise combine(violations)
     return population

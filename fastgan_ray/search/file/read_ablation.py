@@ -49,9 +49,7 @@ def ablation_from_text(
     require_kind(document, "ablation")
     overrides = check_overrides(overrides or {})
     if "train.seed" in overrides:
-        raise UserError(
-            "--set: train.seed: cannot be set, because the key seeds sets it; use --seeds"
-        )
+        raise UserError("--set: train.seed: is set by the key `seeds` of the file; use --seeds")
     file = read_model(AblationFile, document, file_context(document.data, overrides))
     replaced = {key: value for key, value in overrides.items() if key != "data.path"}
     base = {**file.base, **replaced}
