@@ -242,7 +242,10 @@ def _stem(
 def _skips(
     make: LayerFactory, channels: dict[int, int], top: int, block_levels: list[int]
 ) -> nn.ModuleDict:
-    """Make the skip connections; the key is the index of the block whose output is multiplied."""
+    """Make the skip-layer excitations.
+
+    The key of an excitation is the index of the block whose output the excitation multiplies.
+    """
     sources = [top, *block_levels]
     return nn.ModuleDict(
         {

@@ -82,10 +82,10 @@ class Generator(nn.Module):
     def _features(
         self, z_BZ: Tensor, rng: torch.Generator | None, style: dict[int, Tensor] | None = None
     ) -> dict[int, Tensor]:
-        """Compute the features at each side: {side in px: features}.
+        """Compute the feature maps of all sizes: {side in px: features}.
 
-        For style mixing, `style` has the features of another latent; the gates of the sides in
-        `_styled` are computed from `style`.
+        For style mixing, `style` has the features of another latent. Then the skip-layer
+        excitations of the sizes in `_styled` compute their gates from `style`.
         """
         features = {4: self.stem(z_BZ[:, :, None, None])}
         for name, block in self.blocks.items():

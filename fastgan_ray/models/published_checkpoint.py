@@ -239,21 +239,21 @@ def _require_published_form(config: ModelConfig, picture_channels: int, path: Pa
             f"{list(_ACTIVATIONS)} (got {config.resolution})"
         )
     published = _published_config(config.resolution, config.ngf, config.ndf, config.nz)
-    wrong = [name for name in _FIXED if getattr(config, name) != getattr(published, name)]
+    unsupported = [name for name in _FIXED if getattr(config, name) != getattr(published, name)]
     if config.decode_part == "none":
-        wrong.append("decode_part")
+        unsupported.append("decode_part")
     if skip_sources(config) != skip_sources(published):
-        wrong.append("g_sle_4/8/16/32")
+        unsupported.append("g_sle_4/8/16/32")
     if generator_channels(config) != generator_channels(published):
-        wrong.append("g_channels")
+        unsupported.append("g_channels")
     if discriminator_channels(config) != discriminator_channels(published):
-        wrong.append("d_channels")
-    if wrong:
+        unsupported.append("d_channels")
+    if unsupported:
         raise UserError(
-            f"{path}: the published format cannot store this model because of {', '.join(wrong)}: "
-            "the format needs every component, square pictures, channel widths set by ngf and ndf, "
-            f"decoder_width 32, and output_activation {published.output_activation} at "
-            f"{config.resolution} px"
+            f"{path}: the published format cannot store this model because of "
+            f"{', '.join(unsupported)}. The format needs every component of the published FastGAN, "
+            "square pictures, channel widths set by ngf and ndf, decoder_width 32, and "
+            f"output_activation {published.output_activation} at {config.resolution} px"
         )
 
 

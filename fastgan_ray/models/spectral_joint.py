@@ -160,7 +160,7 @@ def _in_memory(tensor: Tensor) -> Tensor:
 def _as_weights(
     flat_N: Tensor, sizes: Sequence[int], weights: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
-    """Return views of the flat elements with the weights' shapes and layouts."""
+    """Return a view of each weight's part of `flat_N`, with the weight's shape and strides."""
     return tuple(
         flat_N.as_strided(weight.shape, weight.stride(), start)
         for weight, start in zip(weights, starts(sizes), strict=True)

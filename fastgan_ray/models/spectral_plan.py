@@ -18,7 +18,7 @@ from fastgan_ray.models.spectral import SpectralLayer
 
 
 class _Shape(NamedTuple):
-    """The shape of a weight as the matrix that spectral normalisation uses."""
+    """The shape of the matrix into which spectral normalisation reshapes a layer's weight."""
 
     rows: int
     columns: int

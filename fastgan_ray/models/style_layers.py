@@ -38,7 +38,10 @@ class LinearEqual(nn.Linear):
 
 
 class ConvEqual(nn.Conv2d):
-    """A convolution that keeps the side; if `halves`, it filters the map and halves the side."""
+    """A convolution that keeps the height and width of its input.
+
+    If `halves`, it blurs its input with a low-pass filter and halves the height and width.
+    """
 
     kernel: Tensor
     scale: float
