@@ -119,7 +119,7 @@ def test_strengths_and_probability_are_those_of_a_run():
     assert torch.equal(DiffAugment(images, "translation", translation=0.0), images)
     with pytest.raises(ValueError, match=r"^translation: must be at most 1 \(got 2\.0\)$"):
         DiffAugment(images, translation=2.0)
-    with pytest.raises(ValueError, match="ada_p is not a strength of DiffAugment; use "):
+    with pytest.raises(ValueError, match="DiffAugment has no setting ada_p; use "):
         DiffAugment(images, ada_p=0.5)
 
 

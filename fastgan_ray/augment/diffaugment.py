@@ -156,6 +156,9 @@ def _sides(images: Tensor) -> int | Tensor:
 
 
 def _distances(images: Tensor, start_B2: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the distance of each row and of each column from `start_B2`: (B, H) and (B, W)."""
+    """Return the offsets of all rows (B, H) and all columns (B, W) from a pixel of each picture.
+
+    `start_B2` has the row and the column of this pixel.
+    """
     row, column = (torch.arange(side, device=images.device) for side in images.shape[-2:])
     return row - start_B2[:, :1], column - start_B2[:, 1:]

@@ -43,9 +43,7 @@ def DiffAugment(  # noqa: N802 - the published name
     Raises ValueError for an unknown operation or strength, and for an `x` of another shape or type.
     """
     if unknown := [name for name in strengths if name not in STRENGTHS]:
-        raise ValueError(
-            f"{unknown[0]} is not a strength of DiffAugment; use {', '.join(STRENGTHS)}"
-        )
+        raise ValueError(f"DiffAugment has no setting {unknown[0]}; use {', '.join(STRENGTHS)}")
     config = validated(AugmentConfig, {"policy": policy, **strengths})
     _require_single_kind(policy)
     if names := [op for op in policy_ops(policy) if is_adaptive(op)]:

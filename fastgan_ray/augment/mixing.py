@@ -28,7 +28,11 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def unchanged(images_BCHW: Tensor, parameters: Parameters) -> Tensor:
-    """Return the pictures: the mixture needs both kinds, so the training step makes it."""
+    """Return the pictures unchanged.
+
+    The training step makes the mixture (see `pseudo_real`), because a mixture needs both real and
+    generated pictures.
+    """
     return images_BCHW
 
 

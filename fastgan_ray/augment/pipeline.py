@@ -33,12 +33,15 @@ def draw(config: AugmentConfig, count: int, rng: torch.Generator) -> Draw:
 
 
 def gate(drawn: Draw, p: Tensor | float) -> Draw:
-    """Convert a draw to parameters; adaptive operations happen with probability p in [0, 1]."""
+    """Convert drawn numbers to the parameters of the operations.
+
+    An adaptive operation changes a picture with the probability p in [0, 1].
+    """
     return {op: operation(op).gate(numbers, p) for op, numbers in drawn.items()}
 
 
 def each(drawn: Draw, choose: Callable[[Tensor], Tensor]) -> Draw:
-    """Return the draw for some of its pictures.
+    """Return the drawn numbers of some of the pictures.
 
     `choose` takes a tensor with a row for each picture and returns the rows of the selected ones.
     """

@@ -67,7 +67,7 @@ def explain(error: ValidationError, section: type[Section]) -> list[Violation]:
 
 
 def validated(section: type[_Section], settings: Mapping[str, Any]) -> _Section:
-    """Return a section with these settings; raise ValueError with every broken rule."""
+    """Make a `section` from these settings; raise a ValueError that lists every broken rule."""
     try:
         return section.model_validate(settings)
     except ValidationError as error:

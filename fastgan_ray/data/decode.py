@@ -101,7 +101,8 @@ _recent = _Recent()
 def _later_frame(data: bytes, frame: int) -> Image.Image:
     """Decode a frame after the first one.
 
-    Decoders only go forward, one frame at a time, so continue in the open file if it is the same.
+    Decoders only go forward, one frame at a time. So if the last call decoded a frame of the same
+    file, that file is still open, and its decoder continues.
     """
     with _user_errors():
         image = _recent.image if _recent.data == data else None

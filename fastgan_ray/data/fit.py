@@ -40,7 +40,7 @@ def fit_picture(
 
 
 def _cropped(image: Image.Image, size: Size) -> Image.Image:
-    """Take the largest part with the proportions of `size` from the centre."""
+    """Crop a picture around its centre to the largest part with the proportions of `size`."""
     rows, columns = size
     width = min(image.width, max(1, image.height * columns // rows))
     height = min(image.height, max(1, image.width * rows // columns))

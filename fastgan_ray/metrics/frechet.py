@@ -211,7 +211,7 @@ def _without_each(this: _Set, other: _Set, values: Array, vectors: Array) -> Arr
 
 
 def _norm_of_each(values: Array, vectors: Array) -> Array:
-    """Return by how much the nuclear norm falls without each row (n,); see `_without_each`."""
+    """Return how much the nuclear norm falls if each row is left out (n,); see `_without_each`."""
     n, largest = len(vectors), float(values.max())
     if largest == 0:
         return np.zeros(n)

@@ -53,9 +53,10 @@ def precision_recall_density_coverage(
 ) -> dict[str, Estimate]:
     """Compute precision, recall, density and coverage (PRDC); return a dict with these keys.
 
-    Each row has a ball to its `k`-th neighbour (`manifold.precision_recall_density_coverage`). For
-    the errors, each set is divided at random (by `seed`) into at most 20 groups of equal size, and
-    one group is left out at a time. This takes about 40 times as long as the values without errors.
+    Each picture (a row of features) is the centre of a ball that reaches to its `k`-th neighbour
+    (see `manifold.precision_recall_density_coverage`). For the standard errors, each set is divided
+    at random (by `seed`) into at most 20 groups of equal size, and one group is left out at a time.
+    This takes about 40 times as long as it takes to compute only the values.
     Raises ValueError as `frechet_distance` does, for fewer than 4 rows, and for k below 1.
     """
     x, y = check_feature_pair(_array(real), _array(fake))

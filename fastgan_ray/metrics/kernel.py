@@ -73,7 +73,7 @@ class _Means:
 def _within(x: Array, unit: float) -> _Means:
     """Compute the means of the kernel between different rows of one set.
 
-    The kernel's values are divided by unit^3.
+    The kernel's values are divided by unit^3, so that they do not overflow.
     """
     n = len(x)
     rows, _, squares = _sums(x, x, unit)
@@ -93,7 +93,7 @@ def _within(x: Array, unit: float) -> _Means:
 def _between(x: Array, y: Array, unit: float) -> _Means:
     """Compute the means of the kernel between the rows of two sets.
 
-    The kernel's values are divided by unit^3.
+    The kernel's values are divided by unit^3, so that they do not overflow.
     """
     n, m = len(x), len(y)
     rows, columns, squares = _sums(x, y, unit)
@@ -107,7 +107,8 @@ def _between(x: Array, y: Array, unit: float) -> _Means:
 def _sums(x: Array, y: Array, unit: float) -> tuple[Array, Array, float]:
     """Compute row sums (n,), column sums (m,) and the sum of squares of the kernel matrix (n, m).
 
-    The matrix is computed in blocks of rows; its values are divided by unit^3.
+    The matrix is computed in blocks of rows. Its values are divided by unit^3, so that they do
+    not overflow.
     """
     rows, columns, squares = np.empty(len(x)), np.zeros(len(y)), 0.0
     product = product_with(y)

@@ -153,8 +153,9 @@ def _reference(views: list[Array], images: Array) -> Array:
 def _squares_to_others(views: list[Array], images: Array) -> Array:
     """Return the squared distance (n,) of each picture to the nearest other picture, or infinity.
 
-    views: features (n, d) of the pictures, and features of their mirror images; images: all views
-    joined. The distance is infinite if there is no other picture.
+    views: the features (n, d) of the pictures, and, if mirror images are compared, also the
+    features of the mirror images. images: the rows of all arrays in `views`, joined. The distance
+    is infinite if there is no other picture.
     """
     first = views[0]
     same = _SAME * float(np.einsum("id,id->", first, first)) / len(first)

@@ -39,8 +39,8 @@ Variant = tuple[object, ...]
 def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[Replay, Scalars]:
     """Record `compute` as a CUDA graph; return a function that replays it, and the result tensors.
 
-    `compute` computes a step and returns losses and norms; each replay writes to these tensors. The
-    capture changes the state.
+    `compute` computes a step and returns losses and norms; each replay writes to these tensors.
+    Before the recording, `compute` runs once, so `state` changes.
     """
     graph = torch.cuda.CUDAGraph()
     for name in DEVICE_STREAMS:

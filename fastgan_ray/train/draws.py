@@ -53,9 +53,9 @@ class Turn(NamedTuple):
     views: tuple[Draw, ...]
     """Augmentations of the two views of the contrastive loss; empty without that loss."""
     second_real: Draw
-    """Other augmentations of the real pictures for bCR (see `consistency`); empty without bCR."""
+    """A second augmentation of the real pictures, for bCR (`consistency`); empty without bCR."""
     second_fake: Draw
-    """Other augmentations of the generated pictures for bCR; empty without bCR."""
+    """A second augmentation of the generated pictures, for bCR; empty without bCR."""
     near_latents: tuple[Tensor, ...]
     """One tensor (B, nz) of latents near `latents` for zCR; empty without zCR."""
 

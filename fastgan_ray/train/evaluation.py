@@ -45,7 +45,10 @@ class Run:
     real_sample: Tensor
     """Some downscaled training pictures; `diagnostics` compares generated pictures with them."""
     source: Source
-    """All pictures from which `data.limit` chooses; `draw_pairs` shows those that look copied."""
+    """All pictures from which `data.limit` chooses.
+
+    `draw_pairs` reads the training pictures that generated pictures resemble.
+    """
     measure_with: tuple[Reference, Extractor] | None
     """The features of the real pictures and the feature network; None if nothing is measured."""
     distance: Distance
@@ -192,11 +195,12 @@ def _draw(
 
 
 def _reconstruction(state: TrainState, run: Run, path: Path, last: bool) -> dict[str, float | str]:
-    """Measure how much of a picture D keeps (Liu et al. 2021, table 7), with the run's distance.
+    """Measure how well pictures can be reconstructed from D's features (Liu et al. 2021, table 7).
 
+    Each value is the mean distance (`run.distance`) between pictures and their reconstructions.
     `reconstruction` uses D's decoders. `d_reconstruction` uses a new decoder, trained on the frozen
-    D; it is measured only at the end of a run, and only if `eval.probe_steps` is above 0. With it,
-    `d_reconstruction_untrained` is measured in the same way for a D with random weights.
+    D; it is measured only at the end of a run, and only if `eval.probe_steps` is above 0. Then
+    `d_reconstruction_untrained` is also measured, in the same way for a D with random weights.
     """
     config = run.config
     values = draw_decoded(state, run.images, run.distance, config, path, run.device)

@@ -120,7 +120,7 @@ def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
 
 
 def describe_starts(configs: Iterable[RunConfig], must_exist: bool) -> list[str]:
-    """Check the starts from given weights; return a line for each.
+    """Check the weights in `train.init_from` of each configuration; describe them in lines of text.
 
     If `must_exist` is false, a path that does not exist gives a line instead of an error, because
     the training may run on another machine, which has the path. Raise UserError for weights that
@@ -170,7 +170,7 @@ def start_from(state: TrainState, source: Source, config: RunConfig) -> None:
 
 
 def describe(record: Mapping[str, Any]) -> str:
-    """Describe a start from given weights in one line; `initialise` returns the `record`."""
+    """Say in one line from which weights a training starts; `initialise` returns the `record`."""
     networks = [name for name in ("generator", "discriminator") if name in record]
     shares = "; ".join(f"{name}: {Share(**record[name]).describe()}" for name in networks)
     return f"Start from {record['from']} (sha256 {record['sha256'][:12]}): {shares}"

@@ -17,7 +17,7 @@ from fastgan_ray.train.state import LogPosition, TrainState, sums_now
 
 
 def is_log(step: int, config: RunConfig) -> bool:
-    """Decide whether a row of the log follows step `step`, counted from 1."""
+    """Return whether the training writes a row of the log after step `step`, counted from 1."""
     images, every = config.train.images_per_step, config.train.log_every_kimg * 1000
     return every > 0 and math.floor(step * images / every) > math.floor((step - 1) * images / every)
 
