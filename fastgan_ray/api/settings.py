@@ -1,4 +1,4 @@
-"""Convert the settings that a function call or a command overrides to plain Python values."""
+"""Turn the settings that a function call or a command sets into plain Python values."""
 
 from __future__ import annotations
 

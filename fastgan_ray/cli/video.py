@@ -27,8 +27,8 @@ def interpolate(
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="Seeds through which the video moves, in this order, e.g. 0-3,9. With --grid, the "
-            "seeds are divided equally, in order: the first walk gets the first seeds etc.",
+            help="Seeds through which the video moves, in this order, e.g. 0-3,9. With --grid, "
+            "each walk (a tile of the grid) gets an equal part of this list, in order.",
             show_default=f"{SEEDS_PER_WALK} seeds for each walk, starting at seed 0",
         ),
     ] = None,

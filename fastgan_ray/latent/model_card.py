@@ -134,15 +134,15 @@ def _introduction(
 ) -> str:
     model, (height, width) = config.model, config.model.size
     kind = ARCHITECTURES[model.architecture].title
-    text = (
+    network = (
         f"A {kind} generator with {count_parameters(generator):,} parameters. It turns a latent of "
         f"{model.nz} numbers into a picture of {width} x {height} pixels ({config.data.mode})."
     )
     if record is None or data is None:
-        return f"{text} {NOT_RECORDED.format('training')}"
-    count = f"{data['count']} pictures" if data["count"] else "pictures"
-    shown = f" {record['kimg'] * 1000:,.0f} pictures were shown." if record["kimg"] else ""
-    return f"{text} It was trained on {count} ({data['name']}) with fastgan-ray.{shown}"
+        return f"{network} {NOT_RECORDED.format('training')}"
+    pictures = f"{data['count']} pictures" if data["count"] else "pictures"
+    images_seen = f" {record['kimg'] * 1000:,.0f} pictures were shown." if record["kimg"] else ""
+    return f"{network} It was trained on {pictures} ({data['name']}) with fastgan-ray.{images_seen}"
 
 
 def _use(config: RunConfig) -> str:

@@ -21,7 +21,9 @@ from fastgan_ray.train.perceptual import Embedding
 COMPARED_SIDE = 256
 """Larger pictures are reduced to this side, in pixels, before they are compared."""
 MOST_REFERENCES = 64
-"""At most this number of training pictures, evenly spread, are compared with all others."""
+"""Distances between training pictures are measured from at most this many of them.
+
+Each of these pictures, spread evenly over the data set, is compared with all training pictures."""
 _QUERY_BYTES = 2**31  # memory for the vectors of a pass; each pass reads all pictures
 _SAME = 1e-5  # the largest distance between two computations for the same picture
 _BATCH = 4

@@ -1,10 +1,10 @@
-"""The generators that a blind vote compares: the best trials of searches, the arms of ablations.
+"""The generators that a blind vote compares: best trials of searches and arms of ablations.
 
-A generator is {"name", "run" (the name of the run's folder), "folder" (of the run), "trial", "arm"
-(one of these two is None), "data" (the name of the data set in an ablation), "grids" ({cell: path
-of the grid of samples}), "values" ({metric: value}), "minimize" ({metric: whether lower is
-better}), "protocol"}. For an arm, a cell is the seed of a training; two arms are compared at the
-same seed. For a trial, the cell is "".
+A generator is {"name", "run" (the name of the run's folder), "folder" (of the run), "trial" and
+"arm" (either "trial" or "arm" is None), "data" (the name of the data set in an ablation), "grids"
+({cell: path of the grid of samples}), "values" ({metric: value}), "minimize" ({metric: whether
+lower is better}), "protocol"}. For an arm, a cell is the seed of a training; two arms are compared
+at the same seed. For a trial, the cell is "".
 """
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ def plan_pairs(generators: Sequence[Generator], pairs: int, pictures: int, seed:
     """Choose the generators, their sides and the latents of each pair of a page at random.
 
     All combinations of two generators occur about equally often, and their sides alternate. A fifth
-    of the pairs has the control on one side. The same arguments give the same pairs.
+    of the pairs compare a generator with the control, i.e. with training pictures. The same
+    arguments give the same pairs.
     """
     rng, control = np.random.default_rng(seed), len(generators)
     controls = round(pairs * CONTROL_SHARE)
@@ -90,7 +91,10 @@ def _pair(
 
 
 def make_key(generators: Sequence[Generator], pairs: Sequence[Pair]) -> Key:
-    """Return the key of a page; its id depends on all of its content."""
+    """Return the key of a page, which says which generators each pair shows.
+
+    It has the page's id, which is a hash of all that the page shows.
+    """
     protocols = [generator["protocol"] for generator in generators]
     key = {
         "format": FORMAT,

@@ -203,7 +203,7 @@ def cost(run: Run) -> list[tuple[str, str]]:
 
 
 def protocols(run: Run) -> list[dict[str, Any]]:
-    """Return the metric's protocol on each data set.
+    """Return the protocol by which the run's metric was measured, for each data set.
 
     An item is {"data", "rows"}; rows are (name, text) pairs.
     """

@@ -45,14 +45,17 @@ def interval_text(row: Mapping[str, Any]) -> str:
 
 
 def sentences(result: Result) -> list[str]:
-    """Return sentences about the voters, the winner, the metric's agreement and the control."""
+    """Return sentences about the voters, the winner, and the votes on the control.
+
+    For each metric, a sentence says whether it agrees with the votes.
+    """
     voters = result["voters"]
     total, equal = (sum(voter[key] for voter in voters) for key in ("votes", "equal"))
     who = "1 voter" if len(voters) == 1 else f"{len(voters)} voters"
     unsure = f", {equal} of them undecided" if equal else ""
     return [
         f"{who}, {_count(total, 'vote')}{unsure}. {_favourite(result)}",
-        *(_agreement(name, share) for name, share in result["agreements"].items()),
+        *(_agreement(metric, share) for metric, share in result["agreements"].items()),
         *(
             ["The generators were measured differently, so no metric is compared with the votes."]
             if not result["same_protocol"]
@@ -75,10 +78,10 @@ def _favourite(result: Result) -> str:
     return f"Most votes went to {first}, but its lead over {second} may be chance."
 
 
-def _agreement(name: str, share: Share) -> str:
+def _agreement(metric: str, share: Share) -> str:
     low, high = share.interval()
     text = (
-        f"{name} agrees with {share.won} of {_count(share.of, 'vote')} between generators "
+        f"{metric} agrees with {share.won} of {_count(share.of, 'vote')} between generators "
         f"({share.won / share.of:.0%}, interval {low:.0%} to {high:.0%})"
     )
     if low > 0.5:
@@ -90,12 +93,13 @@ def _agreement(name: str, share: Share) -> str:
 
 def _about(voter: Voter) -> list[str]:
     """Return sentences about a voter: votes on the control, and a preference for one side."""
-    control, left, name = voter["control"], voter["left"], voter["name"]
+    control, left, voter_name = voter["control"], voter["left"], voter["name"]
     if not control.of:
-        return [f"{name[:1].upper()}{name[1:]} gave no vote on the control (training pictures)."]
+        capitalised_name = f"{voter_name[:1].upper()}{voter_name[1:]}"
+        return [f"{capitalised_name} gave no vote on the control (training pictures)."]
     p = control.chance()
     text = (
-        f"Control: {name} preferred the training pictures in {control.won} of "
+        f"Control: {voter_name} preferred the training pictures in {control.won} of "
         f"{_count(control.of, 'pair')} with generated ones"
     )
     if p < LEVEL:
@@ -112,7 +116,7 @@ def _about(voter: Voter) -> list[str]:
     if 2 * most.chance() < RARE:
         side = "left" if left.won == most.won else "right"
         texts.append(
-            f"Warning: {name} chose the {side} side in {most.won} of {left.of} pairs, although the "
-            f"sides are random."
+            f"Warning: {voter_name} chose the {side} side in {most.won} of {left.of} pairs, "
+            f"although the sides are random."
         )
     return texts

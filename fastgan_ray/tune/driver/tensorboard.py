@@ -29,7 +29,7 @@ class TensorBoardNumbers(TrialCallback):
         self._steps: dict[str, float] = {}
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Add the numbers since the trial's last evaluation."""
+        """Add the training numbers that the trial has written since its last evaluation."""
         name = trial.trial_id
         last = self._steps.get(name, 0.0)
         rows = [row for row in read_rows(self._trials / name, TRAINING) if row["kimg"] > last]

@@ -101,7 +101,7 @@ class Request:
 
     @property
     def worker(self) -> Resources:
-        """The demand of one worker on the first kind of GPU."""
+        """The resources that one worker needs on the first kind of GPU."""
         return self.choices[0]
 
     def count(self, nodes: Sequence[Resources]) -> int:

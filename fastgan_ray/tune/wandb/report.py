@@ -221,9 +221,9 @@ def _runset(
 def _runs(
     job: str, name: str = "", states: Sequence[str] = (), least_kimg: float = 0.0
 ) -> dict[str, Any]:
-    """Describe a set of W&B runs by their job type, their states and their least kimg.
+    """Describe the W&B runs of job type `job` that have one of `states` and at least `least_kimg`.
 
-    With no `states`, runs in all states belong to the set.
+    If `states` is empty, the state does not matter. `_runset` uses the description as a filter.
     """
     return {"name": name or job, "job": job, "states": list(states), "least_kimg": least_kimg}
 
