@@ -19,10 +19,10 @@ from turns import DEVICE, Case, Side, Stopwatch, now
 
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.metrics.extractors import Extractor, load_extractor
-from fastgan_ray.metrics.extractors.efficientnet import load_efficientnet_lite0
 from fastgan_ray.metrics.extractors.inception import extractor_of_port
 from fastgan_ray.metrics.frechet import frechet_distance
 from fastgan_ray.models import build_generator
+from fastgan_ray.pretrained.efficientnet import load_efficientnet
 
 FAKES, BATCH = 128, 32
 RESOLUTION, NGF = 128, 16
@@ -43,7 +43,7 @@ def extraction_cases(distance: Distance) -> list[Case]:
 
 
 def _efficientnet_lite0() -> tuple[str, Extractor, Network]:
-    plain = load_efficientnet_lite0().to(DEVICE)
+    plain = load_efficientnet("efficientnet_lite0").to(DEVICE)
 
     def features(images: Tensor) -> Tensor:
         maps: Tensor = plain.extract_features((images - 127) / 128)

@@ -76,6 +76,8 @@ CASES: dict[str, dict[str, Any]] = {
     "contrastive": {"model.self_supervision": "ae_contrastive"},
     "no self-supervision": {"model.self_supervision": "none"},
     "dropout": {"model.d_dropout": 0.3},
+    "single blocks in G": {"model.g_blocks": "single"},
+    "projected": {"model.discriminator": "projected", "eval.extractor": "none"},
     "dcgan": {"model.architecture": "dcgan"},
     "sngan": {"model.architecture": "sngan"},
     "stylegan2": {"model.architecture": "stylegan2"},

@@ -12,8 +12,9 @@ from shaped_pictures import write_sprites
 from stand_in_extractor import configured, stand_in
 
 from fastgan_ray.augment import pipeline
+from fastgan_ray.config.aspects import ASPECTS
 from fastgan_ray.config.augment import AugmentConfig
-from fastgan_ray.config.model import ASPECTS, RESOLUTIONS, ModelConfig
+from fastgan_ray.config.model import RESOLUTIONS, ModelConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import check_settings, load_run_config, parse_assignments
 from fastgan_ray.data.source import open_source

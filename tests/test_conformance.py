@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fastgan_ray.augment.ada import CONTROLLERS
 from fastgan_ray.augment.pipeline import OPS
+from fastgan_ray.config.aspects import ASPECTS
 from fastgan_ray.config.data import CHANNELS
-from fastgan_ray.config.model import ASPECTS
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.models import ARCHITECTURES
 from fastgan_ray.search.ablation import arm_config
@@ -48,6 +48,7 @@ PENALTIES = {"train.r1_gamma": 1.0, "train.r2_gamma": 0.5, "train.r1_interval": 
 # Steps of 2 images: sparse from the first, dense from the fourth.
 REGAN = {"regan.sparsity": 0.5, "regan.warmup_kimg": 0.0, "regan.interval_kimg": 0.006}
 ADA = {"augment.policy": "bgc", "augment.ada_interval": 1, "augment.ada_kimg": 0.01}
+PROJECTED = {"model.discriminator": "projected", "model.d_input_px": 64}
 
 # One entry for each way that a run can be, by a name of its own.
 CASES: dict[str, dict[str, Any]] = {
@@ -76,6 +77,25 @@ CASES: dict[str, dict[str, Any]] = {
     "no part": {"model.decode_part": "none"},
     "no tanh": {"model.output_activation": "none"},
     "dropout": {"model.d_dropout": 0.3},
+    **{f"{kind} blocks in G": {"model.g_blocks": kind} for kind in ("single", "double")},
+    "projected": PROJECTED,
+    **{
+        f"projected, {name}": {**PROJECTED, **settings}
+        for name, settings in {
+            "penalties": {**PENALTIES, "train.loss": "wasserstein"},
+            "contrastive": {"model.self_supervision": "contrastive"},
+            "other forms": {
+                **{"model.d_features": "efficientnet_lite2", "model.d_input_px": 70},
+                **{"model.d_batch_norm": False, "model.d_dropout": 0.3, "model.d_slope": 0.0},
+                **{"data.mode": "grey", "model.aspect": "4:3", "model.g_blocks": "single"},
+            },
+            "bf16": {"train.precision": "bf16"},
+            "frozen blocks": {"train.init_from": "runs/heads", "train.freeze_d": 1},
+            "Re-GAN and ADA": {**REGAN, **ADA, "train.d_steps": 2},
+            "gradient checkpointing": {"train.gradient_checkpointing": True},
+            "gradient gap": {"train.gradient_gap_weight": 500.0, "train.lecam_weight": 0.3},
+        }.items()
+    },
     "no batch norm in D": {"model.d_batch_norm": False, "model.d_slope": 0.1},
     "no batch norm in D, penalties": {"model.d_batch_norm": False, **PENALTIES},
     "no batch norm in D, bf16": {"model.d_batch_norm": False, "train.precision": "bf16"},
@@ -274,7 +294,7 @@ def advance(state: TrainState, settings: RunConfig, distances: dict[str, Any], s
         assert all(math.isfinite(float(value)) for value in scalars.values()), scalars
         for network in (state.generator, state.discriminator):
             for name, weight in network.named_parameters():
-                if "to_small" in name and not settings.model.d_small:
+                if "to_small" in name and (not settings.model.d_small or settings.model.projects):
                     # Nothing looks at the small picture.
                     assert weight.grad is None or not bool(weight.grad.any()), name
                     continue

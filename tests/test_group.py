@@ -28,6 +28,7 @@ STEPS = {
     "adaptive": 12,
     "sngan": 3,
     "stylegan2": 4,
+    "projected": 4,
 }  # of the others 8: enough for what they are for
 PATIENCE = timedelta(seconds=120)
 CASES: dict[str, dict[str, Any]] = {
@@ -74,6 +75,10 @@ CASES: dict[str, dict[str, Any]] = {
         "regan.interval_kimg": 0.02,
     },
     "sngan": {"model.architecture": "sngan", "model.d_dropout": 0.3},
+    "projected": {
+        **{"model.discriminator": "projected", "model.d_input_px": 64, "model.d_dropout": 0.3},
+        **{"train.lecam_weight": 0.3},
+    },
     "stylegan2": {
         **{"model.architecture": "stylegan2", "model.ngf": 1, "model.ndf": 1},
         **{"train.loss": "logistic", "train.r1_gamma": 1.0, "train.r1_interval": 3},

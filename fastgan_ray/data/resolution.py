@@ -6,8 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from fastgan_ray.config.aspects import ASPECTS
 from fastgan_ray.config.data import DataConfig
-from fastgan_ray.config.model import ASPECTS, RESOLUTIONS, ModelConfig
+from fastgan_ray.config.model import RESOLUTIONS, ModelConfig
 from fastgan_ray.data.checking import Picture
 from fastgan_ray.data.fit import Size
 

@@ -185,6 +185,11 @@ def _require_published_architecture(checkpoint: Path) -> None:
             "--to published: only model.architecture fastgan has a published format (this "
             f"generator has {config.model.architecture})"
         )
+    if config.model.projects:
+        raise UserError(
+            "--to published: a projected discriminator (model.discriminator) has no published "
+            "format; use --to folder"
+        )
 
 
 def _write_published(checkpoint: Path, out: Path) -> None:

@@ -14,6 +14,7 @@ from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.dcgan import DcganDiscriminator, DcganGenerator
 from fastgan_ray.models.discriminator import fastgan_discriminator
 from fastgan_ray.models.generator import fastgan_generator
+from fastgan_ray.models.projected import ProjectedDiscriminator
 from fastgan_ray.models.sngan import SnganDiscriminator, SnganGenerator
 from fastgan_ray.models.stylegan2 import StyleGan2Discriminator, StyleGan2Generator
 
@@ -61,6 +62,8 @@ def build_discriminator(
 ) -> AnyDiscriminator:
     """Build a newly initialised discriminator; arguments are as in `build_generator`."""
     rng = rng or torch.Generator().manual_seed(0)
+    if config.projects:
+        return ProjectedDiscriminator(config, rng, picture_channels)
     return ARCHITECTURES[config.architecture].discriminator(config, rng, picture_channels)
 
 

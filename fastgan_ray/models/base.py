@@ -20,6 +20,8 @@ class AnyDiscriminator(nn.Module, ABC):
     blocks: nn.ModuleList
     projection: nn.Module | None
     group: Group = ALONE
+    # "name" and "sha256" of the pretrained weights that D uses without training; None: it has none.
+    frozen_network: dict[str, str] | None = None
 
     @abstractmethod
     def forward(

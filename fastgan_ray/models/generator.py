@@ -20,6 +20,7 @@ from fastgan_ray.models.spectral_joint import JointSpectralNorm
 
 # Side in px -> number of channels, in units of ngf.
 _MULTIPLIERS = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
+# The sides of the published blocks with two convolutions.
 COMPOUND_SIDES = (8, 32, 128, 512)
 
 
@@ -130,10 +131,16 @@ def skip_sources(config: ModelConfig) -> dict[int, int]:
     }
 
 
+def convolution_count(config: ModelConfig, side: int) -> int:
+    """Return the number of convolutions in the block whose output has the side `side` in px."""
+    published = 2 if side in COMPOUND_SIDES else 1
+    return {"mixed": published, "single": 1, "double": 2}[config.g_blocks]
+
+
 def _up_block(
     config: ModelConfig, make: LayerFactory, side: int, channels: dict[int, int]
 ) -> UpBlock:
     c_in, c_out = channels[side // 2], channels[side]
-    if side in COMPOUND_SIDES:
+    if convolution_count(config, side) == 2:
         return compound_up(make, c_in, c_out, config.map_size(side) if config.g_noise else None)
     return plain_up(make, c_in, c_out)

@@ -41,6 +41,8 @@ _ACTIVATIONS: dict[int, Literal["tanh", "none"]] = {256: "none", 512: "none", 10
 # Settings that are fixed in the published form.
 _FIXED = (
     "aspect",
+    "discriminator",
+    "g_blocks",
     "g_noise",
     "d_sle",
     "d_small",

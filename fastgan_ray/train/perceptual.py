@@ -20,8 +20,8 @@ from torch.autograd.function import once_differentiable
 
 from fastgan_ray.arithmetic import ieee_float32
 from fastgan_ray.data.channels import WHITE, as_rgb
-from fastgan_ray.metrics.extractors.efficientnet import load_efficientnet_lite0
 from fastgan_ray.metrics.weight_files import weights_path
+from fastgan_ray.pretrained.efficientnet import load_efficientnet
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Embedding = Callable[[Tensor], Tensor]
@@ -62,7 +62,7 @@ def load_embedding(name: str, device: torch.device, background: str = WHITE) -> 
     if name == "lpips_vgg":
         network = _published_lpips().requires_grad_(False).eval().to(device)
         return partial(_embedded, partial(_vgg_features, network), 1, device, background)
-    pyramid = partial(_pyramid, load_efficientnet_lite0().to(device))
+    pyramid = partial(_pyramid, load_efficientnet("efficientnet_lite0").to(device))
     return partial(_embedded, pyramid, _PYRAMID_DEPTHS, device, background)
 
 
@@ -210,7 +210,7 @@ def efficientnet_lite0(device: torch.device) -> Distance:
     `reconstruction_weight` can be used for both. (Between decoded pictures and targets it is 0.7 at
     the start of a training, and 0.5 later.)
     """
-    network = load_efficientnet_lite0().to(device)
+    network = load_efficientnet("efficientnet_lite0").to(device)
 
     def distance(pictures: Tensor, targets: Tensor) -> Tensor:
         with torch.no_grad():

@@ -7,11 +7,14 @@ import math
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import build_discriminator, build_generator, small_size
+from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.kernels import reference_kernels
+from fastgan_ray.models.projected import ProjectedDiscriminator
 from fastgan_ray.search.file.early_terminate import Hyperband
 from fastgan_ray.search.file.spec import SearchSpec, base_settings, first_trial_point
 
@@ -70,19 +73,22 @@ def gflop_per_image(config: RunConfig) -> float:
         discriminate = _gflop(lambda: discriminator(full_BCHW, small_BCHW))
         decode = _gflop(lambda: discriminator(full_BCHW, small_BCHW, part=0))
         embed = _gflop(lambda: discriminator.embed(full_BCHW)) if model.contrasts else 0.0
+        frozen = _frozen_gflop(discriminator, full_BCHW)
         _, reconstructions = discriminator(full_BCHW, small_BCHW, part=0)
     pictures: float = sum(
         math.prod(picture.shape[-2:]) / 128**2 for picture in reconstructions.values()
     )
     # D's step: one real and one generated picture, and two more views for the contrastive loss.
     d_step = generate + FORWARD_BACKWARD * (decode + discriminate + 2 * embed)
+    # Frozen layers need no gradient in D's step, and in G's step only that of their inputs.
+    d_step -= (FORWARD_BACKWARD - 1) * frozen * (2 + 2 * model.contrasts + train.second_views)
     d_step += EXTRA_D_PASSES.get(train.loss, 0) * discriminate
     d_step += (GRADIENT_GAP_PASSES if train.gradient_gap_weight > 0 else 0) * discriminate
     d_step += FORWARD_BACKWARD * discriminate * train.second_views
     d_step += generate if train.uses_near_latents else 0
     d_step += pictures * RECONSTRUCTION_GFLOP[train.reconstruction]
     # G's step: it reuses the picture generated in D's step, so that G needs only a backward pass.
-    g_step = (FORWARD_BACKWARD - 1) * generate + FORWARD_BACKWARD * discriminate
+    g_step = (FORWARD_BACKWARD - 1) * generate + FORWARD_BACKWARD * discriminate - frozen
     g_step += (FORWARD_BACKWARD - 1) * generate if train.zcr_g_weight > 0 else 0
     g_step += EXTRA_G_PASSES.get(train.loss, 0) * discriminate
     return d_step + g_step / train.d_steps
@@ -99,6 +105,13 @@ def parameter_counts(config: RunConfig) -> dict[str, int]:
         name: sum(weight.numel() for weight in network.parameters())
         for name, network in networks.items()
     }
+
+
+def _frozen_gflop(discriminator: AnyDiscriminator, full_BCHW: Tensor) -> float:
+    """Return the GFLOP of D's frozen layers in a forward pass for the picture (1, C, H, W)."""
+    if not isinstance(discriminator, ProjectedDiscriminator):
+        return 0.0
+    return _gflop(lambda: discriminator.mixed_features(full_BCHW))
 
 
 def _gflop(run: Callable[[], object]) -> float:

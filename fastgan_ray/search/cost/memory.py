@@ -11,7 +11,8 @@ from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.training import CPU_BF16_FROM_PX
 from fastgan_ray.models import small_size
 from fastgan_ray.models.discriminator import discriminator_channels
-from fastgan_ray.models.generator import COMPOUND_SIDES, generator_channels, skip_sources
+from fastgan_ray.models.generator import convolution_count, generator_channels, skip_sources
+from fastgan_ray.models.projected import MIXED_WIDTHS, discriminator_widths
 from fastgan_ray.models.sngan import sngan_d_channels, sngan_g_channels
 from fastgan_ray.models.stylegan2 import stylegan2_channels
 
@@ -29,6 +30,20 @@ BYTES_PER_WEIGHT = 24
 # keeps its output and the inputs of its normalisation and its gate, which are twice as wide. For
 # D's stages, the number is the mean of two paths.
 MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
+# A projected discriminator: the maps that a block of its small discriminators keeps, in units of
+# its output. Of its frozen network: the number of weights, and the number of values per pixel of
+# the network's input that are kept for the gradient (counted with PyTorch's saved-tensor hooks).
+MAPS_PER_HALVING = 3
+FROZEN_WEIGHTS = {
+    "efficientnet_lite0": 2.9e6,
+    "efficientnet_lite1": 3.7e6,
+    "efficientnet_lite2": 4.3e6,
+}
+FROZEN_VALUES = {
+    "efficientnet_lite0": 280.0,
+    "efficientnet_lite1": 362.0,
+    "efficientnet_lite2": 380.0,
+}
 # StyleGAN2: the unit is one map after (G) or before (D) the convolutions of a block.
 MAPS_PER_STYLED, MAPS_PER_RESIDUAL_HALF = 8, 6
 # Temporary memory for gradients, in units of the largest map.
@@ -105,14 +120,14 @@ def _fastgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, fl
     down_stages = [
         (min(level // 2, 256), width)
         for level, width in discriminator_channels(model).items()
-        if level > 8
+        if level > 8 and not model.projects
     ]
     decoder_stages = [
         (side, times * model.decoder_width)
         for side, times in {16: 4, 32: 2, 64: 2, 128: 1}.items()
         if side <= model.resolution and model.autoencodes
     ]
-    convolutions = {side: 2 if side in COMPOUND_SIDES else 1 for side in g}
+    convolutions = {side: convolution_count(model, side) for side in g}
     ups = [(convolutions[side], width * _pixels(model, side)) for side, width in g.items()]
     ups += 3 * [(1, width * _pixels(model, side)) for side, width in decoder_stages]
     downs = [width * _pixels(model, side) for side, width in down_stages]
@@ -126,8 +141,35 @@ def _fastgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, fl
     skips = sum(g[side] * _pixels(model, side) for side in skip_sources(model))
     pictures = config.data.channels * (math.prod(model.size) + math.prod(small_size(model)))
     largest = max(width * _pixels(model, side) for side, width in [*g.items(), *down_stages])
-    weights = _fastgan_weights(model, g, convolutions, [width for _, width in down_stages])
-    return weights, maps + skips + 2 * pictures, largest
+    d_widths = [width for _, width in down_stages]
+    weights = _fastgan_weights(model, g, convolutions, d_widths)
+    values: float = maps + skips + 2 * pictures
+    if not model.projects:
+        return weights, values, largest
+    d_weights, d_values, d_largest = _projected(model)
+    return weights + d_weights, values + d_values, max(largest, d_largest)
+
+
+def _projected(model: ModelConfig) -> tuple[float, float, float]:
+    """Return the same three numbers as `_fastgan`, for a projected discriminator alone.
+
+    D's step keeps the maps of the small discriminators twice, for real and generated pictures. G's
+    step keeps them once, and the features of the frozen network.
+    """
+    maps = list(zip(MIXED_WIDTHS, model.projected_maps, strict=True))
+    weights: float
+    stages = [discriminator_widths(model, width, size) for width, size in maps]
+    inputs = [width * math.prod(size) for width, size in maps]
+    outputs = sum(
+        width * math.prod(side >> step for side in size)
+        for widths, (_, size) in zip(stages, maps, strict=True)
+        for step, width in enumerate(widths[1:], start=1)
+    )
+    own = sum(inputs) + MAPS_PER_HALVING * outputs
+    weights = sum(16 * a * b for widths in stages for a, b in itertools.pairwise(widths))
+    weights += FROZEN_WEIGHTS[model.d_features] * 4 / BYTES_PER_WEIGHT
+    frozen = FROZEN_VALUES[model.d_features] * math.prod(model.network_input)
+    return weights, max(2 * own, frozen + own), max(inputs)
 
 
 def _fastgan_weights(

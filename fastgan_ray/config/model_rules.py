@@ -1,0 +1,46 @@
+"""The rules about several settings of the section `model`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastgan_ray.config.model import ModelConfig
+
+SNGAN_RESOLUTIONS = (32, 64, 128)
+
+
+def broken_rule(model: ModelConfig) -> str:
+    """Return the first rule that the settings break together; "" if they break none."""
+    for name, first in (("g_channels", 4), ("d_channels", 8)):
+        widths = getattr(model, name)
+        if widths is None:
+            continue
+        expected = int(math.log2(model.resolution // first)) + 1
+        if len(widths) != expected or any(not 1 <= width <= 16384 for width in widths):
+            return (
+                f"{name} must list {expected} numbers of channels (1 to 16384), one for each "
+                f"of {first}, {2 * first}, ..., {model.resolution} (got {widths})"
+            )
+    if model.architecture == "dcgan" and model.resolution != 4 * 2**model.dcgan_depth:
+        return (
+            f"with architecture dcgan and dcgan_depth {model.dcgan_depth}, resolution must be "
+            f"4 * 2^dcgan_depth = {4 * 2**model.dcgan_depth} (got {model.resolution})"
+        )
+    if model.architecture == "sngan" and model.resolution not in SNGAN_RESOLUTIONS:
+        return (
+            "with architecture sngan, resolution must be one of "
+            f"{SNGAN_RESOLUTIONS} (got {model.resolution})"
+        )
+    if model.projects and model.architecture != "fastgan":
+        return (
+            "discriminator must be architecture unless architecture is fastgan (got "
+            f"discriminator {model.discriminator}, architecture {model.architecture})"
+        )
+    if model.autoencodes and model.decode_small and not model.d_small:
+        return (
+            "decode_small must be false if d_small is false, because this decoder "
+            "needs the second branch"
+        )
+    return ""

