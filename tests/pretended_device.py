@@ -59,6 +59,7 @@ CASES: dict[str, dict[str, Any]] = {
     "gradient gap": {"train.gradient_gap_weight": 500.0},
     "APA": {"augment.policy": "color,translation,apa", "augment.ada_p": 0.5},
     "ANDA": {"augment.policy": "color,translation,anda", "augment.ada_p": 0.5},
+    "diffusion": {"augment.policy": "color,translation,diffusion", "augment.ada_p": 0.5},
     "bCR": {"train.bcr_real_weight": 10.0, "train.bcr_fake_weight": 10.0},
     "zCR": {"train.zcr_d_weight": 5.0, "train.zcr_g_weight": 0.5},
     "top-k": {"train.top_k": 0.5},

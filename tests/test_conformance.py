@@ -145,6 +145,7 @@ CASES: dict[str, dict[str, Any]] = {
     "gradient gap": {"train.gradient_gap_weight": 500.0},
     "APA": {**ADA, "augment.policy": "color,apa", "augment.ada_p": 0.5},
     "ANDA": {**ADA, "augment.policy": "anda,translation", "augment.ada_p": 0.5},
+    "diffusion": {**ADA, "augment.policy": "color,diffusion", "augment.ada_p": 0.5},
     "APA and ANDA without a controller": {
         "augment.policy": "apa,anda",
         "augment.ada": "none",

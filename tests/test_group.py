@@ -52,7 +52,7 @@ CASES: dict[str, dict[str, Any]] = {
         "train.loss": "relativistic",
     },
     "second views": {
-        "augment.policy": "color,apa,anda",
+        "augment.policy": "color,apa,anda,diffusion",
         "augment.ada_p": 0.5,
         "augment.ada_kimg": 0.4,
         "train.bcr_real_weight": 1.0,

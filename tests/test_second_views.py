@@ -10,7 +10,8 @@ from steps import draw_turn
 from torch import Tensor
 
 from fastgan_ray import AdaptiveAugment, DiffAugment
-from fastgan_ray.augment import mixing
+from fastgan_ray.augment import diffusion, mixing
+from fastgan_ray.config.augment import TRAINING_OPS
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.train import consistency, losses, step, views
@@ -73,10 +74,57 @@ class TestMixing:
         )
 
     @pytest.mark.parametrize("augment", [DiffAugment, lambda x, policy: AdaptiveAugment(policy)])
-    @pytest.mark.parametrize("op", ["apa", "anda"])
+    @pytest.mark.parametrize("op", TRAINING_OPS)
     def test_they_are_refused_outside_a_training(self, augment, op):
-        with pytest.raises(ValueError, match=f"{op} mixes real and generated pictures"):
+        with pytest.raises(ValueError, match=f"{op} works only in a training"):
             augment(pictures(), policy=f"color,{op}")
+
+
+class TestDiffusion:
+    @pytest.mark.parametrize(("p", "last"), [(0.0, 10), (0.5, 505), (1.0, 1000)])
+    def test_half_of_the_pictures_have_no_noise_and_late_steps_are_more_probable(self, p, last):
+        taken = diffusion.steps(diffusion.draw(200_000, rng()), p)
+        assert (taken == 0).double().mean().item() == pytest.approx(0.5, abs=0.01)
+        noisy = taken[taken > 0].double()
+        assert noisy.min() == 1 and noisy.max() == last
+        weights = torch.arange(1, last + 1, dtype=torch.float64)
+        expected = (weights * weights).sum() / weights.sum()
+        assert noisy.mean().item() == pytest.approx(expected.item(), rel=0.01)
+        first = (noisy <= last // 2).double().mean()  # its probability is about a quarter
+        assert first.item() == pytest.approx(
+            (weights[: last // 2].sum() / weights.sum()).item(), abs=0.01
+        )
+
+    def test_the_factors_are_those_of_the_published_chain(self):
+        drawn = {"noisy": torch.ones(3), "step": torch.tensor([0.0, 0.5, 1.0])}
+        factors = diffusion.gate(drawn, 1.0)
+        for row, step_ in enumerate(diffusion.steps(drawn, 1.0).tolist()):
+            kept = 1.0
+            for number in range(step_):
+                kept *= 1 - (1e-4 + (2e-2 - 1e-4) * number / 999)
+            assert factors["picture"][row].item() == pytest.approx(kept**0.5, rel=1e-4)
+            assert factors["noise"][row].item() == pytest.approx(0.05 * (1 - kept) ** 0.5, rel=1e-4)
+
+    def test_a_picture_whose_step_is_0_is_unchanged(self):
+        factors = diffusion.gate({"noisy": torch.zeros(2), "step": torch.rand(2)}, 0.7)
+        assert factors["picture"].tolist() == [1, 1] and factors["noise"].tolist() == [0, 0]
+
+    def test_in_a_step_real_and_generated_pictures_are_diffused_at_both_sizes(self):
+        strong = {"augment.ada_p": 1.0, "augment.ada_max_p": 1.0, "train.batch_size": 64}
+        plain_settings = tiny.config(**{"augment.policy": "", **strong})
+        settings = tiny.config(**{"augment.policy": "diffusion", **strong})
+        state = new_state(settings, 64, CPU)
+        turn = draw_turn(state, settings)
+        seen = views.views_of(state, pictures(64), turn, settings, with_graph=False)
+        state = new_state(plain_settings, 64, CPU)
+        plain_turn = draw_turn(state, plain_settings)
+        plain = views.views_of(state, pictures(64), plain_turn, plain_settings, with_graph=False)
+        for kind, drawn in (("real", turn.real), ("fake", turn.fake)):
+            factors = diffusion.gate(drawn["diffusion"], 1.0)
+            for clean, changed in zip(getattr(plain, kind), getattr(seen, kind), strict=True):
+                noise = changed - factors["picture"][:, None, None, None] * clean
+                deviations = noise.flatten(1).std(dim=1)
+                torch.testing.assert_close(deviations, factors["noise"], rtol=0.15, atol=1e-6)
 
 
 class TestConsistency:

@@ -14,7 +14,7 @@ from torch import Tensor
 from fastgan_ray.augment import ada, pipeline
 from fastgan_ray.augment.geometry import wide
 from fastgan_ray.augment.pipeline import Draw
-from fastgan_ray.config.augment import MIXING_OPS, AugmentConfig, is_adaptive, policy_ops
+from fastgan_ray.config.augment import TRAINING_OPS, AugmentConfig, is_adaptive, policy_ops
 from fastgan_ray.config.data import CHANNELS
 from fastgan_ray.config.rules import validated
 
@@ -45,7 +45,7 @@ def DiffAugment(  # noqa: N802 - the published name
     if unknown := [name for name in strengths if name not in STRENGTHS]:
         raise ValueError(f"DiffAugment has no setting {unknown[0]}; use {', '.join(STRENGTHS)}")
     config = validated(AugmentConfig, {"policy": policy, **strengths})
-    _require_single_kind(policy)
+    _require_no_training_op(policy)
     if names := [op for op in policy_ops(policy) if is_adaptive(op)]:
         raise ValueError(
             f"{names[0]} is adaptive: its probability changes during a training; use "
@@ -67,7 +67,7 @@ class AdaptiveAugment:
 
     def __init__(self, policy: str = "bgc", **settings: str | float | None) -> None:
         self._config = validated(AugmentConfig, {"policy": policy, **settings})
-        _require_single_kind(policy)
+        _require_no_training_op(policy)
         if not any(map(is_adaptive, policy_ops(policy))):
             raise ValueError(
                 f"policy {policy!r} has no adaptive operation, such as bgc or keras; use "
@@ -118,12 +118,12 @@ def _restored(state: Mapping[str, float], device: torch.device) -> ada.AdaState:
     return ada.ada_state(state["p"], device, state["sign_sum"], int(state["count"]))
 
 
-def _require_single_kind(policy: str) -> None:
-    """Raise ValueError if a policy has an operation that mixes real and generated pictures."""
-    if names := [op for op in policy_ops(policy) if op in MIXING_OPS]:
+def _require_no_training_op(policy: str) -> None:
+    """Raise ValueError if a policy has an operation that only a training can apply."""
+    if names := [op for op in policy_ops(policy) if op in TRAINING_OPS]:
         raise ValueError(
-            f"{names[0]} mixes real and generated pictures, so it works only in a training of this "
-            "package (augment.policy); remove it from the policy"
+            f"{names[0]} works only in a training of this package (augment.policy); remove it from "
+            "the policy"
         )
 
 

@@ -27,15 +27,6 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
     return {"chosen": drawn["uniform"] < p}
 
 
-def unchanged(images_BCHW: Tensor, parameters: Parameters) -> Tensor:
-    """Return the pictures unchanged.
-
-    The training step makes the mixture (see `pseudo_real`), because a mixture needs both real and
-    generated pictures.
-    """
-    return images_BCHW
-
-
 def pseudo_real(real_BCHW: Tensor, fake_BCHW: Tensor, chosen_B: Tensor) -> Tensor:
     """Replace the chosen real pictures by generated ones (APA, Jiang et al. 2021).
 

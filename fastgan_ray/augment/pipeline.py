@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fastgan_ray.augment import bgc, diffaugment, keras, mixing
-from fastgan_ray.config.augment import MIXING_OPS, AugmentConfig, how_to_register, policy_ops
+from fastgan_ray.augment import bgc, diffaugment, diffusion, keras, mixing
+from fastgan_ray.config.augment import AugmentConfig, how_to_register, policy_ops
 from fastgan_ray.errors import UserError
 
 Parameters = dict[str, Tensor]
@@ -74,6 +74,10 @@ class Op(NamedTuple):
     gate: Callable[[Parameters, Tensor | float], Parameters] = lambda numbers, p: numbers
 
 
+def _unchanged(images_BCHW: Tensor, parameters: Parameters) -> Tensor:
+    return images_BCHW
+
+
 OPS: dict[str, Op] = {
     "color": Op(
         lambda config, chosen, rng: diffaugment.draw_color(
@@ -97,14 +101,10 @@ OPS: dict[str, Op] = {
         keras.apply,
         keras.gate,
     ),
-    **{
-        op: Op(
-            lambda config, chosen, rng: mixing.draw(len(chosen), rng),
-            mixing.unchanged,
-            mixing.gate,
-        )
-        for op in MIXING_OPS
-    },
+    # Only the training step can apply these operations (see train/views.py).
+    "apa": Op(lambda config, chosen, rng: mixing.draw(len(chosen), rng), _unchanged),
+    "anda": Op(lambda config, chosen, rng: mixing.draw(len(chosen), rng), _unchanged),
+    "diffusion": Op(lambda config, chosen, rng: diffusion.draw(len(chosen), rng), _unchanged),
 }
 
 # The user's own operations; `user_operations.register` adds them.

@@ -11,10 +11,10 @@ from fastgan_ray.config.section import Section
 
 # `augment.ada` controls p, the probability of these operations.
 ADAPTIVE_OPS = ("bgc", "keras")
-# The same p is the probability of these operations, which mix real and generated pictures. So they
-# need both kinds, and work only in a training.
-MIXING_OPS = ("apa", "anda")
-AUGMENT_OPS = ("color", "translation", "cutout", *ADAPTIVE_OPS, *MIXING_OPS)
+# `augment.ada` also controls these operations, which work only in a training: they mix real and
+# generated pictures, or add noise that is drawn on the device.
+TRAINING_OPS = ("apa", "anda", "diffusion")
+AUGMENT_OPS = ("color", "translation", "cutout", *ADAPTIVE_OPS, *TRAINING_OPS)
 
 # Operations that the user added with `fastgan_ray.register` -> whether `augment.ada` controls them.
 REGISTERED_OPS: dict[str, bool] = {}
@@ -27,7 +27,7 @@ def policy_ops(policy: str) -> list[str]:
 
 def is_adaptive(op: str) -> bool:
     """Return whether `augment.ada` controls the probability of an operation."""
-    return op in (*ADAPTIVE_OPS, *MIXING_OPS) or REGISTERED_OPS.get(op, False)
+    return op in (*ADAPTIVE_OPS, *TRAINING_OPS) or REGISTERED_OPS.get(op, False)
 
 
 def unknown_ops(policy: str) -> list[str]:
@@ -49,9 +49,10 @@ class AugmentConfig(Section):
         f"{', '.join(AUGMENT_OPS)}; empty = no augmentation. bgc = the operations of "
         "StyleGAN2-ADA; keras = flip, shift, rotation and zoom as in Keras; apa = generated "
         "pictures replace some real ones (Jiang et al. 2021); anda = a fifth of a real picture is "
-        "mixed into some generated ones (Zhang et al. 2024). apa and anda come before "
-        "the other operations. The setting ada adapts the probability of bgc, keras, "
-        "apa and anda",
+        "mixed into some generated ones (Zhang et al. 2024); diffusion = Gaussian noise of "
+        "random strength (Diffusion-GAN, Wang et al. 2023). apa and anda come before the other "
+        "operations, diffusion comes after them. The setting ada adapts the probability of bgc, "
+        "keras, apa and anda, and the strength of diffusion",
     )
     probability: float = Field(
         1.0,
@@ -121,9 +122,9 @@ class AugmentConfig(Section):
     )
     ada: Literal["stylegan2", "keras", "none"] = Field(
         "stylegan2",
-        description="rule that adapts p, the probability of bgc, keras, apa and anda; "
-        "stylegan2 = the rule of StyleGAN2-ADA; keras = the rule of the Keras example; none = "
-        "p does not change",
+        description="rule that adapts p, the probability of bgc, keras, apa and anda and the "
+        "strength of diffusion; stylegan2 = the rule of StyleGAN2-ADA; keras = the rule of the "
+        "Keras example; none = p does not change",
     )
     ada_p: float = Field(
         0.0,

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from fastgan_ray.config.aliases import current_name
-from fastgan_ray.config.augment import MIXING_OPS, AugmentConfig, policy_ops
+from fastgan_ray.config.augment import TRAINING_OPS, AugmentConfig, policy_ops
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.feature_networks import own_network
@@ -96,7 +96,7 @@ class RunConfig(Section):
     def _has_two_views(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
         augment: AugmentConfig | None = info.data.get("augment")  # None if not valid
         has_bcr = max(value.bcr_real_weight, value.bcr_fake_weight) > 0
-        if has_bcr and augment and not set(policy_ops(augment.policy)) - set(MIXING_OPS):
+        if has_bcr and augment and not set(policy_ops(augment.policy)) - set(TRAINING_OPS):
             raise ValueError(
                 "bcr_real_weight and bcr_fake_weight must be 0 unless augment.policy has an "
                 "operation that changes a picture, because bCR compares two augmentations of a "

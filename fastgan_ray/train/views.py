@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastgan_ray.augment import mixing, pipeline
+from fastgan_ray.augment import diffusion, mixing, pipeline
 from fastgan_ray.augment.pipeline import Draw
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import small_size
@@ -86,8 +86,8 @@ def generate(state: TrainState, latents: Tensor) -> Sizes:
 
 
 def seen(state: TrainState, outputs: Sizes, drawn: Draw, config: RunConfig) -> list[Tensor]:
-    """Augment G's two outputs with the same draw, and add instance noise if it is on."""
-    return _noisy(state, augmented(outputs, drawn, state.ada.p), config)
+    """Augment G's two outputs with the same draw, and add noise if it is on."""
+    return _noisy(state, augmented(outputs, drawn, state.ada.p), drawn, config)
 
 
 def augment_real(
@@ -98,7 +98,7 @@ def augment_real(
     They are full (B, C, H, W) and small (B, C, h, w).
     """
     (full,) = augmented([pictures], drawn, state.ada.p)
-    return _noisy(state, [full, F.interpolate(full, size=small_size(config.model))], config)
+    return _noisy(state, [full, F.interpolate(full, size=small_size(config.model))], drawn, config)
 
 
 def augmented(images: Sequence[Tensor], drawn: Draw, p: Tensor) -> list[Tensor]:
@@ -116,19 +116,23 @@ def detached(images: Sizes) -> list[Tensor]:
     return [image.detach() for image in images]
 
 
-def _noisy(state: TrainState, images: list[Tensor], config: RunConfig) -> list[Tensor]:
-    """Add Gaussian noise with standard deviation `train.instance_noise` (Sonderby et al. 2017).
+def _noisy(state: TrainState, images: list[Tensor], drawn: Draw, config: RunConfig) -> list[Tensor]:
+    """Add the Gaussian noise of `train.instance_noise` and of Diffusion-GAN, if they are on.
 
-    The noise is drawn on the device, for the pictures of all processes, and is different for each
-    size of a picture.
+    Instance noise (Sonderby et al. 2017) has the same strength for all pictures. The noise is drawn
+    on the device, for the pictures of all processes, and is different for each size of a picture.
     """
-    deviation = config.train.instance_noise
-    if deviation == 0:
-        return images
+    if config.train.instance_noise > 0:
+        images = [image + config.train.instance_noise * _noise(state, image) for image in images]
+    if "diffusion" in drawn:
+        factors = diffusion.gate(drawn["diffusion"], state.ada.p)
+        of_picture, of_noise = (factors[name][:, None, None, None] for name in ("picture", "noise"))
+        images = [of_picture * image + of_noise * _noise(state, image) for image in images]
+    return images
+
+
+def _noise(state: TrainState, like: Tensor) -> Tensor:
+    """Draw noise from N(0, 1) for this process's pictures, in the shape and type of `like`."""
     rng, group = state.rngs["instance_noise"], state.group
-    noisy = []
-    for image in images:
-        shape = (group.size * image.shape[0], *image.shape[1:])
-        noise = group.local_rows(torch.randn(shape, generator=rng, device=rng.device))
-        noisy.append(image + deviation * noise.to(image))
-    return noisy
+    shape = (group.size * like.shape[0], *like.shape[1:])
+    return group.local_rows(torch.randn(shape, generator=rng, device=rng.device)).to(like)
