@@ -26,7 +26,8 @@ demo: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Minutes of kills at random moments: see tests/test_chaos.py. Needs nothing else.
+# Whole searches: killed and resumed, out of memory, on a full disk, with several workers, and killed
+# at random moments (tests/test_chaos.py). Half an hour on two cores; needs nothing else.
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s tests
 

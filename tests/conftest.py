@@ -1,6 +1,7 @@
 """What every test shares: a cache of its own, and few threads."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from PIL import Image
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 torch.set_num_threads(1)
+if hasattr(signal, "SIGHUP"):  # `nohup make test` ignores it, and processes inherit this
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -141,6 +141,7 @@ def weights(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_real_one_killed_and_resumed(tmp_path):
     (tmp_path / "pictures").mkdir()
     pictures = tiny.write_pictures(tmp_path / "pictures", 6)

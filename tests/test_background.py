@@ -130,6 +130,7 @@ def wait_for(condition, seconds: float = PATIENCE) -> None:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_a_search_in_the_background_from_start_to_end(tmp_path):
     (tmp_path / "pictures").mkdir()
     pictures = tiny.write_pictures(tmp_path / "pictures", 6)

@@ -31,6 +31,7 @@ def two_gpus(monkeypatch):
     ray.shutdown()
 
 
+@pytest.mark.slow
 def test_a_gpu_on_which_trials_die_is_named_and_left_out(two_gpus, tmp_path, capsys):
     options = TuneOptions(tmp_path, wandb="off", max_concurrent=2)
     space = "\n  model.ngf: {values: [64, 8, 16, 32, 4, 2]}"
@@ -45,6 +46,7 @@ def test_a_gpu_on_which_trials_die_is_named_and_left_out(two_gpus, tmp_path, cap
     assert "No more trials start here." in printed
 
 
+@pytest.mark.slow
 def test_a_trial_without_gpus_sees_none(two_gpus, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     options = TuneOptions(tmp_path, wandb="off", quiet=True)
@@ -93,6 +95,7 @@ def mixed_cluster(monkeypatch):
         gc.collect()
 
 
+@pytest.mark.slow
 def test_each_kind_of_machine_is_asked_once(mixed_cluster):
     nodes = describe_nodes(look)
     found = {

@@ -201,6 +201,7 @@ def runs(tmp_path_factory):
             yield tmp_path_factory.mktemp("runs")
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_its_budget(runs, capfd):
     options = TuneOptions(runs_dir=runs, wandb="off", max_concurrent=1)
     folder = run_search(make_spec("images", "{kimg: 5}"), options, objectives.smooth)

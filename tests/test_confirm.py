@@ -305,6 +305,7 @@ def logs(folder: Path) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 def test_interrupted_resumed_and_enlarged(runs, capfd):
     """The search's best is lucky with the search's seed; the driver is interrupted meanwhile."""
     spec = make_spec(2, "confirm: {top: 1, seeds: 2}", method="grid")

@@ -71,6 +71,7 @@ def ray_session():
             yield
 
 
+@pytest.mark.slow
 def test_a_search_whose_trials_all_fail_ends_early_with_the_reason(ray_session, tmp_path):
     spec = make_spec(6, "grid", SPACE, early=False)
     options = TuneOptions(tmp_path, max_concurrent=1, wandb="off", quiet=True)
@@ -88,6 +89,7 @@ def test_a_search_whose_trials_all_fail_ends_early_with_the_reason(ray_session, 
     assert states == [*3 * ["failed"], *3 * ["finished"]] and "ended_early" not in summary
 
 
+@pytest.mark.slow
 def test_an_ablation_without_a_value_has_failed_too(ray_session, tmp_path):
     text = """
 name: t

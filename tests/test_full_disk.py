@@ -118,6 +118,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_search_on_a_full_disk_says_so_and_goes_on_once_there_is_room(small_disk, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     spec = make_spec(1, early=False)

@@ -248,6 +248,7 @@ def test_an_unknown_operation_in_a_checkpoint_says_what_to_register(grain, tmp_p
     RunConfig.model_validate({"augment.policy": "grain"})
 
 
+@pytest.mark.slow
 def test_the_processes_of_a_search_know_the_operation(grain, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     images = pictures()

@@ -32,6 +32,7 @@ def short_of_memory(monkeypatch):
         yield
 
 
+@pytest.mark.slow
 def test_a_trial_that_takes_all_memory_is_infeasible(short_of_memory, tmp_path):
     options = TuneOptions(tmp_path, wandb="off", quiet=True, max_concurrent=1)
     space = "\n  model.ngf: {values: [64, 8, 16]}"

@@ -170,6 +170,7 @@ def test_a_perturbed_point_that_is_no_valid_run_is_not_taken_over(tmp_path):
     assert not list(tmp_path.glob("trials/*/orders.jsonl"))
 
 
+@pytest.mark.slow
 def test_trials_take_over_weights_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     spec = spec_of("{every: 2, quantile: 0.5, change: [train.lr_g]}", cap=6)

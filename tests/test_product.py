@@ -212,6 +212,7 @@ def test_no_secret_of_the_environment_is_written_anywhere(undisturbed):
         assert [path for path in files if secret.encode() in path.read_bytes()] == [], name
 
 
+@pytest.mark.slow
 def test_killed_trial_and_killed_driver_change_no_value(undisturbed, launch, tmp_path):
     search = launch(tmp_path)
     search.wait_for_row("00000")
@@ -229,6 +230,7 @@ def test_killed_trial_and_killed_driver_change_no_value(undisturbed, launch, tmp
     assert len(list(resumed.folder.glob("wandb/offline-run-*-outcome"))) == 1
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_stops_the_search_and_closed_output_does_not(
     undisturbed, launch, tmp_path
 ):

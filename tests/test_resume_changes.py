@@ -157,6 +157,7 @@ def drive(runs: Path, objective) -> None:
     run_search(search(("confirm: {top: 1, seeds: 2}", "confirm: false")), options, objective)
 
 
+@pytest.mark.slow
 def test_a_killed_search_continues_with_other_resources_and_more_trials(
     tmp_path, monkeypatch, capsys
 ):

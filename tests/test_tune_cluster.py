@@ -34,6 +34,7 @@ def cluster(monkeypatch):
     found.shutdown()
 
 
+@pytest.mark.slow
 def test_a_trial_moves_when_its_node_is_lost(cluster, tmp_path):
     lost = []
 

@@ -136,6 +136,7 @@ def test_killed_driver(tmp_path):
     assert json.loads((tmp_path / "t" / "summary.json").read_text()) == summary
 
 
+@pytest.mark.slow
 def test_one_signal_stops_in_good_order(tmp_path):
     trials = tmp_path / "t" / "trials"
     driver = start_driver(tmp_path, "new", "patient")
@@ -155,6 +156,7 @@ def test_one_signal_stops_in_good_order(tmp_path):
     assert log[4] == "2"
 
 
+@pytest.mark.slow
 def test_two_signals_end_it_at_once(tmp_path):
     driver = start_driver(tmp_path, "new")
     wait_until(lambda: "waiting" in lines(tmp_path / "t" / "trials" / "00002" / "ran.txt"), driver)

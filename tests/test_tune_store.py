@@ -125,6 +125,7 @@ def test_a_store_that_cannot_be_used_is_refused(bucket, tmp_path):
     assert str(named) == "s3://here/runs/t"
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_from_s3_on_another_machine(bucket, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     lost, fresh = tmp_path / "lost", tmp_path / "fresh"

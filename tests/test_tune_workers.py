@@ -117,6 +117,7 @@ def assert_nothing_left(trials: Path) -> None:
     wait_until(lambda: {one["state"] for one in groups().values()} == {"REMOVED"}, "groups left")
 
 
+@pytest.mark.slow
 def test_a_search_with_two_workers_a_trial(pictures, tmp_path):
     (trial,) = search(make_spec(pictures, [2]), tmp_path, train_objective)["trials"]
     assert trial["state"] == "finished", trial["reason"]
@@ -156,6 +157,7 @@ def test_a_worker_that_dies_while_ray_train_starts_it(pictures, tmp_path):
     assert trial["state"] == "finished", trial["reason"]
 
 
+@pytest.mark.slow
 def test_more_workers_than_there_is_room_for_are_refused_at_once(pictures, tmp_path):
     spec = make_spec(pictures, [4], **{"resources.cpus": 1000})
     with pytest.raises(UserError, match=r"1000 CPUs, 0 GPUs for each worker, but no machine"):
