@@ -123,10 +123,12 @@ def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -
 
     The names of the returned metrics begin with best/. `best/kimg` is the position of the
     checkpoint. `best/selected` is the value by which the checkpoint was chosen. This value is too
-    good, because it is the best of many noisy values. If cheap evaluations chose the checkpoint,
-    the latents of full evaluations count as new, because cheap evaluations do not use them. If the
-    checkpoint is then also the last one, it is not measured again, because `last`, the full
-    evaluation of the last checkpoint, already has the values.
+    good, because it is the best of many noisy values.
+
+    New latents are latents that were not used to choose the checkpoint. If cheap evaluations chose
+    it, the latents of full evaluations are new. `last` is the full evaluation of the run's last
+    checkpoint. If cheap evaluations chose that same checkpoint as the best, the values of `last`
+    are returned, and nothing is measured again.
     """
     checkpoints = best.best_checkpoints(folder)
     if run.config.train.keep_best == 0 or not checkpoints:
