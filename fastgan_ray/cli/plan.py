@@ -72,7 +72,7 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
         "confirmation": _confirmation_text(facts["confirmation"]),
         "data": _data_text(facts["data"][0]),
         "cost": _search_cost_text(facts),
-        "size of the first trial": _size_text(facts),
+        "networks of the first trial": _size_text(facts),
         "memory": _memory_text(facts),
     }
     _print_lines(facts, lines, console)

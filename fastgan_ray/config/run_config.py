@@ -115,7 +115,7 @@ class RunConfig(Section):
             )
         if train is not None and train.batch_size % value.workers:
             raise ValueError(
-                "train.batch_size must be a multiple of workers: each worker gets an "
+                "train.batch_size must be a multiple of workers, because each worker gets an "
                 f"equal part (got batch_size {train.batch_size}, workers "
                 f"{value.workers})"
             )

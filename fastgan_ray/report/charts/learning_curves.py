@@ -43,8 +43,9 @@ def arm_curves_chart(
 ) -> Chart | None:
     """Return a chart of one data set: each arm's mean, lowest and highest value over seeds.
 
-    `curves` maps each arm to its points from `arm_curves`. The label of an arm's line is the arm's
-    number in the order of `colours`. Return None if there are no points.
+    `curves` maps each arm to its points from `arm_curves`. `colours` maps each arm to its
+    colour. A line is labelled with the arm's position in `colours`, from 1. Return None if there
+    are no points.
     """
     points = [point for curve in curves.values() for point in curve]
     if not points:

@@ -108,7 +108,7 @@ def _trial_entry(run: Run, trial: Trial, name: str) -> Entry:
 
 
 def _entry(run: Run, name: str, trials: Sequence[Trial], data: str) -> Entry:
-    """Return the fields that every entry has; values come from the newest rows of `trials`."""
+    """Return the fields of every entry of a comparison, with the newest values of `trials`."""
     last = {key: value for trial in trials for row in trial["rows"] for key, value in row.items()}
     return {
         "name": name,

@@ -97,7 +97,7 @@ def _trial_generator(run: Run, trial: Trial) -> Generator:
 
 
 def _arms(run: Run) -> list[Generator]:
-    """Return the arms of an ablation on its first data set."""
+    """Return a generator for each arm of an ablation, trained on the ablation's first data set."""
     account = run["account"] or {"arms": [], "data": [""]}
     data = account["data"][0]
     generators = []

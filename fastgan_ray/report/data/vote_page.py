@@ -1,10 +1,10 @@
 """The pairs of a page of blind votes, and the key that says which generators they show.
 
-The key is a file in the folder votes/ of each run (page-ID.json); the page itself contains no
-names. The key is {"format", "page" (its id), "generators" (see `vote_generators`, without paths),
-"own" (the numbers of this run's generators), "same_protocol", "pairs"}. A pair is [left, right]:
-the numbers of two generators. The control, i.e. the training pictures, has the number that follows
-the number of the last generator.
+The page itself contains no names, so the key is in a file: page-ID.json in the folder votes/ of
+each run. The key is {"format", "page" (the page's id), "generators" (as in `vote_generators`, but
+only the fields STORED), "own" (the numbers of this run's generators), "same_protocol" (whether all
+generators were measured in the same way), "pairs"}. A pair is [left, right], the numbers of two
+generators. The control, i.e. the training pictures, has the number after the last generator's.
 """
 
 from __future__ import annotations

@@ -110,16 +110,17 @@ def metric_sentences(facts: Facts) -> list[str]:
         f"{1000 * halves['kd']:.2f} ± {1000 * halves['kd_sd']:.2f} thousandths (mean and "
         "standard deviation over random splits, measured with the feature network inside the "
         "package).",
-        f"{count} pictures of a perfect generator would have the same distances to {count} of your "
-        f"pictures; lower values mean that the generator copies. With more pictures, the Frechet "
-        f"distance of a perfect generator is lower, and its kernel distance is still about 0.",
+        f"A perfect generator would have these distances, too, if {count} of its pictures were "
+        f"compared with {count} of yours; lower values mean that the generator copies. With more "
+        "pictures, the Frechet distance of a perfect generator is lower, and its kernel distance "
+        "is still about 0.",
         f"Differences below {2 * halves['fd_sd']:.1f} in the Frechet distance or "
         f"{2000 * halves['kd_sd']:.2f} thousandths in the kernel distance can be chance.",
     ]
     can_or_cannot = "can" if halves["has_direction"] else "cannot"
     return [
         *sentences,
-        f"This network {can_or_cannot} distinguish mirror images from your pictures.",
+        f"The feature network {can_or_cannot} distinguish your pictures from their mirror images.",
     ]
 
 

@@ -77,9 +77,9 @@ class RowReporter:
             if isinstance(value, float) and not math.isfinite(value):
                 raise DivergedError(f"{name} is {value} at {metrics['kimg']} kimg")
         if value_of(metrics, self._metric) is None:
-            numbers = ", ".join(key for key, value in metrics.items() if not isinstance(value, str))
+            reported = ", ".join(k for k, value in metrics.items() if not isinstance(value, str))
             raise UserError(
-                f"metric.name: the trial must report {self._metric}, but it reports {numbers}"
+                f"metric.name: the trial must report {self._metric}, but it reports {reported}"
             )
 
     def _write(
