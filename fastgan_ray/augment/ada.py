@@ -57,8 +57,8 @@ def update(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig
 def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
     """Move p by a fixed amount every few steps (Karras et al. 2020).
 
-    `sign` is as in `update`. If the mean of `sign` since the last move is above the target, p
-    rises; if it is below, p falls.
+    `sign` is the mean sign of D's logits of real pictures in a step. p rises if the mean of `sign`
+    since p's last move is above the target, and p falls if this mean is below the target.
     """
     total, count = state.sign_sum + sign, state.count + 1
     target = STYLEGAN2_TARGET if config.ada_target is None else config.ada_target

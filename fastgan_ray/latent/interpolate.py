@@ -53,8 +53,8 @@ def walk(stops_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
 def walks(stops_NZ: Tensor, count: int, frames: int, loop: bool = False) -> Tensor:
     """Return the latents (frames * count, nz) of `count` walks, frame by frame.
 
-    The stops are divided into `count` equal parts, in order. Each walk passes the stops of one
-    part; `frames` and `loop` are as in `walk`.
+    The stops are the latents through which the walks go. They are divided into `count` equal parts,
+    in order, one for each walk; `frames` and `loop` are as in `walk`.
     """
     parts = torch.chunk(stops_NZ, count)
     return torch.stack([walk(part, frames, loop) for part in parts], dim=1).flatten(0, 1)

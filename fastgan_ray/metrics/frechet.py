@@ -211,7 +211,10 @@ def _without_each(this: _Set, other: _Set, values: Array, vectors: Array) -> Arr
 
 
 def _norm_of_each(values: Array, vectors: Array) -> Array:
-    """Return how much the nuclear norm falls if each row is left out (n,); see `_without_each`."""
+    """Return, for each row x, how much the nuclear norm of M falls if x is left out: (n,).
+
+    M, x, `values` and `vectors` are as in `_without_each`.
+    """
     n, largest = len(vectors), float(values.max())
     if largest == 0:
         return np.zeros(n)

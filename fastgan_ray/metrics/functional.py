@@ -93,5 +93,5 @@ def _parts(rows: Array, rng: np.random.Generator) -> list[Array]:
 
 
 def _jackknife(values: list[float]) -> float:
-    """Return the jackknife variance; each value was computed with one group left out."""
+    """Return the jackknife variance of `values`, one per group of rows that was left out."""
     return (len(values) - 1) * float(np.var(values))

@@ -39,8 +39,9 @@ Features = npt.NDArray[np.float32]
 class Reference(NamedTuple):
     """Features (n, d) of the real pictures, and of their mirror images if a run needs these.
 
-    `training` has the features of the training pictures if the real pictures are held out, and None
-    if they are the training pictures.
+    The real pictures are the ones that metrics compare with. If they are held out from training,
+    `training` has the features of the training pictures. Otherwise, the real pictures are the
+    training pictures, and `training` is None.
     """
 
     features: Features

@@ -282,8 +282,10 @@ def widths(
 ) -> dict[int, int]:
     """Compute {level: number of channels} for the levels up to `resolution`.
 
-    `multipliers` has a multiplier for each level. If `channels` is a list, it contains the numbers
-    of channels. If it is None, each number is multiplier x `base`, rounded down, and at least 1.
+    A level (8, 16, 32, ...) names a block. In G, it is the side of the block's output in px; in D,
+    see `model.d_channels`. `multipliers` has a multiplier for each level. If `channels` is a list,
+    it contains the numbers of channels. If `channels` is None, each number is multiplier x `base`,
+    rounded down, and at least 1.
     """
     levels = [level for level in multipliers if level <= resolution]
     if channels is not None:

@@ -84,7 +84,7 @@ class ProjectedDiscriminator(AnyDiscriminator):
 
         The logits of the four maps follow each other, those of the largest map first. There are no
         reconstructions, and `small` and `part` are unused. `rng`, on the pictures' device, draws
-        the masks for the dropout before the heads; None: no dropout.
+        the masks for the dropout before the heads; if it is None, there is no dropout.
         """
         mixed, rate = self.mixed_features(full), self.config.dropout
         with self._logits_norm.normalised():
@@ -95,7 +95,7 @@ class ProjectedDiscriminator(AnyDiscriminator):
         return torch.cat(logits, dim=1), {}
 
     def blocks_from_picture(self) -> list[list[nn.Module]]:
-        """List the blocks that halve maps of the same side together, the largest maps first."""
+        """Return a list of blocks for each side of the maps that they halve, largest side first."""
         count = self.config.d_blocks
         lists: list[list[nn.Module]] = [[] for _ in range(count)]
         for blocks in self.blocks:

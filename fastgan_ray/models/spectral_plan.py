@@ -89,6 +89,7 @@ class Plan:
 
         Some of them convert the columns of all weights between their order in memory and their
         order in the published code. Others say which weight a row, a column or a chunk belongs to.
+        A chunk is `chunk` consecutive elements of the flat tensor, all of the same weight.
         """
         number = torch.arange(len(self.layers), dtype=torch.int32)
         rows, columns = torch.tensor(self.rows), torch.tensor(self.columns)
@@ -151,8 +152,9 @@ class Plan:
 class _Small:
     """Multiplies many small matrices, of any shapes, by a vector each, in one operation.
 
-    Each of the S elements of the matrices is multiplied by a number of its matrix's vector; then
-    the products are summed. Index tensors have the row and the column of each element.
+    Together, the matrices have S elements. Each element is multiplied by the entry of the vector
+    that belongs to its column (or row, for the transposed matrix), and then the products are
+    summed. Index tensors have the row and the column of each element.
     """
 
     def __init__(self, shapes: Sequence[_Shape], device: torch.device) -> None:

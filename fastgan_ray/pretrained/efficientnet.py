@@ -28,8 +28,8 @@ def load_efficientnet(name: str, size: tuple[int, int] | None = None) -> Efficie
     """Load a network of MODEL_FILES, on the CPU, in eval mode and without gradients.
 
     Its convolutions are padded for pictures of `size` (H, W), so that each layer with stride 2
-    halves the sides and rounds up. None: the size that the network was trained with. Raise
-    UserError if the weights are missing.
+    halves the sides and rounds up. If `size` is None, they are padded for the size that the network
+    was trained with. Raise UserError if the weights are missing.
     """
     sizes = {} if size is None else {"image_size": list(size)}
     with torch.device("meta"):  # skip the initialisation of weights
