@@ -55,8 +55,9 @@ def open_lmdb(path: Path) -> Listing:
 def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
     """Return the keys of pictures, sorted, and the other keys.
 
-    Keys that differ only in digits have the same pattern. If at least one value of a pattern is a
-    picture, the other values of this pattern count as damaged pictures.
+    `heads` has the first bytes of each key's value. Keys that differ only in digits have the same
+    pattern. If at least one value of a pattern is a picture, all values of this pattern are treated
+    as pictures, so those that are not pictures are damaged ones.
     """
     by_pattern = defaultdict(list)
     for name in sorted(heads):

@@ -63,8 +63,8 @@ def _padded(image: Image.Image, background: str, size: Size, keep_scale: bool) -
 def _around(image: Image.Image, proportions: Size) -> Size:
     """Return the smallest (height, width) with the given proportions that contains a picture.
 
-    The size has at most MAX_PIXELS pixels, because that of a very long, narrow picture could be too
-    large for memory.
+    For a very long, narrow picture, this size could be too large for memory, so the returned size
+    never has more than MAX_PIXELS pixels.
     """
     rows, columns = proportions
     height = max(image.height, -(-image.width * rows // columns))

@@ -58,9 +58,9 @@ class Source:
         """Read picture `index` at its original size, rotated as EXIF says, in the source's mode.
 
         With `data.boxes`, the result is the part of the picture around its box.
-        If the mode has no alpha, transparent parts show `background`; None: the background of the
-        source. Raises UserError if the picture was changed, removed or damaged since the source was
-        opened.
+        If the mode has no alpha, transparent parts show `background`, or, if it is None,
+        the background of the source. Raises UserError if the picture was changed, removed or
+        damaged since the source was opened.
         """
         picture = self.pictures[index]
         try:

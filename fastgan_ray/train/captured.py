@@ -129,7 +129,7 @@ class StepRunner:
         return scalars
 
     def _write(self, draws: Draws, batches: Sequence[Tensor]) -> None:
-        """Copy the step's inputs to the addresses from which the graphs read them."""
+        """Copy the step's draws and batches to the addresses from which CUDA graphs read them."""
         if self._draws is None:
             self._draws, self._batches = draws, [batch.clone() for batch in batches]
             return

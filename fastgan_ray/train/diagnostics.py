@@ -79,10 +79,10 @@ def diagnose(
 
 
 def can_show_leaks(values: Mapping[str, float]) -> bool:
-    """Return whether generated pictures are near enough to the real ones to recognise a leak.
+    """Return whether generated pictures are near enough to real ones to show a leaked augmentation.
 
-    `values` are the evaluation's metrics. If they have no recall, because nothing is measured or
-    there are too few pictures, no leak can be recognised.
+    `values` are the evaluation's metrics. If recall is not among the metrics, because nothing is
+    measured or there are too few pictures, the result is False.
     """
     recall = value_of(values, manifold_name("recall"), 0.0)
     return recall is not None and recall >= MIN_RECALL

@@ -57,7 +57,7 @@ class Turn(NamedTuple):
     second_fake: Draw
     """A second augmentation of the generated pictures, for bCR; empty without bCR."""
     near_latents: tuple[Tensor, ...]
-    """One tensor (B, nz) of latents near `latents` for zCR; empty without zCR."""
+    """For zCR, one tensor (B, nz): each latent is near one of `latents`. Empty without zCR."""
 
 
 class Draws(NamedTuple):

@@ -181,7 +181,7 @@ def _draw(
     folder: Path,
     last: bool,
 ) -> Values:
-    """Draw the grids; return their paths, further measured values, and warnings.
+    """Draw the grids; return their paths, values other than the metrics, and warnings.
 
     `samples` are some generated pictures of the evaluation, (N, C, H, W).
     """

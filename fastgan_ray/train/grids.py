@@ -120,7 +120,8 @@ def draw_decoded(
 def _next_to_targets(full: Tensor, decoded: dict[str, Tensor]) -> Tensor:
     """Put each picture (B, C, H, W), resized to the decoders' size, before its decoded pictures.
 
-    Returns (B, 1 + K, C, h, w) for K decoders. The decoder "part" reconstructs the middle.
+    Returns (B, 1 + K, C, h, w) for K decoders. In the grid, the decoder "part" reconstructs the
+    centre of each picture.
     """
     pictures = [picture.float() for picture in decoded.values()]
     small = F.interpolate(full, size=pictures[0].shape[-2:], mode="bilinear", antialias=True)

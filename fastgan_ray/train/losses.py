@@ -242,9 +242,9 @@ def discriminator_loss(
     """Compute D's loss from its logits of real and of generated pictures, as a scalar.
 
     `real` and `fake` are logits (B, ...). `loss` is a name in LOSSES. Labels are drawn from
-    U(1 - `label_noise`, 1) with `rng`, on its own device; if it is None, PyTorch's global random
-    number generator is used. The published FastGAN uses hinge with a noise of 0.2. The result does
-    not include the penalty of `wasserstein`, so add `one_centred_penalty`.
+    U(1 - `label_noise`, 1) with `rng`, on the device of `rng`. If `rng` is None, PyTorch's global
+    random number generator is used. The published FastGAN uses hinge with a noise of 0.2. The
+    result does not include the penalty of `wasserstein`, so add `one_centred_penalty`.
     Raises ValueError for an unknown loss.
     """
     labels = [

@@ -225,9 +225,9 @@ def efficientnet_lite0(device: torch.device) -> Distance:
 def _pyramid(network: nn.Module, images: Tensor) -> list[Tensor]:
     """Compute features of `images` (B, 3, H, W) at five depths of the network.
 
-    The five depths are the last block at each side of the feature maps, and each feature vector is
-    scaled to length 1. If a side of the images is less than 32 px, they are first enlarged to twice
-    the size.
+    The features are the outputs of the last block at each side of the maps. Each feature vector is
+    scaled to length 1. If a side of the images is less than 32 px, the images are first enlarged to
+    twice the size.
     """
     if min(images.shape[-2:]) < _SMALLEST_SIDE:
         images = F.interpolate(images, scale_factor=2)

@@ -85,7 +85,7 @@ class Regan:
 
     @torch.no_grad()
     def begin_step(self, images: int) -> None:
-        """Enter the phase of the next step; `images` is the number of images shown before it."""
+        """Enter the phase (sparse or dense) of the next step, after `images` shown images."""
         period = period_at(images, self.config)
         if period != self.period:
             self._regrow()

@@ -33,7 +33,8 @@ class Views(NamedTuple):
     """Generated pictures, with which G is trained. In D's last turn of a step, they have an
     autograd graph to G's weights."""
     fake_for_d: Sizes
-    """Generated pictures, on which D is trained. They are `fake` except with ANDA."""
+    """Generated pictures, on which D is trained: the same as `fake`, except that with ANDA some of
+    them contain a part of a real picture."""
     second_real: Sizes = ()
     """The same real pictures as in `real`, augmented in another way, for bCR."""
     second_fake: Sizes = ()
@@ -86,7 +87,7 @@ def generate(state: TrainState, latents: Tensor) -> Sizes:
 
 
 def seen(state: TrainState, outputs: Sizes, drawn: Draw, config: RunConfig) -> list[Tensor]:
-    """Augment G's two outputs with the same draw, and add noise if it is on."""
+    """Augment both of G's outputs with the same random numbers `drawn`; see `_noisy` for noise."""
     return _noisy(state, augmented(outputs, drawn, state.ada.p), drawn, config)
 
 
