@@ -151,10 +151,11 @@ def _fastgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, fl
 
 
 def _projected(model: ModelConfig) -> tuple[float, float, float]:
-    """Return the same three numbers as `_fastgan`, for a projected discriminator alone.
+    """Return three numbers for a projected discriminator: weights, stored values, largest map.
 
-    D's step keeps the maps of the small discriminators twice, for real and generated pictures. G's
-    step keeps them once, and the features of the frozen network.
+    The numbers are as in `_fastgan`, but without the generator. D's step stores the maps of the
+    small discriminators twice, for real and generated pictures. G's step stores these maps once,
+    and also the features of the frozen network.
     """
     maps = list(zip(MIXED_WIDTHS, model.projected_maps, strict=True))
     weights: float

@@ -120,7 +120,7 @@ class Hyperband(_Rule):
         return f"needs the key max_iter, because trials are first compared at {comparison}"
 
     def _with_s(self, max_iter: float) -> str:
-        """Return a text with an example of `s`, and the kimg of its first comparison."""
+        """Return the example s = 2, with the kimg at which trials are then first compared."""
         first = max_iter / self.eta**2
         kimg = f"{max_iter:g} / {self.eta:g}^2 = {first:.4g} kimg"
         return f"s; for example, s: 2 means a first comparison at {kimg}"

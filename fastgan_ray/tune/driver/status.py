@@ -108,7 +108,7 @@ def _read(folder: Path, running: bool) -> Part | None:
 
 
 def _part_of(run: dict[str, Any]) -> Part:
-    """Make the data that a live table shows from a run's results, if no live table stored them."""
+    """Make a live table's state from the results of a run for which no live table stored one."""
     metric = run["metric"]
     count = len(run["trials"]) or None
     state = new_state(run["name"], metric["name"], metric["goal"], count, 0.0, now=0.0)

@@ -132,10 +132,11 @@ def request(config: RunConfig, nodes: Sequence[Resources]) -> Request:
 
 
 def can_reuse_process(request: Request) -> bool:
-    """Return whether the next trial may reuse the process of a trial with this request.
+    """Return whether the process of a trial may be reused by the next trial.
 
-    A process is not reused if the trial has a GPU, because a CUDA error persists in the process, or
-    if the trial has workers in other processes.
+    `request` has the resources of the trial that used the process. The process is not reused if
+    this trial has a GPU, because a CUDA error persists in the process, or if the trial has workers
+    in other processes.
     """
     return not request.worker.get("GPU") and not request.nested
 
@@ -235,9 +236,10 @@ def max_concurrent(
 
 
 def _counts(choices: Sequence[Resources], nodes: Sequence[Resources]) -> list[int]:
-    """Return how many times each demand in `choices` fits on all machines together.
+    """Return how many workers fit on all machines together, for each demand in `choices`.
 
-    A machine on which several of the demands fit is counted only for the first of these demands.
+    A demand has the resources of one worker on one kind of GPU. A machine on which several of the
+    demands fit is counted only for the first of these demands.
     """
     rooms = [0] * len(choices)
     for node in nodes:

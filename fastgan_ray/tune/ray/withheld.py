@@ -50,7 +50,7 @@ class Withholder:
             self._pending[place] = [_request(place)]
 
     def step(self) -> None:
-        """Check which of the requested places Ray has reserved by now, without waiting."""
+        """Check, without waiting, which requested places (GPUs or machines) Ray has reserved."""
         for place, requests in list(self._pending.items()):
             actor, answer = requests[-1]
             ready, _ = ray.wait([answer], timeout=0)

@@ -40,8 +40,8 @@ def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
 def unneeded(folder: Path, is_ablation: bool) -> Iterator[Path]:
     """Yield incomplete files, checkpoints of trials that have ended, and Ray's state files.
 
-    An ablation keeps the weights that generate samples. Ray's state files are not needed if there
-    is a snapshot of them.
+    If the folder belongs to an ablation, the checkpoints' weights that generate samples are kept.
+    Ray's state files are yielded only if there is a snapshot of them.
     """
     for place in (".", "state", "trials/*"):
         yield from folder.glob(f"{place}/{DRAFTS}")

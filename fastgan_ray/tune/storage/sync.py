@@ -130,7 +130,7 @@ class DriverSync(TrialCallback):
                 self._behind.add(trial.trial_id)
 
     def trial_ended(self, trial: Trial) -> None:
-        """Make the next step send the files that change when a trial ends."""
+        """Send files at Ray's next step, because some files change when a trial ends."""
         self._due = 0.0
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:

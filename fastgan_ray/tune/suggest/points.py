@@ -28,7 +28,7 @@ class PointState:
 
 
 class PointRules:
-    """Rules for the points that do not come from a sampler."""
+    """Chooses a search's points (parameter values) without a sampler, e.g. from a grid."""
 
     def __init__(self, spec: SearchSpec) -> None:
         self._spec = spec

@@ -36,7 +36,7 @@ def read_orders(trial: Path) -> list[Order]:
 
 
 def remove_weights_of_orders(trial: Path, count: int) -> None:
-    """Remove the copied weights that belong to the first `count` orders of a trial."""
+    """Remove the weights that the first `count` take-over orders copied to a trial's folder."""
     for number in range(1, count + 1):
         shutil.rmtree(trial / _checkpoint_name(number), ignore_errors=True)
 
@@ -58,9 +58,10 @@ class WeightExchange:
         self._configure = configure
 
     def replay(self, observation: Observation) -> None:
-        """Record the observation of an earlier report, to restore the state after a restart.
+        """Record an observation (an evaluation) again, to restore the state after a restart.
 
-        No order is written, because the trial has already continued after that report.
+        No order to take over weights is written, because the trial has already continued after this
+        evaluation.
         """
         self._algorithm.choose_donor(observation)
 

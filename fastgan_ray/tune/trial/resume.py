@@ -1,4 +1,4 @@
-"""Find where a trial continues: after a kill or a stop, or with another trial's weights."""
+"""Find from which checkpoint a trial continues, its own or one taken over from another trial."""
 
 from __future__ import annotations
 
