@@ -32,23 +32,23 @@ def affine(a: Tensor, b: Tensor, c: Tensor, d: Tensor, x: Tensor, y: Tensor) -> 
 
 
 def unscale(x: Tensor, y: Tensor) -> Tensor:
-    """Make the inverse of scaling by the factors `x` and `y` (B,); -1 mirrors."""
+    """Make the matrices that undo scaling by the factors `x` and `y` (B,); -1 mirrors."""
     zero = torch.zeros_like(x)
     return affine(1 / x, zero, zero, 1 / y, zero, zero)
 
 
 def unrotate(angle: Tensor, size: Size = SQUARE) -> Tensor:
-    """Make the inverse of a clockwise rotation of a picture by `angle` in radians (B,)."""
+    """Make the matrices that undo a clockwise rotation by `angle` in radians (B,)."""
     return _unturn(angle.cos(), angle.sin(), size)
 
 
 def unquarter(turns: Tensor, size: Size = SQUARE) -> Tensor:
-    """Make the inverse of 0 to 3 clockwise quarter turns (B,), without rounding errors."""
+    """Make the matrices that undo 0 to 3 clockwise quarter turns (B,), without rounding errors."""
     return _unturn((turns - 2).abs() - 1, 1 - (turns - 1).abs(), size)
 
 
 def unshift(share: Tensor, size: Size | None = None) -> Tensor:
-    """Make the inverse of a shift right and down by shares of the width and height (B, 2).
+    """Make the matrices that undo a shift right and down by shares of width and height (B, 2).
 
     If `size`, the height and width in pixels, is given, shifts are rounded to whole pixels.
     """

@@ -38,7 +38,10 @@ FEATURE_NETWORKS = {
 
 
 def own_network(model: ModelConfig, measuring: EvalConfig) -> str:
-    """Return why the metric is refused: it uses the features that D has; "" if it does not."""
+    """Return why the metric may not use its feature network; "" if it may.
+
+    It may not if a projected discriminator uses the features of the same network.
+    """
     if not model.projects or measuring.extractor == "none":
         return ""
     ours = FEATURE_NETWORKS[model.d_features]

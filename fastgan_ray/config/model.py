@@ -22,7 +22,7 @@ class ModelConfig(Section):
     uses dcgan_*, d_batch_norm and d_slope; sngan uses ngf, ndf and spectral_norm (only in the
     discriminator); stylegan2 uses ngf, ndf and g_noise. These three have no decoders, so
     self_supervision only switches their contrastive loss on or off. The same holds for a projected
-    discriminator, which lists its settings in `discriminator`.
+    discriminator; the description of the setting `discriminator` lists the settings that it uses.
     """
 
     architecture: Literal["fastgan", "dcgan", "sngan", "stylegan2"] = Field(
@@ -69,9 +69,9 @@ class ModelConfig(Section):
         ge=1,
         le=1024,
         description="number of the generator's channels in feature maps of 128 px; smaller maps "
-        "have more channels, larger maps have fewer. With sngan: the number of channels at full "
-        "resolution (with resolution 32: a quarter of the number of channels); published: 64. With "
-        "stylegan2: the number of channels at 256 px; published: 64",
+        "have more channels, larger maps have fewer. With sngan, maps at full resolution "
+        "have ngf channels (4 ngf with resolution 32); published: 64. With stylegan2, maps of 256 "
+        "px have ngf channels; published: 64",
         json_schema_extra={"unit": "channels"},
     )
     ndf: int = Field(
@@ -79,9 +79,9 @@ class ModelConfig(Section):
         ge=1,
         le=1024,
         description="number of the discriminator's channels in feature maps of 64 px; smaller maps "
-        "have more channels, larger maps have fewer. With sngan: the number of channels of the "
-        "first block (with resolution 32: half of the number of channels); published: 64. With "
-        "stylegan2: the number of channels at 256 px; published: 64",
+        "have more channels, larger maps have fewer. With sngan, the first block has ndf "
+        "channels (2 ndf with resolution 32); published: 64. With stylegan2, maps of 256 px have "
+        "ndf channels; published: 64",
         json_schema_extra={"unit": "channels"},
     )
     nz: int = Field(
@@ -268,8 +268,8 @@ class ModelConfig(Section):
     def logits(self) -> int:
         """The number of logits that the discriminator computes for one picture.
 
-        fastgan: 5 x 5 for each branch if the picture is square. The other architectures: 1. A
-        projected discriminator: about 4 x 4 for each of its four parts.
+        For a square picture, each branch of fastgan computes 5 x 5 logits. Each of the four parts
+        of a projected discriminator computes about 4 x 4. The other architectures compute one.
         """
         if self.projects:
             return logit_count(self.projected_maps)

@@ -267,7 +267,7 @@ class TrainConfig(Section):
 
     @property
     def uses_near_latents(self) -> bool:
-        """Whether a step generates a second batch of pictures, from near latents (zCR)."""
+        """Whether a step also generates pictures from latents near the batch's latents (zCR)."""
         return max(self.zcr_d_weight, self.zcr_g_weight) > 0
 
     @property

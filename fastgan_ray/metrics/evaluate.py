@@ -122,9 +122,10 @@ def _fake_features(
     extractor: Extractor,
     device: torch.device,
 ) -> Tensor:
-    """Compute features (N, d) on the CPU, one batch of pictures at a time, to save memory.
+    """Compute the features (N, d) of the pictures that `sample` generates from latents.
 
-    The CPU waits for the device only after the last batch.
+    Pictures and features are computed on `device`, one batch at a time to save memory. The result
+    is on the CPU, which waits for the device only after the last batch.
     """
     parts, are_finite = [], []
     with torch.inference_mode():

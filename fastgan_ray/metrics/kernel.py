@@ -91,7 +91,7 @@ def _within(x: Array, unit: float) -> _Means:
 
 
 def _between(x: Array, y: Array, unit: float) -> _Means:
-    """Compute the means of the kernel between the rows of two sets.
+    """Compute the means of the kernel matrix, which compares each row of `x` with each of `y`.
 
     The kernel's values are divided by unit^3, so that they do not overflow.
     """

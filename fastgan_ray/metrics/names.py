@@ -111,20 +111,27 @@ def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
 
 
 def early_name(name: str) -> str:
-    """Return the name of a metric in cheap evaluations; in full evaluations, it is `name`."""
+    """Return the name of a metric in cheap evaluations, which use fewer generated pictures.
+
+    In full evaluations, the metric has the name `name`.
+    """
     return "early/" + _COUNTED.sub(r"\1", name)
 
 
 def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) -> float | None:
-    """Read a metric from the row of a full or cheap evaluation, or return `missing`."""
+    """Return a metric's value in the row of an evaluation; `missing` if the row has no value.
+
+    The evaluation may be full or cheap (see `early_name`).
+    """
     value = row.get(name, row.get(early_name(name), missing))
     return None if value is None else float(value)
 
 
 def best_name(name: str) -> str:
-    """Return the name of a metric if the run's best checkpoint is measured again on new latents.
+    """Return the name under which a run reports the metric `name` of its best checkpoint.
 
-    Only a run's last report has metrics with such names.
+    At its end, a run measures its best checkpoint again, on new latents. Only the run's last report
+    has metrics with such names.
     """
     return f"best/{name}"
 

@@ -1,4 +1,4 @@
-"""Define the interface of a discriminator that the trainer uses, for every architecture."""
+"""Define the interface through which the trainer uses the discriminator of any architecture."""
 
 from __future__ import annotations
 

@@ -105,9 +105,10 @@ class ProjectedDiscriminator(AnyDiscriminator):
         return lists
 
     def trunk(self, full: Tensor) -> Tensor:
-        """Compute the last features of the largest map: (B, C, H, W) -> (B, K, 8, 8) if H = W.
+        """Compute features of pictures: (B, C, H, W) -> (B, K, 8, 8) if H = W.
 
-        The features are resized to this side.
+        The logits of the largest of the four mixed maps are computed from these features. Here the
+        features are resized to `config.map_size(8)`.
         """
         with self._trunk_norm.normalised():
             return self._last_features(full)
@@ -185,12 +186,14 @@ class FrozenFeatures(nn.Module):
 class RandomMixing(nn.Module):
     """Random layers that mix the channels, and then the scales, of four maps; never trained.
 
-    Each map gets 64, 128, 256 or 512 channels by a 1x1 convolution. Then, from the smallest map to
-    the largest: add the result of the smaller map, mix the channels by another 1x1 convolution to
-    the number of the next larger map, and resize the map to the next larger one. (The paper resizes
-    before the 1x1 convolution; this gives the same values at four times the cost.) The weights are
-    PyTorch's initial ones, drawn by `rng`, and are in the state dict. `sizes` are the sizes of the
-    results, the largest first; their numbers of channels are MIXED_WIDTHS.
+    First, a 1x1 convolution mixes the channels of each map; the four maps then have 64, 128, 256
+    and 512 channels, the largest map first. Then the maps are processed from the smallest to the
+    largest. The result of the previous map is added to the map, another 1x1 convolution changes the
+    number of channels to that of the next larger map, and the map is resized. (The paper resizes
+    before the 1x1 convolution, which gives the same values at four times the cost.) The results
+    have the heights and widths in `sizes`, the largest first, and the numbers of channels in
+    MIXED_WIDTHS. The weights are drawn by `rng` as PyTorch initialises a convolution, and they are
+    in the state dict.
     """
 
     def __init__(self, c_in: list[int], sizes: list[Size], rng: torch.Generator) -> None:

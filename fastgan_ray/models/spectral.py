@@ -149,11 +149,11 @@ def _unit_(vector: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _last(v: Tensor, shape: _Shape) -> Tensor:
-    """Reorder the singular vector v (columns,) so that the input channels are its last axis."""
+    """Reorder the singular vector v (columns,) from channels-first to channels-last order."""
     return v if shape[1:] == (1, 1) else v.view(shape).permute(1, 2, 0).reshape(-1)
 
 
 def _first(v: Tensor, shape: _Shape) -> Tensor:
-    """Reorder the singular vector v (columns,) so that the input channels are its first axis."""
+    """Reorder the singular vector v (columns,) from channels-last to channels-first order."""
     channels, height, width = shape
     return v if shape[1:] == (1, 1) else v.view(height, width, channels).permute(2, 0, 1).flatten()

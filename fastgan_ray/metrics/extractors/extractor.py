@@ -46,8 +46,9 @@ class Extractor:
     def prepare(self, images_BCHW: Tensor) -> Tensor:
         """Resize float pictures (0 to 255) to the network's input: (B, C, H, W) -> (B, 3, S, S).
 
-        Resized values are clamped, but not rounded. This is clean-fid's "clean" resizing: Pillow's
-        bicubic on float channels. If `picture_px` is set, pictures are resized to this side first.
+        As in clean-fid's mode "clean", Pillow's bicubic filter is applied to float channels, and
+        resized values are clamped, but not rounded. If `picture_px` is set, pictures are first
+        resized to this side.
         """
         if images_BCHW.shape[1] != 3:
             images_BCHW = as_rgb(images_BCHW.float(), self.background, 255.0, 0.0).round()
