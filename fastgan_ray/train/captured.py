@@ -138,9 +138,10 @@ class StepRunner:
             target.copy_(batch)
 
     def _captured(self) -> tuple[Replay, Scalars]:
-        """Capture a step and compare it with ordinary steps, without changing the state.
+        """Capture a step as a CUDA graph; return its replay function and the replay's results.
 
-        Raises RuntimeError if the results differ.
+        Replayed steps are compared with ordinary steps; a RuntimeError is raised if they differ.
+        Afterwards, the state is the same as before.
         """
         assert self._capture is not None and self._draws is not None
         state = self._state

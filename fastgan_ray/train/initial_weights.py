@@ -50,7 +50,7 @@ class Share(NamedTuple):
     all_parameters: int
 
     def describe(self) -> str:
-        """Describe the share in words."""
+        """Say in words how much of the network comes from the source."""
         all_tensors = counted(self.all_tensors, "tensor")
         share = self.parameters / self.all_parameters
         return f"{self.tensors} of {all_tensors} ({share:.0%} of parameters)"
@@ -104,10 +104,10 @@ def check_start(config: RunConfig) -> dict[str, Any] | None:
 
 
 def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
-    """Return the configurations with `train.init_from`, one for each check of weights.
+    """Return the configurations whose initial weights (`train.init_from`) must be checked.
 
     If several configurations have the same source and the same networks, only the last of them is
-    returned.
+    returned, because one check is enough.
     """
 
     def key(config: RunConfig) -> str:

@@ -132,7 +132,10 @@ def _train(run: Run, reporter: Reporter, resume_from: Path | None, group: Group)
 
 
 def _restore(resume_from: Path, state: TrainState, run: Run, folder: Path, group: Group) -> None:
-    """Load a checkpoint into `state`; carry the best checkpoints over to `folder`."""
+    """Load the checkpoint `resume_from` into `state`.
+
+    Also copy the best checkpoints of the resumed run to `folder` (see `continue_from`).
+    """
     checkpoint.restore(resume_from, state, run.config)
     metadata = checkpoint.read_metadata(resume_from)
     require_same_pictures(metadata, run.pictures, resume_from)

@@ -209,10 +209,11 @@ def _update_lecam(state: TrainState, real: Tensor, fake: Tensor, decay: float) -
 
 
 def _judgements(real: Tensor, fake: Tensor, boundary: float | None) -> Scalars:
-    """Return the mean sign of D's logits of generated pictures, and D's accuracy on both kinds.
+    """Return the mean sign of D's logits of generated pictures, and D's accuracies.
 
-    `real` and `fake` are logits (B, 1). Each logit is compared with `boundary`, the logit of an
-    undecided D. If it is None, the i-th real and the i-th generated logit are compared.
+    One accuracy is that on real pictures, the other that on generated pictures. `real` and `fake`
+    are logits (B, 1). Each logit is compared with `boundary`, the logit of an undecided D. If
+    `boundary` is None, the i-th real logit is compared with the i-th generated logit.
     """
     of_real, of_fake = (fake, real) if boundary is None else (boundary, boundary)
     return {

@@ -74,9 +74,10 @@ def summarise_discriminator(config: RunConfig) -> NetworkSummary:
 
 
 def _plain(config: RunConfig) -> ModelConfig:
-    """Return the settings without spectral normalisation.
+    """Return the settings of the networks, but without spectral normalisation.
 
-    It adds no trained parameters to the table, and its initialisation takes seconds.
+    Spectral normalisation has no trained parameters, so the list of layers does not need it, and
+    its initialisation takes seconds.
     """
     return config.model.model_copy(update={"spectral_norm": False})
 

@@ -40,11 +40,11 @@ class Views(NamedTuple):
     second_fake: Sizes = ()
     """The same pictures as in `fake_for_d`, augmented in another way, for bCR."""
     near: Sizes = ()
-    """Pictures generated from near latents, augmented like `fake`, for zCR."""
+    """Pictures generated from latents near those of `fake`, and augmented like `fake`, for zCR."""
     outputs: Sizes = ()
     """G's pictures before augmentation, for zCR."""
     near_outputs: Sizes = ()
-    """G's pictures from near latents before augmentation, for zCR."""
+    """G's pictures from latents near those of `outputs`, before augmentation, for zCR."""
 
 
 def views_of(
