@@ -68,7 +68,10 @@ class PopulationBasedTraining:
         return self._rng(trial, rung).choice(best)
 
     def possible_donors(self, rung: int) -> list[int]:
-        """Return the trials that others may copy at a rung, now or later; the best is first."""
+        """Return the trials that other trials may copy at a rung; the best trial is first.
+
+        The result includes trials that become donors only when more trials have passed the rung.
+        """
         values = self._values_at.get(rung, {})
         return sorted(values, key=lambda trial: (values[trial], trial))[: self._max_donors]
 

@@ -246,7 +246,7 @@ def _save_search_best(folder: Path) -> None:
 
 
 def _restore_search_best(folder: Path) -> None:
-    """Replace best/ by the copy in the confirmation's folder, if a copy exists there."""
+    """Replace best/ by the copy of the search's best/ that `_save_search_best` made, if any."""
     if (copy := folder / FOLDER / SEARCH_BEST).exists():
         put_in_place(copy, folder / "best")
 

@@ -82,7 +82,10 @@ def _arms(
     gflop: Mapping[str, float],
     error: float | None,
 ) -> list[dict[str, Any]]:
-    """Return the numbers of each arm; `error` is the standard error of one evaluation."""
+    """Return the entry of each arm in ablation.json.
+
+    `error` is the standard error of a metric value from one evaluation, or None if unknown.
+    """
     metric, several = spec.metric, len(spec.data) > 1
     values = {arm: values_of(arm_trials[arm]) for arm in spec.arms}
     if several:

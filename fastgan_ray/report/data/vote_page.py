@@ -37,8 +37,9 @@ class Pair(NamedTuple):
     `left` and `right` are the numbers of the generators; one of them may be the number of the
     control, i.e. of the training pictures. `cells` says from which training of each generator the
     pictures come (a key of "grids", see `vote_generators`; "" for the control). `tiles` says which
-    pictures in the grids of samples are shown; they are the same for both generators. In a
-    pair with the control, as many training pictures are chosen at random, with `tiles` as the seed.
+    pictures in the grids of samples are shown; they are the same for both generators. If one side
+    is the control, it shows the same number of training pictures as the other side; they are chosen
+    at random, with `tiles` as the seed.
     """
 
     left: int

@@ -192,9 +192,10 @@ def _agreements(key: Key, votes: Sequence[Vote]) -> dict[str, Share]:
 
 
 def _sheets(folder: Path, key: Key) -> list[Sheet]:
-    """Read the files of votes ("sheets") on a page.
+    """Read the files in `folder` that have votes on the page of `key`; return their contents.
 
-    If several files have the same sheet id, only the file with the most votes counts.
+    Such a file is called a sheet. If several files have the same sheet id, only the file with the
+    most votes counts.
     """
     sheets: dict[str, Sheet] = {}
     for path in sorted(folder.glob(f"votes-{key['page']}*.json")):

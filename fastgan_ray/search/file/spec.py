@@ -75,7 +75,10 @@ def base_settings(spec: SearchSpec) -> dict[str, Any]:
 
 
 def start_point(spec: SearchSpec) -> dict[str, Any]:
-    """Return the point of the space that is nearest to the defaults, as in `default_point`."""
+    """Return the point of the search space that is nearest to the settings of `base`.
+
+    Settings that are not in `base` have their defaults.
+    """
     return default_point(spec.space, base_settings(spec))
 
 

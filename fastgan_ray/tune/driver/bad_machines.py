@@ -64,7 +64,7 @@ class BadMachines(TrialCallback):
         self.left_out: list[Place] = []
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Forget the deaths at the GPU or machine where the trial has reported an evaluation."""
+        """Forget the deaths of trials at the GPU or machine where `trial` made this evaluation."""
         place = read_place(self._trials / trial.trial_id)
         if place is not None:
             self._deaths.pop(place, None)

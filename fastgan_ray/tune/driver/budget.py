@@ -78,7 +78,7 @@ class BudgetTracker(TrialCallback):
             )
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Add the time since Ray Tune's last step to the time that is used."""
+        """Add the time since Ray Tune's last step to the used hours and GPU-hours."""
         self.tick(sum(_gpus(trial) for trial in trials if trial.status == "RUNNING"))
 
     def tick(self, gpus: float) -> None:

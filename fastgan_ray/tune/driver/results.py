@@ -113,8 +113,8 @@ def compare_with_default(
         return None, f"{text}. No comparison is possible, because {name} is {state}."
     sign = 1 if metric.goal == "minimize" else -1
     better = sign * best["value"] < sign * default["value"]
-    relation = "better" if better else "no better"
-    verdict = f"{text}, {relation} than the {default['value']:.4g} of {name}"
+    better_or_not = "better" if better else "no better"
+    verdict = f"{text}, {better_or_not} than the {default['value']:.4g} of {name}"
     error = math.hypot(best["error"] or 0.0, default["error"] or 0.0)
     if better and abs(best["value"] - default["value"]) < CLEAR_ERRORS * error:
         verdict += f", but within the noise of the evaluation (standard error {error:.2g})"
@@ -143,11 +143,13 @@ class SearchRecords(TrialRecords):
 def keep_best(best: Mapping[str, Any], folder: Path) -> None:
     """Replace `folder`/best with the configuration, checkpoint and sample grid of the best trial.
 
-    If best["best_kimg"] is not None, the trial's best checkpoint is copied, else its last one. If
-    the best and the last checkpoint differ, the last one is also copied, as `checkpoint-last`.
-    best["source"] is the trial's folder, relative to `folder`. Weights are hard links instead of
-    copies if the file system supports links. If the trial no longer has the checkpoint, nothing
-    changes, because best/ already contains the checkpoint.
+    If best["best_kimg"] is not None, the trial's best checkpoint is copied to best/checkpoint, else
+    its last one. If the best and the last checkpoint differ, the last one is also copied, as
+    `checkpoint-last`. best["source"] is the trial's folder, relative to `folder`. Weights are hard
+    links instead of copies if the file system supports links.
+
+    If the trial's folder no longer has the checkpoint for best/checkpoint, nothing changes. The
+    checkpoint is then already in best/, because it is removed only after it was copied.
     """
     running = (FileNotFoundError, shutil.Error) if best.get("state") == "unfinished" else ()
     # A running trial may replace its checkpoint during the copying; then best/ is not changed.

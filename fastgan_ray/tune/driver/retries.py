@@ -45,9 +45,10 @@ class RetryCounter(TrialCallback):
         self._count(trial, result["kimg"], deaths=0)
 
     def trial_restarts(self, trial: Trial) -> None:
-        """Set the trial's failure count to 1 if the trial made progress since its last report.
+        """Set the trial's failure count to 1 if the trial made progress before its process died.
 
-        The trial's checkpoints show whether it made progress.
+        The trial made progress if it has a checkpoint from after its last report. Then earlier
+        deaths do not count any more, but the new death counts.
         """
         self._count(trial, resume_kimg(self._trials / trial.trial_id), deaths=1)
 

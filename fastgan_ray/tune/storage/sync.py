@@ -112,7 +112,10 @@ class DriverSync(TrialCallback):
         self._behind: set[str] = set()
 
     def trial_started(self, trial: Trial) -> None:
-        """Make the next step send the search's state, so that it is stored before new results."""
+        """Make Ray Tune's next step send the search's state.
+
+        Then the storage has a state with this trial before the trial's results arrive.
+        """
         self._due = 0.0
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:

@@ -73,7 +73,7 @@ def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
-    """Return the distribution that `suggest` asks Optuna for."""
+    """Return the Optuna distribution from which `suggest` draws the values of a parameter."""
     start = parameter.at(0) if parameter.values else parameter.snap(parameter.low)
     probe = FixedTrial({parameter.name: encode(parameter, start)})
     suggest(probe, parameter)

@@ -13,9 +13,10 @@ from fastgan_ray.tune.trial.pbt import read_orders
 
 
 class ResumeState(NamedTuple):
-    """A trial's configuration, valid rows and checkpoint.
+    """The configuration, the rows and the checkpoint with which a trial continues.
 
-    The checkpoint is None if the trial starts from the beginning.
+    `rows` are the earlier evaluations that the trial does not measure again. The checkpoint is None
+    if the trial starts from the beginning.
     """
 
     config: RunConfig
@@ -24,9 +25,11 @@ class ResumeState(NamedTuple):
 
 
 def resume_state(task: Task) -> ResumeState | None:
-    """Find where a trial continues, from its folder and its last order to take over weights.
+    """Return the state from which a trial continues; None if the trial has ended.
 
-    Returns None if the trial has ended.
+    In population-based training, the search may have ordered the trial to take over another trial's
+    weights. The trial then continues with the settings of the last order. It also continues from
+    the checkpoint of that order, unless the trial has saved a later checkpoint itself.
     """
     orders, (rows, checkpoint) = read_orders(task.folder), resume_point(task.folder)
     if has_ended(rows):
