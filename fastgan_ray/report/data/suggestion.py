@@ -101,7 +101,7 @@ def _search_lines(path: str, has_gpu: bool) -> list[str]:
         return [
             f"name: {json.dumps(name)}",
             "method: bayes",
-            "# KID, because FID rewards a generator that copies its training pictures.",
+            "# The metric is KID, because FID rewards generators that memorise training pictures.",
             "metric: {name: kid, goal: minimize}",
             "run_cap: 32",
             "early_terminate: {type: hyperband, min_iter: 40, eta: 3}  # kimg",
@@ -109,8 +109,8 @@ def _search_lines(path: str, has_gpu: bool) -> list[str]:
     return [
         f"name: {json.dumps(name)}",
         "method: bayes",
-        "# FD on the feature network inside the package. FD is safe here, because the trainings",
-        "# are too short to copy pictures.",
+        "# The metric is the Frechet distance (FD) on the feature network inside the package.",
+        "# FD is safe here, because such short trainings do not memorise the training pictures.",
         "metric: {name: fd_efficientnet_lite0, goal: minimize}",
         "run_cap: 6",
         "confirm: {top: 1, seeds: 3}",
