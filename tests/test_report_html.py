@@ -205,8 +205,8 @@ def test_a_search_ends_with_its_front(tmp_path):
     ("warned", "expected"),
     [
         ((), ""),
-        ((2,), "1 trial has a warning; the best trial has none (see"),
-        ((2, 4), "2 trials have warnings; the best trial has none (see"),
+        ((2,), "1 trial has a warning; the best trial has no warning (see"),
+        ((2, 4), "2 trials have warnings; the best trial has no warning (see"),
         ((0, 2, 4), "2 other trials have warnings (see"),
     ],
 )

@@ -64,10 +64,11 @@ def sentence(confirmation: Mapping[str, Any], metric: str, sign: int) -> str:
         return "Not confirmed: no training of the confirmation ended with a value."
     parts = [_verdict(confirmation, searched, winner, metric)]
     if winner is not searched:
-        best = f"{_with_article(winner)} has the best mean over"
-        best = f"{best} {counted(winner['ended_well'], 'seed')}: {_mean(winner)}."
+        winner_is_best = f"{_with_article(winner)} has the best mean over"
+        seeds_and_mean = f"{counted(winner['ended_well'], 'seed')}: {_mean(winner)}."
         parts.append(
-            f"{best[0].upper()}{best[1:]} The folder best/ has the best generator of this arm."
+            f"{winner_is_best[0].upper()}{winner_is_best[1:]} {seeds_and_mean} "
+            "The folder best/ has the best generator of this arm."
         )
     if searched["mean"] is not None and searched["search_value"] is not None:
         gap = sign * (searched["mean"] - searched["search_value"])

@@ -94,12 +94,14 @@ def _search_warnings(run: Run) -> list[str]:
     if best and best["warning"]:
         sentences.append(f"Best trial, {trial_label(best)}: {best['warning']}")
     if count := sum(bool(trial["warning"]) for trial in trials if trial is not best):
-        trials_have = "trial has a warning" if count == 1 else "trials have warnings"
+        trials_have_warnings = "trial has a warning" if count == 1 else "trials have warnings"
         where = "(see the last column of the leaderboard)"
         if sentences:
-            sentences.append(f"{count} other {trials_have} {where}.")
+            sentences.append(f"{count} other {trials_have_warnings} {where}.")
         else:
-            sentences.append(f"{count} {trials_have}; the best trial has none {where}.")
+            sentences.append(
+                f"{count} {trials_have_warnings}; the best trial has no warning {where}."
+            )
     for state in FAILED:
         if count := sum(trial["state"] == state for trial in trials):
             sentences.append(f"{count} of {counted(len(trials), 'trial')}: {state_text(state)}.")

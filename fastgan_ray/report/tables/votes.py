@@ -40,7 +40,7 @@ def votes_table(result: Result) -> Table:
 
 
 def interval_text(row: Mapping[str, Any]) -> str:
-    """Write a strength and its interval, e.g. "+0.81 [+0.10, +1.52]"."""
+    """Write a generator's strength in the votes and its interval: "+0.81 [+0.10, +1.52]"."""
     return f"{row['strength']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
 
 
@@ -80,15 +80,15 @@ def _favourite(result: Result) -> str:
 
 def _agreement(metric: str, share: Share) -> str:
     low, high = share.interval()
-    text = (
+    agreement = (
         f"{metric} agrees with {share.won} of {_count(share.of, 'vote')} between generators "
         f"({share.won / share.of:.0%}, interval {low:.0%} to {high:.0%})"
     )
     if low > 0.5:
-        return f"{text}: it ranks the generators as the voters do."
+        return f"{agreement}, so it ranks the generators as the voters do."
     if high < 0.5:
-        return f"{text}: it ranks the generators in the opposite order to the voters."
-    return f"{text}: this can be chance."
+        return f"{agreement}, so it ranks the generators in the opposite order to the voters."
+    return f"{agreement}. This agreement can be chance."
 
 
 def _about(voter: Voter) -> list[str]:

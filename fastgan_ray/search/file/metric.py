@@ -27,7 +27,7 @@ COSTS: dict[str, Goal] = {
 METRIC_KEY = "eval.metric"  # the file's key `metric` sets it
 
 
-NOTHING_MEASURED = "cannot be measured, because eval.extractor is none: choose a feature network"
+CANNOT_BE_MEASURED = "cannot be measured, because eval.extractor is none: choose a feature network"
 
 
 class Metric(FileSection):
@@ -140,7 +140,7 @@ def _read(entry: object, goals: Mapping[str, Goal], protocol: EvalConfig) -> Met
     Raise an error if the metric is not in `goals`.
     """
     if protocol.extractor == "none":
-        raise broken(NOTHING_MEASURED)
+        raise broken(CANNOT_BE_MEASURED)
     if isinstance(entry, str):
         rule = f"must be a mapping such as {{name: {entry}}}"
         raise broken(f"{rule} (got {format_value(entry)})")

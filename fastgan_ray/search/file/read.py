@@ -15,7 +15,7 @@ from fastgan_ray.config.rules import explain
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import check_alone
 from fastgan_ray.config.strict_yaml import Document, Loc, parse, read_text
-from fastgan_ray.search.file.metric import NOTHING_MEASURED, under_protocol
+from fastgan_ray.search.file.metric import CANNOT_BE_MEASURED, under_protocol
 from fastgan_ray.search.file.model import SearchFile
 from fastgan_ray.search.file.nested import with_flat_parameters
 from fastgan_ray.search.file.points import with_constants
@@ -100,7 +100,7 @@ def check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
     errors = ErrorList("--set")
     check_alone(overrides, errors)
     if overrides.get("eval.extractor") == "none":
-        errors.add(None, f"eval.extractor: the file's metric {NOTHING_MEASURED}")
+        errors.add(None, f"eval.extractor: the file's metric {CANNOT_BE_MEASURED}")
     errors.check()
     return flatten(overrides)
 
