@@ -110,13 +110,13 @@ class ModelConfig(Section):
         "64 px (of 32 px if resolution is 32)",
     )
     g_sle_8: bool = Field(
-        True, description="skip-layer excitation from the generator's maps of 8 px to 128 px"
+        True, description="skip-layer excitation from the generator's 8 px maps to its 128 px maps"
     )
     g_sle_16: bool = Field(
-        True, description="skip-layer excitation from the generator's maps of 16 px to 256 px"
+        True, description="skip-layer excitation from the generator's 16 px maps to its 256 px maps"
     )
     g_sle_32: bool = Field(
-        True, description="skip-layer excitation from the generator's maps of 32 px to 512 px"
+        True, description="skip-layer excitation from the generator's 32 px maps to its 512 px maps"
     )
     g_noise: bool = Field(
         True,
