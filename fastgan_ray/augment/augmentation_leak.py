@@ -83,7 +83,7 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
 
 
 def leak_metrics(findings: Iterable[Finding]) -> dict[str, float]:
-    """Return each symptom's difference between generated and real pictures, by metric name."""
+    """Return how much generated pictures differ from real ones in each symptom, by metric name."""
     return {f"leak/{finding.symptom}": finding.fake for finding in findings}
 
 

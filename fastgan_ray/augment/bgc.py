@@ -127,9 +127,9 @@ class _Basis(NamedTuple):
 
     eye: Tensor
     grey: Tensor
-    """Projects a colour onto the grey axis."""
+    """The matrix that projects a colour onto the grey axis."""
     around_grey: Tensor
-    """Cross product with the grey axis: the generator of hue rotations."""
+    """The matrix of the cross product with the grey axis, from which hue rotations are computed."""
     unchanged: Tensor
 
 

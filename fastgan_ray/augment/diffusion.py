@@ -20,7 +20,7 @@ CLEAN = 0.5  # the probability that t is 0
 
 
 def draw(count: int, rng: torch.Generator) -> Parameters:
-    """Draw two numbers from U(0, 1) for each of `count` pictures; `gate` makes steps of them."""
+    """Draw two numbers from U(0, 1) for each of `count` pictures; `steps` uses them."""
     uniform = torch.rand((2, count), generator=rng)
     return {"noisy": uniform[0], "step": uniform[1]}
 
@@ -38,9 +38,10 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def steps(drawn: Parameters, p: Tensor | float) -> Tensor:
-    """Return the step t of each picture, (B,) int64: 0, or from 1 to T with P(t) ~ t.
+    """Return the diffusion step t of each picture, (B,) int64.
 
-    A number u from U(0, 1) becomes the smallest t with t (t + 1) >= u T (T + 1).
+    With probability CLEAN, t is 0. Otherwise t is from 1 to T, with a probability proportional to
+    t: a number u from U(0, 1) becomes the smallest t with t (t + 1) >= u T (T + 1).
     """
     low, high = STEPS
     uniform = drawn["step"]

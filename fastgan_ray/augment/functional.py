@@ -164,7 +164,7 @@ def _on_device(drawn: Draw, device: torch.device) -> Draw:
 
 
 def _require_pictures(x: Tensor, policy: str) -> None:
-    """Raise ValueError unless `x` is a float tensor (B, C, H, W) with the channels of a policy."""
+    """Raise ValueError unless `x` is a float tensor (B, C, H, W) whose channels suit `policy`."""
     if not isinstance(x, Tensor):
         raise ValueError(f"pictures must be a tensor (got {type(x).__name__})")
     if not x.is_floating_point():

@@ -59,10 +59,11 @@ def unshift(share: Tensor, size: Size | None = None) -> Tensor:
 
 
 def warp(images_BCHW: Tensor, inverse_B33: Tensor) -> Tensor:
-    """Apply changes, given by their inverses, to pictures; keep shape and dtype.
+    """Apply an affine map to each picture; keep shape and dtype.
 
-    If nothing changes, a picture is returned unchanged. If all pixels of a square picture map to
-    pixels, it is moved exactly. Otherwise a picture is interpolated once (bilinear).
+    `inverse_B33` has the inverses of the maps. A picture that its map does not change is returned
+    unchanged. If a map moves every pixel of a square picture exactly to the place of a pixel, the
+    pixels are copied. Otherwise the picture is interpolated once (bilinear).
     """
     height, side = images_BCHW.shape[-2:]
     inverse = inverse_B33[:, :2]

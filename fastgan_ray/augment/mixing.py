@@ -23,7 +23,7 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Choose each picture with probability p: {"chosen": (B,) bool}."""
+    """Choose each picture with probability p; return {"chosen": (B,) bool}."""
     return {"chosen": drawn["uniform"] < p}
 
 

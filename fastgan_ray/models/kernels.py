@@ -52,9 +52,9 @@ _selected: ContextVar[str | None] = ContextVar("selected", default=None)
 
 
 def kernels_for(device: torch.device) -> Kernels:
-    """Return the selected row of KERNELS; if none is selected, the row of the device's type.
+    """Return the entry of KERNELS that `use_kernels` has selected, else the device's own entry.
 
-    A type of device without a row ("meta") uses the row REFERENCE.
+    A type of device without an own entry ("meta") uses the entry REFERENCE.
     """
     return KERNELS.get(_selected.get() or device.type, KERNELS[REFERENCE])
 

@@ -175,7 +175,7 @@ class FrozenFeatures(nn.Module):
         return super().train(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Compute features of pictures (B, 3, H, W) in the network's own range: four maps."""
+        """Compute four feature maps of pictures (B, 3, H, W) in the network's input range."""
         maps = []
         for stage in self.stages:
             images = stage(images)

@@ -188,7 +188,7 @@ class _Small:
 
 
 def _memory_order(layer: SpectralLayer) -> Tensor:
-    """Return, for each column in memory order, its position in the published order."""
+    """Return PyTorch's indices of a weight's columns, in the order of the columns in memory."""
     columns = torch.arange(layer.norm._v.numel())
     if layer.norm.transposed:
         return columns

@@ -135,7 +135,7 @@ class StyledBlock(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """A modulated convolution, whose style `affine` computes from W; then optional noise."""
+    """A modulated convolution with optional noise; `affine` turns a latent w into its style."""
 
     def __init__(
         self, conv: ConvModulated, rng: torch.Generator, nz: int, noise: NoiseInjection | None

@@ -75,7 +75,7 @@ def fold_batch_norms(network: nn.Module) -> None:
 
 @functools.lru_cache(maxsize=len(MODEL_FILES))
 def _read(path: Path) -> tuple[dict[str, Tensor], str]:
-    """Read the tensors of a file, and the sha256 of the same bytes."""
+    """Read a weight file once; return its tensors and its sha256."""
     content = path.read_bytes()
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state, hashlib.sha256(content).hexdigest()

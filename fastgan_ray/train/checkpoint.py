@@ -153,7 +153,7 @@ def _require_known_ops(folder: Path, metadata: dict[str, Any]) -> None:
 def _require_same_frozen_network(
     folder: Path, metadata: dict[str, Any], discriminator: AnyDiscriminator
 ) -> None:
-    """Raise UserError if D's pretrained weights, which no checkpoint stores, are now others."""
+    """Raise UserError if D's pretrained weights have changed; checkpoints do not store them."""
     stored, now = metadata.get("frozen_network"), discriminator.frozen_network
     if stored != now and now is not None:
         then = stored["sha256"][:12] if isinstance(stored, dict) and "sha256" in stored else "none"

@@ -53,9 +53,9 @@ class Turn(NamedTuple):
     views: tuple[Draw, ...]
     """Augmentations of the two views of the contrastive loss; empty without that loss."""
     second_real: Draw
-    """A second augmentation of the real pictures, for bCR (`consistency`); empty without bCR."""
+    """Numbers that augment the real pictures once more, for bCR (`consistency`); {} without bCR."""
     second_fake: Draw
-    """A second augmentation of the generated pictures, for bCR; empty without bCR."""
+    """Numbers that augment the generated pictures once more, for bCR; {} without bCR."""
     near_latents: tuple[Tensor, ...]
     """For zCR, one tensor (B, nz): each latent is near one of `latents`. Empty without zCR."""
 

@@ -45,10 +45,7 @@ class Run:
     real_sample: Tensor
     """Some downscaled training pictures; `diagnostics` compares generated pictures with them."""
     source: Source
-    """All pictures from which `data.limit` chooses.
-
-    `draw_pairs` reads the training pictures that generated pictures resemble.
-    """
+    """All pictures from which `data.limit` chooses; `draw_pairs` reads training pictures here."""
     measure_with: tuple[Reference, Extractor] | None
     """The features of the real pictures and the feature network; None if nothing is measured."""
     distance: Distance

@@ -235,7 +235,11 @@ def _copy(network: nn.Module, tensors: Tensors, name: str, config: RunConfig) ->
 
 
 def _with_spectral_names(tensors: Tensors, expected: Mapping[str, Tensor]) -> Tensors:
-    """Rename weights of layers that have spectral normalisation only in the expected network."""
+    """Rename the weights of layers that have spectral normalisation only in the new network.
+
+    With spectral normalisation, PyTorch stores a layer's weight under another name. `expected` has
+    the tensors of the new network.
+    """
     return {
         f"{owner}{_ORIGINAL}"
         if (owner := key.removesuffix(".weight")) != key and f"{owner}{_ORIGINAL}" in expected

@@ -280,9 +280,10 @@ def reconstruction_error(
 def _backward(
     state: TrainState, optimizer: torch.optim.Optimizer, loss: Tensor, norm: str, parts: Scalars
 ) -> Scalars:
-    """Compute the gradients; return `parts` and, under the key `norm`, the gradients' norm.
+    """Compute the gradients of `loss`; return the scalars to log.
 
-    Gradients and parts are averaged over the processes of the group.
+    They are those in `parts` (e.g. terms of the loss) and the norm of the gradients, whose key is
+    `norm`. The gradients and `parts` are averaged over the processes of the group.
     """
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)

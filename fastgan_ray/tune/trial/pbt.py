@@ -30,7 +30,10 @@ class TakeOverError(Exception):
 
 
 def read_orders(trial: Path) -> list[Order]:
-    """Return the orders to take over weights in a trial's folder; the oldest order is first."""
+    """Return the orders that a trial has received, the oldest first.
+
+    An order tells the trial to continue with the weights of another trial.
+    """
     path = trial / ORDERS
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 

@@ -126,7 +126,7 @@ def _confirmation_sections(facts: Mapping[str, Any], verdict: str) -> list[dict[
 
 
 def _quality(facts: Mapping[str, Any]) -> list[Panel]:
-    """Return a chart for each of the search's metric, the Frechet and the kernel distance."""
+    """Return charts of the run's metric, of the Frechet distance and of the kernel distance."""
     metric, protocol = facts["metric"].name, facts["protocol"]
     names = dict.fromkeys([metric, metric_name(protocol, "fd"), metric_name(protocol, "kd")])
     early = facts["protocol"].early_fakes is not None
