@@ -57,9 +57,10 @@ def own_network(model: ModelConfig, measuring: EvalConfig) -> str:
 
 
 def shared_data(model: ModelConfig, extractor: str) -> str:
-    """Return the data on which both D's features and the metric's network were trained; "": none.
+    """Return the data on which both D's features and the metric's network were trained.
 
-    `extractor` is a value of eval.extractor.
+    Return "" if they were trained on different data, or if the run lacks one of them. `extractor`
+    is a value of eval.extractor.
     """
     if not model.projects or extractor == "none":
         return ""

@@ -53,7 +53,7 @@ class Violation(NamedTuple):
         return ".".join(map(str, self.loc))
 
     def below(self, key: str | int) -> Violation:
-        """Return the same broken rule with `key` in front of the path."""
+        """Return the same broken rule, with `key` added in front of the path of the value."""
         return Violation((key, *self.loc), self.rule)
 
 

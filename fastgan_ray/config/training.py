@@ -261,7 +261,7 @@ class TrainConfig(Section):
 
     @property
     def second_views(self) -> int:
-        """The number of further batches that D sees in each of its steps, for bCR and zCR."""
+        """The number of batches that D sees in each of its steps only for bCR and zCR."""
         weights = (self.bcr_real_weight, self.bcr_fake_weight, self.zcr_d_weight)
         return sum(weight > 0 for weight in weights)
 

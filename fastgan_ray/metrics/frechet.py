@@ -191,10 +191,12 @@ def _without_each(this: _Set, other: _Set, values: Array, vectors: Array) -> Arr
     """Compute the distances (n,) with one row of `this` left out at a time.
 
     values: the singular values of M = this.rows other.rows'. vectors: the left singular vectors of
-    M, each multiplied by its value. Removing a row x and centring again subtracts n / (n - 1) x x'
-    from the scatter matrix, which is a change of rank one. The nuclear norm is tr (M M')^(1/2), and
-    M M' also changes by a matrix of rank one. The square root of A is the integral of
-    (2 / pi) A / (A + u^2) over u > 0. So a determinant gives the change of the norm:
+    M, each multiplied by its singular value.
+
+    If a row x is removed and the rest is centred again, the scatter matrix of `this` loses
+    n / (n - 1) x x', which has rank one. The nuclear norm of M is tr (M' M)^(1/2), and M' M also
+    changes by a matrix of rank one. The square root of a matrix A is the integral of
+    (2 / pi) A / (A + u^2) over u > 0. So a determinant gives the decrease of the nuclear norm:
     -(1 / pi) integral of log(1 - n / (n - 1) q(u)).
     q(u) is the sum of v^2 / (values^2 + u^2), where v is the row of `vectors` for x.
     """

@@ -26,7 +26,7 @@ class Halves(NamedTuple):
     kd: float
     kd_sd: float
     mirror_kd: float
-    """Kernel distance of a half to the mirrored other half, minus `kd` of the two halves."""
+    """By how much `kd` grows if one of the two halves is replaced by its mirror images."""
     mirror_kd_sd: float
 
     @property

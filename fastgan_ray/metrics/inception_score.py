@@ -19,7 +19,7 @@ SPLITS = 10  # as in the published score; the score increases with the number of
 
 
 def inception_score(logits: npt.ArrayLike, splits: int = SPLITS) -> tuple[float, float]:
-    """Compute the mean and the standard deviation over splits of the Inception score.
+    """Compute the Inception score of each split; return the mean and the standard deviation.
 
     The score of a split is exp(mean KL divergence of p(class | picture) from p(class)), from 1 to
     the number of classes. A split is a block of consecutive rows; there are at most as many splits

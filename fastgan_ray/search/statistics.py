@@ -104,14 +104,15 @@ def compare(
 ) -> dict[str, Comparison]:
     """Compare every arm with the baseline; return the comparisons in the order of the arms.
 
-    `values` has, for each arm, one value for each pair. The value is None if the training ended
-    without a value (for example, because it diverged). A pair is missing if its training has not
-    run.
+    `values` maps each arm to {key: value}, with a key such as (data set, seed) for each training.
+    Two trainings with the same key are a pair. The value is None if the training ended without a
+    value (for example, because it diverged). A key is missing if its training has not run.
 
     An arm is better or worse if its p-value, corrected for all arms, is below 1 - confidence. An
     arm without a p-value counts as p = 1: a failed arm must not make the test of the other arms
-    easier. An arm with failures may look better only because these are left out. So there is no
-    verdict if the better of the two (arm or baseline) failed in a pair in which the other did not.
+    easier. An arm with failures may look better only because its failures are left out. So there
+    is no verdict if the better of the two (arm or baseline) failed in a pair in which the other did
+    not.
 
     Raise ValueError if the baseline is missing.
     """

@@ -30,7 +30,7 @@ Sheet = dict[str, Any]
 
 
 class Voter(TypedDict):
-    """The counts of one voter's votes, from one file of votes (a sheet)."""
+    """A voter's name, and how this voter voted; both come from one file of votes (a sheet)."""
 
     name: str
     votes: int

@@ -92,9 +92,9 @@ def main_table(summary: dict[str, Any]) -> Table:
 
 
 def other_moment(summary: dict[str, Any]) -> str:
-    """Return which checkpoints are not compared, "best" or "last".
+    """Return the checkpoints by which the ablation does not compare arms, "best" or "last".
 
-    Return "" if these checkpoints have no values.
+    Return "" if no arm has a metric value for these checkpoints.
     """
     known = any(part["seeds"] for arm in summary["arms"] for part in arm["other_moment"])
     return {"last": "best", "best": "last"}[summary["compare"]] if known else ""

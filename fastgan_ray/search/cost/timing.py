@@ -66,12 +66,12 @@ def seconds_of(timing: Timing, kimg: float, config: RunConfig) -> float:
 
 
 def evaluated_pictures(config: RunConfig) -> int:
-    """Count the pictures that the evaluations of one training generate, at most.
+    """Return the largest number of pictures that the evaluations of one training can generate.
 
     With `train.keep_best`, the best checkpoint is measured again at the end. If cheap evaluations
     (`eval.early_fakes`) choose the best checkpoint, the last checkpoint gets a cheap evaluation,
-    too. A last checkpoint that is also the best one is not measured again; before the training,
-    this is known only if there is a single evaluation.
+    too; then a best checkpoint that is also the last one is not measured again. Before the
+    training, the best checkpoint is known only if there is a single evaluation.
     """
     total, every, full = config.train.total_kimg, config.eval.every_kimg, config.eval.num_fakes
     early_evaluations = math.ceil(total / every - 1e-9) - 1
