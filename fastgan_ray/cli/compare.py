@@ -22,6 +22,7 @@ def compare(
 
     All runs must use the same evaluation protocol; otherwise, their numbers cannot be compared.
     """
+    from fastgan_ray.config.feature_networks import shared_data_note
     from fastgan_ray.report.data.comparison import compare as compare_runs
     from fastgan_ray.report.data.run_folder import run_folder
     from fastgan_ray.report.data.votes import results_of_runs
@@ -34,6 +35,8 @@ def compare(
         return
     headings, rows = comparison_table(entries)
     print_table(headings, rows, right=range(1, len(headings)))
+    if note := shared_data_note(entries[0]["protocol"].get("shared_data", "")):
+        print_line(note)
     for result in results_of_runs(run_folder(run.resolve()) for run in runs):
         for sentence in sentences(result):
             print_line(sentence)

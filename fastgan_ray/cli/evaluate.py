@@ -37,6 +37,7 @@ def evaluate(
     All generators must use the same evaluation protocol; otherwise, their numbers cannot be
     compared.
     """
+    from fastgan_ray.config.feature_networks import shared_data_note
     from fastgan_ray.latent.measure import rank
     from fastgan_ray.metrics.names import error_name, format_with_error, without_errors
     from fastgan_ray.report.data.run_folder import searched_metric
@@ -54,6 +55,8 @@ def evaluate(
         rows.append([name, *(format_with_error(value, error) for value, error in values)])
     print_table(headings, rows, right=range(1, len(headings)))
     print_line("  ± is the standard error over generated and real pictures")
+    if note := shared_data_note(results[0]["protocol"].get("shared_data", "")):
+        print_line(f"  {note}")
     if len(results) > 1:
         print_line(f"  best generator first, ranked by {results[0]['by']}")
     for key, value in results[0]["protocol"].items():

@@ -152,7 +152,7 @@ def _print_lines(facts: Mapping[str, Any], lines: Mapping[str, str], console: Co
     console.print(f"[bold]{facts['name']}[/bold]: {state}", highlight=False)
     for key, text in lines.items():
         console.print(f"  {key}: {text}", highlight=False, markup=False)
-    for line in facts.get("starts", ()):
+    for line in (*facts.get("starts", ()), *facts["notes"]):
         console.print(f"  {line}", highlight=False, markup=False)
 
 

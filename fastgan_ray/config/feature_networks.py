@@ -9,12 +9,14 @@ discriminator on ImageNet features, FID falls further than the pictures improve 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.model import ModelConfig
 
 IMAGENET = "ImageNet"
+MARK = "\u2020"  # a dagger; behind values of a metric that shares training data with D's features
 
 
 class FeatureNetwork(NamedTuple):
@@ -35,6 +37,7 @@ FEATURE_NETWORKS = {
     "efficientnet_lite1": FeatureNetwork("EfficientNet-Lite1", IMAGENET),
     "efficientnet_lite2": FeatureNetwork("EfficientNet-Lite2", IMAGENET),
 }
+D_FEATURES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
 
 def own_network(model: ModelConfig, measuring: EvalConfig) -> str:
@@ -47,12 +50,11 @@ def own_network(model: ModelConfig, measuring: EvalConfig) -> str:
     ours = FEATURE_NETWORKS[model.d_features]
     if FEATURE_NETWORKS[measuring.extractor].weights != ours.weights:
         return ""
-    others = [name for name, known in FEATURE_NETWORKS.items() if known.data != ours.data]
     return (
         f"extractor must not be {measuring.extractor}, because the discriminator uses the features "
         f"of the same network (model.d_features {model.d_features}), so the training would "
-        f"optimise its own metric; set eval.extractor to {', '.join(others[:-1])} or {others[-1]}, "
-        "or train with another model.d_features"
+        f"optimise its own metric; set eval.extractor to {_on_other_data(ours.data)}, or train "
+        "with another model.d_features"
     )
 
 
@@ -62,7 +64,62 @@ def shared_data(model: ModelConfig, extractor: str) -> str:
     Return "" if they were trained on different data, or if the run lacks one of them. `extractor`
     is a value of eval.extractor.
     """
-    if not model.projects or extractor == "none":
+    return shared_data_of({"model": model.model_dump(), "eval": {"extractor": extractor}})
+
+
+def shared_data_of(config: Mapping[str, Any]) -> str:
+    """Do the same as `shared_data`, for a configuration as nested mappings."""
+    model, extractor = config.get("model", {}), config.get("eval", {}).get("extractor", "none")
+    if model.get("discriminator") != "projected" or extractor == "none":
         return ""
-    data = FEATURE_NETWORKS[model.d_features].data
+    data = FEATURE_NETWORKS[model["d_features"]].data
     return data if FEATURE_NETWORKS[extractor].data == data else ""
+
+
+def shared_data_note(data: str) -> str:
+    """Return a sentence about values with the MARK.
+
+    `data` is the result of `shared_data`; if it is "", return "".
+    """
+    if not data:
+        return ""
+    return (
+        f"{MARK} The metric shares training data ({data}) with the discriminator's features, so "
+        f"its values are too good: compare them only with other values that have this mark, or "
+        f"measure with eval.extractor {_on_other_data(data)}."
+    )
+
+
+def why_not_ranked(first: str, second: str) -> str:
+    """Return why two trainings are not ranked; "" if they can be.
+
+    `first` and `second` are the results of `shared_data` for the two.
+    """
+    if first == second:
+        return ""
+    return (
+        f"the metric shares training data ({first or second}) with the features of only one of the "
+        f"two discriminators; measure both with eval.extractor {_on_other_data(first or second)}"
+    )
+
+
+def mixed_kinds(extractor: str) -> str:
+    """Return why a search must not try both kinds of discriminators with a metric; "": it may.
+
+    `extractor` is a value of eval.extractor.
+    """
+    data = "" if extractor == "none" else FEATURE_NETWORKS[extractor].data
+    if data not in {FEATURE_NETWORKS[name].data for name in D_FEATURES}:
+        return ""
+    return (
+        f"must be the same for all trials, because eval.extractor {extractor} shares training data "
+        f"({data}) with the features of a projected discriminator, so trials with and without it "
+        f"cannot be ranked together; set eval.extractor to {_on_other_data(data)}, or set "
+        "model.discriminator in base"
+    )
+
+
+def _on_other_data(data: str) -> str:
+    """List the networks of eval.extractor that were trained on other data, as text."""
+    *names, last = (name for name, known in FEATURE_NETWORKS.items() if known.data != data)
+    return f"{', '.join(names)} or {last}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastgan_ray.arithmetic import IEEE
 from fastgan_ray.config.evaluation import EvalConfig
+from fastgan_ray.config.feature_networks import shared_data
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.source import Source
 from fastgan_ray.errors import UserError
@@ -27,10 +28,12 @@ LABELS = {
     "num_fakes": "number of generated pictures",
     "eval_seed": "seed of the latents",
     "arithmetic": "arithmetic of sampling and features",
+    "shared_data": "training data that the metric shares with the discriminator's features (none "
+    "on DINOv2 and CLIP)",
 }
 # These values are left out of a protocol, so that it equals older protocols, which do not have
 # these keys.
-USUAL = {"aspect": "1:1", "mode": "rgb", "held_out": "no"}
+USUAL = {"aspect": "1:1", "mode": "rgb", "held_out": "no", "shared_data": "none"}
 
 
 def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[str, Any]:
@@ -44,6 +47,7 @@ def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[st
         "aspect": config.model.aspect,
         "mode": source.mode,
         "held_out": _held_out(config.eval),
+        "shared_data": shared_data(config.model, config.eval.extractor) or USUAL["shared_data"],
     }
     return {
         "extractor": extractor.name,

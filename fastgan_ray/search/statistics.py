@@ -125,6 +125,19 @@ def compare(
     return compare_differences(differences, values, baseline, goal, confidence)
 
 
+def no_verdict(note: str) -> Comparison:
+    """Return the comparison of an arm that is not compared with the baseline; `note` says why."""
+    return Comparison(
+        difference=paired_difference([]),
+        p_holm=None,
+        verdict="no verdict",
+        note=note,
+        failed=0,
+        baseline_failed=0,
+        waiting=0,
+    )
+
+
 def compare_differences(
     differences: Mapping[str, Difference],
     values: Mapping[str, Mapping[Pair, float | None]],

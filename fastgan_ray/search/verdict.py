@@ -33,9 +33,11 @@ def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, A
     best_config = without_seed(spec, ranked(spec, summary)[0]["point"])
     is_default = best_config == without_seed(spec, default_point(spec, summary))
     unfinished = sum(trial["state"] == "unfinished" for trial in account["trials"])
-    sign = sign_of(spec)
+    sign, searched = sign_of(spec), DEFAULT if is_default else arms[1]["name"]
+    # Arms with and without a metric that shares training data with D's features are not ranked.
+    shared = next(arm["shared_data"] for arm in arms if arm["name"] == searched)
     best_first = sorted(
-        (arm for arm in arms if arm["mean"] is not None),
+        (arm for arm in arms if arm["mean"] is not None and arm["shared_data"] == shared),
         key=lambda arm: (-arm["ended_well"], sign * arm["mean"]),
     )
     confirmation = {
@@ -43,7 +45,7 @@ def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, A
         "confidence": account["confidence"],
         "baseline": DEFAULT,
         "arms": arms,
-        "searched": DEFAULT if is_default else arms[1]["name"],
+        "searched": searched,
         "winner": best_first[0]["name"] if best_first and not unfinished else None,
         "unfinished": unfinished,
     }
@@ -132,6 +134,7 @@ def _arm(account: Summary, arm: Mapping[str, Any], search_trial: Trial | None) -
         "p_holm": comparison.get("p_holm"),
         "verdict": comparison.get("verdict", ""),
         "note": comparison.get("note", ""),
+        "shared_data": arm.get("shared_data", ""),
     }
 
 

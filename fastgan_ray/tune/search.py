@@ -253,6 +253,7 @@ def closing(summary: Summary) -> list[RenderableType]:
     for key, budget in summary["budget"].items():
         parts.append(f"Budget:  the search used {budget['used']:.3g} of {budget['limit']:g} {key}")
     parts += [f"Warning: {text}" for text in warnings if text]
+    parts += filter(None, [summary.get("note")])  # summaries of earlier versions lack it
     return [*parts, *front_on_terminal(summary)]
 
 

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from fastgan_ray.config.feature_networks import shared_data_of, why_not_ranked
 from fastgan_ray.metrics.names import MOMENTS, best_name, error_name, fakes_error_name
 from fastgan_ray.metrics.protocol import protocol_differences
 from fastgan_ray.search.ablation import AblationSpec, arm_config, data_name
 from fastgan_ray.search.data_sets import compare_on_sets
-from fastgan_ray.search.statistics import Comparison, compare, mean_and_sd
+from fastgan_ray.search.statistics import Comparison, compare, mean_and_sd, no_verdict
 
 Trial = dict[str, Any]
 
@@ -57,7 +58,9 @@ def summarise(
     several = len(spec.data) > 1
     name_of = best_name if spec.compare == "best" else str
     error = _evaluation_error(trials, name_of(fakes_error_name(metric.name)), in_percent=several)
-    protocols, warnings = _protocols(trials)
+    arms = _arms(spec, arm_trials, gflop, error)
+    # What the metric shares with the features of an arm's discriminator is a fact of the arm.
+    protocols, warnings = _protocols([_without_shared_data(trial) for trial in trials])
     return {
         "name": name,
         "metric": {"name": metric.name, "goal": metric.goal},
@@ -69,7 +72,7 @@ def summarise(
         "seeds": list(spec.seeds),
         "protocol": protocols,
         "warnings": warnings,
-        "arms": _arms(spec, arm_trials, gflop, error),
+        "arms": arms,
         "trials": [
             {**{key: trial[key] for key in COLUMNS}, "warning": _warning(trial)} for trial in trials
         ],
@@ -88,10 +91,14 @@ def _arms(
     """
     metric, several = spec.metric, len(spec.data) > 1
     values = {arm: values_of(arm_trials[arm]) for arm in spec.arms}
+    shared = {arm: shared_data_of(arm_config(spec, arm).model_dump()) for arm in spec.arms}
+    why = {arm: why_not_ranked(shared[arm], shared[spec.baseline]) for arm in spec.arms}
+    ranked = {arm: of_arm for arm, of_arm in values.items() if not why[arm]}
     if several:
-        comparisons, on_sets = compare_on_sets(values, spec.baseline, metric.goal, CONFIDENCE)
+        comparisons, on_sets = compare_on_sets(ranked, spec.baseline, metric.goal, CONFIDENCE)
     else:
-        comparisons, on_sets = compare(values, spec.baseline, metric.goal, CONFIDENCE), {}
+        comparisons, on_sets = compare(ranked, spec.baseline, metric.goal, CONFIDENCE), {}
+    comparisons |= {arm: no_verdict(why[arm]) for arm in spec.arms if why[arm]}
     pairs = (len(spec.seeds), " %") if several else (1, "")
     other = "best" if spec.compare == "last" else "last"
     other_values = {arm: values_of(arm_trials[arm], f"{other}_value") for arm in spec.arms}
@@ -99,6 +106,7 @@ def _arms(
         {
             "name": arm,
             "settings": settings,
+            "shared_data": shared[arm],
             "by_data": _by_data(spec, values[arm], on_sets.get(arm, {})),
             "other_moment": _by_data(spec, other_values[arm], {}),
             "states": _states(arm_trials[arm]),
@@ -239,6 +247,11 @@ def _is_error(name: str, names: Iterable[str]) -> bool:
 def _warning(trial: Trial) -> str:
     """Return the warning of a trial's last evaluation, or "" if there is none."""
     return str(trial["rows"][-1].get("warning", "")) if trial["rows"] else ""
+
+
+def _without_shared_data(trial: Trial) -> Trial:
+    protocol = {key: value for key, value in trial["protocol"].items() if key != "shared_data"}
+    return {**trial, "protocol": protocol}
 
 
 def _protocols(trials: Sequence[Trial]) -> tuple[dict[str, Any], list[str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastgan_ray.config.data import DataConfig
+from fastgan_ray.config.feature_networks import shared_data_note
 from fastgan_ray.config.run_file import load_run_config
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import fakes_error_name, final_value, run_metric, value_of
@@ -136,6 +137,12 @@ def protocol_of(run: Run, trials: Sequence[Trial], data: str) -> dict[str, Any]:
             if protocol := json.loads(path.read_text()).get("protocol"):
                 return dict(protocol)
     return dict(run["protocols"].get(data) or run["protocols"].get("") or {})
+
+
+def shared_note(run: Run) -> str:
+    """Return a note if a search's or training's metric shares training data with D's features."""
+    protocol = run["protocols"].get("", {})
+    return shared_data_note(protocol.get("shared_data", ""))
 
 
 def searched_metric(path: Path) -> str | None:

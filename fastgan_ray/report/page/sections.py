@@ -21,7 +21,7 @@ from fastgan_ray.report.data.ranking import (
     trial_colours,
     trial_label,
 )
-from fastgan_ray.report.data.run_folder import Run, Trial, latest_picture
+from fastgan_ray.report.data.run_folder import Run, Trial, latest_picture, shared_note
 from fastgan_ray.report.data.votes import read_results
 from fastgan_ray.report.page.pictures import embedded
 from fastgan_ray.report.tables import ablation as ablation_tables
@@ -38,8 +38,8 @@ def headline(run: Run) -> dict[str, Any]:
     account = run["account"]
     if run["kind"] == "training":
         (trial,) = run["trials"]
-        warnings = [trial["warning"]] if trial["warning"] else []
-        return {"verdict": _training_verdict(run, trial), "warnings": warnings}
+        notes = [text for text in (trial["warning"], shared_note(run)) if text]
+        return {"verdict": _training_verdict(run, trial), "warnings": notes}
     if account is None:
         return {"verdict": "No trial has ended yet.", "warnings": []}
     remarks = [
@@ -50,7 +50,8 @@ def headline(run: Run) -> dict[str, Any]:
         return {"verdict": _ablation_verdict(account), "warnings": [*warnings, *remarks]}
     moment = best_moment(account["best"] or {}, account["metric"]["name"])
     verdict = f"{account['verdict']} {moment}".rstrip()
-    return {"verdict": verdict, "warnings": [*_search_warnings(run), *remarks]}
+    shared = [note] if (note := shared_note(run)) else []
+    return {"verdict": verdict, "warnings": [*_search_warnings(run), *shared, *remarks]}
 
 
 def _training_verdict(run: Run, trial: Trial) -> str:

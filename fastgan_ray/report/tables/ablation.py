@@ -6,6 +6,7 @@ from typing import Any
 
 import rich.table
 
+from fastgan_ray.config.feature_networks import MARK, shared_data_note
 from fastgan_ray.counting import counted
 from fastgan_ray.report import text
 from fastgan_ray.report.tables import table as tables
@@ -143,6 +144,8 @@ def notes(summary: dict[str, Any]) -> list[str]:
     """Return sentences about warnings, doubtful verdicts, failures and unfinished trainings."""
     trials = summary["trials"]
     sentences = [f"Warning: {warning}." for warning in summary["warnings"]]
+    shared = dict.fromkeys(arm.get("shared_data", "") for arm in summary["arms"])
+    sentences += [shared_data_note(data) for data in shared if data]
     for arm in summary["arms"]:
         comparison = arm["comparison"]
         if comparison and comparison["note"]:
@@ -195,9 +198,10 @@ def _main_row(arm: dict[str, Any], seeds: int, unit: str, has_other: bool) -> li
     if arm["params_g"] is not None:
         counts = (text.parameter_count(arm[network]) for network in ("params_g", "params_d"))
         parameters = " + ".join(counts)
+    mark = f" {MARK}" if arm.get("shared_data") else ""
     return [
         arm["name"],
-        *(mean_over_seeds(part, part["seeds"], seeds) for part in parts),
+        *(mean_over_seeds(part, part["seeds"], seeds) + mark for part in parts),
         *verdict,
         parameters,
         text.number(arm["gflop_per_image"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fastgan_ray.config.feature_networks import MARK
 from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.report.data.comparison import Entry
 from fastgan_ray.report.tables.table import Table
@@ -21,7 +22,8 @@ def comparison_table(entries: Sequence[Entry]) -> Table:
     columns = [
         {
             "what": entry["what"],
-            metric: format_with_error(entry["value"], entry["error"]),
+            metric: format_with_error(entry["value"], entry["error"])
+            + (f" {MARK}" if entry["protocol"].get("shared_data") else ""),
             "± of": entry["error_of"],
             "trial": _text(entry["trial"]),
             "state": state_text(entry["state"]),

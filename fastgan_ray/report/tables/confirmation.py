@@ -7,6 +7,7 @@ from typing import Any
 
 import rich.table
 
+from fastgan_ray.config.feature_networks import MARK
 from fastgan_ray.report.tables import table as tables
 from fastgan_ray.report.tables.ablation import mean_over_seeds
 from fastgan_ray.report.tables.table import VERDICT_STYLES, Table
@@ -34,6 +35,7 @@ def confirmation_table(confirmation: Mapping[str, Any]) -> Table:
 
 def _row(confirmation: Mapping[str, Any], arm: dict[str, Any]) -> list[str]:
     low, high = arm["interval"] or (None, None)
+    mark = f" {MARK}" if arm.get("shared_data") else ""
     verdict = ["", "", "(baseline)"]
     if arm["name"] != confirmation["baseline"]:
         interval = arm["difference_interval"] or (None, None)
@@ -42,7 +44,7 @@ def _row(confirmation: Mapping[str, Any], arm: dict[str, Any]) -> list[str]:
     return [
         arm["name"],
         number(arm["search_value"]),
-        mean_over_seeds(arm, arm["ended_well"], len(confirmation["seeds"])),
+        mean_over_seeds(arm, arm["ended_well"], len(confirmation["seeds"])) + mark,
         "-" if low is None else f"{number(low)} to {number(high)}",
         *verdict,
     ]

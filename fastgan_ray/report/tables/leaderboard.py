@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fastgan_ray.config.feature_networks import MARK
 from fastgan_ray.metrics.names import format_with_error
 from fastgan_ray.report import text
 from fastgan_ray.report.data.ranking import parameter_names, ranked, trial_colours, trial_label
-from fastgan_ray.report.data.run_folder import Run, Trial
+from fastgan_ray.report.data.run_folder import Run, Trial, shared_note
 
 LONG = ("reason", "warning")
 
@@ -22,9 +23,10 @@ def leaderboard(run: Run) -> dict[str, Any]:
     """
     colours, parameters, metric = trial_colours(run), parameter_names(run), run["metric"]["name"]
     numeric = ("rank", metric, "kimg", "parameters", "images/s", "memorised")
-    headings = ("rank", "trial", metric, "state", *numeric[2:], *parameters, *LONG)
+    marked = f"{metric} {MARK}" if shared_note(run) else metric
+    headings = ("rank", "trial", marked, "state", *numeric[2:], *parameters, *LONG)
     columns = [
-        {"name": heading, "number": heading in numeric, "long": heading in LONG}
+        {"name": heading, "number": heading in (*numeric, marked), "long": heading in LONG}
         for heading in headings
     ]
     rows = [

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from fastgan_ray.config.feature_networks import shared_data, shared_data_note
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.strict_yaml import Value
@@ -76,6 +77,7 @@ def search_facts(
         "trials": spec.run_cap,
         "seed": spec.seed,
         "metric": {"name": metric.name, "goal": metric.goal, "target": metric.target},
+        "notes": _notes(sample_configs(spec)),
         "costs": [{"name": cost.name, "goal": cost.goal} for cost in spec.costs],
         "early_stopping": _stopping(spec),
         "population": spec.population.describe() if spec.population else "none",
@@ -124,6 +126,7 @@ def ablation_facts(
         "baseline": spec.baseline,
         "seeds": list(spec.seeds),
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
+        "notes": _notes(list(configs.values())),
         "data": [
             _data(cell_config(spec, Cell(spec.baseline, path, first)), largest, track, needs_data)
             for path in spec.data
@@ -160,6 +163,7 @@ def run_facts(
         "kind": "run",
         "name": name,
         "metric": dict(zip(("name", "goal"), run_metric(config.eval), strict=True)),
+        "notes": _notes([config]),
         "data": [_data(config, config.model, track, needs_data)],
         "kimg": kimg,
         "gflop_per_image": gflop,
@@ -169,6 +173,12 @@ def run_facts(
         **_measured(timing and replace(timing, at_once=1), kimg, config),
         "memory_gb": _memory_facts([config]),
     }
+
+
+def _notes(configs: Sequence[RunConfig]) -> list[str]:
+    """Return notes on metrics that share training data with D's features."""
+    shared = dict.fromkeys(shared_data(config.model, config.eval.extractor) for config in configs)
+    return [shared_data_note(data) for data in shared if data]
 
 
 def _size_and_pace(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import PlainValidator, TypeAdapter, ValidationError, ValidationInfo
 
+from fastgan_ray.config.feature_networks import mixed_kinds
 from fastgan_ray.config.messages import format_value, suggestion
 from fastgan_ray.config.rules import Violation, broken, combine, explain
 from fastgan_ray.config.run_config import RunConfig, field_names
@@ -73,12 +74,32 @@ def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
     space = tuple(parameters.values())
     if method is not None and context.settings is not None:
         check_points(with_constants(space, context.overrides), method, context.settings)
+    if context.settings is not None:
+        _check_kinds(with_constants(space, context.overrides), context.settings)
     return space
 
 
 def may_be_searched(name: str) -> bool:
     """Return True if trials with different values of this setting can be compared."""
     return not name.startswith("eval.") and name not in FIXED
+
+
+def _check_kinds(space: SearchSpace, settings: Mapping[str, Any]) -> None:
+    """Raise an error if trials with and without pretrained features in D would be ranked together.
+
+    `settings` (flat) are those of `base`, with the overrides applied.
+    """
+    name = "model.discriminator"
+    parameter = next((parameter for parameter in space if parameter.name == name), None)
+    if parameter is None:
+        return
+    config = RunConfig.model_validate(
+        {key: value for key, value in settings.items() if key.startswith("eval.")}
+    )
+    default = settings.get(name, config.model.discriminator)
+    kinds = {*parameter.values, *([default] if parameter.when else [])}
+    if len(kinds) > 1 and (rule := mixed_kinds(config.eval.extractor)):
+        raise broken(rule, name)
 
 
 def _check_name(name: str, entry: object) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastgan_ray.config.feature_networks import shared_data_note
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.files import atomic, link_tree, write_atomically
@@ -62,6 +63,7 @@ def summarise(
         "name": name,
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
         "protocol": protocol,
+        "note": shared_data_note(protocol.get("shared_data", "")),
         "pictures": pictures,
         "best": best
         and {

@@ -124,6 +124,8 @@ def _log(session: Session, kind: str, summary: Summary) -> None:
         return
     name = kind if session.outcome_job is None else "confirmation"
     facts = {"metric": dict(summary["metric"]), "trials": len(summary["trials"])}
+    if marked := {arm["name"]: arm["shared_data"] for arm in summary.get("arms", ())}:
+        facts["shared_data"] = marked  # of an ablation's arms: what the metric shares with D
     with environment("WANDB_DATA_DIR", _staging(session.folder)):
         run = session.open("outcome", session.outcome_job or kind, f"{session.group} {name}", facts)
         run.log(_tables(session.folder, summary))
@@ -170,6 +172,7 @@ def _winner(session: Session, summary: Summary, best: Mapping[str, Any]) -> dict
         "verdict": summary["verdict"],
         "confirmation": confirmation.get("sentence", "none"),
         "protocol": summary["protocol"],
+        "note": summary.get("note", ""),
     }
 
 

@@ -12,6 +12,7 @@ from fastgan_ray.report.data.rows import TRAINING, read_rows
 from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.wandb.rows import PICTURES, Known, caption, log_row, summary, update
 from fastgan_ray.tune.wandb.session import Session, close, log_with_numbers
+from fastgan_ray.tune.wandb.trial_run import config_of
 
 if TYPE_CHECKING:
     import wandb
@@ -46,7 +47,9 @@ class TrainingLog:
     def _open(self) -> wandb.Run:
         if self._run is None:
             title = self._session.group
-            self._run = self._session.open(JOB, JOB, title, self._config.model_dump())
+            self._run = self._session.open(
+                JOB, JOB, title, config_of(self._config.model_dump(), {})
+            )
         return self._run
 
     def _add(self, row: Mapping[str, Any]) -> None:

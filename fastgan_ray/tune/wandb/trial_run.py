@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fastgan_ray.config.feature_networks import shared_data_of
 from fastgan_ray.tune.driver.live_table_text import parameters
 
 DEFAULT, STOPPED, BEST, CONFIRMED = "default", "stopped", "best", "confirmed"
@@ -23,9 +24,17 @@ def title_of(trial_id: str, point: Mapping[str, Any], default: Mapping[str, Any]
 
 
 def config_of(run: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration for W&B; in an ablation, it includes the arm, data and seed."""
+    """Return the configuration for W&B; in an ablation, it includes the arm, data and seed.
+
+    If the metric shares training data with D's features, it also says which, as "shared_data".
+    """
     cell = {name: value for name, value in point.items() if "." not in name}
-    return {**run, **({"cell": cell} if cell else {})}
+    shared = shared_data_of(run)
+    return {
+        **run,
+        **({"cell": cell} if cell else {}),
+        **({"shared_data": shared} if shared else {}),
+    }
 
 
 def tags_of(point: Mapping[str, Any], default: Mapping[str, Any], state: str) -> list[str]:
