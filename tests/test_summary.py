@@ -32,6 +32,17 @@ CONFIGS = {
 }
 
 
+def test_the_frozen_layers_of_a_projected_discriminator_have_operations_but_no_parameters():
+    projected = {**SMALL, "model.discriminator": "projected", "model.d_input_px": 128}
+    config = RunConfig.model_validate(projected)
+    frozen, *layers = summarise_discriminator(config).layers
+    assert (frozen.kind, frozen.output) == ("efficientnet_lite1, frozen", (64, 64, 64))
+    assert frozen.parameters == 0 and frozen.gflop > 0.1
+    network = build_discriminator(config.model)
+    assert sum(layer.parameters for layer in layers) == count_parameters(network)
+    assert {layer.name.partition(".")[0] for layer in layers} == {"blocks", "heads"}
+
+
 @pytest.mark.parametrize("settings", CONFIGS.values(), ids=CONFIGS)
 def test_layers_add_up_to_the_counts_of_the_networks(settings):
     config = RunConfig.model_validate(settings)

@@ -13,6 +13,7 @@ from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import build_discriminator, build_generator, small_size
 from fastgan_ray.models.kernels import reference_kernels
+from fastgan_ray.models.projected import ProjectedDiscriminator
 
 
 class Layer(NamedTuple):
@@ -53,6 +54,8 @@ def summarise_generator(config: RunConfig) -> NetworkSummary:
 def summarise_discriminator(config: RunConfig) -> NetworkSummary:
     """List the layers of the discriminator; the operations are those for one real picture.
 
+    The pretrained layers of a projected discriminator are one entry without parameters, because
+    they are not trained.
     The operations include every decoder and, with a contrastive loss, the projection. A contrastive
     loss needs two further passes through the trunk, which are not counted.
     """
@@ -70,7 +73,19 @@ def summarise_discriminator(config: RunConfig) -> NetworkSummary:
         if network.projection is not None:
             network.projection(features)
 
-    return NetworkSummary("discriminator", _layers(network, judge_picture))
+    layers = _layers(network, judge_picture)
+    if isinstance(network, ProjectedDiscriminator):
+        layers.insert(0, _frozen(network, full))
+    return NetworkSummary("discriminator", layers)
+
+
+def _frozen(network: ProjectedDiscriminator, full: Tensor) -> Layer:
+    """Describe the frozen layers together; the output is the largest of their four maps."""
+    with torch.no_grad(), reference_kernels(), FlopCounterMode(display=False) as counter:
+        maps = network.mixed_features(full)
+    gflop = counter.get_total_flops() / 1e9
+    shape = tuple(maps[0].shape[1:])
+    return Layer("features", f"{network.config.d_features}, frozen", shape, 0, gflop)
 
 
 def _plain(config: RunConfig) -> ModelConfig:
