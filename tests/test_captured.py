@@ -18,6 +18,7 @@ CPU = torch.device("cpu")
 STEPS = 9
 CASES = {
     "default": {},
+    "projected": {"model.discriminator": "projected", "model.d_input_px": 64},
     "lazy penalties": {
         "train.loss": "logistic",
         "train.r1_gamma": 1.0,

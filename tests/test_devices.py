@@ -45,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
     "Re-GAN": {"regan.sparsity": 0.5, "regan.warmup_kimg": 0.0, "regan.interval_kimg": 0.006},
     "two steps of D": {"train.d_steps": 2},
     "DCGAN": {"model.architecture": "dcgan", "model.dcgan_depth": 3, "model.dcgan_width": 4},
+    "projected": {"model.discriminator": "projected", "model.d_input_px": 64},
     "SNGAN": {"model.architecture": "sngan"},
     "StyleGAN2": {"model.architecture": "stylegan2", "model.ngf": 1, "model.ndf": 1},
 }
@@ -106,6 +107,8 @@ def test_the_gradients_of_a_step_are_those_in_float64(device, name):
     with use_kernels("reference"):
         advance(exact, config, CPU, 1)
     found, wanted = gradients(state), gradients(exact)
+    # Weights that are normalised together have a gradient even if only some of them are used.
+    found = {key: value for key, value in found.items() if key in wanted or bool(value.any())}
     assert found.keys() == wanted.keys()
     for key, gradient in wanted.items():
         if gradient.norm() < 1e-12:  # a bias before a batch normalisation, which removes it
