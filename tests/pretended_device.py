@@ -64,6 +64,8 @@ CASES: dict[str, dict[str, Any]] = {
     "zCR": {"train.zcr_d_weight": 5.0, "train.zcr_g_weight": 0.5},
     "top-k": {"train.top_k": 0.5},
     "instance noise": {"train.instance_noise": 0.1},
+    "group norm in D": {"model.d_norm": "group"},
+    "CHAIN": {"model.d_norm": "chain", "train.chain_start_kimg": 0.0},
     "least squares": {"train.loss": "least_squares"},
     "no augmentation": {"augment.policy": ""},
     "cutout": {"augment.policy": "color,translation,cutout"},

@@ -86,7 +86,7 @@ CASES: dict[str, dict[str, Any]] = {
             "contrastive": {"model.self_supervision": "contrastive"},
             "other forms": {
                 **{"model.d_features": "efficientnet_lite2", "model.d_input_px": 70},
-                **{"model.d_batch_norm": False, "model.d_dropout": 0.3, "model.d_slope": 0.0},
+                **{"model.d_norm": "none", "model.d_dropout": 0.3, "model.d_slope": 0.0},
                 **{"data.mode": "grey", "model.aspect": "4:3", "model.g_blocks": "single"},
             },
             "bf16": {"train.precision": "bf16"},
@@ -96,9 +96,22 @@ CASES: dict[str, dict[str, Any]] = {
             "gradient gap": {"train.gradient_gap_weight": 500.0, "train.lecam_weight": 0.3},
         }.items()
     },
-    "no batch norm in D": {"model.d_batch_norm": False, "model.d_slope": 0.1},
-    "no batch norm in D, penalties": {"model.d_batch_norm": False, **PENALTIES},
-    "no batch norm in D, bf16": {"model.d_batch_norm": False, "train.precision": "bf16"},
+    "no batch norm in D": {"model.d_norm": "none", "model.d_slope": 0.1},
+    "no batch norm in D, penalties": {"model.d_norm": "none", **PENALTIES},
+    "no batch norm in D, bf16": {"model.d_norm": "none", "train.precision": "bf16"},
+    **{
+        f"{norm} norm in D, {name}": {"model.d_norm": norm, **settings}
+        for norm in ("instance", "group", "chain")
+        for name, settings in {
+            "penalties": PENALTIES,
+            "bf16": {"train.precision": "bf16", "train.d_steps": 2},
+        }.items()
+    },
+    "dcgan with instance norm in D": {**DCGAN, "model.d_norm": "instance"},
+    "CHAIN from the first step": {
+        **{"model.d_norm": "chain", "train.chain_start_kimg": 0.0, "train.chain_target": -1.0},
+        **{"train.chain_min_p": 0.1, "train.chain_weight": 5.0, "model.d_dropout": 0.2},
+    },
     "widths": {"model.g_channels": [9, 7, 5, 3], "model.d_channels": [8, 6, 4]},
     "base widths": {
         "model.ngf": 3,
@@ -134,7 +147,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "dcgan in other forms": {
         **{**DCGAN, **REGAN, "model.dcgan_upsampling": "nearest", "model.dcgan_init": "normal"},
-        **{"model.d_batch_norm": False, "model.d_slope": 0.0},
+        **{"model.d_norm": "none", "model.d_slope": 0.0},
     },
     "resolution 64": {"model.resolution": 64},
     "d steps": {"train.d_steps": 2},

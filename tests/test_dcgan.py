@@ -21,7 +21,7 @@ from fastgan_ray.models import (
     build_generator,
     small_resolution,
 )
-from fastgan_ray.models.blocks import Shift
+from fastgan_ray.models.discriminator_norms import Shift
 from fastgan_ray.search.cost.estimate import gflop_per_image
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.d_reconstruction import d_reconstruction
@@ -144,7 +144,7 @@ def test_without_batch_norm_a_logit_does_not_depend_on_the_batch(architecture):
     small = {"ndf": 4, "ngf": 4, "d_dropout": 0.0, "spectral_norm": False, **architecture}
     full, half = pictures()
     with_norm, without = (
-        build_discriminator(config(**small, d_batch_norm=on)).train() for on in (True, False)
+        build_discriminator(config(**small, d_norm=kind)).train() for kind in ("batch", "none")
     )
     alone = torch.cat([without(full[i : i + 1], half[i : i + 1])[0] for i in range(4)])
     torch.testing.assert_close(without(full, half)[0], alone)

@@ -62,6 +62,12 @@ CASES: dict[str, dict[str, Any]] = {
         "train.top_k": 0.6,
         "train.instance_noise": 0.1,
     },
+    "CHAIN": {
+        "model.d_norm": "chain",
+        "train.chain_start_kimg": 0.0,
+        "train.chain_target": -1.0,
+        "train.chain_min_p": 0.1,
+    },
     "contrastive": {"model.self_supervision": "contrastive", "train.d_steps": 2},
     "dcgan": {
         "model.architecture": "dcgan",

@@ -380,7 +380,7 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
         ({"resolution": 1024, "output_activation": "none"}, "because of output_activation."),
         ({"g_noise": False, "d_sle": False}, "because of g_noise, d_sle."),
         ({"d_small": False, "decode_small": False}, "because of d_small, decode_small."),
-        ({"d_batch_norm": False, "d_slope": 0.1}, "because of d_batch_norm, d_slope."),
+        ({"d_norm": "none", "d_slope": 0.1}, "because of d_norm, d_slope."),
         ({"decode_full": False}, "because of decode_full."),
         ({"decode_part": "none"}, "because of decode_part."),
         ({"spectral_norm": False}, "because of spectral_norm."),

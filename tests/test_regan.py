@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from steps import take_step
 from torch import Tensor, nn
 
+from fastgan_ray.config.regan import ReganConfig
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.config.training import ReganConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_generator
 from fastgan_ray.train import checkpoint

@@ -12,7 +12,7 @@ import sys
 
 # Old name -> new name. Write a setting with its section ("train.old_name": "train.new_name"), and a
 # key of a file without one ("old": "new").
-ALIASES: dict[str, str] = {}
+ALIASES: dict[str, str] = {"model.d_batch_norm": "model.d_norm"}
 
 
 def current_name(path: str) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from fastgan_ray.config.aspects import ASPECTS, nearest_aspect
-from fastgan_ray.config.model_rules import broken_rule
+from fastgan_ray.config.model_rules import DNorm, broken_rule
 from fastgan_ray.config.projected import halving_count, input_size, logit_count, map_sizes
 from fastgan_ray.config.section import Section
 
@@ -19,7 +19,7 @@ class ModelConfig(Section):
 
     The architecture fastgan uses all settings except dcgan_*. The other architectures use
     resolution, aspect, nz, output_activation, d_dropout and self_supervision. In addition, dcgan
-    uses dcgan_*, d_batch_norm and d_slope; sngan uses ngf, ndf and spectral_norm (only in the
+    uses dcgan_*, d_norm and d_slope; sngan uses ngf, ndf and spectral_norm (only in the
     discriminator); stylegan2 uses ngf, ndf and g_noise. These three have no decoders, so
     self_supervision only switches their contrastive loss on or off. The same holds for a projected
     discriminator; the description of the setting `discriminator` lists the settings that it uses.
@@ -36,7 +36,7 @@ class ModelConfig(Section):
         description="discriminator to train: architecture = that of architecture; projected = four "
         "small discriminators on the features of a pretrained network that is not trained (Sauer "
         "et al. 2021), with the generator of fastgan. It uses ndf, d_features, d_input_px, "
-        "d_dropout, d_batch_norm, d_slope and spectral_norm",
+        "d_dropout, d_norm, d_slope and spectral_norm",
     )
     d_features: Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"] = Field(
         "efficientnet_lite1",
@@ -148,10 +148,11 @@ class ModelConfig(Section):
         "logits; null = 0.4 for dcgan, 0 for the others",
         json_schema_extra={"unit": "fraction"},
     )
-    d_batch_norm: bool = Field(
-        True,
-        description="batch normalisation in the discriminator of fastgan and dcgan; false = add "
-        "a learnt shift to each channel instead. The decoders always have batch normalisation",
+    d_norm: DNorm = Field(
+        "batch",
+        description="normalisation in the discriminator of fastgan and dcgan; none = only a learnt "
+        "shift of each channel; chain = CHAIN (Ni and Koniusz 2024), only with fastgan. The "
+        "decoders always have batch normalisation",
     )
     d_slope: float = Field(
         0.2,

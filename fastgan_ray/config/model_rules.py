@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 if TYPE_CHECKING:
     from fastgan_ray.config.model import ModelConfig
 
 SNGAN_RESOLUTIONS = (32, 64, 128)
+
+
+def _from_boolean(value: Any) -> Any:  # noqa: ANN401 - pydantic checks the type
+    """Translate a value of d_batch_norm, the older name of d_norm."""
+    return ("batch" if value else "none") if isinstance(value, bool) else value
+
+
+DNorm = Annotated[
+    Literal["batch", "instance", "group", "none", "chain"], BeforeValidator(_from_boolean)
+]
 
 
 def broken_rule(model: ModelConfig) -> str:
@@ -37,6 +49,11 @@ def broken_rule(model: ModelConfig) -> str:
         return (
             "discriminator must be architecture unless architecture is fastgan (got "
             f"discriminator {model.discriminator}, architecture {model.architecture})"
+        )
+    if model.d_norm == "chain" and (model.architecture != "fastgan" or model.projects):
+        return (
+            "d_norm can be chain only with architecture fastgan and its own discriminator (got "
+            f"architecture {model.architecture}, discriminator {model.discriminator})"
         )
     if model.autoencodes and model.decode_small and not model.d_small:
         return (

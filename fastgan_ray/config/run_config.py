@@ -20,9 +20,10 @@ from fastgan_ray.config.feature_networks import own_network
 from fastgan_ray.config.messages import suggestion
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.other_names import OTHER_NAMES
+from fastgan_ray.config.regan import ReganConfig
 from fastgan_ray.config.resources import ResourcesConfig
 from fastgan_ray.config.section import Section
-from fastgan_ray.config.training import ReganConfig, TrainConfig
+from fastgan_ray.config.training import TrainConfig
 
 
 class RunConfig(Section):
@@ -73,6 +74,11 @@ class RunConfig(Section):
     @classmethod
     def _has_blocks(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
         model: ModelConfig | None = info.data.get("model")  # None if not valid
+        if value.gradient_checkpointing and model and model.d_norm == "chain":
+            raise ValueError(
+                "gradient_checkpointing must be false if model.d_norm is chain, because it would "
+                "draw another set of normalised channels when it computes the features again"
+            )
         if value.gradient_checkpointing and model and model.architecture != "fastgan":
             raise ValueError(
                 "gradient_checkpointing must be false unless model.architecture is "

@@ -1,4 +1,4 @@
-"""The settings sections `train` and `regan`: losses, optimisers, length of training, pruning."""
+"""TrainConfig: losses, optimisers and length of a training."""
 
 from __future__ import annotations
 
@@ -145,6 +145,33 @@ class TrainConfig(Section):
         description="standard deviation of the Gaussian noise that is added to all real and "
         "generated pictures (pixels from -1 to 1) for the discriminator; 0 = off",
     )
+    chain_weight: float = Field(
+        20.0,
+        ge=0,
+        description="weight of CHAIN's penalty on the means of the discriminator's channels; used "
+        "if model.d_norm is chain",
+    )
+    chain_min_p: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="added to CHAIN's probability p in the weight of its penalty; Ni and Koniusz "
+        "2024 used 0.1 for very few pictures",
+        json_schema_extra={"unit": "probability"},
+    )
+    chain_target: float = Field(
+        0.5,
+        ge=-1,
+        le=1,
+        description="CHAIN's p rises while the average sign of the discriminator's logits of real "
+        "pictures is above this number, and falls while it is below",
+    )
+    chain_start_kimg: float = Field(
+        40.0,
+        ge=0,
+        description="CHAIN's p stays 0 for this number of thousands of images (published: 5000 "
+        "steps with batches of 8)",
+    )
     reconstruction: Literal["lpips_vgg", "efficientnet_lite0", "l1", "l2"] = Field(
         "lpips_vgg",
         description="distance between a real picture and its reconstruction, in the loss of the "
@@ -274,37 +301,3 @@ class TrainConfig(Section):
     def images_per_step(self) -> int:
         """The number of real images in one training step: one batch for each discriminator step."""
         return self.d_steps * self.batch_size
-
-
-class ReganConfig(Section):
-    """Re-GAN: sparse and dense phases of the generator's training alternate; off by default."""
-
-    sparsity: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="fraction of the weights of each convolution and linear layer that is pruned; "
-        "0 = off",
-        json_schema_extra={"unit": "fraction"},
-    )
-    warmup_kimg: float = Field(
-        40.0,
-        ge=0,
-        description="length of the training before the first pruning, in thousands of images",
-    )
-    interval_kimg: float = Field(
-        40.0,
-        gt=0,
-        description="length of each sparse phase and each dense phase, in thousands of images",
-    )
-    regrow: Literal["zero", "stored"] = Field(
-        "zero",
-        description="value of the pruned weights at the start of a dense phase: zero = 0; "
-        "stored = their last value",
-    )
-    dense_lr_factor: float = Field(
-        0.1,
-        gt=0,
-        le=10,
-        description="lr_g is multiplied by this factor in dense phases, but not in the warm-up",
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.models.blocks import LayerFactory
+from fastgan_ray.models.discriminator_norms import ChainControl
 
 # The length of the embeddings for the contrastive loss (Chen et al. 2020).
 _EMBEDDING = 128
@@ -20,8 +22,14 @@ class AnyDiscriminator(nn.Module, ABC):
     blocks: nn.ModuleList
     projection: nn.Module | None
     group: Group = ALONE
+    # What CHAIN's layers share (see `discriminator_norms`); None: D has no such layers.
+    chain: ChainControl | None
     # "name" and "sha256" of the pretrained weights that D uses without training; None: it has none.
     frozen_network: dict[str, str] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chain = None
 
     @abstractmethod
     def forward(
@@ -50,6 +58,14 @@ class AnyDiscriminator(nn.Module, ABC):
         block.
         """
         return [[block] for block in self.blocks]
+
+    def drawing(self, rng: torch.Generator | None) -> contextlib.AbstractContextManager[None]:
+        """Let CHAIN's layers draw with `rng` inside a context; without them, do nothing."""
+        return self.chain.drawing(rng) if self.chain is not None else contextlib.nullcontext()
+
+    def collecting(self) -> contextlib.AbstractContextManager[list[Tensor]]:
+        """Collect the penalties of CHAIN's layers inside a context; without them, collect none."""
+        return self.chain.collecting() if self.chain is not None else contextlib.nullcontext([])
 
     def embed(self, full: Tensor) -> Tensor:
         """Project the trunk's features for the contrastive loss: (B, C, H, W) -> (B, 128)."""

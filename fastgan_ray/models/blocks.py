@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.distributed import ALONE, Group
+from fastgan_ray.models.discriminator_norms import Chain, ChainControl, plain_norm
 from fastgan_ray.models.glu import gated
 from fastgan_ray.models.spectral import spectral_norm
 from fastgan_ray.models.upsample import upsample_conv2x
@@ -27,15 +28,16 @@ class LayerFactory:
     """A factory of initialised layers.
 
     `rng` (on the CPU) draws all weights; the global random number generator is not used. If
-    `batch_norm` is False, a `Shift` replaces each batch normalisation of D.
+    `d_norm` names the normalisation of D (see `discriminator_norms`).
     """
 
     def __init__(
-        self, rng: torch.Generator, spectral: bool, batch_norm: bool = True, slope: float = 0.2
+        self, rng: torch.Generator, spectral: bool, d_norm: str = "batch", slope: float = 0.2
     ) -> None:
         self._rng = rng
         self._spectral = spectral
-        self._batch_norm = batch_norm
+        self._d_norm = d_norm
+        self.chain = ChainControl() if d_norm == "chain" else None
         self._slope = slope
         # The fixed noise maps are not weights: they are the same in every network.
         self._noise_rng = torch.Generator().manual_seed(_NOISE_SEED)
@@ -59,8 +61,12 @@ class LayerFactory:
         return layer
 
     def d_norm(self, channels: int) -> nn.Module:
-        """Make a batch normalisation of D, or a `Shift` if D has no batch normalisation."""
-        return self.norm(channels) if self._batch_norm else Shift(channels)
+        """Make a normalisation layer of D."""
+        if self.chain is not None:
+            return Chain(channels, self.chain)
+        return (
+            self.norm(channels) if self._d_norm == "batch" else plain_norm(self._d_norm, channels)
+        )
 
     def d_activation(self) -> nn.LeakyReLU:
         """Make an activation of D."""
@@ -98,18 +104,6 @@ def normal(layer: _Layer, rng: torch.Generator) -> _Layer:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
-
-
-class Shift(nn.Module):
-    """A layer that adds a learnt number, at first 0, to each channel of a map (B, C, H, W)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Shift the channels; shape and dtype do not change."""
-        return x_BCHW + self.bias[:, None, None].to(x_BCHW.dtype)
 
 
 class NoiseInjection(nn.Module):

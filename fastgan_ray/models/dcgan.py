@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator, projection
-from fastgan_ray.models.blocks import LayerFactory, Shift, dropout, full_and_small, glorot, normal
+from fastgan_ray.models.blocks import LayerFactory, dropout, full_and_small, glorot, normal
+from fastgan_ray.models.discriminator_norms import plain_norm
 
 _Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
@@ -72,7 +73,7 @@ class DcganDiscriminator(AnyDiscriminator):
         for index in range(config.dcgan_depth):
             c_in = width if index else picture_channels
             halve = nn.Conv2d(c_in, width, 4, 2, 1, bias=False, device="meta")
-            norm = _norm(width) if config.d_batch_norm else Shift(width)
+            norm = _norm(width, config.d_norm)
             activation = nn.LeakyReLU(config.d_slope)
             self.blocks.append(nn.Sequential(_new(halve, config, rng), norm, activation))
         features = width * math.prod(config.map_size(4))
@@ -119,7 +120,9 @@ def _new(layer: _Layer, config: ModelConfig, rng: torch.Generator) -> _Layer:
     return INITIALISATIONS[config.dcgan_init](layer, rng)
 
 
-def _norm(channels: int) -> nn.BatchNorm2d:
+def _norm(channels: int, kind: str = "batch") -> nn.Module:
+    if kind != "batch":
+        return plain_norm(kind, channels)
     norm = nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
     norm.register_parameter("weight", None)  # a shift, but no scale
     return norm

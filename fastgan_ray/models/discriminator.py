@@ -67,6 +67,7 @@ class Discriminator(AnyDiscriminator):
             side = small_resolution(config.resolution)
             self.small = _small_branch(make, side, channels, picture_channels)
             self.small_head = make.conv(channels[32], 1, 4)
+        self.chain = make.chain
         self.decoders = _decoders(make, config, channels, picture_channels)
         self.projection: nn.Module | None = None
         if config.contrasts:
@@ -97,7 +98,7 @@ class Discriminator(AnyDiscriminator):
         there is no dropout.
         """
         norm = self._logits_norm if part is None else self._decoding_norm
-        with norm.normalised():
+        with norm.normalised(), self.drawing(rng):
             return self._judge(full, small, part, rng)
 
     def blocks_from_picture(self) -> list[list[nn.Module]]:
@@ -183,7 +184,7 @@ def fastgan_discriminator(
     config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
 ) -> Discriminator:
     """Build a newly initialised discriminator on the CPU, in training mode."""
-    make = LayerFactory(rng, config.spectral_norm, config.d_batch_norm, config.d_slope)
+    make = LayerFactory(rng, config.spectral_norm, config.d_norm, config.d_slope)
     return Discriminator(config, make, picture_channels)
 
 

@@ -58,7 +58,7 @@ class ProjectedDiscriminator(AnyDiscriminator):
         # fit no other network.
         mixing = RandomMixing(self.features.channels, config.projected_maps, rng)
         self.mixing = nn.ModuleDict({config.d_features: mixing})
-        make = LayerFactory(rng, config.spectral_norm, config.d_batch_norm, config.d_slope)
+        make = LayerFactory(rng, config.spectral_norm, config.d_norm, config.d_slope)
         maps = list(zip(MIXED_WIDTHS, config.projected_maps, strict=True))
         self.blocks = nn.ModuleList(
             _halving_blocks(make, config, width, size) for width, size in maps

@@ -46,7 +46,7 @@ _FIXED = (
     "g_noise",
     "d_sle",
     "d_small",
-    "d_batch_norm",
+    "d_norm",
     "d_slope",
     "decode_full",
     "decode_small",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from fastgan_ray.distributed import Group
 from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.blocks import NoiseInjection
+from fastgan_ray.models.discriminator_norms import ChainControl
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
@@ -66,7 +67,7 @@ def distribute(network: nn.Module, group: Group) -> None:
     if group.size == 1:
         return
     for module in list(network.modules()):
-        if isinstance(module, NoiseInjection | AnyDiscriminator):
+        if isinstance(module, NoiseInjection | AnyDiscriminator | ChainControl):
             module.group = group
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fastgan_ray.config.training import ReganConfig
+from fastgan_ray.config.regan import ReganConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.models.style_layers import ConvModulated

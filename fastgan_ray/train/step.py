@@ -113,11 +113,14 @@ def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
 
 
 def adapt(state: TrainState, sign: Tensor, config: RunConfig) -> None:
-    """Update the augmentation probability p on the device.
+    """Update the probability p of adaptive augmentation and that of CHAIN, on the device.
 
-    `sign` is the mean sign of D's logits of real pictures, a scalar from -1 to 1. If augmentation
-    is not adaptive, nothing happens.
+    `sign` is the mean sign of D's logits of real pictures, a scalar from -1 to 1.
     """
+    if state.discriminator.chain is not None:
+        train = config.train
+        first = round(train.chain_start_kimg * 1000 / train.batch_size)
+        state.discriminator.chain.adapt(sign, train.chain_target, first)
     if ada.adaptive(config.augment):
         changed = ada.update(state.ada, sign, config.train.batch_size, config.augment)
         for name, value in vars(state.ada).items():
@@ -143,8 +146,9 @@ def discriminator_loss(
     real = [image.detach().requires_grad_(has_gap or "r1" in due) for image in views.real]
     fake = [image.detach().requires_grad_(has_gap or "r2" in due) for image in views.fake_for_d]
     part = turn.part if config.model.decode_part == "random" else CENTRE
-    real_logits, decoded = state.discriminator(*real, part, rng)
-    fake_logits, _ = state.discriminator(*fake, rng=rng)
+    with state.discriminator.collecting() as of_chain:
+        real_logits, decoded = state.discriminator(*real, part, rng)
+        fake_logits, _ = state.discriminator(*fake, rng=rng)
     real_logits, fake_logits = at_least_float32(real_logits), at_least_float32(fake_logits)
     boundary = fake_logits if loss.boundary is None else loss.boundary
     terms = {"d": (1.0, loss.discriminator(real_logits, fake_logits, *turn.labels.unbind()))}
@@ -164,6 +168,8 @@ def discriminator_loss(
         _update_lecam(state, real_logits, fake_logits, train.lecam_decay)
         penalty = lecam.penalty(real_logits, fake_logits, state.lecam)
         terms["lecam"] = (train.lecam_weight, penalty)
+    if (chain := state.discriminator.chain) is not None:
+        terms["chain"] = (train.chain_weight, chain.penalty(of_chain, train.chain_min_p))
     terms |= _consistency_terms(state, views, real_logits, fake_logits, train)
     if loss.penalty is not None:
         between = losses.interpolate(real, fake, turn.shares)

@@ -1,0 +1,43 @@
+"""ReganConfig: sparse and dense phases of the generator's training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from fastgan_ray.config.section import Section
+
+
+class ReganConfig(Section):
+    """Re-GAN: sparse and dense phases of the generator's training alternate; off by default."""
+
+    sparsity: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="fraction of the weights of each convolution and linear layer that is pruned; "
+        "0 = off",
+        json_schema_extra={"unit": "fraction"},
+    )
+    warmup_kimg: float = Field(
+        40.0,
+        ge=0,
+        description="length of the training before the first pruning, in thousands of images",
+    )
+    interval_kimg: float = Field(
+        40.0,
+        gt=0,
+        description="length of each sparse phase and each dense phase, in thousands of images",
+    )
+    regrow: Literal["zero", "stored"] = Field(
+        "zero",
+        description="value of the pruned weights at the start of a dense phase: zero = 0; "
+        "stored = their last value",
+    )
+    dense_lr_factor: float = Field(
+        0.1,
+        gt=0,
+        le=10,
+        description="lr_g is multiplied by this factor in dense phases, but not in the warm-up",
+    )
