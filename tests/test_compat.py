@@ -56,7 +56,8 @@ NOT_PRIVATE = {
     "_exit",  # os
     *("_fields", "_asdict", "_replace"),  # of a named tuple
     *("_u", "_v"),  # buffers of our spectral normalisation, named as in PyTorch's state dicts
-    "_fc",  # a layer of efficientnet_lite_pytorch, named so in its weights too
+    # Layers of efficientnet_lite_pytorch, named so in its weights, too.
+    *("_fc", "_blocks", "_conv_stem", "_depthwise_conv", "_project_conv"),
 }
 # Names that a library does not promise, or that it promises for its own version only.
 VERSION_BOUND = [

@@ -167,7 +167,7 @@ def test_the_published_format_is_refused_in_words(
     out = tmp_path / "x.pth"
     assert call("export", run.folder, "--to", "published", "--out", out) == 2
     words = " ".join(capsys.readouterr().err.split())
-    assert "dcgan" in words or f"{run.config.data.channels} channels (data.mode)" in words
+    assert "dcgan" in words or f"pictures have {run.config.data.channels} channels" in words
     assert not out.exists()
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fastgan_ray.augment.pipeline import OPS, REGISTERED, Op, Parameters
 from fastgan_ray.config.augment import AUGMENT_OPS, REGISTERED_OPS, AugmentConfig
+from fastgan_ray.counting import counted
 
 Apply = Callable[[Tensor, Parameters], Tensor]
 DrawNumbers = Callable[[int, torch.Generator], Parameters]
@@ -128,7 +129,7 @@ def _checked_numbers(name: str, numbers: Parameters, count: int) -> Parameters:
         if value.shape[:1] != (count,) or value.device.type != "cpu":
             raise ValueError(
                 f"{name}: draw returned a dict, whose value for the key {key!r} must be on the CPU "
-                f"and have a row for each of {count} pictures (got shape {tuple(value.shape)} on "
-                f"{value.device})"
+                f"and have a row for each of {counted(count, 'picture')} (got shape "
+                f"{tuple(value.shape)} on {value.device})"
             )
     return numbers
