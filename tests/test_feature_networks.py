@@ -42,6 +42,7 @@ from fastgan_ray.search.cost.plan import ablation_facts, search_facts
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.resume import search_changes
+from fastgan_ray.train.initial_weights import check_start
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.search import closing, confirm_run
 from fastgan_ray.tune.wandb.trial_run import config_of
@@ -214,6 +215,17 @@ def test_5_in_a_confirmation(where, tmp_path):
     (tmp_path / "summary.json").write_text(json.dumps({"trials": trials, "best": best}))
     with pytest.raises(UserError, match="must not be efficientnet_lite0"):
         confirm_run(tmp_path, 1, [1, 2], TuneOptions())
+
+
+def test_6_by_a_start_from_a_generator_that_was_trained_on_them(made, tmp_path):
+    export(made / "lite0", "folder", tmp_path / "exported")
+    for source in (made / "lite0", tmp_path / "exported"):
+        start = {"train.init_from": str(source), "train.init_networks": "generator"}
+        with pytest.raises(UserError, match=r"for the generator of .*, extractor must not be eff"):
+            check_start(tiny.config(**start))
+        assert check_start(tiny.config(**start, **{"eval.extractor": "clip_vitb32"}))
+    start = {"train.init_from": str(made / "lite1"), "train.init_networks": "generator"}
+    assert check_start(tiny.config(**start))
 
 
 # --- marks
