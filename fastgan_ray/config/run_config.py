@@ -57,8 +57,8 @@ class RunConfig(Section):
         data: DataConfig | None = info.data.get("data")  # None if not valid
         if value.projects and data and data.mode == "rgba":
             raise ValueError(
-                "discriminator must be architecture if data.mode is rgba, because the network of "
-                "d_features cannot see alpha (got discriminator projected)"
+                "discriminator must be 'architecture' if data.mode is rgba, because the network of "
+                "d_features cannot see alpha (got discriminator 'projected')"
             )
         return value
 

@@ -33,8 +33,8 @@ class Estimate(NamedTuple):
 def frechet_distance(real: Features, fake: Features) -> Estimate:
     """Compute the squared Frechet distance (FID on Inception's features); it is at least 0.
 
-    Raises ValueError for another shape, fewer rows, different widths or a non-finite value.
-    See `frechet.frechet_distance_with_errors`.
+    Raises ValueError unless both arguments are (N, d) arrays with enough rows, the same d and only
+    finite values. See `frechet.frechet_distance`.
     """
     return Estimate(*frechet.frechet_distance_with_errors(_array(real), _array(fake)))
 

@@ -60,9 +60,10 @@ class Experiment:
 
     - `text`: the content of the search's or ablation's YAML file.
     - `overrides`: the command's options that change settings of this file, as JSON values.
-    - `changes`: a function that is called before a resume. It takes the earlier text and overrides,
-      and returns a message for each difference that is not allowed. The path of the pictures may
-      differ if its argument `same_pictures` is true, because then other code compares the pictures.
+    - `changes`: a function that is called before a resume. It takes the earlier text, the
+      earlier overrides and `same_pictures`, and returns a message for each difference that is not
+      allowed. If `same_pictures` is true, another path of the pictures is allowed; other code then
+      checks that the pictures are the same.
     - `configure`: takes a searcher's suggestion; returns the trial's configuration as nested dicts,
       with the keys of a RunConfig.
     - `inputs`: configurations whose data and weights must exist.

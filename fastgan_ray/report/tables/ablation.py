@@ -18,7 +18,8 @@ EXPLANATION = (
     "{confidence:.0%} confidence interval (Student's t). An arm is better or worse if "
     "its p-value, corrected for the number of arms (Holm), is below {level:.2g}; an "
     "interval that does not contain 0 is not enough. Failed trainings are left out of means. An "
-    "arm is never called better if it failed in a pair in which the baseline did not fail."
+    "arm is never called better if one of its trainings failed and the baseline's training with "
+    "the same data set and seed did not."
 )
 COMPARED = {
     "last": "The last checkpoints of the trainings are compared, not the best ones.",
@@ -30,13 +31,13 @@ NEW_LATENTS = (
 )
 SEVERAL_SETS = (
     "± is the standard deviation over seeds. Changes are in percent of the baseline. "
-    "The change on a data set is the mean over its seeds, and its verdict holds for "
-    "that set. The change over sets is the mean over the data sets, and its verdict is about "
-    "similar data sets; the brackets are its {confidence:.0%} confidence interval "
+    "The change on a data set is the mean over its seeds; its verdict applies only to "
+    "that data set. The change over sets is the mean over the data sets; its verdict applies also "
+    "to other, similar data sets. The brackets are its {confidence:.0%} confidence interval "
     "(Student's t over the data sets). An arm is better or worse if its p-value, "
     "corrected for the number of arms (Holm), is below {level:.2g}. Failed trainings "
-    "are left out of means. An arm is never called better if it failed in a pair in "
-    "which the baseline did not fail."
+    "are left out of means. An arm is never called better if one of its trainings failed and the "
+    "baseline's training with the same data set and seed did not."
 )
 
 
@@ -93,9 +94,10 @@ def main_table(summary: dict[str, Any]) -> Table:
 
 
 def other_moment(summary: dict[str, Any]) -> str:
-    """Return the checkpoints by which the ablation does not compare arms, "best" or "last".
+    """Return the other of the two names "best" and "last".
 
-    Return "" if no arm has a metric value for these checkpoints.
+    An ablation compares arms by their best or by their last checkpoints, as `summary["compare"]`
+    says. Return "" if no arm has a metric value for the other checkpoints.
     """
     known = any(part["seeds"] for arm in summary["arms"] for part in arm["other_moment"])
     return {"last": "best", "best": "last"}[summary["compare"]] if known else ""
