@@ -27,7 +27,8 @@ RECONSTRUCTION_GFLOP = {"lpips_vgg": 30.0, "efficientnet_lite0": 2.4, "l1": 0.0,
 # in each step of G.
 EXTRA_D_PASSES = {"wasserstein": 6}
 EXTRA_G_PASSES = {"relativistic": 1}
-GRADIENT_GAP_PASSES = 10  # the gradients of real and of generated pictures, differentiated twice
+# A penalty on D's gradients at one batch of pictures, in forward passes of D.
+GRADIENT_PASSES = 5
 FORWARD_BACKWARD = 3  # forward plus backward costs three forward passes
 # The speed in the FastGAN paper at 256 px: 80 kimg per hour on an RTX 2080 Ti, without evaluations.
 RTX_2080_TI_GFLOPS = 4460.0
@@ -60,7 +61,7 @@ def gflop_per_image(config: RunConfig) -> float:
 
     PyTorch counts the operations of the networks on the meta device, where nothing is computed. The
     networks use the published forms of their operations (`reference_kernels`), so the count is the
-    same for all devices. Lazy R1 and R2 penalties are not counted.
+    same for all devices. R1 and R2 count in proportion to the steps in which they are computed.
     """
     model, train, channels = config.model, config.train, config.data.channels
     meta = torch.device("meta")
@@ -83,7 +84,9 @@ def gflop_per_image(config: RunConfig) -> float:
     # Frozen layers need no gradient in D's step, and in G's step only that of their inputs.
     d_step -= (FORWARD_BACKWARD - 1) * frozen * (2 + 2 * model.contrasts + train.second_views)
     d_step += EXTRA_D_PASSES.get(train.loss, 0) * discriminate
-    d_step += (GRADIENT_GAP_PASSES if train.gradient_gap_weight > 0 else 0) * discriminate
+    penalties = ((train.r1_gamma > 0) + (train.r2_gamma > 0)) / train.r1_interval
+    penalties += 2 if train.gradient_gap_weight > 0 else 0
+    d_step += GRADIENT_PASSES * penalties * discriminate
     d_step += FORWARD_BACKWARD * discriminate * train.second_views
     d_step += generate if train.uses_near_latents else 0
     d_step += pictures * RECONSTRUCTION_GFLOP[train.reconstruction]

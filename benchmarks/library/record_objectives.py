@@ -1,0 +1,141 @@
+"""Record the trainings of objectives.yaml: FastGAN against each newer method by itself.
+
+    python benchmarks/library/record_objectives.py [--share 0 --of 2] [--limit N]
+    python benchmarks/library/record_objectives.py --table
+
+Appends a line for each training to NAME-OF-SET.jsonl in benchmarks/data/objectives and continues
+where the files end: all arms and sets with the first seed, then all with the second, etc. Several
+processes may run at once, each with a share of its own. `--table` writes the verdicts of what is
+recorded to results/objective_verdicts.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from record import Rows, append, code_version
+
+from fastgan_ray.errors import DivergedError
+from fastgan_ray.search.ablation import AblationSpec, Cell, cell_config, cells
+from fastgan_ray.search.file.read_ablation import load_ablation
+from fastgan_ray.search.statistics import compare, mean_and_sd
+from fastgan_ray.train.loop import train
+
+BENCHMARKS = Path(__file__).resolve().parents[1]
+FOLDER = BENCHMARKS / "data" / "objectives"
+RESULTS = BENCHMARKS / "results" / "objective_verdicts.md"
+METRIC = "fd_efficientnet_lite0"
+
+
+def record(spec: AblationSpec, cell: Cell) -> dict[str, Any]:
+    """Train a cell; return its line."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows, outcome = Rows(Path(folder)), "finished"
+        try:
+            train(cell_config(spec, cell), rows)
+        except DivergedError as error:
+            outcome = f"diverged: {error}"
+    return {
+        **{"set": cell.data, "arm": cell.arm, "seed": cell.seed},
+        "settings": {**spec.base, **spec.arms[cell.arm]},
+        "outcome": outcome,
+        "cpu_seconds": round(time.process_time() - rows.began, 1),
+        "rows": rows.columns(),
+        **{"code": code_version(), "torch": torch.__version__},
+    }
+
+
+def recorded(spec: AblationSpec) -> dict[Cell, dict[str, Any]]:
+    """Return the lines of all recorded cells whose settings are still those of the file."""
+    lines: dict[Cell, dict[str, Any]] = {}
+    for name in spec.data:
+        path = FOLDER / f"{name}.jsonl"
+        for text in path.read_text().splitlines() if path.exists() else []:
+            line = json.loads(text)
+            if line["settings"] == {**spec.base, **spec.arms.get(line["arm"], {})}:
+                lines[Cell(line["arm"], line["set"], line["seed"])] = line
+    return lines
+
+
+def missing(spec: AblationSpec, share: int, of: int) -> Iterator[Cell]:
+    """Yield the cells of a share that are not yet recorded."""
+    for number, cell in enumerate(cells(spec)):
+        if number % of == share and cell not in recorded(spec):
+            yield cell
+
+
+def table(spec: AblationSpec) -> str:
+    """Write the verdicts on each set, by the last and by the best evaluation of each training.
+
+    The best of ten noisy evaluations is too good for every arm alike.
+    """
+    lines = recorded(spec)
+    text = [f"# FastGAN and newer methods: {len(lines)} of {len(cells(spec))} trainings\n"]
+    for name in spec.data:
+        for moment, choose in (("last", lambda values: values[-1]), ("best", min)):
+            values: dict[str, dict[int, float | None]] = defaultdict(dict)
+            for cell, line in lines.items():
+                if cell.data == name:
+                    known = line["rows"].get(METRIC, [])
+                    ended = line["outcome"] == "finished" and known
+                    values[cell.arm][cell.seed] = choose(known) if ended else None
+            if spec.baseline in values:
+                ordered = {arm: values[arm] for arm in spec.arms if arm in values}
+                text += [f"## {name}, {moment} evaluation\n", verdicts(ordered, spec)]
+    return "\n".join(text)
+
+
+def verdicts(values: dict[str, dict[int, float | None]], spec: AblationSpec) -> str:
+    """Write a table with the mean, the difference from the baseline and the verdict of each arm."""
+    compared = compare(values, spec.baseline, spec.metric.goal)
+    lines = [f"| arm | seeds | {METRIC} | difference | p (Holm) | verdict |", "|---|" + 5 * "---|"]
+    for arm, by_seed in values.items():
+        mean, sd = mean_and_sd([value for value in by_seed.values() if value is not None])
+        shown = "" if mean is None else f"{mean:.1f}" + ("" if sd is None else f" ± {sd:.1f}")
+        cells_ = [arm, str(len(by_seed)), shown, "", "", "baseline"]
+        if arm in compared:
+            result = compared[arm]
+            difference = result.difference
+            if difference.mean is not None and difference.low is not None:
+                cells_[3] = f"{difference.mean:.1f} [{difference.low:.1f}, {difference.high:.1f}]"
+            cells_[4] = "" if result.p_holm is None else f"{result.p_holm:.3f}"
+            cells_[5] = result.verdict
+        lines.append("| " + " | ".join(cells_) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Record what is missing, or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--share", type=int, default=0)
+    parser.add_argument("--of", type=int, default=1)
+    parser.add_argument("--limit", type=int, help="trainings after which to stop")
+    parser.add_argument("--table", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    spec = load_ablation(str(BENCHMARKS / "objectives.yaml"))
+    if options.table:
+        RESULTS.write_text(table(spec))
+        print(RESULTS.read_text(), end="")
+        return
+    for count, cell in enumerate(missing(spec, options.share, options.of)):
+        if count == options.limit:
+            break
+        line = record(spec, cell)
+        append(FOLDER, line)
+        last = line["rows"].get(METRIC, [None])[-1]
+        print(
+            cell.data, cell.arm, cell.seed, line["outcome"], line["cpu_seconds"], last, flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
