@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fastgan_ray.config.reference import as_markdown, reference, section_model
 from fastgan_ray.config.run_config import SECTIONS
+from fastgan_ray.config.scheduled import ScheduledSection
 
 OUT = Path(__file__).parent / "settings.md"
 HEAD = """\
@@ -28,6 +29,10 @@ fastgan-ray train --help-settings
 fastgan-ray train --help-settings ema
 ```
 
+A number with decimals in `train`, `augment` and `regan` may be a schedule, such as
+`{from: 2e-4, to: 0, over_kimg: 400, shape: cosine}`; [Schedules](training.md#schedules) explains
+it. Exceptions are EXCEPTIONS.
+
 The unit kimg is thousands of real images shown to the discriminator. Rules that combine several
 settings are not in the table; an error message states them. `make settings` writes this page from
 `RunConfig` (`fastgan_ray/config/`).
@@ -36,7 +41,13 @@ settings are not in the table; an error message states them. `make settings` wri
 
 def page() -> str:
     """Return the page as Markdown."""
-    parts = [HEAD]
+    exceptions = [
+        f"`{section}.{name}`"
+        for section in SECTIONS
+        if issubclass(model := section_model(section), ScheduledSection)
+        for name in model.NOT_SCHEDULED
+    ]
+    parts = [HEAD.replace("EXCEPTIONS", ", ".join(exceptions))]
     for section in SECTIONS:
         summary = (inspect.getdoc(section_model(section)) or "").partition("\n")[0]
         settings = [x for x in reference() if x.name.startswith(f"{section}.")]

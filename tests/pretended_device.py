@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from fastgan_ray.config.reference import section_model
 from fastgan_ray.config.run_config import RunConfig, nest
 from fastgan_ray.train import rng, step
 from fastgan_ray.train.batches import Pictures
@@ -48,6 +49,16 @@ VIEWS = ("aten._unsafe_view.default", "aten.detach.default")
 PENALTIES = {"train.loss": "logistic", "train.r1_gamma": 1.0, "train.r2_gamma": 1.0}
 ADAPTIVE = {"augment.policy": "bgc", "augment.ada_p": 0.5}
 EVERYTHING = {**ADAPTIVE, "augment.policy": "color,translation,cutout,bgc,keras"}
+HALVED = {"from": 0.5, "to": 0.25, "over_kimg": 0.1, "shape": "cosine"}
+# Every number that may be a schedule, but for p, which a rule changes in the same case.
+SCHEDULES = {
+    f"{section}.{name}": HALVED
+    for section in ("train", "augment", "regan")
+    for name in section_model(section).model_fields
+    if section_model(section).can_be_scheduled(name)
+    and name not in ("ada_p", "ada_max_p", "gp_weight")
+}
+SCHEDULES["augment.ada_max_p"] = HALVED | {"from": 0.9, "to": 0.6}
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
     "default at 256 px": {"model.resolution": 256},
@@ -89,6 +100,14 @@ CASES: dict[str, dict[str, Any]] = {
         **{"train.r1_gamma": 1.0, "train.r1_interval": 1},
     },
     "two D steps": {"train.d_steps": 2},
+    "schedules": {
+        **{**PENALTIES, "train.r1_interval": 1, "train.lecam_weight": 0.3},
+        **{"train.gradient_gap_weight": 1.0, "model.self_supervision": "ae_contrastive"},
+        **{**ADAPTIVE, "augment.policy": "color,translation,cutout,bgc,keras"},
+        **SCHEDULES,
+    },
+    "schedule of p": {**ADAPTIVE, "augment.ada": "none", "augment.ada_p": HALVED},
+    "gp_weight as a schedule": {"train.loss": "wasserstein", "train.gp_weight": HALVED},
     "EMA ramp-up": {"train.ema_rampup": 0.05},
     "no label noise": {"train.label_noise": 0.0},
     "summed reconstruction": {"train.reconstruction_reduction": "sum"},

@@ -198,6 +198,19 @@ CASES: dict[str, dict[str, Any]] = {
         "train.reconstruction_reduction": "sum",
         "train.reconstruction_weight": 1.0,
     },
+    "schedules": {
+        **{**ADA, **PENALTIES, "augment.ada": "none", "train.lecam_weight": 0.3},
+        "train.lr_g": {"from": 0.0, "to": 1e-3, "over_kimg": 0.004, "shape": "cosine"},
+        "train.beta2": {"from": 0.9, "to": 0.99, "over_kimg": 0.004, "shape": "linear"},
+        "train.r1_gamma": {"from": 2.0, "to": 0.2, "over_kimg": 0.004, "shape": "log"},
+        "train.ema_halflife_kimg": {"from": 0.0, "to": 0.1, "over_kimg": 0.004, "shape": "cosine"},
+        "augment.ada_p": {"from": 0.0, "to": 0.3, "over_kimg": 0.004, "shape": "cosine"},
+    },
+    "schedules under Re-GAN": {
+        **REGAN,
+        "regan.sparsity": {"from": 0.0, "to": 0.5, "over_kimg": 0.001, "shape": "linear"},
+        "regan.dense_lr_factor": {"from": 1.0, "to": 0.1, "over_kimg": 0.01, "shape": "log"},
+    },
     "average": {"train.ema_halflife_kimg": 0.01, "train.ema_rampup": 0.5},
     "optimisers": {
         "train.lr_g": 1e-3,

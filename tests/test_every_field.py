@@ -18,6 +18,7 @@ from rich.console import Console
 
 from fastgan_ray.cli.plan import print_facts
 from fastgan_ray.config.run_config import RunConfig, field_names, flatten
+from fastgan_ray.config.scheduled import ScheduledSection
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.confirmation import plan_confirmation
@@ -118,6 +119,16 @@ def values(name: str) -> list[Any]:
     return [int(low), int(high)] if whole else [low, high]
 
 
+def schedules(name: str) -> list[dict[str, Any]]:
+    """The field as a schedule, if it may be one."""
+    section, _, leaf = name.partition(".")
+    model = RunConfig.model_fields[section].annotation
+    if not (isinstance(model, type) and issubclass(model, ScheduledSection)):
+        return []
+    ends = dict(zip(("from", "to"), bounds(name), strict=True))
+    return [ends | {"over_kimg": 1, "shape": "cosine"}] if model.can_be_scheduled(leaf) else []
+
+
 def ranges(name: str) -> list[dict[str, Any]]:
     """The field as a range, in each distribution, if it is a number."""
     annotation = field_info(name).annotation
@@ -145,7 +156,7 @@ def forms(name: str) -> list[dict[str, Any]]:
     parent, choice = {"train.beta1": {"values": [0.0, 0.5]}}, {"train.beta1": 0.5}
     if name == "train.beta1":
         parent, choice = {"train.beta2": {"values": [0.9, 0.99]}}, {"train.beta2": 0.9}
-    listed = values(name)
+    listed = [*values(name), *schedules(name)]
     return [
         {name: {"values": listed}},
         {name: {"value": listed[0]}, other: {"values": [4, 8]}},
@@ -195,7 +206,7 @@ def test_a_field_in_every_form_of_a_search(name):
 @pytest.mark.parametrize("name", field_names())
 def test_a_field_as_the_arms_of_an_ablation(name):
     default = flatten(RunConfig.model_validate(BASE).model_dump())[name]
-    others = [value for value in values(name) if value != default]
+    others = [value for value in [*values(name), *schedules(name)] if value != default]
     arms = {f"arm {index}": {name: value} for index, value in enumerate(others)}
     document = {
         "metric": {"name": "fd_efficientnet_lite0", "goal": "minimize"},

@@ -163,7 +163,7 @@ def test_dense_phases_regrow_pruned_weights(regrow):
     advance(state, settings, 2)
     masks = {name: mask.clone() for name, mask in state.regan.pruned.items()}
     sparse = weights(state)
-    state.regan.begin_step(state.step * 4)  # what the first dense step begins with
+    state.regan.begin_step(state.step * 4, settings.regan)  # what the first dense step begins with
     for name, weight in weights(state).items():
         kept = ~masks[name]
         assert torch.equal(weight[kept], sparse[name][kept])

@@ -80,6 +80,8 @@ def keras(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig)
 
 
 def _clipped(p: Tensor, config: AugmentConfig) -> Tensor:
+    if config.changes("ada_max_p"):  # then the limit is a tensor (`train/schedules.py`)
+        return p.clamp(min=0.0).minimum(torch.as_tensor(config.ada_max_p))
     return p.clamp(0.0, config.ada_max_p)
 
 

@@ -59,8 +59,9 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
     """Measure all symptoms of the policy's operations in pictures (B, C, H, W).
 
     The pictures have been reduced in size by `shrink`. `p` is the probability of the adaptive
-    operations. The same pictures give the same result. Raises ValueError for fewer than 2 real or
-    2 generated pictures.
+    operations. If schedules change settings of `config`, it must have their strongest values so
+    far. The same pictures give the same result. Raises ValueError for fewer than 2 real or 2
+    generated pictures.
     """
     if len(real) < 2 or len(fake) < 2:
         raise ValueError(
@@ -69,6 +70,7 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
         )
     # G may have learned to draw these pictures while p was at its maximum.
     p = max(p, config.ada_max_p) if p > 0 and adaptive(config) else p
+    p = max(p, config.ada_p) if config.changes("ada_p") else p
     findings = []
     for op in policy_ops(config.policy):
         rng = torch.Generator().manual_seed(0)

@@ -7,6 +7,7 @@ tensors (B, C, H, W) in [-1, 1], on any device.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ def DiffAugment(  # noqa: N802 - the published name
     """
     if unknown := [name for name in strengths if name not in STRENGTHS]:
         raise ValueError(f"DiffAugment has no setting {unknown[0]}; use {', '.join(STRENGTHS)}")
-    config = validated(AugmentConfig, {"policy": policy, **strengths})
+    config = _constant_settings({"policy": policy, **strengths})
     _require_no_training_op(policy)
     if names := [op for op in policy_ops(policy) if is_adaptive(op)]:
         raise ValueError(
@@ -66,7 +67,7 @@ class AdaptiveAugment:
     """
 
     def __init__(self, policy: str = "bgc", **settings: str | float | None) -> None:
-        self._config = validated(AugmentConfig, {"policy": policy, **settings})
+        self._config = _constant_settings({"policy": policy, **settings})
         _require_no_training_op(policy)
         if not any(map(is_adaptive, policy_ops(policy))):
             raise ValueError(
@@ -125,6 +126,17 @@ def _require_no_training_op(policy: str) -> None:
             f"{names[0]} works only in a training of this package (augment.policy); remove it from "
             "the policy"
         )
+
+
+def _constant_settings(settings: Mapping[str, Any]) -> AugmentConfig:
+    """Return the section `augment`; raise ValueError if a setting is not valid, or a schedule."""
+    config = validated(AugmentConfig, settings)
+    if config.schedules:
+        raise ValueError(
+            f"{next(iter(config.schedules))}: a schedule needs a training; give the number of "
+            "each step here"
+        )
+    return config
 
 
 def _augment(

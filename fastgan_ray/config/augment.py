@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from fastgan_ray.config.messages import suggestion
-from fastgan_ray.config.section import Section
+from fastgan_ray.config.scheduled import ScheduledSection
 
 # `augment.ada` controls p, the probability of these operations.
 ADAPTIVE_OPS = ("bgc", "keras")
@@ -40,7 +40,7 @@ def how_to_register(op: str) -> str:
     return f'If it is your own operation, first call fastgan_ray.register("{op}", ...)'
 
 
-class AugmentConfig(Section):
+class AugmentConfig(ScheduledSection):
     """Differentiable augmentation of real and generated pictures: DiffAugment, ADA, or both."""
 
     policy: str = Field(
@@ -186,6 +186,15 @@ class AugmentConfig(Section):
         if len(set(ops)) != len(ops):
             raise ValueError("must name each operation once")
         return value
+
+    @model_validator(mode="after")
+    def _one_rule_for_p(self) -> AugmentConfig:
+        if self.changes("ada_p") and self.ada != "none":
+            raise ValueError(
+                "ada_p cannot be a schedule unless ada is none, because the rule in ada also "
+                f"changes p (got ada {self.ada})"
+            )
+        return self
 
     @model_validator(mode="after")
     def _p_starts_within_limits(self) -> AugmentConfig:

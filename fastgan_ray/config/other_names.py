@@ -9,6 +9,10 @@ _LEARNING_RATE = "did you mean train.lr_g or train.lr_d?"
 _OPTIMISER = (
     "the optimiser is always Adam, with train.lr_g, train.lr_d, train.beta1 and train.beta2"
 )
+_SCHEDULE = (
+    "a number that changes is a schedule, such as train.lr_g: {from: 2e-4, to: 0, over_kimg: 400, "
+    "shape: cosine}"
+)
 _SIDE = "did you mean model.resolution?"
 _LATENT = "did you mean model.nz?"
 _PATH = "did you mean data.path?"
@@ -17,6 +21,8 @@ OTHER_NAMES = {
     **dict.fromkeys(("lr", "learning_rate", "lrate", "nlr"), _LEARNING_RATE),
     **dict.fromkeys(("g_lr", "lr_generator", "generator_lr"), "did you mean train.lr_g?"),
     **dict.fromkeys(("d_lr", "lr_discriminator", "discriminator_lr"), "did you mean train.lr_d?"),
+    **dict.fromkeys(("lr_decay", "lr_scheduler", "lr_schedule", "scheduler"), _SCHEDULE),
+    **dict.fromkeys(("warmup", "lr_warmup", "warmup_steps", "decay_steps"), _SCHEDULE),
     **dict.fromkeys(("epoch", "epochs", "num_epochs", "n_epochs", "max_epochs"), _IN_EPOCHS),
     **dict.fromkeys(("step", "steps", "num_steps", "max_steps", "iter", "iters"), _IN_STEPS),
     **dict.fromkeys(("iterations", "num_iterations", "max_iter", "max_iterations"), _IN_STEPS),

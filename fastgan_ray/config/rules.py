@@ -104,7 +104,8 @@ def _violation(details: ErrorDetails, section: type[Section]) -> Violation:
     if kind == "extra_forbidden":
         return Violation(loc, section.unknown_key(".".join(map(str, loc))))
     if kind == "missing":
-        field = section.model_fields[str(loc[-1])]
+        given = {field.alias or name: field for name, field in section.model_fields.items()}
+        field = given[str(loc[-1])]
         return Violation(loc[:-1], f"needs {loc[-1]}: {field.description}")
     if kind == "union_tag_not_found":
         return Violation(loc, f"needs {context['discriminator']}".replace("'", ""))

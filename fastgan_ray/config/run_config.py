@@ -51,6 +51,15 @@ class RunConfig(Section):
         """Accept settings as nested sections, as dotted keys, or as a mixture."""
         return nest(flatten(data)) if isinstance(data, dict) else data
 
+    @model_validator(mode="after")
+    def _is_valid_after_schedules(self) -> RunConfig:
+        """Check the rules of several sections also with the numbers at the schedules' ends."""
+        parts = {"train": self.train, "augment": self.augment, "regan": self.regan}
+        ends = {name: part.after_schedules() for name, part in parts.items() if part.schedules}
+        if ends:
+            RunConfig.model_validate({**dict(self), **ends})
+        return self
+
     @field_validator("model")
     @classmethod
     def _sees_colours(cls, value: ModelConfig, info: ValidationInfo) -> ModelConfig:
@@ -101,7 +110,7 @@ class RunConfig(Section):
     @classmethod
     def _has_two_views(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
         augment: AugmentConfig | None = info.data.get("augment")  # None if not valid
-        has_bcr = max(value.bcr_real_weight, value.bcr_fake_weight) > 0
+        has_bcr = max(map(value.largest, ("bcr_real_weight", "bcr_fake_weight"))) > 0
         if has_bcr and augment and not set(policy_ops(augment.policy)) - set(TRAINING_OPS):
             raise ValueError(
                 "bcr_real_weight and bcr_fake_weight must be 0 unless augment.policy has an "

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fastgan_ray.config.section import Section
+from fastgan_ray.config.scheduled import ScheduledSection
 
 # The published decay, .999 for each step of 8 images, converted to a half-life in kimg.
 PUBLISHED_EMA_HALFLIFE_KIMG = 8 * math.log(0.5) / math.log(0.999) / 1000
@@ -16,8 +16,14 @@ PUBLISHED_EMA_HALFLIFE_KIMG = 8 * math.log(0.5) / math.log(0.999) / 1000
 CPU_BF16_FROM_PX = 128
 
 
-class TrainConfig(Section):
+class TrainConfig(ScheduledSection):
     """Losses, optimisers and length of a training."""
+
+    NOT_SCHEDULED: ClassVar[dict[str, str]] = {
+        "total_kimg": "it is the length of the training",
+        "log_every_kimg": "it is an interval",
+    }
+    MAY_REACH_ZERO: ClassVar[frozenset[str]] = frozenset({"lr_g", "lr_d"})
 
     total_kimg: float = Field(
         400.0,
@@ -289,13 +295,13 @@ class TrainConfig(Section):
     @property
     def second_views(self) -> int:
         """The number of batches that D sees in each of its steps only for bCR and zCR."""
-        weights = (self.bcr_real_weight, self.bcr_fake_weight, self.zcr_d_weight)
-        return sum(weight > 0 for weight in weights)
+        weights = ("bcr_real_weight", "bcr_fake_weight", "zcr_d_weight")
+        return sum(self.largest(name) > 0 for name in weights)
 
     @property
     def uses_near_latents(self) -> bool:
         """Whether a step also generates pictures from latents near the batch's latents (zCR)."""
-        return max(self.zcr_d_weight, self.zcr_g_weight) > 0
+        return max(self.largest("zcr_d_weight"), self.largest("zcr_g_weight")) > 0
 
     @property
     def images_per_step(self) -> int:

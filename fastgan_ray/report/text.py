@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fastgan_ray.config.schedule import as_text
 from fastgan_ray.search.file.spec import DEFAULT
 
 
@@ -20,9 +21,14 @@ def settings_text(settings: Mapping[str, Any]) -> str:
 
 
 def value_text(value: object) -> str:
-    """Write a setting as in a YAML file, e.g. true or 0.001; quote "" and text with a comma."""
+    """Write a setting as in a YAML file, e.g. true or 0.001; quote "" and text with a comma.
+
+    A schedule is written in short (`config/schedule.py`).
+    """
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Mapping):
+        return str(as_text(value))
     return f'"{value}"' if value == "" or "," in str(value) else str(value)
 
 

@@ -58,8 +58,20 @@ def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[
 
 
 def can_capture(state: TrainState, config: RunConfig, device: torch.device) -> bool:
-    """Return whether steps can be captured; this needs `cuda_graphs`, CUDA and one process."""
-    return config.train.cuda_graphs and device.type == "cuda" and state.group.size == 1
+    """Return whether steps can be captured; this needs `cuda_graphs`, CUDA and one process.
+
+    Adam's decays must not be schedules, because a captured Adam step has them as constants; in that
+    case, a warning says so.
+    """
+    possible = config.train.cuda_graphs and device.type == "cuda" and state.group.size == 1
+    if possible and config.train.changes("beta1", "beta2"):
+        warnings.warn(
+            "training steps are not captured as CUDA graphs, so they are slower: beta1 or beta2 "
+            "is a schedule, but a captured step of Adam has constant decays",
+            stacklevel=2,
+        )
+        return False
+    return possible
 
 
 class StepRunner:

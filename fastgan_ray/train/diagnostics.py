@@ -70,7 +70,8 @@ def diagnose(
     adaptive operations; it is in the result if it changes. `values` are the evaluation's metrics.
     """
     findings = measure_symptoms(real, torch.cat(samples), config, p)
-    report: dict[str, float | str] = {"augment/p": p} if adaptive(config) else {}
+    changes_p = adaptive(config) or config.changes("ada_p")
+    report: dict[str, float | str] = {"augment/p": p} if changes_p else {}
     report |= leak_metrics(findings)
     leaks = leak_warnings(findings, config) if can_show_leaks(values) else []
     if sentences := [*leaks, *_copy_warnings(values)]:

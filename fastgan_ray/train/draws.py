@@ -20,6 +20,7 @@ from fastgan_ray.augment.geometry import wide
 from fastgan_ray.augment.pipeline import Draw
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.train.losses import LOSSES
+from fastgan_ray.train.schedules import config_at, numbers_of
 from fastgan_ray.train.state import TrainState
 
 CENTRE = 4  # the number of the middle part in `crop_part`; 0..3 are the quadrants
@@ -66,16 +67,27 @@ class Draws(NamedTuple):
     turns: tuple[Turn, ...]
     ema_share: Tensor
     """Scalar: the weight average moves towards G by this fraction of the difference."""
+    numbers: dict[str, dict[str, Tensor]]
+    """Scalars: the numbers of this step that schedules change, by section and name."""
 
 
 def draw_step(state: TrainState, config: RunConfig) -> Draws:
-    """Draw a step's random numbers on the CPU; this advances the streams and the sampler."""
+    """Draw a step's random numbers on the CPU; this advances the streams and the sampler.
+
+    `config` is the configuration of the training; scheduled settings have their numbers of the
+    step.
+    """
+    config = config_at(config, state.step)
     share = torch.tensor(ema_share(config, state.step + 1))
-    return Draws(tuple(_draw_turn(state, config) for _ in range(config.train.d_steps)), share)
+    turns = tuple(_draw_turn(state, config) for _ in range(config.train.d_steps))
+    return Draws(turns, share, numbers_of(config))
 
 
 def ema_share(config: RunConfig, step: int) -> float:
-    """Return the fraction by which the weight average moves towards G in `step`, counted from 1."""
+    """Return the fraction by which the weight average moves towards G in `step`, counted from 1.
+
+    Scheduled settings have their numbers of the step in `config`.
+    """
     images, halflife = config.train.images_per_step, config.train.ema_halflife_kimg * 1000
     if config.train.ema_rampup > 0:
         halflife = min(halflife, config.train.ema_rampup * step * images)
@@ -141,8 +153,8 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
         fake=fake,
         real=real,
         views=tuple(views),
-        second_real=augmentation("consistency") if train.bcr_real_weight > 0 else {},
-        second_fake=augmentation("consistency") if train.bcr_fake_weight > 0 else {},
+        second_real=augmentation("consistency") if train.largest("bcr_real_weight") > 0 else {},
+        second_fake=augmentation("consistency") if train.largest("bcr_fake_weight") > 0 else {},
         near_latents=near,
     )
 

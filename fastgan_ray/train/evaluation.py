@@ -183,13 +183,14 @@ def _draw(
     `samples` are some generated pictures of the evaluation, (N, C, H, W).
     """
     config, sample = run.config, _sampler(state.ema, run)
-    file = f"{state.step * config.train.images_per_step:09d}.png"
+    images = state.step * config.train.images_per_step
+    file, augment = f"{images:09d}.png", config.augment.strongest_until(images / 1000)
     return {
         **draw_samples(state, config, folder / "grids" / file, run.device),
         **draw_pairs(evaluation.pairs, run.source, config, sample, folder / "pairs" / file),
         **_reconstruction(state, run, folder / "decoded" / file, last),
         **state.regan.report(torch.zeros(1, config.model.nz, device=run.device), run.gflop_g),
-        **diagnose(run.real_sample, samples, config.augment, float(state.ada.p), evaluation.values),
+        **diagnose(run.real_sample, samples, augment, float(state.ada.p), evaluation.values),
     }
 
 

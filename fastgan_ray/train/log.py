@@ -13,6 +13,7 @@ import torch
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.train.costs import peak_memory_gb
+from fastgan_ray.train.schedules import config_at
 from fastgan_ray.train.state import LogPosition, TrainState, sums_now
 
 
@@ -45,13 +46,14 @@ def log_row(state: TrainState, config: RunConfig, device: torch.device) -> dict[
     }
     state.logged = LogPosition(sums, counts, state.step, state.seconds)
     shown = (state.step - before.step) * images
+    last = config_at(config, state.step - 1)
     return {
         "kimg": state.step * images / 1000,
         "seconds": round(state.seconds, 3),
         **means,
         "augment/p": float(state.ada.p),
-        "lr/g": float(state.optimizer_g.param_groups[0]["lr"]),
-        "lr/d": float(state.optimizer_d.param_groups[0]["lr"]),
+        "lr/g": last.train.lr_g * state.regan.lr_factor(last.regan),
+        "lr/d": last.train.lr_d,
         "images_per_second": round(shown / max(state.seconds - before.seconds, 1e-9), 3),
         "peak_memory_gb": round(peak_memory_gb(device), 3),
     }

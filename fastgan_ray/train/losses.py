@@ -212,18 +212,25 @@ LOSSES: dict[str, Loss] = {
 
 
 def top_k_loss(
-    loss: Loss, fake: Tensor, real: Tensor | None, share: float, group: Group = ALONE
+    loss: Loss, fake: Tensor, real: Tensor | None, share: float | Tensor, group: Group = ALONE
 ) -> Tensor:
     """Compute the mean of G's loss over the generated pictures with the highest logits, a scalar.
 
     Top-k training (Sinha et al. 2020) ignores the pictures that D judges worst. `fake` and `real`
     are logits (B, L); `real` is None unless the loss is paired. `share` in (0, 1] is the fraction
-    of the batch that is used, at least one picture. Pictures are ranked by their mean logits.
+    of the batch that is used, at least one picture; a schedule has it as a scalar tensor. Pictures
+    are ranked by their mean logits.
     """
     judged = group.gather(fake.detach().mean(dim=1))
-    count = max(1, round(share * len(judged)))
     order = judged.argsort(descending=True, stable=True)
-    chosen = group.local_rows(torch.zeros_like(judged).index_fill(0, order[:count], 1.0))
+    count: float | Tensor
+    if isinstance(share, Tensor):  # the number of pictures is known on the device only
+        count = (share * len(judged)).round().clamp(min=1)
+        chosen = (order.argsort() < count).to(judged)
+    else:
+        count = max(1, round(share * len(judged)))
+        chosen = torch.zeros_like(judged).index_fill(0, order[:count], 1.0)
+    chosen = group.local_rows(chosen)
     each = [
         loss.generator(fake[row : row + 1], None if real is None else real[row : row + 1])
         for row in range(len(fake))

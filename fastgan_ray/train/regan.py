@@ -29,7 +29,7 @@ def period_at(images: int, config: ReganConfig) -> int:
 
     The number is -1 in the warm-up, then 0, 1, ... Each period is a sparse or a dense phase.
     """
-    if config.sparsity == 0 or images < config.warmup_kimg * 1000:
+    if config.largest("sparsity") == 0 or images < config.warmup_kimg * 1000:
         return -1
     return int((images - config.warmup_kimg * 1000) // (config.interval_kimg * 1000))
 
@@ -84,17 +84,23 @@ class Regan:
         self._rate = float(optimizer.param_groups[0]["lr"])
 
     @torch.no_grad()
-    def begin_step(self, images: int) -> None:
-        """Enter the phase (sparse or dense) of the next step, after `images` shown images."""
-        period = period_at(images, self.config)
+    def begin_step(self, images: int, config: ReganConfig) -> None:
+        """Enter the phase (sparse or dense) of the next step, after `images` shown images.
+
+        `config` has the numbers of the step, if schedules change them.
+        """
+        period = period_at(images, config)
         if period != self.period:
             self._regrow()
             if phase_of(period) == SPARSE:
-                self._prune()
+                self._prune(config)
             self.period = period
-        factor = self.config.dense_lr_factor if phase_of(period) == DENSE else 1.0
         for group in self._optimizer.param_groups:
-            group["lr"] = self._rate * factor
+            group["lr"] = self._rate * self.lr_factor(config)
+
+    def lr_factor(self, config: ReganConfig) -> float:
+        """Return the factor of the learning rate in the current phase."""
+        return config.dense_lr_factor if phase_of(self.period) == DENSE else 1.0
 
     def mask_gradients(self) -> None:
         """Set the gradients of pruned weights to 0, so that Adam does not change these weights.
@@ -114,7 +120,7 @@ class Regan:
         multiply-adds that the layers still need, and the operations of the whole generator without
         the multiply-adds of weights that are 0.
         """
-        if self.config.sparsity == 0:
+        if self.config.largest("sparsity") == 0:
             return {}
         sizes = {name: weight.numel() for name, weight in self._averages.items()}
         left = {name: int(weight.count_nonzero()) for name, weight in self._averages.items()}
@@ -153,10 +159,10 @@ class Regan:
             parts[kind][name] = tensor.to(weight.device)
         self.pruned, self.stored = parts["pruned"], parts["stored"]
 
-    def _prune(self) -> None:
+    def _prune(self, config: ReganConfig) -> None:
         for name, weight in self._weights.items():
-            pruned = smallest(weight, self.config.sparsity)
-            if self.config.regrow == "stored":
+            pruned = smallest(weight, config.sparsity)
+            if config.regrow == "stored":
                 self.stored[name] = weight.masked_fill(~pruned, 0.0)
             moments = self._optimizer.state[weight]
             existing = [moments[moment] for moment in MOMENTS if moment in moments]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fastgan_ray.config.run_config import RunConfig, flatten
+from fastgan_ray.config.schedule import as_text
 from fastgan_ray.errors import UserError
 
 # These settings and sections (such as "eval.") may change, because they do not affect the training
@@ -35,9 +36,9 @@ def may_change(name: str) -> bool:
 
 def require_same_training(stored: RunConfig, config: RunConfig, folder: Path) -> None:
     """Raise UserError if a setting that affects the steps has changed; name all such settings."""
-    before, now = (flatten(settings.model_dump()) for settings in (stored, config))
+    before, now = (flatten(part.model_dump()) for part in (stored, config))
     changed = [
-        f"{name} is {before.get(name)!r} in the checkpoint and {value!r} now"
+        f"{name} is {as_text(before.get(name))!r} in the checkpoint and {as_text(value)!r} now"
         for name, value in now.items()
         if before.get(name) != value and not may_change(name)
     ]

@@ -23,6 +23,7 @@ from fastgan_ray.train import consistency, lecam, losses
 from fastgan_ray.train.draws import CENTRE, Draws, Turn, ema_share
 from fastgan_ray.train.losses import LOSSES, at_least_float32
 from fastgan_ray.train.rng import seed_device_streams
+from fastgan_ray.train.schedules import config_at, set_decays, set_rates, with_numbers
 from fastgan_ray.train.state import TrainState, update_ema
 from fastgan_ray.train.views import Views, augmented, views_of
 
@@ -51,8 +52,13 @@ def train_step(
 
 
 def begin_step(state: TrainState, config: RunConfig) -> None:
-    """Prepare a step: enter its Re-GAN phase and seed the device's random streams."""
-    state.regan.begin_step(state.step * config.train.images_per_step)
+    """Prepare a step: enter its Re-GAN phase and seed the device's random streams.
+
+    Also set the decays of the optimisers, if a schedule changes them.
+    """
+    now = config_at(config, state.step)
+    state.regan.begin_step(state.step * config.train.images_per_step, now.regan)
+    set_decays(state, now.train)
     seed_device_streams(state.rngs, config.train.seed, state.step)
 
 
@@ -66,8 +72,11 @@ def compute_step(
 ) -> Scalars:
     """Compute a step on the device; it can be captured as a CUDA graph.
 
-    The arguments are the same as in `train_step`.
+    The arguments are the same as in `train_step`. The numbers that schedules change are scalar
+    tensors of `draws`.
     """
+    config = with_numbers(config, draws.numbers)
+    set_rates(state, config)
     assert len(batches) == len(draws.turns) == config.train.d_steps
     scalars: Scalars = {}
     due = penalties_due(state, config)
@@ -89,7 +98,7 @@ def compute_step(
     state.regan.mask_gradients()
     state.optimizer_g.step()
     _set_requires_grad(state.optimizer_d, True)
-    varies = config.train.ema_rampup > 0
+    varies = config.train.largest("ema_rampup") > 0 or config.train.changes("ema_halflife_kimg")
     update_ema(state, draws.ema_share if varies else ema_share(config, state.step + 1))
     return scalars
 
@@ -107,7 +116,8 @@ def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
     In a turn, D trains once on a batch.
     """
     train = config.train
-    first, are_on = state.step * train.d_steps, max(train.r1_gamma, train.r2_gamma) > 0
+    first = state.step * train.d_steps
+    are_on = max(train.largest("r1_gamma"), train.largest("r2_gamma")) > 0
     turns = range(first, first + train.d_steps)
     return tuple(are_on and turn % train.r1_interval == 0 for turn in turns)
 
@@ -141,8 +151,8 @@ def discriminator_loss(
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
-    due = [name for name in gammas if gammas[name] > 0 and is_due]
-    has_gap = train.gradient_gap_weight > 0
+    due = [name for name in gammas if train.largest(f"{name}_gamma") > 0 and is_due]
+    has_gap = train.largest("gradient_gap_weight") > 0
     real = [image.detach().requires_grad_(has_gap or "r1" in due) for image in views.real]
     fake = [image.detach().requires_grad_(has_gap or "r2" in due) for image in views.fake_for_d]
     part = turn.part if config.model.decode_part == "random" else CENTRE
@@ -164,7 +174,7 @@ def discriminator_loss(
     if has_gap:
         gap = losses.gradient_gap(real_logits, real, fake_logits, fake)
         terms["gradient_gap"] = (train.gradient_gap_weight, gap)
-    if train.lecam_weight > 0:
+    if train.largest("lecam_weight") > 0:
         _update_lecam(state, real_logits, fake_logits, train.lecam_decay)
         penalty = lecam.penalty(real_logits, fake_logits, state.lecam)
         terms["lecam"] = (train.lecam_weight, penalty)
@@ -199,7 +209,7 @@ def _consistency_terms(
     }
     terms = {}
     for name, (weight, images, logits) in compared.items():
-        if weight > 0:
+        if train.largest(f"{name}_weight") > 0:
             others = at_least_float32(state.discriminator(*images, rng=state.rngs["dropout"])[0])
             terms[name] = (weight, consistency.logit_distance(logits, others))
     return terms
@@ -240,11 +250,11 @@ def generator_loss(state: TrainState, views: Views, config: RunConfig) -> Tensor
         with torch.no_grad():
             real_logits = at_least_float32(state.discriminator(*views.real, rng=rng)[0])
     fake_logits = at_least_float32(state.discriminator(*views.fake, rng=rng)[0])
-    if train.top_k < 1:
+    if train.changes("top_k") or train.top_k < 1:
         value = losses.top_k_loss(loss, fake_logits, real_logits, train.top_k, state.group)
     else:
         value = loss.generator(fake_logits, real_logits)
-    if train.zcr_g_weight > 0:
+    if train.largest("zcr_g_weight") > 0:
         sensitivity = consistency.latent_sensitivity(views.outputs, views.near_outputs)
         value = value + train.zcr_g_weight * sensitivity
     return value

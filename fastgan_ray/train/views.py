@@ -70,12 +70,12 @@ def views_of(
         chosen = mixing.gate(turn.real["apa"], p)["chosen"]
         pictures = mixing.pseudo_real(pictures, outputs[0], chosen)
     views = Views(augment_real(state, pictures, turn.real, config), fake, fake_for_d)
-    if train.bcr_real_weight > 0:
+    if train.largest("bcr_real_weight") > 0:
         views = views._replace(second_real=augment_real(state, pictures, turn.second_real, config))
-    if train.bcr_fake_weight > 0:
+    if train.largest("bcr_fake_weight") > 0:
         second = seen(state, detached(negatives), turn.second_fake, config)
         views = views._replace(second_fake=second)
-    if train.zcr_d_weight > 0:
+    if train.largest("zcr_d_weight") > 0:
         views = views._replace(near=seen(state, detached(near_outputs), turn.fake, config))
     return views._replace(outputs=outputs, near_outputs=near_outputs)
 
@@ -123,7 +123,7 @@ def _noisy(state: TrainState, images: list[Tensor], drawn: Draw, config: RunConf
     Instance noise (Sonderby et al. 2017) has the same strength for all pictures. The noise is drawn
     on the device, for the pictures of all processes, and is different for each size of a picture.
     """
-    if config.train.instance_noise > 0:
+    if config.train.largest("instance_noise") > 0:
         images = [image + config.train.instance_noise * _noise(state, image) for image in images]
     if "diffusion" in drawn:
         factors = diffusion.gate(drawn["diffusion"], state.ada.p)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastgan_ray.config.schedule import as_text
 from fastgan_ray.report.text import is_number
 
 LOG_RATIO = 8.0  # if highest / lowest value is above this ratio, a logarithmic axis is used
@@ -114,6 +115,8 @@ def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
 def category(value: object) -> str:
     """Convert a value to the name of its category.
 
-    A text stays as it is; an empty text and values of other types are written as JSON.
+    A text stays as it is, and a schedule is written in short; an empty text and values of other
+    types are written as JSON.
     """
+    value = as_text(value)
     return value if isinstance(value, str) and value else json.dumps(value)

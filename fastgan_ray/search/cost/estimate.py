@@ -84,15 +84,16 @@ def gflop_per_image(config: RunConfig) -> float:
     # Frozen layers need no gradient in D's step, and in G's step only that of their inputs.
     d_step -= (FORWARD_BACKWARD - 1) * frozen * (2 + 2 * model.contrasts + train.second_views)
     d_step += EXTRA_D_PASSES.get(train.loss, 0) * discriminate
-    penalties = ((train.r1_gamma > 0) + (train.r2_gamma > 0)) / train.r1_interval
-    penalties += 2 if train.gradient_gap_weight > 0 else 0
+    on = {name: train.largest(name) > 0 for name in ("r1_gamma", "r2_gamma")}
+    penalties = sum(on.values()) / train.r1_interval
+    penalties += 2 if train.largest("gradient_gap_weight") > 0 else 0
     d_step += GRADIENT_PASSES * penalties * discriminate
     d_step += FORWARD_BACKWARD * discriminate * train.second_views
     d_step += generate if train.uses_near_latents else 0
     d_step += pictures * RECONSTRUCTION_GFLOP[train.reconstruction]
     # G's step: it reuses the picture generated in D's step, so that G needs only a backward pass.
     g_step = (FORWARD_BACKWARD - 1) * generate + FORWARD_BACKWARD * discriminate - frozen
-    g_step += (FORWARD_BACKWARD - 1) * generate if train.zcr_g_weight > 0 else 0
+    g_step += (FORWARD_BACKWARD - 1) * generate if train.largest("zcr_g_weight") > 0 else 0
     g_step += EXTRA_G_PASSES.get(train.loss, 0) * discriminate
     return d_step + g_step / train.d_steps
 

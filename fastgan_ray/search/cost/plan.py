@@ -14,6 +14,7 @@ from typing import Any
 from fastgan_ray.config.feature_networks import shared_data, shared_data_note
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.schedule import as_text
 from fastgan_ray.config.strict_yaml import Value
 from fastgan_ray.counting import counted
 from fastgan_ray.data.catalog import catalog
@@ -312,7 +313,10 @@ def _domain(parameter: Parameter) -> str:
 
 
 def value_text(value: Value) -> str:
-    """Write a searched value: floats with three significant digits, an empty text as two quotes."""
+    """Write a searched value: floats with three significant digits, an empty text as two quotes.
+
+    A schedule is written in short.
+    """
     if isinstance(value, float):
         return f"{value:.3g}"
-    return '""' if value == "" else str(value)
+    return '""' if value == "" else str(as_text(value))

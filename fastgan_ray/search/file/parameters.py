@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import PlainValidator, TypeAdapter, ValidationError, ValidationInfo
@@ -13,6 +14,7 @@ from fastgan_ray.config.messages import format_value, suggestion
 from fastgan_ray.config.rules import Violation, broken, combine, explain
 from fastgan_ray.config.run_config import RunConfig, field_names
 from fastgan_ray.config.run_file import check_settings
+from fastgan_ray.config.schedule import Schedule, looks_like_schedule
 from fastgan_ray.config.strict_yaml import Value
 from fastgan_ray.search.file.distributions import (
     KEYS,
@@ -68,7 +70,8 @@ def _read_space(value: object, info: ValidationInfo) -> SearchSpace:
         parameter = to_parameter(name, model, when)
         _check_method(parameter, method)
         _check_values(parameter)
-        parameters[name] = parameter
+        values = tuple(_as_in_a_configuration(name, value) for value in parameter.values)
+        parameters[name] = replace(parameter, values=values)
 
     read_each(value, read)
     space = tuple(parameters.values())
@@ -197,6 +200,16 @@ def _check_values(parameter: Parameter) -> None:
         for violation in check_settings({name: value}):
             if violation.key == name or violation.key.startswith(f"{name}."):
                 raise broken(violation.rule + _range_hint(parameter, violation.rule), key)
+
+
+def _as_in_a_configuration(name: str, value: Value) -> Value:
+    """Return a listed schedule in the form that a configuration has; else the value as it is.
+
+    Equal schedules then have the same text in a study, whatever the order of their keys.
+    """
+    if not looks_like_schedule(value):
+        return value
+    return Schedule.model_validate(value).mapping()
 
 
 def _range_hint(parameter: Parameter, rule: str) -> str:

@@ -8,6 +8,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.schedule import Schedule
+from fastgan_ray.config.scheduled import ScheduledSection
 from fastgan_ray.search.file.model import AblationFile, SearchFile
 from fastgan_ray.search.file.parameters import may_be_searched
 
@@ -17,6 +19,9 @@ MODELS: dict[Kind, type[SearchFile | AblationFile | RunConfig]] = {
     "ablation": AblationFile,
     "run": RunConfig,
 }
+
+
+ABOUT = ("default", "description", "unit")  # keys of a schema that do not depend on the form
 
 
 class _Generator(GenerateJsonSchema):
@@ -39,6 +44,7 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     """
     schema = MODELS[kind].model_json_schema(schema_generator=_Generator)
     definitions = schema["$defs"]
+    _add_schedules(definitions)
     fields = _fields(definitions)
     run = schema if kind == "run" else definitions["RunConfig"]
     run["properties"] = {
@@ -59,6 +65,20 @@ def json_schema(kind: Kind) -> dict[str, Any]:
             "minProperties": 1,
         }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _add_schedules(definitions: dict[str, Any]) -> None:
+    """Let the numbers that may be schedules have either form."""
+    definitions["Schedule"] = Schedule.model_json_schema(schema_generator=_Generator)
+    for model in (field.annotation for field in RunConfig.model_fields.values()):
+        if not (isinstance(model, type) and issubclass(model, ScheduledSection)):
+            continue
+        properties = definitions[model.__name__]["properties"]
+        for name in filter(model.can_be_scheduled, model.model_fields):
+            whole = properties[name]
+            number = {key: whole.pop(key) for key in [*whole] if key not in ABOUT}
+            forms = number.get("anyOf", [number])
+            whole["anyOf"] = [*forms, {"$ref": "#/$defs/Schedule"}]
 
 
 def _fields(definitions: dict[str, Any]) -> dict[str, JsonSchemaValue]:

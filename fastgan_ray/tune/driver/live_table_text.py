@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from fastgan_ray.config.schedule import as_text
 from fastgan_ray.counting import counted, plural
 from fastgan_ray.report.text import number
 from fastgan_ray.search.file.spec import DEFAULT
@@ -169,7 +170,7 @@ def _short(value: object) -> str:
         return f"{value:.3g}"
     if isinstance(value, (list, tuple)):
         return "/".join(map(_short, value))
-    return str(value) or "none"
+    return str(as_text(value)) or "none"
 
 
 def _title(state: State, now: float) -> Text:

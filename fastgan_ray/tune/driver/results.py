@@ -15,6 +15,7 @@ from typing import Any
 from fastgan_ray.config.feature_networks import shared_data_note
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config
+from fastgan_ray.config.schedule import as_text
 from fastgan_ray.files import atomic, link_tree, write_atomically
 from fastgan_ray.metrics.names import MOMENTS
 from fastgan_ray.search.file.metric import Metric
@@ -199,7 +200,7 @@ def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *names])
     for record in records:
-        point = record["point"]
+        point = as_text(record["point"])
         writer.writerow([*(record[key] for key in COLUMNS), *(point.get(name) for name in names)])
     return text.getvalue()
 

@@ -28,7 +28,7 @@ def checkpoint_gb(config: RunConfig) -> tuple[float, float]:
             for build in (build_generator, build_discriminator)
         )
     )
-    pruned = g if config.regan.sparsity > 0 else 0.0  # masks, and the weights that are masked out
+    pruned = g if config.regan.largest("sparsity") > 0 else 0.0  # masks, and the weights they hide
     return (2 + MOMENTS) * g + (1 + MOMENTS) * d + 1.25 * pruned, g
 
 

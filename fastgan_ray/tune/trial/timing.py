@@ -79,9 +79,9 @@ def cost_class(config: RunConfig) -> tuple[Any, ...]:
         config.augment.policy,
         config.eval.extractor,
         config.resources.cpus,
-        config.regan.sparsity > 0,
+        config.regan.largest("sparsity") > 0,
         *(getattr(train, name) for name in TRAINING),
-        *(getattr(train, name) > 0 for name in ON_OFF),
+        *(train.largest(name) > 0 for name in ON_OFF),
     )
 
 

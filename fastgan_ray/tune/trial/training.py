@@ -20,6 +20,7 @@ from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import dump_run_config
+from fastgan_ray.config.schedule import as_text
 from fastgan_ray.errors import InterruptedRunError, UserError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.progress import Track, silently
@@ -166,7 +167,11 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def changed_settings(before: RunConfig, now: RunConfig) -> list[str]:
     """Return a text such as "model.ngf 64 -> 32" for each setting that differs."""
     old, new = (flatten(config.model_dump()) for config in (before, now))
-    return [f"{name} {old[name]} -> {new[name]}" for name in new if old.get(name) != new[name]]
+    return [
+        f"{name} {as_text(old[name])} -> {as_text(new[name])}"
+        for name in new
+        if old.get(name) != new[name]
+    ]
 
 
 @contextlib.contextmanager

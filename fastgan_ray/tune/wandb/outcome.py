@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from fastgan_ray.config.schedule import as_text
 from fastgan_ray.tune.wandb.session import Session, close, environment, search_id
 from fastgan_ray.tune.wandb.tags import tag_trials
 
@@ -93,7 +94,7 @@ def _of_one_type(cells: list[Any]) -> list[Any]:
     kinds = {float if type(cell) is int else type(cell) for cell in cells if cell is not None}
     if len(kinds) <= 1 and kinds <= {float, str, bool}:
         return cells
-    return [None if cell is None else str(cell) for cell in cells]
+    return [None if cell is None else str(as_text(cell)) for cell in cells]
 
 
 def confirmation_table(

@@ -47,9 +47,8 @@ class TrainingLog:
     def _open(self) -> wandb.Run:
         if self._run is None:
             title = self._session.group
-            self._run = self._session.open(
-                JOB, JOB, title, config_of(self._config.model_dump(), {})
-            )
+            config = config_of(self._config.model_dump(), {})
+            self._run = self._session.open(JOB, JOB, title, config)
         return self._run
 
     def _add(self, row: Mapping[str, Any]) -> None:

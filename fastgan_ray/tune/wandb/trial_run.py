@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastgan_ray.config.feature_networks import shared_data_of
+from fastgan_ray.config.schedule import as_text
 from fastgan_ray.tune.driver.live_table_text import parameters
 
 DEFAULT, STOPPED, BEST, CONFIRMED = "default", "stopped", "best", "confirmed"
@@ -27,11 +28,12 @@ def config_of(run: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any
     """Return the configuration for W&B; in an ablation, it includes the arm, data and seed.
 
     If the metric shares training data with D's features, it also says which, as "shared_data".
+    Schedules are short texts, so that a setting has one key in W&B.
     """
     cell = {name: value for name, value in point.items() if "." not in name}
     shared = shared_data_of(run)
     return {
-        **run,
+        **as_text(run),
         **({"cell": cell} if cell else {}),
         **({"shared_data": shared} if shared else {}),
     }

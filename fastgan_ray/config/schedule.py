@@ -1,0 +1,85 @@
+"""A schedule: a setting whose number changes during a training, e.g. a learning-rate decay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from fastgan_ray.config.section import Section
+
+KEYS = ("from", "to", "over_kimg", "shape")
+
+
+class Schedule(Section):
+    """A number that goes from one value to another at the start of a training, and then stays."""
+
+    model_config = ConfigDict(validate_by_alias=True, validate_by_name=False)
+
+    start: float = Field(alias="from", description="value at the start of the training")
+    end: float = Field(alias="to", description="value after over_kimg, until the training ends")
+    over_kimg: float = Field(
+        gt=0,
+        description="length of the change, in thousands of real images shown to the discriminator",
+    )
+    shape: Literal["cosine", "linear", "log"] = Field(
+        description="way from the first value to the second: linear = by equal differences; log = "
+        "by equal factors; cosine = half a cosine wave, slow at both ends",
+    )
+
+    @classmethod
+    def unknown_key(cls, key: str) -> str:
+        """Return the message for a key that a schedule does not have."""
+        return f"is not a key of a schedule; the keys are {', '.join(KEYS)}"
+
+    @model_validator(mode="after")
+    def _has_logarithms(self) -> Schedule:
+        if self.shape == "log" and min(self.start, self.end) <= 0:
+            raise ValueError(
+                f"from and to must be greater than 0 with shape log (got from {self.start:g}, to "
+                f"{self.end:g})"
+            )
+        return self
+
+    def at(self, kimg: float) -> float:
+        """Return the value after `kimg` thousand images; it lies between the two ends.
+
+        With s = min(kimg / over_kimg, 1), from = a and to = b, the value is a + (b - a) s (linear),
+        a + (b - a) (1 - cos(pi s)) / 2 (cosine, Loshchilov & Hutter 2017 without restarts), or
+        a (b / a)^s (log).
+        """
+        share = min(max(kimg / self.over_kimg, 0.0), 1.0)
+        if share == 1.0:
+            return self.end
+        if self.shape == "log":
+            low, high = math.log(self.start), math.log(self.end)
+            value = math.exp(low + (high - low) * share) if share else self.start
+        else:
+            moved = share if self.shape == "linear" else (1 - math.cos(math.pi * share)) / 2
+            value = self.start + (self.end - self.start) * moved
+        return min(max(value, min(self.start, self.end)), max(self.start, self.end))
+
+    def mapping(self) -> dict[str, Any]:
+        """Return the form in which a file has the schedule."""
+        return dict(zip(KEYS, (self.start, self.end, self.over_kimg, self.shape), strict=True))
+
+
+def looks_like_schedule(value: object) -> bool:
+    """Return whether a setting's value is a mapping that is meant as a schedule."""
+    return isinstance(value, Mapping) and bool(value.keys() & {*KEYS})
+
+
+def as_text(value: Any) -> Any:  # noqa: ANN401 - any setting
+    """Write a schedule in short, e.g. "0.0002 to 0 (cosine, 400 kimg)", for tables and charts.
+
+    The schedule has the form that a file has. Return every other value unchanged; in a mapping of
+    settings, nested or not, the schedules become text.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    if value.keys() != set(KEYS):
+        return {name: as_text(inner) for name, inner in value.items()}
+    start, end, length = (f"{value[key]:g}" for key in KEYS[:3])
+    return f"{start} to {end} ({value['shape']}, {length} kimg)"

@@ -1,0 +1,84 @@
+"""Scheduled settings in a training: the configuration of a step, as numbers and as tensors.
+
+Numbers that are used before a step, such as augmentation strengths, come from `config_at`. Numbers
+that are used on the device, such as loss weights, are drawn with the step as scalar tensors, so
+that a captured step reads them from memory and needs no new capture when they change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.scheduled import ScheduledSection
+from fastgan_ray.config.training import TrainConfig
+from fastgan_ray.train.state import TrainState
+
+
+def config_at(config: RunConfig, step: int) -> RunConfig:
+    """Return the configuration of a step, counted from 0: scheduled settings have its numbers.
+
+    The number is that after `step` x `images_per_step` images, so the first step has the number at
+    `from`. The configuration still has its schedules: code that switches something on or off looks
+    at them (`ScheduledSection.largest`), so that it is the same in all steps.
+    """
+    kimg = step * config.train.images_per_step / 1000
+    sections = _scheduled_sections(config)
+    if not sections:
+        return config
+    return config.model_copy(update={name: part.at(kimg) for name, part in sections.items()})
+
+
+def numbers_of(config: RunConfig) -> dict[str, dict[str, Tensor]]:
+    """Return the numbers of `config_at` that schedules change, as scalars by section and name."""
+    return {
+        section: {name: torch.tensor(float(getattr(part, name))) for name in part.schedules}
+        for section, part in _scheduled_sections(config).items()
+    }
+
+
+def with_numbers(config: RunConfig, numbers: Mapping[str, Mapping[str, Tensor]]) -> RunConfig:
+    """Return the configuration with tensors on the device in place of scheduled numbers.
+
+    `numbers` is the result of `numbers_of`, on the device.
+    """
+    if not numbers:
+        return config
+    sections: dict[str, Any] = {
+        name: getattr(config, name).model_copy(update=values) for name, values in numbers.items()
+    }
+    return config.model_copy(update=sections)
+
+
+def set_decays(state: TrainState, train: TrainConfig) -> None:
+    """Set the decays of both optimisers to those of a step, if a schedule changes them."""
+    if train.changes("beta1", "beta2"):
+        for optimizer in (state.optimizer_g, state.optimizer_d):
+            optimizer.param_groups[0]["betas"] = (train.beta1, train.beta2)
+
+
+def set_rates(state: TrainState, config: RunConfig) -> None:
+    """Set the learning rates and the augmentation's p on the device, if schedules change them.
+
+    `config` is the result of `with_numbers`.
+    """
+    train, regan, augment = config.train, config.regan, config.augment
+    if train.changes("lr_g") or regan.changes("dense_lr_factor"):
+        state.optimizer_g.param_groups[0]["lr"] = train.lr_g * state.regan.lr_factor(regan)
+    if train.changes("lr_d"):
+        state.optimizer_d.param_groups[0]["lr"] = train.lr_d
+    if augment.changes("ada_p"):
+        state.ada.p.copy_(torch.as_tensor(augment.ada_p))
+
+
+def _scheduled_sections(config: RunConfig) -> dict[str, ScheduledSection]:
+    """Return the sections of the configuration that have a schedule, by name."""
+    return {
+        name: part
+        for name in ("train", "augment", "regan")
+        if isinstance(part := getattr(config, name), ScheduledSection) and part.schedules
+    }
