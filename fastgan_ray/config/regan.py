@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from fastgan_ray.config.section import Section
+from fastgan_ray.config.scheduled import ScheduledSection
 
 
-class ReganConfig(Section):
+class ReganConfig(ScheduledSection):
     """Re-GAN: sparse and dense phases of the generator's training alternate; off by default."""
+
+    NOT_SCHEDULED: ClassVar[dict[str, str]] = {
+        "warmup_kimg": "it is a moment of the training",
+        "interval_kimg": "it is an interval",
+    }
 
     sparsity: float = Field(
         0.0,
