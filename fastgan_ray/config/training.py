@@ -22,6 +22,7 @@ class TrainConfig(ScheduledSection):
     NOT_SCHEDULED: ClassVar[dict[str, str]] = {
         "total_kimg": "it is the length of the training",
         "log_every_kimg": "it is an interval",
+        "chain_start_kimg": "it is a moment of the training",
     }
     MAY_REACH_ZERO: ClassVar[frozenset[str]] = frozenset({"lr_g", "lr_d"})
 
