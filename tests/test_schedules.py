@@ -47,6 +47,7 @@ ENDS: dict[str, tuple[float, float]] = {
     "train.ema_rampup": (0.0, 5.0),
     "train.gradient_gap_weight": (1.0, 50.0),
     "train.top_k": (0.75, 0.01),
+    "train.chain_target": (-0.2, 1.0),
     "augment.probability": (1.0, 0.0),
     "augment.ada_kimg": (0.1, 0.2),
     "augment.ada_p": (0.2, 0.8),
@@ -61,6 +62,14 @@ NEEDS: dict[str, dict[str, Any]] = {
     **{
         f"train.{name}": {"train.r1_interval": 1, "train.loss": "logistic"}
         for name in ("r1_gamma", "r2_gamma")
+    },
+    **{
+        f"train.chain_{name}": {"model.d_norm": "chain", "train.chain_start_kimg": 0.0} | others
+        for name, others in {
+            "weight": {"train.chain_min_p": 0.1},
+            "min_p": {},
+            "target": {},
+        }.items()
     },
     "train.zcr_noise": {"train.zcr_d_weight": 5.0},
     "train.gp_weight": {"train.loss": "wasserstein"},
