@@ -304,6 +304,20 @@ def test_data_lists_the_catalog(capsys):
     assert "100-shot-obama" in rows
 
 
+@pytest.mark.parametrize("command", ["data", "presets"])
+def test_names_in_a_table_are_whole_at_80_columns(command, capsys):
+    assert call(command, "--json") == 0
+    names = [row["name"] for row in json.loads(capsys.readouterr().out)]
+    assert call(command) == 0
+    assert set(names) <= set(capsys.readouterr().out.split())
+
+
+def test_the_table_of_arms_is_not_cut_off_at_80_columns(capsys):
+    assert call("check", "ablation_sle_1024") == 0
+    printed = capsys.readouterr().out
+    assert "h/10k" in printed and "…" not in printed
+
+
 def test_dry_run_of_a_training_prints_a_configuration_that_loads(tmp_path, capsys):
     assert call("train", "--dry-run", "--set", "model.ngf=8") == 0
     printed = capsys.readouterr()

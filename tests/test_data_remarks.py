@@ -62,6 +62,26 @@ def test_nothing_is_said_of_good_pictures(tmp_path):
     assert said("fluent-heads", 256) == [] and said("matcaps", 128) == []
 
 
+def test_a_limit_above_the_number_of_pictures_is_said(tmp_path):
+    folder = write(tmp_path / "pictures", {f"{n}.png": picture(n) for n in range(5)})
+    assert said(folder, limit=5) == [] and said(folder, limit=0.5) == []
+    (sentence,) = said(folder, limit=5000)
+    assert sentence == "data.limit is 5000, but there are only 5 pictures, so all of them are used"
+
+
+def test_check_refuses_limits_with_which_arms_have_the_same_pictures(tmp_path, capsys):
+    folder = write(tmp_path / "pictures", {f"{n}.png": picture(n) for n in range(5)})
+    arms = "{plain: {data.limit: 9}, wide: {data.limit: 3}}"
+    text = ABLATION.replace("{plain: {}, wide: {model.ngf: 8}}", arms)
+    (tmp_path / "limits.yaml").write_text(text)
+    assert call("check", tmp_path / "limits.yaml", "--data", folder) == 2
+    printed = capsys.readouterr()
+    assert "has 5 pictures, so a limit of 9 has no effect" in printed.err
+    assert "its data cannot be used" in printed.out
+    (tmp_path / "limits.yaml").write_text(text.replace("limit: 9", "limit: 4"))
+    assert call("check", tmp_path / "limits.yaml", "--data", folder) == 0
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])
 def test_a_jpeg_without_its_end_is_used_and_named(tmp_path, options):
     good = {f"{n}.jpg": picture(n, "JPEG") for n in range(3)}

@@ -46,6 +46,7 @@ WORDS = {
 }
 # The same with less of it.
 SHORTER = {
+    "data.limit=0.1": "data.limit=0.9",  # of three pictures
     "--steps 300": "--steps 3",
     "eval.num_fakes=5000": "eval.num_fakes=4",
     "total_kimg=60": "total_kimg=0.016",

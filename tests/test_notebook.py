@@ -33,6 +33,15 @@ def test_the_notebook_is_stripped_and_has_the_steps_that_a_reader_expects():
     assert places == sorted(places)
 
 
+def test_the_notebook_continues_with_arguments_that_may_be_given_together():
+    (says,) = (
+        "".join(cell["source"]) for cell in cells("markdown") if "## Train" in cell["source"][0]
+    )
+    (trains,) = ("".join(cell["source"]) for cell in cells("code") if "run_training" in str(cell))
+    assert "overwrite=True" in trains  # run_training refuses resume=True beside it
+    assert "`resume=True` in place of `overwrite=True`" in says
+
+
 def run(cell, names):
     """Run a cell as a notebook does, but install nothing; return the value of its last line."""
     lines = "".join(cell["source"]).splitlines()

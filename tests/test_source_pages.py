@@ -73,6 +73,37 @@ def test_each_setting_of_a_command_has_a_line(page):
             assert not SETTING.fullmatch(word) or f"`{word}`" in table, word
 
 
+OURS = re.compile(r"`(--(?:out|overwrite|data|init-from|resume))\b|`([a-z]+\.\w+)")
+OPTION = re.compile(r"--(?!resume\b|seeds\b|num-(?:rows|cols)\b)[\w-]+")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_name_of_the_source_is_answered_with_the_name_here(page, capsys):
+    answered = 0
+    for there, here in rows(page):
+        ours = ["".join(names) for names in OURS.findall(here)]
+        for name in [word for span in SPAN.findall(there) for word in OPTION.findall(span)]:
+            if not ours or name in ("--n_sample", "--fid"):
+                continue
+            with pytest.raises(SystemExit) as ended:
+                main(["train", name, "1"])
+            printed = capsys.readouterr().err
+            assert ended.value.code == 2 and any(our in printed for our in ours), (name, printed)
+            answered += 1
+        for name in re.findall(r"`(\w+) = ", there):
+            message = RunConfig.unknown_key(f"train.{name}")
+            known = name == "dataset_name" and "data.path" in message
+            assert known or any(our in message for our in ours), (name, message)
+            answered += 1
+    assert answered >= 5
+
+
+def test_only_commands_with_settings_answer_with_settings(capsys):
+    with pytest.raises(SystemExit):
+        main(["report", "--epochs", "1"])
+    assert "No such option" in capsys.readouterr().err
+
+
 def halflife_kimg(decay, batch_size):
     return math.log(0.5) / math.log(decay) * batch_size / 1000
 
@@ -90,6 +121,7 @@ def halflife_kimg(decay, batch_size):
         ("re-gan", 0, {"train.total_kimg": 1000 * CIFAR_TENTH / 1000}),
         ("re-gan", 0, {"regan.warmup_kimg": 200 * CIFAR_TENTH / 1000}),
         ("re-gan", 0, {"regan.interval_kimg": 100 * CIFAR_TENTH / 1000}),
+        ("re-gan", 0, {"data.limit": CIFAR_TENTH / 50_000}),
         ("re-gan", 1, {"train.total_kimg": 40_000 * 32 / 1000}),
         ("re-gan", 1, {"regan.warmup_kimg": 10_000 * 32 / 1000}),
         ("re-gan", 1, {"regan.interval_kimg": 5_000 * 32 / 1000}),
@@ -107,12 +139,27 @@ def test_the_default_halflife_is_the_published_decay():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_says_nothing_twice(page):
+    text = " ".join(re.sub(r"^```.*?^```|^\|.*?$", "", page.read_text(), flags=re.M | re.S).split())
+    sentences = [sentence for sentence in re.split(r"(?<=[.:;]) ", text) if len(sentence) > 50]
+    assert not {sentence for sentence in sentences if sentences.count(sentence) > 1}
+
+
+def test_a_grid_of_walks_has_the_columns_and_rows_of_the_source():
+    page = ROOT / "docs" / "diffaugment.md"
+    (theirs,) = (line for line in blocks(page, "")[0].splitlines() if "generate_gif.py" in line)
+    rows_there, columns_there = re.findall(r"--num-(?:rows|cols)=(\d+)", theirs)
+    (ours,) = (line for line in commands(page) if line.startswith("fastgan-ray interpolate runs"))
+    assert f"--grid {columns_there}x{rows_there} " in ours
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_each_training_is_ready_to_start_with_the_settings_of_its_page(
     page, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures").mkdir()
-    tiny.write_pictures(tmp_path / "pictures", 3)
+    tiny.write_pictures(tmp_path / "pictures", 20)
     assert trainings(page)
     for command in trainings(page):
         words = ["pictures" if word in CATALOG else word for word in shlex.split(command)]

@@ -11,7 +11,9 @@ from command_line import call
 from tensorboardX.proto import event_pb2
 from wandb_files import no_login, no_process_left, read_run
 
+from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.run_file import dump_run_config, load_run_config
+from fastgan_ray.metrics.names import shown_name
 from fastgan_ray.metrics.weight_files import needed_weights
 from fastgan_ray.report.data.rows import read_rows
 from fastgan_ray.report.data.run_folder import read_run as read_results
@@ -97,7 +99,7 @@ def test_a_trainings_report_and_comparison(trained, capsys):
 
 def test_the_metric_asked_for_is_printed_and_others_by_show(config, tmp_path, capsys):
     out = tmp_path / "out"
-    options = ("--set", "eval.metric=kd", "--show", FD, "--show", "loss/d", "--show", "nothing")
+    options = ("--set", "eval.metric=kd", "--show", "fid", "--show", "loss/d", "--show", "nothing")
     assert call("train", "--config", config, "--out", out, *options, "--wandb", "off") == 0
     printed = capsys.readouterr().out
     for row in read_rows(out):
@@ -107,6 +109,17 @@ def test_the_metric_asked_for_is_printed_and_others_by_show(config, tmp_path, ca
         assert "nothing not measured" in line
     assert f"Best checkpoint: {KD}" in printed and "on new latents" in printed
     assert not (out / "wandb").exists()
+
+
+def test_short_names_of_metrics_are_those_that_the_run_measures():
+    embedded, off = EvalConfig(extractor="efficientnet_lite0"), EvalConfig(extractor="none")
+    assert [shown_name(name, EvalConfig()) for name in ("fid", "kd")] == [
+        "fid5k_full",
+        "kid5k_full",
+    ]
+    assert [shown_name(name, embedded) for name in ("fid", "kid", "kd")] == [FD, KD, KD]
+    assert shown_name("recall", embedded) == "recall_k5"
+    assert shown_name("loss/d", embedded) == "loss/d" and shown_name("kid", off) == "kid"
 
 
 def test_a_training_continues_without_its_configuration(config, tmp_path, capsys):

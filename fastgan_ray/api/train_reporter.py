@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.counting import minutes_text
-from fastgan_ray.metrics.names import NO_METRIC, best_name, full_name, run_metric, value_of
+from fastgan_ray.metrics.names import NO_METRIC, best_name, run_metric, shown_name, value_of
 from fastgan_ray.progress import SECONDS_BETWEEN_LINES
 from fastgan_ray.train.reporter import Metrics
 from fastgan_ray.train.signals import Stop
@@ -26,7 +26,7 @@ class TerminalReporter:
         self.folder = folder
         self._stop = stop
         self._total_kimg = config.train.total_kimg
-        names = [run_metric(config.eval)[0], *(full_name(name, config.eval) for name in show)]
+        names = [run_metric(config.eval)[0], *(shown_name(name, config.eval) for name in show)]
         self._names = list(dict.fromkeys(names))
         self._console = console
         self._last_line = time.monotonic()

@@ -24,6 +24,7 @@ from fastgan_ray.cli.compare import compare
 from fastgan_ray.cli.confirm import confirm
 from fastgan_ray.cli.data import data
 from fastgan_ray.cli.evaluate import evaluate
+from fastgan_ray.cli.other_options import Command
 from fastgan_ray.cli.presets import presets
 from fastgan_ray.cli.report import report
 from fastgan_ray.cli.schema import schema
@@ -83,7 +84,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 }
 for panel, commands in COMMANDS.items():
     for name, command in commands.items():
-        app.command(name, rich_help_panel=panel)(command)
+        app.command(name, cls=Command, rich_help_panel=panel)(command)
 app.add_typer(weights_app, name="weights", rich_help_panel="Data and weights")
 
 

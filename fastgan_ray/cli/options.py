@@ -14,8 +14,8 @@ Run = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        help="Pictures: a folder, a .zip, an LMDB, or a name from `fastgan-ray data`. Replaces "
-        "the setting data.path."
+        help="Pictures: a folder, an archive (.zip, .tar), a .npy file, an LMDB folder, or a name "
+        "from `fastgan-ray data`. Replaces the setting data.path."
     ),
 ]
 Assignments = Annotated[

@@ -112,7 +112,9 @@ def _print_ablation(facts: Mapping[str, Any], console: Console) -> None:
     _print_lines(facts, lines, console)
     device = "this CPU" if facts["cpu"] else "RTX 2080 Ti"
     headings = ("kimg each", "GFLOP/image", "parameters", "GPU GB", f"h/10k steps, {device}")
-    table = Table("arm", "settings", *headings)
+    table = Table()
+    for heading in ("arm", "settings", *headings):
+        table.add_column(heading, overflow="fold")
     for arm in facts["arms"]:
         numbers = (
             *(f"{arm['kimg_each']:g}", f"{arm['gflop_per_image']:.1f}", _parameters(arm)),

@@ -30,11 +30,18 @@ def print_line(text: str) -> None:
 def print_table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
 ) -> None:
-    """Print a table; `right` has the indices of right-aligned columns."""
+    """Print a table; `right` has the indices of right-aligned columns.
+
+    The first column has names: they are not divided unless they need more than half of the width.
+    """
     table = Table()
+    names = max((Text(row[0]).cell_len for row in rows), default=0)
     for index, heading in enumerate(headings):
         table.add_column(
-            Text(heading), justify="right" if index in right else "left", overflow="fold"
+            Text(heading),
+            justify="right" if index in right else "left",
+            overflow="fold",
+            min_width=None if index else min(names, console.width // 2),
         )
     for row in rows:
         table.add_row(*map(Text, row))

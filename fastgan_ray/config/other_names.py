@@ -16,6 +16,8 @@ _SCHEDULE = (
 _SIDE = "did you mean model.resolution?"
 _LATENT = "did you mean model.nz?"
 _PATH = "did you mean data.path?"
+_EVERY = "evaluations are eval.every_kimg thousand images apart"
+_WARM_UP = "did you mean regan.warmup_kimg (in thousands of images)?"
 # Names of settings in other programs -> the hint for a user who writes them.
 OTHER_NAMES = {
     **dict.fromkeys(("lr", "learning_rate", "lrate", "nlr"), _LEARNING_RATE),
@@ -33,6 +35,34 @@ OTHER_NAMES = {
     **dict.fromkeys(("optimizer", "optimiser", "optim"), _OPTIMISER),
     **dict.fromkeys(("kimg", "total_images"), "did you mean train.total_kimg?"),
     **dict.fromkeys(
-        ("diffaug", "diffaugment", "aug", "augmentation"), "did you mean augment.policy?"
+        ("diffaug", "diffaugment", "diff_augment", "aug", "augmentation"),
+        "did you mean augment.policy?",
     ),
+    # SLE-GAN, FastGAN and Re-GAN
+    "g_learning_rate": "did you mean train.lr_g?",
+    "d_learning_rate": "did you mean train.lr_d?",
+    **dict.fromkeys(("fid_frequency", "eva_iter"), _EVERY),
+    **dict.fromkeys(("fid_number_of_images", "eva_size"), "did you mean eval.num_fakes?"),
+    **dict.fromkeys(("warmup_epoch", "warmup_iter"), _WARM_UP),
+    "regan": "Re-GAN is on if regan.sparsity is above 0",
+    "g": "did you mean regan.interval_kimg (in thousands of images)?",
+    "n_critic": "did you mean train.d_steps?",
+    **dict.fromkeys(("num_samples", "data_ratio"), "did you mean data.limit?"),
+    "num_gpus": "did you mean resources.workers?",
+    # Keras' example
+    **dict.fromkeys(("noise_size", "noise_dim"), _LATENT),
+    "depth": "did you mean model.dcgan_depth?",
+    "width": "did you mean model.dcgan_width (dcgan), or model.ngf and model.ndf?",
+    "leaky_relu_slope": "did you mean model.d_slope?",
+    "dropout_rate": "did you mean model.d_dropout?",
+    "target_accuracy": "did you mean augment.ada_target?",
+    "integration_steps": "did you mean augment.ada_steps?",
+    "max_translation": "did you mean augment.keras_shift?",
+    "max_rotation": "did you mean augment.keras_rotation?",
+    "max_zoom": "did you mean augment.keras_zoom?",
+    "beta_1": "did you mean train.beta1?",
+    "beta_2": "did you mean train.beta2?",
+    "ema": "did you mean train.ema_halflife_kimg?",
+    "kid_image_size": "did you mean eval.picture_px?",
+    "dataset_name": _PATH,
 }

@@ -107,8 +107,9 @@ def _unknown(path: str) -> str:
         near += [str(folder / match) for match in matches]
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return (
-        f"data.path must be a folder, a .zip, an LMDB folder or a name that `fastgan-ray data` "
-        f"lists, but {path!r} is none of these (current folder: {Path.cwd()}).{hint}"
+        "data.path must be a folder, an archive (.zip, .tar), a .npy file, an LMDB folder or a "
+        f"name that `fastgan-ray data` lists, but {path!r} is none of these (current folder: "
+        f"{Path.cwd()}).{hint}"
     )
 
 

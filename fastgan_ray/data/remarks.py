@@ -34,6 +34,7 @@ def remarks(source: Source, config: DataConfig, size: Size) -> list[str]:
     sentences = [
         describe_left_out(source.left_out),
         *source.notes,
+        _too_few_for_limit(source, config),
         _skipped(source.skipped),
         _further_frames(source.pictures, config),
         *_warnings(source.pictures),
@@ -57,6 +58,15 @@ def copies(pictures: Sequence[Picture]) -> list[list[Picture]]:
     for picture in pictures:
         groups[picture.sha256, picture.facts.frame, picture.crop].append(picture)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def _too_few_for_limit(source: Source, config: DataConfig) -> str:
+    if config.limit is None or config.limit <= len(source):  # also any fraction
+        return ""
+    return (
+        f"data.limit is {config.limit:.15g}, but there are only "
+        f"{counted(len(source), 'picture')}, so all of them are used"
+    )
 
 
 def _skipped(skipped: Sequence[str]) -> str:

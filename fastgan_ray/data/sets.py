@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Set
 from typing import NamedTuple
 
 from fastgan_ray.config.run_config import RunConfig
@@ -46,6 +47,16 @@ def open_sets(config: RunConfig, track: Track = silently) -> PictureSets:
     elif config.eval.held_out > 0:
         pool, reference = _divide(everything, config.eval.held_out, config.eval.seed)
     return PictureSets(limited(pool, config.data, config.train.seed), pool, reference)
+
+
+def require_different_limits(limits: Set[float | None], pool: Source) -> None:
+    """Raise UserError if trainings with different `data.limit` would use the same pictures."""
+    without_effect = [limit for limit in limits if limit is not None and limit >= len(pool)]
+    if without_effect and len(limits) > 1:
+        raise UserError(
+            f"data.limit: {pool.path} has {counted(len(pool), 'picture')}, so a limit of "
+            f"{min(without_effect)} has no effect; set a lower limit, or use a larger data set"
+        )
 
 
 def open_pool(config: RunConfig, track: Track = silently) -> Source:

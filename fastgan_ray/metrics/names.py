@@ -101,6 +101,16 @@ def full_name(name: str, config: EvalConfig) -> str:
     return name
 
 
+def shown_name(name: str, config: EvalConfig) -> str:
+    """Return the name of the metric that this run measures in place of a short name.
+
+    The short names are "fid", "kid" and the values of `eval.metric`. On a network that is not an
+    Inception, "kid" becomes the kernel distance on that network. Return other names unchanged.
+    """
+    family = _SHORT.get(name, name)
+    return _name_of(family, config) if family in GOALS and config.extractor != "none" else name
+
+
 def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
     """Return the name in protocol `after` of the metric that protocol `before` calls `name`.
 

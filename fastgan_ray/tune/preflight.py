@@ -122,7 +122,7 @@ def _check_pictures(
 ) -> Source:
     import torch
 
-    from fastgan_ray.data.sets import open_sets
+    from fastgan_ray.data.sets import open_sets, require_different_limits
     from fastgan_ray.metrics.extractors import load_extractor
     from fastgan_ray.metrics.protocol import protocol
     from fastgan_ray.metrics.reference import load_sets
@@ -134,13 +134,7 @@ def _check_pictures(
     if sets.held_out:
         held_out = f", and {len(sets.reference)} held out in {sets.reference.path}"
     say(console, escape(f"{counted(len(source), 'picture')} in {source.path}{held_out}"))
-    without_effect = [limit for limit in limits if limit is not None and limit >= len(source)]
-    # Arms with different limits must not use the same pictures.
-    if without_effect and len(limits) > 1:
-        raise UserError(
-            f"data.limit: {source.path} has {counted(len(source), 'picture')}, so a limit of "
-            f"{min(without_effect)} has no effect; set a lower limit, or use a larger data set"
-        )
+    require_different_limits(limits, source)
     if here:
         extractor = load_extractor(
             config.eval.extractor,

@@ -6,7 +6,7 @@ All facts are JSON values.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from fastgan_ray.config.strict_yaml import Value
 from fastgan_ray.counting import counted
 from fastgan_ray.data.catalog import catalog
 from fastgan_ray.data.remarks import remarks
-from fastgan_ray.data.sets import open_sets
+from fastgan_ray.data.sets import open_sets, require_different_limits
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import run_metric
 from fastgan_ray.progress import Track, silently
@@ -120,6 +120,7 @@ def ablation_facts(
     cells = len(spec.data) * len(spec.seeds)
     kimg = {arm: cells * config.train.total_kimg for arm, config in configs.items()}
     first, largest = spec.seeds[0], _largest(list(configs.values()))
+    limits = {config.data.limit for config in configs.values()}
     return {
         "kind": "ablation",
         "name": spec.name,
@@ -129,7 +130,13 @@ def ablation_facts(
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
         "notes": _notes(list(configs.values())),
         "data": [
-            _data(cell_config(spec, Cell(spec.baseline, path, first)), largest, track, needs_data)
+            _data(
+                cell_config(spec, Cell(spec.baseline, path, first)),
+                largest,
+                track,
+                needs_data,
+                limits,
+            )
             for path in spec.data
         ],
         "kimg": sum(kimg.values()),
@@ -238,7 +245,11 @@ def _largest(configs: Sequence[RunConfig]) -> ModelConfig:
 
 
 def _data(
-    config: RunConfig, largest: ModelConfig, track: Track, needs_data: bool
+    config: RunConfig,
+    largest: ModelConfig,
+    track: Track,
+    needs_data: bool,
+    limits: Set[float | None] = frozenset(),
 ) -> dict[str, Any]:
     """Return the facts of a data set.
 
@@ -246,7 +257,7 @@ def _data(
     pictures, or None if it is unknown; "note" then has the reason. "error" is the reason why the
     data cannot be used, or "". "remarks" are sentences about possible faults; "advice" are the
     sentences of `advice`. If `needs_data` is false, a missing path is no error, because the file
-    may be for another machine.
+    may be for another machine. `limits` are the values of `data.limit` of an ablation's arms.
     """
     path = config.data.path
     facts: dict[str, Any] = {
@@ -260,7 +271,9 @@ def _data(
     if note := _missing_data(path, needs_data):
         return facts | {"note": note}
     try:
-        source = open_sets(config, track).training
+        sets = open_sets(config, track)
+        require_different_limits(limits, sets.pool)
+        source = sets.training
     except UserError as error:
         return facts | {"note": "cannot be used", "error": str(error)}
     if len({(picture.sha256, picture.facts.frame) for picture in source.pictures}) == 1:

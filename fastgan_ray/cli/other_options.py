@@ -1,0 +1,53 @@
+"""Answer options of other programs with the option or setting that does the same here."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Any
+
+from typer.core import TyperCommand
+
+from fastgan_ray.errors import UserError
+
+# Options of other programs (without dashes) -> our option for the same thing.
+OTHER_OPTIONS = {
+    "name": "--out",
+    "override": "--overwrite",
+    **dict.fromkeys(("data_folder", "path", "dataset", "dataset_name"), "--data"),
+    **dict.fromkeys(("generator_weights", "discriminator_weights"), "--init-from"),
+    **dict.fromkeys(("ckpt", "start_iter"), "--resume"),
+}
+
+
+class Command(TyperCommand):
+    """A command that names the option or the setting in place of an option of another program."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's context
+        """Raise UserError at an unknown option for which there is a hint; else parse as usual."""
+        known = {name for param in self.params for name in (*param.opts, *param.secondary_opts)}
+        for word in args:
+            option = word.partition("=")[0]
+            if word == "--":
+                break
+            if option.startswith("--") and option not in known and (text := hint(option, known)):
+                raise UserError(f"{option}: is not an option of {ctx.info_name}; {text}")
+        return super().parse_args(ctx, args)
+
+
+def hint(option: str, known: Set[str]) -> str:
+    """Return what to write in place of `option`; "" if nothing here has its name.
+
+    `known` are the options of the command; settings are named only if it has --set.
+    """
+    from fastgan_ray.config.other_names import OTHER_NAMES
+    from fastgan_ray.config.run_config import field_names
+
+    name = option.lstrip("-").lower().replace("-", "_")
+    if OTHER_OPTIONS.get(name) in known:
+        return f"did you mean {OTHER_OPTIONS[name]}?"
+    if "--set" not in known:
+        return ""
+    if name in OTHER_NAMES:
+        return f"{OTHER_NAMES[name]} (settings are given as --set NAME=VALUE)"
+    settings = [field for field in field_names() if field.partition(".")[2] == name]
+    return f"did you mean --set {settings[0]}=VALUE?" if settings else ""
