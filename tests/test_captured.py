@@ -19,6 +19,18 @@ STEPS = 9
 CASES = {
     "default": {},
     "projected": {"model.discriminator": "projected", "model.d_input_px": 64},
+    "dcgan": {"model.architecture": "dcgan", "model.dcgan_depth": 3, "model.dcgan_width": 4},
+    "sngan": {"model.architecture": "sngan"},
+    "stylegan2": {"model.architecture": "stylegan2", "model.ngf": 1, "model.ndf": 1},
+    "CHAIN": {"model.d_norm": "chain", "train.chain_start_kimg": 0.0},
+    "second views": {
+        "augment.policy": "color,apa,anda,diffusion",
+        "augment.ada_p": 0.5,
+        "train.bcr_real_weight": 1.0,
+        "train.zcr_g_weight": 0.1,
+        "train.top_k": 0.6,
+        "train.instance_noise": 0.1,
+    },
     "lazy penalties": {
         "train.loss": "logistic",
         "train.r1_gamma": 1.0,

@@ -22,7 +22,7 @@ class ModelConfig(Section):
     uses dcgan_*, d_norm and d_slope; sngan uses ngf, ndf and spectral_norm (only in the
     discriminator); stylegan2 uses ngf, ndf and g_noise. These three have no decoders, so
     self_supervision only switches their contrastive loss on or off. The same holds for a projected
-    discriminator; the description of the setting `discriminator` lists the settings that it uses.
+    discriminator; the setting `discriminator` says which settings it uses.
     """
 
     architecture: Literal["fastgan", "dcgan", "sngan", "stylegan2"] = Field(
@@ -235,9 +235,8 @@ class ModelConfig(Section):
     @property
     def autoencodes(self) -> bool:
         """True if the enabled decoders are built and trained."""
-        kinds = ("ae", "ae_contrastive")
         has_decoders = self.architecture == "fastgan" and not self.projects
-        return has_decoders and self.self_supervision in kinds
+        return has_decoders and self.self_supervision in ("ae", "ae_contrastive")
 
     @property
     def projects(self) -> bool:
