@@ -167,7 +167,7 @@ def test_no_training_sees_a_held_out_picture(pictures, tmp_path, monkeypatch):
     assert metadata["protocol"]["held_out"] == "share 0.3"
     # Another share would be another training.
     other = settings(pictures, **{"eval.held_out": 0.2, "train.total_kimg": 1.0})
-    with pytest.raises(UserError, match="checkpoint was made with"):
+    with pytest.raises(UserError, match=r"eval\.held_out is 0\.3 in the checkpoint and 0\.2 now"):
         loop.train(
             other, tiny.Recorder(tmp_path / "more"), next(tmp_path.glob("run/checkpoint-0*"))
         )

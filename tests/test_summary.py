@@ -113,7 +113,13 @@ def test_the_table_ends_with_the_sums(capsys, tmp_path):
     out = capsys.readouterr().out
     generator = summarise_generator(config_of(SMALL))
     assert f"generator: {generator.parameters:,} parameters" in out
-    assert "to judge one real picture" in out and "stem.conv" in out
+    assert "to judge one real picture and reconstruct it" in out and "stem.conv" in out
+
+
+def test_a_discriminator_without_decoders_reconstructs_nothing(capsys):
+    assert call("summary", "--set", "model.architecture=dcgan", "--set", "model.resolution=64") == 0
+    out = capsys.readouterr().out
+    assert "GFLOP to judge one real picture" in out and "reconstruct" not in out
 
 
 def test_what_is_no_target_is_refused(capsys, tmp_path):

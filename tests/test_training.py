@@ -220,7 +220,9 @@ def test_a_training_may_draw_pictures_and_measure_nothing(drawn, capsys):
     assert call("report", drawn) == 0
     assert "without measurements" in (drawn / "report.html").read_text()
     assert call("sample", drawn, "--out", drawn / "x.png", "--seeds", "0-3") == 0
+    capsys.readouterr()
     assert call("compare", drawn) == 2
+    assert "nothing was measured (eval.extractor is none)" in capsys.readouterr().err
     assert call("evaluate", drawn) == 2
     assert "eval.extractor is none, so nothing can be measured" in capsys.readouterr().err
     assert call("evaluate", drawn, "--embedded", "--set", "eval.num_fakes=4") == 0

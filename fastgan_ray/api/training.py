@@ -119,7 +119,7 @@ def _describe_start(start: Path, run: RunConfig) -> str:
     settings that may differ. Raise UserError if a changed setting affects the training steps.
     """
     from fastgan_ray.train.checkpoint import read_metadata
-    from fastgan_ray.train.resume import MAY_CHANGE, require_same_training
+    from fastgan_ray.train.resume import MAY_CHANGE, MUST_STAY, require_same_training
     from fastgan_ray.tune.trial.training import changed_settings
 
     stored = _stored(start)
@@ -130,7 +130,7 @@ def _describe_start(start: Path, run: RunConfig) -> str:
         + (f", with {'; '.join(changed)}." if changed else ", with the same settings.")
         + (
             " Settings that --set may change: "
-            f"{', '.join(name.rstrip('.') for name in MAY_CHANGE)}."
+            f"{', '.join(name.rstrip('.') for name in MAY_CHANGE)} (but not {MUST_STAY})."
         )
     )
 

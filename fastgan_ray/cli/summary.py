@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 WORK = {
     "generator": "to generate one picture",
-    "discriminator": "to judge one real picture and reconstruct it with every decoder",
+    "discriminator": "to judge one real picture",
 }
+DECODING = " and reconstruct it with every decoder"
 
 
 def summary(
@@ -83,9 +84,10 @@ def _print(network: NetworkSummary) -> None:
         for layer in network.layers
     ]
     print_table(["layer", "kind", "output", "parameters", "GFLOP"], rows, right=[2, 3, 4])
+    decodes = any(layer.name.startswith("decoders.") for layer in network.layers)
     print_line(
         f"{network.network}: {network.parameters:,} parameters; {network.gflop:.4g} GFLOP "
-        f"{WORK[network.network]}"
+        f"{WORK[network.network]}{DECODING if decodes else ''}"
     )
 
 

@@ -82,7 +82,7 @@ WEIGHTS: dict[str, Weights] = {
         url="https://download.pytorch.org/models",
         used_for="LPIPS",
         setting="train.reconstruction: lpips_vgg",
-        instead="Or use another reconstruction loss: set train.reconstruction to l1, or "
-        "--embedded, which sets it to efficientnet_lite0.",
+        instead="Or use --embedded, which replaces LPIPS by the same kind of distance on the "
+        "network in the package; a training may also set train.reconstruction to l1.",
     ),
 }

@@ -11,7 +11,8 @@ from fastgan_ray.errors import UserError
 
 # These settings and sections (such as "eval.") may change, because they do not affect the training
 # steps. The paths of pictures and boxes may change, because the pictures are compared by content.
-# CUDA graphs and gradient checkpointing do not change the mathematics of a step.
+# CUDA graphs and gradient checkpointing do not change the mathematics of a step. MUST_STAY must
+# stay, because held-out pictures are not trained on.
 MAY_CHANGE = (
     "data.path",
     "data.boxes",
@@ -25,12 +26,14 @@ MAY_CHANGE = (
     "eval.",
     "resources.",
 )
+MUST_STAY = "eval.held_out"
 
 
 def may_change(name: str) -> bool:
     """Return whether the setting `name` (dotted) may differ from its value in the checkpoint."""
-    return name in MAY_CHANGE or any(
-        section.endswith(".") and name.startswith(section) for section in MAY_CHANGE
+    return name != MUST_STAY and (
+        name in MAY_CHANGE
+        or any(section.endswith(".") and name.startswith(section) for section in MAY_CHANGE)
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
+from fastgan_ray.metrics.names import NO_METRIC
 from fastgan_ray.metrics.protocol import require_same_protocol
 from fastgan_ray.report.data.ranking import best_trial, trial_label
 from fastgan_ray.report.data.run_folder import Run, Trial, protocol_of, read_run, run_folder
@@ -52,6 +53,11 @@ def _entries(path: Path) -> list[Entry]:
     else:
         entries = _arm_entries(run, path) if run["kind"] == "ablation" else _search_entry(run, path)
     valued = [entry for entry in entries if entry["value"] is not None]
+    if not valued and run["metric"]["name"] == NO_METRIC:
+        raise UserError(
+            f"{path}: nothing was measured (eval.extractor is none), so it cannot be compared; "
+            "`fastgan-ray evaluate` measures generators afterwards"
+        )
     if not valued:
         raise UserError(f"{path}: no trial has a value of {run['metric']['name']} yet")
     return valued
