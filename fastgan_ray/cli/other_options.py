@@ -11,7 +11,7 @@ from fastgan_ray.errors import UserError
 
 # Options of other programs (without dashes) -> our option for the same thing.
 OTHER_OPTIONS = {
-    "name": "--out",
+    **dict.fromkeys(("name", "output_path"), "--out"),
     "override": "--overwrite",
     **dict.fromkeys(("data_folder", "path", "dataset", "dataset_name"), "--data"),
     **dict.fromkeys(("generator_weights", "discriminator_weights"), "--init-from"),

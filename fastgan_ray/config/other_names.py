@@ -41,7 +41,7 @@ OTHER_NAMES = {
     # SLE-GAN, FastGAN and Re-GAN
     "g_learning_rate": "did you mean train.lr_g?",
     "d_learning_rate": "did you mean train.lr_d?",
-    **dict.fromkeys(("fid_frequency", "eva_iter"), _EVERY),
+    **dict.fromkeys(("fid_frequency", "eva_iter", "save_interval"), _EVERY),
     **dict.fromkeys(("fid_number_of_images", "eva_size"), "did you mean eval.num_fakes?"),
     **dict.fromkeys(("warmup_epoch", "warmup_iter"), _WARM_UP),
     "regan": "Re-GAN is on if regan.sparsity is above 0",
