@@ -14,7 +14,8 @@ import fastgan_ray
 pytestmark = [pytest.mark.wheel, pytest.mark.timeout(600)]
 
 PROGRAM = Path(__file__).parents[2] / ".venv-wheel" / "bin" / "fastgan-ray"
-SMALL = ("--set", "train.total_kimg=2.1", "--set", "eval.num_fakes=16", "--max-concurrent", "1")
+CHANGES = ("train.total_kimg=2.1", "eval.num_fakes=16", "eval.early_fakes=16")
+SMALL = (*(word for change in CHANGES for word in ("--set", change)), "--max-concurrent", "1")
 TRIAL = Path("runs/demo/trials/00000")
 
 
