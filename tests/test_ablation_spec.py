@@ -200,7 +200,7 @@ def test_an_error_is_a_sentence_and_exit_status_2(tmp_path, capsys):
 def test_presets(file):
     spec = load_ablation(file)
     assert spec.name == file.stem
-    assert 2 <= len(spec.arms) <= 15 and len(spec.seeds) >= 3
+    assert 2 <= len(spec.arms) <= 10 and len(spec.seeds) >= 3
     for line in ("Command:", "Cost:", "Expect:"):
         assert line in spec.description
     assert f"fastgan-ray ablate --config {file.stem}" in spec.description

@@ -60,8 +60,8 @@ def test_without_a_generator_a_layer_mixes_by_the_share_p():
     torch.testing.assert_close(half, (whole + none) / 2)
 
 
-def test_the_layer_shortens_no_distance_by_more_than_the_formula_and_lengthens_none():
-    """With the smallest root mean square as the factor, the Lipschitz constant is at most 1."""
+def test_no_feature_grows():
+    """The factor of a channel is at most 1: the smallest root mean square over its own."""
     x = features()
     with torch.no_grad():
         y = Chain(3, control(1.0))(x)

@@ -231,5 +231,5 @@ class TestInstanceNoise:
 
 
 def test_an_unknown_name_suggests_the_new_operations():
-    with pytest.raises((ValueError, UserError), match="apa"):
+    with pytest.raises((ValueError, UserError), match="did you mean apa"):
         tiny.config(**{"augment.policy": "apaa"})

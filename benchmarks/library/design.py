@@ -133,6 +133,6 @@ def config(training: Training, path: str) -> RunConfig:
     return run_config(search(training.scale), seeded)
 
 
-def rounded(value: Any) -> Any:  # noqa: ANN401
+def rounded(value: Any) -> Any:  # noqa: ANN401 - any value of a row
     """A number to a few significant digits; anything else as it is."""
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

@@ -67,8 +67,9 @@ def recorded(spec: AblationSpec) -> dict[Cell, dict[str, Any]]:
 
 def missing(spec: AblationSpec, share: int, of: int) -> Iterator[Cell]:
     """Yield the cells of a share that are not yet recorded."""
+    known = recorded(spec)
     for number, cell in enumerate(cells(spec)):
-        if number % of == share and cell not in recorded(spec):
+        if number % of == share and cell not in known:
             yield cell
 
 
@@ -100,15 +101,15 @@ def verdicts(values: dict[str, dict[int, float | None]], spec: AblationSpec) -> 
     for arm, by_seed in values.items():
         mean, sd = mean_and_sd([value for value in by_seed.values() if value is not None])
         shown = "" if mean is None else f"{mean:.1f}" + ("" if sd is None else f" ± {sd:.1f}")
-        cells_ = [arm, str(len(by_seed)), shown, "", "", "baseline"]
+        row = [arm, str(len(by_seed)), shown, "", "", "baseline"]
         if arm in compared:
             result = compared[arm]
             difference = result.difference
             if difference.mean is not None and difference.low is not None:
-                cells_[3] = f"{difference.mean:.1f} [{difference.low:.1f}, {difference.high:.1f}]"
-            cells_[4] = "" if result.p_holm is None else f"{result.p_holm:.3f}"
-            cells_[5] = result.verdict
-        lines.append("| " + " | ".join(cells_) + " |")
+                row[3] = f"{difference.mean:.1f} [{difference.low:.1f}, {difference.high:.1f}]"
+            row[4] = "" if result.p_holm is None else f"{result.p_holm:.3f}"
+            row[5] = result.verdict
+        lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
 
 

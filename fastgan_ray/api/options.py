@@ -13,7 +13,7 @@ from fastgan_ray.tune.wandb.session import Mode
 RUNS = "runs"
 
 
-def tune_options(runs: str | Path = RUNS, **options: Any) -> TuneOptions:  # noqa: ANN401
+def tune_options(runs: str | Path = RUNS, **options: Any) -> TuneOptions:  # noqa: ANN401 - of any type
     """Return the options of a search or an ablation; `runs` is a local folder or a URI.
 
     Raise UserError if a value is not allowed.

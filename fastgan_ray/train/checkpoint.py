@@ -181,10 +181,8 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
     state.regan.load_state(read_tensors(folder / "regan.safetensors"))
     state.sampler.load_state(read_tensors(folder / "sampler.safetensors"))
     state.shown = read_tensors(folder / "shown.safetensors").get("pictures")
-    device, losses = (
-        next(state.generator.parameters()).device,
-        read_tensors(folder / "losses.safetensors"),
-    )
+    device = next(state.generator.parameters()).device
+    losses = read_tensors(folder / "losses.safetensors")
     state.sums = {name: total.to(device) for name, total in losses.items()}
     state.counts = {name: int(metadata["counts"][name]) for name in losses}
     state.step, state.seconds, state.ada = _position(metadata, device)
