@@ -17,6 +17,7 @@ from fastgan_ray.tune.driver.bad_machines import Death, count_places, is_bad
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.ray.compat import SETTINGS
 from fastgan_ray.tune.ray.gpus import ASSUMED, GPU_CAPABILITY, GPU_GB, describe_nodes
+from fastgan_ray.tune.ray.session import set_token
 from fastgan_ray.tune.search import run_search
 
 
@@ -26,6 +27,7 @@ def two_gpus(monkeypatch):
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    set_token()
     ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
@@ -77,6 +79,7 @@ def look() -> dict[str, float]:
 def mixed_cluster(monkeypatch):
     """A head without GPUs and four machines of three kinds."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    set_token()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     for kind, memory in (("A10G", "24"), ("H100", "80"), ("H100", "81"), ("T4", "")):
         cluster.add_node(

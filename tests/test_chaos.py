@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import random
-import secrets
 import signal
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from ray.util import placement_group_table
 from fastgan_ray.errors import InterruptedRunError
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.tune.experiment import TuneOptions
+from fastgan_ray.tune.ray.session import set_token
 from fastgan_ray.tune.search import run_search
 
 SEARCH = """
@@ -69,8 +69,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * PATIENCE)]
 def cluster() -> Iterator[Cluster]:
     """Two nodes on this machine; everything that they start carries a mark in its environment."""
     with pytest.MonkeyPatch.context() as patch:
-        # A process keeps the token that it has once used, and other tests' Rays have used one.
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        set_token()
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         patch.setenv(MARK, uuid.uuid4().hex)
         found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})

@@ -209,6 +209,18 @@ def test_the_memory_monitor_says_low_on_memory():
     )
 
 
+def test_ray_reads_its_token_again_when_told(monkeypatch):
+    loader = ray_compat.AuthenticationTokenLoader.instance()
+    for token in ("a" * 64, "b" * 64):
+        monkeypatch.setenv(ray_compat.AUTH_TOKEN, token)
+        loader.reset_cache()
+        assert loader.get_raw_token(ignore_auth_mode=True) == token, (
+            "Ray keeps the token of an earlier Ray of this process: a search after `ray.init` in "
+            "the same process does not start (tune/ray/session.py)"
+        )
+    loader.reset_cache()
+
+
 def test_loopback_is_chosen_by_a_constant_and_a_variable():
     from ray._private import ray_constants, services
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import threading
 import time
 from pathlib import Path
@@ -16,15 +14,14 @@ from ray.util import placement_group_table
 from test_tune_search import make_spec, ran
 
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.ray.session import connected
+from fastgan_ray.tune.ray.session import connected, set_token
 from fastgan_ray.tune.search import run_search
 
 
 @pytest.fixture
 def cluster(monkeypatch):
     """A head without work for trials, and two nodes with a core each."""
-    # A process keeps the token that it has once used, and other tests' Rays have used one.
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    set_token()
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     for _ in range(2):

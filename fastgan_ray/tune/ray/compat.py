@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 from ray._private import ray_constants
 from ray._private.utils import get_num_cpus
+from ray._raylet import AuthenticationTokenLoader as AuthenticationTokenLoader
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -78,8 +79,7 @@ _UNRESOLVED_CONFIG = "_Trial__unresolved_config"  # Ray's second copy of a trial
 
 LOW_ON_MEMORY = "low on memory"  # part of the message of Ray's memory monitor
 
-# `ray up` writes this file on the head node of a cluster. It is the only source of information
-# about machines that Ray's autoscaler can still start.
+# `ray up` writes this file on the head node. Only it names what Ray's autoscaler can still start.
 CLUSTER_CONFIG = Path("~/ray_bootstrap_config.yaml")
 
 

@@ -22,6 +22,7 @@ from fastgan_ray.tune.ray.compat import (
     AUTH_TOKEN,
     DASHBOARD,
     SETTINGS,
+    AuthenticationTokenLoader,
     core_count,
     on_loopback,
     startable_nodes,
@@ -90,6 +91,17 @@ def silenced(log: Path) -> Iterator[None]:
             logger.handlers, logger.propagate = before
 
 
+def set_token() -> None:
+    """Set the token that Ray's processes ask of each other, unless the environment has one.
+
+    Anyone who can reach Ray's ports can run code as this user, so Ray requires a token by default.
+    Ray would store a token in the home folder; the token made here is in no file. A process reads
+    its token once, perhaps for another Ray that it started before; here it reads it again.
+    """
+    os.environ.setdefault(AUTH_TOKEN, secrets.token_hex(32))
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
 def _require_dashboard() -> None:
     try:
         list_actors(ray.get_runtime_context().gcs_address, limit=1)
@@ -111,9 +123,7 @@ def _free_port() -> int:
 def _start(address: str, dashboard: bool) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
-        # Anyone who can reach Ray's ports can run code as this user, so Ray requires a token by
-        # default. Ray would store a token in the home folder. The token made here is in no file.
-        os.environ.setdefault(AUTH_TOKEN, secrets.token_hex(32))
+        set_token()
         if dashboard:
             # Without an address of its own, this Ray would use the dashboard of another Ray that
             # runs on this machine.
