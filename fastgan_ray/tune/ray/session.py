@@ -22,7 +22,7 @@ from fastgan_ray.tune.ray.compat import (
     AUTH_TOKEN,
     DASHBOARD,
     SETTINGS,
-    AuthenticationTokenLoader,
+    TOKEN_LOADER,
     core_count,
     on_loopback,
     startable_nodes,
@@ -99,7 +99,7 @@ def set_token() -> None:
     its token once, perhaps for another Ray that it started before; here it reads it again.
     """
     os.environ.setdefault(AUTH_TOKEN, secrets.token_hex(32))
-    AuthenticationTokenLoader.instance().reset_cache()
+    TOKEN_LOADER.instance().reset_cache()
 
 
 def _require_dashboard() -> None:
