@@ -76,7 +76,7 @@ def _print_search(facts: Mapping[str, Any], console: Console) -> None:
         "memory": _memory_text(facts),
     }
     _print_lines(facts, lines, console)
-    console.print(_parameter_table(facts))
+    console.print(_parameter_table(facts, console.width))
 
 
 def _first_trial_text(facts: Mapping[str, Any]) -> str:
@@ -242,15 +242,17 @@ def _data_text(data: Mapping[str, Any]) -> str:
     return "\n    ".join([str(data["note"]) or pictures, *data["remarks"], *data["advice"]])
 
 
-def _parameter_table(facts: Mapping[str, Any]) -> Table:
-    """Return a table with a row for each searched parameter.
+def _parameter_table(facts: Mapping[str, Any], width: int) -> Table:
+    """Return a table with a row for each searched parameter, for a terminal of `width` characters.
 
     The columns are the parameter's possible values, its value in the first trial, and its values in
-    some random samples of the search space.
+    as many random samples of the search space as there is room for, at least one.
     """
-    points: Sequence[Mapping[str, Any]] = [facts["first_trial"], *facts["samples"]]
+    samples = facts["samples"][: max(1, (width - 60) // 16)]
+    points: Sequence[Mapping[str, Any]] = [facts["first_trial"], *samples]
     table = Table()
-    for heading in ("parameter", "values", "first trial", *("sample" for _ in facts["samples"])):
+    table.add_column("parameter", no_wrap=True)
+    for heading in ("values", "first trial", *("sample" for _ in samples)):
         table.add_column(heading, overflow="fold")
     for name, domain in facts["parameters"].items():
         values = (value_text(point[name]) if name in point else "-" for point in points)
