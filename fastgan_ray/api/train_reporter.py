@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fastgan_ray.config.feature_networks import MARK, shared_data
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.counting import minutes_text
 from fastgan_ray.metrics.names import NO_METRIC, best_name, run_metric, shown_name, value_of
@@ -28,17 +29,21 @@ class TerminalReporter:
         self._total_kimg = config.train.total_kimg
         names = [run_metric(config.eval)[0], *(shown_name(name, config.eval) for name in show)]
         self._names = list(dict.fromkeys(names))
+        self._mark = f" {MARK}" if shared_data(config.model, config.eval.extractor) else ""
         self._console = console
         self._last_line = time.monotonic()
         self._last: Metrics = {}
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Print the chosen metrics, the speed, the path of the sample grid and any warning."""
+        """Print the chosen metrics, the speed, the path of the sample grid and any warning.
+
+        The MARK is behind the values if the metric shares training data with D's features.
+        """
         self._last = metrics
         names = [name for name in self._names if name != NO_METRIC]
         values = "  ".join(f"{name} {_format(metrics, name)}" for name in names)
         self._console.print(
-            f"{metrics['kimg']:.4g} of {self._total_kimg:g} kimg  [bold]{values}[/bold]  "
+            f"{metrics['kimg']:.4g} of {self._total_kimg:g} kimg  [bold]{values}[/bold]{self._mark}  "
             f"{metrics['images_per_second']:.1f} images/s  {metrics['grid']}",
             highlight=False,
             soft_wrap=True,
@@ -73,7 +78,7 @@ class TerminalReporter:
         return (
             f"Best checkpoint: {metric} {measured:.2f} at {kimg:g} kimg, measured on new "
             f"latents ({selected:.2f} on the latents that were used to choose it). "
-            f"Last checkpoint: {metric} {last:.2f}."
+            f"Last checkpoint: {metric} {last:.2f}.{self._mark}"
         )
 
     def stopping(self) -> bool:

@@ -147,6 +147,7 @@ def _train(
     from rich.console import Console
 
     from fastgan_ray.api.train_reporter import TerminalReporter
+    from fastgan_ray.config.feature_networks import shared_data, shared_data_note
     from fastgan_ray.data.remarks import remarks
     from fastgan_ray.data.sets import open_sets
     from fastgan_ray.metrics.weight_files import require_weights
@@ -166,6 +167,7 @@ def _train(
     for remark in remarks(open_sets(run, track).training, run.data, run.model.size):
         _print_line(console, f"Pictures: {remark}")
     _print_line(console, cores_hint(run))
+    _print_line(console, shared_data_note(shared_data(run.model, run.eval.extractor)))
     with stopping(lambda stop: None if console.quiet else say_at_once(STOPPING)) as stop:
         reporter = TerminalReporter(out, run, show, console, stop)
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from fastgan_ray.config.feature_networks import MARK, shared_data_note
 from fastgan_ray.config.schedule import as_text
 from fastgan_ray.counting import counted, plural
 from fastgan_ray.report.text import number
@@ -61,11 +62,16 @@ def _cells(row: State, now: float, parameters_text: str, is_best: bool) -> list[
         Text(row["id"]),
         Text(row["state"], STYLES.get(row["state"], "red")),
         progress(row["kimg"], row["total_kimg"]),
-        number(row["value"]) + ("*" if is_best else " "),
+        number(row["value"]) + _mark(row) + ("*" if is_best else " "),
         "-" if speed is None else f"{speed:.3g}" if speed < 100 else f"{speed:.0f}",
         duration(trial_eta(row, now)) if row["state"] == "running" else "",
         Text(parameters_text, no_wrap=True, overflow="ellipsis"),
     ]
+
+
+def _mark(row: State) -> str:
+    """Return the mark of a value that shares training data with D's features; "" for others."""
+    return f" {MARK}" if row["shared_data"] and row["value"] is not None else ""
 
 
 def trial_line(state: State, name: str, now: float) -> str:
@@ -75,7 +81,7 @@ def trial_line(state: State, name: str, now: float) -> str:
     if row["kimg"]:
         facts.append(f"{progress(row['kimg'], row['total_kimg'])} kimg")
     if row["value"] is not None:
-        facts.append(f"{state['metric']} {number(row['value'])}")
+        facts.append(f"{state['metric']} {number(row['value'])}{_mark(row)}")
     if row["state"] == "running":
         if row["images_per_second"] is not None:
             facts.append(f"{row['images_per_second']:.3g} images/s")
@@ -179,7 +185,8 @@ def _title(state: State, now: float) -> Text:
     metric = f"{state['metric']} ({goal} is better)"
     if best is not None:
         metric += f", best {number(state['trials'][best]['value'])} by {_label(state, best)}"
-    return Text("\n".join(filter(None, [headline(state, now), state["budget"], metric])))
+    notes = {shared_data_note(row["shared_data"]): None for row in state["trials"].values()}
+    return Text("\n".join(filter(None, [headline(state, now), state["budget"], metric, *notes])))
 
 
 def _most_interesting(rows: list[State], best: str | None, max_rows: int | None) -> list[State]:

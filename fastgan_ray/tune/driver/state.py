@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from fastgan_ray.config.feature_networks import shared_data_of
 from fastgan_ray.metrics.names import final_value
 from fastgan_ray.tune.ray.compat import LOW_ON_MEMORY, TrialLike, last_failure
 
@@ -114,10 +115,12 @@ def observe(
     name = trial.trial_id
     old = state["trials"].get(name, UNKNOWN)
     reason = reason_of(trial, result)
+    run = run_of(trial)
     row = {
         "id": name,
         "point": point_of(trial),
-        "total_kimg": run_of(trial).get("train", {}).get("total_kimg", state["total_kimg"]),
+        "total_kimg": run.get("train", {}).get("total_kimg", state["total_kimg"]),
+        "shared_data": shared_data_of(run),  # see config/feature_networks.py
         "kimg": result.get("kimg", old["kimg"]),
         "value": final_value(result, state["metric"], old["value"]),
         "images_per_second": result.get("images_per_second", old["images_per_second"]),
