@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from typing import get_args
@@ -11,10 +12,13 @@ import test_report_ablation as ablations
 import tiny
 import yaml
 from command_line import call
+from fake_trials import METRIC, fake_trial, report, state_of, text_of
 from latent_checkpoints import tiny_checkpoint
+from rich.console import Console
 from stand_in_extractor import configured, stand_in
 from test_confirm import GOOD, THREE, confirmed, make_spec
 
+from fastgan_ray.api.train_reporter import TerminalReporter
 from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.feature_networks import (
     D_FEATURES,
@@ -43,6 +47,8 @@ from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.read_ablation import ablation_from_text
 from fastgan_ray.search.resume import search_changes
 from fastgan_ray.train.initial_weights import check_start
+from fastgan_ray.train.signals import stopping
+from fastgan_ray.tune.driver.live_table_text import trial_line
 from fastgan_ray.tune.experiment import TuneOptions
 from fastgan_ray.tune.search import closing, confirm_run
 from fastgan_ray.tune.wandb.trial_run import config_of
@@ -415,3 +421,24 @@ def test_a_search_does_not_rank_both_kinds_by_a_metric_with_shared_training_data
         assert spec.name == "s"
     with pytest.raises(UserError, match=r"eval\.extractor efficientnet_lite0 shares"):
         mixture(KINDS, eval__extractor="efficientnet_lite0")
+
+
+def test_the_live_table_and_its_lines_mark_trials_with_shared_training_data():
+    plain, marked = (fake_trial(number, "RUNNING", report(4.0, 200.0)) for number in range(2))
+    config = RunConfig.model_validate(flatten(RunConfig().model_dump()) | LITE0)
+    marked.config["run"] = config.model_dump()
+    state = state_of(plain, marked)
+    assert MARK not in trial_line(state, "00000", 110.0)
+    assert f"{METRIC} 200.0 {MARK}" in trial_line(state, "00001", 110.0)
+    table = text_of(state, width=300)
+    assert f"200.0 {MARK}" in table and shared_data_note("ImageNet") in table
+    assert MARK not in text_of(state_of(plain))
+
+
+def test_the_lines_of_a_training_mark_values_with_shared_training_data(tmp_path):
+    row = {"kimg": 1.0, "images_per_second": 9.0, "grid": "grid.png", "fid5k_full": 80.0}
+    for settings, count in (({}, 0), (LITE0, 1)):
+        console, config = Console(file=io.StringIO()), RunConfig.model_validate(settings)
+        with stopping(lambda stop: None) as stop:
+            TerminalReporter(tmp_path, config, (), console, stop).report(row, tmp_path)
+        assert console.file.getvalue().count(MARK) == count

@@ -42,8 +42,9 @@ class TerminalReporter:
         self._last = metrics
         names = [name for name in self._names if name != NO_METRIC]
         values = "  ".join(f"{name} {_format(metrics, name)}" for name in names)
+        values = f"[bold]{values}[/bold]{self._mark}"
         self._console.print(
-            f"{metrics['kimg']:.4g} of {self._total_kimg:g} kimg  [bold]{values}[/bold]{self._mark}  "
+            f"{metrics['kimg']:.4g} of {self._total_kimg:g} kimg  {values}  "
             f"{metrics['images_per_second']:.1f} images/s  {metrics['grid']}",
             highlight=False,
             soft_wrap=True,
