@@ -1,11 +1,12 @@
 """Record the trainings of objectives.yaml: FastGAN against each newer method by itself.
 
-    python benchmarks/library/record_objectives.py [--share 0 --of 2] [--limit N]
+    python benchmarks/library/record_objectives.py [--share 0 --of 2] [--limit N] [--arms N]
     python benchmarks/library/record_objectives.py --table
 
 Appends a line for each training to NAME-OF-SET.jsonl in benchmarks/data/objectives and continues
 where the files end: all arms and sets with the first seed, then all with the second, etc. Several
-processes may run at once, each with a share of its own. `--table` writes the verdicts of what is
+processes may run at once, each with a share of its own. `--arms 6` records only the first six arms
+of the file. `--table` writes the verdicts of what is
 recorded to results/objective_verdicts.md.
 """
 
@@ -65,10 +66,10 @@ def recorded(spec: AblationSpec) -> dict[Cell, dict[str, Any]]:
     return lines
 
 
-def missing(spec: AblationSpec, share: int, of: int) -> Iterator[Cell]:
-    """Yield the cells of a share that are not yet recorded."""
+def missing(spec: AblationSpec, arms: list[str], share: int, of: int) -> Iterator[Cell]:
+    """Yield the cells of a share that are not yet recorded, of these arms only."""
     known = recorded(spec)
-    for number, cell in enumerate(cells(spec)):
+    for number, cell in enumerate(cell for cell in cells(spec) if cell.arm in arms):
         if number % of == share and cell not in known:
             yield cell
 
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--share", type=int, default=0)
     parser.add_argument("--of", type=int, default=1)
     parser.add_argument("--limit", type=int, help="trainings after which to stop")
+    parser.add_argument("--arms", type=int, help="record only so many arms")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -127,7 +129,8 @@ def main() -> None:
         RESULTS.write_text(table(spec))
         print(RESULTS.read_text(), end="")
         return
-    for count, cell in enumerate(missing(spec, options.share, options.of)):
+    arms = list(spec.arms)[: options.arms]
+    for count, cell in enumerate(missing(spec, arms, options.share, options.of)):
         if count == options.limit:
             break
         line = record(spec, cell)
