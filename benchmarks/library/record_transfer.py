@@ -1,4 +1,4 @@
-"""Record trainings that start from a training on the other embedded set, beside a start from scratch.
+"""Record trainings that start from the weights of a training on the other embedded set.
 
     python benchmarks/library/record_transfer.py [--limit N]
     python benchmarks/library/record_transfer.py --table
@@ -97,13 +97,13 @@ def reached(line: dict[str, Any], distance: float) -> float | None:
 
 
 def table(spec: AblationSpec) -> str:
-    """Say after how many images each start reaches the best distance of the same seed from scratch."""
+    """Say how many images each start needs for the best distance of the same seed from scratch."""
     scratch, given = objectives.recorded(spec), recorded()
     lines = [
         "# A start from the weights of another set",
         "",
-        "Images until the distance is at or below the best of the training from scratch with the same "
-        f"seed (its {spec.base['train.total_kimg']:g} kimg have evaluations every "
+        "Images until the distance is at or below the best of the training from scratch with the "
+        f"same seed (its {spec.base['train.total_kimg']:g} kimg have evaluations every "
         f"{spec.base['eval.every_kimg']:g}); the trainings with given weights end at "
         f"{SHORT['train.total_kimg']:g} kimg.",
         "",
