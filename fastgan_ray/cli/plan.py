@@ -111,13 +111,16 @@ def _print_ablation(facts: Mapping[str, Any], console: Console) -> None:
     }
     _print_lines(facts, lines, console)
     device = "this CPU" if facts["cpu"] else "RTX 2080 Ti"
-    headings = ("kimg each", "GFLOP/image", "parameters", "GPU GB", f"h/10k steps, {device}")
     table = Table()
-    for heading in ("arm", "settings", *headings):
+    for heading in ("arm", "settings"):
         table.add_column(heading, overflow="fold")
+    speed = f"h/10k\nsteps,\n{device}"
+    for heading in ("kimg\neach", "GFLOP/\nimage", "parameters", "GPU\nGB", speed):
+        table.add_column(heading, no_wrap=True)
     for arm in facts["arms"]:
         numbers = (
-            *(f"{arm['kimg_each']:g}", f"{arm['gflop_per_image']:.1f}", _parameters(arm)),
+            *(f"{arm['kimg_each']:g}", f"{arm['gflop_per_image']:.1f}"),
+            _parameters(arm).replace(" + ", " +\n"),
             *(f"{arm['gpu_gb']:.1f}", f"{arm['hours_per_10k_steps']:.2g}"),
         )
         table.add_row(*map(Text, (arm["name"], settings_text(arm["settings"]), *numbers)))
