@@ -84,7 +84,7 @@ def recorded() -> dict[Cell, dict[str, Any]]:
 def missing(spec: AblationSpec) -> Iterator[Cell]:
     """Yield the cells that are not yet recorded."""
     known = recorded()
-    for seed, data, arm in itertools.product(spec.seeds, spec.data, ARMS):
+    for arm, seed, data in itertools.product(ARMS, spec.seeds, spec.data):
         if Cell(arm, data, seed) not in known:
             yield Cell(arm, data, seed)
 
