@@ -51,6 +51,7 @@ CASES: dict[str, dict[str, Any]] = {
     "top-k": {"train.top_k": 0.75},
     "instance noise": {"train.instance_noise": 0.1},
     "contrastive": {"model.self_supervision": "ae_contrastive"},
+    "AugSelf-GAN": {"model.self_supervision": "ae_augself"},
     "CHAIN": {"model.d_norm": "chain", "train.chain_start_kimg": 0.0},
     "group normalisation in D": {"model.d_norm": "group"},
     "projected D": {"model.discriminator": "projected"},

@@ -28,6 +28,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from fastgan_ray.config.reference import section_model
 from fastgan_ray.config.run_config import RunConfig, nest
+from fastgan_ray.config.task_fields import USED_BY
 from fastgan_ray.train import rng, step
 from fastgan_ray.train.batches import Pictures
 from fastgan_ray.train.draws import draw_step, to_device
@@ -57,6 +58,7 @@ SCHEDULES = {
     for name in section_model(section).model_fields
     if section_model(section).can_be_scheduled(name)
     and name not in ("ada_p", "ada_max_p", "gp_weight")
+    and not name.startswith(tuple(USED_BY))  # they need an extra task of D
 }
 SCHEDULES["augment.ada_max_p"] = HALVED | {"from": 0.9, "to": 0.6}
 CASES: dict[str, dict[str, Any]] = {
@@ -88,6 +90,7 @@ CASES: dict[str, dict[str, Any]] = {
     "everything augmented": EVERYTHING,
     "Re-GAN": {"regan.sparsity": 0.3, "regan.warmup_kimg": 0.0},
     "contrastive": {"model.self_supervision": "ae_contrastive"},
+    "AugSelf-GAN": {"model.self_supervision": "augself", "augment.policy": "color,cutout"},
     "no self-supervision": {"model.self_supervision": "none"},
     "dropout": {"model.d_dropout": 0.3},
     "single blocks in G": {"model.g_blocks": "single"},
@@ -105,6 +108,10 @@ CASES: dict[str, dict[str, Any]] = {
         **{"train.gradient_gap_weight": 1.0, "model.self_supervision": "ae_contrastive"},
         **{**ADAPTIVE, "augment.policy": "color,translation,cutout,bgc,keras"},
         **SCHEDULES,
+    },
+    "schedules of AugSelf-GAN": {
+        "model.self_supervision": "augself",
+        **{"train.augself_d_weight": HALVED, "train.augself_g_weight": HALVED},
     },
     "schedule of p": {**ADAPTIVE, "augment.ada": "none", "augment.ada_p": HALVED},
     "gp_weight as a schedule": {"train.loss": "wasserstein", "train.gp_weight": HALVED},

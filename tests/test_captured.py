@@ -31,6 +31,7 @@ CASES = {
         "train.top_k": 0.6,
         "train.instance_noise": 0.1,
     },
+    "AugSelf-GAN": {"model.self_supervision": "augself", "augment.probability": 0.7},
     "lazy penalties": {
         "train.loss": "logistic",
         "train.r1_gamma": 1.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from fastgan_ray.augment.ada import CONTROLLERS
 from fastgan_ray.augment.pipeline import OPS
 from fastgan_ray.config.aspects import ASPECTS
 from fastgan_ray.config.data import CHANNELS
+from fastgan_ray.config.model_rules import SelfSupervision
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.models import ARCHITECTURES
 from fastgan_ray.search.ablation import arm_config
@@ -61,7 +62,21 @@ CASES: dict[str, dict[str, Any]] = {
     },
     **{
         f"{kind} self-supervision": {"model.self_supervision": kind}
-        for kind in ("ae", "none", "contrastive", "ae_contrastive")
+        for kind in get_args(SelfSupervision)
+    },
+    "AugSelf-GAN": {
+        **{"model.self_supervision": "augself", "augment.policy": "cutout,color,translation"},
+        **{"augment.probability": 0.5, "train.augself_d_weight": 0.5, "train.d_steps": 2},
+        **{"train.augself_g_weight": 0.2, "data.mode": "grey"},
+    },
+    "AugSelf-GAN with every penalty": {
+        **{"model.self_supervision": "ae_augself", "augment.policy": "color,anda,apa,diffusion"},
+        **{**PENALTIES, "train.loss": "wasserstein", "train.bcr_fake_weight": 1.0},
+        **{"augment.ada_p": 0.5, "model.d_dropout": 0.2, "train.precision": "bf16"},
+    },
+    "AugSelf-GAN without G's part": {
+        **{"model.self_supervision": "augself", "train.augself_g_weight": 0.0},
+        **{"train.gradient_checkpointing": True, "train.top_k": 0.5, "model.aspect": "2:3"},
     },
     "contrastive settings": {
         "model.self_supervision": "contrastive",
@@ -84,6 +99,7 @@ CASES: dict[str, dict[str, Any]] = {
         for name, settings in {
             "penalties": {**PENALTIES, "train.loss": "wasserstein"},
             "contrastive": {"model.self_supervision": "contrastive"},
+            "augself": {"model.self_supervision": "augself"},
             "other forms": {
                 **{"model.d_features": "efficientnet_lite2", "model.d_input_px": 70},
                 **{"model.d_norm": "none", "model.d_dropout": 0.3, "model.d_slope": 0.0},
@@ -125,6 +141,7 @@ CASES: dict[str, dict[str, Any]] = {
         for host in HOSTS
         for name, settings in {
             "contrastive": {"model.self_supervision": "contrastive"},
+            "augself": {"model.self_supervision": "augself"},
             "with penalties": {**PENALTIES, "train.loss": "wasserstein"},
             "under Re-GAN": REGAN,
             "with dropout, bf16": {"model.d_dropout": 0.3, "train.precision": "bf16"},

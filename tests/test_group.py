@@ -68,6 +68,10 @@ CASES: dict[str, dict[str, Any]] = {
         "train.chain_target": -1.0,
         "train.chain_min_p": 0.1,
     },
+    "AugSelf-GAN": {
+        **{"model.self_supervision": "augself", "augment.policy": "color,translation,cutout"},
+        **{"augment.probability": 0.7, "train.d_steps": 2},
+    },
     "contrastive": {"model.self_supervision": "contrastive", "train.d_steps": 2},
     "dcgan": {
         "model.architecture": "dcgan",

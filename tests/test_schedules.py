@@ -20,6 +20,7 @@ from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import check_settings, dump_run_config, parse_assignments
 from fastgan_ray.config.schedule import Schedule
 from fastgan_ray.config.scheduled import ScheduledSection
+from fastgan_ray.config.task_fields import USED_BY
 from fastgan_ray.errors import UserError
 from fastgan_ray.train.captured import can_capture
 from fastgan_ray.train.checkpoint import stored_config
@@ -37,6 +38,10 @@ SCHEDULED = [
     for section in SECTIONS
     for name in section_model(section).model_fields
     if section_model(section).can_be_scheduled(name)
+]
+# Those that every training may have: the others need an extra task of D.
+IN_ANY_RUN = [
+    name for name in SCHEDULED if not name.startswith(tuple(f"train.{start}" for start in USED_BY))
 ]
 # Two numbers for each setting, so that a step with the first differs from one with the second, and
 # what else that needs. Other settings go from a quarter to a half.
@@ -77,6 +82,9 @@ NEEDS: dict[str, dict[str, Any]] = {
     "train.ema_rampup": {"train.ema_halflife_kimg": 1.0},
     "train.contrastive_weight": {"model.self_supervision": "contrastive"},
     "train.contrastive_temperature": {"model.self_supervision": "contrastive"},
+    **{
+        f"train.augself_{name}_weight": {"model.self_supervision": "augself"} for name in ("d", "g")
+    },
     "augment.cutout": {"augment.policy": "cutout"},
     **{f"augment.keras_{name}": KERAS for name in ("shift", "rotation", "zoom")},
     "augment.ada_target": RISING | {"augment.ada_steps": 4},
@@ -136,7 +144,7 @@ def test_values_stay_between_the_ends_and_never_turn_back(start, end, over, shap
 @given(start=NUMBERS, end=NUMBERS, over=st.floats(1e-3, 1e4), shape=SHAPES, data=st.data())
 @settings(max_examples=50, deadline=None)
 def test_a_configuration_with_schedules_survives_every_dump(start, end, over, shape, data):
-    names = data.draw(st.lists(st.sampled_from(SCHEDULED), min_size=1, unique=True))
+    names = data.draw(st.lists(st.sampled_from(IN_ANY_RUN), min_size=1, unique=True))
     changes = {name: mapping(start, end, over, shape) for name in names}
     config = RunConfig.model_validate({"augment.ada": "none", "augment.ada_max_p": 1.0, **changes})
     flat = flatten(config.model_dump())
@@ -288,7 +296,7 @@ CAPTURED: dict[str, dict[str, Any]] = {
         **{"model.self_supervision": "ae_contrastive"},
         **{
             name: mapping(0.0, 0.5)
-            for name in SCHEDULED
+            for name in IN_ANY_RUN
             if name.startswith("train.") and name.endswith(("_gamma", "_weight"))
         },
         **{f"train.contrastive_{name}": mapping(0.5, 0.1) for name in ("weight", "temperature")},

@@ -10,7 +10,7 @@ from steps import draw_turn, take_step
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.train import step
+from fastgan_ray.train import self_supervision
 from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.d_reconstruction import d_reconstruction
 from fastgan_ray.train.losses import contrastive
@@ -55,13 +55,15 @@ def test_stored_pictures_are_scaled_and_turned():
         ("none", set()),
         ("contrastive", {"loss/contrastive"}),
         ("ae_contrastive", {"loss/reconstruction", "loss/contrastive"}),
+        ("augself", {"loss/augself"}),
+        ("ae_augself", {"loss/reconstruction", "loss/augself"}),
     ],
 )
 def test_each_arm_has_its_losses(kind, losses):
     settings = tiny.config(**{"model.self_supervision": kind})
     state = start(settings)
     scalars = take_step(state, [pictures()], settings, L1)
-    assert scalars.keys() & {"loss/reconstruction", "loss/contrastive"} == losses
+    assert {name for name in scalars if name.startswith("loss/")} == losses | {"loss/d", "loss/g"}
     assert all(weight.grad is not None for weight in state.discriminator.parameters())
 
 
@@ -83,7 +85,9 @@ def test_contrastive_loss_is_of_two_different_views_of_each_picture(monkeypatch)
     monkeypatch.setattr(
         state.discriminator, "embed", lambda full: seen.append(full) or full.flatten(1)
     )
-    loss = step.contrastive_loss(state, pictures(), draw_turn(state, settings), settings)
+    loss = self_supervision.contrastive_loss(
+        state, pictures(), draw_turn(state, settings), settings
+    )
     first, second = seen[0].chunk(2)
     assert first.shape == second.shape == (4, 3, 32, 32)
     assert all(not torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -103,7 +107,9 @@ def test_contrastive_loss_is_learnt():
     state = start(settings)
     found = []
     for _ in range(40):
-        loss = step.contrastive_loss(state, pictures(8), draw_turn(state, settings), settings)
+        loss = self_supervision.contrastive_loss(
+            state, pictures(8), draw_turn(state, settings), settings
+        )
         state.optimizer_d.zero_grad()
         loss.backward()
         state.optimizer_d.step()

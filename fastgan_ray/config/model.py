@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from fastgan_ray.config.aspects import ASPECTS, nearest_aspect
-from fastgan_ray.config.model_rules import DNorm, broken_rule
+from fastgan_ray.config.model_rules import DNorm, SelfSupervision, broken_rule
 from fastgan_ray.config.projected import halving_count, input_size, logit_count, map_sizes
 from fastgan_ray.config.section import Section
 
@@ -20,9 +20,9 @@ class ModelConfig(Section):
     The architecture fastgan uses all settings except dcgan_*. The other architectures use
     resolution, aspect, nz, output_activation, d_dropout and self_supervision. In addition, dcgan
     uses dcgan_*, d_norm and d_slope; sngan uses ngf, ndf and spectral_norm (only in the
-    discriminator); stylegan2 uses ngf, ndf and g_noise. These three have no decoders, so
-    self_supervision only switches their contrastive loss on or off. The same holds for a projected
-    discriminator; the setting `discriminator` says which settings it uses.
+    discriminator); stylegan2 uses ngf, ndf and g_noise. These three have no decoders, so the part
+    ae of self_supervision has no effect. The same holds for a projected discriminator; the setting
+    `discriminator` says which settings it uses.
     """
 
     architecture: Literal["fastgan", "dcgan", "sngan", "stylegan2"] = Field(
@@ -161,12 +161,12 @@ class ModelConfig(Section):
         description="slope of the LeakyReLU for negative inputs, in the discriminator of fastgan "
         "and dcgan; 0 = ReLU",
     )
-    self_supervision: Literal["ae", "none", "contrastive", "ae_contrastive"] = Field(
+    self_supervision: SelfSupervision = Field(
         "ae",
-        description="extra task of the discriminator: ae = reconstruct pictures with the "
-        "decoders (published); contrastive = recognise two augmented views of the same "
-        "picture; ae_contrastive = both tasks; none = no extra task. Without ae there are no "
-        "decoders",
+        description="extra task of the discriminator: ae = reconstruct pictures with the decoders "
+        "(published); contrastive = recognise two augmented views of a picture; augself = predict "
+        "how a picture was augmented (Hou et al. 2023); ae_contrastive, ae_augself = the decoders "
+        "and the other task; none = no extra task. Without ae there are no decoders",
     )
     decode_full: bool = Field(
         True,
@@ -236,7 +236,7 @@ class ModelConfig(Section):
     def autoencodes(self) -> bool:
         """True if the enabled decoders are built and trained."""
         has_decoders = self.architecture == "fastgan" and not self.projects
-        return has_decoders and self.self_supervision in ("ae", "ae_contrastive")
+        return has_decoders and self.self_supervision.startswith("ae")
 
     @property
     def projects(self) -> bool:
@@ -254,9 +254,9 @@ class ModelConfig(Section):
         return map_sizes(self.network_input)
 
     @property
-    def contrasts(self) -> bool:
-        """True if the projection of the contrastive loss is built and trained."""
-        return self.self_supervision in ("contrastive", "ae_contrastive")
+    def task(self) -> str:
+        """The extra task besides reconstruction, such as contrastive; "ae" or "none" = no task."""
+        return self.self_supervision.removeprefix("ae_")
 
     @property
     def dropout(self) -> float:

@@ -22,6 +22,8 @@ DNorm = Annotated[
     Literal["batch", "instance", "group", "none", "chain"], BeforeValidator(_from_boolean)
 ]
 
+SelfSupervision = Literal["ae", "none", "contrastive", "ae_contrastive", "augself", "ae_augself"]
+
 
 def broken_rule(model: ModelConfig) -> str:
     """Return the first rule that the settings break together; "" if they break none."""

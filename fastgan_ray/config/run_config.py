@@ -23,6 +23,7 @@ from fastgan_ray.config.other_names import OTHER_NAMES
 from fastgan_ray.config.regan import ReganConfig
 from fastgan_ray.config.resources import ResourcesConfig
 from fastgan_ray.config.section import Section
+from fastgan_ray.config.task_fields import broken_task_rule
 from fastgan_ray.config.training import TrainConfig
 
 
@@ -117,6 +118,14 @@ class RunConfig(Section):
                 "operation that changes a picture, because bCR compares two augmentations of a "
                 f'picture (got policy "{augment.policy}")'
             )
+        return value
+
+    @field_validator("train")
+    @classmethod
+    def _has_task(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        model: ModelConfig | None = info.data.get("model")  # None if not valid
+        if model and (rule := broken_task_rule(value, model, info.data.get("augment"))):
+            raise ValueError(rule)
         return value
 
     @field_validator("resources")

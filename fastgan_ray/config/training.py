@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from fastgan_ray.config import task_fields
 from fastgan_ray.config.scheduled import ScheduledSection
 
 # The published decay, .999 for each step of 8 images, converted to a half-life in kimg.
@@ -195,16 +196,10 @@ class TrainConfig(ScheduledSection):
         description="how the reconstruction distances of a batch are combined: mean; sum "
         "(published, with reconstruction_weight 1). With sum, the loss grows with batch_size",
     )
-    contrastive_weight: float = Field(
-        1.0, ge=0, description="weight of the contrastive loss (see model.self_supervision)"
-    )
-    contrastive_temperature: float = Field(
-        0.1,
-        gt=0,
-        le=100,
-        description="temperature: the contrastive loss divides its cosine similarities by "
-        "this number",
-    )
+    contrastive_weight: float = task_fields.CONTRASTIVE_WEIGHT
+    contrastive_temperature: float = task_fields.CONTRASTIVE_TEMPERATURE
+    augself_d_weight: float = task_fields.AUGSELF_D_WEIGHT
+    augself_g_weight: float = task_fields.AUGSELF_G_WEIGHT
     ema_halflife_kimg: float = Field(
         PUBLISHED_EMA_HALFLIFE_KIMG,
         ge=0,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
+from fastgan_ray.config.task_fields import PREDICTED_COUNT
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.models.blocks import LayerFactory
 from fastgan_ray.models.discriminator_norms import ChainControl
@@ -17,10 +19,16 @@ _EMBEDDING = 128
 
 
 class AnyDiscriminator(nn.Module, ABC):
-    """A discriminator, with optional decoders and a projection for the contrastive loss."""
+    """A discriminator, with optional decoders and heads for the extra task.
+
+    The heads see the trunk's features: `projection` computes embeddings for the contrastive loss,
+    and `predictor` predicts an augmentation for AugSelf-GAN. They are None unless the task needs
+    them.
+    """
 
     blocks: nn.ModuleList
     projection: nn.Module | None
+    predictor: nn.Module | None
     group: Group = ALONE
     # What CHAIN's layers share (see `discriminator_norms`); None: D has no such layers.
     chain: ChainControl | None
@@ -30,6 +38,12 @@ class AnyDiscriminator(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.chain = None
+        self._kept: list[Tensor] | None = None
+
+    def add_heads(self, task: str, make: LayerFactory, channels: int) -> None:
+        """Build the heads of the extra task; `channels` are those of the trunk's features."""
+        self.projection = projection(make, channels) if task == "contrastive" else None
+        self.predictor = predictor(make, channels) if task == "augself" else None
 
     @abstractmethod
     def forward(
@@ -67,11 +81,42 @@ class AnyDiscriminator(nn.Module, ABC):
         """Collect the penalties of CHAIN's layers inside a context; without them, collect none."""
         return self.chain.collecting() if self.chain is not None else contextlib.nullcontext([])
 
+    @contextlib.contextmanager
+    def keeping_features(self) -> Iterator[list[Tensor]]:
+        """Collect the trunk's features of each forward pass inside a context, as `trunk` has them.
+
+        So an extra task does not compute them again.
+        """
+        self._kept = []
+        try:
+            yield self._kept
+        finally:
+            self._kept = None
+
+    def predict_augmentation(self, augmented: Tensor, plain: Tensor) -> Tensor:
+        """Predict with which random numbers pictures were augmented: (B, PREDICTED_COUNT).
+
+        The arguments are the trunk's features (B, K, h, w) of the augmented pictures and of the
+        pictures before the augmentation. The head sees only their difference (Hou et al. 2023).
+        """
+        assert self.predictor is not None
+        with torch.autocast(augmented.device.type, enabled=False):
+            # Keep float64, which tests use.
+            wide = torch.promote_types(augmented.dtype, torch.float32)
+            predicted: Tensor = self.predictor(augmented.to(wide) - plain.to(wide))
+        return predicted
+
     def embed(self, full: Tensor) -> Tensor:
         """Project the trunk's features for the contrastive loss: (B, C, H, W) -> (B, 128)."""
         assert self.projection is not None
         embedding_BK: Tensor = self.projection(self.trunk(full))
         return embedding_BK
+
+    def _keep(self, features: Tensor) -> Tensor:
+        """Return the trunk's features, and keep them inside the context `keeping_features`."""
+        if self._kept is not None:
+            self._kept.append(features)
+        return features
 
 
 def projection(make: LayerFactory, channels: int) -> nn.Sequential:
@@ -82,4 +127,14 @@ def projection(make: LayerFactory, channels: int) -> nn.Sequential:
         nn.LeakyReLU(0.2),
         make.conv(channels, _EMBEDDING, 1),
         nn.Flatten(),
+    )
+
+
+def predictor(make: LayerFactory, channels: int) -> nn.Sequential:
+    """Build the layer from the trunk's features to the numbers of an augmentation (`PREDICTED`).
+
+    It has no spectral normalisation, because it must reach the numbers' scale.
+    """
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), make.linear(channels, PREDICTED_COUNT)
     )

@@ -54,6 +54,10 @@ class LayerFactory:
         layer = nn.ConvTranspose2d(c_in, c_out, kernel, bias=False, device="meta")
         return self._finish(layer)
 
+    def linear(self, c_in: int, c_out: int) -> nn.Linear:
+        """Make a linear layer without spectral normalisation: Glorot uniform weights, biases 0."""
+        return glorot(nn.Linear(c_in, c_out, device="meta"), self._rng)
+
     def norm(self, channels: int) -> nn.BatchNorm2d:
         """Make a batch normalisation: scales N(1, .02), shifts 0."""
         layer = nn.BatchNorm2d(channels)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.models.base import AnyDiscriminator, projection
+from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.blocks import LayerFactory, dropout, full_and_small, glorot, normal
 from fastgan_ray.models.discriminator_norms import plain_norm
 
@@ -78,9 +78,7 @@ class DcganDiscriminator(AnyDiscriminator):
             self.blocks.append(nn.Sequential(_new(halve, config, rng), norm, activation))
         features = width * math.prod(config.map_size(4))
         self.head = _new(nn.Linear(features, 1, device="meta"), config, rng)
-        self.projection: nn.Module | None = None
-        if config.contrasts:
-            self.projection = projection(LayerFactory(rng, spectral=False), width)
+        self.add_heads(config.task, LayerFactory(rng, spectral=False), width)
 
     def forward(
         self,
@@ -90,7 +88,7 @@ class DcganDiscriminator(AnyDiscriminator):
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute logits (B, 1); there are no reconstructions, and `small`, `part` are unused."""
-        x_BCHW = self.blocks[-1](self.trunk(full))
+        x_BCHW = self.blocks[-1](self._keep(self.trunk(full)))
         features = dropout(x_BCHW.flatten(1), self.config.dropout, rng, self.group)
         return self.head(features), {}
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.models.base import AnyDiscriminator, projection
+from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.blocks import (
     DownBlock,
     LayerFactory,
@@ -38,8 +38,7 @@ class Discriminator(AnyDiscriminator):
 
     The big branch is `stem`, `blocks`, `skips[block index]` and `head`. The small branch is `small`
     and `small_head`. `decoders` has the enabled decoders among "full", "small" and "part"; it is
-    empty if the self-supervision does not reconstruct. `projection` is set if the self-supervision
-    is contrastive.
+    empty if the self-supervision does not reconstruct.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory, picture_channels: int) -> None:
@@ -69,9 +68,7 @@ class Discriminator(AnyDiscriminator):
             self.small_head = make.conv(channels[32], 1, 4)
         self.chain = make.chain
         self.decoders = _decoders(make, config, channels, picture_channels)
-        self.projection: nn.Module | None = None
-        if config.contrasts:
-            self.projection = projection(make, channels[16])
+        self.add_heads(config.task, make, channels[16])
         trunk = [self.stem, self.blocks, self.skips]
         branches = [self.head, *filter(None, (self.small, self.small_head))]
         self._trunk_norm = JointSpectralNorm(*trunk)
@@ -134,6 +131,7 @@ class Discriminator(AnyDiscriminator):
         self, full: Tensor, small: Tensor, part: int | Tensor | None, rng: torch.Generator | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         features = self._features(full)
+        self._keep(features[-1])
         rate = self.config.dropout
         logits = [self.head(dropout(features[-1], rate, rng, self.group)).flatten(1)]
         decodable = {"full": features[-1]}

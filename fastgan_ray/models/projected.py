@@ -18,7 +18,7 @@ from torch.nn import functional
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.projected import Size, halving_count, level_of
 from fastgan_ray.data.channels import WHITE, as_rgb
-from fastgan_ray.models.base import AnyDiscriminator, projection
+from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.blocks import LayerFactory, dropout, half_conv
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
 from fastgan_ray.pretrained.efficientnet import (
@@ -66,9 +66,7 @@ class ProjectedDiscriminator(AnyDiscriminator):
         self.heads = nn.ModuleList(
             make.conv(_last_width(config, width, size), 1, 4) for width, size in maps
         )
-        self.projection: nn.Module | None = None
-        if config.contrasts:
-            self.projection = projection(make, _last_width(config, *maps[0]))
+        self.add_heads(config.task, make, _last_width(config, *maps[0]))
         self._trunk_norm = JointSpectralNorm(self.blocks[0])
         self._embedding_norm = JointSpectralNorm(self.blocks[0], *filter(None, [self.projection]))
         self._logits_norm = JointSpectralNorm(self.blocks, self.heads)
@@ -88,9 +86,12 @@ class ProjectedDiscriminator(AnyDiscriminator):
         """
         mixed, rate = self.mixed_features(full), self.config.dropout
         with self._logits_norm.normalised():
+            maps = [blocks(x_BCHW) for x_BCHW, blocks in zip(mixed, self.blocks, strict=True)]
+            if self._kept is not None:
+                self._keep(self._resized(maps[0]))
             logits = [
-                head(dropout(blocks(x_BCHW), rate, rng, self.group)).flatten(1)
-                for x_BCHW, blocks, head in zip(mixed, self.blocks, self.heads, strict=True)
+                head(dropout(x_BCHW, rate, rng, self.group)).flatten(1)
+                for x_BCHW, head in zip(maps, self.heads, strict=True)
             ]
         return torch.cat(logits, dim=1), {}
 
@@ -139,7 +140,10 @@ class ProjectedDiscriminator(AnyDiscriminator):
         return mixed
 
     def _last_features(self, full: Tensor) -> Tensor:
-        features: Tensor = self.blocks[0](self.mixed_features(full)[0])
+        return self._resized(self.blocks[0](self.mixed_features(full)[0]))
+
+    def _resized(self, features: Tensor) -> Tensor:
+        """Resize the features before the first logits to those of `trunk`."""
         size = self.config.map_size(8)
         if features.shape[-2:] != size:
             features = functional.interpolate(features, size=size, mode="bilinear")

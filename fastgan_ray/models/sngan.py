@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.models.base import AnyDiscriminator, projection
+from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.blocks import LayerFactory, dropout, full_and_small, glorot
 from fastgan_ray.models.spectral import spectral_norm
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
@@ -90,9 +90,7 @@ class SnganDiscriminator(AnyDiscriminator):
         # Maps smaller than 8x8 are not part of the trunk; at resolution 32 none is smaller.
         depth = int(math.log2(config.resolution // 8))
         self._depth = depth if depth < len(halving) else len(self.blocks)
-        self.projection: nn.Module | None = None
-        if config.contrasts:
-            self.projection = projection(LayerFactory(rng, spectral), widths[self._depth])
+        self.add_heads(config.task, LayerFactory(rng, spectral), widths[self._depth])
         trunk = self.blocks[: self._depth]
         self._trunk_norm = JointSpectralNorm(*trunk)
         self._embedding_norm = JointSpectralNorm(*trunk, *filter(None, [self.projection]))
@@ -107,7 +105,8 @@ class SnganDiscriminator(AnyDiscriminator):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute logits (B, 1); there are no reconstructions, and `small`, `part` are unused."""
         with self._logits_norm.normalised():
-            for block in self.blocks:
+            full = self._keep(self._features(full))
+            for block in self.blocks[self._depth :]:
                 full = block(full)
             sums_BC = functional.relu(full).sum((2, 3))
             features = dropout(sums_BC, self.config.dropout, rng, self.group)

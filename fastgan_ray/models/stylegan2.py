@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.models.base import AnyDiscriminator, projection
+from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.blocks import LayerFactory, NoiseInjection, dropout, full_and_small, widths
 from fastgan_ray.models.style_layers import (
     Constant,
@@ -177,9 +177,7 @@ class StyleGan2Discriminator(AnyDiscriminator):
         features = channels[4] * math.prod(config.map_size(4))
         self.hidden = LinearEqual(rng, features, channels[4])
         self.head = LinearEqual(rng, channels[4], 1)
-        self.projection: nn.Module | None = None
-        if config.contrasts:
-            self.projection = projection(LayerFactory(rng, spectral=False), channels[8])
+        self.add_heads(config.task, LayerFactory(rng, spectral=False), channels[8])
 
     def forward(
         self,
@@ -189,7 +187,7 @@ class StyleGan2Discriminator(AnyDiscriminator):
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute logits (B, 1); there are no reconstructions, and `small`, `part` are unused."""
-        x_BCHW = with_deviation(self.blocks[-1](self.trunk(full)), self.group)
+        x_BCHW = with_deviation(self.blocks[-1](self._keep(self.trunk(full))), self.group)
         features = activated(self.hidden(activated(self.conv(x_BCHW)).flatten(1)))
         return self.head(dropout(features, self.config.dropout, rng, self.group)), {}
 

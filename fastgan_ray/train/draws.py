@@ -18,6 +18,7 @@ from torch import Tensor
 from fastgan_ray.augment import pipeline
 from fastgan_ray.augment.geometry import wide
 from fastgan_ray.augment.pipeline import Draw
+from fastgan_ray.augment.targets import targets_of
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.schedules import config_at, numbers_of
@@ -59,6 +60,9 @@ class Turn(NamedTuple):
     """Numbers that augment the generated pictures once more, for bCR; {} without bCR."""
     near_latents: tuple[Tensor, ...]
     """For zCR, one tensor (B, nz): each latent is near one of `latents`. Empty without zCR."""
+    targets: tuple[Tensor, ...]
+    """For AugSelf-GAN, what D must predict of `real` and of `fake` (see `augment.targets`): two
+    tensors (2, B, n). Empty without AugSelf-GAN."""
 
 
 class Draws(NamedTuple):
@@ -138,7 +142,11 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
     shares = torch.empty(0)
     if LOSSES[train.loss].penalty is not None:
         shares = rows(torch.rand(count, generator=rngs["interpolates"]))
-    views = [augmentation("contrastive") for _ in range(2 if model.contrasts else 0)]
+    targets: tuple[Tensor, ...] = ()
+    if model.task == "augself":
+        channels = config.data.channels
+        targets = tuple(targets_of(drawn, config.augment, channels) for drawn in (real, fake))
+    views = [augmentation("contrastive") for _ in range(2 if model.task == "contrastive" else 0)]
     near: tuple[Tensor, ...] = ()
     if train.uses_near_latents:
         steps = torch.randn(latents.shape, generator=rngs["consistency"])
@@ -156,6 +164,7 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
         second_real=augmentation("consistency") if train.largest("bcr_real_weight") > 0 else {},
         second_fake=augmentation("consistency") if train.largest("bcr_fake_weight") > 0 else {},
         near_latents=near,
+        targets=targets,
     )
 
 

@@ -19,13 +19,13 @@ from fastgan_ray.augment import ada
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.training import TrainConfig
 from fastgan_ray.models import crop_part
-from fastgan_ray.train import consistency, lecam, losses
+from fastgan_ray.train import consistency, lecam, losses, self_supervision
 from fastgan_ray.train.draws import CENTRE, Draws, Turn, ema_share
 from fastgan_ray.train.losses import LOSSES, at_least_float32
 from fastgan_ray.train.rng import seed_device_streams
 from fastgan_ray.train.schedules import config_at, set_decays, set_rates, with_numbers
 from fastgan_ray.train.state import TrainState, update_ema
-from fastgan_ray.train.views import Views, augmented, views_of
+from fastgan_ray.train.views import Views, views_of
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Scalars = dict[str, Tensor]
@@ -85,8 +85,10 @@ def compute_step(
         with torch.autocast(pictures.device.type, torch.bfloat16, enabled=bf16):
             views = views_of(state, pictures, turn, config, with_graph=for_g)
             loss_d, parts = discriminator_loss(state, views, turn, due[index], config, distance)
-            if config.model.contrasts:
-                parts["loss/contrastive"] = contrastive_loss(state, pictures, turn, config)
+            if config.model.task == "contrastive":
+                parts["loss/contrastive"] = self_supervision.contrastive_loss(
+                    state, pictures, turn, config
+                )
                 loss_d = loss_d + config.train.contrastive_weight * parts["loss/contrastive"]
         scalars |= (parts := _backward(state, state.optimizer_d, loss_d, "grad/d", parts))
         state.optimizer_d.step()
@@ -156,7 +158,8 @@ def discriminator_loss(
     real = [image.detach().requires_grad_(has_gap or "r1" in due) for image in views.real]
     fake = [image.detach().requires_grad_(has_gap or "r2" in due) for image in views.fake_for_d]
     part = turn.part if config.model.decode_part == "random" else CENTRE
-    with state.discriminator.collecting() as of_chain:
+    keeping = state.discriminator.keeping_features()
+    with state.discriminator.collecting() as of_chain, keeping as features:
         real_logits, decoded = state.discriminator(*real, part, rng)
         fake_logits, _ = state.discriminator(*fake, rng=rng)
     real_logits, fake_logits = at_least_float32(real_logits), at_least_float32(fake_logits)
@@ -181,6 +184,7 @@ def discriminator_loss(
     if (chain := state.discriminator.chain) is not None:
         terms["chain"] = (train.chain_weight, chain.penalty(of_chain, train.chain_min_p))
     terms |= _consistency_terms(state, views, real_logits, fake_logits, train)
+    terms |= self_supervision.d_terms(state, views, features, config)
     if loss.penalty is not None:
         between = losses.interpolate(real, fake, turn.shares)
         logits = at_least_float32(state.discriminator(*between, rng=rng)[0])
@@ -249,7 +253,8 @@ def generator_loss(state: TrainState, views: Views, config: RunConfig) -> Tensor
     if loss.paired:
         with torch.no_grad():
             real_logits = at_least_float32(state.discriminator(*views.real, rng=rng)[0])
-    fake_logits = at_least_float32(state.discriminator(*views.fake, rng=rng)[0])
+    with state.discriminator.keeping_features() as features:
+        fake_logits = at_least_float32(state.discriminator(*views.fake, rng=rng)[0])
     if train.changes("top_k") or train.top_k < 1:
         value = losses.top_k_loss(loss, fake_logits, real_logits, train.top_k, state.group)
     else:
@@ -257,20 +262,8 @@ def generator_loss(state: TrainState, views: Views, config: RunConfig) -> Tensor
     if train.largest("zcr_g_weight") > 0:
         sensitivity = consistency.latent_sensitivity(views.outputs, views.near_outputs)
         value = value + train.zcr_g_weight * sensitivity
-    return value
-
-
-def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig) -> Tensor:
-    """Compute the contrastive loss: D must recognise two augmented views of one real picture.
-
-    `pictures` are real pictures (B, C, H, W) without augmentation.
-    """
-    views = [augmented([pictures], drawn, state.ada.p)[0] for drawn in turn.views]
-    first, second = at_least_float32(state.discriminator.embed(torch.cat(views))).chunk(2)
-    gather = state.group.gather  # the pictures of other processes are negatives, too
-    with torch.autocast(pictures.device.type, enabled=False):
-        temperature = config.train.contrastive_temperature
-        return losses.contrastive(gather(first), gather(second), temperature)
+    term = self_supervision.g_term(state, views, features, config)
+    return value if term is None else value + term
 
 
 def reconstruction_error(

@@ -56,8 +56,8 @@ def summarise_discriminator(config: RunConfig) -> NetworkSummary:
 
     The pretrained layers of a projected discriminator are one entry without parameters, because
     they are not trained.
-    The operations include every decoder and, with a contrastive loss, the projection. A contrastive
-    loss needs two further passes through the trunk, which are not counted.
+    The operations include every decoder and the heads of an extra task. The further passes through
+    the trunk that such a task needs are not counted.
     """
     network = build_discriminator(_plain(config), picture_channels=config.data.channels)
     network.eval().to("meta")
@@ -70,8 +70,8 @@ def summarise_discriminator(config: RunConfig) -> NetworkSummary:
 
     def judge_picture() -> None:
         network(full, small, part=0)
-        if network.projection is not None:
-            network.projection(features)
+        for head in filter(None, (network.projection, network.predictor)):
+            head(features)
 
     layers = _layers(network, judge_picture)
     if isinstance(network, ProjectedDiscriminator):

@@ -42,9 +42,14 @@ class Views(NamedTuple):
     near: Sizes = ()
     """Pictures generated from latents near those of `fake`, and augmented like `fake`, for zCR."""
     outputs: Sizes = ()
-    """G's pictures before augmentation, for zCR."""
+    """G's pictures before augmentation, for zCR and AugSelf-GAN."""
     near_outputs: Sizes = ()
     """G's pictures from latents near those of `outputs`, before augmentation, for zCR."""
+    plain: Sizes = ()
+    """The pictures of `real` and those of `fake_for_d`, both at full size and before augmentation,
+    for AugSelf-GAN."""
+    targets: Sizes = ()
+    """What D must predict of `real` and of `fake` in AugSelf-GAN (see `draws.Turn`)."""
 
 
 def views_of(
@@ -77,6 +82,9 @@ def views_of(
         views = views._replace(second_fake=second)
     if train.largest("zcr_d_weight") > 0:
         views = views._replace(near=seen(state, detached(near_outputs), turn.fake, config))
+    if config.model.task == "augself":
+        plain = [at_least_float32(images) for images in detached([pictures, negatives[0]])]
+        views = views._replace(plain=plain, targets=turn.targets)
     return views._replace(outputs=outputs, near_outputs=near_outputs)
 
 

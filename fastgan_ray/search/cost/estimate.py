@@ -73,16 +73,17 @@ def gflop_per_image(config: RunConfig) -> float:
         generate = _gflop(lambda: generator(torch.empty(1, model.nz, device=meta)))
         discriminate = _gflop(lambda: discriminator(full_BCHW, small_BCHW))
         decode = _gflop(lambda: discriminator(full_BCHW, small_BCHW, part=0))
-        embed = _gflop(lambda: discriminator.embed(full_BCHW)) if model.contrasts else 0.0
+        task = _task_gflop(discriminator, model.task, full_BCHW)
         frozen = _frozen_gflop(discriminator, full_BCHW)
         _, reconstructions = discriminator(full_BCHW, small_BCHW, part=0)
     pictures: float = sum(
         math.prod(picture.shape[-2:]) / 128**2 for picture in reconstructions.values()
     )
-    # D's step: one real and one generated picture, and two more views for the contrastive loss.
-    d_step = generate + FORWARD_BACKWARD * (decode + discriminate + 2 * embed)
+    # D's step: one real and one generated picture, and two more pictures for an extra task.
+    d_step = generate + FORWARD_BACKWARD * (decode + discriminate + 2 * task)
     # Frozen layers need no gradient in D's step, and in G's step only that of their inputs.
-    d_step -= (FORWARD_BACKWARD - 1) * frozen * (2 + 2 * model.contrasts + train.second_views)
+    extra_pictures = 2 * (task > 0) + train.second_views
+    d_step -= (FORWARD_BACKWARD - 1) * frozen * (2 + extra_pictures)
     d_step += EXTRA_D_PASSES.get(train.loss, 0) * discriminate
     on = {name: train.largest(name) > 0 for name in ("r1_gamma", "r2_gamma")}
     penalties = sum(on.values()) / train.r1_interval
@@ -94,6 +95,8 @@ def gflop_per_image(config: RunConfig) -> float:
     # G's step: it reuses the picture generated in D's step, so that G needs only a backward pass.
     g_step = (FORWARD_BACKWARD - 1) * generate + FORWARD_BACKWARD * discriminate - frozen
     g_step += (FORWARD_BACKWARD - 1) * generate if train.largest("zcr_g_weight") > 0 else 0
+    if model.task == "augself" and train.largest("augself_g_weight") > 0:
+        g_step += FORWARD_BACKWARD * task - frozen
     g_step += EXTRA_G_PASSES.get(train.loss, 0) * discriminate
     return d_step + g_step / train.d_steps
 
@@ -109,6 +112,13 @@ def parameter_counts(config: RunConfig) -> dict[str, int]:
         name: sum(weight.numel() for weight in network.parameters())
         for name, network in networks.items()
     }
+
+
+def _task_gflop(discriminator: AnyDiscriminator, task: str, full_BCHW: Tensor) -> float:
+    """Return the GFLOP of a picture (1, C, H, W) that D sees only for its extra task."""
+    if task == "contrastive":
+        return _gflop(lambda: discriminator.embed(full_BCHW))
+    return _gflop(lambda: discriminator.trunk(full_BCHW)) if task == "augself" else 0.0
 
 
 def _frozen_gflop(discriminator: AnyDiscriminator, full_BCHW: Tensor) -> float:

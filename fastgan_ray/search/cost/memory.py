@@ -84,7 +84,9 @@ def training_gb(config: RunConfig, bf16: bool) -> float:
     bytes_per_value = 2 if bf16 else 4
     train = config.train
     # G's pictures and D's two kinds of pictures are about a third of the maps each.
-    maps *= 1 + (train.second_views + (train.largest("zcr_g_weight") > 0)) / 3
+    extra = train.second_views + (train.largest("zcr_g_weight") > 0)
+    extra += 2 * (config.model.task == "augself")
+    maps *= 1 + extra / 3
     map_bytes = config.train.batch_size * (maps + TEMPORARY_MAPS * largest) * bytes_per_value
     return (weights * BYTES_PER_WEIGHT + map_bytes) / 1e9
 

@@ -1,0 +1,75 @@
+"""Scale an augmentation's random numbers to [0, 1], so that a discriminator can predict them.
+
+AugSelf-GAN (Hou et al. 2023, arXiv 2205.15677). `PREDICTED` lists the operations and their numbers;
+all of them together are the columns of a target. A policy need not have all operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fastgan_ray.augment.pipeline import Draw, Parameters
+from fastgan_ray.config.augment import AugmentConfig
+from fastgan_ray.config.task_fields import PREDICTED
+
+
+def targets_of(drawn: Draw, config: AugmentConfig, channels: int) -> Tensor:
+    """Compute what a discriminator must predict: (2, B, PREDICTED_COUNT), numbers and weights.
+
+    `drawn` are the random numbers of B pictures with this number of `channels`. The numbers are in
+    [0, 1]. The weights of an operation's numbers add up to 1. A number has the weight 0 if it has
+    no effect: if the policy lacks its operation, the picture was not chosen for the operation, the
+    strength in `config` is 0, or it is the saturation of a grey picture.
+    """
+    count = len(next(iter(next(iter(drawn.values())).values())))
+    columns = [
+        _SCALED[op](drawn[op], config, channels)
+        if op in drawn
+        else torch.zeros(2, count, len(names))
+        for op, names in PREDICTED.items()
+    ]
+    return torch.cat(columns, dim=2)
+
+
+def _color(drawn: Parameters, config: AugmentConfig, channels: int) -> Tensor:
+    """Map brightness U(-b, b), and saturation and contrast U(1 - s, 1 + s), to U(0, 1)."""
+    strengths = {name: getattr(config, name) for name in PREDICTED["color"]}
+    centres = {"brightness": 0.0, "saturation": 1.0, "contrast": 1.0}
+    numbers = [
+        0.5 + (drawn[name] - centres[name]) / (2 * strength) if strength else drawn[name]
+        for name, strength in strengths.items()
+    ]
+    has_effect = [
+        strength > 0 and (name != "saturation" or channels > 1)
+        for name, strength in strengths.items()
+    ]
+    return _with_weights(torch.stack(numbers, dim=1), drawn["chosen"], torch.tensor(has_effect))
+
+
+def _translation(drawn: Parameters, config: AugmentConfig, channels: int) -> Tensor:
+    """Take the shifts as drawn: 0 is the farthest shift up or left, 0.5 is no shift."""
+    chosen = (drawn["where"] != 0.5).any(dim=1)
+    return _with_weights(drawn["where"], chosen, torch.full((2,), config.translation > 0))
+
+
+def _cutout(drawn: Parameters, config: AugmentConfig, channels: int) -> Tensor:
+    """Take the centres of the holes as drawn: 0 is the top or left edge."""
+    chosen = drawn["centre"].isfinite().all(dim=1)
+    centre = torch.where(chosen[:, None], drawn["centre"], 0.0)
+    return _with_weights(centre, chosen, torch.full((2,), config.cutout > 0))
+
+
+def _with_weights(numbers: Tensor, chosen: Tensor, has_effect: Tensor) -> Tensor:
+    """Stack numbers (B, n) and their weights; `chosen` is (B,), `has_effect` is (n,), both bool."""
+    weights = (chosen[:, None] & has_effect) / has_effect.sum().clamp(min=1)
+    return torch.stack([numbers, weights])
+
+
+_SCALED: dict[str, Callable[[Parameters, AugmentConfig, int], Tensor]] = {
+    "color": _color,
+    "translation": _translation,
+    "cutout": _cutout,
+}

@@ -1,0 +1,90 @@
+"""Compute the losses of D's extra tasks besides reconstruction: contrastive, and AugSelf-GAN.
+
+Contrastive (Chen et al. 2020): D must recognise two augmented views of one real picture.
+
+AugSelf-GAN (Hou et al. 2023, arXiv 2205.15677): D predicts with which random numbers a picture was
+augmented, from the difference of its features of the picture with and without the augmentation. The
+targets are these numbers for real pictures, and the numbers with a minus sign for generated ones. G
+learns to make pictures whose augmentation is predicted as that of real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.train import losses
+from fastgan_ray.train.draws import Turn
+from fastgan_ray.train.losses import at_least_float32
+from fastgan_ray.train.state import TrainState
+from fastgan_ray.train.views import Views, augmented
+
+Terms = dict[str, tuple[float, Tensor]]
+
+
+def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig) -> Tensor:
+    """Compute the contrastive loss: D must recognise two augmented views of one real picture.
+
+    `pictures` are real pictures (B, C, H, W) without augmentation.
+    """
+    views = [augmented([pictures], drawn, state.ada.p)[0] for drawn in turn.views]
+    first, second = at_least_float32(state.discriminator.embed(torch.cat(views))).chunk(2)
+    gather = state.group.gather  # the pictures of other processes are negatives, too
+    with torch.autocast(pictures.device.type, enabled=False):
+        temperature = config.train.contrastive_temperature
+        return losses.contrastive(gather(first), gather(second), temperature)
+
+
+def d_terms(
+    state: TrainState, views: Views, features: Sequence[Tensor], config: RunConfig
+) -> Terms:
+    """Return {name: (weight, term)} of AugSelf-GAN in D's loss; empty if it is off.
+
+    `features` are the trunk's features of `views.real` and of `views.fake_for_d`.
+    """
+    if config.model.task != "augself":
+        return {}
+    errors = [
+        prediction_error(_predicted(state, of_augmented, plain), targets, sign)
+        for of_augmented, plain, targets, sign in zip(
+            features, views.plain, views.targets, (1, -1), strict=True
+        )
+    ]
+    return {"augself": (config.train.augself_d_weight, errors[0] + errors[1])}
+
+
+def g_term(
+    state: TrainState, views: Views, features: Sequence[Tensor], config: RunConfig
+) -> Tensor | None:
+    """Return AugSelf-GAN's weighted term in G's loss, or None if it is off.
+
+    `features` has one entry, the trunk's features of `views.fake`.
+    """
+    weight = config.train.augself_g_weight
+    if config.model.task != "augself" or config.train.largest("augself_g_weight") == 0:
+        return None
+    predicted = _predicted(state, features[0], at_least_float32(views.outputs[0]))
+    as_real, as_fake = (prediction_error(predicted, views.targets[1], sign) for sign in (1, -1))
+    return weight * (as_real - as_fake)
+
+
+def prediction_error(predicted: Tensor, targets: Tensor, sign: int) -> Tensor:
+    """Compute the mean squared error of predicted random numbers of an augmentation, as a scalar.
+
+    It is the mean over the pictures of the sum over the operations of the mean over an operation's
+    numbers. `predicted` is (B, n). `targets` (2, B, n) has the numbers and their weights (see
+    `augment.targets`); `sign` is 1 if the targets are the numbers, -1 if they are minus the
+    numbers.
+    """
+    numbers, weights = targets
+    error: Tensor = (weights * (predicted - sign * numbers).square()).sum(dim=1).mean()
+    return error
+
+
+def _predicted(state: TrainState, features: Tensor, plain: Tensor) -> Tensor:
+    """Predict an augmentation from the trunk's `features`; `plain` are pictures without it."""
+    discriminator = state.discriminator
+    return discriminator.predict_augmentation(features, discriminator.trunk(plain))
