@@ -48,6 +48,7 @@ CASES: dict[str, dict[str, Any]] = {
     "ADA (bgc)": {**ADAPTIVE, "augment.policy": "bgc"},
     "bCR": {"train.bcr_real_weight": 10.0, "train.bcr_fake_weight": 10.0},
     "zCR": {"train.zcr_d_weight": 5.0, "train.zcr_g_weight": 0.5},
+    "MixDL": {"train.mixdl_g_weight": 125.0, "model.d_mixdl": True},
     "top-k": {"train.top_k": 0.75},
     "instance noise": {"train.instance_noise": 0.1},
     "contrastive": {"model.self_supervision": "ae_contrastive"},

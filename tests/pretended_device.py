@@ -75,6 +75,8 @@ CASES: dict[str, dict[str, Any]] = {
     "diffusion": {"augment.policy": "color,translation,diffusion", "augment.ada_p": 0.5},
     "bCR": {"train.bcr_real_weight": 10.0, "train.bcr_fake_weight": 10.0},
     "zCR": {"train.zcr_d_weight": 5.0, "train.zcr_g_weight": 0.5},
+    "MixDL": {"train.mixdl_g_weight": 125.0, "model.d_mixdl": True, "train.mixdl_interval": 1},
+    "MixDL, not at this step": {"train.mixdl_g_weight": 125.0, "model.d_mixdl": True},
     "top-k": {"train.top_k": 0.5},
     "instance noise": {"train.instance_noise": 0.1},
     "group norm in D": {"model.d_norm": "group"},

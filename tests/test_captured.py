@@ -22,6 +22,7 @@ CASES = {
     "dcgan": {"model.architecture": "dcgan", "model.dcgan_depth": 3, "model.dcgan_width": 4},
     "sngan": {"model.architecture": "sngan"},
     "stylegan2": {"model.architecture": "stylegan2", "model.ngf": 1, "model.ndf": 1},
+    "MixDL": {"train.mixdl_g_weight": 10.0, "model.d_mixdl": True},
     "CHAIN": {"model.d_norm": "chain", "train.chain_start_kimg": 0.0},
     "second views": {
         "augment.policy": "color,apa,anda,diffusion",
@@ -99,7 +100,8 @@ def test_captured_steps_are_the_ordinary_ones(name):
     expected_rows, expected = run(config, None)
     assert rows == expected_rows
     assert all(torch.equal(a, b) for a, b in zip(tensors, expected, strict=True))
-    variants = {"lazy penalties": 2, "regan": 3}  # with a penalty or not; one for each period
+    # With a penalty or not, with MixDL or not; one for each period.
+    variants = {"lazy penalties": 2, "MixDL": 2, "regan": 3}
     assert capture.count == variants.get(name, 1)
 
 

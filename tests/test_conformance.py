@@ -184,6 +184,30 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "bCR": {"train.bcr_real_weight": 10.0, "train.bcr_fake_weight": 10.0},
     "zCR": {"train.zcr_d_weight": 5.0, "train.zcr_g_weight": 0.5, "train.zcr_noise": 0.1},
+    "MixDL": {
+        **{"train.mixdl_g_weight": 125.0, "train.mixdl_d_weight": 0.5, "train.mixdl_interval": 1},
+        "model.d_mixdl": True,
+    },
+    **{
+        f"MixDL in {host['model.architecture']}": {
+            **{**host, "train.mixdl_g_weight": 125.0, "model.d_mixdl": True},
+            **{
+                "train.mixdl_interval": 1,
+                "train.batch_size": 4,
+                "train.d_steps": 2,
+                "model.self_supervision": "contrastive",
+            },
+        }
+        for host in HOSTS
+    },
+    "MixDL, projected": {
+        **{**PROJECTED, "model.d_mixdl": True, "train.mixdl_interval": 1},
+        "train.precision": "bf16",
+    },
+    "MixDL in G, gradient checkpointing": {
+        **{"train.mixdl_g_weight": 125.0, "train.gradient_checkpointing": True, **REGAN},
+        **{"train.mixdl_interval": 1, "augment.policy": "color,anda", "augment.ada_p": 0.5},
+    },
     "top-k": {"train.top_k": 0.5, "train.batch_size": 3},
     "instance noise": {"train.instance_noise": 0.1},
     "every second view": {

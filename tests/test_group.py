@@ -62,6 +62,10 @@ CASES: dict[str, dict[str, Any]] = {
         "train.top_k": 0.6,
         "train.instance_noise": 0.1,
     },
+    "MixDL": {
+        **{"train.mixdl_g_weight": 10.0, "model.d_mixdl": True, "train.d_steps": 2},
+        "augment.policy": "color,translation",
+    },
     "CHAIN": {
         "model.d_norm": "chain",
         "train.chain_start_kimg": 0.0,

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fastgan_ray.config.model import RESOLUTIONS, ModelConfig
+from fastgan_ray.config.model import ModelConfig
+from fastgan_ray.config.model_rules import RESOLUTIONS
 from fastgan_ray.models import (
     Generator,
     build_discriminator,

@@ -76,6 +76,10 @@ NEEDS: dict[str, dict[str, Any]] = {
             "target": {},
         }.items()
     },
+    **{
+        f"train.mixdl_{network}_weight": {"model.d_mixdl": True, "train.mixdl_interval": 1}
+        for network in "gd"
+    },
     "train.zcr_noise": {"train.zcr_d_weight": 5.0},
     "train.gp_weight": {"train.loss": "wasserstein"},
     "train.lecam_decay": {"train.lecam_weight": 1.0},

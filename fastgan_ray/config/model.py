@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from fastgan_ray.config.aspects import ASPECTS, nearest_aspect
-from fastgan_ray.config.model_rules import DNorm, SelfSupervision, broken_rule
+from fastgan_ray.config.aspects import ASPECTS
+from fastgan_ray.config.model_rules import (
+    RESOLUTIONS,
+    Aspect,
+    DNorm,
+    Resolution,
+    SelfSupervision,
+    broken_rule,
+)
 from fastgan_ray.config.projected import halving_count, input_size, logit_count, map_sizes
 from fastgan_ray.config.section import Section
-
-RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
 
 
 class ModelConfig(Section):
     """Generator and discriminator: sizes, and switches for their components.
 
     The architecture fastgan uses all settings except dcgan_*. The other architectures use
-    resolution, aspect, nz, output_activation, d_dropout and self_supervision. In addition, dcgan
-    uses dcgan_*, d_norm and d_slope; sngan uses ngf, ndf and spectral_norm (only in the
+    resolution, aspect, nz, output_activation, d_dropout, d_mixdl and self_supervision. In addition,
+    dcgan uses dcgan_*, d_norm and d_slope; sngan uses ngf, ndf and spectral_norm (only in the
     discriminator); stylegan2 uses ngf, ndf and g_noise. These three have no decoders, so the part
     ae of self_supervision has no effect. The same holds for a projected discriminator; the setting
     `discriminator` says which settings it uses.
@@ -51,13 +56,13 @@ class ModelConfig(Section):
         "before the projected discriminator's network sees them (published: 224)",
         json_schema_extra={"unit": "px"},
     )
-    resolution: int = Field(
+    resolution: Resolution = Field(
         256,
         description="side of the generated picture in pixels; for pictures that are not "
         "square, see aspect",
         json_schema_extra={"unit": "px", "enum": [*RESOLUTIONS]},
     )
-    aspect: str = Field(
+    aspect: Aspect = Field(
         "1:1",
         description="width:height of the generated picture. The shorter side has `resolution` "
         "pixels, or three quarters of that number with 3:4, 4:3, 3:5 and 5:3. For example, with "
@@ -160,6 +165,11 @@ class ModelConfig(Section):
         lt=1,
         description="slope of the LeakyReLU for negative inputs, in the discriminator of fastgan "
         "and dcgan; 0 = ReLU",
+    )
+    d_mixdl: bool = Field(
+        False,
+        description="linear projection of the discriminator's last features, which is trained to "
+        "keep the distances between latents (MixDL, Kong et al. 2022; see train.mixdl_d_weight)",
     )
     self_supervision: SelfSupervision = Field(
         "ae",
@@ -295,23 +305,6 @@ class ModelConfig(Section):
         """
         columns, rows = ASPECTS[self.aspect]
         return rows * level // 4, columns * level // 4
-
-    @field_validator("resolution")
-    @classmethod
-    def _power_of_two(cls, value: int) -> int:
-        if value not in RESOLUTIONS:
-            raise ValueError(f"must be a power of two from 32 to 1024 (one of {RESOLUTIONS})")
-        return value
-
-    @field_validator("aspect")
-    @classmethod
-    def _multiple_of_the_strides(cls, value: str) -> str:
-        if value not in ASPECTS:
-            raise ValueError(
-                f"must be one of {', '.join(ASPECTS)} (width:height), because both sides must be "
-                f"multiples of resolution / 4{nearest_aspect(value)}"
-            )
-        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelConfig:

@@ -100,6 +100,12 @@ class RunConfig(Section):
     @classmethod
     def _can_freeze(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
         model: ModelConfig | None = info.data.get("model")  # None if not valid
+        if value.freeze_d and (value.init_from is None or value.init_networks == "generator"):
+            raise ValueError(
+                "freeze_d must be 0 unless init_from gives the discriminator's weights: frozen "
+                f"random weights learn nothing (got freeze_d {value.freeze_d}, init_from "
+                f"{value.init_from or 'null'}, init_networks {value.init_networks})"
+            )
         if model and value.freeze_d > model.d_blocks:
             raise ValueError(
                 f"freeze_d must be at most {model.d_blocks}, the number of blocks of the "
@@ -126,6 +132,18 @@ class RunConfig(Section):
         model: ModelConfig | None = info.data.get("model")  # None if not valid
         if model and (rule := broken_task_rule(value, model, info.data.get("augment"))):
             raise ValueError(rule)
+        return value
+
+    @field_validator("train")
+    @classmethod
+    def _mixes_latents(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        model: ModelConfig | None = info.data.get("model")  # None if not valid
+        mixes = value.largest("mixdl_g_weight") > 0 or (model is not None and model.d_mixdl)
+        if mixes and value.batch_size == 1:
+            raise ValueError(
+                "batch_size must be at least 2 with mixdl_g_weight above 0 or model.d_mixdl, "
+                "because MixDL mixes the latents of a batch (got batch_size 1)"
+            )
         return value
 
     @field_validator("resources")

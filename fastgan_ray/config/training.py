@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from fastgan_ray.config import task_fields
 from fastgan_ray.config.scheduled import ScheduledSection
@@ -138,6 +138,26 @@ class TrainConfig(ScheduledSection):
         gt=0,
         description="standard deviation of the noise that zCR adds to a latent to get the near "
         "latent",
+    )
+    mixdl_g_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of MixDL in the generator's loss: the features of a mixture of latents "
+        "must be as similar to those of each latent as its share in the mixture says (Kong et al. "
+        "2022 used the equivalent of 125); 0 = off",
+    )
+    mixdl_d_weight: float = Field(
+        0.125,
+        ge=0,
+        description="weight of MixDL in the discriminator's loss, on projected features of "
+        "generated pictures; used if model.d_mixdl is true (published: the equivalent of 0.125)",
+    )
+    mixdl_interval: int = Field(
+        2,
+        ge=1,
+        description="MixDL is computed once in this number of training steps, with its weights "
+        "multiplied by this number",
+        json_schema_extra={"unit": "steps"},
     )
     top_k: float = Field(
         1.0,
@@ -277,16 +297,6 @@ class TrainConfig(ScheduledSection):
         description="save memory at the cost of time: the backward pass computes the inner feature "
         "maps of FastGAN's blocks again instead of storing them. The gradients stay the same",
     )
-
-    @model_validator(mode="after")
-    def _freezes_given_weights(self) -> TrainConfig:
-        if self.freeze_d and (self.init_from is None or self.init_networks == "generator"):
-            raise ValueError(
-                "freeze_d must be 0 unless init_from gives the discriminator's weights: frozen "
-                f"random weights learn nothing (got freeze_d {self.freeze_d}, init_from "
-                f"{self.init_from or 'null'}, init_networks {self.init_networks})"
-            )
-        return self
 
     @property
     def second_views(self) -> int:

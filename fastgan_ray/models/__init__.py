@@ -1,7 +1,7 @@
 """Build the networks of FastGAN, DCGAN (a baseline), SNGAN and StyleGAN2 (used with Re-GAN)."""
 
 from fastgan_ray.models.architectures import ARCHITECTURES, build_discriminator, build_generator
-from fastgan_ray.models.base import AnyDiscriminator
+from fastgan_ray.models.base import AnyDiscriminator, AnyGenerator
 from fastgan_ray.models.blocks import small_resolution, small_size
 from fastgan_ray.models.discriminator import Discriminator, build_decoder, crop_part
 from fastgan_ray.models.generator import Generator
@@ -11,6 +11,7 @@ from fastgan_ray.models.sync_batchnorm import distribute
 __all__ = [
     "ARCHITECTURES",
     "AnyDiscriminator",
+    "AnyGenerator",
     "Discriminator",
     "Generator",
     "build_decoder",

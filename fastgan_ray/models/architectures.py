@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from fastgan_ray.config.data import CHANNELS, Mode
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.models.base import AnyDiscriminator
+from fastgan_ray.models.base import AnyDiscriminator, AnyGenerator
 from fastgan_ray.models.dcgan import DcganDiscriminator, DcganGenerator
 from fastgan_ray.models.discriminator import fastgan_discriminator
 from fastgan_ray.models.generator import fastgan_generator
@@ -31,7 +30,7 @@ class Architecture(NamedTuple):
 
     title: str
     """The networks' published name."""
-    generator: Callable[[ModelConfig, torch.Generator, int], nn.Module]
+    generator: Callable[[ModelConfig, torch.Generator, int], AnyGenerator]
     """Builds a network that maps latents (B, nz), and a random number generator for noise (or
     None), to pictures (full, small)."""
     discriminator: Callable[[ModelConfig, torch.Generator, int], AnyDiscriminator]
@@ -47,7 +46,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 def build_generator(
     config: ModelConfig, rng: torch.Generator | None = None, picture_channels: int = 3
-) -> nn.Module:
+) -> AnyGenerator:
     """Build a newly initialised generator on the CPU, in training mode.
 
     `rng` (on the CPU) draws the weights; if it is None, a random number generator with seed 0 does.

@@ -1,4 +1,4 @@
-"""Define the interface through which the trainer uses the discriminator of any architecture."""
+"""Define the interfaces through which the trainer uses the networks of any architecture."""
 
 from __future__ import annotations
 
@@ -9,26 +9,36 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.task_fields import PREDICTED_COUNT
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.models.blocks import LayerFactory
 from fastgan_ray.models.discriminator_norms import ChainControl
 
-# The length of the embeddings for the contrastive loss (Chen et al. 2020).
+# The length of the embeddings for the contrastive loss (Chen et al. 2020) and for MixDL.
 _EMBEDDING = 128
 
 
+class AnyGenerator(nn.Module, ABC):
+    """A generator: it makes pictures at two sizes from latents (B, nz)."""
+
+    @abstractmethod
+    def feature_layers(self) -> list[nn.Module]:
+        """List the layers whose outputs (B, C, H, W) MixDL compares, those nearest to z first."""
+
+
 class AnyDiscriminator(nn.Module, ABC):
-    """A discriminator, with optional decoders and heads for the extra task.
+    """A discriminator, with optional decoders and heads for extra tasks.
 
     The heads see the trunk's features: `projection` computes embeddings for the contrastive loss,
-    and `predictor` predicts an augmentation for AugSelf-GAN. They are None unless the task needs
-    them.
+    `predictor` predicts an augmentation for AugSelf-GAN, and `mixdl_projection` computes embeddings
+    for MixDL. They are None unless a task needs them.
     """
 
     blocks: nn.ModuleList
     projection: nn.Module | None
     predictor: nn.Module | None
+    mixdl_projection: nn.Module | None
     group: Group = ALONE
     # What CHAIN's layers share (see `discriminator_norms`); None: D has no such layers.
     chain: ChainControl | None
@@ -40,10 +50,11 @@ class AnyDiscriminator(nn.Module, ABC):
         self.chain = None
         self._kept: list[Tensor] | None = None
 
-    def add_heads(self, task: str, make: LayerFactory, channels: int) -> None:
-        """Build the heads of the extra task; `channels` are those of the trunk's features."""
-        self.projection = projection(make, channels) if task == "contrastive" else None
-        self.predictor = predictor(make, channels) if task == "augself" else None
+    def add_heads(self, config: ModelConfig, make: LayerFactory, channels: int) -> None:
+        """Build the heads of extra tasks; `channels` are those of the trunk's features."""
+        self.projection = projection(make, channels) if config.task == "contrastive" else None
+        self.predictor = predictor(make, channels) if config.task == "augself" else None
+        self.mixdl_projection = linear_projection(make, channels) if config.d_mixdl else None
 
     @abstractmethod
     def forward(
@@ -112,6 +123,12 @@ class AnyDiscriminator(nn.Module, ABC):
         embedding_BK: Tensor = self.projection(self.trunk(full))
         return embedding_BK
 
+    def project(self, full: Tensor) -> Tensor:
+        """Project the trunk's features linearly for MixDL: (B, C, H, W) -> (B, 128)."""
+        assert self.mixdl_projection is not None
+        embedding_BK: Tensor = self.mixdl_projection(self.trunk(full))
+        return embedding_BK
+
     def _keep(self, features: Tensor) -> Tensor:
         """Return the trunk's features, and keep them inside the context `keeping_features`."""
         if self._kept is not None:
@@ -138,3 +155,9 @@ def predictor(make: LayerFactory, channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), make.linear(channels, PREDICTED_COUNT)
     )
+
+
+def linear_projection(make: LayerFactory, channels: int) -> nn.Sequential:
+    """Build the layer from the mean of the trunk's features to the embedding of MixDL."""
+    pool = nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(pool, make.conv(channels, _EMBEDDING, 1), nn.Flatten())

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.models.base import AnyDiscriminator
+from fastgan_ray.models.base import AnyDiscriminator, AnyGenerator
 from fastgan_ray.models.blocks import LayerFactory, dropout, full_and_small, glorot, normal
 from fastgan_ray.models.discriminator_norms import plain_norm
 
 _Layer = TypeVar("_Layer", nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
-class DcganGenerator(nn.Module):
+class DcganGenerator(AnyGenerator):
     """DCGAN's generator: `stem` makes a 4x4 map; `blocks` and `to_full` double its side.
 
     If `model.aspect` is not square, the map has another shape (`ASPECTS`).
@@ -58,6 +58,10 @@ class DcganGenerator(nn.Module):
         full = self.to_full(self.blocks(x_BC11.view(-1, *shape)))
         return full_and_small(full, self.config)
 
+    def feature_layers(self) -> list[nn.Module]:
+        """List the layers that MixDL compares: activations, those of the smallest maps first."""
+        return [layer for layer in self.blocks if isinstance(layer, nn.ReLU)]
+
 
 class DcganDiscriminator(AnyDiscriminator):
     """DCGAN's discriminator: `blocks` halve the side down to 4x4; `head` makes the logit."""
@@ -78,7 +82,7 @@ class DcganDiscriminator(AnyDiscriminator):
             self.blocks.append(nn.Sequential(_new(halve, config, rng), norm, activation))
         features = width * math.prod(config.map_size(4))
         self.head = _new(nn.Linear(features, 1, device="meta"), config, rng)
-        self.add_heads(config.task, LayerFactory(rng, spectral=False), width)
+        self.add_heads(config, LayerFactory(rng, spectral=False), width)
 
     def forward(
         self,

@@ -68,7 +68,7 @@ class Discriminator(AnyDiscriminator):
             self.small_head = make.conv(channels[32], 1, 4)
         self.chain = make.chain
         self.decoders = _decoders(make, config, channels, picture_channels)
-        self.add_heads(config.task, make, channels[16])
+        self.add_heads(config, make, channels[16])
         trunk = [self.stem, self.blocks, self.skips]
         branches = [self.head, *filter(None, (self.small, self.small_head))]
         self._trunk_norm = JointSpectralNorm(*trunk)

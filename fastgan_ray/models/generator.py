@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fastgan_ray.config.model import ModelConfig
+from fastgan_ray.models.base import AnyGenerator
 from fastgan_ray.models.blocks import (
     GatedConv,
     LayerFactory,
@@ -24,7 +25,7 @@ _MULTIPLIERS = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1
 COMPOUND_SIDES = (8, 32, 128, 512)
 
 
-class Generator(nn.Module):
+class Generator(AnyGenerator):
     """FastGAN's generator: a stem makes a 4x4 map, then blocks double its side.
 
     The outputs of some blocks are gated by features whose side is 16 times smaller. The stages are
@@ -67,6 +68,10 @@ class Generator(nn.Module):
         """
         with self._spectral.normalised():
             return self._pictures(self._features(z_BZ, rng))
+
+    def feature_layers(self) -> list[nn.Module]:
+        """List the layers that MixDL compares: its blocks, the smallest maps first."""
+        return list(self.blocks.values())
 
     def mix(self, content_BZ: Tensor, style_BZ: Tensor) -> tuple[Tensor, Tensor]:
         """Generate pictures with the layout of one latent (B, nz) and the style of another.

@@ -66,7 +66,7 @@ class ProjectedDiscriminator(AnyDiscriminator):
         self.heads = nn.ModuleList(
             make.conv(_last_width(config, width, size), 1, 4) for width, size in maps
         )
-        self.add_heads(config.task, make, _last_width(config, *maps[0]))
+        self.add_heads(config, make, _last_width(config, *maps[0]))
         self._trunk_norm = JointSpectralNorm(self.blocks[0])
         self._embedding_norm = JointSpectralNorm(self.blocks[0], *filter(None, [self.projection]))
         self._logits_norm = JointSpectralNorm(self.blocks, self.heads)

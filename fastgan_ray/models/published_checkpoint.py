@@ -44,6 +44,7 @@ _FIXED = (
     "discriminator",
     "g_blocks",
     "g_noise",
+    "d_mixdl",
     "d_sle",
     "d_small",
     "d_norm",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.models.base import AnyDiscriminator
+from fastgan_ray.models.base import AnyDiscriminator, AnyGenerator
 from fastgan_ray.models.blocks import LayerFactory, dropout, full_and_small, glorot
 from fastgan_ray.models.spectral import spectral_norm
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
@@ -36,7 +36,7 @@ _D_MULTIPLIERS = {
 }
 
 
-class SnganGenerator(nn.Module):
+class SnganGenerator(AnyGenerator):
     """SNGAN's generator: `stem` makes a 4x4 map; `blocks` double its side.
 
     If `model.aspect` is not square, the map has another shape (`ASPECTS`).
@@ -69,6 +69,10 @@ class SnganGenerator(nn.Module):
         full = self.to_full(functional.relu(self.norm(x_BCHW)))
         return full_and_small(full, self.config)
 
+    def feature_layers(self) -> list[nn.Module]:
+        """List the layers that MixDL compares: its blocks, the smallest maps first."""
+        return list(self.blocks)
+
 
 class SnganDiscriminator(AnyDiscriminator):
     """SNGAN's discriminator: residual `blocks`, the sum over all pixels, and `head`."""
@@ -90,7 +94,7 @@ class SnganDiscriminator(AnyDiscriminator):
         # Maps smaller than 8x8 are not part of the trunk; at resolution 32 none is smaller.
         depth = int(math.log2(config.resolution // 8))
         self._depth = depth if depth < len(halving) else len(self.blocks)
-        self.add_heads(config.task, LayerFactory(rng, spectral), widths[self._depth])
+        self.add_heads(config, LayerFactory(rng, spectral), widths[self._depth])
         trunk = self.blocks[: self._depth]
         self._trunk_norm = JointSpectralNorm(*trunk)
         self._embedding_norm = JointSpectralNorm(*trunk, *filter(None, [self.projection]))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.models.base import AnyDiscriminator
+from fastgan_ray.models.base import AnyDiscriminator, AnyGenerator
 from fastgan_ray.models.blocks import LayerFactory, NoiseInjection, dropout, full_and_small, widths
 from fastgan_ray.models.style_layers import (
     Constant,
@@ -31,7 +31,7 @@ _MAPPING_LAYERS, _MAPPING_RATE = 8, 0.01
 _LAYOUT_SIDES = (4, 8)  # sides in px whose styles decide the layout (Karras et al. 2019: "coarse")
 
 
-class StyleGan2Generator(nn.Module):
+class StyleGan2Generator(AnyGenerator):
     """StyleGAN2's generator, made of `mapping`, `constant` and `blocks`.
 
     `blocks` has one block for each side; each block has a layer `to_rgb`. If `model.aspect` is
@@ -72,6 +72,14 @@ class StyleGan2Generator(nn.Module):
         """
         w_BW = self._map(z_BZ)
         return self._pictures(w_BW, w_BW, rng)
+
+    def feature_layers(self) -> list[nn.Module]:
+        """List the layers that MixDL compares: the last convolution of each block.
+
+        The layer of the smallest map is the first.
+        """
+        blocks = [block for block in self.blocks.values() if isinstance(block, StyledBlock)]
+        return [block.layers[-1] for block in blocks]
 
     def mix(self, content_BZ: Tensor, style_BZ: Tensor) -> tuple[Tensor, Tensor]:
         """Generate pictures with the layout of one latent (B, nz) and the style of another.
@@ -177,7 +185,7 @@ class StyleGan2Discriminator(AnyDiscriminator):
         features = channels[4] * math.prod(config.map_size(4))
         self.hidden = LinearEqual(rng, features, channels[4])
         self.head = LinearEqual(rng, channels[4], 1)
-        self.add_heads(config.task, LayerFactory(rng, spectral=False), channels[8])
+        self.add_heads(config, LayerFactory(rng, spectral=False), channels[8])
 
     def forward(
         self,

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.train import mixdl
 from fastgan_ray.train.draws import Draws
 from fastgan_ray.train.rng import DEVICE_STREAMS, seed_device_streams
 from fastgan_ray.train.state import TrainState
@@ -79,9 +80,9 @@ class StepRunner:
 
     It uses graphs if `capture` is set, as long as their results agree with ordinary steps.
 
-    Each variant of a step has its own graph. Steps with and without the lazy penalties R1 and R2
-    are different variants, and so are the steps of different periods of Re-GAN, because each period
-    has its own mask tensors.
+    Each variant of a step has its own graph. Steps with and without the lazy penalties R1 and R2,
+    or with and without MixDL, are different variants, and so are the steps of different periods of
+    Re-GAN, because each period has its own mask tensors.
     """
 
     def __init__(
@@ -124,7 +125,8 @@ class StepRunner:
         """Replay the captured step of this variant; capture it first if the variant is new."""
         self._write(draws, batches)
         period = self._state.regan.period
-        variant = (period, *penalties_due(self._state, self._config))
+        due = mixdl.is_due(self._state.step, self._config)
+        variant = (period, due, *penalties_due(self._state, self._config))
         if variant not in self._graphs:
             # Delete the graphs of earlier periods, because their masks no longer exist.
             self._graphs = {key: graph for key, graph in self._graphs.items() if key[0] == period}

@@ -20,7 +20,9 @@ from fastgan_ray.augment.geometry import wide
 from fastgan_ray.augment.pipeline import Draw
 from fastgan_ray.augment.targets import targets_of
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.train import mixdl
 from fastgan_ray.train.losses import LOSSES
+from fastgan_ray.train.mixdl import Mixtures
 from fastgan_ray.train.schedules import config_at, numbers_of
 from fastgan_ray.train.state import TrainState
 
@@ -63,6 +65,8 @@ class Turn(NamedTuple):
     targets: tuple[Tensor, ...]
     """For AugSelf-GAN, what D must predict of `real` and of `fake` (see `augment.targets`): two
     tensors (2, B, n). Empty without AugSelf-GAN."""
+    mixtures: Mixtures
+    """For MixDL, the rows of this process of `mixdl.draw`; {} without MixDL."""
 
 
 class Draws(NamedTuple):
@@ -151,6 +155,11 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
     if train.uses_near_latents:
         steps = torch.randn(latents.shape, generator=rngs["consistency"])
         near = (rows(latents + train.zcr_noise * steps),)
+    mixtures: Mixtures = {}
+    if mixdl.is_on(config):
+        layers = len(state.generator.feature_layers())
+        drawn = mixdl.draw(latents, layers, rngs["mixtures"])
+        mixtures = {name: rows(value) for name, value in drawn.items()}
     return Turn(
         indices=rows(indices),
         mirrored=rows(mirrored),
@@ -165,6 +174,7 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
         second_fake=augmentation("consistency") if train.largest("bcr_fake_weight") > 0 else {},
         near_latents=near,
         targets=targets,
+        mixtures=mixtures,
     )
 
 

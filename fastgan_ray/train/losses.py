@@ -239,6 +239,21 @@ def top_k_loss(
     return (chosen * torch.stack(each)).sum() * (group.size / count)
 
 
+def judgements(real: Tensor, fake: Tensor, boundary: float | None) -> dict[str, Tensor]:
+    """Return the mean sign of D's logits of generated pictures, and D's accuracies.
+
+    One accuracy is that on real pictures, the other that on generated pictures. `real` and `fake`
+    are logits (B, 1). Each logit is compared with `boundary`, the logit of an undecided D. If
+    `boundary` is None, the i-th real logit is compared with the i-th generated logit.
+    """
+    of_real, of_fake = (fake, real) if boundary is None else (boundary, boundary)
+    return {
+        "sign/fake": (fake - of_fake).sign().mean(),
+        "accuracy/real": (real > of_real).float().mean(),
+        "accuracy/fake": (fake < of_fake).float().mean(),
+    }
+
+
 def discriminator_loss(
     real: Tensor,
     fake: Tensor,

@@ -19,9 +19,10 @@ CPU_STREAMS = (
     "interpolates",
     "contrastive",
     "consistency",
+    "mixtures",
 )
 # Older checkpoints lack these streams; a training that continues from one did not use them.
-ADDED_STREAMS = ("consistency",)
+ADDED_STREAMS = ("consistency", "mixtures")
 # These streams draw tensors as large as feature maps, so they draw on the training's device. The
 # state of such a generator cannot be moved to another kind of device. So these streams are seeded
 # again at each step, and checkpoints do not store their states.

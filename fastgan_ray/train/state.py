@@ -18,6 +18,7 @@ from fastgan_ray.data.sampler import Sampler
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.models import (
     AnyDiscriminator,
+    AnyGenerator,
     build_discriminator,
     build_generator,
     checkpoint_gradients,
@@ -52,7 +53,7 @@ class TrainState:
     trains on a part of every batch.
     """
 
-    generator: nn.Module
+    generator: AnyGenerator
     discriminator: AnyDiscriminator
     ema: nn.Module
     optimizer_g: torch.optim.Adam

@@ -19,7 +19,7 @@ from fastgan_ray.augment import ada
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.training import TrainConfig
 from fastgan_ray.models import crop_part
-from fastgan_ray.train import consistency, lecam, losses, self_supervision
+from fastgan_ray.train import consistency, lecam, losses, mixdl, self_supervision
 from fastgan_ray.train.draws import CENTRE, Draws, Turn, ema_share
 from fastgan_ray.train.losses import LOSSES, at_least_float32
 from fastgan_ray.train.rng import seed_device_streams
@@ -185,6 +185,10 @@ def discriminator_loss(
         terms["chain"] = (train.chain_weight, chain.penalty(of_chain, train.chain_min_p))
     terms |= _consistency_terms(state, views, real_logits, fake_logits, train)
     terms |= self_supervision.d_terms(state, views, features, config)
+    if views.mixed:
+        pictures = views.mixed[0], views.fake[0].detach()
+        term = mixdl.discriminator_term(state.discriminator, *pictures, views.mixtures, state.group)
+        terms["mixdl_d"] = (train.mixdl_d_weight * train.mixdl_interval, term)
     if loss.penalty is not None:
         between = losses.interpolate(real, fake, turn.shares)
         logits = at_least_float32(state.discriminator(*between, rng=rng)[0])
@@ -195,7 +199,11 @@ def discriminator_loss(
         "logits/real": real_logits.mean(),
         "logits/fake": fake_logits.mean(),
         "sign/real": (real_logits - boundary).sign().mean(),
-        **(_judgements(real_logits, fake_logits, loss.boundary) if train.log_every_kimg else {}),
+        **(
+            losses.judgements(real_logits, fake_logits, loss.boundary)
+            if train.log_every_kimg
+            else {}
+        ),
     }
 
 
@@ -228,21 +236,6 @@ def _update_lecam(state: TrainState, real: Tensor, fake: Tensor, decay: float) -
         value.copy_(getattr(changed, name))
 
 
-def _judgements(real: Tensor, fake: Tensor, boundary: float | None) -> Scalars:
-    """Return the mean sign of D's logits of generated pictures, and D's accuracies.
-
-    One accuracy is that on real pictures, the other that on generated pictures. `real` and `fake`
-    are logits (B, 1). Each logit is compared with `boundary`, the logit of an undecided D. If
-    `boundary` is None, the i-th real logit is compared with the i-th generated logit.
-    """
-    of_real, of_fake = (fake, real) if boundary is None else (boundary, boundary)
-    return {
-        "sign/fake": (fake - of_fake).sign().mean(),
-        "accuracy/real": (real > of_real).float().mean(),
-        "accuracy/fake": (fake < of_fake).float().mean(),
-    }
-
-
 def generator_loss(state: TrainState, views: Views, config: RunConfig) -> Tensor:
     """Compute G's loss, with its autograd graph.
 
@@ -262,8 +255,13 @@ def generator_loss(state: TrainState, views: Views, config: RunConfig) -> Tensor
     if train.largest("zcr_g_weight") > 0:
         sensitivity = consistency.latent_sensitivity(views.outputs, views.near_outputs)
         value = value + train.zcr_g_weight * sensitivity
-    term = self_supervision.g_term(state, views, features, config)
-    return value if term is None else value + term
+    if views.mixed_features:
+        term = mixdl.generator_term(
+            views.mixed_features, views.features, views.mixtures, state.group
+        )
+        value = value + train.mixdl_g_weight * train.mixdl_interval * term
+    task_term = self_supervision.g_term(state, views, features, config)
+    return value if task_term is None else value + task_term
 
 
 def reconstruction_error(

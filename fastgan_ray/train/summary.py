@@ -56,7 +56,7 @@ def summarise_discriminator(config: RunConfig) -> NetworkSummary:
 
     The pretrained layers of a projected discriminator are one entry without parameters, because
     they are not trained.
-    The operations include every decoder and the heads of an extra task. The further passes through
+    The operations include every decoder and the heads of extra tasks. The further passes through
     the trunk that such a task needs are not counted.
     """
     network = build_discriminator(_plain(config), picture_channels=config.data.channels)
@@ -70,7 +70,8 @@ def summarise_discriminator(config: RunConfig) -> NetworkSummary:
 
     def judge_picture() -> None:
         network(full, small, part=0)
-        for head in filter(None, (network.projection, network.predictor)):
+        heads = network.projection, network.predictor, network.mixdl_projection
+        for head in filter(None, heads):
             head(features)
 
     layers = _layers(network, judge_picture)

@@ -7,6 +7,7 @@ augmentation, in float32. In one turn, D trains once on a batch (see `draws`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -17,8 +18,10 @@ from fastgan_ray.augment import diffusion, mixing, pipeline
 from fastgan_ray.augment.pipeline import Draw
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import small_size
+from fastgan_ray.train import mixdl
 from fastgan_ray.train.draws import Turn
 from fastgan_ray.train.losses import at_least_float32
+from fastgan_ray.train.mixdl import Mixtures
 from fastgan_ray.train.state import TrainState
 
 Sizes = Sequence[Tensor]
@@ -50,6 +53,14 @@ class Views(NamedTuple):
     for AugSelf-GAN."""
     targets: Sizes = ()
     """What D must predict of `real` and of `fake` in AugSelf-GAN (see `draws.Turn`)."""
+    mixed: Sizes = ()
+    """Pictures generated from mixtures of latents, augmented like `fake`, for MixDL in D."""
+    features: Sizes = ()
+    """G's feature maps (B, C, H, W) of `outputs`, layer by layer, for MixDL in G."""
+    mixed_features: Sizes = ()
+    """G's feature maps of the mixtures of latents, layer by layer, for MixDL in G."""
+    mixtures: Mixtures = MappingProxyType({})
+    """The numbers with which latents were mixed (`mixdl.draw`)."""
 
 
 def views_of(
@@ -61,8 +72,12 @@ def views_of(
     """
     train = config.train
     near_outputs: Sizes = ()
+    due = mixdl.is_due(state.step, config)
+    for_g = due and with_graph and train.largest("mixdl_g_weight") > 0
+    layers = state.generator.feature_layers() if for_g else ()
     with torch.set_grad_enabled(with_graph):
-        outputs = generate(state, turn.latents)
+        with mixdl.recorded(layers) as features:
+            outputs = generate(state, turn.latents)
         fake = fake_for_d = seen(state, outputs, turn.fake, config)
         if train.uses_near_latents:
             near_outputs = generate(state, *turn.near_latents)
@@ -85,6 +100,14 @@ def views_of(
     if config.model.task == "augself":
         plain = [at_least_float32(images) for images in detached([pictures, negatives[0]])]
         views = views._replace(plain=plain, targets=turn.targets)
+    if for_g or (due and config.model.d_mixdl):
+        with torch.set_grad_enabled(for_g), mixdl.recorded(layers) as mixed_features:
+            mixed = generate(state, turn.mixtures["latents"])
+        views = views._replace(
+            mixtures=turn.mixtures, features=features, mixed_features=mixed_features
+        )
+        if config.model.d_mixdl:
+            views = views._replace(mixed=seen(state, detached(mixed), turn.fake, config))
     return views._replace(outputs=outputs, near_outputs=near_outputs)
 
 

@@ -74,6 +74,7 @@ def gflop_per_image(config: RunConfig) -> float:
         discriminate = _gflop(lambda: discriminator(full_BCHW, small_BCHW))
         decode = _gflop(lambda: discriminator(full_BCHW, small_BCHW, part=0))
         task = _task_gflop(discriminator, model.task, full_BCHW)
+        project = _gflop(lambda: discriminator.project(full_BCHW)) if model.d_mixdl else 0.0
         frozen = _frozen_gflop(discriminator, full_BCHW)
         _, reconstructions = discriminator(full_BCHW, small_BCHW, part=0)
     pictures: float = sum(
@@ -91,12 +92,18 @@ def gflop_per_image(config: RunConfig) -> float:
     d_step += GRADIENT_PASSES * penalties * discriminate
     d_step += FORWARD_BACKWARD * discriminate * train.second_views
     d_step += generate if train.uses_near_latents else 0
+    # MixDL: a further picture is generated from a mixture of latents. D's trunk sees both pictures
+    # once more. G's loss needs the gradient of the further picture's features.
+    mixes_g = train.largest("mixdl_g_weight") > 0
+    mixdl = generate + FORWARD_BACKWARD * 2 * project if model.d_mixdl else generate * mixes_g
+    d_step += mixdl / train.mixdl_interval
     d_step += pictures * RECONSTRUCTION_GFLOP[train.reconstruction]
     # G's step: it reuses the picture generated in D's step, so that G needs only a backward pass.
     g_step = (FORWARD_BACKWARD - 1) * generate + FORWARD_BACKWARD * discriminate - frozen
     g_step += (FORWARD_BACKWARD - 1) * generate if train.largest("zcr_g_weight") > 0 else 0
     if model.task == "augself" and train.largest("augself_g_weight") > 0:
         g_step += FORWARD_BACKWARD * task - frozen
+    g_step += (FORWARD_BACKWARD - 1) * generate * mixes_g / train.mixdl_interval
     g_step += EXTRA_G_PASSES.get(train.loss, 0) * discriminate
     return d_step + g_step / train.d_steps
 

@@ -84,8 +84,10 @@ def training_gb(config: RunConfig, bf16: bool) -> float:
     bytes_per_value = 2 if bf16 else 4
     train = config.train
     # G's pictures and D's two kinds of pictures are about a third of the maps each.
-    extra = train.second_views + (train.largest("zcr_g_weight") > 0)
-    extra += 2 * (config.model.task == "augself")
+    extra = train.second_views + sum(
+        train.largest(name) > 0 for name in ("zcr_g_weight", "mixdl_g_weight")
+    )
+    extra += 2 * (config.model.task == "augself") + 2 * config.model.d_mixdl
     maps *= 1 + extra / 3
     map_bytes = config.train.batch_size * (maps + TEMPORARY_MAPS * largest) * bytes_per_value
     return (weights * BYTES_PER_WEIGHT + map_bytes) / 1e9

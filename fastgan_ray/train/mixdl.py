@@ -1,0 +1,133 @@
+"""MixDL: the features of mixed latents must be similar to those of each latent by its share.
+
+Kong et al., "Few-shot Image Generation with Mixup-based Distance Learning" (ECCV 2022). With few
+pictures, G makes almost the same picture from many latents, with jumps in between. MixDL mixes the
+latents of a batch with random shares, and compares the features of each mixture with those of each
+latent: the similarities must have the same order and spacing as the shares. In G, the features are
+those of a random layer. In D, they are a linear projection of the last features of generated
+pictures.
+
+The paper mixes latents w of StyleGAN2, which have no fixed distribution. Here latents z are
+N(0, 1), and a mean of several would be nearer to 0 than the latents that G sees: sum_i c_i z_i has
+the variance sum_i c_i^2. So each mixture is divided by the square root of this sum, which makes it
+N(0, 1) again.
+As in the published code, every sample of the batch has a mixture and a layer of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.distributed import ALONE, Group
+from fastgan_ray.models import AnyDiscriminator
+from fastgan_ray.train.losses import at_least_float32
+
+_TINY = 1e-30  # added to a uniform number, whose logarithm must be finite
+
+Mixtures = Mapping[str, Tensor]
+
+
+def is_on(config: RunConfig) -> bool:
+    """Return whether steps of a training mix latents."""
+    return config.model.d_mixdl or config.train.largest("mixdl_g_weight") > 0
+
+
+def is_due(step: int, config: RunConfig) -> bool:
+    """Return whether MixDL's terms are computed in `step`, counted from 0."""
+    return is_on(config) and step % config.train.mixdl_interval == 0
+
+
+def draw(latents: Tensor, layers: int, rng: torch.Generator) -> Mixtures:
+    """Draw mixtures of `latents` (B, nz), one for each sample of the batch, on the CPU.
+
+    Returns "shares" (B, B): row m has the shares of all latents in mixture m, drawn from
+    Dirichlet(1, ..., 1), so that they are at least 0 and their sum is 1; "latents" (B, nz): the
+    mixtures; "layers" (B,) int64: the number of G's layer, below `layers`, for each mixture.
+    """
+    count = len(latents)
+    # Exponential numbers, divided by their sum, have this distribution.
+    exponentials = -(torch.rand((count, count), generator=rng) + _TINY).log()
+    shares = exponentials / exponentials.sum(dim=1, keepdim=True)
+    return {
+        "shares": shares,
+        "latents": mixed(latents, shares),
+        "layers": torch.randint(layers, (count,), generator=rng),
+    }
+
+
+def mixed(latents: Tensor, shares: Tensor) -> Tensor:
+    """Mix latents (B, nz) with shares (M, B): (M, nz), N(0, 1) if the latents are N(0, 1)."""
+    lengths: Tensor = torch.linalg.vector_norm(shares, dim=1, keepdim=True)
+    return shares @ latents / lengths
+
+
+@contextmanager
+def recorded(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """Collect the outputs of `layers`, in the order of their use, within this context."""
+    outputs: list[Tensor] = []
+
+    def keep(layer: nn.Module, inputs: object, output: Tensor) -> None:
+        outputs.append(output)
+
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def divergence(mixtures: Tensor, samples: Tensor, shares: Tensor) -> Tensor:
+    """Compute the divergence of similarities from shares, for each of M mixtures: (M,).
+
+    `mixtures` (M, ...) and `samples` (B, ...) are features, and `shares` (M, B) say of which
+    samples a mixture is made. With p = softmax(shares) and q = softmax(cosine similarities of a
+    mixture with each sample), it is the Kullback-Leibler divergence sum_i p_i log(p_i / q_i),
+    0 or more. Divide the weights of the published code by its batch size for this sum: the code
+    takes the mean over i.
+    """
+    with torch.autocast(samples.device.type, enabled=False):
+        directions = [F.normalize(at_least_float32(x).flatten(1)) for x in (mixtures, samples)]
+        log_q = F.log_softmax(directions[0] @ directions[1].T, dim=1)
+        log_p = F.log_softmax(shares.to(log_q), dim=1)
+        return (log_p.exp() * (log_p - log_q)).sum(dim=1)
+
+
+def generator_term(
+    mixtures: Sequence[Tensor], samples: Sequence[Tensor], drawn: Mixtures, group: Group = ALONE
+) -> Tensor:
+    """Compute MixDL's term in G's loss, the mean divergence at the layers of `drawn`: a scalar.
+
+    `mixtures` and `samples` have the features of each layer, (B, ...), of the mixtures and of the
+    latents. Only the layer that was drawn for a mixture counts, so only this layer has a gradient.
+    Latents of all processes of `group` are compared.
+    """
+    each_LB = torch.stack(
+        [
+            divergence(of_mixtures, group.gather(of_samples), drawn["shares"])
+            for of_mixtures, of_samples in zip(mixtures, samples, strict=True)
+        ]
+    )
+    return each_LB.gather(0, drawn["layers"][None]).mean()
+
+
+def discriminator_term(
+    discriminator: AnyDiscriminator,
+    mixtures: Tensor,
+    samples: Tensor,
+    drawn: Mixtures,
+    group: Group = ALONE,
+) -> Tensor:
+    """Compute MixDL's term in D's loss, the mean divergence of D's projections: a scalar.
+
+    `mixtures` and `samples` are generated pictures (B, C, H, W) of the mixtures and of the latents.
+    """
+    of_both = discriminator.project(torch.cat([mixtures, samples]))
+    of_mixtures, of_samples = at_least_float32(of_both).chunk(2)
+    return divergence(of_mixtures, group.gather(of_samples), drawn["shares"]).mean()
