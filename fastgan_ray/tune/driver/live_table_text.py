@@ -71,7 +71,7 @@ def _cells(row: State, now: float, parameters_text: str, is_best: bool) -> list[
 
 def _mark(row: State) -> str:
     """Return the mark of a value that shares training data with D's features; "" for others."""
-    return f" {MARK}" if row["shared_data"] and row["value"] is not None else ""
+    return f" {MARK}" if row.get("shared_data") and row["value"] is not None else ""
 
 
 def trial_line(state: State, name: str, now: float) -> str:
@@ -185,7 +185,7 @@ def _title(state: State, now: float) -> Text:
     metric = f"{state['metric']} ({goal} is better)"
     if best is not None:
         metric += f", best {number(state['trials'][best]['value'])} by {_label(state, best)}"
-    notes = {shared_data_note(row["shared_data"]): None for row in state["trials"].values()}
+    notes = {shared_data_note(row.get("shared_data", "")): None for row in state["trials"].values()}
     return Text("\n".join(filter(None, [headline(state, now), state["budget"], metric, *notes])))
 
 
