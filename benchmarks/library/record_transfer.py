@@ -1,6 +1,6 @@
 """Record trainings that start from the weights of a training on the other embedded set.
 
-    python benchmarks/library/record_transfer.py [--limit N]
+    python benchmarks/library/record_transfer.py [--share 0 --of 2] [--limit N]
     python benchmarks/library/record_transfer.py --table
 
 The settings are those of objectives.yaml. Its arm FastGAN, as record_objectives.py has recorded it,
@@ -81,11 +81,11 @@ def recorded() -> dict[Cell, dict[str, Any]]:
     return {Cell(line["arm"], line["set"], line["seed"]): line for line in lines}
 
 
-def missing(spec: AblationSpec) -> Iterator[Cell]:
-    """Yield the cells that are not yet recorded."""
+def missing(spec: AblationSpec, share: int, of: int) -> Iterator[Cell]:
+    """Yield the cells of a share that are not yet recorded."""
     known = recorded()
-    for arm, seed, data in itertools.product(ARMS, spec.seeds, spec.data):
-        if Cell(arm, data, seed) not in known:
+    for number, (arm, seed, data) in enumerate(itertools.product(ARMS, spec.seeds, spec.data)):
+        if number % of == share and Cell(arm, data, seed) not in known:
             yield Cell(arm, data, seed)
 
 
@@ -137,6 +137,8 @@ def _listed(values: list[float | None]) -> str:
 def main() -> None:
     """Record what is missing, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--share", type=int, default=0)
+    parser.add_argument("--of", type=int, default=1)
     parser.add_argument("--limit", type=int, help="trainings after which to stop")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
@@ -146,7 +148,7 @@ def main() -> None:
         RESULTS.write_text(table(spec))
         print(RESULTS.read_text(), end="")
         return
-    for cell in itertools.islice(missing(spec), options.limit):
+    for cell in itertools.islice(missing(spec, options.share, options.of), options.limit):
         line = record(spec, cell)
         append(FOLDER, line)
         print(*cell, line["cpu_seconds"], line["rows"][objectives.METRIC][-1], flush=True)
