@@ -56,7 +56,9 @@ def config(spec: AblationSpec, cell: Cell) -> RunConfig:
     """Return the configuration of a training that starts from one on the other set."""
     other = next(name for name in spec.data if name != cell.data)
     given = {"train.init_from": str(start(spec, other))}
-    return override(cell_config(spec, Cell(SCRATCH, *cell[1:])), SHORT | given | ARMS[cell.arm])
+    return override(
+        cell_config(spec, Cell(SCRATCH, cell.data, cell.seed)), SHORT | given | ARMS[cell.arm]
+    )
 
 
 def record(spec: AblationSpec, cell: Cell) -> dict[str, Any]:
@@ -151,7 +153,8 @@ def main() -> None:
     for cell in itertools.islice(missing(spec, options.share, options.of), options.limit):
         line = record(spec, cell)
         append(FOLDER, line)
-        print(*cell, line["cpu_seconds"], line["rows"][objectives.METRIC][-1], flush=True)
+        values = line["rows"][objectives.METRIC]
+        print(cell.arm, cell.data, cell.seed, line["cpu_seconds"], values[-1], flush=True)
 
 
 if __name__ == "__main__":
