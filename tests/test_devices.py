@@ -39,6 +39,8 @@ EXACT = {"model.g_noise": False, "train.precision": "fp32", "train.batch_size": 
 CASES: dict[str, dict[str, Any]] = {
     **{f"loss {name}": {"train.loss": name} for name in LOSSES},
     **{f"augment {op}": {"augment.policy": op, "augment.ada_p": 0.5} for op in OPS},
+    # With seed 0, a value beside LeakyReLU's kink has another sign in float32 on some CPUs.
+    "augment diffusion": {"augment.policy": "diffusion", "augment.ada_p": 0.5, "train.seed": 1},
     "penalties": {"train.r1_gamma": 1.0, "train.r2_gamma": 0.5, "train.r1_interval": 1},
     "adaptive": {"augment.policy": "bgc", "augment.ada_interval": 1, "augment.ada_kimg": 0.01},
     "contrastive": {"model.self_supervision": "ae_contrastive"},

@@ -18,7 +18,7 @@ from fastgan_ray.config.augment import AugmentConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.train.checkpoint import load_generator, stored_config
-from fastgan_ray.train.step import augmented
+from fastgan_ray.train.views import augmented
 from fastgan_ray.tune.ray.session import connected
 
 POLICIES = ["", "color", "translation", "cutout", "color,translation,cutout"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ _CHANNELS = (1, 3, 4)
 _SHAPES = "(N, H, W, C), (N, C, H, W), (N, H, W), (H, W, C) or (H, W), with C = 1, 3 or 4"
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
+
+# NumPy reads a header with Python's parser, which sometimes fails in several threads at once
+# ("AST constructor recursion depth mismatch").
+_PARSER = threading.Lock()
 
 
 def row_names(name: str, count: int | None) -> list[str]:
@@ -54,7 +59,8 @@ def decode_array(data: bytes) -> Array:
 
     Raises ValueError for any other array, and for damaged bytes.
     """
-    picture: Array = np.load(io.BytesIO(data), allow_pickle=False)
+    with _PARSER:
+        picture: Array = np.load(io.BytesIO(data), allow_pickle=False)
     if picture.dtype != np.uint8 or not _is_single(picture.shape):
         raise ValueError(f"the array must be one 8-bit picture (got shape {picture.shape})")
     return picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture
@@ -62,7 +68,8 @@ def decode_array(data: bytes) -> Array:
 
 def _open(path: Path) -> Array:
     try:
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with _PARSER:
+            array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
     except Exception as error:  # the parser of headers raises nearly every type of error

@@ -96,11 +96,12 @@ class AnyDiscriminator(nn.Module, ABC):
     def keeping_features(self) -> Iterator[list[Tensor]]:
         """Collect the trunk's features of each forward pass inside a context, as `trunk` has them.
 
-        So an extra task does not compute them again.
+        So AugSelf-GAN does not compute them again. Without it, none are collected.
         """
-        self._kept = []
+        kept: list[Tensor] = []
+        self._kept = kept if self.predictor is not None else None
         try:
-            yield self._kept
+            yield kept
         finally:
             self._kept = None
 
