@@ -106,8 +106,7 @@ def verdicts(values: dict[str, dict[int, float | None]], spec: AblationSpec) -> 
     compared = compare(values, spec.baseline, spec.metric.goal)
     lines = [f"| arm | seeds | {METRIC} | difference | p (Holm) | verdict |", "|---|" + 5 * "---|"]
     for arm, by_seed in values.items():
-        mean, sd = mean_and_sd([value for value in by_seed.values() if value is not None])
-        shown = "" if mean is None else f"{mean:.1f}" + ("" if sd is None else f" ± {sd:.1f}")
+        shown = spread(*mean_and_sd([value for value in by_seed.values() if value is not None]))
         row = [arm, str(len(by_seed)), shown, "", "", "baseline"]
         if arm in compared:
             result = compared[arm]
@@ -118,6 +117,11 @@ def verdicts(values: dict[str, dict[int, float | None]], spec: AblationSpec) -> 
             row[5] = result.verdict
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
+
+
+def spread(mean: float | None, sd: float | None) -> str:
+    """Format a mean and its standard deviation over seeds; unknown parts are left out."""
+    return "" if mean is None else f"{mean:.1f}" + ("" if sd is None else f" ± {sd:.1f}")
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ def missing(spec: AblationSpec, share: int, of: int) -> Iterator[Cell]:
 
 
 def reached(line: dict[str, Any], distance: float) -> float | None:
-    """Return the kimg of the first evaluation at or below a distance; None if there is none."""
+    """Return after how many kimg a training first reached a distance; None if it never did."""
     rows = line["rows"]
     pairs = zip(rows["kimg"], rows[objectives.METRIC], strict=True)
     return next((kimg for kimg, value in pairs if value <= distance), None)
@@ -114,6 +114,8 @@ def table(spec: AblationSpec) -> str:
     ]
     for data, arm in itertools.product(spec.data, ARMS):
         cells = [cell for cell in given if (cell.arm, cell.data) == (arm, data)]
+        if not cells:
+            continue
         pairs = [(given[cell], scratch.get(Cell(SCRATCH, data, cell.seed))) for cell in cells]
         found = [(line, other) for line, other in pairs if other is not None]
         bests = [min(other["rows"][objectives.METRIC]) for _, other in found]
@@ -122,14 +124,10 @@ def table(spec: AblationSpec) -> str:
         mean, sd = mean_and_sd([min(line["rows"][objectives.METRIC]) for line, _ in found])
         base, base_sd = mean_and_sd(bests)
         lines.append(
-            f"| {data} | {arm} | {len(found)} | {_spread(mean, sd)} (from scratch "
-            f"{_spread(base, base_sd)}) | {_listed(with_weights)} | {_listed(without)} |"
+            f"| {data} | {arm} | {len(found)} | {objectives.spread(mean, sd)} (from scratch "
+            f"{objectives.spread(base, base_sd)}) | {_listed(with_weights)} | {_listed(without)} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def _spread(mean: float | None, sd: float | None) -> str:
-    return "" if mean is None else f"{mean:.1f}" + ("" if sd is None else f" ± {sd:.1f}")
 
 
 def _listed(values: list[float | None]) -> str:

@@ -14,8 +14,8 @@ _SHAPES = "(N, H, W, C), (N, C, H, W), (N, H, W), (H, W, C) or (H, W), with C = 
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 
-# NumPy reads a header with Python's parser, which sometimes fails in several threads at once
-# ("AST constructor recursion depth mismatch").
+# NumPy reads a header with Python's parser. In Python 3.11 the parser failed once while several
+# threads read ("AST constructor recursion depth mismatch"), so only one thread reads at a time.
 _PARSER = threading.Lock()
 
 
