@@ -33,6 +33,7 @@ from fastgan_ray.config.run_file import check_settings
 from fastgan_ray.data.source import open_source
 from fastgan_ray.errors import UserError
 from fastgan_ray.latent.export import export
+from fastgan_ray.latent.load import d_features_of
 from fastgan_ray.latent.measure import rank
 from fastgan_ray.metrics.extractors import EXTRACTORS
 from fastgan_ray.metrics.protocol import protocol, protocol_differences, require_same_protocol
@@ -230,8 +231,30 @@ def test_6_by_a_start_from_a_generator_that_was_trained_on_them(made, tmp_path):
         with pytest.raises(UserError, match=r"for the generator of .*, extractor must not be eff"):
             check_start(tiny.config(**start))
         assert check_start(tiny.config(**start, **{"eval.extractor": "clip_vitb32"}))
+    # Without a projected discriminator of its own, the values would have no mark.
     start = {"train.init_from": str(made / "lite1"), "train.init_networks": "generator"}
-    assert check_start(tiny.config(**start))
+    with pytest.raises(UserError, match=r"a network of the same training data \(ImageNet\)"):
+        check_start(tiny.config(**start))
+    marked = {"model.discriminator": "projected", "model.d_features": "efficientnet_lite1"}
+    assert check_start(tiny.config(**start, **marked))
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_7_by_a_start_from_a_start(made, tmp_path, exported):
+    second = shutil.copytree(made / "plain", tmp_path / "second")
+    start = {"train.init_networks": "generator", "eval.extractor": "clip_vitb32"}
+    record = check_start(tiny.config(**start, **{"train.init_from": str(made / "lite0")}))
+    metadata = json.loads((second / "metadata.json").read_text())
+    (second / "metadata.json").write_text(json.dumps({**metadata, "start": record}))
+    if exported:
+        export(second, "folder", tmp_path / "exported")
+        second = tmp_path / "exported"
+    assert d_features_of(second) == ("efficientnet_lite0",)
+    third = {"train.init_from": str(second), "train.init_networks": "generator"}
+    with pytest.raises(UserError, match=r"for the generator of .*, extractor must not be eff"):
+        check_start(tiny.config(**third))
+    with pytest.raises(UserError, match="was trained before against a discriminator on the feat"):
+        rank({second: None}, {**EMBEDDED, "data.path": str(made / "pictures")})
 
 
 # --- marks

@@ -9,7 +9,7 @@ discriminator on ImageNet features, FID falls further than the pictures improve 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fastgan_ray.config.evaluation import EvalConfig
@@ -56,6 +56,40 @@ def own_network(model: ModelConfig, measuring: EvalConfig) -> str:
         f"optimise its own metric; set eval.extractor to {_on_other_data(ours.data)}, or train "
         "with another model.d_features"
     )
+
+
+def with_own_features(earlier: Iterable[str], model: ModelConfig) -> tuple[str, ...]:
+    """Add the features of a model's projected discriminator to those of earlier discriminators."""
+    return tuple(dict.fromkeys([*earlier, *[model.d_features] * model.projects]))
+
+
+def spoilt_by_earlier(d_features: Iterable[str], model: ModelConfig, measuring: EvalConfig) -> str:
+    """Return why the metric may not measure a generator with an earlier training; "" if it may.
+
+    `d_features` are the feature networks of the discriminators of the generator's earlier
+    trainings: those from whose weights the training with `model` started (train.init_from). The
+    metric may use none of these networks. It may use another network of the same training data only
+    if the discriminator of `model` uses such features, too, because only then do its values have a
+    mark.
+    """
+    extractor = measuring.extractor
+    if extractor == "none":
+        return ""
+    ours, marked = FEATURE_NETWORKS[extractor], shared_data(model, extractor)
+    for name in d_features:
+        theirs = FEATURE_NETWORKS[name]
+        if ours.weights == theirs.weights:
+            why = "the same network"
+        elif ours.data == theirs.data and not marked:
+            why = f"a network of the same training data ({ours.data})"
+        else:
+            continue
+        return (
+            f"extractor must not be {extractor}, because the generator was trained before against "
+            f"a discriminator on the features of {why} ({name}), so its values would be too good; "
+            f"set eval.extractor to {_on_other_data(theirs.data)}"
+        )
+    return ""
 
 
 def shared_data(model: ModelConfig, extractor: str) -> str:

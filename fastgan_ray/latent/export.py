@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.load import load_model
+from fastgan_ray.latent.load import d_features_of, load_model
 from fastgan_ray.latent.model_card import training_record, write_model_card
 from fastgan_ray.latent.sample import latents
 from fastgan_ray.models import Discriminator, Generator
@@ -94,7 +94,8 @@ def _require_nothing(checkpoint: Path) -> None:
 
 def _write_folder(checkpoint: Path, out: Path) -> None:
     generator, config = load_model(checkpoint)
-    write_folder(*without_spectral_norm(generator, config), out)
+    plain, config = without_spectral_norm(generator, config)
+    write_folder(plain, config, out, d_features=d_features_of(checkpoint))
 
 
 def _reader(layout: Layout) -> Callable[[Path], Draw]:
@@ -105,7 +106,7 @@ def _write_hub(checkpoint: Path, out: Path) -> None:
     """Write an exported folder with a model card and samples, ready to upload to the Hub."""
     generator, config = load_model(checkpoint)
     generator, config = without_spectral_norm(generator, config)
-    write_folder(generator, config, out, HUB)
+    write_folder(generator, config, out, HUB, d_features_of(checkpoint))
     write_model_card(generator, config, training_record(checkpoint), out)
 
 

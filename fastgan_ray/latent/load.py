@@ -11,7 +11,7 @@ from torch import nn
 from fastgan_ray.config.override import override
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.models.exported_folder import layout_of, read_folder
+from fastgan_ray.models.exported_folder import layout_of, read_d_features, read_folder
 from fastgan_ray.models.published_checkpoint import load_published
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.find_checkpoint import Which, find_checkpoint
@@ -33,6 +33,18 @@ def load_model(path: Path, which: Which = "best") -> tuple[nn.Module, RunConfig]
     if layout := layout_of(path):
         return read_folder(path, layout)
     return checkpoint.load_generator(find_checkpoint(path, which))
+
+
+def d_features_of(path: Path, which: Which = "best") -> tuple[str, ...]:
+    """Return the feature networks of all discriminators against which a generator was trained.
+
+    Empty if none of them was a projected one. `path` and `which` are those of `load_model`.
+    """
+    if path.is_file():
+        return ()
+    if layout := layout_of(path):
+        return read_d_features(path, layout)
+    return checkpoint.all_d_features(find_checkpoint(path, which))
 
 
 def data_config(name: str, stored: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.evaluation import EvalConfig
+from fastgan_ray.config.feature_networks import spoilt_by_earlier
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.data.sets import PictureSets, open_sets
 from fastgan_ray.errors import UserError
-from fastgan_ray.latent.load import data_config, load_model
+from fastgan_ray.latent.load import d_features_of, data_config, load_model
 from fastgan_ray.metrics.evaluate import evaluate
 from fastgan_ray.metrics.extractors import Extractor, load_extractor
 from fastgan_ray.metrics.names import Goal, full_name, run_metric, same_metric, searchable
@@ -108,6 +109,9 @@ def _load(
     configs = {
         path: data_config(str(path), stored, overrides) for path, (_, stored) in models.items()
     }
+    for path, config in configs.items():
+        if rule := spoilt_by_earlier(d_features_of(path, which), config.model, config.eval):
+            raise UserError(f"{path}: {rule}")
     candidates = []
     for path, (generator, stored) in models.items():
         config, metric = configs[path], checkpoints[path]

@@ -7,6 +7,7 @@ other is the layout that the Hugging Face Hub expects.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from fastgan_ray.config.feature_networks import with_own_features
+from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_generator
@@ -55,11 +58,16 @@ def layout_of(folder: Path) -> Layout | None:
 
 
 def write_folder(
-    generator: nn.Module, config: RunConfig, folder: Path, layout: Layout = FOLDER
+    generator: nn.Module,
+    config: RunConfig,
+    folder: Path,
+    layout: Layout = FOLDER,
+    d_features: Sequence[str] = (),
 ) -> None:
     """Write a generator without spectral normalisation, and its settings, to a folder.
 
-    The settings are the section `model`, and `data.mode`.
+    The settings are the section `model`, and `data.mode`. `d_features` are the feature networks of
+    all discriminators against which the generator was trained.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.contiguous() for key, value in generator.state_dict().items()}
@@ -69,8 +77,16 @@ def write_folder(
         "format": FORMAT,
         "model": config.model.model_dump(),
         "mode": config.data.mode,
+        "d_features": list(d_features),
     }
     (folder / layout.description).write_text(json.dumps(description, indent=1))
+
+
+def read_d_features(folder: Path, layout: Layout) -> tuple[str, ...]:
+    """Read the `d_features` that were given to `write_folder`; the folder must not be damaged."""
+    description = json.loads((folder / layout.description).read_text())
+    model = ModelConfig.model_validate(description["model"])
+    return with_own_features(description.get("d_features", ()), model)
 
 
 def read_folder(folder: Path, layout: Layout) -> tuple[nn.Module, RunConfig]:

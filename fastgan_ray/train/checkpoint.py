@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from fastgan_ray.augment.ada import AdaState, ada_state
 from fastgan_ray.config.augment import how_to_register, unknown_ops
+from fastgan_ray.config.feature_networks import with_own_features
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
@@ -135,6 +136,16 @@ def stored_config(folder: Path) -> RunConfig:
         raise UserError(
             f"{folder / 'metadata.json'}: its configuration is damaged: {error}"
         ) from error
+
+
+def all_d_features(folder: Path) -> tuple[str, ...]:
+    """Return the feature networks of the discriminators against which a generator was trained.
+
+    `folder` is its checkpoint. The trainings from whose weights its training started
+    (train.init_from) are included. Empty if no discriminator was a projected one.
+    """
+    start = read_metadata(folder).get("start") or {}
+    return with_own_features(start.get("d_features", ()), stored_config(folder).model)
 
 
 def _require_known_ops(folder: Path, metadata: dict[str, Any]) -> None:

@@ -14,18 +14,17 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from fastgan_ray.config.feature_networks import own_network
-from fastgan_ray.config.model import ModelConfig
+from fastgan_ray.config.feature_networks import spoilt_by_earlier
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.training import TrainConfig
 from fastgan_ray.counting import counted
 from fastgan_ray.data.cache import file_sha256
 from fastgan_ray.errors import UserError
 from fastgan_ray.models import build_discriminator, build_generator
-from fastgan_ray.models.exported_folder import layout_of, read_folder
+from fastgan_ray.models.exported_folder import layout_of, read_d_features, read_folder
 from fastgan_ray.models.published_checkpoint import load_published
 from fastgan_ray.models.spectral import settle_vectors, spectral_layers
-from fastgan_ray.train.checkpoint import read_tensors, stored_config
+from fastgan_ray.train.checkpoint import all_d_features, read_tensors
 from fastgan_ray.train.find_checkpoint import locate
 from fastgan_ray.train.state import TrainState
 
@@ -41,8 +40,10 @@ class Source(NamedTuple):
     networks: dict[str, Tensors]
     sha256: str
     """A hash of the files from which the weights were read."""
-    model: ModelConfig
-    """The settings of the networks of the source."""
+    d_features: tuple[str, ...]
+    """The feature networks of the discriminators against which the source's generator was trained.
+
+    Empty if none of its trainings had a projected discriminator."""
 
 
 class Share(NamedTuple):
@@ -78,14 +79,14 @@ def read_source(train: TrainConfig) -> Source:
             return _published(where, train)
         if layout := layout_of(where):
             _require_average_generator(where, train)
-            generator, config = read_folder(where, layout)
+            generator, _ = read_folder(where, layout)
             sha256 = _sha256([where / layout.weights])
-            return Source({"generator": generator.state_dict()}, sha256, config.model)
-        config = stored_config(where)
+            d_features = read_d_features(where, layout)
+            return Source({"generator": generator.state_dict()}, sha256, d_features)
         stored = {"generator": "ema" if train.init_average else "generator"}
         files = {name: where / f"{stored.get(name, name)}.safetensors" for name in names}
         networks = {name: read_tensors(file) for name, file in files.items()}
-        return Source(networks, _sha256(files.values()), config.model)
+        return Source(networks, _sha256(files.values()), all_d_features(where))
     except UserError as error:
         raise UserError(f"train.init_from: {error}") from error
 
@@ -147,13 +148,14 @@ def initialise(
 ) -> dict[str, Any]:
     """Copy the weights of a source to networks (by name); return what was copied, for the records.
 
-    The record has "from", "sha256", "average", and for each network its `Share` as a mapping. Raise
-    UserError if a tensor has another name or shape and `train.init_partial` is false, or if no
-    tensor fits. The message names the first tensors that do not fit. Also raise UserError if the
-    source's generator was trained on the features that the metric uses.
+    The record has "from", "sha256", "average", "d_features" (see `Source`), and for each network
+    its `Share` as a mapping. Raise UserError if a tensor has another name or shape and
+    `train.init_partial` is false, or if no tensor fits. The message names the first tensors that do
+    not fit. Also raise UserError if the features of an earlier discriminator spoil the metric.
     """
     train = config.train
-    if "generator" in source.networks and (rule := own_network(source.model, config.eval)):
+    d_features = source.d_features if "generator" in source.networks else ()
+    if rule := spoilt_by_earlier(d_features, config.model, config.eval):
         raise UserError(f"train.init_from: for the generator of {train.init_from}, {rule}")
     shares = {}
     for name, tensors in source.networks.items():
@@ -162,6 +164,7 @@ def initialise(
         "from": train.init_from,
         "sha256": source.sha256,
         "average": train.init_average,
+        "d_features": list(d_features),
         **shares,
     }
 
@@ -263,7 +266,7 @@ def _published(path: Path, train: TrainConfig) -> Source:
         "discriminator": published.discriminator,
     }
     wanted = {name: networks[name].state_dict() for name in networks_of(train)}
-    return Source(wanted, _sha256([path]), published.generator.config)
+    return Source(wanted, _sha256([path]), ())
 
 
 def _require_average_generator(path: Path, train: TrainConfig) -> None:
