@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from fastgan_ray.config import dcgan_fields
 from fastgan_ray.config.aspects import ASPECTS
 from fastgan_ray.config.model_rules import (
     RESOLUTIONS,
@@ -206,31 +207,10 @@ class ModelConfig(Section):
         description="spectral normalisation of all convolutions in both networks (with sngan: "
         "only in the discriminator)",
     )
-    dcgan_width: int = Field(
-        128,
-        ge=1,
-        le=1024,
-        description="number of channels in each layer of dcgan",
-        json_schema_extra={"unit": "channels"},
-    )
-    dcgan_depth: int = Field(
-        4,
-        ge=3,
-        le=8,
-        description="number of upsampling layers in dcgan: each doubles the side, from 4 px "
-        "to resolution, which must be 4 * 2^dcgan_depth",
-        json_schema_extra={"unit": "layers"},
-    )
-    dcgan_upsampling: Literal["transposed", "nearest", "bilinear"] = Field(
-        "transposed",
-        description="how dcgan's generator doubles the side: transposed = a transposed 4x4 "
-        "convolution; nearest or bilinear = this interpolation, then a 3x3 convolution",
-    )
-    dcgan_init: Literal["glorot", "normal"] = Field(
-        "glorot",
-        description="initial weights of dcgan: glorot = uniform, as in Keras; normal = N(0, 0.02), "
-        "as in the paper on DCGAN",
-    )
+    dcgan_width: int = dcgan_fields.DCGAN_WIDTH
+    dcgan_depth: int = dcgan_fields.DCGAN_DEPTH
+    dcgan_upsampling: Literal["transposed", "nearest", "bilinear"] = dcgan_fields.DCGAN_UPSAMPLING
+    dcgan_init: Literal["glorot", "normal"] = dcgan_fields.DCGAN_INIT
 
     @property
     def d_blocks(self) -> int:

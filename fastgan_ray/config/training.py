@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from fastgan_ray.config import task_fields
+from fastgan_ray.config import consistency_fields, task_fields
 from fastgan_ray.config.scheduled import ScheduledSection
 
 # The published decay, .999 for each step of 8 images, converted to a half-life in kimg.
@@ -108,57 +108,14 @@ class TrainConfig(ScheduledSection):
         "discriminator's gradients at real and at generated pictures, computed at every step; 0 = "
         "off (Fang et al. 2022 used weights of 500 to 1000)",
     )
-    bcr_real_weight: float = Field(
-        0.0,
-        ge=0,
-        description="weight of the balanced consistency (bCR) of real pictures: the "
-        "discriminator's logits of two augmentations of the same picture must be alike (Zhao et "
-        "al. 2021 used 10); 0 = off",
-    )
-    bcr_fake_weight: float = Field(
-        0.0,
-        ge=0,
-        description="weight of the balanced consistency (bCR) of generated pictures (Zhao et al. "
-        "2021 used 10); 0 = off",
-    )
-    zcr_d_weight: float = Field(
-        0.0,
-        ge=0,
-        description="weight of the latent consistency (zCR) in the discriminator's loss: its "
-        "logits of pictures from two near latents must be alike (Zhao et al. 2021 used 5); 0 = off",
-    )
-    zcr_g_weight: float = Field(
-        0.0,
-        ge=0,
-        description="weight of the latent consistency (zCR) in the generator's loss: pictures from "
-        "two near latents must differ (Zhao et al. 2021 used 0.5); 0 = off",
-    )
-    zcr_noise: float = Field(
-        0.05,
-        gt=0,
-        description="standard deviation of the noise that zCR adds to a latent to get the near "
-        "latent",
-    )
-    mixdl_g_weight: float = Field(
-        0.0,
-        ge=0,
-        description="weight of MixDL in the generator's loss: the features of a mixture of latents "
-        "must be as similar to those of each latent as its share in the mixture says (Kong et al. "
-        "2022 used the equivalent of 125); 0 = off",
-    )
-    mixdl_d_weight: float = Field(
-        0.125,
-        ge=0,
-        description="weight of MixDL in the discriminator's loss, on projected features of "
-        "generated pictures; used if model.d_mixdl is true (published: the equivalent of 0.125)",
-    )
-    mixdl_interval: int = Field(
-        2,
-        ge=1,
-        description="MixDL is computed once in this number of training steps, with its weights "
-        "multiplied by this number",
-        json_schema_extra={"unit": "steps"},
-    )
+    bcr_real_weight: float = consistency_fields.BCR_REAL_WEIGHT
+    bcr_fake_weight: float = consistency_fields.BCR_FAKE_WEIGHT
+    zcr_d_weight: float = consistency_fields.ZCR_D_WEIGHT
+    zcr_g_weight: float = consistency_fields.ZCR_G_WEIGHT
+    zcr_noise: float = consistency_fields.ZCR_NOISE
+    mixdl_g_weight: float = consistency_fields.MIXDL_G_WEIGHT
+    mixdl_d_weight: float = consistency_fields.MIXDL_D_WEIGHT
+    mixdl_interval: int = consistency_fields.MIXDL_INTERVAL
     top_k: float = Field(
         1.0,
         gt=0,

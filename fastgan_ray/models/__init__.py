@@ -3,7 +3,8 @@
 from fastgan_ray.models.architectures import ARCHITECTURES, build_discriminator, build_generator
 from fastgan_ray.models.base import AnyDiscriminator, AnyGenerator
 from fastgan_ray.models.blocks import small_resolution, small_size
-from fastgan_ray.models.discriminator import Discriminator, build_decoder, crop_part
+from fastgan_ray.models.decoders import build_decoder, crop_part
+from fastgan_ray.models.discriminator import Discriminator
 from fastgan_ray.models.generator import Generator
 from fastgan_ray.models.gradient_checkpointing import checkpoint_gradients
 from fastgan_ray.models.sync_batchnorm import distribute

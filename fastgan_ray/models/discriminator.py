@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from torch import Tensor, nn
 
@@ -15,22 +13,17 @@ from fastgan_ray.models.blocks import (
     SkipExcitation,
     dropout,
     half_conv,
-    plain_up,
     small_resolution,
     widths,
 )
+from fastgan_ray.models.decoders import crop_part, decoders
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
 
 # Level -> number of channels, in units of ndf. The names of the levels are those of the published
 # network: the features of level s have a side of s/2 px after the stem, e.g. 128 px at level 256.
 _MULTIPLIERS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
-# Decoders: side in px -> number of channels, in units of decoder_width.
-_DECODER_MULTIPLIERS = {16: 4, 32: 2, 64: 2, 128: 1}
 # The output of a down block is gated by the features from this many blocks earlier.
 _SKIP_DISTANCE = 3
-# The top and left edges of each part, as shares of the picture's sides. A part has half of each
-# side.
-_PART_CORNERS = ((0, 0), (0, 0.5), (0.5, 0), (0.5, 0.5), (0.25, 0.25))
 
 
 class Discriminator(AnyDiscriminator):
@@ -67,7 +60,7 @@ class Discriminator(AnyDiscriminator):
             self.small = _small_branch(make, side, channels, picture_channels)
             self.small_head = make.conv(channels[32], 1, 4)
         self.chain = make.chain
-        self.decoders = _decoders(make, config, channels, picture_channels)
+        self.decoders = decoders(make, config, channels, picture_channels)
         self.add_heads(config, make, channels[16])
         trunk = [self.stem, self.blocks, self.skips]
         branches = [self.head, *filter(None, (self.small, self.small_head))]
@@ -157,62 +150,12 @@ class Discriminator(AnyDiscriminator):
         return features
 
 
-class Decoder(nn.Module):
-    """A network that reconstructs a picture from D's features (8x8 if the picture is square)."""
-
-    def __init__(
-        self, make: LayerFactory, c_in: int, width: int, side: int, picture_channels: int
-    ) -> None:
-        super().__init__()
-        channels = [
-            c_in,
-            *(times * width for level, times in _DECODER_MULTIPLIERS.items() if level <= side),
-        ]
-        self.blocks = nn.Sequential(
-            *(plain_up(make, *neighbours) for neighbours in itertools.pairwise(channels))
-        )
-        self.to_image = make.conv(channels[-1], picture_channels, 3, padding=1)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Reconstruct pictures: (B, c_in, 8, 8) -> (B, C, side, side) in [-1, 1]."""
-        return torch.tanh(self.to_image(self.blocks(x_BCHW)))
-
-
 def fastgan_discriminator(
     config: ModelConfig, rng: torch.Generator, picture_channels: int = 3
 ) -> Discriminator:
     """Build a newly initialised discriminator on the CPU, in training mode."""
     make = LayerFactory(rng, config.spectral_norm, config.d_norm, config.d_slope)
     return Discriminator(config, make, picture_channels)
-
-
-def build_decoder(
-    c_in: int, width: int, resolution: int, rng: torch.Generator, picture_channels: int
-) -> Decoder:
-    """Build a new decoder that maps features (B, c_in, 8, 8) to pictures of at most 128 px."""
-    make = LayerFactory(rng, spectral=True)
-    return Decoder(make, c_in, width, min(128, resolution), picture_channels)
-
-
-def crop_part(x_BCHW: Tensor, part: int | Tensor) -> Tensor:
-    """Crop a part with half of each side of a map: (B, C, H, W) -> (B, C, H/2, W/2).
-
-    Parts 0..3 are the quadrants, row by row, and 4 is the centre. Raises ValueError for another
-    number. `part` may also be a scalar tensor on the map's device, for quadrants only. The value of
-    such a tensor is not checked, because reading it would wait for the device.
-    """
-    height, width = x_BCHW.shape[-2:]
-    if isinstance(part, Tensor):
-        row = column = torch.arange(height // 2, device=x_BCHW.device)
-        if width != height:
-            column = torch.arange(width // 2, device=x_BCHW.device)
-        rows, columns = (part >> 1) * (height // 2) + row, (part & 1) * (width // 2) + column
-        return x_BCHW.index_select(2, rows).index_select(3, columns)
-    if part not in range(len(_PART_CORNERS)):
-        raise ValueError(f"part must be 0..{len(_PART_CORNERS) - 1} (got {part})")
-    down, right = _PART_CORNERS[part]
-    top, left = int(down * height), int(right * width)
-    return x_BCHW[:, :, top : top + height // 2, left : left + width // 2]
 
 
 def discriminator_channels(config: ModelConfig) -> dict[int, int]:
@@ -254,25 +197,6 @@ def _skips(
                 channels[block_levels[index]],
             )
             for index in range(_SKIP_DISTANCE - 1, len(block_levels))
-        }
-    )
-
-
-def _decoders(
-    make: LayerFactory, config: ModelConfig, channels: dict[int, int], picture_channels: int
-) -> nn.ModuleDict:
-    """Make the enabled decoders; the names say what they reconstruct."""
-    decoder_inputs = {
-        "full": channels[16] if config.decode_full else None,
-        "part": channels[32] if config.decode_part != "none" else None,
-        "small": channels[32] if config.decode_small else None,
-    }
-    side = min(128, config.resolution)
-    return nn.ModuleDict(
-        {
-            name: Decoder(make, c_in, config.decoder_width, side, picture_channels)
-            for name, c_in in decoder_inputs.items()
-            if c_in is not None and config.autoencodes
         }
     )
 

@@ -16,7 +16,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from fastgan_ray.config.training import TrainConfig
 from fastgan_ray.train.losses import at_least_float32
+from fastgan_ray.train.state import TrainState
+from fastgan_ray.train.views import Views
 
 
 def logit_distance(first: Tensor, second: Tensor) -> Tensor:
@@ -32,3 +35,23 @@ def latent_sensitivity(first: Sequence[Tensor], second: Sequence[Tensor]) -> Ten
     """
     difference = at_least_float32(first[0]) - at_least_float32(second[0])
     return -difference.square().mean()
+
+
+def d_terms(
+    state: TrainState, views: Views, real: Tensor, fake: Tensor, train: TrainConfig
+) -> dict[str, tuple[float, Tensor]]:
+    """Return {name: (weight, term)} of bCR and zCR in D's loss; empty if both are off.
+
+    `real` and `fake` are D's logits (B, L) of the pictures on which D is trained.
+    """
+    compared = {
+        "bcr_real": (train.bcr_real_weight, views.second_real, real),
+        "bcr_fake": (train.bcr_fake_weight, views.second_fake, fake),
+        "zcr_d": (train.zcr_d_weight, views.near, fake),
+    }
+    terms = {}
+    for name, (weight, images, logits) in compared.items():
+        if train.largest(f"{name}_weight") > 0:
+            others = at_least_float32(state.discriminator(*images, rng=state.rngs["dropout"])[0])
+            terms[name] = (weight, logit_distance(logits, others))
+    return terms

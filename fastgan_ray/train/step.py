@@ -17,7 +17,6 @@ from torch.nn.utils import get_total_norm
 
 from fastgan_ray.augment import ada
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.config.training import TrainConfig
 from fastgan_ray.models import crop_part
 from fastgan_ray.train import consistency, lecam, losses, mixdl, self_supervision
 from fastgan_ray.train.draws import CENTRE, Draws, Turn, ema_share
@@ -183,7 +182,7 @@ def discriminator_loss(
         terms["lecam"] = (train.lecam_weight, penalty)
     if (chain := state.discriminator.chain) is not None:
         terms["chain"] = (train.chain_weight, chain.penalty(of_chain, train.chain_min_p))
-    terms |= _consistency_terms(state, views, real_logits, fake_logits, train)
+    terms |= consistency.d_terms(state, views, real_logits, fake_logits, train)
     terms |= self_supervision.d_terms(state, views, features, config)
     if views.mixed:
         pictures = views.mixed[0], views.fake[0].detach()
@@ -205,26 +204,6 @@ def discriminator_loss(
             else {}
         ),
     }
-
-
-def _consistency_terms(
-    state: TrainState, views: Views, real: Tensor, fake: Tensor, train: TrainConfig
-) -> dict[str, tuple[float, Tensor]]:
-    """Return {name: (weight, term)} of bCR and zCR in D's loss; empty if both are off.
-
-    `real` and `fake` are D's logits (B, L) of the pictures on which D is trained.
-    """
-    compared = {
-        "bcr_real": (train.bcr_real_weight, views.second_real, real),
-        "bcr_fake": (train.bcr_fake_weight, views.second_fake, fake),
-        "zcr_d": (train.zcr_d_weight, views.near, fake),
-    }
-    terms = {}
-    for name, (weight, images, logits) in compared.items():
-        if train.largest(f"{name}_weight") > 0:
-            others = at_least_float32(state.discriminator(*images, rng=state.rngs["dropout"])[0])
-            terms[name] = (weight, consistency.logit_distance(logits, others))
-    return terms
 
 
 def _update_lecam(state: TrainState, real: Tensor, fake: Tensor, decay: float) -> None:

@@ -1,0 +1,33 @@
+"""The fields of `ModelConfig` that only the architecture dcgan uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+DCGAN_WIDTH: Any = Field(
+    128,
+    ge=1,
+    le=1024,
+    description="number of channels in each layer of dcgan",
+    json_schema_extra={"unit": "channels"},
+)
+DCGAN_DEPTH: Any = Field(
+    4,
+    ge=3,
+    le=8,
+    description="number of upsampling layers in dcgan: each doubles the side, from 4 px "
+    "to resolution, which must be 4 * 2^dcgan_depth",
+    json_schema_extra={"unit": "layers"},
+)
+DCGAN_UPSAMPLING: Any = Field(
+    "transposed",
+    description="how dcgan's generator doubles the side: transposed = a transposed 4x4 "
+    "convolution; nearest or bilinear = this interpolation, then a 3x3 convolution",
+)
+DCGAN_INIT: Any = Field(
+    "glorot",
+    description="initial weights of dcgan: glorot = uniform, as in Keras; normal = N(0, 0.02), "
+    "as in the paper on DCGAN",
+)
