@@ -56,3 +56,11 @@ def test_no_message_counts_by_itself():
         for match in counts.finditer(path.read_text())
     ]
     assert places == []
+
+
+def test_no_page_counts_by_itself():
+    """The same in templates and scripts: `${votes.length} votes` would read "1 votes"."""
+    counts = re.compile(rf"(?:length|count|files) ?\}}\}}? (?:more )?({NOUNS}|vote)s\b")
+    folder = ROOT / "fastgan_ray" / "report" / "page" / "templates"
+    places = {path.name: counts.findall(path.read_text()) for path in sorted(folder.iterdir())}
+    assert {name: nouns for name, nouns in places.items() if nouns} == {}

@@ -19,10 +19,13 @@ from colour_profiles import (
 from encoded_pictures import WHITE, encode
 from PIL import Image, ImageCms, features
 
+from fastgan_ray.config.data import DataConfig
 from fastgan_ray.data.adobe_rgb import ADOBE_RGB as PROFILE
+from fastgan_ray.data.cached_array import load_images
 from fastgan_ray.data.colour import profile_name
 from fastgan_ray.data.decode import decode
 from fastgan_ray.data.inspection import inspect
+from fastgan_ray.data.source import open_source
 
 WITH_PROFILES = ["PNG", "TIFF", "WEBP", "JPEG"]
 if "avif" in features.get_supported():
@@ -182,3 +185,26 @@ def test_profiles_have_names():
 def test_the_profiles_of_the_test_are_profiles():
     for profile in (rgb_profile(ADOBE_RGB, "a"), grey_profile(2.2), cmyk_profile()):
         assert ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.version >= 2
+
+
+def test_what_a_version_without_colour_profiles_cached_is_not_used(
+    tmp_path, empty_cache, monkeypatch
+):
+    """Facts and pixels that an older version stored have the colours of the file, not of sRGB."""
+    profile = rgb_profile(ADOBE_RGB, "Adobe RGB")
+    for side in (8, 9):
+        picture = Image.new("RGB", (side, side), (173, 62, 45))
+        picture.save(tmp_path / f"{side}.png", icc_profile=profile)
+    config = DataConfig(path=str(tmp_path))
+
+    def first_pixel() -> list[int]:
+        return load_images(open_source(config), config, (8, 8))[0, 0, 0].tolist()
+
+    with monkeypatch.context() as then:
+        then.setattr("fastgan_ray.data.cached_array._VERSION", 1)
+        then.setattr("fastgan_ray.data.checking._VERSION", 1)
+        then.setattr("fastgan_ray.data.decode.profile_of", lambda image: None)
+        assert first_pixel() == [173, 62, 45]
+    assert np.abs(np.subtract(first_pixel(), (200, 60, 40))).max() <= 2
+    assert len(list((empty_cache / "images").iterdir())) == 2
+    assert len(list((empty_cache / "checked").iterdir())) == 2

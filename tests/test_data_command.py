@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from command_line import call
 from encoded_pictures import encode
-from PIL import Image
+from PIL import Image, ImageOps
 from test_data_kinds import no_heif, others_of_every_kind, pictures_of_every_kind, write
 
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.data.resolution import common_aspect, justified_resolution
 from fastgan_ray.data.source import open_source
 from fastgan_ray.data.survey import inventory, survey
+from fastgan_ray.report.data.pictures import picture_facts
 from fastgan_ray.report.data.suggestion import choices, suggested_file
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.spec import base_config
@@ -184,6 +185,35 @@ def test_too_few_pictures_are_still_accounted_for(tmp_path, capsys):
     assert "--write: " in capsys.readouterr().err and not file.exists()
 
 
+def test_a_picture_again_compressed_smaller_or_mirrored_is_a_near_duplicate(tmp_path):
+    picture = cloud(3, (96, 96))
+    again = {
+        "compressed.jpg": encode(picture, "JPEG", quality=60),
+        "mirrored.png": encode(ImageOps.mirror(picture)),
+        "smaller.png": encode(picture.resize((64, 64))),
+    }
+    others = {f"{n:02}.png": encode(cloud(n, (96, 96))) for n in range(12)}
+    facts, source = picture_facts(DataConfig(path=str(write(tmp_path / "data", others | again))))
+    names = source.names
+    near = [{names[index] for index in pair["indices"]} for pair in facts["compared"]["near"]]
+    assert all({"03.png", name} in near for name in again), near
+    assert set().union(*near) == {"03.png", *again}
+
+
+def test_pictures_below_every_resolution_justify_none(tmp_path, capsys):
+    sizes = [(64, 64)] * 8 + [(20, 20)] * 2
+    write(tmp_path / "data", {f"{n}.png": encode(cloud(n, s)) for n, s in enumerate(sizes)})
+    file = tmp_path / "search.yaml"
+    options = ("--out", tmp_path / "page.html", "--write", file)
+    assert call("data", tmp_path / "data", *options) == 0
+    words = "Only 80% of them are at least as large as the lowest resolution, 32 px."
+    assert f"10 pictures can be used. {words}" in capsys.readouterr().out
+    assert words in (tmp_path / "page.html").read_text()
+    assert call("check", file) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "sizes: only 80% of the pictures need no enlargement at 32 px, the lowest" in printed
+
+
 def test_three_pictures_have_no_halves(tmp_path, capsys):
     write(tmp_path / "data", {f"{n}.png": encode(cloud(n)) for n in range(3)})
     assert call("data", tmp_path / "data", "--out", tmp_path / "page.html") == 0
@@ -199,6 +229,11 @@ def test_a_named_set_a_wrong_path_and_options_without_a_folder(tmp_path, capsys,
     (tmp_path / "file").write_text("")
     assert call("data", "matcaps", "--out", "file/page.html") == 2
     assert "--out: file/page.html cannot be written" in capsys.readouterr().err
+    assert call("data", "matcaps", "--out", "page.html") == 0
+    assert capsys.readouterr().out.startswith("matcaps: 284 pictures can be used.")
+    page = Path("page.html").read_text()
+    assert "<title>matcaps: pictures</title>" in page and ".zip" not in page
+    Path("page.html").unlink()
     assert call("data") == 0
     assert "fluent-heads" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["file"]
@@ -250,7 +285,7 @@ def facts(**changes):
         "unreadable": [],
         "modes": {"colour": 50},
         "transparent": 0,
-        "resolution": {"value": 512, "share": 0.96},
+        "resolution": {"value": 512, "share": 0.96, "needed": 0.9},
         "aspect": {"value": "1:1", "share": 0.9},
         "compared": {"halves": {"has_direction": False}},
     } | changes

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from fastgan_ray.metrics.halves import half_against_half
-from fastgan_ray.metrics.likeness import clusters, distances, near_duplicates, outliers
+from fastgan_ray.metrics.likeness import (
+    clusters,
+    distances,
+    near_duplicates,
+    outliers,
+    with_mirrored,
+)
 
 
 def cloud(count: int, dims: int = 30, seed: int = 0) -> np.ndarray:
@@ -32,6 +38,18 @@ def test_near_duplicates_by_features_or_by_sketch():
     assert pairs[0].distance < 0.1 < 0.5 < pairs[1].distance
     others = np.random.default_rng(2).uniform(0, 255, (20, 12))
     assert near_duplicates(distances(cloud(20)), others) == []
+
+
+def test_a_mirrored_picture_is_a_near_duplicate():
+    rows, mirrored = cloud(20), cloud(20, seed=9)
+    small, turned = (np.random.default_rng(seed).uniform(0, 255, (20, 12)) for seed in (1, 2))
+    rows[7], mirrored[7], turned[7] = mirrored[3], rows[3], small[3]  # 7 is 3, mirrored
+    between = distances(rows)
+    assert near_duplicates(between, small) == []
+    both = with_mirrored(between, rows, mirrored)
+    assert np.array_equal(both, both.T) and np.isinf(np.diag(both)).all()
+    (pair,) = near_duplicates(both, small, turned)
+    assert (pair.first, pair.second, pair.distance) == (3, 7, 0.0)
 
 
 def test_equal_pictures_are_near_duplicates():

@@ -10,7 +10,12 @@ from rich.console import Console
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.errors import UserError
-from fastgan_ray.tune.preflight import absolute_paths, check_inputs, keep_protocol
+from fastgan_ray.tune.preflight import (
+    absolute_paths,
+    check_inputs,
+    keep_protocol,
+    read_pictures,
+)
 
 
 @pytest.fixture
@@ -36,7 +41,9 @@ def test_each_data_set_is_told_and_its_protocol_kept_once(pictures, tmp_path):
     assert (tmp_path / "protocol.json").is_file()
     both = [*arms, config("fluent-heads")]
     lines = check(both, tmp_path).splitlines()
-    assert [line.split()[0] for line in lines if " pictures in " in line] == ["5", "198"]
+    told = [line for line in lines if " pictures in " in line]
+    assert told == [f"5 pictures in {pictures}", "198 pictures in fluent-heads"]
+    assert [data["path"] for data in read_pictures(tmp_path)] == [str(pictures), "fluent-heads"]
 
 
 def test_pictures_that_changed_are_found_when_it_is_resumed(pictures, tmp_path):

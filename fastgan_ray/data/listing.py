@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,17 +103,35 @@ def require_inside(path: Path, kind: str, names: Sequence[str]) -> None:
 
 
 def describe_left_out(left_out: Sequence[LeftOut]) -> str:
-    """Return a line that says how many files of each kind were not read; "" if there are none."""
+    """Return a line that says how many files of each kind were not read; "" if there are none.
+
+    For example "3 files were not read: 1 .cr2 and 1 .dng (a camera's raw file; ...), 1 .txt".
+    """
     mentioned = [entry for entry in left_out if not entry.quiet]
     if not mentioned:
         return ""
-    counts = Counter((entry.kind, entry.reason) for entry in mentioned)
+    kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for entry in mentioned:
+        kinds[entry.reason][entry.kind] += 1
+    without_reason = kinds.pop(NOT_A_PICTURE, Counter())
     described = [
-        f"{count} {printable(kind)}{'' if reason == NOT_A_PICTURE else f' ({printable(reason)})'}"
-        for (kind, reason), count in sorted(counts.items())
+        f"{_joined(_counts(counts))} ({printable(reason)})"
+        for reason, counts in sorted(kinds.items(), key=lambda item: min(item[1]))
     ]
+    # Last, so that a reason in brackets never seems to be theirs.
+    described += _counts(without_reason)
     were = "was" if len(mentioned) == 1 else "were"
     return f"{counted(len(mentioned), 'file')} {were} not read: {', '.join(described)}"
+
+
+def _counts(kinds: Mapping[str, int]) -> list[str]:
+    return [f"{count} {printable(kind)}" for kind, count in sorted(kinds.items())]
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Join texts: "a", "a and b", "a, b and c"."""
+    *first, last = texts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def printable(name: str) -> str:

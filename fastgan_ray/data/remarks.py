@@ -52,6 +52,12 @@ def sketches(pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
     return values.reshape(len(pictures), 3 * SKETCH_SIDE**2)
 
 
+def mirrored_sketches(pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
+    """Return the rows of `sketches` for the mirror images of the pictures."""
+    values = sketches(pictures).reshape(len(pictures), SKETCH_SIDE, SKETCH_SIDE, 3)
+    return values[:, :, ::-1].reshape(len(pictures), 3 * SKETCH_SIDE**2)
+
+
 def copies(pictures: Sequence[Picture]) -> list[list[Picture]]:
     """Return the groups of pictures that have equal files, byte for byte."""
     groups = defaultdict(list)

@@ -31,16 +31,23 @@ def enlargement(picture: Picture, config: DataConfig, size: Size) -> float:
 def justified_resolution(pictures: Sequence[Picture], config: DataConfig, aspect: str) -> int:
     """Return the largest resolution at which few pictures must be enlarged.
 
-    At least the fraction LARGE_ENOUGH of the pictures keep their size or become smaller. If the
-    pictures are smaller than every resolution, return the smallest one.
+    At least the fraction LARGE_ENOUGH of the pictures keep their size or become smaller. If no
+    resolution is so low, return the lowest one; `share_unenlarged` tells.
     """
 
     def is_justified(resolution: int) -> bool:
-        size = ModelConfig(resolution=resolution, aspect=aspect).size
-        large = sum(enlargement(picture, config, size) <= 1 for picture in pictures)
-        return large >= LARGE_ENOUGH * len(pictures)
+        return share_unenlarged(pictures, config, aspect, resolution) >= LARGE_ENOUGH
 
     return max(filter(is_justified, RESOLUTIONS), default=RESOLUTIONS[0])
+
+
+def share_unenlarged(
+    pictures: Sequence[Picture], config: DataConfig, aspect: str, resolution: int
+) -> float:
+    """Return the fraction of the pictures that need no enlargement at a resolution."""
+    size = ModelConfig(resolution=resolution, aspect=aspect).size
+    large = sum(enlargement(picture, config, size) <= 1 for picture in pictures)
+    return large / len(pictures)
 
 
 def common_aspect(pictures: Sequence[Picture]) -> tuple[str, float]:

@@ -13,8 +13,8 @@ Array = npt.NDArray[np.float64]
 # The unit of distances is the median distance of a picture to the nearest other picture.
 _NEAR = 0.3
 # A picture that was resized or compressed again has the same sketch, but other features.
-_NEAR_WITH_SKETCH = 1.2
-_SKETCH_LEVELS = 1.5
+_NEAR_WITH_SKETCH = 2.5
+_SKETCH_LEVELS = 2.0
 _NEIGHBOURS = 3
 _OUTLIER = 4.0  # robust standard deviations
 _DIMENSIONS = 20
@@ -44,22 +44,42 @@ def distances(features: npt.ArrayLike) -> Array:
     return values
 
 
-def near_duplicates(between: Array, sketches: npt.ArrayLike) -> list[Pair]:
+def with_mirrored(between: Array, features: npt.ArrayLike, mirrored: npt.ArrayLike) -> Array:
+    """Return the distances (n, n) of pictures if one of each pair may be mirrored.
+
+    `between` has the distances of their `features` (n, d); `mirrored` (n, d) are the features of
+    their mirror images. The diagonal is infinity.
+    """
+    rows, others = np.asarray(features, np.float64), np.asarray(mirrored, np.float64)
+    across = np.stack([np.linalg.norm(others - row, axis=1) for row in rows])
+    np.fill_diagonal(across, np.inf)
+    nearest: Array = np.minimum(between, np.minimum(across, across.T))
+    return nearest
+
+
+def near_duplicates(
+    between: Array, sketches: npt.ArrayLike, mirrored: npt.ArrayLike | None = None
+) -> list[Pair]:
     """List the pairs of pictures that are nearly the same, the nearest first.
 
-    `between` has the distances of their features, from `distances`; `sketches` (n, s) are small
-    versions of the pictures in levels of 0 to 255. A pair is listed if its features are much nearer
-    than usual, or if its sketches are nearly equal and its features are not farther apart
-    than usual.
+    `between` has the distances of their features, from `distances` or `with_mirrored`; `sketches`
+    (n, s) are small versions of the pictures in levels of 0 to 255, and `mirrored` (n, s) those of
+    the mirror images, if these count too. A pair is listed if its features are much nearer than
+    usual, or if its sketches are nearly equal and its features are not much farther apart than
+    usual.
     """
     unit = _unit(between)
     if unit == 0:  # most pictures are equal
         unit = float(between[np.isfinite(between)].max()) or 1.0
     small = np.asarray(sketches, np.float64)
+    turned = small if mirrored is None else np.asarray(mirrored, np.float64)
     pairs = []
     for first, row in enumerate(between / unit):
         others = np.flatnonzero(row[first + 1 :] < _NEAR_WITH_SKETCH) + first + 1
-        differences = np.abs(small[others] - small[first]).mean(axis=1)
+        differences = np.minimum(
+            np.abs(small[others] - small[first]).mean(axis=1),
+            np.abs(turned[others] - small[first]).mean(axis=1),
+        )
         near = others[(row[others] < _NEAR) | (differences <= _SKETCH_LEVELS)]
         pairs += [Pair(first, int(second), float(row[second])) for second in near]
     return sorted(pairs, key=lambda pair: pair.distance)

@@ -76,7 +76,8 @@ def check_inputs(
         sentences = remarks(source, config.data, largest.model.size)
         for sentence in sentences:
             say(console, escape(f"  {sentence}"))
-        described.append({"path": str(source.path), "pictures": len(source), "remarks": sentences})
+        path = str(config.data.path)  # as given: a path or the name of a set
+        described.append({"path": path, "pictures": len(source), "remarks": sentences})
     write_atomically(folder / PICTURES, json.dumps(described, indent=1))
 
 
@@ -132,8 +133,9 @@ def _check_pictures(
     sets = open_sets(config, track)
     source, held_out = sets.pool, ""
     if sets.held_out:
-        held_out = f", and {len(sets.reference)} held out in {sets.reference.path}"
-    say(console, escape(f"{counted(len(source), 'picture')} in {source.path}{held_out}"))
+        held_in = config.eval.data or config.data.path
+        held_out = f", and {len(sets.reference)} held out in {held_in}"
+    say(console, escape(f"{counted(len(source), 'picture')} in {config.data.path}{held_out}"))
     require_different_limits(limits, source)
     if here:
         extractor = load_extractor(

@@ -13,17 +13,23 @@ from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.data.checking import Picture
 from fastgan_ray.data.listing import printable
-from fastgan_ray.data.remarks import copies, remarks, sketches
+from fastgan_ray.data.remarks import copies, mirrored_sketches, remarks, sketches
 from fastgan_ray.data.resolution import (
     LARGE_ENOUGH,
     common_aspect,
-    enlargement,
     justified_resolution,
+    share_unenlarged,
 )
 from fastgan_ray.data.source import Source, open_source
 from fastgan_ray.data.survey import Survey, inventory, mode_of, survey
 from fastgan_ray.errors import UserError
-from fastgan_ray.metrics.likeness import clusters, distances, near_duplicates, outliers
+from fastgan_ray.metrics.likeness import (
+    clusters,
+    distances,
+    near_duplicates,
+    outliers,
+    with_mirrored,
+)
 from fastgan_ray.metrics.self_distance import embedded_features, self_distance
 from fastgan_ray.progress import Track, silently
 
@@ -37,14 +43,15 @@ Facts = dict[str, Any]
 def picture_facts(config: DataConfig, track: Track = silently) -> tuple[Facts, Source | None]:
     """Return the facts of a set of pictures, and a source of the pictures that were compared.
 
-    The facts are JSON values: "path", "pictures" (their number), "files" (rows of `inventory`),
-    "remarks", "unreadable", and, if at least 2 pictures are usable, "kinds", "modes", "profiles"
-    (counts by name), "sizes", "resolution", "aspect", "copies", "compared" (see `_compare`). With
-    fewer usable pictures, the source is None. Raise UserError if the path cannot be used at all.
+    The facts are JSON values: "path" (as in `config`: a path or the name of a set), "pictures"
+    (their number), "files" (rows of `inventory`), "remarks", "unreadable", and, if at least 2
+    pictures are usable, "kinds", "modes", "profiles" (counts by name), "sizes", "resolution",
+    "aspect", "copies", "compared" (see `_compare`). With fewer usable pictures, the source is None.
+    Raise UserError if the path cannot be used at all.
     """
     found = survey(config, track)
     facts: Facts = {
-        "path": printable(str(found.path)),
+        "path": printable(str(config.path)),
         "pictures": len(found.pictures),
         "files": inventory(found),
         "unreadable": list(found.unreadable),
@@ -66,8 +73,7 @@ def picture_facts(config: DataConfig, track: Track = silently) -> tuple[Facts, S
         "sizes": _sizes(found),
         "resolution": {
             "value": resolution,
-            "share": sum(enlargement(p, config, size) <= 1 for p in found.pictures)
-            / len(found.pictures),
+            "share": share_unenlarged(found.pictures, config, aspect, resolution),
             "needed": LARGE_ENOUGH,
         },
         "aspect": {"value": aspect, "share": share},
@@ -85,14 +91,18 @@ def _compare(source: Source, config: DataConfig, track: Track) -> Facts:
     Return "count", "near" (pairs {"indices", "distance"}), "outliers", "clusters" (all indices
     refer to `source`), and "halves" (see `self_distance`; None if there are too few pictures).
     """
-    features, _ = embedded_features(source, config, track)
+    features, mirrored = embedded_features(source, config, track)
     between = distances(features)
-    pairs = near_duplicates(between, sketches(source.pictures))
+    pairs = near_duplicates(
+        with_mirrored(between, features, mirrored),
+        sketches(source.pictures),
+        mirrored_sketches(source.pictures),
+    )
     halves = self_distance(source, config, track)
     return {
         "count": len(source),
         "near": [
-            {"indices": [pair.first, pair.second], "distance": round(pair.distance, 3)}
+            {"indices": [pair.first, pair.second], "distance": round(pair.distance, 2)}
             for pair in pairs
             if source.pictures[pair.first].sha256 != source.pictures[pair.second].sha256
         ],

@@ -68,10 +68,14 @@ def verdict(facts: Facts) -> str:
     """Return a sentence that says how many pictures can be used, and for what resolution."""
     if "resolution" not in facts:
         return f"{counted(facts['pictures'], 'picture')} can be used: too few for a training."
-    return (
-        f"{counted(facts['pictures'], 'picture')} can be used. Their sizes justify a resolution of "
-        f"{facts['resolution']['value']} px."
-    )
+    resolution = facts["resolution"]
+    sizes = f"Their sizes justify a resolution of {resolution['value']} px."
+    if resolution["share"] < resolution["needed"]:
+        sizes = (
+            f"Only {resolution['share']:.0%} of them are at least as large as the lowest "
+            f"resolution, {resolution['value']} px."
+        )
+    return f"{counted(facts['pictures'], 'picture')} can be used. {sizes}"
 
 
 def overview(facts: Facts) -> list[tuple[str, str]]:

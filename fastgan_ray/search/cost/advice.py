@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.counting import counted
-from fastgan_ray.data.resolution import LARGE_ENOUGH, justified_resolution
+from fastgan_ray.data.resolution import LARGE_ENOUGH, justified_resolution, share_unenlarged
 from fastgan_ray.data.source import Source
 from fastgan_ray.metrics.self_distance import known_self_distance
 
@@ -16,12 +16,19 @@ def advice(source: Source, config: RunConfig, resolution: int) -> list[str]:
     differences can be due to chance; it has numbers only if `fastgan-ray data` has measured them,
     which takes seconds to minutes.
     """
-    unenlarged_up_to = justified_resolution(source.pictures, config.data, config.model.aspect)
-    return [
-        f"sizes: at least {LARGE_ENOUGH:.0%} of the pictures need no enlargement at "
-        f"{unenlarged_up_to} px; the largest resolution in use is {resolution} px",
-        _metric_sentence(source, config),
-    ]
+    return [_sizes_sentence(source, config, resolution), _metric_sentence(source, config)]
+
+
+def _sizes_sentence(source: Source, config: RunConfig, resolution: int) -> str:
+    pictures, aspect = source.pictures, config.model.aspect
+    low = justified_resolution(pictures, config.data, aspect)
+    share = share_unenlarged(pictures, config.data, aspect, low)
+    how_many = f"at least {LARGE_ENOUGH:.0%}" if share >= LARGE_ENOUGH else f"only {share:.0%}"
+    lowest = "" if share >= LARGE_ENOUGH else ", the lowest resolution"
+    return (
+        f"sizes: {how_many} of the pictures need no enlargement at {low} px{lowest}; the largest "
+        f"resolution in use is {resolution} px"
+    )
 
 
 def _metric_sentence(source: Source, config: RunConfig) -> str:

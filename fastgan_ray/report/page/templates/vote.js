@@ -44,7 +44,9 @@ function choose(choice) {
 }
 
 function back() {
-  if (votes.pop()) show();
+  if (!votes.pop()) return;
+  savedVotes = Math.min(savedVotes, votes.length); // the next vote is not saved yet
+  show();
 }
 
 function save() {
@@ -58,7 +60,7 @@ function save() {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   savedVotes = votes.length;
   element("saved").textContent =
-    `${name} with ${votes.length} votes is in your download folder. ` +
+    `${name} with ${votes.length} vote${votes.length === 1 ? "" : "s"} is in your download folder. ` +
     `Add it to the results with: fastgan-ray vote RUN --add ${name}`;
 }
 
