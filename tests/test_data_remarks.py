@@ -20,6 +20,7 @@ from test_data_kinds import frames, opened, picture, sized, write, write_lmdb
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.data.decode import decode
+from fastgan_ray.data.described import read_described
 from fastgan_ray.data.inspection import inspect
 from fastgan_ray.data.remarks import remarks
 from fastgan_ray.errors import UserError
@@ -27,7 +28,7 @@ from fastgan_ray.report.data.run_folder import read_run
 from fastgan_ray.report.page.sections import headline
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.tune.driver.results import SearchRecords
-from fastgan_ray.tune.preflight import check_inputs, read_pictures
+from fastgan_ray.tune.preflight import check_inputs
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
 
@@ -210,12 +211,14 @@ def test_check_says_it(kind, folder, tmp_path, capsys):
     assert data["remarks"][:2] == SENTENCES and data["pictures"] == 4
 
 
-def test_train_says_it(folder, tmp_path, capsys):
+def test_train_says_it_and_its_report_has_it(folder, tmp_path, capsys):
     (tmp_path / "run.yaml").write_text(dump_run_config(tiny.config()))
     command = ("train", "--config", tmp_path / "run.yaml", "--data", folder)
     assert call(*command, "--out", tmp_path / "out") == 0
     printed = capsys.readouterr().out
     assert all(f"Pictures: {sentence}\n" in printed for sentence in SENTENCES)
+    warnings = headline(read_run(tmp_path / "out"))["warnings"]
+    assert [f"{folder}: {sentence}" for sentence in SENTENCES] == warnings[-2:]
 
 
 def test_tune_and_ablate_say_it_and_the_summary_and_the_report_have_it(folder, tmp_path):
@@ -227,7 +230,7 @@ def test_tune_and_ablate_say_it_and_the_summary_and_the_report_have_it(folder, t
     check_inputs([config], examples, run, False, Console(file=text, width=40))
     assert f"4 pictures in {folder}\n" in text.getvalue()
     assert all(f"  {sentence}\n" in text.getvalue() for sentence in SENTENCES)
-    (data,) = read_pictures(run)
+    (data,) = read_described(run)
     assert data["pictures"] == 4 and data["path"] == str(folder)
     assert data["remarks"][:2] == SENTENCES and data["remarks"][2].startswith(ENLARGED)
     summary = SearchRecords(run, spec).publish([], over=False)

@@ -9,13 +9,9 @@ import tiny
 from rich.console import Console
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.data.described import read_described
 from fastgan_ray.errors import UserError
-from fastgan_ray.tune.preflight import (
-    absolute_paths,
-    check_inputs,
-    keep_protocol,
-    read_pictures,
-)
+from fastgan_ray.tune.preflight import absolute_paths, check_inputs, keep_protocol
 
 
 @pytest.fixture
@@ -43,7 +39,7 @@ def test_each_data_set_is_told_and_its_protocol_kept_once(pictures, tmp_path):
     lines = check(both, tmp_path).splitlines()
     told = [line for line in lines if " pictures in " in line]
     assert told == [f"5 pictures in {pictures}", "198 pictures in fluent-heads"]
-    assert [data["path"] for data in read_pictures(tmp_path)] == [str(pictures), "fluent-heads"]
+    assert [data["path"] for data in read_described(tmp_path)] == [str(pictures), "fluent-heads"]
 
 
 def test_pictures_that_changed_are_found_when_it_is_resumed(pictures, tmp_path):

@@ -103,6 +103,7 @@ def test_both_sides_show_the_same_latents_and_the_control_is_of_the_training_set
     reds = [5 * int(generator["trial"]) for generator in key["generators"]]
     shown = vote_runs.sides(only(run, "page-*.html").read_text())
     assert len(shown) == len(key["pairs"]) == 30
+    assert sum(len(reds) in pair for pair in key["pairs"]) == 6  # a fifth has the control
     latents = set()
     for pair, numbers in zip(shown, key["pairs"], strict=True):
         greens = []

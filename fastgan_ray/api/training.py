@@ -148,7 +148,7 @@ def _train(
 
     from fastgan_ray.api.train_reporter import TerminalReporter
     from fastgan_ray.config.feature_networks import shared_data, shared_data_note
-    from fastgan_ray.data.remarks import remarks
+    from fastgan_ray.data.described import describe as describe_pictures
     from fastgan_ray.data.sets import open_sets
     from fastgan_ray.metrics.weight_files import require_weights
     from fastgan_ray.progress import track_on
@@ -164,14 +164,15 @@ def _train(
     require_weights(run)
     require_writable_folder(out)
     track = track_on(Console(stderr=True, quiet=console.quiet))
-    for remark in remarks(open_sets(run, track).training, run.data, run.model.size):
+    pictures = describe_pictures(open_sets(run, track).training, run.data, run.model.size)
+    for remark in pictures["remarks"]:
         _print_line(console, f"Pictures: {remark}")
     _print_line(console, cores_hint(run))
     _print_line(console, shared_data_note(shared_data(run.model, run.eval.extractor)))
     with stopping(lambda stop: None if console.quiet else say_at_once(STOPPING)) as stop:
         reporter = TerminalReporter(out, run, show, console, stop)
         try:
-            training.run_training(run, reporter, start, overwrite, wandb, track)
+            training.run_training(run, reporter, start, overwrite, wandb, track, [pictures])
         except InterruptedRunError as error:
             raise stop.error(str(error)) from error
     _print_line(console, reporter.closing())

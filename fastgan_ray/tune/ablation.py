@@ -10,6 +10,7 @@ from typing import Any
 from ray.tune.search import Searcher
 from rich.console import RenderableType
 
+from fastgan_ray.data.described import read_described
 from fastgan_ray.files import write_atomically
 from fastgan_ray.metrics.names import MOMENTS
 from fastgan_ray.report.charts import curve_files
@@ -33,7 +34,7 @@ from fastgan_ray.tune.driver.records import Record, TrialRecords
 from fastgan_ray.tune.driver.repeated_failures import FAILURES_IN_A_ROW
 from fastgan_ray.tune.driver.run_experiment import run_experiment
 from fastgan_ray.tune.experiment import Experiment, TuneOptions
-from fastgan_ray.tune.preflight import absolute_paths, read_pictures
+from fastgan_ray.tune.preflight import absolute_paths
 from fastgan_ray.tune.ray.compat import FINISHED
 from fastgan_ray.tune.trial.folder import trial_name
 from fastgan_ray.tune.trial.objective import Objective, train_objective
@@ -175,7 +176,7 @@ class AblationRecords(TrialRecords):
             for number, cell in enumerate(self._order)
         ]
         summary = summarise(self._spec, self.folder.name, trials, self._gflop)
-        summary["pictures"] = read_pictures(self.folder)
+        summary["pictures"] = read_described(self.folder)
         write_atomically(self.folder / "ablation.json", json.dumps(summary, indent=1))
         write_atomically(self.folder / "ablation.md", tables.markdown(summary, "curves.svg"))
         if over:

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from fastgan_ray.data.source import Source
 
 STARTS = "starts.json"  # in the experiment's folder; {file: sha256} of each train.init_from
-PICTURES = "pictures.json"  # in the experiment's folder; the number of pictures, and remarks
 
 
 def check_inputs(
@@ -59,7 +58,7 @@ def check_inputs(
     configurations that a search may try. Raises a UserError that says what is missing or has
     changed.
     """
-    from fastgan_ray.data.remarks import remarks
+    from fastgan_ray.data.described import describe, write_described
     from fastgan_ray.metrics.weight_files import require_weights
 
     check_starts([*configs, *examples], folder, console)
@@ -73,12 +72,10 @@ def check_inputs(
         name = "protocol.json" if len(by_data) == 1 else f"protocol-{number}.json"
         limits = {other.data.limit for other in configs if other.data.path == config.data.path}
         source = _check_pictures(config, limits, folder / name, here, console)
-        sentences = remarks(source, config.data, largest.model.size)
-        for sentence in sentences:
+        described.append(describe(source, config.data, largest.model.size))
+        for sentence in described[-1]["remarks"]:
             say(console, escape(f"  {sentence}"))
-        path = str(config.data.path)  # as given: a path or the name of a set
-        described.append({"path": path, "pictures": len(source), "remarks": sentences})
-    write_atomically(folder / PICTURES, json.dumps(described, indent=1))
+    write_described(folder, described)
 
 
 def check_starts(configs: Sequence[RunConfig], folder: Path, console: Console) -> None:
@@ -106,16 +103,6 @@ def check_starts(configs: Sequence[RunConfig], folder: Path, console: Console) -
             )
     if now:
         write_atomically(path, json.dumps(before | now, indent=1))
-
-
-def read_pictures(folder: Path) -> list[dict[str, Any]]:
-    """Return what `check_inputs` wrote about the pictures of the experiment in `folder`.
-
-    The list has {"path", "pictures" (their number), "remarks"} for each data set. It is empty if
-    the trials of the experiment use no pictures.
-    """
-    path = folder / PICTURES
-    return list(json.loads(path.read_text())) if path.is_file() else []
 
 
 def _check_pictures(

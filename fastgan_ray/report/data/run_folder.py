@@ -10,6 +10,7 @@ from typing import Any
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.feature_networks import shared_data_note
 from fastgan_ray.config.run_file import load_run_config
+from fastgan_ray.data.described import read_described
 from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import fakes_error_name, final_value, run_metric, value_of
 from fastgan_ray.report.data.rows import read_rows
@@ -99,7 +100,7 @@ def _read_training(folder: Path) -> Run:
         "metric": {"name": name, "goal": goal},
         "account": None,
         "trials": trials,
-        "pictures": [],
+        "pictures": read_described(folder),
         "protocols": {},
         "versions": _read_json(folder / "versions.json") or [],
     }

@@ -36,15 +36,15 @@ PAIRS_SIDE = 1000  # pixels
 def headline(run: Run) -> dict[str, Any]:
     """Return {"verdict", "warnings"}: the text at the top of the page."""
     account = run["account"]
-    if run["kind"] == "training":
-        (trial,) = run["trials"]
-        notes = [text for text in (trial["warning"], shared_note(run)) if text]
-        return {"verdict": _training_verdict(run, trial), "warnings": notes}
-    if account is None:
-        return {"verdict": "No trial has ended yet.", "warnings": []}
     remarks = [
         f"{data['path']}: {remark}" for data in run["pictures"] for remark in data["remarks"]
     ]
+    if run["kind"] == "training":
+        (trial,) = run["trials"]
+        notes = [text for text in (trial["warning"], shared_note(run)) if text]
+        return {"verdict": _training_verdict(run, trial), "warnings": [*notes, *remarks]}
+    if account is None:
+        return {"verdict": "No trial has ended yet.", "warnings": []}
     if run["kind"] == "ablation":
         warnings = ablation_tables.notes(account)
         return {"verdict": _ablation_verdict(account), "warnings": [*warnings, *remarks]}

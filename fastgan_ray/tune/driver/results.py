@@ -16,6 +16,7 @@ from fastgan_ray.config.feature_networks import shared_data_note
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.config.schedule import as_text
+from fastgan_ray.data.described import Described, read_described
 from fastgan_ray.files import atomic, link_tree, write_atomically
 from fastgan_ray.metrics.names import MOMENTS
 from fastgan_ray.search.file.metric import Metric
@@ -23,7 +24,6 @@ from fastgan_ray.search.file.spec import DEFAULT, SearchSpec, start_point
 from fastgan_ray.search.pareto import front_of
 from fastgan_ray.train.best import BEST, LAST
 from fastgan_ray.tune.driver.records import Record, TrialRecords
-from fastgan_ray.tune.preflight import read_pictures
 
 # The sections of the configuration that the published FastGAN defines. A trial that differs only in
 # other sections is still the published default.
@@ -54,7 +54,7 @@ def summarise(
     spec: SearchSpec,
     name: str,
     protocol: dict[str, Any],
-    pictures: list[dict[str, Any]],
+    pictures: Sequence[Described],
 ) -> dict[str, Any]:
     """Return the content of summary.json."""
     best = choose_best(records, spec.metric)
@@ -137,7 +137,7 @@ class SearchRecords(TrialRecords):
         if best is not None:
             keep_best({**best, "source": source_of(best)}, self.folder)
         name, protocol = self.folder.name, _protocol(self.folder)
-        summary = summarise(records, self._spec, name, protocol, read_pictures(self.folder))
+        summary = summarise(records, self._spec, name, protocol, read_described(self.folder))
         write_atomically(self.folder / "trials.csv", as_csv(records, self._spec))
         write_atomically(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary

@@ -1,8 +1,9 @@
 """Run one training, and record its rows, curves, configuration and software versions.
 
-The folder of a training has config.yaml, versions.json, metrics.jsonl and metrics.csv (one row for
-each evaluation), training.jsonl (numbers between evaluations), TensorBoard's file, wandb/, the
-grids and the checkpoints. `fastgan-ray report` makes report.html from this folder.
+The folder of a training has config.yaml, versions.json, pictures.json, metrics.jsonl and
+metrics.csv (one row for each evaluation), training.jsonl (numbers between evaluations),
+TensorBoard's file, wandb/, the grids and the checkpoints. `fastgan-ray report` makes report.html
+from this folder.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.config.run_file import dump_run_config
 from fastgan_ray.config.schedule import as_text
+from fastgan_ray.data.described import Described, write_described
 from fastgan_ray.errors import InterruptedRunError, UserError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.progress import Track, silently
@@ -45,10 +47,12 @@ def run_training(
     overwrite: bool = False,
     wandb: Mode = "auto",
     track: Track = silently,
+    pictures: Sequence[Described] = (),
 ) -> None:
     """Train in the folder of `reporter`, and record rows, curves and versions in this folder.
 
-    `reporter` also receives every report. `resume_from` is a checkpoint in this folder. Without
+    `reporter` also receives every report. `pictures` describes the training pictures, for the
+    report. `resume_from` is a checkpoint in this folder. Without
     `resume_from`, the folder must be new or empty, or contain a training that `overwrite` replaces.
     Raises the errors that `train` raises, and UserError if the folder cannot be used or another
     process trains in it.
@@ -58,6 +62,7 @@ def run_training(
         if resume_from is None:
             context.enter_context(replacing(folder) if overwrite else new_folder(folder))
         context.enter_context(only_driver(folder))
+        write_described(folder, pictures)
         _run(config, reporter, resume_from, wandb, track)
 
 
