@@ -53,6 +53,8 @@ CASES: dict[str, dict[str, Any]] = {
     "instance noise": {"train.instance_noise": 0.1},
     "contrastive": {"model.self_supervision": "ae_contrastive"},
     "AugSelf-GAN": {"model.self_supervision": "ae_augself"},
+    "InsGen": {"model.self_supervision": "ae_insgen"},
+    "FakeCLR": {"model.self_supervision": "ae_fakeclr"},
     "CHAIN": {"model.d_norm": "chain", "train.chain_start_kimg": 0.0},
     "group normalisation in D": {"model.d_norm": "group"},
     "projected D": {"model.discriminator": "projected"},
@@ -94,9 +96,9 @@ class Trainer:
         return sum(kept.values())
 
 
-def measure(turns: int, steps: int, resolution: int) -> list[dict[str, Any]]:
-    """Return each case's step time and kept bytes beside the default's, turn by turn."""
-    trainers = {name: Trainer(changes, resolution) for name, changes in CASES.items()}
+def measure(names: list[str], turns: int, steps: int, resolution: int) -> list[dict[str, Any]]:
+    """Return the named cases' step time and kept bytes beside the default's, turn by turn."""
+    trainers = {name: Trainer(CASES[name], resolution) for name in names}
     kept = {name: trainer.kept_bytes() for name, trainer in trainers.items()}
     for _ in range(turns):
         for trainer in trainers.values():
@@ -138,9 +140,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="steps of a case in one turn")
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--out", type=Path, default=RESULTS / "objectives.md")
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = measure(options.turns, options.steps, options.resolution)
+    rows = measure(
+        list(dict.fromkeys(["default", *options.cases])),
+        options.turns,
+        options.steps,
+        options.resolution,
+    )
     text = table(rows, options.turns, options.resolution)
     options.out.write_text(text)
     print(text, end="")

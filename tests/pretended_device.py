@@ -93,6 +93,8 @@ CASES: dict[str, dict[str, Any]] = {
     "Re-GAN": {"regan.sparsity": 0.3, "regan.warmup_kimg": 0.0},
     "contrastive": {"model.self_supervision": "ae_contrastive"},
     "AugSelf-GAN": {"model.self_supervision": "augself", "augment.policy": "color,cutout"},
+    "InsGen": {"model.self_supervision": "insgen"},
+    "FakeCLR": {"model.self_supervision": "ae_fakeclr"},
     "no self-supervision": {"model.self_supervision": "none"},
     "dropout": {"model.d_dropout": 0.3},
     "single blocks in G": {"model.g_blocks": "single"},
@@ -114,6 +116,11 @@ CASES: dict[str, dict[str, Any]] = {
     "schedules of AugSelf-GAN": {
         "model.self_supervision": "augself",
         **{"train.augself_d_weight": HALVED, "train.augself_g_weight": HALVED},
+    },
+    "schedules of FakeCLR": {
+        "model.self_supervision": "fakeclr",
+        **{f"train.insgen_{name}_weight": HALVED for name in ("d_fake", "g")},
+        **{f"train.insgen_{name}": HALVED for name in ("temperature", "momentum", "forgetting")},
     },
     "schedule of p": {**ADAPTIVE, "augment.ada": "none", "augment.ada_p": HALVED},
     "gp_weight as a schedule": {"train.loss": "wasserstein", "train.gp_weight": HALVED},
@@ -332,7 +339,12 @@ def placed_state(config: RunConfig, count: int) -> TrainState:
     state.rngs |= {name: DeviceGenerator() for name in rng.DEVICE_STREAMS}  # type: ignore[misc]
     for network in (state.generator, state.discriminator, state.ema):
         place_module(network)
-    for part in (state.ada, state.lecam):
+    parts: list[Any] = [state.ada, state.lecam]
+    if state.instances is not None:
+        place_module(state.instances.network)
+        parts += state.instances.queues.values()
+        object.__setattr__(state.instances, "ages", Placed(state.instances.ages))
+    for part in parts:
         for name, value in vars(part).items():
             object.__setattr__(part, name, Placed(value))
     for name, network in (("g", state.generator), ("d", state.discriminator)):

@@ -33,6 +33,8 @@ CASES = {
         "train.instance_noise": 0.1,
     },
     "AugSelf-GAN": {"model.self_supervision": "augself", "augment.probability": 0.7},
+    "InsGen": {"model.self_supervision": "insgen", "train.insgen_momentum": 0.5},
+    "FakeCLR": {"model.self_supervision": "ae_fakeclr", "train.d_steps": 2},
     "lazy penalties": {
         "train.loss": "logistic",
         "train.r1_gamma": 1.0,

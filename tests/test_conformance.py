@@ -31,6 +31,7 @@ from fastgan_ray.search.space import assign
 from fastgan_ray.train import checkpoint
 from fastgan_ray.train.batches import Pictures
 from fastgan_ray.train.draws import draw_step, to_device
+from fastgan_ray.train.instances import queue_tensors
 from fastgan_ray.train.loop import take_batches
 from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.perceptual import DISTANCES, load_distance
@@ -77,6 +78,30 @@ CASES: dict[str, dict[str, Any]] = {
     "AugSelf-GAN without G's part": {
         **{"model.self_supervision": "augself", "train.augself_g_weight": 0.0},
         **{"train.gradient_checkpointing": True, "train.top_k": 0.5, "model.aspect": "2:3"},
+    },
+    "InsGen": {
+        **{"model.self_supervision": "insgen", "augment.policy": "color,apa,anda,diffusion"},
+        **{"augment.ada_p": 0.5, "train.d_steps": 2, "train.insgen_d_fake_weight": 0.5},
+        **{"train.insgen_d_real_weight": 0.2, "train.insgen_g_weight": 0.3, "data.mode": "grey"},
+        **{"train.insgen_temperature": 0.1, "train.insgen_momentum": 0.5, "train.top_k": 0.5},
+        **{"train.insgen_noise": 0.5, "train.insgen_queue": 1.0, "model.aspect": "2:3"},
+    },
+    "FakeCLR with every penalty": {
+        **{**PENALTIES, "train.loss": "wasserstein", "model.self_supervision": "ae_fakeclr"},
+        **{"train.insgen_forgetting": 3.0, "model.d_dropout": 0.2, "train.precision": "bf16"},
+        **{"train.instance_noise": 0.1, "train.bcr_fake_weight": 1.0},
+    },
+    "FakeCLR without G's part": {
+        **{"model.self_supervision": "fakeclr", "train.insgen_g_weight": 0.0},
+        **{"train.gradient_checkpointing": True, "augment.policy": ""},
+    },
+    "InsGen with CHAIN": {
+        **{"model.self_supervision": "insgen", "model.d_norm": "chain"},
+        **{"train.chain_start_kimg": 0.0, "train.chain_target": -1.0},
+    },
+    "FakeCLR with frozen blocks": {
+        **{"model.self_supervision": "fakeclr", "model.d_mixdl": True, "train.mixdl_interval": 1},
+        **{"train.init_from": "runs/heads", "train.freeze_d": 2},
     },
     "contrastive settings": {
         "model.self_supervision": "contrastive",
@@ -142,6 +167,7 @@ CASES: dict[str, dict[str, Any]] = {
         for name, settings in {
             "contrastive": {"model.self_supervision": "contrastive"},
             "augself": {"model.self_supervision": "augself"},
+            "insgen": {"model.self_supervision": "insgen"},
             "with penalties": {**PENALTIES, "train.loss": "wasserstein"},
             "under Re-GAN": REGAN,
             "with dropout, bf16": {"model.d_dropout": 0.3, "train.precision": "bf16"},
@@ -382,6 +408,9 @@ def everything(state: TrainState) -> dict[str, Any]:
     """All that the next step depends on."""
     found: dict[str, Any] = {"step": state.step, **vars(state.ada)}
     networks = {"g": state.generator, "d": state.discriminator, "ema": state.ema}
+    if state.instances is not None:
+        networks["keys"] = state.instances.network
+        found |= queue_tensors(state.instances)
     for kind, network in networks.items():
         found |= {f"{kind}.{name}": value for name, value in network.state_dict().items()}
     for kind, optimizer in (("og", state.optimizer_g), ("od", state.optimizer_d)):

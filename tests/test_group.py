@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.distributed import ALONE, Group, PeerFailedError, TorchGroup
+from fastgan_ray.train.instances import queue_tensors
 from fastgan_ray.train.loop import train
 from fastgan_ray.train.perceptual import DISTANCES
 from fastgan_ray.train.state import new_state
@@ -77,6 +78,11 @@ CASES: dict[str, dict[str, Any]] = {
         **{"augment.probability": 0.7, "train.d_steps": 2},
     },
     "contrastive": {"model.self_supervision": "contrastive", "train.d_steps": 2},
+    "InsGen": {
+        **{"model.self_supervision": "insgen", "augment.policy": "color,translation"},
+        **{"train.insgen_momentum": 0.5, "train.d_steps": 2},
+    },
+    "FakeCLR": {"model.self_supervision": "ae_fakeclr", "train.insgen_momentum": 0.9},
     "dcgan": {
         "model.architecture": "dcgan",
         "model.dcgan_depth": 3,
@@ -104,7 +110,8 @@ def trained(changes: dict[str, Any], steps: int, group: Group) -> dict[str, Tens
     """Everything that some steps lead to, by name."""
     settings = tiny.config(**changes)
     state = new_state(settings, 8, CPU, group)
-    for network in (state.generator, state.discriminator, state.ema):
+    copies = [state.instances.network] if state.instances is not None else []
+    for network in (state.generator, state.discriminator, state.ema, *copies):
         network.to(torch.get_default_dtype())
     draw = torch.Generator().manual_seed(1)
     found = {}
@@ -114,6 +121,8 @@ def trained(changes: dict[str, Any], steps: int, group: Group) -> dict[str, Tens
     for name in ("generator", "discriminator", "ema"):
         tensors = getattr(state, name).state_dict().items()
         found |= {f"{name}.{key}": value for key, value in tensors}
+    if state.instances is not None:
+        found |= queue_tensors(state.instances)
     return {**found, "p": state.ada.p.clone()}
 
 
@@ -257,6 +266,8 @@ def test_the_cases_do_what_they_are_for(folder):
     assert 0 < float(read(folder, "adaptive")["p"]) < 0.4
     assert {"loss/r1", "loss/r2"} <= read(folder, "penalties").keys()
     assert float(read(folder, "contrastive")["loss/contrastive"]) > 0
+    queues = read(folder, "InsGen")
+    assert int(queues["real.count"]) == int(queues["fake.count"]) == len(queues["real.keys"]) == 16
     pruned = read(folder, "dcgan")["generator.blocks.0.weight"]
     assert 0.4 < float((pruned == 0).double().mean()) < 0.6
 

@@ -89,6 +89,13 @@ NEEDS: dict[str, dict[str, Any]] = {
     **{
         f"train.augself_{name}_weight": {"model.self_supervision": "augself"} for name in ("d", "g")
     },
+    **{
+        f"train.insgen_{name}": {"model.self_supervision": "insgen"}
+        for name in ("d_fake_weight", "d_real_weight", "g_weight", "temperature", "momentum")
+    },
+    "train.insgen_noise": {"model.self_supervision": "insgen"},
+    # A step with two batches of keys in the queue, which differ in their ages.
+    "train.insgen_forgetting": {"model.self_supervision": "fakeclr", "train.d_steps": 2},
     "augment.cutout": {"augment.policy": "cutout"},
     **{f"augment.keras_{name}": KERAS for name in ("shift", "rotation", "zoom")},
     "augment.ada_target": RISING | {"augment.ada_steps": 4},
@@ -263,9 +270,11 @@ def steps(changes: dict[str, Any], count: int = STEPS) -> list[Any]:
     generator = torch.Generator().manual_seed(1)
     distance, rows = DISTANCES["l1"](CPU), []
     for _ in range(count):
-        batch = torch.rand(4, 3, 32, 32, generator=generator) * 2 - 1
-        take_step(state, [batch], config, distance)
-        networks = (state.generator, state.discriminator, state.ema)
+        turns = range(config.train.d_steps)
+        batches = [torch.rand(4, 3, 32, 32, generator=generator) * 2 - 1 for _ in turns]
+        take_step(state, batches, config, distance)
+        copies = [state.instances.network] if state.instances is not None else []
+        networks = (state.generator, state.discriminator, state.ema, *copies)
         tensors = [value for network in networks for value in network.state_dict().values()]
         rows.append([tensor.clone() for tensor in (*tensors, state.ada.p)])
     return rows
@@ -318,6 +327,13 @@ CAPTURED: dict[str, dict[str, Any]] = {
     "p": case("augment.ada_p"),
     **{name: case(f"augment.{name}") for name in ("ada_kimg", "ada_target", "ada_max_p")},
     "penalty of wasserstein": case("train.gp_weight"),
+    "FakeCLR": {
+        "model.self_supervision": "fakeclr",
+        **{
+            f"train.insgen_{name}": mapping(0.2, 0.9)
+            for name in ("d_fake_weight", "g_weight", "temperature", "momentum", "forgetting")
+        },
+    },
 }
 
 

@@ -57,6 +57,8 @@ def test_stored_pictures_are_scaled_and_turned():
         ("ae_contrastive", {"loss/reconstruction", "loss/contrastive"}),
         ("augself", {"loss/augself"}),
         ("ae_augself", {"loss/reconstruction", "loss/augself"}),
+        ("insgen", {"loss/insgen_fake", "loss/insgen_real"}),
+        ("ae_fakeclr", {"loss/reconstruction", "loss/insgen_fake"}),
     ],
 )
 def test_each_arm_has_its_losses(kind, losses):
@@ -67,15 +69,18 @@ def test_each_arm_has_its_losses(kind, losses):
     assert all(weight.grad is not None for weight in state.discriminator.parameters())
 
 
-def test_arms_see_the_same_draws_elsewhere():
+@pytest.mark.parametrize(
+    ("arm", "stream"), [("ae_contrastive", "contrastive"), ("ae_insgen", "instances")]
+)
+def test_arms_see_the_same_draws_elsewhere(arm, stream):
     rngs = []
-    for kind in ("none", "ae_contrastive"):
+    for kind in ("none", arm):
         settings = tiny.config(**{"model.self_supervision": kind})
         state = start(settings)
         take_step(state, [pictures()], settings, L1)
         rngs.append({name: rng.get_state() for name, rng in state.rngs.items()})
     differing = {name for name in rngs[0] if not torch.equal(rngs[0][name], rngs[1][name])}
-    assert differing == {"init", "contrastive"}
+    assert differing - {"noise"} == {"init", stream}  # "noise" is seeded again in each step
 
 
 def test_contrastive_loss_is_of_two_different_views_of_each_picture(monkeypatch):

@@ -20,6 +20,8 @@ PURE = {
     *("train.bcr_real_weight", "train.bcr_fake_weight", "train.zcr_d_weight"),
     *("train.zcr_g_weight", "train.zcr_noise", "train.instance_noise"),
     *("train.augself_d_weight", "train.augself_g_weight"),
+    *("train.insgen_d_fake_weight", "train.insgen_d_real_weight", "train.insgen_g_weight"),
+    *("train.insgen_temperature", "train.insgen_noise", "train.insgen_forgetting"),
     *("train.contrastive_weight", "train.contrastive_temperature", "train.seed", "eval.seed"),
     *("augment.brightness", "augment.saturation", "augment.contrast", "augment.ada_target"),
     *("regan.dense_lr_factor", "model.d_slope"),

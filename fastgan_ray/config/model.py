@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from fastgan_ray.config import dcgan_fields
+from fastgan_ray.config import dcgan_fields, task_fields
 from fastgan_ray.config.aspects import ASPECTS
 from fastgan_ray.config.model_rules import (
     RESOLUTIONS,
@@ -172,13 +172,7 @@ class ModelConfig(Section):
         description="linear projection of the discriminator's last features, which is trained to "
         "keep the distances between latents (MixDL, Kong et al. 2022; see train.mixdl_d_weight)",
     )
-    self_supervision: SelfSupervision = Field(
-        "ae",
-        description="extra task of the discriminator: ae = reconstruct pictures with the decoders "
-        "(published); contrastive = recognise two augmented views of a picture; augself = predict "
-        "how a picture was augmented (Hou et al. 2023); ae_contrastive, ae_augself = the decoders "
-        "and the other task; none = no extra task. Without ae there are no decoders",
-    )
+    self_supervision: SelfSupervision = task_fields.SELF_SUPERVISION
     decode_full: bool = Field(
         True,
         description="decoder that reconstructs the picture from the features at 8 px "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator
 
 from fastgan_ray.config.aspects import ASPECTS, nearest_aspect
+from fastgan_ray.config.task_fields import INSTANCE_KINDS
 
 if TYPE_CHECKING:
     from fastgan_ray.config.model import ModelConfig
@@ -42,7 +43,18 @@ DNorm = Annotated[
     Literal["batch", "instance", "group", "none", "chain"], BeforeValidator(_from_boolean)
 ]
 
-SelfSupervision = Literal["ae", "none", "contrastive", "ae_contrastive", "augself", "ae_augself"]
+SelfSupervision = Literal[
+    "ae",
+    "none",
+    "contrastive",
+    "ae_contrastive",
+    "augself",
+    "ae_augself",
+    "insgen",
+    "ae_insgen",
+    "fakeclr",
+    "ae_fakeclr",
+]
 
 
 def broken_rule(model: ModelConfig) -> str:
@@ -76,6 +88,13 @@ def broken_rule(model: ModelConfig) -> str:
         return (
             "d_norm can be chain only with architecture fastgan and its own discriminator (got "
             f"architecture {model.architecture}, discriminator {model.discriminator})"
+        )
+    if model.projects and model.task in INSTANCE_KINDS:
+        return (
+            "self_supervision can be insgen or fakeclr, with or without ae_, only if discriminator "
+            "is architecture, because the features of a pretrained network are not trained to tell "
+            "pictures apart (got discriminator projected, self_supervision "
+            f"{model.self_supervision})"
         )
     if model.autoencodes and model.decode_small and not model.d_small:
         return (

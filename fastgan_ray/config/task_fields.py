@@ -1,4 +1,4 @@
-"""The fields of `TrainConfig` for the discriminator's extra tasks, and the rules about them."""
+"""The fields for the discriminator's extra tasks, and the rules about them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from fastgan_ray.config.augment import policy_ops
+from fastgan_ray.config.augment import TRAINING_OPS, policy_ops
 
 if TYPE_CHECKING:
     from fastgan_ray.config.augment import AugmentConfig
     from fastgan_ray.config.model import ModelConfig
     from fastgan_ray.config.training import TrainConfig
 
+SELF_SUPERVISION: Any = Field(
+    "ae",
+    description="extra task of the discriminator: ae = reconstruct pictures with the decoders "
+    "(published); contrastive = recognise two augmented views of a picture; augself = predict "
+    "how a picture was augmented (Hou et al. 2023); insgen = tell each picture, real or generated, "
+    "from earlier ones (Yang et al. 2021); fakeclr = tell each generated picture from earlier ones "
+    "(Li et al. 2022); ae_contrastive, ae_augself, ae_insgen, ae_fakeclr = the decoders and the "
+    "other task; none = no extra task. Without ae there are no decoders",
+)
 CONTRASTIVE_WEIGHT: Any = Field(
     1.0, ge=0, description="weight of the contrastive loss (see model.self_supervision)"
 )
@@ -36,6 +45,64 @@ AUGSELF_G_WEIGHT: Any = Field(
     "0.2 with thousands of pictures); 0 = off",
 )
 
+INSGEN_D_FAKE_WEIGHT: Any = Field(
+    1.0,
+    ge=0,
+    description="weight of the loss by which the discriminator of InsGen or FakeCLR tells a "
+    "generated picture from earlier ones (published: 1)",
+)
+INSGEN_D_REAL_WEIGHT: Any = Field(
+    1.0,
+    ge=0,
+    description="weight of the loss by which InsGen's discriminator tells a real picture from "
+    "earlier ones (published: 1)",
+)
+INSGEN_G_WEIGHT: Any = Field(
+    0.1,
+    ge=0,
+    description="weight of the loss by which the generator of InsGen or FakeCLR makes pictures "
+    "that can be told from earlier ones (published: 0.1); 0 = off",
+)
+INSGEN_TEMPERATURE: Any = Field(
+    0.2,
+    gt=0,
+    le=100,
+    description="temperature of InsGen and FakeCLR: their loss divides its cosine similarities by "
+    "this number",
+)
+INSGEN_MOMENTUM: Any = Field(
+    0.999,
+    ge=0,
+    lt=1,
+    description="InsGen and FakeCLR recognise a picture by features of a slow copy of the "
+    "discriminator, which keeps this share of its weights in each discriminator step and takes the "
+    "rest from the discriminator",
+    json_schema_extra={"unit": "fraction"},
+)
+INSGEN_NOISE: Any = Field(
+    0.15,
+    gt=0,
+    description="standard deviation of the noise that InsGen and FakeCLR add to a latent to get "
+    "the second view of a generated picture",
+)
+INSGEN_QUEUE: Any = Field(
+    0.05,
+    gt=0,
+    le=1,
+    description="number of earlier pictures from which InsGen and FakeCLR tell a picture, as a "
+    "fraction of the training pictures. It is rounded up to whole batches, of which there are at "
+    "least four",
+    json_schema_extra={"unit": "fraction of the training pictures"},
+)
+INSGEN_FORGETTING: Any = Field(
+    1.0,
+    ge=0,
+    description="how much less older pictures count in FakeCLR: compared with the newest earlier "
+    "picture, the oldest counts by a factor of exp(-insgen_forgetting); 0 = all count the same",
+)
+
+# The tasks that tell pictures apart -> the kinds of pictures that each of them compares.
+INSTANCE_KINDS = {"insgen": ("fake", "real"), "fakeclr": ("fake",)}
 # The operations whose random numbers a discriminator can predict -> these numbers.
 PREDICTED = {
     "color": ("brightness", "saturation", "contrast"),
@@ -44,14 +111,19 @@ PREDICTED = {
 }
 PREDICTED_COUNT = sum(map(len, PREDICTED.values()))
 # The prefix of the fields of a task -> the tasks that use them.
-USED_BY = {"augself_": ("augself",)}
+USED_BY = {
+    "augself_": ("augself",),
+    "insgen_": tuple(INSTANCE_KINDS),
+    "insgen_d_real_": ("insgen",),
+    "insgen_forgetting": ("fakeclr",),
+}
 
 
 def broken_task_rule(train: TrainConfig, model: ModelConfig, augment: AugmentConfig | None) -> str:
     """Return the first rule about the extra task that the settings break; "" if they break none.
 
     A field of a task that is off must have its default. AugSelf-GAN needs an augmentation that it
-    can predict. `augment` is None if it is not valid itself.
+    can predict, InsGen one that makes a second view. `augment` is None if it is not valid itself.
     """
     for prefix, tasks in USED_BY.items():
         if model.task in tasks:
@@ -60,10 +132,11 @@ def broken_task_rule(train: TrainConfig, model: ModelConfig, augment: AugmentCon
             if name.startswith(prefix) and (
                 train.changes(name) or getattr(train, name) != field.default
             ):
+                users = "this task uses" if len(tasks) == 1 else "these tasks use"
                 both = " or ".join(f"{task}, ae_{task}" for task in tasks)
                 return (
                     f"{name} must be {field.default:g} unless model.self_supervision is {both}, "
-                    f"because only this task uses it (got {name} {train.largest(name):g}, "
+                    f"because only {users} it (got {name} {train.largest(name):g}, "
                     f"self_supervision {model.self_supervision})"
                 )
     if model.task == "augself" and augment and not _predictable(augment):
@@ -72,6 +145,12 @@ def broken_task_rule(train: TrainConfig, model: ModelConfig, augment: AugmentCon
             f"{', '.join(PREDICTED)} (at least one of them) and augment.probability is above 0, "
             "because the discriminator predicts the random numbers of these operations (got policy "
             f'"{augment.policy}", probability {augment.largest("probability"):g})'
+        )
+    if model.task == "insgen" and augment and not set(policy_ops(augment.policy)) - {*TRAINING_OPS}:
+        return (
+            "model.self_supervision can be insgen or ae_insgen only if augment.policy has an "
+            "operation that changes a picture, because InsGen compares two augmentations of a real "
+            f'picture; fakeclr compares only generated ones (got policy "{augment.policy}")'
         )
     return ""
 

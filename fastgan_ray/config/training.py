@@ -24,6 +24,7 @@ class TrainConfig(ScheduledSection):
         "total_kimg": "it is the length of the training",
         "log_every_kimg": "it is an interval",
         "chain_start_kimg": "it is a moment of the training",
+        "insgen_queue": "it is a size of memory",
     }
     MAY_REACH_ZERO: ClassVar[frozenset[str]] = frozenset({"lr_g", "lr_d"})
 
@@ -177,6 +178,14 @@ class TrainConfig(ScheduledSection):
     contrastive_temperature: float = task_fields.CONTRASTIVE_TEMPERATURE
     augself_d_weight: float = task_fields.AUGSELF_D_WEIGHT
     augself_g_weight: float = task_fields.AUGSELF_G_WEIGHT
+    insgen_d_fake_weight: float = task_fields.INSGEN_D_FAKE_WEIGHT
+    insgen_d_real_weight: float = task_fields.INSGEN_D_REAL_WEIGHT
+    insgen_g_weight: float = task_fields.INSGEN_G_WEIGHT
+    insgen_temperature: float = task_fields.INSGEN_TEMPERATURE
+    insgen_momentum: float = task_fields.INSGEN_MOMENTUM
+    insgen_noise: float = task_fields.INSGEN_NOISE
+    insgen_queue: float = task_fields.INSGEN_QUEUE
+    insgen_forgetting: float = task_fields.INSGEN_FORGETTING
     ema_halflife_kimg: float = Field(
         PUBLISHED_EMA_HALFLIFE_KIMG,
         ge=0,

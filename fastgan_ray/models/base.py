@@ -7,16 +7,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.config.task_fields import PREDICTED_COUNT
+from fastgan_ray.config.task_fields import INSTANCE_KINDS, PREDICTED_COUNT
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.models.blocks import LayerFactory
 from fastgan_ray.models.discriminator_norms import ChainControl
 
-# The length of the embeddings for the contrastive loss (Chen et al. 2020) and for MixDL.
-_EMBEDDING = 128
+# The length of the embeddings for the contrastive loss (Chen et al. 2020), InsGen and MixDL.
+EMBEDDING = 128
 
 
 class AnyGenerator(nn.Module, ABC):
@@ -32,13 +33,16 @@ class AnyDiscriminator(nn.Module, ABC):
 
     The heads see the trunk's features: `projection` computes embeddings for the contrastive loss,
     `predictor` predicts an augmentation for AugSelf-GAN, and `mixdl_projection` computes embeddings
-    for MixDL. They are None unless a task needs them.
+    for MixDL. They are None unless a task needs them. `instance_heads` computes embeddings for
+    InsGen and FakeCLR, with a head for each kind of pictures, "fake" and "real"; without these
+    tasks, it is empty.
     """
 
     blocks: nn.ModuleList
     projection: nn.Module | None
     predictor: nn.Module | None
     mixdl_projection: nn.Module | None
+    instance_heads: nn.ModuleDict
     group: Group = ALONE
     # What CHAIN's layers share (see `discriminator_norms`); None: D has no such layers.
     chain: ChainControl | None
@@ -55,6 +59,8 @@ class AnyDiscriminator(nn.Module, ABC):
         self.projection = projection(make, channels) if config.task == "contrastive" else None
         self.predictor = predictor(make, channels) if config.task == "augself" else None
         self.mixdl_projection = linear_projection(make, channels) if config.d_mixdl else None
+        kinds = INSTANCE_KINDS.get(config.task, ())
+        self.instance_heads = nn.ModuleDict({kind: instance_head(make, channels) for kind in kinds})
 
     @abstractmethod
     def forward(
@@ -96,10 +102,12 @@ class AnyDiscriminator(nn.Module, ABC):
     def keeping_features(self) -> Iterator[list[Tensor]]:
         """Collect the trunk's features of each forward pass inside a context, as `trunk` has them.
 
-        So AugSelf-GAN does not compute them again. Without it, none are collected.
+        So AugSelf-GAN, InsGen and FakeCLR do not compute them again. Without these tasks, none are
+        collected.
         """
         kept: list[Tensor] = []
-        self._kept = kept if self.predictor is not None else None
+        is_used = self.predictor is not None or len(self.instance_heads) > 0
+        self._kept = kept if is_used else None
         try:
             yield kept
         finally:
@@ -113,10 +121,16 @@ class AnyDiscriminator(nn.Module, ABC):
         """
         assert self.predictor is not None
         with torch.autocast(augmented.device.type, enabled=False):
-            # Keep float64, which tests use.
-            wide = torch.promote_types(augmented.dtype, torch.float32)
-            predicted: Tensor = self.predictor(augmented.to(wide) - plain.to(wide))
+            predicted: Tensor = self.predictor(_wide(augmented) - _wide(plain))
         return predicted
+
+    def embed_instances(self, features: Tensor, kind: str) -> Tensor:
+        """Embed the trunk's features (B, K, h, w) for InsGen and FakeCLR: (B, 128), of length 1.
+
+        `kind` is the kind of the pictures, "fake" or "real".
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            return F.normalize(self.instance_heads[kind](_wide(features)), dim=1)
 
     def embed(self, full: Tensor) -> Tensor:
         """Project the trunk's features for the contrastive loss: (B, C, H, W) -> (B, 128)."""
@@ -137,13 +151,18 @@ class AnyDiscriminator(nn.Module, ABC):
         return features
 
 
+def _wide(features: Tensor) -> Tensor:
+    """Convert features to at least float32; keep float64, which tests use."""
+    return features.to(torch.promote_types(features.dtype, torch.float32))
+
+
 def projection(make: LayerFactory, channels: int) -> nn.Sequential:
     """Build the two layers from the trunk's features to the embedding of the contrastive loss."""
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
         make.conv(channels, channels, 1),
         nn.LeakyReLU(0.2),
-        make.conv(channels, _EMBEDDING, 1),
+        make.conv(channels, EMBEDDING, 1),
         nn.Flatten(),
     )
 
@@ -158,7 +177,21 @@ def predictor(make: LayerFactory, channels: int) -> nn.Sequential:
     )
 
 
+def instance_head(make: LayerFactory, channels: int) -> nn.Sequential:
+    """Build the layers from the trunk's features to the embedding of InsGen and FakeCLR.
+
+    They have no spectral normalisation, because the embedding is scaled to the length 1 anyway.
+    """
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        make.linear(channels, channels),
+        nn.ReLU(),
+        make.linear(channels, EMBEDDING),
+    )
+
+
 def linear_projection(make: LayerFactory, channels: int) -> nn.Sequential:
     """Build the layer from the mean of the trunk's features to the embedding of MixDL."""
     pool = nn.AdaptiveAvgPool2d(1)
-    return nn.Sequential(pool, make.conv(channels, _EMBEDDING, 1), nn.Flatten())
+    return nn.Sequential(pool, make.conv(channels, EMBEDDING, 1), nn.Flatten())

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.train import mixdl
+from fastgan_ray.train import instances, mixdl
 from fastgan_ray.train.draws import Draws
 from fastgan_ray.train.rng import DEVICE_STREAMS, seed_device_streams
 from fastgan_ray.train.state import TrainState
@@ -205,6 +205,7 @@ def changing_tensors(state: TrainState) -> list[Tensor]:
     for optimizer in (state.optimizer_g, state.optimizer_d):
         for moments in optimizer.state.values():
             tensors += [tensor for tensor in moments.values() if isinstance(tensor, Tensor)]
+    tensors += instances.changing_tensors(state.instances)
     return [*tensors, *vars(state.ada).values(), *vars(state.lecam).values()]
 
 

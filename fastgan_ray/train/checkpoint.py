@@ -25,6 +25,7 @@ from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.files import atomic
 from fastgan_ray.models import AnyDiscriminator, build_discriminator, build_generator
+from fastgan_ray.train import instances
 from fastgan_ray.train.lecam import LecamState, lecam_state
 from fastgan_ray.train.reporter import INTERRUPTED
 from fastgan_ray.train.resume import require_same_training
@@ -197,6 +198,9 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
     state.sums = {name: total.to(device) for name, total in losses.items()}
     state.counts = {name: int(metadata["counts"][name]) for name in losses}
     state.step, state.seconds, state.ada = _position(metadata, device)
+    if state.instances is not None:
+        _load_network(state.instances.network, folder / "key_network.safetensors")
+        instances.load_queues(state.instances, read_tensors(folder / "queues.safetensors"))
     state.start = metadata.get("start")
     state.lecam = _lecam(metadata, device)
     logged = metadata.get("logged")
@@ -240,6 +244,17 @@ def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
         "regan": state.regan.state(),
         "losses": state.sums,
         "shown": {} if state.shown is None else {"pictures": state.shown},
+        **_instance_files(state),
+    }
+
+
+def _instance_files(state: TrainState) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of InsGen or FakeCLR by file; {} without these tasks."""
+    if state.instances is None:
+        return {}
+    return {
+        "key_network": state.instances.network.state_dict(),
+        "queues": instances.queue_tensors(state.instances),
     }
 
 

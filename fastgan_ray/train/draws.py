@@ -20,6 +20,7 @@ from fastgan_ray.augment.geometry import wide
 from fastgan_ray.augment.pipeline import Draw
 from fastgan_ray.augment.targets import targets_of
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.task_fields import INSTANCE_KINDS
 from fastgan_ray.train import mixdl
 from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.mixdl import Mixtures
@@ -67,6 +68,11 @@ class Turn(NamedTuple):
     tensors (2, B, n). Empty without AugSelf-GAN."""
     mixtures: Mixtures
     """For MixDL, the rows of this process of `mixdl.draw`; {} without MixDL."""
+    key_latents: tuple[Tensor, ...]
+    """For InsGen and FakeCLR, one tensor (B, nz): `latents` with noise. Empty without them."""
+    key_draws: dict[str, Draw]
+    """For InsGen and FakeCLR, the augmentations of the second views, by kind of pictures (see
+    `instances`); {} without them."""
 
 
 class Draws(NamedTuple):
@@ -160,6 +166,11 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
         layers = len(state.generator.feature_layers())
         drawn = mixdl.draw(latents, layers, rngs["mixtures"])
         mixtures = {name: rows(value) for name, value in drawn.items()}
+    kinds = INSTANCE_KINDS.get(model.task, ())
+    key_latents: tuple[Tensor, ...] = ()
+    if kinds:
+        steps = torch.randn(latents.shape, generator=rngs["instances"])
+        key_latents = (rows(latents + train.insgen_noise * steps),)
     return Turn(
         indices=rows(indices),
         mirrored=rows(mirrored),
@@ -175,6 +186,8 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
         near_latents=near,
         targets=targets,
         mixtures=mixtures,
+        key_latents=key_latents,
+        key_draws={kind: augmentation("instances") for kind in kinds},
     )
 
 

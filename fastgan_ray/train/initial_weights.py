@@ -26,6 +26,7 @@ from fastgan_ray.models.published_checkpoint import load_published
 from fastgan_ray.models.spectral import settle_vectors, spectral_layers
 from fastgan_ray.train.checkpoint import all_d_features, read_tensors
 from fastgan_ray.train.find_checkpoint import locate
+from fastgan_ray.train.instances import restart
 from fastgan_ray.train.state import TrainState
 
 Tensors = dict[str, Tensor]
@@ -177,6 +178,7 @@ def start_from(state: TrainState, source: Source, config: RunConfig) -> None:
     networks = {"generator": state.generator, "discriminator": state.discriminator}
     state.start = initialise(networks, source, config)
     state.ema.load_state_dict(state.generator.state_dict())
+    restart(state.instances, state.discriminator)
 
 
 def describe(record: Mapping[str, Any]) -> str:

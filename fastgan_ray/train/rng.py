@@ -20,9 +20,10 @@ CPU_STREAMS = (
     "contrastive",
     "consistency",
     "mixtures",
+    "instances",
 )
 # Older checkpoints lack these streams; a training that continues from one did not use them.
-ADDED_STREAMS = ("consistency", "mixtures")
+ADDED_STREAMS = ("consistency", "mixtures", "instances")
 # These streams draw tensors as large as feature maps, so they draw on the training's device. The
 # state of such a generator cannot be moved to another kind of device. So these streams are seeded
 # again at each step, and checkpoints do not store their states.

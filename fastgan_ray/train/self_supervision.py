@@ -1,4 +1,4 @@
-"""Compute the losses of D's extra tasks besides reconstruction: contrastive, and AugSelf-GAN.
+"""Compute the losses of D's extra tasks besides reconstruction.
 
 Contrastive (Chen et al. 2020): D must recognise two augmented views of one real picture.
 
@@ -6,6 +6,8 @@ AugSelf-GAN (Hou et al. 2023, arXiv 2205.15677): D predicts with which random nu
 augmented, from the difference of its features of the picture with and without the augmentation. The
 targets are these numbers for real pictures, and the numbers with a minus sign for generated ones. G
 learns to make pictures whose augmentation is predicted as that of real ones.
+
+InsGen and FakeCLR: D tells each picture from earlier ones (see `instances`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import torch
 from torch import Tensor
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.train import losses
+from fastgan_ray.config.task_fields import INSTANCE_KINDS
+from fastgan_ray.train import instances, losses
 from fastgan_ray.train.draws import Turn
 from fastgan_ray.train.losses import at_least_float32
 from fastgan_ray.train.state import TrainState
@@ -41,10 +44,19 @@ def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: Ru
 def d_terms(
     state: TrainState, views: Views, features: Sequence[Tensor], config: RunConfig
 ) -> Terms:
-    """Return {name: (weight, term)} of AugSelf-GAN in D's loss; empty if it is off.
+    """Return {name: (weight, term)} of AugSelf-GAN, InsGen or FakeCLR in D's loss; {} if all off.
 
     `features` are the trunk's features of `views.real` and of `views.fake_for_d`.
     """
+    if config.model.task in INSTANCE_KINDS:
+        of_kind = dict(zip(("real", "fake"), features, strict=True))
+        return {
+            f"insgen_{kind}": (
+                getattr(config.train, f"insgen_d_{kind}_weight"),
+                _instance_loss(state, views, of_kind[kind], kind, config),
+            )
+            for kind in INSTANCE_KINDS[config.model.task]
+        }
     if config.model.task != "augself":
         return {}
     errors = [
@@ -59,16 +71,30 @@ def d_terms(
 def g_term(
     state: TrainState, views: Views, features: Sequence[Tensor], config: RunConfig
 ) -> Tensor | None:
-    """Return AugSelf-GAN's weighted term in G's loss, or None if it is off.
+    """Return the weighted term of AugSelf-GAN, InsGen or FakeCLR in G's loss; None if all are off.
 
     `features` has one entry, the trunk's features of `views.fake`.
     """
-    weight = config.train.augself_g_weight
-    if config.model.task != "augself" or config.train.largest("augself_g_weight") == 0:
+    train = config.train
+    if config.model.task in INSTANCE_KINDS and train.largest("insgen_g_weight") > 0:
+        return train.insgen_g_weight * _instance_loss(state, views, features[0], "fake", config)
+    weight = train.augself_g_weight
+    if config.model.task != "augself" or train.largest("augself_g_weight") == 0:
         return None
     predicted = _predicted(state, features[0], at_least_float32(views.outputs[0]))
     as_real, as_fake = (prediction_error(predicted, views.targets[1], sign) for sign in (1, -1))
     return weight * (as_real - as_fake)
+
+
+def end_turn(state: TrainState, views: Views, config: RunConfig) -> None:
+    """Update the state of InsGen or FakeCLR after all losses of a turn; without them, do nothing.
+
+    The slow copy of D follows D, and the turn's keys enter the queues.
+    """
+    if state.instances is not None:
+        momentum = config.train.insgen_momentum
+        instances.follow(state.instances, state.discriminator, momentum)
+        instances.push(state.instances, views.keys, state.group)
 
 
 def prediction_error(predicted: Tensor, targets: Tensor, sign: int) -> Tensor:
@@ -82,6 +108,21 @@ def prediction_error(predicted: Tensor, targets: Tensor, sign: int) -> Tensor:
     numbers, weights = targets
     error: Tensor = (weights * (predicted - sign * numbers).square()).sum(dim=1).mean()
     return error
+
+
+def _instance_loss(
+    state: TrainState, views: Views, features: Tensor, kind: str, config: RunConfig
+) -> Tensor:
+    """Compute the loss by which pictures of a `kind` are told from those in the queue, a scalar."""
+    assert state.instances is not None
+    queries = state.discriminator.embed_instances(features, kind)
+    penalties = None
+    if config.model.task == "fakeclr" and config.train.largest("insgen_forgetting") > 0:
+        penalties = config.train.insgen_forgetting * state.instances.ages
+    temperature = config.train.insgen_temperature
+    with torch.autocast(features.device.type, enabled=False):
+        queue = state.instances.queues[kind]
+        return instances.loss(queries, views.keys[kind], queue, temperature, penalties)
 
 
 def _predicted(state: TrainState, features: Tensor, plain: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from fastgan_ray.models import (
     distribute,
 )
 from fastgan_ray.torch_compat import add_each_, move_each_
+from fastgan_ray.train.instances import Instances, instances_state
 from fastgan_ray.train.lecam import LecamState, lecam_state
 from fastgan_ray.train.regan import Regan
 from fastgan_ray.train.rng import seeded, streams
@@ -44,8 +45,9 @@ class TrainState:
     """The two networks, G's weight average, optimisers, random streams and position in the data.
 
     `ada` has the probability of the adaptive augmentations. `lecam` has the averages of D's logits
-    that LeCam's penalty uses. `shown` has the pictures drawn from the fixed latents at the last
-    evaluation, (N, C, h, w) in 0..255; the next evaluation measures how much they have changed.
+    that LeCam's penalty uses. `instances` has what InsGen and FakeCLR need, or is None without
+    them. `shown` has the pictures drawn from the fixed latents at the last evaluation, (N, C, h, w)
+    in 0..255; the next evaluation measures how much they have changed.
     `sums` and `counts` have, by name, the sum and the number of the losses since the last
     evaluation. `logged` is the position of the last row of the log, or None without a log. `start`
     describes the weights that the training started from (`initial_weights`), or is None if they
@@ -63,6 +65,7 @@ class TrainState:
     sampler: Sampler
     ada: AdaState
     lecam: LecamState
+    instances: Instances | None = None
     group: Group = ALONE
     start: dict[str, Any] | None = None
     shown: Tensor | None = None
@@ -88,6 +91,7 @@ def new_state(
         network.to(device).to(memory_format=torch.channels_last)
     betas = (config.train.beta1, config.train.beta2)
     ema = copy.deepcopy(generator).requires_grad_(False)
+    instances = instances_state(config, discriminator, image_count, group)
     for network in (generator, discriminator):
         distribute(network, group)
         if config.train.gradient_checkpointing:
@@ -104,6 +108,7 @@ def new_state(
         sampler=Sampler(image_count, config.train.batch_size, config.data.flip, rngs["data"]),
         ada=ada_state(config.augment.ada_p, device),
         lecam=lecam_state(device),
+        instances=instances,
         group=group,
     )
 

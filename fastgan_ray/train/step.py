@@ -92,12 +92,15 @@ def compute_step(
         scalars |= (parts := _backward(state, state.optimizer_d, loss_d, "grad/d", parts))
         state.optimizer_d.step()
         adapt(state, parts["sign/real"], config)
+        if not for_g:
+            self_supervision.end_turn(state, views, config)
     _set_requires_grad(state.optimizer_d, False)
     with torch.autocast(views.fake[0].device.type, torch.bfloat16, enabled=bf16):
         loss_g = generator_loss(state, views, config)
     scalars |= _backward(state, state.optimizer_g, loss_g, "grad/g", {"loss/g": loss_g})
     state.regan.mask_gradients()
     state.optimizer_g.step()
+    self_supervision.end_turn(state, views, config)
     _set_requires_grad(state.optimizer_d, True)
     varies = config.train.largest("ema_rampup") > 0 or config.train.changes("ema_halflife_kimg")
     update_ema(state, draws.ema_share if varies else ema_share(config, state.step + 1))

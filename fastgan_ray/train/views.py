@@ -6,7 +6,7 @@ augmentation, in float32. In one turn, D trains once on a batch (see `draws`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from fastgan_ray.augment import diffusion, mixing, pipeline
 from fastgan_ray.augment.pipeline import Draw
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import small_size
-from fastgan_ray.train import mixdl
+from fastgan_ray.train import instances, mixdl
 from fastgan_ray.train.draws import Turn
 from fastgan_ray.train.losses import at_least_float32
 from fastgan_ray.train.mixdl import Mixtures
@@ -61,6 +61,8 @@ class Views(NamedTuple):
     """G's feature maps of the mixtures of latents, layer by layer, for MixDL in G."""
     mixtures: Mixtures = MappingProxyType({})
     """The numbers with which latents were mixed (`mixdl.draw`)."""
+    keys: Mapping[str, Tensor] = MappingProxyType({})
+    """For InsGen and FakeCLR, the keys (B, 128) of a second view of each picture, by kind."""
 
 
 def views_of(
@@ -108,7 +110,25 @@ def views_of(
         )
         if config.model.d_mixdl:
             views = views._replace(mixed=seen(state, detached(mixed), turn.fake, config))
-    return views._replace(outputs=outputs, near_outputs=near_outputs)
+    keys = keys_of(state, pictures, turn, config)
+    return views._replace(outputs=outputs, near_outputs=near_outputs, keys=keys)
+
+
+@torch.no_grad()
+def keys_of(
+    state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig
+) -> dict[str, Tensor]:
+    """Make second views of generated and of real `pictures`, and embed them for InsGen or FakeCLR.
+
+    Returns a key (B, 128) for each picture, by kind ("fake", "real"); {} without these tasks.
+    """
+    keys = {}
+    for kind, drawn in turn.key_draws.items():
+        assert state.instances is not None
+        source = [pictures] if kind == "real" else generate(state, *turn.key_latents)[:1]
+        (second,) = seen(state, source, drawn, config)
+        keys[kind] = instances.key_of(state.instances, second, kind)
+    return keys
 
 
 def generate(state: TrainState, latents: Tensor) -> Sizes:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.task_fields import INSTANCE_KINDS
 from fastgan_ray.models import build_discriminator, build_generator, small_size
 from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.kernels import reference_kernels
@@ -92,6 +93,10 @@ def gflop_per_image(config: RunConfig) -> float:
     d_step += GRADIENT_PASSES * penalties * discriminate
     d_step += FORWARD_BACKWARD * discriminate * train.second_views
     d_step += generate if train.uses_near_latents else 0
+    if kinds := INSTANCE_KINDS.get(model.task, ()):
+        # InsGen and FakeCLR: a second view of each picture passes through a copy of D's trunk, and
+        # that of a generated picture is generated for this; neither needs a gradient.
+        d_step += generate + len(kinds) * _gflop(lambda: discriminator.trunk(full_BCHW))
     # MixDL: a further picture is generated from a mixture of latents. D's trunk sees both pictures
     # once more. G's loss needs the gradient of the further picture's features.
     mixes_g = train.largest("mixdl_g_weight") > 0

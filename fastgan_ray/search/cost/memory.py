@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.task_fields import INSTANCE_KINDS
 from fastgan_ray.config.training import CPU_BF16_FROM_PX
 from fastgan_ray.models import small_size
 from fastgan_ray.models.discriminator import discriminator_channels
@@ -25,6 +26,8 @@ PROCESS_GB, SCRATCH_GB = 0.75, 0.17
 # In float32: the weight, its gradient, Adam's two moments and the normalised weight. In addition, G
 # has a weight average, and D is used twice.
 BYTES_PER_WEIGHT = 24
+# InsGen and FakeCLR keep a copy of D, in float32. At usual widths, D has .28 to .77 of the weights.
+BYTES_OF_COPY = 0.5 * 4
 # The number of feature maps that each stage keeps for the backward pass, counted on the networks
 # (docs/findings.md). The unit is a map with the stage's number of channels. A gated convolution
 # keeps its output and the inputs of its normalisation and its gate, which are twice as wide. For
@@ -90,7 +93,8 @@ def training_gb(config: RunConfig, bf16: bool) -> float:
     extra += 2 * (config.model.task == "augself") + 2 * config.model.d_mixdl
     maps *= 1 + extra / 3
     map_bytes = config.train.batch_size * (maps + TEMPORARY_MAPS * largest) * bytes_per_value
-    return (weights * BYTES_PER_WEIGHT + map_bytes) / 1e9
+    per_weight = BYTES_PER_WEIGHT + (config.model.task in INSTANCE_KINDS) * BYTES_OF_COPY
+    return (weights * per_weight + map_bytes) / 1e9
 
 
 def reconstruction_gb(config: RunConfig, bf16: bool, pictures: int) -> float:

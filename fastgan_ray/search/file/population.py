@@ -13,7 +13,10 @@ from fastgan_ray.search.space import SearchSpace
 # Numbers in these sections may change during training, except the settings in `FIXED`: sizes,
 # lengths and seeds.
 CHANGEABLE = ("train.", "augment.", "regan.")
-FIXED = ("train.batch_size", "train.d_steps", "train.total_kimg", "train.seed")
+FIXED = (
+    *("train.batch_size", "train.d_steps", "train.total_kimg", "train.seed"),
+    "train.insgen_queue",
+)
 
 
 class Population(FileSection):

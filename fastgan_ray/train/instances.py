@@ -1,0 +1,204 @@
+"""InsGen and FakeCLR: D tells each picture from earlier ones, and G makes pictures that allow it.
+
+Yang et al., "Data-Efficient Instance Generation from Instance Discrimination" (NeurIPS 2021,
+InsGen), and Li et al., "FakeCLR: Exploring Contrastive Learning for Solving Latent Discontinuity in
+Data-Efficient GANs" (ECCV 2022). D embeds a picture as a query. A slow copy of D embeds a second
+view of the same picture as a key. The query must be similar to its key, and not similar to the keys
+of earlier pictures, which are in a queue. The second view of a real picture is another
+augmentation. The second view of a generated picture has another augmentation, too, and comes from a
+latent with added noise. InsGen compares real and generated pictures, with a head and a queue for
+each kind. FakeCLR compares only generated pictures, and counts older keys less (`loss`).
+
+Differences from the published codes: the queries are embeddings of the pictures that D judges, so
+that D sees no picture twice, and G's loss uses the keys of the same step's loss of D. All networks
+use batch statistics, as D does elsewhere; with several processes, those of the whole batch.
+
+The keys of a batch enter the queue after the losses that use them. The oldest keys leave at one end
+while the new ones enter at the other. So a key's place says how old it is, and a step, even a
+captured one, needs no pointer.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.task_fields import INSTANCE_KINDS
+from fastgan_ray.distributed import ALONE, Group
+from fastgan_ray.models import AnyDiscriminator, distribute
+from fastgan_ray.models.base import EMBEDDING
+from fastgan_ray.torch_compat import copy_each_, move_each_
+
+# A queue has the keys of at least this number of batches. 5 % of 50 pictures would be 3 keys.
+MIN_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The keys of earlier pictures, the oldest first.
+
+    `keys` (K, 128) have length 1. `count` is a scalar, int64: the last `count` keys are in use; the
+    others are still empty.
+    """
+
+    keys: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The state of InsGen or FakeCLR.
+
+    `network` is the slow copy of D, `queues` has a queue for each kind of pictures ("fake",
+    "real"), and `ages` (K,) the ages of a queue's keys (see `ages_of`).
+    """
+
+    network: AnyDiscriminator
+    queues: dict[str, Queue]
+    ages: Tensor
+
+
+def instances_state(
+    config: RunConfig, discriminator: AnyDiscriminator, image_count: int, group: Group = ALONE
+) -> Instances | None:
+    """Make the state before the first step; None if D has neither task.
+
+    The copy of D begins as `discriminator`, which must not be distributed yet, and on its device.
+    `image_count` is the number of training pictures.
+    """
+    kinds = INSTANCE_KINDS.get(config.model.task, ())
+    if not kinds:
+        return None
+    network = copy.deepcopy(discriminator).requires_grad_(False)
+    distribute(network, group)
+    device = next(network.parameters()).device
+    length = queue_length(config, image_count)
+    queues = {
+        kind: Queue(
+            torch.zeros(length, EMBEDDING, device=device),
+            torch.zeros((), dtype=torch.int64, device=device),
+        )
+        for kind in kinds
+    }
+    return Instances(network, queues, ages_of(length, config.train.batch_size).to(device))
+
+
+def queue_length(config: RunConfig, image_count: int) -> int:
+    """Return the number of keys in a queue: a multiple of the batch, at least MIN_BATCHES of it."""
+    batch = config.train.batch_size
+    batches = math.ceil(config.train.insgen_queue * image_count / batch - 1e-9)
+    return batch * max(MIN_BATCHES, batches)
+
+
+def ages_of(length: int, batch: int) -> Tensor:
+    """Return the ages (K,) of the `length` keys of a queue, 0 = newest, 1 = oldest.
+
+    All keys of a `batch` have the same age, and the age grows evenly from batch to batch.
+    """
+    batches = length // batch
+    return torch.linspace(1, 0, batches).repeat_interleave(batch)
+
+
+def loss(
+    queries: Tensor,
+    keys: Tensor,
+    queue: Queue,
+    temperature: float | Tensor,
+    penalties: Tensor | None = None,
+) -> Tensor:
+    """Compute the mean cross-entropy of recognising each query's key among the queue's, a scalar.
+
+    `queries` and `keys` are (B, 128), of length 1; row i of both is of the same picture. For a
+    query q with the key k, temperature t and the queue's keys k_j with the penalties a_j, it is
+
+        -log( exp(q.k / t) / (exp(q.k / t) + sum_j exp(q.k_j / t - a_j)) ).
+
+    `penalties` (K,) are FakeCLR's forgetting factor times the ages (`ages_of`), so the newest key
+    counts by a factor of 1 and the oldest by exp(-factor). None: all are 0 (InsGen). Empty places
+    of the queue count nothing; if all are empty, the loss is 0.
+    """
+    right_B1 = (queries * keys).sum(dim=1, keepdim=True) / temperature
+    wrong_BK = queries @ queue.keys.to(queries).T / temperature
+    if penalties is not None:
+        wrong_BK = wrong_BK - penalties
+    length = len(queue.keys)
+    places_K = torch.arange(length, device=queries.device)
+    wrong_BK = wrong_BK.masked_fill(places_K < length - queue.count, -torch.inf)
+    logits = torch.cat([right_B1, wrong_BK], dim=1)
+    # The right answer is the first column.
+    return -F.log_softmax(logits, dim=1)[:, 0].mean()
+
+
+@torch.no_grad()
+def key_of(instances: Instances, images: Tensor, kind: str) -> Tensor:
+    """Embed pictures (B, C, H, W) of this `kind` with the slow copy of D: (B, 128), length 1."""
+    network = instances.network
+    return network.embed_instances(network.trunk(images), kind)
+
+
+@torch.no_grad()
+def follow(instances: Instances, discriminator: AnyDiscriminator, momentum: float | Tensor) -> None:
+    """Move the weights of D's copy towards D by the share 1 - `momentum` of the difference.
+
+    A momentum that changes from step to step must be a scalar tensor on the device. The statistics
+    and singular vectors of the copy are its own, except the probability of CHAIN.
+    """
+    copies: list[Tensor] = list(instances.network.parameters())
+    weights: list[Tensor] = list(discriminator.parameters())
+    if isinstance(momentum, Tensor):
+        move_each_(copies, weights, 1 - momentum)
+    else:
+        get_ema_multi_avg_fn(momentum)(copies, weights, 0)  # type: ignore[no-untyped-call]
+    if instances.network.chain is not None and discriminator.chain is not None:
+        chains = (instances.network.chain, discriminator.chain)
+        copy_each_(*(list(chain.buffers()) for chain in chains))
+
+
+@torch.no_grad()
+def push(instances: Instances, keys: Mapping[str, Tensor], group: Group = ALONE) -> None:
+    """Put the keys (B, 128) of each kind into its queue, in place of the oldest ones.
+
+    The keys of all processes of `group` enter in the order of their ranks.
+    """
+    for kind, local in keys.items():
+        queue, new = instances.queues[kind], group.gather(local).to(instances.queues[kind].keys)
+        queue.keys.copy_(torch.cat([queue.keys[len(new) :], new]))
+        queue.count.add_(len(new)).clamp_(max=len(queue.keys))
+
+
+def restart(instances: Instances | None, discriminator: AnyDiscriminator) -> None:
+    """Make the copy of D the same as D, whose weights were set before the first step."""
+    if instances is not None:
+        instances.network.load_state_dict(discriminator.state_dict())
+
+
+def queue_tensors(instances: Instances) -> dict[str, Tensor]:
+    """Return the tensors of the queues by name, for checkpoints."""
+    return {
+        f"{kind}.{name}": tensor
+        for kind, queue in instances.queues.items()
+        for name, tensor in vars(queue).items()
+    }
+
+
+def load_queues(instances: Instances, stored: Mapping[str, Tensor]) -> None:
+    """Load what `queue_tensors` returned; raise ValueError if it does not fit."""
+    for name, tensor in queue_tensors(instances).items():
+        if stored[name].shape != tensor.shape:
+            raise ValueError(f"{name} must have shape {tuple(tensor.shape)}")
+        tensor.copy_(stored[name])
+
+
+def changing_tensors(instances: Instances | None) -> list[Tensor]:
+    """Return every tensor that a step changes in place; none without the task."""
+    if instances is None:
+        return []
+    return [*instances.network.state_dict().values(), *queue_tensors(instances).values()]
