@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from fastgan_ray.api.training import cores_hint
 from fastgan_ray.cli.detach import DETACHED
+from fastgan_ray.cli.terminal import print_table
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import dump_run_config, load_run_config
 from fastgan_ray.errors import InterruptedRunError
@@ -310,6 +311,18 @@ def test_names_in_a_table_are_whole_at_80_columns(command, capsys):
     names = [row["name"] for row in json.loads(capsys.readouterr().out)]
     assert call(command) == 0
     assert set(names) <= set(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("name", ["trial 00000 (the published default)", "x" * 90])
+def test_no_column_of_a_table_is_cut_off_at_80_columns(name, capsys):
+    metrics = ["fd_efficientnet_lite0", "kd_efficientnet_lite0", "another_metric"]
+    print_table(["", "votes won", "strength", *metrics], [[name, "5 of 5", "+1.74", *"123"]])
+    lines = capsys.readouterr().out.splitlines()
+    assert {len(line) for line in lines} == {80}
+    assert all(line[0] in "┏┃┡│└" and line[-1] in "┓┃┩│┘" for line in lines)
+    (first,) = (line for line in lines if "+1.74" in line)
+    assert [cell.strip() for cell in first.split("│")[3:-1]] == ["+1.74", *"123"]
+    assert "x" in name or name in first
 
 
 def test_the_table_of_arms_is_not_cut_off_at_80_columns(capsys):

@@ -191,11 +191,12 @@ def test_what_a_version_without_colour_profiles_cached_is_not_used(
     tmp_path, empty_cache, monkeypatch
 ):
     """Facts and pixels that an older version stored have the colours of the file, not of sRGB."""
-    profile = rgb_profile(ADOBE_RGB, "Adobe RGB")
+    profile, folder = rgb_profile(ADOBE_RGB, "Adobe RGB"), tmp_path / "pictures"
+    folder.mkdir()
     for side in (8, 9):
         picture = Image.new("RGB", (side, side), (173, 62, 45))
-        picture.save(tmp_path / f"{side}.png", icc_profile=profile)
-    config = DataConfig(path=str(tmp_path))
+        picture.save(folder / f"{side}.png", icc_profile=profile)
+    config = DataConfig(path=str(folder))
 
     def first_pixel() -> list[int]:
         return load_images(open_source(config), config, (8, 8))[0, 0, 0].tolist()

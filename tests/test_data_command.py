@@ -167,7 +167,16 @@ def test_it_prints_the_facts(folder, tmp_path, capsys):
     assert call("data", folder, "--out", page) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(f"{folder}: 15 pictures can be used.")
-    for text in ("near duplicates: ", "groups: ", "model.resolution = 32: ", f"Page: {page}"):
+    for text in (
+        *(
+            "kinds: 14 PNG, 1 JPEG",
+            "colours: 15 colour",
+            "smallest: 40 x 40 (",
+            "largest: 40 x 40 (",
+        ),
+        *("median of the shorter side: 40 px", "near duplicates: ", "groups: "),
+        *("model.resolution = 32: ", f"Page: {page}"),
+    ):
         assert text in printed
     assert page.is_file()
 

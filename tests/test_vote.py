@@ -145,6 +145,17 @@ def test_everyone_meets_everyone_about_equally_often_on_both_sides(count, pairs)
     assert pairs < 40 or 0 < left < sum(control)
 
 
+def test_sides_are_random_even_if_a_pair_is_shown_only_once():
+    generators = [{"grids": {"": Path("x")}} for _ in range(5)]
+    lefts = [
+        pair.left < pair.right
+        for seed in range(20)
+        for pair in plan_pairs(generators, 12, 4, seed)
+        if pair.right < 5 and pair.left < 5
+    ]
+    assert len(lefts) == 200 and 70 < sum(lefts) < 130
+
+
 def test_votes_are_summed_up_and_report_and_compare_show_them(run, capsys):
     assert vote(run, "--pairs", 60) == 0
     key = key_of(run)

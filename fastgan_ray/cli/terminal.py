@@ -13,6 +13,8 @@ from rich.text import Text
 
 from fastgan_ray.progress import Track, track_on
 
+MOST_LETTERS = 10
+
 console = Console()
 progress_console = Console(stderr=True)
 
@@ -32,7 +34,8 @@ def print_table(
 ) -> None:
     """Print a table; `right` has the indices of right-aligned columns.
 
-    The first column has names: they are not divided unless they need more than half of the width.
+    The first column has names: they are not divided if the numbers of the other columns fit beside
+    them. All other texts may have several lines.
     """
     table = Table()
     names = max((Text(row[0]).cell_len for row in rows), default=0)
@@ -41,11 +44,22 @@ def print_table(
             Text(heading),
             justify="right" if index in right else "left",
             overflow="fold",
-            min_width=None if index else min(names, console.width // 2),
+            no_wrap=index == 0 and names + _least_width(rows) <= console.width,
         )
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
+
+
+def _least_width(rows: Sequence[Sequence[str]]) -> int:
+    """Return the width that a table needs besides its first column, so that no number is divided.
+
+    Words of more than MOST_LETTERS letters, such as the addresses of licences, may be divided.
+    """
+    columns = list(zip(*rows, strict=True))[1:]
+    words = [[len(word) for cell in column for word in cell.split()] for column in columns]
+    longest = [min(MOST_LETTERS, max(lengths, default=1)) for lengths in words]
+    return sum(longest) + 3 * (len(columns) + 1) + 1  # and the borders
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
