@@ -45,6 +45,9 @@ CASES: dict[str, dict[str, Any]] = {
     "penalties": {"train.r1_gamma": 1.0, "train.r2_gamma": 0.5, "train.r1_interval": 1},
     "adaptive": {"augment.policy": "bgc", "augment.ada_interval": 1, "augment.ada_kimg": 0.01},
     "contrastive": {"model.self_supervision": "ae_contrastive"},
+    # The queues are empty in the first of the two turns of D.
+    "InsGen": {"model.self_supervision": "insgen", "train.d_steps": 2},
+    "FakeCLR": {"model.self_supervision": "ae_fakeclr", "train.d_steps": 2},
     "Re-GAN": {"regan.sparsity": 0.5, "regan.warmup_kimg": 0.0, "regan.interval_kimg": 0.006},
     "two steps of D": {"train.d_steps": 2},
     "DCGAN": {"model.architecture": "dcgan", "model.dcgan_depth": 3, "model.dcgan_width": 4},
@@ -105,7 +108,8 @@ def test_the_gradients_of_a_step_are_those_in_float64(device, name):
     state = new_state(config, 8, torch.device(device))
     advance(state, config, torch.device(device), 1)
     exact = new_state(config, 8, CPU)
-    for network in (exact.generator, exact.discriminator, exact.ema):
+    copies = [exact.instances.network] if exact.instances is not None else []
+    for network in (exact.generator, exact.discriminator, exact.ema, *copies):
         network.double()
     with use_kernels("reference"):
         advance(exact, config, CPU, 1)
@@ -121,7 +125,7 @@ def test_the_gradients_of_a_step_are_those_in_float64(device, name):
         assert float((found[key] - gradient).norm() / scale) < 2e-3, key
 
 
-@pytest.mark.parametrize("name", ["loss hinge", "adaptive", "Re-GAN", "penalties"])
+@pytest.mark.parametrize("name", ["loss hinge", "adaptive", "Re-GAN", "penalties", "InsGen"])
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_resumed_training_is_the_uninterrupted_one(device, name, tmp_path):
     config, there = settings(**CASES[name], **{"model.g_noise": True}), torch.device(device)
