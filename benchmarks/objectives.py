@@ -32,6 +32,9 @@ RESULTS = Path(__file__).parent / "results"
 SMALL = {"model.ngf": 8, "model.ndf": 8, "model.nz": 128, "model.decoder_width": 4}
 BASE = {**SMALL, "train.reconstruction": "l1", "train.device": "cpu"}
 R1_R2 = {"train.r1_gamma": 1.0, "train.r2_gamma": 1.0}
+SKIPS = {"model.g_wavelet_skips": True}
+JUDGED = {"model.d_high_frequency": True}
+ALIGNED = {"train.alignment_weight": 1.0}
 ADAPTIVE = {"augment.ada_p": 0.3}
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -49,6 +52,10 @@ CASES: dict[str, dict[str, Any]] = {
     "bCR": {"train.bcr_real_weight": 10.0, "train.bcr_fake_weight": 10.0},
     "zCR": {"train.zcr_d_weight": 5.0, "train.zcr_g_weight": 0.5},
     "MixDL": {"train.mixdl_g_weight": 125.0, "model.d_mixdl": True},
+    "FreGAN": {**SKIPS, **JUDGED, **ALIGNED},
+    "FreGAN, only the skips": SKIPS,
+    "FreGAN, only high frequencies in D": JUDGED,
+    "FreGAN, only the alignment": ALIGNED,
     "top-k": {"train.top_k": 0.75},
     "instance noise": {"train.instance_noise": 0.1},
     "contrastive": {"model.self_supervision": "ae_contrastive"},

@@ -77,6 +77,13 @@ CASES: dict[str, dict[str, Any]] = {
     "zCR": {"train.zcr_d_weight": 5.0, "train.zcr_g_weight": 0.5},
     "MixDL": {"train.mixdl_g_weight": 125.0, "model.d_mixdl": True, "train.mixdl_interval": 1},
     "MixDL, not at this step": {"train.mixdl_g_weight": 125.0, "model.d_mixdl": True},
+    "wavelet skips": {"model.g_wavelet_skips": True},
+    "high frequencies in D": {"model.d_high_frequency": True},
+    "alignment": {"train.alignment_weight": 1.0},
+    "FreGAN": {
+        **{"model.g_wavelet_skips": True, "model.d_high_frequency": True, "model.ngf": 5},
+        "train.alignment_weight": 1.0,
+    },
     "top-k": {"train.top_k": 0.5},
     "instance noise": {"train.instance_noise": 0.1},
     "group norm in D": {"model.d_norm": "group"},

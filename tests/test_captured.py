@@ -23,6 +23,10 @@ CASES = {
     "sngan": {"model.architecture": "sngan"},
     "stylegan2": {"model.architecture": "stylegan2", "model.ngf": 1, "model.ndf": 1},
     "MixDL": {"train.mixdl_g_weight": 10.0, "model.d_mixdl": True},
+    "FreGAN": {
+        **{"model.g_wavelet_skips": True, "model.d_high_frequency": True},
+        "train.alignment_weight": 1.0,
+    },
     "CHAIN": {"model.d_norm": "chain", "train.chain_start_kimg": 0.0},
     "second views": {
         "augment.policy": "color,apa,anda,diffusion",

@@ -50,6 +50,10 @@ PENALTIES = {"train.r1_gamma": 1.0, "train.r2_gamma": 0.5, "train.r1_interval": 
 # Steps of 2 images: sparse from the first, dense from the fourth.
 REGAN = {"regan.sparsity": 0.5, "regan.warmup_kimg": 0.0, "regan.interval_kimg": 0.006}
 ADA = {"augment.policy": "bgc", "augment.ada_interval": 1, "augment.ada_kimg": 0.01}
+FREGAN = {
+    **{"model.g_wavelet_skips": True, "model.d_high_frequency": True},
+    "train.alignment_weight": 1.0,
+}
 PROJECTED = {"model.discriminator": "projected", "model.d_input_px": 64}
 
 # One entry for each way that a run can be, by a name of its own.
@@ -234,6 +238,26 @@ CASES: dict[str, dict[str, Any]] = {
         **{"train.mixdl_g_weight": 125.0, "train.gradient_checkpointing": True, **REGAN},
         **{"train.mixdl_interval": 1, "augment.policy": "color,anda", "augment.ada_p": 0.5},
     },
+    "FreGAN": FREGAN,
+    **{
+        f"FreGAN, {name}": {**FREGAN, **settings}
+        for name, settings in {
+            "bf16": {"train.precision": "bf16", "model.ngf": 3, "train.d_steps": 2},
+            "every penalty": {**PENALTIES, "train.loss": "wasserstein", "model.d_dropout": 0.3},
+            "64 px": {"model.resolution": 64, "model.d_channels": [9, 6, 8, 2]},
+            "2:3": {"model.aspect": "2:3", "model.d_norm": "chain", "augment.policy": "apa"},
+            "Re-GAN": {**REGAN, "train.gradient_checkpointing": True, "data.mode": "grey"},
+            "MixDL": {"train.mixdl_interval": 1, "model.d_mixdl": True},
+            "InsGen": {"model.self_supervision": "ae_insgen"},
+        }.items()
+    },
+    "wavelet skips": {"model.g_wavelet_skips": True, "model.g_blocks": "single"},
+    "wavelet skips, projected": {**PROJECTED, "model.g_wavelet_skips": True},
+    "high frequencies in D": {
+        **{"model.d_high_frequency": True, "model.d_small": False, "model.decode_small": False},
+        "train.loss": "relativistic",
+    },
+    "alignment": {"train.alignment_weight": 0.5, "train.top_k": 0.5},
     "top-k": {"train.top_k": 0.5, "train.batch_size": 3},
     "instance noise": {"train.instance_noise": 0.1},
     "every second view": {

@@ -23,6 +23,10 @@ CPU = torch.device("cpu")
 SETTINGS = {
     "plain": {"augment.policy": "color,translation"},
     "penalties": {"train.r1_gamma": 1.0, "train.r2_gamma": 1.0, "train.loss": "logistic"},
+    "FreGAN": {
+        **{"model.g_wavelet_skips": True, "model.d_high_frequency": True},
+        **{"train.alignment_weight": 1.0, "train.r1_gamma": 1.0, "train.loss": "logistic"},
+    },
     "wgan-gp": {"train.loss": "wasserstein"},
     "two steps of D": {"train.d_steps": 2, "model.self_supervision": "contrastive"},
 }

@@ -67,6 +67,10 @@ CASES: dict[str, dict[str, Any]] = {
         **{"train.mixdl_g_weight": 10.0, "model.d_mixdl": True, "train.d_steps": 2},
         "augment.policy": "color,translation",
     },
+    "FreGAN": {
+        **{"model.g_wavelet_skips": True, "model.d_high_frequency": True, "model.ngf": 3},
+        **{"train.alignment_weight": 1.0, "train.d_steps": 2, "model.d_dropout": 0.3},
+    },
     "CHAIN": {
         "model.d_norm": "chain",
         "train.chain_start_kimg": 0.0,

@@ -23,6 +23,7 @@ def checkpoints(tmp_path_factory):
         "fastgan": {},
         # Every kind of stage: 8 to 128 px is pooled to 4 px first.
         "fastgan128": {"resolution": 128, "ngf": 1},
+        "fregan": {"resolution": 128, "ngf": 1, "g_wavelet_skips": True, "d_high_frequency": True},
         "dcgan": {"architecture": "dcgan", "dcgan_width": 4, "dcgan_depth": 3},
         "sngan": {"architecture": "sngan"},
         "stylegan2": {"architecture": "stylegan2", "ngf": 1},
@@ -34,7 +35,9 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", EVERY_SIZE)
-@pytest.mark.parametrize("model", ["fastgan", "fastgan128", "dcgan", "sngan", "stylegan2"])
+@pytest.mark.parametrize(
+    "model", ["fastgan", "fastgan128", "fregan", "dcgan", "sngan", "stylegan2"]
+)
 def test_any_number_of_latents_gives_the_same_pictures(name, model, checkpoints, tmp_path):
     assert export(checkpoints[model], name, tmp_path / f"out.{name}") < 1e-4
     draw = FORMATS[name].read(tmp_path / f"out.{name}")

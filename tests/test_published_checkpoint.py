@@ -384,6 +384,10 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
         ({"decode_full": False}, "because of decode_full."),
         ({"decode_part": "none"}, "because of decode_part."),
         ({"spectral_norm": False}, "because of spectral_norm."),
+        (
+            {"g_wavelet_skips": True, "d_high_frequency": True},
+            "because of g_wavelet_skips, d_high_frequency.",
+        ),
         ({"g_sle_8": False}, "because of g_sle_4/8/16/32."),
         ({"g_channels": [9, 8, 7, 6, 5, 4, 3]}, "because of g_channels."),
         ({"d_channels": [9, 8, 7, 6, 5, 4]}, "because of d_channels."),

@@ -15,7 +15,7 @@ PURE = {
     *("train.lr_g", "train.lr_d", "train.beta1", "train.beta2", "train.label_noise"),
     *("train.r1_gamma", "train.r2_gamma", "train.gp_weight", "train.reconstruction_weight"),
     *("train.lecam_weight", "train.lecam_decay", "train.gradient_gap_weight"),
-    *("train.mixdl_g_weight", "train.mixdl_d_weight"),
+    *("train.mixdl_g_weight", "train.mixdl_d_weight", "train.alignment_weight"),
     *("train.chain_weight", "train.chain_target"),
     *("train.bcr_real_weight", "train.bcr_fake_weight", "train.zcr_d_weight"),
     *("train.zcr_g_weight", "train.zcr_noise", "train.instance_noise"),

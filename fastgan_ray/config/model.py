@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from fastgan_ray.config import dcgan_fields, task_fields
+from fastgan_ray.config import dcgan_fields, frequency_fields, task_fields
 from fastgan_ray.config.aspects import ASPECTS
 from fastgan_ray.config.model_rules import (
     RESOLUTIONS,
@@ -135,6 +135,7 @@ class ModelConfig(Section):
         "and 512 px, otherwise one (published); single = one (the lite generator of Projected GAN, "
         "for small sets of pictures); double = two",
     )
+    g_wavelet_skips: bool = frequency_fields.G_WAVELET_SKIPS
     output_activation: Literal["tanh", "none"] = Field(
         "tanh",
         description="last activation of the generator: tanh; none = no activation, as in the "
@@ -172,6 +173,7 @@ class ModelConfig(Section):
         description="linear projection of the discriminator's last features, which is trained to "
         "keep the distances between latents (MixDL, Kong et al. 2022; see train.mixdl_d_weight)",
     )
+    d_high_frequency: bool = frequency_fields.D_HIGH_FREQUENCY
     self_supervision: SelfSupervision = task_fields.SELF_SUPERVISION
     decode_full: bool = Field(
         True,
@@ -252,15 +254,17 @@ class ModelConfig(Section):
     def logits(self) -> int:
         """The number of logits that the discriminator computes for one picture.
 
-        For a square picture, each branch of fastgan computes 5 x 5 logits. Each of the four parts
-        of a projected discriminator computes about 4 x 4. The other architectures compute one.
+        For a square picture, each branch of fastgan computes 5 x 5 logits, and so does
+        d_high_frequency for each size of feature maps. Each of the four parts of a projected
+        discriminator computes about 4 x 4. The other architectures compute one.
         """
         if self.projects:
             return logit_count(self.projected_maps)
         if self.architecture != "fastgan":
             return 1
         height, width = self.map_size(8)
-        return (1 + self.d_small) * (height - 3) * (width - 3)
+        judged = 1 + self.d_small + len(frequency_fields.judged_sides(self))
+        return judged * (height - 3) * (width - 3)
 
     @property
     def size(self) -> tuple[int, int]:

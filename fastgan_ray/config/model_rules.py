@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator
 
 from fastgan_ray.config.aspects import ASPECTS, nearest_aspect
+from fastgan_ray.config.frequency_fields import broken_frequency_rule
 from fastgan_ray.config.task_fields import INSTANCE_KINDS
 
 if TYPE_CHECKING:
@@ -101,4 +102,4 @@ def broken_rule(model: ModelConfig) -> str:
             "decode_small must be false if d_small is false, because this decoder "
             "needs the second branch"
         )
-    return ""
+    return broken_frequency_rule(model)

@@ -17,6 +17,7 @@ from fastgan_ray.config.augment import TRAINING_OPS, AugmentConfig, policy_ops
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.feature_networks import own_network
+from fastgan_ray.config.frequency_fields import broken_alignment_rule
 from fastgan_ray.config.messages import suggestion
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.other_names import OTHER_NAMES
@@ -131,6 +132,14 @@ class RunConfig(Section):
     def _has_task(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
         model: ModelConfig | None = info.data.get("model")  # None if not valid
         if model and (rule := broken_task_rule(value, model, info.data.get("augment"))):
+            raise ValueError(rule)
+        return value
+
+    @field_validator("train")
+    @classmethod
+    def _can_align(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        model: ModelConfig | None = info.data.get("model")  # None if not valid
+        if model and (rule := broken_alignment_rule(value, model)):
             raise ValueError(rule)
         return value
 

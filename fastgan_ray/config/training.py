@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from fastgan_ray.config import consistency_fields, task_fields
+from fastgan_ray.config import consistency_fields, frequency_fields, task_fields
 from fastgan_ray.config.scheduled import ScheduledSection
 
 # The published decay, .999 for each step of 8 images, converted to a half-life in kimg.
@@ -117,6 +117,7 @@ class TrainConfig(ScheduledSection):
     mixdl_g_weight: float = consistency_fields.MIXDL_G_WEIGHT
     mixdl_d_weight: float = consistency_fields.MIXDL_D_WEIGHT
     mixdl_interval: int = consistency_fields.MIXDL_INTERVAL
+    alignment_weight: float = frequency_fields.ALIGNMENT_WEIGHT
     top_k: float = Field(
         1.0,
         gt=0,

@@ -53,6 +53,7 @@ class AnyDiscriminator(nn.Module, ABC):
         super().__init__()
         self.chain = None
         self._kept: list[Tensor] | None = None
+        self._kept_maps: list[Tensor] | None = None
 
     def add_heads(self, config: ModelConfig, make: LayerFactory, channels: int) -> None:
         """Build the heads of extra tasks; `channels` are those of the trunk's features."""
@@ -112,6 +113,20 @@ class AnyDiscriminator(nn.Module, ABC):
             yield kept
         finally:
             self._kept = None
+
+    @contextlib.contextmanager
+    def keeping_maps(self, keeps: bool) -> Iterator[list[Tensor]]:
+        """Collect the maps of 8, 16 and 32 px of the first pictures that D judges in a context.
+
+        The maps (B, C, side, side) have no gradient; FreGAN's alignment needs them. They are
+        collected only if `keeps`, and only by FastGAN's discriminator.
+        """
+        kept: list[Tensor] = []
+        self._kept_maps = kept if keeps else None
+        try:
+            yield kept
+        finally:
+            self._kept_maps = None
 
     def predict_augmentation(self, augmented: Tensor, plain: Tensor) -> Tensor:
         """Predict with which random numbers pictures were augmented: (B, PREDICTED_COUNT).

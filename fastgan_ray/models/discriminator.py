@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fastgan_ray.config.frequency_fields import SIDES, judged_sides
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.blocks import (
@@ -18,6 +19,7 @@ from fastgan_ray.models.blocks import (
 )
 from fastgan_ray.models.decoders import crop_part, decoders
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
+from fastgan_ray.models.wavelets import high_frequencies, matched
 
 # Level -> number of channels, in units of ndf. The names of the levels are those of the published
 # network: the features of level s have a side of s/2 px after the stem, e.g. 128 px at level 256.
@@ -81,10 +83,11 @@ class Discriminator(AnyDiscriminator):
         `full` is (B, C, H, W), `small` is (B, C, h, w), (h, w) = `small_size(config)`. The logits
         are (B, 50) if pictures are square. The first half of the logits comes from the big branch,
         the other half from the small branch. Without the small branch, `small` is unused and the
-        second half is missing. If `part` is None, nothing is reconstructed. Otherwise each enabled
-        decoder returns a picture in [-1, 1] with the proportions of `full`; its side is at most
-        128 px if it is square. The decoder "part" reconstructs the part `part` (see `crop_part`).
-        `rng`, on the pictures' device, draws the masks for the dropout in the heads; if it is None,
+        second half is missing. With `d_high_frequency`, 25 logits for each size of feature maps
+        follow. If `part` is None, nothing is reconstructed. Otherwise each enabled decoder returns
+        a picture in [-1, 1] with the proportions of `full`; its side is at most 128 px if it is
+        square. The decoder "part" reconstructs the part `part` (see `crop_part`). `rng`, on the
+        pictures' device, draws the masks for the dropout in the heads; if it is None,
         there is no dropout.
         """
         norm = self._logits_norm if part is None else self._decoding_norm
@@ -125,6 +128,8 @@ class Discriminator(AnyDiscriminator):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         features = self._features(full)
         self._keep(features[-1])
+        if self._kept_maps is not None and not self._kept_maps:
+            self._kept_maps += [maps.detach() for maps in features[: -len(SIDES) - 1 : -1]]
         rate = self.config.dropout
         logits = [self.head(dropout(features[-1], rate, rng, self.group)).flatten(1)]
         decodable = {"full": features[-1]}
@@ -132,6 +137,8 @@ class Discriminator(AnyDiscriminator):
             decodable["small"] = self.small(small)
             small_features = dropout(decodable["small"], rate, rng, self.group)
             logits.append(self.small_head(small_features).flatten(1))
+        for maps in self._high_frequencies(features):
+            logits.append(self.head(dropout(maps, rate, rng, self.group)).flatten(1))
         if part is None:
             return torch.cat(logits, dim=1), {}
         decodable["part"] = crop_part(features[-2], part)
@@ -139,6 +146,22 @@ class Discriminator(AnyDiscriminator):
             name: decoder(decodable[name]) for name, decoder in self.decoders.items()
         }
         return torch.cat(logits, dim=1), reconstructions
+
+    def _high_frequencies(self, features: list[Tensor]) -> list[Tensor]:
+        """Process the high frequencies of the maps in `judged_sides`: (B, K, 8, 8) if H = W.
+
+        They have half the side of their map, so they enter the trunk where the next map does,
+        with its number of channels (`wavelets.matched`). The skips are not applied.
+        """
+        processed = []
+        for side in judged_sides(self.config):
+            blocks_left = (side // 16).bit_length()  # that follow a map of this side
+            x_BCHW = high_frequencies(features[-1 - blocks_left])
+            x_BCHW = matched(x_BCHW, features[-blocks_left].shape[1])
+            for block in self.blocks[len(self.blocks) - blocks_left + 1 :]:
+                x_BCHW = block(x_BCHW)
+            processed.append(x_BCHW)
+        return processed
 
     def _features(self, full: Tensor) -> list[Tensor]:
         features: list[Tensor] = [self.stem(full)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastgan_ray.config.frequency_fields import SIDES
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models.base import AnyGenerator
 from fastgan_ray.models.blocks import (
@@ -18,6 +20,7 @@ from fastgan_ray.models.blocks import (
     widths,
 )
 from fastgan_ray.models.spectral_joint import JointSpectralNorm
+from fastgan_ray.models.wavelets import details
 
 # Side in px -> number of channels, in units of ngf.
 _MULTIPLIERS = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 0.5, 512: 0.25, 1024: 0.125}
@@ -29,9 +32,10 @@ class Generator(AnyGenerator):
     """FastGAN's generator: a stem makes a 4x4 map, then blocks double its side.
 
     The outputs of some blocks are gated by features whose side is 16 times smaller. The stages are
-    `stem`, `blocks[side]`, `skips[target side]`, `to_small` and `to_full`. If `model.aspect` is not
-    square, the stem makes a map of another shape (`ASPECTS`). The names of the stages are then the
-    sides that a square picture would have.
+    `stem`, `blocks[side]`, `skips[target side]`, `to_small` and `to_full`. With `g_wavelet_skips`,
+    `wavelet_skips[target side]` has the convolutions of FreGAN's frequency skips. If `model.aspect`
+    is not square, the stem makes a map of another shape (`ASPECTS`). The names of the stages are
+    then the sides that a square picture would have.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory, picture_channels: int) -> None:
@@ -57,6 +61,14 @@ class Generator(AnyGenerator):
         self._small_side = small_resolution(config.resolution)
         self.to_small = make.conv(channels[self._small_side], picture_channels, 1)
         self.to_full = make.conv(channels[config.resolution], picture_channels, 3, padding=1)
+        # After all other layers, whose initial weights so do not depend on these.
+        self._wavelet_sources = wavelet_sources(config)
+        self.wavelet_skips = nn.ModuleDict(
+            {
+                str(target): make.conv(channels[source], channels[target // 2], 1)
+                for target, source in self._wavelet_sources.items()
+            }
+        )
         self._spectral = JointSpectralNorm(self)
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
@@ -96,12 +108,23 @@ class Generator(AnyGenerator):
         features = {4: self.stem(z_BZ[:, :, None, None])}
         for name, block in self.blocks.items():
             side = int(name)
-            x_BCHW = block(features[side // 2], rng)
+            x_BCHW = block(self._block_input(side, features), rng)
             if side in self._sources:
                 gating = features if style is None or side not in self._styled else style
                 x_BCHW = self.skips[name](gating[self._sources[side]], x_BCHW)
             features[side] = x_BCHW
         return features
+
+    def _block_input(self, side: int, features: dict[int, Tensor]) -> Tensor:
+        """Return the map of half of `side`; add the high frequencies of a smaller map, if enabled.
+
+        A 1x1 convolution matches the channels, and then each pixel becomes 2x2 equal pixels.
+        """
+        x_BCHW = features[side // 2]
+        if side not in self._wavelet_sources:
+            return x_BCHW
+        added = self.wavelet_skips[str(side)](details(features[self._wavelet_sources[side]]))
+        return x_BCHW + F.interpolate(added, scale_factor=2, mode="nearest")
 
     def _pictures(self, features: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
         full = self.to_full(features[self.config.resolution])
@@ -134,6 +157,17 @@ def skip_sources(config: ModelConfig) -> dict[int, int]:
         for source, target in sites.items()
         if enabled[source] and target <= config.resolution
     }
+
+
+def wavelet_sources(config: ModelConfig) -> dict[int, int]:
+    """Return FreGAN's frequency skips: side of the target block -> side of the source map, in px.
+
+    A block has four times the side of its source, so resolution 32 has one skip, 64 has two, and
+    larger resolutions have three.
+    """
+    if not config.g_wavelet_skips:
+        return {}
+    return {4 * side: side for side in SIDES if 4 * side <= config.resolution}
 
 
 def convolution_count(config: ModelConfig, side: int) -> int:

@@ -44,6 +44,8 @@ _FIXED = (
     "discriminator",
     "g_blocks",
     "g_noise",
+    "g_wavelet_skips",
+    "d_high_frequency",
     "d_mixdl",
     "d_sle",
     "d_small",

@@ -18,7 +18,7 @@ from torch.nn.utils import get_total_norm
 from fastgan_ray.augment import ada
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import crop_part
-from fastgan_ray.train import consistency, lecam, losses, mixdl, self_supervision
+from fastgan_ray.train import alignment, consistency, lecam, losses, mixdl, self_supervision
 from fastgan_ray.train.draws import CENTRE, Draws, Turn, ema_share
 from fastgan_ray.train.losses import LOSSES, at_least_float32
 from fastgan_ray.train.rng import seed_device_streams
@@ -81,7 +81,8 @@ def compute_step(
     due = penalties_due(state, config)
     for index, (pictures, turn) in enumerate(zip(batches, draws.turns, strict=True)):
         for_g = index == len(batches) - 1
-        with torch.autocast(pictures.device.type, torch.bfloat16, enabled=bf16):
+        autocast = torch.autocast(pictures.device.type, torch.bfloat16, enabled=bf16)
+        with autocast, state.discriminator.keeping_maps(alignment.is_on(config)) as real_maps:
             views = views_of(state, pictures, turn, config, with_graph=for_g)
             loss_d, parts = discriminator_loss(state, views, turn, due[index], config, distance)
             if config.model.task == "contrastive":
@@ -96,7 +97,7 @@ def compute_step(
             self_supervision.end_turn(state, views, config)
     _set_requires_grad(state.optimizer_d, False)
     with torch.autocast(views.fake[0].device.type, torch.bfloat16, enabled=bf16):
-        loss_g = generator_loss(state, views, config)
+        loss_g = generator_loss(state, views, config, real_maps)
     scalars |= _backward(state, state.optimizer_g, loss_g, "grad/g", {"loss/g": loss_g})
     state.regan.mask_gradients()
     state.optimizer_g.step()
@@ -218,8 +219,12 @@ def _update_lecam(state: TrainState, real: Tensor, fake: Tensor, decay: float) -
         value.copy_(getattr(changed, name))
 
 
-def generator_loss(state: TrainState, views: Views, config: RunConfig) -> Tensor:
+def generator_loss(
+    state: TrainState, views: Views, config: RunConfig, real_maps: Sequence[Tensor] = ()
+) -> Tensor:
     """Compute G's loss, with its autograd graph.
+
+    `real_maps` are D's maps of the real pictures (see `keeping_maps`), for the alignment.
 
     D processes the real pictures again only if the loss compares pairs of real and generated ones.
     """
@@ -242,6 +247,9 @@ def generator_loss(state: TrainState, views: Views, config: RunConfig) -> Tensor
             views.mixed_features, views.features, views.mixtures, state.group
         )
         value = value + train.mixdl_g_weight * train.mixdl_interval * term
+    if alignment.is_on(config):
+        generated = views.features[: len(real_maps)]
+        value = value + train.alignment_weight * alignment.distance(generated, real_maps)
     task_term = self_supervision.g_term(state, views, features, config)
     return value if task_term is None else value + task_term
 

@@ -18,7 +18,7 @@ from fastgan_ray.augment import diffusion, mixing, pipeline
 from fastgan_ray.augment.pipeline import Draw
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import small_size
-from fastgan_ray.train import instances, mixdl
+from fastgan_ray.train import alignment, instances, mixdl
 from fastgan_ray.train.draws import Turn
 from fastgan_ray.train.losses import at_least_float32
 from fastgan_ray.train.mixdl import Mixtures
@@ -56,7 +56,8 @@ class Views(NamedTuple):
     mixed: Sizes = ()
     """Pictures generated from mixtures of latents, augmented like `fake`, for MixDL in D."""
     features: Sizes = ()
-    """G's feature maps (B, C, H, W) of `outputs`, layer by layer, for MixDL in G."""
+    """G's feature maps (B, C, H, W) of `outputs`, layer by layer, for MixDL in G and for the
+    alignment of high frequencies."""
     mixed_features: Sizes = ()
     """G's feature maps of the mixtures of latents, layer by layer, for MixDL in G."""
     mixtures: Mixtures = MappingProxyType({})
@@ -76,7 +77,8 @@ def views_of(
     near_outputs: Sizes = ()
     due = mixdl.is_due(state.step, config)
     for_g = due and with_graph and train.largest("mixdl_g_weight") > 0
-    layers = state.generator.feature_layers() if for_g else ()
+    aligns = with_graph and alignment.is_on(config)
+    layers = state.generator.feature_layers() if for_g or aligns else ()
     with torch.set_grad_enabled(with_graph):
         with mixdl.recorded(layers) as features:
             outputs = generate(state, turn.latents)
@@ -103,15 +105,14 @@ def views_of(
         plain = [at_least_float32(images) for images in detached([pictures, negatives[0]])]
         views = views._replace(plain=plain, targets=turn.targets)
     if for_g or (due and config.model.d_mixdl):
-        with torch.set_grad_enabled(for_g), mixdl.recorded(layers) as mixed_features:
+        recorded = mixdl.recorded(layers if for_g else ())
+        with torch.set_grad_enabled(for_g), recorded as mixed_features:
             mixed = generate(state, turn.mixtures["latents"])
-        views = views._replace(
-            mixtures=turn.mixtures, features=features, mixed_features=mixed_features
-        )
+        views = views._replace(mixtures=turn.mixtures, mixed_features=mixed_features)
         if config.model.d_mixdl:
             views = views._replace(mixed=seen(state, detached(mixed), turn.fake, config))
     keys = keys_of(state, pictures, turn, config)
-    return views._replace(outputs=outputs, near_outputs=near_outputs, keys=keys)
+    return views._replace(outputs=outputs, near_outputs=near_outputs, features=features, keys=keys)
 
 
 @torch.no_grad()

@@ -6,13 +6,19 @@ import itertools
 import math
 from collections.abc import Callable
 
+from fastgan_ray.config.frequency_fields import judged_sides
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.task_fields import INSTANCE_KINDS
 from fastgan_ray.config.training import CPU_BF16_FROM_PX
 from fastgan_ray.models import small_size
 from fastgan_ray.models.discriminator import discriminator_channels
-from fastgan_ray.models.generator import convolution_count, generator_channels, skip_sources
+from fastgan_ray.models.generator import (
+    convolution_count,
+    generator_channels,
+    skip_sources,
+    wavelet_sources,
+)
 from fastgan_ray.models.projected import MIXED_WIDTHS, discriminator_widths
 from fastgan_ray.models.sngan import sngan_d_channels, sngan_g_channels
 from fastgan_ray.models.stylegan2 import stylegan2_channels
@@ -33,6 +39,7 @@ BYTES_OF_COPY = 0.5 * 4
 # keeps its output and the inputs of its normalisation and its gate, which are twice as wide. For
 # D's stages, the number is the mean of two paths.
 MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
+MAPS_PER_HEAD = 3  # of D's head, in units of its first convolution's output
 # A projected discriminator: the maps that a block of its small discriminators keeps, in units of
 # its output. Of its frozen network: the number of weights, and the number of values per pixel of
 # the network's input that are kept for the gradient (counted with PyTorch's saved-tensor hooks).
@@ -147,15 +154,34 @@ def _fastgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, fl
         maps = MAPS_PER_GATED * sum(count * size for count, size in ups)
         maps += 2 * MAPS_PER_DOWN * sum(downs)
     skips = sum(g[side] * _pixels(model, side) for side in skip_sources(model))
+    for side, source in wavelet_sources(model).items():  # the convolution's input, and the sum
+        skips += g[source] * _pixels(model, source) + g[side // 2] * _pixels(model, side // 2)
     pictures = config.data.channels * (math.prod(model.size) + math.prod(small_size(model)))
     largest = max(width * _pixels(model, side) for side, width in [*g.items(), *down_stages])
     d_widths = [width for _, width in down_stages]
     weights = _fastgan_weights(model, g, convolutions, d_widths)
-    values: float = maps + skips + 2 * pictures
+    values: float = maps + skips + 2 * pictures + 2 * _judged(model, gradient_checkpointing)
     if not model.projects:
         return weights, values, largest
     d_weights, d_values, d_largest = _projected(model)
     return weights + d_weights, values + d_values, max(largest, d_largest)
+
+
+def _judged(model: ModelConfig, gradient_checkpointing: bool) -> float:
+    """Return the values that D stores to judge the high frequencies of one picture's maps.
+
+    They go through the blocks after that of their size, and through the head, which keeps three
+    maps of its own width.
+    """
+    channels = discriminator_channels(model)
+    per_down = 1 if gradient_checkpointing else MAPS_PER_DOWN
+    values = 0.0
+    for judged in judged_sides(model):
+        sides = [side for side in (8, 16, 32) if side < judged]
+        sizes = [channels[2 * side] * _pixels(model, side) for side in sides]
+        values += sizes[-1] + per_down * sum(sizes[:-1])
+        values += MAPS_PER_HEAD * channels[8] * _pixels(model, 8)
+    return values
 
 
 def _projected(model: ModelConfig) -> tuple[float, float, float]:
@@ -189,6 +215,8 @@ def _fastgan_weights(
         weights += 9 * 2 * width * (g.get(side // 2, 0) + (convolutions[side] - 1) * width)
     for side, source in skip_sources(model).items():
         weights += 16 * g[source] * g[side] + g[side] ** 2
+    for side, source in wavelet_sources(model).items():
+        weights += g[source] * g[side // 2]
     return weights + sum((2 * 16 + 9 + 1) * a * b for a, b in itertools.pairwise(d_widths))
 
 

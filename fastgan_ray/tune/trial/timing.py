@@ -34,7 +34,7 @@ TRAINING = ("batch_size", "d_steps", "loss", "reconstruction", "device", "precis
 ON_OFF = (
     *("r1_gamma", "r2_gamma", "gradient_gap_weight", "lecam_weight", "bcr_real_weight"),
     *("bcr_fake_weight", "zcr_d_weight", "zcr_g_weight", "instance_noise", "augself_g_weight"),
-    *("mixdl_g_weight", "insgen_g_weight"),
+    *("mixdl_g_weight", "alignment_weight", "insgen_g_weight"),
 )
 
 Clock = Callable[[], float]
