@@ -227,6 +227,15 @@ def test_a_sheet_that_is_saved_twice_counts_once_and_the_longer_one_counts(run):
     assert [voter["votes"] for voter in result["voters"]] == [10]
 
 
+def test_votes_that_were_changed_and_saved_again_replace_the_first(run):
+    assert vote(run, "--pairs", 10) == 0
+    key = key_of(run)
+    for choice in ("left", "equal"):
+        assert add(run, vote_runs.sheet(key, lambda left, right, choice=choice: choice)) == 0
+    (result,) = read_results(run)
+    assert [(voter["votes"], voter["equal"]) for voter in result["voters"]] == [(10, 10)]
+
+
 def test_runs_side_by_side_and_a_folder_that_moves(tmp_path, pictures, run, capsys):
     other = vote_runs.search(tmp_path / "other", pictures, 3)
     trial = other / "trials" / "00001"

@@ -96,7 +96,7 @@ def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
             _check_pairs(sheet, _read_key(path), file)
             target = path.with_name(f"votes-{sheet['page']}-{sheet['sheet']}.json")
             old = _read_sheet(target)["votes"] if target.is_file() else []
-            if len(sheet["votes"]) > len(old):
+            if len(sheet["votes"]) >= len(old):  # as many: the voter has changed some
                 write_atomically(target, json.dumps(sheet, indent=1))
 
 
