@@ -48,6 +48,10 @@ CASES: dict[str, dict[str, Any]] = {
     # The queues are empty in the first of the two turns of D.
     "InsGen": {"model.self_supervision": "insgen", "train.d_steps": 2},
     "FakeCLR": {"model.self_supervision": "ae_fakeclr", "train.d_steps": 2},
+    "FreGAN": {
+        **{"model.g_wavelet_skips": True, "model.d_high_frequency": True},
+        "train.alignment_weight": 1.0,
+    },
     "Re-GAN": {"regan.sparsity": 0.5, "regan.warmup_kimg": 0.0, "regan.interval_kimg": 0.006},
     "two steps of D": {"train.d_steps": 2},
     "DCGAN": {"model.architecture": "dcgan", "model.dcgan_depth": 3, "model.dcgan_width": 4},
