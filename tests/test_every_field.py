@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -22,7 +21,6 @@ from fastgan_ray.config.scheduled import ScheduledSection
 from fastgan_ray.errors import UserError
 from fastgan_ray.search.ablation import arm_config
 from fastgan_ray.search.confirmation import plan_confirmation
-from fastgan_ray.search.cost import estimate, plan
 from fastgan_ray.search.cost.plan import ablation_facts, search_facts
 from fastgan_ray.search.file.read import spec_from_text
 from fastgan_ray.search.file.read_ablation import ablation_from_text
@@ -57,33 +55,6 @@ VALUES: dict[str, list[Any]] = {
     "model.architecture": ["fastgan", "dcgan", "sngan", "stylegan2"],
     "model.aspect": ["1:1", "2:3"],
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def costs_counted_once():
-    """Counting operations and weights takes most of the time, and depends on few fields."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module, function in (
-            (estimate, "gflop_per_image"),
-            (plan, "gflop_per_image"),
-            (plan, "parameter_counts"),
-            (disk, "checkpoint_gb"),
-        ):
-            patch.setattr(module, function, remembered(getattr(module, function)))
-        yield
-
-
-def remembered(function: Callable[[RunConfig], Any]) -> Callable[[RunConfig], Any]:
-    results: dict[str, Any] = {}
-
-    def call(config: RunConfig) -> Any:
-        train = config.train
-        key = f"{config.model} {config.regan} {train.loss} {train.reconstruction} {train.d_steps}"
-        if key not in results:
-            results[key] = function(config)
-        return results[key]
-
-    return call
 
 
 def field_info(name: str) -> Any:

@@ -8,24 +8,14 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.models import build_generator
-from fastgan_ray.models.kernels import reference_kernels
+from fastgan_ray.models.passes import count_passes
 
 
 def sampling_gflop(config: RunConfig) -> float:
-    """Count the operations (10**9 multiplications and additions) that generate one picture.
-
-    The operations are counted for the published form of the network, because the faster forms of
-    `models.kernels` differ between devices.
-    """
-    network = build_generator(config.model, picture_channels=config.data.channels)
-    network.eval().to("meta")
-    with torch.no_grad(), reference_kernels(), FlopCounterMode(display=False) as counter:
-        network(torch.empty(1, config.model.nz, device="meta"))
-    return float(counter.get_total_flops()) / 1e9
+    """Count the operations (10**9 multiplications and additions) that generate one picture."""
+    return count_passes(config.model, config.data.channels).generate
 
 
 def count_parameters(network: nn.Module) -> int:

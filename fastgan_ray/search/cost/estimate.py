@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable
-
-import torch
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.task_fields import INSTANCE_KINDS
-from fastgan_ray.models import build_discriminator, build_generator, small_size
-from fastgan_ray.models.base import AnyDiscriminator
-from fastgan_ray.models.kernels import reference_kernels
-from fastgan_ray.models.projected import ProjectedDiscriminator
+from fastgan_ray.models.passes import count_passes
 from fastgan_ray.search.file.early_terminate import Hyperband
 from fastgan_ray.search.file.spec import SearchSpec, base_settings, first_trial_point
 
@@ -60,32 +51,16 @@ def kimg_expected(spec: SearchSpec) -> float:
 def gflop_per_image(config: RunConfig) -> float:
     """Count the GFLOP of a training step, and divide them by the number of its real pictures.
 
-    PyTorch counts the operations of the networks on the meta device, where nothing is computed. The
-    networks use the published forms of their operations (`reference_kernels`), so the count is the
-    same for all devices. R1 and R2 count in proportion to the steps in which they are computed.
+    R1 and R2 count in proportion to the steps in which they are computed. See also `passes`.
     """
-    model, train, channels = config.model, config.train, config.data.channels
-    meta = torch.device("meta")
-    generator = build_generator(model, picture_channels=channels).eval().to(meta)
-    discriminator = build_discriminator(model, picture_channels=channels).eval().to(meta)
-    full_BCHW = torch.empty(1, channels, *model.size, device=meta)
-    small_BCHW = torch.empty(1, channels, *small_size(model), device=meta)
-    with torch.no_grad():
-        generate = _gflop(lambda: generator(torch.empty(1, model.nz, device=meta)))
-        discriminate = _gflop(lambda: discriminator(full_BCHW, small_BCHW))
-        decode = _gflop(lambda: discriminator(full_BCHW, small_BCHW, part=0))
-        task = _task_gflop(discriminator, model.task, full_BCHW)
-        project = _gflop(lambda: discriminator.project(full_BCHW)) if model.d_mixdl else 0.0
-        frozen = _frozen_gflop(discriminator, full_BCHW)
-        _, reconstructions = discriminator(full_BCHW, small_BCHW, part=0)
-    pictures: float = sum(
-        math.prod(picture.shape[-2:]) / 128**2 for picture in reconstructions.values()
-    )
+    model, train = config.model, config.train
+    passes = count_passes(model, config.data.channels)
+    generate, discriminate, task = passes.generate, passes.discriminate, passes.task
     # D's step: one real and one generated picture, and two more pictures for an extra task.
-    d_step = generate + FORWARD_BACKWARD * (decode + discriminate + 2 * task)
+    d_step = generate + FORWARD_BACKWARD * (passes.decode + discriminate + 2 * task)
     # Frozen layers need no gradient in D's step, and in G's step only that of their inputs.
     extra_pictures = 2 * (task > 0) + train.second_views
-    d_step -= (FORWARD_BACKWARD - 1) * frozen * (2 + extra_pictures)
+    d_step -= (FORWARD_BACKWARD - 1) * passes.frozen * (2 + extra_pictures)
     d_step += EXTRA_D_PASSES.get(train.loss, 0) * discriminate
     on = {name: train.largest(name) > 0 for name in ("r1_gamma", "r2_gamma")}
     penalties = sum(on.values()) / train.r1_interval
@@ -96,18 +71,20 @@ def gflop_per_image(config: RunConfig) -> float:
     if kinds := INSTANCE_KINDS.get(model.task, ()):
         # InsGen and FakeCLR: a second view of each picture passes through a copy of D's trunk, and
         # that of a generated picture is generated for this; neither needs a gradient.
-        d_step += generate + len(kinds) * _gflop(lambda: discriminator.trunk(full_BCHW))
+        d_step += generate + len(kinds) * passes.trunk
     # MixDL: a further picture is generated from a mixture of latents. D's trunk sees both pictures
     # once more. G's loss needs the gradient of the further picture's features.
     mixes_g = train.largest("mixdl_g_weight") > 0
-    mixdl = generate + FORWARD_BACKWARD * 2 * project if model.d_mixdl else generate * mixes_g
+    mixdl = (
+        generate + FORWARD_BACKWARD * 2 * passes.project if model.d_mixdl else generate * mixes_g
+    )
     d_step += mixdl / train.mixdl_interval
-    d_step += pictures * RECONSTRUCTION_GFLOP[train.reconstruction]
+    d_step += passes.reconstructed * RECONSTRUCTION_GFLOP[train.reconstruction]
     # G's step: it reuses the picture generated in D's step, so that G needs only a backward pass.
-    g_step = (FORWARD_BACKWARD - 1) * generate + FORWARD_BACKWARD * discriminate - frozen
+    g_step = (FORWARD_BACKWARD - 1) * generate + FORWARD_BACKWARD * discriminate - passes.frozen
     g_step += (FORWARD_BACKWARD - 1) * generate if train.largest("zcr_g_weight") > 0 else 0
     if model.task == "augself" and train.largest("augself_g_weight") > 0:
-        g_step += FORWARD_BACKWARD * task - frozen
+        g_step += FORWARD_BACKWARD * task - passes.frozen
     g_step += (FORWARD_BACKWARD - 1) * generate * mixes_g / train.mixdl_interval
     g_step += EXTRA_G_PASSES.get(train.loss, 0) * discriminate
     return d_step + g_step / train.d_steps
@@ -115,32 +92,5 @@ def gflop_per_image(config: RunConfig) -> float:
 
 def parameter_counts(config: RunConfig) -> dict[str, int]:
     """Return the numbers of parameters of the two networks: {"params_g", "params_d"}."""
-    channels = config.data.channels
-    networks = {
-        "params_g": build_generator(config.model, picture_channels=channels),
-        "params_d": build_discriminator(config.model, picture_channels=channels),
-    }
-    return {
-        name: sum(weight.numel() for weight in network.parameters())
-        for name, network in networks.items()
-    }
-
-
-def _task_gflop(discriminator: AnyDiscriminator, task: str, full_BCHW: Tensor) -> float:
-    """Return the GFLOP of a picture (1, C, H, W) that D sees only for its extra task."""
-    if task == "contrastive":
-        return _gflop(lambda: discriminator.embed(full_BCHW))
-    return _gflop(lambda: discriminator.trunk(full_BCHW)) if task == "augself" else 0.0
-
-
-def _frozen_gflop(discriminator: AnyDiscriminator, full_BCHW: Tensor) -> float:
-    """Return the GFLOP of D's frozen layers in a forward pass for the picture (1, C, H, W)."""
-    if not isinstance(discriminator, ProjectedDiscriminator):
-        return 0.0
-    return _gflop(lambda: discriminator.mixed_features(full_BCHW))
-
-
-def _gflop(run: Callable[[], object]) -> float:
-    with reference_kernels(), FlopCounterMode(display=False) as counter:
-        run()
-    return float(counter.get_total_flops()) / 1e9
+    passes = count_passes(config.model, config.data.channels)
+    return {"params_g": passes.params_g, "params_d": passes.params_d}

@@ -1,0 +1,103 @@
+"""Count the operations of single passes through the networks, and the networks' parameters.
+
+PyTorch counts them on the meta device, where nothing is computed. The networks are built without
+spectral normalisation: it has no parameters, its matrix-vector products are not counted, and its
+power iterations would take most of the time. They use the published forms of their operations
+(`reference_kernels`), so the counts are the same for all devices.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fastgan_ray.config.model import ModelConfig
+from fastgan_ray.models import build_discriminator, build_generator, small_size
+from fastgan_ray.models.base import AnyDiscriminator
+from fastgan_ray.models.kernels import reference_kernels
+from fastgan_ray.models.projected import ProjectedDiscriminator
+
+
+class Passes(NamedTuple):
+    """GFLOP (10**9 operations) of forward passes for one picture, and numbers of parameters."""
+
+    generate: float
+    """G draws a picture."""
+    discriminate: float
+    """D judges a picture."""
+    decode: float
+    """D judges a picture and reconstructs it."""
+    task: float
+    """A picture that D sees only for its extra task."""
+    trunk: float
+    """D's features of a picture."""
+    project: float
+    """D's features of a picture, and their projection for MixDL; 0 without `d_mixdl`."""
+    frozen: float
+    """The part of D that is not trained."""
+    reconstructed: float
+    """The size of all reconstructions of a picture, in pictures of 128 x 128 px."""
+    params_g: int
+    params_d: int
+
+
+def count_passes(model: ModelConfig, channels: int) -> Passes:
+    """Count the passes through the networks of `model`, for pictures with `channels` channels."""
+    return _count(model.model_dump_json(), channels)
+
+
+@functools.lru_cache(maxsize=64)  # most arms of an ablation have the same networks
+def _count(model_json: str, channels: int) -> Passes:
+    model = ModelConfig.model_validate_json(model_json)
+    meta, plain = torch.device("meta"), model.model_copy(update={"spectral_norm": False})
+    generator = build_generator(plain, picture_channels=channels).eval().to(meta)
+    discriminator = build_discriminator(plain, picture_channels=channels).eval().to(meta)
+    full_BCHW = torch.empty(1, channels, *model.size, device=meta)
+    small_BCHW = torch.empty(1, channels, *small_size(model), device=meta)
+    with torch.no_grad():
+        trunk = _gflop(lambda: discriminator.trunk(full_BCHW))
+        _, reconstructions = discriminator(full_BCHW, small_BCHW, part=0)
+        return Passes(
+            generate=_gflop(lambda: generator(torch.empty(1, model.nz, device=meta))),
+            discriminate=_gflop(lambda: discriminator(full_BCHW, small_BCHW)),
+            decode=_gflop(lambda: discriminator(full_BCHW, small_BCHW, part=0)),
+            task=_task_gflop(discriminator, model.task, full_BCHW, trunk),
+            trunk=trunk,
+            project=_gflop(lambda: discriminator.project(full_BCHW)) if model.d_mixdl else 0.0,
+            frozen=_frozen_gflop(discriminator, full_BCHW),
+            reconstructed=sum(
+                math.prod(picture.shape[-2:]) / 128**2 for picture in reconstructions.values()
+            ),
+            params_g=_parameters(generator),
+            params_d=_parameters(discriminator),
+        )
+
+
+def _task_gflop(
+    discriminator: AnyDiscriminator, task: str, full_BCHW: Tensor, trunk: float
+) -> float:
+    if task == "contrastive":
+        return _gflop(lambda: discriminator.embed(full_BCHW))
+    return trunk if task == "augself" else 0.0
+
+
+def _frozen_gflop(discriminator: AnyDiscriminator, full_BCHW: Tensor) -> float:
+    if not isinstance(discriminator, ProjectedDiscriminator):
+        return 0.0
+    return _gflop(lambda: discriminator.mixed_features(full_BCHW))
+
+
+def _gflop(run: Callable[[], object]) -> float:
+    with reference_kernels(), FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops()) / 1e9
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
