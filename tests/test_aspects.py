@@ -15,7 +15,7 @@ from fastgan_ray.augment import pipeline
 from fastgan_ray.config.aspects import ASPECTS
 from fastgan_ray.config.augment import AugmentConfig
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.config.model_rules import RESOLUTIONS
+from fastgan_ray.config.model_values import RESOLUTIONS
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.run_file import check_settings, load_run_config, parse_assignments
 from fastgan_ray.data.source import open_source

@@ -18,7 +18,7 @@ from fastgan_ray.augment.ada import CONTROLLERS
 from fastgan_ray.augment.pipeline import OPS
 from fastgan_ray.config.aspects import ASPECTS
 from fastgan_ray.config.data import CHANNELS
-from fastgan_ray.config.model_rules import SelfSupervision
+from fastgan_ray.config.model_values import SelfSupervision
 from fastgan_ray.config.run_config import RunConfig, flatten
 from fastgan_ray.models import ARCHITECTURES
 from fastgan_ray.search.ablation import arm_config

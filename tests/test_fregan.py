@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from steps import draw_turn, take_step
 from torch import Tensor
 
-from fastgan_ray.config.frequency_fields import judged_sides
 from fastgan_ray.models import build_discriminator, build_generator
 from fastgan_ray.models.generator import wavelet_sources
 from fastgan_ray.models.wavelets import details, haar, high_frequencies, inverse_haar, matched
@@ -217,7 +216,7 @@ class TestJudgedFrequencies:
     def test_every_size_has_25_logits(self, resolution, sides):
         changes = {**JUDGED, "model.resolution": resolution, "model.ndf": 2}
         settings = tiny.config(**changes).model
-        assert judged_sides(settings) == sides
+        assert settings.judged_sides == sides
         discriminator = build_discriminator(settings, rng())
         images = pictures(resolution)[:2]
         logits, _ = discriminator(images, F.interpolate(images, size=min(128, resolution // 2)))

@@ -17,4 +17,6 @@ def test_no_circle_of_imports_also_not_for_type_annotations():
     try:
         TopologicalSorter(imports).prepare()
     except CycleError as error:
-        raise AssertionError(f"these files import each other: {' -> '.join(error.args[1])}") from None
+        raise AssertionError(
+            f"these files import each other: {' -> '.join(error.args[1])}"
+        ) from None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.config.model_rules import RESOLUTIONS
+from fastgan_ray.config.model_values import RESOLUTIONS
 from fastgan_ray.models import (
     Generator,
     build_discriminator,

@@ -3,62 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
-
-from fastgan_ray.config.aspects import ASPECTS, nearest_aspect
-from fastgan_ray.config.frequency_fields import broken_frequency_rule
+from fastgan_ray.config.model_fields import ModelFields
 from fastgan_ray.config.task_fields import INSTANCE_KINDS
 
-if TYPE_CHECKING:
-    from fastgan_ray.config.model import ModelConfig
-
-RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
 SNGAN_RESOLUTIONS = (32, 64, 128)
 
 
-def _from_boolean(value: Any) -> Any:  # noqa: ANN401 - pydantic checks the type
-    """Translate a value of d_batch_norm, the older name of d_norm."""
-    return ("batch" if value else "none") if isinstance(value, bool) else value
-
-
-def _power_of_two(value: int) -> int:
-    if value not in RESOLUTIONS:
-        raise ValueError(f"must be a power of two from 32 to 1024 (one of {RESOLUTIONS})")
-    return value
-
-
-def _multiple_of_the_strides(value: str) -> str:
-    if value not in ASPECTS:
-        raise ValueError(
-            f"must be one of {', '.join(ASPECTS)} (width:height), because both sides must be "
-            f"multiples of resolution / 4{nearest_aspect(value)}"
-        )
-    return value
-
-
-Resolution = Annotated[int, AfterValidator(_power_of_two)]
-Aspect = Annotated[str, AfterValidator(_multiple_of_the_strides)]
-DNorm = Annotated[
-    Literal["batch", "instance", "group", "none", "chain"], BeforeValidator(_from_boolean)
-]
-
-SelfSupervision = Literal[
-    "ae",
-    "none",
-    "contrastive",
-    "ae_contrastive",
-    "augself",
-    "ae_augself",
-    "insgen",
-    "ae_insgen",
-    "fakeclr",
-    "ae_fakeclr",
-]
-
-
-def broken_rule(model: ModelConfig) -> str:
+def broken_rule(model: ModelFields) -> str:
     """Return the first rule that the settings break together; "" if they break none."""
     for name, first in (("g_channels", 4), ("d_channels", 8)):
         widths = getattr(model, name)
@@ -102,4 +54,25 @@ def broken_rule(model: ModelConfig) -> str:
             "decode_small must be false if d_small is false, because this decoder "
             "needs the second branch"
         )
-    return broken_frequency_rule(model)
+    return _broken_frequency_rule(model)
+
+
+def has_fastgan_discriminator(model: ModelFields) -> bool:
+    """Return True if the discriminator is that of FastGAN."""
+    return model.architecture == "fastgan" and not model.projects
+
+
+def _broken_frequency_rule(model: ModelFields) -> str:
+    """Return the first rule about the fields of `ModelConfig` that it breaks; "" if none."""
+    if model.g_wavelet_skips and model.architecture != "fastgan":
+        return (
+            "g_wavelet_skips must be false unless architecture is fastgan, because it connects "
+            f"the blocks of fastgan's generator (got architecture {model.architecture})"
+        )
+    if model.d_high_frequency and not has_fastgan_discriminator(model):
+        return (
+            "d_high_frequency can be true only with architecture fastgan and its own "
+            "discriminator, whose later blocks judge the high frequencies (got architecture "
+            f"{model.architecture}, discriminator {model.discriminator})"
+        )
+    return ""

@@ -17,15 +17,14 @@ from fastgan_ray.config.augment import TRAINING_OPS, AugmentConfig, policy_ops
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.feature_networks import own_network
-from fastgan_ray.config.frequency_fields import broken_alignment_rule
 from fastgan_ray.config.messages import suggestion
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.other_names import OTHER_NAMES
 from fastgan_ray.config.regan import ReganConfig
 from fastgan_ray.config.resources import ResourcesConfig
 from fastgan_ray.config.section import Section
-from fastgan_ray.config.task_fields import broken_task_rule
 from fastgan_ray.config.training import TrainConfig
+from fastgan_ray.config.training_rules import broken_alignment_rule, broken_task_rule
 
 
 class RunConfig(Section):

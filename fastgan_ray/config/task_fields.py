@@ -1,17 +1,10 @@
-"""The fields for the discriminator's extra tasks, and the rules about them."""
+"""The fields for the discriminator's extra tasks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
-
-from fastgan_ray.config.augment import TRAINING_OPS, policy_ops
-
-if TYPE_CHECKING:
-    from fastgan_ray.config.augment import AugmentConfig
-    from fastgan_ray.config.model import ModelConfig
-    from fastgan_ray.config.training import TrainConfig
 
 SELF_SUPERVISION: Any = Field(
     "ae",
@@ -117,45 +110,3 @@ USED_BY = {
     "insgen_d_real_": ("insgen",),
     "insgen_forgetting": ("fakeclr",),
 }
-
-
-def broken_task_rule(train: TrainConfig, model: ModelConfig, augment: AugmentConfig | None) -> str:
-    """Return the first rule about the extra task that the settings break; "" if they break none.
-
-    A field of a task that is off must have its default. AugSelf-GAN needs an augmentation that it
-    can predict, InsGen one that makes a second view. `augment` is None if it is not valid itself.
-    """
-    for prefix, tasks in USED_BY.items():
-        if model.task in tasks:
-            continue
-        for name, field in type(train).model_fields.items():
-            if name.startswith(prefix) and (
-                train.changes(name) or getattr(train, name) != field.default
-            ):
-                users = "this task uses" if len(tasks) == 1 else "these tasks use"
-                both = " or ".join(f"{task}, ae_{task}" for task in tasks)
-                return (
-                    f"{name} must be {field.default:g} unless model.self_supervision is {both}, "
-                    f"because only {users} it (got {name} {train.largest(name):g}, "
-                    f"self_supervision {model.self_supervision})"
-                )
-    if model.task == "augself" and augment and not _predictable(augment):
-        return (
-            "model.self_supervision can be augself or ae_augself only if augment.policy has "
-            f"{', '.join(PREDICTED)} (at least one of them) and augment.probability is above 0, "
-            "because the discriminator predicts the random numbers of these operations (got policy "
-            f'"{augment.policy}", probability {augment.largest("probability"):g})'
-        )
-    if model.task == "insgen" and augment and not set(policy_ops(augment.policy)) - {*TRAINING_OPS}:
-        return (
-            "model.self_supervision can be insgen or ae_insgen only if augment.policy has an "
-            "operation that changes a picture, because InsGen compares two augmentations of a real "
-            f'picture; fakeclr compares only generated ones (got policy "{augment.policy}")'
-        )
-    return ""
-
-
-def _predictable(augment: AugmentConfig) -> bool:
-    return augment.largest("probability") > 0 and not PREDICTED.keys().isdisjoint(
-        policy_ops(augment.policy)
-    )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fastgan_ray.config.aspects import ASPECTS
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.model import ModelConfig
-from fastgan_ray.config.model_rules import RESOLUTIONS
+from fastgan_ray.config.model_values import RESOLUTIONS
 from fastgan_ray.data.checking import Picture
 from fastgan_ray.data.fit import Size
 

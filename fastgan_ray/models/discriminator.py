@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fastgan_ray.config.frequency_fields import SIDES, judged_sides
+from fastgan_ray.config.frequency_fields import SIDES
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.blocks import (
@@ -148,13 +148,13 @@ class Discriminator(AnyDiscriminator):
         return torch.cat(logits, dim=1), reconstructions
 
     def _high_frequencies(self, features: list[Tensor]) -> list[Tensor]:
-        """Process the high frequencies of the maps in `judged_sides`: (B, K, 8, 8) if H = W.
+        """Process the high frequencies of the maps in `config.judged_sides`: (B, K, 8, 8) if H = W.
 
         They have half the side of their map, so they enter the trunk where the next map does,
         with its number of channels (`wavelets.matched`). The skips are not applied.
         """
         processed = []
-        for side in judged_sides(self.config):
+        for side in self.config.judged_sides:
             blocks_left = (side // 16).bit_length()  # that follow a map of this side
             x_BCHW = high_frequencies(features[-1 - blocks_left])
             x_BCHW = matched(x_BCHW, features[-blocks_left].shape[1])

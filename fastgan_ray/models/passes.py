@@ -45,6 +45,9 @@ class Passes(NamedTuple):
     """The size of all reconstructions of a picture, in pictures of 128 x 128 px."""
     params_g: int
     params_d: int
+    stored_g: int
+    """The numbers that a checkpoint stores for G: parameters, and statistics of batch norm."""
+    stored_d: int
 
 
 def count_passes(model: ModelConfig, channels: int) -> Passes:
@@ -76,6 +79,8 @@ def _count(model_json: str, channels: int) -> Passes:
             ),
             params_g=_parameters(generator),
             params_d=_parameters(discriminator),
+            stored_g=_stored(generator),
+            stored_d=_stored(discriminator),
         )
 
 
@@ -101,3 +106,7 @@ def _gflop(run: Callable[[], object]) -> float:
 
 def _parameters(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
+
+
+def _stored(network: nn.Module) -> int:
+    return sum(tensor.numel() for tensor in network.state_dict().values())

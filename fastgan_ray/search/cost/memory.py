@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Callable
 
-from fastgan_ray.config.frequency_fields import judged_sides
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.task_fields import INSTANCE_KINDS
@@ -176,7 +175,7 @@ def _judged(model: ModelConfig, gradient_checkpointing: bool) -> float:
     channels = discriminator_channels(model)
     per_down = 1 if gradient_checkpointing else MAPS_PER_DOWN
     values = 0.0
-    for judged in judged_sides(model):
+    for judged in model.judged_sides:
         sides = [side for side in (8, 16, 32) if side < judged]
         sizes = [channels[2 * side] * _pixels(model, side) for side in sides]
         values += sizes[-1] + per_down * sum(sizes[:-1])

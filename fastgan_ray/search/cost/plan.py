@@ -65,7 +65,8 @@ def search_facts(
     "kimg_at_most" do not include the confirmation; the hours do.
     """
     confirmation, config, metric = plan_confirmation(spec), base_config(spec), spec.metric
-    gflop = gflop_per_image(run_config(spec, first_trial_point(spec)))
+    first, samples = run_config(spec, first_trial_point(spec)), sample_configs(spec)
+    gflop = gflop_per_image(first)
     rng, expected = random.Random(spec.seed), kimg_expected(spec)
     if spec.budget.kimg is not None:
         expected = min(expected, spec.budget.kimg - confirmation.kimg)
@@ -78,21 +79,21 @@ def search_facts(
         "trials": spec.run_cap,
         "seed": spec.seed,
         "metric": {"name": metric.name, "goal": metric.goal, "target": metric.target},
-        "notes": _notes(sample_configs(spec)),
+        "notes": _notes(samples),
         "costs": [{"name": cost.name, "goal": cost.goal} for cost in spec.costs],
         "early_stopping": _stopping(spec),
         "population": spec.population.describe() if spec.population else "none",
-        "data": [_data(config, _largest(sample_configs(spec)), track, needs_data)],
+        "data": [_data(config, _largest(samples), track, needs_data)],
         "budget": spec.budget.model_dump(exclude_none=True),
         "confirmation": asdict(confirmation),
         "kimg_expected": expected,
         "kimg_at_most": spec.run_cap * longest_kimg(spec),
         "gflop_per_image": gflop,
-        **_size_and_pace(run_config(spec, first_trial_point(spec)), gflop, timing, cpu),
+        **_size_and_pace(first, gflop, timing, cpu),
         "hours_of_rtx_2080_ti": hours(kimg, gflop),
         **_of_this_cpu(cpu, [(kimg, gflop)]),
         **_measured(timing, kimg, config),
-        "memory_gb": _memory_facts(sample_configs(spec)),
+        "memory_gb": _memory_facts(samples),
         "parameters": {parameter.name: _domain(parameter) for parameter in spec.space},
         "first_trial": start_point(spec),
         "substitutes": {

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastgan_ray.config.run_config import RunConfig
+from fastgan_ray.config.task_fields import INSTANCE_KINDS
 from fastgan_ray.errors import UserError
+from fastgan_ray.models.passes import count_passes
 from fastgan_ray.search.cost.memory import gpu_gb_of
 
 # A running trial may have three checkpoints: the last one, the one that is being written, and one
@@ -19,17 +21,11 @@ MOMENTS = 2  # numbers that Adam stores for each weight
 
 def checkpoint_gb(config: RunConfig) -> tuple[float, float]:
     """Return the size of a checkpoint, and of its weights that generate samples, both in GB."""
-    from fastgan_ray.models import build_discriminator, build_generator
-
-    g, d = (
-        sum(weight.numel() for weight in network.state_dict().values()) * WEIGHT_BYTES / 1e9
-        for network in (
-            build(config.model, picture_channels=config.data.channels)
-            for build in (build_generator, build_discriminator)
-        )
-    )
+    passes = count_passes(config.model, config.data.channels)
+    g, d = (stored * WEIGHT_BYTES / 1e9 for stored in (passes.stored_g, passes.stored_d))
     pruned = g if config.regan.largest("sparsity") > 0 else 0.0  # masks, and the weights they hide
-    return (2 + MOMENTS) * g + (1 + MOMENTS) * d + 1.25 * pruned, g
+    copy = d if config.model.task in INSTANCE_KINDS else 0.0  # the slow copy of D
+    return (2 + MOMENTS) * g + (1 + MOMENTS) * d + copy + 1.25 * pruned, g
 
 
 def trials_within(limit_gb: float, configs: Sequence[RunConfig], weights_kept: int) -> int:
@@ -45,7 +41,7 @@ def trials_within(limit_gb: float, configs: Sequence[RunConfig], weights_kept: i
     kept = weights * weights_kept * (1 + best) or whole * (2 if best else 1)
     per_trial = CHECKPOINTS_PER_TRIAL + 2 * best
     running = per_trial * whole
-    count = int((limit_gb - kept) / running)
+    count = int((limit_gb - kept) / running + 1e-9)  # rounding must not cost a trial
     if count < 1:
         raise UserError(
             f"--disk-gb: must be at least {kept + running:.3g} (got {limit_gb:g}), because "
