@@ -11,12 +11,11 @@ from fastgan_ray.tune.driver.live_table import LiveTable
 from fastgan_ray.tune.driver.live_table_text import (
     duration,
     headline,
-    parameters,
     progress,
     render,
     trial_line,
-    varied,
 )
+from fastgan_ray.tune.driver.parameters_text import parameters, varied
 from fastgan_ray.tune.driver.state import new_state, observe
 
 # --- the text ---

@@ -23,6 +23,7 @@ from wandb_server import server  # noqa: F401 - a fixture
 
 from fastgan_ray.metrics.names import early_name
 from fastgan_ray.search.file.metric import Metric
+from fastgan_ray.tune.ray.compat import RESULT_KEYS
 from fastgan_ray.tune.trial.folder import write_stop
 from fastgan_ray.tune.wandb import compat, session
 from fastgan_ray.tune.wandb.callback import WandbLog
@@ -271,7 +272,8 @@ def test_auto_is_online_with_a_login(tmp_path, environ, netrc, expected):
 
 
 def test_a_row_holds_finite_numbers_of_the_run_only():
-    row = log_row(result_of(4, "grid.png", bad=float("nan"), flag=True, **{"loss/g": float("inf")}))
+    result = result_of(4, "grid.png", bad=float("nan"), flag=True, **{"loss/g": float("inf")})
+    row = log_row(result, RESULT_KEYS)
     assert row == {
         "kimg": 4.0,
         METRIC: 100.0,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from fastgan_ray.errors import UserError
 from fastgan_ray.tune.experiment import TuneOptions
-from fastgan_ray.tune.wandb.session import Mode
+from fastgan_ray.tune.wandb.session import require_mode
 
 RUNS = "runs"
 
@@ -24,15 +24,9 @@ def tune_options(runs: str | Path = RUNS, **options: Any) -> TuneOptions:  # noq
     if disk is not None and not disk >= 0:
         raise UserError(f"disk_gb: must be at least 0 (got {disk})")
     if "wandb" in options:
-        require_wandb_mode(options["wandb"])
+        require_mode(options["wandb"])
     folder, storage_uri = _folder_and_store(str(runs))
     return TuneOptions(runs_dir=folder, storage_uri=storage_uri, **options)
-
-
-def require_wandb_mode(mode: str) -> None:
-    """Raise UserError if `mode` is not a known W&B mode."""
-    if mode not in get_args(Mode):
-        raise UserError(f"wandb: must be one of {', '.join(get_args(Mode))} (got {mode!r})")
 
 
 def _folder_and_store(runs: str) -> tuple[Path, str | None]:

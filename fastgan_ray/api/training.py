@@ -54,11 +54,11 @@ def run_training(
     another number is not finite, and InterruptedRunError after Ctrl-C. After Ctrl-C, a call with
     `resume=True` continues the training.
     """
-    from fastgan_ray.api.options import require_wandb_mode
     from fastgan_ray.api.results import read_results
     from fastgan_ray.tune.driver.terminal import make_console
+    from fastgan_ray.tune.wandb.session import require_mode
 
-    require_wandb_mode(wandb)
+    require_mode(wandb)
     out = Path(out)
     start = find_start(out, resume, overwrite)
     run = training_config(config, start, changes(data, settings, embedded))

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from fastgan_ray.config.feature_networks import MARK, shared_data_note
-from fastgan_ray.config.schedule import as_text
 from fastgan_ray.counting import counted, plural
 from fastgan_ray.report.text import number
 from fastgan_ray.search.file.spec import DEFAULT
+from fastgan_ray.tune.driver.parameters_text import parameters, varied
 from fastgan_ray.tune.driver.state import ENDED, State, best_of, default_of, search_eta, trial_eta
 
 STYLES = {"running": "cyan", "pending": "dim", "finished": "green", "stopped": "yellow"}
 DEFAULT_MARK = "default:"  # short name of the published default, in front of its parameters
-LONG_VALUE = 9  # values with more characters than this are long
 
 
 def render(state: State, now: float, max_rows: int | None = None) -> Table:
@@ -118,40 +116,6 @@ def headline(state: State, now: float) -> str:
     return f"{state['name']}: {done}{total} done{points}, {elapsed} elapsed{left}"
 
 
-def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the parameters whose values differ between trials.
-
-    `points` has the parameter values of each trial. If there is only one trial, return all names.
-    Parameters with long values come last, so that a narrow column cuts off long values, not short
-    ones.
-    """
-    lengths: dict[str, int] = {}
-    for point in points:
-        for name, value in point.items():
-            lengths[name] = max(lengths.get(name, 0), len(_short(value)))
-    names = [
-        name
-        for name in lengths
-        if len(points) < 2 or len({repr(point.get(name)) for point in points}) > 1
-    ]
-    return sorted(names, key=lambda name: lengths[name] > LONG_VALUE)
-
-
-def parameters(point: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Format the parameters `names` with their values in `point`.
-
-    {"model.ngf": 8, "train.lr_g": 2e-4} becomes "ngf=8 lr_g=0.0002". If two names end in the same
-    word, both are written in full, such as "model.ngf".
-    """
-    leaf_of = {name: name.rsplit(".", 1)[-1] for name in names}
-    counts = Counter(leaf_of.values())
-    return " ".join(
-        f"{leaf if counts[leaf] == 1 else name}={_short(point[name])}"
-        for name, leaf in leaf_of.items()
-        if name in point
-    )
-
-
 def progress(kimg: float, total_kimg: float) -> str:
     """Format how much of a trial is done, in kimg: "12.5/40", "0.015/0.03"."""
     decimals = 0 if total_kimg >= 100 else max(1, 1 - math.floor(math.log10(total_kimg)))
@@ -167,16 +131,6 @@ def duration(seconds: float | None) -> str:
     if hours >= 48:
         return f"{hours // 24}d {hours % 24}h"
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
-def _short(value: object) -> str:
-    if isinstance(value, str) and "," in value:
-        return ",".join(word.strip()[:3] for word in value.split(","))
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if isinstance(value, (list, tuple)):
-        return "/".join(map(_short, value))
-    return str(as_text(value)) or "none"
 
 
 def _title(state: State, now: float) -> Text:

@@ -1,23 +1,16 @@
-"""Write the training numbers between evaluations (such as losses) to TensorBoard."""
+"""Write the training numbers that trials record between evaluations to TensorBoard."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial
 from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 
-from fastgan_ray.report.data.rows import PREFIX, TRAINING, read_rows
+from fastgan_ray.report.data.rows import TRAINING, read_rows
 from fastgan_ray.tune.ray.callback import TrialCallback
-
-
-def add_numbers(board: SummaryWriter, numbers: Mapping[str, Any]) -> None:
-    """Add a row of training numbers to TensorBoard; the step is the number of images seen."""
-    step = round(1000 * numbers["kimg"])
-    for name, value in numbers.items():
-        board.add_scalar(f"{PREFIX}{name}", value, step)
+from fastgan_ray.tune.trial.tensorboard import add_numbers
 
 
 class TensorBoardNumbers(TrialCallback):

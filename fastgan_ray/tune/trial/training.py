@@ -29,10 +29,10 @@ from fastgan_ray.progress import Track, silently
 from fastgan_ray.report.data.rows import TRAINING, read_rows
 from fastgan_ray.train.best import NUMBERED
 from fastgan_ray.train.reporter import INTERRUPTED, Metrics, Reporter
-from fastgan_ray.tune.driver.tensorboard import add_numbers
 from fastgan_ray.tune.storage.lock import only_driver
 from fastgan_ray.tune.storage.versions import note_versions
 from fastgan_ray.tune.trial.folder import Row, append_row, cut_log, write_rows
+from fastgan_ray.tune.trial.tensorboard import add_numbers
 from fastgan_ray.tune.wandb.session import Mode, Session, project_name
 from fastgan_ray.tune.wandb.training import TrainingLog
 

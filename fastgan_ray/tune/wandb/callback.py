@@ -19,6 +19,7 @@ from fastgan_ray.search.file.metric import Metric
 from fastgan_ray.tune.driver.records import end_reason
 from fastgan_ray.tune.driver.state import BAD_ENDS, point_of, reason_of, run_of, state_word
 from fastgan_ray.tune.ray.callback import TrialCallback
+from fastgan_ray.tune.ray.compat import RESULT_KEYS
 from fastgan_ray.tune.trial.folder import stop_reason
 from fastgan_ray.tune.wandb.rows import PICTURES, Known, caption, log_row, summary, update
 from fastgan_ray.tune.wandb.session import Session, close, log_with_numbers
@@ -80,7 +81,11 @@ class WandbLog(TrialCallback):
         return self._runs[trial.trial_id]
 
     def _log(self, trial: Trial, result: Mapping[str, Any]) -> None:
-        run, row, images_shown = self._open(trial), log_row(result), round(1000 * result["kimg"])
+        run, row, images_shown = (
+            self._open(trial),
+            log_row(result, RESULT_KEYS),
+            round(1000 * result["kimg"]),
+        )
         if images_shown <= run.step:
             return  # this row was logged before; a resumed trial reports old rows once more
         for key in PICTURES:

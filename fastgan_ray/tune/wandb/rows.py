@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from fastgan_ray.metrics.names import best_name, early_name, fakes_error_name, final_value, value_of
 from fastgan_ray.search.file.metric import Metric
-from fastgan_ray.tune.ray.compat import RESULT_KEYS
 
 Known = dict[str, Any]
 
@@ -43,16 +42,16 @@ PICTURES = ("grid", "pairs", "decoded")
 VALUED = ("finished", "stopped", "running")
 
 
-def log_row(result: Mapping[str, Any]) -> dict[str, Any]:
+def log_row(result: Mapping[str, Any], left_out: Collection[str] = ()) -> dict[str, Any]:
     """Return the numbers of a result that are drawn as curves, as int or float.
 
-    The numbers named in CONSTANTS, the numbers that Ray adds, and NaN or infinite numbers are left
-    out.
+    The numbers named in CONSTANTS and `left_out`, and NaN or infinite numbers are left out.
     """
     row: dict[str, Any] = {}
     for key, value in result.items():
         if (
-            key in (*RESULT_KEYS, *CONSTANTS)
+            key in CONSTANTS
+            or key in left_out
             or isinstance(value, bool)
             or not isinstance(value, numbers.Real)
         ):

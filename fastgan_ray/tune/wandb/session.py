@@ -10,8 +10,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
 from fastgan_ray.report.data.rows import PREFIX
 from fastgan_ray.train.signals import hangup_kept_from_children
@@ -160,6 +161,12 @@ def close(run: wandb.Run, exit_code: int = 0) -> None:
     folder = run_folder(run)
     run.finish(exit_code=exit_code)
     (folder / UNSENT).unlink(missing_ok=True)
+
+
+def require_mode(mode: str) -> None:
+    """Raise UserError if `mode` is not a known W&B mode."""
+    if mode not in get_args(Mode):
+        raise UserError(f"wandb: must be one of {', '.join(get_args(Mode))} (got {mode!r})")
 
 
 def choose_mode(mode: Mode, environ: Mapping[str, str]) -> ActualMode:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastgan_ray.config.feature_networks import shared_data_of
 from fastgan_ray.config.schedule import as_text
-from fastgan_ray.tune.driver.live_table_text import parameters
+from fastgan_ray.tune.driver.parameters_text import parameters
 
 DEFAULT, STOPPED, BEST, CONFIRMED = "default", "stopped", "best", "confirmed"
 
