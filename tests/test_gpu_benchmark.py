@@ -24,6 +24,7 @@ def run(out: Path, seconds: int) -> str:
     return out.read_text()
 
 
+@pytest.mark.slow
 def test_every_section_has_its_numbers(tmp_path):
     text = run(tmp_path / "gpu.md", 500)
     for section in ("Training steps", "Launches", "Trainings side by side", "LPIPS", "Evaluation"):

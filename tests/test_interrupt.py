@@ -169,6 +169,7 @@ def test_processes_started_for_a_run_survive_the_closed_terminal():
     assert other.returncode == -signal.SIGHUP
 
 
+@pytest.mark.slow
 def test_a_training_whose_output_nobody_reads_goes_on(pictures, tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text(dump_run_config(tiny.config(**{"data.path": str(pictures)})))

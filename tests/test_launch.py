@@ -59,10 +59,10 @@ class Saboteur(tiny.Recorder):
     "signals",
     [
         {"rank1": signal.SIGKILL},
-        {"rank0": signal.SIGKILL},
+        pytest.param({"rank0": signal.SIGKILL}, marks=pytest.mark.slow),
         # A stopped process stands for one that waits in a message for ever, as NCCL's do.
         {"rank0": signal.SIGSTOP, "rank1": signal.SIGKILL},
-        {"rank1": signal.SIGSTOP, "rank0": signal.SIGKILL},
+        pytest.param({"rank1": signal.SIGSTOP, "rank0": signal.SIGKILL}, marks=pytest.mark.slow),
     ],
 )
 def test_a_worker_that_dies_ends_the_training(pictures, tmp_path, signals):
@@ -72,6 +72,7 @@ def test_a_worker_that_dies_ends_the_training(pictures, tmp_path, signals):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_workers_end_when_their_parent_is_killed(pictures, tmp_path):
     settings = [f"--set={key}={value}" for key, value in {**tiny.SETTINGS, **TWO, **LONG}.items()]
     command = [sys.executable, "-m", "fastgan_ray", "train", f"--data={pictures}"]

@@ -100,6 +100,7 @@ def alive(pid: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_killed_driver(tmp_path):
     trials = tmp_path / "t" / "trials"
     whole = start_driver(tmp_path / "whole", "new", "smooth")
