@@ -13,7 +13,8 @@ from fastgan_ray.counting import counted
 from fastgan_ray.errors import UserError
 from fastgan_ray.report.text import parameter_count, settings_text
 from fastgan_ray.search.confirmation import best_trials
-from fastgan_ray.search.cost.plan import unusable_data, value_text
+from fastgan_ray.search.cost.data_facts import unusable_data
+from fastgan_ray.search.cost.plan import value_text
 from fastgan_ray.search.file.spec import DEFAULT
 
 if TYPE_CHECKING:

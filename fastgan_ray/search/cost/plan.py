@@ -6,26 +6,20 @@ All facts are JSON values.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
-from fastgan_ray.config.feature_networks import shared_data, shared_data_note
+from fastgan_ray.config.feature_networks import shared_data_note
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.schedule import as_text
 from fastgan_ray.config.strict_yaml import Value
-from fastgan_ray.counting import counted
-from fastgan_ray.data.catalog import catalog
-from fastgan_ray.data.remarks import remarks
-from fastgan_ray.data.sets import open_sets, require_different_limits
-from fastgan_ray.errors import UserError
 from fastgan_ray.metrics.names import run_metric
 from fastgan_ray.progress import Track, silently
 from fastgan_ray.search.ablation import AblationSpec, Cell, arm_config, cell_config
 from fastgan_ray.search.confirmation import plan_confirmation
-from fastgan_ray.search.cost.advice import advice
+from fastgan_ray.search.cost.data_facts import data_facts
 from fastgan_ray.search.cost.estimate import (
     gflop_per_image,
     hours,
@@ -83,7 +77,7 @@ def search_facts(
         "costs": [{"name": cost.name, "goal": cost.goal} for cost in spec.costs],
         "early_stopping": _stopping(spec),
         "population": spec.population.describe() if spec.population else "none",
-        "data": [_data(config, _largest(samples), track, needs_data)],
+        "data": [data_facts(config, _largest(samples), track, needs_data)],
         "budget": spec.budget.model_dump(exclude_none=True),
         "confirmation": asdict(confirmation),
         "kimg_expected": expected,
@@ -131,7 +125,7 @@ def ablation_facts(
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
         "notes": _notes(list(configs.values())),
         "data": [
-            _data(
+            data_facts(
                 cell_config(spec, Cell(spec.baseline, path, first)),
                 largest,
                 track,
@@ -173,7 +167,7 @@ def run_facts(
         "name": name,
         "metric": dict(zip(("name", "goal"), run_metric(config.eval), strict=True)),
         "notes": _notes([config]),
-        "data": [_data(config, config.model, track, needs_data)],
+        "data": [data_facts(config, config.model, track, needs_data)],
         "kimg": kimg,
         "gflop_per_image": gflop,
         **_size_and_pace(config, gflop, timing, cpu),
@@ -243,72 +237,6 @@ def _memory_facts(configs: Sequence[RunConfig]) -> dict[str, list[float]]:
 def _largest(configs: Sequence[RunConfig]) -> ModelConfig:
     """Return the model with the largest resolution."""
     return max(configs, key=lambda config: config.model.resolution).model
-
-
-def _data(
-    config: RunConfig,
-    largest: ModelConfig,
-    track: Track,
-    needs_data: bool,
-    limits: Set[float | None] = frozenset(),
-) -> dict[str, Any]:
-    """Return the facts of a data set.
-
-    They are {"path", "pictures", "note", "error", "remarks", "advice"}. "pictures" is the number of
-    pictures, or None if it is unknown; "note" then has the reason. "error" is the reason why the
-    data cannot be used, or "". "remarks" are sentences about possible faults; "advice" are the
-    sentences of `advice`. If `needs_data` is false, a missing path is no error, because the file
-    may be for another machine. `limits` are the values of `data.limit` of an ablation's arms.
-    """
-    path = config.data.path
-    facts: dict[str, Any] = {
-        "path": path,
-        "pictures": None,
-        "note": "",
-        "error": "",
-        "remarks": [],
-        "advice": [],
-    }
-    if note := _missing_data(path, needs_data):
-        return facts | {"note": note}
-    try:
-        sets = open_sets(config, track)
-        require_different_limits(limits, sets.pool)
-        source = sets.training
-    except UserError as error:
-        return facts | {"note": "cannot be used", "error": str(error)}
-    if len({(picture.sha256, picture.facts.frame) for picture in source.pictures}) == 1:
-        pictures = counted(len(source), "picture")
-        facts["error"] = f"{source.path}: all {pictures} are the same; at least two must differ"
-    return facts | {
-        "pictures": len(source),
-        "remarks": remarks(source, config.data, largest.size),
-        "advice": advice(source, config, largest.resolution),
-    }
-
-
-def _missing_data(path: str | None, needs_data: bool) -> str:
-    """Return how to provide the pictures if they are missing but may be provided later; else ""."""
-    if path is None:
-        return "not set: add --data FOLDER when you start the run"
-    rows = {row["name"]: row for row in catalog()}
-    if not (needs_data or path in rows or Path(path).exists()):
-        return f"{path} does not exist here: pass --data FOLDER when you start"
-    if path in rows and not rows[path]["available"] and not Path(path).exists():
-        put_at = rows[path]["put_at"]
-        if put_at is None:
-            return f"{path}: will be downloaded when it is first used"
-        if not needs_data:
-            return f"{path}: put its zip archive at {put_at} before you start"
-    return ""
-
-
-def unusable_data(facts: Mapping[str, Any]) -> str:
-    """Return one line for each data set that cannot be used, with the reason; "" if there is none.
-
-    `facts` are the facts of a search, an ablation or a training.
-    """
-    return "\n".join(data["error"] for data in facts["data"] if data["error"])
 
 
 def _stopping(spec: SearchSpec) -> str:
