@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from fastgan_ray.config.feature_networks import shared_data_note
+from fastgan_ray.config.feature_networks import shared_data, shared_data_note
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.schedule import as_text
