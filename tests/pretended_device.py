@@ -12,6 +12,7 @@ it cannot show: autocast, gradient checkpointing, fused optimisers, CUDA's gener
 from __future__ import annotations
 
 import collections
+import functools
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,7 +25,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from fastgan_ray.config.reference import section_model
 from fastgan_ray.config.run_config import RunConfig, nest
@@ -194,34 +194,47 @@ class Placed(Tensor):
     def __torch_dispatch__(
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
-        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        tensors: list[Tensor] = []
+        bare = [_bare(x, tensors) for x in args]
+        named = {key: _bare(x, tensors) for key, x in (kwargs or {}).items()}
         _note(func, tensors)
-        result = func(*tree_map(_bare, args), **tree_map(_bare, kwargs))
+        # An operator in place returns one of its own tensors.
         known = {id(x.inner): x for x in tensors if isinstance(x, Placed)}
+        return _placed(func(*bare, **named), known)
 
-        def placed(x: Any) -> Any:
-            if id(x) in known:  # of an operator in place
-                return known[id(x)]
-            return Placed(x) if isinstance(x, Tensor) else x
 
-        return tree_map(placed, result)
+def _placed(x: Any, known: dict[int, Placed]) -> Any:
+    if isinstance(x, Tensor):
+        return known.get(id(x)) if id(x) in known else Placed(x)
+    return type(x)(_placed(y, known) for y in x) if isinstance(x, (list, tuple)) else x
+
+
+@functools.cache
+def _kind(func: Any) -> tuple[str, bool, bool]:
+    """The name of an operator; whether it is a view; whether it waits for the device."""
+    name = str(func)
+    aliases = [a.alias_info for a in func._schema.arguments if a.alias_info is not None]
+    is_view = name in VIEWS or (bool(aliases) and not any(a.is_write for a in aliases))
+    return name, is_view, any(name.startswith(f"aten.{word}") for word in WAITING)
 
 
 def _note(func: Any, tensors: list[Tensor]) -> None:
-    name = str(func)
+    name, is_view, waits = _kind(func)
     LOG.operators[name] += 1
-    aliases = [a.alias_info for a in func._schema.arguments if a.alias_info is not None]
-    LOG.views += name in VIEWS or (bool(aliases) and not any(a.is_write for a in aliases))
+    LOG.views += is_view
     # Zeros that autograd itself makes, in C++, know nothing of the pretence.
     if any(not isinstance(x, Placed) and x.dim() and bool(x.any()) for x in tensors):
         LOG.mixes.append(f"{name} {_where()}")
-    if any(name.startswith(f"aten.{word}") for word in WAITING):
+    if waits:
         LOG.waits.append(f"{name} {_where()}")
 
 
-def _bare(x: Any) -> Any:
-    return x.inner if isinstance(x, Placed) else x
+def _bare(x: Any, tensors: list[Tensor]) -> Any:
+    """The tensors behind the placed ones in an argument; all its tensors are added to `tensors`."""
+    if isinstance(x, Tensor):
+        tensors.append(x)
+        return x.inner if isinstance(x, Placed) else x
+    return type(x)(_bare(y, tensors) for y in x) if isinstance(x, (list, tuple)) else x
 
 
 def _where() -> str:
@@ -372,7 +385,7 @@ def count_operators() -> Iterator[Log]:
 def second_step(changes: dict[str, Any], there: bool = True) -> Log:
     """What the second step of a training does on the device; `there` False: on the CPU."""
     small = {"train.device": "cpu", "train.reconstruction": "l1", "model.resolution": 64}
-    small |= {"model.ngf": 8, "model.ndf": 8, "model.dcgan_width": 8}
+    small |= {"model.ngf": 8, "model.ndf": 8, "model.dcgan_width": 8, "model.decoder_width": 4}
     config = RunConfig.model_validate(nest(small | changes))
     device, shape = DEVICE if there else CPU, (20, *config.model.size, config.data.channels)
     images = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
@@ -391,7 +404,7 @@ def second_step(changes: dict[str, Any], there: bool = True) -> Log:
                 losses = train_step(state, draws, batches, config, distance)
                 accumulate_losses(state, losses)
     assert all(isinstance(total, Placed) == there for total in state.sums.values())
-    log.losses = {name: float(_bare(value)) for name, value in losses.items()}
+    log.losses = {name: float(_bare(value, [])) for name, value in losses.items()}
     return log
 
 
