@@ -23,8 +23,9 @@ def broken_task_rule(train: TrainConfig, model: ModelConfig, augment: AugmentCon
     A field of a task that is off must have its default. AugSelf-GAN needs an augmentation that it
     can predict, InsGen one that makes a second view. `augment` is None if it is not valid itself.
     """
+    task_of_model, schedules = model.task, train.schedules
     for name, default, tasks in _FIELDS:
-        if model.task not in tasks and (train.changes(name) or getattr(train, name) != default):
+        if task_of_model not in tasks and (name in schedules or getattr(train, name) != default):
             users = "this task uses" if len(tasks) == 1 else "these tasks use"
             both = " or ".join(f"{task}, ae_{task}" for task in tasks)
             return (
