@@ -17,9 +17,9 @@ IEEE = "ieee_float32"  # the name of exact float32 arithmetic in a metric's prot
 
 @contextmanager
 def float32_arithmetic(tf32: bool, benchmark: bool = False) -> Iterator[None]:
-    """Allow (`tf32`) or forbid TF32 for float32 convolutions within this context.
+    """Within this context, float32 convolutions may use TF32 only if `tf32` is true.
 
-    TF32 is always forbidden for matrix products.
+    Matrix products never use TF32 there.
     With `benchmark`, cuDNN tries algorithms for each shape and uses the fastest one. Without it,
     cuDNN uses algorithms that give the same bits each time.
     """

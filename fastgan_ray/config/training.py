@@ -267,7 +267,7 @@ class TrainConfig(ScheduledSection):
 
     @property
     def second_views(self) -> int:
-        """The number of batches that D sees in each of its steps only for bCR and zCR."""
+        """The number of extra batches that D sees in each of its steps, for bCR and zCR."""
         weights = ("bcr_real_weight", "bcr_fake_weight", "zcr_d_weight")
         return sum(self.largest(name) > 0 for name in weights)
 

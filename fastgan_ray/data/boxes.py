@@ -132,7 +132,7 @@ def _read_row(row: list[str], count: int, columns: list[int], where: str) -> tup
         raise UserError(f"{where}: must have {count} values, like the first line (got {len(row)})")
     name, *texts = (row[index].strip() for index in columns)
     if not name:
-        raise UserError(f"{where}: has no name; write the picture's path below data.path")
+        raise UserError(f"{where}: has no name; write the picture's path, relative to data.path")
     numbers = []
     for column, text in zip(COLUMNS[1:], texts, strict=True):
         try:
@@ -155,7 +155,7 @@ def _require_inside(box: Box, width: int, height: int, name: str, path: Path) ->
         raise UserError(
             f"{path}, line {box.line}: the box (x {box.x:g} to {right:g}, y {box.y:g} to "
             f"{bottom:g}) must lie inside {printable(name)}, which has {width} x {height} px. "
-            "Check that the box belongs to this picture, and to this size of the picture"
+            "Check that the box belongs to this picture and was measured at this size"
         )
 
 

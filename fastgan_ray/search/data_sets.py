@@ -33,8 +33,8 @@ def compare_on_sets(
 ) -> tuple[dict[str, Comparison], dict[str, dict[str, Comparison]]]:
     """Compare every arm with the baseline; return {arm: comparison} and {arm: {set: comparison}}.
 
-    `values` has, for each arm, a value for each (data set, seed), as in `statistics.compare`; the
-    data sets are those that occur in it. All differences (mean, low, high) are changes in percent
+    `values` maps each arm to a value for each (data set, seed), as in `statistics.compare`; all
+    data sets in it are used. All differences (mean, low, high) are changes in percent
     of the baseline. If all values are positive, they are computed from mean log ratios. Otherwise
     (a kernel distance can be 0 or negative), they are mean differences divided by the baseline's
     mean absolute value on the set.

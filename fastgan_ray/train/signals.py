@@ -33,7 +33,7 @@ class Stop:
         return self.signal is not None
 
     def error(self, what: str) -> InterruptedRunError:
-        """Make the error to raise after the stop; its exit status is 128 + the signal's number."""
+        """Return the error to raise after a stop; its status is 128 + the signal's number."""
         return InterruptedRunError(what, 128 + (self.signal or signal.SIGINT))
 
 

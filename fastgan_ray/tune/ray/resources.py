@@ -64,7 +64,7 @@ def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, flo
 def needed_gb(config: RunConfig, gpu: Resources) -> float:
     """Return the estimated memory of a training in GB.
 
-    The estimate depends on the compute capability of the GPU, which is an entry of `gpu`.
+    `gpu` is a value of `gpu_kinds`; the estimate depends on its compute capability.
     """
     return gpu_gb_of(config, gpu[GPU_CAPABILITY])
 
