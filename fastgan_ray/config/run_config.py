@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from fastgan_ray.config.aliases import current_name
-from fastgan_ray.config.augment import TRAINING_OPS, AugmentConfig, policy_ops
+from fastgan_ray.config.augment import AugmentConfig
 from fastgan_ray.config.data import DataConfig
 from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.feature_networks import own_network
@@ -24,7 +24,7 @@ from fastgan_ray.config.regan import ReganConfig
 from fastgan_ray.config.resources import ResourcesConfig
 from fastgan_ray.config.section import Section
 from fastgan_ray.config.training import TrainConfig
-from fastgan_ray.config.training_rules import broken_alignment_rule, broken_task_rule
+from fastgan_ray.config.training_rules import broken_rule
 
 
 class RunConfig(Section):
@@ -82,76 +82,9 @@ class RunConfig(Section):
 
     @field_validator("train")
     @classmethod
-    def _has_blocks(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
-        model: ModelConfig | None = info.data.get("model")  # None if not valid
-        if value.gradient_checkpointing and model and model.d_norm == "chain":
-            raise ValueError(
-                "gradient_checkpointing must be false if model.d_norm is chain, because it would "
-                "draw another set of normalised channels when it computes the features again"
-            )
-        if value.gradient_checkpointing and model and model.architecture != "fastgan":
-            raise ValueError(
-                "gradient_checkpointing must be false unless model.architecture is "
-                f"fastgan (got architecture {model.architecture})"
-            )
-        return value
-
-    @field_validator("train")
-    @classmethod
-    def _can_freeze(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
-        model: ModelConfig | None = info.data.get("model")  # None if not valid
-        if value.freeze_d and (value.init_from is None or value.init_networks == "generator"):
-            raise ValueError(
-                "freeze_d must be 0 unless init_from gives the discriminator's weights: frozen "
-                f"random weights learn nothing (got freeze_d {value.freeze_d}, init_from "
-                f"{value.init_from or 'null'}, init_networks {value.init_networks})"
-            )
-        if model and value.freeze_d > model.d_blocks:
-            raise ValueError(
-                f"freeze_d must be at most {model.d_blocks}, the number of blocks of the "
-                f"discriminator (got {value.freeze_d})"
-            )
-        return value
-
-    @field_validator("train")
-    @classmethod
-    def _has_two_views(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
-        augment: AugmentConfig | None = info.data.get("augment")  # None if not valid
-        has_bcr = max(map(value.largest, ("bcr_real_weight", "bcr_fake_weight"))) > 0
-        if has_bcr and augment and not set(policy_ops(augment.policy)) - set(TRAINING_OPS):
-            raise ValueError(
-                "bcr_real_weight and bcr_fake_weight must be 0 unless augment.policy has an "
-                "operation that changes a picture, because bCR compares two augmentations of a "
-                f'picture (got policy "{augment.policy}")'
-            )
-        return value
-
-    @field_validator("train")
-    @classmethod
-    def _has_task(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
-        model: ModelConfig | None = info.data.get("model")  # None if not valid
-        if model and (rule := broken_task_rule(value, model, info.data.get("augment"))):
+    def _fits_the_other_sections(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        if rule := broken_rule(value, info.data.get("model"), info.data.get("augment")):
             raise ValueError(rule)
-        return value
-
-    @field_validator("train")
-    @classmethod
-    def _can_align(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
-        model: ModelConfig | None = info.data.get("model")  # None if not valid
-        if model and (rule := broken_alignment_rule(value, model)):
-            raise ValueError(rule)
-        return value
-
-    @field_validator("train")
-    @classmethod
-    def _mixes_latents(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
-        model: ModelConfig | None = info.data.get("model")  # None if not valid
-        mixes = value.largest("mixdl_g_weight") > 0 or (model is not None and model.d_mixdl)
-        if mixes and value.batch_size == 1:
-            raise ValueError(
-                "batch_size must be at least 2 with mixdl_g_weight above 0 or model.d_mixdl, "
-                "because MixDL mixes the latents of a batch (got batch_size 1)"
-            )
         return value
 
     @field_validator("resources")

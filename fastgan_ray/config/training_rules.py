@@ -1,4 +1,8 @@
-"""The rules about settings of the section `train` together with those of other sections."""
+"""The rules about settings of the section `train` together with those of other sections.
+
+A rule is a function that returns a sentence if the settings break it, and "" if they do not. A
+section that is not valid itself is None, and then the rules about it are not checked.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.model_rules import has_fastgan_discriminator
 from fastgan_ray.config.task_fields import PREDICTED, USED_BY
 from fastgan_ray.config.training import TrainConfig
+
+Model = ModelConfig | None
+Augment = AugmentConfig | None
 
 # The fields of the extra tasks: (name, default, tasks that use it).
 _FIELDS = [
@@ -17,12 +24,62 @@ _FIELDS = [
 ]
 
 
-def broken_task_rule(train: TrainConfig, model: ModelConfig, augment: AugmentConfig | None) -> str:
-    """Return the first rule about the extra task that the settings break; "" if they break none.
+def broken_rule(train: TrainConfig, model: Model, augment: Augment) -> str:
+    """Return the first rule that the settings break together; "" if they break none."""
+    rules = (_of_checkpointing, _of_freezing, _of_bcr, _of_tasks, _of_alignment, _of_mixdl)
+    return next(filter(None, (rule(train, model, augment) for rule in rules)), "")
+
+
+def _of_checkpointing(train: TrainConfig, model: Model, augment: Augment) -> str:
+    if model is None or not train.gradient_checkpointing:
+        return ""
+    if model.d_norm == "chain":
+        return (
+            "gradient_checkpointing must be false if model.d_norm is chain, because it would "
+            "draw another set of normalised channels when it computes the features again"
+        )
+    if model.architecture != "fastgan":
+        return (
+            "gradient_checkpointing must be false unless model.architecture is "
+            f"fastgan (got architecture {model.architecture})"
+        )
+    return ""
+
+
+def _of_freezing(train: TrainConfig, model: Model, augment: Augment) -> str:
+    if train.freeze_d and (train.init_from is None or train.init_networks == "generator"):
+        return (
+            "freeze_d must be 0 unless init_from gives the discriminator's weights: frozen "
+            f"random weights learn nothing (got freeze_d {train.freeze_d}, init_from "
+            f"{train.init_from or 'null'}, init_networks {train.init_networks})"
+        )
+    if model and train.freeze_d > model.d_blocks:
+        return (
+            f"freeze_d must be at most {model.d_blocks}, the number of blocks of the "
+            f"discriminator (got {train.freeze_d})"
+        )
+    return ""
+
+
+def _of_bcr(train: TrainConfig, model: Model, augment: Augment) -> str:
+    has_bcr = max(map(train.largest, ("bcr_real_weight", "bcr_fake_weight"))) > 0
+    if has_bcr and augment and not set(policy_ops(augment.policy)) - set(TRAINING_OPS):
+        return (
+            "bcr_real_weight and bcr_fake_weight must be 0 unless augment.policy has an "
+            "operation that changes a picture, because bCR compares two augmentations of a "
+            f'picture (got policy "{augment.policy}")'
+        )
+    return ""
+
+
+def _of_tasks(train: TrainConfig, model: Model, augment: Augment) -> str:
+    """Check the fields of D's extra tasks.
 
     A field of a task that is off must have its default. AugSelf-GAN needs an augmentation that it
-    can predict, InsGen one that makes a second view. `augment` is None if it is not valid itself.
+    can predict, InsGen one that makes a second view.
     """
+    if model is None:
+        return ""
     task_of_model, schedules = model.task, train.schedules
     for name, default, tasks in _FIELDS:
         if task_of_model not in tasks and (name in schedules or getattr(train, name) != default):
@@ -55,13 +112,25 @@ def _predictable(augment: AugmentConfig) -> bool:
     )
 
 
-def broken_alignment_rule(train: TrainConfig, model: ModelConfig) -> str:
-    """Return the rule about the alignment that the settings break; "" if they break none."""
+def _of_alignment(train: TrainConfig, model: Model, augment: Augment) -> str:
+    """Check FreGAN's alignment."""
+    if model is None:
+        return ""
     if train.largest("alignment_weight") > 0 and not has_fastgan_discriminator(model):
         return (
             "alignment_weight must be 0 unless model.architecture is fastgan with its own "
             "discriminator, because it compares the feature maps of fastgan's two networks (got "
             f"alignment_weight {train.largest('alignment_weight'):g}, architecture "
             f"{model.architecture}, discriminator {model.discriminator})"
+        )
+    return ""
+
+
+def _of_mixdl(train: TrainConfig, model: Model, augment: Augment) -> str:
+    mixes = train.largest("mixdl_g_weight") > 0 or (model is not None and model.d_mixdl)
+    if mixes and train.batch_size == 1:
+        return (
+            "batch_size must be at least 2 with mixdl_g_weight above 0 or model.d_mixdl, "
+            "because MixDL mixes the latents of a batch (got batch_size 1)"
         )
     return ""
