@@ -21,7 +21,7 @@ Data: TypeAlias = str | Path | Sequence[Image.Image] | npt.NDArray[np.uint8]
 
 FOLDER = "pictures"  # folder inside the cache
 _ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
-_LEAST = 2  # pictures of a data set
+_LEAST = 2  # the smallest number of pictures in a data set
 _NEEDED = (
     "must be a path of pictures (e.g. a folder), a name that `fastgan-ray data` lists, a list of "
     "PIL pictures, or a uint8 array with the shape (N, H, W, 3)"
@@ -94,7 +94,7 @@ def _as_png(picture: object, index: int) -> bytes:
     profile = picture.info.get("icc_profile")
     try:
         picture.save(buffer, "PNG", compress_level=1, icc_profile=profile, exif=exif)
-    except (OSError, ValueError) as error:  # PNG lacks this mode, or the file is damaged
+    except (OSError, ValueError) as error:  # PNG does not support the mode, or the file is damaged
         raise UserError(
             f"data: the picture at index {index} cannot be used ({error}); convert it with "
             '.convert("RGB")'

@@ -41,7 +41,7 @@ def changes(
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a configuration
-    """Replace NumPy numbers, tuples and paths in a value by types that YAML can store."""
+    """Replace NumPy numbers, tuples and paths in a value with types that YAML can store."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

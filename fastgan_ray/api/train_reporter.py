@@ -37,7 +37,7 @@ class TerminalReporter:
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
         """Print the chosen metrics, the speed, the path of the sample grid and any warning.
 
-        The MARK is behind the values if the metric shares training data with D's features.
+        MARK follows the values if the metric shares training data with D's features.
         """
         self._last = metrics
         names = [name for name in self._names if name != NO_METRIC]

@@ -51,7 +51,7 @@ def check(
 
     file = file_or_preset(file)
     fields, track = opt.overrides(data, assignments, embedded), progress()
-    needs_data = "data.path" in fields  # without --data, they may be on another machine
+    needs_data = "data.path" in fields  # without --data, the data may be on another machine
     kind = kind_of_file(file)
     if kind == "run":
         run = override(load_run_config(file), fields)

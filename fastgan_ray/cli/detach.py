@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-DETACHED = "FASTGAN_RAY_DETACHED"  # an environment variable of background processes
+DETACHED = "FASTGAN_RAY_DETACHED"  # environment variable, set in background processes
 
 
 def is_detached() -> bool:

@@ -45,7 +45,7 @@ Truncation = Annotated[
     ),
 ]
 Seeds = Annotated[str, typer.Option(help="Seeds of the pictures, e.g. 0-35,99.")]
-MAX_GRID_PIXELS = 2**26  # as many as 32 x 32 pictures of 256 px have
+MAX_GRID_PIXELS = 2**26  # the number of pixels of 32 x 32 pictures of 256 px
 PngFile = Annotated[Path, typer.Option(help="Picture file to write (.png).")]
 
 
@@ -227,7 +227,7 @@ def neighbours(
 def _comparison(
     by: str, config: RunConfig, device: torch.device, embedded: bool
 ) -> Callable[..., Neighbours]:
-    """Load the network that compares pictures. Return the function that finds the neighbours."""
+    """Load the network that compares pictures; return the function that finds neighbours."""
     from fastgan_ray.latent import neighbours as near
     from fastgan_ray.latent import perceptual_neighbours as perceptual
     from fastgan_ray.metrics.extractors import load_extractor

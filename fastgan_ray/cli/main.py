@@ -1,4 +1,4 @@
-"""The command line: the list of commands, and the output of errors.
+"""The command line: the list of commands, and the printing of errors.
 
 Commands only read their input, call other modules and print the results. They import slow modules
 inside their functions, so that `--help` and `check` answer quickly.
@@ -112,9 +112,10 @@ def _program(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and print expected errors as one message, without a traceback.
 
-    The exit status is 2 for a UserError; 1 for a diverged training, a failed run or an error "out
-    of memory"; and the `status` of the error for an interrupted run. The command continues even if
-    the program that reads its output has ended (e.g. in a pipe).
+    The exit status is 2 for a UserError. It is 1 for a diverged training, a failed run or an
+    out-of-memory error. For an interrupted run, it is the `status` of the InterruptedRunError.
+
+    The command continues even if the program that reads its output has ended (e.g. in a pipe).
     """
     words = [str(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     with output_may_close():

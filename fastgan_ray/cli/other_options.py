@@ -1,4 +1,4 @@
-"""Answer options of other programs with the option or setting that does the same here."""
+"""Suggest an option or a setting if the user gives an option of another program."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ OTHER_OPTIONS = {
 
 
 class Command(TyperCommand):
-    """A command that names the option or the setting in place of an option of another program."""
+    """A command that suggests an option or a setting in place of an option of another program."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's context
-        """Raise UserError at an unknown option for which there is a hint; else parse as usual."""
+        """Raise UserError for an unknown option that has a hint; otherwise parse as usual."""
         known = {name for param in self.params for name in (*param.opts, *param.secondary_opts)}
         for word in args:
             option = word.partition("=")[0]
@@ -35,9 +35,9 @@ class Command(TyperCommand):
 
 
 def hint(option: str, known: Set[str]) -> str:
-    """Return what to write in place of `option`; "" if nothing here has its name.
+    """Return a hint: what to write in place of `option`; "" if there is no hint.
 
-    `known` are the options of the command; settings are named only if it has --set.
+    `known` are the options of the command. A setting is suggested only if the command has --set.
     """
     from fastgan_ray.config.other_names import OTHER_NAMES
     from fastgan_ray.config.run_config import field_names

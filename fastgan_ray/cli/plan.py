@@ -250,7 +250,7 @@ def _parameter_table(facts: Mapping[str, Any], width: int) -> Table:
     """Return a table with a row for each searched parameter, for a terminal of `width` characters.
 
     The columns are the parameter's possible values, its value in the first trial, and its values in
-    as many random samples of the search space as there is room for, at least one.
+    random samples of the search space: as many samples as fit, but at least one.
     """
     samples = facts["samples"][: max(1, (width - 60) // 16)]
     points: Sequence[Mapping[str, Any]] = [facts["first_trial"], *samples]

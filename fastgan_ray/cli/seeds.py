@@ -8,7 +8,7 @@ MAX_SEEDS = 100_000
 
 
 def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
-    """Parse a text of seeds: "0-3,8" means [0, 1, 2, 3, 8], and "3" means [3], not three seeds.
+    """Parse seeds: "0-3,8" means [0, 1, 2, 3, 8], and "3" means [3], not three seeds.
 
     Raise UserError if the text is not valid; the message names the `option`.
     """
@@ -30,7 +30,7 @@ def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
 
 
 def parse_training_seeds(text: str) -> list[int]:
-    """Parse the seeds of trainings; raise UserError if they are not different and below 2^31."""
+    """Parse the seeds of trainings; raise UserError unless they are different and below 2^31."""
     seeds = parse_seeds(text)
     if len(set(seeds)) < len(seeds) or max(seeds) >= 2**31:
         raise UserError(f"--seeds: must be different seeds below 2^31 (got {text!r})")

@@ -58,7 +58,7 @@ def run_ablation(
 def ablation_of(
     spec: AblationSpec, order: Sequence[Cell], ended: Mapping[str, Record] | None = None
 ) -> Experiment:
-    """Make the experiment that trains each cell (an arm, a data set and a seed) in a trial.
+    """Return the experiment with one trial for each cell (an arm, a data set and a seed).
 
     A cell's position in `order` is the number of its trial. `ended` maps the names of trials that
     do not run again to their records from ablation.json.
@@ -212,9 +212,9 @@ class AblationRecords(TrialRecords):
 
 
 def _compared(record: Record, compare: Moment) -> float | None:
-    """Return the metric value to compare, which is the best or the last one, as `compare` says.
+    """Return the metric value to compare: the best or the last, as `compare` says.
 
-    A training that has no best value is compared by its last value.
+    If a training has no best value, return its last value.
     """
     best: float | None = record["best_value"]
     last: float | None = record["last_value"]

@@ -45,11 +45,11 @@ def confirm_search(
     context: ExperimentContext,
     seeds: Sequence[int] = (),
 ) -> Summary:
-    """Run the trainings of `plan` that are missing; return the summary with their outcome.
+    """Run the missing trainings of `plan`; return the summary with their outcome added.
 
     `summary` must be the search's summary without a confirmation. summary.json and best/ are
-    updated. `seeds` are the seeds to use. If `seeds` is empty, new seeds are chosen, as many as
-    `plan` says.
+    updated. `seeds` are the seeds to use. If `seeds` is empty, `plan.seeds` seeds are chosen, starting
+    with those of an existing confirmation.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None
@@ -141,7 +141,7 @@ def confirmation_size(folder: Path) -> tuple[int, tuple[int, ...]]:
 def _ablation(
     spec: SearchSpec, plan: Plan, summary: Summary, top: int, seeds: Sequence[int]
 ) -> AblationSpec | str:
-    """Return the confirmation's ablation, or a text that says why nothing can be trained."""
+    """Return the confirmation's ablation, or the reason why nothing can be trained."""
     if not top:
         return plan.why
     best = summary["best"]
@@ -246,16 +246,13 @@ def _save_search_best(folder: Path) -> None:
 
 
 def _restore_search_best(folder: Path) -> None:
-    """Replace best/ by the copy of the search's best/ that `_save_search_best` made, if any."""
+    """Replace best/ with the copy of the search's best/ that `_save_search_best` made, if any."""
     if (copy := folder / FOLDER / SEARCH_BEST).exists():
         put_in_place(copy, folder / "best")
 
 
 def _no_confirmation(why: str) -> dict[str, Any]:
-    """Return the entry `confirmation` of summary.json for the case that nothing was trained.
-
-    `why` is the reason.
-    """
+    """Return summary.json's entry `confirmation` if nothing was trained; `why` is the reason."""
     return {
         "seeds": [],
         "arms": [],

@@ -1,4 +1,4 @@
-"""What searches, ablations and confirmations have in common: options, descriptions, Ray session."""
+"""Classes that searches, ablations and confirmations share: options, description, context."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ Summary = dict[str, Any]
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """How and where trials run. (A SearchSpec or an AblationSpec says which trials run.)
+    """Options that say how and where trials run.
+
+    A SearchSpec or an AblationSpec says which trials run.
 
     `storage_uri` is a remote storage. Runs are copied to this storage, and `resume` fetches them
     from it, so the machines need no shared folder. `disk_gb` limits the total size of all
@@ -62,7 +64,7 @@ class Experiment:
     - `overrides`: the command's options that change settings of this file, as JSON values.
     - `changes`: a function that is called before a resume. It takes the earlier text, the
       earlier overrides and `same_pictures`, and returns a message for each difference that is not
-      allowed. If `same_pictures` is true, another path of the pictures is allowed; other code then
+      allowed. If `same_pictures` is true, the path of the pictures may differ; other code then
       checks that the pictures are the same.
     - `configure`: takes a searcher's suggestion; returns the trial's configuration as nested dicts,
       with the keys of a RunConfig.
@@ -81,8 +83,8 @@ class Experiment:
       the name of the baseline arm.
     - `confirms`: the name of the search that this ablation confirms, else None.
     - `grid_points`: the number of points of a grid search, else None.
-    - `failures_in_a_row`: after so many trials in a row that fail for the same reason, no more
-      trials start.
+    - `failures_in_a_row`: if this many trials in a row fail for the same reason, no more trials
+      start.
     """
 
     kind: Literal["search", "ablation"]
@@ -127,7 +129,7 @@ class ExperimentContext:
     sync: DriverSync | None = None
 
     def wandb_session(self, folder: Path, group: str, confirms: bool = False) -> Session:
-        """Make the W&B session of the experiment in `folder`.
+        """Return the W&B session of the experiment in `folder`.
 
         If `confirms` is true, the experiment is a confirmation, and `group` is the search's group.
         """

@@ -159,7 +159,7 @@ def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
 def absolute_paths(config: RunConfig) -> RunConfig:
     """Return `config` with absolute paths of pictures, boxes and initial weights.
 
-    Then the configuration is valid in any working directory.
+    The result is valid in any working directory.
     """
     data, train, measuring = config.data, config.train, config.eval
     paths = {"path": _absolute(data.path), "boxes": _absolute(data.boxes)}

@@ -20,8 +20,8 @@ from fastgan_ray.tune.ray.withheld import Place, Withholder, place_here
 
 PLACE = "place.json"  # in a trial's folder; says where the trial's process runs or last ran
 # A place is bad after DEATHS_IN_A_ROW deaths there with no evaluation in between, if at least
-# TRIALS different trials died. If DEATHS_IN_A_ROW of these deaths are machine faults, they may all
-# be deaths of one trial.
+# TRIALS different trials died. If DEATHS_IN_A_ROW of these deaths are machine faults, a single
+# trial is enough.
 DEATHS_IN_A_ROW = 3
 TRIALS = 2
 
@@ -64,7 +64,7 @@ class BadMachines(TrialCallback):
         self.left_out: list[Place] = []
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Forget the deaths of trials at the GPU or machine where `trial` made this evaluation."""
+        """Reset the count of deaths at the GPU or machine where `trial` made this evaluation."""
         place = read_place(self._trials / trial.trial_id)
         if place is not None:
             self._deaths.pop(place, None)

@@ -28,16 +28,16 @@ from fastgan_ray.tune.trial.folder import trial_name, write_stop
 
 FILE = "budget.json"
 SECONDS_BETWEEN_WRITES = 1.0
-# The time reserved for the confirmation is the time that its kimg take at the search's speed, times
-# RESERVE_MARGIN, because running trials continue to their next evaluation. It is at most
-# MAX_RESERVED_SHARE of the limit.
+# The time reserved for the confirmation is RESERVE_MARGIN times the time that its kimg take at the
+# search's speed. The margin is needed because running trials continue to their next evaluation. The
+# reserved time is at most MAX_RESERVED_SHARE of the limit.
 RESERVE_MARGIN = 1.2
 MAX_RESERVED_SHARE = 0.5
 ROUNDING = 1e-9
 
 
 class BudgetTracker(TrialCallback):
-    """Counts the time and kimg that a search uses; `folder`/budget.json keeps them for restarts.
+    """Counts the time and kimg that a search uses; `folder`/budget.json stores them for restarts.
 
     The file has {"seconds", "gpu_seconds", "kimg", "over"}. "kimg" is a dict from a trial's name to
     its kimg. "over" is the reason why running trials must stop; it is "" as long as they may
@@ -82,7 +82,7 @@ class BudgetTracker(TrialCallback):
         self.tick(sum(_gpus(trial) for trial in trials if trial.status == "RUNNING"))
 
     def tick(self, gpus: float) -> None:
-        """Add the time since the last call, in which trials used `gpus` GPUs, to the time used."""
+        """Add the time since the last call to the used time; trials used `gpus` GPUs since then."""
         now = self._clock()
         seconds = 0.0 if self._last_tick is None else now - self._last_tick
         self._last_tick = now
@@ -95,7 +95,7 @@ class BudgetTracker(TrialCallback):
             self._write(now)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Count a trial's images, but not again if a restarted trial repeats an earlier report."""
+        """Count a trial's images only once, even if a restarted trial repeats an earlier report."""
         kimg = self.state["kimg"]
         kimg[trial.trial_id] = max(kimg.get(trial.trial_id, 0.0), result.get("kimg", 0.0))
 
@@ -214,7 +214,7 @@ class BudgetedSearcher(Searcher):
 
     def __init__(self, searcher: Searcher, tracker: BudgetTracker, longest_kimg: float) -> None:
         super().__init__(metric=searcher.metric, mode=searcher.mode)
-        self.searcher = searcher  # Ray recognises a wrapper by this name
+        self.searcher = searcher  # Ray recognises a wrapper by this attribute
         self._tracker = tracker
         self._longest_kimg = longest_kimg
         self._lengths: dict[str, float] = {}  # {name of a running trial: its length in kimg}
@@ -251,7 +251,7 @@ class BudgetedSearcher(Searcher):
         self.searcher.save(checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Return the wrapped searcher to the state that `save` wrote."""
+        """Restore the wrapped searcher's state, which `save` wrote."""
         self.searcher.restore(checkpoint_path)
 
     def get_state(self) -> dict[str, Any]:

@@ -27,10 +27,9 @@ def report_outcome(
 ) -> None:
     """Print the outcome, and where the results, the report and the W&B runs are.
 
-    The first of `folders` is the experiment's folder; the others are its subfolders that have
-    their own W&B runs.
-    Raises InterruptedRunError if trials are unfinished, and FailedRunError if no trial has a value
-    or if several trials in a row have failed for the same reason.
+    The first of `folders` is the experiment's folder. The others are its subfolders that have their
+    own W&B runs. Raises InterruptedRunError if trials are unfinished, and FailedRunError if no
+    trial has a value or if several trials in a row have failed for the same reason.
     """
     console, stop, sync = context.console, context.driver.stop, context.sync
     unfinished = is_interrupted(summary) and not summary.get("ended_early")

@@ -68,7 +68,7 @@ def _cells(row: State, now: float, parameters_text: str, is_best: bool) -> list[
 
 
 def _mark(row: State) -> str:
-    """Return the mark of a value that shares training data with D's features; "" for others."""
+    """Return the mark of a value whose metric shares training data with D's features, else ""."""
     return f" {MARK}" if row.get("shared_data") and row["value"] is not None else ""
 
 

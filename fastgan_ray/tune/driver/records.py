@@ -24,7 +24,7 @@ from fastgan_ray.tune.trial.pbt import read_orders
 
 Record = dict[str, Any]
 
-MAX_SHARE = 0.05  # of the driver's time is used for writing; with 1000 trials, writing is slow
+MAX_SHARE = 0.05  # share of the driver's time for writing; with 1000 trials, writing is slow
 
 
 def make_record(

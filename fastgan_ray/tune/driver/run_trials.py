@@ -132,7 +132,7 @@ def _searcher(
     resuming: bool,
     tracker: BudgetTracker | None,
 ) -> Searcher:
-    """Make the searcher; if there is a budget, it suggests trials until the budget is used up."""
+    """Return the searcher; if there is a budget, it suggests trials until the budget is used up."""
     searcher = experiment.make_searcher(folder, limit, resuming)
     if tracker is None:
         return searcher

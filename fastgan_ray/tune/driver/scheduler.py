@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialScheduler | None:
-    """Make the scheduler for `early_terminate` and `population`; None if neither is set.
+    """Return the scheduler for `early_terminate` and `population`; None if neither is set.
 
     `max_kimg` is the length of the longest trial. `trials` is the folder that contains all trials'
     folders.

@@ -108,7 +108,7 @@ def _read(folder: Path, running: bool) -> Part | None:
 
 
 def _part_of(run: dict[str, Any]) -> Part:
-    """Make a live table's state from the results of a run for which no live table stored one."""
+    """Return a live table's state, made from the results of a run without a PROGRESS file."""
     metric = run["metric"]
     count = len(run["trials"]) or None
     state = new_state(run["name"], metric["name"], metric["goal"], count, 0.0, now=0.0)

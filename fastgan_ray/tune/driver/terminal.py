@@ -13,7 +13,7 @@ LOG_COLUMNS = 140  # width of the table, in characters, if there is no terminal
 
 
 def make_console(quiet: bool) -> Console:
-    """Make a console that writes to the current standard output, or nowhere if `quiet`."""
+    """Return a console that writes to the current standard output, or nowhere if `quiet`."""
     width = None if sys.stdout.isatty() else LOG_COLUMNS
     return Console(file=sys.stdout, quiet=quiet, width=width)
 

@@ -50,7 +50,7 @@ SETTINGS = {
     "MALLOC_ARENA_MAX": "1",
     "RAY_AIR_NEW_OUTPUT": "0",  # Ray's new output prints to the terminal even with verbose=0
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in a trial start at the search's directory
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a trial keeps the working directory of the search
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the last row of a diverged trial has no metric
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -79,7 +79,7 @@ _UNRESOLVED_CONFIG = "_Trial__unresolved_config"  # Ray's second copy of a trial
 
 LOW_ON_MEMORY = "low on memory"  # part of the message of Ray's memory monitor
 
-# `ray up` writes this file on the head node. Only it names what Ray's autoscaler can still start.
+# `ray up` writes this file on the head node. Only it says what Ray's autoscaler can still start.
 CLUSTER_CONFIG = Path("~/ray_bootstrap_config.yaml")
 
 

@@ -25,8 +25,8 @@ SECONDS_TO_ANSWER = 120.0
 def local_gpus() -> Node:
     """Return the smallest memory, in GB, and the lowest compute capability of this machine's GPUs.
 
-    Returns {} if the machine has no GPU. Apple's GPUs have no compute capability, so 0 is returned
-    for it.
+    Returns {} if the machine has no GPU. Apple's GPUs have no compute capability; for them, the
+    capability is 0.
     """
     import torch
 
@@ -45,8 +45,7 @@ def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
     """Return the resources of each live machine, with the memory and capability of its GPUs.
 
     `inspect` is a function that returns the same as `local_gpus`. It runs on one machine of each
-    kind of machine with GPUs. If it finds no GPU or does not answer, the values in ASSUMED are
-    used.
+    kind that has GPUs. If it finds no GPU or does not answer, the values in ASSUMED are used.
     """
     list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     nodes = [node for node in list_nodes() if node["Alive"]]

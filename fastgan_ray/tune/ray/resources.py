@@ -16,7 +16,7 @@ Resources = Mapping[str, float]
 
 SURELY = 0.8  # a trial needs at least this share of its estimated memory; the error is up to 25 %
 SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
-PIN = 0.001  # amount that a trial requests of Ray's resource for a kind of GPU, to get this kind
+PIN = 0.001  # to get a kind of GPU, a trial requests this amount of Ray's resource for the kind
 
 
 def uses_gpu(config: RunConfig, nodes: Sequence[Resources]) -> bool:
@@ -64,7 +64,8 @@ def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, flo
 def needed_gb(config: RunConfig, gpu: Resources) -> float:
     """Return the estimated memory of a training in GB.
 
-    `gpu` is a value of `gpu_kinds`; the estimate depends on its compute capability.
+    `gpu` is a value of the dict that `gpu_kinds` returns. The estimate depends on the GPU's compute
+    capability.
     """
     return gpu_gb_of(config, gpu[GPU_CAPABILITY])
 

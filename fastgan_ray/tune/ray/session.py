@@ -92,11 +92,12 @@ def silenced(log: Path) -> Iterator[None]:
 
 
 def set_token() -> None:
-    """Set the token that Ray's processes ask of each other, unless the environment has one.
+    """Set the token by which Ray's processes authenticate, unless the environment has one.
 
     Anyone who can reach Ray's ports can run code as this user, so Ray requires a token by default.
-    Ray would store a token in the home folder; the token made here is in no file. A process reads
-    its token once, perhaps for another Ray that it started before; here it reads it again.
+    Ray itself would store a token in the home folder; this function writes no file. A process reads
+    its token only once, and may have read it for an earlier Ray, so this function clears Ray's
+    cached copy.
     """
     os.environ.setdefault(AUTH_TOKEN, secrets.token_hex(32))
     TOKEN_LOADER.instance().reset_cache()

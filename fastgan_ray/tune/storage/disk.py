@@ -41,7 +41,7 @@ def trials_within(limit_gb: float, configs: Sequence[RunConfig], weights_kept: i
     kept = weights * weights_kept * (1 + best) or whole * (2 if best else 1)
     per_trial = CHECKPOINTS_PER_TRIAL + 2 * best
     running = per_trial * whole
-    count = int((limit_gb - kept) / running + 1e-9)  # rounding must not cost a trial
+    count = int((limit_gb - kept) / running + 1e-9)  # a rounding error must not reduce the count
     if count < 1:
         raise UserError(
             f"--disk-gb: must be at least {kept + running:.3g} (got {limit_gb:g}), because "

@@ -43,7 +43,7 @@ def open_storage(uri: str, name: str, folder: Path, resume: bool) -> RemoteStora
 
 
 def make_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]) -> None:
-    """Make the folder of a new experiment; raise UserError if it exists or cannot be made.
+    """Create the folder of a new experiment; raise UserError if it exists or cannot be created.
 
     `text` is the content of the experiment's YAML file. `overrides` are the command's options that
     change settings of this file, as JSON values.

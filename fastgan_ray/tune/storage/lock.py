@@ -16,7 +16,9 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.files import write_atomically
 
 NOTE = ".driver.json"  # in a run's folder; it names the process that works on the run
-SECONDS_OF_ROUNDING = 2.0  # seconds; the system's clock may be adjusted while a process runs
+# Two start times of a process may differ by this much, because the system's clock may be adjusted
+# while the process runs.
+SECONDS_OF_ROUNDING = 2.0
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ def restore_snapshot(
     target: Path,
     configure: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
 ) -> bool:
-    """Replace Ray's state files in `target` by the newest snapshot in `folder`.
+    """Replace Ray's state files in `target` with the newest snapshot in `folder`.
 
     `configure` takes the suggestion of a trial that has not ended, and returns the configuration
     with which the trial continues. If `configure` is None, configurations stay the same. If there

@@ -49,7 +49,7 @@ class TrialSync:
         self._sent: set[str] = set()
 
     def fetch(self) -> None:
-        """Replace the trial's local files by the stored files, if they differ.
+        """Replace the trial's local files with the stored files, if they differ.
 
         Local files may be outdated if the trial has continued on another machine, or they may
         belong to another run. Raises OSError if the storage cannot be reached.
@@ -192,7 +192,7 @@ def send_state(storage: RemoteStorage, folder: Path) -> None:
 
 
 def fetch_run(storage: RemoteStorage, folder: Path) -> None:
-    """Replace a run's local folder by its copy in the storage, if this copy is newer."""
+    """Replace a run's local folder with its copy in the storage, if this copy is newer."""
     names = storage.names()
     states = [name for name in names if name.startswith(f"{STATE}/")]
     local = [path.name for path in snapshots(folder / STATE)]

@@ -13,7 +13,7 @@ from fastgan_ray.search.space import assign, grid, sample, size, sobol
 
 Point = dict[str, Any]  # {flat dotted name: value}; some parameters may be missing
 
-# After this many attempts, points are random, because a sampler may always repeat tried points.
+# After this many attempts, points are random, because a sampler may repeat tried points forever.
 SAMPLER_ATTEMPTS = 10
 ENUMERABLE = 100_000  # the size of the largest space whose points are listed
 

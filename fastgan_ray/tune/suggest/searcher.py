@@ -25,7 +25,7 @@ from fastgan_ray.tune.suggest.samplers import make_sampler
 from fastgan_ray.tune.suggest.study import ask, open_study, reject, report_end, report_value
 from fastgan_ray.tune.trial.folder import trial_name
 
-ATTEMPTS = 100  # the search ends if so many attempts in a row give no point that is new and valid
+ATTEMPTS = 100  # the search ends if this many attempts in a row find no new and valid point
 PRIORS_TRIED = 3  # how many of another search's best points follow the published default
 
 
@@ -156,7 +156,7 @@ class StudySearcher(Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         """Write the searcher's state and the journal's current length (in bytes) to a file."""
-        # This also opens the study: an empty journal contains no study.
+        # The attribute `study` also opens the study; otherwise, the journal might be empty.
         assert self.study.study_name == self._spec.name
         with Path(checkpoint_path).open("wb") as file:
             pickle.dump((self._journal.stat().st_size, self.state), file)

@@ -22,7 +22,7 @@ from fastgan_ray.search.stopping import Observation
 # {"number", "kimg", "donor", "point", "run" (nested RunConfig), "checkpoint" (a folder's name)}
 Order = dict[str, Any]
 ORDERS = "orders.jsonl"
-ADA_P = "augment.ada_p"  # of the settings that an order may change, only this is in checkpoints
+ADA_P = "augment.ada_p"  # the only setting in checkpoints that an order may change
 
 
 class TakeOverError(Exception):
@@ -144,9 +144,9 @@ class WeightExchange:
 def _change_settings(checkpoint: Path, run: RunConfig, ada_p: float | None) -> None:
     """Change the settings in a donor's `checkpoint` to `run`, so that a training accepts it.
 
-    A training refuses a checkpoint with other settings than its own. The checkpoint also stores the
-    augmentation's probability p; if `ada_p` is not None, it replaces p. The metadata file is not
-    edited but replaced by a new file, because it may be a hard link to the donor's file.
+    A training rejects a checkpoint whose settings differ from its own. The checkpoint also stores
+    the augmentation's probability p; if `ada_p` is not None, it replaces p. The metadata file is
+    not edited but replaced with a new file, because it may be a hard link to the donor's file.
     """
     path = checkpoint / "metadata.json"
     metadata = json.loads(path.read_text()) | {"config": run.model_dump()}

@@ -1,4 +1,4 @@
-"""Find from which checkpoint a trial continues, its own or one taken over from another trial."""
+"""Find the checkpoint from which a trial continues: its own, or one of another trial."""
 
 from __future__ import annotations
 

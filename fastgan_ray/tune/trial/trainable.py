@@ -48,7 +48,7 @@ def make_trainable(
     worker_resources: WorkerResources,
     storage: RemoteStorage | None = None,
 ) -> Callable[[dict[str, Any]], None]:
-    """Make the function that Ray runs for each trial.
+    """Return the function that Ray runs for each trial.
 
     The function takes the searcher's suggestion {"number", "point", "run"}. Most errors in a trial
     are reported as the trial's outcome. But if the disk is full, the machine has a fault or the

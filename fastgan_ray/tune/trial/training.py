@@ -51,9 +51,9 @@ def run_training(
 ) -> None:
     """Train in the folder of `reporter`, and record rows, curves and versions in this folder.
 
-    `reporter` also receives every report. `pictures` describes the training pictures, for the
-    report. `resume_from` is a checkpoint in this folder. Without
-    `resume_from`, the folder must be new or empty, or contain a training that `overwrite` replaces.
+    `reporter` also receives every evaluation. `pictures` describes the training pictures, for
+    report.html. `resume_from` is a checkpoint in this folder. Without `resume_from`, the folder
+    must be new or empty, or contain a training that `overwrite` replaces.
     Raises the errors that `train` raises, and UserError if the folder cannot be used or another
     process trains in it.
     """
@@ -181,7 +181,7 @@ def changed_settings(before: RunConfig, now: RunConfig) -> list[str]:
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Make the folder of a new training; remove it if the training starts with a UserError.
+    """Create the folder of a new training; remove it if a UserError prevents results.
 
     Raises UserError if the folder already has files.
     """
@@ -194,14 +194,14 @@ def new_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError:
-        if not _has_results(folder):  # the corrected command needs the same folder
+        if not _has_results(folder):  # so that the corrected command can use the folder
             shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
 @contextlib.contextmanager
 def replacing(folder: Path) -> Iterator[None]:
-    """Replace the training in a folder by the training that runs in this context.
+    """Replace the training in a folder with the training that runs in this context.
 
     If the new training fails before its first checkpoint, the old training is restored. Raises
     UserError if the folder holds no training, or if another process trains in it.

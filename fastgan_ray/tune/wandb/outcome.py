@@ -126,7 +126,7 @@ def _log(session: Session, kind: str, summary: Summary) -> None:
     name = kind if session.outcome_job is None else "confirmation"
     facts = {"metric": dict(summary["metric"]), "trials": len(summary["trials"])}
     if marked := {arm["name"]: arm["shared_data"] for arm in summary.get("arms", ())}:
-        facts["shared_data"] = marked  # of an ablation's arms: what the metric shares with D
+        facts["shared_data"] = marked  # {arm: training data that the metric shares with D}
     with environment("WANDB_DATA_DIR", _staging(session.folder)):
         run = session.open("outcome", session.outcome_job or kind, f"{session.group} {name}", facts)
         run.log(_tables(session.folder, summary))

@@ -27,7 +27,7 @@ def title_of(trial_id: str, point: Mapping[str, Any], default: Mapping[str, Any]
 def config_of(run: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration for W&B; in an ablation, it includes the arm, data and seed.
 
-    If the metric shares training data with D's features, it also says which, as "shared_data".
+    If the metric shares training data with D's features, the key "shared_data" names these data.
     Schedules are short texts, so that a setting has one key in W&B.
     """
     cell = {name: value for name, value in point.items() if "." not in name}
