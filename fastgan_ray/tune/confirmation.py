@@ -48,8 +48,8 @@ def confirm_search(
     """Run the missing trainings of `plan`; return the summary with their outcome added.
 
     `summary` must be the search's summary without a confirmation. summary.json and best/ are
-    updated. `seeds` are the seeds to use. If `seeds` is empty, `plan.seeds` seeds are chosen, starting
-    with those of an existing confirmation.
+    updated. `seeds` are the seeds to use. If `seeds` is empty, `plan.seeds` seeds are chosen: first
+    the seeds of an existing confirmation, then new seeds.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None
