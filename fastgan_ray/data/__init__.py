@@ -2,6 +2,6 @@
 
 A picture passes through these modules: `catalog` finds the path of a named set. `containers` reads
 the bytes of the picture. `decode` converts it to RGB, grey or RGBA. `source` checks the set. `fit`
-gives the picture the generator's proportions. `cached_array` stores all pictures as one array.
-`sampler` chooses the next batch.
+crops, pads or stretches the picture to the generator's size. `cached_array` stores all pictures as
+one array. `sampler` chooses the next batch.
 """

@@ -83,8 +83,8 @@ def _open_zip(path: Path, pid: int, mtime_ns: int, size: int) -> zipfile.ZipFile
     """Open a zip archive and keep it open, so that the next call does not open it again.
 
     Opening the archive for each picture would be slow, because its directory can be long. `pid`,
-    `mtime_ns` and `size` are keys of the cache, so the archive is opened again in another process
-    or if the file has changed.
+    `mtime_ns` and `size` are part of the cache's key, so another process opens the archive again,
+    and so does this process if the file has changed.
     """
     return zipfile.ZipFile(path)
 

@@ -1,8 +1,8 @@
 """Read the boxes of objects in pictures from a CSV file, and crop pictures by their boxes.
 
 The file has the columns name, x, y, width and height, in any order; other columns are ignored. The
-name is a picture's path below `data.path`. Numbers are in pixels of the picture as it is shown
-(rotated as its EXIF data says); x and y are the upper left corner of the box.
+name is a picture's path, relative to `data.path`. Numbers are in pixels of the picture as it is
+shown (rotated as its EXIF data says); x and y are the upper left corner of the box.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Cropped(NamedTuple):
 def crop_all(pictures: Sequence[Picture], path: Path, padding: float) -> Cropped:
     """Crop pictures by the boxes in the file `path`, after enlarging each box as in `crop_of`.
 
-    If a file has several pages, its box is used for all of them. A returned picture has the
-    width and height of its crop. Raises UserError with the file and the line if the file or a row
-    is not valid, or if a box reaches out of its picture.
+    If a file has several pages, its box is used for all of them. A returned picture has the width
+    and height of its crop. Raises UserError with the file and the line if the file or a row is not
+    valid, or if a box extends beyond its picture.
     """
     boxes = read_boxes(path)
     cropped, without_box, used = [], [], set()
@@ -72,7 +72,7 @@ def crop_all(pictures: Sequence[Picture], path: Path, padding: float) -> Cropped
 def crop_of(box: Box, padding: float, width: int, height: int) -> Crop:
     """Return the square around a box, with side (1 + `padding`) times the box's longer side.
 
-    `width` and `height` are those of the picture. The square is moved so that it lies inside the
+    `width` and `height` are the size of the picture. The square is moved so that it lies inside the
     picture. If it is larger than the picture, it is cut off and is no longer a square. Source:
     Beres 2021, whose code cuts off more of the squares because it does not move them.
     """

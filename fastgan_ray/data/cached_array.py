@@ -26,7 +26,7 @@ def load_images(
     """Load all pictures of a source as uint8 (N, H, W, C), a read-only memory map of a cached file.
 
     `size` is (H, W). C is 3, or 1 if the source's mode is grey, or 4 if it is rgba. The file's name
-    is a hash of content and settings. All processes of the machine share the file, and several may
+    is a hash of content and settings. All processes on the machine share the file, and several may
     build it at the same time. Raises UserError if the cache cannot be written, or if a picture
     changed since the source was opened.
     """

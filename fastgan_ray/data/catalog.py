@@ -1,6 +1,6 @@
 """Find data sets by name: in the package, by a download, or as an archive that the user provides.
 
-The published few-shot sets at 256 px are downloaded. The sets at 1024 px of FastGAN's paper cannot
+The published few-shot sets at 256 px are downloaded. The sets of FastGAN's paper at 1024 px cannot
 be downloaded: the user puts their zip archives into the cache. The variable
 `FASTGAN_RAY_DATASETS_URL` sets the URL of a mirror of the published sets.
 """
@@ -70,9 +70,9 @@ def catalog() -> list[Row]:
 def resolve(path: str) -> Path:
     """Return `path` if it exists, else the path of the data set of this name in the catalog.
 
-    A named set is downloaded at first use. If `path` is both an existing path and a name, the path
-    is used. Raise UserError if `path` is neither, or if the set cannot be downloaded and its
-    archive is missing; the message says where to put the archive.
+    A named set is downloaded when it is first used. If `path` is both an existing path and a name,
+    the path is used. Raise UserError if `path` is neither, or if the set cannot be downloaded and
+    its archive is missing; the message says where to put the archive.
     """
     if (existing := _existing_path(path)) is not None:
         return existing
@@ -89,7 +89,7 @@ def _local(name: str) -> Path:
 
 
 def _existing_path(text: str) -> Path | None:
-    """Return the path if it exists; return None if not, or if the text cannot be a path."""
+    """Return the path, or None if it does not exist or if the text cannot be a path."""
     try:
         path = Path(text).expanduser()
         return path if text and path.exists() else None

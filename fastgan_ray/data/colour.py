@@ -34,9 +34,9 @@ def profile_of(image: Image.Image) -> bytes | None:
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert a picture without alpha to RGB, with the colours of sRGB.
 
-    `image` has any mode of 8 bits; `profile` is its ICC profile, or None. Without a profile, the
-    colours are already those of sRGB; CMYK is then converted by subtraction. A profile is ignored,
-    as in browsers, if it is damaged or belongs to another mode.
+    `image` has any mode of 8 bits; `profile` is its ICC profile, or None. A picture without a
+    profile is taken to be in sRGB; if it is CMYK, it is converted by subtraction. A profile is
+    ignored, as in browsers, if it is damaged or belongs to another mode.
     """
     if image.mode == "LAB":
         return _apply(image, _lab_transform())

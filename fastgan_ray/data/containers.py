@@ -28,7 +28,7 @@ _NEEDED = (
     "data.path must be a folder of pictures, an archive of pictures (.zip, .tar), a .npy file or "
     "an LMDB folder"
 )
-_HIDDEN_FILES = 1000  # the number of files of a hidden folder that are checked
+_HIDDEN_FILES = 1000  # at most this many files of a hidden folder are checked
 _ROW = re.compile(r"(.*)\[(\d+)\]", re.DOTALL)
 
 

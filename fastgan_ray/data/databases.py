@@ -57,7 +57,7 @@ def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
 
     `heads` has the first bytes of each key's value. Keys that differ only in digits have the same
     pattern. If at least one value of a pattern is a picture, all values of this pattern are treated
-    as pictures, so those that are not pictures are damaged ones.
+    as pictures. A value that is not a picture then counts as a damaged picture.
     """
     by_pattern = defaultdict(list)
     for name in sorted(heads):

@@ -17,7 +17,7 @@ FILE = "pictures.json"
 
 
 class Described(TypedDict):
-    """A set of pictures; `path` is the path or the name of the set that the user gave."""
+    """A set of pictures; `path` is the set's path or name, as the user gave it."""
 
     path: str
     pictures: int
@@ -25,7 +25,7 @@ class Described(TypedDict):
 
 
 def describe(source: Source, config: DataConfig, size: Size) -> Described:
-    """Describe a set of pictures; `size` is that of the training pictures, as in `remarks`."""
+    """Describe a set of pictures; `size` is their size in training, as in `remarks`."""
     sentences = remarks(source, config, size)
     return {"path": str(config.path), "pictures": len(source), "remarks": sentences}
 

@@ -1,7 +1,7 @@
 """Download a file and show the progress on stderr.
 
 This module does not use pooch. With pooch, a killed download would leave a temporary file in the
-cache forever, its progress bar would fill log files, and this code would not become shorter.
+cache forever, and the progress bar would fill log files. The code would not become shorter.
 torch.hub's loader is not used because it has no timeout.
 """
 

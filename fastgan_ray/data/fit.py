@@ -1,4 +1,4 @@
-"""Give a picture of any shape the proportions of the generated pictures."""
+"""Fit a picture of any shape to the proportions of the generated pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KERNEL = Image.Resampling.BICUBIC
 def fit_picture(
     image: Image.Image, fit: Fit, background: str, size: Size, keep_scale: bool = False
 ) -> Image.Image:
-    """Give a picture the height and width `size`, with antialiased resampling.
+    """Fit a picture to the height and width `size`, with antialiased resampling.
 
     Smaller pictures are enlarged. `squash` changes the proportions, `crop` takes the centre, `pad`
     adds `background` (a transparent border if the picture has alpha). With `keep_scale`, the

@@ -1,4 +1,4 @@
-"""Check that a file can be decoded, and find out what is in it."""
+"""Check that a file can be decoded, and collect the properties of its pictures."""
 
 from __future__ import annotations
 

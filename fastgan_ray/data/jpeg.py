@@ -1,4 +1,4 @@
-"""Make JPEG files readable that lack only the end marker, which all viewers can show."""
+"""Repair JPEG files that lack only the end marker: viewers show them, but Pillow refuses them."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ def with_end(data: bytes) -> bytes:
 def _follow(data: bytes) -> tuple[bool, bool]:
     """Return whether a JPEG lacks its end marker, and whether it ends within its last scan.
 
-    Each scan of a progressive JPEG adds bits to the frequencies of some colour components. The
-    file's final scan counts as the last one if every component then has all its bits. Only the bits
-    of frequency 0 (the mean, "DC") and of the highest frequency, 63 ("AC"), are checked.
+    Each scan of a progressive JPEG adds bits to the frequencies of some colour components. The scan
+    at the end of the file counts as the last one if, after this scan, every component has all its
+    bits. Only the bits of frequency 0 (the mean, "DC") and of the highest frequency, 63 ("AC"), are
+    checked.
     """
     at, in_scan = 2, False
     missing_bits: dict[tuple[int, bool], int] = {}

@@ -13,7 +13,8 @@ from PIL import features
 HEAD_BYTES = 512
 """The number of bytes at the start of a file that are enough to recognise it."""
 
-# A file with one of these suffixes must be a picture; if its content is not, it is damaged.
+# A file with one of these suffixes must be a picture; if its content is not a
+# picture, the file is damaged.
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff"}
     | {".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".heic", ".heif"}
@@ -136,7 +137,7 @@ def _first_tags(head: bytes) -> dict[int, int]:
 
 
 RECOGNISE: dict[str, Callable[[bytes], bool]] = {
-    # The names of pictures are Pillow's names of their formats.
+    # The keys of picture formats are Pillow's names of these formats.
     "JPEG": _starts(b"\xff\xd8\xff"),
     "PNG": _starts(b"\x89PNG\r\n\x1a\n"),
     "GIF": _starts(b"GIF87a", b"GIF89a"),

@@ -118,7 +118,7 @@ def describe_left_out(left_out: Sequence[LeftOut]) -> str:
         f"{_joined(_counts(counts))} ({printable(reason)})"
         for reason, counts in sorted(kinds.items(), key=lambda item: min(item[1]))
     ]
-    # Last, so that a reason in brackets never seems to be theirs.
+    # Kinds without a reason come last, so no reason in brackets seems to belong to them.
     described += _counts(without_reason)
     were = "was" if len(mentioned) == 1 else "were"
     return f"{counted(len(mentioned), 'file')} {were} not read: {', '.join(described)}"

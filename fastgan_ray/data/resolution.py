@@ -31,8 +31,8 @@ def enlargement(picture: Picture, config: DataConfig, size: Size) -> float:
 def justified_resolution(pictures: Sequence[Picture], config: DataConfig, aspect: str) -> int:
     """Return the largest resolution at which few pictures must be enlarged.
 
-    At least the fraction LARGE_ENOUGH of the pictures keep their size or become smaller. If no
-    resolution is so low, return the lowest one; `share_unenlarged` tells.
+    At this resolution, at least the fraction LARGE_ENOUGH of the pictures need no enlargement. If
+    this is true for no resolution, return the lowest one; use `share_unenlarged` to find out.
     """
 
     def is_justified(resolution: int) -> bool:

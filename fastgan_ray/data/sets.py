@@ -18,7 +18,7 @@ class PictureSets(NamedTuple):
     """The pictures of a run, as one set for each use."""
 
     training: Source
-    """The pictures that are trained on."""
+    """The training pictures."""
     pool: Source
     """All pictures that `data.limit` chooses from; generated pictures may be copies of these."""
     reference: Source

@@ -57,10 +57,10 @@ class Source:
     def read(self, index: int, background: str | None = None) -> Image.Image:
         """Read picture `index` at its original size, rotated as EXIF says, in the source's mode.
 
-        With `data.boxes`, the result is the part of the picture around its box.
-        If the mode has no alpha, transparent parts show `background`, or, if it is None,
-        the background of the source. Raises UserError if the picture was changed, removed or
-        damaged since the source was opened.
+        With `data.boxes`, the result is the part of the picture around its box. If the mode has no
+        alpha, transparent parts show `background`; if `background` is None, they show the
+        background of the source. Raises UserError if the picture was changed, removed or damaged
+        since the source was opened.
         """
         picture = self.pictures[index]
         try:
@@ -83,8 +83,8 @@ class Source:
 def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> Source:
     """Open the pictures at `config.path` and check every picture.
 
-    The path may be one that `open_container` can open, or a name of the catalog. Each picture is
-    decoded completely once; the cache records the properties of good pictures. `seed` chooses
+    `config.path` is a path that `open_container` can open, or a name in the catalog. Each picture
+    is decoded completely once; the cache records the properties of good pictures. `seed` chooses
     the subset if `config.limit` is set. A smaller subset is always part of a larger one. Raises
     UserError if fewer than 2 pictures are usable. With `on_bad_image: error`, also raises UserError
     if a picture cannot be read; the message lists all such pictures.
@@ -170,7 +170,7 @@ def _no_box(found: Survey, config: DataConfig) -> str:
         listed += f"\n  and {len(missing) - _LISTED} more"
     how_to_mend = "Add rows for them, or leave them out with data.on_bad_image: skip"
     if not found.pictures:
-        how_to_mend = 'The column "name" must have the path of each picture below data.path'
+        how_to_mend = 'The column "name" must have the path of each picture, relative to data.path'
     return (
         f"{found.path}: {len(missing)} of {counted(count, 'picture')} have no box in "
         f"{config.boxes}:\n{listed}\n{how_to_mend}."

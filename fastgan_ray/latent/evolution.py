@@ -47,9 +47,9 @@ def film(
 ) -> Iterator[Frame]:
     """Yield a frame for each grid, with the first `count` samples and the kimg below them.
 
-    A frame is RGB with even sides, because most players need that, and at most `width` pixels wide.
-    If `count` is None, all samples are shown. Raise UserError for a file that is not a grid of this
-    training.
+    A frame is RGB and at most `width` pixels wide. Its sides are even, because most players need
+    even sides. If `count` is None, all samples are shown. Raise UserError for a file that is not a
+    grid of this training.
     """
     size = None
     for path in track(grids, "drawing"):

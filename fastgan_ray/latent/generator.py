@@ -58,7 +58,7 @@ class Generator(nn.Module):
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Generate pictures in [-1, 1] from latents: (B, nz) -> (B, C, H, W) and (B, C, h, w).
 
-        The discriminator gets both sizes. The sides of the smaller one are half as long, and at
+        The discriminator gets both sizes. The sides of the smaller picture are half as long, and at
         most 128 px if it is square. `rng` is a generator of random numbers on the latents' device,
         for the injected noise; if it is None, the noise is fixed. Raises ValueError for latents of
         another shape.

@@ -34,9 +34,9 @@ def slerp(a_Z: Tensor, b_Z: Tensor, share: float) -> Tensor:
 def walk(stops_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
     """Return evenly spaced latents (frames, nz) on a path through all stops (latents), in order.
 
-    If `loop`, the path returns to the first stop. The last frame is one step before this stop, so
-    that a video that repeats shows the stop only once. Raise ValueError for fewer than 2 stops, or
-    for fewer frames than stops.
+    If `loop` is True, the path returns to the first stop. The last frame is one step before this
+    stop, so that a video that repeats shows the stop only once. Raise ValueError for fewer than 2
+    stops, or for fewer frames than stops.
     """
     if len(stops_NZ) < 2 or frames < len(stops_NZ):
         raise ValueError(

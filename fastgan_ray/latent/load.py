@@ -38,7 +38,8 @@ def load_model(path: Path, which: Which = "best") -> tuple[nn.Module, RunConfig]
 def d_features_of(path: Path, which: Which = "best") -> tuple[str, ...]:
     """Return the feature networks of all discriminators against which a generator was trained.
 
-    Empty if none of them was a projected one. `path` and `which` are those of `load_model`.
+    The result is empty if none of them was a projected discriminator. `path` and `which` are those
+    of `load_model`.
     """
     if path.is_file():
         return ()
@@ -50,8 +51,8 @@ def d_features_of(path: Path, which: Which = "best") -> tuple[str, ...]:
 def data_config(name: str, stored: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
     """Return the run configuration of a generator, with `overrides` (dotted keys) applied.
 
-    `stored` is the configuration of the generator's run. Raise UserError if it has no data set,
-    or if an override would change the generator. `name` is the checkpoint's name in messages.
+    `stored` is the configuration of the generator's run. Raise UserError if `stored` has no data
+    set, or if an override would change the generator. `name` is the checkpoint's name in messages.
     """
     fixed = [key for key in overrides if key.startswith("model.") or key == "data.mode"]
     if fixed:

@@ -42,8 +42,8 @@ class Candidate(NamedTuple):
     searched: str | None
     """The metric that the generator's search optimised; None if unknown.
 
-    The name is the one under the evaluation settings of `config`; the search may have used another
-    name for the same metric."""
+    The name belongs to the evaluation settings of `config`; the search may have used another name
+    for the same metric."""
 
     def protocol(self) -> dict[str, Any]:
         """Return the protocol: how the generator's metrics are measured."""
@@ -64,7 +64,7 @@ def rank(
     or the last checkpoint of a run's folder.
 
     The ranking uses the metric `by` (a full name, "fid" or "kid"). If `by` is None, the ranking
-    uses the metric that the searches optimised, if it is the same for all of them; else the
+    uses the metric that all searches optimised. If there is no such metric, it uses the
     `eval.metric` of the first generator.
 
     Each checkpoint uses the data and the protocol of its own run, with `overrides` (dotted keys)

@@ -1,7 +1,7 @@
 """Write the model card of a generator for the Hugging Face Hub: README.md and samples.png.
 
-The card tells a stranger what the generator draws, how good it is, how that was measured, and how
-many pictures it learned from. It names no path of this machine.
+The card says what the generator draws, how good its pictures are, how their quality was measured,
+and how many training pictures it had. The card contains no path of this machine.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ from fastgan_ray.errors import UserError
 def read_pictures(path: Path, config: DataConfig, size: Size) -> dict[str, Tensor]:
     """Read a picture file, or all pictures in a folder, archive or LMDB.
 
-    Return {name: picture (C, H, W) in [-1, 1]}. The pictures get the mode of `config`, and the
-    height and width `size`, as for training. Raise UserError if `path` does not exist or has no
-    pictures, or if a picture is damaged.
+    Return {name: picture (C, H, W) in [-1, 1]}. The pictures are converted to the mode of `config`
+    and fitted to the height and width `size`, as for training. Raise UserError if `path` does not
+    exist or has no pictures, or if a picture is damaged.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; name a picture or a folder of pictures")
@@ -46,5 +46,5 @@ def read_pictures(path: Path, config: DataConfig, size: Size) -> dict[str, Tenso
 
 
 def picture_tensor(image: Image.Image, config: DataConfig, size: Size) -> Tensor:
-    """Give a picture the height and width `size` as for training: (C, H, W) in [-1, 1]."""
+    """Fit a picture to the height and width `size`, as for training: (C, H, W) in [-1, 1]."""
     return to_tensor(fit_picture(image, config.fit, config.background, size))

@@ -36,7 +36,7 @@ def check_feature_pair(
 ) -> tuple[Array, Array]:
     """Check two sets with `check_features`; return both as float64, (n, d) and (m, d).
 
-    Raises ValueError also if their widths differ.
+    Also raises ValueError if the sets have different numbers of columns.
     """
     a, b = check_features(names[0], first), check_features(names[1], second)
     if a.shape[1] != b.shape[1]:

@@ -103,12 +103,12 @@ def evaluate(
 
 
 def latents(config: EvalConfig, nz: int) -> Tensor:
-    """Draw the latents (num_fakes, nz) of an evaluation, on the CPU; all trials get the same."""
+    """Draw the latents (num_fakes, nz) of an evaluation, on the CPU: the same for all trials."""
     return torch.randn(config.num_fakes, nz, generator=torch.Generator().manual_seed(config.seed))
 
 
 def with_other_latents(config: EvalConfig) -> EvalConfig:
-    """Return the same protocol with latents that its full evaluations do not use.
+    """Return the same protocol, but with latents that full evaluations do not use.
 
     The value by which the best checkpoint was chosen is too good, because it is the best of many
     noisy values. Therefore a run's best checkpoint is measured again with other latents.

@@ -1,8 +1,8 @@
 """Compute the Frechet distance of two feature sets (FID) and its standard error.
 
 This module does not use clean-fid or torch-fidelity, because they compute no standard errors. With
-100 real pictures it is 130 times as fast as clean-fid (benchmarks/results/metrics.md). Its values
-agree with clean-fid to 6e-07.
+100 real pictures, this module is 130 times as fast as clean-fid (benchmarks/results/metrics.md).
+The values agree with those of clean-fid to 6e-07.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastgan_ray.metrics.checks import Array, check_feature_pair
 
 _NAMES = ("real_features", "fake_features")
 _EPSILON = float(np.finfo(np.float64).eps)
-# If the rounding error may be a larger share of the distance, the slower, exact method is used.
+# The slower, exact method is used if the rounding error may exceed this share of the distance.
 _TOLERANCE = 1e-6
 # Sets are scaled only if their largest feature is not between this number and its inverse. Within
 # this range, fourth powers neither underflow nor overflow.
@@ -31,7 +31,7 @@ def frechet_distance(real_features: npt.ArrayLike, fake_features: npt.ArrayLike)
     """Compute the squared Frechet distance of the Gaussians fitted to two sets of features.
 
     The distance is |mean difference|^2 + tr(S1 + S2 - 2 sqrt(S1 S2)), with unbiased covariances S1
-    and S2, in float64. It is at least 0. If you exchange the arguments, it changes only by
+    and S2, in float64. It is at least 0. Exchanging the arguments changes the distance only by
     rounding.
 
     real_features, fake_features: (n, d) and (m, d), n and m at least 2.
@@ -58,11 +58,11 @@ def frechet_distance_with_errors(
     random sample. Neither error includes the bias of the distance, which depends only on the
     numbers of pictures. Arguments and exceptions are as in `frechet_distance`.
 
-    Both errors are exact jackknives, which leave out one row at a time; formulas replace the
-    computation of each distance (see `_without_each`). Compared with the true standard deviation
-    over new draws, they were 0.9 to 1.2 times as large, for d from 64 to 1280 and 6 to 1,000 rows.
-    If the two sets have the same distribution, the second error is an upper bound, up to 2.2 times
-    the true value.
+    Both errors are exact jackknife estimates, which leave out one row at a time; formulas replace
+    the computation of each distance (see `_without_each`). Compared with the true standard
+    deviation over new draws, they were 0.9 to 1.2 times as large, for d from 64 to 1280 and 6 to
+    1,000 rows. If the two sets have the same distribution, the second error is an upper bound, up
+    to 2.2 times the true value.
     """
     real, fake, scale = _scaled(real_features, fake_features)
     values, left, right = _singular(real.rows, fake.rows)
@@ -83,7 +83,7 @@ class _Set(NamedTuple):
 def _scaled(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[_Set, _Set, float]:
     """Divide both sets by the same number, so that no later value overflows or underflows.
 
-    Then subtract from each set its mean. Returns the two centred sets and the number.
+    Then subtract each set's mean. Returns the two centred sets and the number.
     """
     a, b = check_feature_pair(real, fake, _NAMES)
     largest = max(float(a.max()), -float(a.min()), float(b.max()), -float(b.min()))

@@ -1,7 +1,8 @@
 """Compute metrics of two feature sets that the user provides, with standard errors.
 
 Features are arrays or tensors on any device, from any network, with a row for each picture: real
-(n, d) and fake (m, d), n and m at least 2. Each value has two standard errors, both jackknives.
+(n, d) and fake (m, d), n and m at least 2. Each value has two standard errors, both estimated by
+the jackknife.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class Estimate(NamedTuple):
 
     value: float
     error: float
-    """Standard error if new fakes were drawn but the reals stayed; use it to compare generators."""
+    """Standard error over new draws of fakes, for the same reals. Use it to compare generators."""
     error_with_reals: float
-    """Standard error if both new fakes and new reals were drawn."""
+    """Standard error over new draws of both fakes and reals."""
 
 
 def frechet_distance(real: Features, fake: Features) -> Estimate:
@@ -56,8 +57,8 @@ def precision_recall_density_coverage(
     Each picture (a row of features) is the centre of a ball that reaches to its `k`-th neighbour
     (see `manifold.precision_recall_density_coverage`). For the standard errors, each set is divided
     at random (by `seed`) into at most 20 groups of equal size, and one group is left out at a time.
-    This takes about 40 times as long as it takes to compute only the values.
-    Raises ValueError as `frechet_distance` does, for fewer than 4 rows, and for k below 1.
+    This takes about 40 times as long as computing only the values. Raises ValueError as
+    `frechet_distance` does, for fewer than 4 rows, and for k below 1.
     """
     x, y = check_feature_pair(_array(real), _array(fake))
     if min(len(x), len(y)) < 4:

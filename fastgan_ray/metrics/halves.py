@@ -13,7 +13,7 @@ from fastgan_ray.metrics.kernel import kernel_distance
 SMALLEST = 8
 """With fewer pictures than this, the halves are too small to measure."""
 _SPLITS, _FEWER_SPLITS = 20, 6
-_MANY = 600  # pictures; from here on, use _FEWER_SPLITS: they take long and vary little
+_MANY = 600  # from this many pictures on, use _FEWER_SPLITS: splits take long, results vary little
 _CLEARLY = 2.0  # standard deviations
 
 

@@ -1,8 +1,8 @@
 """Measure how clear and how varied generated pictures are, with a classifier.
 
-This module does not use torch-fidelity, because that returns NaN for fewer pictures than splits and
-for classes of probability 0, and its import takes seconds in each trial. In all other cases the
-scores agree to 1e-9.
+This module does not use torch-fidelity, because torch-fidelity returns NaN if there are fewer
+pictures than splits, or if a class has probability 0. Its import also takes seconds in each trial.
+In all other cases the scores agree to 1e-9.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Compute the kernel distance of two feature sets (KID) and its standard error.
 
-This module does not use torch-fidelity, because that gives no standard error of the value, only a
-standard deviation over random subsets. This module uses all pictures. It takes about as long as
-torch-fidelity with its subsets, and a quarter of the memory.
+This module does not use torch-fidelity, because torch-fidelity gives only a standard deviation over
+random subsets, not a standard error of the value. This module uses all pictures. It takes about as
+long as torch-fidelity with its subsets, and a quarter of the memory.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, fl
     draws of fakes with the same reals. Use it to compare trials with the same reference. The second
     error also treats the reals as a random sample.
 
-    Both errors are jackknives: one row is left out at a time (see `_jackknife`). The variance of
-    KID has two parts: the effects of single rows, and the effects of pairs of rows that are not
-    sums of the effects of their two rows. A jackknife counts the second part twice (Efron & Stein
-    1981). This matters if the two distributions are close, so the second part is estimated
+    Both errors are jackknife estimates: one row is left out at a time (see `_jackknife`). The
+    variance of KID has two parts: the effects of single rows, and the effects of pairs of rows that
+    are not sums of the effects of their two rows. A jackknife counts the second part twice (Efron &
+    Stein 1981). This matters if the two distributions are close, so the second part is estimated
     separately and subtracted once. With fewer than 4 rows in a set, it cannot be estimated; then
     the error is an upper bound. With 20 rows or more, both errors were 0.95 to 1.1 times the true
     standard deviation over new draws. For two sets of the same distribution, the second error was

@@ -63,10 +63,10 @@ def near_duplicates(
     """List the pairs of pictures that are nearly the same, the nearest first.
 
     `between` has the distances of their features, from `distances` or `with_mirrored`; `sketches`
-    (n, s) are small versions of the pictures in levels of 0 to 255, and `mirrored` (n, s) those of
-    the mirror images, if these count too. A pair is listed if its features are much nearer than
-    usual, or if its sketches are nearly equal and its features are not much farther apart than
-    usual.
+    (n, s) are small versions of the pictures, with values from 0 to 255. `mirrored` (n, s) are the
+    sketches of the mirror images; None: mirror images do not count. A pair is listed if its
+    features are much nearer than usual, or if its sketches are nearly equal and its features are
+    not much farther apart than usual.
     """
     unit = _unit(between)
     if unit == 0:  # most pictures are equal

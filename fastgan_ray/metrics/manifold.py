@@ -1,7 +1,7 @@
 """Measure which fakes are like the reals, and which reals the fakes cover.
 
-This module does not use torch-fidelity, because that has only precision and recall, and computes
-their means in float32.
+This module does not use torch-fidelity, because torch-fidelity has only precision and recall, and
+computes their means in float32.
 """
 
 from __future__ import annotations

@@ -57,11 +57,11 @@ def nearest_training(
     """Find each fake's nearest training picture, and each training picture's nearest other one.
 
     training, fake: (n, d) and (m, d), n and m at least 2. mirrored: (n, d); row i has the features
-    of the mirror image of training picture i. Pass it if the training flips pictures, because a
-    mirrored copy is also a copy. The mirror image or a duplicate of a training picture does not
-    count as another training picture: otherwise copies would look normal if the training set has
-    duplicates. Raises ValueError for another shape, fewer rows, different widths, a non-finite
-    value, or training pictures that are all the same.
+    of the mirror image of training picture i. Pass `mirrored` if the training flips pictures,
+    because a mirrored copy is also a copy. The mirror image or a duplicate of a training picture
+    does not count as another training picture: otherwise copies would look normal if the training
+    set has duplicates. Raises ValueError for another shape, fewer rows, different widths, a
+    non-finite value, or training pictures that are all the same.
     """
     views, fakes = _views(training, fake, mirrored)
     images = np.concatenate(views)

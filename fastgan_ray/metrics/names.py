@@ -1,4 +1,4 @@
-"""Make the names of metrics and their errors.
+"""Build the names of metrics and of their standard errors.
 
 A name says what was measured, how, and on how many pictures.
 """
@@ -102,7 +102,7 @@ def full_name(name: str, config: EvalConfig) -> str:
 
 
 def shown_name(name: str, config: EvalConfig) -> str:
-    """Return the name of the metric that this run measures in place of a short name.
+    """Return the full name of the metric that a short name means in this run.
 
     The short names are "fid", "kid" and the values of `eval.metric`. On a network that is not an
     Inception, "kid" becomes the kernel distance on that network. Return other names unchanged.
@@ -112,7 +112,7 @@ def shown_name(name: str, config: EvalConfig) -> str:
 
 
 def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
-    """Return the name in protocol `after` of the metric that protocol `before` calls `name`.
+    """Translate a metric's name from the protocol `before` to the protocol `after`.
 
     Return None if `before` has no metric of this name.
     """

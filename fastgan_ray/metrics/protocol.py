@@ -31,8 +31,8 @@ LABELS = {
     "shared_data": "training data that the metric shares with the discriminator's features (none "
     "on DINOv2 and CLIP)",
 }
-# These values are left out of a protocol, so that it equals older protocols, which do not have
-# these keys.
+# These values are not written to a protocol. So a new protocol can equal an older one, which does
+# not have these keys.
 USUAL = {"aspect": "1:1", "mode": "rgb", "held_out": "no", "shared_data": "none"}
 
 

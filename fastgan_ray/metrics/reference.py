@@ -30,7 +30,8 @@ from fastgan_ray.progress import Track, silently
 _VERSION = 2  # increase this number when a change of the code changes the features
 _BATCH = 32
 SQUARE = (1, 1)
-# Rounding may change a picture's features in another batch by this share of the largest feature.
+# If a picture is computed in another batch, rounding may change its features by up to this share
+# of the largest feature.
 _ALIKE = 1e-4
 
 Features = npt.NDArray[np.float32]

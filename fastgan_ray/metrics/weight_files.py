@@ -45,8 +45,9 @@ def weights_path(name: str) -> Path:
     """Return the path of the verified file `name` (a key of WEIGHTS); download it if needed.
 
     The function looks in `cache_dir()/weights`, then in the download folders of other libraries,
-    then at the publisher's URL (or below FASTGAN_RAY_WEIGHTS_URL, if this variable is set). Raises
-    UserError if the file is not found, or if the cache has a different file of this name.
+    then at the publisher's URL (or, if the variable FASTGAN_RAY_WEIGHTS_URL is set, in this
+    folder). Raises UserError if the file is not found, or if the cache has a different file of this
+    name.
     """
     weights = WEIGHTS[name]
     return _find(weights) or _download(weights)

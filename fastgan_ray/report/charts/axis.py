@@ -115,8 +115,8 @@ def value_ticks(axis: Axis, values: Sequence[float]) -> list[dict[str, Any]]:
 def category(value: object) -> str:
     """Convert a value to the name of its category.
 
-    A text stays as it is, and a schedule is written in short; an empty text and values of other
-    types are written as JSON.
+    A text is returned unchanged, and a schedule in its short form. An empty text and values of
+    other types are written as JSON.
     """
     value = as_text(value)
     return value if isinstance(value, str) and value else json.dumps(value)

@@ -59,7 +59,7 @@ def summarise(
     name_of = best_name if spec.compare == "best" else str
     error = _evaluation_error(trials, name_of(fakes_error_name(metric.name)), in_percent=several)
     arms = _arms(spec, arm_trials, gflop, error)
-    # What the metric shares with the features of an arm's discriminator is a fact of the arm.
+    # Ignore "shared_data": it depends on the discriminator of an arm, not only on the evaluation.
     protocols, warnings = _protocols([_without_shared_data(trial) for trial in trials])
     return {
         "name": name,

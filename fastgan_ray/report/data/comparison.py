@@ -1,4 +1,4 @@
-"""A comparison of searches, arms and trials whose metric was measured in the same way."""
+"""Compare searches, arms and trials whose metric was measured in the same way."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ Point = dict[str, Any]
 def curve_metric(trials: Sequence[Mapping[str, Any]], metric: str) -> str:
     """Return the name of the metric to plot.
 
-    Cheap evaluations, with fewer pictures (`eval.early_fakes`), report their metric by another
-    name. If a row has this name, it is returned, else `metric`. Values of cheap and full
-    evaluations cannot be compared, so a curve has only values of one kind.
+    Cheap evaluations, with fewer pictures (`eval.early_fakes`), report the metric under another
+    name. Return this name if a row has it, else `metric`. Values of cheap and full evaluations
+    cannot be compared, so a curve has only values of one kind.
     """
     early = early_name(metric)
     return early if any(early in row for trial in trials for row in trial["rows"]) else metric

@@ -78,7 +78,7 @@ def results_of_runs(folders: Iterable[Path]) -> list[Result]:
 
 
 def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
-    """Copy files of votes into the folders of the runs whose pages they are about.
+    """Copy each file of votes into the folders of the runs that its page compares.
 
     Raise UserError if a file is not a file of votes, or if none of the runs has its page.
     """
@@ -96,7 +96,7 @@ def add_votes(folders: Sequence[Path], files: Sequence[Path]) -> None:
             _check_pairs(sheet, _read_key(path), file)
             target = path.with_name(f"votes-{sheet['page']}-{sheet['sheet']}.json")
             old = _read_sheet(target)["votes"] if target.is_file() else []
-            if len(sheet["votes"]) >= len(old):  # as many: the voter has changed some
+            if len(sheet["votes"]) >= len(old):  # same number: some may be changed
                 write_atomically(target, json.dumps(sheet, indent=1))
 
 

@@ -94,7 +94,7 @@ def main_table(summary: dict[str, Any]) -> Table:
 
 
 def other_moment(summary: dict[str, Any]) -> str:
-    """Return the other of the two names "best" and "last".
+    """Return "best" or "last": the checkpoints by which the arms are not compared.
 
     An ablation compares arms by their best or by their last checkpoints, as `summary["compare"]`
     says. Return "" if no arm has a metric value for the other checkpoints.
