@@ -52,7 +52,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def linked_copy(source: Path, target: Path) -> None:
-    """Replace `target` by a copy of a folder; its files are hard links if possible, else copies."""
+    """Replace `target` by a copy of the folder `source`, with hard links to files if possible."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic(target) as draft:
         link_tree(source, draft)

@@ -25,7 +25,7 @@ def output_may_close() -> Iterator[None]:
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # else the interpreter flushes at its end, and prints an error
+            stream.flush()  # otherwise the interpreter flushes at exit and prints an error
         sys.stdout, sys.stderr = before
 
 

@@ -1,4 +1,4 @@
-"""Wrap the functions of PyTorch that are private or depend on its version.
+"""Wrap the PyTorch functions that are private or that depend on the PyTorch version.
 
 PyTorch has no public function that changes all tensors of a list in one kernel; its own optimisers
 use private functions for this.

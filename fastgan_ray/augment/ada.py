@@ -33,7 +33,7 @@ class AdaState:
 
 
 def ada_state(p: float, device: torch.device, sign_sum: float = 0.0, count: int = 0) -> AdaState:
-    """Make a state on `device`, in float64 if the device supports this type."""
+    """Return a state on `device`, in float64 if the device supports this type."""
     precise = torch.float32 if device.type == "mps" else torch.float64
     p_and_sum = torch.tensor([p, sign_sum], dtype=precise, device=device)
     return AdaState(p_and_sum[0], p_and_sum[1], torch.tensor(count, device=device))

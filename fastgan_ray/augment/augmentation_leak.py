@@ -59,8 +59,8 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
     """Measure all symptoms of the policy's operations in pictures (B, C, H, W).
 
     The pictures have been reduced in size by `shrink`. `p` is the probability of the adaptive
-    operations. If schedules change settings of `config`, it must have their strongest values so
-    far. The same pictures give the same result. Raises ValueError for fewer than 2 real or 2
+    operations. `config` must have the strongest values so far of the settings that schedules
+    change. The same pictures give the same result. Raises ValueError for fewer than 2 real or 2
     generated pictures.
     """
     if len(real) < 2 or len(fake) < 2:

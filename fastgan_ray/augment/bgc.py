@@ -135,7 +135,7 @@ class _Basis(NamedTuple):
 
 @cache
 def _basis(device: torch.device) -> _Basis:
-    """Make the constant matrices once for each device; copying them would wait for the device."""
+    """Return the constant matrices, cached for each device so that no step waits for a copy."""
     cross = torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], dtype=torch.float64) / 3**0.5
     parts = torch.eye(3), torch.full((3, 3), 1.0).double() / 3, cross, torch.eye(3, 4)
     return _Basis(*(part.to(wide(device)).to(device) for part in parts))

@@ -32,11 +32,11 @@ def DiffAugment(  # noqa: N802 - the published name
 ) -> Tensor:
     """Augment pictures (B, C, H, W) with DiffAugment (Zhao et al. 2020); keep shape and dtype.
 
-    `x` is a float tensor in [-1, 1]. The result is differentiable with respect to `x`, also twice.
-    `color` needs 1, 3 or 4 channels (grey, RGB, RGB and alpha); other operations take any number.
-    `policy` lists operations, separated by commas: color, translation, cutout, and registered ones.
-    `strengths` are settings of section `augment`: probability, brightness, saturation, contrast,
-    translation, cutout; the defaults are those of the published code.
+    `x` is a float tensor in [-1, 1]. The result has first and second derivatives with respect to
+    `x`. `color` needs 1, 3 or 4 channels (grey, RGB, RGB and alpha); other operations take any
+    number. `policy` lists operations, separated by commas: color, translation, cutout, and
+    registered ones. `strengths` are settings of section `augment`: probability, brightness,
+    saturation, contrast, translation, cutout; the defaults are those of the published code.
 
     `rng` draws the random numbers; if it is None, PyTorch's global generator draws them. The
     numbers do not depend on the size of the pictures, so with the same seed a picture and its
@@ -82,7 +82,7 @@ class AdaptiveAugment:
         return float(self._state.p)
 
     def __call__(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Augment pictures (B, C, H, W) with the current p; `x` and `rng` as in `DiffAugment`.
+        """Augment pictures (B, C, H, W) with the current p; `x` and `rng` are as in `DiffAugment`.
 
         bgc needs 1, 3 or 4 channels, as color does.
         """

@@ -25,30 +25,30 @@ def wide(device: torch.device) -> torch.dtype:
 
 
 def affine(a: Tensor, b: Tensor, c: Tensor, d: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Make matrices [[a, b, x], [c, d, y], [0, 0, 1]] from six vectors (B,)."""
+    """Return matrices [[a, b, x], [c, d, y], [0, 0, 1]] from six vectors (B,)."""
     zero, one = torch.zeros_like(a), torch.ones_like(a)
     matrix = torch.stack([a, b, x, c, d, y, zero, zero, one], dim=1).reshape(-1, 3, 3)
     return matrix.to(wide(a.device))
 
 
 def unscale(x: Tensor, y: Tensor) -> Tensor:
-    """Make the matrices that undo scaling by the factors `x` and `y` (B,); -1 mirrors."""
+    """Return the matrices that undo scaling by the factors `x` and `y` (B,); -1 mirrors."""
     zero = torch.zeros_like(x)
     return affine(1 / x, zero, zero, 1 / y, zero, zero)
 
 
 def unrotate(angle: Tensor, size: Size = SQUARE) -> Tensor:
-    """Make the matrices that undo a clockwise rotation by `angle` in radians (B,)."""
+    """Return the matrices that undo a clockwise rotation by `angle` in radians (B,)."""
     return _unturn(angle.cos(), angle.sin(), size)
 
 
 def unquarter(turns: Tensor, size: Size = SQUARE) -> Tensor:
-    """Make the matrices that undo 0 to 3 clockwise quarter turns (B,), without rounding errors."""
+    """Return matrices that undo 0 to 3 clockwise quarter turns (B,), without rounding errors."""
     return _unturn((turns - 2).abs() - 1, 1 - (turns - 1).abs(), size)
 
 
 def unshift(share: Tensor, size: Size | None = None) -> Tensor:
-    """Make the matrices that undo a shift right and down by shares of width and height (B, 2).
+    """Return the matrices that undo a shift right and down by shares of width and height (B, 2).
 
     If `size`, the height and width in pixels, is given, shifts are rounded to whole pixels.
     """

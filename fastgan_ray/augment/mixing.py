@@ -1,7 +1,8 @@
 """Mix real and generated pictures before D sees them: APA and ANDA.
 
-Both limit how well D can tell the two kinds apart, with the adaptive probability p of `ada`. The
-mixture is made before all other operations of the policy. Pictures are (B, C, H, W) in [-1, 1].
+Both make it harder for D to distinguish the two kinds. They are applied with the adaptive
+probability p of `ada`. The mixture is made before all other operations of the policy. Pictures are
+(B, C, H, W) in [-1, 1].
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _TRIAL_COUNT = 2
 
 
 def draw_nothing(count: int, rng: torch.Generator) -> Parameters:
-    """Return no random numbers: the operation changes all chosen pictures alike."""
+    """Return no random numbers: the operation changes all chosen pictures in the same way."""
     return {}
 
 
@@ -89,7 +89,7 @@ def _restore(operations: dict[str, Op], adaptive: dict[str, bool]) -> None:
 
 
 def _operation(name: str, apply: Apply, draw: DrawNumbers, adaptive: bool) -> Op:
-    """Make an operation that changes only chosen pictures and checks what its functions return."""
+    """Return an operation that changes only chosen pictures and checks its functions' results."""
 
     def draw_checked(config: AugmentConfig, chosen: Tensor, rng: torch.Generator) -> Parameters:
         numbers = _checked_numbers(name, draw(len(chosen), rng), len(chosen))

@@ -44,9 +44,9 @@ class AnyDiscriminator(nn.Module, ABC):
     mixdl_projection: nn.Module | None
     instance_heads: nn.ModuleDict
     group: Group = ALONE
-    # What CHAIN's layers share (see `discriminator_norms`); None: D has no such layers.
+    # The state that CHAIN's layers share (`discriminator_norms`); None if D has no such layers.
     chain: ChainControl | None
-    # "name" and "sha256" of the pretrained weights that D uses without training; None: it has none.
+    # "name" and "sha256" of the pretrained weights that D uses without training, or None.
     frozen_network: dict[str, str] | None = None
 
     def __init__(self) -> None:
@@ -73,10 +73,11 @@ class AnyDiscriminator(nn.Module, ABC):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the logits (B, L) of pictures in [-1, 1], and each decoder's reconstruction.
 
-        `full` is (B, C, H, W), `small` is (B, C, h, w), (h, w) = `small_size(config)`, C = 1, 3, 4.
-        If `part` is None, nothing is reconstructed. Otherwise all decoders reconstruct; the decoder
-        "part" reconstructs the part of the picture that `crop_part` crops for `part`. `rng`, on the
-        pictures' device, draws the masks of dropout; if it is None, there is no dropout.
+        `full` is (B, C, H, W), `small` is (B, C, h, w), (h, w) = `small_size(config)`, C is 1, 3 or
+        4. If `part` is None, nothing is reconstructed. Otherwise all decoders reconstruct; the
+        decoder "part" reconstructs the part of the picture that `crop_part` crops for `part`.
+        `rng`, on the pictures' device, draws the masks of dropout; if it is None, there is no
+        dropout.
         """
 
     @abstractmethod
@@ -101,10 +102,10 @@ class AnyDiscriminator(nn.Module, ABC):
 
     @contextlib.contextmanager
     def keeping_features(self) -> Iterator[list[Tensor]]:
-        """Collect the trunk's features of each forward pass inside a context, as `trunk` has them.
+        """Collect the features that `trunk` would return for each forward pass inside a context.
 
-        So AugSelf-GAN, InsGen and FakeCLR do not compute them again. Without these tasks, none are
-        collected.
+        AugSelf-GAN, InsGen and FakeCLR use these features instead of computing them again. Without
+        these tasks, nothing is collected.
         """
         kept: list[Tensor] = []
         is_used = self.predictor is not None or len(self.instance_heads) > 0
@@ -185,7 +186,7 @@ def projection(make: LayerFactory, channels: int) -> nn.Sequential:
 def predictor(make: LayerFactory, channels: int) -> nn.Sequential:
     """Build the layer from the trunk's features to the numbers of an augmentation (`PREDICTED`).
 
-    It has no spectral normalisation, because it must reach the numbers' scale.
+    The layer has no spectral normalisation, because its output must reach the scale of the numbers.
     """
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), make.linear(channels, PREDICTED_COUNT)

@@ -45,27 +45,27 @@ class LayerFactory:
     def conv(
         self, c_in: int, c_out: int, kernel: int, stride: int = 1, padding: int = 0
     ) -> nn.Conv2d:
-        """Make a convolution: weights N(0, .02), with the factory's spectral normalisation."""
+        """Return a convolution: weights N(0, .02), with the factory's spectral normalisation."""
         layer = nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False, device="meta")
         return self._finish(layer)
 
     def conv_transpose(self, c_in: int, c_out: int, kernel: tuple[int, int]) -> nn.ConvTranspose2d:
-        """Make a transposed convolution, initialised and normalised like `conv`."""
+        """Return a transposed convolution, initialised and normalised like `conv`."""
         layer = nn.ConvTranspose2d(c_in, c_out, kernel, bias=False, device="meta")
         return self._finish(layer)
 
     def linear(self, c_in: int, c_out: int) -> nn.Linear:
-        """Make a linear layer without spectral normalisation: Glorot uniform weights, biases 0."""
+        """Return a linear layer: Glorot uniform weights, biases 0, no spectral normalisation."""
         return glorot(nn.Linear(c_in, c_out, device="meta"), self._rng)
 
     def norm(self, channels: int) -> nn.BatchNorm2d:
-        """Make a batch normalisation: scales N(1, .02), shifts 0."""
+        """Return a batch normalisation: scales N(1, .02), shifts 0."""
         layer = nn.BatchNorm2d(channels)
         nn.init.normal_(layer.weight, 1.0, _STD, generator=self._rng)
         return layer
 
     def d_norm(self, channels: int) -> nn.Module:
-        """Make a normalisation layer of D."""
+        """Return a normalisation layer for D."""
         if self.chain is not None:
             return Chain(channels, self.chain)
         return (
@@ -73,11 +73,11 @@ class LayerFactory:
         )
 
     def d_activation(self) -> nn.LeakyReLU:
-        """Make an activation of D."""
+        """Return an activation layer for D."""
         return nn.LeakyReLU(self._slope)
 
     def noise(self, size: tuple[int, int]) -> NoiseInjection:
-        """Make a noise injection, with its own fixed noise map, for maps of `size` (H, W)."""
+        """Return a noise injection, with its own fixed noise map, for maps of `size` (H, W)."""
         return NoiseInjection(torch.randn(1, 1, *size, generator=self._noise_rng))
 
     def _finish(self, layer: _Conv) -> _Conv:
@@ -177,14 +177,14 @@ class UpBlock(nn.Module):
 
 
 def plain_up(make: LayerFactory, c_in: int, c_out: int) -> UpBlock:
-    """Make an up block with one gated convolution and no noise."""
+    """Return an up block with one gated convolution and no noise."""
     return UpBlock(GatedConv(make.conv(c_in, 2 * c_out, 3, padding=1), make.norm(2 * c_out)))
 
 
 def compound_up(
     make: LayerFactory, c_in: int, c_out: int, noise_size: tuple[int, int] | None
 ) -> UpBlock:
-    """Make an up block with two gated convolutions.
+    """Return an up block with two gated convolutions.
 
     Before each BatchNorm, noise is added to maps of `noise_size` (H, W). If it is None, there is no
     noise.
@@ -253,7 +253,7 @@ class DownBlock(nn.Module):
 
 
 def half_conv(make: LayerFactory, c_in: int, c_out: int) -> list[nn.Module]:
-    """Make the layers that halve the side in D: 4x4 convolution, BatchNorm, LeakyReLU."""
+    """Return the layers that halve the side in D: 4x4 convolution, BatchNorm, LeakyReLU."""
     return [
         make.conv(c_in, c_out, 4, stride=2, padding=1),
         make.d_norm(c_out),

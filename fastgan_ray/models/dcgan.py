@@ -104,7 +104,7 @@ class DcganDiscriminator(AnyDiscriminator):
 
 
 def _doubling(config: ModelConfig, rng: torch.Generator, c_out: int, bias: bool) -> list[nn.Module]:
-    """Make the layers that double a map's side; their input has `dcgan_width` channels."""
+    """Return the layers that double a map's side; their input has `dcgan_width` channels."""
     width = config.dcgan_width
     if config.dcgan_upsampling == "transposed":
         layer = nn.ConvTranspose2d(width, c_out, 4, 2, 1, bias=bias, device="meta")

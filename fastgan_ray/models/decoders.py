@@ -41,7 +41,7 @@ class Decoder(nn.Module):
 def decoders(
     make: LayerFactory, config: ModelConfig, channels: dict[int, int], picture_channels: int
 ) -> nn.ModuleDict:
-    """Make the enabled decoders; the names say what they reconstruct."""
+    """Return the enabled decoders by name; a name says what its decoder reconstructs."""
     decoder_inputs = {
         "full": channels[16] if config.decode_full else None,
         "part": channels[32] if config.decode_part != "none" else None,

@@ -150,12 +150,13 @@ class Discriminator(AnyDiscriminator):
     def _high_frequencies(self, features: list[Tensor]) -> list[Tensor]:
         """Process the high frequencies of the maps in `config.judged_sides`: (B, K, 8, 8) if H = W.
 
-        They have half the side of their map, so they enter the trunk where the next map does,
-        with its number of channels (`wavelets.matched`). The skips are not applied.
+        The high frequencies have half the side of their map. So they enter the trunk at the same
+        place as the next map, and are given that map's number of channels (`wavelets.matched`). The
+        skips are not applied.
         """
         processed = []
         for side in self.config.judged_sides:
-            blocks_left = (side // 16).bit_length()  # that follow a map of this side
+            blocks_left = (side // 16).bit_length()  # blocks that follow a map of this side
             x_BCHW = high_frequencies(features[-1 - blocks_left])
             x_BCHW = matched(x_BCHW, features[-blocks_left].shape[1])
             for block in self.blocks[len(self.blocks) - blocks_left + 1 :]:
@@ -195,7 +196,7 @@ def discriminator_channels(config: ModelConfig) -> dict[int, int]:
 def _stem(
     make: LayerFactory, resolution: int, channels: dict[int, int], picture_channels: int
 ) -> nn.Sequential:
-    """Make the layers from the full picture to features of side min(256, resolution)."""
+    """Return the layers from the full picture to features of side min(256, resolution)."""
     if resolution <= 256:
         first = make.conv(picture_channels, channels[2 * resolution], 3, padding=1)
     else:
@@ -207,7 +208,7 @@ def _stem(
 def _skips(
     make: LayerFactory, channels: dict[int, int], top: int, block_levels: list[int]
 ) -> nn.ModuleDict:
-    """Make the skip-layer excitations.
+    """Return the skip-layer excitations.
 
     The key of an excitation is the index of the block whose output the excitation multiplies.
     """
@@ -227,7 +228,7 @@ def _skips(
 def _small_branch(
     make: LayerFactory, side: int, channels: dict[int, int], picture_channels: int
 ) -> nn.Sequential:
-    """Make the layers from the small picture to features (B, `channels[32]`, 8, 8)."""
+    """Return the layers from the small picture to features (B, `channels[32]`, 8, 8)."""
     first, *rest = _halvings(2 * side, 32)
     steps: list[nn.Module] = []
     for level in rest:

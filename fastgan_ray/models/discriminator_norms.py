@@ -48,7 +48,11 @@ class ChainControl(nn.Module):
 
     @contextlib.contextmanager
     def drawing(self, rng: torch.Generator | None) -> Iterator[None]:
-        """Draw with `rng` which channels are normalised; None: all of them, by the share p."""
+        """Draw with `rng` which channels are normalised, inside this context.
+
+        If `rng` is None, the factor of each channel is p times its factor with normalisation,
+        plus 1 - p.
+        """
         self.rng = rng
         try:
             yield
@@ -104,7 +108,10 @@ class Chain(nn.Module):
         return (wide * factor + self.bias[:, None, None]).to(x_BCHW.dtype)
 
     def _share(self, control: ChainControl, like: Tensor) -> Tensor:
-        """Return 1 for each sample and channel to normalise and 0 for the others: (B, C, 1, 1)."""
+        """Return 1 for each sample and channel to normalise and 0 for the others: (B, C, 1, 1).
+
+        Without a random number generator, return p, a scalar.
+        """
         if control.rng is None:
             return control.p
         shape = (control.group.size * like.shape[0], like.shape[1], 1, 1)
@@ -125,7 +132,7 @@ class Shift(nn.Module):
 
 
 def plain_norm(kind: str, channels: int) -> nn.Module:
-    """Make the layer for the normalisation `kind`: instance, group or none.
+    """Return the layer for the normalisation `kind`: instance, group or none.
 
     Instance normalisation has a learnt scale and shift. Group normalisation has up to 32 groups (Wu
     and He 2018): the largest power of two that divides `channels`.

@@ -61,7 +61,7 @@ class Generator(AnyGenerator):
         self._small_side = small_resolution(config.resolution)
         self.to_small = make.conv(channels[self._small_side], picture_channels, 1)
         self.to_full = make.conv(channels[config.resolution], picture_channels, 3, padding=1)
-        # After all other layers, whose initial weights so do not depend on these.
+        # Made after all other layers, so that the initial weights of those do not depend on these.
         self._wavelet_sources = wavelet_sources(config)
         self.wavelet_skips = nn.ModuleDict(
             {
@@ -116,7 +116,7 @@ class Generator(AnyGenerator):
         return features
 
     def _block_input(self, side: int, features: dict[int, Tensor]) -> Tensor:
-        """Return the map of half of `side`; add the high frequencies of a smaller map, if enabled.
+        """Return the map of side `side` / 2; add the high frequencies of a smaller map, if enabled.
 
         A 1x1 convolution matches the channels, and then each pixel becomes 2x2 equal pixels.
         """

@@ -21,7 +21,7 @@ class Kernels(NamedTuple):
 
     transposed_from: int | None
     """The smallest side in px at which upsampling and convolution are one transposed convolution
-    (see `upsample`); None if they never are.
+    (see `upsample`). If it is None, they are always two operations.
     """
     fused_glu: bool
     """Use PyTorch's gated linear unit instead of the form that keeps the channels last (`glu`)."""

@@ -143,7 +143,7 @@ class ProjectedDiscriminator(AnyDiscriminator):
         return self._resized(self.blocks[0](self.mixed_features(full)[0]))
 
     def _resized(self, features: Tensor) -> Tensor:
-        """Resize the features before the first logits to those of `trunk`."""
+        """Resize the features from which the first logits are computed to the size for `trunk`."""
         size = self.config.map_size(8)
         if features.shape[-2:] != size:
             features = functional.interpolate(features, size=size, mode="bilinear")

@@ -204,7 +204,7 @@ def sngan_d_channels(config: ModelConfig) -> tuple[list[int], list[int]]:
 def _conv(
     rng: torch.Generator, c_in: int, c_out: int, kernel: int, spectral: bool = False
 ) -> nn.Conv2d:
-    """Make a convolution that keeps the side, with a bias; if `spectral`, normalise it."""
+    """Return a convolution that keeps the side, with a bias; if `spectral`, normalise it."""
     layer = glorot(nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, device="meta"), rng)
     if spectral:
         seed = int(torch.randint(2**62, (), generator=rng))

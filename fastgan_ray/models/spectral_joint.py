@@ -35,7 +35,7 @@ class JointSpectralNorm:
         self._plans: dict[tuple[torch.device, int, int], Plan | None] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> JointSpectralNorm:
-        """Make a copy that normalises the copies of the modules."""
+        """Return a copy that normalises the copies of the modules."""
         return JointSpectralNorm(*(copy.deepcopy(module, memo) for module in self._modules))
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The order and the index tensors with which `spectral_joint` normalises many weights at once.
+"""Define the order and the index tensors with which `spectral_joint` normalises many weights.
 
 Sizes: L weights have N elements, U rows and V columns in total; P = U + V. A name ends with the
 sizes of its tensor: `flat_N` has N elements.

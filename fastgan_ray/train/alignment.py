@@ -1,13 +1,14 @@
 """Align the high frequencies of G's feature maps with those of D's maps of real pictures.
 
-Yang et al., "FreGAN: Exploiting Frequency Components for Training GANs under Limited Data"
-(NeurIPS 2022). At 8, 16 and 32 px, the mean absolute difference between the high frequencies of
-G's maps and those of D's maps of the real pictures of D's last turn is added to G's loss. D's maps
-have no gradient. The i-th generated picture of a batch is compared with the i-th real one.
+Yang et al., "FreGAN: Exploiting Frequency Components for Training GANs under Limited Data" (NeurIPS
+2022). G's loss gets one more term for the maps of 8, 16 and 32 px: the mean absolute difference
+between the high frequencies of G's maps and of D's maps. D's maps are those of the real pictures in
+D's last turn; they have no gradient. The i-th generated picture of a batch is compared with the
+i-th real one.
 
 With ngf = ndf, as published, the maps of both networks have the same number of channels. Otherwise
-the narrower map's channels are repeated (`wavelets.matched`), so that no layer that is trained only
-for this loss can satisfy it in place of the networks.
+the narrower map's channels are repeated (`wavelets.matched`). A trained layer that matches the
+channels could reduce this loss in place of the networks, so no such layer is used.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 Images = np.ndarray[Any, np.dtype[np.uint8]]
-# The pictures may take this share of a GPU's free memory; the rest is for the training.
+# The pictures may use this fraction of a GPU's free memory; the training needs the rest.
 SHARE_OF_FREE_MEMORY = 0.25
 
 

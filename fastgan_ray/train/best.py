@@ -17,7 +17,7 @@ from fastgan_ray.files import atomic, link_tree, linked_copy, write_atomically
 from fastgan_ray.metrics.names import Goal
 
 BEST = "checkpoint-best"
-LAST = "checkpoint-last"  # the last one of the training that has a search's best checkpoint
+LAST = "checkpoint-last"  # in a search: the last checkpoint of the best training
 NUMBERED = "checkpoint-[0-9]*"  # the checkpoints of evaluations; the newest one is the last
 
 

@@ -29,7 +29,8 @@ from fastgan_ray.train.step import Distance, Scalars, begin_step, compute_step, 
 # creates its moments.
 WARM_UP_STEPS = 3
 COMPARED_STEPS = 3
-# Losses and weight updates of a replay may differ by this share, because of the order of sums.
+# Losses and weight updates of a replay and of an ordinary step may differ by this fraction, because
+# the order of sums differs.
 TOLERANCE = {"fp32": 0.02, "bf16": 0.1}
 
 Replay = Callable[[], None]
@@ -61,8 +62,8 @@ def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[
 def can_capture(state: TrainState, config: RunConfig, device: torch.device) -> bool:
     """Return whether steps can be captured; this needs `cuda_graphs`, CUDA and one process.
 
-    Adam's decays must not be schedules, because a captured Adam step has them as constants; in that
-    case, a warning says so.
+    A captured step of Adam has constant decays. So if beta1 or beta2 is a schedule, steps cannot be
+    captured, and the function issues a warning.
     """
     possible = config.train.cuda_graphs and device.type == "cuda" and state.group.size == 1
     if possible and config.train.changes("beta1", "beta2"):
@@ -185,9 +186,10 @@ class StepRunner:
         return replay, outputs
 
     def _several(self, run: Callable[[], Scalars]) -> list[Scalars]:
-        """Call `run`, which makes a step, COMPARED_STEPS times; return the scalars of each step.
+        """Call `run` COMPARED_STEPS times; return the scalars of each call.
 
-        All steps use the same draws, but the streams on the device get new seeds for each step.
+        Each call computes one step. All steps use the same draws, but the streams on the device get
+        new seeds for each step.
         """
         state, seed = self._state, self._config.train.seed
         results = []

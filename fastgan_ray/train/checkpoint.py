@@ -142,8 +142,9 @@ def stored_config(folder: Path) -> RunConfig:
 def all_d_features(folder: Path) -> tuple[str, ...]:
     """Return the feature networks of the discriminators against which a generator was trained.
 
-    `folder` is its checkpoint. The trainings from whose weights its training started
-    (train.init_from) are included. Empty if no discriminator was a projected one.
+    `folder` is a checkpoint of the generator. If its training started from the weights of another
+    training (`train.init_from`), the discriminators of that training are included. The result is
+    empty if no discriminator was a projected one.
     """
     start = read_metadata(folder).get("start") or {}
     return with_own_features(start.get("d_features", ()), stored_config(folder).model)

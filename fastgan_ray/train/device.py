@@ -18,10 +18,11 @@ from fastgan_ray.errors import UserError
 from fastgan_ray.torch_compat import cpu_multiplies_bf16
 
 BF16_CAPABILITY = (8, 0)  # the first GPUs that multiply bfloat16 (Ampere)
-# The numbers of two settings of the C library (mallopt(3)): the size from which free memory is
-# returned to the system, and the largest number of mapped blocks.
+# The codes of two settings of the C library, M_TRIM_THRESHOLD and M_MMAP_MAX (see mallopt(3)). The
+# first is the size from which free memory is returned to the system. The second is the largest
+# number of blocks that are mapped separately.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-_PEAK = "5"  # the value that resets the peak when it is written to clear_refs (proc(5))
+_PEAK = "5"  # writing this value to clear_refs resets the memory peak (see proc(5))
 
 
 def choose_device(name: str) -> torch.device:
@@ -96,7 +97,8 @@ def training_arithmetic(config: RunConfig) -> AbstractContextManager[None]:
 
     With fp32, GPUs follow IEEE 754 and always use the same algorithms. With auto and bf16,
     convolutions in float32 may use TF32 and the fastest algorithm for each shape (shapes are the
-    same at every step). Compute metrics outside this context, because they must be comparable.
+    same at every step). Compute metrics outside this context, because metrics of different runs
+    must be comparable.
     """
     fast = config.train.precision != "fp32"
     return float32_arithmetic(tf32=fast, benchmark=fast)

@@ -22,11 +22,11 @@ from fastgan_ray.train.batches import pictures_at
 from fastgan_ray.train.rng import CPU, seeded
 
 SAMPLE_COUNT = 256  # pictures of each kind, at most
-# A generator with a smaller recall differs from the real pictures in every respect, so no leak can
+# With a smaller recall, generated pictures differ from real ones in every respect, so a leak cannot
 # be recognised. The recall was at most .004 in 344 evaluations of barely trained generators, and at
 # least .6 for real pictures that were all augmented (docs/findings.md).
 MIN_RECALL = 0.05
-MAX_MEMORISED = 0.5  # warn at this share of memorised pictures; it is 0.05 without copies
+MAX_MEMORISED = 0.5  # warn from this share of memorised pictures; the share is 0.05 without copies
 
 
 def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Draw a training step's random numbers before the step, and copy them to the device at once.
+"""Draw a training step's random numbers before the step; copy them to the device in one transfer.
 
 The numbers come from the named streams on the CPU, so they are the same on every device. With
 several processes, each process draws for the whole batch and uses the rows of its own samples. The
@@ -67,7 +67,7 @@ class Turn(NamedTuple):
     """For AugSelf-GAN, what D must predict of `real` and of `fake` (see `augment.targets`): two
     tensors (2, B, n). Empty without AugSelf-GAN."""
     mixtures: Mixtures
-    """For MixDL, the rows of this process of `mixdl.draw`; {} without MixDL."""
+    """For MixDL, this process's rows of the result of `mixdl.draw`; {} without MixDL."""
     key_latents: tuple[Tensor, ...]
     """For InsGen and FakeCLR, one tensor (B, nz): `latents` with noise. Empty without them."""
     key_draws: dict[str, Draw]
@@ -82,13 +82,13 @@ class Draws(NamedTuple):
     ema_share: Tensor
     """Scalar: the weight average moves towards G by this fraction of the difference."""
     numbers: dict[str, dict[str, Tensor]]
-    """Scalars: the numbers of this step that schedules change, by section and name."""
+    """Scalars: the values of scheduled settings at this step, by section and name."""
 
 
 def draw_step(state: TrainState, config: RunConfig) -> Draws:
     """Draw a step's random numbers on the CPU; this advances the streams and the sampler.
 
-    `config` is the configuration of the training; scheduled settings have their numbers of the
+    `config` is the configuration of the training, with the values of scheduled settings at this
     step.
     """
     config = config_at(config, state.step)
@@ -100,7 +100,7 @@ def draw_step(state: TrainState, config: RunConfig) -> Draws:
 def ema_share(config: RunConfig, step: int) -> float:
     """Return the fraction by which the weight average moves towards G in `step`, counted from 1.
 
-    Scheduled settings have their numbers of the step in `config`.
+    `config` has the values of scheduled settings at this step.
     """
     images, halflife = config.train.images_per_step, config.train.ema_halflife_kimg * 1000
     if config.train.ema_rampup > 0:

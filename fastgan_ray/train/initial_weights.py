@@ -56,7 +56,7 @@ class Share(NamedTuple):
     all_parameters: int
 
     def describe(self) -> str:
-        """Say in words how much of the network comes from the source."""
+        """Describe in words how much of the network comes from the source."""
         all_tensors = counted(self.all_tensors, "tensor")
         share = self.parameters / self.all_parameters
         return f"{self.tensors} of {all_tensors} ({share:.0%} of parameters)"
@@ -147,12 +147,13 @@ def describe_starts(configs: Iterable[RunConfig], must_exist: bool) -> list[str]
 def initialise(
     networks: Mapping[str, nn.Module], source: Source, config: RunConfig
 ) -> dict[str, Any]:
-    """Copy the weights of a source to networks (by name); return what was copied, for the records.
+    """Copy the weights of a source to `networks`; return a record of what was copied.
 
-    The record has "from", "sha256", "average", "d_features" (see `Source`), and for each network
-    its `Share` as a mapping. Raise UserError if a tensor has another name or shape and
-    `train.init_partial` is false, or if no tensor fits. The message names the first tensors that do
-    not fit. Also raise UserError if the features of an earlier discriminator spoil the metric.
+    `networks` has the networks by name. The record has "from", "sha256", "average", "d_features"
+    (see `Source`), and for each network its `Share` as a mapping. Raise UserError if a tensor has
+    another name or shape and `train.init_partial` is false, or if no tensor fits. The message names
+    the first tensors that do not fit. Also raise UserError if the feature network of an earlier
+    discriminator makes the metric invalid.
     """
     train = config.train
     d_features = source.d_features if "generator" in source.networks else ()
@@ -182,7 +183,7 @@ def start_from(state: TrainState, source: Source, config: RunConfig) -> None:
 
 
 def describe(record: Mapping[str, Any]) -> str:
-    """Say in one line from which weights a training starts; `initialise` returns the `record`."""
+    """Describe the initial weights of a training in one line; `record` is from `initialise`."""
     networks = [name for name in ("generator", "discriminator") if name in record]
     shares = "; ".join(f"{name}: {Share(**record[name]).describe()}" for name in networks)
     return f"Start from {record['from']} (sha256 {record['sha256'][:12]}): {shares}"

@@ -1,4 +1,4 @@
-"""InsGen and FakeCLR: D tells each picture from earlier ones, and G makes pictures that allow it.
+"""InsGen and FakeCLR: D learns to distinguish each picture from earlier ones, and G helps D.
 
 Yang et al., "Data-Efficient Instance Generation from Instance Discrimination" (NeurIPS 2021,
 InsGen), and Li et al., "FakeCLR: Exploring Contrastive Learning for Solving Latent Discontinuity in
@@ -9,13 +9,14 @@ augmentation. The second view of a generated picture has another augmentation, t
 latent with added noise. InsGen compares real and generated pictures, with a head and a queue for
 each kind. FakeCLR compares only generated pictures, and counts older keys less (`loss`).
 
-Differences from the published codes: the queries are embeddings of the pictures that D judges, so
-that D sees no picture twice, and G's loss uses the keys of the same step's loss of D. All networks
-use batch statistics, as D does elsewhere; with several processes, those of the whole batch.
+There are two differences from the published code. The queries are embeddings of the pictures that D
+judges, so D sees no picture twice. G's loss uses the keys that were computed for D's loss in the
+same step. All networks use batch statistics, as D does elsewhere; with several processes, these are
+the statistics of the whole batch.
 
 The keys of a batch enter the queue after the losses that use them. The oldest keys leave at one end
-while the new ones enter at the other. So a key's place says how old it is, and a step, even a
-captured one, needs no pointer.
+while the new ones enter at the other. So the position of a key shows its age, and no step, not even
+a captured one, needs a pointer into the queue.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from fastgan_ray.models import AnyDiscriminator, distribute
 from fastgan_ray.models.base import EMBEDDING
 from fastgan_ray.torch_compat import copy_each_, move_each_
 
-# A queue has the keys of at least this number of batches. 5 % of 50 pictures would be 3 keys.
+# A queue has room for at least this number of batches. Otherwise, a queue of 5 % of 50 pictures
+# would have only 3 keys.
 MIN_BATCHES = 4
 
 
@@ -69,10 +71,10 @@ class Instances:
 def instances_state(
     config: RunConfig, discriminator: AnyDiscriminator, image_count: int, group: Group = ALONE
 ) -> Instances | None:
-    """Make the state before the first step; None if D has neither task.
+    """Return the state before the first step, or None if D has neither task.
 
-    The copy of D begins as `discriminator`, which must not be distributed yet, and on its device.
-    `image_count` is the number of training pictures.
+    The copy of D is a copy of `discriminator`, on the same device. `discriminator` must not be
+    distributed yet. `image_count` is the number of training pictures.
     """
     kinds = INSTANCE_KINDS.get(config.model.task, ())
     if not kinds:
@@ -114,16 +116,17 @@ def loss(
     temperature: float | Tensor,
     penalties: Tensor | None = None,
 ) -> Tensor:
-    """Compute the mean cross-entropy of recognising each query's key among the queue's, a scalar.
+    """Compute the mean cross-entropy of finding each query's key among all keys, as a scalar.
 
     `queries` and `keys` are (B, 128), of length 1; row i of both is of the same picture. For a
-    query q with the key k, temperature t and the queue's keys k_j with the penalties a_j, it is
+    query q with the key k, temperature t and the queue's keys k_j with the penalties a_j, the
+    cross-entropy is
 
         -log( exp(q.k / t) / (exp(q.k / t) + sum_j exp(q.k_j / t - a_j)) ).
 
     `penalties` (K,) are FakeCLR's forgetting factor times the ages (`ages_of`), so the newest key
-    counts by a factor of 1 and the oldest by exp(-factor). None: all are 0 (InsGen). Empty places
-    of the queue count nothing; if all are empty, the loss is 0.
+    counts by a factor of 1 and the oldest by exp(-factor). If `penalties` is None, all penalties
+    are 0 (InsGen). Empty places of the queue are ignored; if all are empty, the loss is 0.
     """
     right_B1 = (queries * keys).sum(dim=1, keepdim=True) / temperature
     wrong_BK = queries @ queue.keys.to(queries).T / temperature
@@ -148,8 +151,8 @@ def key_of(instances: Instances, images: Tensor, kind: str) -> Tensor:
 def follow(instances: Instances, discriminator: AnyDiscriminator, momentum: float | Tensor) -> None:
     """Move the weights of D's copy towards D by the share 1 - `momentum` of the difference.
 
-    A momentum that changes from step to step must be a scalar tensor on the device. The statistics
-    and singular vectors of the copy are its own, except the probability of CHAIN.
+    A momentum that changes from step to step must be a scalar tensor on the device. The copy keeps
+    its own batch statistics and singular vectors. CHAIN's state is copied from D.
     """
     copies: list[Tensor] = list(instances.network.parameters())
     weights: list[Tensor] = list(discriminator.parameters())
@@ -175,7 +178,7 @@ def push(instances: Instances, keys: Mapping[str, Tensor], group: Group = ALONE)
 
 
 def restart(instances: Instances | None, discriminator: AnyDiscriminator) -> None:
-    """Make the copy of D the same as D, whose weights were set before the first step."""
+    """Copy D's state to its slow copy, after D's initial weights have been replaced."""
     if instances is not None:
         instances.network.load_state_dict(discriminator.state_dict())
 
@@ -198,7 +201,7 @@ def load_queues(instances: Instances, stored: Mapping[str, Tensor]) -> None:
 
 
 def changing_tensors(instances: Instances | None) -> list[Tensor]:
-    """Return every tensor that a step changes in place; none without the task."""
+    """Return every tensor that a step changes in place; [] if `instances` is None."""
     if instances is None:
         return []
     return [*instances.network.state_dict().values(), *queue_tensors(instances).values()]

@@ -30,7 +30,7 @@ class LecamState:
 def lecam_state(
     device: torch.device, real: float = 0.0, fake: float = 0.0, weight: float = 0.0
 ) -> LecamState:
-    """Make a state on `device`; the default arguments give the state before the first step."""
+    """Return a state on `device`; by default, it is the state before the first step."""
     return LecamState(*torch.tensor([real, fake, weight], device=device).unbind())
 
 

@@ -30,7 +30,7 @@ def start_log(state: TrainState) -> None:
 
 
 def log_row(state: TrainState, config: RunConfig, device: torch.device) -> dict[str, float]:
-    """Return the means since the last row, and store this position as the last row.
+    """Return the means since the last row, and store the current position as that of the last row.
 
     `state.seconds` must be up to date. Numbers that no step has computed since the last row are
     left out.

@@ -218,8 +218,8 @@ def top_k_loss(
 
     Top-k training (Sinha et al. 2020) ignores the pictures that D judges worst. `fake` and `real`
     are logits (B, L); `real` is None unless the loss is paired. `share` in (0, 1] is the fraction
-    of the batch that is used, at least one picture; a schedule has it as a scalar tensor. Pictures
-    are ranked by their mean logits.
+    of the batch that is used; at least one picture is used. If a schedule sets the fraction,
+    `share` is a scalar tensor. Pictures are ranked by their mean logits.
     """
     judged = group.gather(fake.detach().mean(dim=1))
     order = judged.argsort(descending=True, stable=True)
@@ -240,11 +240,11 @@ def top_k_loss(
 
 
 def judgements(real: Tensor, fake: Tensor, boundary: float | None) -> dict[str, Tensor]:
-    """Return the mean sign of D's logits of generated pictures, and D's accuracies.
+    """Return the mean sign of D's logits of generated pictures, and D's two accuracies.
 
-    One accuracy is that on real pictures, the other that on generated pictures. `real` and `fake`
-    are logits (B, 1). Each logit is compared with `boundary`, the logit of an undecided D. If
-    `boundary` is None, the i-th real logit is compared with the i-th generated logit.
+    The accuracies are those on real and on generated pictures. `real` and `fake` are logits (B, 1).
+    Each logit is compared with `boundary`, the logit of an undecided D. If `boundary` is None, the
+    i-th real logit is compared with the i-th generated logit.
     """
     of_real, of_fake = (fake, real) if boundary is None else (boundary, boundary)
     return {

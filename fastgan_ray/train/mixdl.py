@@ -1,4 +1,4 @@
-"""MixDL: the features of mixed latents must be similar to those of each latent by its share.
+"""MixDL: the larger a latent's share in a mixture, the more similar their features must be.
 
 Kong et al., "Few-shot Image Generation with Mixup-based Distance Learning" (ECCV 2022). With few
 pictures, G makes almost the same picture from many latents, with jumps in between. MixDL mixes the
@@ -28,7 +28,7 @@ from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.models import AnyDiscriminator
 from fastgan_ray.train.losses import at_least_float32
 
-_TINY = 1e-30  # added to a uniform number, whose logarithm must be finite
+_TINY = 1e-30  # added to a uniform number, so that its logarithm is finite
 
 Mixtures = Mapping[str, Tensor]
 
@@ -48,7 +48,7 @@ def draw(latents: Tensor, layers: int, rng: torch.Generator) -> Mixtures:
 
     Returns "shares" (B, B): row m has the shares of all latents in mixture m, drawn from
     Dirichlet(1, ..., 1), so that they are at least 0 and their sum is 1; "latents" (B, nz): the
-    mixtures; "layers" (B,) int64: the number of G's layer, below `layers`, for each mixture.
+    mixtures; "layers" (B,) int64: the index of G's layer for each mixture, from 0 to `layers` - 1.
     """
     count = len(latents)
     # Exponential numbers, divided by their sum, have this distribution.
@@ -88,9 +88,9 @@ def divergence(mixtures: Tensor, samples: Tensor, shares: Tensor) -> Tensor:
 
     `mixtures` (M, ...) and `samples` (B, ...) are features, and `shares` (M, B) say of which
     samples a mixture is made. With p = softmax(shares) and q = softmax(cosine similarities of a
-    mixture with each sample), it is the Kullback-Leibler divergence sum_i p_i log(p_i / q_i),
-    0 or more. Divide the weights of the published code by its batch size for this sum: the code
-    takes the mean over i.
+    mixture with each sample), it is the Kullback-Leibler divergence sum_i p_i log(p_i / q_i), 0 or
+    more. The published code takes the mean over i instead of the sum, so divide its weights by its
+    batch size to use them here.
     """
     with torch.autocast(samples.device.type, enabled=False):
         directions = [F.normalize(at_least_float32(x).flatten(1)) for x in (mixtures, samples)]
@@ -106,7 +106,7 @@ def generator_term(
 
     `mixtures` and `samples` have the features of each layer, (B, ...), of the mixtures and of the
     latents. Only the layer that was drawn for a mixture counts, so only this layer has a gradient.
-    Latents of all processes of `group` are compared.
+    Mixtures are compared with the latents of all processes of `group`.
     """
     each_LB = torch.stack(
         [

@@ -87,7 +87,7 @@ class Regan:
     def begin_step(self, images: int, config: ReganConfig) -> None:
         """Enter the phase (sparse or dense) of the next step, after `images` shown images.
 
-        `config` has the numbers of the step, if schedules change them.
+        `config` has the values of scheduled settings at this step.
         """
         period = period_at(images, config)
         if period != self.period:
@@ -113,10 +113,10 @@ class Regan:
                 gradient.masked_fill_(pruned, 0.0)
 
     def report(self, z_BZ: Tensor, gflop_g: float) -> dict[str, float]:
-        """Measure how sparse the weight average is; {} if Re-GAN is off.
+        """Measure how sparse the weight average is; return {} if Re-GAN is off.
 
         `gflop_g` is the number of operations (10**9) of the dense generator for one picture.
-        Reports the phase, the share of the layers' weights that are exactly 0, the share of
+        The result has the phase, the share of the layers' weights that are exactly 0, the share of
         multiply-adds that the layers still need, and the operations of the whole generator without
         the multiply-adds of weights that are 0.
         """

@@ -11,8 +11,8 @@ from fastgan_ray.errors import UserError
 
 # These settings and sections (such as "eval.") may change, because they do not affect the training
 # steps. The paths of pictures and boxes may change, because the pictures are compared by content.
-# CUDA graphs and gradient checkpointing do not change the mathematics of a step. MUST_STAY must
-# stay, because held-out pictures are not trained on.
+# CUDA graphs and gradient checkpointing do not change the mathematics of a step. MUST_STAY must not
+# change, because it decides which pictures are used for training.
 MAY_CHANGE = (
     "data.path",
     "data.boxes",

@@ -1,4 +1,4 @@
-"""Make named random generators: each random part of a run draws from its own seeded stream."""
+"""Create named random generators: each random part of a run draws from its own seeded stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CPU_STREAMS = (
     "mixtures",
     "instances",
 )
-# Older checkpoints lack these streams; a training that continues from one did not use them.
+# Older checkpoints lack these streams; the trainings that wrote them did not use the streams.
 ADDED_STREAMS = ("consistency", "mixtures", "instances")
 # These streams draw tensors as large as feature maps, so they draw on the training's device. The
 # state of such a generator cannot be moved to another kind of device. So these streams are seeded
@@ -31,12 +31,12 @@ DEVICE_STREAMS = ("noise", "dropout", "instance_noise")
 
 
 def seeded(seed: int, name: str, device: torch.device = CPU) -> torch.Generator:
-    """Make a generator for the stream `name` of a run's `seed`; streams are independent."""
+    """Return a generator for the stream `name` of a run's `seed`; streams are independent."""
     return torch.Generator(device).manual_seed(_stream_seed(seed, name))
 
 
 def streams(seed: int, device: torch.device) -> dict[str, torch.Generator]:
-    """Make all streams of a run by name: `DEVICE_STREAMS` on `device`, the others on the CPU."""
+    """Return all streams of a run by name: `DEVICE_STREAMS` on `device`, the others on the CPU."""
     return {
         **{name: seeded(seed, name) for name in CPU_STREAMS},
         **{name: seeded(seed, name, device) for name in DEVICE_STREAMS},

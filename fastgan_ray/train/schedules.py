@@ -1,8 +1,8 @@
-"""Scheduled settings in a training: the configuration of a step, as numbers and as tensors.
+"""Compute the values of scheduled settings at each training step, as numbers and as tensors.
 
 Numbers that are used before a step, such as augmentation strengths, come from `config_at`. Numbers
-that are used on the device, such as loss weights, are drawn with the step as scalar tensors, so
-that a captured step reads them from memory and needs no new capture when they change.
+that are used on the device, such as loss weights, are scalar tensors in the draws of the step. So a
+captured step reads them from memory and needs no new capture when they change.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from fastgan_ray.train.state import TrainState
 
 
 def config_at(config: RunConfig, step: int) -> RunConfig:
-    """Return the configuration of a step, counted from 0: scheduled settings have its numbers.
+    """Return a configuration with the values of scheduled settings at `step`, counted from 0.
 
-    The number is that after `step` x `images_per_step` images, so the first step has the number at
-    `from`. The configuration still has its schedules: code that switches something on or off looks
-    at them (`ScheduledSection.largest`), so that it is the same in all steps.
+    A value is the one after `step` x `images_per_step` images, so the first step has the value
+    `from`. The result still contains the schedules. Code that switches something on or off uses
+    `ScheduledSection.largest`, so that the result is the same in all steps.
     """
     kimg = step * config.train.images_per_step / 1000
     sections = _scheduled_sections(config)
@@ -34,7 +34,7 @@ def config_at(config: RunConfig, step: int) -> RunConfig:
 
 
 def numbers_of(config: RunConfig) -> dict[str, dict[str, Tensor]]:
-    """Return the numbers of `config_at` that schedules change, as scalars by section and name."""
+    """Return the scheduled values of a result of `config_at`, as scalars by section and name."""
     return {
         section: {name: torch.tensor(float(getattr(part, name))) for name in part.schedules}
         for section, part in _scheduled_sections(config).items()
@@ -42,7 +42,7 @@ def numbers_of(config: RunConfig) -> dict[str, dict[str, Tensor]]:
 
 
 def with_numbers(config: RunConfig, numbers: Mapping[str, Mapping[str, Tensor]]) -> RunConfig:
-    """Return the configuration with tensors on the device in place of scheduled numbers.
+    """Return the configuration with tensors on the device in place of scheduled values.
 
     `numbers` is the result of `numbers_of`, on the device.
     """
@@ -55,7 +55,7 @@ def with_numbers(config: RunConfig, numbers: Mapping[str, Mapping[str, Tensor]])
 
 
 def set_decays(state: TrainState, train: TrainConfig) -> None:
-    """Set the decays of both optimisers to those of a step, if a schedule changes them."""
+    """Set the decays of both optimisers to the values in `train`, if a schedule changes them."""
     if train.changes("beta1", "beta2"):
         for optimizer in (state.optimizer_g, state.optimizer_d):
             optimizer.param_groups[0]["betas"] = (train.beta1, train.beta2)

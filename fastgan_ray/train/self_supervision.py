@@ -5,9 +5,9 @@ Contrastive (Chen et al. 2020): D must recognise two augmented views of one real
 AugSelf-GAN (Hou et al. 2023, arXiv 2205.15677): D predicts with which random numbers a picture was
 augmented, from the difference of its features of the picture with and without the augmentation. The
 targets are these numbers for real pictures, and the numbers with a minus sign for generated ones. G
-learns to make pictures whose augmentation is predicted as that of real ones.
+learns to make pictures whose augmentation D predicts as it does for real pictures.
 
-InsGen and FakeCLR: D tells each picture from earlier ones (see `instances`).
+InsGen and FakeCLR: D learns to distinguish each picture from earlier ones (see `instances`).
 """
 
 from __future__ import annotations
@@ -100,10 +100,10 @@ def end_turn(state: TrainState, views: Views, config: RunConfig) -> None:
 def prediction_error(predicted: Tensor, targets: Tensor, sign: int) -> Tensor:
     """Compute the mean squared error of predicted random numbers of an augmentation, as a scalar.
 
-    It is the mean over the pictures of the sum over the operations of the mean over an operation's
-    numbers. `predicted` is (B, n). `targets` (2, B, n) has the numbers and their weights (see
-    `augment.targets`); `sign` is 1 if the targets are the numbers, -1 if they are minus the
-    numbers.
+    The squared errors are averaged over the numbers of each operation, summed over the operations,
+    and averaged over the pictures. `predicted` is (B, n). `targets` (2, B, n) has the numbers and
+    their weights (see `augment.targets`); `sign` is 1 if the targets are the numbers, -1 if they
+    are minus the numbers.
     """
     numbers, weights = targets
     error: Tensor = (weights * (predicted - sign * numbers).square()).sum(dim=1).mean()
@@ -113,7 +113,7 @@ def prediction_error(predicted: Tensor, targets: Tensor, sign: int) -> Tensor:
 def _instance_loss(
     state: TrainState, views: Views, features: Tensor, kind: str, config: RunConfig
 ) -> Tensor:
-    """Compute the loss by which pictures of a `kind` are told from those in the queue, a scalar."""
+    """Compute the loss of distinguishing pictures of a `kind` from those in the queue, a scalar."""
     assert state.instances is not None
     queries = state.discriminator.embed_instances(features, kind)
     penalties = None

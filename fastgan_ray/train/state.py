@@ -140,7 +140,7 @@ def pop_mean_losses(state: TrainState) -> dict[str, float]:
 
 
 def sums_now(state: TrainState) -> dict[str, float]:
-    """Read the sums of losses by name; wait for the device once."""
+    """Return the sums of losses by name; reading them waits for the device once."""
     if not state.sums:
         return {}
     values = torch.stack(list(state.sums.values())).tolist()

@@ -71,8 +71,8 @@ def compute_step(
 ) -> Scalars:
     """Compute a step on the device; it can be captured as a CUDA graph.
 
-    The arguments are the same as in `train_step`. The numbers that schedules change are scalar
-    tensors of `draws`.
+    The arguments are the same as in `train_step`. The values of scheduled settings are scalar
+    tensors in `draws`.
     """
     config = with_numbers(config, draws.numbers)
     set_rates(state, config)
@@ -268,7 +268,8 @@ def reconstruction_error(
     for pictures in filter(None, (whole, parts)):
         source = crop_part(real, part) if pictures is parts else real
         target = F.interpolate(source, size=pictures[0].shape[-2:])
-        # Decoded pictures have the same size, so the sum of their means is number x overall mean.
+        # Decoded pictures have the same size, so the sum of their means is their number times the
+        # overall mean.
         error = distance(at_least_float32(torch.cat(pictures)), target)
         errors.append(len(pictures) * error)
     return torch.stack(errors).sum()

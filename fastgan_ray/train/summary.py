@@ -81,7 +81,7 @@ def summarise_discriminator(config: RunConfig) -> NetworkSummary:
 
 
 def _frozen(network: ProjectedDiscriminator, full: Tensor) -> Layer:
-    """Describe the frozen layers together; the output is the largest of their four maps."""
+    """Describe all frozen layers as one entry; its output is the largest of their four maps."""
     with torch.no_grad(), reference_kernels(), FlopCounterMode(display=False) as counter:
         maps = network.mixed_features(full)
     gflop = counter.get_total_flops() / 1e9

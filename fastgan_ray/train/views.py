@@ -69,7 +69,7 @@ class Views(NamedTuple):
 def views_of(
     state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig, with_graph: bool
 ) -> Views:
-    """Make all pictures of a turn from real `pictures` (B, C, H, W) in [-1, 1].
+    """Return all pictures of a turn, made from real `pictures` (B, C, H, W) in [-1, 1].
 
     If `with_graph`, generated pictures have an autograd graph to G's weights.
     """
