@@ -7,8 +7,8 @@ import re
 
 # width:height of a picture -> columns and rows of the generator's first feature map (4 x 4 for a
 # square picture). The networks only double and halve this map, so both sides of a picture are
-# multiples of resolution / 4. Longer pictures are not offered: the discriminator would not see them
-# as a whole.
+# multiples of resolution / 4. More elongated pictures are not supported, because the discriminator
+# would not see them as a whole.
 ASPECTS: dict[str, tuple[int, int]] = {
     "1:2": (4, 8),
     "4:7": (4, 7),
@@ -27,9 +27,9 @@ ASPECTS: dict[str, tuple[int, int]] = {
 
 
 def nearest_aspect(aspect: str) -> str:
-    """Return a hint with the ratio in ASPECTS that is nearest to `aspect`, such as 16:9.
+    """Return a hint for an error message: the ratio in ASPECTS that is nearest to `aspect`.
 
-    Return "" if `aspect` is not a ratio.
+    Return "" if `aspect` is not a ratio such as 16:9.
     """
     match = re.fullmatch(r"([1-9]\d{0,4}):([1-9]\d{0,4})", aspect)
     if match is None:

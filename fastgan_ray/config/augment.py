@@ -11,8 +11,8 @@ from fastgan_ray.config.scheduled import ScheduledSection
 
 # `augment.ada` controls p, the probability of these operations.
 ADAPTIVE_OPS = ("bgc", "keras")
-# `augment.ada` also controls these operations, which work only in a training: they mix real and
-# generated pictures, or add noise that is drawn on the device.
+# `augment.ada` also controls these operations. They work only during training, because they mix
+# real and generated pictures, or add noise that is drawn on the device.
 TRAINING_OPS = ("apa", "anda", "diffusion")
 AUGMENT_OPS = ("color", "translation", "cutout", *ADAPTIVE_OPS, *TRAINING_OPS)
 
@@ -36,7 +36,7 @@ def unknown_ops(policy: str) -> list[str]:
 
 
 def how_to_register(op: str) -> str:
-    """Return a sentence, for an error about the unknown `op`, on how to register an operation."""
+    """Return a sentence for an error message: how to register the unknown operation `op`."""
     return f'If it is your own operation, first call fastgan_ray.register("{op}", ...)'
 
 

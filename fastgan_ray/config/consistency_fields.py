@@ -39,9 +39,9 @@ ZCR_NOISE: Any = Field(
 MIXDL_G_WEIGHT: Any = Field(
     0.0,
     ge=0,
-    description="weight of MixDL in the generator's loss: the features of a mixture of latents "
-    "must be as similar to those of each latent as its share in the mixture says (Kong et al. "
-    "2022 used the equivalent of 125); 0 = off",
+    description="weight of MixDL in the generator's loss: the similarities between the features "
+    "of a mixture of latents and those of each latent must match the mixing coefficients (Kong et "
+    "al. 2022 used the equivalent of 125); 0 = off",
 )
 MIXDL_D_WEIGHT: Any = Field(
     0.125,

@@ -1,10 +1,11 @@
-"""Feature networks: their weights, their training data, and which metrics a discriminator spoils.
+"""Feature networks: their weights, their training data, and which metrics a discriminator biases.
 
 A discriminator on the features of a pretrained network teaches the generator to match these
-features. A metric on the same network is then too good, because the training optimises it. A metric
-on another network that was trained on the same data is also too good, only less so: with a
-discriminator on ImageNet features, FID falls further than the pictures improve (Kynkaanniemi et al.
-2023, "The Role of ImageNet Classes in Frechet Inception Distance").
+features. The values of a metric on the same network are then too good, because the training
+optimises this metric. If the metric uses another network that was trained on the same data, its
+values are also too good, but less so: with a discriminator on ImageNet features, FID improves more
+than the pictures do (Kynkaanniemi et al. 2023, "The Role of ImageNet Classes in Frechet Inception
+Distance").
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from fastgan_ray.config.evaluation import EvalConfig
 from fastgan_ray.config.model import ModelConfig
 
 IMAGENET = "ImageNet"
-MARK = "\u2020"  # a dagger; behind values of a metric that shares training data with D's features
+# A dagger, written after a value if the metric shares training data with D's features.
+MARK = "\u2020"
 
 
 class FeatureNetwork(NamedTuple):
@@ -41,9 +43,9 @@ D_FEATURES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
 
 def own_network(model: ModelConfig, measuring: EvalConfig) -> str:
-    """Return why the metric may not use its feature network; "" if it may.
+    """Return why the metric must not use its feature network; "" if the metric may use it.
 
-    It may not if a projected discriminator uses the features of the same network.
+    The metric must not use the network whose features a projected discriminator uses.
     """
     if not model.projects or measuring.extractor == "none":
         return ""
@@ -64,13 +66,13 @@ def with_own_features(earlier: Iterable[str], model: ModelConfig) -> tuple[str, 
 
 
 def spoilt_by_earlier(d_features: Iterable[str], model: ModelConfig, measuring: EvalConfig) -> str:
-    """Return why the metric may not measure a generator with an earlier training; "" if it may.
+    """Return why the metric must not measure a generator that was trained before; else "".
 
-    `d_features` are the feature networks of the discriminators of the generator's earlier
-    trainings: those from whose weights the training with `model` started (train.init_from). The
-    metric may use none of these networks. It may use another network of the same training data only
-    if the discriminator of `model` uses such features, too, because only then do its values have a
-    mark.
+    The training with `model` started from the weights of earlier trainings (train.init_from).
+    `d_features` lists the feature networks of the discriminators in these trainings. The metric
+    must not use any of these networks. It may use another network of the same training data only if
+    the discriminator of `model` also uses features of this data, because only then are the metric's
+    values marked (see MARK).
     """
     extractor = measuring.extractor
     if extractor == "none":
@@ -102,7 +104,7 @@ def shared_data(model: ModelConfig, extractor: str) -> str:
 
 
 def shared_data_of(config: Mapping[str, Any]) -> str:
-    """Do the same as `shared_data`, for a configuration as nested mappings."""
+    """Return the same as `shared_data`, for a configuration given as nested mappings."""
     model, extractor = config.get("model", {}), config.get("eval", {}).get("extractor", "none")
     if model.get("discriminator") != "projected" or extractor == "none":
         return ""
@@ -125,9 +127,9 @@ def shared_data_note(data: str) -> str:
 
 
 def why_not_ranked(first: str, second: str) -> str:
-    """Return why two trainings are not ranked; "" if they can be.
+    """Return why two trainings cannot be ranked together; "" if they can.
 
-    `first` and `second` are the results of `shared_data` for the two.
+    `first` and `second` are the results of `shared_data` for the two trainings.
     """
     if first == second:
         return ""
@@ -138,7 +140,7 @@ def why_not_ranked(first: str, second: str) -> str:
 
 
 def mixed_kinds(extractor: str) -> str:
-    """Return why a search must not try both kinds of discriminators with a metric; "": it may.
+    """Return why a search must not mix projected and other discriminators; "" if it may.
 
     `extractor` is a value of eval.extractor.
     """

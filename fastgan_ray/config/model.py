@@ -14,9 +14,10 @@ class ModelConfig(ModelFields):
     The architecture fastgan uses all settings except dcgan_*. The other architectures use
     resolution, aspect, nz, output_activation, d_dropout, d_mixdl and self_supervision. In addition,
     dcgan uses dcgan_*, d_norm and d_slope; sngan uses ngf, ndf and spectral_norm (only in the
-    discriminator); stylegan2 uses ngf, ndf and g_noise. These three have no decoders, so the part
-    ae of self_supervision has no effect. The same holds for a projected discriminator; the setting
-    `discriminator` says which settings it uses.
+    discriminator); stylegan2 uses ngf, ndf and g_noise. These three architectures have
+    no decoders, so ae in self_supervision has no effect on them, nor on a projected discriminator.
+    The description of the setting `discriminator` lists the settings that a projected discriminator
+    uses.
     """
 
     @model_validator(mode="after")

@@ -261,8 +261,7 @@ class ModelFields(Section):
     def judged_sides(self) -> tuple[int, ...]:
         """The sides of D's maps whose high frequencies D judges; () if it judges none.
 
-        The maps have these sides, in px, if the picture is square. All resolutions have at least
-        two of them.
+        The sides are in px and hold for a square picture. Every resolution has at least two.
         """
         if not self.d_high_frequency:
             return ()

@@ -11,7 +11,7 @@ SNGAN_RESOLUTIONS = (32, 64, 128)
 
 
 def broken_rule(model: ModelFields) -> str:
-    """Return the first rule that the settings break together; "" if they break none."""
+    """Return the message of the first broken rule; "" if no rule is broken."""
     for name, first in (("g_channels", 4), ("d_channels", 8)):
         widths = getattr(model, name)
         if widths is None:
@@ -63,7 +63,7 @@ def has_fastgan_discriminator(model: ModelFields) -> bool:
 
 
 def _broken_frequency_rule(model: ModelFields) -> str:
-    """Return the first rule about the fields of `ModelConfig` that it breaks; "" if none."""
+    """Return the message of the first broken rule about the fields for FreGAN; else ""."""
     if model.g_wavelet_skips and model.architecture != "fastgan":
         return (
             "g_wavelet_skips must be false unless architecture is fastgan, because it connects "

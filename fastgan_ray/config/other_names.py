@@ -16,7 +16,7 @@ _SCHEDULE = (
 _SIDE = "did you mean model.resolution?"
 _LATENT = "did you mean model.nz?"
 _PATH = "did you mean data.path?"
-_EVERY = "evaluations are eval.every_kimg thousand images apart"
+_EVERY = "the interval between evaluations is eval.every_kimg, in thousands of images"
 _WARM_UP = "did you mean regan.warmup_kimg (in thousands of images)?"
 # Names of settings in other programs -> the hint for a user who writes them.
 OTHER_NAMES = {

@@ -15,7 +15,7 @@ _STRIDES = (4, 8, 16)
 def input_size(picture: Size, least_side: int) -> Size:
     """Return the size at which the feature network sees a picture of the size `picture`.
 
-    A picture whose shorter side has less than `least_side` pixels is enlarged to it.
+    If the shorter side is less than `least_side` pixels, it is enlarged to `least_side`.
     """
     factor = max(1.0, least_side / min(picture))
     return round(picture[0] * factor), round(picture[1] * factor)
@@ -37,12 +37,12 @@ def level_of(size: Size) -> int:
 
 
 def halving_count(size: Size) -> int:
-    """Return how many times the discriminator of a map of this `size` halves it."""
+    """Return how many times a small discriminator halves its map of this `size`."""
     return int(math.log2(level_of(size) // LAST_SIDE))
 
 
 def logit_count(sizes: list[Size]) -> int:
-    """Return the number of logits of the discriminators of maps of these `sizes` together."""
+    """Return the total number of logits of small discriminators on maps of these `sizes`."""
     return sum(
         math.prod(side // 2 ** halving_count(size) - _KERNEL + 1 for side in size) for size in sizes
     )

@@ -13,7 +13,7 @@ class ReganConfig(ScheduledSection):
     """Re-GAN: sparse and dense phases of the generator's training alternate; off by default."""
 
     NOT_SCHEDULED: ClassVar[dict[str, str]] = {
-        "warmup_kimg": "it is a moment of the training",
+        "warmup_kimg": "it is a point in time",
         "interval_kimg": "it is an interval",
     }
 

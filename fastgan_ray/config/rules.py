@@ -76,7 +76,7 @@ def validated(section: type[_Section], settings: Mapping[str, Any]) -> _Section:
 
 
 def broken(rule: str, *loc: str | int) -> ValidationError:
-    """Return the error that a validator raises to say that the value at `loc` breaks a rule."""
+    """Return the error that a validator raises if the value at `loc` breaks `rule`."""
     return combine([Violation(loc, rule)])
 
 

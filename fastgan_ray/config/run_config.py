@@ -54,7 +54,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _is_valid_after_schedules(self) -> RunConfig:
-        """Check the rules of several sections also with the numbers at the schedules' ends."""
+        """Check the rules that combine sections also with the final values of the schedules."""
         parts = {"train": self.train, "augment": self.augment, "regan": self.regan}
         ends = {name: part.after_schedules() for name, part in parts.items() if part.schedules}
         if ends:

@@ -14,7 +14,7 @@ KEYS = ("from", "to", "over_kimg", "shape")
 
 
 class Schedule(Section):
-    """A number that goes from one value to another at the start of a training, and then stays."""
+    """A number that changes from one value to another until `over_kimg`, then stays constant."""
 
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=False)
 
@@ -62,7 +62,7 @@ class Schedule(Section):
         return min(max(value, min(self.start, self.end)), max(self.start, self.end))
 
     def mapping(self) -> dict[str, Any]:
-        """Return the form in which a file has the schedule."""
+        """Return the schedule as a mapping, as in a file."""
         return dict(zip(KEYS, (self.start, self.end, self.over_kimg, self.shape), strict=True))
 
 
@@ -72,10 +72,10 @@ def looks_like_schedule(value: object) -> bool:
 
 
 def as_text(value: Any) -> Any:  # noqa: ANN401 - any setting
-    """Write a schedule in short, e.g. "0.0002 to 0 (cosine, 400 kimg)", for tables and charts.
+    """Format a schedule for tables and charts, e.g. "0.0002 to 0 (cosine, 400 kimg)".
 
-    The schedule has the form that a file has. Return every other value unchanged; in a mapping of
-    settings, nested or not, the schedules become text.
+    A schedule must be a mapping, as in a file. In any other mapping of settings, nested or flat,
+    format all schedules. Return every other value unchanged.
     """
     if not isinstance(value, Mapping):
         return value

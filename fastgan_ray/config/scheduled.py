@@ -1,6 +1,6 @@
 """Sections whose numbers may be schedules. Code that reads a section sees plain numbers.
 
-The field itself has the value at the start of the training; the section's private mapping has the
+A field holds the value at the start of the training; a private mapping of the section holds the
 schedules. In files, dumps and checkpoints the setting is the mapping {from, to, over_kimg, shape}.
 """
 
@@ -33,7 +33,7 @@ class ScheduledSection(Section):
 
     # Numbers that must stay the same during a training -> the reason, for the message.
     NOT_SCHEDULED: ClassVar[Mapping[str, str]] = {}
-    # Numbers above 0 that a schedule may nevertheless start at 0 or end at 0.
+    # Numbers that must be above 0, but may be 0 at the start or at the end of a schedule.
     MAY_REACH_ZERO: ClassVar[frozenset[str]] = frozenset()
 
     _schedules: dict[str, Schedule] = PrivateAttr(default_factory=dict)
@@ -58,7 +58,7 @@ class ScheduledSection(Section):
         return not self._schedules.keys().isdisjoint(names)
 
     def at(self, kimg: float) -> Self:
-        """Return the section with the numbers after `kimg`; it still has its schedules."""
+        """Return the section with its numbers at `kimg`; the result keeps the schedules."""
         values = {name: schedule.at(kimg) for name, schedule in self._schedules.items()}
         return self.model_copy(update=values) if values else self
 
@@ -77,7 +77,7 @@ class ScheduledSection(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _read_schedules(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401
-        """Take the schedules out of the data; check the section at their starts and their ends."""
+        """Remove the schedules from the data; check the section with their first and last value."""
         if not isinstance(data, Mapping):
             return handler(data)
         given = {k: v for k, v in data.items() if k in cls.model_fields and looks_like_schedule(v)}
@@ -99,7 +99,7 @@ class ScheduledSection(Section):
 
     @classmethod
     def _schedules_in(cls, given: Mapping[str, Any]) -> tuple[dict[str, Schedule], list[Violation]]:
-        """Read the schedules; return also the broken rules of those that are not valid."""
+        """Return the valid schedules, and the broken rules of the other schedules."""
         schedules: dict[str, Schedule] = {}
         violations: list[Violation] = []
         for name, value in given.items():

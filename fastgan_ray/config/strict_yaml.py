@@ -78,7 +78,7 @@ class Document:
         return max(named, default=self.lines.get(key))
 
     def add_error(self, loc: Loc, rule: str, key: str) -> None:
-        """Add the error that the value at `loc` breaks `rule`; `key` is its name in the message."""
+        """Add an error: the value at `loc` breaks `rule`. The message calls the value `key`."""
         self.errors.add(self.line(loc, rule), f"{key}: {rule}" if key else rule)
 
 
@@ -119,7 +119,7 @@ def parse(text: str, name: str) -> Document:
     builder = _Builder(errors)
     data = builder.build_document(node)
     if not isinstance(data, dict):
-        errors.check()  # an error found before may be the cause, e.g. a tag
+        errors.check()  # an earlier error, e.g. a tag, may be the cause
         line, value = node.start_mark.line + 1, format_value(data)
         raise UserError(f"{name}:{line}: must be a mapping, lines of `key: value` (got {value})")
     return Document(data, builder.lines, errors, text)

@@ -10,10 +10,10 @@ SELF_SUPERVISION: Any = Field(
     "ae",
     description="extra task of the discriminator: ae = reconstruct pictures with the decoders "
     "(published); contrastive = recognise two augmented views of a picture; augself = predict "
-    "how a picture was augmented (Hou et al. 2023); insgen = tell each picture, real or generated, "
-    "from earlier ones (Yang et al. 2021); fakeclr = tell each generated picture from earlier ones "
-    "(Li et al. 2022); ae_contrastive, ae_augself, ae_insgen, ae_fakeclr = the decoders and the "
-    "other task; none = no extra task. Without ae there are no decoders",
+    "how a picture was augmented (Hou et al. 2023); insgen = distinguish each picture, real or "
+    "generated, from earlier ones (Yang et al. 2021); fakeclr = distinguish each generated picture "
+    "from earlier ones (Li et al. 2022); ae_contrastive, ae_augself, ae_insgen, ae_fakeclr = the "
+    "decoders and the other task; none = no extra task. Without ae there are no decoders",
 )
 CONTRASTIVE_WEIGHT: Any = Field(
     1.0, ge=0, description="weight of the contrastive loss (see model.self_supervision)"
@@ -33,28 +33,29 @@ AUGSELF_D_WEIGHT: Any = Field(
 AUGSELF_G_WEIGHT: Any = Field(
     1.0,
     ge=0,
-    description="weight of AugSelf-GAN's loss of the generator, whose pictures must be predicted "
-    "as real ones are (Hou et al. 2023 used 1 with 100 pictures, 0.1 for the pictures of cats and "
-    "0.2 with thousands of pictures); 0 = off",
+    description="weight of AugSelf-GAN's loss of the generator: the discriminator must predict "
+    "the augmentation of generated pictures in the same way as that of real ones (Hou et al. 2023 "
+    "used 1 with 100 pictures, 0.1 for the pictures of cats and 0.2 with thousands of pictures); "
+    "0 = off",
 )
 
 INSGEN_D_FAKE_WEIGHT: Any = Field(
     1.0,
     ge=0,
-    description="weight of the loss by which the discriminator of InsGen or FakeCLR tells a "
-    "generated picture from earlier ones (published: 1)",
+    description="weight of the loss that trains the discriminator of InsGen or FakeCLR to "
+    "distinguish a generated picture from earlier ones (published: 1)",
 )
 INSGEN_D_REAL_WEIGHT: Any = Field(
     1.0,
     ge=0,
-    description="weight of the loss by which InsGen's discriminator tells a real picture from "
-    "earlier ones (published: 1)",
+    description="weight of the loss that trains InsGen's discriminator to distinguish a real "
+    "picture from earlier ones (published: 1)",
 )
 INSGEN_G_WEIGHT: Any = Field(
     0.1,
     ge=0,
-    description="weight of the loss by which the generator of InsGen or FakeCLR makes pictures "
-    "that can be told from earlier ones (published: 0.1); 0 = off",
+    description="weight of the loss that trains the generator of InsGen or FakeCLR to make "
+    "pictures that the discriminator can distinguish from earlier ones (published: 0.1); 0 = off",
 )
 INSGEN_TEMPERATURE: Any = Field(
     0.2,
@@ -67,9 +68,9 @@ INSGEN_MOMENTUM: Any = Field(
     0.999,
     ge=0,
     lt=1,
-    description="InsGen and FakeCLR recognise a picture by features of a slow copy of the "
-    "discriminator, which keeps this share of its weights in each discriminator step and takes the "
-    "rest from the discriminator",
+    description="decay, in each discriminator step, of the moving average of the "
+    "discriminator's weights (momentum encoder); InsGen and FakeCLR recognise a picture by the "
+    "features of this slow copy",
     json_schema_extra={"unit": "fraction"},
 )
 INSGEN_NOISE: Any = Field(
@@ -82,16 +83,16 @@ INSGEN_QUEUE: Any = Field(
     0.05,
     gt=0,
     le=1,
-    description="number of earlier pictures from which InsGen and FakeCLR tell a picture, as a "
-    "fraction of the training pictures. It is rounded up to whole batches, of which there are at "
-    "least four",
+    description="number of earlier pictures from which InsGen and FakeCLR distinguish a "
+    "picture, as a fraction of the training pictures. It is rounded up to whole batches, at least "
+    "four",
     json_schema_extra={"unit": "fraction of the training pictures"},
 )
 INSGEN_FORGETTING: Any = Field(
     1.0,
     ge=0,
-    description="how much less older pictures count in FakeCLR: compared with the newest earlier "
-    "picture, the oldest counts by a factor of exp(-insgen_forgetting); 0 = all count the same",
+    description="how fast FakeCLR forgets earlier pictures: the oldest picture has "
+    "exp(-insgen_forgetting) times the weight of the newest; 0 = all have the same weight",
 )
 
 # The tasks that tell pictures apart -> the kinds of pictures that each of them compares.

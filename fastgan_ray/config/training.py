@@ -23,7 +23,7 @@ class TrainConfig(ScheduledSection):
     NOT_SCHEDULED: ClassVar[dict[str, str]] = {
         "total_kimg": "it is the length of the training",
         "log_every_kimg": "it is an interval",
-        "chain_start_kimg": "it is a moment of the training",
+        "chain_start_kimg": "it is a point in time",
         "insgen_queue": "it is a size of memory",
     }
     MAY_REACH_ZERO: ClassVar[frozenset[str]] = frozenset({"lr_g", "lr_d"})

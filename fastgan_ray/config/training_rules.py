@@ -1,7 +1,7 @@
-"""The rules about settings of the section `train` together with those of other sections.
+"""Rules that combine settings of the section `train` with settings of other sections.
 
-A rule is a function that returns a sentence if the settings break it, and "" if they do not. A
-section that is not valid itself is None, and then the rules about it are not checked.
+A rule is a function that returns an error message if the settings break the rule, else "". A
+section that is not valid is passed as None; rules about this section are then not checked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FIELDS = [
 
 
 def broken_rule(train: TrainConfig, model: Model, augment: Augment) -> str:
-    """Return the first rule that the settings break together; "" if they break none."""
+    """Return the message of the first broken rule; "" if no rule is broken."""
     rules = (_of_checkpointing, _of_freezing, _of_bcr, _of_tasks, _of_alignment, _of_mixdl)
     return next(filter(None, (rule(train, model, augment) for rule in rules)), "")
 
@@ -75,8 +75,8 @@ def _of_bcr(train: TrainConfig, model: Model, augment: Augment) -> str:
 def _of_tasks(train: TrainConfig, model: Model, augment: Augment) -> str:
     """Check the fields of D's extra tasks.
 
-    A field of a task that is off must have its default. AugSelf-GAN needs an augmentation that it
-    can predict, InsGen one that makes a second view.
+    If a task is off, its fields must have their defaults. AugSelf-GAN needs an augmentation that it
+    can predict. InsGen needs an augmentation that makes a second view.
     """
     if model is None:
         return ""

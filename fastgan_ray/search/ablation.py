@@ -20,11 +20,11 @@ class AblationSpec:
     """An ablation: its arms, data sets and seeds.
 
     `base` has the settings of the file's `base` (flat dotted keys), with the overrides (`--set`)
-    applied. `arms` maps the name of each arm to its settings, which replace those of `base`. An arm
-    has no setting that an override sets. If `data` contains None, the user has not yet chosen the
-    data set. `compare` says which checkpoint of each training is compared, "last" or "best"; a best
-    checkpoint is measured again on new latents. `ablation_from_text` can rebuild the AblationSpec
-    from `text`, `overrides` and `seeds`.
+    applied. `arms` maps the name of each arm to its settings, which replace those of `base`.
+    Settings that an override replaces are removed from the arms. If `data` contains None, the user
+    has not yet chosen the data set. `compare` says which checkpoint of each training is compared,
+    "last" or "best"; a best checkpoint is measured again on new latents. `ablation_from_text` can
+    rebuild the AblationSpec from `text`, `overrides` and `seeds`.
     """
 
     name: str

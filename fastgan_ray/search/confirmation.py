@@ -53,8 +53,8 @@ def plan_confirmation(spec: SearchSpec) -> Plan:
     """Choose the size of the confirmation before the search starts.
 
     The size is set by `confirm` in the file. Without this key, the confirmation takes at most half
-    of the kimg that are expected for the search. If the budget limits the kimg, a part of it is
-    reserved for the confirmation.
+    of the kimg that are expected for the search. If the budget limits the kimg, a part of the
+    budget is reserved for the confirmation.
     """
     if spec.confirm == "off":
         return Plan(0, 0, 0.0, "the file says `confirm: false`")
@@ -77,7 +77,10 @@ def plan_confirmation(spec: SearchSpec) -> Plan:
 
 
 def fit_to_budget(spec: SearchSpec, plan: Plan, kimg_left: float) -> Plan:
-    """Return `plan`, or a smaller one of at most `kimg_left`; its `top` is 0 if no plan fits."""
+    """Return `plan`, or a smaller plan that takes at most `kimg_left`.
+
+    If no plan fits, `top` of the result is 0.
+    """
     if plan.kimg <= kimg_left:
         return plan
     for seeds in range(plan.seeds, 1, -1):

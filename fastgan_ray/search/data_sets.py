@@ -1,11 +1,12 @@
 """Compare the arms of an ablation on each of several data sets, and over all of them.
 
-Differences on different data sets cannot be averaged directly: a data set with values near 150
-would outweigh one with values near 10, and three seeds on one data set are not three data sets. So
-differences are changes in percent of the baseline. In the comparison over all data sets, the data
-set is a random effect: each data set counts once, with the mean change over its seeds, and
+Absolute differences on different data sets cannot be averaged: a data set with values near 150
+would outweigh one with values near 10. So differences are changes in percent of the baseline.
+
+Three seeds on one data set are not three data sets. So in the comparison over all data sets, the
+data set is a random effect: each data set counts once, with the mean change over its seeds, and
 Student's t-test uses the spread between data sets. The test asks whether the arm is better on
-*other data sets like these*. It needs at least two data sets; with only two, a change is
+*other data sets like these*. The test needs at least two data sets; with only two, a change is
 significant only if it is almost the same on both.
 """
 
@@ -33,11 +34,11 @@ def compare_on_sets(
 ) -> tuple[dict[str, Comparison], dict[str, dict[str, Comparison]]]:
     """Compare every arm with the baseline; return {arm: comparison} and {arm: {set: comparison}}.
 
-    `values` maps each arm to a value for each (data set, seed), as in `statistics.compare`; all
-    data sets in it are used. All differences (mean, low, high) are changes in percent
-    of the baseline. If all values are positive, they are computed from mean log ratios. Otherwise
-    (a kernel distance can be 0 or negative), they are mean differences divided by the baseline's
-    mean absolute value on the set.
+    `values` maps each arm to a value for each (data set, seed), as in `statistics.compare`. All
+    data sets in `values` are used. All differences (mean, low, high) are changes in percent of the
+    baseline. If all values are positive, the changes are computed from mean log ratios. Otherwise
+    (a kernel distance can be 0 or negative), the changes are mean differences divided by the
+    baseline's mean absolute value on the set.
 
     The comparisons on one set pair the seeds and are corrected for the number of arms. In the
     comparisons over sets, `difference.pairs` is the number of data sets.

@@ -35,10 +35,10 @@ _KEYS = {"low": "min", "high": "max"}  # fields of a parameter, and its keys in 
 def search_changes(before: SearchSpec, now: SearchSpec, same_pictures: bool) -> list[str]:
     """Return a text (see `changes`) for each difference that prevents a search from being resumed.
 
-    If `same_pictures` is True, the caller has compared the pictures, so their path may change.
+    If `same_pictures` is True, the caller has found equal pictures, so their path may change.
     """
     texts = changes(_search_settings(before), _search_settings(now))
-    if now.budget and not before.budget:  # what the search has used so far was not counted
+    if now.budget and not before.budget:  # without a budget, the search did not count its use
         texts += changes({}, {"budget": now.budget.model_dump(exclude_none=True)})
     if not same_pictures:
         texts += _other_paths(before.base.get("data.path"), now.base.get("data.path"))

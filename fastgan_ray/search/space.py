@@ -231,7 +231,7 @@ def size(space: SearchSpace) -> int | None:
         if not parameter.active(point):
             return count(index + 1, point)
         values = decisive[parameter.name]
-        others = (parameter.size or 0) - len(values)  # these have the same children
+        others = (parameter.size or 0) - len(values)  # all of these have the same children
         total = sum(count(index + 1, {**point, parameter.name: value}) for value in values)
         if others:
             total += others * count(index + 1, {**point, parameter.name: _OTHER_VALUE})

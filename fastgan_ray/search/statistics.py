@@ -1,9 +1,9 @@
 """Statistics of arms against a baseline: paired differences, Student's t-intervals, Holm's method.
 
 This module is pure: it receives numbers and returns numbers and verdicts. A pair is two trainings
-with the same key, such as (data set, seed). Only the difference within a pair is used: effects of
-the seed and the data set cancel. SciPy's `ttest_rel` gives the same numbers (a test compares them),
-but returns NaN for a single pair and if all differences are 0.
+with the same key, such as (data set, seed). Only the difference within a pair is used, so that
+effects of the seed and the data set cancel. SciPy's `ttest_rel` gives the same numbers (a test
+compares them), but returns NaN for a single pair and if all differences are 0.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def outcome(spec: SearchSpec, summary: Summary, account: Summary) -> dict[str, A
     is_default = best_config == without_seed(spec, default_point(spec, summary))
     unfinished = sum(trial["state"] == "unfinished" for trial in account["trials"])
     sign, searched = sign_of(spec), DEFAULT if is_default else arms[1]["name"]
-    # Arms with and without a metric that shares training data with D's features are not ranked.
+    # Arms whose metric shares training data with D's features are ranked only with each other.
     shared = next(arm["shared_data"] for arm in arms if arm["name"] == searched)
     best_first = sorted(
         (arm for arm in arms if arm["mean"] is not None and arm["shared_data"] == shared),

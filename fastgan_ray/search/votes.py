@@ -60,7 +60,7 @@ class Share(NamedTuple):
     of: int
 
     def chance(self) -> float:
-        """Return the probability of at least `won` votes if every vote were the toss of a coin."""
+        """Return the one-sided p-value: P(at least `won` heads in `of` tosses of a fair coin)."""
         return float(bdtrc(self.won - 1, self.of, 0.5)) if self.won > 0 else 1.0
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:

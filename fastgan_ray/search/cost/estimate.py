@@ -58,7 +58,7 @@ def gflop_per_image(config: RunConfig) -> float:
     generate, discriminate, task = passes.generate, passes.discriminate, passes.task
     # D's step: one real and one generated picture, and two more pictures for an extra task.
     d_step = generate + FORWARD_BACKWARD * (passes.decode + discriminate + 2 * task)
-    # Frozen layers need no gradient in D's step, and in G's step only that of their inputs.
+    # Frozen layers need no gradient in D's step; G's step needs only that of their inputs.
     extra_pictures = 2 * (task > 0) + train.second_views
     d_step -= (FORWARD_BACKWARD - 1) * passes.frozen * (2 + extra_pictures)
     d_step += EXTRA_D_PASSES.get(train.loss, 0) * discriminate
@@ -69,8 +69,8 @@ def gflop_per_image(config: RunConfig) -> float:
     d_step += FORWARD_BACKWARD * discriminate * train.second_views
     d_step += generate if train.uses_near_latents else 0
     if kinds := INSTANCE_KINDS.get(model.task, ()):
-        # InsGen and FakeCLR: a second view of each picture passes through a copy of D's trunk, and
-        # that of a generated picture is generated for this; neither needs a gradient.
+        # InsGen and FakeCLR: a second view of each picture passes through a copy of D's trunk. The
+        # second view of a generated picture must be generated, too. Neither needs a gradient.
         d_step += generate + len(kinds) * passes.trunk
     # MixDL: a further picture is generated from a mixture of latents. D's trunk sees both pictures
     # once more. G's loss needs the gradient of the further picture's features.

@@ -39,9 +39,10 @@ BYTES_OF_COPY = 0.5 * 4
 # D's stages, the number is the mean of two paths.
 MAPS_PER_GATED, MAPS_PER_DOWN, MAPS_PER_DCGAN = 5, 6, 3
 MAPS_PER_HEAD = 3  # of D's head, in units of its first convolution's output
-# A projected discriminator: the maps that a block of its small discriminators keeps, in units of
-# its output. Of its frozen network: the number of weights, and the number of values per pixel of
-# the network's input that are kept for the gradient (counted with PyTorch's saved-tensor hooks).
+# A projected discriminator. For a block of its small discriminators: the number of maps that the
+# block keeps, in units of its output. For its frozen network: the number of weights, and the number
+# of values kept for the gradient per pixel of the network's input (counted with PyTorch's
+# saved-tensor hooks).
 MAPS_PER_HALVING = 3
 FROZEN_WEIGHTS = {
     "efficientnet_lite0": 2.9e6,
@@ -92,7 +93,7 @@ def training_gb(config: RunConfig, bf16: bool) -> float:
     weights, maps, largest = count(config, config.train.gradient_checkpointing)
     bytes_per_value = 2 if bf16 else 4
     train = config.train
-    # G's pictures and D's two kinds of pictures are about a third of the maps each.
+    # G's, D's real and D's generated pictures each account for about a third of the maps.
     extra = train.second_views + sum(
         train.largest(name) > 0 for name in ("zcr_g_weight", "mixdl_g_weight")
     )
@@ -169,8 +170,8 @@ def _fastgan(config: RunConfig, gradient_checkpointing: bool) -> tuple[float, fl
 def _judged(model: ModelConfig, gradient_checkpointing: bool) -> float:
     """Return the values that D stores to judge the high frequencies of one picture's maps.
 
-    They go through the blocks after that of their size, and through the head, which keeps three
-    maps of its own width.
+    The high frequencies pass through the blocks that follow the block of their size, and through
+    the head, which keeps three maps of its own width.
     """
     channels = discriminator_channels(model)
     per_down = 1 if gradient_checkpointing else MAPS_PER_DOWN

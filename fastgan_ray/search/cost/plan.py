@@ -190,9 +190,9 @@ def _size_and_pace(
     """Return the columns of table 1 of Liu et al. 2021 for a configuration.
 
     They are "params_g" and "params_d" (numbers of parameters), "gpu_gb" (estimated memory) and
-    "hours_per_10k_steps" (of one training, without evaluations). With `timing`, these hours are
-    measured on this machine; without it, they are estimated for this machine's CPU if `cpu` is
-    given, else for an RTX 2080 Ti.
+    "hours_per_10k_steps" (of one training, without evaluations). With `timing`, these hours come
+    from measurements on this machine. Without `timing`, they are estimated for this machine's CPU
+    if `cpu` is given, else for an RTX 2080 Ti.
     """
     kimg = STEPS_OF_TABLE_1 * config.train.images_per_step / 1000
     pace = hours(kimg, gflop)
@@ -257,7 +257,7 @@ def _domain(parameter: Parameter) -> str:
 def value_text(value: Value) -> str:
     """Write a searched value: floats with three significant digits, an empty text as two quotes.
 
-    A schedule is written in short.
+    A schedule is written as in `as_text`.
     """
     if isinstance(value, float):
         return f"{value:.3g}"

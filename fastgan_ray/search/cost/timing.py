@@ -70,8 +70,8 @@ def evaluated_pictures(config: RunConfig) -> int:
 
     With `train.keep_best`, the best checkpoint is measured again at the end. If cheap evaluations
     (`eval.early_fakes`) choose the best checkpoint, the last checkpoint gets a cheap evaluation,
-    too; then a best checkpoint that is also the last one is not measured again. Before the
-    training, the best checkpoint is known only if there is a single evaluation.
+    too. In this case, a best checkpoint that is also the last one is not measured again. This can
+    be known before the training only if there is a single evaluation.
     """
     total, every, full = config.train.total_kimg, config.eval.every_kimg, config.eval.num_fakes
     early_evaluations = math.ceil(total / every - 1e-9) - 1

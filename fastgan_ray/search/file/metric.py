@@ -89,7 +89,7 @@ def metric_setting(metric: Metric, base: Mapping[str, Any]) -> dict[str, Any]:
 def under_protocol(metric: Metric, before: EvalConfig, after: EvalConfig) -> Metric:
     """Return `metric` with the full name that it has under the evaluation settings `after`.
 
-    The full name in `metric` comes from the settings `before`. If the new name differs from it, the
+    The full name in `metric` comes from the settings `before`. If the new name is different, the
     returned metric has no target.
     """
     name = same_metric(metric.name, before, after) or metric.name  # costs keep their names

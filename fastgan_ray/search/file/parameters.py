@@ -203,9 +203,9 @@ def _check_values(parameter: Parameter) -> None:
 
 
 def _as_in_a_configuration(name: str, value: Value) -> Value:
-    """Return a listed schedule in the form that a configuration has; else the value as it is.
+    """Return a schedule in the form of a configuration, and any other value unchanged.
 
-    Equal schedules then have the same text in a study, whatever the order of their keys.
+    Equal schedules then have the same text in a study, even if the order of their keys differs.
     """
     if not looks_like_schedule(value):
         return value

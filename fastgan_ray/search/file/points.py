@@ -86,8 +86,8 @@ def _always_broken(space: SearchSpace, settings: Mapping[str, Any]) -> str:
 def _narrowed(space: SearchSpace, values: dict[str, tuple[Value, ...]]) -> SearchSpace:
     """Return `space` with some parameters always active and limited to `values`.
 
-    If such a parameter depends on other parameters, these are limited to the values for which it is
-    active.
+    If such a parameter depends on other parameters, those parameters are limited to the values that
+    make it active.
     """
     parameters = []
     for parameter in reversed(space):

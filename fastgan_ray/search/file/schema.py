@@ -68,7 +68,7 @@ def json_schema(kind: Kind) -> dict[str, Any]:
 
 
 def _add_schedules(definitions: dict[str, Any]) -> None:
-    """Let the numbers that may be schedules have either form."""
+    """Allow a number or a schedule for each setting that may be a schedule."""
     definitions["Schedule"] = Schedule.model_json_schema(schema_generator=_Generator)
     for model in (field.annotation for field in RunConfig.model_fields.values()):
         if not (isinstance(model, type) and issubclass(model, ScheduledSection)):

@@ -57,10 +57,10 @@ class FileContext:
     `base`: the valid settings (flat dotted keys) of the file's `base`. `config`: the configuration
     that results from these settings. `overrides`: the settings of `--set`. `settings`: all settings
     of `base` with the overrides applied; None if they are not valid. `conflicts`: the rules that
-    `base` and the overrides break together. `total_kimg`: the length of a trial according to
-    `base`; None if this setting is not valid, or if an override replaces it. `arms`: the names of
-    the arms. `base_names`: the names of all settings in the file's `base`, including settings that
-    are not valid.
+    are broken when the overrides are applied to `base`. `total_kimg`: the length of a trial
+    according to `base`; None if this setting is not valid, or if an override replaces it. `arms`:
+    the names of the arms. `base_names`: the names of all settings in the file's `base`, including
+    settings that are not valid.
     """
 
     base: dict[str, Any]

@@ -15,7 +15,7 @@ from fastgan_ray.search.file.section import FileContext
 
 
 def file_context(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> FileContext:
-    """Return what the checks of a file need to know of its `base`, its arms and the overrides."""
+    """Return the facts about `base`, the arms and the overrides that the file's checks need."""
     fragment, arms = data.get("base"), data.get("arms")
     given = flatten(fragment) if isinstance(fragment, dict) else {}
     base = _valid_part(given)
