@@ -104,7 +104,7 @@ def test_names_that_fit_no_picture_are_said(folder):
     source = open_source(config(folder, *ROWS, "d.png,1,1,5,5"))
     (note,) = source.notes
     assert " has 1 row without a picture in the data: d.png" in note and note.endswith("d.png")
-    with pytest.raises(UserError, match=r"the path of each picture below data\.path"):
+    with pytest.raises(UserError, match=r"the path of each picture, relative to data\.path"):
         open_source(config(folder, "a.png,1,1,5,5"))
 
 
