@@ -61,7 +61,11 @@ def own_network(model: ModelConfig, measuring: EvalConfig) -> str:
 
 
 def with_own_features(earlier: Iterable[str], model: ModelConfig) -> tuple[str, ...]:
-    """Add the features of a model's projected discriminator to those of earlier discriminators."""
+    """Return the names in `earlier`, and `d_features` of a model with a projected discriminator.
+
+    `earlier` has the names of the feature networks of discriminators in earlier trainings. Each
+    name is returned once.
+    """
     return tuple(dict.fromkeys([*earlier, *[model.d_features] * model.projects]))
 
 

@@ -30,10 +30,11 @@ class ModelFields(Section):
     )
     discriminator: Literal["architecture", "projected"] = Field(
         "architecture",
-        description="discriminator to train: architecture = that of architecture; projected = four "
-        "small discriminators on the features of a pretrained network that is not trained (Sauer "
-        "et al. 2021), with the generator of fastgan. It uses ndf, d_features, d_input_px, "
-        "d_dropout, d_norm, d_slope and spectral_norm",
+        description="discriminator to train: architecture = the one that belongs to the chosen "
+        "architecture; projected = four small discriminators on the features of a frozen "
+        "pretrained network (Sauer et al. 2021), with the generator of fastgan. A projected "
+        "discriminator uses ndf, d_features, d_input_px, d_dropout, d_norm, d_slope and "
+        "spectral_norm",
     )
     d_features: Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"] = Field(
         "efficientnet_lite1",

@@ -58,17 +58,17 @@ class ScheduledSection(Section):
         return not self._schedules.keys().isdisjoint(names)
 
     def at(self, kimg: float) -> Self:
-        """Return the section with its numbers at `kimg`; the result keeps the schedules."""
+        """Return a copy with the values of scheduled numbers at `kimg`; it keeps the schedules."""
         values = {name: schedule.at(kimg) for name, schedule in self._schedules.items()}
         return self.model_copy(update=values) if values else self
 
     def strongest_until(self, kimg: float) -> Self:
-        """Return the section with the largest values of its numbers from the start to `kimg`."""
+        """Return a copy with each scheduled number at its largest value up to `kimg`."""
         values = {n: max(s.start, s.at(kimg)) for n, s in self._schedules.items()}
         return self.model_copy(update=values) if values else self
 
     def after_schedules(self) -> Self:
-        """Return the section with the numbers at the ends of the schedules, as constants."""
+        """Return a copy without schedules: each number has the last value of its schedule."""
         ends = {name: schedule.end for name, schedule in self._schedules.items()}
         section = self.model_copy(update=ends)
         section._schedules = {}

@@ -25,7 +25,10 @@ class Described(TypedDict):
 
 
 def describe(source: Source, config: DataConfig, size: Size) -> Described:
-    """Describe a set of pictures; `size` is their size in training, as in `remarks`."""
+    """Return a set's path, its number of pictures, and the remarks about them.
+
+    `size` is the height and width, in px, of the pictures on which the networks train.
+    """
     sentences = remarks(source, config, size)
     return {"path": str(config.path), "pictures": len(source), "remarks": sentences}
 

@@ -149,13 +149,13 @@ class AnyDiscriminator(nn.Module, ABC):
             return F.normalize(self.instance_heads[kind](_wide(features)), dim=1)
 
     def embed(self, full: Tensor) -> Tensor:
-        """Project the trunk's features for the contrastive loss: (B, C, H, W) -> (B, 128)."""
+        """Embed pictures (B, C, H, W) for the contrastive loss; return embeddings (B, 128)."""
         assert self.projection is not None
         embedding_BK: Tensor = self.projection(self.trunk(full))
         return embedding_BK
 
     def project(self, full: Tensor) -> Tensor:
-        """Project the trunk's features linearly for MixDL: (B, C, H, W) -> (B, 128)."""
+        """Embed pictures (B, C, H, W) for MixDL; return embeddings (B, 128)."""
         assert self.mixdl_projection is not None
         embedding_BK: Tensor = self.mixdl_projection(self.trunk(full))
         return embedding_BK

@@ -34,8 +34,8 @@ class Generator(AnyGenerator):
     The outputs of some blocks are gated by features whose side is 16 times smaller. The stages are
     `stem`, `blocks[side]`, `skips[target side]`, `to_small` and `to_full`. With `g_wavelet_skips`,
     `wavelet_skips[target side]` has the convolutions of FreGAN's frequency skips. If `model.aspect`
-    is not square, the stem makes a map of another shape (`ASPECTS`). The names of the stages are
-    then the sides that a square picture would have.
+    is not square, the stem makes a map of another shape (`ASPECTS`). The sides in the
+    names of the stages are then those of a square picture.
     """
 
     def __init__(self, config: ModelConfig, make: LayerFactory, picture_channels: int) -> None:

@@ -199,8 +199,9 @@ def sobol(space: SearchSpace, index: int, seed: int) -> dict[str, Any]:
 def default_point(space: SearchSpace, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the point of the space that is nearest to `defaults` ({dotted name: value}).
 
-    A constant keeps its own value. A parameter is left out if it cannot take its default and has no
-    nearest number, e.g. a policy that is not listed.
+    A constant keeps its own value. A parameter that cannot take its default takes the nearest
+    number that it can take. If there is none (e.g. the default is a policy that the space does not
+    list), the parameter is left out. Inactive parameters are left out, too.
     """
     point: dict[str, Any] = {}
     for parameter in space:

@@ -71,9 +71,10 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
 
 
 def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
-    """Load everything that `save` wrote into `state`, on any device.
+    """Load into `state`, on any device, everything that `save` wrote.
 
-    Raises UserError if the checkpoint is damaged or a setting on which steps depend has changed.
+    Raises UserError if the checkpoint is damaged, or if a setting that affects training steps has
+    changed.
     """
     metadata = read_metadata(folder)
     require_same_training(stored_config(folder), config, folder)

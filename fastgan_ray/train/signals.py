@@ -92,7 +92,10 @@ def hangup_kept_from_children() -> Iterator[None]:
 
 
 def say_at_once(text: str) -> None:
-    """Write a line to standard error without a buffer, because a signal may interrupt it."""
+    """Write a line to standard error without a buffer, as a signal handler must.
+
+    The signal may arrive while a buffered write is in progress, and Python forbids a second one.
+    """
     with contextlib.suppress(OSError):
         os.write(2, f"{text}\n".encode())
 

@@ -54,7 +54,8 @@ def fit(
 ) -> Axis:
     """Return an axis that contains all values, with a margin. All values must be finite.
 
-    If `zero` is True, the axis starts at 0. `log` chooses a logarithmic or a linear axis; if it is
+    The axis is drawn from the coordinate `start` to the coordinate `end`. If `zero` is True, its
+    lowest value is 0. `log` chooses a logarithmic or a linear axis; if it is
     None, the axis is logarithmic if all values are above 0 and the highest value is at least 8
     times the lowest.
     """
