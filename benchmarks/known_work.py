@@ -54,7 +54,7 @@ def compute(config: RunConfig, reporter: Reporter, resume_from: Path | None) -> 
 
     torch.compiler.reset()  # imports the compiler, whose time is no part of the work
 
-    import fastgan_ray.train.loop  # noqa: F401 - nor is this one's
+    import fastgan_ray.train.loop  # noqa: F401 - imported only so that its time is not counted
 
     began = time.time()
     total = config.train.total_kimg

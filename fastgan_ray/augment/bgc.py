@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fastgan_ray.arithmetic import at_least_float32
 from fastgan_ray.augment.geometry import (
     Size,
     change_some,
@@ -143,7 +144,7 @@ def _basis(device: torch.device) -> _Basis:
 
 def _recolour(images: Tensor, matrix: Tensor) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
-        precise = images.to(torch.promote_types(images.dtype, torch.float32))
+        precise = at_least_float32(images)
         matrix = matrix.to(precise)
         changed = torch.baddbmm(matrix[:, :3, 3:], matrix[:, :3, :3], precise.flatten(2))
     return changed.reshape(images.shape).to(images.dtype)
@@ -160,7 +161,7 @@ def _lighten(images: Tensor, matrix: Tensor) -> Tensor:
     The result is the same as changing a picture with three equal channels and converting it back to
     grey. Hue and saturation have no effect.
     """
-    precise = images.to(torch.promote_types(images.dtype, torch.float32))
+    precise = at_least_float32(images)
     factor = matrix[:, :, :3].sum(dim=2).mean(dim=1)[:, None, None, None].to(precise)
     offset = matrix[:, :, 3].mean(dim=1)[:, None, None, None].to(precise)
     return (precise * factor + offset).to(images.dtype)

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastgan_ray.arithmetic import at_least_float32
+
 Size = tuple[int, int]  # height, width in pixels
 SQUARE = (1, 1)
 _PIXEL_TOLERANCE = 1e-6
@@ -130,7 +132,7 @@ def _move(images: Tensor, inverse: Tensor) -> Tensor:
 def _resample(images: Tensor, inverse: Tensor) -> Tensor:
     # Positions in a picture need more digits than a half-precision number has.
     with torch.autocast(images.device.type, enabled=False):
-        precise = images.to(torch.promote_types(images.dtype, torch.float32))
+        precise = at_least_float32(images)
         grid = F.affine_grid(inverse.to(precise), list(images.shape), align_corners=False)
         sampled = F.grid_sample(
             precise, grid, mode="bilinear", padding_mode="reflection", align_corners=False

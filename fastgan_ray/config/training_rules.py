@@ -63,7 +63,7 @@ def _of_freezing(train: TrainConfig, model: Model, augment: Augment) -> str:
 
 def _of_bcr(train: TrainConfig, model: Model, augment: Augment) -> str:
     has_bcr = max(map(train.largest, ("bcr_real_weight", "bcr_fake_weight"))) > 0
-    if has_bcr and augment and not set(policy_ops(augment.policy)) - set(TRAINING_OPS):
+    if has_bcr and augment and not _changes_pictures(augment):
         return (
             "bcr_real_weight and bcr_fake_weight must be 0 unless augment.policy has an "
             "operation that changes a picture, because bCR compares two augmentations of a "
@@ -97,13 +97,17 @@ def _of_tasks(train: TrainConfig, model: Model, augment: Augment) -> str:
             "because the discriminator predicts the random numbers of these operations (got policy "
             f'"{augment.policy}", probability {augment.largest("probability"):g})'
         )
-    if model.task == "insgen" and augment and not set(policy_ops(augment.policy)) - {*TRAINING_OPS}:
+    if model.task == "insgen" and augment and not _changes_pictures(augment):
         return (
             "model.self_supervision can be insgen or ae_insgen only if augment.policy has an "
             "operation that changes a picture, because InsGen compares two augmentations of a real "
             f'picture; fakeclr compares only generated ones (got policy "{augment.policy}")'
         )
     return ""
+
+
+def _changes_pictures(augment: AugmentConfig) -> bool:
+    return bool(set(policy_ops(augment.policy)) - set(TRAINING_OPS))
 
 
 def _predictable(augment: AugmentConfig) -> bool:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastgan_ray.arithmetic import at_least_float32
 from fastgan_ray.config.model import ModelConfig
 from fastgan_ray.config.task_fields import INSTANCE_KINDS, PREDICTED_COUNT
 from fastgan_ray.distributed import ALONE, Group
@@ -137,7 +138,9 @@ class AnyDiscriminator(nn.Module, ABC):
         """
         assert self.predictor is not None
         with torch.autocast(augmented.device.type, enabled=False):
-            predicted: Tensor = self.predictor(_wide(augmented) - _wide(plain))
+            predicted: Tensor = self.predictor(
+                at_least_float32(augmented) - at_least_float32(plain)
+            )
         return predicted
 
     def embed_instances(self, features: Tensor, kind: str) -> Tensor:
@@ -146,7 +149,7 @@ class AnyDiscriminator(nn.Module, ABC):
         `kind` is the kind of the pictures, "fake" or "real".
         """
         with torch.autocast(features.device.type, enabled=False):
-            return F.normalize(self.instance_heads[kind](_wide(features)), dim=1)
+            return F.normalize(self.instance_heads[kind](at_least_float32(features)), dim=1)
 
     def embed(self, full: Tensor) -> Tensor:
         """Embed pictures (B, C, H, W) for the contrastive loss; return embeddings (B, 128)."""
@@ -165,11 +168,6 @@ class AnyDiscriminator(nn.Module, ABC):
         if self._kept is not None:
             self._kept.append(features)
         return features
-
-
-def _wide(features: Tensor) -> Tensor:
-    """Convert features to at least float32; keep float64, which tests use."""
-    return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
 def projection(make: LayerFactory, channels: int) -> nn.Sequential:

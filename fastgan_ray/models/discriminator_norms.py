@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from fastgan_ray.arithmetic import at_least_float32
 from fastgan_ray.distributed import ALONE, Group
 
 _EPSILON = 1e-5
@@ -96,7 +97,7 @@ class Chain(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Normalise a random part of the channels; shape and dtype do not change."""
         control = self._control[0]
-        wide = x_BCHW.to(torch.promote_types(x_BCHW.dtype, torch.float32))
+        wide = at_least_float32(x_BCHW)
         if control.penalties is not None:
             means_C = control.group.gather(wide.mean(dim=(0, 2, 3))[None]).mean(dim=0)
             control.penalties.append(means_C.square().sum())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from fastgan_ray.models import build_discriminator, build_generator, small_size
 from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.kernels import reference_kernels
 from fastgan_ray.models.projected import ProjectedDiscriminator
+
+META = torch.device("meta")
 
 
 class Passes(NamedTuple):
@@ -52,36 +54,55 @@ class Passes(NamedTuple):
 
 def count_passes(model: ModelConfig, channels: int) -> Passes:
     """Count the passes through the networks of `model`, for pictures with `channels` channels."""
-    return _count(model.model_dump_json(), channels)
+    settings = model.model_dump_json()
+    return Passes(**_of_generator(settings, channels), **_of_discriminator(settings, channels))
 
 
-@functools.lru_cache(maxsize=64)  # most arms of an ablation have the same networks
-def _count(model_json: str, channels: int) -> Passes:
-    model = ModelConfig.model_validate_json(model_json)
-    meta, plain = torch.device("meta"), model.model_copy(update={"spectral_norm": False})
-    generator = build_generator(plain, picture_channels=channels).eval().to(meta)
-    discriminator = build_discriminator(plain, picture_channels=channels).eval().to(meta)
-    full_BCHW = torch.empty(1, channels, *model.size, device=meta)
-    small_BCHW = torch.empty(1, channels, *small_size(model), device=meta)
+def generator_gflop(model: ModelConfig, channels: int) -> float:
+    """Count the GFLOP that generate one picture."""
+    return float(_of_generator(model.model_dump_json(), channels)["generate"])
+
+
+# Most arms of an ablation have the same networks, so the counts are remembered by their settings.
+@functools.lru_cache(maxsize=64)
+def _of_generator(settings: str, channels: int) -> dict[str, Any]:
+    model = _plain(settings)
+    generator = build_generator(model, picture_channels=channels).eval().to(META)
+    with torch.no_grad():
+        return {
+            "generate": _gflop(lambda: generator(torch.empty(1, model.nz, device=META))),
+            "params_g": _parameters(generator),
+            "stored_g": _stored(generator),
+        }
+
+
+@functools.lru_cache(maxsize=64)
+def _of_discriminator(settings: str, channels: int) -> dict[str, Any]:
+    model = _plain(settings)
+    discriminator = build_discriminator(model, picture_channels=channels).eval().to(META)
+    full_BCHW = torch.empty(1, channels, *model.size, device=META)
+    small_BCHW = torch.empty(1, channels, *small_size(model), device=META)
     with torch.no_grad():
         trunk = _gflop(lambda: discriminator.trunk(full_BCHW))
         _, reconstructions = discriminator(full_BCHW, small_BCHW, part=0)
-        return Passes(
-            generate=_gflop(lambda: generator(torch.empty(1, model.nz, device=meta))),
-            discriminate=_gflop(lambda: discriminator(full_BCHW, small_BCHW)),
-            decode=_gflop(lambda: discriminator(full_BCHW, small_BCHW, part=0)),
-            task=_task_gflop(discriminator, model.task, full_BCHW, trunk),
-            trunk=trunk,
-            project=_gflop(lambda: discriminator.project(full_BCHW)) if model.d_mixdl else 0.0,
-            frozen=_frozen_gflop(discriminator, full_BCHW),
-            reconstructed=sum(
+        return {
+            "discriminate": _gflop(lambda: discriminator(full_BCHW, small_BCHW)),
+            "decode": _gflop(lambda: discriminator(full_BCHW, small_BCHW, part=0)),
+            "task": _task_gflop(discriminator, model.task, full_BCHW, trunk),
+            "trunk": trunk,
+            "project": _gflop(lambda: discriminator.project(full_BCHW)) if model.d_mixdl else 0.0,
+            "frozen": _frozen_gflop(discriminator, full_BCHW),
+            "reconstructed": sum(
                 math.prod(picture.shape[-2:]) / 128**2 for picture in reconstructions.values()
             ),
-            params_g=_parameters(generator),
-            params_d=_parameters(discriminator),
-            stored_g=_stored(generator),
-            stored_d=_stored(discriminator),
-        )
+            "params_d": _parameters(discriminator),
+            "stored_d": _stored(discriminator),
+        }
+
+
+def _plain(settings: str) -> ModelConfig:
+    """Return the settings of the networks without spectral normalisation."""
+    return ModelConfig.model_validate_json(settings).model_copy(update={"spectral_norm": False})
 
 
 def _task_gflop(

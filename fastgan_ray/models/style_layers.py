@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fastgan_ray.arithmetic import at_least_float32
 from fastgan_ray.distributed import Group
 
 _EPS = 1e-8
@@ -148,7 +149,7 @@ def with_deviation(x_BCHW: Tensor, group: Group) -> Tensor:
     (B, C, H, W) -> (B, C + 1, H, W). The whole batch, over all processes of `group`, is divided
     into sets of 4 pictures. If the batch size is not a multiple of 4, the sets have 3, 2 or 1.
     """
-    all_BCHW = group.gather(x_BCHW.to(torch.promote_types(x_BCHW.dtype, torch.float32)))
+    all_BCHW = group.gather(at_least_float32(x_BCHW))
     count, *shape = all_BCHW.shape
     size = next(size for size in range(_STDDEV_GROUP, 0, -1) if count % size == 0)
     variance = all_BCHW.reshape(size, count // size, *shape).var(0, correction=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fastgan_ray.arithmetic import at_least_float32
 from fastgan_ray.distributed import Group
 from fastgan_ray.models.base import AnyDiscriminator
 from fastgan_ray.models.blocks import NoiseInjection
@@ -30,7 +31,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         """Normalise (B, C, H, W) -> (B, C, H, W); B must be the same in each process."""
         if not self.training or self.group.size == 1:
             return super().forward(x_BCHW)
-        wide = x_BCHW.to(torch.promote_types(x_BCHW.dtype, torch.float32))
+        wide = at_least_float32(x_BCHW)
         variance_C, mean_C = torch.var_mean(wide, dim=(0, 2, 3), correction=0)
         # One message between the processes is enough. Unlike E[x^2] - E[x]^2, this formula loses no
         # digits if means are large.

@@ -8,8 +8,8 @@ bands of half the side:
     HL = (-a - b + c + d) / 2       HH = (a - b - c + d) / 2
 
 These vectors are orthonormal, so the inverse transform is the transposed one and reconstructs the
-map exactly. LL has the low frequencies, the others have the high ones. The sums of bands that the
-networks need have short forms, which need fewer operators.
+map exactly. LL has the low frequencies, the others have the high ones. The networks need only two
+sums of bands, which have short forms with few operators, so no band is computed by itself.
 """
 
 from __future__ import annotations
@@ -19,28 +19,6 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-
-def haar(x_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Compute the bands LL, LH, HL, HH of maps: (B, C, H, W) -> four times (B, C, H/2, W/2).
-
-    H and W must be even.
-    """
-    above, below = x_BCHW[..., ::2, :], x_BCHW[..., 1::2, :]
-    a, b, c, d = above[..., ::2], above[..., 1::2], below[..., ::2], below[..., 1::2]
-    return (
-        (a + b + c + d) / 2,
-        (b + d - a - c) / 2,
-        (c + d - a - b) / 2,
-        (a + d - b - c) / 2,
-    )
-
-
-def inverse_haar(ll: Tensor, lh: Tensor, hl: Tensor, hh: Tensor) -> Tensor:
-    """Compute the maps (B, C, 2H, 2W) whose bands are `ll`, `lh`, `hl`, `hh` (B, C, H, W)."""
-    above = torch.stack([ll - lh - hl + hh, ll + lh - hl - hh], dim=-1).flatten(-2)
-    below = torch.stack([ll - lh + hl - hh, ll + lh + hl + hh], dim=-1).flatten(-2)
-    return torch.stack([above, below], dim=-2).flatten(-3, -2) / 2
 
 
 def high_frequencies(x_BCHW: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastgan_ray.arithmetic import at_least_float32
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models.wavelets import high_frequencies, matched
-from fastgan_ray.train.losses import at_least_float32
 
 
 def is_on(config: RunConfig) -> bool:

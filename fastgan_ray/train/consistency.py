@@ -16,8 +16,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from fastgan_ray.arithmetic import at_least_float32
 from fastgan_ray.config.training import TrainConfig
-from fastgan_ray.train.losses import at_least_float32
 from fastgan_ray.train.state import TrainState
 from fastgan_ray.train.views import Views
 

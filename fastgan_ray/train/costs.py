@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from fastgan_ray.config.run_config import RunConfig
-from fastgan_ray.models.passes import count_passes
+from fastgan_ray.models.passes import generator_gflop
 
 
 def sampling_gflop(config: RunConfig) -> float:
     """Count the operations (10**9 multiplications and additions) that generate one picture."""
-    return count_passes(config.model, config.data.channels).generate
+    return generator_gflop(config.model, config.data.channels)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastgan_ray.arithmetic import at_least_float32
 from fastgan_ray.distributed import ALONE, Group
 
 Penalty = Callable[[Tensor, Sequence[Tensor]], Tensor]
@@ -100,11 +101,6 @@ def relativistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
     """
     assert real is not None
     return F.softplus(real - fake).mean()
-
-
-def at_least_float32(values: Tensor) -> Tensor:
-    """Convert values to float32 unless they are float64, because losses never use bfloat16."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def squared_gradient_norms(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:

@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastgan_ray.arithmetic import at_least_float32
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.distributed import ALONE, Group
 from fastgan_ray.models import AnyDiscriminator
-from fastgan_ray.train.losses import at_least_float32
 
 _TINY = 1e-30  # added to a uniform number, so that its logarithm is finite
 

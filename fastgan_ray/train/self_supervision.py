@@ -17,11 +17,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fastgan_ray.arithmetic import at_least_float32
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.config.task_fields import INSTANCE_KINDS
 from fastgan_ray.train import instances, losses
 from fastgan_ray.train.draws import Turn
-from fastgan_ray.train.losses import at_least_float32
 from fastgan_ray.train.state import TrainState
 from fastgan_ray.train.views import Views, augmented
 

@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from fastgan_ray.arithmetic import at_least_float32
 from fastgan_ray.augment import ada
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import crop_part
 from fastgan_ray.train import alignment, consistency, lecam, losses, mixdl, self_supervision
 from fastgan_ray.train.draws import CENTRE, Draws, Turn, ema_share
-from fastgan_ray.train.losses import LOSSES, at_least_float32
+from fastgan_ray.train.losses import LOSSES
 from fastgan_ray.train.rng import seed_device_streams
 from fastgan_ray.train.schedules import config_at, set_decays, set_rates, with_numbers
 from fastgan_ray.train.state import TrainState, update_ema

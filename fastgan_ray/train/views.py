@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastgan_ray.arithmetic import at_least_float32
 from fastgan_ray.augment import diffusion, mixing, pipeline
 from fastgan_ray.augment.pipeline import Draw
 from fastgan_ray.config.run_config import RunConfig
 from fastgan_ray.models import small_size
 from fastgan_ray.train import alignment, instances, mixdl
 from fastgan_ray.train.draws import Turn
-from fastgan_ray.train.losses import at_least_float32
 from fastgan_ray.train.mixdl import Mixtures
 from fastgan_ray.train.state import TrainState
 
