@@ -177,7 +177,7 @@ def test_the_protocol_says_the_shape_and_the_reference_has_it(tmp_path):
         results[aspect] = protocol(config, stand_in(), source), features
     assert "aspect" not in results["1:1"][0]  # equal to protocols of earlier versions
     assert protocol_differences(results["2:3"][0], results["1:1"][0]) == [
-        "width and height of the pictures: 2:3 against 1:1"
+        "aspect ratio of the pictures: 2:3 against 1:1"
     ]
     for one, other in (("1:1", "2:3"), ("2:3", "1:2")):
         assert abs(results[one][1] - results[other][1]).max() > 1

@@ -282,8 +282,8 @@ def test_the_protocol_has_the_mark_and_old_protocols_have_none(tmp_path):
     marked = protocol(RunConfig.model_validate(settings), stand_in(), source)
     assert "shared_data" not in plain and marked == plain | {"shared_data": "ImageNet"}
     assert protocol_differences(plain, marked) == [
-        "training data that the metric shares with the discriminator's features (none on DINOv2 "
-        "and CLIP): none against ImageNet"
+        "training data that the metric's feature network shares with the discriminator's features "
+        "(DINOv2 and CLIP share none): none against ImageNet"
     ]
     other = settings | {"eval.extractor": "clip_vitb32"}
     assert "shared_data" not in protocol(RunConfig.model_validate(other), stand_in(), source)
@@ -299,7 +299,7 @@ def test_evaluate_marks_its_values_and_ranks_no_mixture(made, capsys):
     assert MARK not in capsys.readouterr().out
     assert call("evaluate", made / "plain", made / "lite1") == 2
     err = " ".join(capsys.readouterr().err.split())
-    assert "ImageNet against none" in err and "none on DINOv2 and CLIP" in err
+    assert "ImageNet against none" in err and "DINOv2 and CLIP share none" in err
 
 
 def test_a_plan_says_it_before_the_start():

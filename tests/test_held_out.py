@@ -149,7 +149,7 @@ def test_the_protocol_records_it(pictures, tmp_path):
     assert (share["held_out"], share["reference_count"]) == ("share 0.2", 2)
     assert other["held_out"] == "another folder"
     text = " ".join(protocol_differences(share, usual))
-    assert "reference pictures that are not trained on: share 0.2 against no" in text
+    assert "reference pictures that are held out from training: share 0.2 against no" in text
 
 
 def test_no_training_sees_a_held_out_picture(pictures, tmp_path, monkeypatch):

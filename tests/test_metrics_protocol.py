@@ -67,7 +67,7 @@ def test_differences_are_in_words(unequal_pictures):
     b = protocol(changed, stand_in(weights="1" * 64), source)
     assert protocol_differences(a, b) == [
         "feature network's weights: 0000000000000000 against 1111111111111111",
-        "how pictures are made square: squash against pad",
+        "how pictures get the aspect ratio (data.fit): squash against pad",
         "number of generated pictures: 50 against 51",
         "seed of the latents: 0 against 4",
     ]

@@ -127,7 +127,7 @@ def test_no_server_at_all(folders, server, monkeypatch):
         weights_path("vgg16")
     assert "set train.reconstruction to l1" in str(error.value)
     # Also without a training: `neighbours --by lpips` and `invert` need this file.
-    assert "Or use --embedded, which replaces LPIPS" in str(error.value)
+    assert "Or use --embedded: it replaces LPIPS" in str(error.value)
     monkeypatch.setenv("FASTGAN_RAY_WEIGHTS_URL", "nonsense")
     with pytest.raises(UserError, match="could not be downloaded"):
         weights_path("vgg16")

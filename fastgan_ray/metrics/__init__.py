@@ -1,1 +1,1 @@
-"""Measure a generator: metrics, their errors, and the protocol that makes them comparable."""
+"""Measure a generator: metrics, their standard errors, and protocols of how they were measured."""

@@ -1,4 +1,4 @@
-"""Check feature sets: finite values, one row for each picture, at least two rows."""
+"""Check feature sets: one row for each picture, at least two rows, only finite values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Array = npt.NDArray[np.float64]
 
 
 def check_features(name: str, rows: npt.ArrayLike) -> Array:
-    """Check a set of features; return it as float64 (n, d).
+    """Check a set of features `rows`; return it as a float64 array (n, d).
 
-    Raises ValueError for another shape, a non-finite value, or fewer than 2 rows; the message calls
-    the set `name`.
+    Raises ValueError for another shape, a non-finite value, or fewer than 2 rows. `name` is the
+    name of the set in the message.
     """
     array: Array = np.asarray(rows, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] < 1:
@@ -34,7 +34,7 @@ def check_feature_pair(
     second: npt.ArrayLike,
     names: tuple[str, str] = ("real", "fake"),
 ) -> tuple[Array, Array]:
-    """Check two sets with `check_features`; return both as float64, (n, d) and (m, d).
+    """Check two sets of features as `check_features` does; return float64 arrays (n, d) and (m, d).
 
     Also raises ValueError if the sets have different numbers of columns.
     """

@@ -13,11 +13,12 @@ _BLOCK = 512  # rows of the distance matrix held at a time
 
 
 def squared_distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
-    """Compute squared Euclidean distances from each row of `x` (n, d) to each row of `y` (m, d).
+    """Compute the squared Euclidean distance from each row of `x` (n, d) to each row of `y` (m, d).
 
-    Yields pairs (slice of the rows of x, distances of these rows (rows, m)). No distance is
-    negative. The rounding error is about 1e-15 times the rows' squared norms, so the distance of
-    two equal rows may be slightly above 0. The caller may overwrite the distances.
+    Yields pairs (rows, block). `rows` is a slice of the rows of x, and `block` (len(rows), m) has
+    their distances to all rows of y. The caller may overwrite `block`. No distance is negative. The
+    rounding error is about 1e-15 times the rows' squared norms, so the distance of two equal rows
+    may be slightly above 0.
     """
     y_norms, product = np.einsum("id,id->i", y, y), product_with(y)
     for start in range(0, len(x), _BLOCK):

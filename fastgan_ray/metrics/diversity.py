@@ -1,4 +1,4 @@
-"""Measure how varied generated pictures are, compared with real ones."""
+"""Measure how varied generated pictures are, compared with real pictures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ def diversity(real: npt.ArrayLike, fake: npt.ArrayLike) -> float:
     """Divide the mean distance between two fakes by the mean distance between two reals.
 
     The value is 1 if the fakes are as varied as the reals, and 0 if all fakes are the same picture
-    (collapse). The means are over pairs of different rows, so they do not depend on the number of
-    rows. LPIPS between samples (Zhu et al. 2017) has the same purpose; this metric uses the feature
-    space of the other metrics.
+    (mode collapse). It does not depend on the number of pictures, because a picture is never paired
+    with itself. LPIPS between samples (Zhu et al. 2017) has the same purpose. This metric computes
+    the distances from the features that the other metrics use.
 
-    real, fake: (n, d) and (m, d), n and m at least 2.
-    Raises ValueError for another shape, fewer rows, different widths, a non-finite value, or reals
-    that are all the same.
+    real, fake: features (n, d) and (m, d), n and m at least 2. Raises ValueError for another shape,
+    fewer rows, different widths, a non-finite value, or reals that are all the same.
     """
     x, y = normalise_together(*check_feature_pair(real, fake))
     real_distance = _mean_distance(x)

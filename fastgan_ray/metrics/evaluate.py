@@ -44,10 +44,12 @@ CLOSEST_PAIRS = 16
 
 
 class MetricInputs(NamedTuple):
-    """The inputs of a metric: features (n, d) of reals, and features (m, d) and logits of fakes.
+    """The inputs of all metrics, computed once for an evaluation.
 
-    Metrics compare the fakes with `real`. `nearest` has each fake's nearest training picture, to
-    detect copies. The logits are (m, classes); None if the extractor has no classifier.
+    `real` (n, d) are the features that metrics compare with; `fake` (m, d) are the features of
+    generated pictures. `logits` (m, classes) are the classifier's outputs for generated pictures,
+    or None if the extractor has no classifier. `nearest` has the nearest training picture of each
+    generated picture, to detect copies.
     """
 
     real: Features
@@ -57,7 +59,10 @@ class MetricInputs(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Metrics by name, and the pairs of generated and training pictures that are most alike."""
+    """The metrics of an evaluation by name, and pairs of a fake and its nearest training picture.
+
+    `pairs` has the CLOSEST_PAIRS pairs with the smallest distances, the nearest first.
+    """
 
     values: dict[str, float]
     pairs: list[Pair]
@@ -77,9 +82,11 @@ def evaluate(
 
     `sample` maps latents (B, nz) on `device` to pictures (B, C, H, W) in [-1, 1]; each picture must
     depend only on its own latent. The latents depend only on `config.seed`, so all trials use the
-    same latents. The batch size changes values only by rounding. With `early`, the evaluation is
-    cheap: it uses `config.early_fakes` pictures of other latents, and the names of its metrics
-    begin with early/. Raises DivergedError for a non-finite picture, feature or metric.
+    same latents. The batch size changes values only by rounding.
+
+    If `early` is True and `config.early_fakes` is set, the evaluation is cheap: it uses
+    `config.early_fakes` pictures of other latents, and the names of its metrics begin with early/.
+    Raises DivergedError for a non-finite picture, feature or metric.
     """
     assert extractor.name == config.extractor
     early_count = config.early_fakes if early else None
@@ -103,15 +110,15 @@ def evaluate(
 
 
 def latents(config: EvalConfig, nz: int) -> Tensor:
-    """Draw the latents (num_fakes, nz) of an evaluation, on the CPU: the same for all trials."""
+    """Draw the latents (num_fakes, nz) of an evaluation on the CPU, the same for all trials."""
     return torch.randn(config.num_fakes, nz, generator=torch.Generator().manual_seed(config.seed))
 
 
 def with_other_latents(config: EvalConfig) -> EvalConfig:
-    """Return the same protocol, but with latents that full evaluations do not use.
+    """Return `config` with another seed, i.e. with latents that full evaluations do not use.
 
-    The value by which the best checkpoint was chosen is too good, because it is the best of many
-    noisy values. Therefore a run's best checkpoint is measured again with other latents.
+    The best checkpoint is chosen by the best of many noisy values, so this value is usually too
+    good. Therefore, a run measures its best checkpoint again with other latents.
     """
     return config.model_copy(update={"seed": (config.seed + OTHER_LATENTS) % 2**31})
 
@@ -124,8 +131,9 @@ def _fake_features(
 ) -> Tensor:
     """Compute the features (N, d) of the pictures that `sample` generates from latents.
 
-    Pictures and features are computed on `device`, one batch at a time to save memory. The result
-    is on the CPU, which waits for the device only after the last batch.
+    Pictures and features are computed on `device`, one batch at a time to save memory. The CPU
+    waits for the device only after the last batch. The result is on the CPU. Raises DivergedError
+    for a non-finite picture or feature.
     """
     parts, are_finite = [], []
     with torch.inference_mode():

@@ -1,8 +1,8 @@
 """Compute metrics of two feature sets that the user provides, with standard errors.
 
-Features are arrays or tensors on any device, from any network, with a row for each picture: real
-(n, d) and fake (m, d), n and m at least 2. Each value has two standard errors, both estimated by
-the jackknife.
+Features are arrays or tensors on any device, from any network, with a row for each picture. The
+real features have the shape (n, d), the fake ones (m, d); n and m are at least 2. Each metric has
+two standard errors, both estimated by the jackknife.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
 def frechet_distance(real: Features, fake: Features) -> Estimate:
     """Compute the squared Frechet distance (FID on Inception's features); it is at least 0.
 
-    Raises ValueError unless both arguments are (N, d) arrays with enough rows, the same d and only
+    Raises ValueError unless both arguments are (N, d) arrays with N at least 2, the same d and only
     finite values. See `frechet.frechet_distance`.
     """
     return Estimate(*frechet.frechet_distance_with_errors(_array(real), _array(fake)))
@@ -54,11 +54,11 @@ def precision_recall_density_coverage(
 ) -> dict[str, Estimate]:
     """Compute precision, recall, density and coverage (PRDC); return a dict with these keys.
 
-    Each picture (a row of features) is the centre of a ball that reaches to its `k`-th neighbour
-    (see `manifold.precision_recall_density_coverage`). For the standard errors, each set is divided
-    at random (by `seed`) into at most 20 groups of equal size, and one group is left out at a time.
-    This takes about 40 times as long as computing only the values. Raises ValueError as
-    `frechet_distance` does, for fewer than 4 rows, and for k below 1.
+    Each picture (a row of features) is the centre of a ball that reaches to its `k`-th nearest
+    neighbour (see `manifold.precision_recall_density_coverage`). For the standard errors, each set
+    is divided at random (by `seed`) into at most 20 groups of about equal size, and one group is
+    left out at a time. This takes about 40 times as long as computing only the values. Raises
+    ValueError as `frechet_distance` does, for fewer than 4 rows, and for k below 1.
     """
     x, y = check_feature_pair(_array(real), _array(fake))
     if min(len(x), len(y)) < 4:
@@ -88,11 +88,11 @@ def _array(features: Features) -> npt.ArrayLike:
 
 
 def _parts(rows: Array, rng: np.random.Generator) -> list[Array]:
-    """Divide the rows (n, d) into random groups; return, for each group, all other rows."""
+    """Divide `rows` (n, d) into at most 20 random groups; return all other rows of each group."""
     groups = np.array_split(rng.permutation(len(rows)), min(_GROUPS, len(rows)))
     return [np.delete(rows, group, axis=0) for group in groups]
 
 
 def _jackknife(values: list[float]) -> float:
-    """Return the jackknife variance of `values`, one per group of rows that was left out."""
+    """Return the jackknife variance of a metric from its values without each group of rows."""
     return (len(values) - 1) * float(np.var(values))

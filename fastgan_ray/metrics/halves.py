@@ -1,4 +1,4 @@
-"""Compare two halves of a set of pictures, to find the smallest difference a metric can show."""
+"""Compare random halves of a picture set, to find which differences in a metric can be chance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _CLEARLY = 2.0  # standard deviations
 
 
 class Halves(NamedTuple):
-    """Distances between two random halves of a set; means and standard deviations over splits."""
+    """Frechet distance (fd) and kernel distance (kd) between two random halves of a set.
+
+    Each distance is a mean over several splits of the set; `_sd` is its standard deviation.
+    """
 
     half: int  # pictures in each half
     fd: float
@@ -31,14 +34,15 @@ class Halves(NamedTuple):
 
     @property
     def has_direction(self) -> bool:
-        """True if mirror images differ from the pictures, e.g. because of text or side light."""
+        """True if mirror images clearly differ from the pictures (e.g. text, side light)."""
         return self.mirror_kd > _CLEARLY * max(self.mirror_kd_sd, self.kd_sd)
 
 
 def half_against_half(features: npt.ArrayLike, mirrored: npt.ArrayLike, seed: int = 0) -> Halves:
-    """Compare random halves of the features (n, d) of real pictures, over several splits.
+    """Compute the distances between two halves of a set, over several random splits.
 
-    `mirrored` has the features of the mirror images, in the same order. n is at least SMALLEST.
+    `features` (n, d) are the features of real pictures; `mirrored` (n, d) are the features of their
+    mirror images, in the same order. n must be at least SMALLEST.
     """
     rows, mirror_rows = np.asarray(features), np.asarray(mirrored)
     assert len(rows) == len(mirror_rows) >= SMALLEST

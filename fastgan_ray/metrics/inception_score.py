@@ -2,7 +2,7 @@
 
 This module does not use torch-fidelity, because torch-fidelity returns NaN if there are fewer
 pictures than splits, or if a class has probability 0. Its import also takes seconds in each trial.
-In all other cases the scores agree to 1e-9.
+In all other cases, this module and torch-fidelity give the same scores to 1e-9.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ SPLITS = 10  # as in the published score; the score increases with the number of
 
 
 def inception_score(logits: npt.ArrayLike, splits: int = SPLITS) -> tuple[float, float]:
-    """Compute the Inception score of each split; return the mean and the standard deviation.
+    """Compute the Inception score of each split; return the scores' mean and standard deviation.
 
     The score of a split is exp(mean KL divergence of p(class | picture) from p(class)), from 1 to
     the number of classes. A split is a block of consecutive rows; there are at most as many splits
-    as rows. The standard deviation divides by the number of splits, as usual.
+    as rows. The standard deviation divides by the number of splits, as in the published score.
 
-    logits: (n, classes), n at least 2: a classifier's outputs before the softmax.
-    Raises ValueError for another shape, fewer rows, a non-finite value, or splits below 1.
-    Source: Salimans et al. 2016, section 4.
+    logits: (n, classes), n at least 2: a classifier's outputs before the softmax. Raises ValueError
+    for another shape, fewer rows, a non-finite value, or splits below 1. Source: Salimans et al.
+    2016, section 4.
     """
     rows = check_features("logits", logits)
     if splits < 1:

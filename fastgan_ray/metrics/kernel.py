@@ -2,7 +2,7 @@
 
 This module does not use torch-fidelity, because torch-fidelity gives only a standard deviation over
 random subsets, not a standard error of the value. This module uses all pictures. It takes about as
-long as torch-fidelity with its subsets, and a quarter of the memory.
+long as torch-fidelity takes with subsets, and a quarter of torch-fidelity's memory.
 """
 
 from __future__ import annotations
@@ -30,17 +30,20 @@ def kernel_distance(real: npt.ArrayLike, fake: npt.ArrayLike) -> tuple[float, fl
     error also treats the reals as a random sample.
 
     Both errors are jackknife estimates: one row is left out at a time (see `_jackknife`). The
-    variance of KID has two parts: the effects of single rows, and the effects of pairs of rows that
-    are not sums of the effects of their two rows. A jackknife counts the second part twice (Efron &
-    Stein 1981). This matters if the two distributions are close, so the second part is estimated
-    separately and subtracted once. With fewer than 4 rows in a set, it cannot be estimated; then
-    the error is an upper bound. With 20 rows or more, both errors were 0.95 to 1.1 times the true
-    standard deviation over new draws. For two sets of the same distribution, the second error was
-    1.2 to 1.3 times the true value.
+    variance of KID has two parts. The first part comes from the effects of single rows. The second
+    part comes from the effects of pairs of rows, beyond the sum of the two rows' single effects. A
+    jackknife counts the second part twice (Efron & Stein 1981). This matters if the two
+    distributions are close, so the second part is estimated separately and subtracted once. If a
+    set has fewer than 4 rows, the second part cannot be estimated; then the error is an upper
+    bound.
+
+    With 20 rows or more, both errors were 0.95 to 1.1 times the true standard deviation over new
+    draws. For two sets of the same distribution, the second error was 1.2 to 1.3 times the true
+    value.
 
     real, fake: (n, d) and (m, d), n and m at least 2. Raises ValueError for another shape, fewer
-    rows, different widths, a non-finite value, or a value beyond 1e50, for which the kernel could
-    overflow. Source: Binkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3.
+    rows, different widths, a non-finite value, or an absolute value above 1e50, for which the
+    kernel could overflow. Source: Binkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3.
     """
     x, y = check_feature_pair(real, fake)
     largest = max(1.0, float(np.abs(x).max()), float(np.abs(y).max()))
@@ -71,9 +74,9 @@ class _Means:
 
 
 def _within(x: Array, unit: float) -> _Means:
-    """Compute the means of the kernel between different rows of one set.
+    """Compute the means of the kernel values between each two different rows of `x`.
 
-    The kernel's values are divided by unit^3, so that they do not overflow.
+    Kernel values are divided by unit^3, so that they do not overflow.
     """
     n = len(x)
     rows, _, squares = _sums(x, x, unit)
@@ -91,9 +94,9 @@ def _within(x: Array, unit: float) -> _Means:
 
 
 def _between(x: Array, y: Array, unit: float) -> _Means:
-    """Compute the means of the kernel matrix, which compares each row of `x` with each of `y`.
+    """Compute the means of the kernel values between each row of `x` and each row of `y`.
 
-    The kernel's values are divided by unit^3, so that they do not overflow.
+    Kernel values are divided by unit^3, so that they do not overflow.
     """
     n, m = len(x), len(y)
     rows, columns, squares = _sums(x, y, unit)
@@ -105,10 +108,10 @@ def _between(x: Array, y: Array, unit: float) -> _Means:
 
 
 def _sums(x: Array, y: Array, unit: float) -> tuple[Array, Array, float]:
-    """Compute row sums (n,), column sums (m,) and the sum of squares of the kernel matrix (n, m).
+    """Compute three sums over the kernel matrix (n, m): row sums, column sums, sum of squares.
 
-    The matrix is computed in blocks of rows. Its values are divided by unit^3, so that they do
-    not overflow.
+    The row sums have the shape (n,), the column sums (m,). The matrix is computed in blocks of
+    rows. Kernel values are divided by unit^3, so that they do not overflow.
     """
     rows, columns, squares = np.empty(len(x)), np.zeros(len(y)), 0.0
     product = product_with(y)
@@ -138,9 +141,9 @@ def _jackknife(within: Array, between: Array) -> float:
 
 
 def _count_pairs_once(jackknife: float, pairs: float) -> float:
-    """Subtract `pairs` from a jackknife variance.
+    """Correct a jackknife variance, which counts the effects of pairs of rows twice.
 
-    `pairs` is the part of the variance that comes from the effects of pairs of rows (see
-    `kernel_distance`); a jackknife counts this part twice.
+    `pairs` is the part of the variance that comes from these effects (see `kernel_distance`). The
+    result counts this part once.
     """
     return max(jackknife - 2 * pairs, 0.0) + pairs

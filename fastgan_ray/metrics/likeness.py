@@ -24,7 +24,7 @@ _ITERATIONS = 30
 
 
 class Pair(NamedTuple):
-    """The indices of two pictures that are nearly the same, and their distance.
+    """The indices of two pictures that are nearly the same, and the distance of their features.
 
     The unit is the median distance of a picture to the nearest other picture.
     """
@@ -35,7 +35,10 @@ class Pair(NamedTuple):
 
 
 def distances(features: npt.ArrayLike) -> Array:
-    """Return the Euclidean distances (n, n) between features (n, d); infinity on the diagonal."""
+    """Return the Euclidean distances (n, n) between the rows of `features` (n, d).
+
+    The diagonal is infinity, so that a picture is not its own nearest picture.
+    """
     rows = np.asarray(features, np.float64)
     squares = np.einsum("id,id->i", rows, rows)
     between = squares[:, None] + squares[None] - 2 * rows @ rows.T
@@ -45,10 +48,12 @@ def distances(features: npt.ArrayLike) -> Array:
 
 
 def with_mirrored(between: Array, features: npt.ArrayLike, mirrored: npt.ArrayLike) -> Array:
-    """Return the distances (n, n) of pictures if one of each pair may be mirrored.
+    """Return the distances (n, n) of pictures, where one picture of each pair may also be mirrored.
 
-    `between` has the distances of their `features` (n, d); `mirrored` (n, d) are the features of
-    their mirror images. The diagonal is infinity.
+    The result is the smallest of three distances: between the two pictures, and between each
+    picture and the mirror image of the other picture. `between` has the distances of the pictures'
+    `features` (n, d). `mirrored` (n, d) are the features of the mirror images. The diagonal is
+    infinity.
     """
     rows, others = np.asarray(features, np.float64), np.asarray(mirrored, np.float64)
     across = np.stack([np.linalg.norm(others - row, axis=1) for row in rows])
@@ -62,11 +67,11 @@ def near_duplicates(
 ) -> list[Pair]:
     """List the pairs of pictures that are nearly the same, the nearest first.
 
-    `between` has the distances of their features, from `distances` or `with_mirrored`; `sketches`
-    (n, s) are small versions of the pictures, with values from 0 to 255. `mirrored` (n, s) are the
-    sketches of the mirror images; None: mirror images do not count. A pair is listed if its
-    features are much nearer than usual, or if its sketches are nearly equal and its features are
-    not much farther apart than usual.
+    `between` has the distances (n, n) of the pictures' features, from `distances` or
+    `with_mirrored`. `sketches` (n, s) are small versions of the pictures, with values from 0 to
+    255. `mirrored` (n, s) are the sketches of the mirror images; if it is None, mirror images are
+    not compared. A pair is listed if its features are much nearer than usual. It is also listed if
+    its sketches are nearly equal and its features are not much farther apart than usual.
     """
     unit = _unit(between)
     if unit == 0:  # most pictures are equal
@@ -86,10 +91,10 @@ def near_duplicates(
 
 
 def outliers(between: Array) -> list[int]:
-    """List the pictures that are far from all others, the farthest first.
+    """Return the indices of the pictures that are far from all others, the farthest first.
 
-    A picture counts as an outlier if its mean distance to its nearest neighbours is more than
-    _OUTLIER robust standard deviations above the median.
+    `between` (n, n) has the distances of the pictures. A picture is an outlier if its mean distance
+    to its nearest neighbours is more than _OUTLIER robust standard deviations above the median.
     """
     count = min(_NEIGHBOURS, len(between) - 1)
     if count < 1:
@@ -104,11 +109,12 @@ def outliers(between: Array) -> list[int]:
 
 
 def clusters(features: npt.ArrayLike, seed: int = 0) -> list[list[int]]:
-    """Divide pictures into clusters, the largest first; each starts with its most typical picture.
+    """Divide pictures into clusters by their `features` (n, d); return the indices in each cluster.
 
+    The largest cluster is first, and each cluster starts with the picture nearest to its centre.
     The method is k-means on the first principal components of the features. The number of clusters
-    is the one with the best mean silhouette (Rousseeuw 1987); if no division is clear, the result
-    is a single cluster.
+    is the one with the best mean silhouette (Rousseeuw 1987). If no division is clear, all pictures
+    are in one cluster.
     """
     rows = np.asarray(features, np.float64)
     everything = [_typical_first(rows, np.arange(len(rows)))]
@@ -144,7 +150,7 @@ def _main_directions(rows: Array) -> Array:
 
 
 def _typical_first(points: Array, group: npt.NDArray[np.int64]) -> list[int]:
-    """Sort the pictures of a cluster by their distance to its centre."""
+    """Sort the pictures of a cluster by their distance to its centre; return their indices."""
     members = points[group]
     order = np.argsort(np.linalg.norm(members - members.mean(axis=0), axis=1), kind="stable")
     return [int(index) for index in group[order]]

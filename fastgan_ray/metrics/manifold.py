@@ -1,4 +1,4 @@
-"""Measure which fakes are like the reals, and which reals the fakes cover.
+"""Measure which fakes look like reals, and which reals have similar fakes.
 
 This module does not use torch-fidelity, because torch-fidelity has only precision and recall, and
 computes their means in float32.
@@ -23,9 +23,10 @@ _ROUNDING = 1e-12
 def precision_recall_density_coverage(
     real: npt.ArrayLike, fake: npt.ArrayLike, k: int = 5
 ) -> dict[str, float]:
-    """Compute precision, recall, density and coverage of fakes against reals, by these names.
+    """Compute precision, recall, density and coverage of fakes; return a dict with these keys.
 
-    Each row has a ball that reaches to the k-th nearest other row of the same set.
+    Each row of features is the centre of a ball that reaches to the k-th nearest other row of the
+    same set.
     - precision: share of fakes in at least one real's ball; 0 to 1.
     - recall: share of reals in at least one fake's ball; 0 to 1.
     - density: the mean number of reals' balls that contain a fake, divided by k. It is about 1 for
@@ -35,9 +36,9 @@ def precision_recall_density_coverage(
     A point on the surface of a ball is inside it, so a copy of a duplicated row is inside its ball.
 
     real, fake: (n, d) and (m, d), n and m at least 2. k: at least 1; if a set has k rows or fewer,
-    its balls reach to the farthest other row.
-    Raises ValueError for another shape, fewer rows, different widths or a non-finite value.
-    Source: Kynkaanniemi et al. 2019, eq. 1 and 2; Naeem et al. 2020, eq. 3 and 4.
+    its balls reach to the farthest other row. Raises ValueError for another shape, fewer rows,
+    different widths or a non-finite value. Source: Kynkaanniemi et al. 2019, eq. 1 and 2; Naeem et
+    al. 2020, eq. 3 and 4.
     """
     x, y = check_feature_pair(real, fake)
     if k < 1:
@@ -60,9 +61,9 @@ def precision_recall_density_coverage(
 
 
 def _squared_radii(x: Array, k: int) -> Array:
-    """Return each row's squared distance (n,) to its k-th nearest other row.
+    """Return the squared distance (n,) of each row to its k-th nearest other row.
 
-    A margin for rounding errors is added.
+    A small margin for rounding errors is added.
     """
     nearest = min(k, len(x) - 1) - 1
     radii: Array = np.empty(len(x))

@@ -19,10 +19,11 @@ _SAME = 1e-6
 
 
 class Pair(NamedTuple):
-    """A fake and a training picture near it.
+    """A generated picture and one of the training pictures that are nearest to it.
 
-    `distance` is relative: it is divided by the mean distance of training pictures to the nearest
-    other training picture.
+    `fake` and `training` are the indices of the two pictures. `distance` is the distance of their
+    features, divided by the mean distance of training pictures to the nearest other training
+    picture.
     """
 
     fake: int
@@ -31,19 +32,22 @@ class Pair(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """The nearest training pictures of each fake, nearest first."""
+    """The nearest training pictures of each fake.
+
+    `pairs[i]` has the pairs of fake i, the nearest training picture first.
+    """
 
     pairs: list[list[Pair]]
     too_near: float
-    """Only 5 % of training pictures are nearer than this to another training picture. The unit is
-    the same as in `Pair.distance`."""
+    """The distance, in the unit of `Pair.distance`, below which a fake is too near to a training
+    picture: only 5 % of training pictures are nearer than this to another training picture."""
 
 
 class NearestTraining(NamedTuple):
-    """The distance and the index of each fake's nearest training picture, both (m,).
+    """The distance (m,) of each fake to its nearest training picture, and the indices (m,).
 
-    `reference` (n,) has, for each training picture, the distance to the nearest other training
-    picture.
+    `indices` has the index of this training picture. `reference` (n,) has, for each training
+    picture, the distance to the nearest other training picture.
     """
 
     distances: Array
@@ -54,14 +58,16 @@ class NearestTraining(NamedTuple):
 def nearest_training(
     training: npt.ArrayLike, fake: npt.ArrayLike, mirrored: npt.ArrayLike | None = None
 ) -> NearestTraining:
-    """Find each fake's nearest training picture, and each training picture's nearest other one.
+    """Find the nearest training picture of each fake and of each training picture.
 
-    training, fake: (n, d) and (m, d), n and m at least 2. mirrored: (n, d); row i has the features
-    of the mirror image of training picture i. Pass `mirrored` if the training flips pictures,
-    because a mirrored copy is also a copy. The mirror image or a duplicate of a training picture
-    does not count as another training picture: otherwise copies would look normal if the training
-    set has duplicates. Raises ValueError for another shape, fewer rows, different widths, a
-    non-finite value, or training pictures that are all the same.
+    training, fake: features (n, d) and (m, d), n and m at least 2. mirrored: features (n, d) of the
+    training pictures' mirror images, in the same order. Pass `mirrored` if the training flips
+    pictures, because a mirrored copy is also a copy.
+
+    For a training picture, the nearest *other* training picture is used: not the picture itself,
+    its mirror image or a duplicate of it. If duplicates counted, copies would look normal in a
+    training set with duplicates. Raises ValueError for another shape, fewer rows, different widths,
+    a non-finite value, or training pictures that are all the same.
     """
     views, fakes = _views(training, fake, mirrored)
     images = np.concatenate(views)
@@ -73,17 +79,18 @@ def nearest_training(
 
 
 def memorisation(nearest: NearestTraining) -> dict[str, float]:
-    """Compare the distances of fakes and of training pictures to the nearest training picture.
+    """Compare how near fakes and training pictures are to the nearest training picture.
 
     Returns two numbers:
     - nearest_ratio: the fakes' mean distance to the nearest training picture, divided by the
       training pictures' mean distance to the nearest other training picture. It is about 1 for new
       pictures of the same kind, and 0 for copies.
-    - memorised: the share of fakes that are too near to a training picture: nearer than the 5 %
-      quantile of the training pictures' distances to the nearest other training picture. The share
-      is about .05 for new pictures of the same kind, and 1 for copies.
+    - memorised: the share of fakes whose distance to the nearest training picture is below the 0.05
+      quantile of the training pictures' distances to the nearest other training picture. It is
+      about 0.05 for new pictures of the same kind, and 1 for copies.
 
-    Source: nearest neighbours against a real-to-real reference, as in Meehan et al. 2020.
+    Source: the comparison of nearest neighbours with a real-to-real reference, as in Meehan et al.
+    2020.
     """
     too_near = np.quantile(nearest.reference, TOO_NEAR)
     return {
@@ -93,7 +100,10 @@ def memorisation(nearest: NearestTraining) -> dict[str, float]:
 
 
 def closest_pairs(nearest: NearestTraining, count: int = 16) -> list[Pair]:
-    """List the `count` fakes that are nearest to a training picture, the nearest first."""
+    """Return the pairs of a fake and its nearest training picture with the smallest distances.
+
+    The result has at most `count` pairs, the nearest first.
+    """
     distances = nearest.distances / float(nearest.reference.mean())
     order = np.argsort(distances, kind="stable")[:count]
     return [Pair(int(i), int(nearest.indices[i]), float(distances[i])) for i in order]
@@ -128,7 +138,11 @@ def neighbours(
 def _views(
     training: npt.ArrayLike, fake: npt.ArrayLike, mirrored: npt.ArrayLike | None
 ) -> tuple[list[Array], Array]:
-    """Return features (n, d) of training pictures and any mirror images, and of fakes (m, d)."""
+    """Check and scale the features; return the views of the training set, and the fakes (m, d).
+
+    The views are the features (n, d) of the training pictures and, if `mirrored` is given, of their
+    mirror images.
+    """
     real, fakes = check_feature_pair(training, fake, ("training", "fake"))
     flipped = real if mirrored is None else check_feature_pair(real, mirrored)[1]
     if len(flipped) != len(real):
@@ -142,7 +156,8 @@ def _views(
 def _reference(views: list[Array], images: Array) -> Array:
     """Return the distance (n,) of each training picture to the nearest other training picture.
 
-    The arguments are those of `_squares_to_others`.
+    The arguments are as in `_squares_to_others`. Raises ValueError if all training pictures are
+    equal.
     """
     squares = _squares_to_others(views, images)
     if not np.isfinite(squares).all():
@@ -151,11 +166,12 @@ def _reference(views: list[Array], images: Array) -> Array:
 
 
 def _squares_to_others(views: list[Array], images: Array) -> Array:
-    """Return the squared distance (n,) of each picture to the nearest other picture, or infinity.
+    """Return the squared distance (n,) of each picture to the nearest other picture.
 
     views: the features (n, d) of the pictures, and, if mirror images are compared, also the
-    features of the mirror images. images: the rows of all arrays in `views`, joined. The distance
-    is infinite if there is no other picture.
+    features of the mirror images. images: the rows of all arrays in `views`, joined. Equal pictures
+    and mirror images of a picture do not count as other pictures. The distance is infinite if there
+    is no other picture.
     """
     first = views[0]
     same = _SAME * float(np.einsum("id,id->", first, first)) / len(first)

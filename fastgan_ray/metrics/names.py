@@ -1,7 +1,4 @@
-"""Build the names of metrics and of their standard errors.
-
-A name says what was measured, how, and on how many pictures.
-"""
+"""Build the names of metrics and of their standard errors, and read metrics from rows of values."""
 
 from __future__ import annotations
 
@@ -36,10 +33,11 @@ _COUNTED = re.compile(r"(fid|kid|is)\d+k?(_full)?")
 
 
 def metric_name(config: EvalConfig, family: str = "fd") -> str:
-    """Return the name of a Frechet (`fd`) or kernel (`kd`) distance or an Inception score (`is`).
+    """Return the name of a Frechet distance (`fd`), kernel distance (`kd`) or Inception score.
 
-    On Inception the name is FID, KID or IS with the number of pictures, such as fid5k_full. On
-    another network the name contains the network's name, such as kd_efficientnet_lite0.
+    `family` is "fd", "kd" or "is" (Inception score). On an Inception network, the name is FID, KID
+    or IS with the number of pictures, e.g. fid5k_full. On another network, the name contains the
+    network's name, e.g. kd_efficientnet_lite0.
     """
     if config.extractor not in _INCEPTIONS:
         return f"{family}_{config.extractor}"
@@ -54,20 +52,24 @@ def manifold_name(quantity: str) -> str:
 
 
 def error_name(name: str) -> str:
-    """Return the name of the standard error that treats fakes and reals as random samples."""
+    """Return the name of the standard error that treats fakes and reals as random samples.
+
+    `name` is the name of the metric.
+    """
     return f"{name}_se"
 
 
 def fakes_error_name(name: str) -> str:
     """Return the name of the standard error that treats only the fakes as a random sample.
 
-    Use this error to compare trials whose reference pictures are the same.
+    `name` is the name of the metric. Use this error to compare trials whose reference pictures are
+    the same.
     """
     return f"{name}_se_fakes"
 
 
 def searchable(config: EvalConfig) -> dict[str, Goal]:
-    """List the metrics that a search can optimise, and their goals; the first is the default."""
+    """Return {name: goal} of all metrics that a search can optimise; the first is the default."""
     if config.extractor == "none":
         return {}
     return {_name_of(family, config): goal for family, goal in GOALS.items()}
@@ -76,7 +78,7 @@ def searchable(config: EvalConfig) -> dict[str, Goal]:
 def run_metric(config: EvalConfig) -> tuple[str, Goal]:
     """Return the full name and the goal of the run's metric, `eval.metric`.
 
-    Without a feature network nothing is measured; the name is then NO_METRIC.
+    If there is no feature network (eval.extractor is none), the name is NO_METRIC.
     """
     if config.extractor == "none":
         return NO_METRIC, "minimize"
@@ -84,7 +86,7 @@ def run_metric(config: EvalConfig) -> tuple[str, Goal]:
 
 
 def metric_family(name: str, config: EvalConfig) -> str:
-    """Return the value of `eval.metric` that selects the metric with the full name `name`."""
+    """Return the value of `eval.metric` for the metric `name`, e.g. "fd" for fid5k_full."""
     return next(family for family in GOALS if _name_of(family, config) == name)
 
 
@@ -104,15 +106,16 @@ def full_name(name: str, config: EvalConfig) -> str:
 def shown_name(name: str, config: EvalConfig) -> str:
     """Return the full name of the metric that a short name means in this run.
 
-    The short names are "fid", "kid" and the values of `eval.metric`. On a network that is not an
-    Inception, "kid" becomes the kernel distance on that network. Return other names unchanged.
+    The short names are "fid", "kid" and the values of `eval.metric`. "fid" and "kid" mean the
+    Frechet and the kernel distance on the run's feature network, even if it is not an Inception
+    network. Other names are returned unchanged.
     """
     family = _SHORT.get(name, name)
     return _name_of(family, config) if family in GOALS and config.extractor != "none" else name
 
 
 def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
-    """Translate a metric's name from the protocol `before` to the protocol `after`.
+    """Return the name that the metric `name` of the protocol `before` has in the protocol `after`.
 
     Return None if `before` has no metric of this name.
     """
@@ -121,17 +124,19 @@ def same_metric(name: str, before: EvalConfig, after: EvalConfig) -> str | None:
 
 
 def early_name(name: str) -> str:
-    """Return the name of a metric in cheap evaluations, which use fewer generated pictures.
+    """Return the name that the metric `name` has in cheap evaluations (`eval.early_fakes`).
 
-    In full evaluations, the metric has the name `name`.
+    Cheap evaluations use fewer generated pictures. In full evaluations, the metric is called
+    `name`.
     """
     return "early/" + _COUNTED.sub(r"\1", name)
 
 
 def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) -> float | None:
-    """Return a metric's value in the row of an evaluation; `missing` if the row has no value.
+    """Return the value of the metric `name` in `row`, the row of a full or a cheap evaluation.
 
-    The evaluation may be full or cheap (see `early_name`).
+    Return `missing` if the row has no value. In a cheap evaluation, the metric has another name,
+    see `early_name`.
     """
     value = row.get(name, row.get(early_name(name), missing))
     return None if value is None else float(value)
@@ -140,17 +145,17 @@ def value_of(row: Mapping[str, Any], name: str, missing: float | None = None) ->
 def best_name(name: str) -> str:
     """Return the name under which a run reports the metric `name` of its best checkpoint.
 
-    At its end, a run measures its best checkpoint again, on new latents. Only the run's last report
+    At its end, a run measures its best checkpoint again, on new latents. Only the last row of a run
     has metrics with such names.
     """
     return f"best/{name}"
 
 
 def final_value(row: Mapping[str, Any], name: str, missing: float | None = None) -> float | None:
-    """Read the metric that ranks trainings from a row of reported metrics.
+    """Return the value of the metric `name` in `row` that is used to rank trainings.
 
-    If the row has the value of the best checkpoint, measured again on new latents, this value is
-    returned. Otherwise the value of the evaluation itself is returned.
+    If the row has the value of the best checkpoint on new latents, return this value. Otherwise,
+    return the value of the row's own evaluation, or `missing` if it has none.
     """
     value = row.get(best_name(name))
     return value_of(row, name, missing) if value is None else float(value)

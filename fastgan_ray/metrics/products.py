@@ -1,7 +1,7 @@
 """Multiply blocks of a large matrix by another matrix, in float64, on a CUDA GPU if available.
 
-These products take most of a metric's time. The product of 5,000 rows of 2,048 features with their
-transpose needs 100 GFLOP: a fraction of a second on a GPU, five seconds on one CPU core.
+These products take most of a metric's time. For example, 5,000 rows of 2,048 features times their
+transpose need 100 GFLOP: a fraction of a second on a GPU, five seconds on one CPU core.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ def product_device() -> torch.device:
 
 
 def product_with(y: Array) -> Callable[[Array], Array]:
-    """Return a function that multiplies a block (b, d) by the transpose of `y` (m, d): (b, m).
+    """Return a function that multiplies a block (b, d) by the transpose of `y` (m, d).
 
-    The caller may overwrite the result. With a GPU, `y` is copied to the GPU once.
+    The function returns a new array (b, m), which the caller may overwrite. If there is a GPU, `y`
+    is copied to the GPU only once.
     """
     device = product_device()
     if device.type == "cpu":

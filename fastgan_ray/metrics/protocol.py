@@ -1,4 +1,4 @@
-"""Record how a metric was measured; only metrics with equal protocols can be compared."""
+"""Record how a metric was measured; only values with equal protocols can be compared."""
 
 from __future__ import annotations
 
@@ -19,29 +19,31 @@ LABELS = {
     "resize": "resizing",
     "reference": "reference pictures",
     "reference_count": "number of reference pictures",
-    "held_out": "reference pictures that are not trained on",
-    "fit": "how pictures are made square",
-    "aspect": "width and height of the pictures",
+    "held_out": "reference pictures that are held out from training",
+    "fit": "how pictures get the aspect ratio (data.fit)",
+    "aspect": "aspect ratio of the pictures",
     "mode": "colours of the pictures",
     "background": "background colour",
-    "reference_flips": "mirror images in the reference",
+    "reference_flips": "reference pictures include mirror images",
     "num_fakes": "number of generated pictures",
     "eval_seed": "seed of the latents",
     "arithmetic": "arithmetic of sampling and features",
-    "shared_data": "training data that the metric shares with the discriminator's features (none "
-    "on DINOv2 and CLIP)",
+    "shared_data": "training data that the metric's feature network shares with the "
+    "discriminator's features (DINOv2 and CLIP share none)",
 }
-# These values are not written to a protocol. So a new protocol can equal an older one, which does
-# not have these keys.
+# A protocol leaves out a key that has this value. So it can equal a protocol of an earlier version,
+# which did not have these keys.
 USUAL = {"aspect": "1:1", "mode": "rgb", "held_out": "no", "shared_data": "none"}
 
 
 def protocol(config: RunConfig, extractor: Extractor, source: Source) -> dict[str, Any]:
-    """Describe, as JSON values, how metrics are measured.
+    """Return the protocol of a run, which describes how the run measures its metrics.
 
-    Metrics can be compared if their descriptions are equal. The feature networks need square
-    pictures with three colours. So grey is repeated, pictures with alpha are put on `background`,
-    and pictures that are not square are stretched. `source` has the reference pictures.
+    The keys are those of LABELS, and the values are JSON values. Two values of a metric can be
+    compared if their protocols are equal. `source` has the reference pictures. The feature networks
+    need square pictures with three colours. So grey pictures are repeated in three channels,
+    pictures with alpha are put on `data.background`, and pictures that are not square are
+    stretched.
     """
     unusual = {
         "aspect": config.model.aspect,
@@ -72,7 +74,7 @@ def _held_out(config: EvalConfig) -> str:
 
 
 def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """List in words how two protocols differ; empty if their metrics can be compared."""
+    """Return a text for each difference between two protocols; [] if metrics can be compared."""
     a, b = {**USUAL, **a}, {**USUAL, **b}
     keys = [*LABELS, *sorted((a.keys() | b.keys()) - LABELS.keys())]
     return [
@@ -85,8 +87,8 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str
 def require_same_protocol(protocols: Mapping[str, Mapping[str, Any]], advice: str) -> None:
     """Raise UserError unless all protocols are equal.
 
-    The keys of `protocols` are the names of what was measured. The message lists how each protocol
-    differs from the first, and ends with `advice`.
+    `protocols` maps a name to each protocol; messages use these names. The message lists how each
+    protocol differs from the first one, and ends with `advice`.
     """
     (first, expected), *others = protocols.items()
     problems = [

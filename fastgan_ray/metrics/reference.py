@@ -1,4 +1,4 @@
-"""Compute the features of the real pictures, once for each data set and protocol."""
+"""Compute the features of the real pictures, and cache the features on disk."""
 
 from __future__ import annotations
 
@@ -38,11 +38,12 @@ Features = npt.NDArray[np.float32]
 
 
 class Reference(NamedTuple):
-    """Features (n, d) of the real pictures, and of their mirror images if a run needs these.
+    """Features of the real pictures that metrics compare the generated pictures with.
 
-    The real pictures are the ones that metrics compare with. If they are held out from training,
-    `training` has the features of the training pictures. Otherwise, the real pictures are the
-    training pictures, and `training` is None.
+    `features` (n, d) are the features of the pictures. `mirrored` (n, d) are the features of their
+    mirror images, or None if the run does not need them. If the metrics compare with held-out
+    pictures, `training` has the features of the training pictures. Otherwise `training` is None,
+    because the real pictures are also the training pictures.
     """
 
     features: Features
@@ -53,7 +54,10 @@ class Reference(NamedTuple):
 def load_sets(
     sets: PictureSets, config: RunConfig, extractor: Extractor, track: Track = silently
 ) -> Reference:
-    """Load the features that metrics compare with; raise UserError like `load_reference`."""
+    """Load the features of the reference pictures and, if these are held out, of the training set.
+
+    Raises UserError like `load_reference`.
+    """
     reference = load_reference(sets.reference, config, extractor, track)
     if not sets.held_out:
         return reference
@@ -63,9 +67,11 @@ def load_sets(
 def load_reference(
     source: Source, config: RunConfig, extractor: Extractor, track: Track = silently
 ) -> Reference:
-    """Load the features of the real pictures, and of their mirror images if the run needs these.
+    """Load the features of the real pictures, and of their mirror images if the run needs them.
 
-    Raises UserError if all pictures are the same, because then there is no variety to compare.
+    A run needs the mirror images if `config` has data.flip above 0 or eval.mirrored_reference.
+    Raises UserError if all pictures have the same features, because metrics need different
+    pictures.
     """
     shape = config.model.proportions
     features = reference_features(source, config.data, extractor, shape, track=track)
@@ -88,12 +94,14 @@ def reference_features(
     mirrored: bool = False,
     track: Track = silently,
 ) -> Features:
-    """Compute features (n, d) of the original pictures, or of their mirror images (left to right).
+    """Compute the features (n, d) of all pictures in `source`, or of their mirror images.
 
-    The pictures are fitted to `proportions` (height to width) by the rule `data_config.fit`. Only
-    the extractor resizes them, so the features do not depend on the trial's resolution. Features
-    are cached on disk, by the pictures' content and the protocol. If a cache file cannot be read,
-    the features are computed again. Raises UserError if the cache cannot be written.
+    `mirrored` chooses the mirror images (left to right). `data_config.fit` gives each picture the
+    proportions (height, width) in `proportions`. The pictures are not resized to the trial's
+    resolution, so the features do not depend on it. The features are cached on disk. The name of
+    the cache file is a hash of the pictures' content and of the settings that affect the features.
+    If the file cannot be read, the features are computed again. Raises UserError if the file cannot
+    be written.
     """
     path = _cache_path(source, data_config, extractor, proportions, mirrored)
     if (cached := _read(path, len(source))) is not None:
@@ -146,7 +154,7 @@ def _prepared(
     mirrored: bool,
     track: Track,
 ) -> Iterator[Tensor]:
-    """Yield each picture as the extractor's input (3, size, size); several threads prepare them."""
+    """Prepare pictures in several threads; yield each as the extractor's input (3, size, size)."""
 
     def prepare(index: int) -> Tensor:
         background = config.background

@@ -1,4 +1,4 @@
-"""Compare two halves of a data set once, and store the result in the cache."""
+"""Compare two halves of a data set, and cache the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ _VERSION = 1  # increase this number when a change of the code changes the numbe
 def embedded_features(
     source: Source, config: DataConfig, track: Track = silently
 ) -> tuple[Features, Features]:
-    """Compute the features of the pictures and of their mirror images, on the CPU."""
+    """Compute features of the pictures and of their mirror images with the embedded network.
+
+    Returns two arrays (n, d). They are computed on the CPU, with the feature network in the
+    package.
+    """
     extractor = load_extractor(NETWORK, torch.device("cpu"), config.background)
     features = reference_features(source, config, extractor, track=track)
     mirrored = reference_features(source, config, extractor, mirrored=True, track=track)
@@ -33,7 +37,10 @@ def embedded_features(
 
 
 def self_distance(source: Source, config: DataConfig, track: Track = silently) -> Halves | None:
-    """Compare two halves of the pictures; return None for fewer than SMALLEST pictures."""
+    """Return the distances between two random halves of the pictures, from the cache if possible.
+
+    Return None if there are fewer than SMALLEST pictures.
+    """
     if len(source) < SMALLEST:
         return None
     if (known := known_self_distance(source, config)) is not None:
@@ -45,7 +52,7 @@ def self_distance(source: Source, config: DataConfig, track: Track = silently) -
 
 
 def known_self_distance(source: Source, config: DataConfig) -> Halves | None:
-    """Return the cached result of `self_distance`, or None if there is none."""
+    """Return the cached result of `self_distance`, or None if the cache has no result."""
     try:
         stored = json.loads(_path(source, config).read_text(encoding="utf-8"))
         return Halves(int(stored[0]), *map(float, stored[1:]))

@@ -1,18 +1,18 @@
-"""The published weight files, and the setting that needs each of them."""
+"""The published weight files, and the setting that needs each file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 _EMBEDDED = (
-    "Or use the network that comes with the package, with --embedded (eval.extractor: "
-    "efficientnet_lite0). The metric is then not FID, and has another name."
+    "Or use --embedded: it selects the feature network inside the package (eval.extractor: "
+    "efficientnet_lite0), which needs no download. The metric is then not FID and has another name."
 )
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A published weight file; `instead` tells the user what to use without the file."""
+    """A published weight file. If it is missing, `instead` tells the user what else to use."""
 
     filename: str
     sha256: str
@@ -24,7 +24,7 @@ class Weights:
 
     @property
     def purpose(self) -> str:
-        """Say what the file is used for, with its setting: "FID (eval.extractor: inception)"."""
+        """Return what the file is used for, with its setting: "FID (eval.extractor: inception)"."""
         return f"{self.used_for} ({self.setting})"
 
 
@@ -82,7 +82,7 @@ WEIGHTS: dict[str, Weights] = {
         url="https://download.pytorch.org/models",
         used_for="LPIPS",
         setting="train.reconstruction: lpips_vgg",
-        instead="Or use --embedded, which replaces LPIPS by the same kind of distance on the "
-        "network in the package; a training may also set train.reconstruction to l1.",
+        instead="Or use --embedded: it replaces LPIPS by a similar distance, computed with the "
+        "network inside the package. For a training, you can also set train.reconstruction to l1.",
     ),
 }

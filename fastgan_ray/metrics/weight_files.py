@@ -1,6 +1,6 @@
 """Find, download and verify weight files.
 
-A file is used only if it has the published sha256.
+A file is used only if its sha256 is the published one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ _Item = TypeVar("_Item")
 
 
 class Row(TypedDict):
-    """One line of `fastgan-ray weights list`; `path` is None if the file is missing."""
+    """A row of the table that `fastgan-ray weights list` prints.
+
+    `state` is "here" if the file is on this machine, "missing" if it is not, and "another file" if
+    the cache has a file of this name with a different sha256. `path` is None if the file is
+    missing.
+    """
 
     name: str
     purpose: str
@@ -42,11 +47,12 @@ class Row(TypedDict):
 
 
 def weights_path(name: str) -> Path:
-    """Return the path of the verified file `name` (a key of WEIGHTS); download it if needed.
+    """Return the path of the weight file `name` (a key of WEIGHTS); download the file if necessary.
 
-    The function looks in `cache_dir()/weights`, then in the download folders of other libraries,
-    then at the publisher's URL (or, if the variable FASTGAN_RAY_WEIGHTS_URL is set, in this
-    folder). Raises UserError if the file is not found, or if the cache has a different file of this
+    The function looks for the file in `cache_dir()/weights`, then in the download folders of other
+    libraries. If the file is in none of these folders, it is downloaded from its published URL, or
+    from FASTGAN_RAY_WEIGHTS_URL if this environment variable is set. The sha256 of the file is
+    verified. Raises UserError if the download fails, or if the cache has a different file of this
     name.
     """
     weights = WEIGHTS[name]
@@ -54,7 +60,7 @@ def weights_path(name: str) -> Path:
 
 
 def needed_weights(config: RunConfig) -> list[str]:
-    """List the weights (keys of WEIGHTS) that a run needs."""
+    """List the weight files (keys of WEIGHTS) that a run with `config` needs."""
     settings = (
         f"eval.extractor: {config.eval.extractor}",
         f"train.reconstruction: {config.train.reconstruction}",
@@ -63,36 +69,39 @@ def needed_weights(config: RunConfig) -> list[str]:
 
 
 def require_weights(config: RunConfig) -> None:
-    """Get every weight file that a run needs, before anything expensive starts.
+    """Find or download every weight file that a run needs; call this before any expensive work.
 
-    Raises one UserError for all missing files.
+    Raises one UserError, which lists all files that are not available.
     """
     _for_each(weights_path, needed_weights(config))
 
 
 def weights_table(track: Track = silently) -> list[Row]:
-    """List every published file and whether it is on this machine; verify files that exist."""
+    """Return a row for each file in WEIGHTS, and verify the sha256 of each file on this machine."""
     return [_row(name, weights) for name, weights in track([*WEIGHTS.items()], "checking weights")]
 
 
 def fetch_weights(names: Sequence[str]) -> list[Path]:
-    """Put published files (keys of WEIGHTS; all if `names` is empty) into the cache.
+    """Copy or download weight files into the cache; return their paths.
 
-    Files that other libraries have downloaded are copied. Raises one UserError for all failures.
+    `names` are keys of WEIGHTS; if it is empty, all files in WEIGHTS are fetched. A file that
+    another library has already downloaded is copied. Raises one UserError, which lists all
+    failures.
     """
     return _for_each(_fetch, list(dict.fromkeys(names)) or list(WEIGHTS))
 
 
 def add_weights(files: Sequence[Path]) -> list[Path]:
-    """Copy published files into the cache; their content identifies them, not their names.
+    """Copy the weight files at the paths `files` into the cache; return the paths of the copies.
 
-    Raises one UserError for all files that cannot be read or are not in WEIGHTS.
+    A file is recognised by its sha256, so it may have any name. Raises one UserError, which lists
+    all files that cannot be read and all files that are not in WEIGHTS.
     """
     return _for_each(_add, files)
 
 
 def _for_each(action: Callable[[_Item], Path], items: Iterable[_Item]) -> list[Path]:
-    """Return the result of `action` for each item; raise one UserError for all failures."""
+    """Return the result of `action` for each item; raise one UserError that lists all failures."""
     paths, problems = [], []
     for item in items:
         try:
@@ -145,8 +154,8 @@ def _add(file: Path) -> Path:
             return _copy(file, _cache_path(weights))
     known = "".join(f"\n  {weights.sha256}  {weights.filename}" for weights in WEIGHTS.values())
     raise UserError(
-        f"{file}: is not one of the known weight files, or is damaged (its sha256 is "
-        f"{sha256}). Known files:{known}"
+        f"{file}: is not one of the known weight files, or is damaged. Its sha256 is {sha256}. "
+        f"The known files are:{known}"
     )
 
 
@@ -186,7 +195,7 @@ def _matches(weights: Weights, path: Path) -> bool:
 
 
 def _shared_folders() -> list[Path]:
-    """List where clean-fid (the temporary folder), torch hub and CLIP keep their downloads."""
+    """Return the download folders of clean-fid (the temporary folder), torch hub and CLIP."""
     clip = Path.home() / ".cache" / "clip"
     return [Path(tempfile.gettempdir()), Path(torch.hub.get_dir()) / "checkpoints", clip]
 

@@ -1,6 +1,7 @@
 """Feature networks, which turn pictures of any size into the vectors that a metric compares.
 
-The code of each network comes from a library; its weights come from `metrics.weight_files` only.
+A library provides the code of each network. The weights come from `metrics.weight_files`, except
+those of EfficientNet-Lite0, which are inside a Python package.
 """
 
 import importlib
@@ -32,12 +33,14 @@ def load_extractor(
     """Load the feature network `name` (a key of EXTRACTORS) on `device`.
 
     Pictures with alpha are put on the colour `background` (#rrggbb). If `picture_px` is given,
-    pictures are first resized to this side. Raises UserError if the weights are not available.
+    pictures are first resized to squares of this side. Raises UserError if `name` is "none", or if
+    the weights are not available.
     """
     if name == "none":
         raise UserError(
-            "eval.extractor is none, so nothing can be measured; choose a feature network with "
-            "--set eval.extractor=NAME, or use --embedded for the network in the package"
+            "eval.extractor is none, so nothing can be measured. Choose a feature network with "
+            "--set eval.extractor=NAME, or use --embedded, which selects the network inside the "
+            "package"
         )
     module = importlib.import_module(f"{__name__}.{EXTRACTORS[name]}")
     extractor: Extractor = getattr(module, name)(device)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0; its weights are inside a Python package."""
+"""Load the feature network EfficientNet-Lite0; its weights are inside a Python package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastgan_ray.pretrained.efficientnet import (
 
 
 def efficientnet_lite0(device: torch.device) -> Extractor:
-    """Load EfficientNet-Lite0: pooled features (1,280) at 224 px, logits of 1,000 classes."""
+    """Load EfficientNet-Lite0: input 224 px, pooled features (1,280), logits of 1,000 classes."""
     network = load_efficientnet("efficientnet_lite0")
     fold_batch_norms(network)
     classifier = copy.deepcopy(network._fc)  # on the CPU, like the features

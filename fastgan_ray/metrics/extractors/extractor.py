@@ -1,4 +1,4 @@
-"""The interface of all feature networks: from pictures to features, with a protocol."""
+"""The class of feature networks: it prepares pictures and computes their features."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _CPU_CHUNK = 4
 
 @dataclass(frozen=True)
 class Extractor:
-    """A feature network with its protocol. Call it on pictures to get their features.
+    """A feature network, and how pictures are prepared for it. Call it on pictures to get features.
 
     The network needs three colours and a square input. A grey picture is repeated in three
     channels. A picture with alpha is put on the colour `background`, and rounded as in a file. A
     picture that is not square is resized to a square, which changes its proportions. The network
-    computes in full precision, even within autocast. Another division into batches changes features
-    only by rounding.
+    computes in full float32 precision, even within autocast. The batch size changes features only
+    by rounding.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Extractor:
 
     @property
     def resize(self) -> str:
-        """Return the name of the method that resizes pictures, without spaces."""
+        """Return the name of the method that resizes pictures, for the protocol."""
         first = "" if self.picture_px is None else f"{self.picture_px}-then-"
         return f"bicubic-antialiased-{first}{self.size}"
 
@@ -58,7 +58,10 @@ class Extractor:
 
     @torch.inference_mode()
     def __call__(self, images_BCHW: Tensor) -> Tensor:
-        """Compute features (B, d), float32 on the device, of pictures (B, C, H, W) in 0 to 255."""
+        """Compute the features (B, d) of pictures (B, C, H, W) with values from 0 to 255.
+
+        The features are float32, on the extractor's device.
+        """
         # With TF32 the metrics would depend on the type of GPU.
         with torch.autocast(self.device.type, enabled=False), ieee_float32():
             chunk = _CPU_CHUNK if self.device.type == "cpu" else max(len(images_BCHW), 1)

@@ -1,4 +1,4 @@
-"""The Inception network of 2015, with which FID is defined, in two published versions.
+"""Load one of two published versions of the Inception network of 2015, which defines FID.
 
 The logits are computed without the bias, as in the published Inception score (Salimans et al. 2016)
 and in the code of NVIDIA and torch-fidelity.
@@ -23,7 +23,7 @@ from fastgan_ray.metrics.weight_files import weights_path
 
 
 def inception(device: torch.device) -> Extractor:
-    """Load NVIDIA's TorchScript network through clean-fid: pooled features (2,048) at 299 px."""
+    """Load NVIDIA's TorchScript network through clean-fid; it computes 2,048 features at 299 px."""
     path = weights_path("inception")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)  # TorchScript is deprecated
@@ -50,10 +50,10 @@ def extractor_of_port(
 ) -> Extractor:
     """Turn torch-fidelity's network into an extractor.
 
-    Folding BatchNorm into the convolutions, and channels-last memory, make it 1.4 times as fast as
-    the original. The function calls the layers one by one, because the network's own `forward`
-    accepts only whole numbers, and clean resizing gives fractions. (`forward` also resizes; this
-    changes nothing at 299 px.)
+    BatchNorm is folded into the convolutions, and memory is channels-last: this makes the network
+    1.4 times as fast as the original. The layers are called one by one, because the network's own
+    `forward` accepts only integers, and the resized pictures have fractions. (`forward` also
+    resizes pictures to 299 px; here, the extractor has already done so.)
     """
     for module in port.modules():
         if isinstance(module, BasicConv2d):

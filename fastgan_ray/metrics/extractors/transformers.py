@@ -1,4 +1,4 @@
-"""Vision transformers: DINOv2 (Oquab et al. 2023) and CLIP (Radford et al. 2021)."""
+"""Load a vision transformer: DINOv2 (Oquab et al. 2023) or CLIP (Radford et al. 2021)."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _TORCHVISION = {
 
 
 def dinov2_vitb14(device: torch.device) -> Extractor:
-    """Load DINOv2 ViT-B/14: its class token (768) at 224 px."""
+    """Load DINOv2 ViT-B/14; its features are the class token (768) at 224 px."""
     return _transformer(
         "dinov2_vitb14", load_dinov2(weights_path("dinov2_vitb14")), _IMAGENET, device
     )
 
 
 def dinov2_vitl14(device: torch.device) -> Extractor:
-    """Load DINOv2 ViT-L/14: its class token (1,024) at 224 px.
+    """Load DINOv2 ViT-L/14; its features are the class token (1,024) at 224 px.
 
     This is the network of FD_DINOv2 (Stein et al. 2023).
     """
@@ -54,7 +54,7 @@ def dinov2_vitl14(device: torch.device) -> Extractor:
 
 
 def clip_vitb32(device: torch.device) -> Extractor:
-    """Load CLIP's ViT-B/32 through torch-fidelity: picture embeddings (512) at 224 px."""
+    """Load CLIP's ViT-B/32 through torch-fidelity; its features are embeddings (512) at 224 px."""
     path = weights_path("clip_vitb32")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)  # TorchScript is deprecated
@@ -65,9 +65,9 @@ def clip_vitb32(device: torch.device) -> Extractor:
 def load_dinov2(path: Path) -> VisionTransformer:
     """Load Meta's DINOv2 file into a torchvision transformer that returns the class token.
 
-    As in B/14 and L/14, each head must have 64 features, and each MLP must be four times as wide as
-    the tokens. torchvision's transformer has no LayerScale (DINOv2's factor per channel). So this
-    function multiplies the weights of the preceding layer by the factor.
+    The file must be of a network such as B/14 or L/14: each head has 64 features, and each MLP is
+    four times as wide as the tokens. torchvision's transformer has no LayerScale (DINOv2's factor
+    per channel). So this function multiplies the weights of the preceding layer by the factor.
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
     del state["mask_token"]  # for training only
@@ -93,10 +93,11 @@ def _renamed(key: str) -> str:
 
 
 def _positions(positions_1NC: Tensor) -> Tensor:
-    """Interpolate position embeddings from 518 px to 224 px; keep the class token's embedding.
+    """Interpolate the position embeddings (1, N, C) of 518 px for pictures of 224 px.
 
-    As in Meta's code, the interpolation is bicubic without antialiasing. Its factor is a little
-    larger than the ratio of the sides, which shifts the sampled positions slightly.
+    The embedding of the class token is not changed. The interpolation is the same as in Meta's
+    code: bicubic without antialiasing. Its scale factor is a little too large (0.1 is added to the
+    number of patches per side), which shifts the sampled positions slightly.
     """
     token, square = positions_1NC[:, :1], positions_1NC[:, 1:]
     side = round(square.shape[1] ** 0.5)
