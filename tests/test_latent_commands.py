@@ -114,7 +114,7 @@ BAD = {
     "no seeds to walk": (("interpolate", "--grid", "2x2", "--seeds", "0-3"), "4 walks of --grid"),
     "another grid": (("interpolate", "--grid", "3"), "COLUMNSxROWS, e.g. 4x2"),
     "a grid too large": (("interpolate", "--grid", "10x10"), "at most 64 walks (got 10x10)"),
-    "no film": (("evolve", "--fps", "2"), "has 0 grids of samples; name the folder of a training"),
+    "no film": (("evolve", "--fps", "2"), "has 0 sample grids, but a video needs at least 2; give"),
     "a film of another kind": (("evolve", "--out", "x.png"), ".gif or .mp4"),
     "another distance": (("neighbours", "--by", "ssim"), "is not one of 'features',"),
     "another video": (("interpolate", "--out", "x.avi"), ".gif or .mp4"),

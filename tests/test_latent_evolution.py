@@ -63,7 +63,7 @@ def test_a_search_has_the_film_of_its_best_trial(tmp_path):
 def test_one_grid_is_no_film(tmp_path):
     (tmp_path / "grids").mkdir()
     Image.new("RGB", (34, 34)).save(tmp_path / "grids" / "000000500.png")
-    with pytest.raises(UserError, match=r"has 1 grid of samples; .* at least 2 evaluations"):
+    with pytest.raises(UserError, match=r"has 1 sample grid, .* at least 2 evaluations"):
         find_grids(tmp_path)
     with pytest.raises(UserError, match="no such file or folder"):
         find_grids(tmp_path / "nowhere")
@@ -77,7 +77,7 @@ def test_a_file_that_is_no_grid_is_named(tmp_path, damage):
     else:
         Image.new("RGB", (46, 46) if damage == "other size" else (35, 34)).save(last)
     with pytest.raises(
-        UserError, match=rf"{last.name}: (is not a grid|has another size) .*; remove it"
+        UserError, match=rf"{last.name}: (is not a grid|its size differs) .*; remove this file"
     ):
         list(film(find_grids(tmp_path), None, 1024))
 

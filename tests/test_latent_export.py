@@ -77,7 +77,7 @@ def test_what_has_no_published_format_is_refused(checkpoints, tmp_path):
         "already": published(tmp_path / "all.pth"),
     }
     export(checkpoints["fastgan"], "folder", tmp_path / "folder")
-    cases["without a discriminator"] = tmp_path / "folder"
+    cases["needs a discriminator, but .* is an exported folder"] = tmp_path / "folder"
     for words, checkpoint in cases.items():
         with pytest.raises(UserError, match=words):
             export(checkpoint, "published", tmp_path / "x.pth")

@@ -90,7 +90,7 @@ def test_pictures_of_latents_and_files_agree_with_seeds(checkpoint, tmp_path):
     with Image.open(paths[1]) as picture:
         assert np.array_equal(np.asarray(picture), pictures[1])
     for wrong in (np.zeros((2, generator.nz + 1)), np.zeros(generator.nz), np.zeros((0, 8))):
-        with pytest.raises(ValueError, match="latents must be"):
+        with pytest.raises(ValueError, match="latents must have shape"):
             generator.draw(wrong)
 
 

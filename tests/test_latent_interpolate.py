@@ -43,7 +43,7 @@ def test_a_walk_visits_every_stop_and_a_loop_its_first_again():
     steps = (loop - loop.roll(-1, 0)).norm(dim=1)
     assert steps.max() < 3 * steps.min()
     for wrong in ((stops[:1], 5), (stops, 2)):
-        with pytest.raises(ValueError, match="at most as many as frames"):
+        with pytest.raises(ValueError, match="must be from 2 to the number of frames"):
             walk(*wrong)
 
 

@@ -181,7 +181,8 @@ def test_pictures_that_look_the_same_are_no_perceptual_reference(setting, tmp_pa
     _, config, _, _ = setting
     source = open_source(DataConfig(path=str(tmp_path)))
     embed = load_embedding("efficientnet_lite0", DEVICE)
-    with pytest.raises(UserError, match="2 different pictures are needed, but all 3 look the same"):
+    words = "2 different pictures are needed, but all 3 pictures look the same"
+    with pytest.raises(UserError, match=words):
         nearest_by_lpips(torch.zeros(1, 3, 32, 32), source, config, embed, 1)
 
 

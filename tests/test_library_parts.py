@@ -183,7 +183,7 @@ class TestNetworks:
         with pytest.raises(ValueError, match=r"\(B, 3, 32, 32\) \(got \(4, 3, 64, 64\)\)"):
             Discriminator(**SMALL)(pictures(side=64))
         generator = Generator(**SMALL)
-        with pytest.raises(ValueError, match=r"latents must be \(B, 8\) \(got \(2, 9\)\)"):
+        with pytest.raises(ValueError, match=r"latents must have shape \(B, 8\) \(got \(2, 9\)\)"):
             generator(torch.zeros(2, 9))
 
     def test_an_exported_folder_has_no_discriminator(self, tmp_path):

@@ -191,5 +191,5 @@ def test_another_mode_or_shape_is_refused(
 
 
 def test_a_generator_keeps_its_mode_without_a_run() -> None:
-    with pytest.raises(UserError, match=r"data\.mode: a trained model cannot be changed"):
+    with pytest.raises(UserError, match=r"data\.mode: cannot be changed after the training"):
         data_config("x", RunConfig(), {"data.mode": "grey", "data.path": "matcaps"})

@@ -1,4 +1,4 @@
-"""The Python interface to a discriminator: load it or build it, and compute logits."""
+"""The Python interface to a discriminator: load or build a discriminator, and compute logits."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class Discriminator(nn.Module):
     """A discriminator: a PyTorch module that computes logits of pictures and reconstructs pictures.
 
     `Discriminator.load` loads a trained discriminator. `Discriminator(resolution=512)` builds a new
-    one for training: `settings` are settings of the section `model`, such as `resolution`, and
-    `seed` is the seed of the weights. `size` is the height and width of a picture in pixels. `mode`
-    is rgb, grey or rgba; a picture has C = 3, 1 or 4 channels.
+    discriminator for training. `settings` are settings of the section `model`, such as
+    `resolution`. `seed` is the seed of the initial weights. `mode` is rgb, grey or rgba, for
+    pictures with C = 3, 1 or 4 channels. The attribute `size` is the height and width of a picture
+    in pixels.
     """
 
     network: AnyDiscriminator
@@ -47,11 +48,11 @@ class Discriminator(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto", which: Which = "best") -> Discriminator:
-        """Load the discriminator of a run's folder, a checkpoint or a published .pth file.
+        """Load a trained discriminator in eval mode, with frozen weights.
 
-        The discriminator is in eval mode and frozen. `device` is auto, cpu, cuda or mps. `which`
-        chooses the best or the last checkpoint of a run. Raise UserError if there is no
-        discriminator at `path`.
+        `path` is the folder of a run, a checkpoint, or a .pth file of the published FastGAN code.
+        `device` is auto, cpu, cuda or mps. `which` chooses the best or the last checkpoint of a
+        run. Raise UserError if there is no discriminator at `path`.
         """
         network, config, mode = _load(Path(path), which)
         discriminator = cls.__new__(cls)
@@ -66,19 +67,20 @@ class Discriminator(nn.Module):
         part: int | Tensor | None = None,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the logits (B, L) of pictures in [-1, 1], and each decoder's reconstruction.
+        """Return the logits of pictures in [-1, 1], and {decoder name: reconstructed pictures}.
 
-        `full` (B, C, H, W) and `small` (B, C, h, w) are the two outputs of a generator. If `small`
-        is None, as for real pictures, a smaller copy of `full` is used. If `part` is None, the
-        decoders are not used. Otherwise, `part` (0 to 3) is the quarter of the picture that the
-        decoder "part" reconstructs. `rng` is a generator of random numbers on the pictures' device,
-        for the dropout masks; if it is None, there is no dropout. Raises ValueError for pictures of
-        another size.
+        The logits are (B, L), where L depends on the architecture. `full` (B, C, H, W) and `small`
+        (B, C, h, w) are the two outputs of a generator. If `small` is None, as for real pictures,
+        this method makes a small copy of `full`. If `part` is None, nothing is reconstructed.
+        Otherwise, `part` is the quarter of the picture that the decoder "part" reconstructs: 0 for
+        top left, 1 for top right, 2 for bottom left, 3 for bottom right. `rng`, on the pictures'
+        device, draws the dropout masks. If `rng` is None, there is no dropout. Raises ValueError if
+        `full` has another shape.
         """
         expected = (picture_channels(self.mode), *self.size)
         if full.ndim != 4 or tuple(full.shape[1:]) != expected:
             shape = ", ".join(map(str, expected))
-            raise ValueError(f"pictures must be (B, {shape}) (got {tuple(full.shape)})")
+            raise ValueError(f"pictures must have shape (B, {shape}) (got {tuple(full.shape)})")
         if small is None:
             small = F.interpolate(full, size=small_size(self.config))
         logits, reconstructions = self.network(full, small, part, rng)
@@ -91,7 +93,7 @@ def _load(path: Path, which: Which) -> tuple[AnyDiscriminator, ModelConfig, Mode
         return published, published.config, "rgb"
     if layout_of(path):
         raise UserError(
-            f"{path}: an exported folder has only the generator; name the run's folder or its "
+            f"{path}: an exported folder has only the generator; give the folder of the run or a "
             "checkpoint"
         )
     folder = find_checkpoint(path, which)

@@ -1,4 +1,4 @@
-"""Make a film of a training from the grids of samples in its folder."""
+"""Make a video that shows how a training progressed, from the sample grids in its folder."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from fastgan_ray.progress import Track, silently
 from fastgan_ray.train.grids import GRID_TILES
 
 CAPTION = 20  # pixels below the samples
-_WHAT_TO_NAME = "name the folder of a training or of a trial that has at least 2 evaluations"
+_WHAT_TO_GIVE = "give the folder of a training or a trial with at least 2 evaluations"
 
 
 def find_grids(path: Path) -> list[Path]:
-    """List the grids of samples of a training, the oldest first.
+    """List the sample grids of a training, oldest first: one PNG file for each evaluation.
 
-    The name of a grid is the number of images that the training had shown until then. `path` is the
-    folder of a training, a trial or a search (its best trial), the folder `best` of a search, or a
-    checkpoint in one of them. Raise UserError if there are fewer than 2 grids.
+    The name of a PNG is the number of training images until this evaluation. `path` is the folder
+    of a training or a trial, or a checkpoint in such a folder. If `path` is the folder of a search,
+    or the folder `best` in it, the grids of the best trial are listed. Raise UserError if there
+    are fewer than 2 grids.
     """
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder; {_WHAT_TO_NAME}")
+        raise UserError(f"{path}: no such file or folder; {_WHAT_TO_GIVE}")
     path = path.resolve()
     if (path / "metadata.json").is_file():  # a checkpoint
         path = path.parent
@@ -38,24 +39,27 @@ def find_grids(path: Path) -> list[Path]:
             path = best.parent / json.loads((best / ".source").read_text())[0]
     grids = [file for file in (path / "grids").glob("*.png") if file.stem.isdecimal()]
     if len(grids) < 2:
-        raise UserError(f"{path}: has {counted(len(grids), 'grid')} of samples; {_WHAT_TO_NAME}")
+        count = counted(len(grids), "sample grid")
+        raise UserError(f"{path}: has {count}, but a video needs at least 2; {_WHAT_TO_GIVE}")
     return sorted(grids, key=lambda file: int(file.stem))
 
 
 def film(
     grids: Sequence[Path], count: int | None, width: int, track: Track = silently
 ) -> Iterator[Frame]:
-    """Yield a frame for each grid, with the first `count` samples and the kimg below them.
+    """Yield one video frame for each grid: the first `count` samples, and below them the kimg.
 
-    A frame is RGB and at most `width` pixels wide. Its sides are even, because most players need
-    even sides. If `count` is None, all samples are shown. Raise UserError for a file that is not a
-    grid of this training.
+    If `count` is None, a frame shows all samples. Frames are uint8 (H, W, 3), at most `width`
+    pixels wide. H and W are even, because most video players need even sizes. Raise UserError if a
+    file is not a sample grid, or if its frame has another size than the first frame.
     """
     size = None
     for path in track(grids, "drawing"):
         frame = _frame(path, count, width)
         if frame.size != (size := size or frame.size):
-            raise UserError(f"{path}: has another size than the earlier grids; remove it")
+            raise UserError(
+                f"{path}: its size differs from the size of the first grid; remove this file"
+            )
         yield np.asarray(frame)
 
 
@@ -65,7 +69,7 @@ def _frame(path: Path, count: int | None, width: int) -> Image.Image:
             tiles = list(cut_grid(_on_white(file), GRID_TILES))[:count]
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path}: is not a grid of {GRID_TILES} samples ({error}); remove it"
+            f"{path}: is not a grid of {GRID_TILES} samples ({error}); remove this file"
         ) from error
     sheet = _sheet(tiles)
     factor = min(1.0, width / sheet.width)
@@ -79,7 +83,7 @@ def _frame(path: Path, count: int | None, width: int) -> Image.Image:
 
 
 def _sheet(tiles: Sequence[Image.Image]) -> Image.Image:
-    """Put tiles of the same size on a white sheet, in about as many columns as rows."""
+    """Arrange tiles of equal size on a white sheet, with about as many columns as rows."""
     columns = math.ceil(math.sqrt(len(tiles)))
     step_x, step_y = (side + GAP for side in tiles[0].size)
     rows = math.ceil(len(tiles) / columns)

@@ -1,4 +1,4 @@
-"""Export a generator to other file formats, and check that its pictures stay the same."""
+"""Export a generator to other file formats, and check that the export draws the same pictures."""
 
 from __future__ import annotations
 
@@ -41,23 +41,24 @@ Draw = Callable[[Tensor], Tensor]
 
 
 class Format(NamedTuple):
-    """The functions of a file format: check its requirements, write a file and read it again."""
+    """The three functions of a file format: `require`, `write` and `read`."""
 
     require: Callable[[Path], None]
     """Raise UserError if a checkpoint cannot be exported to the format."""
     write: Callable[[Path, Path], None]
     """Write a checkpoint to a new file or folder."""
     read: Callable[[Path], Draw]
-    """Read what `write` wrote; return a function from latents (B, nz) to pictures (B, C, H, W)."""
+    """Read an exported file or folder; return a function from latents (B, nz) to pictures."""
 
 
 def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
     """Write a generator to `out` in the format `name`, a key of FORMATS.
 
-    `path` is a checkpoint or the folder of a run; for a run, `which` chooses the best or the last
-    checkpoint. Return the largest pixel difference (pixels are in [-1, 1]) between pictures of the
-    checkpoint and of the exported file, for three seeds. Raise UserError if the format does not
-    support this generator, if a package is missing, or if the difference is above TOLERANCE.
+    `path` is a checkpoint or the folder of a run. For a run, `which` chooses the best or the last
+    checkpoint. The function draws the pictures of three seeds with the checkpoint and with the
+    export. It returns the largest difference between two pixels (pixel values are in [-1, 1]).
+    Raise UserError if the format does not support this generator, if a package is missing, or if
+    the difference is above TOLERANCE.
     """
     checkpoint = locate(path, which)
     FORMATS[name].require(checkpoint)
@@ -70,8 +71,8 @@ def export(path: Path, name: str, out: Path, which: Which = "best") -> float:
         difference = float((written - expected).abs().max())
     if not difference <= TOLERANCE:
         raise UserError(
-            f"{out}: do not use this file, because its pictures differ from those of the "
-            f"checkpoint by {difference:.2g} (pixels are in [-1, 1]), more than {TOLERANCE}"
+            f"{out}: do not use this file, because it draws other pictures than the checkpoint. "
+            f"Pixel values (from -1 to 1) may differ by {TOLERANCE} (got {difference:.2g})"
         )
     return difference
 
@@ -89,7 +90,7 @@ class _Pictures(nn.Module):
 
 
 def _require_nothing(checkpoint: Path) -> None:
-    """Do nothing, because the format can store any generator."""
+    """Accept every checkpoint, because the format can store any generator."""
 
 
 def _write_folder(checkpoint: Path, out: Path) -> None:
@@ -103,7 +104,7 @@ def _reader(layout: Layout) -> Callable[[Path], Draw]:
 
 
 def _write_hub(checkpoint: Path, out: Path) -> None:
-    """Write an exported folder with a model card and samples, ready to upload to the Hub."""
+    """Write an exported folder with a model card and samples, for the Hugging Face Hub."""
     generator, config = load_model(checkpoint)
     generator, config = without_spectral_norm(generator, config)
     write_folder(generator, config, out, HUB, d_features_of(checkpoint))
@@ -119,7 +120,7 @@ def _read_pt2(out: Path) -> Draw:
 
 
 def _program(checkpoint: Path) -> torch.export.ExportedProgram:
-    """Trace the generator as a graph of PyTorch operators, for any number of latents."""
+    """Trace a checkpoint's generator as a graph of PyTorch operators, for any batch size."""
     generator, config = load_model(checkpoint)
     pictures = _Pictures(without_spectral_norm(generator, config)[0]).eval()
     batch = {0: torch.export.Dim("batch", min=1, max=2**31 - 1)}  # PyTorch 2.7 needs a maximum
@@ -134,8 +135,8 @@ def _require_onnx(checkpoint: Path) -> None:
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"--to onnx needs packages that are not installed ({', '.join(missing)}): "
-            "pip install 'fastgan-ray[export]'"
+            f"--to onnx: needs packages that are not installed ({', '.join(missing)}). Install "
+            "them with: pip install 'fastgan-ray[export]'"
         )
 
 
@@ -154,7 +155,7 @@ def _write_onnx(checkpoint: Path, out: Path) -> None:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Hide what the exporter prints, warns and logs; errors are still raised."""
+    """Within this context, hide printed text, warnings and log records up to level WARNING."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -177,24 +178,24 @@ def _require_published_architecture(checkpoint: Path) -> None:
         raise UserError(f"--to published: {checkpoint} already has the published format")
     if layout_of(checkpoint):
         raise UserError(
-            f"--to published: {checkpoint} is an exported folder without a discriminator, which "
-            "the published format needs; name the checkpoint"
+            f"--to published: the format needs a discriminator, but {checkpoint} is an exported "
+            "folder, which has none; give the checkpoint"
         )
     generator, config = load_model(checkpoint)
     if not isinstance(generator, Generator):
         raise UserError(
-            "--to published: only model.architecture fastgan has a published format (this "
-            f"generator has {config.model.architecture})"
+            "--to published: model.architecture must be fastgan, because no other architecture "
+            f"has a published format (got {config.model.architecture})"
         )
     if config.model.projects:
         raise UserError(
-            "--to published: a projected discriminator (model.discriminator) has no published "
-            "format; use --to folder"
+            "--to published: the format cannot store a projected discriminator "
+            "(model.discriminator); use --to folder"
         )
 
 
 def _write_published(checkpoint: Path, out: Path) -> None:
-    """Write a published checkpoint; its generator has the averaged (EMA) weights."""
+    """Write a .pth file of the published FastGAN; its generator has the averaged (EMA) weights."""
     generator, _ = load_model(checkpoint)
     discriminator = load_discriminator(checkpoint)
     assert isinstance(generator, Generator) and isinstance(discriminator, Discriminator)

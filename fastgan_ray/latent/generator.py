@@ -1,4 +1,4 @@
-"""The Python interface to a generator: load it or build it, and generate pictures."""
+"""The Python interface to a generator: load or build a generator, and generate pictures."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ Latents = npt.NDArray[np.float32]
 
 
 class Generator(nn.Module):
-    """A generator: a PyTorch module that also draws pictures from seeds.
+    """A generator: a PyTorch module that also generates pictures from seeds.
 
-    `Generator.load` loads a trained generator. `Generator(resolution=512)` builds a new one for
-    training: `settings` are settings of the section `model`, such as `resolution`, and `seed` is
-    the seed of the weights.
+    `Generator.load` loads a trained generator. `Generator(resolution=512)` builds a new generator
+    for training. `settings` are settings of the section `model`, such as `resolution`. `seed` is
+    the seed of the initial weights. `mode` is rgb, grey or rgba, for pictures with C = 3, 1 or 4
+    channels.
 
-    `size` is the height and width of a picture in pixels. `mode` is rgb, grey or rgba; a picture
-    has C = 3, 1 or 4 channels. `nz` is the length of a latent. Seeds are integers from 0, and the
-    same seed always gives the same picture. `truncation` multiplies the latents: below 1, pictures
-    vary less and are closer to the average.
+    The attribute `size` is the height and width of a picture in pixels. `nz` is the length of a
+    latent. Methods with the argument `seeds` generate one picture for each seed. A seed is an
+    integer from 0, and the same seed always gives the same picture. `truncation` is a factor for
+    the latents. If it is below 1, pictures vary less and are closer to the average.
     """
 
     network: nn.Module
@@ -56,25 +57,26 @@ class Generator(nn.Module):
         self.nz, self.size = config.nz, config.size
 
     def forward(self, z_BZ: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Generate pictures in [-1, 1] from latents: (B, nz) -> (B, C, H, W) and (B, C, h, w).
+        """Generate full pictures (B, C, H, W) and small pictures (B, C, h, w) from latents (B, nz).
 
-        The discriminator gets both sizes. The sides of the smaller picture are half as long, and at
-        most 128 px if it is square. `rng` is a generator of random numbers on the latents' device,
-        for the injected noise; if it is None, the noise is fixed. Raises ValueError for latents of
-        another shape.
+        The discriminator needs both sizes. A small picture has half the height and width of the
+        full picture, and at most 128 px if it is square. Pixel values are trained to be in [-1, 1],
+        but may exceed this range unless the setting `output_activation` is tanh. `rng`, on the
+        latents' device, draws the injected noise. If `rng` is None, the noise is fixed. Raises
+        ValueError for latents of another shape.
         """
         if z_BZ.ndim != 2 or z_BZ.shape[1] != self.nz:
-            raise ValueError(f"latents must be (B, {self.nz}) (got {tuple(z_BZ.shape)})")
+            raise ValueError(f"latents must have shape (B, {self.nz}) (got {tuple(z_BZ.shape)})")
         full, small = self.network(z_BZ, rng)
         return full, small
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto", which: Which = "best") -> Generator:
-        """Load a generator from a run's folder, a checkpoint, an exported folder or a .pth file.
+        """Load a trained generator in eval mode, with frozen weights.
 
-        A .pth file must have the format of the published FastGAN code. `device` is auto, cpu, cuda
-        or mps. `which` chooses the best or the last checkpoint of a run. Raise UserError if there
-        is no generator at `path`.
+        `path` is the folder of a run, a checkpoint, an exported folder, or a .pth file of the
+        published FastGAN code. `device` is auto, cpu, cuda or mps. `which` chooses the best or the
+        last checkpoint of a run. Raise UserError if there is no generator at `path`.
         """
         network, config = load_model(Path(path), which)
         generator = cls.__new__(cls)
@@ -83,25 +85,27 @@ class Generator(nn.Module):
         return generator.eval()
 
     def latents(self, seeds: Sequence[int], truncation: float = 1.0) -> Latents:
-        """Return the latents (n, nz), float32, of seeds.
+        """Return the latents of `seeds`, multiplied by `truncation`: float32 (len(seeds), nz).
 
-        Raises UserError for a `truncation` other than 1 if the architecture is stylegan2.
+        Raises UserError if the architecture is stylegan2 and `truncation` is not 1.
         """
         require_truncation(self.network, truncation)
         return latents(seeds, self.nz, truncation).numpy()
 
     def sample(self, seeds: Sequence[int] = range(16), truncation: float = 1.0) -> Pictures:
-        """Generate pictures (n, H, W, C), uint8, from seeds."""
+        """Generate a picture for each seed: uint8 (len(seeds), H, W, C)."""
         return self.draw(self.latents(seeds, truncation))
 
     def draw(self, z: npt.ArrayLike) -> Pictures:
-        """Generate pictures (n, H, W, C), uint8, from latents (n, nz).
+        """Generate a picture for each latent in `z` (n, nz): uint8 (n, H, W, C).
 
-        Raise ValueError for latents of another shape, or if n is 0.
+        Raise ValueError if `z` has another shape or no rows.
         """
         z_NZ = torch.from_numpy(np.array(z, dtype=np.float32))
         if z_NZ.ndim != 2 or z_NZ.shape[1] != self.nz or not len(z_NZ):
-            raise ValueError(f"latents must be (n, {self.nz}), n > 0 (got {tuple(z_NZ.shape)})")
+            raise ValueError(
+                f"latents must have shape (n, {self.nz}), n > 0 (got {tuple(z_NZ.shape)})"
+            )
         with _evaluated(self.network):
             parts = [to_uint8(batch) for batch in generate(self.network, z_NZ)]
         return torch.cat(parts).permute(0, 2, 3, 1).contiguous().numpy()
@@ -109,7 +113,7 @@ class Generator(nn.Module):
     def save(
         self, folder: str | Path, seeds: Sequence[int] = range(16), truncation: float = 1.0
     ) -> list[Path]:
-        """Write a PNG for each seed into `folder`, and return the paths. Create missing folders."""
+        """Write a PNG for each seed to `folder`, which is created if missing; return the paths."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         paths = [Path(folder) / f"seed{seed:06d}.png" for seed in seeds]
         for path, picture_CHW in zip(paths, self._sample(seeds, truncation), strict=True):
@@ -119,7 +123,7 @@ class Generator(nn.Module):
     def grid(
         self, path: str | Path, seeds: Sequence[int] = range(16), truncation: float = 1.0
     ) -> Path:
-        """Write a grid with the pictures of seeds as one PNG; return its path."""
+        """Write one PNG with a grid of the pictures of all seeds; return `path`."""
         save_grid(self._sample(seeds, truncation), Path(path))
         return Path(path)
 
@@ -131,7 +135,7 @@ class Generator(nn.Module):
 
 @contextlib.contextmanager
 def _evaluated(network: nn.Module) -> Iterator[None]:
-    """Keep a network in eval mode, so that a picture depends only on its own latent."""
+    """Within this context, put `network` in eval mode, so that a picture depends on one latent."""
     training = network.training
     network.eval()
     try:

@@ -1,4 +1,4 @@
-"""Interpolate spherically between latents, and draw the frames of walks between latents."""
+"""Interpolate spherically between latents, and make video frames of the generated pictures."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from fastgan_ray.latent.video import Frame
 
 
 def slerp(a_Z: Tensor, b_Z: Tensor, share: float) -> Tensor:
-    """Interpolate spherically from `a_Z` (at `share` 0) to `b_Z` (at `share` 1), both (nz,).
+    """Interpolate spherically between the latents `a_Z` and `b_Z`, both (nz,).
 
-    Normally distributed latents lie near a sphere. A straight line passes through the inside of the
-    sphere, where latents are unlikely. Parallel, opposite and zero vectors have no unique arc, so
-    they are interpolated linearly. Source: Shoemake 1985.
+    The result is `a_Z` if `share` is 0, and `b_Z` if `share` is 1. Normally distributed latents lie
+    near a sphere. A straight line would pass through the inside of the sphere, where latents are
+    unlikely. Parallel, opposite and zero vectors are interpolated linearly, because there is no
+    unique arc between them. Source: Shoemake 1985.
     """
     a, b = a_Z.double(), b_Z.double()
     norms = a.norm() * b.norm()
@@ -32,15 +33,15 @@ def slerp(a_Z: Tensor, b_Z: Tensor, share: float) -> Tensor:
 
 
 def walk(stops_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
-    """Return evenly spaced latents (frames, nz) on a path through all stops (latents), in order.
+    """Return evenly spaced latents (frames, nz) on a path through the latents `stops_NZ`, in order.
 
-    If `loop` is True, the path returns to the first stop. The last frame is one step before this
-    stop, so that a video that repeats shows the stop only once. Raise ValueError for fewer than 2
-    stops, or for fewer frames than stops.
+    If `loop` is True, the path returns to the first stop. The last latent is one step before the
+    first stop, so that a repeating video shows the first stop only once. Raise ValueError if there
+    are fewer than 2 stops, or more stops than frames.
     """
     if len(stops_NZ) < 2 or frames < len(stops_NZ):
         raise ValueError(
-            "there must be at least 2 stops, and at most as many as frames (got "
+            "the number of stops must be from 2 to the number of frames (got "
             f"{len(stops_NZ)} stops, {frames} frames)"
         )
     path_NZ = torch.cat([stops_NZ, stops_NZ[:1]]) if loop else stops_NZ
@@ -51,10 +52,11 @@ def walk(stops_NZ: Tensor, frames: int, loop: bool = False) -> Tensor:
 
 
 def walks(stops_NZ: Tensor, count: int, frames: int, loop: bool = False) -> Tensor:
-    """Return the latents (frames * count, nz) of `count` walks, frame by frame.
+    """Return the latents (frames * count, nz) of `count` paths that one video shows side by side.
 
-    The stops are the latents through which the walks go. They are divided into `count` equal parts,
-    in order, one for each walk; `frames` and `loop` are as in `walk`.
+    The first `count` rows are the latents of the first frame, and so on. `stops_NZ` is divided into
+    `count` equal parts, in order: each part has the stops of one path. `frames` and `loop` have the
+    same meaning as in `walk`.
     """
     parts = torch.chunk(stops_NZ, count)
     return torch.stack([walk(part, frames, loop) for part in parts], dim=1).flatten(0, 1)
@@ -63,10 +65,11 @@ def walks(stops_NZ: Tensor, count: int, frames: int, loop: bool = False) -> Tens
 def side_by_side(
     batches: Iterator[Tensor], count: int, columns: int, background: str
 ) -> Iterator[Frame]:
-    """Yield frames (H, W, 3) with `count` pictures each, in `columns` columns.
+    """Yield video frames, each with the next `count` pictures in `columns` columns.
 
-    The pictures come in batches of any size, (B, C, H, W) in [-1, 1]. Videos have no alpha, so
-    pictures with alpha are put on the colour `background` (#rrggbb).
+    Frames are uint8 (height, width, 3). `batches` has the pictures: (B, C, H, W) in [-1, 1], for
+    any B. Videos have no alpha, so pictures with alpha are put on the colour `background`
+    (#rrggbb).
     """
     pictures = (picture for batch in batches for picture in as_rgb(batch, background))
     while tiles := list(islice(pictures, count)):

@@ -1,4 +1,4 @@
-"""Find the latents of given pictures, to test how well a generator can reproduce these pictures."""
+"""Find the latents of given pictures, to see how well a generator can reproduce the pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MSE_WEIGHT = 0.2
 
 
 class Inversion(NamedTuple):
-    """The result of an inversion: the latent with the lowest loss, its picture and the errors."""
+    """The result of `invert`: the latent (nz,) with the lowest loss, its picture and its errors."""
 
     latent: Tensor
     picture: Tensor
@@ -45,10 +45,11 @@ def invert(
 ) -> Inversion:
     """Find the latent whose picture is most similar to `target_CHW` (C, H, W) in [-1, 1].
 
-    Adam optimises only the latent, starting at `first_Z` (nz,). The loss is the perceptual distance
-    plus 0.2 times the mean squared error. `distance` takes pictures and targets, and returns their
-    perceptual distance. The generator must be in eval mode. Source: Liu et al. 2021,
-    "backtracking".
+    Adam optimises the latent for `steps` steps, starting at `first_Z` (nz,). The weights of
+    `generator`, which must be in eval mode, do not change. The loss is the perceptual distance plus
+    0.2 times the mean squared error. `distance` is a function of pictures and targets that returns
+    the perceptual distance. `label` names the work for `track`. Source: Liu et al. 2021, where the
+    method is called backtracking.
     """
     device = next(generator.parameters()).device
     target_1CHW = target_CHW[None].to(device)
@@ -81,7 +82,10 @@ def invert_pictures(
     steps: int,
     track: Track = silently,
 ) -> Iterator[tuple[str, Inversion]]:
-    """Invert each picture, starting at the latent of seed 0; yield its name and inversion."""
+    """Invert each picture in `pictures` {name: (C, H, W)}; yield (name, Inversion).
+
+    Each optimisation starts at the latent of seed 0. `nz` is the length of a latent.
+    """
     for name, target_CHW in pictures.items():
         first_Z, label = latent(0, nz), f"inverting {name}"
         yield name, invert(generator, target_CHW, first_Z, distance, steps, track, label)
@@ -92,7 +96,8 @@ def save_inversions(
 ) -> None:
     """Write latents.safetensors and grid.png to `folder`.
 
-    The latents are stored by picture name. The grid has each picture next to its inversion.
+    Both arguments map picture names to values. latents.safetensors maps each picture name to a
+    latent. grid.png shows each picture next to its reproduction.
     """
     latents = {name: inversion.latent for name, inversion in inversions.items()}
     save_file(latents, folder / "latents.safetensors")

@@ -18,15 +18,16 @@ from fastgan_ray.train.find_checkpoint import Which, find_checkpoint
 
 
 def load_model(path: Path, which: Which = "best") -> tuple[nn.Module, RunConfig]:
-    """Load a generator (eval mode, frozen, CPU) and the configuration of its run.
+    """Return a generator (eval mode, frozen, CPU) and the configuration of its training.
 
-    `which` chooses the best or the last checkpoint of a run's folder.
-    Exported folders and published files have no run. Their configuration has only the generator's
-    settings (section `model`, and `data.mode`); all other settings are defaults.
+    `path` is a checkpoint, the folder of a run, an exported folder or a published .pth file. For
+    the folder of a run, `which` chooses the best or the last checkpoint. Exported folders and .pth
+    files store only the settings of the section `model` and `data.mode`; all other settings are
+    then defaults. Raise UserError if there is no generator at `path`.
     """
     if path.is_file():
         if path.suffix in (".safetensors", ".json", ".yaml"):
-            raise UserError(f"{path}: is one file of a checkpoint; name its folder, {path.parent}")
+            raise UserError(f"{path}: is one file of a checkpoint; give the folder {path.parent}")
         published = load_published(path)
         network = published.ema or published.generator
         return network.requires_grad_(False).eval(), RunConfig(model=network.config)
@@ -36,10 +37,10 @@ def load_model(path: Path, which: Which = "best") -> tuple[nn.Module, RunConfig]
 
 
 def d_features_of(path: Path, which: Which = "best") -> tuple[str, ...]:
-    """Return the feature networks of all discriminators against which a generator was trained.
+    """Return the names of the feature networks against which a generator was trained.
 
-    The result is empty if none of them was a projected discriminator. `path` and `which` are those
-    of `load_model`.
+    Only projected discriminators have a feature network, so the result may be empty. `path` and
+    `which` have the same meaning as in `load_model`.
     """
     if path.is_file():
         return ()
@@ -49,18 +50,19 @@ def d_features_of(path: Path, which: Which = "best") -> tuple[str, ...]:
 
 
 def data_config(name: str, stored: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
-    """Return the run configuration of a generator, with `overrides` (dotted keys) applied.
+    """Return the configuration `stored` of a generator's training, changed by `overrides`.
 
-    `stored` is the configuration of the generator's run. Raise UserError if `stored` has no data
-    set, or if an override would change the generator. `name` is the checkpoint's name in messages.
+    `overrides` maps dotted keys to values. `name` is the checkpoint's name in messages. Raise
+    UserError if the result has no data set, or if `overrides` changes a setting of the section
+    `model` or `data.mode`.
     """
     fixed = [key for key in overrides if key.startswith("model.") or key == "data.mode"]
     if fixed:
-        raise UserError(f"--set: {', '.join(fixed)}: a trained model cannot be changed")
+        raise UserError(f"--set: {', '.join(fixed)}: cannot be changed after the training")
     config = override(stored, overrides)
     if config.data.path is None:
         raise UserError(
-            f"{name}: the checkpoint does not say on which pictures it was trained; give "
-            "them with --data"
+            f"{name}: the checkpoint has no path of its training pictures; give the path with "
+            "--data"
         )
     return config

@@ -32,7 +32,7 @@ MEND = "Use --data and --set eval.FIELD=VALUE to measure all checkpoints in the 
 
 
 class Candidate(NamedTuple):
-    """A generator, and everything else that affects its metrics."""
+    """A generator, and everything else that affects its metrics: settings, network and data."""
 
     name: str
     generator: nn.Module
@@ -46,7 +46,7 @@ class Candidate(NamedTuple):
     for the same metric."""
 
     def protocol(self) -> dict[str, Any]:
-        """Return the protocol: how the generator's metrics are measured."""
+        """Describe how the generator's metrics are measured, as {name: JSON value}."""
         return protocol(self.config, self.extractor, self.sets.reference)
 
 
@@ -57,19 +57,20 @@ def rank(
     track: Track = silently,
     which: Which = "best",
 ) -> list[dict[str, Any]]:
-    """Measure checkpoints and return their results, best first.
+    """Measure checkpoints and return a list of results, best checkpoint first.
 
-    A result is {"checkpoint", "by", "metrics": {name: value}, "protocol"}. `checkpoints` maps each
-    path to the metric of its search, or to None if that metric is unknown. `which` chooses the best
-    or the last checkpoint of a run's folder.
+    A result is {"checkpoint": path, "by": name of the ranking metric, "metrics": {name: value},
+    "protocol"}. `checkpoints` maps each path to the metric that its search optimised, or to None if
+    this metric is unknown. For the folder of a run, `which` chooses the best or the last
+    checkpoint.
 
-    The ranking uses the metric `by` (a full name, "fid" or "kid"). If `by` is None, the ranking
-    uses the metric that all searches optimised. If there is no such metric, it uses the
-    `eval.metric` of the first generator.
+    `by` is the ranking metric (a full name, "fid" or "kid"). If `by` is None and all known search
+    metrics are the same, this metric is used. Otherwise, the setting `eval.metric` of the first
+    checkpoint is used.
 
-    Each checkpoint uses the data and the protocol of its own run, with `overrides` (dotted keys)
-    applied. Published checkpoints belong to no run: for them, `overrides` must have "data.path".
-    Raise UserError, before anything is measured, if the protocols differ.
+    Each checkpoint is measured with the data and settings of its training, changed by `overrides`
+    {dotted key: value}. Published checkpoints store no data path, so they need "data.path" in
+    `overrides`. Raise UserError, before anything is measured, if the evaluation protocols differ.
     """
     candidates = _load(checkpoints, overrides, track, which)
     require_same_protocol({c.name: c.protocol() for c in candidates}, MEND)
@@ -98,7 +99,10 @@ def _load(
     track: Track,
     which: Which,
 ) -> list[Candidate]:
-    """Load all generators. Load each feature network and open each data set only once."""
+    """Return a Candidate for each checkpoint; load each feature network and data set only once.
+
+    Raise UserError if the metric's feature network was also used to train the generator.
+    """
     extractor_of = functools.cache(
         lambda name, device, background, picture_px: load_extractor(
             name, choose_device(device), background, picture_px
@@ -137,13 +141,13 @@ def _open_sets(
 
 
 def _ranking_metric(by: str | None, candidates: Sequence[Candidate]) -> tuple[str, Goal]:
-    """Return the name of the metric to rank by, and whether to minimize or maximize it."""
+    """Return the name of the ranking metric, and whether a lower or a higher value is better."""
     config = candidates[0].config.eval
     goals = searchable(config)
     if by is not None:
         name = full_name(by, config)
         if name not in goals:
-            raise UserError(f"--by: must be one of {', '.join(goals)} (got {by})")
+            raise UserError(f"--by: must be one of {', '.join(goals)} (got {by!r})")
         return name, goals[name]
     searched = {candidate.searched for candidate in candidates if candidate.searched}
     name = searched.pop() if len(searched) == 1 else run_metric(config)[0]
@@ -151,7 +155,10 @@ def _ranking_metric(by: str | None, candidates: Sequence[Candidate]) -> tuple[st
 
 
 def measure(candidate: Candidate, track: Track = silently) -> dict[str, float]:
-    """Measure all metrics of a generator, with the CPU threads of its run; return them by name."""
+    """Measure all metrics of a generator; return {metric name: value}.
+
+    The number of CPU threads is the setting of the generator's training.
+    """
     generator, config, extractor = candidate.generator, candidate.config, candidate.extractor
     generator.to(extractor.device)
 

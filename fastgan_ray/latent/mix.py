@@ -18,19 +18,19 @@ MixingGenerator = Generator | StyleGan2Generator
 
 
 def require_mixing(generator: nn.Module) -> MixingGenerator:
-    """Return the generator; raise UserError if it cannot mix styles."""
+    """Return `generator`; raise UserError if its architecture cannot mix styles."""
     if isinstance(generator, StyleGan2Generator):
         return generator
     if not isinstance(generator, Generator):
         config: ModelConfig = generator.config  # type: ignore[assignment]  # every network has it
         raise UserError(
-            "style mixing needs model.architecture fastgan, with skip-layer excitation, or "
-            f"stylegan2; this generator has another architecture ({config.architecture})"
+            "style mixing needs model.architecture fastgan (with skip-layer excitation) or "
+            f"stylegan2 (got {config.architecture})"
         )
     if not generator.skips:
         raise UserError(
-            "style mixing needs skip-layer excitation, but this generator has none (model.g_sle_4, "
-            "g_sle_8, g_sle_16 and g_sle_32 are off or beyond its resolution)"
+            "style mixing needs skip-layer excitation, but this generator has none: each of "
+            "model.g_sle_4, g_sle_8, g_sle_16 and g_sle_32 is off or needs a higher resolution"
         )
     return generator
 
@@ -43,11 +43,12 @@ def mix_grid(
     truncation: float = 1.0,
     track: Track = silently,
 ) -> Tensor:
-    """Draw the tiles of a mixing grid: ((1 + rows) * (1 + columns), C, H, W) in [-1, 1].
+    """Draw the tiles of a mixing grid, row by row: (tiles, C, H, W) in [-1, 1].
 
-    `rows` and `columns` are seeds. The first row has a white tile, then the picture of each column.
-    Every other row has the picture of its seed, then pictures with the layout of this seed and the
-    style of each column.
+    `rows` and `columns` have one seed for each row and column. The first row of the grid has a
+    white tile, and then the picture of each column's seed. Every other row has the picture of its
+    own seed, and then, for each column, a picture with the layout of the row's seed and the style
+    of the column's seed.
     """
     device = next(generator.parameters()).device
     styles_CZ = latents(columns, nz, truncation).to(device)

@@ -1,7 +1,7 @@
 """Write the model card of a generator for the Hugging Face Hub: README.md and samples.png.
 
-The card says what the generator draws, how good its pictures are, how their quality was measured,
-and how many training pictures it had. The card contains no path of this machine.
+The card describes the generator, its training pictures, its metrics and how they were measured. The
+card contains no path of this machine.
 """
 
 from __future__ import annotations
@@ -37,17 +37,18 @@ SEEDS = range(16)
 LICENCE = "unknown"  # the Hub's word for a licence that nobody has chosen yet
 ALIKE = ("diversity", "nearest_ratio", "memorised")  # metrics that a search does not optimise
 UNKNOWN_LICENCE = (
-    "fastgan-ray does not know the licence of the training pictures: ask for it before you publish."
+    "The licence of the training pictures is not known. Find out what it is before you publish."
 )
-NOT_RECORDED = "The file that this generator was exported from has no record of its {}."
+NOT_RECORDED = "This generator was exported from a file that does not store the generator's {}."
 
 Facts = dict[str, Any]
 
 
 def training_record(path: Path) -> Facts | None:
-    """Return {"config", "metrics", "protocol", "kimg"} of the training that made a generator.
+    """Return {"config", "metrics", "protocol", "kimg"} of the training of the generator at `path`.
 
-    Return None for exported folders and published files, which have no record of their training.
+    Return None if `path` is an exported folder or a published file, because these do not describe
+    the training. "kimg" is the number of training images in thousands.
     """
     try:
         folder = find_checkpoint(path)
@@ -66,7 +67,10 @@ def training_record(path: Path) -> Facts | None:
 def write_model_card(
     generator: nn.Module, config: RunConfig, record: Facts | None, folder: Path
 ) -> None:
-    """Write README.md and samples.png into the folder of an exported generator."""
+    """Write README.md and samples.png to `folder`, the folder of an exported generator.
+
+    `record` is the result of `training_record`.
+    """
     save_grid(sample(generator, config.model.nz, SEEDS), folder / SAMPLES)
     name = folder.resolve().name
     metrics = _metrics(record) if record else {}
@@ -75,8 +79,8 @@ def write_model_card(
     parts = [
         f"---\n{header}---\n\n# {name}",
         _introduction(generator, config, record, data),
-        f"![{len(SEEDS)} generated pictures]({SAMPLES})\n\nThe pictures of the seeds 0 to "
-        f"{SEEDS[-1]}, not selected.",
+        f"![{len(SEEDS)} generated pictures]({SAMPLES})\n\nThese are the pictures of the seeds 0 "
+        f"to {SEEDS[-1]}. They were not selected.",
         _use(config),
         _quality(metrics, record["protocol"] if record else {}),
         _licence(data),
@@ -85,7 +89,7 @@ def write_model_card(
 
 
 def _metrics(record: Facts) -> dict[str, tuple[float, float | None]]:
-    """Return (value, standard error) of each metric in the record of a training."""
+    """Return {metric name: (value, standard error or None)} from the record of a training."""
     settings, values = record["config"].eval, record["metrics"]
     names = [*searchable(settings), metric_name(settings, "is"), *ALIKE]
     measured = [key for name in names for key in (name, early_name(name)) if key in values]
@@ -93,7 +97,7 @@ def _metrics(record: Facts) -> dict[str, tuple[float, float | None]]:
 
 
 def _data(record: Facts) -> Facts:
-    """Return {"name", "count", "licence"} of the training pictures."""
+    """Return {"name", "count", "licence"} of the training pictures; unknown values are None."""
     config: RunConfig = record["config"]
     path, count = config.data.path or "", record["protocol"].get("reference_count")
     if "held_out" in record["protocol"]:  # the reference pictures are not the training pictures
@@ -109,7 +113,7 @@ def _data(record: Facts) -> Facts:
 
 
 def _header(name: str, metrics: Mapping[str, tuple[float, Any]], data: Facts | None) -> Facts:
-    """Return the metadata that the Hub reads from the start of README.md."""
+    """Return the metadata for the start of README.md, which the Hugging Face Hub reads."""
     header: Facts = {
         "license": LICENCE,
         "library_name": "fastgan-ray",
@@ -141,8 +145,10 @@ def _introduction(
     if record is None or data is None:
         return f"{network} {NOT_RECORDED.format('training')}"
     pictures = f"{data['count']} pictures" if data["count"] else "pictures"
-    images_seen = f" {record['kimg'] * 1000:,.0f} pictures were shown." if record["kimg"] else ""
-    return f"{network} It was trained on {pictures} ({data['name']}) with fastgan-ray.{images_seen}"
+    trained = f"It was trained on {pictures} ({data['name']}) with fastgan-ray"
+    if record["kimg"]:
+        trained += f", for {record['kimg'] * 1000:,.0f} training images including repetitions"
+    return f"{network} {trained}."
 
 
 def _use(config: RunConfig) -> str:
@@ -163,7 +169,7 @@ pictures = generator.sample(seeds=range(16))  # uint8 {shape}
 
 
 def _quality(metrics: Mapping[str, tuple[float, float | None]], protocol: Mapping[str, Any]) -> str:
-    """Return the section with the metrics, and how they were measured."""
+    """Return the section of README.md about the metrics and how they were measured."""
     title = "## Quality\n\n"
     if not metrics:
         return title + NOT_RECORDED.format("metrics")
@@ -182,11 +188,11 @@ def _licence(data: Facts | None) -> str:
     if data:
         licence = data["licence"]
         pictures = (
-            f" The licence of the training pictures ({data['name']}): {licence}."
+            f" The training pictures ({data['name']}) have this licence: {licence}."
             if licence
             else f" {UNKNOWN_LICENCE}"
         )
     return (
-        f"## Licence\n\nNobody has chosen a licence for these weights yet: `license: {LICENCE}` at "
-        f"the top of this file must be replaced, for example by `cc-by-4.0`.{pictures}"
+        f"## Licence\n\nThese weights have no licence yet. Choose a licence and replace "
+        f"`license: {LICENCE}` at the top of this file, e.g. by `license: cc-by-4.0`.{pictures}"
     )

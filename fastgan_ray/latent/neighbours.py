@@ -34,10 +34,10 @@ def nearest_pictures(
 ) -> Neighbours:
     """Find, for each sample, the `count` training pictures with the nearest features.
 
-    Samples are (N, C, H, W) in [-1, 1]. Distances are relative: 1 is the mean distance between a
-    training picture and its nearest other training picture. If the run also trains on mirror
-    images, samples are also compared with mirror images. Raise UserError if all training pictures
-    are the same.
+    `samples_NCHW` has generated pictures in [-1, 1], `source` the training pictures. `extractor`
+    computes the features. The unit of the distances is the mean distance from a training picture to
+    the nearest other training picture. If `config` trains on mirror images, samples are also
+    compared with mirror images. Raise UserError if all training pictures are the same.
     """
     reference = load_reference(source, config, extractor, track)
     # Round to 8 bits, because the training pictures have 8 bits.
@@ -56,7 +56,10 @@ def nearest_pictures(
 def save_neighbours(
     samples_NCHW: Tensor, nearest: Neighbours, source: Source, config: RunConfig, path: Path
 ) -> None:
-    """Write a grid with a row for each sample: the sample, then its neighbours, nearest first."""
+    """Write a grid of pictures to `path`.
+
+    Each row has a sample and then the training pictures nearest to the sample, nearest first.
+    """
     size = samples_NCHW.shape[-2], samples_NCHW.shape[-1]
     tiles = []
     for sample_CHW, pairs in zip(samples_NCHW, nearest.pairs, strict=True):
@@ -68,10 +71,11 @@ def save_neighbours(
 def neighbour_rows(
     nearest: Neighbours, seeds: Sequence[int], source: Source
 ) -> list[dict[str, Any]]:
-    """Return {"seed", "neighbours", "too_near"} for each seed.
+    """Return {"seed", "neighbours", "too_near"} for each seed in `seeds`, as JSON values.
 
-    A neighbour is {"picture" (its name), "distance"}, nearest first. "too_near" tells whether the
-    nearest neighbour is so near that the sample may be a copy.
+    "neighbours" lists the nearest training pictures, nearest first, as {"picture": name,
+    "distance"}. "too_near" is True if the first distance is so small that the sample is probably a
+    copy.
     """
     return [
         {

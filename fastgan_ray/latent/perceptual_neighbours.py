@@ -41,12 +41,12 @@ def nearest_pictures(
 ) -> Neighbours:
     """Find, for each sample, the `count` training pictures with the smallest perceptual distance.
 
-    Samples are (N, C, H, W) in [-1, 1]; the training pictures are fitted to the samples' size, as
-    for training. `embed` comes from `load_embedding`. Distances are relative: 1 is the mean
-    distance between a training picture and its nearest other training picture. This mean, and the
-    limit below which a sample is too near, are measured on at most MOST_REFERENCES pictures. If the
-    run also trains on mirror images, samples are also compared with mirror images. Raise UserError
-    if all training pictures are the same.
+    `samples_NCHW` has generated pictures in [-1, 1]. The training pictures in `source` are resized
+    to the size of the samples, as for training. `embed` is a result of `load_embedding`. The unit
+    of the distances is the mean distance from a training picture to the nearest other training
+    picture, for at most MOST_REFERENCES training pictures. If `config` trains on mirror images,
+    samples are also compared with mirror images. Raise UserError if all training pictures are the
+    same.
     """
     size = samples_NCHW.shape[-2], samples_NCHW.shape[-1]
 
@@ -70,8 +70,8 @@ def nearest_pictures(
     reference = np.where(same, np.inf, to_others.min(axis=1)).min(axis=1)
     if not np.isfinite(reference).all():
         raise UserError(
-            f"{source.path}: at least 2 different pictures are needed, but all {len(source)} look "
-            "the same"
+            f"{source.path}: at least 2 different pictures are needed, but all {len(source)} "
+            "pictures look the same"
         )
     unit = float(reference.mean())
     order = np.argsort(fakes, axis=1, kind="stable")[:, :count]
@@ -83,7 +83,7 @@ def nearest_pictures(
 
 
 def _parts(queries: list[Tensor], embed: Embedding) -> Iterator[list[Tensor]]:
-    """Split pictures into batches whose embedding vectors fit into _QUERY_BYTES."""
+    """Split pictures into batches; the embedding vectors of a batch fit into _QUERY_BYTES."""
     length = embed(_compared(queries[0][None])).shape[1]
     size = max(1, _QUERY_BYTES // (4 * length))
     for start in range(0, len(queries), size):
@@ -98,9 +98,10 @@ def _distances(
     mirrored: bool,
     track: Track,
 ) -> Array:
-    """Return the distances (Q, views, N) from the pictures `queries_QCHW` to all training pictures.
+    """Return the distances (Q, V, N) from the pictures `queries_QCHW` to N training pictures.
 
-    The views of a training picture are the picture and, if `mirrored`, its mirror image.
+    `picture` returns the training picture with a given index. V is 1; if `mirrored` is True, V is 2
+    for the training picture and its mirror image.
     """
     vectors = torch.cat([embed(_compared(part)) for part in torch.split(queries_QCHW, _BATCH)])
     views = (False, True) if mirrored else (False,)
@@ -116,7 +117,7 @@ def _distances(
 
 
 def _compared(pictures_BCHW: Tensor) -> Tensor:
-    """Round pictures in [-1, 1] to 8 bits, and reduce larger ones to the side COMPARED_SIDE."""
+    """Round pictures in [-1, 1] to 8 bits; shrink them if a side is above COMPARED_SIDE pixels."""
     rounded = ((pictures_BCHW.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
     height, width = rounded.shape[-2:]
     factor = COMPARED_SIDE / max(height, width)

@@ -1,4 +1,4 @@
-"""Read pictures from files, with the size and value range of generated pictures."""
+"""Read pictures from files as tensors with the size and value range of generated pictures."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from fastgan_ray.errors import UserError
 
 
 def read_pictures(path: Path, config: DataConfig, size: Size) -> dict[str, Tensor]:
-    """Read a picture file, or all pictures in a folder, archive or LMDB.
+    """Read a picture file, or all pictures in a folder, an archive, an LMDB or a .npy file.
 
-    Return {name: picture (C, H, W) in [-1, 1]}. The pictures are converted to the mode of `config`
-    and fitted to the height and width `size`, as for training. Raise UserError if `path` does not
-    exist or has no pictures, or if a picture is damaged.
+    Return {name: picture (C, H, W) in [-1, 1]}. Pictures are converted to `config.mode` and resized
+    to `size` (height, width), as for training. Raise UserError if `path` does not exist or has no
+    pictures, or if a picture is damaged.
     """
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder; name a picture or a folder of pictures")
+        raise UserError(f"{path}: no such file or folder; give a picture or a folder of pictures")
     if path.is_file() and (path.suffix.lower() in SUFFIXES or is_picture(kind_of(head_of(path)))):
         listing = Listing((path.name,), lambda name: path.read_bytes())
     elif path.is_file() and kind_of(head_of(path)) not in (ARRAY, *ARCHIVES):
-        raise UserError(f"{path}: is not a picture; name a picture or a folder of pictures")
+        raise UserError(f"{path}: is not a picture; give a picture or a folder of pictures")
     else:
         listing = open_container(path)
     if not listing.names:
@@ -46,5 +46,5 @@ def read_pictures(path: Path, config: DataConfig, size: Size) -> dict[str, Tenso
 
 
 def picture_tensor(image: Image.Image, config: DataConfig, size: Size) -> Tensor:
-    """Fit a picture to the height and width `size`, as for training: (C, H, W) in [-1, 1]."""
+    """Resize a picture to `size` (height, width), as for training; return (C, H, W) in [-1, 1]."""
     return to_tensor(fit_picture(image, config.fit, config.background, size))

@@ -15,26 +15,29 @@ BATCH = 16
 
 
 def latent(seed: int, nz: int) -> Tensor:
-    """Draw the latent (nz,) of a seed, on the CPU, so that it is the same for all devices."""
+    """Draw the latent (nz,) of a seed on the CPU, so that all devices get the same latent."""
     return torch.randn(nz, generator=torch.Generator().manual_seed(seed))
 
 
 def require_truncation(generator: nn.Module, truncation: float) -> None:
-    """Raise UserError for a `truncation` other than 1 if the generator is StyleGAN2."""
+    """Raise UserError if `generator` is a StyleGAN2 and `truncation` is not 1."""
     if truncation != 1 and isinstance(generator, StyleGan2Generator):
         raise UserError(
-            "truncation must be 1 for model.architecture stylegan2, which uses only the direction "
-            f"of a latent (got {truncation:g})"
+            "truncation must be 1 for model.architecture stylegan2, because it normalises the "
+            f"length of latents (got {truncation:g})"
         )
 
 
 def latents(seeds: Sequence[int], nz: int, truncation: float = 1.0) -> Tensor:
-    """Return the latents (len(seeds), nz) of seeds, multiplied by `truncation`, on the CPU."""
+    """Return the latents of `seeds`, multiplied by `truncation`: (len(seeds), nz), on the CPU."""
     return truncation * torch.stack([latent(seed, nz) for seed in seeds])
 
 
 def generate(generator: nn.Module, z_NZ: Tensor, track: Track = silently) -> Iterator[Tensor]:
-    """Generate full-size pictures; yield batches (n, C, H, W) in [-1, 1], on the CPU."""
+    """Generate a full-size picture for each latent in `z_NZ`.
+
+    Yield batches (B, C, H, W) in [-1, 1], on the CPU.
+    """
     device = next(generator.parameters()).device
     for z_BZ in track(torch.split(z_NZ, BATCH), "drawing"):
         with torch.inference_mode():
@@ -49,5 +52,8 @@ def sample(
     truncation: float = 1.0,
     track: Track = silently,
 ) -> Tensor:
-    """Generate full-size pictures (len(seeds), C, H, W) in [-1, 1] from seeds, on the CPU."""
+    """Generate a full-size picture for each seed: (len(seeds), C, H, W) in [-1, 1], on the CPU.
+
+    `nz` is the length of a latent, and `truncation` is a factor for the latents.
+    """
     return torch.cat(list(generate(generator, latents(seeds, nz, truncation), track)))

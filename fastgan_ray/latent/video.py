@@ -1,4 +1,4 @@
-"""Write video files, frame by frame."""
+"""Write GIF and MP4 videos, frame by frame."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Writer = Callable[[Iterator[Frame], Path, int], None]
 
 
 def video_writer(path: Path) -> Writer:
-    """Return the video writer for the suffix of `path`.
+    """Return a function that writes videos in the format of the suffix of `path`.
 
-    A writer takes frames (H, W, 3), uint8, RGB, a path and the frames per second. Raise UserError
-    if the suffix is not in FORMATS, or if a package is not installed.
+    Its arguments are the frames (uint8 (H, W, 3), RGB), a path and the frames per second. Raise
+    UserError if the suffix is not .gif or .mp4, or if a package is not installed.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
@@ -28,10 +28,10 @@ def video_writer(path: Path) -> Writer:
 
 
 def gif() -> Writer:
-    """Return a writer of GIF files, with Pillow.
+    """Return a function that writes GIF files with Pillow; see `video_writer`.
 
-    A frame has 256 colours, the video repeats forever, and a frame's duration is a multiple of
-    1/100 s.
+    A frame has at most 256 colours. The video repeats forever. A frame's duration is rounded to a
+    multiple of 0.01 s.
     """
 
     def write(frames: Iterator[Frame], path: Path, fps: int) -> None:
@@ -44,17 +44,16 @@ def gif() -> Writer:
 
 
 def mp4() -> Writer:
-    """Return a writer of H.264 files, with the ffmpeg of imageio-ffmpeg.
+    """Return a function that writes MP4 files (H.264) with imageio-ffmpeg; see `video_writer`.
 
-    The video's pixel format is one that all players support. Raise UserError if imageio-ffmpeg is
-    not installed.
+    Raise UserError if imageio-ffmpeg is not installed.
     """
     try:
         import imageio_ffmpeg
     except ImportError as error:
         raise UserError(
-            "--out: .mp4 needs a package that is not installed: pip install 'fastgan-ray[video]' "
-            "(.gif needs no package)"
+            "--out: .mp4 needs a package that is not installed. Install it with: pip install "
+            "'fastgan-ray[video]'; or choose a .gif file, which needs no package"
         ) from error
 
     def write(frames: Iterator[Frame], path: Path, fps: int) -> None:
