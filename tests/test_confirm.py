@@ -347,7 +347,9 @@ def test_interrupted_resumed_and_enlarged(runs, capfd):
 
     # Two seeds more, with which the search's best is the best after all.
     ended = logs(folder)
-    with pytest.raises(UserError, match=r"--seeds: the search has used 2; .* as --seeds 1-3"):
+    with pytest.raises(
+        UserError, match=r"--seeds: the search has already used 2\. .* --seeds 101-103"
+    ):
         confirm_run(folder, None, [2, 4], TuneOptions(wandb="off"), objectives.lucky)
     confirm_run(folder, None, [4], TuneOptions(wandb="off"), objectives.lucky)
     enlarged = json.loads((folder / "summary.json").read_text())

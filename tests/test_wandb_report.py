@@ -104,7 +104,7 @@ def test_without_a_login_the_error_names_the_command(search):
 
 
 def test_a_folder_of_nothing_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"must be the folder of a search or an ablation"):
+    with pytest.raises(UserError, match=r"is not the folder of a search or an ablation"):
         outline(tmp_path, "p")
 
 

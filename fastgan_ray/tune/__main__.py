@@ -1,4 +1,4 @@
-"""`python -m fastgan_ray.tune`: the same command as `fastgan-ray tune`."""
+"""Run `fastgan-ray tune` as `python -m fastgan_ray.tune`."""
 
 import sys
 

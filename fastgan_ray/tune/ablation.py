@@ -48,9 +48,10 @@ UNSTARTED = {
 def run_ablation(
     spec: AblationSpec, options: TuneOptions, objective: Objective = train_objective
 ) -> Path:
-    """Run an ablation, or continue it with `resume`; return its folder.
+    """Run an ablation, or continue it if `options.resume` is true; return the ablation's folder.
 
-    The results are in the folder's ablation.json. Raises the errors that `run_experiment` raises.
+    The file ablation.json in this folder has the results. `objective` is the function that each
+    trial runs. Raises the errors that `run_experiment` raises.
     """
     return run_experiment(ablation_of(spec, cells(spec)), options, objective)
 
@@ -58,10 +59,11 @@ def run_ablation(
 def ablation_of(
     spec: AblationSpec, order: Sequence[Cell], ended: Mapping[str, Record] | None = None
 ) -> Experiment:
-    """Return the experiment with one trial for each cell (an arm, a data set and a seed).
+    """Return an experiment that has one trial for each cell in `order`.
 
-    A cell's position in `order` is the number of its trial. `ended` maps the names of trials that
-    do not run again to their records from ablation.json.
+    A cell is an arm, a data set and a seed. The trial of the cell `order[i]` has the number i.
+    `ended` has the records, from ablation.json, of trials that do not run again. Its keys are the
+    names of these trials.
     """
     ended = ended or {}
     configs = [
@@ -90,21 +92,26 @@ def ablation_of(
         make_records=lambda folder: AblationRecords(folder, spec, order, ended),
         closing=closing,
         default={"arm": spec.baseline},
-        # If more trials fail in a row than there are arms, the cause is the machine, not an arm.
+        # If this many trials in a row fail, trials of every arm fail. So the cause is not an arm.
         failures_in_a_row=max(FAILURES_IN_A_ROW, len(configs)),
     )
 
 
 def closing(summary: dict[str, Any]) -> list[RenderableType]:
-    """Return the text to print at the end of an ablation: the table, and notes on it."""
+    """Return the table of results, and the notes on it, to print at the end of an ablation.
+
+    `summary` is the content of ablation.json.
+    """
     return [tables.on_terminal(summary), *tables.notes(summary)]
 
 
 class CellSearcher(Searcher):
-    """A searcher that suggests an ablation's cells (arm, data set and seed) in their order.
+    """A searcher of Ray Tune that suggests the cells of an ablation one after another.
 
-    A suggestion has the keys "number", "point" and "run", as in a search. Its "point" has the keys
-    "arm", "data" and "seed". A cell is skipped if `ended` contains the name of its trial.
+    A cell is an arm, a data set and a seed. A suggestion is a dict with three keys. "number" is the
+    cell's position in `order`. "point" has the keys "arm", "data" and "seed". "run" is the cell's
+    configuration as nested dicts. A cell is skipped if `ended` contains the name of its trial. At
+    most `max_concurrent` trials run at the same time.
     """
 
     def __init__(
@@ -119,7 +126,10 @@ class CellSearcher(Searcher):
         self._live: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the next cell, None if all trial slots are in use, or FINISHED at the end."""
+        """Return the suggestion for the next cell.
+
+        Returns None if `max_concurrent` trials are running, and FINISHED if no cell is left.
+        """
         while self._next < len(self._cells) and trial_name(self._next) in self._ended:
             self._next += 1
         if self._next == len(self._cells):
@@ -135,25 +145,25 @@ class CellSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Allow another trial to start, because this trial has ended."""
+        """Allow another trial to start, because the trial `trial_id` has ended."""
         self._live.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the searcher's state to a file."""
+        """Write the searcher's state to the file `checkpoint_path`."""
         state = {"next": self._next, "live": sorted(self._live)}
         Path(checkpoint_path).write_text(json.dumps(state))
 
     def restore(self, checkpoint_path: str) -> None:
-        """Read the searcher's state from a file that `save` wrote."""
+        """Read the searcher's state from the file `checkpoint_path`, which `save` wrote."""
         state = json.loads(Path(checkpoint_path).read_text())
         self._next, self._live = state["next"], set(state["live"])
 
 
 class AblationRecords(TrialRecords):
-    """The records of an ablation's trials, written to ablation.json and ablation.md.
+    """Writes the records of an ablation's trials to ablation.json and ablation.md.
 
-    When every trial has ended, the learning curves are drawn. The evaluations of each trial and
-    the weights that generate its samples (ema.safetensors) are kept.
+    When no more trials will run, the learning curves are drawn. Each trial that has ended keeps its
+    evaluations and the weights that generate samples (ema.safetensors).
     """
 
     def __init__(
@@ -166,9 +176,9 @@ class AblationRecords(TrialRecords):
         self._gflop = {arm: gflop_per_image(arm_config(spec, arm)) for arm in spec.arms}
 
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
-        """Write ablation.json and ablation.md; return the summary.
+        """Write ablation.json and ablation.md; return the content of ablation.json.
 
-        If `over` is true, no more trials will run, so the learning curves are drawn, too.
+        If `over` is true, no more trials will run. Then the learning curves are also drawn.
         """
         by_name = {**self._ended_before, **{record["trial_id"]: record for record in records}}
         trials = [
@@ -187,15 +197,19 @@ class AblationRecords(TrialRecords):
         return summary
 
     def discard(self, checkpoint: Path) -> None:
-        """Remove the weights that are needed only to continue the training."""
+        """Remove all weights in `checkpoint` except those that generate samples.
+
+        The removed weights are needed only to continue the training.
+        """
         for path in checkpoint.glob("*.safetensors"):
             if path.name != "ema.safetensors":
                 path.unlink()
 
     def _trial(self, name: str, cell: Cell, record: Record | None) -> dict[str, Any]:
-        """Return the trial of a cell (arm, data set and seed) as `summarise` expects it.
+        """Return the entry of ablation.json for one trial.
 
-        `record` has the results of the trial; it is None if the trial has not started.
+        `name` is the trial's id, and `cell` is its arm, data set and seed. `record` has the trial's
+        results; it is None if the trial has not started.
         """
         record = record or {**UNSTARTED, "reason": "not started"}
         folder = self.folder / "trials" / name
@@ -212,9 +226,11 @@ class AblationRecords(TrialRecords):
 
 
 def _compared(record: Record, compare: Moment) -> float | None:
-    """Return the metric value to compare: the best or the last, as `compare` says.
+    """Return the metric value by which a trial is compared with other trials.
 
-    If a training has no best value, return its last value.
+    `compare` is "best" or "last". For "best", return the metric value of the trial's best
+    checkpoint; if there is no such value, return the value of the last evaluation. For "last",
+    return the value of the last evaluation.
     """
     best: float | None = record["best_value"]
     last: float | None = record["last_value"]
@@ -222,11 +238,17 @@ def _compared(record: Record, compare: Moment) -> float | None:
 
 
 def _configure(spec: AblationSpec, cell: Cell) -> dict[str, Any]:
-    """Return a cell's configuration as nested dicts (see RunConfig), with an absolute data path."""
+    """Return a cell's configuration as nested dicts, with the keys of a RunConfig.
+
+    The paths of input files, such as the pictures, are absolute.
+    """
     return absolute_paths(cell_config(spec, cell)).model_dump()
 
 
 def _protocol(trial: Path) -> dict[str, Any]:
-    """Read how a trial's metric is measured (its protocol) from the trial's newest checkpoint."""
+    """Return the protocol in the newest checkpoint of a trial; {} if there is no checkpoint.
+
+    The protocol says how the metric is measured. `trial` is the trial's folder.
+    """
     files = sorted(trial.glob("checkpoint-*/metadata.json"))
     return dict(json.loads(files[-1].read_text()).get("protocol", {})) if files else {}

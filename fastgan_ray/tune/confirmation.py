@@ -1,8 +1,8 @@
-"""Confirm a search on Ray: train the configurations of its best trials again, with new seeds.
+"""Confirm a search: train the configurations of its best trials again, with new seeds.
 
-The confirmation is an ablation in a subfolder of the search's folder. Each arm is the configuration
-of a trial. At the end, the checkpoint of the winning arm's best training is put into the search's
-best/.
+The confirmation is an ablation in a subfolder of the search's folder. Its arms are the
+configurations of the best trials and the published default. At the end, the search's folder best/
+gets the checkpoint of the winning arm's best training.
 """
 
 from __future__ import annotations
@@ -45,11 +45,13 @@ def confirm_search(
     context: ExperimentContext,
     seeds: Sequence[int] = (),
 ) -> Summary:
-    """Run the missing trainings of `plan`; return the summary with their outcome added.
+    """Run the trainings of a confirmation that have not run yet; return the new summary.
 
-    `summary` must be the search's summary without a confirmation. summary.json and best/ are
-    updated. `seeds` are the seeds to use. If `seeds` is empty, `plan.seeds` seeds are chosen: first
-    the seeds of an existing confirmation, then new seeds.
+    `plan` has the number of trials and seeds. `summary` must be the search's summary without a
+    confirmation. The new summary has the confirmation's outcome; it is also written to
+    summary.json, and the folder best/ is updated. `folder` is the search's folder. `seeds` are the
+    seeds of the trainings. If `seeds` is empty, `plan.seeds` seeds are chosen: first the seeds of
+    an existing confirmation, then new seeds.
     """
     confirmation_folder = folder / FOLDER
     storage = context.storage.below(FOLDER) if context.storage else None
@@ -74,7 +76,10 @@ def confirm_search(
 
 
 def _announcement(ablation: AblationSpec, plan: Plan, folder: Path) -> str:
-    """Return the line to print before the confirmation in `folder` starts or continues."""
+    """Return the line to print before a confirmation starts or continues.
+
+    `folder` is the folder of the confirmation.
+    """
     count, path = len(ablation.arms) * len(ablation.seeds), folder / "ablation.json"
     trials = json.loads(path.read_text())["trials"] if path.is_file() else []
     done = sum(trial["state"] != "unfinished" for trial in trials)
@@ -95,10 +100,11 @@ def apply_outcome(
     trained: Mapping[str, Any],
     folder: Path,
 ) -> Summary:
-    """Add the confirmation's outcome to the summary, and put the winner's generator into best/.
+    """Add a confirmation's outcome to the summary, and put the winner's generator into best/.
 
-    `trained` is the content of the confirmation's ablation.json. Returns the summary, which is
-    also written to summary.json.
+    `summary` is the search's summary without a confirmation. `ablation` is the confirmation, and
+    `trained` is the content of its ablation.json. `folder` is the search's folder. Returns the new
+    summary, which is also written to summary.json.
     """
     result = outcome(spec, summary, trained)
     search_result = {key: summary[key] for key in ("best", "verdict", "best_beats_default")}
@@ -127,9 +133,9 @@ def without_confirmation(summary: Mapping[str, Any]) -> Summary:
 
 
 def confirmation_size(folder: Path) -> tuple[int, tuple[int, ...]]:
-    """Return the number of trials and the seeds of a confirmation; (0, ()) if there is none.
+    """Return how many trials a confirmation trains again, and its seeds.
 
-    `folder` is the confirmation's folder.
+    `folder` is the confirmation's folder. Returns (0, ()) if the confirmation has not started.
     """
     path = folder / "ablation.yaml"
     if not path.is_file():
@@ -141,7 +147,10 @@ def confirmation_size(folder: Path) -> tuple[int, tuple[int, ...]]:
 def _ablation(
     spec: SearchSpec, plan: Plan, summary: Summary, top: int, seeds: Sequence[int]
 ) -> AblationSpec | str:
-    """Return the confirmation's ablation, or the reason why nothing can be trained."""
+    """Return the confirmation of the `top` best trials with `seeds`.
+
+    If nothing can be trained, return the reason as a text.
+    """
     if not top:
         return plan.why
     best = summary["best"]
@@ -156,7 +165,11 @@ def _ablation(
 def _train(
     ablation: AblationSpec, folder: Path, name: str, context: ExperimentContext
 ) -> Mapping[str, Any]:
-    """Train the cells (arm and seed) that have not ended; return the ablation's summary."""
+    """Run the trainings of a confirmation that have not ended; return its summary.
+
+    `folder` is the confirmation's folder. `name` is the name of the experiment. The summary is the
+    content of the confirmation's ablation.json.
+    """
     path = folder / "ablation.json"
     summary = json.loads(path.read_text()) if path.is_file() else {"trials": []}
     order = _order(summary["trials"], ablation)
@@ -179,9 +192,10 @@ def _is_started(folder: Path, ablation: AblationSpec) -> bool:
 
 
 def _start(folder: Path, ablation: AblationSpec, ended: list[str]) -> None:
-    """Prepare the folder for a new confirmation, or for one with more trials or seeds than before.
+    """Prepare a confirmation's folder for a start with new settings.
 
-    `ended` has the names of the trials that do not run again. Ray's old state is removed.
+    The confirmation may be new, or it may have more trials or seeds than before. `ended` has the
+    names of the trials that do not run again. Ray's old state is removed.
     """
     folder.mkdir(exist_ok=True)
     shutil.rmtree(folder / "state", ignore_errors=True)
@@ -192,10 +206,10 @@ def _start(folder: Path, ablation: AblationSpec, ended: list[str]) -> None:
 
 
 def _order(trials: Sequence[Mapping[str, Any]], ablation: AblationSpec) -> list[Cell]:
-    """Return all cells (arm and seed) of the ablation, in the order of their trials' numbers.
+    """Return all cells of a confirmation, in the order of their trials' numbers.
 
-    `trials` are the trials of an earlier, smaller confirmation. Their cells come first, so that
-    these trials keep their numbers.
+    A cell is an arm and a seed. `trials` are the trials of an earlier, smaller confirmation. Their
+    cells come first, so that these trials keep their numbers.
     """
     earlier = [(trial["arm"], trial["seed"]) for trial in trials]
     by_key = {(cell.arm, cell.seed): cell for cell in cells(ablation)}
@@ -209,7 +223,11 @@ def _promote(
     trained: Mapping[str, Any],
     folder: Path,
 ) -> dict[str, Any]:
-    """Put the best training of the winning arm into best/; return summary.json's entry `best`."""
+    """Put the best training of the winning arm into best/; return the new summary["best"].
+
+    `winner` is the winning arm's entry in the outcome. `trained` is the content of the
+    confirmation's ablation.json. `folder` is the search's folder.
+    """
     sign = 1 if spec.metric.goal == "minimize" else -1
     trials = [
         trial
@@ -239,20 +257,23 @@ def _promote(
 
 
 def _save_search_best(folder: Path) -> None:
-    """Copy the search's best/ to the confirmation's folder, unless a copy exists there."""
+    """Copy the search's best/ to the confirmation's folder, unless this copy already exists."""
     copy = folder / FOLDER / SEARCH_BEST
     if not copy.exists():
         linked_copy(folder / "best", copy)
 
 
 def _restore_search_best(folder: Path) -> None:
-    """Replace best/ with the copy of the search's best/ that `_save_search_best` made, if any."""
+    """Replace best/ with the copy that `_save_search_best` made, if there is a copy."""
     if (copy := folder / FOLDER / SEARCH_BEST).exists():
         put_in_place(copy, folder / "best")
 
 
 def _no_confirmation(why: str) -> dict[str, Any]:
-    """Return summary.json's entry `confirmation` if nothing was trained; `why` is the reason."""
+    """Return summary["confirmation"] for a confirmation in which nothing was trained.
+
+    `why` is the reason.
+    """
     return {
         "seeds": [],
         "arms": [],

@@ -1,4 +1,4 @@
-"""Classes that searches, ablations and confirmations share: options, description, context."""
+"""Define what searches, ablations and confirmations share: options, description and context."""
 
 from __future__ import annotations
 
@@ -36,11 +36,18 @@ class TuneOptions:
 
     A SearchSpec or an AblationSpec says which trials run.
 
-    `storage_uri` is a remote storage. Runs are copied to this storage, and `resume` fetches them
-    from it, so the machines need no shared folder. `disk_gb` limits the total size of all
-    checkpoints, in GB. `warm_start` is the folder of another search, whose trials the new search
-    starts from. With `detached`, the output goes to a file in the run's folder as soon as the
-    trials start.
+    - `runs_dir`: the folder that contains the folders of all experiments.
+    - `storage_uri`: a remote storage, or None. Runs are copied to this storage, and a resume
+      fetches them from it. So the machines need no shared folder.
+    - `name`: the name of the experiment's folder; None means the name in the YAML file.
+    - `resume`: continue an existing experiment.
+    - `max_concurrent`: the largest number of trials at the same time; None means as many as fit.
+    - `wandb`: the W&B mode (see `choose_mode`).
+    - `address`: the address of a Ray cluster; None means RAY_ADDRESS or this machine.
+    - `quiet`: print nothing.
+    - `warm_start`: the folder of another search. The new search learns from its trials.
+    - `disk_gb`: the largest total size of all checkpoints, in GB.
+    - `detached`: send the output to a file in the run's folder as soon as the trials start.
     """
 
     runs_dir: Path = Path("runs")
@@ -62,27 +69,31 @@ class Experiment:
 
     - `text`: the content of the search's or ablation's YAML file.
     - `overrides`: the command's options that change settings of this file, as JSON values.
-    - `changes`: a function that is called before a resume. It takes the earlier text, the
-      earlier overrides and `same_pictures`, and returns a message for each difference that is not
-      allowed. If `same_pictures` is true, the path of the pictures may differ; other code then
+    - `changes`: a function that is called before a resume. Its arguments are the earlier text, the
+      earlier overrides and `same_pictures`. It returns a message for each difference that is not
+      allowed. If `same_pictures` is true, the path of the pictures may differ, because other code
       checks that the pictures are the same.
     - `configure`: takes a searcher's suggestion; returns the trial's configuration as nested dicts,
       with the keys of a RunConfig.
+    - `trial_count`: the largest number of trials.
+    - `longest_kimg`: the length of the longest trial, in kimg.
     - `inputs`: configurations whose data and weights must exist.
     - `sample_configs`: examples of the configurations that trials may have.
-    - `summary_file`: name of the summary; the file exists as soon as the experiment has started.
+    - `summary_file`: the name of the file with the summary of all trials.
     - `make_searcher`: takes the experiment's folder, the largest number of trials at the same time,
-      and whether the experiment is resumed.
-    - `make_scheduler`: takes the folder that contains all trials' folders.
-    - `make_records`, `make_tracker`: take the experiment's folder. The tracker measures how much of
-      the budget is used.
-    - `follow_up`: runs after all trials. It takes the summary and returns it with the result of the
-      follow-up added. It may use the subfolders in `subfolders`.
-    - `closing`: takes the summary; returns the text to print at the end.
-    - `default`: for a search, the published default's values of its parameters; for an ablation,
-      the name of the baseline arm.
-    - `confirms`: the name of the search that this ablation confirms, else None.
-    - `grid_points`: the number of points of a grid search, else None.
+      and whether the experiment is resumed; returns the searcher.
+    - `make_scheduler`: takes the folder that contains all trials' folders; returns the scheduler.
+    - `make_records`: takes the experiment's folder; returns the object that writes the summary.
+    - `make_tracker`: takes the experiment's folder; returns the object that measures how much of
+      the budget is used. None if there is no budget.
+    - `follow_up`: a function that is called after all trials. Its arguments are the summary, the
+      records and the context. It returns the summary with its own result added.
+    - `subfolders`: the names of the subfolders that `follow_up` may create.
+    - `closing`: takes the summary; returns the texts and tables to print at the end.
+    - `default`: for a search, the parameter values of the published default; for an ablation,
+      {"arm": name of the baseline}.
+    - `confirms`: the name of the search that this ablation confirms; None if it confirms no search.
+    - `grid_points`: the number of points of a grid search; None for other experiments.
     - `failures_in_a_row`: if this many trials in a row fail for the same reason, no more trials
       start.
     """
@@ -114,9 +125,10 @@ class Experiment:
 
 @dataclass(frozen=True)
 class ExperimentContext:
-    """Objects shared by all experiments of one Ray session (such as a search and its confirmation).
+    """Objects that a search or an ablation shares with the confirmation that follows it.
 
-    `folder` is the folder of the search or of the ablation.
+    `folder` is the folder of the search or of the ablation. `nodes` are the resources of each
+    machine. `driver` handles signals. `sync` copies the folder to `storage`.
     """
 
     folder: Path
@@ -131,7 +143,8 @@ class ExperimentContext:
     def wandb_session(self, folder: Path, group: str, confirms: bool = False) -> Session:
         """Return the W&B session of the experiment in `folder`.
 
-        If `confirms` is true, the experiment is a confirmation, and `group` is the search's group.
+        `group` is the W&B group of all runs. `confirms` says whether the experiment is a
+        confirmation; `group` is then the group of the confirmed search.
         """
         return Session(folder, project_name(os.environ), group, self.options.wandb, confirms)
 
@@ -145,10 +158,10 @@ def experiment_context(
     nested: bool,
     storage: RemoteStorage | None = None,
 ) -> Iterator[ExperimentContext]:
-    """Lock the folder, install signal handlers and connect to Ray.
+    """Lock `folder`, install signal handlers and connect to Ray; yield the context.
 
-    `nested` is true if a trial has several workers. Raises UserError if another process runs the
-    same experiment, or if Ray does not answer.
+    `nested` is true if Ray Train runs a trial's workers. Raises UserError if another process runs
+    the experiment in `folder`, or if Ray does not answer.
     """
     with (
         only_driver(folder),

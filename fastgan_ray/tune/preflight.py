@@ -1,4 +1,4 @@
-"""Checks before the first trial: pictures, network weights, the metric's protocol."""
+"""Check devices, pictures, weights and the metric's protocol before the first trial."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from fastgan_ray.tune.ray.session import resources_of_this_machine
 
 
 def check_this_machine(configs: Sequence[RunConfig], address: str | None) -> None:
-    """Check, before Ray starts, that this machine has the devices and resources that trials need.
+    """Raise UserError if this machine lacks a device or resources that trials need.
 
-    Nothing is checked if the trials run on a Ray cluster that has already started. Raises
-    UserError.
+    `configs` are examples of the trials' configurations. Nothing is checked if the trials run on a
+    Ray cluster that has already started. This function does not start Ray.
     """
     from fastgan_ray.train.device import choose_device
 
@@ -39,7 +39,7 @@ def check_this_machine(configs: Sequence[RunConfig], address: str | None) -> Non
 if TYPE_CHECKING:
     from fastgan_ray.data.source import Source
 
-STARTS = "starts.json"  # in the experiment's folder; {file: sha256} of each train.init_from
+STARTS = "starts.json"  # in the experiment's folder; {description: sha256} of initial weights
 
 
 def check_inputs(
@@ -49,14 +49,15 @@ def check_inputs(
     here: bool,
     console: Console,
 ) -> None:
-    """Check once, before all trials, that pictures and network weights exist and are unchanged.
+    """Check, before the first trial, that pictures and network weights exist and are unchanged.
 
-    If `here` is true, the trials run on this machine. Then the features of the real pictures are
-    computed, too, and the metric's protocol is written to `folder`, or compared with the protocol
-    that `folder` already has. Remarks about the pictures are printed and written to `folder`; they
-    refer to the largest resolution in `configs` and `examples`. `examples` are samples of the
-    configurations that a search may try. Raises a UserError that says what is missing or has
-    changed.
+    `configs` are the configurations whose pictures and weights are checked. `examples` are samples
+    of the configurations that trials may have. `folder` is the experiment's folder.
+
+    Remarks about the pictures are printed and written to `folder`. The remarks refer to the largest
+    resolution in `configs` and `examples`. If `here` is true, the trials run on this machine. Then
+    the features of the real pictures are also computed, and the metric's protocol is checked (see
+    `keep_protocol`). Raises UserError if something is missing or has changed.
     """
     from fastgan_ray.data.described import describe, write_described
     from fastgan_ray.metrics.weight_files import require_weights
@@ -81,8 +82,9 @@ def check_inputs(
 def check_starts(configs: Sequence[RunConfig], folder: Path, console: Console) -> None:
     """Check that trainings can start from the weights in `train.init_from`.
 
-    All trials must start from the same weights. So the hashes of the weights are written to
-    `folder`, or compared with the hashes that `folder` already has. Raises UserError.
+    All trials must start from the same weights. So the SHA-256 hashes of the weights are written to
+    `folder`, or compared with the hashes that `folder` already has. Raises UserError if the weights
+    cannot be used or have changed.
     """
     from fastgan_ray.train.initial_weights import check_start, describe, different_starts
 
@@ -98,8 +100,8 @@ def check_starts(configs: Sequence[RunConfig], folder: Path, console: Console) -
         if before.get(name, now[name]) != now[name]:
             raise UserError(
                 f"train.init_from: {record['from']} has changed since the first trials started "
-                f"from it (sha256 {before[name][:12]} then, {now[name][:12]} now). Restore it, or "
-                "start another run with --name."
+                f"from it (sha256 {before[name][:12]} then, {now[name][:12]} now). Restore the "
+                "old weights, or start another run with --name."
             )
     if now:
         write_atomically(path, json.dumps(before | now, indent=1))
@@ -121,7 +123,7 @@ def _check_pictures(
     source, held_out = sets.pool, ""
     if sets.held_out:
         held_in = config.eval.data or config.data.path
-        held_out = f", and {len(sets.reference)} held out in {held_in}"
+        held_out = f", and {counted(len(sets.reference), 'held-out picture')} in {held_in}"
     say(console, escape(f"{counted(len(source), 'picture')} in {config.data.path}{held_out}"))
     require_different_limits(limits, source)
     if here:
@@ -138,10 +140,10 @@ def _check_pictures(
 
 
 def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
-    """Write the metric's protocol to `path`, or compare it with the protocol in that file.
+    """Write `protocol` to the file `path`, or compare it with the protocol in this file.
 
-    The protocol must not change, because a resumed search compares values from before and after the
-    interruption. Raises UserError with the differences.
+    The protocol says how the metric is measured. It must not change, because a resumed search
+    compares values from before and after the interruption. Raises UserError with the differences.
     """
     from fastgan_ray.metrics.protocol import require_same_protocol
 
@@ -159,7 +161,7 @@ def keep_protocol(path: Path, protocol: dict[str, Any]) -> None:
 def absolute_paths(config: RunConfig) -> RunConfig:
     """Return `config` with absolute paths of pictures, boxes and initial weights.
 
-    The result is valid in any working directory.
+    The result is valid in any working directory. A path that does not exist stays as it is.
     """
     data, train, measuring = config.data, config.train, config.eval
     paths = {"path": _absolute(data.path), "boxes": _absolute(data.boxes)}

@@ -1,4 +1,4 @@
-"""Run a search on Ray; confirm its result at the end or later."""
+"""Run a search on Ray Tune, and confirm its result, either at its end or later."""
 
 from __future__ import annotations
 
@@ -62,9 +62,11 @@ from fastgan_ray.tune.wandb.outcome import log_outcome
 def run_search(
     spec: SearchSpec, options: TuneOptions, objective: Objective = train_objective
 ) -> Path:
-    """Run a search, or continue it with `resume`; return its folder.
+    """Run a search, or continue it if `options.resume` is true; return the search's folder.
 
-    The results are in the folder's summary.json. Raises the errors that `run_experiment` raises.
+    The file summary.json in this folder has the results. `objective` is the function that each
+    trial runs. Raises UserError if a search with `population` has a remote storage, and the errors
+    that `run_experiment` raises.
     """
     if spec.population is not None and options.storage_uri:
         raise UserError(
@@ -130,8 +132,8 @@ def _priors(spec: SearchSpec, options: TuneOptions) -> list[Prior]:
         return []
     if options.resume:
         raise UserError(
-            "--from: cannot be used with --resume; leave --from out. The search that is resumed "
-            "already has the trials that --from gave it when it started"
+            "--from: cannot be used with --resume, because a search takes over trials of another "
+            "search only when it starts. Leave --from out; trials taken over earlier are kept."
         )
     return load_priors(options.warm_start, spec)
 
@@ -143,13 +145,17 @@ def confirm_run(
     options: TuneOptions,
     objective: Objective = train_objective,
 ) -> None:
-    """Confirm a search that has ended, or continue or enlarge its existing confirmation.
+    """Confirm a search that has ended, or continue or enlarge its confirmation.
 
-    `top` is the number of trials to confirm, and `seeds` are new seeds. If `top` is None or `seeds`
-    is empty, the number of trials or of seeds is taken from the existing confirmation. Without a
-    confirmation, it is taken from the search's file; if the file does not set it, 2 trials and 3
-    seeds are used. Raises UserError if the folder has no search that has ended, if the search has
-    used one of the seeds, or if the search's pictures or weights have changed.
+    `folder` is the search's folder. `top` is the number of best trials that are trained again. None
+    means the number in the existing confirmation. If there is no confirmation, it means the number
+    in the search's file, and if the file has no number, 2. `seeds` are new seeds. If `seeds` is
+    empty, the number of seeds is chosen in the same way; the last default is 3.
+
+    Raises UserError if the folder has no search that has ended, if the search has used one of the
+    seeds, if there are too few or too many seeds, or if the search's pictures or weights have
+    changed. Raises FailedRunError if no training of the confirmation ends well, and
+    InterruptedRunError if trainings are unfinished.
     """
     spec, summary = _ended_search(folder)
     seeds = _all_seeds(spec, summary, folder, seeds)
@@ -175,14 +181,15 @@ def confirm_run(
 def _all_seeds(spec: SearchSpec, summary: Summary, folder: Path, seeds: Sequence[int]) -> list[int]:
     """Return the seeds of an existing confirmation, followed by the new `seeds`.
 
-    Return [] if `seeds` is empty. Raise UserError if the search has used one of `seeds`.
+    Return [] if `seeds` is empty. Raise UserError if the search has used one of `seeds`, or if the
+    number of all seeds is not allowed.
     """
     if not seeds:
         return []
     if used := sorted({*seeds} & used_seeds(spec, summary)):
         raise UserError(
-            f"--seeds: the search has used {', '.join(map(str, used))}; a confirmation needs new "
-            f"seeds, such as --seeds 1-3"
+            f"--seeds: the search has already used {', '.join(map(str, used))}. A confirmation "
+            "needs new seeds, for example --seeds 101-103."
         )
     _, started = confirmation_size(folder / FOLDER)
     together = list(dict.fromkeys([*started, *seeds]))
@@ -213,8 +220,8 @@ def _ended_search(folder: Path) -> tuple[SearchSpec, Summary]:
     file = folder / "search.yaml"
     if not file.is_file():
         raise UserError(
-            f"{folder}: there is no search to confirm (no search.yaml in it); name a "
-            "folder that `tune` has made, such as runs/demo"
+            f"{folder}: there is no search to confirm, because the folder has no search.yaml. "
+            "Name a folder that `tune` has made, such as runs/demo."
         )
     overrides = json.loads((folder / "overrides.json").read_text())
     spec = spec_from_text(file.read_text(), str(file), overrides)
@@ -237,7 +244,10 @@ def _ended_search(folder: Path) -> tuple[SearchSpec, Summary]:
 
 
 def closing(summary: Summary) -> list[RenderableType]:
-    """Return the text to print at the end of a search: verdict, budget, warnings, Pareto front."""
+    """Return what to print at the end of a search: verdict, budget, warnings, Pareto front.
+
+    `summary` is the content of summary.json.
+    """
     best = summary["best"] or {"trial_id": None}
     warnings = [
         trial["warning"] for trial in summary["trials"] if trial["trial_id"] == best["trial_id"]
@@ -258,5 +268,8 @@ def closing(summary: Summary) -> list[RenderableType]:
 
 
 def configure(spec: SearchSpec, point: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration of a trial, with absolute paths of its input files."""
+    """Return the configuration of a trial, with absolute paths of its input files.
+
+    `point` has the values of the searched parameters by their dotted names.
+    """
     return absolute_paths(run_config(spec, point))

@@ -1,7 +1,7 @@
 """Exclude machines and GPUs where trials die repeatedly, and tell the user.
 
-Otherwise one bad GPU could kill all trials of a search, one after another. A place is a GPU of a
-machine, or a machine without GPUs.
+Otherwise one bad GPU could kill all trials of a search, one after another. In this module, a place
+is a GPU, or a whole machine if trials use no GPU.
 """
 
 from __future__ import annotations
@@ -27,19 +27,28 @@ TRIALS = 2
 
 
 class Death(NamedTuple):
-    """The death of a trial's process: the trial, and whether its last error is a machine fault."""
+    """The death of the process of a trial.
+
+    `trial` is the trial's id. `is_machine_fault` is true if the error says that a GPU failed.
+    """
 
     trial: str
     is_machine_fault: bool
 
 
 def note_place(folder: Path) -> None:
-    """Write the machine and the GPUs of this process to its trial's folder, for the driver."""
+    """Write the machine and the GPUs of this process to the file PLACE in a trial's folder.
+
+    The driver (the process that runs the search) reads this file.
+    """
     write_atomically(folder / PLACE, json.dumps(place_here()))
 
 
 def read_place(folder: Path) -> Place | None:
-    """Return the machine and the GPUs where a trial last ran; None if the trial never started."""
+    """Return the machine and the GPUs where a trial last ran; None if the trial never started.
+
+    `folder` is the trial's folder.
+    """
     path = folder / PLACE
     if not path.is_file():
         return None
@@ -50,8 +59,8 @@ def read_place(folder: Path) -> Place | None:
 class BadMachines(TrialCallback):
     """Counts how often trials die at each place, and excludes places where they die repeatedly.
 
-    A place is a GPU of a machine, or a machine without GPUs. `places` is the total number of
-    places. The last place that remains is never excluded. `trials` is the folder that contains all
+    A place is a GPU, or a whole machine if trials use no GPU. `places` is the total number of
+    places. The last remaining place is never excluded. `trials` is the folder that contains all
     trials' folders. `say` takes a line of text and prints it.
     """
 
@@ -64,21 +73,24 @@ class BadMachines(TrialCallback):
         self.left_out: list[Place] = []
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Reset the count of deaths at the GPU or machine where `trial` made this evaluation."""
+        """Reset the count of deaths at the GPU or machine where `trial` runs.
+
+        A report shows that this GPU or machine works.
+        """
         place = read_place(self._trials / trial.trial_id)
         if place is not None:
             self._deaths.pop(place, None)
 
     def trial_restarts(self, trial: Trial) -> None:
-        """Count the death of a trial's process; the trial starts again."""
+        """Count the death of a trial's process, if the trial starts again."""
         self._count(trial)
 
     def trial_failed(self, trial: Trial) -> None:
-        """Count the death of a trial's process; the trial does not start again."""
+        """Count the death of a trial's process, if the trial does not start again."""
         self._count(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Reserve excluded GPUs and machines when they become free, so that no trial gets them."""
+        """Reserve each excluded GPU or machine as soon as it is free, so that no trial gets it."""
         self._withholder.step()
 
     def _count(self, trial: Trial) -> None:
@@ -122,6 +134,9 @@ def _is_machine_fault(reason: str) -> bool:
 
 
 def count_places(nodes: Sequence[Mapping[str, float]]) -> int:
-    """Return the number of GPUs, or the number of machines if there are no GPUs."""
+    """Return the number of GPUs, or the number of machines if there are no GPUs.
+
+    `nodes` are the resources of each machine.
+    """
     gpus = int(sum(node.get("GPU", 0.0) for node in nodes))
     return gpus or len(nodes)

@@ -1,8 +1,8 @@
-"""The budget of a search: how much is used, which trials may start, and what is reserved.
+"""Track the budget of a search, and start no more trials when the budget is used up.
 
 The search never exceeds the limit of kimg (thousands of images), because a trial starts only if its
-full length fits. When the hours or GPU-hours are used up, running trials stop at their next
-evaluation.
+full length fits into the budget. When the hours or GPU-hours are used up, running trials stop at
+their next evaluation.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ ROUNDING = 1e-9
 
 
 class BudgetTracker(TrialCallback):
-    """Counts the time and kimg that a search uses; `folder`/budget.json stores them for restarts.
+    """Counts the time and kimg that a search uses, and stores them in `folder`/budget.json.
 
-    The file has {"seconds", "gpu_seconds", "kimg", "over"}. "kimg" is a dict from a trial's name to
-    its kimg. "over" is the reason why running trials must stop; it is "" as long as they may
-    continue. `reserved_kimg` is the part of the budget in kimg that the confirmation needs.
+    After a restart, the search continues with the stored numbers. The file has the keys "seconds",
+    "gpu_seconds", "kimg" and "over". "kimg" is a dict from a trial's name to its kimg. "over" is
+    the reason why running trials must stop; it is "" if they may continue. `reserved_kimg` is the
+    number of kimg that the confirmation needs. `clock` returns the time in seconds.
     """
 
     def __init__(
@@ -66,11 +67,14 @@ class BudgetTracker(TrialCallback):
 
     @property
     def kimg(self) -> float:
-        """The thousands of images that all trials have trained on, according to their reports."""
+        """The sum of the kimg (thousands of training images) that all trials have reported."""
         return float(sum(self.state["kimg"].values()))
 
     def check_gpus(self, demands: Iterable[Mapping[str, float]]) -> None:
-        """Raise UserError if the budget limits GPU-hours but no trial uses a GPU."""
+        """Raise UserError if the budget limits GPU-hours but no trial uses a GPU.
+
+        `demands` are the resources of trials.
+        """
         if self.budget.gpu_hours is not None and not any(demand.get("GPU") for demand in demands):
             raise UserError(
                 "budget.gpu_hours: has no effect, because no trial uses a GPU here (got "
@@ -78,11 +82,14 @@ class BudgetTracker(TrialCallback):
             )
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Add the time since Ray Tune's last step to the used hours and GPU-hours."""
+        """Add the time since Ray Tune's last step to the used time and GPU time."""
         self.tick(sum(_gpus(trial) for trial in trials if trial.status == "RUNNING"))
 
     def tick(self, gpus: float) -> None:
-        """Add the time since the last call to the used time; trials used `gpus` GPUs since then."""
+        """Add the time since the last call to the used time and GPU time.
+
+        `gpus` is the number of GPUs that trials have used since the last call.
+        """
         now = self._clock()
         seconds = 0.0 if self._last_tick is None else now - self._last_tick
         self._last_tick = now
@@ -95,23 +102,30 @@ class BudgetTracker(TrialCallback):
             self._write(now)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Count a trial's images only once, even if a restarted trial repeats an earlier report."""
+        """Store the kimg of a trial's report.
+
+        If a restarted trial repeats an earlier report, its images are not counted again.
+        """
         kimg = self.state["kimg"]
         kimg[trial.trial_id] = max(kimg.get(trial.trial_id, 0.0), result.get("kimg", 0.0))
 
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
-        """Write the state from which a resumed search continues."""
+        """Write budget.json, so that a resumed search continues with the current numbers."""
         self._write(self._clock())
 
     def used(self) -> dict[str, dict[str, float]]:
-        """Return {quantity: {"used", "limit", "reserved"}} for each quantity with a limit."""
+        """Return {quantity: {"used", "limit", "reserved"}} for each quantity that has a limit.
+
+        The quantities are "kimg", "hours" and "gpu_hours". "reserved" is the amount that is
+        reserved for the confirmation.
+        """
         return {
             key: {"used": used, "limit": limit, "reserved": self._reserved(key, used, limit)}
             for key, used, limit in self._limited()
         }
 
     def describe(self) -> str:
-        """Return one line that says how much of each limited quantity is used."""
+        """Return one line that says how much of the budget is used."""
         parts = []
         for key, amounts in self.used().items():
             text = f"{amounts['used']:.3g} of {amounts['limit']:g} {key.replace('_', '-')}"
@@ -121,10 +135,10 @@ class BudgetTracker(TrialCallback):
         return f"budget: {', '.join(parts)}"
 
     def seconds_left(self) -> float | None:
-        """Return the seconds until the search has used its part of the budget; None if unknown.
+        """Return how many seconds the search can still run; None if unknown.
 
-        The part reserved for the confirmation is not counted. The estimate assumes that the search
-        continues at its speed so far.
+        The search cannot use the part of the budget that is reserved for the confirmation. The
+        estimate assumes that the search continues at its speed so far.
         """
         seconds = self.state["seconds"]
         left = [
@@ -135,7 +149,11 @@ class BudgetTracker(TrialCallback):
         return max(0.0, min(left)) if left else None
 
     def kimg_left(self) -> float:
-        """Return how many kimg the rest of the budget allows, at the search's speed so far."""
+        """Return how many kimg the rest of the budget allows, at the search's speed so far.
+
+        The rest includes the part that is reserved for the confirmation. If nothing is limited, the
+        result is infinite.
+        """
         left = [math.inf]
         for key, used, limit in self._limited():
             if key == "kimg":
@@ -145,9 +163,9 @@ class BudgetTracker(TrialCallback):
         return min(left)
 
     def fits(self, lengths: Mapping[str, float], longest: float) -> bool:
-        """Return whether the budget in kimg allows another trial of `longest` kimg.
+        """Return whether the limit of kimg allows another trial of `longest` kimg.
 
-        `lengths` has the full length in kimg of each running trial, by its name.
+        `lengths` is a dict from the name of each running trial to its full length in kimg.
         """
         if self.budget.kimg is None:
             return True
@@ -157,7 +175,7 @@ class BudgetTracker(TrialCallback):
         return needed <= limit
 
     def _limited(self) -> list[tuple[str, float, float]]:
-        """Return (quantity, amount used, limit) for each quantity that `budget` limits."""
+        """Return (name, used amount, limit) of each quantity that the budget limits."""
         amounts = [
             ("kimg", self.kimg, self.budget.kimg),
             ("hours", self.state["seconds"] / 3600, self.budget.hours),
@@ -187,17 +205,16 @@ class BudgetTracker(TrialCallback):
 class BudgetStopper(Stopper):
     """Stops each trial at its next evaluation when budget.json says that the time is used up.
 
-    The stopper reads the file at each call, and stores nothing itself, because after a restart Ray
-    uses an old copy of the stopper from its snapshot. The stopper writes the reason to the trial's
-    folder. Ray's TimeoutStopper is not used because it stops trials between evaluations and does
-    not support GPU-hours.
+    `path` is the path of budget.json. The stopper reads this file at each call and stores nothing
+    itself, because after a restart Ray uses an old copy of the stopper. Ray's TimeoutStopper is not
+    used because it stops trials between evaluations and does not support GPU-hours.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return whether to stop this trial."""
+        """Return whether the trial must stop; if so, write the reason to the trial's folder."""
         over = json.loads(self._path.read_text())["over"] if self._path.is_file() else ""
         if not over or result.get("outcome", "running") != "running":
             return False
@@ -210,7 +227,10 @@ class BudgetStopper(Stopper):
 
 
 class BudgetedSearcher(Searcher):
-    """Wraps a searcher, and suggests only trials that fit into the budget."""
+    """Wraps a searcher, and suggests only trials that fit into the budget.
+
+    `longest_kimg` is the length of the longest trial, in kimg.
+    """
 
     def __init__(self, searcher: Searcher, tracker: BudgetTracker, longest_kimg: float) -> None:
         super().__init__(metric=searcher.metric, mode=searcher.mode)
@@ -220,10 +240,10 @@ class BudgetedSearcher(Searcher):
         self._lengths: dict[str, float] = {}  # {name of a running trial: its length in kimg}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the next trial, None if Ray must wait for running trials, or FINISHED.
+        """Return the suggestion of the wrapped searcher if another trial fits into the budget.
 
-        FINISHED means that no further trial fits into the budget, or that the wrapped searcher has
-        no further trial.
+        Returns None if Ray must wait until a running trial has ended. Returns FINISHED if no
+        further trial fits into the budget, or if the wrapped searcher has no further trial.
         """
         if self._tracker.state["over"]:
             return FINISHED
@@ -242,24 +262,24 @@ class BudgetedSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Pass the end of a trial to the wrapped searcher, and release the trial's unused kimg."""
+        """Tell the wrapped searcher that a trial has ended, and release the trial's unused kimg."""
         self._lengths.pop(trial_id, None)
         self.searcher.on_trial_complete(trial_id, result=result, error=error)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the wrapped searcher's state."""
+        """Write the wrapped searcher's state to the file `checkpoint_path`."""
         self.searcher.save(checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Restore the wrapped searcher's state, which `save` wrote."""
+        """Restore the wrapped searcher's state from the file that `save` wrote."""
         self.searcher.restore(checkpoint_path)
 
     def get_state(self) -> dict[str, Any]:
-        """Return the wrapper's own state, which Ray saves."""
+        """Return the lengths of the running trials; Ray saves them."""
         return {"lengths": self._lengths}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore the state that `get_state` returned."""
+        """Restore the lengths that `get_state` returned."""
         self._lengths = state["lengths"]
 
 

@@ -1,4 +1,4 @@
-"""The text that is printed at the end of an experiment."""
+"""Print the outcome of an experiment at its end."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def report_outcome(
 ) -> None:
     """Print the outcome, and where the results, the report and the W&B runs are.
 
-    The first of `folders` is the experiment's folder. The others are its subfolders that have their
-    own W&B runs. Raises InterruptedRunError if trials are unfinished, and FailedRunError if no
-    trial has a value or if several trials in a row have failed for the same reason.
+    The first of `folders` is the experiment's folder. The other folders are subfolders with further
+    W&B runs. `closing` has the texts and tables that describe the outcome. Raises
+    InterruptedRunError if trials are unfinished or if a signal asked to stop. Raises FailedRunError
+    if no trial has a metric value, or if several trials in a row have failed for the same reason.
     """
     console, stop, sync = context.console, context.driver.stop, context.sync
     unfinished = is_interrupted(summary) and not summary.get("ended_early")
@@ -52,7 +53,10 @@ def report_outcome(
 
 
 def failure_of(summary: Mapping[str, Any]) -> str:
-    """Return why an experiment has failed; "" if it has not."""
+    """Return why an experiment has failed; "" if it has not failed.
+
+    `summary` is the content of summary.json or ablation.json.
+    """
     if reason := summary.get("ended_early"):
         return f"ended early, because {reason}. Solve this problem, then continue with --resume."
     trials = summary["trials"]

@@ -1,4 +1,4 @@
-"""The live table of a search: a terminal shows one table, other outputs get plain lines."""
+"""Show the progress of a search: as a live table on a terminal, otherwise as lines of text."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ LINES_AROUND_ROWS = 7  # lines for the title, budget, headings and caption, and 
 class LiveTable(TrialCallback):
     """Shows the state, kimg, metric, speed and ETA of every trial while Ray Tune runs.
 
-    Without a terminal, it prints a line whenever a trial starts, is evaluated or ends. `metric` is
-    the metric's name in the trials' results. `total_trials` is None if there is no limit.
-    `total_kimg` is the length of trials whose configuration does not set a length. A line above the
-    table says how much of `budget` is used. `default` and `grid_points` are passed to `new_state`.
-    `progress` writes the table's state to a file for other processes. Ray's reporters are not used
-    because they show no kimg, ETA or budget, and print a new table each time.
+    Without a terminal, it prints a line whenever a trial starts, is evaluated or ends. `name` is
+    the name of the search. `metric` is the metric's name in the trials' results, and `goal` says
+    whether lower or higher values are better. `total_trials` is the largest number of trials; None
+    means no limit. `total_kimg` is the length of trials whose configuration does not set a length.
+    A line above the table says how much of `budget` is used. `default` has the parameter values of
+    the published default. `grid_points` is the number of points of a grid search. `progress` writes
+    the table's state to a file that other processes read.
+
+    Ray's reporters are not used because they show no kimg, ETA or budget, and print a new table
+    each time.
     """
 
     def __init__(
@@ -53,7 +57,7 @@ class LiveTable(TrialCallback):
         self._state = self._new_state()
 
     def setup(self, *args: object, **info: object) -> None:
-        """Start the clock; on a terminal, also start the table."""
+        """Start to measure the elapsed time; on a terminal, also start the live table."""
         self._state = self._new_state()
         if self._console.is_terminal:
             # Ray's output goes to Ray's log, not above the table.
@@ -66,7 +70,7 @@ class LiveTable(TrialCallback):
             self._live.start()
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Update the table for new trials, and for trials that changed without a report."""
+        """Update the table rows of new trials, and of trials that changed without a report."""
         now = time.monotonic()
         for trial in trials:
             row = self._state["trials"].get(trial.trial_id)
@@ -75,13 +79,14 @@ class LiveTable(TrialCallback):
         self._save(now)
 
     def trial_started(self, trial: Trial) -> None:
-        """Show a trial that starts or resumes."""
+        """Show that a trial starts or continues."""
         self._show(trial, status="RUNNING")
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Show an evaluation.
+        """Show a new evaluation of a trial.
 
-        Evaluations that a resumed trial reports again, and reports of failures, are ignored.
+        A report is ignored if it says that the trial failed, or if it repeats an evaluation. A
+        resumed trial repeats its earlier evaluations.
         """
         row = self._state["trials"].get(trial.trial_id)
         repeated = row is not None and row["value"] is not None and result["kimg"] <= row["kimg"]
@@ -89,19 +94,22 @@ class LiveTable(TrialCallback):
             self._show(trial, result=result)
 
     def trial_ended(self, trial: Trial) -> None:
-        """Show a trial that has ended or was stopped."""
+        """Show that a trial has finished or was stopped."""
         self._show(trial, status="TERMINATED")
 
     def trial_restarts(self, trial: Trial) -> None:
-        """Show a trial whose process died and which starts again."""
+        """Show that a trial waits for its next start, because its process died."""
         self._show(trial, status="PENDING")
 
     def trial_failed(self, trial: Trial) -> None:
-        """Show a trial whose process died too often."""
+        """Show that a trial has failed, because its process died too often."""
         self._show(trial, status="ERROR")
 
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:
-        """Stop the live table and leave it on the screen; without a terminal, print the table."""
+        """Stop updating the live table, which stays on the screen.
+
+        Without a terminal, print the final table.
+        """
         now = time.monotonic()
         # If all trials had ended before a resume, no step has updated the table.
         for trial in trials:

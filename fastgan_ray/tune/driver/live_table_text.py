@@ -1,4 +1,4 @@
-"""Convert the state of a search (see `state.py`) to a table and to lines of text."""
+"""Convert the state of a search (see `state.py`) to a table or to lines of text."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ DEFAULT_MARK = "default:"  # short name of the published default, in front of it
 def render(state: State, now: float, max_rows: int | None = None) -> Table:
     """Return the table of all trials.
 
-    If there are more than `max_rows` trials, the table shows only `max_rows` of them: the best
-    trial, the running trials, and then the latest trials.
+    `now` is the time on the clock of `state`, in seconds. If there are more than `max_rows` trials,
+    the table has only `max_rows` rows. The best trial and the running trials are preferred, then
+    the latest trials.
     """
     best, default, rows = best_of(state), default_of(state), list(state["trials"].values())
     visible = _most_interesting(rows, best, max_rows)
@@ -68,12 +69,16 @@ def _cells(row: State, now: float, parameters_text: str, is_best: bool) -> list[
 
 
 def _mark(row: State) -> str:
-    """Return the mark of a value whose metric shares training data with D's features, else ""."""
+    """Return a space and MARK if the metric value of `row` is biased, otherwise "".
+
+    A value is biased if the metric's network and the discriminator's feature network were trained
+    on the same data.
+    """
     return f" {MARK}" if row.get("shared_data") and row["value"] is not None else ""
 
 
 def trial_line(state: State, name: str, now: float) -> str:
-    """Return a line of text about a trial, for logs and for the screen above the table."""
+    """Return a line of text about the trial `name`, for a log or for the screen above the table."""
     row = state["trials"][name]
     facts = [f"[{duration(now - state['start'])}] trial {_label(state, name)} {row['state']}"]
     if row["kimg"]:
@@ -96,12 +101,15 @@ def trial_line(state: State, name: str, now: float) -> str:
 
 
 def _label(state: State, name: str) -> str:
-    """Return a trial's name, with a note if it is the published default."""
+    """Return the name of a trial; if the trial is the published default, add a note."""
     return f"{name} ({DEFAULT})" if name == default_of(state) else name
 
 
 def headline(state: State, now: float) -> str:
-    """Return one line about the search: its name, how many trials have ended, and the time."""
+    """Return one line with the search's name, how many trials have ended, and the times.
+
+    The times are the elapsed time and an estimate of the remaining time.
+    """
     done = sum(row["state"] in ENDED for row in state["trials"].values())
     count = state["total_trials"]
     total = f" {plural('trial')}" if count is None else f" of {counted(count, 'trial')}"
@@ -117,7 +125,7 @@ def headline(state: State, now: float) -> str:
 
 
 def progress(kimg: float, total_kimg: float) -> str:
-    """Format how much of a trial is done, in kimg: "12.5/40", "0.015/0.03"."""
+    """Format a trial's progress and length in kimg, such as "12.5/40" or "0.015/0.03"."""
     decimals = 0 if total_kimg >= 100 else max(1, 1 - math.floor(math.log10(total_kimg)))
     return f"{round(kimg, decimals):g}/{total_kimg:g}"
 

@@ -1,4 +1,4 @@
-"""Write the parameters of trials as short texts."""
+"""Format the parameters of trials as short texts."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LONG_VALUE = 9  # values with more characters than this are long
 def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names of the parameters whose values differ between trials.
 
-    `points` has the parameter values of each trial. If there is only one trial, return all names.
-    Parameters with long values come last, so that a narrow column cuts off long values, not short
-    ones.
+    `points` has the parameter values of each trial by name. If there is only one trial, return all
+    names. Parameters with long values come last, because a narrow column cuts off the end of its
+    text.
     """
     lengths: dict[str, int] = {}
     for point in points:
@@ -33,8 +33,8 @@ def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
 def parameters(point: Mapping[str, Any], names: Sequence[str]) -> str:
     """Format the parameters `names` with their values in `point`.
 
-    {"model.ngf": 8, "train.lr_g": 2e-4} becomes "ngf=8 lr_g=0.0002". If two names end in the same
-    word, both are written in full, such as "model.ngf".
+    For example, {"model.ngf": 8, "train.lr_g": 2e-4} becomes "ngf=8 lr_g=0.0002". If two names end
+    in the same word, both names are written in full, such as "model.ngf".
     """
     leaf_of = {name: name.rsplit(".", 1)[-1] for name in names}
     counts = Counter(leaf_of.values())

@@ -1,4 +1,4 @@
-"""The records of all trials of a search or an ablation, kept up to date on the disk."""
+"""Keep the records of a search's or an ablation's trials up to date on the disk."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ MAX_SHARE = 0.05  # share of the driver's time for writing; with 1000 trials, wr
 def make_record(
     trial: TrialLike, metric: str, ended: bool, error: str = "", stop_reason: str = ""
 ) -> Record:
-    """Return a trial's record.
+    """Return a trial's record, a dict with its state, results and configuration.
 
-    In the record, `value` is the metric value of the best checkpoint, measured on new latents. If
-    there is no best checkpoint, `value` is the metric value of the last evaluation.
-    `selected_value` is the metric value by which the best checkpoint was chosen.
+    In the record, "value" is the metric value of the best checkpoint, measured on new latents. If
+    there is no best checkpoint, "value" is the metric value of the last evaluation.
+    "selected_value" is the metric value by which the best checkpoint was chosen.
 
-    The argument `ended` says whether the trial is over; an interrupted trial is not over, because
-    it can continue. `error` says why the trial's process died, if the process will not start again.
-    `stop_reason` says why the search stopped the trial.
+    `metric` is the metric's name. `ended` says whether the trial is over; an interrupted trial is
+    not over, because it can continue. `error` says why the trial's process died, if the process
+    will not start again. `stop_reason` says why the search stopped the trial.
     """
     last = trial.last_result or {}
     outcome = last.get("outcome", "running")
@@ -74,8 +74,9 @@ def make_record(
 class TrialRecords(TrialCallback):
     """Writes a summary of all trials when a trial ends, and removes unneeded checkpoints.
 
-    If several trials end within a short time, the summary is written once. `reports` writes
-    report.html from the summary and from the evaluations of running trials.
+    If several trials end within a short time, the summary is written once. The attribute `reports`
+    writes report.html from the summary and from the evaluations of running trials. `folder` is the
+    experiment's folder, and `metric` is the metric's name.
     """
 
     def __init__(self, folder: Path, metric: str) -> None:
@@ -91,25 +92,25 @@ class TrialRecords(TrialCallback):
 
     @abstractmethod
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
-        """Write the summary of `records` and return it.
+        """Write the summary of all trials and return it.
 
-        `over` says that no more trials will run.
+        `records` has one record per trial. `over` is true if no more trials will run.
         """
 
     def discard(self, checkpoint: Path) -> None:
-        """Remove the unneeded files in a checkpoint of a trial that has ended."""
+        """Remove a checkpoint of a trial that has ended; a subclass may keep some of its files."""
         shutil.rmtree(checkpoint, ignore_errors=True)
 
     def trial_started(self, trial: Trial) -> None:
-        """Remember that a trial has started."""
+        """Remember that the trial has started since this process started."""
         self._started.add(trial.trial_id)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Write the report again, with the trial's new evaluation."""
+        """Update report.html, unless it was written a short time ago."""
         self.reports.refresh()
 
     def trial_ended(self, trial: Trial) -> None:
-        """Remember that a trial has ended; the next step writes the summary."""
+        """Remember that a trial has ended; Ray's next step then writes the summary."""
         self._ended.add(trial.trial_id)
         self._is_changed = True
 
@@ -118,12 +119,12 @@ class TrialRecords(TrialCallback):
         self.trial_ended(trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Write the summary if a trial has ended, but not too often."""
+        """Write the summary if a trial has ended since the last summary, but not too often."""
         if self._is_changed and time.monotonic() >= self._due:
             self.write(trials)
 
     def write(self, trials: Sequence[Trial], over: bool = False) -> dict[str, Any]:
-        """Write the summary and return it; `over` is True if no more trials will run."""
+        """Write the summary and return it; `over` is true if no more trials will run."""
         start = time.monotonic()
         records = [
             self._final_records.get(trial.trial_id) or self._record(trial)
@@ -138,7 +139,10 @@ class TrialRecords(TrialCallback):
         return summary
 
     def _record(self, trial: Trial) -> Record:
-        """Return a trial's record; cache it once the trial has ended and Ray's status is final."""
+        """Return a trial's record.
+
+        If the trial has ended and Ray's status is final, the record is stored for later calls.
+        """
         folder, ended = self.folder / "trials" / trial.trial_id, self._has_ended(trial)
         record = make_record(trial, self._metric, ended, _error(trial), read_stop_reason(folder))
         if orders := read_orders(folder):
@@ -157,9 +161,9 @@ class TrialRecords(TrialCallback):
     def _discard_checkpoints(self, records: Iterable[Record], over: bool) -> None:
         """Remove unneeded checkpoints of trials that have ended.
 
-        Ray's snapshot must also say that the trial has ended; otherwise a resume could start the
-        trial again without its checkpoint. `over` says that no more trials will run; then the
-        snapshot is not checked.
+        The newest snapshot of Ray's state must also say that the trial has ended. Otherwise a
+        resume could start the trial again, and its checkpoint would be missing. If `over` is true,
+        no more trials will run, and the snapshot is not checked.
         """
         in_snapshot = set() if over else ended_in_snapshot(self.folder)
         for record in records:
@@ -175,9 +179,10 @@ class TrialRecords(TrialCallback):
 def end_reason(
     state: str, last: Mapping[str, Any], config: Mapping[str, Any], stop_reason: str
 ) -> str:
-    """Return a text that says how a trial ended; "" if the trial failed.
+    """Return a text that says how a trial ended; "" if it failed, diverged or lacked memory.
 
-    `last` is the trial's last result. `config` is the searcher's suggestion.
+    `state` is the trial's state. `last` is the trial's last result. `config` is the searcher's
+    suggestion. `stop_reason` says why the search stopped the trial.
     """
     kimg = f"{last.get('kimg', 0.0):g} of {config['run']['train']['total_kimg']:g} kimg"
     return {

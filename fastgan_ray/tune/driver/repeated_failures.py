@@ -1,6 +1,6 @@
-"""End an experiment in which several trials in a row fail for the same reason.
+"""End an experiment early if several trials in a row fail for the same reason.
 
-The cause is probably a setting or the machine, so all other trials would fail, too.
+The cause is probably a setting or the machine, so all other trials would also fail.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ FAILURES_IN_A_ROW = 3
 
 
 class RepeatedFailures(TrialCallback):
-    """Counts consecutive trials that failed for the same reason.
+    """Counts how many trials in a row failed for the same reason.
 
-    After `limit` such trials in a row, `reason` is set, and no more trials start. The counter is
-    reset when a trial reports an evaluation or ends in another way. Two reasons count as the same
-    if they differ only in numbers, such as an address or a trial's folder.
+    When `limit` trials in a row have failed, the attribute `reason` is set, and no more trials
+    start. The counter is reset when a trial reports an evaluation or ends without a failure. Two
+    reasons are the same if they differ only in numbers, such as a memory address.
     """
 
     def __init__(self, limit: int = FAILURES_IN_A_ROW) -> None:
@@ -37,21 +37,21 @@ class RepeatedFailures(TrialCallback):
         return bool(self.reason)
 
     def describe(self) -> str:
-        """Return a sentence that says why the experiment ended early; "" if it did not."""
+        """Return a text that says why the experiment ended early; "" if it did not end early."""
         if not self.reason:
             return ""
         trials = counted(len(self._trials), "trial")
         return f"{trials} in a row failed for the same reason: {self.reason}"
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Count a trial that reports its failure; reset the counter at any other report."""
+        """Count the trial if it reports its failure; reset the counter at any other report."""
         if result.get("outcome") == "failed":
             self._count(trial, result["reason"])
         elif not self.reason:
             self._kind, self._trials = "", set()
 
     def trial_failed(self, trial: Trial) -> None:
-        """Count a trial whose process died too often."""
+        """Count the trial, because its process died too often."""
         self._count(trial, reason_of(trial, {}))
 
     def _count(self, trial: Trial, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Keep the report.html of a run up to date; an error in the report never stops the search."""
+"""Keep the report.html of a run up to date. An error in the report never stops the search."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ MAX_SHARE = 0.05  # share of the driver's time for writing reports
 
 
 class Reports:
-    """Writes the report of the run in `folder` from time to time, and never raises an exception.
+    """Writes the report of the run in `folder`, but not too often; raises no exception.
 
-    `fault` says why the last report could not be written; it is "" if there was no error.
+    The attribute `fault` says why the last report could not be written; it is "" if there was no
+    error. `clock` returns the time in seconds.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,9 +31,9 @@ class Reports:
         self._due = -float("inf")
 
     def refresh(self, over: bool = False) -> None:
-        """Write the report, but not too soon after the last time.
+        """Write the report, unless it was written a short time ago.
 
-        `over` says that the results are final; then the report is always written.
+        If `over` is true, the results are final, and the report is always written.
         """
         start = self._clock()
         if start < self._due and not over:
@@ -56,10 +57,10 @@ class Reports:
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of a search or an ablation to `out`; return the report's path.
+    """Write the report of a search or an ablation to the file `out`; return the report's path.
 
-    The default of `out` is report.html in `folder`. Raises UserError if `folder` is not the folder
-    of a search or an ablation, and OSError if the report cannot be written.
+    If `out` is None, the file is report.html in `folder`. Raises UserError if `folder` is not the
+    folder of a search or an ablation, and OSError if the report cannot be written.
     """
     path = out or folder / NAME
     write_atomically(path, page(read_run(folder), importances(folder), datetime.now(timezone.utc)))

@@ -1,4 +1,4 @@
-"""A search's results: summary.json, trials.csv and the folder of the best trial."""
+"""Write a search's results: summary.json, trials.csv and the folder best/."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ CLEAR_ERRORS = 2.0  # in standard errors; evaluation noise rarely causes a large
 def choose_best(records: Iterable[Record], metric: Metric) -> Record | None:
     """Return the record of the finished trial with the best metric value.
 
-    If no trial has finished, return the best of all trials. The value of a finished trial always
-    comes from a full evaluation. Stopped and unfinished trials may have values of cheap
-    evaluations, so they are not compared with finished trials. Returns None if no trial has a
-    value.
+    If no trial has finished, return the record of the trial with the best value. If no trial has a
+    value, return None. The value of a finished trial always comes from a full evaluation. Stopped
+    and unfinished trials may have values of cheap evaluations, so they are not compared with
+    finished trials.
     """
     valued = [record for record in records if record["value"] is not None]
     finished = [record for record in valued if record["state"] == "finished"]
@@ -56,7 +56,11 @@ def summarise(
     protocol: dict[str, Any],
     pictures: Sequence[Described],
 ) -> dict[str, Any]:
-    """Return the content of summary.json."""
+    """Return the content of summary.json.
+
+    `name` is the search's name. `protocol` says how the metric is measured. `pictures` describes
+    the training pictures.
+    """
     best = choose_best(records, spec.metric)
     default, complete = _default(records, spec)
     beats, verdict = compare_with_default(best, default, spec.metric, complete)
@@ -94,10 +98,11 @@ def summarise(
 def compare_with_default(
     best: Record | None, default: Record | None, metric: Metric, complete: bool = True
 ) -> tuple[bool | None, str]:
-    """Return whether the best trial beats the published default, and a sentence about it.
+    """Return whether the best trial is better than the published default, and a text about it.
 
-    The first value is None if the two cannot be compared. If `complete` is false, the search space
-    does not contain every published value, and `default` is the trial with the nearest values.
+    The first value is None if the two trials cannot be compared. `best` and `default` are their
+    records, or None if there is no such trial. If `complete` is false, the search space does not
+    contain every published value, and `default` is the trial with the nearest values.
     """
     if best is None:
         return None, "No trial has a value."
@@ -120,19 +125,22 @@ def compare_with_default(
     verdict = f"{text}, {better_or_not} than the {default['value']:.4g} of {name}"
     error = math.hypot(best["error"] or 0.0, default["error"] or 0.0)
     if better and abs(best["value"] - default["value"]) < CLEAR_ERRORS * error:
-        verdict += f", but within the noise of the evaluation (standard error {error:.2g})"
+        verdict += (
+            ", but the difference is within the noise of the evaluation "
+            f"(standard error {error:.2g})"
+        )
     return better, f"{verdict}."
 
 
 class SearchRecords(TrialRecords):
-    """Keeps the files of a search up to date: summary, table and best trial."""
+    """Keeps the files of a search up to date: summary.json, trials.csv and best/."""
 
     def __init__(self, folder: Path, spec: SearchSpec) -> None:
         super().__init__(folder, spec.metric.name)
         self._spec = spec
 
     def publish(self, records: list[Record], over: bool) -> dict[str, Any]:
-        """Write summary.json, trials.csv and best/; return the summary."""
+        """Write summary.json, trials.csv and best/; return the content of summary.json."""
         best = choose_best(records, self._spec.metric)
         if best is not None:
             keep_best({**best, "source": source_of(best)}, self.folder)
@@ -146,13 +154,13 @@ class SearchRecords(TrialRecords):
 def keep_best(best: Mapping[str, Any], folder: Path) -> None:
     """Replace `folder`/best with the configuration, checkpoint and sample grid of the best trial.
 
-    If best["best_kimg"] is not None, the trial's best checkpoint is copied to best/checkpoint, else
-    its last one. If the best and the last checkpoint differ, the last one is also copied, as
-    `checkpoint-last`. best["source"] is the trial's folder, relative to `folder`. Weights are hard
-    links instead of copies if the file system supports links.
+    `best` is the trial's record. best["source"] is the trial's folder, relative to `folder`. If
+    best["best_kimg"] is None, the trial's last checkpoint is copied to best/checkpoint. Otherwise
+    the trial's best checkpoint is copied there. If the last checkpoint is a later one, it is copied
+    to best/checkpoint-last. Weights are hard links if the file system supports links.
 
-    If the trial's folder no longer has the checkpoint for best/checkpoint, nothing changes. The
-    checkpoint is then already in best/, because it is removed only after it was copied.
+    If the trial's folder no longer has the checkpoint, nothing changes. The checkpoint is then
+    already in best/, because it is removed only after it was copied.
     """
     running = (FileNotFoundError, shutil.Error) if best.get("state") == "unfinished" else ()
     # A running trial may replace its checkpoint during the copying; then best/ is not changed.
@@ -189,12 +197,15 @@ def _replace_best(best: Mapping[str, Any], folder: Path) -> None:
 
 
 def source_of(best: Record) -> str:
-    """Return the folder of a search's trial, relative to the search's folder."""
+    """Return the folder of the trial with the record `best`, relative to the search's folder."""
     return f"trials/{best['trial_id']}"
 
 
 def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
-    """Return the trials as CSV text, with the columns `COLUMNS` and one column per parameter."""
+    """Return the records of all trials as CSV text.
+
+    The columns are COLUMNS, then one column for each searched parameter.
+    """
     names = [parameter.name for parameter in spec.space]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -208,8 +219,8 @@ def as_csv(records: Sequence[Record], spec: SearchSpec) -> str:
 def _default(records: Sequence[Record], spec: SearchSpec) -> tuple[Record | None, bool]:
     """Return the record of the trial at the published default, or None if there is no such trial.
 
-    Also return whether all PUBLISHED_SECTIONS of this trial are equal to those of the published
-    FastGAN. They are not equal if the search space excludes a published value.
+    The second value says whether the trial has the settings of the published FastGAN in all
+    PUBLISHED_SECTIONS. It is false if the search space excludes a published value.
     """
     start, published = start_point(spec), RunConfig().model_dump()
     for record in records:

@@ -17,10 +17,10 @@ MAX_DEATHS = 4
 
 
 class RetryCounter(TrialCallback):
-    """Resets Ray's failure count of a trial if the trial makes progress or the search resumes.
+    """Resets Ray's count of a trial's failures if the trial makes progress or the search resumes.
 
     On spot machines, the process of a long trial dies many times. The search gives up only on
-    trials that make no progress.
+    trials that make no progress. `trials` is the folder that contains all trials' folders.
     """
 
     def __init__(self, trials: Path) -> None:
@@ -47,8 +47,8 @@ class RetryCounter(TrialCallback):
     def trial_restarts(self, trial: Trial) -> None:
         """Set the trial's failure count to 1 if the trial made progress before its process died.
 
-        The trial made progress if it has a checkpoint from after its last report. Then earlier
-        deaths do not count any more, but the new death counts.
+        A trial made progress if it has a checkpoint that is newer than its last report. Then only
+        the new death counts, not the earlier deaths.
         """
         self._count(trial, resume_kimg(self._trials / trial.trial_id), deaths=1)
 

@@ -1,4 +1,4 @@
-"""The steps of an experiment: open the folder, start Ray, run trials, write summary and report."""
+"""Run an experiment: open its folder, start Ray, run the trials, write summary and report."""
 
 from __future__ import annotations
 
@@ -35,11 +35,13 @@ from fastgan_ray.tune.wandb.outcome import log_outcome
 
 
 def run_experiment(experiment: Experiment, options: TuneOptions, objective: Objective) -> Path:
-    """Run an experiment, or continue it if `options.resume` is set; return its folder.
+    """Run an experiment, or continue it if `options.resume` is true; return its folder.
 
-    Raises UserError if the folder cannot be used, if no machine has the resources for a trial, or
-    if pictures or weights are missing. If trials were interrupted, all results are written and
-    printed before InterruptedRunError is raised. A trial that fails is a result, not an error.
+    `objective` is the function that each trial runs. Raises UserError if the folder cannot be used,
+    if no machine has the resources for a trial, or if pictures or weights are missing. Raises
+    InterruptedRunError if trials were interrupted; before that, all results are written and
+    printed. A failed trial raises no error. But FailedRunError is raised if no trial has a metric
+    value, or if several trials in a row fail for the same reason.
     """
     name = experiment.name if options.name is None else options.name
     folder = folder_of(options.runs_dir, name)
@@ -62,7 +64,7 @@ def run_experiment(experiment: Experiment, options: TuneOptions, objective: Obje
         if not (reason := full_disk(error)):
             raise
         raise UserError(
-            f"{folder}: cannot be written ({reason}). Everything written so far is intact: free "
+            f"{folder}: cannot be written ({reason}). Everything written so far is intact. Free "
             "some disk space, and continue with --resume."
         ) from error
     return folder
@@ -85,7 +87,7 @@ def _run(
     if nested and storage:
         raise UserError(
             "--runs: trials with several workers need a folder that all machines share "
-            f"(got {storage}); set resources.workers to 1, or name such a folder"
+            f"(got {storage}); set resources.workers to 1, or choose a shared folder"
         )
     with experiment_context(folder, options, objective, console, nested, storage) as context:
         # A resumed experiment may have other resources or more trials than before.
@@ -100,7 +102,11 @@ def _run(
 def run_and_follow_up(
     experiment: Experiment, folder: Path, context: ExperimentContext
 ) -> tuple[TrialRecords, Summary]:
-    """Run an experiment's trials, then its `follow_up`, in `folder`; return records and summary."""
+    """Run an experiment's trials, then its `follow_up`; return the records and the summary.
+
+    `folder` is the experiment's folder. The `follow_up` does not run if the experiment was
+    interrupted or ended early.
+    """
     note_versions(folder)
     records = experiment.make_records(folder)
     name = experiment.confirms or context.options.name or experiment.name

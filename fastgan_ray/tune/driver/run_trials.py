@@ -1,4 +1,4 @@
-"""Run an experiment's trials on Ray Tune: set their concurrency, resources and callbacks."""
+"""Run an experiment's trials on Ray Tune, with their resources and callbacks."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def run_trials(
     """Run the trials of an experiment; return Ray's trials, and why the experiment ended early.
 
     The second value is "" if the experiment did not end early. An experiment ends early if several
-    trials in a row fail for the same reason. A resumed experiment runs only unfinished trials and
-    trials whose process died too often. Raises UserError if no machine has the resources for a
-    trial.
+    trials in a row fail for the same reason. A resumed experiment does not run trials again that
+    have ended, except trials whose process died too often. Raises UserError if no machine has the
+    resources for a trial.
     """
     options, nodes, folder = context.options, context.nodes, records.folder
     trials, states = folder / "trials", folder / "state"
@@ -108,7 +108,11 @@ def run_trials(
 def _tune(
     trainable: Callable[[dict[str, Any]], None], trials: Path, num_samples: int, **settings: object
 ) -> ray.tune.ExperimentAnalysis:
-    """Run Ray Tune with the settings that all experiments share."""
+    """Run Ray Tune with the settings that all experiments share.
+
+    `trials` is the folder that will contain all trials' folders. `settings` are further arguments
+    of `ray.tune.run`.
+    """
     os.environ[STATE_PERIOD] = f"{state_period(num_samples):g}"
     with every_death_is_an_actor_error():
         return ray.tune.run(
@@ -132,7 +136,11 @@ def _searcher(
     resuming: bool,
     tracker: BudgetTracker | None,
 ) -> Searcher:
-    """Return the searcher; if there is a budget, it suggests trials until the budget is used up."""
+    """Return the experiment's searcher.
+
+    If there is a `tracker`, the searcher suggests only trials that fit into the budget. `limit` is
+    the largest number of trials at the same time.
+    """
     searcher = experiment.make_searcher(folder, limit, resuming)
     if tracker is None:
         return searcher
@@ -142,9 +150,10 @@ def _searcher(
 def _concurrency(
     experiment: Experiment, context: ExperimentContext, requests: Sequence[Request]
 ) -> int:
-    """Return how many trials run at the same time, limited by cores, GPUs, memory and disk.
+    """Return how many trials may run at the same time.
 
-    Raises UserError if no trial can run.
+    The limits are cores, GPUs, memory, disk space and the user's option. Raises UserError if no
+    trial can run.
     """
     options, nodes, configs = context.options, context.nodes, experiment.sample_configs
     check_devices(configs, nodes)
@@ -164,7 +173,11 @@ def _concurrency(
 def _trainable(
     experiment: Experiment, context: ExperimentContext, trials: Path
 ) -> Callable[[dict[str, Any]], None]:
-    """Return the function that Ray runs for each trial, with the resources that a trial needs."""
+    """Return the function that Ray runs for each trial.
+
+    It also tells Ray which resources a trial needs. `trials` is the folder that contains all
+    trials' folders.
+    """
     nodes = context.nodes
 
     def worker_resources(config: RunConfig, number: int = 0) -> dict[str, float]:
@@ -191,7 +204,7 @@ def _watchers(
     session: Session,
     tracker: BudgetTracker | None,
 ) -> list[Callback]:
-    """Return the callbacks in the order in which Ray calls them."""
+    """Return the callbacks that record and show results, in the order in which Ray calls them."""
     tensorboard: Callable[[], Callback] = TBXLoggerCallback
     metric, count = experiment.metric, experiment.trial_count
     name = context.options.name or experiment.name

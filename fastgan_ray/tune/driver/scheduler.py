@@ -1,4 +1,4 @@
-"""The Ray Tune scheduler for early stopping and population-based training."""
+"""Define the Ray Tune scheduler for early stopping and population-based training."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialScheduler | None:
-    """Return the scheduler for `early_terminate` and `population`; None if neither is set.
+    """Return the scheduler for a search that sets `early_terminate` or `population`.
 
-    `max_kimg` is the length of the longest trial. `trials` is the folder that contains all trials'
-    folders.
+    Returns None if the search sets neither of them. `max_kimg` is the length of the longest trial.
+    `trials` is the folder that contains all trials' folders.
     """
     if not spec.early_terminate and spec.population is None:
         return None
@@ -46,9 +46,10 @@ def make_scheduler(spec: SearchSpec, max_kimg: float, trials: Path) -> TrialSche
 def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observation | None:
     """Convert a row (one evaluation of a trial) to an observation for the stopping rules.
 
-    Returns None if the row has no metric value, for example because the trial diverged. The
-    observation's error is the standard error over generated pictures only, because all trials use
-    the same real pictures.
+    `trial` is the trial's number. In an observation, a lower value is better, so the value is
+    negated if the metric is maximized. The observation's error includes only the randomness of the
+    generated pictures, because all trials use the same real pictures. Returns None if the row has
+    no metric value, for example because the trial diverged.
     """
     value = value_of(row, metric.name)
     if value is None:
@@ -59,10 +60,11 @@ def observation_of(row: Mapping[str, Any], trial: int, metric: Metric) -> Observ
 
 
 class EarlyStoppingScheduler(FIFOScheduler):
-    """Stops trials by the stopping rules, and applies population-based training to the others.
+    """Applies the stopping rules and population-based training to each evaluation of a trial.
 
-    Ray's snapshot does not contain the scheduler. So after a restart, the scheduler reads the
-    evaluations of the restored trials again and passes them to the stopping rules.
+    `exchange` is None if the search does not use population-based training. `trials` is the folder
+    that contains all trials' folders. Ray does not store this scheduler. So after a restart, the
+    scheduler reads the evaluations of the restored trials from their folders again.
     """
 
     def __init__(
@@ -79,7 +81,10 @@ class EarlyStoppingScheduler(FIFOScheduler):
         self._exchange = exchange
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        """If Ray has restored the trial, pass its earlier evaluations to the stopping rules."""
+        """Pass the earlier evaluations of a restored trial to the stopping rules.
+
+        Do nothing for a new trial.
+        """
         if not trial.last_result:
             return
         last_kimg = trial.last_result.get("kimg", 0.0)
@@ -93,10 +98,11 @@ class EarlyStoppingScheduler(FIFOScheduler):
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]
     ) -> str:
-        """Return STOP if a rule stops the trial, and write the reason to the trial's folder.
+        """Return STOP if a rule stops the trial, otherwise CONTINUE.
 
-        Otherwise, return CONTINUE. After a restart, a trial reports its earlier evaluations again.
-        The rules record all of them, but only the last evaluation can stop the trial.
+        If a rule stops the trial, the reason is written to the trial's folder. After a restart, a
+        trial reports its earlier evaluations again. The rules record all these evaluations, but
+        only the last one can stop the trial.
         """
         observation = observation_of(result, trial.config["number"], self._search_metric)
         reason = "" if observation is None else self._rules.decide(observation)

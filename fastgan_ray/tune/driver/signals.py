@@ -1,8 +1,9 @@
 """Stop an experiment cleanly: after one signal, the trials save their state, and the driver ends.
 
-Ray Tune has its own stop signal, `STOP_SIGNAL`. While trials run, Ray handles this signal. Before
-the trials start, this module handles it and raises an InterruptedRunError. After the trials, while
-the driver writes the results, the signal is ignored.
+The driver is the process that runs the experiment. When it gets a signal such as Ctrl-C, it sends
+itself Ray Tune's stop signal, `STOP_SIGNAL`. While trials run, Ray handles `STOP_SIGNAL`. Before
+the trials start, this module handles it and raises InterruptedRunError. After the trials, while the
+driver writes the results, it is ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class DriverStop:
-    """Handles signals in the driver, and writes the file NOTE, which makes running trials stop."""
+    """Handles signals in the driver, the process that runs the experiment.
+
+    At the first signal, it writes the file NOTE, which makes running trials stop. If `quiet` is
+    true, it prints no message.
+    """
 
     def __init__(self, stop: Stop, quiet: bool) -> None:
         self.stop = stop
@@ -35,15 +40,17 @@ class DriverStop:
     def listen(self) -> None:
         """Install the signal handlers.
 
-        The caller must call this again after Ray has started, because Ray replaces the handler of
-        SIGTERM.
+        Call this method again after Ray has started, because Ray replaces the handler of SIGTERM.
         """
         if self._in_main_thread:
             listen(self.stop, self.asked)
             signal.signal(STOP_SIGNAL, self._raise)
 
     def asked(self, stop: Stop) -> None:
-        """Stop Ray Tune, print a message and write the file NOTE; called at the first signal."""
+        """Stop Ray Tune, print a message and write the file NOTE.
+
+        This method is called at the first signal.
+        """
         signal.raise_signal(STOP_SIGNAL)
         if not self._quiet:
             say_at_once(STOPPING)
@@ -51,9 +58,10 @@ class DriverStop:
             self._note.touch()
 
     def begin(self, trials: Path) -> None:
-        """Prepare for trials with folders in `trials`; remove the file NOTE of an earlier stop.
+        """Prepare to stop trials, whose folders are in `trials`, at a later signal.
 
-        Raises InterruptedRunError if a signal has already arrived.
+        Removes the file NOTE of an earlier stop. Raises InterruptedRunError if a signal has already
+        arrived.
         """
         if self.stop.asked:
             raise self.stop.error("the trials had not started yet")
@@ -63,7 +71,7 @@ class DriverStop:
             signal.signal(STOP_SIGNAL, self._raise)
 
     def trials_are_over(self) -> None:
-        """Ignore `STOP_SIGNAL` from now on, because the driver is about to end."""
+        """Ignore `STOP_SIGNAL` from now on, because all trials are over."""
         if self._in_main_thread:
             signal.signal(STOP_SIGNAL, signal.SIG_IGN)
 
@@ -75,7 +83,8 @@ class DriverStop:
 def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
     """Make Ctrl-C, SIGTERM and SIGHUP stop the experiment cleanly within this context.
 
-    At the first signal, a message is printed unless `quiet` is set.
+    The context yields a DriverStop. At the first signal, a message is printed unless `quiet` is
+    true.
     """
     with stopping(lambda stop: driver.asked(stop)) as stop:
         driver = DriverStop(stop, quiet)
@@ -84,7 +93,11 @@ def driver_stopping(quiet: bool) -> Iterator[DriverStop]:
 
 
 class TrialStop:
-    """Tells a trial to stop when its process gets a signal or the driver writes the file NOTE."""
+    """Tells a trial when it must stop: after a signal, or if the driver has written the file NOTE.
+
+    `stop` receives the signals of the trial's process. `trials` is the folder that contains all
+    trials' folders.
+    """
 
     def __init__(self, stop: Stop, trials: Path) -> None:
         self._stop = stop
@@ -96,7 +109,7 @@ class TrialStop:
     def asked(self) -> bool:
         """True if the trial must save its state and stop.
 
-        The property looks for the file NOTE at most once a second.
+        Whether the file NOTE exists is checked at most once a second.
         """
         now = time.monotonic()
         if now >= self._due:

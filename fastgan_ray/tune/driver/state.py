@@ -1,4 +1,4 @@
-"""The state of a search while it runs: a plain dict that pure functions update.
+"""Track the state of a running search: a plain dict that pure functions update.
 
 state = new_state("demo", "fid5k_full", "minimize", total_trials=8, total_kimg=40, now=0)
 state = observe(state, trial, now=12.5, result={"kimg": 4, "fid5k_full": 213.0})
@@ -31,7 +31,7 @@ UNKNOWN = {
 
 
 def point_of(trial: TrialLike) -> dict[str, Any]:
-    """Return a trial's values of the searched parameters, {dotted name: value}."""
+    """Return {dotted name: value} of a trial's searched parameters."""
     return dict(trial.config.get("point", {}))
 
 
@@ -43,8 +43,9 @@ def run_of(trial: TrialLike) -> dict[str, Any]:
 def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str:
     """Return a trial's state: "pending", "running" or one of `ENDED`.
 
-    `status` is Ray's status of the trial. If a trial has ended before `total_kimg`, the search has
-    stopped it, so its state is "stopped".
+    `status` is Ray's status of the trial, and `result` is its last result. If a trial has ended
+    without an outcome in its result and before `total_kimg`, the search has stopped it. Its state
+    is then "stopped".
     """
     if status == "ERROR":
         return "out_of_memory" if OUT_OF_MEMORY in str(result.get("reason")) else "failed"
@@ -58,7 +59,8 @@ def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str
 def reason_of(trial: TrialLike, result: Mapping[str, Any]) -> str:
     """Return why a trial ended; "" if this is unknown.
 
-    The reason is in the trial's report; without a report, it is the last line of the traceback.
+    `result` is the trial's last result. If it has no reason, the reason is the last line of the
+    traceback.
     """
     text = "" if result.get("reason") else last_failure(trial)
     if not text:
@@ -78,10 +80,12 @@ def new_state(
     default: Mapping[str, Any] | None = None,
     grid_points: int | None = None,
 ) -> State:
-    """Return the state before the first trial. `now` is a time in seconds on a monotonic clock.
+    """Return the state of a search before its first trial.
 
-    `default` has the published default's values of the searched parameters. `grid_points` is the
-    number of points of a grid.
+    `metric` is the metric's name in the trials' results. `total_trials` is None if there is no
+    limit. `total_kimg` is the length of trials whose configuration does not set a length. `now` is
+    the time in seconds on a monotonic clock. `default` has the parameter values of the published
+    default. `grid_points` is the number of points of a grid search.
     """
     return {
         "name": name,
@@ -106,9 +110,10 @@ def observe(
     result: Mapping[str, Any] | None = None,
     status: str | None = None,
 ) -> State:
-    """Return the state with one trial updated.
+    """Return the state with the row of `trial` updated.
 
-    `result` and `status`, if given, are newer than the values in Ray's `trial`.
+    `now` is the time in seconds on the clock of `state`. If `result` or `status` is given, it is
+    used in place of the older value in `trial`.
     """
     stored = trial.last_result if trial.has_reported_at_least_once else {}
     result = {**stored, **(result or {})}
@@ -141,8 +146,8 @@ def observe(
 def best_of(state: State) -> str | None:
     """Return the name of the trial with the best value; None if no trial has a value.
 
-    Finished trials are preferred to all others, because their values come from full evaluations.
-    summary.json uses the same order, so it has the same best trial.
+    Finished trials are preferred to all other trials, because their values come from full
+    evaluations. summary.json has the same best trial, because it uses the same order.
     """
     sign = 1 if state["goal"] == "minimize" else -1
     ranks = {"finished": 0, "stopped": 1, "running": 1, "pending": 1, "unfinished": 1}
@@ -155,9 +160,10 @@ def best_of(state: State) -> str | None:
 
 
 def default_of(state: State) -> str | None:
-    """Return the name of the trial with the published default's values; None if there is none.
+    """Return the name of the trial at the published default; None if there is no such trial.
 
-    If the search space contains only some of these values, return the first trial that has them.
+    If the search space does not contain all of the default's values, return the first trial that
+    has the other values.
     """
     default = state["default"].items()
     names = (name for name, row in state["trials"].items() if default <= row["point"].items())
@@ -165,9 +171,10 @@ def default_of(state: State) -> str | None:
 
 
 def trial_eta(row: Mapping[str, Any], now: float) -> float | None:
-    """Return the seconds until a running trial ends; None if this is unknown.
+    """Return the estimated seconds until a running trial ends; None if this is unknown.
 
-    The estimate assumes the trial's speed since its start or its last resume.
+    `row` is the trial's row in the state. The estimate assumes that the trial continues at its
+    speed since its start or its last resume.
     """
     if row["state"] != "running" or row["kimg"] <= row["start"][1]:
         return None
@@ -178,10 +185,10 @@ def trial_eta(row: Mapping[str, Any], now: float) -> float | None:
 
 
 def search_eta(state: State, now: float) -> float | None:
-    """Return the seconds until the last trial ends, at the speed so far; None if unknown.
+    """Return the estimated seconds until the last trial ends; None if this is unknown.
 
-    The result is at least the time that each running trial still needs. It is None if no process
-    works on the run any more.
+    The estimate assumes that the search continues at its speed so far. It is at least the time that
+    each running trial still needs. It is None if no process runs the search any more.
     """
     rows = state["trials"].values()
     is_stopped = any(row["state"] == "unfinished" for row in rows)
@@ -195,5 +202,5 @@ def search_eta(state: State, now: float) -> float | None:
 
 
 def share_done(row: Mapping[str, Any]) -> float:
-    """Return how much of a trial is done, from 0 to 1; 1 if the trial has ended."""
+    """Return which share of a trial is done, from 0 to 1; 1 if the trial has ended."""
     return 1.0 if row["state"] in ENDED else min(1.0, row["kimg"] / row["total_kimg"])

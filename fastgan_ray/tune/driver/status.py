@@ -18,21 +18,30 @@ PARTS = (".", "confirm")  # the run's folder and its subfolder that may have a P
 
 
 class Part(NamedTuple):
-    """The state of a live table, and the current time on the clock that this state uses."""
+    """The state of a live table, and the current time `now`.
+
+    `now` is in seconds, on the same monotonic clock as the times in `state`.
+    """
 
     state: State
     now: float
 
 
 class ProgressFile:
-    """Writes the state of the live table to a run's folder once a second, for other processes."""
+    """Writes the state of the live table to a file, at most once a second.
+
+    The file is PROGRESS in `folder`. Other processes read it to show the progress of the run.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / PROGRESS
         self._last_write = -float("inf")
 
     def write(self, state: State, now: float, at_once: bool = False) -> None:
-        """Write the state; `now` is the time in seconds on a monotonic clock, as in `new_state`."""
+        """Write the state, unless it was written less than a second ago.
+
+        If `at_once` is true, always write it. `now` is the time in seconds on the clock of `state`.
+        """
         if at_once or now - self._last_write >= SECONDS_BETWEEN_WRITES:
             content = {"state": state, "now": now, "time": time.time()}
             write_atomically(self._path, json.dumps(content))
@@ -42,9 +51,10 @@ class ProgressFile:
 class Status(NamedTuple):
     """The status of a run.
 
-    `word` is "running", "ended" or "interrupted" (stopped or killed before its end). `pid` is the
-    ID of the process that works on the run, or None. `parts` has the live table of the run and, if
-    there is one, of its confirmation. `verdict` is the run's result so far.
+    `word` is "running", "ended" or "interrupted". An interrupted run was stopped or killed before
+    its end. `pid` is the ID of the process that works on the run, or None. `parts` has the live
+    table of the run and, if there is a confirmation, the live table of the confirmation. `verdict`
+    is a text with the run's result so far.
     """
 
     name: str
@@ -57,7 +67,8 @@ class Status(NamedTuple):
 def status_of(folder: Path) -> Status:
     """Return the status of a search, an ablation or a training.
 
-    Raises UserError if `folder` has none of these, or if another machine works on the run.
+    Raises UserError if `folder` is not the folder of such a run, or if a process on another machine
+    works on the run.
     """
     run = read_run(folder)
     driver = find_driver(folder)
@@ -72,7 +83,7 @@ def status_of(folder: Path) -> Status:
 
 
 def as_json(status: Status) -> dict[str, Any]:
-    """Return the status as a dict of plain values, which can be written as JSON."""
+    """Return the status as a dict that can be written as JSON."""
     return {
         "name": status.name,
         "status": status.word,
@@ -108,7 +119,10 @@ def _read(folder: Path, running: bool) -> Part | None:
 
 
 def _part_of(run: dict[str, Any]) -> Part:
-    """Return a live table's state, made from the results of a run without a PROGRESS file."""
+    """Make the state of a live table from the results of a run that has no PROGRESS file.
+
+    `run` is the result of `read_run`.
+    """
     metric = run["metric"]
     count = len(run["trials"]) or None
     state = new_state(run["name"], metric["name"], metric["goal"], count, 0.0, now=0.0)

@@ -1,4 +1,4 @@
-"""Write the training numbers that trials record between evaluations to TensorBoard."""
+"""Write training numbers of trials, such as losses, to TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from fastgan_ray.tune.trial.tensorboard import add_numbers
 
 
 class TensorBoardNumbers(TrialCallback):
-    """A callback that adds a trial's new training numbers to its TensorBoard files."""
+    """A callback that adds training numbers, such as losses, to a trial's TensorBoard files.
+
+    `trials` is the folder that contains all trials' folders.
+    """
 
     def __init__(self, trials: Path) -> None:
         self._trials = trials

@@ -1,4 +1,4 @@
-"""Print to standard output while Ray's output goes to a log file."""
+"""Print messages to standard output, although Ray's output goes to a log file."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ LOG_COLUMNS = 140  # width of the table, in characters, if there is no terminal
 
 
 def make_console(quiet: bool) -> Console:
-    """Return a console that writes to the current standard output, or nowhere if `quiet`."""
+    """Return a console that writes to the current standard output.
+
+    If `quiet` is true, the console writes nothing.
+    """
     width = None if sys.stdout.isatty() else LOG_COLUMNS
     return Console(file=sys.stdout, quiet=quiet, width=width)
 
 
 def say(console: Console, part: RenderableType) -> None:
-    """Print a table, or a text without added colours and line breaks."""
+    """Print a table or a text. No colours or line breaks are added to a text."""
     console.print(part, highlight=False, soft_wrap=isinstance(part, str))
 
 
 def move_output(folder: Path, console: Console) -> None:
-    """Print how to follow and stop a run in the background; then send its output to a file.
+    """Send the output of this process to the file LOG in the run's folder.
 
-    The file is LOG in the run's folder. Do nothing if the output already goes there.
+    Before that, print how to follow and how to stop the run in the background. Do nothing if the
+    output already goes to LOG.
     """
     log, outputs = folder / LOG, (1, 2)  # standard output and standard error
     if log.is_file() and os.path.samestat(os.fstat(outputs[0]), log.stat()):

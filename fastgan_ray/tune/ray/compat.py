@@ -1,8 +1,8 @@
-"""Wrap the parts of Ray that are private, undocumented or depend on its version.
+"""Wrap the parts of Ray that are private, undocumented or different in other versions of Ray.
 
-Each entry says why it is needed and why Ray's public functions are not enough.
-`tests/test_compat.py` checks each entry with the installed Ray. If Ray changes, the test fails and
-says what breaks.
+Comments and docstrings say why each part is needed and why Ray's public functions are not enough.
+`tests/test_compat.py` checks each part with the installed Ray. If Ray changes, a test fails and
+says what no longer works.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ CLUSTER_CONFIG = Path("~/ray_bootstrap_config.yaml")
 
 
 class TrialLike(Protocol):
-    """The attributes of `ray.tune.experiment.Trial` in use. Ray does not document them."""
+    """The attributes of `ray.tune.experiment.Trial` that we use. Ray does not document them."""
 
     trial_id: str
     config: dict[str, Any]
@@ -94,7 +94,7 @@ class TrialLike(Protocol):
     def has_reported_at_least_once(self) -> bool:
         """True if the trial has reported a result.
 
-        If it has not, reading `last_result` waits for the trial's process.
+        If it is false, reading `last_result` waits for the trial's process.
         """
 
     @property
@@ -103,13 +103,13 @@ class TrialLike(Protocol):
 
 
 class NamedTrialGenerator(SearchGenerator):
-    """Ray's generator of trials, with our trial names instead of Ray's random ids.
+    """Ray's generator of trials, with `name(trial)` as a trial's id instead of Ray's random id.
 
-    It is needed because a searcher cannot choose the ids, and Ray does not tell the searcher why a
-    trial's process died. A resumed search has `trial_count` trials in total; Ray would use the
-    number from before the resume. `resuming` means that Ray must restore the saved state. If Ray
-    tries to start a new search instead, this class raises an error, because a new search would
-    overwrite the old results.
+    A searcher cannot choose the ids, and Ray does not tell it why a trial's process died.
+    `ran_out_of_memory` says this for a trial's id. `trial_count` is the total number of trials of a
+    resumed search; Ray would use the number from before the resume. If `resuming` is true, Ray must
+    restore the saved state; a new search would overwrite the old results. No trial starts after
+    `ended` has returned true.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class NamedTrialGenerator(SearchGenerator):
         super().set_state({**state, "total_samples": count, "finished": False})
 
     def create_trial_if_possible(self, experiment_spec: dict[str, Any]) -> Trial | None:
-        """Return the next trial; None if no trial can start now, or if `ended` returns True."""
+        """Return the next trial; None if no trial can start now, or if `ended` returns true."""
         if self._ended():
             self._finished = True
             return None
@@ -170,10 +170,10 @@ class NamedTrialGenerator(SearchGenerator):
 
 @contextlib.contextmanager
 def every_death_is_an_actor_error() -> Iterator[None]:
-    """Make Ray Tune restart a trial after any death of its process.
+    """Within this context, make Ray Tune restart a trial after any death of its process.
 
     Ray Tune handles only two errors: an actor that died, and a task that raised an exception. If
-    Ray's memory monitor ends a process, Ray raises a third error, and Ray Tune would end the whole
+    Ray's memory monitor ends a process, Ray raises a third error. Then Ray Tune would end the whole
     search.
     """
     original = RayActorManager._actor_task_failed
@@ -219,7 +219,7 @@ def trial_gpus(trial: Trial) -> float:
 
 
 def state_folder(trial: Trial) -> Path:
-    """Return the folder where Ray Tune writes STATE_FILES; the trial object has its path."""
+    """Return the folder where Ray Tune writes STATE_FILES; every trial has its path."""
     assert trial.storage is not None
     return Path(trial.storage.experiment_driver_staging_path)
 
@@ -274,12 +274,12 @@ def prepare_process(
 
 @contextlib.contextmanager
 def on_loopback() -> Iterator[None]:
-    """Make Ray listen on 127.0.0.1 only, if it starts inside this context.
+    """Make Ray listen on 127.0.0.1 only, if Ray starts within this context.
 
     This is Ray's default on macOS and Windows. On Linux, Ray listens on all addresses of the
-    machine, and no argument of `ray.init` changes that. Setting the environment variable affects
-    only the processes that Ray starts. In this process, Ray has already read the variable into a
-    constant, so this constant is changed, too.
+    machine, and no argument of `ray.init` changes that. An environment variable changes it for the
+    processes that Ray starts. In this process, Ray has already read the variable into a constant,
+    so the constant is also changed.
     """
     name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
     before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(name)
@@ -294,9 +294,9 @@ def on_loopback() -> Iterator[None]:
 
 
 def core_count() -> float:
-    """Return the number of CPU cores that Ray would count on this machine or in this container.
+    """Return the number of CPU cores that Ray would find on this machine or in this container.
 
-    Ray has no public function that says this before Ray has started.
+    Ray has no public function that returns this number before Ray has started.
     """
     return float(get_num_cpus(override_docker_cpu_warning=True))
 

@@ -23,10 +23,10 @@ SECONDS_TO_ANSWER = 120.0
 
 
 def local_gpus() -> Node:
-    """Return the smallest memory, in GB, and the lowest compute capability of this machine's GPUs.
+    """Return the smallest memory and the lowest compute capability of this machine's GPUs.
 
-    Returns {} if the machine has no GPU. Apple's GPUs have no compute capability; for them, the
-    capability is 0.
+    The result is {"gpu_gb": memory in GB, "gpu_capability": capability, such as 8.0}; {} if the
+    machine has no GPU. Apple's GPUs have no compute capability, so their value is 0.
     """
     import torch
 
@@ -44,8 +44,9 @@ def local_gpus() -> Node:
 def describe_nodes(inspect: Callable[[], Node] = local_gpus) -> list[Node]:
     """Return the resources of each live machine, with the memory and capability of its GPUs.
 
-    `inspect` is a function that returns the same as `local_gpus`. It runs on one machine of each
-    kind that has GPUs. If it finds no GPU or does not answer, the values in ASSUMED are used.
+    `inspect` is a function that returns a dict as `local_gpus` does. It runs on one machine for
+    each kind and number of GPUs. If it finds no GPU or does not answer, the values in ASSUMED are
+    used.
     """
     list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     nodes = [node for node in list_nodes() if node["Alive"]]
@@ -70,10 +71,10 @@ def kind_of(resources: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
 
 
 def with_assumed_gpus(nodes: Sequence[Node], known: Sequence[Node]) -> list[Node]:
-    """Add the memory and capability of GPUs to `nodes`, machines that have not started yet.
+    """Return `nodes` with the memory and compute capability of their GPUs added.
 
-    The values come from a machine of the same kind in `known`, or from ASSUMED if there is no such
-    machine.
+    `nodes` are the resources of machines that have not started yet. The values come from a machine
+    in `known` that has the same GPUs. If there is no such machine, they come from ASSUMED.
     """
     kinds = {kind_of(node): node for node in known if GPU_GB in node}
     described = []
@@ -85,7 +86,10 @@ def with_assumed_gpus(nodes: Sequence[Node], known: Sequence[Node]) -> list[Node
 
 
 def _start_task(node_id: str, inspect: Callable[[], Node]) -> Any:  # noqa: ANN401 - Ray's reference
-    """Run `inspect` on a machine; the task reserves no GPU, but sees all of them."""
+    """Start a Ray task that runs `inspect` on a machine; return a reference to its result.
+
+    The task reserves no GPU, but it sees all GPUs of the machine.
+    """
     pinned = NodeAffinitySchedulingStrategy(node_id, soft=False)
     task = ray.remote(_with_visible_gpus)
     return task.options(num_cpus=0, scheduling_strategy=pinned, max_retries=0).remote(inspect)

@@ -1,4 +1,4 @@
-"""Compute the cores, GPUs and memory that a trial needs, and how many trials run at once."""
+"""Compute the cores, GPUs and memory that a trial needs, and how many trials may run at once."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, flo
     """Return the resources that a worker needs, for each kind of GPU that has enough memory.
 
     Each entry of the list (a "demand") is {"CPU": cores, "GPU": fraction of a GPU}. If no kind has
-    enough memory, the kind with the most memory is used. `nodes` are the resources of each machine
-    (see `gpus.py`).
+    enough memory, the list has an entry only for the kind with the most memory. `nodes` are the
+    resources of each machine (see `gpus.py`).
 
-    The fraction is `resources.gpus` if it is set, else the smallest of SHARES with the estimated
-    memory. If a trial has several workers, each worker takes a whole GPU, because NCCL refuses two
-    processes on the same GPU. If the machines have different kinds of GPUs, the demand of a trial
-    with one worker also names the kind.
+    The fraction is `resources.gpus`, if this setting is not None. Otherwise it is the smallest
+    fraction in SHARES that has the estimated memory. If a trial has several workers, each worker
+    gets a whole GPU, because NCCL refuses two processes on the same GPU. If the machines have
+    different kinds of GPUs, the demand of a trial with one worker also names the kind.
     """
     cpus, gpus, workers = config.resources.cpus, config.resources.gpus, config.resources.workers
     if not uses_gpu(config, nodes):
@@ -62,18 +62,19 @@ def demands(config: RunConfig, nodes: Sequence[Resources]) -> list[dict[str, flo
 
 
 def needed_gb(config: RunConfig, gpu: Resources) -> float:
-    """Return the estimated memory of a training in GB.
+    """Return the estimated GPU memory of a training, in GB.
 
-    `gpu` is a value of the dict that `gpu_kinds` returns. The estimate depends on the GPU's compute
-    capability.
+    `gpu` has the memory and the compute capability of a GPU (see `gpu_kinds`). The estimate depends
+    on the compute capability.
     """
     return gpu_gb_of(config, gpu[GPU_CAPABILITY])
 
 
 def gpu_kinds(nodes: Sequence[Resources]) -> dict[str, dict[str, float]]:
-    """Return the smallest memory and compute capability of each kind of GPU.
+    """Return {kind of GPU: {"gpu_gb": memory in GB, "gpu_capability": compute capability}}.
 
-    The keys are Ray's names of the kinds of GPUs; the key is "" if Ray has no name for a kind.
+    The values are the smallest ones of all machines in `nodes` with this kind of GPU. The kinds
+    have Ray's names. If Ray has no name for some GPU, all GPUs count as one kind with the name "".
     """
     kinds: dict[str, dict[str, float]] = {}
     for node in nodes:
@@ -90,10 +91,11 @@ def gpu_kinds(nodes: Sequence[Resources]) -> dict[str, dict[str, float]]:
 
 @dataclass(frozen=True)
 class Request:
-    """The resources of one trial; its workers may run on different machines.
+    """The resources that a trial requests from Ray.
 
     `choices` has the demand of one worker for each kind of GPU (see `demands`). A trial uses one of
-    these demands.
+    these demands for each of its `workers`, which may run on different machines. `nested` is true
+    if Ray Train runs the workers.
     """
 
     choices: Sequence[Resources]
@@ -102,18 +104,18 @@ class Request:
 
     @property
     def worker(self) -> Resources:
-        """The resources that one worker needs on the first kind of GPU."""
+        """The resources that one worker needs, on the first kind of GPU in `choices`."""
         return self.choices[0]
 
     def count(self, nodes: Sequence[Resources]) -> int:
-        """Return how many trials with this request can run on `nodes` at once."""
+        """Return how many trials with this request can run on the machines `nodes` at once."""
         return sum(_counts(self.choices, nodes)) // self.workers
 
     def choose(self, number: int, nodes: Sequence[Resources]) -> Resources:
         """Return the resources that each worker of trial `number` requests from Ray.
 
-        The trials are spread over the kinds of GPUs, in proportion to the number of trials that fit
-        on each kind.
+        Each kind of GPU gets a share of the trials. The share is in proportion to the number of
+        trials that fit on this kind.
         """
         rooms = _counts(self.choices, nodes)
         taken = [0] * len(rooms)
@@ -128,7 +130,10 @@ class Request:
 
 
 def request(config: RunConfig, nodes: Sequence[Resources]) -> Request:
-    """Return the resources that a trial needs; the arguments are the same as for `demands`."""
+    """Return the resources that a trial requests from Ray.
+
+    `config` is the trial's configuration. `nodes` are the resources of each machine.
+    """
     return Request(demands(config, nodes), config.resources.workers, config.resources.nested)
 
 
@@ -136,33 +141,37 @@ def can_reuse_process(request: Request) -> bool:
     """Return whether the process of a trial may be reused by the next trial.
 
     `request` has the resources of the trial that used the process. The process is not reused if
-    this trial has a GPU, because a CUDA error persists in the process, or if the trial has workers
-    in other processes.
+    this trial uses a GPU, because a CUDA error persists in the process. It is also not reused if
+    the trial has workers in other processes.
     """
     return not request.worker.get("GPU") and not request.nested
 
 
 def share(needed: float) -> float:
-    """Return the smallest GPU fraction in SHARES that is at least `needed`, or 1 if none is."""
+    """Return the smallest GPU fraction in SHARES that is at least `needed`.
+
+    If `needed` is larger than 1, return 1.
+    """
     return next((part for part in SHARES if needed <= part), 1.0)
 
 
 def check_feasible(requests: Iterable[Request], nodes: Sequence[Resources]) -> None:
-    """Raise UserError if a trial would wait forever because the machines lack its resources."""
+    """Raise UserError if a trial would wait forever, because the machines lack its resources."""
     for trial in requests:
         have = "; ".join(_shown(node) for node in nodes) or "no machine"
         if not any(_fits(choice, node) for choice in trial.choices for node in nodes):
             raise UserError(
                 f"resources: a trial needs {_shown(trial.worker)}"
                 f"{' for each worker' if trial.workers > 1 else ''}, but no machine has that "
-                f"(the machines have: {have}). Lower resources.cpus or resources.gpus, or add a "
-                "machine."
+                f"much (the machines have: {have}). Lower resources.cpus or resources.gpus, or add "
+                "a machine."
             )
         if not trial.count(nodes):
             raise UserError(
                 f"resources: a trial needs {counted(trial.workers, 'worker')} of "
-                f"{_shown(trial.worker)}, but all machines together do not have that (they have: "
-                f"{have}). Lower resources.workers, cpus or gpus, or add a machine."
+                f"{_shown(trial.worker)}, but all machines together do not have that "
+                f"much (they have: {have}). Lower resources.workers, resources.cpus or "
+                "resources.gpus, or add a machine."
             )
 
 
@@ -180,11 +189,12 @@ def check_devices(configs: Iterable[RunConfig], nodes: Sequence[Resources]) -> N
 def check_memory(
     configs: Sequence[RunConfig], nodes: Sequence[Resources]
 ) -> tuple[int | None, str]:
-    """Return how many trials fit into the memory of the machines, and a warning.
+    """Return how many trials fit into the memory of the machines at once, and a warning.
 
-    The number is None if no limit is known. Estimates of memory have an error of up to 25 %, so
-    only the fraction SURELY of an estimate must fit. The warning says how many configurations do
-    not fit; it is "" if all configurations fit. Raises UserError if no configuration fits.
+    `configs` are examples of the trials' configurations. The number is None if memory does not
+    limit it. Estimates of memory have an error of up to 25 %, so only the fraction SURELY of an
+    estimate must fit. The warning says how many configurations do not fit; it is "" if all
+    configurations fit. Raises UserError if no configuration fits.
     """
     rooms = [node["memory"] / 1e9 for node in nodes if node.get("memory")]
     lacking: list[tuple[float, float, str]] = []
@@ -205,7 +215,8 @@ def check_memory(
         return limit, ""
     needed, available, owner = max(lacking)
     memory_and_limit = (
-        f"about {needed:.1f} GB of memory, and no {owner} has more than {available:.1f} GB for it"
+        f"about {needed:.1f} GB of memory, and no {owner} has more than {available:.1f} GB for a "
+        "trial"
     )
     remedy = (
         "Lower model.ngf, model.ndf, model.resolution or train.batch_size, or set "
@@ -224,10 +235,10 @@ def max_concurrent(
 ) -> int:
     """Return how many trials may run at once; at least 1.
 
-    `wanted` is the user's limit. Without it, return how many trials fit if all trials have the
-    smallest request. If a trial has several workers, return how many trials fit if all have the
-    largest request, because Ray Tune does not count the resources of workers and would start trials
-    whose workers have to wait.
+    `wanted` is the user's limit. If it is None, return how many trials fit if all trials have the
+    smallest request. If Ray Train runs the workers of trials, Ray Tune does not count the resources
+    of workers, and would start trials whose workers have to wait. So the result is then at most the
+    number of trials that fit if all trials have the largest request.
     """
     counts = [trial.count(nodes) for trial in requests]
     most = wanted or max(counts, default=1)
@@ -237,10 +248,10 @@ def max_concurrent(
 
 
 def _counts(choices: Sequence[Resources], nodes: Sequence[Resources]) -> list[int]:
-    """Return how many workers fit on all machines together, for each demand in `choices`.
+    """Return, for each demand in `choices`, how many workers fit on all machines together.
 
-    A demand has the resources of one worker on one kind of GPU. A machine on which several of the
-    demands fit is counted only for the first of these demands.
+    A demand has the resources of one worker on one kind of GPU. If several demands fit on a
+    machine, the machine is counted only for the first of these demands.
     """
     rooms = [0] * len(choices)
     for node in nodes:

@@ -36,12 +36,14 @@ OBJECT_STORE_BYTES = 128 * 2**20  # small, because trials exchange numbers, not 
 def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[str, float]]]:
     """Connect to Ray at `address`; yield the resources of each machine.
 
-    If `address` is None, the environment variable RAY_ADDRESS is used; if this variable is not set,
-    Ray starts on this machine. Machines that the autoscaler can still start are included. If this
-    process is already connected to Ray, the connection is used and stays open. `nested` means that
-    trials have several workers. Then Ray's dashboard is required, because Ray Train asks the
-    dashboard which processes are alive; without an answer, Ray Train never frees the resources of a
-    stopped trial's workers.
+    If `address` is None, the environment variable RAY_ADDRESS is used. If this variable is not set,
+    Ray starts on this machine. If this process is already connected to Ray, the connection is used
+    and stays open. Otherwise, machines that the autoscaler can still start are included.
+
+    `nested` is true if Ray Train runs the trials' workers. Ray Train asks Ray's dashboard which
+    processes are alive. Without an answer, it never frees the resources of a stopped trial's
+    workers. So UserError is raised if `nested` is true and the dashboard does not answer. It is
+    also raised if Ray does not answer.
     """
     os.environ.update(SETTINGS)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -67,8 +69,9 @@ def connected(address: str | None, nested: bool = False) -> Iterator[list[dict[s
 def resources_of_this_machine(address: str | None) -> list[dict[str, float]] | None:
     """Return the cores and GPUs that Ray would have if it started on this machine.
 
-    Ray is not started for this, because its start takes ten seconds. The list has one entry: this
-    machine. Returns None if `connected(address)` would use a Ray cluster that has already started.
+    The list has one entry: this machine. Returns None if `connected(address)` would use a Ray
+    cluster that has already started. This function does not start Ray, because a start takes ten
+    seconds.
     """
     if (address or os.environ.get("RAY_ADDRESS") or "local") != "local" or ray.is_initialized():
         return None
@@ -80,7 +83,7 @@ def resources_of_this_machine(address: str | None) -> list[dict[str, float]] | N
 
 @contextlib.contextmanager
 def silenced(log: Path) -> Iterator[None]:
-    """Write Ray's output and log messages in this process to a file."""
+    """Within this context, write standard output and Ray's log messages to the file `log`."""
     logger = logging.getLogger("ray")
     before = logger.handlers, logger.propagate
     with log.open("a") as file, contextlib.redirect_stdout(file):
@@ -92,12 +95,12 @@ def silenced(log: Path) -> Iterator[None]:
 
 
 def set_token() -> None:
-    """Set the token by which Ray's processes authenticate, unless the environment has one.
+    """Set the token by which Ray's processes authenticate, unless RAY_AUTH_TOKEN is already set.
 
-    Anyone who can reach Ray's ports can run code as this user, so Ray requires a token by default.
-    Ray itself would store a token in the home folder; this function writes no file. A process reads
-    its token only once, and may have read it for an earlier Ray, so this function clears Ray's
-    cached copy.
+    Without a token, anyone who can reach Ray's ports can run code as this user. Ray itself would
+    store a token in the home folder; this function writes no file. A process reads its token only
+    once. It may have read the token of an earlier Ray session, so this function clears Ray's cached
+    copy.
     """
     os.environ.setdefault(AUTH_TOKEN, secrets.token_hex(32))
     TOKEN_LOADER.instance().reset_cache()
@@ -109,8 +112,8 @@ def _require_dashboard() -> None:
     except (RayStateApiException, ConnectionError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            "resources.workers: trials with several workers need Ray's dashboard, but this Ray has "
-            f"none ({reason}). Start Ray with "
+            "resources.workers: trials with several workers need Ray's dashboard, but it does not "
+            f"answer ({reason}). Start Ray with "
             "--include-dashboard=true, or set resources.workers to 1."
         ) from error
 
@@ -146,11 +149,14 @@ def _start(address: str, dashboard: bool) -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
             f"--address {address}: Ray does not answer ({error}). Start it with "
-            "`ray start --head`, or leave the address and RAY_ADDRESS out to use this machine."
+            "`ray start --head`. To use this machine, leave out --address and unset RAY_ADDRESS."
         ) from error
 
 
 def _registered_operations() -> dict[str, Any]:
-    """Return a part of Ray's runtime environment that registers the user's augmentations."""
+    """Return settings of Ray's runtime environment that register the user's augmentations.
+
+    Returns {} if the user has registered no augmentation.
+    """
     setup = setup_of_processes()
     return {} if setup is None else {"worker_process_setup_hook": setup}

@@ -14,7 +14,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 class Place(NamedTuple):
-    """Where a trial runs: Ray's id of the machine, the machine's name, and the trial's GPUs."""
+    """The machine and the GPUs of a trial.
+
+    `node` is Ray's id of the machine, and `host` is its name. `gpus` are the ids of the trial's
+    GPUs; it is empty if the trial uses no GPU.
+    """
 
     node: str
     host: str
@@ -35,7 +39,7 @@ def place_here() -> Place:
 
 
 class Withholder:
-    """Reserves places (GPUs or machines) when they become free.
+    """Reserves GPUs or whole machines as soon as they are free, so that no trial gets them.
 
     The reservations end when this object is deleted.
     """
@@ -45,12 +49,18 @@ class Withholder:
         self._held: dict[Place, list[Any]] = {}
 
     def withhold(self, place: Place) -> None:
-        """Ask Ray to reserve GPUs or a machine; `step` checks whether Ray has reserved them."""
+        """Ask Ray to reserve the GPUs of `place`, or its whole machine if it has no GPUs.
+
+        `step` checks later whether Ray has reserved them.
+        """
         if place not in self._pending and place not in self._held:
             self._pending[place] = [_request(place)]
 
     def step(self) -> None:
-        """Check, without waiting, which requested places (GPUs or machines) Ray has reserved."""
+        """Check, without waiting, whether Ray has reserved the requested GPUs and machines.
+
+        If Ray has reserved another GPU of the machine, ask again.
+        """
         for place, requests in list(self._pending.items()):
             actor, answer = requests[-1]
             ready, _ = ray.wait([answer], timeout=0)
@@ -65,21 +75,21 @@ class Withholder:
 
     @property
     def held(self) -> list[Place]:
-        """The places (GPUs or machines) that are reserved now."""
+        """The GPUs and machines that are reserved now."""
         return list(self._held)
 
 
 class _Holder:
     def gpus(self) -> list[str]:
-        """Return the GPUs that Ray has given to this actor."""
+        """Return the ids of the GPUs that Ray has reserved for this actor."""
         return [str(number) for number in ray.get_runtime_context().get_accelerator_ids()["GPU"]]
 
 
 def _request(place: Place) -> tuple[Any, Any]:
-    """Start an actor that reserves a GPU of the machine `place.node`.
+    """Start an actor that reserves one GPU of the machine `place.node`.
 
-    If the machine has no GPU, the actor reserves all cores. Returns the actor, and a Ray reference
-    to the list of the GPUs that the actor gets.
+    If `place` has no GPUs, the actor reserves all cores of the machine. Returns the actor, and a
+    Ray reference to the list of the GPUs that the actor gets.
     """
     pinned = NodeAffinitySchedulingStrategy(place.node, soft=False)
     amounts = {"num_gpus": 1} if place.gpus else {"num_cpus": _cores(place.node)}

@@ -17,9 +17,10 @@ ABLATION_KEEPS = ("ema.safetensors", "metadata.json")  # these files are enough 
 
 
 def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
-    """Remove unneeded files of a search or an ablation; return each path and its size in bytes.
+    """Remove unneeded files of a search or an ablation; return the removed paths and their sizes.
 
-    With `dry_run`, nothing is removed. Raises UserError if `folder` is not the folder of a search
+    The size of a path is the number of bytes that its removal frees. If `dry_run` is true, nothing
+    is removed. Raises UserError if `folder` is not the folder of a search
     or an ablation, or if the search or ablation is running.
     """
     folder = folder.resolve()
@@ -38,10 +39,11 @@ def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
 
 
 def unneeded(folder: Path, is_ablation: bool) -> Iterator[Path]:
-    """Yield incomplete files, checkpoints of trials that have ended, and Ray's state files.
+    """Yield the paths that `clean` removes.
 
-    If the folder belongs to an ablation, the checkpoints' weights that generate samples are kept.
-    Ray's state files are yielded only if there is a snapshot of them.
+    They are incomplete files, checkpoints of trials that have ended, and Ray's state files. In an
+    ablation, the weights that generate samples are not yielded. Ray's state files are yielded only
+    if there is a snapshot of them.
     """
     for place in (".", "state", "trials/*"):
         yield from folder.glob(f"{place}/{DRAFTS}")

@@ -1,4 +1,4 @@
-"""The disk space of checkpoints, and the number of parallel trials that a disk limit allows."""
+"""Estimate the disk space of checkpoints, and how many parallel trials a disk limit allows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOMENTS = 2  # numbers that Adam stores for each weight
 
 
 def checkpoint_gb(config: RunConfig) -> tuple[float, float]:
-    """Return the size of a checkpoint, and of its weights that generate samples, both in GB."""
+    """Return the size in GB of a whole checkpoint, and of its weights that generate samples."""
     passes = count_passes(config.model, config.data.channels)
     g, d = (stored * WEIGHT_BYTES / 1e9 for stored in (passes.stored_g, passes.stored_d))
     pruned = g if config.regan.largest("sparsity") > 0 else 0.0  # masks, and the weights they hide
@@ -31,10 +31,9 @@ def checkpoint_gb(config: RunConfig) -> tuple[float, float]:
 def trials_within(limit_gb: float, configs: Sequence[RunConfig], weights_kept: int) -> int:
     """Return how many trials may run at once if all checkpoints may take `limit_gb` GB.
 
-    Every trial is assumed to have the largest configuration of `configs`. `weights_kept` is the
-    number of trials whose weights for generating samples are kept. If `weights_kept` is 0, only the
-    best and the last checkpoint of the best trial are kept, with all their files. Raises UserError
-    if the limit allows no trial.
+    Every trial is assumed to have the largest configuration in `configs`. `weights_kept` is the
+    number of trials that keep the weights that generate samples. If it is 0, only the best trial
+    keeps files: its whole best and last checkpoints. Raises UserError if the limit allows no trial.
     """
     whole, weights = checkpoint_gb(max(configs, key=gpu_gb_of))
     best = max(config.train.keep_best for config in configs)

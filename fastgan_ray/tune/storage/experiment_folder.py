@@ -18,20 +18,23 @@ EXISTS = "already exists. Continue it with --resume, or choose another name with
 
 
 def folder_of(runs: Path, name: str) -> Path:
-    """Return the folder of the experiment `name`; raise UserError for a forbidden name."""
+    """Return the folder of the experiment `name`; raise UserError if the name is not allowed.
+
+    `runs` is the folder that contains the folders of all experiments.
+    """
     if not NAME.fullmatch(name):
         raise UserError(
-            "--name: must be letters, digits, '.', '_' and '-', and must not start with '.' "
-            f"(got {name!r})"
+            "--name: must be letters, digits, '.', '_' and '-'. It must not start with '.' "
+            f"(got {name!r})."
         )
     return (runs / name).expanduser().resolve()
 
 
 def open_storage(uri: str, name: str, folder: Path, resume: bool) -> RemoteStorage:
-    """Open the remote storage of a run; with `resume`, fetch the run from it.
+    """Open the remote storage of a run; if `resume` is true, fetch the run from this storage.
 
-    Raises UserError if the storage cannot be written, or if, without `resume`, the storage already
-    has a run with this name.
+    `folder` is the run's local folder. Raises UserError if the storage cannot be opened or written.
+    If `resume` is false, also raises UserError if the storage already has a run with this name.
     """
     storage = RemoteStorage(uri, name)
     storage.check()
@@ -45,8 +48,8 @@ def open_storage(uri: str, name: str, folder: Path, resume: bool) -> RemoteStora
 def make_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]) -> None:
     """Create the folder of a new experiment; raise UserError if it exists or cannot be created.
 
-    `text` is the content of the experiment's YAML file. `overrides` are the command's options that
-    change settings of this file, as JSON values.
+    `kind` is "search" or "ablation". `text` is the content of the experiment's YAML file.
+    `overrides` are the command's options that change settings of this file, as JSON values.
     """
     if folder.exists():
         raise UserError(f"{folder}: {EXISTS}")
@@ -63,11 +66,11 @@ def make_folder(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]
 def check_folder(
     folder: Path, kind: str, changes: Callable[[str, Mapping[str, Any]], Sequence[str]]
 ) -> None:
-    """Check that a folder holds the experiment that a command resumes.
+    """Check that a command may resume the experiment in `folder`.
 
-    `changes` takes the experiment's file and its overrides, both as stored in the folder, and
-    returns a text for each change that is not allowed. Raises UserError with these texts, or if the
-    folder holds no experiment.
+    `kind` is "search" or "ablation". `changes` takes the text and the overrides with which the
+    experiment was started. It returns a text for each setting that must not be different now.
+    Raises UserError if there is such a setting, or if the folder has no experiment of this kind.
     """
     file = folder / f"{kind}.yaml"
     if not file.is_file():
@@ -85,6 +88,6 @@ def check_folder(
 
 
 def write_settings(folder: Path, kind: str, text: str, overrides: Mapping[str, Any]) -> None:
-    """Write the text of an experiment's file, and the overrides, to the experiment's folder."""
+    """Write the settings of an experiment to its folder; the arguments are as in `make_folder`."""
     write_atomically(folder / "overrides.json", json.dumps(overrides, indent=1))
     write_atomically(folder / f"{kind}.yaml", text)

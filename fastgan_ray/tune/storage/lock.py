@@ -1,4 +1,4 @@
-"""Lock a run's folder, so that only one process works on the run; find this process."""
+"""Lock a run's folder, so that only one process works on the run, and find this process."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ SECONDS_OF_ROUNDING = 2.0
 
 @contextlib.contextmanager
 def only_driver(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder; raise UserError if another process holds it.
+    """Lock a run's folder within this context.
 
-    The operating system releases the lock when the process dies.
+    Raises UserError if another process has locked it. The operating system releases the lock when
+    the process dies.
     """
     try:
         lock = FileLock(folder / ".lock").acquire(blocking=False)
     except Timeout as error:
         raise UserError(
-            f"{folder}: another process is working on this run; stop that process first: "
+            f"{folder}: another process is working on this run. Stop that process first, with: "
             f"fastgan-ray stop {folder}"
         ) from error
     with lock:
@@ -43,7 +44,7 @@ def only_driver(folder: Path) -> Iterator[None]:
 
 
 def find_driver(folder: Path) -> psutil.Process | None:
-    """Return the process that works on a run; None if no process does, or if it was killed.
+    """Return the process that works on a run; None if no live process works on it.
 
     The start time of the process is also compared, because a new process may get the ID of a killed
     process. Raises UserError if the process runs on another machine.
@@ -54,8 +55,8 @@ def find_driver(folder: Path) -> psutil.Process | None:
     note = json.loads(path.read_text())
     if note["host"] != socket.gethostname():
         raise UserError(
-            f"{folder}: process {note['pid']} of the machine {note['host']} works on this run; "
-            "use this command on that machine"
+            f"{folder}: process {note['pid']} of the machine {note['host']} works on this run. "
+            "Use this command on that machine."
         )
     try:
         process = psutil.Process(note["pid"])

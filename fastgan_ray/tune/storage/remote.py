@@ -1,8 +1,8 @@
-"""The copy of a run's folder in a remote storage, at a URI such as s3://bucket/prefix.
+"""Copy a run's folder to and from a remote storage, at a URI such as s3://bucket/prefix.
 
-An object is never visible before it is complete. A file that refers to other files is written after
-these files. So a checkpoint's metadata.json is written after its weights, and a trial's rows
-(metrics.jsonl) are written after the checkpoint that they name.
+A file that refers to other files is written after these files. So a checkpoint's metadata.json is
+written after its weights, and a trial's metrics.jsonl is written after the checkpoints that it
+names.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ LAST = ("metadata.json", ".source", "metrics.jsonl")
 
 
 class RemoteStorage:
-    """The objects of one run in a remote storage; an object's name is its path in the run's folder.
+    """The files (objects) of one run in a remote storage.
 
-    A RemoteStorage can be pickled, because Ray sends it to the trials.
+    `uri` is the address of the storage, and `run` is the name of the run. An object's name is its
+    path relative to the run's folder. A RemoteStorage can be pickled, because Ray sends it to the
+    trials. Raises UserError if the storage cannot be opened.
     """
 
     def __init__(self, uri: str, run: str) -> None:
@@ -42,7 +44,7 @@ class RemoteStorage:
         return f"{without_password(self._uri)}/{self._run}"
 
     def below(self, folder: str) -> RemoteStorage:
-        """Return the storage of a run whose folder is inside this run's folder."""
+        """Return the storage of a run whose folder is the subfolder `folder` of this run."""
         return RemoteStorage(self._uri, f"{self._run}/{folder}")
 
     def _open(self) -> None:
@@ -71,7 +73,7 @@ class RemoteStorage:
             ) from error
 
     def names(self, under: str = "") -> list[str]:
-        """Return the names of all objects below a folder, sorted.
+        """Return the sorted names of all objects below the folder `under`; "" is the run's folder.
 
         Raises OSError if the storage cannot be reached.
         """
@@ -81,7 +83,7 @@ class RemoteStorage:
         return sorted(info.path[start:] for info in files)
 
     def read(self, name: str) -> bytes | None:
-        """Return an object's content, or None if there is no such object."""
+        """Return the content of the object `name`; None if there is no such object."""
         try:
             with self._fs.open_input_stream(self._at(name)) as stream:
                 return bytes(stream.read())
@@ -89,13 +91,13 @@ class RemoteStorage:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write an object."""
+        """Write `content` to the object `name`."""
         self._make_folder(name)
         with self._fs.open_output_stream(self._at(name)) as stream:
             stream.write(content)
 
     def put(self, folder: Path, names: Iterable[str]) -> None:
-        """Copy files from `folder` to the storage; files whose names are in LAST come last.
+        """Copy files from `folder` to the storage; files whose names are in LAST are copied last.
 
         `names` are paths relative to `folder`.
         """
@@ -104,7 +106,10 @@ class RemoteStorage:
             arrow.copy_files(str(folder / name), self._at(name), destination_filesystem=self._fs)
 
     def get(self, folder: Path, names: Iterable[str]) -> None:
-        """Copy objects to files below `folder`; no file is visible before it is complete."""
+        """Copy the objects `names` to files below `folder`.
+
+        Objects whose names are in LAST are copied last. No file is visible before it is complete.
+        """
         for name in sorted(names, key=lambda name: (_rank(name), name)):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +117,7 @@ class RemoteStorage:
                 arrow.copy_files(self._at(name), str(draft), source_filesystem=self._fs)
 
     def remove(self, name: str) -> None:
-        """Remove an object, or a folder of objects, if it exists."""
+        """Remove the object or the folder `name`, if it exists."""
         kind = self._fs.get_file_info(self._at(name)).type
         if kind == arrow.FileType.Directory:
             self._fs.delete_dir(self._at(name))

@@ -30,8 +30,8 @@ TRIALS_PER_SECOND = 100
 def state_period(trials: int) -> float:
     """Return the seconds between two writes of Ray's state, for a search with `trials` trials.
 
-    If the driver is killed, everything since the last write must be repeated. A write takes longer
-    if there are more trials, so a search with many trials writes less often.
+    If the driver is killed, its work since the last write is lost. A write takes longer if there
+    are more trials, so a search with many trials writes less often.
     """
     return max(1.0, trials / TRIALS_PER_SECOND)
 
@@ -61,8 +61,8 @@ def restore_snapshot(
     """Replace Ray's state files in `target` with the newest snapshot in `folder`.
 
     `configure` takes the suggestion of a trial that has not ended, and returns the configuration
-    with which the trial continues. If `configure` is None, configurations stay the same. If there
-    is no snapshot, returns False and changes nothing.
+    with which the trial continues. If `configure` is None, configurations stay the same. Returns
+    True; if there is no snapshot, returns False and changes nothing.
     """
     complete = snapshots(folder)
     if not complete:
@@ -79,7 +79,7 @@ def restore_snapshot(
 
 
 def snapshots(folder: Path) -> list[Path]:
-    """Return the folders of all complete snapshots, oldest first."""
+    """Return the folders of all complete snapshots in `folder`, oldest first."""
     return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
 
 

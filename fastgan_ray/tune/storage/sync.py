@@ -1,9 +1,9 @@
 """Synchronise a run's local folder with its remote storage.
 
 After each evaluation, a trial sends its rows, pictures and checkpoint to the storage. The driver
-sends all other files, and fetches the files of trials on other machines. The search's state is
-stored as a single object, so that the stored state is complete even after a crash. Ray's own upload
-is not used because it replaces one file at a time.
+(the process that runs the search) sends all other files. It also fetches the files of trials on
+other machines. The search's state is stored as a single object, so the stored state is complete
+even after a crash. Ray's own upload is not used because it replaces one file at a time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ JOURNAL = "study.journal"
 class TrialSync:
     """Synchronises the files of one trial with `storage`; does nothing if `storage` is None.
 
-    `folder` is the run's folder.
+    `folder` is the run's folder, and `trial` is the trial's name.
     """
 
     def __init__(self, storage: RemoteStorage | None, folder: Path, trial: str) -> None:
@@ -51,8 +51,8 @@ class TrialSync:
     def fetch(self) -> None:
         """Replace the trial's local files with the stored files, if they differ.
 
-        Local files may be outdated if the trial has continued on another machine, or they may
-        belong to another run. Raises OSError if the storage cannot be reached.
+        Local files may be outdated, because the trial has continued on another machine. They may
+        also belong to another run. Raises OSError if the storage cannot be reached.
         """
         if self._storage is None:
             return
@@ -71,8 +71,8 @@ class TrialSync:
     def send(self) -> None:
         """Send new files, then remove stored files that no longer exist on this machine.
 
-        If all attempts fail, no exception is raised; the files are sent by the next call, after the
-        next evaluation.
+        If all TRIES attempts fail, no exception is raised. The next call, after the next
+        evaluation, then sends the files.
         """
         for _ in range(TRIES if self._storage else 0):
             try:
@@ -98,8 +98,9 @@ class TrialSync:
 class DriverSync(TrialCallback):
     """A callback that sends the driver's files to the remote storage, and fetches trials' files.
 
-    It must be the first callback, because other callbacks read the files that it fetches. `fault`
-    is the reason why the last transfer failed; it is "" if the transfer succeeded.
+    `folder` is the run's folder. This must be the first callback, because other callbacks read the
+    files that it fetches. The attribute `fault` says why the last transfer failed; it is "" if the
+    transfer succeeded.
     """
 
     def __init__(self, storage: RemoteStorage, folder: Path) -> None:
@@ -112,14 +113,14 @@ class DriverSync(TrialCallback):
         self._behind: set[str] = set()
 
     def trial_started(self, trial: Trial) -> None:
-        """Make Ray Tune's next step send the search's state.
+        """Send the search's state at Ray Tune's next step.
 
-        Then the storage has a state with this trial before the trial's results arrive.
+        So the stored state contains the trial before the trial's results arrive.
         """
         self._due = 0.0
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Fetch the files of a trial if it has written new files on another machine."""
+        """Fetch the trial's files if the trial has written newer files on another machine."""
         folder = self._folder / "trials" / trial.trial_id
         rows = read_rows(folder)
         has_outcome = bool(rows) and rows[-1]["outcome"] == result["outcome"]
@@ -133,11 +134,11 @@ class DriverSync(TrialCallback):
                 self._behind.add(trial.trial_id)
 
     def trial_ended(self, trial: Trial) -> None:
-        """Send files at Ray's next step, because some files change when a trial ends."""
+        """Send files at Ray Tune's next step, because some files change when a trial ends."""
         self._due = 0.0
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
-        """Send new and changed files, every SECONDS_BETWEEN seconds."""
+        """Send new and changed files, at most every SECONDS_BETWEEN seconds."""
         if time.monotonic() >= self._due:
             self.send()
             self._due = time.monotonic() + SECONDS_BETWEEN
@@ -161,9 +162,9 @@ class DriverSync(TrialCallback):
             self._tidy(trial, [name for name in stamps if name.startswith(f"trials/{trial}/")])
 
     def _tidy(self, trial: str, names: list[str]) -> None:
-        """Remove checkpoint files of an ended trial from the storage if they are not in `names`.
+        """Remove stored checkpoint files of a trial that do not exist on this machine any more.
 
-        `names` are the files in the trial's local folder.
+        `trial` is the name of a trial that has ended. `names` are the trial's local files.
         """
         if names == self._tidied.get(trial):
             return
@@ -174,7 +175,10 @@ class DriverSync(TrialCallback):
 
 
 def send_state(storage: RemoteStorage, folder: Path) -> None:
-    """Send the newest snapshot of the search's state together with Optuna's journal."""
+    """Send the newest snapshot of the search's state, and Optuna's journal, as a single object.
+
+    Do nothing if the storage already has this snapshot. Otherwise, older snapshots are removed.
+    """
     if not (complete := snapshots(folder / STATE)):
         return
     name = f"{STATE}/{complete[-1].name}.tar"
@@ -192,7 +196,7 @@ def send_state(storage: RemoteStorage, folder: Path) -> None:
 
 
 def fetch_run(storage: RemoteStorage, folder: Path) -> None:
-    """Replace a run's local folder with its copy in the storage, if this copy is newer."""
+    """Replace a run's local folder with the stored copy, if the stored copy is newer."""
     names = storage.names()
     states = [name for name in names if name.startswith(f"{STATE}/")]
     local = [path.name for path in snapshots(folder / STATE)]

@@ -13,7 +13,10 @@ PACKAGES = ("fastgan-ray", "torch", "torchvision", "ray", "optuna", "numpy", "pi
 
 
 def note_versions(folder: Path) -> None:
-    """Add the software's versions to versions.json, unless its last entry is already the same."""
+    """Add the current versions to the list in `folder`/versions.json.
+
+    Nothing is added if the last entry of the list has the same versions.
+    """
     path = folder / "versions.json"
     history = json.loads(path.read_text()) if path.is_file() else []
     versions = {

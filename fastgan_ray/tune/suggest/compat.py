@@ -1,7 +1,7 @@
-"""Wrap the parts of Optuna that are private, undocumented or depend on its version.
+"""Wrap the parts of Optuna that are private, undocumented or different in other versions.
 
-Each function says why it is needed. `tests/test_compat.py` checks each one with the installed
-Optuna. If Optuna changes, the test fails and its message says what changed.
+Each docstring says why the function is needed. `tests/test_compat.py` checks each function with the
+installed Optuna. If Optuna changes, a test fails and says what no longer works.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ LOCK_SUFFIX = ".lock"  # suffix of the file that Optuna creates to lock a journa
 
 
 def open_journal(journal: Path) -> JournalStorage:
-    """Open a study's journal for reading and writing."""
+    """Open the file `journal` of an Optuna study for reading and writing."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return JournalStorage(JournalFileBackend(str(journal)))
 
 
 def unlock_journal(journal: Path) -> None:
-    """Remove the lock of a killed process; otherwise Optuna waits 30 s for the lock to expire.
+    """Remove the lock that a killed process has left on a study's journal.
 
-    Only one process may write the journal, and only that process may call this function.
+    Without this, Optuna waits 30 s until the lock expires. Call this function only in the single
+    process that writes the journal.
     """
     for lock in journal.parent.glob(f"{journal.name}{LOCK_SUFFIX}*"):
         lock.unlink()
@@ -34,17 +35,18 @@ def unlock_journal(journal: Path) -> None:
 def cut_journal(journal: Path, size: int) -> None:
     """Cut a study's journal to its first `size` bytes, to restore an earlier state of the study.
 
-    Optuna cannot delete a trial. But each change of a study appends whole lines to the journal, so
-    the first lines of a journal are an earlier state of the study. A study that is open must be
-    opened again after the cut.
+    Optuna cannot delete a trial. But each change of a study appends whole lines to the journal. So
+    the first lines of a journal are an earlier state of the study. After the cut, the caller must
+    open the study again.
     """
     os.truncate(journal, size)
 
 
 def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
-    """Return a trial that `study.ask` returned earlier, maybe in another process.
+    """Return the trial `number` of a study as the `Trial` that `study.ask` returned for it.
 
-    Optuna has no public function for this, because a `Trial` needs the trial's id in the storage,
-    and this id is only in a private attribute of `FrozenTrial`.
+    `study.ask` may have been called in another process. Optuna has no public function for this. A
+    `Trial` needs the trial's id in the storage, and this id is only in a private attribute of
+    `FrozenTrial`.
     """
     return optuna.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)

@@ -1,4 +1,4 @@
-"""The importance of each parameter of a search, computed from its Optuna study."""
+"""Compute the importance of each parameter of a search from the search's Optuna study."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ MIN_QUANTILE = 0.1
 
 
 def importances(folder: Path) -> dict[str, Any] | None:
-    """Return {"evaluator", "trials", "values", "note"}; None if `folder` has no study.
+    """Return the importance of each parameter of a search; None if `folder` has no study.
 
-    "values" is a dict from a parameter to its importance, in descending order; the importances add
-    up to 1. A parameter is important if it distinguishes the best finished trials from all finished
-    trials. If there are too few finished trials, "values" is empty and "note" says so.
+    The result is {"evaluator": name of the method, "trials": number of finished trials, "values":
+    importances, "note": explanation}. "values" is a dict from a parameter's name to its importance,
+    in descending order; the importances add up to 1. A parameter is important if it distinguishes
+    the best finished trials from all finished trials. If there are too few finished trials,
+    "values" is empty and "note" says so.
     """
     journal = folder / "study.journal"
     if not journal.is_file():

@@ -1,4 +1,7 @@
-"""Rules that choose points (a trial's parameter values) without a sampler, such as a grid."""
+"""Choose points without an Optuna sampler, for example from a grid.
+
+A point has the parameter values of one trial.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ ENUMERABLE = 100_000  # the size of the largest space whose points are listed
 
 @dataclass
 class PointState:
-    """The data that, together with the Optuna study, determine the next point to try."""
+    """The data that determine, together with the Optuna study, the next point to try.
+
+    A point has the parameter values of one trial.
+    """
 
     rng: random.Random
     tried: set[str] = field(default_factory=set)  # `key_of` of each tried point
@@ -28,7 +34,10 @@ class PointState:
 
 
 class PointRules:
-    """Chooses a search's points (parameter values) without a sampler, e.g. from a grid."""
+    """Chooses points (the parameter values of trials) without an Optuna sampler.
+
+    For example, the points come from a grid or are random.
+    """
 
     def __init__(self, spec: SearchSpec) -> None:
         self._spec = spec
@@ -37,7 +46,7 @@ class PointRules:
         self._grid = grid(spec.space) if spec.method == "grid" else None
 
     def all_tried(self, state: PointState) -> bool:
-        """Return whether every point of the search space has been tried."""
+        """Return whether all points of the search space have been tried."""
         return len(state.tried) == self._size
 
     def next_point(
@@ -45,9 +54,9 @@ class PointRules:
     ) -> Point | None:
         """Return the point (parameter values) to try next; None if the sampler must choose it.
 
-        If the returned point lacks some parameters, the sampler chooses them. `attempt` starts at 0
-        and grows by 1 each time the chosen point is not new or not valid. `count_points` returns
-        the number of points in the study.
+        If the returned point lacks some parameters, the sampler chooses their values. `attempt` is
+        the number of rejected points since the last accepted point; a point is rejected if it is
+        not new or not valid. `count_points` returns the number of points in the study.
         """
         spec = self._spec
         if self._grid is not None:
@@ -67,10 +76,11 @@ class PointRules:
         return None
 
     def _first_point(self, rng: random.Random) -> Point:
-        """Return the published default.
+        """Return the point of the published default.
 
-        If the search space excludes the default value of a parameter, this parameter's value is
-        chosen by the sampler (method bayes) or with `rng` (other methods).
+        If the search space excludes a parameter's default value, the nearest possible number is
+        used. If there is no such number, the parameter is left out for the sampler (method bayes),
+        or its value is random (other methods).
         """
         start = self._start
         if self._spec.method == "bayes":
@@ -80,14 +90,15 @@ class PointRules:
         )
 
     def _mostly_tried(self, state: PointState) -> bool:
-        """Return whether at least half of the search space's points have been tried.
+        """Return whether at least half of all points of the search space have been tried.
 
-        If so, a random point is rarely new.
+        Then a random point is often not new. If the space has more than ENUMERABLE points, return
+        False.
         """
         count = self._size
         return count is not None and count <= ENUMERABLE and count <= 2 * len(state.tried)
 
 
 def key_of(point: Point) -> str:
-    """Return a string that is the same for equal points."""
+    """Convert a point to a string; equal points have equal strings."""
     return json.dumps(point, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Optuna's samplers by their names in a search file, and parameters in Optuna's format."""
+"""Make Optuna's samplers, and convert parameters and their values to Optuna's format."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _PLAIN = (bool, int, float, str)
 
 
 def make_sampler(spec: SearchSpec) -> samplers.BaseSampler:
-    """Make the seeded sampler of a search; the methods grid and random use it only rarely."""
+    """Return the Optuna sampler of a search; for the methods grid and random, a random sampler."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna warns that some samplers are experimental
         return SAMPLERS.get(spec.sampler, _random)(spec)
 
 
 def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
-    """Return the trial's value of a parameter, in the format of a RunConfig."""
+    """Let Optuna choose the value of `parameter` in `trial`; return it in a RunConfig's format."""
     name, count = parameter.name, parameter.size
     if parameter.values:
         choices = [encode(parameter, value) for value in parameter.values]
@@ -54,12 +54,12 @@ def suggest(trial: BaseTrial, parameter: Parameter) -> Value:
 
 
 def frozen_prior(prior: Prior, spec: SearchSpec) -> FrozenTrial:
-    """Convert a trial of another search (the prior) to a trial of this search's study.
+    """Convert `prior`, a trial of another search, to a trial of this search's Optuna study.
 
     In the study, the trial is PRUNED after one training picture. Its value is its rank in the other
-    search; it has no value if this search has several metrics. TPE ranks pruned trials below
-    finished trials, first by training length, then by value. So the priors guide TPE only until
-    this search has its own results, and the metric of the other search has no influence.
+    search, with a minus sign if this search maximizes its metric. It has no value if this search
+    has several metrics. TPE ranks pruned trials below finished trials, first by training length,
+    then by value. So the priors guide TPE only until this search has results itself.
     """
     sign = -1 if spec.metric.goal == "maximize" else 1
     parameters = [parameter for parameter in spec.space if parameter.name in prior.point]
@@ -81,10 +81,10 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def encode(parameter: Parameter, value: Value) -> Scalar:
-    """Convert a value to Optuna's format.
+    """Convert a value of `parameter` to Optuna's format.
 
-    If the values of a parameter include a list, or values that are equal in Python (such as 1 and
-    True), all of them become JSON. Otherwise the value stays as it is.
+    If the parameter's possible values include a list, or values that are equal in Python (such as 1
+    and True), every value becomes a JSON text. Otherwise the value stays as it is.
     """
     plain = all(choice is None or isinstance(choice, _PLAIN) for choice in parameter.values)
     if not parameter.values or (plain and len(set(parameter.values)) == len(parameter.values)):
@@ -93,7 +93,7 @@ def encode(parameter: Parameter, value: Value) -> Scalar:
 
 
 def _quarter(spec: SearchSpec, limits: tuple[int, int]) -> int:
-    """Return a quarter of the number of trials, within `limits` (lowest, highest)."""
+    """Return a quarter of the number of trials, but at least limits[0] and at most limits[1]."""
     return min(max(spec.run_cap // 4, limits[0]), limits[1])
 
 

@@ -1,4 +1,4 @@
-"""The searcher. Ray Tune asks it for each new trial, and tells it how each trial ends."""
+"""Define the searcher, which suggests new trials to Ray Tune and learns from their results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PRIORS_TRIED = 3  # how many of another search's best points follow the publishe
 
 @dataclass
 class State:
-    """The data that, together with the study, determine the next suggestion."""
+    """The data that determine, together with the Optuna study, the next suggestion."""
 
     sampler: optuna.samplers.BaseSampler
     points: PointState
@@ -41,17 +41,19 @@ class State:
 
 
 class StudySearcher(Searcher):
-    """Suggests points of a search's space, the published default first, and learns from trials.
+    """Suggests the trials of a search, first the published default, and learns from their results.
 
-    A suggestion has the keys "number" (which gives the trial its name), "point" (the parameter
-    values by dotted name) and "run" (the whole configuration as nested dicts). `priors` are trials
-    of another search. The best priors are tried directly after the default. All priors guide the
-    sampler, but they count as trials that were stopped after one picture, so every result of this
-    search ranks above them. `restore` returns to exactly the state that `save` wrote; for this, it
-    cuts the study's journal.
+    A suggestion is a dict. "number" is the trial's number, "point" has the parameter values by
+    dotted name, and "run" is the whole configuration as nested dicts. At most `max_concurrent`
+    trials run at the same time. `configure` converts a point to a configuration. `journal` is the
+    file of the Optuna study.
 
-    Ray's OptunaSearch is not used because it cannot mark trials as infeasible, skip points that
-    were tried before, or skip points that are not a valid run.
+    `priors` are trials of another search. The best PRIORS_TRIED of them are tried directly after
+    the default. All priors guide the sampler. But they count as trials that were stopped after one
+    picture, so every result of this search ranks above them.
+
+    Ray's OptunaSearch is not used because it cannot mark trials as infeasible. It also cannot skip
+    points that were tried before or that are not valid.
     """
 
     def __init__(
@@ -77,15 +79,16 @@ class StudySearcher(Searcher):
 
     @property
     def study(self) -> optuna.Study:
-        """The Optuna study; it is opened at its first use."""
+        """The Optuna study, which is opened when this property is first used."""
         if self._study is None:
             self._study = open_study(self._spec, self._journal, self.state.sampler, self._priors)
         return self._study
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the next trial, or None if Ray must wait, or FINISHED.
+        """Return the suggestion for the next trial.
 
-        FINISHED means that there is no further trial, or that the search has reached its target.
+        Returns None if `max_concurrent` trials are running. Returns FINISHED if there is no further
+        trial, or if the search has reached its target.
         """
         state = self.state
         if state.target_reached or state.suggested >= self._spec.run_cap:
@@ -101,7 +104,10 @@ class StudySearcher(Searcher):
         return FINISHED
 
     def _try_point(self, attempt: int) -> dict[str, Any] | None:
-        """Choose a point and return its suggestion; None if the point is not new or not valid."""
+        """Choose a point; return its suggestion, or None if the point is not new or not valid.
+
+        `attempt` is the number of rejected points since the last suggestion.
+        """
         state, study = self.state, self.study
         fixed = self._rules.next_point(
             state.points, attempt, lambda: len(study.get_trials(deepcopy=False))
@@ -124,7 +130,7 @@ class StudySearcher(Searcher):
         return {"number": number, "point": point, "run": run.model_dump()}
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Record a trial's metric value; ignore a value that was already recorded."""
+        """Record a trial's metric value in the study, unless it is already recorded."""
         name = self._spec.metric.name
         value = value_of(result, name)
         if trial_id not in self.state.running or value is None:
@@ -141,7 +147,7 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Record the end of a trial; ignore an end that was already recorded."""
+        """Record in the study how a trial ended, unless this is already recorded."""
         if trial_id not in self.state.running:
             return
         row = result or {}
@@ -155,14 +161,14 @@ class StudySearcher(Searcher):
         report_end(self.study, number, outcome, values)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the searcher's state and the journal's current length (in bytes) to a file."""
+        """Write the searcher's state and the journal's current length to a file."""
         # The attribute `study` also opens the study; otherwise, the journal might be empty.
         assert self.study.study_name == self._spec.name
         with Path(checkpoint_path).open("wb") as file:
             pickle.dump((self._journal.stat().st_size, self.state), file)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Return to the state that `save` wrote, and remove all later changes from the study."""
+        """Restore the state that `save` wrote, and remove all later changes from the study."""
         with Path(checkpoint_path).open("rb") as file:
             length, self.state = pickle.load(file)  # noqa: S301 - written by `save`
         cut_journal(self._journal, length)

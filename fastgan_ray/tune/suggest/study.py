@@ -1,10 +1,11 @@
-"""The Optuna study of a search: a journal next to the results that records each trial's outcome.
+"""Record the trials of a search and their outcomes in an Optuna study.
 
-A finished trial is COMPLETE. A trial that was stopped early is PRUNED, with its reported values;
-the step of a value is the number of images that the trial has seen. A trial that took over another
-trial's weights is also PRUNED, because its settings changed. A trial that diverged or ran out of
-memory is PRUNED and violates a constraint, so that TPE avoids similar points. A failed trial is
-FAIL. The trial's user attribute `outcome` has the exact outcome.
+The study is stored in a journal in the search's folder. A finished trial is COMPLETE. A trial that
+was stopped early is PRUNED. Its reported values are kept; the step of a value is the number of
+images that the trial has seen. A trial that took over another trial's weights is also PRUNED,
+because its settings changed. A trial that diverged or ran out of memory is PRUNED and violates a
+constraint, so that TPE avoids similar points. A failed trial is FAIL. The trial's user attribute
+`outcome` has the exact outcome.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ INFEASIBLE = ("diverged", "out_of_memory")
 def open_study(
     spec: SearchSpec, journal: Path, sampler: BaseSampler, priors: Sequence[Prior]
 ) -> optuna.Study:
-    """Open the study in a journal; a new study starts with `priors`."""
+    """Open the study in the file `journal`, or create it there.
+
+    A new study gets `priors`, which are trials of another search.
+    """
     unlock_journal(journal)
     study = optuna.create_study(
         study_name=spec.name,
@@ -63,16 +67,16 @@ def ask(
 
 
 def reject(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
-    """Record in the study that the point of `trial` will not be trained, and the reason."""
+    """Record in the study that `trial` will not run, and the reason."""
     trial.set_user_attr("reason", reason)
     study.tell(trial, state=TrialState.FAIL)
 
 
 def report_value(study: optuna.Study, number: int, kimg: float, value: float) -> None:
-    """Record a trial's metric value after `kimg`; ignore a value that was already recorded.
+    """Record a trial's metric value at `kimg`, unless it is already recorded.
 
-    If the study has several metrics, nothing is recorded, because Optuna can rank stopped trials
-    only by a single metric.
+    `number` is the trial's number in the study. If the study has several metrics, nothing is
+    recorded, because Optuna can rank stopped trials only by a single metric.
     """
     step = round(kimg * 1000)
     trial = study.get_trials(deepcopy=False)[number]
@@ -85,8 +89,8 @@ def report_end(
 ) -> None:
     """Record how a trial ended.
 
-    `values` has one value per metric. It is None if the trial did not finish, or if it took over
-    the weights and settings of another trial.
+    `number` is the trial's number in the study. `values` has one value per metric. It is None if
+    the trial did not finish, or if it took over the weights and settings of another trial.
     """
     trial = running_trial(study, number)
     trial.set_user_attr("outcome", "stopped" if outcome == "running" else outcome)

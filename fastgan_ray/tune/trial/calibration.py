@@ -1,4 +1,4 @@
-"""The speed of this machine's CPU, measured once in a few seconds and then cached."""
+"""Measure the training speed of this machine's CPU once, and store it in the cache."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ BATCH_SIZE = 4
 
 
 def speed_of_this_cpu(config: RunConfig) -> CpuSpeed | None:
-    """Return the speed of this machine's CPU for trainings like `config`.
+    """Return the speed of this machine's CPU, and how many trainings of `config` fit at once.
 
-    Returns None if such a training does not run on the CPU, or not on this machine.
+    Returns None if a training of `config` runs on a GPU, or if its device does not exist on this
+    machine.
     """
     try:
         if device_of(config).type != "cpu":
@@ -48,7 +49,10 @@ def speed_of_this_cpu(config: RunConfig) -> CpuSpeed | None:
 
 
 def _measured(resources: ResourcesConfig) -> list[tuple[float, float]]:
-    """Return (GFLOP per picture, GFLOP per second) for each of NETWORKS; measure only once."""
+    """Return (GFLOP per picture, GFLOP per second) for each network in NETWORKS.
+
+    The speed is measured only once; later calls read it from the cache.
+    """
     path = _cache_path(resources)
     try:
         return [(gflop, gflops) for gflop, gflops in json.loads(path.read_text())]
@@ -77,7 +81,7 @@ def _cache_path(resources: ResourcesConfig) -> Path:
 
 
 def _processor() -> str:
-    """Return the processor's name; Python knows it only on some systems."""
+    """Return the name of this machine's processor, as far as it is known."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,7 +1,7 @@
-"""Wrap the private parts of Ray Train that free the resources of a trial's workers.
+"""Free the resources of a trial's workers by private parts of Ray Train.
 
-`tests/test_compat.py` checks them with the installed Ray. If Ray changes, the test fails and says
-what breaks.
+`tests/test_compat.py` checks these parts with the installed Ray. If Ray changes, a test fails and
+says what no longer works.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 
 class ResourceRelease(ControllerCallback, WorkerGroupCallback):
-    """Free the resources of all workers when the controller of Ray Train ends.
+    """A callback that frees the resources of all workers when Ray Train's controller ends.
 
     If a worker dies while Ray Train starts the training function, Ray 2.60 forgets the other
-    workers. These keep their resources, and the next workers wait forever for free resources. Ray
-    has no public function to free them, but accepts callbacks of an internal type, such as this.
+    workers. The other workers keep their resources, and the next workers wait forever. Ray has no
+    public function that frees these resources. But Ray accepts callbacks of an internal type, and
+    this class has this type.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,9 @@ class ResourceRelease(ControllerCallback, WorkerGroupCallback):
         self._groups.append(state.placement_group_handle.placement_group)
 
     async def before_controller_shutdown(self) -> None:
-        """Remove the reservations, which also ends workers that still run. Safe to call twice."""
+        """Remove the reservations; this also ends workers that still run.
+
+        The method may be called twice.
+        """
         for group in self._groups:
             remove_placement_group(group)

@@ -1,8 +1,9 @@
-"""A trial's folder: metrics.jsonl (a row per evaluation), checkpoints, lock and stop reason.
+"""Read and write the files in a trial's folder, and find where a trial continues.
 
-The folder, not Ray's state, defines the progress of a trial. A restarted trial reports its rows
-again. It then continues from the checkpoint of its last row, or from the checkpoint of a later
-interruption. If the trial had already ended, it ends at once.
+The folder has the file metrics.jsonl with one row per evaluation, checkpoints, a lock, and the
+reason of a stop. The folder, not Ray's state, defines the progress of a trial. A restarted trial
+reports its rows again. It then continues from the checkpoint of its last row, or from the
+checkpoint of a later interruption. If the trial had already ended, it ends immediately.
 """
 
 from __future__ import annotations
@@ -27,31 +28,34 @@ Outcome = Literal["running", "finished", "diverged", "out_of_memory", "failed"]
 
 
 def trial_name(number: int) -> str:
-    """Return the id of a trial, which is also its folder's name: "00003" for trial number 3.
+    """Return the id of a trial, for example "00003" for the number 3.
 
-    The first trial has the number 0.
+    The id is also the name of the trial's folder. The first trial has the number 0.
     """
     return f"{number:05d}"
 
 
 def write_rows(folder: Path, rows: list[Row], file: str = METRICS) -> None:
-    """Replace all rows in `file` of a trial's folder atomically."""
+    """Replace the rows in a file of a trial's folder by `rows`, atomically.
+
+    The file has one row per line, as JSON.
+    """
     write_atomically(folder / file, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def cut_log(folder: Path, kimg: float) -> None:
     """Remove the training numbers (such as losses) after `kimg` from a trial's log.
 
-    The trial continues at `kimg` and logs these numbers again.
+    The trial continues at `kimg`, so it logs later numbers again.
     """
     if rows := read_rows(folder, TRAINING):
         write_rows(folder, [row for row in rows if row["kimg"] <= kimg], TRAINING)
 
 
 def append_row(folder: Path, row: Mapping[str, Any], file: str = METRICS) -> None:
-    """Add a row to `file` of a trial's folder, and wait until the row is on the disk.
+    """Append a row to a file of a trial's folder, and wait until the row is on the disk.
 
-    Raises OSError if the disk is full; the file then has no incomplete row.
+    Raises OSError if the row cannot be written; the file then has no incomplete row.
     """
     path = folder / file
     size = path.stat().st_size if path.is_file() else 0
@@ -66,22 +70,23 @@ def append_row(folder: Path, row: Mapping[str, Any], file: str = METRICS) -> Non
 
 
 def write_stop(folder: Path, kimg: float, reason: str) -> None:
-    """Write stop.json to a trial's folder; it says at which kimg and why the search stops it."""
+    """Write stop.json to a trial's folder: at which kimg the search stops the trial, and why."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "stop.json", json.dumps({"kimg": kimg, "reason": reason}))
 
 
 def stop_reason(folder: Path) -> str:
-    """Return the reason why the search stopped the trial; "" if the search did not stop it."""
+    """Return why the search stopped the trial in `folder`; "" if the search did not stop it."""
     path = folder / "stop.json"
     return str(json.loads(path.read_text())["reason"]) if path.is_file() else ""
 
 
 def reset_if_other_point(folder: Path, point: Mapping[str, Any]) -> None:
-    """Remove all files from the folder if they belong to a trial with other parameter values.
+    """Remove all files from `folder` if they belong to a trial with other parameter values.
 
-    A driver that is killed forgets the trials that it started after its last snapshot. When the
-    search is resumed, it may give the numbers of these trials to other parameter values.
+    `point` has the parameter values of the trial that starts now. A killed driver forgets the
+    trials that it started after its last snapshot. A resumed search may give the numbers of these
+    trials, and so their folders, to trials with other parameter values.
     """
     path, text = folder / "point.json", json.dumps(point, sort_keys=True)
     if path.is_file() and path.read_text() == text:
@@ -99,9 +104,9 @@ def reset_if_other_point(folder: Path, point: Mapping[str, Any]) -> None:
 def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
     """Return the valid rows of metrics.jsonl, and the checkpoint from which the trial continues.
 
-    Rows after the newest checkpoint are not valid, because the trial measures them again. If the
-    trial has ended, all rows are valid. The checkpoint is None if the trial has ended, or if it
-    must start from the beginning.
+    A row is one evaluation. Rows after the newest checkpoint are not valid, because the trial makes
+    these evaluations again. If the trial has ended, all rows are valid. The checkpoint is None if
+    the trial has ended, or if it must start from the beginning.
     """
     rows = read_rows(folder)
     if has_ended(rows):
@@ -118,12 +123,15 @@ def resume_point(folder: Path) -> tuple[list[Row], Path | None]:
 
 
 def has_ended(rows: Sequence[Row]) -> bool:
-    """Return whether a trial has ended, according to the last of its rows."""
+    """Return whether the last of a trial's rows says that the trial has ended."""
     return bool(rows) and rows[-1]["outcome"] != "running"
 
 
 def resume_kimg(folder: Path) -> float:
-    """Return the kimg at which a trial would continue if it started again."""
+    """Return the kimg at which a trial continues if it starts again.
+
+    If the trial has ended, return the kimg of its last row.
+    """
     rows, checkpoint = resume_point(folder)
     if checkpoint is not None:
         return _kimg(checkpoint) or 0.0
@@ -131,7 +139,7 @@ def resume_kimg(folder: Path) -> float:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints in a trial's folder."""
+    """Return the paths of all checkpoints in a trial's folder."""
     return [path for pattern in CHECKPOINTS for path in sorted(folder.glob(pattern))]
 
 

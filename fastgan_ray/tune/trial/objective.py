@@ -1,4 +1,4 @@
-"""The function that a trial runs: `train_objective`, or another with the same arguments."""
+"""Define the function that a trial runs: `train_objective`, or a user's function."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ class Objective(Protocol):
     ) -> None:
         """Train with `config`; continue from the checkpoint `resume_from` if it is not None.
 
-        `group` is the group of all workers of the trial.
+        `reporter` receives the evaluations. `group` is the group of all workers of the trial.
         """
 
 
 @dataclass(frozen=True)
 class Task:
-    """One trial: the searcher's suggestion {"number", "point", "run"}, its folder and objective.
+    """The data that a process needs to run a trial.
 
-    `metric` is the name of the search's metric; the objective must report it.
+    `suggestion` is the searcher's suggestion {"number", "point", "run"}. `folder` is the trial's
+    folder. `metric` is the name of the search's metric, which `objective` must report.
     """
 
     suggestion: Mapping[str, Any]
@@ -40,7 +41,10 @@ class Task:
 def train_objective(
     config: RunConfig, reporter: Reporter, resume_from: Path | None, group: Group = ALONE
 ) -> None:
-    """Release the memory of the previous training in this process, then train a generator."""
+    """Release the memory of the previous training in this process, then train a generator.
+
+    The arguments are those of `Objective`.
+    """
     from fastgan_ray.train.device import forget_training
     from fastgan_ray.train.loop import train
 

@@ -1,4 +1,4 @@
-"""Find the outcome and the reason of a trial that an exception has ended."""
+"""Find the outcome of a trial that ended with an exception, and the reason in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ LONGEST_REASON = 300
 
 
 def classify(error: BaseException) -> tuple[Outcome, str]:
-    """Return the outcome of a trial that ended with this exception, and the reason in words."""
+    """Return the outcome of a trial that ended with the exception `error`, and the reason in words.
+
+    The outcome is "diverged", "out_of_memory" or "failed".
+    """
     reason = str(error) or type(error).__name__
     if isinstance(error, DivergedError):
         return "diverged", reason
@@ -22,8 +25,8 @@ def classify(error: BaseException) -> tuple[Outcome, str]:
 def is_no_result(error: BaseException) -> bool:
     """Return whether the cause of an exception is a full disk or a machine fault.
 
-    Such an exception says nothing about the configuration, so the trial runs again. It runs in a
-    new process, because the old process cannot recover from a device error.
+    Then the exception says nothing about the trial's configuration, so the trial runs again. It
+    runs in a new process, because the old process cannot recover from a device error.
     """
     from fastgan_ray.train.failures import is_machine_fault  # imports PyTorch
 

@@ -1,8 +1,9 @@
 """Population-based training: the driver orders trials to take over the weights of other trials.
 
-If a trial must take over another trial's weights, the driver writes an order to the trial's folder
-while it handles the trial's report. The trial waits until its report is handled, so it finds the
-order before it continues. `orders.jsonl` has all data that are needed after a restart.
+The driver is the process that runs the search. When it handles the report of a trial that must take
+over another trial's weights, it writes an order to the trial's folder. The trial waits until its
+report is handled, so it finds the order before it continues. The file orders.jsonl has all data
+that are needed after a restart.
 """
 
 from __future__ import annotations
@@ -26,28 +27,34 @@ ADA_P = "augment.ada_p"  # the only setting in checkpoints that an order may cha
 
 
 class TakeOverError(Exception):
-    """Raised in a trial between two training steps if it must take over other weights."""
+    """Raised in a trial between two training steps if it must take over another trial's weights."""
 
 
 def read_orders(trial: Path) -> list[Order]:
     """Return the orders that a trial has received, the oldest first.
 
-    An order tells the trial to continue with the weights of another trial.
+    An order tells the trial to continue with the weights of another trial. `trial` is the trial's
+    folder.
     """
     path = trial / ORDERS
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def remove_weights_of_orders(trial: Path, count: int) -> None:
-    """Remove the weights that the first `count` take-over orders copied to a trial's folder."""
+    """Remove the weights that came with the first `count` orders of a trial.
+
+    An order tells the trial to continue with another trial's weights, which were copied to the
+    trial's folder. `trial` is this folder.
+    """
     for number in range(1, count + 1):
         shutil.rmtree(trial / _checkpoint_name(number), ignore_errors=True)
 
 
 class WeightExchange:
-    """Keeps the checkpoints of the best trials at each rung, and orders other trials to use them.
+    """Keeps checkpoints of the best trials, and orders bad trials to continue from them.
 
-    A rung is a training length in kimg at which trials are compared.
+    Trials are compared at certain training lengths, the rungs. `trials` is the folder that contains
+    all trials' folders. `configure` converts parameter values to a configuration.
     """
 
     def __init__(
@@ -61,22 +68,21 @@ class WeightExchange:
         self._configure = configure
 
     def replay(self, observation: Observation) -> None:
-        """Record an observation (an evaluation) again, to restore the state after a restart.
+        """Record an observation (one evaluation) again, to restore the state after a restart.
 
-        No order to take over weights is written, because the trial has already continued after this
-        evaluation.
+        No order is written, because the trial has already continued after this evaluation.
         """
         self._algorithm.choose_donor(observation)
 
     def observe(
         self, observation: Observation, row: Mapping[str, Any], start_point: dict[str, Any]
     ) -> None:
-        """Record an evaluation of a trial; order the trial to take over weights if it must.
+        """Record an evaluation of a trial; if the trial must take over weights, write an order.
 
         `row` has everything that the trial reported about this evaluation. `start_point` has the
-        trial's first parameter values. After a restart, the trial reports its last evaluation
-        again. If this evaluation has already led to an order, no second order is written, because
-        the trial may have followed the first order.
+        parameter values with which the trial began. After a restart, the trial reports its last
+        evaluation again. If there is already an order for this evaluation, no second order is
+        written, because the trial may have followed the first order.
         """
         folder = self._trials / f"{observation.trial:05d}"
         orders = read_orders(folder)
@@ -124,9 +130,9 @@ class WeightExchange:
         return self._trials.parent / "population" / f"{rung:05d}" / f"{trial:05d}"
 
     def _keep(self, trial: int, rung: int, checkpoint: Path, point: dict[str, Any]) -> None:
-        """Keep a trial's checkpoint if other trials may take it over.
+        """Keep a checkpoint of a trial if other trials may take it over.
 
-        Also remove all kept checkpoints that no trial can take over any more.
+        Also remove all kept checkpoints of this rung that no trial can take over any more.
         """
         possible = self._algorithm.possible_donors(rung)
         donors = {self._donor_folder(rung, number) for number in possible}
@@ -142,11 +148,11 @@ class WeightExchange:
 
 
 def _change_settings(checkpoint: Path, run: RunConfig, ada_p: float | None) -> None:
-    """Change the settings in a donor's `checkpoint` to `run`, so that a training accepts it.
+    """Replace the settings in a copy of another trial's checkpoint with `run`.
 
-    A training rejects a checkpoint whose settings differ from its own. The checkpoint also stores
-    the augmentation's probability p; if `ada_p` is not None, it replaces p. The metadata file is
-    not edited but replaced with a new file, because it may be a hard link to the donor's file.
+    This is needed because a training rejects a checkpoint with other settings. The checkpoint also
+    stores the augmentation's probability p; if `ada_p` is not None, it replaces p. The metadata
+    file is replaced with a new file, because it may be a hard link to the other trial's file.
     """
     path = checkpoint / "metadata.json"
     metadata = json.loads(path.read_text()) | {"config": run.model_dump()}

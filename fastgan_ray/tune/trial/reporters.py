@@ -1,7 +1,8 @@
-"""The reporters of trials, which write a row to the trial's folder and report it to Ray Tune.
+"""Write each evaluation of a trial to the trial's folder, and report it to Ray Tune.
 
-A trial with one process reports to Ray Tune directly. In a trial with several workers, the first
-worker writes the row, then waits until the trial's outer process has reported it to Ray Tune.
+One evaluation is a row of metrics.jsonl. A trial with one process reports to Ray Tune itself. In a
+trial with several workers, the first worker writes the row. Then it waits until the trial's outer
+process has reported the row to Ray Tune.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ SECONDS_BETWEEN_LOOKS = 0.1
 
 
 class RowReporter:
-    """Writes a trial's evaluations and training numbers as rows to files in its folder."""
+    """Writes a trial's evaluations and training numbers as rows to files in `folder`.
+
+    `metric` is the name of the metric that each evaluation must have. `total_kimg` is the full
+    length of the trial.
+    """
 
     def __init__(self, folder: Path, metric: str, total_kimg: float) -> None:
         self.folder = folder
@@ -43,8 +48,10 @@ class RowReporter:
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
         """Report one evaluation.
 
-        Raises DivergedError if a number is not finite, so that Ray never gets a NaN. Raises
-        TakeOverError if the search orders the trial to continue with another trial's weights.
+        `metrics` has the evaluation's numbers. `checkpoint` is the folder of its checkpoint. Raises
+        DivergedError if a number is not finite, so that Ray never gets a NaN. Raises UserError if
+        the metric is missing. Raises TakeOverError if the search orders the trial to continue with
+        another trial's weights.
         """
         self._check(metrics)
         is_finished = float(metrics["kimg"]) >= self._total_kimg
@@ -55,18 +62,21 @@ class RowReporter:
             raise TakeOverError
 
     def log(self, numbers: Metrics) -> None:
-        """Write training numbers to the trial's folder; the driver reads them there."""
+        """Write training numbers, such as losses, to the trial's folder.
+
+        The process that runs the search reads them there.
+        """
         append_row(self.folder, numbers, TRAINING)
 
     def progress(self, kimg: float, seconds: float) -> None:
         """Ignore the progress, because the search uses only evaluations."""
 
     def stopping(self) -> bool:
-        """Return whether this process got a stop signal, or the driver is stopping all trials."""
+        """Return whether the trial must stop, after a signal or because all trials stop."""
         return self._stop.asked
 
     def end(self, outcome: Outcome, reason: str) -> None:
-        """Report a last row, which says why the trial ended and has no metric value."""
+        """Report a last row without a metric value, which says how and why the trial ended."""
         rows = read_rows(self.folder)
         last: Row = rows[-1] if rows else {"kimg": 0.0, "seconds": 0.0, "checkpoint": "."}
         position = {"kimg": last["kimg"], "seconds": last["seconds"]}
@@ -98,7 +108,10 @@ class RowReporter:
 
 
 class TuneReporter(RowReporter):
-    """Copies each row to the remote storage, if there is one, and passes it to Ray Tune."""
+    """Also sends each row to the remote storage, if there is one, and to Ray Tune.
+
+    It is used in a trial with one process.
+    """
 
     def __init__(self, folder: Path, metric: str, total_kimg: float, sync: TrialSync) -> None:
         super().__init__(folder, metric, total_kimg)
@@ -116,7 +129,8 @@ class TuneReporter(RowReporter):
 class WorkerReporter(RowReporter):
     """Writes the rows of a trial with several workers.
 
-    After each row, it waits until the search has handled the row.
+    After each row, it waits until the search has handled the row. It does not wait after the row
+    that ends the trial.
     """
 
     def _write(

@@ -1,4 +1,4 @@
-"""Find the checkpoint from which a trial continues: its own, or one of another trial."""
+"""Find the checkpoint from which a trial continues: its own or another trial's checkpoint."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fastgan_ray.tune.trial.pbt import read_orders
 class ResumeState(NamedTuple):
     """The configuration, the rows and the checkpoint with which a trial continues.
 
-    `rows` are the earlier evaluations that the trial does not measure again. The checkpoint is None
-    if the trial starts from the beginning.
+    `rows` are the earlier evaluations, which are not made again. `checkpoint` is None if the trial
+    starts from the beginning.
     """
 
     config: RunConfig
@@ -28,8 +28,8 @@ def resume_state(task: Task) -> ResumeState | None:
     """Return the state from which a trial continues; None if the trial has ended.
 
     In population-based training, the search may have ordered the trial to take over another trial's
-    weights. The trial then continues with the settings of the last order. It also continues from
-    the checkpoint of that order, unless the trial has saved a later checkpoint itself.
+    weights. The trial then continues with the settings and the checkpoint of the last order. But if
+    the trial has saved a later checkpoint itself, it continues from that checkpoint.
     """
     orders, (rows, checkpoint) = read_orders(task.folder), resume_point(task.folder)
     if has_ended(rows):

@@ -11,7 +11,10 @@ from fastgan_ray.report.data.rows import PREFIX
 
 
 def add_numbers(board: SummaryWriter, numbers: Mapping[str, Any]) -> None:
-    """Add a row of training numbers to TensorBoard; the step is the number of images seen."""
+    """Add a row of training numbers to TensorBoard.
+
+    The step is the number of images on which the networks were trained.
+    """
     step = round(1000 * numbers["kimg"])
     for name, value in numbers.items():
         board.add_scalar(f"{PREFIX}{name}", value, step)

@@ -1,4 +1,4 @@
-"""Measure the speed of training and evaluation on this machine with a few steps."""
+"""Measure the speed of training and evaluation on this machine, with a few steps."""
 
 from __future__ import annotations
 
@@ -41,10 +41,11 @@ Clock = Callable[[], float]
 
 
 def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timing:
-    """Time as many of the first `configs` as possible in about `seconds`; return their mean cost.
+    """Time training and evaluation with some of `configs`; return the mean speed.
 
-    Configurations of equal cost form a class (see `cost_class`), which is timed once. At least one
-    class is timed. Raises UserError if network weights are missing.
+    The configurations are timed in their order, until about `seconds` have passed. Configurations
+    that have the same cost (see `cost_class`) form a class, and only one of them is timed. At least
+    one class is timed. Raises UserError if network weights are missing.
     """
     start = time.monotonic()
     costs: dict[tuple[Any, ...], tuple[float, float]] = {}
@@ -72,7 +73,10 @@ def time_configs(configs: Iterable[RunConfig], seconds: float = SECONDS) -> Timi
 
 
 def cost_class(config: RunConfig) -> tuple[Any, ...]:
-    """Return the settings that determine a configuration's cost."""
+    """Return the settings that determine how long a training step and an evaluation take.
+
+    Two configurations have the same cost if this function returns the same tuple for both.
+    """
     train = config.train
     return (
         tuple(map(str, config.model.model_dump().values())),
@@ -110,7 +114,7 @@ def _time_step(config: RunConfig, clock: Clock = time.perf_counter) -> tuple[flo
 
 
 def time_class(config: RunConfig) -> tuple[float, float]:
-    """Return the seconds to train on 1000 images, and to evaluate 1000 generated pictures."""
+    """Return the seconds to train on 1000 images, and the seconds to evaluate 1000 pictures."""
     device = device_of(config)
     step, state = _time_step(config)
     if config.eval.extractor == "none":
@@ -131,7 +135,10 @@ def time_class(config: RunConfig) -> tuple[float, float]:
 def _fastest(
     run: Callable[[], object], device: torch.device, clock: Clock = time.perf_counter
 ) -> float:
-    """Return the seconds of the fastest of `STEPS` calls, after one untimed call."""
+    """Call `run` once untimed, then STEPS times; return the seconds of the fastest call.
+
+    `clock` returns the time in seconds.
+    """
     run()
     seconds = []
     for _ in range(STEPS):

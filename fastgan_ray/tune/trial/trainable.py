@@ -1,4 +1,7 @@
-"""The function that Ray runs for each trial; it continues from the state in the trial's folder."""
+"""Make the function that Ray runs for each trial.
+
+The function continues a trial from the state in the trial's folder.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +55,11 @@ def make_trainable(
 
     The function takes the searcher's suggestion {"number", "point", "run"}. Most errors in a trial
     are reported as the trial's outcome. But if the disk is full, the machine has a fault or the
-    process dies, Ray starts the trial again. `worker_resources` takes a trial's configuration and
-    number, and returns the resources of each worker. `storage`, if given, keeps a copy of the
-    trial's files.
+    process dies, Ray starts the trial again.
+
+    `trials` is the folder that contains all trials' folders. `metric` is the metric's name.
+    `worker_resources` takes a trial's configuration and number, and returns the resources of each
+    worker. The trial's files are copied to `storage`, unless it is None.
     """
 
     def trial(suggestion: dict[str, Any]) -> None:
@@ -76,17 +81,20 @@ def make_trainable(
 
 
 def take_signals() -> None:
-    """Make the trial save its state and stop at SIGTERM, as when a spot machine shuts down."""
+    """Let a trial save its state and stop when its process gets SIGTERM, SIGINT or SIGHUP.
+
+    For example, the process gets SIGTERM when a spot machine shuts down.
+    """
     listen(STOP, lambda stop: None)
     os.environ[THREAD_TIMEOUT] = THREAD_TIMEOUT_S
 
 
 def repeat_rows(folder: Path) -> None:
-    """Report the rows of an earlier process again, because the search may lack the last rows.
+    """Report the rows of a trial's earlier process again, because the search may lack some of them.
 
-    A row is one evaluation. All rows but the last are marked as REPEATED, because the trial has
-    already continued after them. At a repeated row, the search must not stop the trial or change
-    its weights.
+    A row is one evaluation. All rows except the last one get the mark REPEATED, because the trial
+    has already continued after them. When the search gets a row with this mark, it must not stop
+    the trial or change its weights.
     """
     rows, _ = resume_point(folder)
     cut_log(folder, resume_kimg(folder))
@@ -96,7 +104,10 @@ def repeat_rows(folder: Path) -> None:
 
 
 def _limit_memory(resources: dict[str, float]) -> None:
-    """Limit this process's GPU memory to the fraction of a GPU that the trial has reserved."""
+    """Limit the GPU memory of this process to the fraction of a GPU in `resources`.
+
+    Do nothing if the trial uses no GPU or whole GPUs.
+    """
     if 0 < resources["GPU"] < 1:
         from fastgan_ray.train.device import limit_gpu_memory  # imports PyTorch
 

@@ -1,4 +1,4 @@
-"""Run one training, and record its rows, curves, configuration and software versions.
+"""Run one training that is not a trial, and record its evaluations, configuration and versions.
 
 The folder of a training has config.yaml, versions.json, pictures.json, metrics.jsonl and
 metrics.csv (one row for each evaluation), training.jsonl (numbers between evaluations),
@@ -49,11 +49,13 @@ def run_training(
     track: Track = silently,
     pictures: Sequence[Described] = (),
 ) -> None:
-    """Train in the folder of `reporter`, and record rows, curves and versions in this folder.
+    """Train in the folder of `reporter`, and record evaluations and versions in this folder.
 
-    `reporter` also receives every evaluation. `pictures` describes the training pictures, for
-    report.html. `resume_from` is a checkpoint in this folder. Without `resume_from`, the folder
-    must be new or empty, or contain a training that `overwrite` replaces.
+    `reporter` also receives every evaluation. `resume_from` is a checkpoint in this folder. If
+    `resume_from` is None, the folder must be new or empty. But if `overwrite` is true, the folder
+    may contain a training, which is replaced. `wandb` is the W&B mode. `track` shows the progress.
+    `pictures` describes the training pictures, for report.html.
+
     Raises the errors that `train` raises, and UserError if the folder cannot be used or another
     process trains in it.
     """
@@ -91,7 +93,11 @@ def _run(
 
 
 class HistoryReporter:
-    """A reporter that writes each evaluation to the folder, then passes it to another reporter."""
+    """A reporter that writes each evaluation to the folder and passes it to another reporter.
+
+    `reporter` is the other reporter. `log` sends the evaluations to W&B. `rows` are the evaluations
+    from before a resume.
+    """
 
     def __init__(
         self, reporter: Reporter, config: RunConfig, log: TrainingLog, rows: Sequence[Row]
@@ -106,7 +112,10 @@ class HistoryReporter:
             log.add(row)  # a resumed offline run of W&B gets the earlier rows, too
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Write one evaluation."""
+        """Write one evaluation to the folder, TensorBoard and W&B, then pass it on.
+
+        `metrics` has the evaluation's numbers. `checkpoint` is the folder of its checkpoint.
+        """
         finished = float(metrics["kimg"]) >= self._total_kimg
         row = {
             **metrics,
@@ -126,22 +135,26 @@ class HistoryReporter:
         self._reporter.report(metrics, checkpoint)
 
     def log(self, numbers: Metrics) -> None:
-        """Write training numbers; W&B gets them with the next evaluation."""
+        """Write training numbers, such as losses; W&B gets them with the next evaluation."""
         append_row(self.folder, numbers, TRAINING)
         add_numbers(self._board, numbers)
         self._board.flush()
         self._reporter.log(numbers)
 
     def progress(self, kimg: float, seconds: float) -> None:
-        """Pass the progress on to the other reporter."""
+        """Pass the progress to the other reporter."""
         self._reporter.progress(kimg, seconds)
 
     def stopping(self) -> bool:
-        """Return whether the other reporter asks to stop."""
+        """Return whether the other reporter wants the training to stop."""
         return self._reporter.stopping()
 
     def close(self, outcome: str, error: BaseException | None) -> None:
-        """Finish the files of TensorBoard and W&B; `error` is the exception of a failure."""
+        """Finish the files of TensorBoard and W&B.
+
+        `outcome` is "running", "finished" or "failed". `error` is the exception that ended the
+        training, or None.
+        """
         self._board.close()
         self._log.finish(outcome, "" if error is None else str(error) or type(error).__name__)
 
@@ -149,7 +162,8 @@ class HistoryReporter:
 def valid_rows(folder: Path, resume_from: Path | None) -> list[Row]:
     """Return the rows (evaluations) that stay valid if a training continues from a checkpoint.
 
-    Later rows are not valid, because the training measures them again.
+    Rows after the checkpoint are not valid, because the training makes these evaluations again. If
+    `resume_from` is None, no row is valid.
     """
     if resume_from is None:
         return []
@@ -170,7 +184,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def changed_settings(before: RunConfig, now: RunConfig) -> list[str]:
-    """Return a text such as "model.ngf 64 -> 32" for each setting that differs."""
+    """Return a text such as "model.ngf 64 -> 32" for each setting that has changed."""
     old, new = (flatten(config.model_dump()) for config in (before, now))
     return [
         f"{name} {as_text(old[name])} -> {as_text(new[name])}"
@@ -181,8 +195,9 @@ def changed_settings(before: RunConfig, now: RunConfig) -> list[str]:
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Create the folder of a new training; remove it if a UserError prevents results.
+    """Create the folder of a training that runs within this context.
 
+    If the context ends with a UserError and there is no checkpoint yet, the folder is removed.
     Raises UserError if the folder already has files.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -201,10 +216,10 @@ def new_folder(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(folder: Path) -> Iterator[None]:
-    """Replace the training in a folder with the training that runs in this context.
+    """Replace the training in a folder with the training that runs within this context.
 
     If the new training fails before its first checkpoint, the old training is restored. Raises
-    UserError if the folder holds no training, or if another process trains in it.
+    UserError if the folder has files but no training, or if another process trains in it.
     """
     aside = folder.with_name(f".{folder.name}.replaced.draft")
     if folder.is_dir() and any(folder.iterdir()):

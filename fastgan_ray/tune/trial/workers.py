@@ -1,10 +1,10 @@
 """Run a trial with several workers; the trial's process starts the workers with Ray Train.
 
-The first worker writes the rows to the trial's folder, and waits. The trial's process reads the
-rows and passes them to Ray Tune. Then it writes the number of rows that the search has handled, and
-the workers continue. Ray's own callback for this purpose is not used for two reasons: its queue has
-room for only one row and may still contain the last row when the training ends, and the workers do
-not wait for the search.
+A row is one evaluation. The first worker writes the rows to the trial's folder, and waits. The
+trial's process reads the rows and passes them to Ray Tune. Then it writes the number of rows that
+the search has handled, and the workers continue. Ray has its own callback for this purpose. But its
+queue has room for only one row, which may still be in the queue when the training ends. Also, the
+workers would not wait for the search.
 """
 
 from __future__ import annotations
@@ -40,19 +40,21 @@ LONGEST_EVALUATION_S = 24 * 3600
 
 
 class WorkersLostError(RuntimeError):
-    """Raised if workers died again after each of `MAX_DEATHS` restarts."""
+    """Raised if workers have died again after `MAX_DEATHS` restarts."""
 
 
 def run_workers(
     task: Task, state: ResumeState, resources: dict[str, float], send: Callable[[], None]
 ) -> None:
-    """Run a trial's workers to the end, and report their rows to Ray Tune.
+    """Run a trial's workers until the trial ends, and report their rows to Ray Tune.
 
-    `resources` are the resources of each worker. The rows in `state` were already reported to Ray
-    Tune and are not reported again. `send` copies the trial's files to the remote storage. If a
-    worker dies, all workers start again from the newest checkpoint. Raises WorkersLostError if a
-    worker dies again after MAX_DEATHS restarts, TakeOverError if the search orders the trial to
-    take over weights, and InterruptedRunError if the workers have saved their state and stopped.
+    A row is one evaluation. The rows in `state` were already reported and are not reported again.
+    `resources` are the resources of each worker. `send` copies the trial's files to the remote
+    storage. If a worker dies, all workers start again from the newest checkpoint.
+
+    Raises WorkersLostError if a worker dies again after MAX_DEATHS restarts. Raises TakeOverError
+    if the search orders the trial to take over another trial's weights. Raises InterruptedRunError
+    if the workers have saved their state and stopped.
     """
     folder, reported, orders = task.folder, len(state.rows), len(read_orders(task.folder))
     write_atomically(folder / DECIDED, str(reported))
@@ -72,11 +74,11 @@ def run_workers(
 
 
 def _raise_unless_ended(folder: Path, orders: int) -> None:
-    """Raise an error if the workers have returned before the trial's end.
+    """Raise an error if the workers have stopped before the trial's end.
 
-    If the trial has received an order to take over weights, the error is TakeOverError; otherwise,
-    it is InterruptedRunError. `orders` is the number of orders that the trial already had when its
-    workers started.
+    `folder` is the trial's folder. `orders` is the number of orders that the trial already had when
+    its workers started. If there are more orders now, the error is TakeOverError, because an order
+    tells the trial to take over another trial's weights. Otherwise it is InterruptedRunError.
     """
     if len(read_orders(folder)) > orders:
         raise TakeOverError
@@ -102,7 +104,7 @@ def _trainer(task: Task, workers: int, resources: dict[str, float]) -> TorchTrai
 
 
 class _Training(threading.Thread):
-    """A thread that runs Ray Train. It is a daemon thread, so the process can end without it."""
+    """A thread that runs Ray Train. It is a daemon thread, so the process can end before it."""
 
     def __init__(self, trainer: TorchTrainer) -> None:
         super().__init__(daemon=True)
@@ -111,7 +113,7 @@ class _Training(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Run the workers until they end; store an exception in `failure`."""
+        """Run the workers until they end; if they fail, store the exception in `failure`."""
         try:
             self._trainer.fit()
         except Exception as error:
@@ -123,7 +125,7 @@ def _report_rows(
 ) -> int:
     """Pass new rows to Ray Tune; return the number of rows that Ray Tune has now.
 
-    Ray Tune already has the first `reported` rows. The row that ends the trial is passed only if
+    Ray Tune already has the first `reported` rows. The last row of a trial is passed only if
     `workers_ended` is true, because Ray may end this process after that row.
     """
     for row in read_rows(folder)[reported:]:
@@ -137,7 +139,10 @@ def _report_rows(
 
 
 def work(arguments: dict[str, Task]) -> None:
-    """Run one worker of a trial. If it fails, the trial's last row says why."""
+    """Run one worker of a trial, within Ray Train.
+
+    `arguments` is {"task": the trial}. If the worker fails, the trial's last row says why.
+    """
     task, group = arguments["task"], TorchGroup()
     is_first = group.rank == 0
     # Workers of a killed trial may still run for a moment while new workers start here.
@@ -168,7 +173,7 @@ def work(arguments: dict[str, Task]) -> None:
 
 
 def _end(folder: Path, reporter: WorkerReporter, error: Exception) -> None:
-    """Write why the trial ended, unless another worker has already written it."""
+    """Write a last row that says why the trial ended, unless another worker has written one."""
     with FileLock(folder / ".end.lock"):
         if not has_ended(read_rows(folder)):
             reporter.end(*classify(error))

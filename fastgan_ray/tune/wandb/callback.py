@@ -1,8 +1,8 @@
-"""Log one W&B run for each trial, in the driver's process.
+"""Log one W&B run for each trial, in the process that runs the search.
 
 The W&B run is complete on disk, however the trial ends. If the trials themselves logged to W&B, the
 runs of stopped trials would be lost, because a stopped trial has less than a second to finish.
-Ray's own WandbLoggerCallback also logs outside the trials, but it starts a process for each trial,
+Ray's own WandbLoggerCallback also logs outside the trials. But it starts a process for each trial,
 and it waits half an hour for a server that does not answer.
 """
 
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 
 class WandbLog(TrialCallback):
-    """A callback that logs each trial's configuration, curves, pictures and end to W&B.
+    """A callback that logs each trial's configuration, curves, pictures and outcome to W&B.
 
+    `default` has the parameter values of the published default, or the baseline arm of an ablation.
     The configuration is logged as nested dicts, because W&B does not find keys with dots. W&B shows
-    them with flat names such as train.lr_g.
+    these dicts with flat names such as train.lr_g.
     """
 
     def __init__(
@@ -46,11 +47,11 @@ class WandbLog(TrialCallback):
         self._known: dict[str, Known] = {}
 
     def trial_started(self, trial: Trial) -> None:
-        """Open the W&B run of a trial."""
+        """Open the W&B run of a trial, unless it is already open."""
         self.session.attempt(self._open, trial)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Log the result of an evaluation."""
+        """Log an evaluation of a trial to the trial's W&B run."""
         known = self._known.get(trial.trial_id, {})
         self._known[trial.trial_id] = update(known, result, self.metric)
         self.session.attempt(self._log, trial, result)
@@ -60,7 +61,7 @@ class WandbLog(TrialCallback):
         self.session.attempt(self._finish, trial, "TERMINATED")
 
     def trial_failed(self, trial: Trial) -> None:
-        """Finish the W&B run of a trial whose process failed."""
+        """Finish the W&B run of a trial whose process died too often."""
         self.session.attempt(self._finish, trial, "ERROR")
 
     def on_experiment_end(self, trials: list[Trial], **info: object) -> None:

@@ -1,7 +1,7 @@
-"""Wrap the parts of W&B that are private, undocumented or depend on its version.
+"""Wrap the parts of W&B that are private, undocumented or different in other versions.
 
-Each entry says why it is needed. `tests/test_compat.py` checks each entry with the installed W&B.
-If W&B changes, the test fails and says what breaks.
+Comments and docstrings say why each part is needed. `tests/test_compat.py` checks each part with
+the installed W&B. If W&B changes, a test fails and says what no longer works.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OFFLINE, ONLINE = "offline-run-*", "run-*"
 
 
 def settings() -> wandb.Settings:
-    """Return the W&B settings of every run, without those that the installed W&B does not know."""
+    """Return those SETTINGS that the installed version of W&B knows, for every W&B run."""
     import wandb
 
     known = wandb.Settings.model_fields
@@ -50,17 +50,17 @@ def settings() -> wandb.Settings:
 
 
 def run_folder(run: wandb.Run) -> Path:
-    """Return the folder of a W&B run, which is the argument of `wandb sync`.
+    """Return the folder of a W&B run, as `wandb sync` needs it.
 
-    `run.dir` is a subfolder of this folder.
+    `run.dir` is only a subfolder of this folder.
     """
     return Path(run.dir).parent
 
 
 def run_folders(folder: Path, pattern: str) -> list[Path]:
-    """Return the folders of all W&B runs that were opened with dir=`folder`, sorted.
+    """Return the sorted folders of all W&B runs that were opened with the argument dir=`folder`.
 
-    `pattern` is OFFLINE or ONLINE.
+    `pattern` is OFFLINE or ONLINE, and selects runs that started in this mode.
     """
     return sorted((folder / "wandb").glob(pattern))
 

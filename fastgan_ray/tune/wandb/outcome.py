@@ -1,6 +1,6 @@
 """Log the outcome of a search or an ablation as an extra W&B run.
 
-The run has the leaderboard, the summary and the winner's checkpoint.
+This W&B run has the leaderboard, the result files and the winner's checkpoint.
 """
 
 from __future__ import annotations
@@ -40,15 +40,17 @@ MARK = "outcome.sha256"  # digest of the outcome that was logged last
 
 
 def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: Summary) -> None:
-    """Log the outcome of a search or an ablation, once, when every trial has ended.
+    """Log the outcome of a search or an ablation to W&B, if every trial has ended.
 
-    `summary` is the content of summary.json or ablation.json. The W&B run has the id `<search
-    id>-outcome` and the job type `kind`. It contains the table `leaderboard` and the artifact
-    `<group>-<kind>` with the experiment's file and results. For a search, it also contains the
-    artifact `<group>-best` with the winner's weights, configuration and metadata, and with the
-    names of the winner's trial and W&B run. Artifacts are first copied to the folder of W&B's
-    files, so that the artifacts of an offline run can be uploaded later. At the end of a search,
-    the W&B runs of the best trial and of the confirmed trial get tags.
+    `summary` is the content of summary.json or ablation.json. The outcome is a W&B run with the id
+    `<search id>-outcome`. It contains the table `leaderboard` and the artifact `<group>-<kind>`
+    with the experiment's file and results. For a confirmation, this artifact has the name
+    `<group>-confirmation`. For a search, the W&B run also contains the artifact `<group>-best` with
+    the winner's weights, configuration and metadata. At the end of a search, the W&B runs of the
+    best trial and of the confirmed trial get tags.
+
+    An outcome that was already logged is not logged again. Artifacts are first copied to the folder
+    of W&B's files, so that an offline run can be uploaded later.
     """
     trials = summary["trials"]
     if trials and all(trial["state"] != "unfinished" for trial in trials):
@@ -60,9 +62,10 @@ def log_outcome(session: Session, kind: Literal["search", "ablation"], summary: 
 def leaderboard(
     summary: Summary, pictures: Mapping[str, Any]
 ) -> tuple[list[str | int], list[list[Any]]]:
-    """Return the headings of the leaderboard, and one row for each trial; the best trial is first.
+    """Return the headings of the leaderboard, and one row for each trial, the best trial first.
 
-    `pictures` is a dict from a trial's id to a picture of the trial's samples.
+    `summary` is the content of summary.json or ablation.json. `pictures` is a dict from a trial's
+    id to a picture of the trial's samples.
     """
     sign = 1 if summary["metric"]["goal"] == "minimize" else -1
 
@@ -86,10 +89,10 @@ def leaderboard(
 
 
 def _of_one_type(cells: list[Any]) -> list[Any]:
-    """Convert all cells of a column to text if they have different types; None stays None.
+    """Convert all cells of a table column to text if they have different types.
 
-    Integers and floats count as the same type. Cells that are lists, dicts or other objects also
-    become text.
+    W&B needs one type per column. Integers and floats count as the same type. Lists, dicts and
+    other objects also become text. None stays None.
     """
     kinds = {float if type(cell) is int else type(cell) for cell in cells if cell is not None}
     if len(kinds) <= 1 and kinds <= {float, str, bool}:
@@ -102,7 +105,8 @@ def confirmation_table(
 ) -> tuple[list[str | int], list[list[Any]]] | None:
     """Return the headings and rows of a confirmation's table, one row for each arm.
 
-    Returns None if the confirmation has no arms.
+    `confirmation` is summary["confirmation"]. Returns None if there is no confirmation, or if it
+    has no arms.
     """
     if not confirmation or not confirmation["arms"]:
         return None
@@ -162,7 +166,11 @@ def _tables(folder: Path, summary: Summary) -> dict[str, Any]:
 
 
 def _winner(session: Session, summary: Summary, best: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts about the best generator; `trial_run` is the W&B run that trained it."""
+    """Return the metadata of the best generator.
+
+    `best` is summary["best"]. In the result, "trial_run" is the id of the W&B run in which the
+    generator was trained.
+    """
     source = session.folder / best.get("source", f"trials/{best['trial_id']}")
     confirmation = summary.get("confirmation") or {}
     return {
@@ -194,5 +202,8 @@ def _newest_grid(trial: Path) -> Path | None:
 
 
 def _staging(folder: Path) -> str:
-    """Return the folder for W&B's copies of artifacts: WANDB_DATA_DIR, else `folder`/wandb."""
+    """Return the folder for W&B's copies of artifacts: WANDB_DATA_DIR if set, else `folder`/wandb.
+
+    `folder` is the experiment's folder.
+    """
     return os.environ.get("WANDB_DATA_DIR") or str(folder / "wandb")

@@ -1,4 +1,4 @@
-"""Make a W&B report on the runs of a search or an ablation, to help choose an architecture.
+"""Make a W&B report about the trials of a search or an ablation.
 
 `outline` returns the content of the report as plain data. `build` makes the report from this data
 with wandb-workspaces, and `save` stores the report at W&B.
@@ -43,9 +43,10 @@ HEIGHT = 10
 
 
 def outline(folder: Path, project: str) -> Outline:
-    """Return the content of the report as data that JSON can store.
+    """Return the content of a W&B report about a search or an ablation, as JSON values.
 
-    Raise UserError if `folder` is not the folder of a search or an ablation.
+    `project` is the W&B project of the runs. Raises UserError if `folder` is not the folder of a
+    search or an ablation.
     """
     facts = _facts(folder)
     kind, metric = facts["kind"], facts["metric"]
@@ -75,11 +76,11 @@ def outline(folder: Path, project: str) -> Outline:
             _section(
                 "Pictures",
                 [_runs("trial")],
-                "The first pictures (grid) are samples; all of them use the same latents. The "
-                "second (pairs) show the samples that are most similar to a training picture, "
-                "each next to this training picture. The third (decoded) show training pictures "
-                "next to their reconstructions by the discriminator's decoders. The slider "
-                "selects the step.",
+                "The pictures named grid are samples; all trials use the same latents. The "
+                "pictures named pairs show the samples that are most similar to a training "
+                "picture, each next to this training picture. The pictures named decoded show "
+                "training pictures next to their reconstructions by the discriminator's decoders. "
+                "The slider selects the step.",
                 [{"kind": "media", "keys": [key]} for key in PICTURES],
             ),
         ],
@@ -87,7 +88,7 @@ def outline(folder: Path, project: str) -> Outline:
 
 
 def _settings_section(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the section about the settings that matter, with trials grouped by state."""
+    """Return the section that shows which settings matter, with finished and stopped trials."""
     outcome = [{"summary": name, "log": False} for name in ("kimg", "state", "value")]
     return _section(
         "Which settings matter",
@@ -96,8 +97,8 @@ def _settings_section(facts: Mapping[str, Any]) -> dict[str, Any]:
             _runs("trial", "stopped", ["stopped"], facts["first_kimg"]),
         ],
         "In the first chart, each line is a trial. Drag along an axis, for example kimg or state, "
-        "to show only some trials. The list of runs has two groups, finished and stopped trials; "
-        "click the eye icon of a group to hide its trials in all charts of this section.",
+        "to show only some trials. The list of runs has two groups: finished and stopped trials. "
+        "Click the eye icon of a group to hide its trials in all charts of this section.",
         [
             {"kind": "parallel_coordinates", "columns": [*facts["axes"], *outcome]},
             {"kind": "importance", "of": "value"},
@@ -126,7 +127,7 @@ def _confirmation_sections(facts: Mapping[str, Any], verdict: str) -> list[dict[
 
 
 def _quality(facts: Mapping[str, Any]) -> list[Panel]:
-    """Return charts of the run's metric, of the Frechet distance and of the kernel distance."""
+    """Return charts of three metrics: the search's metric, Frechet distance, kernel distance."""
     metric, protocol = facts["metric"].name, facts["protocol"]
     names = dict.fromkeys([metric, metric_name(protocol, "fd"), metric_name(protocol, "kd")])
     early = facts["protocol"].early_fakes is not None
@@ -142,7 +143,7 @@ def _curves(facts: Mapping[str, Any]) -> list[Panel]:
 
 
 def _verdict(folder: Path) -> str:
-    """Return the verdict in summary.json; "" if this file does not exist (yet)."""
+    """Return the verdict in summary.json; "" if this file does not exist."""
     path = folder / "summary.json"
     return str(json.loads(path.read_text())["verdict"]) if path.is_file() else ""
 
@@ -150,13 +151,13 @@ def _verdict(folder: Path) -> str:
 def save(content: Outline, entity: str | None) -> str:
     """Save the report at W&B; return its URL.
 
-    Raises UserError if there is no login, if wandb-workspaces is not installed, or if W&B does not
-    accept the report.
+    `content` is the result of `outline`. `entity` is as in `build`. Raises UserError if there is no
+    W&B login, if wandb-workspaces is not installed, or if W&B does not accept the report.
     """
     if not logged_in(os.environ):
         raise UserError(
-            "wandb-report: needs a login at W&B, where the report is kept. Run `wandb login`, or "
-            "set WANDB_API_KEY; --dry-run shows what the report would contain."
+            "wandb-report: needs a login at W&B, where the report is stored. Run `wandb login`, or "
+            "set WANDB_API_KEY. With --dry-run, the content of the report is only printed."
         )
     try:
         report = build(content, entity)
@@ -177,9 +178,10 @@ def save(content: Outline, entity: str | None) -> str:
 
 
 def build(content: Outline, entity: str | None) -> Any:  # noqa: ANN401 - of an optional package
-    """Build a wandb_workspaces Report from an outline.
+    """Build a wandb_workspaces Report.
 
-    `entity` owns the runs and the report; None means the default entity of the login.
+    `content` is the result of `outline`. `entity` is the W&B user or team that owns the runs and
+    the report; None means the default entity of the login.
     """
     import wandb_workspaces.reports.v2 as wr
 
@@ -201,7 +203,7 @@ def _runset(
     owner: Mapping[str, Any],
     runs: Mapping[str, Any],
 ) -> Any:  # noqa: ANN401
-    """Build a W&B Runset of the runs in the search's group that match `runs` (see `_runs`)."""
+    """Build a W&B Runset of the search's or ablation's runs that match `runs` (see `_runs`)."""
     from wandb_workspaces import expr
 
     filters = [expr.Metric("Group") == content["group"], expr.Metric("JobType") == runs["job"]]
@@ -221,9 +223,9 @@ def _runset(
 def _runs(
     job: str, name: str = "", states: Sequence[str] = (), least_kimg: float = 0.0
 ) -> dict[str, Any]:
-    """Describe the W&B runs of job type `job` that have one of `states` and at least `least_kimg`.
+    """Return a filter that selects W&B runs by job type, state and length; `_runset` uses it.
 
-    If `states` is empty, the state does not matter. `_runset` uses the description as a filter.
+    If `states` is empty, the state does not matter. `name` is the name of the group of runs.
     """
     return {"name": name or job, "job": job, "states": list(states), "least_kimg": least_kimg}
 
@@ -231,15 +233,16 @@ def _runs(
 def _section(
     heading: str, runs: list[dict[str, Any]], text: str, panels: list[Panel]
 ) -> dict[str, Any]:
-    """Make a section of the report; `runs` has the sets of W&B runs that its charts show."""
+    """Return a section of the report; `runs` has the filters of the W&B runs in its charts."""
     return {"heading": heading, "text": text, "runs": runs, "panels": panels}
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    """Read the facts about a search or an ablation that the report needs.
+    """Read the facts about a search or an ablation that the report needs, as a dict.
 
-    Return {"kind", "metric", "axes" (of the parallel coordinates), "protocol" (the settings of
-    `eval`), "first_kimg" (the kimg at which a trial can first be stopped)}.
+    "kind" is "search" or "ablation". "metric" is its Metric. "axes" are the axes of the chart with
+    parallel coordinates. "protocol" has the settings of `eval`. "first_kimg" is the kimg at which
+    an early stopping rule can first stop a trial.
     """
     search, ablation, choices = (
         folder / name for name in ("search.yaml", "ablation.yaml", "overrides.json")
@@ -266,8 +269,8 @@ def _facts(folder: Path) -> dict[str, Any]:
             "first_kimg": 0.0,
         }
     raise UserError(
-        f"{folder}: must be the folder of a search or an ablation, with its search.yaml "
-        "or ablation.yaml, such as runs/demo"
+        f"{folder}: is not the folder of a search or an ablation, because it has no search.yaml "
+        "or ablation.yaml. Name a folder such as runs/demo."
     )
 
 

@@ -1,4 +1,4 @@
-"""Convert the results and the end of a trial to plain numbers and words for W&B."""
+"""Convert the results and the outcome of a trial to numbers and texts for W&B."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ VALUED = ("finished", "stopped", "running")
 
 
 def log_row(result: Mapping[str, Any], left_out: Collection[str] = ()) -> dict[str, Any]:
-    """Return the numbers of a result that are drawn as curves, as int or float.
+    """Return {name: number} of those numbers in a result that W&B draws as curves.
 
-    The numbers named in CONSTANTS and `left_out`, and NaN or infinite numbers are left out.
+    Numbers whose names are in CONSTANTS or `left_out` are left out. NaN and infinite numbers are
+    also left out.
     """
     row: dict[str, Any] = {}
     for key, value in result.items():
@@ -62,17 +63,20 @@ def log_row(result: Mapping[str, Any], left_out: Collection[str] = ()) -> dict[s
 
 
 def caption(result: Mapping[str, Any], metric: str) -> str:
-    """Return the caption of a picture: kimg, and the metric if the result has it."""
+    """Return the caption of a picture: the kimg and, if the result has it, the metric's value.
+
+    `metric` is the metric's name.
+    """
     value = value_of(result, metric)
     return f"{result['kimg']:g} kimg" + ("" if value is None else f", {metric} {value:.4g}")
 
 
 def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) -> Known:
-    """Return the known facts about a trial, updated with a new result.
+    """Return a copy of `known`, which collects the results of a trial, updated with a new result.
 
-    The known facts are the last value of each key and, under two more keys, the metric's best value
-    in full evaluations and its best value in cheap evaluations. A warning stays until the next
-    evaluation of either kind.
+    `known` has the last value of each key. It also has the metric's best value in full evaluations
+    and its best value in cheap evaluations. A warning stays until the next evaluation, full or
+    cheap.
     """
     updated = {**known, **result}
     choose = min if metric.goal == "minimize" else max
@@ -85,13 +89,14 @@ def update(known: Mapping[str, Any], result: Mapping[str, Any], metric: Metric) 
 
 
 def summary(state: str, known: Mapping[str, Any], metric: str) -> dict[str, float | int | str]:
-    """Return the W&B summary of a trial that has ended; its keys do not depend on the metric.
+    """Return the W&B summary of a trial that has ended.
 
-    `value` is the metric's value of the best checkpoint on new latents, or the last value if there
-    is no best checkpoint. It is left out if the trial failed, diverged or ran out of memory.
-    `error` is the part of the standard error of `value` that comes from the generated pictures.
-    `best` is the best value of all evaluations. If the trial has only cheap evaluations, these
-    values come from cheap evaluations. Unknown values are left out.
+    `state` is the trial's state, `known` is the result of `update`, and `metric` is the metric's
+    name. "value" is the metric value of the best checkpoint on new latents. If there is no best
+    checkpoint, it is the value of the last evaluation. "error" is the part of the standard error of
+    "value" that comes from the generated pictures. Both are left out if the trial failed, diverged
+    or ran out of memory. "best" is the best value of all evaluations. If the trial has only cheap
+    evaluations, these numbers come from cheap evaluations. Unknown numbers are left out.
     """
     numbers_of = {
         "best": "best",

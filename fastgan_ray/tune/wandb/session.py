@@ -1,4 +1,4 @@
-"""Open and close the W&B runs of a search, with their settings; handle failures of W&B."""
+"""Open and close the W&B runs of a search, and handle failures of W&B."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ UNSENT = "unsent"  # this file is in an online run's folder until the upload is 
 class Session:
     """The W&B runs of one search, in `folder`/wandb, with the same project and group.
 
-    `choose_mode` explains the mode "auto". Failures of W&B never stop a search. If online logging
-    fails, logging continues offline; if offline logging fails, logging ends. For each failure, one
-    line is printed on stderr.
+    `choose_mode` explains the mode "auto". `confirms` says whether the runs belong to a
+    confirmation. Failures of W&B never stop a search. If online logging fails, logging continues
+    offline. If offline logging also fails, nothing more is logged. For each failure, one line is
+    printed on stderr.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class Session:
     def attempt(self, call: Callable[..., object], *arguments: object) -> None:
         """Call `call(*arguments)`, which uses W&B; catch every exception.
 
-        If the call fails in the mode online, change the mode to offline and call again. If it fails
-        in the mode offline, change the mode to off, in which nothing is called any more.
+        If the call fails in the mode online, change the mode to offline and call again. If the call
+        fails in the mode offline, change the mode to off. In the mode off, do nothing.
         """
         if self.mode == "off":
             return
@@ -86,10 +87,10 @@ class Session:
             self.attempt(call, *arguments)
 
     def can_reopen(self, name: str) -> bool:
-        """Return whether the W&B run `name` can be opened again.
+        """Return whether the W&B run `name` can be opened again with the same id.
 
-        If the run was opened online, but W&B has failed and this session now logs offline or not at
-        all, the run cannot be opened again.
+        It cannot if this session opened the run online, but does not log online any more because
+        W&B failed.
         """
         return self.mode == "online" or name not in self._tried_online
 
@@ -98,8 +99,8 @@ class Session:
     ) -> wandb.Run:
         """Open the W&B run `name`; continue it if it already exists.
 
-        `job` is the run's job type in W&B. All charts of the run have kimg as the x axis. Raises
-        RuntimeError if the mode is online and there is no login.
+        `job` is the run's job type in W&B, and `title` is its display name. All charts of the run
+        have kimg as the x axis. Raises RuntimeError if the mode is online and there is no login.
         """
         if self.mode == "online" and not logged_in(os.environ):
             raise RuntimeError("not logged in; run `wandb login`")
@@ -137,10 +138,11 @@ class Session:
 def log_with_numbers(
     run: wandb.Run, row: Mapping[str, Any], step: int, numbers: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Log the training numbers since the last evaluation, then the row of an evaluation.
+    """Log an evaluation, and the training numbers between the last logged step and the evaluation.
 
-    `step` is the number of images that the training had seen at the evaluation. The steps are
-    logged in ascending order, because W&B does not accept a step that is earlier than the last one.
+    `row` has the evaluation's numbers. `step` is the number of training images at the evaluation.
+    `numbers` are the training numbers, such as losses, with their kimg. They are logged before the
+    evaluation, because W&B rejects a step that is lower than the last logged step.
     """
     at_evaluation: Mapping[str, Any] = {}
     for entry in numbers:
@@ -154,9 +156,9 @@ def log_with_numbers(
 
 
 def close(run: wandb.Run, exit_code: int = 0) -> None:
-    """Finish a run; raise W&B's exception if the upload is not complete before the timeout.
+    """Finish a W&B run; raise W&B's exception if the upload takes longer than W&B's timeout.
 
-    The run is on the disk in any case.
+    The run is on the disk in both cases.
     """
     folder = run_folder(run)
     run.finish(exit_code=exit_code)
@@ -164,17 +166,17 @@ def close(run: wandb.Run, exit_code: int = 0) -> None:
 
 
 def require_mode(mode: str) -> None:
-    """Raise UserError if `mode` is not a known W&B mode."""
+    """Raise UserError if `mode` is not one of the values of `Mode`."""
     if mode not in get_args(Mode):
         raise UserError(f"wandb: must be one of {', '.join(get_args(Mode))} (got {mode!r})")
 
 
 def choose_mode(mode: Mode, environ: Mapping[str, str]) -> ActualMode:
-    """Return `mode`, with "auto" replaced by the mode to use.
+    """Return `mode`, or the mode that "auto" stands for.
 
-    "auto" means the mode in WANDB_MODE. If WANDB_MODE is not set, "auto" means online if W&B would
-    find a login, and offline otherwise. If WANDB_MODE has an unknown value, a line on stderr says
-    so, and the mode is offline.
+    "auto" means the mode in the environment variable WANDB_MODE. If the variable is not set, "auto"
+    means online if W&B finds a login, otherwise offline. If the variable has an unknown value, a
+    message is printed on stderr, and the mode is offline.
     """
     if mode != "auto":
         return mode
@@ -190,7 +192,7 @@ def choose_mode(mode: Mode, environ: Mapping[str, str]) -> ActualMode:
 
 @contextlib.contextmanager
 def environment(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable of this process for the duration of a `with` block."""
+    """Set an environment variable of this process within this context."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:
@@ -208,14 +210,14 @@ def shortened(title: str) -> str:
 
 
 def project_name(environ: Mapping[str, str]) -> str:
-    """Return the W&B project of every run: WANDB_PROJECT if set, else PROJECT."""
+    """Return the W&B project of every run: WANDB_PROJECT if it is set, otherwise PROJECT."""
     return environ.get("WANDB_PROJECT") or PROJECT
 
 
 def search_id(folder: Path) -> str:
-    """Return a random id of the search, which makes its runs' ids unique in the W&B project.
+    """Return a random id of the search; it makes the ids of the search's W&B runs unique.
 
-    The first call creates the id and stores it in `folder`.
+    The first call creates the id and stores it in `folder`. Later calls return the stored id.
     """
     path = folder / "search_id"
     if not path.is_file():
@@ -225,9 +227,9 @@ def search_id(folder: Path) -> str:
 
 
 def sync_line(folder: Path) -> str | None:
-    """Return the command that uploads the W&B runs in `folder` that W&B does not have yet.
+    """Return the command that uploads those W&B runs in `folder` that may not be uploaded yet.
 
-    Returns None if all runs are uploaded.
+    Returns None if there are no such runs.
     """
     offline, online = run_folders(folder, OFFLINE), run_folders(folder, ONLINE)
     runs = [f"{shlex.quote(str(offline[0].parent))}/{OFFLINE}"] if offline else []

@@ -1,7 +1,7 @@
-"""Add the tags "best" and "confirmed", which depend on a search's outcome, to trials' W&B runs.
+"""Add the tags "best" and "confirmed" to the W&B runs of trials at the end of a search.
 
-When the outcome is known, the W&B run of a trial has already ended, so it is opened again. Offline,
-W&B then has two folders for the run; the values in the newer folder replace those in the older one.
+At that time, the W&B run of a trial has already ended, so it is opened again. In offline mode, the
+run then has two folders. The values in the newer folder replace the values in the older folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ Summary = Mapping[str, Any]
 
 
 def tag_trials(session: Session, summary: Summary) -> None:
-    """Add tags to the W&B runs of a search's best trial and of its confirmed trial."""
+    """Add tags to the W&B runs of a search's best trial and of its confirmed trial.
+
+    `summary` is the content of summary.json.
+    """
     file = session.folder / "search.yaml"
     overrides = json.loads((session.folder / "overrides.json").read_text())
     spec = spec_from_text(file.read_text(), str(file), overrides)
@@ -32,7 +35,10 @@ def tag_trials(session: Session, summary: Summary) -> None:
 
 
 def outcome_tags(summary: Summary) -> dict[str, list[str]]:
-    """Return {trial id: tags} for the trials of a search that get tags from its outcome."""
+    """Return {trial id: tags} of a search's best trial and of its confirmed trial.
+
+    `summary` is the content of summary.json.
+    """
     tags: dict[str, list[str]] = {}
     if best := summary.get("best"):
         tags.setdefault(best["trial_id"], []).append(BEST)
@@ -47,7 +53,10 @@ def outcome_tags(summary: Summary) -> dict[str, list[str]]:
 def _tag(
     session: Session, spec: SearchSpec, summary: Summary, trial_id: str, tags: Sequence[str]
 ) -> None:
-    """Open a trial's W&B run again to add `tags`, with the same configuration and summary."""
+    """Open the W&B run of a trial again, and add `tags` to it.
+
+    Do nothing if the run already has these tags, or if it cannot be opened again.
+    """
     trial = next(trial for trial in summary["trials"] if trial["trial_id"] == trial_id)
     mark = session.folder / "wandb" / f"{trial_id}.tags"
     if not session.can_reopen(trial_id) or (mark.is_file() and mark.read_text() == str(tags)):

@@ -21,9 +21,9 @@ JOB = "training"  # the job type of the W&B run, and the last part of its id
 
 
 class TrainingLog:
-    """Logs a training's configuration, curves, pictures and end to W&B.
+    """Logs a training's configuration, curves, pictures and outcome to W&B.
 
-    The W&B run is opened at the first row, so a training that cannot start makes no W&B run.
+    The W&B run is opened at the first evaluation, so a training that cannot start has no W&B run.
     Failures of W&B never stop the training.
     """
 
@@ -36,12 +36,12 @@ class TrainingLog:
         self._run: wandb.Run | None = None
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Log the row of an evaluation, unless the W&B run already has this row."""
+        """Log an evaluation, unless the W&B run already has it; `row` has its numbers."""
         self._known = update(self._known, row, self._metric)
         self._session.attempt(self._add, row)
 
     def finish(self, outcome: str, reason: str) -> None:
-        """Finish the W&B run, if it was opened."""
+        """Log the training's outcome and the reason, and finish the W&B run, if it is open."""
         self._session.attempt(self._finish, outcome, reason)
 
     def _open(self) -> wandb.Run:
@@ -72,5 +72,9 @@ class TrainingLog:
 
 
 def key_path(picture: str) -> Path:
-    """Return the path of a picture inside a training's folder, which may have been moved."""
+    """Return the path of a picture relative to the training's folder.
+
+    `picture` is the path in the row of an evaluation. The training's folder may have been moved
+    since then.
+    """
     return Path(*Path(picture).parts[-2:])

@@ -1,4 +1,4 @@
-"""The name, configuration and tags of a trial's W&B run."""
+"""Make the name, the configuration and the tags of a trial's W&B run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ DEFAULT, STOPPED, BEST, CONFIRMED = "default", "stopped", "best", "confirmed"
 
 
 def title_of(trial_id: str, point: Mapping[str, Any], default: Mapping[str, Any]) -> str:
-    """Return the name of a trial's W&B run, made of the trial's id and settings.
+    """Return the name of a trial's W&B run, for example "00003 ngf=8 lr_g=0.0002".
 
-    For example "00003 ngf=8 lr_g=0.0002"; for the published default, "00000 default ngf=64". In an
-    ablation, the settings are the arm, the data set and the seed.
+    The name has the trial's id and parameter values. For the published default, it also has the
+    word "default". In an ablation, it has the arm, the data set and the seed. `point` has the
+    trial's parameter values, and `default` is as in `is_default`.
     """
     cell = [str(value) for name, value in point.items() if "." not in name]
     choices = parameters(point, [name for name in point if "." in name])
@@ -25,10 +26,12 @@ def title_of(trial_id: str, point: Mapping[str, Any], default: Mapping[str, Any]
 
 
 def config_of(run: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration for W&B; in an ablation, it includes the arm, data and seed.
+    """Return the configuration of a trial's W&B run.
 
-    If the metric shares training data with D's features, the key "shared_data" names these data.
-    Schedules are short texts, so that a setting has one key in W&B.
+    `run` is the trial's configuration as nested dicts, and `point` has its parameter values. In an
+    ablation, the key "cell" has the arm, the data set and the seed. If the metric's network and the
+    discriminator's feature network were trained on the same data, the key "shared_data" names these
+    data. A schedule becomes a short text, so each setting has one key in W&B.
     """
     cell = {name: value for name, value in point.items() if "." not in name}
     shared = shared_data_of(run)
@@ -40,7 +43,10 @@ def config_of(run: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any
 
 
 def tags_of(point: Mapping[str, Any], default: Mapping[str, Any], state: str) -> list[str]:
-    """Return the tags of a trial in `state`, without the tags that depend on other trials."""
+    """Return those of the tags "default" and "stopped" that apply to a trial in `state`.
+
+    The tags "best" and "confirmed" are added later, because they depend on other trials.
+    """
     return [
         *([DEFAULT] if is_default(point, default) else []),
         *([STOPPED] if state == STOPPED else []),
@@ -48,8 +54,9 @@ def tags_of(point: Mapping[str, Any], default: Mapping[str, Any], state: str) ->
 
 
 def is_default(point: Mapping[str, Any], default: Mapping[str, Any]) -> bool:
-    """Return whether a trial is the default of a search, or the baseline of an ablation.
+    """Return whether a trial is the published default of a search or the baseline of an ablation.
 
-    `default` has the values of this trial; it is empty if there is no such trial.
+    `point` has the trial's parameter values. `default` has the values of the published default or
+    of the baseline; if it is empty, the result is False.
     """
     return bool(default) and default.items() <= point.items()
