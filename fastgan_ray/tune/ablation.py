@@ -98,7 +98,7 @@ def ablation_of(
 
 
 def closing(summary: dict[str, Any]) -> list[RenderableType]:
-    """Return the table of results, and the notes on it, to print at the end of an ablation.
+    """Return the table of results and its notes, which are printed at the end of an ablation.
 
     `summary` is the content of ablation.json.
     """
@@ -197,7 +197,7 @@ class AblationRecords(TrialRecords):
         return summary
 
     def discard(self, checkpoint: Path) -> None:
-        """Remove all weights in `checkpoint` except those that generate samples.
+        """Remove all weights in `checkpoint` except the weights that generate samples.
 
         The removed weights are needed only to continue the training.
         """

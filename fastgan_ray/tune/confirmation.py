@@ -48,8 +48,8 @@ def confirm_search(
     """Run the trainings of a confirmation that have not run yet; return the new summary.
 
     `plan` has the number of trials and seeds. `summary` must be the search's summary without a
-    confirmation. The new summary has the confirmation's outcome; it is also written to
-    summary.json, and the folder best/ is updated. `folder` is the search's folder. `seeds` are the
+    confirmation. The new summary has the confirmation's outcome, and is also written to
+    summary.json. The folder best/ is updated. `folder` is the search's folder. `seeds` are the
     seeds of the trainings. If `seeds` is empty, `plan.seeds` seeds are chosen: first the seeds of
     an existing confirmation, then new seeds.
     """

@@ -125,7 +125,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class ExperimentContext:
-    """Objects that a search or an ablation shares with the confirmation that follows it.
+    """Objects that an experiment uses; a search shares them with its confirmation.
 
     `folder` is the folder of the search or of the ablation. `nodes` are the resources of each
     machine. `driver` handles signals. `sync` copies the folder to `storage`.

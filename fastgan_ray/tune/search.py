@@ -133,7 +133,7 @@ def _priors(spec: SearchSpec, options: TuneOptions) -> list[Prior]:
     if options.resume:
         raise UserError(
             "--from: cannot be used with --resume, because a search takes over trials of another "
-            "search only when it starts. Leave --from out; trials taken over earlier are kept."
+            "search only when it starts. Leave --from out."
         )
     return load_priors(options.warm_start, spec)
 
@@ -147,10 +147,10 @@ def confirm_run(
 ) -> None:
     """Confirm a search that has ended, or continue or enlarge its confirmation.
 
-    `folder` is the search's folder. `top` is the number of best trials that are trained again. None
-    means the number in the existing confirmation. If there is no confirmation, it means the number
-    in the search's file, and if the file has no number, 2. `seeds` are new seeds. If `seeds` is
-    empty, the number of seeds is chosen in the same way; the last default is 3.
+    `folder` is the search's folder. `top` is the number of best trials that are trained again.
+    `seeds` are new seeds. If `top` is None or `seeds` is empty, a default number of trials or seeds
+    is used. It comes from the existing confirmation. If there is no confirmation, it comes from the
+    search's file. If the file has no number, it is 2 trials or 3 seeds.
 
     Raises UserError if the folder has no search that has ended, if the search has used one of the
     seeds, if there are too few or too many seeds, or if the search's pictures or weights have
@@ -197,7 +197,7 @@ def _all_seeds(spec: SearchSpec, summary: Summary, folder: Path, seeds: Sequence
         raise UserError(
             f"--seeds: must be {LEAST_SEEDS} to {MAX_SEEDS} seeds "
             f"(got {', '.join(map(str, together[:3]))}). Write the seeds themselves, not their "
-            "number; for three seeds, write 1-3"
+            "number. For three seeds, write for example 1-3."
         )
     return together
 

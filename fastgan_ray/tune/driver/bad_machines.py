@@ -27,7 +27,7 @@ TRIALS = 2
 
 
 class Death(NamedTuple):
-    """The death of the process of a trial.
+    """One death of a trial's process.
 
     `trial` is the trial's id. `is_machine_fault` is true if the error says that a GPU failed.
     """

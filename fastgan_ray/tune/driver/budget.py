@@ -135,7 +135,7 @@ class BudgetTracker(TrialCallback):
         return f"budget: {', '.join(parts)}"
 
     def seconds_left(self) -> float | None:
-        """Return how many seconds the search can still run; None if unknown.
+        """Return how many seconds the search can still run; None if this is unknown.
 
         The search cannot use the part of the budget that is reserved for the confirmation. The
         estimate assumes that the search continues at its speed so far.

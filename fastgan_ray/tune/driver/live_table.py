@@ -98,7 +98,7 @@ class LiveTable(TrialCallback):
         self._show(trial, status="TERMINATED")
 
     def trial_restarts(self, trial: Trial) -> None:
-        """Show that a trial waits for its next start, because its process died."""
+        """Show that a trial waits for a restart, because its process died."""
         self._show(trial, status="PENDING")
 
     def trial_failed(self, trial: Trial) -> None:

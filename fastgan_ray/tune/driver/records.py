@@ -102,7 +102,7 @@ class TrialRecords(TrialCallback):
         shutil.rmtree(checkpoint, ignore_errors=True)
 
     def trial_started(self, trial: Trial) -> None:
-        """Remember that the trial has started since this process started."""
+        """Remember that a trial has started."""
         self._started.add(trial.trial_id)
 
     def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
@@ -179,7 +179,7 @@ class TrialRecords(TrialCallback):
 def end_reason(
     state: str, last: Mapping[str, Any], config: Mapping[str, Any], stop_reason: str
 ) -> str:
-    """Return a text that says how a trial ended; "" if it failed, diverged or lacked memory.
+    """Return a text that says how a trial ended; "" if it failed, diverged or ran out of memory.
 
     `state` is the trial's state. `last` is the trial's last result. `config` is the searcher's
     suggestion. `stop_reason` says why the search stopped the trial.

@@ -156,8 +156,8 @@ def keep_best(best: Mapping[str, Any], folder: Path) -> None:
 
     `best` is the trial's record. best["source"] is the trial's folder, relative to `folder`. If
     best["best_kimg"] is None, the trial's last checkpoint is copied to best/checkpoint. Otherwise
-    the trial's best checkpoint is copied there. If the last checkpoint is a later one, it is copied
-    to best/checkpoint-last. Weights are hard links if the file system supports links.
+    the trial's best checkpoint is copied there. If the last checkpoint is newer, it is copied to
+    best/checkpoint-last. Weights are hard links if the file system supports links.
 
     If the trial's folder no longer has the checkpoint, nothing changes. The checkpoint is then
     already in best/, because it is removed only after it was copied.

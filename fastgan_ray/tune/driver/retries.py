@@ -1,4 +1,4 @@
-"""How often a trial's process may die before the search gives up on the trial."""
+"""Limit how often a trial's process may die before the search gives up on the trial."""
 
 from __future__ import annotations
 

@@ -39,9 +39,9 @@ def run_experiment(experiment: Experiment, options: TuneOptions, objective: Obje
 
     `objective` is the function that each trial runs. Raises UserError if the folder cannot be used,
     if no machine has the resources for a trial, or if pictures or weights are missing. Raises
-    InterruptedRunError if trials were interrupted; before that, all results are written and
-    printed. A failed trial raises no error. But FailedRunError is raised if no trial has a metric
-    value, or if several trials in a row fail for the same reason.
+    InterruptedRunError if trials were interrupted. Raises FailedRunError if no trial has a metric
+    value, or if several trials in a row fail for the same reason. Before these two errors, all
+    results are written and printed. A single trial that fails raises no error.
     """
     name = experiment.name if options.name is None else options.name
     folder = folder_of(options.runs_dir, name)
@@ -104,8 +104,8 @@ def run_and_follow_up(
 ) -> tuple[TrialRecords, Summary]:
     """Run an experiment's trials, then its `follow_up`; return the records and the summary.
 
-    `folder` is the experiment's folder. The `follow_up` does not run if the experiment was
-    interrupted or ended early.
+    `folder` is the experiment's folder. `follow_up` does not run if the experiment was interrupted
+    or ended early.
     """
     note_versions(folder)
     records = experiment.make_records(folder)

@@ -3,7 +3,7 @@
 The driver is the process that runs the experiment. When it gets a signal such as Ctrl-C, it sends
 itself Ray Tune's stop signal, `STOP_SIGNAL`. While trials run, Ray handles `STOP_SIGNAL`. Before
 the trials start, this module handles it and raises InterruptedRunError. After the trials, while the
-driver writes the results, it is ignored.
+driver writes the results, `STOP_SIGNAL` is ignored.
 """
 
 from __future__ import annotations

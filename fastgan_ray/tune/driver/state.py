@@ -43,9 +43,9 @@ def run_of(trial: TrialLike) -> dict[str, Any]:
 def state_word(status: str, result: Mapping[str, Any], total_kimg: float) -> str:
     """Return a trial's state: "pending", "running" or one of `ENDED`.
 
-    `status` is Ray's status of the trial, and `result` is its last result. If a trial has ended
-    without an outcome in its result and before `total_kimg`, the search has stopped it. Its state
-    is then "stopped".
+    `status` is Ray's status of the trial, and `result` is its last result. If Ray says that the
+    trial has ended, but `result` has no outcome and less than `total_kimg`, the search has stopped
+    the trial. Its state is then "stopped".
     """
     if status == "ERROR":
         return "out_of_memory" if OUT_OF_MEMORY in str(result.get("reason")) else "failed"
@@ -202,5 +202,5 @@ def search_eta(state: State, now: float) -> float | None:
 
 
 def share_done(row: Mapping[str, Any]) -> float:
-    """Return which share of a trial is done, from 0 to 1; 1 if the trial has ended."""
+    """Return the fraction of a trial that is done, from 0 to 1; 1 if the trial has ended."""
     return 1.0 if row["state"] in ENDED else min(1.0, row["kimg"] / row["total_kimg"])

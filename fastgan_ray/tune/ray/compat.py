@@ -105,11 +105,10 @@ class TrialLike(Protocol):
 class NamedTrialGenerator(SearchGenerator):
     """Ray's generator of trials, with `name(trial)` as a trial's id instead of Ray's random id.
 
-    A searcher cannot choose the ids, and Ray does not tell it why a trial's process died.
-    `ran_out_of_memory` says this for a trial's id. `trial_count` is the total number of trials of a
-    resumed search; Ray would use the number from before the resume. If `resuming` is true, Ray must
-    restore the saved state; a new search would overwrite the old results. No trial starts after
-    `ended` has returned true.
+    A searcher cannot choose the ids. `ran_out_of_memory` takes a trial's id and returns whether low
+    memory ended its process. `trial_count` is the total number of trials of a resumed search; Ray
+    would use the number from before the resume. If `resuming` is true, Ray must restore the saved
+    state; a new search would overwrite the old results. No trial starts after `ended` returns true.
     """
 
     def __init__(

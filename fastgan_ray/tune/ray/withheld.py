@@ -17,7 +17,7 @@ class Place(NamedTuple):
     """The machine and the GPUs of a trial.
 
     `node` is Ray's id of the machine, and `host` is its name. `gpus` are the ids of the trial's
-    GPUs; it is empty if the trial uses no GPU.
+    GPUs; the tuple is empty if the trial uses no GPU.
     """
 
     node: str

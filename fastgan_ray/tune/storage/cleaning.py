@@ -20,8 +20,8 @@ def clean(folder: Path, dry_run: bool = False) -> list[tuple[Path, int]]:
     """Remove unneeded files of a search or an ablation; return the removed paths and their sizes.
 
     The size of a path is the number of bytes that its removal frees. If `dry_run` is true, nothing
-    is removed. Raises UserError if `folder` is not the folder of a search
-    or an ablation, or if the search or ablation is running.
+    is removed. Raises UserError if `folder` is not the folder of a search or an ablation, or if the
+    search or ablation is running.
     """
     folder = folder.resolve()
     kinds = [kind for kind in ("search", "ablation") if (folder / f"{kind}.yaml").is_file()]

@@ -69,7 +69,7 @@ def check_folder(
     """Check that a command may resume the experiment in `folder`.
 
     `kind` is "search" or "ablation". `changes` takes the text and the overrides with which the
-    experiment was started. It returns a text for each setting that must not be different now.
+    experiment was started. It returns a text for each setting that has changed but must not change.
     Raises UserError if there is such a setting, or if the folder has no experiment of this kind.
     """
     file = folder / f"{kind}.yaml"

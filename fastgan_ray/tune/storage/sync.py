@@ -162,7 +162,7 @@ class DriverSync(TrialCallback):
             self._tidy(trial, [name for name in stamps if name.startswith(f"trials/{trial}/")])
 
     def _tidy(self, trial: str, names: list[str]) -> None:
-        """Remove stored checkpoint files of a trial that do not exist on this machine any more.
+        """Remove a trial's checkpoint files from the storage if this machine has removed them.
 
         `trial` is the name of a trial that has ended. `names` are the trial's local files.
         """

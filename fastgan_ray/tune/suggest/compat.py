@@ -25,7 +25,7 @@ def open_journal(journal: Path) -> JournalStorage:
 def unlock_journal(journal: Path) -> None:
     """Remove the lock that a killed process has left on a study's journal.
 
-    Without this, Optuna waits 30 s until the lock expires. Call this function only in the single
+    Otherwise, Optuna waits 30 s until the lock expires. Call this function only in the single
     process that writes the journal.
     """
     for lock in journal.parent.glob(f"{journal.name}{LOCK_SUFFIX}*"):
@@ -43,7 +43,7 @@ def cut_journal(journal: Path, size: int) -> None:
 
 
 def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
-    """Return the trial `number` of a study as the `Trial` that `study.ask` returned for it.
+    """Return the `Trial` with the number `number`, which `study.ask` returned earlier.
 
     `study.ask` may have been called in another process. Optuna has no public function for this. A
     `Trial` needs the trial's id in the storage, and this id is only in a private attribute of

@@ -81,7 +81,7 @@ def _cache_path(resources: ResourcesConfig) -> Path:
 
 
 def _processor() -> str:
-    """Return the name of this machine's processor, as far as it is known."""
+    """Return the name of this machine's processor, or its architecture if the name is unknown."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""Free the resources of a trial's workers by private parts of Ray Train.
+"""Free the resources of a trial's workers, with private parts of Ray Train.
 
 `tests/test_compat.py` checks these parts with the installed Ray. If Ray changes, a test fails and
 says what no longer works.

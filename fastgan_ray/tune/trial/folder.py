@@ -36,7 +36,7 @@ def trial_name(number: int) -> str:
 
 
 def write_rows(folder: Path, rows: list[Row], file: str = METRICS) -> None:
-    """Replace the rows in a file of a trial's folder by `rows`, atomically.
+    """Replace the rows in a file of a trial's folder with `rows`, atomically.
 
     The file has one row per line, as JSON.
     """

@@ -108,9 +108,9 @@ class RowReporter:
 
 
 class TuneReporter(RowReporter):
-    """Also sends each row to the remote storage, if there is one, and to Ray Tune.
+    """Writes each row, sends it to the remote storage, and reports it to Ray Tune.
 
-    It is used in a trial with one process.
+    It is used in a trial with one process. If there is no remote storage, `sync` does nothing.
     """
 
     def __init__(self, folder: Path, metric: str, total_kimg: float, sync: TrialSync) -> None:

@@ -164,14 +164,14 @@ def save(content: Outline, entity: str | None) -> str:
         report.save()
     except ImportError as error:
         raise UserError(
-            "wandb-report: needs wandb-workspaces (pip install 'fastgan-ray[wandb-report]'; "
-            f"{error})"
+            f"wandb-report: needs the package wandb-workspaces ({error}). Install it with: "
+            "pip install 'fastgan-ray[wandb-report]'"
         ) from error
     except Exception as error:  # W&B raises the class Exception itself
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"wandb-report: W&B did not accept the report on {content['project']} "
-            f"({type(error).__name__}: {reason}). Upload its runs first with `wandb sync`, "
+            f"({type(error).__name__}: {reason}). Upload the runs first with `wandb sync`, "
             "and check that this login (`wandb login --relogin`) or --entity owns the runs."
         ) from error
     return str(report.url)

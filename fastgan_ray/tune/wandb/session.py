@@ -89,8 +89,8 @@ class Session:
     def can_reopen(self, name: str) -> bool:
         """Return whether the W&B run `name` can be opened again with the same id.
 
-        It cannot if this session opened the run online, but does not log online any more because
-        W&B failed.
+        If this session opened the run online, but then W&B failed and the session does not log
+        online any more, the run cannot be opened again.
         """
         return self.mode == "online" or name not in self._tried_online
 
@@ -172,7 +172,7 @@ def require_mode(mode: str) -> None:
 
 
 def choose_mode(mode: Mode, environ: Mapping[str, str]) -> ActualMode:
-    """Return `mode`, or the mode that "auto" stands for.
+    """Return `mode`, or the mode that "auto" means.
 
     "auto" means the mode in the environment variable WANDB_MODE. If the variable is not set, "auto"
     means online if W&B finds a login, otherwise offline. If the variable has an unknown value, a
@@ -227,9 +227,9 @@ def search_id(folder: Path) -> str:
 
 
 def sync_line(folder: Path) -> str | None:
-    """Return the command that uploads those W&B runs in `folder` that may not be uploaded yet.
+    """Return the command that uploads all offline and all incomplete online runs in `folder`.
 
-    Returns None if there are no such runs.
+    Returns None if there are no such W&B runs.
     """
     offline, online = run_folders(folder, OFFLINE), run_folders(folder, ONLINE)
     runs = [f"{shlex.quote(str(offline[0].parent))}/{OFFLINE}"] if offline else []
