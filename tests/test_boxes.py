@@ -103,7 +103,7 @@ def test_a_picture_without_a_box_is_an_error_or_left_out_and_said(folder):
 def test_names_that_fit_no_picture_are_said(folder):
     source = open_source(config(folder, *ROWS, "d.png,1,1,5,5"))
     (note,) = source.notes
-    assert " has 1 row without a picture in the data: d.png" in note and note.endswith("d.png")
+    assert " has 1 row for names that are not in the data: d.png" in note and note.endswith("d.png")
     with pytest.raises(UserError, match=r"the path of each picture, relative to data\.path"):
         open_source(config(folder, "a.png,1,1,5,5"))
 
@@ -117,18 +117,21 @@ def test_columns_in_any_order_and_other_columns(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "line 1: must name the columns name, x, y, width, height"),
+        ("", "line 1: the header must name each of the columns name, x, y, width, height once"),
         ("name,x,y,width\na.png,1,1,1\n", r"line 1: .* \(missing or repeated: height\)"),
         (HEADER, "has no boxes; add a row"),
-        (HEADER + "b.png,1,1,5\n", r"line 2: must have 5 values, like the first line \(got 4\)"),
+        (
+            HEADER + "b.png,1,1,5\n",
+            r"line 2: the row must have 5 values, like the first line \(got 4\)",
+        ),
         (HEADER + ROWS[0] + "\nb.png,1,one,5,5\n", r"line 3: y must be a number .*got 'one'"),
         (HEADER + "b.png,1,nan,5,5\n", "line 2: y must be a number"),
         (HEADER + "b.png,1,1,0,5\n", r"line 2: width must be above 0 \(got 0\)"),
-        (HEADER + ",1,1,5,5\n", "line 2: has no name"),
+        (HEADER + ",1,1,5,5\n", "line 2: the name is empty"),
         (HEADER + ROWS[1] + "\n" + ROWS[1] + "\n", r"line 3: b\.png already has a box in line 2"),
         (HEADER + ROWS[0] + "\nb.png,1,1,62,40\n", r"line 3: the box .* 60 x 50 px"),
         (HEADER + ROWS[0] + "\nb.png,-5,1,6,4\n", r"line 3: the box \(x -5 to 1"),
-        (HEADER + '"b.png,1\n', "line 2: is not valid CSV"),
+        (HEADER + '"b.png,1\n', "line 2: not valid CSV"),
     ],
 )
 def test_a_bad_row_is_an_error_with_file_and_line(folder, text, message):
@@ -142,5 +145,7 @@ def test_a_file_that_cannot_be_read(folder, content):
     settings = config(folder, *ROWS)
     path = folder.parent / "boxes.csv"
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(UserError, match=r"data\.boxes: .* cannot be read .* CSV file in UTF-8"):
+    with pytest.raises(
+        UserError, match=r"data\.boxes: cannot read .* It must be a CSV file in UTF-8"
+    ):
         open_source(settings)

@@ -123,7 +123,9 @@ def test_a_set_without_an_address_says_where_to_put_its_zip(name, server, cache)
     path = cache / "datasets" / f"{name}.zip"
     (row,) = (row for row in catalog() if row["name"] == name)
     assert row["put_at"] == str(path) and not row["available"]
-    with pytest.raises(UserError, match=f"{name}: no address is known") as caught:
+    with pytest.raises(
+        UserError, match=f"{name}: this set cannot be downloaded, because no address is known"
+    ) as caught:
         resolve(name)
     assert str(path) in str(caught.value) and "--data" in str(caught.value)
     assert server.requests == [] and not path.exists()
@@ -133,13 +135,13 @@ def test_a_set_without_an_address_is_taken_when_its_zip_is_there(server, cache, 
     path = cache / "datasets" / "shells.zip"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"half a zip")
-    with pytest.raises(UserError, match=r"not a complete zip archive\. Put a complete one there"):
+    with pytest.raises(UserError, match=r"not a complete zip archive\. Replace this file by"):
         resolve("shells")
     path.write_bytes(archive("#123456"))
     assert resolve("shells") == path and len(open_source(DataConfig(path="shells"))) == 3
     assert json.loads(path.with_suffix(".json").read_text())["url"] is None
     path.write_bytes(archive("#654321"))
-    with pytest.raises(UserError, match="To use the set, put the first file back"):
+    with pytest.raises(UserError, match="Put the original file back to use the set"):
         resolve("shells")
     assert server.requests == []
 
@@ -156,7 +158,10 @@ def test_the_plan_and_the_list_say_where_to_put_the_zip(cache, capsys):
     ]
     assert call("ablate", "--config", "ablation_table3", "--dry-run") == 2
     err = " ".join(capsys.readouterr().err.split())
-    assert all(f"{name}: no address is known" in err for name in SEVEN)
+    assert all(
+        f"{name}: this set cannot be downloaded, because no address is known" in err
+        for name in SEVEN
+    )
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_16_bit_rgb_is_scaled_not_clipped():
 
 @pytest.mark.parametrize("values", [np.ones((2, 2), np.float32), np.full((2, 2), 70000, np.int32)])
 def test_pixels_without_a_defined_white_are_refused(values):
-    with pytest.raises(UserError, match="no defined white"):
+    with pytest.raises(UserError, match="range of values is not defined"):
         decode(encode(Image.fromarray(values), "TIFF"), WHITE)
 
 

@@ -130,7 +130,7 @@ def accounted(source: Source) -> set[str]:
 
 
 def no_heif(monkeypatch) -> None:
-    why = "to read them: pip install 'fastgan-ray[heif]'"
+    why = "to read HEIF pictures, run: pip install 'fastgan-ray[heif]'"
     monkeypatch.setitem(kinds.MISSING, "HEIF", lambda: why)
 
 
@@ -155,10 +155,10 @@ def test_a_folder_of_all_kinds_is_accounted_for_to_the_last_file(tmp_path, monke
     assert describe_left_out(source.left_out) == (
         f"19 files were not read: 1 .cr2, 1 .cr3, 1 .dng, 1 .nef and 1 .raw ({raw_file}), "
         "1 .gz, 1 .npz and 1 .zip (an archive within the data; unpack it to use it), "
-        "1 .heic (to read them: pip install 'fastgan-ray[heif]'), "
+        "1 .heic (to read HEIF pictures, run: pip install 'fastgan-ray[heif]'), "
         "1 .npy (the array has values of type float32; they must be uint8, 0 to 255), "
         "1 .png (hidden), 1 hidden folder (contains pictures; rename the folder to use them), "
-        f"1 link (leads to {tmp_path}, a parent folder), "
+        f"1 link (points to the parent folder {tmp_path}), "
         "1 without a suffix (cannot be read: [Errno 2] No such file or directory: "
         f"'{folder}/gone'), 1 without a suffix (cannot be read: not a regular file), "
         "1 .json, 1 .svg, 1 .txt, 1 without a suffix"
@@ -334,7 +334,7 @@ def test_an_array_with_alpha_and_a_single_picture(tmp_path):
         (np.zeros((4, 8, 8, 3)), "type float64; they must be uint8"),
         (np.zeros((4, 8, 8, 5), np.uint8), "must have the shape"),
         (np.zeros(9, np.uint8), "must have the shape"),
-        (np.zeros((8, 8, 3), np.uint8), "a single picture"),
+        (np.zeros((8, 8, 3), np.uint8), "contains only one picture"),
         (np.zeros((4, 0, 8, 3), np.uint8), "must have the shape"),
         (np.array([{}], dtype=object), "cannot be used as pictures"),
         (np.zeros((0, 8, 8, 3), np.uint8), "contains no pictures"),

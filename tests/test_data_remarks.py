@@ -139,8 +139,8 @@ def test_pictures_that_are_much_enlarged(tmp_path, fit, size, factor):
     good = {f"{n}.png": encode(Image.effect_noise((64, 64), 90)) for n in range(2)}
     small = encode(Image.new("RGB", size, "red"))
     (sentence,) = said(write(tmp_path / "data", {**good, "small.png": small}), 64, fit=fit)
-    text = f"the smallest, small.png ({size[0]} x {size[1]} px), is enlarged {factor} times"
-    assert sentence.startswith("1 of 3 pictures is enlarged more than 2 times for 64 px")
+    text = f"For the smallest, small.png ({size[0]} x {size[1]} px), the factor is {factor}. "
+    assert sentence.startswith("1 of 3 pictures is enlarged by a factor of more than 2 to 64 px")
     assert text in sentence
     assert said(tmp_path / "data", round(64 / factor), fit=fit) == []
 
@@ -148,7 +148,10 @@ def test_pictures_that_are_much_enlarged(tmp_path, fit, size, factor):
 def test_copies_and_pictures_that_are_nearly_identical(tmp_path):
     folder = write(tmp_path / "copies", {f"{n}.png": picture(n % 4) for n in range(6)})
     (sentence,) = said(folder)
-    assert sentence == "2 of 6 pictures are exact copies of others, for example 4.png of 0.png"
+    assert (
+        sentence
+        == "2 of 6 pictures are exact copies of others; for example, 4.png is a copy of 0.png"
+    )
     base = np.asarray(Image.open(io.BytesIO(picture(0))), np.int16)
     noise = np.random.default_rng(0)
     alike = {
@@ -165,8 +168,8 @@ def test_pages_that_are_not_used_are_counted(tmp_path):
     folder = write(tmp_path / "data", {"a.gif": frames(4, "GIF", 16), "b.png": picture(0)})
     (sentence,) = said(folder)
     assert sentence == (
-        "3 further frames of 1 file with several pages or frames are not used (a.gif); "
-        "to use them, set data.frames: all"
+        "1 file has several pages or frames, but only the first is used (a.gif); "
+        "to use the 3 other frames, set data.frames: all"
     )
     assert said(folder, frames="all") == []
 
@@ -195,7 +198,7 @@ SENTENCES = [
     "1 file was not read: 1 .txt",
     "1 file is cut off at the end, but no pixel is missing: cut.jpg",
 ]
-ENLARGED = "4 of 4 pictures are enlarged more than 2 times for 64 px"
+ENLARGED = "4 of 4 pictures are enlarged by a factor of more than 2 to 64 px"
 
 
 @pytest.mark.parametrize("kind", ["search", "ablation", "run"])

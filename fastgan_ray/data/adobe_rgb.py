@@ -1,4 +1,7 @@
-"""Build the colour profile of Adobe RGB, which most cameras name in EXIF but do not embed."""
+"""Build the ICC profile of the colour space Adobe RGB.
+
+Most cameras only name this colour space in the EXIF data and do not embed its profile.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _D50 = (0.9642, 1.0, 0.8249)
 
 
 def says_adobe_rgb(image: Image.Image) -> bool:
-    """Return whether the EXIF data says that the colours are Adobe RGB."""
+    """Return whether a picture's EXIF data says that its colours are in Adobe RGB."""
     try:
         exif = image.getexif()
         space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
@@ -32,7 +35,7 @@ def says_adobe_rgb(image: Image.Image) -> bool:
 
 
 def _profile() -> bytes:
-    """Return the ICC profile (version 2) of Adobe RGB: a header, a table of tags, and the tags."""
+    """Return the bytes of an ICC profile (version 2) of Adobe RGB."""
     name = b"Adobe RGB (1998)\0"
     tags = {
         b"desc": b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(78),
@@ -41,6 +44,7 @@ def _profile() -> bytes:
     for letter, colorant in _COLORANTS.items():
         tags[letter + b"XYZ"] = _xyz(colorant)
         tags[letter + b"TRC"] = b"curv" + bytes(4) + struct.pack(">IH", 1, round(256 * _EXPONENT))
+    # A profile has a header of 128 bytes, a table of tags, and the contents of the tags.
     offset, table, body = 128 + 4 + 12 * len(tags), struct.pack(">I", len(tags)), b""
     for tag, content in tags.items():
         table += tag + struct.pack(">II", offset + len(body), len(content))

@@ -36,9 +36,10 @@ _UNPACKERS: dict[str, Callable[[Path], BufferedIOBase]] = {
 
 
 def open_zip(path: Path) -> Listing:
-    """List a zip archive.
+    """List the pictures and the other entries of a zip archive.
 
-    Raises UserError if the archive is damaged, or if the name of an entry leads out of the archive.
+    Raises UserError if the archive is damaged, or if the name of an entry leads out of the archive
+    ("../a.png").
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -80,11 +81,11 @@ def _zip_now(path: Path) -> zipfile.ZipFile:
 
 @lru_cache(maxsize=4)
 def _open_zip(path: Path, pid: int, mtime_ns: int, size: int) -> zipfile.ZipFile:
-    """Open a zip archive and keep it open, so that the next call does not open it again.
+    """Open a zip archive and keep it open for the next call with the same arguments.
 
-    Opening the archive for each picture would be slow, because its directory can be long. `pid`,
-    `mtime_ns` and `size` are part of the cache's key, so another process opens the archive again,
-    and so does this process if the file has changed.
+    An archive's directory can be long, so opening the archive for each picture would be slow.
+    `pid` is the process id, `mtime_ns` and `size` are those of the file. If one of them changes,
+    the archive is opened again.
     """
     return zipfile.ZipFile(path)
 
@@ -97,7 +98,7 @@ class _Member(NamedTuple):
 def is_tar(path: Path) -> bool:
     """Return whether a file is a tar archive, compressed or not.
 
-    Raises UserError if it is damaged.
+    Raises UserError if the file is damaged.
     """
     try:
         return tarfile.is_tarfile(path)
@@ -106,10 +107,11 @@ def is_tar(path: Path) -> bool:
 
 
 def open_tar(path: Path) -> Listing:
-    """List a tar archive; unpack a compressed archive once, into one tar file in the cache.
+    """List the pictures and the other entries of a tar archive.
 
-    Raises UserError if the archive is damaged or unpacks to more than _MAX_RATIO times its size, or
-    if the name of an entry leads out of the archive.
+    A compressed archive is unpacked once, into one tar file in the cache. Raises UserError if the
+    archive is damaged, if the name of an entry leads out of the archive ("../a.png"), or if the
+    unpacked tar file is more than _MAX_RATIO times as large as the archive.
     """
     try:
         plain = _plain_tar(path)
@@ -147,7 +149,7 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 
 def _plain_tar(path: Path) -> Path:
-    """Return the path of a tar file; unpack a compressed archive into the cache first."""
+    """Return the path of an uncompressed tar: `path` itself, or an unpacked copy in the cache."""
     with path.open("rb") as file:
         kind = kind_of(file.read(HEAD_BYTES))
     if kind not in _UNPACKERS:
@@ -162,13 +164,13 @@ def _plain_tar(path: Path) -> Path:
                     raise UserError(
                         f"{path}: its unpacked content is more than {_MAX_RATIO} times "
                         "as large as the archive, which is impossible with pictures. Do "
-                        "not trust this archive; make one from a folder."
+                        "not trust this archive. Use a folder of pictures instead."
                     )
     return plain
 
 
 def _read_block(packed: BufferedIOBase) -> bytes:
-    """Unpack one block. Raise TarError if the data is damaged."""
+    """Return the next unpacked bytes, at most _BLOCK; raise TarError if the data is damaged."""
     try:
         return packed.read(_BLOCK)
     except _TAR_ERRORS as error:

@@ -1,4 +1,4 @@
-"""Read pictures from a .npy file, whose array has one or many pictures."""
+"""Read pictures from a .npy file that contains one picture or several pictures."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PARSER = threading.Lock()
 
 
 def row_names(name: str, count: int | None) -> list[str]:
-    """Return a name for each of the `count` pictures in a file, such as "a.npy[07]".
+    """Return a name such as "a.npy[07]" for each of the `count` pictures in the file `name`.
 
-    If `count` is None, the file has a single picture, whose name is the file's name ("a.npy").
+    If `count` is None, the file has a single picture. Its name is the file's name ("a.npy").
     """
     if count is None:
         return [name]
@@ -33,17 +33,18 @@ def row_names(name: str, count: int | None) -> list[str]:
 def count_rows(path: Path) -> int | None:
     """Return the number of pictures in a .npy file; None if the array is a single picture.
 
-    Raises ValueError if the array cannot be 8-bit pictures, or if the file is damaged.
+    Raises ValueError if the file is damaged, or if the array's type or shape does not fit 8-bit
+    pictures.
     """
     array = _open(path)
     return None if _is_single(array.shape) else len(array)
 
 
 def read_row(path: Path, row: int | None) -> bytes:
-    """Read one picture of a .npy file; return the bytes of a new .npy file with this picture only.
+    """Read one picture of a .npy file; return the bytes of a new .npy file with only this picture.
 
-    `row` is the number of the picture, from 0, or None if the file has a single picture. The array
-    in the bytes is (H, W) or (H, W, C).
+    `row` is the index of the picture, from 0, or None if the file has a single picture. The new
+    file's array has the shape (H, W) or (H, W, C).
     """
     array = _open(path)
     picture = np.asarray(array if row is None else array[row])
@@ -55,14 +56,17 @@ def read_row(path: Path, row: int | None) -> bytes:
 
 
 def decode_array(data: bytes) -> Array:
-    """Return the picture in the bytes of a .npy file: (H, W) or (H, W, C), uint8.
+    """Decode the bytes of a .npy file with one picture; return it as uint8 (H, W) or (H, W, C).
 
-    Raises ValueError for any other array, and for damaged bytes.
+    C is 3 or 4. Raises ValueError if the array is not one 8-bit picture. Damaged bytes raise
+    NumPy's errors.
     """
     with _PARSER:
         picture: Array = np.load(io.BytesIO(data), allow_pickle=False)
     if picture.dtype != np.uint8 or not _is_single(picture.shape):
-        raise ValueError(f"the array must be one 8-bit picture (got shape {picture.shape})")
+        raise ValueError(
+            f"the array must be one 8-bit picture (got {picture.dtype} of shape {picture.shape})"
+        )
     return picture[..., 0] if picture.ndim == 3 and picture.shape[-1] == 1 else picture
 
 
@@ -79,7 +83,7 @@ def _open(path: Path) -> Array:
 
 
 def check_array(array: np.ndarray[Any, Any]) -> None:
-    """Raise ValueError if an array cannot be one or many 8-bit pictures."""
+    """Raise ValueError unless an array is uint8 and has one of the shapes in _SHAPES."""
     if array.dtype != np.uint8:
         raise ValueError(
             f"the array has values of type {array.dtype}; they must be uint8, 0 to 255"

@@ -1,8 +1,8 @@
 """Read the boxes of objects in pictures from a CSV file, and crop pictures by their boxes.
 
-The file has the columns name, x, y, width and height, in any order; other columns are ignored. The
-name is a picture's path, relative to `data.path`. Numbers are in pixels of the picture as it is
-shown (rotated as its EXIF data says); x and y are the upper left corner of the box.
+The file has the columns name, x, y, width and height, in any order. Other columns are ignored. The
+name is a picture's path, relative to `data.path`. The numbers are in pixels. They belong to the
+picture after it is rotated as its EXIF data says. x and y are the upper left corner of the box.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Crop = tuple[int, int, int, int]  # left, top, right, bottom in pixels, as in PI
 
 
 class Box(NamedTuple):
-    """A box in pixels, and the number of its line in the file."""
+    """The box of an object, in pixels, and the number of its line in the CSV file."""
 
     x: float
     y: float
@@ -34,20 +34,23 @@ class Box(NamedTuple):
 
 
 class Cropped(NamedTuple):
-    """The result of `crop_all`: pictures with their crops, pictures without a box, and remarks."""
+    """The result of `crop_all`."""
 
     pictures: list[Picture]
+    """The pictures that have a box, with their crops."""
     without_box: tuple[str, ...]
     """Names of pictures without a box."""
     notes: tuple[str, ...]
+    """Remarks for the user."""
 
 
 def crop_all(pictures: Sequence[Picture], path: Path, padding: float) -> Cropped:
-    """Crop pictures by the boxes in the file `path`, after enlarging each box as in `crop_of`.
+    """Compute the crop of each picture from its box in the CSV file `path`.
 
-    If a file has several pages, its box is used for all of them. A returned picture has the width
-    and height of its crop. Raises UserError with the file and the line if the file or a row is not
-    valid, or if a box extends beyond its picture.
+    `padding` makes the crop larger than the box; see `crop_of`. If a picture file has several
+    pages, a row can name one page, such as "a.tif[07]". The row of the file itself is used for all
+    other pages. A returned picture has the width and height of its crop. Raises UserError if the
+    CSV file or a row is not valid, or if a box extends more than 1 pixel beyond its picture.
     """
     boxes = read_boxes(path)
     cropped, without_box, used = [], [], set()
@@ -64,17 +67,19 @@ def crop_all(pictures: Sequence[Picture], path: Path, padding: float) -> Cropped
         cropped.append(picture._replace(facts=facts, crop=crop))
     unused = [name for name in boxes if name not in used]
     notes = (
-        f"{path} has {counted(len(unused), 'row')} without a picture in the data: {named(unused)}",
+        f"{path} has {counted(len(unused), 'row')} for names that are not in the data: "
+        f"{named(unused)}",
     )
     return Cropped(cropped, tuple(without_box), notes if unused else ())
 
 
 def crop_of(box: Box, padding: float, width: int, height: int) -> Crop:
-    """Return the square around a box, with side (1 + `padding`) times the box's longer side.
+    """Return a square crop around a box; its side is (1 + `padding`) times the box's longer side.
 
-    `width` and `height` are the size of the picture. The square is moved so that it lies inside the
-    picture. If it is larger than the picture, it is cut off and is no longer a square. Source:
-    Beres 2021, whose code cuts off more of the squares because it does not move them.
+    `width` and `height` are the size of the picture. If the square extends beyond the picture, it
+    is moved into the picture. If it is longer than a side of the picture, it is cut off there and
+    is no longer a square. Source: Keras' ADA example (Beres 2021), which cuts off squares instead
+    of moving them.
     """
     side = (1 + padding) * max(box.width, box.height)
     left, right = _interval(box.x + box.width / 2, side, width)
@@ -83,15 +88,15 @@ def crop_of(box: Box, padding: float, width: int, height: int) -> Crop:
 
 
 def read_boxes(path: Path) -> dict[str, Box]:
-    """Return {name of the picture: its box}.
+    """Read the CSV file `path`; return {name of a picture: its box}.
 
-    Raises UserError with the file and the line if the file or a row is not valid.
+    Raises UserError if the file or a row is not valid; the message has the file and the line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"data.boxes: {path} cannot be read ({error}); it must be a CSV file in UTF-8 with the "
+            f"data.boxes: cannot read {path} ({error}). It must be a CSV file in UTF-8 with the "
             f"columns {', '.join(COLUMNS)}"
         ) from error
     rows = csv.reader(text.splitlines(), strict=True)
@@ -109,30 +114,42 @@ def read_boxes(path: Path) -> dict[str, Box]:
                     )
                 boxes[name] = box._replace(line=rows.line_num)
     except csv.Error as error:
-        raise UserError(f"{path}, line {rows.line_num}: is not valid CSV ({error})") from error
+        raise UserError(f"{path}, line {rows.line_num}: not valid CSV ({error})") from error
     if not boxes:
-        raise UserError(f"{path}: has no boxes; add a row for each picture after the header")
+        raise UserError(f"{path} has no boxes; add a row for each picture after the header")
     return boxes
 
 
 def _columns(header: list[str], path: Path) -> list[int]:
-    """Return the index of each of COLUMNS in the first line; raise UserError like `crop_all`."""
+    """Return the index of each of COLUMNS in the header of the CSV file.
+
+    Raises UserError if a column is missing or repeated.
+    """
     wrong = [column for column in COLUMNS if header.count(column) != 1]
     if wrong:
         raise UserError(
-            f"{path}, line 1: must name the columns {', '.join(COLUMNS)}, each once, but it names "
-            f"{', '.join(header) or 'nothing'} (missing or repeated: {', '.join(wrong)})"
+            f"{path}, line 1: the header must name each of the columns {', '.join(COLUMNS)} once, "
+            f"but it names {', '.join(header) or 'nothing'} (missing or repeated: "
+            f"{', '.join(wrong)})"
         )
     return [header.index(column) for column in COLUMNS]
 
 
 def _read_row(row: list[str], count: int, columns: list[int], where: str) -> tuple[str, Box]:
-    """Return the picture's name and the box in a row; raise UserError if the row is not valid."""
+    """Return the picture's name and the box in a row; raise UserError if the row is not valid.
+
+    `count` is the number of values that the row must have. `columns` has the indices of COLUMNS.
+    `where` names the row in messages.
+    """
     if len(row) != count:
-        raise UserError(f"{where}: must have {count} values, like the first line (got {len(row)})")
+        raise UserError(
+            f"{where}: the row must have {count} values, like the first line (got {len(row)})"
+        )
     name, *texts = (row[index].strip() for index in columns)
     if not name:
-        raise UserError(f"{where}: has no name; write the picture's path, relative to data.path")
+        raise UserError(
+            f"{where}: the name is empty; write the picture's path, relative to data.path"
+        )
     numbers = []
     for column, text in zip(COLUMNS[1:], texts, strict=True):
         try:
@@ -160,7 +177,10 @@ def _require_inside(box: Box, width: int, height: int, name: str, path: Path) ->
 
 
 def _interval(centre: float, side: float, length: int) -> tuple[int, int]:
-    """Return the start and end of an interval of length `side`, moved to lie in 0 to `length`."""
+    """Return the start and end of an interval around `centre`, in whole pixels.
+
+    The interval is `side` long, but at most `length`. It is moved to lie between 0 and `length`.
+    """
     size = max(1, min(round(side), length))
     start = min(max(round(centre - size / 2), 0), length - size)
     return start, start + size

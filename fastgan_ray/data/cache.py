@@ -15,10 +15,11 @@ _BLOCK = 2**20
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield the path of a draft file next to `path`; rename it to `path` if the block succeeds.
+    """Yield the path of a draft file next to `path`; rename it to `path` after the `with` block.
 
-    Several processes may write the same path at the same time; the last one wins. An OSError in the
-    block (full disk, read-only folder) becomes a UserError. Any error removes the draft.
+    If the block raises an error, the draft is removed and `path` stays as it was. An OSError (full
+    disk, read-only folder) becomes a UserError. Several processes may write the same path at the
+    same time. The file of the process that finishes last remains.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +28,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error}). The cache folder must be writable and have "
-            "free space: free some, or set FASTGAN_RAY_CACHE to another folder."
+            "free space. Free some space, or set FASTGAN_RAY_CACHE to another folder."
         ) from error
 
 

@@ -23,12 +23,13 @@ _VERSION = 2  # increase this number when a change of the code changes the pixel
 def load_images(
     source: Source, config: DataConfig, size: Size, track: Track = silently
 ) -> np.ndarray[Any, Any]:
-    """Load all pictures of a source as uint8 (N, H, W, C), a read-only memory map of a cached file.
+    """Return all pictures of a source, fitted to `size` (H, W), as a uint8 array (N, H, W, C).
 
-    `size` is (H, W). C is 3, or 1 if the source's mode is grey, or 4 if it is rgba. The file's name
-    is a hash of content and settings. All processes on the machine share the file, and several may
-    build it at the same time. Raises UserError if the cache cannot be written, or if a picture
-    changed since the source was opened.
+    C is 3, or 1 if the source's mode is grey, or 4 if it is rgba. The array is a read-only memory
+    map of a file in the cache. The first call writes this file; its name is a hash of the pictures
+    and settings. All processes on the machine share the file, and several may write it at the same
+    time. Raises UserError if the cache cannot be written, or if a picture changed since the source
+    was opened.
     """
     background = config.background.lower()
     settings = [_VERSION, source.digest, *size, source.mode, config.fit, background]

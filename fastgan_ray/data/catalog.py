@@ -1,8 +1,9 @@
-"""Find data sets by name: in the package, by a download, or as an archive that the user provides.
+"""Find the zip archives of named data sets.
 
-The published few-shot sets at 256 px are downloaded. The sets of FastGAN's paper at 1024 px cannot
-be downloaded: the user puts their zip archives into the cache. The variable
-`FASTGAN_RAY_DATASETS_URL` sets the URL of a mirror of the published sets.
+The archives of small sets are in the package. The published few-shot sets at 256 px are downloaded.
+The other sets, such as those of FastGAN's paper at 1024 px, cannot be downloaded. The user puts
+their archives into the cache. The environment variable `FASTGAN_RAY_DATASETS_URL` sets the URL of a
+mirror of the published few-shot sets.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from fastgan_ray.errors import UserError
 
 DATASETS_URL = "https://data-efficient-gans.mit.edu/datasets"
 _EMBEDDED = Path(__file__).parent / "embedded"
-_NOT_STATED = "not stated; ask the authors of the set"
+_NOT_STATED = "no licence stated; ask the authors of the set"
 _TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A set of pictures that `data.path` can name."""
+    """An entry of the catalog: a set of pictures that has a name for `data.path`."""
 
     images: int
     description: str
@@ -68,11 +69,11 @@ def catalog() -> list[Row]:
 
 
 def resolve(path: str) -> Path:
-    """Return `path` if it exists, else the path of the data set of this name in the catalog.
+    """Return `path` if it exists, else the path of the archive of the data set with this name.
 
     A named set is downloaded when it is first used. If `path` is both an existing path and a name,
-    the path is used. Raise UserError if `path` is neither, or if the set cannot be downloaded and
-    its archive is missing; the message says where to put the archive.
+    the path is used. Raises UserError if `path` is neither, or if the archive is missing and cannot
+    be downloaded; the message then says where to put the archive.
     """
     if (existing := _existing_path(path)) is not None:
         return existing
@@ -89,7 +90,7 @@ def _local(name: str) -> Path:
 
 
 def _existing_path(text: str) -> Path | None:
-    """Return the path, or None if it does not exist or if the text cannot be a path."""
+    """Return `text` as a path, or None if this path does not exist or `text` cannot be a path."""
     try:
         path = Path(text).expanduser()
         return path if text and path.exists() else None
@@ -114,10 +115,11 @@ def _unknown(path: str) -> str:
 
 
 def _ensure_archive(name: str) -> None:
-    """Download the set if it is missing, and compare its sha256 with the recorded one.
+    """Download the archive of a set if it is missing, and check that it is the recorded archive.
 
-    The authors publish no checksums. So the first download is trusted, and its sha256 is recorded
-    next to the file.
+    The authors publish no checksums. So the first archive is trusted, and its sha256 is recorded in
+    a file next to it. Raises UserError if a later archive has another sha256, if the archive is not
+    complete, or if it cannot be downloaded.
     """
     target = _local(name)
     record = target.with_suffix(".json")
@@ -125,28 +127,29 @@ def _ensure_archive(name: str) -> None:
     downloadable = CATALOG[name].downloadable
     url = f"{_base_url()}/{name}.zip" if downloadable else None
     how_to_restore = (
-        "To download it again, delete it"
+        "Delete this file to download it again"
         if downloadable
-        else "To use the set, put the first file back"
+        else "Put the original file back to use the set"
     )
     if target.is_file():
         sha256 = file_sha256(target)
         if recorded is not None and sha256 != recorded:
             raise UserError(
-                f"{target} has changed since its first use (sha256 was {recorded}, is "
-                f"{sha256}). {how_to_restore}; to accept the changed "
-                f"file, delete {record.name}."
+                f"{target} has changed since its first use (sha256 was {recorded}, is now "
+                f"{sha256}). {how_to_restore}. Or delete {record.name} to accept the changed file."
             )
         if not zipfile.is_zipfile(target):
             how_to_mend = (
-                "Delete it to download it again" if downloadable else "Put a complete one there"
+                "Delete this file to download it again"
+                if downloadable
+                else "Replace this file by a complete archive"
             )
             raise UserError(f"{target} is not a complete zip archive. {how_to_mend}.")
     elif url is None:
         raise UserError(
-            f"{name}: no address is known for a download of this set. Put its pictures "
-            f"({CATALOG[name].description}) into a zip archive at {target}, or give a folder with "
-            "--data or data.path."
+            f"{name}: this set cannot be downloaded, because no address is known. Put its pictures "
+            f"({CATALOG[name].description}) into a zip archive at {target}, or name a folder of "
+            "pictures with --data or data.path."
         )
     else:
         sha256 = _download(name, url, target, recorded)
@@ -156,26 +159,30 @@ def _ensure_archive(name: str) -> None:
 
 
 def _download(name: str, url: str, target: Path, recorded: str | None) -> str:
-    """Download a set and check it, then move it to `target`; return its sha256."""
+    """Download the archive of the set `name` from `url` to `target`; return its sha256.
+
+    Raises UserError, and does not write `target`, if the download fails, if the file is not a zip
+    archive, or if its sha256 differs from `recorded` (None: any sha256 is accepted).
+    """
     with atomic_file(target) as partial:
         try:
             download(url, partial, _TIMEOUT_SECONDS)
         except DownloadError as error:
             raise UserError(
                 f"{name}: cannot download {url} ({error}). If this machine has no "
-                "network, download that file on another machine and copy it to "
+                "network, download the file on another machine and copy it to "
                 f"{target}. To use a mirror, set FASTGAN_RAY_DATASETS_URL."
             ) from error
         if not zipfile.is_zipfile(partial):
             raise UserError(
-                f"{name}: {url} is not a zip archive. Open that address in a browser, and put the "
-                f"right file at {target}."
+                f"{name}: {url} is not a zip archive. Open this address in a browser to see why, "
+                f"and put the zip archive of the set at {target}."
             )
         sha256 = file_sha256(partial)
         if recorded is not None and sha256 != recorded:
             raise UserError(
                 f"{name}: {url} has changed since its first download (sha256 was {recorded}, is "
-                f"{sha256}). To accept the new file, delete {target.with_suffix('.json')}."
+                f"now {sha256}). Delete {target.with_suffix('.json')} to accept the new file."
             )
     return sha256
 
@@ -198,23 +205,25 @@ def _recorded_sha256(record: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{record} must contain the sha256 of the zip archive next to it, but cannot "
-            f"be read ({error}). Delete {record.name}; the sha256 is then recorded "
-            "again."
+            f"be read ({error}). Delete {record.name}, and the sha256 is recorded again."
         ) from error
 
 
 def _by_hand(images: int, description: str) -> DataSet:
-    """Return the entry of a set that has no download (all are in table 3 of FastGAN's paper)."""
-    return DataSet(images, f"{description}; 1024 px in the paper", _NOT_STATED, downloadable=False)
+    """Return the entry of a set that has no download, from table 3 of FastGAN's paper."""
+    text = f"{description}, 1024 px in FastGAN's paper"
+    return DataSet(images, text, _NOT_STATED, downloadable=False)
 
 
-_FROM_OXFORD = "not stated: see www.robots.ox.ac.uk/~vgg/data/flowers"
-_FROM_CALTECH = "not stated: see www.vision.caltech.edu/datasets/cub_200_2011"
+_FROM_OXFORD = "no licence stated; see www.robots.ox.ac.uk/~vgg/data/flowers"
+_FROM_CALTECH = "no licence stated; see www.vision.caltech.edu/datasets/cub_200_2011"
 
 
 CATALOG: dict[str, DataSet] = {
     "fluent-heads": DataSet(198, "3D emoji heads on white, 128 px", "MIT (Microsoft)", True),
-    "matcaps": DataSet(284, "material spheres, 128 px: the easiest to learn", "CC0", True),
+    "matcaps": DataSet(
+        284, "spheres of many materials, 128 px (the easiest set to learn)", "CC0", True
+    ),
     "100-shot-obama": DataSet(100, "faces of Barack Obama, 256 px", _NOT_STATED),
     "100-shot-panda": DataSet(100, "faces of pandas, 256 px", _NOT_STATED),
     "100-shot-grumpy_cat": DataSet(100, "faces of one cat, 256 px", _NOT_STATED),
@@ -232,7 +241,7 @@ CATALOG: dict[str, DataSet] = {
     "skulls": _by_hand(97, "skulls"),
     "shells": _by_hand(64, "shells"),
     "caltech-birds": DataSet(
-        11788, "birds with boxes: CUB-200-2011", _FROM_CALTECH, downloadable=False
+        11788, "birds (CUB-200-2011, which has boxes)", _FROM_CALTECH, downloadable=False
     ),
     "oxford-flowers-17": DataSet(
         1360, "flowers of 17 kinds, from Oxford", _FROM_OXFORD, downloadable=False

@@ -1,4 +1,4 @@
-"""Read, hash and decode every picture of a set once; store the results in the cache."""
+"""Check every picture of a set by decoding it; store the results in the cache."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VERSION = 2  # increase this number when `inspect` becomes stricter or returns 
 
 
 class Picture(NamedTuple):
-    """A picture that can be used: a file, or a page or frame of a file."""
+    """A picture that could be decoded: a whole file, or one page or frame of a file."""
 
     name: str
     """The file's name; if the file has several frames, "a.gif[07]"."""
@@ -57,7 +57,7 @@ class Check(NamedTuple):
     facts: FileFacts | None
 
     def pictures(self) -> list[Picture]:
-        """Return the pictures of the file; none if it cannot be used."""
+        """Return the pictures of the file; an empty list if the file cannot be used."""
         facts = self.facts
         if facts is None:
             return []
@@ -79,9 +79,10 @@ class Check(NamedTuple):
 
 
 def check_all(path: Path, listing: Listing, frames: Frames, track: Track) -> list[Check]:
-    """Check every picture file of `path`.
+    """Check every picture in `listing`; return the results in the order of `listing.names`.
 
-    A file is decoded only if the cache does not have its properties (`FileFacts`) yet.
+    `path` is the folder, archive, array or LMDB of the listing. Each file is read, but decoded only
+    if the cache does not have the properties (`FileFacts`) of a file with this content.
     """
     identity = f"{path.resolve()}\n{_VERSION}\n{PIL.__version__}\n{frames}"
     key = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
@@ -111,7 +112,10 @@ def check_all(path: Path, listing: Listing, frames: Frames, track: Track) -> lis
 
 
 def _known(record: Path) -> Mapping[str, FileFacts]:
-    """Read {sha256 of a file: its properties} from the cache; leave out damaged entries."""
+    """Read {sha256 of a picture file: its properties} from the cache file `record`.
+
+    Damaged entries are left out. If the file is missing or damaged, the result is empty.
+    """
     try:
         stored = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):

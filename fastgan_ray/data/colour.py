@@ -24,7 +24,10 @@ _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 
 
 def profile_of(image: Image.Image) -> bytes | None:
-    """Return the ICC profile that an opened file contains or that its EXIF data names, or None."""
+    """Return the ICC profile of an opened picture file, or None if it has none.
+
+    If an RGB file has no profile, but its EXIF data says Adobe RGB, the result is ADOBE_RGB.
+    """
     profile: bytes | None = image.info.get("icc_profile")
     if profile or image.mode != "RGB" or not says_adobe_rgb(image):
         return profile
@@ -34,9 +37,9 @@ def profile_of(image: Image.Image) -> bytes | None:
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert a picture without alpha to RGB, with the colours of sRGB.
 
-    `image` has any mode of 8 bits; `profile` is its ICC profile, or None. A picture without a
-    profile is taken to be in sRGB; if it is CMYK, it is converted by subtraction. A profile is
-    ignored, as in browsers, if it is damaged or belongs to another mode.
+    `image` may have any of Pillow's modes with 8 bits; `profile` is its ICC profile, or None. A
+    picture without a profile is treated as sRGB; CMYK without a profile is converted by Pillow's
+    simple formula. As in browsers, a profile is ignored if it is damaged or is for another mode.
     """
     if image.mode == "LAB":
         return _apply(image, _lab_transform())
@@ -47,7 +50,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def profile_name(profile: bytes | None) -> str:
-    """Return the name of an ICC profile, DAMAGED if it cannot be read, or "" without one."""
+    """Return the name of an ICC profile; DAMAGED if it cannot be read; "" if `profile` is None."""
     if not profile:
         return ""
     try:
@@ -59,7 +62,11 @@ def profile_name(profile: bytes | None) -> str:
 
 @lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> Transform | None:
-    """Return the transform from a profile to sRGB, or None if pictures need no transform."""
+    """Return a function that converts pictures of `mode` from an ICC profile to sRGB.
+
+    Return None if the profile is damaged or is for another mode, or if it is nearly sRGB: no colour
+    would change by more than _SAME levels. `mode` is RGB, L or CMYK.
+    """
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if _MODES.get(opened.profile.xcolor_space) != mode:
@@ -82,7 +89,7 @@ def _transform(profile: bytes, mode: str) -> Transform | None:
 
 
 def _samples(mode: str) -> Image.Image:
-    """Return a test picture with all 256 greys (mode L) or with colours from the whole range."""
+    """Return a test picture: all 256 greys for mode L, else _STEPS levels of each of R, G and B."""
     if mode == "L":
         return Image.frombytes("L", (256, 1), bytes(range(256)))
     levels = np.linspace(0, 255, _STEPS).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Open a folder, archive, array or LMDB; list its pictures and read their bytes."""
+"""Open a folder, archive, .npy file or LMDB; list its pictures and read their bytes."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ _ROW = re.compile(r"(.*)\[(\d+)\]", re.DOTALL)
 
 
 def open_container(path: Path) -> Listing:
-    """List the pictures of a folder, archive, array or LMDB, and everything else in it.
+    """List the pictures of a folder, archive, .npy file or LMDB, and everything else in it.
 
-    A file is a picture if its content says so, whatever its suffix. Raises UserError if `path` is
-    not one of these, or if it is damaged.
+    Pictures are recognised by their content, even without a suffix. A file with a picture's suffix
+    but other content counts as a damaged picture. Raises UserError if `path` is not a folder,
+    archive, .npy file or LMDB, or if it is damaged.
     """
     if path.is_dir():
         if (path / "data.mdb").is_file():
@@ -63,9 +64,9 @@ def _open_array(path: Path) -> Listing:
     try:
         count = arrays.count_rows(path)
     except (ValueError, OSError) as error:
-        raise UserError(f"{path}: cannot be used as pictures: {error}") from error
+        raise UserError(f"{path}: cannot be used as pictures, because {error}") from error
     if count is None:
-        raise UserError(f"{path}: holds a single picture; at least 2 are needed")
+        raise UserError(f"{path} contains only one picture, but at least 2 are needed")
     return Listing(tuple(arrays.row_names(path.name, count)), partial(_read_file, path.parent))
 
 
@@ -88,10 +89,11 @@ def _open_folder(path: Path) -> Listing:
 
 
 def _walk(path: Path) -> tuple[list[str], list[LeftOut]]:
-    """List the files as relative paths; follow links, but visit each real folder only once.
+    """Return all files below `path`, as sorted relative paths, and the folders that are left out.
 
-    A link to a parent folder is not followed, because that folder also has files that do not belong
-    to the data set. Hidden folders are not opened.
+    Links to folders are followed, but each real folder is visited only once. Hidden folders are
+    left out. Links to a parent folder are left out, too, because a parent folder may have files
+    that do not belong to the data set.
     """
 
     def raise_user_error(error: OSError) -> None:
@@ -113,7 +115,7 @@ def _walk(path: Path) -> tuple[list[str], list[LeftOut]]:
                 reason = HIDDEN_PICTURES if _has_picture(Path(folder) / name) else HIDDEN
                 kind = "hidden folder"
             elif _is_above(target, real) or _is_above(target, root):
-                reason, kind = f"leads to {target}, a parent folder", "link"
+                reason, kind = f"points to the parent folder {target}", "link"
             else:
                 continue
             subfolders.remove(name)
@@ -126,7 +128,10 @@ def _walk(path: Path) -> tuple[list[str], list[LeftOut]]:
 
 
 def _has_picture(folder: Path) -> bool:
-    """Return whether a picture is among the first files of a hidden folder and its subfolders."""
+    """Return whether a hidden folder or its subfolders contain a picture.
+
+    Only the first _HIDDEN_FILES files are checked.
+    """
     files = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
     return any(map(_is_picture_file, itertools.islice(files, _HIDDEN_FILES)))
 
@@ -151,13 +156,16 @@ def _is_array(path: Path) -> bool:
 
 
 def head_of(path: Path) -> bytes:
-    """Return the first bytes of a file, by which `kind_of` recognises it."""
+    """Return the first HEAD_BYTES of a file, which `kind_of` needs."""
     with path.open("rb") as file:
         return file.read(HEAD_BYTES)
 
 
 def _read_head(folder: Path, name: str, count: int) -> bytes:
-    """Read the first bytes of a file; refuse a pipe or a device, because reading could block."""
+    """Return the first `count` bytes of a file.
+
+    Raises ValueError for a pipe or a device, because reading from it could block.
+    """
     path = folder / name
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("not a regular file")

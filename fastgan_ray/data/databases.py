@@ -24,13 +24,12 @@ _OWN_FILES = ("data.mdb", "lock.mdb")
 
 
 def open_lmdb(path: Path) -> Listing:
-    """List the pictures of an LMDB.
+    """List the pictures of an LMDB, and the other keys.
 
-    Keys that differ only in digits have the same pattern. All keys of a pattern count as pictures
-    if at least one of their values is a picture. If the keys are `<resolution>-<index>`, each
-    picture is stored at several resolutions, and the largest complete resolution is used. A
-    resolution is complete if it has as many pictures as the LMDB states. Raises UserError if the
-    LMDB is damaged, or if no resolution is complete.
+    Pictures are recognised by their content. If some keys differ only in digits, and at least one
+    of their values is a picture, all these values count as pictures. If the keys of all pictures
+    have the form `<resolution>-<index>`, only the largest resolution that has all pictures is used.
+    Raises UserError if the LMDB is damaged, or if it has fewer pictures than it states.
     """
     try:
         with _lmdb_lock, _open(path) as env, env.begin(buffers=True) as transaction:
@@ -53,11 +52,11 @@ def open_lmdb(path: Path) -> Listing:
 
 
 def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
-    """Return the keys of pictures, sorted, and the other keys.
+    """Return the sorted keys of pictures, and the other keys.
 
-    `heads` has the first bytes of each key's value. Keys that differ only in digits have the same
-    pattern. If at least one value of a pattern is a picture, all values of this pattern are treated
-    as pictures. A value that is not a picture then counts as a damaged picture.
+    `heads` is {key: first bytes of its value}. Keys that differ only in digits form a group. If a
+    group has at least one picture, all its values count as pictures. A value with other content
+    then counts as a damaged picture.
     """
     by_pattern = defaultdict(list)
     for name in sorted(heads):
@@ -75,21 +74,24 @@ def _pictures(heads: Mapping[str, bytes]) -> tuple[list[str], list[LeftOut]]:
 
 
 def _unreadable(name: str, head: bytes) -> LeftOut | None:
-    """Return a LeftOut with the reason if this installation cannot read the picture, else None."""
+    """Return a LeftOut if this installation cannot read this format of pictures, else None."""
     verdict = judge(name, lambda name, count: head)
     is_known = verdict is not None and is_picture(kind_of(head))
     return verdict if is_known else None
 
 
 def _not_a_picture(name: str, pattern: str) -> LeftOut | None:
-    """Return a LeftOut for a key that is not a picture, or None if it has a picture's suffix."""
+    """Return a LeftOut for a key without a picture; None if the key has a picture's suffix.
+
+    A value with a picture's suffix counts as a damaged picture.
+    """
     if suffix_of(name) in SUFFIXES:
         return None
     return LeftOut(name, pattern, NOT_A_PICTURE, quiet=name == _COUNTS[0])
 
 
 def _stated_count(transaction: lmdb.Transaction) -> int | None:
-    """Return the number of pictures that the LMDB states; None if it states no number."""
+    """Return the number of pictures that the LMDB states in a key of _COUNTS, or None."""
     for key in _COUNTS:
         value = transaction.get(key.encode())
         if value is not None and bytes(value).isdigit():
@@ -100,13 +102,13 @@ def _stated_count(transaction: lmdb.Transaction) -> int | None:
 def _largest_complete(
     path: Path, names: Sequence[str], stated: int | None
 ) -> tuple[list[str], list[LeftOut], str]:
-    """Choose the resolution to use, if an LMDB stores each picture at several resolutions.
+    """Choose the largest complete resolution of an LMDB with keys such as "256-00001".
 
-    The keys are then such as 256-00001. A resolution is complete if the LMDB has all pictures at
-    this resolution: as many as the LMDB states (`stated`) or, if `stated` is None, as many as at
-    any other resolution. Return the keys of the largest complete resolution, the other keys, and a
-    note, which is "" unless a larger resolution is incomplete. Raise UserError if no resolution is
-    complete.
+    Such an LMDB has each picture at several resolutions. A resolution is complete if it has
+    `stated` pictures, or if `stated` is None, as many pictures as the resolution with the most
+    pictures. Return the keys of the chosen resolution, the other keys, and a note for the user if a
+    larger resolution is incomplete (else ""). If the keys have another form, all are chosen. Raises
+    UserError if no resolution is complete.
     """
     by_size = defaultdict(list)
     for name in names:
@@ -120,7 +122,7 @@ def _largest_complete(
     if not complete:
         found = ", ".join(f"{n} of {size} px" if size else f"{n}" for size, n in counts.items())
         raise UserError(
-            f"{path}: this LMDB is incomplete: it states that it has {needed} pictures, but has "
+            f"{path}: this LMDB is incomplete. It states that it has {needed} pictures, but has "
             f"{found}. Create it again."
         )
     if not by_size:

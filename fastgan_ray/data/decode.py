@@ -39,13 +39,13 @@ _UPRIGHT = {
 
 
 def decode(data: bytes, background: str, frame: int = 0, mode: Mode = "rgb") -> Image.Image:
-    """Decode a picture file to the given mode: colours in sRGB, rotated as EXIF says.
+    """Decode a picture file to `mode`; convert it to sRGB and rotate it as its EXIF data says.
 
-    The result is RGB, L for mode grey, or RGBA for mode rgba. `frame` is the number of the page or
-    frame, from 0. If the mode has no alpha, transparent parts show `background`. 16-bit grey is
-    scaled to 8 bits, not clipped. Call this function within `pillow_warnings_off`. Raises UserError
-    for a damaged or incomplete picture, a format that cannot be read, or more than MAX_PIXELS
-    pixels. The message has only the reason; the caller adds the file's name.
+    The result has Pillow's mode of PILLOW_MODES. `frame` is the index of the page or frame, from 0.
+    If `mode` has no alpha, transparent parts show the colour `background`. 16-bit grey is scaled to
+    8 bits. Call this function within `pillow_warnings_off`. Raises UserError if the picture is
+    damaged or incomplete, has a format that cannot be read, or has more than MAX_PIXELS pixels. The
+    message has only the reason; the caller adds the file's name.
     """
     if frame:
         return final_mode(_later_frame(data, frame), background, mode)
@@ -55,7 +55,10 @@ def decode(data: bytes, background: str, frame: int = 0, mode: Mode = "rgb") -> 
 
 @contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
-    """Open a picture file without decoding it; the block raises the same errors as `decode`."""
+    """Open a picture file without decoding it.
+
+    Errors of Pillow in the `with` block become UserErrors, like those of `decode`.
+    """
     with _user_errors(), _open(data) as image:
         yield image
 
@@ -75,7 +78,7 @@ def _open(data: bytes) -> Image.Image:
 
 @contextmanager
 def _user_errors() -> Iterator[None]:
-    """Turn any error of Pillow into a UserError."""
+    """Turn any error in the `with` block into a UserError that says what is wrong with the file."""
     try:
         yield
     except UserError:
@@ -89,7 +92,10 @@ def _user_errors() -> Iterator[None]:
 
 
 class _Recent(threading.local):
-    """The file that this thread decoded last, kept open so that its next frame is fast to reach."""
+    """A file with several frames that stays open, so that decoding its next frame is fast.
+
+    Each thread has one such file.
+    """
 
     data: bytes | None = None
     image: Image.Image | None = None
@@ -99,10 +105,10 @@ _recent = _Recent()
 
 
 def _later_frame(data: bytes, frame: int) -> Image.Image:
-    """Decode a frame after the first one.
+    """Decode the frame with index `frame`, which is at least 1.
 
-    Decoders only go forward, one frame at a time. So if the last call decoded a frame of the same
-    file, that file is still open, and its decoder continues.
+    Most decoders must decode all earlier frames first. So the file stays open in `_recent`, and the
+    decoder continues if the next call is for the same file.
     """
     with _user_errors():
         image = _recent.image if _recent.data == data else None
@@ -114,9 +120,9 @@ def _later_frame(data: bytes, frame: int) -> Image.Image:
 
 
 def frames_of(image: Image.Image) -> list[int]:
-    """Return the numbers of the pages or frames of an opened file; [0] for a single picture.
+    """Return the indices of the pages or frames of an opened file; [0] for a single picture.
 
-    Some TIFF files also have pages with reduced copies or masks; these do not count.
+    Pages of a TIFF file that are reduced copies or masks of other pages are left out.
     """
     if image.format not in WITH_FRAMES:
         return [0]
@@ -129,9 +135,10 @@ def frames_of(image: Image.Image) -> list[int]:
 
 
 def decode_frame(image: Image.Image, frame: int) -> Image.Image:
-    """Decode a frame of an opened file to sRGB, rotated as EXIF says: RGB, or RGBA if transparent.
+    """Decode a frame of an opened file; convert it to sRGB and rotate it as its EXIF data says.
 
-    Raises the errors of `opened`.
+    The result is RGB, or RGBA if the frame has transparent parts. Call this function within
+    `opened`, which converts Pillow's errors to UserErrors.
     """
     if frame:
         image.seek(frame)
@@ -143,9 +150,9 @@ def decode_frame(image: Image.Image, frame: int) -> Image.Image:
 
 
 def final_mode(image: Image.Image, background: str, mode: Mode = "rgb") -> Image.Image:
-    """Convert an RGB or RGBA picture in sRGB to the `mode` of training.
+    """Convert an RGB or RGBA picture to `mode`, a value of `data.mode`.
 
-    If the mode has no alpha, transparent parts show `background`.
+    If `mode` has no alpha, transparent parts show the colour `background`.
     """
     if image.mode == "RGBA" and mode != "rgba":
         canvas = Image.new("RGBA", image.size, background)
@@ -156,7 +163,7 @@ def final_mode(image: Image.Image, background: str, mode: Mode = "rgb") -> Image
 
 @contextmanager
 def pillow_warnings_off() -> Iterator[None]:
-    """Silence Pillow's warnings (odd EXIF, many pixels), because `decode` itself checks files."""
+    """Silence Pillow's warnings, e.g. about EXIF data, because `decode` itself checks files."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield
@@ -199,12 +206,15 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 
 
 def _from_integers(image: Image.Image) -> Image.Image:
-    """Convert 16-bit grey to 8-bit grey, with alpha if the file declares a transparent value."""
+    """Convert 16-bit grey to 8-bit grey; add alpha if the file declares a transparent value.
+
+    Raises UserError for numbers with decimals, and for values outside 0 to 65535.
+    """
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise UserError(
-            f"has pixels of Pillow's mode {image.mode}, which has no defined white: save it with "
-            "8 or 16 bits per channel"
+            f"has pixels of Pillow's mode {image.mode}, whose range of values is not defined: save "
+            "it with 8 or 16 bits per channel"
         )
     grey = Image.fromarray(np.round(values / 257).astype(np.uint8))
     transparent = image.info.get("transparency")

@@ -1,4 +1,4 @@
-"""What a run's folder says about its sets of pictures: their number, and the remarks on them."""
+"""Write and read the file in a run's folder that describes the run's sets of pictures."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FILE = "pictures.json"
 
 
 class Described(TypedDict):
-    """A set of pictures; `path` is the set's path or name, as the user gave it."""
+    """The description of a set of pictures."""
 
-    path: str
+    path: str  # or the name of a named set, as the user wrote it
     pictures: int
     remarks: list[str]
 
@@ -39,6 +39,6 @@ def write_described(folder: Path, sets: Sequence[Described]) -> None:
 
 
 def read_described(folder: Path) -> list[Described]:
-    """Return what `write_described` wrote; [] if the run uses no pictures."""
+    """Read the descriptions that `write_described` wrote; return [] if the file does not exist."""
     path = folder / FILE
     return list(json.loads(path.read_text())) if path.is_file() else []

@@ -1,7 +1,7 @@
 """Download a file and show the progress on stderr.
 
-This module does not use pooch. With pooch, a killed download would leave a temporary file in the
-cache forever, and the progress bar would fill log files. The code would not become shorter.
+This module does not use pooch. With pooch, a killed download leaves a temporary file in the cache
+forever, and the progress bar fills log files. The code would not be shorter either.
 torch.hub's loader is not used because it has no timeout.
 """
 
@@ -23,15 +23,15 @@ _BLOCK = 2**20
 
 
 class DownloadError(Exception):
-    """A download failed; the message has only the reason."""
+    """The error that a download failed; the message has only the reason."""
 
 
 def download(url: str, to: Path, timeout_seconds: float) -> None:
-    """Download a URL to a file; show a progress bar on a terminal, else print lines.
+    """Download `url` to the file `to`; show the progress as a bar on a terminal, else as lines.
 
-    The timeout limits the time to connect and each pause between received data. Raises
-    DownloadError if the download fails or ends before the announced length, and OSError if the disk
-    is full.
+    `timeout_seconds` limits the time to connect and each pause between received data. Raises
+    DownloadError if the download fails or if the server sends fewer bytes than it announced, and
+    OSError if the disk is full.
     """
     console = Console(stderr=True)
     console.print(f"downloading {url}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Fit a picture of any shape to the proportions of the generated pictures."""
+"""Resize, crop or pad a picture of any shape to the size of the generated pictures."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ KERNEL = Image.Resampling.BICUBIC
 def fit_picture(
     image: Image.Image, fit: Fit, background: str, size: Size, keep_scale: bool = False
 ) -> Image.Image:
-    """Fit a picture to the height and width `size`, with antialiased resampling.
+    """Fit a picture to `size` (height, width), with antialiased resampling.
 
-    Smaller pictures are enlarged. `squash` changes the proportions, `crop` takes the centre, `pad`
-    adds `background` (a transparent border if the picture has alpha). With `keep_scale`, the
-    picture gets only the proportions of `size` and keeps its scale, because the feature network
-    resizes it later; `squash` then returns the picture unchanged. The hidden colour of transparent
-    pixels becomes `background`.
+    The fit `squash` changes the picture's proportions, `crop` takes its centre, and `pad` adds a
+    border of colour `background` (transparent if the picture has alpha). Smaller pictures are
+    enlarged. With `keep_scale`, the picture is cropped or padded to the proportions of `size`, but
+    not resized, because the feature network resizes it later. Fully transparent pixels get the
+    hidden colour `background`.
     """
     height, width = size
     if fit == "crop":
@@ -63,8 +63,8 @@ def _padded(image: Image.Image, background: str, size: Size, keep_scale: bool) -
 def _around(image: Image.Image, proportions: Size) -> Size:
     """Return the smallest (height, width) with the given proportions that contains a picture.
 
-    For a very long, narrow picture, this size could be too large for memory, so the returned size
-    never has more than MAX_PIXELS pixels.
+    For a very long, narrow picture, this size could be too large for memory. So the returned size
+    has at most MAX_PIXELS pixels.
     """
     rows, columns = proportions
     height = max(image.height, -(-image.width * rows // columns))
@@ -75,9 +75,9 @@ def _around(image: Image.Image, proportions: Size) -> Size:
 
 
 def _without_hidden_colours(image: Image.Image, background: str) -> Image.Image:
-    """Replace the colours of transparent pixels by `background`.
+    """Replace the colours of fully transparent pixels by `background`.
 
-    Nobody sees these colours, but a network would learn them.
+    These colours are not visible, but a network would learn them.
     """
     pixels = np.array(image)
     pixels[pixels[..., 3] == 0, :3] = ImageColor.getrgb(background)

@@ -1,6 +1,6 @@
-"""Convert pictures to and from [-1, 1]; save them as 8-bit files and as grids of tiles.
+"""Convert pictures to and from tensors in [-1, 1]; save pictures, or grids of them, as PNG files.
 
-Pictures have 1 channel (grey), 3 (RGB) or 4 (RGB and alpha); files have the same channels.
+Pictures have 1 channel (grey), 3 (RGB) or 4 (RGB and alpha). The files have the same channels.
 This module does not use torchvision, because its import would slow down the start of every trial.
 """
 
@@ -27,7 +27,7 @@ def to_pixels(image: Image.Image) -> Tensor:
 
 
 def to_uint8(images_BCHW: Tensor) -> Tensor:
-    """Convert pictures in [-1, 1] to 8 bits (0 to 255), as in a file: same shape, on the CPU."""
+    """Convert pictures in [-1, 1] to uint8 (0 to 255), in a tensor of the same shape on the CPU."""
     return ((images_BCHW.float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -40,19 +40,20 @@ GAP = 2  # pixels between the tiles of a grid
 
 
 def save_grid(images_BCHW: Tensor, path: Path, columns: int | None = None, gap: int = GAP) -> None:
-    """Write pictures in [-1, 1] as tiles of a PNG, row by row.
+    """Write pictures in [-1, 1] as tiles of one PNG, row by row.
 
-    `columns` and `gap` have the same meaning as in `tiled`.
+    `columns` is the number of tiles in a row (None: about as many columns as rows). `gap` is the
+    space between tiles in pixels.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _to_image(tiled(images_BCHW, columns, gap)).save(path)
 
 
 def tiled(images_BCHW: Tensor, columns: int | None = None, gap: int = GAP) -> Tensor:
-    """Put pictures in [-1, 1] as tiles on a white sheet, row by row: uint8 (C, height, width).
+    """Put pictures in [-1, 1] side by side on a white sheet, row by row.
 
     `columns` is the number of tiles in a row. If it is None, there are about as many columns as
-    rows. `gap` is the space between tiles in pixels.
+    rows. `gap` is the space between tiles in pixels. Returns the sheet as uint8 (C, height, width).
     """
     count, channels, height, width = images_BCHW.shape
     columns = columns or math.ceil(math.sqrt(count))
@@ -68,7 +69,7 @@ def tiled(images_BCHW: Tensor, columns: int | None = None, gap: int = GAP) -> Te
 def cut_grid(grid: Image.Image, count: int) -> Iterator[Image.Image]:
     """Yield the `count` tiles of a grid that `save_grid` wrote with its default columns and gap.
 
-    Raise ValueError if the size of the picture is not that of such a grid.
+    Raises ValueError if a grid of `count` tiles cannot have this size.
     """
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -78,7 +79,7 @@ def cut_grid(grid: Image.Image, count: int) -> Iterator[Image.Image]:
     )
     if rest_x or rest_y or min(width, height) <= GAP:
         raise ValueError(
-            f"a picture of {grid.width} x {grid.height} px is not a grid of {count} tiles"
+            f"a picture of {grid.width} x {grid.height} px cannot be a grid of {count} tiles"
         )
     for index in range(count):
         left, top = index % columns * width, index // columns * height

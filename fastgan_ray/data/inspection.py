@@ -20,7 +20,7 @@ NO_PROFILE = "read as sRGB, because the colour profile is damaged"
 
 
 class PictureFacts(NamedTuple):
-    """The properties of one picture: a file, or a page or frame of a file."""
+    """The properties of one picture: a whole file, or one page or frame of a file."""
 
     frame: int
     width: int
@@ -31,7 +31,10 @@ class PictureFacts(NamedTuple):
     """The name of the picture's colour profile; "" if it has none."""
     is_transparent: bool
     sketch: str
-    ("SKETCH_SIDE x SKETCH_SIDE RGB pixels as hexadecimal digits, to find similar pictures.")
+    """The picture reduced to SKETCH_SIDE x SKETCH_SIDE RGB pixels, in hexadecimal digits.
+
+    Similar pictures are found by their sketches.
+    """
 
 
 class FileFacts(NamedTuple):
@@ -68,7 +71,7 @@ def as_json(facts: FileFacts) -> list[Any]:
 
 
 def from_json(stored: Any) -> FileFacts | None:  # noqa: ANN401 - any JSON value
-    """Convert what `as_json` returned back to FileFacts; return None for any other value."""
+    """Convert a result of `as_json` to FileFacts; return None for any other value."""
     try:
         kind, count, warning, rows = stored
         pictures = tuple(PictureFacts(*row) for row in rows)
@@ -79,9 +82,9 @@ def from_json(stored: Any) -> FileFacts | None:  # noqa: ANN401 - any JSON value
 
 
 def _frames_or_first(image: Image.Image, frames: Frames) -> list[int]:
-    """Return the numbers of the frames of a file.
+    """Return the indices of the frames of an opened file.
 
-    If they cannot be read and only the first frame is needed, return [0] instead of an error.
+    If the indices cannot be read, and `frames` is "first", return [0] instead of an error.
     """
     try:
         return frames_of(image)
@@ -106,7 +109,10 @@ def _facts(image: Image.Image, frame: int, mode: str) -> PictureFacts:
 
 
 def _is_cut_off(data: bytes, kind: str) -> bool:
-    """Return whether a file lacks its end; decoders may fill missing pixels without an error."""
+    """Return whether a JPEG or PNG file lacks its end marker.
+
+    This check is necessary because a decoder may decode such a file without an error.
+    """
     if kind == "JPEG":
         return lacks_end(data)
     return kind == "PNG" and b"IEND" not in data

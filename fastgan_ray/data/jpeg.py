@@ -1,4 +1,7 @@
-"""Repair JPEG files that lack only the end marker: viewers show them, but Pillow refuses them."""
+"""Repair JPEG files that lack only the end marker.
+
+Viewers show such files, but Pillow refuses to decode them.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,17 @@ _FILLERS = tuple(bytes([pattern]) * 64 for pattern in (0x00, 0x55, 0xAA, 0x33, 0
 
 
 def lacks_end(data: bytes) -> bool:
-    """Return whether a JPEG lacks its end marker; other bytes may follow the marker."""
-    return _follow(data)[0]
+    """Return whether a JPEG lacks its end marker. The marker need not be at the very end."""
+    return _inspect_end(data)[0]
 
 
 def with_end(data: bytes) -> bytes:
     """Add the end marker to a JPEG that lacks only this marker; return other files unchanged.
 
-    Pillow refuses a file without the marker. To check that no pixels are missing, the file is
-    decoded several times, each time with other bytes (a filler) after its end. If all pixels are
-    there, they do not depend on the filler.
+    To check that no pixels are missing, the file is decoded several times, each time with different
+    bytes (a filler) before the added marker. If the pixels are always the same, none is missing.
     """
-    is_cut, has_all_scans = _follow(data)
+    is_cut, has_all_scans = _inspect_end(data)
     if not is_cut or not has_all_scans:
         return data
     whole = data.rstrip(b"\xff")
@@ -36,13 +38,12 @@ def with_end(data: bytes) -> bytes:
     return whole + _END if len(readings) == 1 and None not in readings else data
 
 
-def _follow(data: bytes) -> tuple[bool, bool]:
-    """Return whether a JPEG lacks its end marker, and whether it ends within its last scan.
+def _inspect_end(data: bytes) -> tuple[bool, bool]:
+    """Return whether a JPEG lacks its end marker, and whether it ends inside its last scan.
 
-    Each scan of a progressive JPEG adds bits to the frequencies of some colour components. The scan
-    at the end of the file counts as the last one if, after this scan, every component has all its
-    bits. Only the bits of frequency 0 (the mean, "DC") and of the highest frequency, 63 ("AC"), are
-    checked.
+    A progressive JPEG has several scans. Each scan adds bits to the coefficients of some colour
+    components. A scan is the last one if no coefficient lacks bits after it. Only the coefficients
+    of frequency 0 (the mean, "DC") and of the highest frequency, 63, are checked.
     """
     at, in_scan = 2, False
     missing_bits: dict[tuple[int, bool], int] = {}

@@ -33,25 +33,28 @@ _SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
 
 
 def kind_of(head: bytes) -> str:
-    """Return the kind of a file from its first HEAD_BYTES: a key of RECOGNISE, or "" if unknown."""
+    """Return the kind of a file with the first bytes `head`: a key of RECOGNISE, "" if unknown."""
     return next((kind for kind, matches in RECOGNISE.items() if matches(head)), "")
 
 
 def is_picture(kind: str) -> bool:
-    """Return whether files of this kind are pictures, even if this installation cannot read them.
+    """Return whether files of this kind are pictures.
 
-    See `missing_decoder`.
+    `missing_decoder` says whether this installation can read them.
     """
     return kind in PICTURES
 
 
 def missing_decoder(kind: str) -> str:
-    """Return what to install to read pictures of this kind; "" if they can be read."""
+    """Return what the user must install to read pictures of this kind; "" if they can be read."""
     return MISSING[kind]() if kind in MISSING else ""
 
 
 def is_raw(kind: str, suffix: str) -> bool:
-    """Return whether a file is a camera's raw file, whose first picture may be a small preview."""
+    """Return whether a file is a camera's raw file, from its kind and its suffix in lower case.
+
+    Raw files are not read, because their first picture may be a small preview.
+    """
     return kind == RAW or (kind == "TIFF" and suffix in RAW_SUFFIXES)
 
 
@@ -63,7 +66,7 @@ def suffix_of(name: str) -> str:
 @lru_cache(maxsize=1)
 def _missing_heif() -> str:
     if importlib.util.find_spec("pillow_heif") is None:
-        return "to read them: pip install 'fastgan-ray[heif]'"
+        return "to read HEIF pictures, run: pip install 'fastgan-ray[heif]'"
     import pillow_heif
 
     pillow_heif.register_heif_opener()
@@ -88,7 +91,10 @@ def _starts(*beginnings: bytes) -> Callable[[bytes], bool]:
 
 
 def _is_bmp(head: bytes) -> bool:
-    """Recognise a BMP by "BM" and the size of its header; a text can also start with "BM"."""
+    """Recognise a BMP by its first letters "BM" and by the size of its header.
+
+    The letters are not enough, because a text can also start with "BM".
+    """
     return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
 
 
@@ -97,7 +103,10 @@ def _is_ppm(head: bytes) -> bool:
 
 
 def _brands(head: bytes) -> set[bytes]:
-    """Return the brands of an ISO media file; only the brands distinguish AVIF from HEIF."""
+    """Return the brands (codes of formats) of an ISO media file; an empty set for other files.
+
+    AVIF and HEIF files differ only in their brands.
+    """
     if head[4:8] != b"ftyp":
         return set()
     end = min(int.from_bytes(head[:4], "big"), len(head))
@@ -114,9 +123,10 @@ def _is_heif(head: bytes) -> bool:
 
 
 def _is_raw(head: bytes) -> bool:
-    """Recognise a camera's raw file: by its own first bytes, or by the tags of a TIFF file.
+    """Recognise a camera's raw file by its first bytes, or by its tags if it is a kind of TIFF.
 
-    The first page of DNG, NEF or ARW is a reduced copy; the picture is in a SubIFD.
+    DNG, NEF and ARW are kinds of TIFF. Their first page is a reduced copy, and the picture is in a
+    SubIFD.
     """
     beginnings = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb")
     if head.startswith(beginnings) or head[8:12] == b"CR\2\0" or b"crx " in _brands(head):
@@ -126,7 +136,10 @@ def _is_raw(head: bytes) -> bool:
 
 
 def _first_tags(head: bytes) -> dict[int, int]:
-    """Return {tag: value} of the first page of a TIFF file, as far as `head` has them."""
+    """Return {tag: value} of the first page of a TIFF file; {} for other files.
+
+    Tags that are not completely in `head` are left out.
+    """
     if not head.startswith(_TIFF_HEADERS):
         return {}
     order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
@@ -163,7 +176,9 @@ RECOGNISE: dict[str, Callable[[bytes], bool]] = {
 PICTURES = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "HEIF", "JPEG2000")
 MISSING: dict[str, Callable[[], str]] = {
     "HEIF": _missing_heif,
-    "AVIF": _missing_in_pillow("avif", "to read them, install Pillow 11.3 or newer"),
-    "JPEG2000": _missing_in_pillow("jpg_2000", "to read them, install Pillow with OpenJPEG"),
-    "WEBP": _missing_in_pillow("webp", "to read them, install Pillow with libwebp"),
+    "AVIF": _missing_in_pillow("avif", "to read AVIF pictures, install Pillow 11.3 or newer"),
+    "JPEG2000": _missing_in_pillow(
+        "jpg_2000", "to read JPEG 2000 pictures, install Pillow with OpenJPEG"
+    ),
+    "WEBP": _missing_in_pillow("webp", "to read WebP pictures, install Pillow with libwebp"),
 }

@@ -58,10 +58,11 @@ class Listing(NamedTuple):
 
 
 def judge(name: str, read_head: ReadHead) -> LeftOut | None:
-    """Return None if an entry is a picture (by its content); else return a LeftOut.
+    """Return None if an entry is a picture, else a LeftOut with the reason.
 
-    A file with a picture's suffix always counts as a picture, so that a damaged picture is an error
-    and is not ignored. `read_head` returns the first bytes of an entry.
+    `read_head` returns the first bytes of an entry, which show whether it is a picture. A file with
+    a picture's suffix but unknown content counts as a picture. So a damaged picture is reported as
+    an error and is not ignored.
     """
     suffix, hidden = suffix_of(name), not all(map(visible, parts(name)))
     try:
@@ -86,26 +87,27 @@ def judge(name: str, read_head: ReadHead) -> LeftOut | None:
 def separate(
     names: Iterable[str], read_head: ReadHead
 ) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
-    """Return the sorted names of the pictures, and the other entries."""
+    """Divide entries by `judge`; return the sorted names of the pictures, and the other entries."""
     verdicts = [(name, judge(name, read_head)) for name in sorted(names)]
     pictures = tuple(name for name, verdict in verdicts if verdict is None)
     return pictures, tuple(verdict for _, verdict in verdicts if verdict is not None)
 
 
 def require_inside(path: Path, kind: str, names: Sequence[str]) -> None:
-    """Raise UserError if the name of an entry leads out of the archive."""
+    """Raise UserError if the name of an archive's entry leads out of the archive ("../a.png")."""
     if escaping := [name for name in names if _escapes(name)]:
         raise UserError(
             f"{path}: names of {kind} entries must not lead out of the archive, but "
-            f"{printable(escaping[0])!r} does ({len(escaping)} such entries). Do not trust this "
-            "archive; make one from a folder."
+            f"{printable(escaping[0])!r} does (in total: {counted(len(escaping), 'such name')}). "
+            "Do not trust this archive. Use a folder of pictures instead."
         )
 
 
 def describe_left_out(left_out: Sequence[LeftOut]) -> str:
-    """Return a line that says how many files of each kind were not read; "" if there are none.
+    """Return a line that says how many files of each kind were not read; "" if all were read.
 
-    For example "3 files were not read: 1 .cr2 and 1 .dng (a camera's raw file; ...), 1 .txt".
+    Example: "3 files were not read: 1 .cr2 and 1 .dng (a camera's raw file; ...), 1 .txt". Files
+    that are `quiet` are not mentioned.
     """
     mentioned = [entry for entry in left_out if not entry.quiet]
     if not mentioned:
@@ -129,7 +131,7 @@ def _counts(kinds: Mapping[str, int]) -> list[str]:
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """Join texts: "a", "a and b", "a, b and c"."""
+    """Join texts with commas and "and", e.g. "a, b and c"."""
     *first, last = texts
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -147,7 +149,7 @@ def named(names: Sequence[str]) -> str:
 
 
 def visible(part: str) -> bool:
-    """Return False if a part of a path is hidden or is macOS's folder `__MACOSX`, else True."""
+    """Return False for a hidden name (such as ".git") and macOS's folder `__MACOSX`, else True."""
     return part in (".", "..") or (not part.startswith(".") and part != "__MACOSX")
 
 

@@ -46,20 +46,26 @@ def remarks(source: Source, config: DataConfig, size: Size) -> list[str]:
 
 
 def sketches(pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
-    """Return the tiny copies of the pictures (`PictureFacts.sketch`) as rows of values 0 to 255."""
+    """Return the tiny copies of the pictures (`PictureFacts.sketch`), one copy in each row.
+
+    The values are 0 to 255; the shape is (pictures, 3 x SKETCH_SIDE x SKETCH_SIDE).
+    """
     joined = bytes.fromhex("".join(picture.facts.sketch for picture in pictures))
     values = np.frombuffer(joined, np.uint8).astype(np.float32)
     return values.reshape(len(pictures), 3 * SKETCH_SIDE**2)
 
 
 def mirrored_sketches(pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
-    """Return the rows of `sketches` for the mirror images of the pictures."""
+    """Return the `sketches` of the pictures after mirroring the pictures left to right."""
     values = sketches(pictures).reshape(len(pictures), SKETCH_SIDE, SKETCH_SIDE, 3)
     return values[:, :, ::-1].reshape(len(pictures), 3 * SKETCH_SIDE**2)
 
 
 def copies(pictures: Sequence[Picture]) -> list[list[Picture]]:
-    """Return the groups of pictures that have equal files, byte for byte."""
+    """Return the groups of pictures that are exact copies of each other.
+
+    Copies have the same bytes of the file, the same frame and the same crop.
+    """
     groups = defaultdict(list)
     for picture in pictures:
         groups[picture.sha256, picture.facts.frame, picture.crop].append(picture)
@@ -89,9 +95,9 @@ def _further_frames(pictures: Sequence[Picture], config: DataConfig) -> str:
         return ""
     count = sum(picture.frame_count - 1 for picture in several)
     return (
-        f"{counted(count, 'further frame')} of {counted(len(several), 'file')} with several pages "
-        f"or frames {_are(count)} not used "
-        f"({named([picture.file for picture in several])}); to use them, set data.frames: all"
+        f"{counted(len(several), 'file')} {_have(len(several))} several pages or frames, but only "
+        f"the first is used ({named([picture.file for picture in several])}); to use the "
+        f"{counted(count, 'other frame')}, set data.frames: all"
     )
 
 
@@ -114,10 +120,10 @@ def _enlarged(pictures: Sequence[Picture], config: DataConfig, size: Size) -> st
     target = f"{width} px" if width == height else f"{width} x {height} px"
     own = f"{smallest.facts.width} x {smallest.facts.height} px"
     return (
-        f"{enlarged} of {counted(len(pictures), 'picture')} {_are(enlarged)} enlarged more than "
-        f"{MOST_ENLARGED:g} times for {target}; the smallest, "
-        f"{printable(smallest.name)} ({own}), is enlarged {factors[smallest.name]:.3g} times; use "
-        "larger pictures or a lower model.resolution"
+        f"{enlarged} of {counted(len(pictures), 'picture')} {_are(enlarged)} enlarged by a factor "
+        f"of more than {MOST_ENLARGED:g} to {target}. For the smallest, {printable(smallest.name)} "
+        f"({own}), the factor is {factors[smallest.name]:.3g}. Use larger pictures or a lower "
+        "model.resolution"
     )
 
 
@@ -129,8 +135,8 @@ def _copies(pictures: Sequence[Picture]) -> str:
     first, second = groups[0][:2]
     are_copies = "is an exact copy of another" if count == 1 else "are exact copies of others"
     return (
-        f"{count} of {counted(len(pictures), 'picture')} {are_copies}, for example "
-        f"{printable(second.name)} of {printable(first.name)}"
+        f"{count} of {counted(len(pictures), 'picture')} {are_copies}; for example, "
+        f"{printable(second.name)} is a copy of {printable(first.name)}"
     )
 
 
@@ -148,3 +154,7 @@ def _nearly_identical(pictures: Sequence[Picture]) -> str:
 
 def _are(count: int) -> str:
     return "is" if count == 1 else "are"
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"

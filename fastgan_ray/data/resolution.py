@@ -21,8 +21,8 @@ _COMMON = 0.8
 def enlargement(picture: Picture, config: DataConfig, size: Size) -> float:
     """Return the factor by which a picture is enlarged to `size` (height, width).
 
-    If the factors of height and width differ, the larger one is used, or the smaller one if
-    `config.fit` is pad.
+    A factor below 1 means that the picture is reduced. If the factors for height and width differ,
+    the result is the smaller factor if `config.fit` is pad, else the larger factor.
     """
     factors = (size[0] / picture.facts.height, size[1] / picture.facts.width)
     return min(factors) if config.fit == "pad" else max(factors)
@@ -32,7 +32,7 @@ def justified_resolution(pictures: Sequence[Picture], config: DataConfig, aspect
     """Return the largest resolution at which few pictures must be enlarged.
 
     At this resolution, at least the fraction LARGE_ENOUGH of the pictures need no enlargement. If
-    this is true for no resolution, return the lowest one; use `share_unenlarged` to find out.
+    no resolution satisfies this, return the lowest resolution. `aspect` is a key of ASPECTS.
     """
 
     def is_justified(resolution: int) -> bool:
@@ -51,10 +51,10 @@ def share_unenlarged(
 
 
 def common_aspect(pictures: Sequence[Picture]) -> tuple[str, float]:
-    """Return the most common key of ASPECTS, and the fraction of pictures that count for it.
+    """Return the most common proportions (a key of ASPECTS), and their fraction of the pictures.
 
     Each picture counts for the key that is nearest to its proportions. If no key has at least the
-    fraction _COMMON of the pictures, the result is "1:1" and its fraction.
+    fraction _COMMON of the pictures, return "1:1" and the fraction of pictures that count for it.
     """
     counts = Counter(nearest_aspect(picture) for picture in pictures)
     aspect, count = counts.most_common(1)[0]
@@ -63,7 +63,7 @@ def common_aspect(pictures: Sequence[Picture]) -> tuple[str, float]:
 
 
 def nearest_aspect(picture: Picture) -> str:
-    """Return the key of ASPECTS that needs the least change of the picture's proportions."""
+    """Return the key of ASPECTS that is nearest to the picture's proportions."""
     ratio = picture.facts.width / picture.facts.height
     return min(ASPECTS, key=lambda name: abs(math.log(ratio / _ratio(name))))
 

@@ -10,11 +10,12 @@ from fastgan_ray.errors import UserError
 
 
 class Sampler:
-    """Batches of picture indices, in a new order in each epoch, with a flip flag for each index.
+    """Draws batches of picture indices, and for each index whether the picture is flipped.
 
-    A batch may continue into the next epoch, so any batch size works with any number of pictures.
-    Flips are always drawn, so that the order of the pictures does not depend on the probability of
-    a flip.
+    Each epoch has a new random order of the `count` pictures. A batch may continue into the next
+    epoch, so any batch size works with any number of pictures. `flip` is the probability of a flip.
+    The order of the pictures does not depend on it, because random numbers for flips are always
+    drawn.
     """
 
     def __init__(self, count: int, batch_size: int, flip: float, rng: torch.Generator) -> None:
@@ -24,7 +25,7 @@ class Sampler:
         self._position = 0
 
     def next(self) -> tuple[Tensor, Tensor]:
-        """Return the next batch: indices (B,) int64 and flips (B,) bool."""
+        """Return the next batch: picture indices (B,) int64, and flips (B,) bool."""
         parts, missing = [], self.batch_size
         while missing:
             if self._position == self.count:
@@ -38,7 +39,7 @@ class Sampler:
         return torch.cat(parts), flips
 
     def state(self) -> dict[str, Tensor]:
-        """Copy everything on which the next batches depend, including the state of `rng`."""
+        """Return a copy of the state that determines the next batches, including that of `rng`."""
         return {
             "order": self._order.clone(),
             "position": torch.tensor(self._position),
@@ -46,7 +47,10 @@ class Sampler:
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue exactly from `state`; raise UserError if it belongs to other pictures."""
+        """Continue exactly from a result of `state()`.
+
+        Raises UserError if it is for another number of pictures or is damaged.
+        """
         order, position = state["order"], int(state["position"])
         if len(order) != self.count:
             raise UserError(

@@ -26,17 +26,17 @@ class PictureSets(NamedTuple):
 
     @property
     def held_out(self) -> bool:
-        """True if metrics compare with pictures that are never trained on."""
+        """True if the reference pictures of the metrics are never trained on."""
         return self.reference is not self.pool
 
 
 def open_sets(config: RunConfig, track: Track = silently) -> PictureSets:
     """Open and check the pictures of a run.
 
-    Metrics compare with the pictures at `eval.data`, or with the fraction `eval.held_out` of the
-    pictures at `data.path`, or, by default, with all pictures at `data.path`. Raises UserError
-    like `open_source`, and if there are fewer than 2 held-out pictures, or if some of them are also
-    training pictures.
+    The reference pictures of the metrics are the pictures at `eval.data`, or the fraction
+    `eval.held_out` of the pictures at `data.path`, or, by default, all pictures at `data.path`.
+    Raises UserError like `open_source`. Also raises UserError if there are fewer than 2 training
+    or held-out pictures, or if a held-out picture is also a training picture.
     """
     whole = config.data.model_copy(update={"limit": None})
     everything = open_source(whole, track=track)
@@ -50,7 +50,11 @@ def open_sets(config: RunConfig, track: Track = silently) -> PictureSets:
 
 
 def require_different_limits(limits: Set[float | None], pool: Source) -> None:
-    """Raise UserError if trainings with different `data.limit` would use the same pictures."""
+    """Raise UserError if one of several values of `data.limit` is too high to have an effect.
+
+    `limits` are the values to compare, and `pool` has the pictures to choose from. A training with
+    a limit of at least `len(pool)` uses all pictures, like a training without a limit.
+    """
     without_effect = [limit for limit in limits if limit is not None and limit >= len(pool)]
     if without_effect and len(limits) > 1:
         raise UserError(
@@ -60,7 +64,7 @@ def require_different_limits(limits: Set[float | None], pool: Source) -> None:
 
 
 def open_pool(config: RunConfig, track: Track = silently) -> Source:
-    """Open all pictures that the training of a run may have used; see `PictureSets.pool`."""
+    """Open all pictures from which the training pictures of a run are chosen by `data.limit`."""
     without = config.eval.model_copy(update={"data": None})
     return open_sets(config.model_copy(update={"eval": without}), track).pool
 
@@ -68,8 +72,9 @@ def open_pool(config: RunConfig, track: Track = silently) -> Source:
 def _divide(source: Source, share: float, seed: int) -> tuple[Source, Source]:
     """Return training pictures and held-out pictures (the fraction `share` of all pictures).
 
-    The files with the lowest hashes of seed and content are held out. So all copies and all pages
-    of a file are either held out or used for training.
+    The files with the lowest hashes of `seed` and content are held out. So copies of a file, and
+    the pages of a file, are always in the same set. Raises UserError if a set has fewer than 2
+    pictures.
     """
 
     def rank(sha256: str) -> str:
@@ -96,7 +101,7 @@ def _divide(source: Source, share: float, seed: int) -> tuple[Source, Source]:
 
 
 def _require_others(reference: Source, pool: Source) -> None:
-    """Raise UserError if held-out pictures are also training pictures."""
+    """Raise UserError if a picture of `reference` is also in `pool`."""
     trained = {(picture.sha256, picture.facts.frame) for picture in pool.pictures}
     both = [
         picture.name

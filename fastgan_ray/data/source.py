@@ -24,7 +24,7 @@ _LISTED = 20  # how many pictures without a box an error lists
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures in the order of their names; all could be decoded when the source was opened."""
+    """A set of pictures, sorted by name. All could be decoded when the source was opened."""
 
     path: Path
     pictures: tuple[Picture, ...]
@@ -55,12 +55,12 @@ class Source:
         return len(self.pictures)
 
     def read(self, index: int, background: str | None = None) -> Image.Image:
-        """Read picture `index` at its original size, rotated as EXIF says, in the source's mode.
+        """Read picture `index` at its original size, in the source's mode.
 
-        With `data.boxes`, the result is the part of the picture around its box. If the mode has no
-        alpha, transparent parts show `background`; if `background` is None, they show the
-        background of the source. Raises UserError if the picture was changed, removed or damaged
-        since the source was opened.
+        The picture is rotated as its EXIF data says. With `data.boxes`, the result is only the crop
+        around its box. If the mode has no alpha, transparent parts show the colour `background`
+        (None: the source's background). Raises UserError if the picture was changed, removed or
+        damaged since the source was opened.
         """
         picture = self.pictures[index]
         try:
@@ -84,10 +84,10 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
     """Open the pictures at `config.path` and check every picture.
 
     `config.path` is a path that `open_container` can open, or a name in the catalog. Each picture
-    is decoded completely once; the cache records the properties of good pictures. `seed` chooses
-    the subset if `config.limit` is set. A smaller subset is always part of a larger one. Raises
-    UserError if fewer than 2 pictures are usable. With `on_bad_image: error`, also raises UserError
-    if a picture cannot be read; the message lists all such pictures.
+    is decoded once; then the cache has its properties. If `config.limit` is set, `seed` decides
+    which pictures are chosen. Raises UserError if fewer than 2 pictures are usable. With
+    `on_bad_image: error`, also raises UserError if a picture cannot be read or has no box in
+    `config.boxes`; the message lists these pictures.
     """
     found = survey(config, track)
     path, listing, bad = found.path, found.listing, found.unreadable
@@ -111,10 +111,11 @@ def open_source(config: DataConfig, seed: int = 0, track: Track = silently) -> S
 
 
 def limited(source: Source, config: DataConfig, seed: int) -> Source:
-    """Choose `config.limit` pictures: those with the lowest hashes of seed and name.
+    """Return a source with `config.limit` of the pictures, chosen at random by `seed`.
 
-    With hashes instead of a permutation, adding or removing a picture changes at most one choice.
-    Raises UserError if the limit is a fraction that gives fewer than 2 pictures.
+    The pictures with the lowest hashes of seed and name are chosen. So a smaller choice is part of
+    every larger choice, and a new picture in the data replaces at most one chosen picture. Raises
+    UserError if the limit is a fraction that gives fewer than 2 pictures.
     """
     count = config.limited(len(source))
     if count < 2:
@@ -134,32 +135,36 @@ def limited(source: Source, config: DataConfig, seed: int) -> Source:
 
 
 def with_pictures(source: Source, pictures: Sequence[Picture]) -> Source:
-    """Return a source of some of the pictures of `source`, in the given order."""
+    """Return a copy of `source` that has only `pictures`, in this order."""
     return replace(source, pictures=tuple(pictures))
 
 
 def _require_enough(
     path: Path, checks: Sequence[Check], usable: int, bad: Sequence[str], refuse_bad: bool
 ) -> None:
-    """Raise UserError for fewer than 2 usable pictures, or for any bad one if `refuse_bad`."""
+    """Raise UserError if fewer than 2 pictures are usable.
+
+    `bad` are the pictures that cannot be read ("name: reason"). If `refuse_bad`, raise UserError
+    also if `bad` is not empty.
+    """
     count, listed = len(checks), "\n".join(f"  {line}" for line in bad)
     if bad and (refuse_bad or len(bad) == count):
-        number = (
-            f"none of {counted(count, 'picture')} can"
+        problem = (
+            f"none of {counted(count, 'picture')} can be read"
             if len(bad) == count
-            else f"{len(bad)} of {counted(count, 'picture')} cannot"
+            else f"{len(bad)} of {counted(count, 'picture')} cannot be read"
         )
-        how_to_mend = "Replace or remove them"
+        how_to_mend = "Replace or remove these pictures"
         if usable >= 2:
             how_to_mend += ", or leave them out with data.on_bad_image: skip"
         elif len(bad) == count:
             how_to_mend = "Check that these files are pictures and were copied completely"
-        raise UserError(f"{path}: {number} be read:\n{listed}\n{how_to_mend}.")
+        raise UserError(f"{path}: {problem}:\n{listed}\n{how_to_mend}.")
     if usable < 2:
         raise UserError(
             f"{path}: at least 2 usable pictures are needed, but got {usable} of {count}"
-            + (f"; these cannot be read:\n{listed}" if bad else ".")
-            + "\nAdd pictures (50 to 400 is usual)."
+            + (f"; these pictures cannot be read:\n{listed}" if bad else ".")
+            + "\nAdd pictures (50 to 400 are usual)."
         )
 
 
@@ -168,7 +173,7 @@ def _no_box(found: Survey, config: DataConfig) -> str:
     listed = "\n".join(f"  {printable(name)}" for name in missing[:_LISTED])
     if len(missing) > _LISTED:
         listed += f"\n  and {len(missing) - _LISTED} more"
-    how_to_mend = "Add rows for them, or leave them out with data.on_bad_image: skip"
+    how_to_mend = "Add a row for each, or leave these pictures out with data.on_bad_image: skip"
     if not found.pictures:
         how_to_mend = 'The column "name" must have the path of each picture, relative to data.path'
     return (

@@ -31,7 +31,7 @@ MODES = {
 
 
 class Survey(NamedTuple):
-    """All files of a set of pictures, with the result of their check."""
+    """All files of a set of pictures, with the results of checking them."""
 
     path: Path
     listing: Listing
@@ -43,7 +43,7 @@ class Survey(NamedTuple):
 
     @property
     def unreadable(self) -> tuple[str, ...]:
-        """The pictures that cannot be read: "name: reason"."""
+        """A text "name: reason" for each picture that cannot be read."""
         return tuple(
             f"{printable(check.name)}: {check.reason}" for check in self.checks if check.reason
         )
@@ -64,9 +64,9 @@ class FileRow(TypedDict):
 
 
 def survey(config: DataConfig, track: Track = silently) -> Survey:
-    """Find all files of `config.path` and check every picture; damaged pictures cause no error.
+    """List all files of `config.path` and check every picture; damaged pictures cause no error.
 
-    Raises UserError if the path does not exist or is not a set of pictures that can be read, or if
+    Raises UserError if `config.path` is missing, damaged, or not a set of pictures, or if the file
     `config.boxes` is not valid.
     """
     if not config.path:
@@ -86,10 +86,10 @@ def survey(config: DataConfig, track: Track = silently) -> Survey:
 
 
 def inventory(found: Survey) -> list[FileRow]:
-    """List every file, sorted by name.
+    """Return a row for every file of a set of pictures, sorted by name.
 
-    A row has the file's kind, size and mode, and the reason if it is not used. A file with several
-    pictures has a row for each picture. A hidden folder is one row.
+    A file with several pictures has a row for each picture. A hidden folder has one row for all its
+    files.
     """
     rows = [
         FileRow(
@@ -125,7 +125,7 @@ def _notes(cropped: Cropped, config: DataConfig) -> list[str]:
 
 
 def mode_of(picture: Picture) -> str:
-    """Name the colours of a picture's file in words."""
+    """Describe the colour mode of a picture's file in words, such as "grey with alpha"."""
     mode = MODES.get(picture.facts.mode, picture.facts.mode)
     is_marked = picture.facts.is_transparent and "alpha" not in mode
     return f"{mode} with transparent parts" if is_marked else mode

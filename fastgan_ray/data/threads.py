@@ -18,7 +18,7 @@ _CHUNK = 64  # pictures in progress; this limits memory, not speed
 def map_in_threads(
     function: Callable[[int], T], count: int, track: Track, doing: str
 ) -> Iterator[T]:
-    """Compute function(0), function(1), ... in several threads; yield the results in order.
+    """Call `function` with 0, 1, ..., `count` - 1 in several threads; yield the results in order.
 
     Threads are faster than a loop because Pillow releases the GIL. `track` shows the progress with
     the label `doing`.
