@@ -272,12 +272,12 @@ def test_devices_and_resources_that_do_not_exist_are_refused_at_once(
     config = () if command == "train" else ("--config", ROOT / f"search_spaces/{file}.yaml")
     common = (command, *config, *more, "--embedded", "--data", "matcaps")
     assert call(*common, "--set", "train.device=cuda") == 2
-    assert "cuda is not available here (available: cpu)" in capsys.readouterr().err
+    assert "cuda is not available on this machine (available: cpu)" in capsys.readouterr().err
     if command != "train":
         assert call(*common, "--set", "resources.cpus=9999") == 2
         assert "needs 9999 CPUs" in " ".join(capsys.readouterr().err.split())
     assert call(*common, "--set", "resources.gpus=1") == 2
-    words = "this machine has none" if command == "train" else "no machine has that"
+    words = "this machine has no GPU" if command == "train" else "no machine has that"
     assert words in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.glob("runs/demo")) + list(tmp_path.glob("runs/ablation*"))
 

@@ -108,7 +108,7 @@ def test_what_is_not_colour_takes_any_number_of_channels(channels):
 @pytest.mark.parametrize("channels", [2, 5])
 def test_colour_needs_colours(channels):
     with pytest.raises(
-        ValueError, match=rf"color needs 1, 3 or 4 channels \(got {channels}\); leave color out"
+        ValueError, match=rf"color needs 1, 3 or 4 channels \(got {channels}\); remove color from"
     ):
         DiffAugment(pictures(channels=channels))
 

@@ -228,9 +228,9 @@ def test_a_line_of_a_file_and_an_assignment_are_checked(tmp_path):
 
 def test_augmentation_in_another_training_takes_numbers_only():
     images = torch.zeros(2, 3, 8, 8)
-    with pytest.raises(ValueError, match="brightness: a schedule needs a training"):
+    with pytest.raises(ValueError, match="brightness: must be a number, because schedules"):
         DiffAugment(images, "color", brightness=mapping(0, 1))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="ada_p: a schedule needs a training"):
+    with pytest.raises(ValueError, match="ada_p: must be a number, because schedules"):
         AdaptiveAugment(ada="none", ada_p=mapping(0, 0.5))  # type: ignore[arg-type]
 
 
@@ -374,7 +374,9 @@ def test_captured_steps_with_schedules_are_the_ordinary_ones(name):
 def test_adams_decays_are_not_captured_and_that_is_said(name):
     config, cuda = tiny.config(**case(name)), torch.device("cuda")
     state = new_state(config, 8, CPU)
-    with pytest.warns(UserWarning, match="not captured as CUDA graphs.*beta1 or beta2 is a sche"):
+    with pytest.warns(
+        UserWarning, match="not captured as CUDA graphs.*beta1 or train.beta2 is a s"
+    ):
         assert not can_capture(state, config, cuda)
     tensors, expected = run(config, Recording())[1], run(config, None)[1]
     assert not all(torch.equal(a, b) for a, b in zip(tensors, expected, strict=True))

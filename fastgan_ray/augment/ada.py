@@ -1,8 +1,8 @@
 """Adapt the augmentation probability p: raise p while D overfits, lower p while D does not.
 
-D overfits if its logits of real pictures are too often positive. A controller is a pure function of
-a small state. The state is on the training's device, so no step has to wait for a copy. Checkpoints
-store the state exactly.
+D overfits if too many of its logits of real pictures are positive. A controller is a pure function
+of a small state. The state is on the training's device, so no step has to wait for a copy.
+Checkpoints store the state exactly.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ KERAS_TARGET = 0.85
 class AdaState:
     """The probability p, and the data from which the next change of p is computed.
 
-    `sign_sum` is the sum of the values `sign` that `update` got since the last change of p;
-    `count` is the number of these values.
+    All are scalar tensors. `sign_sum` is the sum of the values `sign` that `update` got since the
+    last change of p. `count` is the number of these values.
     """
 
     p: Tensor
@@ -33,7 +33,10 @@ class AdaState:
 
 
 def ada_state(p: float, device: torch.device, sign_sum: float = 0.0, count: int = 0) -> AdaState:
-    """Return a state on `device`, in float64 if the device supports this type."""
+    """Return a state with the given values on `device`.
+
+    `p` and `sign_sum` are float64, or float32 if the device does not support float64.
+    """
     precise = torch.float32 if device.type == "mps" else torch.float64
     p_and_sum = torch.tensor([p, sign_sum], dtype=precise, device=device)
     return AdaState(p_and_sum[0], p_and_sum[1], torch.tensor(count, device=device))
@@ -45,9 +48,10 @@ def adaptive(config: AugmentConfig) -> bool:
 
 
 def update(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
-    """Compute the state of the controller, which includes p, after a training step.
+    """Return the controller's state after a step of D; `state` is the state before this step.
 
-    `sign` is the mean sign of D's logits of real pictures, a scalar from -1 to 1.
+    `sign` is the mean sign of D's logits of real pictures in this step, a scalar from -1 to 1.
+    `batch_size` is the number of these pictures.
     """
     if not adaptive(config):
         return state
@@ -55,10 +59,10 @@ def update(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig
 
 
 def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
-    """Move p by a fixed amount every few steps (Karras et al. 2020).
+    """Move p by a fixed amount once in `ada_interval` steps of D (Karras et al. 2020).
 
-    `sign` is the mean sign of D's logits of real pictures in a step. p rises if the mean of `sign`
-    since p's last move is above the target, and p falls if this mean is below the target.
+    The arguments are the same as in `update`. p rises if the mean of `sign` since p's last move is
+    above the target. p falls if this mean is below the target.
     """
     total, count = state.sign_sum + sign, state.count + 1
     target = STYLEGAN2_TARGET if config.ada_target is None else config.ada_target
@@ -69,9 +73,10 @@ def stylegan2(state: AdaState, sign: Tensor, batch_size: int, config: AugmentCon
 
 
 def keras(state: AdaState, sign: Tensor, batch_size: int, config: AugmentConfig) -> AdaState:
-    """Move p at each step, by (D's accuracy on reals - target) / `ada_steps` (Beres 2021).
+    """Move p at each step of D, by (D's accuracy on real pictures - target) / `ada_steps`.
 
-    The accuracy is the share of real pictures with a positive logit, (1 + `sign`) / 2.
+    Source: Beres 2021. The accuracy is the fraction of real pictures with a positive logit, (1 +
+    `sign`) / 2. The arguments are the same as in `update`.
     """
     target = KERAS_TARGET if config.ada_target is None else config.ada_target
     accuracy = (1 + sign) / 2

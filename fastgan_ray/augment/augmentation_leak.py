@@ -1,10 +1,10 @@
-"""Detect a leaking augmentation: generated pictures look augmented, but real ones do not.
+"""Detect a leaked augmentation: generated pictures look augmented, but real ones do not.
 
-A symptom is a number computed from a picture. An augmentation operation makes its symptoms larger,
-or makes them vary more between pictures. An augmentation has probably leaked if generated pictures
-differ from real ones in its symptoms about as much as augmented real pictures do. Pictures are (B,
-C, H, W) in [-1, 1] (grey, RGB, or RGB and alpha), downscaled to at most 64 px. Symptoms of colour
-ignore alpha.
+A symptom is a number that is computed from a picture. Each augmentation operation has some
+symptoms: it makes these numbers larger, or makes them vary more between pictures. An operation has
+probably leaked if its symptoms differ between generated and real pictures about as much as between
+augmented real pictures and real pictures. Pictures are (B, C, H, W) in [-1, 1] (grey, RGB, or RGB
+and alpha), downscaled to at most 64 px. Symptoms of colour ignore alpha.
 """
 
 from __future__ import annotations
@@ -33,14 +33,19 @@ _EPSILON = 0.02
 
 
 class Finding(NamedTuple):
-    """One symptom of one operation; differences from real pictures are in standard deviations."""
+    """A symptom of an operation, measured in generated and in augmented real pictures.
+
+    `fake` is the mean of the symptom in generated pictures minus its mean in real pictures.
+    `augmented` is the same for augmented real pictures. The unit of all numbers is a standard
+    deviation.
+    """
 
     op: str
     symptom: str
     fake: float
     augmented: float
     error: float
-    """Standard error of `fake`."""
+    """The standard error of `fake`."""
 
 
 def shrink(images: Tensor) -> Tensor:
@@ -56,12 +61,12 @@ def shrink(images: Tensor) -> Tensor:
 
 
 def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float) -> list[Finding]:
-    """Measure all symptoms of the policy's operations in pictures (B, C, H, W).
+    """Measure the symptoms of all operations of the policy in pictures (B, C, H, W).
 
-    The pictures have been reduced in size by `shrink`. `p` is the probability of the adaptive
-    operations. `config` must have the strongest values so far of the settings that schedules
-    change. The same pictures give the same result. Raises ValueError for fewer than 2 real or 2
-    generated pictures.
+    `real` and `fake` are results of `shrink`. `config` must have the strongest values so far of the
+    settings that schedules change. `p` is the probability of the adaptive operations. The same
+    pictures always give the same result. Raises ValueError for fewer than 2 real or 2 generated
+    pictures.
     """
     if len(real) < 2 or len(fake) < 2:
         raise ValueError(
@@ -85,14 +90,14 @@ def measure_symptoms(real: Tensor, fake: Tensor, config: AugmentConfig, p: float
 
 
 def leak_metrics(findings: Iterable[Finding]) -> dict[str, float]:
-    """Return how much generated pictures differ from real ones in each symptom, by metric name."""
+    """Return `fake` of each finding by metric name: {"leak/SYMPTOM": number}."""
     return {f"leak/{finding.symptom}": finding.fake for finding in findings}
 
 
 def leak_warnings(findings: Iterable[Finding], config: AugmentConfig) -> list[str]:
-    """Return a warning for each operation whose effect generated pictures probably imitate.
+    """Return a warning for each operation that has probably leaked into generated pictures.
 
-    A warning names the symptoms and the settings to lower.
+    A warning names the symptoms, and the settings to lower.
     """
     symptoms: dict[str, list[str]] = {}
     for finding in findings:
@@ -108,7 +113,8 @@ def leak_warnings(findings: Iterable[Finding], config: AugmentConfig) -> list[st
 def indicates_leak(finding: Finding) -> bool:
     """Return whether a symptom shows that its operation has leaked into the generated pictures.
 
-    Fakes must differ significantly from reals, and about as much as augmented reals do.
+    Generated pictures must differ significantly from real ones, and about as much as augmented real
+    pictures do.
     """
     symptom = SYMPTOMS[finding.symptom]
     low, high = symptom.min_ratio * finding.augmented, MAX_RATIO * finding.augmented
@@ -124,9 +130,9 @@ def _settings_to_lower(op: str, config: AugmentConfig) -> str:
 
 
 def _standardised(real: Tensor, other: Tensor) -> tuple[float, float]:
-    """Compute the difference of the means of two samples (n,) and (m,), and its standard error.
+    """Return the difference of the means of `other` (m,) and `real` (n,), and its standard error.
 
-    The unit of both is the pooled standard deviation of the samples.
+    The unit of both is the pooled standard deviation of the two samples.
     """
     variances = real.var().item(), other.var().item()
     deviation = max(math.sqrt(sum(variances) / 2), _MIN_DEVIATION)
@@ -135,7 +141,7 @@ def _standardised(real: Tensor, other: Tensor) -> tuple[float, float]:
 
 
 def _distance_from_median(values_BK: Tensor) -> Tensor:
-    """Compute the distance (B,) of each picture's K values from the K medians over all pictures.
+    """Compute the distance of each picture's K values from the K medians over all pictures: (B,).
 
     Source: Brown and Forsythe 1974.
     """
@@ -168,10 +174,11 @@ def _hue(images: Tensor) -> Tensor:
 
 
 def _balance(images: Tensor) -> Tensor:
-    """Measure how unusual the balance of light in a picture is, (B,); rotations increase it.
+    """Measure how unusual the distribution of light in each picture is: (B,).
 
-    The balance is two numbers: how much lighter the right and the lower side are than the opposite
-    side. The result is their distance from the medians over all pictures.
+    Two numbers describe a picture: how much lighter its right side and its lower side are than the
+    opposite side. The result is the distance of these numbers from their medians over all pictures.
+    Rotating pictures increases it.
     """
     light = images.mean(dim=1)
     deviation = light.flatten(1).std(dim=1)[:, None] + _EPSILON
@@ -182,11 +189,11 @@ def _balance(images: Tensor) -> Tensor:
 
 
 def _direction(images: Tensor) -> Tensor:
-    """Measure how unusual the direction of a picture's edges is: (B,).
+    """Measure how unusual the direction of the edges in each picture is: (B,).
 
-    Rotating pictures increases the result. For each picture, the structure tensor gives a vector
-    that has twice the angle of the main gradient. The result is the distance of this vector from
-    the median vector over all pictures.
+    The structure tensor of a picture gives a vector that has twice the angle of the picture's main
+    gradient. The result is the distance of this vector from the median vector over all pictures.
+    Rotating pictures increases it.
     """
     light = images.mean(dim=1)
     right, down = light.diff(dim=2)[:, 1:], light.diff(dim=1)[:, :, 1:]
@@ -197,7 +204,11 @@ def _direction(images: Tensor) -> Tensor:
 
 
 def _border(images: Tensor) -> Tensor:
-    """Return (B,): the share of blank pixels at the blankest edge minus the share in the middle."""
+    """Measure how blank the blankest edge of each picture is: (B,).
+
+    It is the fraction of blank pixels at this edge minus the fraction in the middle of the picture.
+    A pixel is blank if all its channels are near 0.
+    """
     blank = (images.abs().amax(dim=1) < BLANK).float()
     edges = [blank[:, 0], blank[:, -1], blank[:, :, 0], blank[:, :, -1]]
     rows, columns = (slice(side // 4, -side // 4) for side in blank.shape[-2:])
@@ -206,22 +217,26 @@ def _border(images: Tensor) -> Tensor:
 
 
 def _holes(images: Tensor) -> Tensor:
-    """Measure the share of pixels that are the centre of a blank square: (B,)."""
+    """Measure the fraction of pixels that are the centre of a blank square: (B,).
+
+    A pixel is blank if all its channels are near 0.
+    """
     lit = (images.abs().amax(dim=1) >= BLANK).float()
     return 1 - F.max_pool2d(lit, HOLE, stride=1).mean(dim=(1, 2))
 
 
 class Symptom(NamedTuple):
-    """A symptom's name in a message, and its value for each picture: (B, C, H, W) -> (B,)."""
+    """A symptom: its name in a message, and the function that measures it.
+
+    `measure` maps pictures (B, C, H, W) to one number for each picture (B,).
+    """
 
     name: str
     measure: Callable[[Tensor], Tensor]
     min_ratio: float = 0.5
-    """An augmentation has leaked only if generated pictures differ from real ones by at least this
-    multiple of the difference between augmented and real pictures. Generators with other faults
-    differ by less. The multiple is lower for grey borders and holes, because a generator does not
-    copy them exactly.
-    """
+    """An operation has leaked only if `fake` is at least `min_ratio` x `augmented` (see `Finding`).
+    With other faults of a generator, `fake` is smaller. The ratio is lower for grey borders and
+    holes, because a generator does not copy them exactly."""
 
 
 SYMPTOMS: dict[str, Symptom] = {

@@ -1,10 +1,10 @@
 """Augment with the `bgc` operations of StyleGAN2-ADA (Karras et al. 2020, arXiv 2006.06676).
 
 `bgc` stands for blit, geometry, colour. Each operation is applied to each picture independently
-with probability p. Flips, quarter turns and whole-pixel shifts of square pictures are exact if no
-other operation moves the picture. Otherwise all geometric operations together are applied as one
-resampling. Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB with alpha. Geometric operations
-move alpha, too; colour operations do not change it.
+with probability p. All geometric operations together are applied as one resampling. There is an
+exception for square pictures with only flips, quarter turns and shifts by whole pixels: their
+pixels are moved exactly. Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB with alpha.
+Geometric operations move alpha, too. Colour operations do not change it.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ SATURATION_OCTAVES = 1.0
 
 
 def draw(count: int, rng: torch.Generator) -> Parameters:
-    """Draw a value for each parameter, and a random number that decides if the value is applied.
+    """Draw random values of all parameters for each of B = `count` pictures.
 
-    Returns {"values", "gates", "neutral"}, each (B, 15) in float64. `gate` compares "gates", the
-    random numbers, with p. The values in "neutral" change nothing.
+    Returns three tensors (B, 15), float64. "values" has the drawn values. "gates" has random
+    numbers that `gate` compares with p. "neutral" has the values that change nothing.
     """
     values, gates, neutral = [], [], []
     for name, (sample, unchanged) in _DRAWN.items():
@@ -65,8 +65,8 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
     """Return the parameters by name, each (B,) or (B, 2).
 
-    A parameter has its drawn value if its random number in "gates" is below p; otherwise it is
-    neutral.
+    `drawn` is a result of `draw`. A parameter has its drawn value if its random number in "gates"
+    is below p. Otherwise it has its neutral value.
     """
     values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
     columns = iter(values.unbind(1))
@@ -77,7 +77,10 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Change geometry, then colour, of pictures (B, C, H, W); keep shape and dtype."""
+    """Change the geometry, and then the colour, of pictures (B, C, H, W); keep shape and dtype.
+
+    `parameters` is a result of `gate`.
+    """
     height, width = images.shape[-2:]
     images = warp(images, inverse_geometry(parameters, (height, width)))
     matrix = colour_matrix(parameters)
@@ -89,7 +92,8 @@ def apply(images: Tensor, parameters: Parameters) -> Tensor:
 def inverse_geometry(parameters: Parameters, size: Size) -> Tensor:
     """Build matrices (B, 3, 3) that map positions in the result to positions in the original.
 
-    `size` is the height and width of the pictures. See `geometry` for the coordinates.
+    `parameters` is a result of `gate`. `size` is the height and width of the pictures in pixels.
+    See `geometry` for the coordinates.
     """
     scale, stretch = parameters["scale"], parameters["stretch"]
     return (
@@ -130,8 +134,9 @@ class _Basis(NamedTuple):
     grey: Tensor
     """The matrix that projects a colour onto the grey axis."""
     around_grey: Tensor
-    """The matrix of the cross product with the grey axis, from which hue rotations are computed."""
+    """The matrix of the cross product with the grey axis, for rotations of the hue."""
     unchanged: Tensor
+    """The colour matrix that changes nothing."""
 
 
 @cache
@@ -151,15 +156,19 @@ def _recolour(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _recolour_under_alpha(images: Tensor, matrix: Tensor) -> Tensor:
-    """Change the colours of pictures (B, 4, H, W), but not their alpha."""
+    """Change the colours of pictures (B, 4, H, W), but not their alpha.
+
+    `matrix` is a result of `colour_matrix`.
+    """
     return torch.cat([_recolour(images[:, :3], matrix), images[:, 3:]], dim=1)
 
 
 def _lighten(images: Tensor, matrix: Tensor) -> Tensor:
     """Change the lightness of grey pictures (B, 1, H, W).
 
-    The result is the same as changing a picture with three equal channels and converting it back to
-    grey. Hue and saturation have no effect.
+    `matrix` is a result of `colour_matrix`. The result is the same as repeating the picture in
+    three channels, changing the colours and converting back to grey. Hue and saturation have no
+    effect.
     """
     precise = at_least_float32(images)
     factor = matrix[:, :, :3].sum(dim=2).mean(dim=1)[:, None, None, None].to(precise)

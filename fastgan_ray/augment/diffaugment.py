@@ -1,12 +1,13 @@
 """Augment with DiffAugment (Zhao et al. 2020, arXiv 2006.10738): random colour, shift and hole.
 
-Each operation has two functions. The first draws random parameters for the `chosen` pictures on the
-CPU; they are fractions of a side, not pixels. The second applies the parameters to all pictures, of
-any size, on their device. Shifts are exact, by whole pixels. Pictures that are not chosen do not
-change. Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB with alpha. `color` does not change
-alpha. Shifts and holes fill all channels with zeros; with alpha, this is half transparent grey.
-Natural pictures have no such areas, so you can see if the generator has learned to draw them, i.e.
-if the augmentation has leaked.
+Each operation has two functions. The first function draws random parameters on the CPU. The
+parameters are fractions of a side, not pixels. The second function applies the parameters to
+pictures of any size, on their device. Pictures that are not `chosen` do not change.
+
+Pictures are (B, C, H, W) in [-1, 1]: grey, RGB, or RGB with alpha. `color` does not change alpha.
+Shifts are by whole pixels, without interpolation. Shifts and holes fill all channels with zeros,
+which are grey, and half transparent if there is alpha. Natural pictures have no such areas. So if
+generated pictures have them, the augmentation has leaked.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ Parameters = dict[str, Tensor]
 def draw_color(
     chosen: Tensor, rng: torch.Generator, brightness: float, saturation: float, contrast: float
 ) -> Parameters:
-    """Draw brightness U(-b, b), saturation U(1-s, 1+s) and contrast U(1-c, 1+c).
+    """Draw the parameters of `color` for each picture, on the CPU.
 
-    b, s and c are the arguments. Brightness is added. Saturation scales the distance from grey, and
-    contrast scales the distance from the mean.
+    They are brightness U(-b, b), saturation U(1 - s, 1 + s) and contrast U(1 - c, 1 + c), where b,
+    s and c are the arguments. `chosen` (bool, (B,)) says which pictures change. Returns {"chosen",
+    "brightness", "saturation", "contrast"}, each (B,).
     """
     ranges = {
         "brightness": (-brightness, brightness),
@@ -40,9 +42,11 @@ def draw_color(
 
 
 def color(images: Tensor, parameters: Parameters) -> Tensor:
-    """Change brightness, then saturation, then contrast of pictures (B, C, H, W).
+    """Change brightness, then saturation, then contrast of the chosen pictures (B, C, H, W).
 
-    Saturation has no effect on grey pictures.
+    Brightness is added. Saturation multiplies the distance of each pixel from its grey value.
+    Contrast multiplies the distance from the picture's mean. Saturation has no effect on grey
+    pictures.
     """
     if images.shape[1] == 4:
         return torch.cat([color(images[:, :3], parameters), images[:, 3:]], dim=1)
@@ -61,14 +65,18 @@ def color(images: Tensor, parameters: Parameters) -> Tensor:
 def draw_translation(chosen: Tensor, rng: torch.Generator, limit: float) -> Parameters:
     """Draw shifts (B, 2) in [0, 1): 0 is the farthest shift up or left, 0.5 is no shift.
 
-    `limit` is the farthest shift, as a share of the height or width.
+    `chosen` (bool, (B,)) says which pictures are shifted. `limit` is the farthest shift, as a
+    fraction of the height or width.
     """
     where = torch.rand((len(chosen), 2), generator=rng)
     return {"where": torch.where(chosen[:, None], where, 0.5), "limit": torch.tensor(limit)}
 
 
 def translation(images: Tensor, parameters: Parameters) -> Tensor:
-    """Shift pictures (B, C, H, W) by whole pixels; fill with zeros."""
+    """Shift pictures (B, C, H, W) by whole pixels; fill with zeros.
+
+    `parameters` is a result of `draw_translation`.
+    """
     limit = (_sides(images) * parameters["limit"] + 0.5).floor()
     # Convert [0, 1) to one of 2 * limit + 1 shifts in pixels, all equally likely; 0.5 means no
     # shift.
@@ -78,7 +86,11 @@ def translation(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def draw_cutout(chosen: Tensor, rng: torch.Generator, length: float) -> Parameters:
-    """Draw the centres of holes, (B, 2) in [0, 1); `length` is a hole's share of each side."""
+    """Draw the centres of holes, (B, 2) in [0, 1), as fractions of height and width.
+
+    `chosen` (bool, (B,)) says which pictures get a hole. `length` is the side of a hole, as a
+    fraction of the height and of the width.
+    """
     where = torch.rand((len(chosen), 2), generator=rng)
     nowhere = torch.where(chosen[:, None], where, -torch.inf)
     return {"centre": nowhere, "length": torch.tensor(length)}
@@ -87,7 +99,8 @@ def draw_cutout(chosen: Tensor, rng: torch.Generator, length: float) -> Paramete
 def cutout(images: Tensor, parameters: Parameters) -> Tensor:
     """Fill a rectangle of each picture (B, C, H, W) with zeros.
 
-    The rectangle has the proportions of the picture and may lie partly outside the picture.
+    `parameters` is a result of `draw_cutout`. The rectangle has the proportions of the picture, and
+    may lie partly outside the picture.
     """
     side = _sides(images)
     length = (side * parameters["length"] + 0.5).floor()
@@ -106,7 +119,7 @@ def cutout(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 class _Shift(torch.autograd.Function):
-    """Shift pictures down and right by whole pixels (B, 2); shift the gradient back."""
+    """Shift pictures down and right by whole pixels (B, 2); the backward pass shifts back."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, shift: Tensor) -> Tensor:  # noqa: ANN401 - autograd has no type
@@ -121,9 +134,9 @@ class _Shift(torch.autograd.Function):
 
 
 def _shifted(images: Tensor, shift: Tensor) -> Tensor:
-    """Shift pictures (B, C, H, W) by `shift` (B, 2) pixels; fill with zeros.
+    """Shift pictures (B, C, H, W) down and right by `shift` (B, 2) pixels; fill with zeros.
 
-    The result has its channels last in memory.
+    The result is in the memory format channels_last.
     """
     count, channels, height, width = images.shape
     if height == width:
@@ -145,7 +158,7 @@ def _shifted(images: Tensor, shift: Tensor) -> Tensor:
 
 
 def _sides(images: Tensor) -> int | Tensor:
-    """Return the side if pictures are square; otherwise height and width as a tensor (2,)."""
+    """Return the side in pixels if pictures are square; else height and width as a tensor (2,)."""
     height, width = images.shape[-2:]
     if height == width:
         return width
@@ -156,9 +169,9 @@ def _sides(images: Tensor) -> int | Tensor:
 
 
 def _distances(images: Tensor, start_B2: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the offsets of all rows (B, H) and all columns (B, W) from a pixel of each picture.
+    """Return how far each row (B, H) and each column (B, W) is from a pixel of each picture.
 
-    `start_B2` has the row and the column of this pixel.
+    `start_B2` has the row and the column of this pixel. The distances are signed, in pixels.
     """
     row, column = (torch.arange(side, device=images.device) for side in images.shape[-2:])
     return row - start_B2[:, :1], column - start_B2[:, 1:]

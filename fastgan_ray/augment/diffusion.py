@@ -1,9 +1,9 @@
 """Choose how much noise Diffusion-GAN adds to each picture (Wang et al., ICLR 2023, 2206.02262).
 
-Instead of a real or generated picture x, D sees sqrt(a_t) x + sqrt(1 - a_t) * DEVIATION * noise.
-a_t is the product of 1 - beta_s over the steps s = 1..t, where beta rises linearly. For half of the
-pictures t is 0, which means no noise. For the other half, t is drawn from 1..T with a probability
-proportional to t. T rises with the adaptive probability p of `ada`.
+Let x be a real or a generated picture. D sees sqrt(a_t) x + sqrt(1 - a_t) * DEVIATION * noise
+instead. Here a_t is the product of 1 - beta_s over the steps s = 1..t, and beta_s rises linearly
+with s. For half of the pictures t is 0, which means no noise. For the other half, t is drawn from
+1..T with a probability proportional to t. T rises with the adaptive probability p (see `ada`).
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ CLEAN = 0.5  # the probability that t is 0
 
 
 def draw(count: int, rng: torch.Generator) -> Parameters:
-    """Draw two numbers from U(0, 1) for each of `count` pictures; `steps` uses them."""
+    """Draw two numbers from U(0, 1) for each of B = `count` pictures: {"noisy", "step"}, (B,) each.
+
+    `steps` turns them into the number t of diffusion steps.
+    """
     uniform = torch.rand((2, count), generator=rng)
     return {"noisy": uniform[0], "step": uniform[1]}
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Return the factors of a picture and of its noise: {"picture", "noise"}, (B,) each.
+    """Return the factors of each picture and of its noise: {"picture", "noise"}, (B,) each.
 
-    `p` is from 0 to 1. The squares of "picture" and of "noise" / DEVIATION add up to 1.
+    `drawn` is a result of `draw`, and `p` is from 0 to 1. The factors are sqrt(a_t) and sqrt(1 -
+    a_t) * DEVIATION.
     """
     step = steps(drawn, p)
     device = step.device
@@ -38,10 +42,10 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def steps(drawn: Parameters, p: Tensor | float) -> Tensor:
-    """Return the diffusion step t of each picture, (B,) int64.
+    """Return the number t of diffusion steps for each picture, (B,) int64.
 
     With probability CLEAN, t is 0. Otherwise t is from 1 to T, with a probability proportional to
-    t: a number u from U(0, 1) becomes the smallest t with t (t + 1) >= u T (T + 1).
+    t. A number u from U(0, 1) becomes the smallest t with t (t + 1) >= u T (T + 1).
     """
     low, high = STEPS
     uniform = drawn["step"]

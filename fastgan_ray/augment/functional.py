@@ -33,14 +33,15 @@ def DiffAugment(  # noqa: N802 - the published name
     """Augment pictures (B, C, H, W) with DiffAugment (Zhao et al. 2020); keep shape and dtype.
 
     `x` is a float tensor in [-1, 1]. The result has first and second derivatives with respect to
-    `x`. `color` needs 1, 3 or 4 channels (grey, RGB, RGB and alpha); other operations take any
-    number. `policy` lists operations, separated by commas: color, translation, cutout, and
-    registered ones. `strengths` are settings of section `augment`: probability, brightness,
-    saturation, contrast, translation, cutout; the defaults are those of the published code.
+    `x`. `policy` lists operations, separated by commas: color, translation, cutout, and operations
+    that you registered. `color` needs 1, 3 or 4 channels (grey, RGB, RGB and alpha). The others
+    take any number of channels. `strengths` are settings of the section `augment`: probability,
+    brightness, saturation, contrast, translation, cutout. Their defaults are the published ones.
 
     `rng` draws the random numbers; if it is None, PyTorch's global generator draws them. The
-    numbers do not depend on the size of the pictures, so with the same seed a picture and its
+    numbers do not depend on the size of the pictures. So with the same seed, a picture and its
     smaller copy get the same change.
+
     Raises ValueError for an unknown operation or strength, and for an `x` of another shape or type.
     """
     if unknown := [name for name in strengths if name not in STRENGTHS]:
@@ -49,20 +50,20 @@ def DiffAugment(  # noqa: N802 - the published name
     _require_no_training_op(policy)
     if names := [op for op in policy_ops(policy) if is_adaptive(op)]:
         raise ValueError(
-            f"{names[0]} is adaptive: its probability changes during a training; use "
+            f"DiffAugment has no adaptive operations, but {names[0]} is adaptive; use "
             "fastgan_ray.AdaptiveAugment"
         )
     return _augment(x, config, 0.0, rng)
 
 
 class AdaptiveAugment:
-    """Augment with an adaptive probability p, as in StyleGAN2-ADA (Karras et al. 2020).
+    """Augments with an adaptive probability p, as StyleGAN2-ADA does (Karras et al. 2020).
 
     p rises while too many of D's logits of real pictures are positive; otherwise p falls. `policy`
-    names operations as in `augment.policy`; p applies to the adaptive ones: bgc, keras, and
-    registered adaptive operations. `settings` are the other settings of section `augment`: ada
-    (stylegan2, keras or none), ada_p, ada_max_p, ada_target, ada_kimg, ada_interval, and the
-    strengths. Raises ValueError if the settings are not valid or the policy has no adaptive
+    lists operations as in `augment.policy`. p applies only to its adaptive operations: bgc, keras,
+    and adaptive operations that you registered. `settings` are other settings of the section
+    `augment`: ada (stylegan2, keras or none), ada_p, ada_max_p, ada_target, ada_kimg, ada_interval,
+    and the strengths. Raises ValueError if the settings are not valid or the policy has no adaptive
     operation.
     """
 
@@ -82,9 +83,9 @@ class AdaptiveAugment:
         return float(self._state.p)
 
     def __call__(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Augment pictures (B, C, H, W) with the current p; `x` and `rng` are as in `DiffAugment`.
+        """Augment pictures (B, C, H, W) with the current p; keep shape and dtype.
 
-        bgc needs 1, 3 or 4 channels, as color does.
+        `x` and `rng` are as in `DiffAugment`. The operations bgc and color need 1, 3 or 4 channels.
         """
         return _augment(x, self._config, self._state.p, rng)
 
@@ -93,8 +94,8 @@ class AdaptiveAugment:
 
         `real_logits` are D's logits (B, ...) of the batch. `undecided` is the logit of an undecided
         D: 0 for the hinge and logistic losses, 0.5 for least squares. For Wasserstein and
-        relativistic losses, use the logits of generated pictures (B, ...).
-        Raises ValueError if the batch is empty. The function does not wait for the device.
+        relativistic losses, pass D's logits of generated pictures (B, ...) instead. Raises
+        ValueError if the batch is empty. The function does not wait for the device.
         """
         if not real_logits.numel():
             raise ValueError(f"real_logits must not be empty (got {tuple(real_logits.shape)})")
@@ -103,11 +104,11 @@ class AdaptiveAugment:
         self._state = ada.update(self._state, sign, len(real_logits), self._config)
 
     def state_dict(self) -> dict[str, float]:
-        """Return the exact state, for a checkpoint: the three numbers of `AdaState` by name."""
+        """Return the exact state for a checkpoint: {"p", "sign_sum", "count"} (see `AdaState`)."""
         return {name: value.item() for name, value in vars(self._state).items()}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Continue from a state that `state_dict` returned."""
+        """Load a state that `state_dict` returned."""
         self._state = _restored(state, self._state.p.device)
 
     def _move(self, device: torch.device) -> None:
@@ -120,7 +121,7 @@ def _restored(state: Mapping[str, float], device: torch.device) -> ada.AdaState:
 
 
 def _require_no_training_op(policy: str) -> None:
-    """Raise ValueError if a policy has an operation that only a training can apply."""
+    """Raise ValueError if `policy` has an operation that works only in this package's trainings."""
     if names := [op for op in policy_ops(policy) if op in TRAINING_OPS]:
         raise ValueError(
             f"{names[0]} works only in a training of this package (augment.policy); remove it from "
@@ -129,12 +130,15 @@ def _require_no_training_op(policy: str) -> None:
 
 
 def _constant_settings(settings: Mapping[str, Any]) -> AugmentConfig:
-    """Return the section `augment`; raise ValueError if a setting is not valid, or a schedule."""
+    """Return the section `augment` with these settings.
+
+    Raises ValueError if a setting is not valid or is a schedule.
+    """
     config = validated(AugmentConfig, settings)
     if config.schedules:
         raise ValueError(
-            f"{next(iter(config.schedules))}: a schedule needs a training; give the number of "
-            "each step here"
+            f"{next(iter(config.schedules))}: must be a number, because schedules work only in a "
+            "training of this package"
         )
     return config
 
@@ -142,7 +146,10 @@ def _constant_settings(settings: Mapping[str, Any]) -> AugmentConfig:
 def _augment(
     x: Tensor, config: AugmentConfig, p: Tensor | float, rng: torch.Generator | None
 ) -> Tensor:
-    """Augment pictures (B, C, H, W) with a policy; adaptive operations have the probability p."""
+    """Augment pictures (B, C, H, W) with the policy of `config`; keep shape and dtype.
+
+    `p` is the probability of adaptive operations.
+    """
     _require_pictures(x, config.policy)
     drawn = pipeline.draw(config, len(x), _cpu_generator(rng))
     p = p.to(x.device, wide(x.device)) if isinstance(p, Tensor) else p
@@ -165,7 +172,7 @@ def _cpu_generator(rng: torch.Generator | None) -> torch.Generator:
 
 
 def _on_device(drawn: Draw, device: torch.device) -> Draw:
-    """Copy a draw to `device`; float64 becomes the most precise float type there."""
+    """Copy random numbers to `device`; float64 becomes the most precise float type of `device`."""
     return {
         op: {
             name: value.to(device, wide(device) if value.dtype == torch.float64 else value.dtype)
@@ -189,6 +196,6 @@ def _require_pictures(x: Tensor, policy: str) -> None:
     colours = [op for op in policy_ops(policy) if op in _COLOUR_OPS]
     if colours and x.shape[1] not in CHANNELS.values():
         raise ValueError(
-            f"{colours[0]} needs 1, 3 or 4 channels (got {x.shape[1]}); leave {colours[0]} out of "
+            f"{colours[0]} needs 1, 3 or 4 channels (got {x.shape[1]}); remove {colours[0]} from "
             "the policy"
         )

@@ -1,9 +1,9 @@
 """Apply affine maps to pictures; move square pictures exactly if all pixels map to pixels.
 
-A change is given by its inverse: a matrix (B, 3, 3) in float64, on the pictures' device. The matrix
-maps a position in the changed picture to the position in the original. The x axis points right, the
-y axis down. Both axes of every picture go from -1 to 1, so the matrix of a rotation depends on the
-picture's proportions. Beyond its edges, a picture is mirrored (d c b a | a b c d | d c b a).
+A map is given by its inverse: a matrix (B, 3, 3) in float64, on the pictures' device, that maps a
+position in the changed picture to the position in the original. The x axis points right and the y
+axis points down. Both axes of every picture go from -1 to 1, so the matrix of a rotation depends on
+the picture's proportions. Beyond its edges, a picture is mirrored (d c b a | a b c d | d c b a).
 """
 
 from __future__ import annotations
@@ -27,32 +27,43 @@ def wide(device: torch.device) -> torch.dtype:
 
 
 def affine(a: Tensor, b: Tensor, c: Tensor, d: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Return matrices [[a, b, x], [c, d, y], [0, 0, 1]] from six vectors (B,)."""
+    """Return the matrices [[a, b, x], [c, d, y], [0, 0, 1]] of six vectors (B,): (B, 3, 3)."""
     zero, one = torch.zeros_like(a), torch.ones_like(a)
     matrix = torch.stack([a, b, x, c, d, y, zero, zero, one], dim=1).reshape(-1, 3, 3)
     return matrix.to(wide(a.device))
 
 
 def unscale(x: Tensor, y: Tensor) -> Tensor:
-    """Return the matrices that undo scaling by the factors `x` and `y` (B,); -1 mirrors."""
+    """Return the matrices (B, 3, 3) that undo scaling by the factors `x` and `y`, (B,) each.
+
+    The factor -1 mirrors a picture.
+    """
     zero = torch.zeros_like(x)
     return affine(1 / x, zero, zero, 1 / y, zero, zero)
 
 
 def unrotate(angle: Tensor, size: Size = SQUARE) -> Tensor:
-    """Return the matrices that undo a clockwise rotation by `angle` in radians (B,)."""
+    """Return the matrices (B, 3, 3) that undo a clockwise rotation by `angle` (B,) in radians.
+
+    `size` is the height and width of the pictures.
+    """
     return _unturn(angle.cos(), angle.sin(), size)
 
 
 def unquarter(turns: Tensor, size: Size = SQUARE) -> Tensor:
-    """Return matrices that undo 0 to 3 clockwise quarter turns (B,), without rounding errors."""
+    """Return the matrices (B, 3, 3) that undo clockwise quarter turns, without rounding errors.
+
+    `turns` (B,) is the number of quarter turns, 0 to 3. `size` is the height and width of the
+    pictures.
+    """
     return _unturn((turns - 2).abs() - 1, 1 - (turns - 1).abs(), size)
 
 
 def unshift(share: Tensor, size: Size | None = None) -> Tensor:
-    """Return the matrices that undo a shift right and down by shares of width and height (B, 2).
+    """Return the matrices (B, 3, 3) that undo shifts to the right and down.
 
-    If `size`, the height and width in pixels, is given, shifts are rounded to whole pixels.
+    `share` (B, 2) has the shifts as fractions of width and height. If `size` (height and width in
+    pixels) is given, shifts are rounded to whole pixels.
     """
     if size is not None:
         share = _whole_pixels(share, size)
@@ -63,8 +74,8 @@ def unshift(share: Tensor, size: Size | None = None) -> Tensor:
 def warp(images_BCHW: Tensor, inverse_B33: Tensor) -> Tensor:
     """Apply an affine map to each picture; keep shape and dtype.
 
-    `inverse_B33` has the inverses of the maps. A picture that its map does not change is returned
-    unchanged. If a map moves every pixel of a square picture exactly to the place of a pixel, the
+    `inverse_B33` has the inverses of the maps. A picture is returned unchanged if its map is the
+    identity. If a map moves each pixel of a square picture exactly to the place of a pixel, the
     pixels are copied. Otherwise the picture is interpolated once (bilinear).
     """
     height, side = images_BCHW.shape[-2:]
@@ -83,11 +94,12 @@ def warp(images_BCHW: Tensor, inverse_B33: Tensor) -> Tensor:
 def change_some(
     images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor], per_picture: Tensor
 ) -> Tensor:
-    """Apply `change(images, per_picture)` to the chosen pictures (bool, (B,)) only.
+    """Replace the chosen pictures (bool, (B,)) by the result of `change`.
 
-    `change` takes pictures and their rows of `per_picture`, and returns the changed pictures. On
-    the CPU, `change` gets only the chosen pictures. On other devices, `change` gets all pictures,
-    and the other results are discarded, because selecting pictures would wait for the device.
+    `change(images, per_picture)` takes pictures and their rows of `per_picture`, and returns the
+    changed pictures. On the CPU, `change` gets only the chosen pictures. On other devices,
+    selecting pictures would wait for the device. So `change` gets all pictures, and the results for
+    the others are discarded.
     """
     if images.device.type != "cpu":
         return torch.where(chosen[:, None, None, None], change(images, per_picture), images)
@@ -116,7 +128,10 @@ def _whole_pixels(share: Tensor, size: Size) -> Tensor:
 
 
 def _move(images: Tensor, inverse: Tensor) -> Tensor:
-    """Apply whole-pixel shifts, mirrorings and quarter turns to squares, pixel by pixel."""
+    """Apply shifts by whole pixels, mirrorings and quarter turns to square pictures.
+
+    The pixels are copied without interpolation.
+    """
     side = images.shape[-1]
     swapped = (inverse[:, 0, 0] == 0)[:, None, None, None]
     centres = (2 * torch.arange(side, dtype=inverse.dtype, device=inverse.device) + 1) / side - 1

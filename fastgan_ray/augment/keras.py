@@ -1,8 +1,9 @@
-"""Augment as in Keras' ADA example (Beres 2021): flip, shift, rotate and zoom together.
+"""Augment as in Keras' ADA example (Beres 2021): flip, shift, rotate and zoom.
 
-For each picture, either all four operations are applied or none. As in the example's four layers,
-shifts are by whole pixels (interpolation "nearest"), zoom only magnifies, and edges are mirrored
-(fill mode "reflect"). Here all four are applied as one resampling. Pictures are (B, C, H, W).
+For each picture, either all four operations are applied or none. As in the example, shifts are by
+whole pixels (interpolation "nearest"), zoom only magnifies, and edges are mirrored (fill mode
+"reflect"). The example has four layers, one for each operation. Here all four operations are
+applied as one resampling. Pictures are (B, C, H, W).
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ Parameters = dict[str, Tensor]
 def draw(
     count: int, rng: torch.Generator, shift: float, rotation: float, zoom: float
 ) -> Parameters:
-    """Draw the random parameters of B = `count` pictures.
+    """Draw random values of all parameters for each of B = `count` pictures.
 
-    Returns "values" (B, 6) in float64; "gates" (B, 1), a random number for each picture; and
-    "neutral" (B, 6), the values that change nothing. `gate` uses "neutral" for the pictures whose
-    random number is not below p.
+    `shift` is the farthest shift, as a fraction of a side. `rotation` is the largest angle, as a
+    fraction of a full turn. `zoom` is the largest fraction of a side that is cut off; height and
+    width have separate draws.
 
-    `shift` is the farthest shift, as a share of a side. `rotation` is the largest angle, as a share
-    of a full turn. `zoom` is the largest share of a side that is cut off; height and width have
-    separate draws.
+    Returns three tensors. "values" (B, 6), float64, has the drawn values. "gates" (B, 1) has a
+    random number for each picture that `gate` compares with p. "neutral" (B, 6), float64, has the
+    values that change nothing.
     """
     chosen = torch.rand(count, generator=rng)
     flip, angle = torch.rand((2, count), generator=rng, dtype=torch.float64)
@@ -42,9 +43,10 @@ def draw(
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Return the parameters by name.
+    """Return the parameters by name, each (B,) or (B, 2).
 
-    With probability 1 - p, all parameters of a picture have the values that change nothing.
+    `drawn` is a result of `draw`. A picture has its drawn values if its random number in "gates" is
+    below p. Otherwise it has the values that change nothing.
     """
     values = torch.where(drawn["gates"] < p, drawn["values"], drawn["neutral"])
     return {
@@ -56,7 +58,10 @@ def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
 
 
 def apply(images: Tensor, parameters: Parameters) -> Tensor:
-    """Apply all operations at once to pictures (B, C, H, W); keep shape and dtype."""
+    """Apply all operations at once to pictures (B, C, H, W); keep shape and dtype.
+
+    `parameters` is a result of `gate`.
+    """
     size = images.shape[-2], images.shape[-1]
     mirror = 1 - 2 * parameters["flip"]
     width, height = parameters["shown"].unbind(1)

@@ -1,8 +1,8 @@
 """Mix real and generated pictures before D sees them: APA and ANDA.
 
-Both make it harder for D to distinguish the two kinds. They are applied with the adaptive
-probability p of `ada`. The mixture is made before all other operations of the policy. Pictures are
-(B, C, H, W) in [-1, 1].
+Both operations make it harder for D to distinguish real and generated pictures. Each picture is
+changed with the adaptive probability p (see `ada`), before all other operations of the policy.
+Pictures are (B, C, H, W) in [-1, 1].
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ def draw(count: int, rng: torch.Generator) -> Parameters:
 
 
 def gate(drawn: Parameters, p: Tensor | float) -> Parameters:
-    """Choose each picture with probability p; return {"chosen": (B,) bool}."""
+    """Choose each picture with probability p; return {"chosen": (B,) bool}.
+
+    `drawn` is a result of `draw`.
+    """
     return {"chosen": drawn["uniform"] < p}
 
 
@@ -32,8 +35,8 @@ def pseudo_real(real_BCHW: Tensor, fake_BCHW: Tensor, chosen_B: Tensor) -> Tenso
     """Replace the chosen real pictures by generated ones (APA, Jiang et al. 2021).
 
     D then learns that these generated pictures are real. No gradient flows through them to G. The
-    generated pictures are the ones on which D trains at the same time; the published code takes
-    the ones of the last step of G instead.
+    generated pictures are those on which D trains in the same turn. The published code instead
+    takes the pictures from G's last step.
     """
     return torch.where(chosen_B[:, None, None, None], fake_BCHW.detach().to(real_BCHW), real_BCHW)
 
@@ -41,10 +44,11 @@ def pseudo_real(real_BCHW: Tensor, fake_BCHW: Tensor, chosen_B: Tensor) -> Tenso
 def augmented_negatives(
     fakes: Sequence[Tensor], real_BCHW: Tensor, chosen_B: Tensor
 ) -> list[Tensor]:
-    """Replace the chosen generated pictures by 0.8 generated + 0.2 real (ANDA, Zhang et al. 2024).
+    """Replace the chosen generated pictures by mixtures with real ones (ANDA, Zhang et al. 2024).
 
-    `fakes` are the generated pictures at several sizes, (B, C, h, w) each. The result, at the same
-    sizes, has no gradient; only D's training uses it.
+    A mixture is 0.8 x a generated picture + 0.2 x a real picture. `fakes` are the generated
+    pictures at several sizes, (B, C, h, w) each. The result has the same sizes and no gradient,
+    because only D is trained on it.
     """
     mixtures = []
     for fake in fakes:

@@ -1,8 +1,8 @@
 """Apply an augmentation policy; the two sizes at which D sees a picture get the same change.
 
-This works because the random numbers are drawn first and do not depend on a picture's size. The
-numbers are drawn on the CPU and applied on the pictures' device, without waiting. All operations
-are differentiable with respect to the pictures.
+This works because all random numbers are drawn first and do not depend on a picture's size. They
+are drawn on the CPU, and the operations are applied on the pictures' device, without waiting. All
+operations are differentiable with respect to the pictures.
 """
 
 from __future__ import annotations
@@ -22,28 +22,29 @@ Draw = dict[str, Parameters]
 
 
 def draw(config: AugmentConfig, count: int, rng: torch.Generator) -> Draw:
-    """Draw random numbers for `count` pictures on the CPU: one entry per operation of the policy.
+    """Draw the random numbers of each operation of the policy for `count` pictures, on the CPU.
 
-    `color`, `translation` and `cutout` change the same pictures: each picture is chosen with
-    probability `config.probability`. The adaptive operations are drawn for all pictures; `gate`
-    applies their probability p later.
+    Returns {operation: {name: tensor}}. `color`, `translation` and `cutout` change the same
+    pictures: each picture is chosen with probability `config.probability`. The numbers of adaptive
+    operations are drawn for all pictures; `gate` later applies their probability p.
     """
     chosen = torch.rand(count, generator=rng) < config.probability
     return {op: operation(op).draw(config, chosen, rng) for op in policy_ops(config.policy)}
 
 
 def gate(drawn: Draw, p: Tensor | float) -> Draw:
-    """Convert drawn numbers to the parameters of the operations.
+    """Convert the numbers of `draw` to the parameters of the operations, by operation.
 
-    An adaptive operation changes a picture with the probability p in [0, 1].
+    p in [0, 1] is the probability with which an adaptive operation changes a picture.
     """
     return {op: operation(op).gate(numbers, p) for op, numbers in drawn.items()}
 
 
 def each(drawn: Draw, choose: Callable[[Tensor], Tensor]) -> Draw:
-    """Return the drawn numbers of some of the pictures.
+    """Return the random numbers of a selection of the pictures.
 
-    `choose` takes a tensor with a row for each picture and returns the rows of the selected ones.
+    `drawn` is a result of `draw`. `choose` takes a tensor with a row for each picture, and returns
+    the rows of the selected pictures.
     """
     return {
         op: {name: choose(value) if value.ndim else value for name, value in numbers.items()}
@@ -52,9 +53,9 @@ def each(drawn: Draw, choose: Callable[[Tensor], Tensor]) -> Draw:
 
 
 def apply(images_BCHW: Tensor, parameters: Draw) -> Tensor:
-    """Augment pictures in [-1, 1]; keep shape and dtype.
+    """Augment pictures (B, C, H, W) in [-1, 1] with all operations; keep shape and dtype.
 
-    `parameters` are what `gate` returned; they must be on the pictures' device.
+    `parameters` is a result of `gate`, on the pictures' device.
     """
     for op, values in parameters.items():
         images_BCHW = operation(op).apply(images_BCHW, values)
@@ -107,14 +108,14 @@ OPS: dict[str, Op] = {
     "diffusion": Op(lambda config, chosen, rng: diffusion.draw(len(chosen), rng), _unchanged),
 }
 
-# The user's own operations; `user_operations.register` adds them.
+# The user's own operations, which `user_operations.register` adds.
 REGISTERED: dict[str, Op] = {}
 
 
 def operation(name: str) -> Op:
-    """Return an operation of this package, or one that the user registered.
+    """Return the operation `name` of this package, or the one that the user registered.
 
-    Raises UserError if it is not registered in this process.
+    Raises UserError if there is none in this process.
     """
     if name not in OPS and name not in REGISTERED:
         raise UserError(

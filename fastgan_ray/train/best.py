@@ -1,7 +1,8 @@
 """Keep the best checkpoints of a run: `checkpoint-best`, `checkpoint-best-2` and so on.
 
-The late training of a few-shot GAN often collapses, so the last checkpoint may be far from the best
-one. A checkpoint's metadata.json has the value that ranks it: "selection" is {"metric", "value"}.
+Few-shot GANs often collapse late in a training, so the last checkpoint may be far from the best
+one. The checkpoints are ranked by a metric. Its name and value are in each checkpoint's
+metadata.json, as "selection": {"metric": name, "value": number}.
 """
 
 from __future__ import annotations
@@ -22,22 +23,24 @@ NUMBERED = "checkpoint-[0-9]*"  # the checkpoints of evaluations; the newest one
 
 
 class _Ranked(NamedTuple):
-    key: tuple[float, float]  # value (smaller is better), then kimg (earlier is better)
+    key: tuple[float, float]  # value (smaller is better), then kimg (smaller is better)
     folder: Path
 
 
 def best_checkpoints(folder: Path) -> list[Path]:
-    """Return the best checkpoints in a run's folder, the best first."""
+    """Return the paths of the best checkpoints in a run's folder, from best to worst."""
     first, others = folder / BEST, folder.glob(f"{BEST}-*")
     found = [first, *sorted(others, key=lambda path: int(path.name.rpartition("-")[2]))]
     return [path for path in found if (path / "metadata.json").is_file()]
 
 
 def keep_best(checkpoint: Path, count: int, goal: Goal) -> None:
-    """Keep a new checkpoint if it is one of the `count` best ones of its run.
+    """Add a new checkpoint to the best checkpoints of its run if it is one of the `count` best.
 
-    The files are hard links, so they need disk space only after the original checkpoint is removed.
-    Old best checkpoints that were measured by another metric or protocol are removed.
+    `checkpoint` is in the run's folder. `goal` says whether a small or a large value is good. A
+    best checkpoint is a copy with hard links to the files, so it needs disk space only after the
+    original checkpoint is removed. Old best checkpoints that were measured with another metric or
+    protocol are removed.
     """
     folder, metadata = checkpoint.parent, _metadata(checkpoint)
     sign = 1 if goal == "minimize" else -1
@@ -58,9 +61,9 @@ def keep_best(checkpoint: Path, count: int, goal: Goal) -> None:
 def continue_from(source: Path, folder: Path, kimg: float) -> None:
     """Prepare the best checkpoints in a run's folder for a run that continues at `kimg`.
 
-    Best checkpoints from after `kimg` are removed, because the run makes new ones. `source` is the
-    folder of the run that is continued. If `source` is not `folder`, the best checkpoints of
-    `source` are copied to `folder` first.
+    `source` is the folder of the run that is continued. If `source` is not `folder`, the best
+    checkpoints of `source` are copied to `folder` first. Then the best checkpoints in `folder` that
+    were made after `kimg` (thousands of images) are removed, because the run makes them again.
     """
     if source.resolve() != folder.resolve():
         for path in best_checkpoints(source):
@@ -69,7 +72,10 @@ def continue_from(source: Path, folder: Path, kimg: float) -> None:
 
 
 def add_metadata(checkpoint: Path, entries: Mapping[str, Any]) -> None:
-    """Add entries to a checkpoint's metadata.json; hard links to the old file do not change."""
+    """Write `entries` to a checkpoint's metadata.json, in addition to its other entries.
+
+    A new file replaces the old one, so hard links to the old file do not change.
+    """
     text = json.dumps({**_metadata(checkpoint), **entries}, indent=1)
     write_atomically(checkpoint / "metadata.json", text)
 

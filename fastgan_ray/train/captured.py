@@ -1,12 +1,13 @@
 """Run a whole training step as one CUDA graph: one launch instead of thousands.
 
-At batch 8 a GPU computes faster than Python can launch kernels. A graph is a recording of a step: a
-replay does the same operations on the same memory addresses. The inputs of a step (random draws,
-pictures, seeds) are written to these addresses before each replay. The first replays are compared
-with ordinary steps on a copy of the state. If the capture or the comparison fails, the training
-prints a warning and continues with ordinary steps.
+With a batch size of 8, a GPU computes faster than Python can launch kernels. A graph is a recording
+of a step. A replay of the graph repeats the same operations on the same memory addresses. The
+inputs of a step (random draws, pictures, seeds) are written to these addresses before each replay.
+A new graph is tested: some replays are compared with ordinary steps, and then the state is
+restored. If the recording or the test fails, the training prints a warning and continues with
+ordinary steps.
 
-On a CPU, only the tests use this code; there, a "replay" calls the step again.
+On a CPU, only the tests use this code. There, a "replay" calls the step again.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ Variant = tuple[object, ...]
 
 
 def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[Replay, Scalars]:
-    """Record `compute` as a CUDA graph; return a function that replays it, and the result tensors.
+    """Record `compute` as a CUDA graph; return a function that replays it, and its results.
 
-    `compute` computes a step and returns losses and norms; each replay writes to these tensors.
-    Before the recording, `compute` runs once, so `state` changes.
+    `compute` computes a training step and returns losses and gradient norms as tensors by name.
+    Each replay overwrites the returned tensors with new values. Before the recording, `compute`
+    runs once, so `state` changes.
     """
     graph = torch.cuda.CUDAGraph()
     for name in DEVICE_STREAMS:
@@ -60,16 +62,17 @@ def capture_on_cuda(compute: Callable[[], Scalars], state: TrainState) -> tuple[
 
 
 def can_capture(state: TrainState, config: RunConfig, device: torch.device) -> bool:
-    """Return whether steps can be captured; this needs `cuda_graphs`, CUDA and one process.
+    """Return whether training steps can be captured as CUDA graphs.
 
-    A captured step of Adam has constant decays. So if beta1 or beta2 is a schedule, steps cannot be
-    captured, and the function issues a warning.
+    This needs `train.cuda_graphs`, a CUDA device and a group of one process. It also needs constant
+    values of beta1 and beta2, because a captured step of Adam cannot change them. If only a
+    schedule of beta1 or beta2 prevents the capture, the function issues a warning.
     """
     possible = config.train.cuda_graphs and device.type == "cuda" and state.group.size == 1
     if possible and config.train.changes("beta1", "beta2"):
         warnings.warn(
-            "training steps are not captured as CUDA graphs, so they are slower: beta1 or beta2 "
-            "is a schedule, but a captured step of Adam has constant decays",
+            "training steps are not captured as CUDA graphs, so they are slower: train.beta1 or "
+            "train.beta2 is a schedule, but a captured step of Adam cannot change them",
             stacklevel=2,
         )
         return False
@@ -77,13 +80,15 @@ def can_capture(state: TrainState, config: RunConfig, device: torch.device) -> b
 
 
 class StepRunner:
-    """Runs training steps: as ordinary steps, or as replays of captured graphs.
+    """Runs training steps, either as ordinary steps or as replays of CUDA graphs.
 
-    It uses graphs if `capture` is set, as long as their results agree with ordinary steps.
+    If `capture` is None, all steps are ordinary steps. Otherwise the first WARM_UP_STEPS steps are
+    ordinary, and `capture` records the later ones. If a recording fails, or if its results differ
+    from those of ordinary steps, all further steps are ordinary.
 
-    Each variant of a step has its own graph. Steps with and without the lazy penalties R1 and R2,
-    or with and without MixDL, are different variants, and so are the steps of different periods of
-    Re-GAN, because each period has its own mask tensors.
+    There is one graph for each variant of a step. Steps are of different variants if R1 and R2, or
+    MixDL, are computed in only one of them, or if they are in different periods of Re-GAN. (Each
+    period has its own mask tensors.)
     """
 
     def __init__(
@@ -105,9 +110,10 @@ class StepRunner:
         self._batches: list[Tensor] = []
 
     def __call__(self, draws: Draws, batches: Sequence[Tensor]) -> Scalars:
-        """Advance the state by one step; return losses and norms; the next call overwrites them.
+        """Advance the state by one step; return losses and gradient norms by name.
 
-        `draws` and `batches` are on the device; see `train_step`.
+        The next call overwrites the returned tensors. `draws` and `batches` are on the device, as
+        in `train_step`.
         """
         state, config = self._state, self._config
         begin_step(state, config)
@@ -123,7 +129,7 @@ class StepRunner:
         return compute_step(self._state, draws, batches, self._config, self._distance, self._bf16)
 
     def _replay(self, draws: Draws, batches: Sequence[Tensor]) -> Scalars:
-        """Replay the captured step of this variant; capture it first if the variant is new."""
+        """Replay the graph for this variant of a step; capture the graph first if there is none."""
         self._write(draws, batches)
         period = self._state.regan.period
         due = mixdl.is_due(self._state.step, self._config)
@@ -136,7 +142,9 @@ class StepRunner:
             except Exception as error:
                 self._capture, self._graphs = None, {}
                 problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                warning = f"training steps are not captured as CUDA graphs: {problem}"
+                warning = (
+                    f"training steps are not captured as CUDA graphs, so they are slower: {problem}"
+                )
                 warnings.warn(warning, stacklevel=2)
                 return self._compute(draws, batches)
         replay, scalars = self._graphs[variant]
@@ -155,7 +163,7 @@ class StepRunner:
     def _captured(self) -> tuple[Replay, Scalars]:
         """Capture a step as a CUDA graph; return its replay function and the replay's results.
 
-        Replayed steps are compared with ordinary steps; a RuntimeError is raised if they differ.
+        Some replays are compared with ordinary steps. Raises RuntimeError if their results differ.
         Afterwards, the state is the same as before.
         """
         assert self._capture is not None and self._draws is not None
@@ -186,10 +194,10 @@ class StepRunner:
         return replay, outputs
 
     def _several(self, run: Callable[[], Scalars]) -> list[Scalars]:
-        """Call `run` COMPARED_STEPS times; return the scalars of each call.
+        """Call `run` COMPARED_STEPS times; return the losses and norms of each call.
 
-        Each call computes one step. All steps use the same draws, but the streams on the device get
-        new seeds for each step.
+        Each call of `run` computes one step. All steps use the same draws. Before each step, the
+        random number generators on the device get the seeds of that step.
         """
         state, seed = self._state, self._config.train.seed
         results = []
@@ -212,19 +220,22 @@ def changing_tensors(state: TrainState) -> list[Tensor]:
 
 
 def trained_weights(state: TrainState) -> list[Tensor]:
-    """Return the weights that the two optimisers change."""
+    """Return the parameters of G and D, without their gradients."""
     networks = (state.generator, state.discriminator)
     return [weight.detach() for network in networks for weight in network.parameters()]
 
 
 def snapshot(state: TrainState) -> list[Tensor]:
-    """Copy the tensors that a step changes."""
+    """Return a copy of each tensor that a step changes in place."""
     return [tensor.detach().clone() for tensor in changing_tensors(state)]
 
 
 @torch.no_grad()
 def restore(state: TrainState, copies: Sequence[Tensor]) -> None:
-    """Copy a snapshot back in place, because graphs use the addresses of these tensors."""
+    """Write the values of a `snapshot` to the tensors of the state.
+
+    The tensors keep their memory addresses, because CUDA graphs use these addresses.
+    """
     for tensor, copy in zip(changing_tensors(state), copies, strict=True):
         tensor.copy_(copy)
 
@@ -234,15 +245,17 @@ def require_same_losses(
 ) -> None:
     """Raise RuntimeError if a loss or norm differs between replayed and ordinary steps.
 
-    `tolerance` is the largest allowed relative difference.
+    `expected` and `actual` have the losses and norms of each ordinary step and of each replayed
+    step. A value v may differ by at most `tolerance` x (|v| + 0.1), where v is the value of the
+    ordinary step.
     """
     for step, (ordinary, replayed) in enumerate(zip(expected, actual, strict=True)):
         for name in ordinary:
             right, value = float(ordinary[name]), float(replayed[name])
             if not abs(value - right) <= tolerance * (abs(right) + 0.1):
                 raise RuntimeError(
-                    f"a captured step differs from an ordinary step: {name} is {value:.6g} "
-                    f"instead of {right:.6g} in step {step}"
+                    f"a captured step differs from an ordinary step: in step {step}, {name} is "
+                    f"{value:.6g} instead of {right:.6g}"
                 )
 
 
@@ -252,14 +265,16 @@ def require_same_update(
     """Raise RuntimeError if replayed steps change the weights differently from ordinary steps.
 
     `before`, `expected` and `actual` are the weights before the steps, after ordinary steps and
-    after replayed steps. `tolerance` is relative to the size of the change.
+    after replayed steps. The norm of the difference between `expected` and `actual` may be at most
+    5 x `tolerance` times the norm of the change by ordinary steps.
     """
     difference = _distance_between(expected, actual)
     update = _distance_between(expected, before)
     if not difference <= 5 * tolerance * update:
         raise RuntimeError(
             "captured steps change the weights differently from ordinary steps: the norm of the "
-            f"difference is {difference:.3g}, the norm of the ordinary change is {update:.3g}"
+            f"difference is {difference:.3g}, the norm of the change by ordinary steps is "
+            f"{update:.3g}"
         )
 
 
@@ -273,7 +288,7 @@ def _copied(scalars: Scalars) -> Scalars:
 
 
 def _bytes(draws: Draws) -> Tensor:
-    """Return the buffer that contains all draws of a step."""
+    """Return the buffer (uint8) that contains all draws of a step."""
     storage: Any = draws.ema_share.untyped_storage()
     empty = torch.empty(0, dtype=torch.uint8, device=draws.ema_share.device)
     return empty.set_(storage)

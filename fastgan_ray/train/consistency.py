@@ -1,13 +1,17 @@
-"""Consistency regularisation of D under augmentation (bCR) and small changes of latents (zCR).
+"""Compute consistency losses: augmentation (bCR) and small latent changes (zCR).
 
-Zhao et al. 2021, "Improved Consistency Regularization for GANs", arXiv 2002.04724. Balanced
-consistency (bCR): D's logits of two augmented views of the same picture must be alike, for real
-and for generated pictures. Latent consistency (zCR): D's logits of pictures from two near latents
-must be alike, but the pictures must differ, so that G uses its latents.
+Zhao et al. 2021, "Improved Consistency Regularization for GANs", arXiv 2002.04724.
 
-In the paper, bCR compares an augmented picture with the picture itself, because there D learns from
-pictures without augmentation. Here D learns from augmented pictures, so the second view is another
-augmentation by the same policy.
+Balanced consistency (bCR) changes D's loss. D's logits must be similar for two augmented views of
+the same picture. There is one term for real and one for generated pictures.
+
+Latent consistency (zCR) changes both losses. D's logits must be similar for pictures from two near
+latents. But G must make different pictures from the two latents; otherwise G could ignore its
+latents.
+
+In the paper, bCR compares an augmented picture with the picture before augmentation, because there
+D learns from pictures without augmentation. Here D learns from augmented pictures, so bCR compares
+two different augmentations by the same policy.
 """
 
 from __future__ import annotations
@@ -23,15 +27,19 @@ from fastgan_ray.train.views import Views
 
 
 def logit_distance(first: Tensor, second: Tensor) -> Tensor:
-    """Compute the mean squared difference of two logits (B, L) of the same pictures: a scalar."""
+    """Compute the mean squared difference of two sets of logits (B, L), as a scalar.
+
+    Row i of `first` and row i of `second` are D's logits of two pictures that must look alike to D.
+    """
     return (first - second).square().mean()
 
 
 def latent_sensitivity(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
-    """Compute minus the mean squared difference between pictures from near latents: a scalar.
+    """Compute zCR's term in G's loss, as a scalar.
 
-    This is zCR's term in G's loss. Each argument is an output of G: pictures of full size
-    (B, C, H, W) and small pictures. Only the pictures of full size are compared.
+    It is minus the mean squared difference between the pictures that G makes from near latents.
+    `first` and `second` are G's outputs for the two sets of latents: full pictures (B, C, H, W) and
+    small pictures (B, C, h, w). Only the full pictures are compared.
     """
     difference = at_least_float32(first[0]) - at_least_float32(second[0])
     return -difference.square().mean()
@@ -40,9 +48,10 @@ def latent_sensitivity(first: Sequence[Tensor], second: Sequence[Tensor]) -> Ten
 def d_terms(
     state: TrainState, views: Views, real: Tensor, fake: Tensor, train: TrainConfig
 ) -> dict[str, tuple[float, Tensor]]:
-    """Return {name: (weight, term)} of bCR and zCR in D's loss; empty if both are off.
+    """Return the terms of bCR and zCR in D's loss: {name: (weight, scalar)}.
 
-    `real` and `fake` are D's logits (B, L) of the pictures on which D is trained.
+    A term whose weight is always 0 is left out. `real` and `fake` are D's logits (B, L) of the
+    pictures on which D is trained. `views` has the pictures with which they are compared.
     """
     compared = {
         "bcr_real": (train.bcr_real_weight, views.second_real, real),

@@ -1,4 +1,4 @@
-"""Measure the cost of a generator and its training: operations, parameters, memory."""
+"""Measure costs: operations and parameters of a network, and the memory that is used."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from fastgan_ray.models.passes import generator_gflop
 
 
 def sampling_gflop(config: RunConfig) -> float:
-    """Count the operations (10**9 multiplications and additions) that generate one picture."""
+    """Count G's operations for one picture, in 10**9 multiplications and additions."""
     return generator_gflop(config.model, config.data.channels)
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Count the trained parameters of a network."""
+    """Count the parameters of a network.
+
+    The weights of the frozen layers of a projected discriminator are buffers, so they are not
+    counted.
+    """
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def peak_memory_gb(device: torch.device) -> float:
     """Return the highest memory use so far, in GB (10**9 bytes).
 
-    On CUDA this is memory of the GPU. On other devices it is the memory of this process.
+    On CUDA, it is PyTorch's memory on the GPU. On other devices, it is the memory of this process.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9

@@ -1,8 +1,9 @@
-"""Measure how much of a picture D's trunk keeps: "D-reconstruction" in table 7 of Liu et al. 2021.
+"""Measure how well pictures can be reconstructed from D's features.
 
-D's own decoders cannot measure this: some arms of an ablation have no decoders, and the other arms
-train them together with D. So every arm gets a new decoder of the same form, trained for the same
-number of steps to reconstruct pictures from the features of the frozen D.
+This is "D-reconstruction" in table 7 of Liu et al. 2021. D's own decoders cannot measure it: some
+arms of an ablation have no decoders, and the other arms train the decoders together with D. So
+every arm gets a new decoder. All new decoders have the same form and are trained for the same
+number of steps, on the features of the frozen D.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ def d_reconstruction(
     """Measure the mean distance between `images` (N, H, W, C) and their reconstructions.
 
     A new decoder is trained for `steps` batches to reconstruct these pictures from D's 8x8
-    features. `distance` takes pictures and targets, and returns their mean distance (see
-    `perceptual`). All random numbers have fixed seeds. D does not change: the function uses a copy
-    of D with the batch statistics of these pictures. Values can be compared only if pictures,
-    distance, width and steps are the same.
+    features. `decoder_width` is the setting `model.decoder_width`. `distance` takes pictures and
+    targets, and returns their mean distance (see `perceptual`). All random numbers have fixed
+    seeds. D does not change, because the function uses a copy of D. The batch statistics of the
+    copy are measured on `images`. Compare two results only if pictures, distance, decoder width and
+    steps are the same.
     """
     batches = _batches(len(images))
     frozen = _frozen_copy(discriminator, images, batches, device)
@@ -79,7 +81,10 @@ def _frozen_copy(
     batches: Iterator[Tensor],
     device: torch.device,
 ) -> AnyDiscriminator:
-    """Copy D, without gradients; measure its batch statistics on some batches of `images`."""
+    """Copy D, without gradients; measure the copy's batch statistics on `images`.
+
+    `batches` yields the indices of the pictures of each batch.
+    """
     frozen = copy.deepcopy(discriminator).requires_grad_(False)
     with torch.no_grad(), fresh_batchnorm_statistics(frozen):
         for _ in range(STATISTICS_BATCHES):

@@ -26,7 +26,11 @@ _PEAK = "5"  # writing this value to clear_refs resets the memory peak (see proc
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device called `name`; for "auto", the best device of this machine."""
+    """Return the device `name`, which is "cuda", "mps", "cpu" or "auto".
+
+    "auto" means the first of cuda, mps and cpu that this machine has. Raises UserError if the
+    device is not available.
+    """
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -37,7 +41,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device(devices[0])
     if name not in devices:
         raise UserError(
-            f"train.device: {name} is not available here (available: {', '.join(devices)})"
+            f"train.device: {name} is not available on this machine (available: "
+            f"{', '.join(devices)})"
         )
     return torch.device(name)
 
@@ -49,20 +54,23 @@ def device_of(config: RunConfig) -> torch.device:
 
 
 def require_device(config: RunConfig) -> None:
-    """Raise UserError if this machine lacks the device, or the GPU of `resources.gpus`."""
+    """Raise UserError if this machine does not have the device or the GPU that a run needs.
+
+    With `train.device` "auto", a run needs a GPU if `resources.gpus` is above 0.
+    """
     gpus, device = config.resources.gpus, device_of(config)
     if gpus and config.train.device == "auto" and device.type == "cpu":
         raise UserError(
-            f"resources.gpus: the training needs a GPU (got {gpus:g}), and this machine has none; "
-            "to train on the CPU, add --set resources.gpus=0"
+            f"resources.gpus is {gpus:g}, but this machine has no GPU; to train on the CPU, add "
+            "--set resources.gpus=0"
         )
 
 
 def limit_gpu_memory(share: float) -> None:
     """Limit this process to the fraction `share` of each GPU's memory; 1 or more means no limit.
 
-    A training that needs more memory then fails by itself, instead of making another trial on the
-    same GPU fail.
+    A training that needs more memory then fails itself, and other trials on the same GPU do not
+    fail.
     """
     if 0 < share < 1 and torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -72,8 +80,8 @@ def limit_gpu_memory(share: float) -> None:
 def use_bf16(config: RunConfig, device: torch.device) -> bool:
     """Return whether to autocast to bfloat16, as `train.precision` says.
 
-    With "auto", the result is True if bfloat16 is faster on the device. Raises UserError for "bf16"
-    if the GPU only emulates bfloat16 (compute capability below 8.0).
+    With "auto", the result is True if bfloat16 is expected to be faster on the device. Raises
+    UserError for "bf16" if the GPU only emulates bfloat16 (compute capability below 8.0).
     """
     precision = config.train.precision
     if device.type == "cuda" and precision != "fp32":
@@ -95,17 +103,17 @@ def use_bf16(config: RunConfig, device: torch.device) -> bool:
 def training_arithmetic(config: RunConfig) -> AbstractContextManager[None]:
     """Make GPUs compute with the precision of `train.precision` within this context.
 
-    With fp32, GPUs follow IEEE 754 and always use the same algorithms. With auto and bf16,
-    convolutions in float32 may use TF32 and the fastest algorithm for each shape (shapes are the
-    same at every step). Compute metrics outside this context, because metrics of different runs
-    must be comparable.
+    With "fp32", GPUs follow IEEE 754 and always use the same algorithms. With "auto" and "bf16",
+    convolutions in float32 may use TF32, and the fastest algorithm for each shape is chosen.
+    (Shapes are the same at every step.) Compute metrics outside this context, because metrics of
+    different runs must be comparable.
     """
     fast = config.train.precision != "fp32"
     return float32_arithmetic(tf32=fast, benchmark=fast)
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until a GPU has finished all its work, e.g. before a time is measured."""
+    """Wait until a GPU has finished all its work, e.g. before reading a clock."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -115,9 +123,9 @@ def wait_for(device: torch.device) -> None:
 def keep_freed_memory() -> None:
     """Keep the memory of deleted tensors in this process, so that new tensors can reuse it.
 
-    This works on Linux with GNU's C library. By default this library returns every freed block of
-    more than 32 MiB to the system, and the system must clear the pages of the next block. An
-    operation on such a tensor then takes up to eight times as long.
+    This works on Linux with GNU's C library. By default, this library returns every freed block of
+    more than 32 MiB to the system. For the next block, the system must clear new pages. Operations
+    that allocate large tensors then take up to eight times as long.
     """
     if library := _gnu_library():
         library.mallopt(_MMAP_MAX, 0)
@@ -125,10 +133,11 @@ def keep_freed_memory() -> None:
 
 
 def forget_training() -> None:
-    """Return the freed memory of an earlier training to the system, and reset the memory peak.
+    """Return the freed memory of an earlier training to the system; reset the memory peak.
 
-    This works on Linux with GNU's C library. Elsewhere, `peak_memory_gb` returns the highest value
-    since the process started.
+    The memory is returned only on Linux with GNU's C library. The peak is that of this process in
+    the machine's memory, and it is reset only on Linux. On other systems, `peak_memory_gb` returns
+    the highest value since the process started.
     """
     gc.collect()
     if library := _gnu_library():

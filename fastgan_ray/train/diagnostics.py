@@ -1,4 +1,4 @@
-"""Check evaluations for leaking augmentations and copied training pictures; write warnings."""
+"""Check the generated pictures of an evaluation for leaked augmentations and for copies."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ MAX_MEMORISED = 0.5  # warn from this share of memorised pictures; the share is 
 
 
 def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Tensor:
-    """Choose some of `images` (N, H, W, C), mirror the fraction `flip` of them, and downscale all.
+    """Choose at most SAMPLE_COUNT of `images` (N, H, W, C); return them downscaled by `shrink`.
 
-    The same `images` always give the same result.
+    Each chosen picture is mirrored with probability `flip`. The same `images` always give the same
+    result.
     """
     rng = seeded(0, "leak")
     pictures = pictures_at(images, torch.randperm(len(images), generator=rng)[:SAMPLE_COUNT], CPU)
@@ -43,9 +44,10 @@ def real_sample(images: np.ndarray[Any, np.dtype[np.uint8]], flip: float) -> Ten
 def collect_samples(
     sample: Callable[[Tensor], Tensor], samples: list[Tensor]
 ) -> Callable[[Tensor], Tensor]:
-    """Return a function like `sample` that also adds its first pictures, downscaled, to `samples`.
+    """Return a function that calls `sample` and collects its first SAMPLE_COUNT pictures.
 
-    `sample` maps latents (B, nz) to pictures (B, C, H, W).
+    `sample` maps latents (B, nz) to pictures (B, C, H, W). The returned function does the same, and
+    adds downscaled copies of the pictures to the list `samples`.
     """
 
     def collecting(z_BZ: Tensor) -> Tensor:
@@ -64,10 +66,14 @@ def diagnose(
     p: float,
     values: Mapping[str, float],
 ) -> dict[str, float | str]:
-    """Return the symptoms of leaking augmentations, and any warnings under the key "warning".
+    """Look for leaked augmentations and copied training pictures; return metrics by name.
 
-    `real` and `samples` are downscaled pictures (B, C, H, W). `p` is the probability of the
-    adaptive operations; it is in the result if it changes. `values` are the evaluation's metrics.
+    The metrics leak/... say how much generated and real pictures differ in each symptom of an
+    augmentation. If there are warnings, "warning" has their text. If p can change in the training,
+    "augment/p" is p.
+
+    `real` (N, C, H, W) and the batches in `samples` are downscaled pictures. `p` is the probability
+    of the adaptive operations. `values` are the evaluation's metrics.
     """
     findings = measure_symptoms(real, torch.cat(samples), config, p)
     changes_p = adaptive(config) or config.changes("ada_p")
@@ -80,10 +86,11 @@ def diagnose(
 
 
 def can_show_leaks(values: Mapping[str, float]) -> bool:
-    """Return whether generated pictures are near enough to real ones to show a leaked augmentation.
+    """Return whether generated pictures are similar enough to real ones to detect leaks.
 
-    `values` are the evaluation's metrics. If recall is not among the metrics, because nothing is
-    measured or there are too few pictures, the result is False.
+    `values` are the evaluation's metrics. The recall must be at least MIN_RECALL. If recall is not
+    among the metrics, because nothing is measured or there are too few pictures, the result is
+    False.
     """
     recall = value_of(values, manifold_name("recall"), 0.0)
     return recall is not None and recall >= MIN_RECALL
@@ -96,7 +103,8 @@ def _copy_warnings(values: Mapping[str, float]) -> list[str]:
     return [
         (
             f"{share:.0%} of the generated pictures are probably copies: they are nearer to a "
-            f"training picture than training pictures are to each other (see the pictures in the "
-            f"folder pairs). FID and KID reward copies. Train for less time, or augment more."
+            "training picture than 95 % of the training pictures are to each other (see the "
+            "pictures in the folder pairs). FID and KID reward copies. Train for less time, or "
+            "augment more."
         )
     ]

@@ -1,10 +1,11 @@
 """Draw a training step's random numbers before the step; copy them to the device in one transfer.
 
-The numbers come from the named streams on the CPU, so they are the same on every device. With
-several processes, each process draws for the whole batch and uses the rows of its own samples. The
-step needs only the state and these tensors, whose shapes never change; so it does not wait for the
-device or copy data to it. Noise and dropout masks are as large as feature maps, so they are drawn
-on the device instead, by generators that are seeded for each step (see `rng`).
+The numbers are drawn on the CPU by named random number generators (see `rng`), so they are the same
+for every device. With several processes, each process draws for the whole batch and uses the rows
+of its own samples. The step needs only the state, the pictures and these tensors, whose shapes
+never change. So the step does not wait for the device and does not copy data to it. Noise and
+dropout masks are as large as feature maps. Therefore they are drawn on the device, by generators
+that are seeded for each step.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _Tree = TypeVar("_Tree")
 class Turn(NamedTuple):
     """The random numbers of one turn, in which D trains once on one batch.
 
-    A training step has `train.d_steps` turns. This process has B samples of the batch.
+    A training step has `train.d_steps` turns. B is the number of samples that this process has in a
+    batch.
     """
 
     indices: Tensor
@@ -43,20 +45,20 @@ class Turn(NamedTuple):
     mirrored: Tensor
     """(B,) bool: which of these pictures are flipped."""
     latents: Tensor
-    """(B, nz)."""
+    """(B, nz): the latents from which G generates the pictures."""
     labels: Tensor
     """(2, B, L): labels for the logits of real and of generated pictures."""
     part: Tensor
     """Scalar, int64: the quadrant that the decoder "part" reconstructs (see `crop_part`)."""
     shares: Tensor
-    """(B,): share of each real picture in the mixture for the gradient penalty.
-
-    Empty if the loss has no such penalty.
-    """
+    """(B,): for the gradient penalty, the share of each real picture in a mixture with a generated
+    one. Empty if the loss has no such penalty."""
     fake: Draw
+    """Numbers that augment the generated pictures."""
     real: Draw
+    """Numbers that augment the real pictures."""
     views: tuple[Draw, ...]
-    """Augmentations of the two views of the contrastive loss; empty without that loss."""
+    """Numbers that augment the two views of the contrastive loss; empty without this loss."""
     second_real: Draw
     """Numbers that augment the real pictures once more, for bCR (`consistency`); {} without bCR."""
     second_fake: Draw
@@ -86,10 +88,10 @@ class Draws(NamedTuple):
 
 
 def draw_step(state: TrainState, config: RunConfig) -> Draws:
-    """Draw a step's random numbers on the CPU; this advances the streams and the sampler.
+    """Draw a step's random numbers on the CPU; this advances the generators and the sampler.
 
-    `config` is the configuration of the training, with the values of scheduled settings at this
-    step.
+    `config` is the configuration of the training. Its schedules are evaluated at the step
+    `state.step`.
     """
     config = config_at(config, state.step)
     share = torch.tensor(ema_share(config, state.step + 1))
@@ -100,7 +102,7 @@ def draw_step(state: TrainState, config: RunConfig) -> Draws:
 def ema_share(config: RunConfig, step: int) -> float:
     """Return the fraction by which the weight average moves towards G in `step`, counted from 1.
 
-    `config` has the values of scheduled settings at this step.
+    `config` must have the values of scheduled settings at this step (see `config_at`).
     """
     images, halflife = config.train.images_per_step, config.train.ema_halflife_kimg * 1000
     if config.train.ema_rampup > 0:
@@ -109,7 +111,10 @@ def ema_share(config: RunConfig, step: int) -> float:
 
 
 def to_device(draws: Draws, device: torch.device) -> Draws:
-    """Copy draws to `device` in one buffer, without waiting; return views of the buffer."""
+    """Copy `draws` to `device` in one transfer, without waiting; return the copy.
+
+    The tensors of the result are views of one buffer. float64 becomes float32 on Apple's GPUs.
+    """
     tensors: list[Tensor] = []
 
     def collect(tensor: Tensor) -> Tensor:
@@ -135,7 +140,7 @@ def to_device(draws: Draws, device: torch.device) -> Draws:
 
 
 def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
-    """Draw the random numbers of a turn of D for the whole batch; return this process's rows."""
+    """Draw the random numbers of one turn for the whole batch; return this process's rows."""
     train, model, rngs, rows = config.train, config.model, state.rngs, state.group.local_rows
     count = train.batch_size
 
@@ -192,19 +197,19 @@ def _draw_turn(state: TrainState, config: RunConfig) -> Turn:
 
 
 def _supported(tensor: Tensor, device: torch.device) -> Tensor:
-    """Convert a tensor to a number format that `device` supports."""
+    """Convert a float64 tensor to the most precise float type of `device`."""
     return tensor.to(wide(device)) if tensor.dtype == torch.float64 else tensor
 
 
 def _view(buffer: Tensor, start: int, like: Tensor) -> Tensor:
-    """View the bytes of a buffer from `start` as a tensor with the shape and dtype of `like`."""
+    """Return the bytes of `buffer` from `start` as a tensor of the shape and dtype of `like`."""
     return buffer[start : start + like.nbytes].view(like.dtype).view(like.shape)
 
 
 def _each(tree: _Tree, change: Callable[[Tensor], Tensor]) -> _Tree:
-    """Return the draws, or a part of the draws, with every tensor replaced.
+    """Return a copy of `tree` in which each tensor is replaced by the result of `change`.
 
-    `change` takes a tensor and returns its replacement.
+    `tree` is a `Draws` or a part of it: a turn, a dictionary, a tuple or a tensor.
     """
     branch: Any = tree
     if isinstance(branch, Tensor):

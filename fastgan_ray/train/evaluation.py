@@ -41,7 +41,7 @@ class Run:
     device: torch.device
     images: Images
     pictures: str
-    """Digest of the training pictures."""
+    """Hash of the training pictures."""
     real_sample: Tensor
     """Some downscaled training pictures; `diagnostics` compares generated pictures with them."""
     source: Source
@@ -49,18 +49,23 @@ class Run:
     measure_with: tuple[Reference, Extractor] | None
     """The features of the real pictures and the feature network; None if nothing is measured."""
     distance: Distance
+    """The distance between pictures and their reconstructions."""
     protocol: dict[str, Any]
+    """How metrics are measured. Only metrics of the same protocol can be compared."""
     gflop_g: float
+    """The generator's operations for one picture, in 10**9 multiplications and additions."""
     track: Track
+    """Shows the progress of evaluations."""
 
 
 def evaluate_and_report(
     state: TrainState, run: Run, mean_losses: dict[str, float], reporter: Reporter, last: bool
 ) -> None:
-    """Measure metrics, draw grids, save a checkpoint, and report.
+    """Evaluate G: measure metrics, draw grids of pictures, save a checkpoint, and report.
 
-    `mean_losses` are the means since the last evaluation. `last` marks the run's last evaluation,
-    which is always a full one.
+    `mean_losses` are the mean losses since the last evaluation, by name. `last` is True in the last
+    evaluation of a run, which is always a full one. If `eval.early_fakes` is set, all other
+    evaluations are cheap: they use fewer generated pictures.
     """
     images_shown = state.step * run.config.train.images_per_step
     recalibrate_ema(state, run.config.model.nz)
@@ -100,10 +105,12 @@ def evaluate_and_report(
 
 
 def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict[str, Any]:
-    """Return {"selection": {"metric", "value"}}, which ranks the run's checkpoints.
+    """Return {"selection": {"metric": name, "value": number}}, which ranks the checkpoint.
 
-    Return {} if `train.keep_best` is 0 or the metric has no value. If the run has cheap
-    evaluations, they rank all checkpoints, so the last checkpoint gets a cheap evaluation, too.
+    Return {} if `train.keep_best` is 0 or the metric has no value. If `eval.early_fakes` is set,
+    the metric of cheap evaluations ranks all checkpoints. The last evaluation is a full one, so the
+    last checkpoint also gets a cheap evaluation here. `metrics` are the results of the checkpoint's
+    evaluation.
     """
     if run.config.train.keep_best == 0 or run.measure_with is None:
         return {}
@@ -116,15 +123,15 @@ def _selection(state: TrainState, run: Run, metrics: Values, last: bool) -> dict
 
 
 def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -> Values:
-    """Measure the run's best checkpoint on new latents; return {} if there is none.
+    """Measure the best checkpoint in a run's folder on new latents; return {} if there is none.
 
-    The names of the returned metrics begin with best/. `best/kimg` is the position of the
-    checkpoint. `best/selected` is the value by which the checkpoint was chosen. This value is too
-    good, because it is the best of many noisy values.
+    The names of the returned metrics begin with best/. best/kimg is the position of the checkpoint.
+    best/selected is the value by which the checkpoint was chosen. This value is too good, because
+    it is the best of many noisy values.
 
     New latents are latents that were not used to choose the checkpoint. If cheap evaluations chose
     it, the latents of full evaluations are new. `last` is the full evaluation of the run's last
-    checkpoint. If cheap evaluations chose that same checkpoint as the best, the values of `last`
+    checkpoint. If cheap evaluations chose the last checkpoint as the best one, the values of `last`
     are returned, and nothing is measured again.
     """
     checkpoints = best.best_checkpoints(folder)
@@ -148,7 +155,7 @@ def _measure_best(state: TrainState, run: Run, last: Evaluation, folder: Path) -
 
 
 def _sampler(generator: nn.Module, run: Run) -> Callable[[Tensor], Tensor]:
-    """Return a function that maps latents (B, nz) to the pictures (B, 3, R, R) of a generator."""
+    """Return a function that maps latents (B, nz) to a generator's pictures (B, C, H, W)."""
 
     def sample(z_BZ: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -160,7 +167,11 @@ def _sampler(generator: nn.Module, run: Run) -> Callable[[Tensor], Tensor]:
 def _measure(
     sample: Callable[[Tensor], Tensor], run: Run, config: EvalConfig, early: bool
 ) -> Evaluation:
-    """Measure the metrics of a generator; without a feature network, only draw a few samples."""
+    """Measure the metrics of the pictures that `sample` generates from latents (B, nz).
+
+    If `early` and `eval.early_fakes` is set, this is a cheap evaluation. Without a feature network,
+    nothing is measured, and SAMPLE_COUNT pictures are generated.
+    """
     nz = run.config.model.nz
     if run.measure_with is None:
         for z_BZ in torch.split(latents(config, nz)[:SAMPLE_COUNT], config.batch_size):
@@ -178,9 +189,9 @@ def _draw(
     folder: Path,
     last: bool,
 ) -> Values:
-    """Draw the grids; return their paths, values other than the metrics, and warnings.
+    """Draw the grids; return their paths, values other than the metrics, and warnings, by name.
 
-    `samples` are some generated pictures of the evaluation, (N, C, H, W).
+    `samples` are batches (B, C, H, W) of downscaled pictures that the evaluation generated.
     """
     config, sample = run.config, _sampler(state.ema, run)
     images = state.step * config.train.images_per_step
@@ -198,9 +209,10 @@ def _reconstruction(state: TrainState, run: Run, path: Path, last: bool) -> dict
     """Measure how well pictures can be reconstructed from D's features (Liu et al. 2021, table 7).
 
     Each value is the mean distance (`run.distance`) between pictures and their reconstructions.
-    `reconstruction` uses D's decoders. `d_reconstruction` uses a new decoder, trained on the frozen
-    D; it is measured only at the end of a run, and only if `eval.probe_steps` is above 0. Then
-    `d_reconstruction_untrained` is also measured, in the same way for a D with random weights.
+    `reconstruction` uses D's decoders. `d_reconstruction` uses a new decoder, trained on the
+    features of the frozen D. `d_reconstruction_untrained` is the same for a D with random weights.
+    The last two values are measured only in the last evaluation, and only if `eval.probe_steps` is
+    above 0.
     """
     config = run.config
     values = draw_decoded(state, run.images, run.distance, config, path, run.device)

@@ -1,8 +1,8 @@
 """Classify exceptions of a training: out of memory, a machine fault, or another error.
 
-A configuration that runs out of memory is infeasible. A machine fault says nothing about the
-configuration, so the training must be tried again. This needs a new process: in this process, every
-later CUDA call fails with the same error.
+A configuration that runs out of memory cannot be trained on this machine. A machine fault says
+nothing about the configuration, so the training must be tried again in a new process. In the old
+process, every later CUDA call fails with the same error.
 """
 
 from __future__ import annotations
@@ -47,14 +47,17 @@ MACHINE_FAULT = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether the memory of a device or of the machine was full."""
+    """Return whether an exception says that a device or the machine is out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and _says(error, OUT_OF_MEMORY)
 
 
 def is_machine_fault(error: BaseException) -> bool:
-    """Return whether a device failed or cannot be used (ECC errors, illegal addresses etc.)."""
+    """Return whether an exception says that a device failed or cannot be used.
+
+    Examples are ECC errors and illegal addresses. Running out of memory is not a machine fault.
+    """
     if is_out_of_memory(error) or not isinstance(error, RuntimeError):
         return False
     # PyTorch 2.8 and later have a class for device errors.

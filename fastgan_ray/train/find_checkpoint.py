@@ -1,4 +1,4 @@
-"""Find the checkpoint of a run's folder."""
+"""Find the checkpoint in a run's folder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ Which = Literal["best", "last"]
 
 
 def find_checkpoint(path: Path, which: Which = "best") -> Path:
-    """Find a checkpoint folder: `path` itself, or its best or last checkpoint.
+    """Find a checkpoint's folder: `path` itself, or the best or last checkpoint in `path`.
 
-    `path` may be the folder of a search, a training or a trial. If a training keeps no best
-    checkpoint, its last checkpoint is returned. Raise UserError if no checkpoint is found.
+    `path` may be a checkpoint, or the folder of a search, a training or a trial. If a training
+    keeps no best checkpoint, its last checkpoint is returned. Raises UserError if no checkpoint is
+    found.
     """
     if not path.exists():
         raise UserError(
-            f"{path}: no such file or folder; name a checkpoint folder, a folder under runs/ or a "
-            "published .pth file"
+            f"{path}: no such file or folder; give the path of a checkpoint, of a folder in runs/ "
+            "or of a published .pth file"
         )
     last, result = sorted(path.glob(NUMBERED))[-1:], path / "best"
     folders = [path / BEST, path / "checkpoint", result / "checkpoint", *last]
@@ -32,10 +33,10 @@ def find_checkpoint(path: Path, which: Which = "best") -> Path:
             return folder
     if trial := next(iter(sorted(path.glob("trials/*/checkpoint-*"))), None):
         raise UserError(
-            f"{path}: has no best checkpoint; name the folder of a trial, e.g. {trial.parent}"
+            f"{path}: has no best checkpoint; give the folder of a trial, e.g. {trial.parent}"
         )
     raise UserError(
-        f"{path}: no checkpoint found; the folder must have metadata.json, best/checkpoint or "
+        f"{path}: no checkpoint found; the folder must contain metadata.json, best/checkpoint or "
         "checkpoint-*"
     )
 
@@ -43,6 +44,6 @@ def find_checkpoint(path: Path, which: Which = "best") -> Path:
 def locate(path: Path, which: Which = "best") -> Path:
     """Return the path of a generator: a published file, an exported folder, or a checkpoint.
 
-    For the folder of a run, this is the checkpoint that `find_checkpoint` finds.
+    If `path` is the folder of a run, the result is the checkpoint that `find_checkpoint` finds.
     """
     return path if path.is_file() or layout_of(path) else find_checkpoint(path, which)

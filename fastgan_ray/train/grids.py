@@ -38,8 +38,9 @@ def draw_samples(
 ) -> dict[str, float | str]:
     """Draw samples of fixed latents; measure how much they changed since the last evaluation.
 
-    `drift` is the mean squared change of the small pictures (in [-1, 1], rounded to 8 bits).
-    (Saxena et al. 2023 use it as a measure of training progress.)
+    Returns {"grid": path, "drift": number}. `drift` is the mean squared change of the small
+    pictures, whose pixels are in [-1, 1], rounded to 8 bits. (Saxena et al. 2023 measure the
+    progress of a training in this way.) The first evaluation has no `drift`.
     """
     fixed = torch.randn(GRID_TILES, config.model.nz, generator=seeded(0, "grid"))
     with torch.inference_mode():
@@ -62,7 +63,8 @@ def draw_pairs(
 ) -> dict[str, str]:
     """Save a grid of `pairs`; return its path as {"pairs": path}, or {} if there are no pairs.
 
-    In the grid, a generated picture is followed by the training picture that it resembles.
+    In the grid, each generated picture is followed by its training picture in the pair. `sample`
+    maps latents to pictures.
     """
     if not pairs:
         return {}
@@ -74,7 +76,7 @@ def draw_pairs(
 
 
 def _real_picture(source: Source, index: int, config: RunConfig) -> Tensor:
-    """Load picture `index` at the run's size, (C, H, W) in [-1, 1]."""
+    """Load picture `index` of `source` at the size of the run: (C, H, W) in [-1, 1]."""
     data = config.data
     original = source.read(index, data.background)
     return to_tensor(fit_picture(original, data.fit, data.background, config.model.size))
@@ -89,10 +91,11 @@ def draw_decoded(
     path: Path,
     device: torch.device,
 ) -> dict[str, float | str]:
-    """Draw training pictures next to the outputs of D's decoders, and measure their distance.
+    """Draw training pictures next to the outputs of D's decoders; measure their distance.
 
-    `images` (N, H, W, C) are the training pictures; they are not augmented. The value
-    `reconstruction` is the mean distance over decoders and pictures.
+    `images` (N, H, W, C) are the training pictures; they are not augmented. Returns
+    {"reconstruction": the mean distance over decoders and pictures, "decoded": the path of the
+    grid}, or {} if D has no decoders.
     """
     size = small_size(config.model)
     errors: list[float] = []
@@ -118,10 +121,10 @@ def draw_decoded(
 
 
 def _next_to_targets(full: Tensor, decoded: dict[str, Tensor]) -> Tensor:
-    """Put each picture (B, C, H, W), resized to the decoders' size, before its decoded pictures.
+    """Put each picture of `full` (B, C, H, W) before the outputs of the decoders for it.
 
-    Returns (B, 1 + K, C, h, w) for K decoders. In the grid, the decoder "part" reconstructs the
-    centre of each picture.
+    `decoded` has the outputs (B, C, h, w) of K decoders. Pictures are first resized to h x w.
+    Returns (B, 1 + K, C, h, w). The decoder "part" reconstructs only the centre of a picture.
     """
     pictures = [picture.float() for picture in decoded.values()]
     small = F.interpolate(full, size=pictures[0].shape[-2:], mode="bilinear", antialias=True)

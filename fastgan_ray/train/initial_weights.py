@@ -1,8 +1,9 @@
 """Start a training from given weights: read them, check that they fit, and copy them.
 
-The source is a checkpoint, a run's folder, an exported folder or a published .pth file. Tensors are
-copied by name. A source without spectral normalisation, such as an exported folder, also fits a
-network with spectral normalisation; the network then normalises the copied weights.
+The weights come from a checkpoint, a run's folder, an exported folder or a published .pth file.
+Tensors are copied by name. The weights of a layer without spectral normalisation (e.g. in an
+exported folder) can be copied to a layer with spectral normalisation. That layer then normalises
+the copied weights.
 """
 
 from __future__ import annotations
@@ -36,19 +37,22 @@ _VECTORS = (".parametrizations.weight.0._u", ".parametrizations.weight.0._v")
 
 
 class Source(NamedTuple):
-    """The weights of each network ("generator", "discriminator"), and a hash of their files."""
+    """The weights of each network, read from `train.init_from`.
+
+    The keys of `networks` are "generator" and "discriminator".
+    """
 
     networks: dict[str, Tensors]
     sha256: str
     """A hash of the files from which the weights were read."""
     d_features: tuple[str, ...]
-    """The feature networks of the discriminators against which the source's generator was trained.
+    """The names of the frozen feature networks with which the source's generator was trained.
 
-    Empty if none of its trainings had a projected discriminator."""
+    Empty if it was never trained with a projected discriminator."""
 
 
 class Share(NamedTuple):
-    """How much of a network comes from a source: numbers of tensors and of parameters."""
+    """How much of a network was copied: numbers of tensors and parameters, copied and in total."""
 
     tensors: int
     all_tensors: int
@@ -56,22 +60,22 @@ class Share(NamedTuple):
     all_parameters: int
 
     def describe(self) -> str:
-        """Describe in words how much of the network comes from the source."""
+        """Return this as text, such as "10 of 12 tensors (95% of parameters)"."""
         all_tensors = counted(self.all_tensors, "tensor")
         share = self.parameters / self.all_parameters
         return f"{self.tensors} of {all_tensors} ({share:.0%} of parameters)"
 
 
 def networks_of(train: TrainConfig) -> tuple[str, ...]:
-    """Return the names of the networks that start from given weights."""
+    """Return the names of the networks that start from the weights in `train.init_from`."""
     both = ("generator", "discriminator")
     return both if train.init_networks == "both" else (train.init_networks,)
 
 
 def read_source(train: TrainConfig) -> Source:
-    """Read the weights that a training starts from; `train.init_from` must be set.
+    """Read the weights from which a training starts; `train.init_from` must be set.
 
-    Raises UserError if the source does not exist, is damaged, or lacks a network.
+    Raises UserError if the path does not exist, is damaged, or lacks one of the networks.
     """
     path, names = Path(str(train.init_from)).expanduser(), networks_of(train)
     try:
@@ -93,10 +97,10 @@ def read_source(train: TrainConfig) -> Source:
 
 
 def check_start(config: RunConfig) -> dict[str, Any] | None:
-    """Check that a training can start from the weights that `train.init_from` names.
+    """Check that a training can start from the weights in `train.init_from`.
 
-    Return a record of what would be copied (see `initialise`); None if the training starts from
-    scratch. Raise UserError if the weights cannot be read or do not fit.
+    Return a record of what would be copied (see `initialise`), or None if `train.init_from` is not
+    set. Raises UserError if the weights cannot be read or do not fit.
     """
     if config.train.init_from is None:
         return None
@@ -112,8 +116,8 @@ def check_start(config: RunConfig) -> dict[str, Any] | None:
 def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
     """Return the configurations whose initial weights (`train.init_from`) must be checked.
 
-    If several configurations have the same source and the same networks, only the last of them is
-    returned, because one check is enough.
+    If several configurations have the same initial weights and the same networks, only the last one
+    of them is returned, because one check is enough.
     """
 
     def key(config: RunConfig) -> str:
@@ -126,11 +130,11 @@ def different_starts(configs: Iterable[RunConfig]) -> list[RunConfig]:
 
 
 def describe_starts(configs: Iterable[RunConfig], must_exist: bool) -> list[str]:
-    """Check the weights in `train.init_from` of each configuration; describe them in lines of text.
+    """Check the initial weights (`train.init_from`) of each configuration; describe them.
 
-    If `must_exist` is false, a path that does not exist gives a line instead of an error, because
-    the training may run on another machine, which has the path. Raise UserError for weights that
-    cannot be read or do not fit.
+    Returns lines of text. If `must_exist` is False, a path that does not exist gives a line instead
+    of an error, because the training may run on another machine that has the path. Raises UserError
+    if weights cannot be read or do not fit.
     """
     lines = []
     for config in different_starts(configs):
@@ -149,11 +153,14 @@ def initialise(
 ) -> dict[str, Any]:
     """Copy the weights of a source to `networks`; return a record of what was copied.
 
-    `networks` has the networks by name. The record has "from", "sha256", "average", "d_features"
-    (see `Source`), and for each network its `Share` as a mapping. Raise UserError if a tensor has
-    another name or shape and `train.init_partial` is false, or if no tensor fits. The message names
-    the first tensors that do not fit. Also raise UserError if the feature network of an earlier
-    discriminator makes the metric invalid.
+    `networks` maps "generator" and "discriminator" to the networks. The record has "from" (the
+    path), "sha256" and "d_features" (see `Source`), "average" (the value of `train.init_average`),
+    and for each network its `Share` as a dictionary.
+
+    Raises UserError if no tensor fits, or if a tensor does not fit in name or shape and
+    `train.init_partial` is false. The message names the first tensors that do not fit. Also raises
+    UserError if the metric would be too good, because the generator was trained with its feature
+    network or a related one (see `spoilt_by_earlier`).
     """
     train = config.train
     d_features = source.d_features if "generator" in source.networks else ()
@@ -172,9 +179,9 @@ def initialise(
 
 
 def start_from(state: TrainState, source: Source, config: RunConfig) -> None:
-    """Copy the weights of a source to a state before its first step.
+    """Copy the weights of a source to the networks of `state`, before its first step.
 
-    A record of what was copied is stored in `state.start`.
+    A record of what was copied is stored in `state.start` (see `initialise`).
     """
     networks = {"generator": state.generator, "discriminator": state.discriminator}
     state.start = initialise(networks, source, config)
@@ -190,9 +197,9 @@ def describe(record: Mapping[str, Any]) -> str:
 
 
 def change_since(record: Mapping[str, Any] | None, train: TrainConfig) -> str:
-    """Return a warning if the source has changed since the start of the training.
+    """Return a warning if the files of `train.init_from` have changed since the training started.
 
-    Return "" if it has not changed, or if it can no longer be read.
+    `record` is from `initialise`. Return "" if the files have not changed or can no longer be read.
     """
     if record is None or train.init_from is None:
         return ""
@@ -204,8 +211,8 @@ def change_since(record: Mapping[str, Any] | None, train: TrainConfig) -> str:
         return ""
     return (
         f"train.init_from: {train.init_from} has changed since this training started from it "
-        f"(sha256 {record['sha256'][:12]} then, {sha256[:12]} now); the training continues with "
-        "its own weights, but a new training would start from the changed ones"
+        f"(sha256 {record['sha256'][:12]} then, {sha256[:12]} now). This training continues from "
+        "its checkpoint, but a new training would start from the changed weights."
     )
 
 
@@ -225,12 +232,12 @@ def _copy(network: nn.Module, tensors: Tensors, name: str, config: RunConfig) ->
     ]
     if wrong and not (config.train.init_partial and fitting):
         more = f"; and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
-        mend = "use the widths, resolution, components and data.mode of the source"
+        mend = "Use the widths, resolution, components and data.mode of the source"
         if not config.train.init_partial:
-            mend += ", or set train.init_partial to true to copy only what fits"
+            mend += ", or set train.init_partial to true to copy only the tensors that fit"
         raise UserError(
             f"train.init_from: {counted(len(wrong), 'tensor')} of the {name} in "
-            f"{config.train.init_from} do not fit: {'; '.join(wrong[:_LISTED])}{more}; {mend}"
+            f"{config.train.init_from} do not fit: {'; '.join(wrong[:_LISTED])}{more}. {mend}."
         )
     network.load_state_dict(fitting, strict=False)
     owners = {module: name for name, module in network.named_modules()}
@@ -250,8 +257,8 @@ def _copy(network: nn.Module, tensors: Tensors, name: str, config: RunConfig) ->
 def _with_spectral_names(tensors: Tensors, expected: Mapping[str, Tensor]) -> Tensors:
     """Rename the weights of layers that have spectral normalisation only in the new network.
 
-    With spectral normalisation, PyTorch stores a layer's weight under another name. `expected` has
-    the tensors of the new network.
+    PyTorch stores the weight of a layer with spectral normalisation under another name. `tensors`
+    are the source's tensors, and `expected` the new network's tensors.
     """
     return {
         f"{owner}{_ORIGINAL}"
@@ -275,13 +282,13 @@ def _published(path: Path, train: TrainConfig) -> Source:
 def _require_average_generator(path: Path, train: TrainConfig) -> None:
     if train.init_networks != "generator":
         raise UserError(
-            f"{path}: is an exported folder, which has only a generator; set train.init_networks "
-            "to generator, or name a checkpoint"
+            f"{path}: is an exported folder, which has no discriminator; set train.init_networks "
+            "to generator, or train.init_from to a checkpoint"
         )
     if not train.init_average:
         raise UserError(
-            f"{path}: is an exported folder, which has only the weight average; set "
-            "train.init_average to true, or name a checkpoint"
+            f"{path}: is an exported folder, which has only the generator's weight average; set "
+            "train.init_average to true, or train.init_from to a checkpoint"
         )
 
 

@@ -2,21 +2,23 @@
 
 Yang et al., "Data-Efficient Instance Generation from Instance Discrimination" (NeurIPS 2021,
 InsGen), and Li et al., "FakeCLR: Exploring Contrastive Learning for Solving Latent Discontinuity in
-Data-Efficient GANs" (ECCV 2022). D embeds a picture as a query. A slow copy of D embeds a second
-view of the same picture as a key. The query must be similar to its key, and not similar to the keys
-of earlier pictures, which are in a queue. The second view of a real picture is another
-augmentation. The second view of a generated picture has another augmentation, too, and comes from a
-latent with added noise. InsGen compares real and generated pictures, with a head and a queue for
-each kind. FakeCLR compares only generated pictures, and counts older keys less (`loss`).
+Data-Efficient GANs" (ECCV 2022). D embeds a picture; the embedding is called a query. A slow copy
+of D embeds a second view of the same picture; this embedding is called a key. The query must be
+similar to its key, and not similar to the keys of earlier pictures, which are stored in a queue.
 
-There are two differences from the published code. The queries are embeddings of the pictures that D
-judges, so D sees no picture twice. G's loss uses the keys that were computed for D's loss in the
-same step. All networks use batch statistics, as D does elsewhere; with several processes, these are
-the statistics of the whole batch.
+The second view of a real picture is another augmentation of the picture. The second view of a
+generated picture also has another augmentation, and is generated from the same latent with added
+noise. InsGen compares real and generated pictures, with a head and a queue for each kind. FakeCLR
+compares only generated pictures, and gives older keys less weight (see `loss`).
 
-The keys of a batch enter the queue after the losses that use them. The oldest keys leave at one end
-while the new ones enter at the other. So the position of a key shows its age, and no step, not even
-a captured one, needs a pointer into the queue.
+There are two differences from the published code. The queries are computed from the features by
+which D judges the pictures, so D processes no picture twice. G's loss uses the keys that were
+computed for D's loss in the same step. All networks use batch statistics, as elsewhere in D. With
+several processes, these are the statistics of the whole batch.
+
+The keys of a batch enter the queue after the losses that use these keys. New keys enter at the end
+of the queue, and the oldest keys at the start leave it. So the position of a key shows its age. A
+step, even a captured one, needs no pointer into the queue.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ from fastgan_ray.models import AnyDiscriminator, distribute
 from fastgan_ray.models.base import EMBEDDING
 from fastgan_ray.torch_compat import copy_each_, move_each_
 
-# A queue has room for at least this number of batches. Otherwise, a queue of 5 % of 50 pictures
-# would have only 3 keys.
+# A queue has room for at least this number of batches. Otherwise, a queue for 5 % of 50 pictures
+# would have room for only 3 keys.
 MIN_BATCHES = 4
 
 
@@ -47,8 +49,8 @@ MIN_BATCHES = 4
 class Queue:
     """The keys of earlier pictures, the oldest first.
 
-    `keys` (K, 128) have length 1. `count` is a scalar, int64: the last `count` keys are in use; the
-    others are still empty.
+    `keys` (K, 128) have length 1. `count` is a scalar, int64. Only the last `count` rows of `keys`
+    contain keys; the other rows are still empty.
     """
 
     keys: Tensor
@@ -59,8 +61,8 @@ class Queue:
 class Instances:
     """The state of InsGen or FakeCLR.
 
-    `network` is the slow copy of D, `queues` has a queue for each kind of pictures ("fake",
-    "real"), and `ages` (K,) the ages of a queue's keys (see `ages_of`).
+    `network` is the slow copy of D. `queues` has a queue for each kind of pictures ("fake",
+    "real"). `ages` (K,) has the age of each key in a queue (see `ages_of`).
     """
 
     network: AnyDiscriminator
@@ -71,10 +73,11 @@ class Instances:
 def instances_state(
     config: RunConfig, discriminator: AnyDiscriminator, image_count: int, group: Group = ALONE
 ) -> Instances | None:
-    """Return the state before the first step, or None if D has neither task.
+    """Return the state before the first step, or None if D has neither InsGen nor FakeCLR.
 
-    The copy of D is a copy of `discriminator`, on the same device. `discriminator` must not be
-    distributed yet. `image_count` is the number of training pictures.
+    The slow copy of D starts with the weights of `discriminator`, on the same device. Call this
+    function before `distribute(discriminator, group)`. `image_count` is the number of training
+    pictures.
     """
     kinds = INSTANCE_KINDS.get(config.model.task, ())
     if not kinds:
@@ -94,16 +97,21 @@ def instances_state(
 
 
 def queue_length(config: RunConfig, image_count: int) -> int:
-    """Return the number of keys in a queue: a multiple of the batch, at least MIN_BATCHES of it."""
+    """Return the number of keys in a queue, a multiple of the batch size.
+
+    It is the fraction `train.insgen_queue` of `image_count`, rounded up to whole batches. It is at
+    least MIN_BATCHES batches.
+    """
     batch = config.train.batch_size
     batches = math.ceil(config.train.insgen_queue * image_count / batch - 1e-9)
     return batch * max(MIN_BATCHES, batches)
 
 
 def ages_of(length: int, batch: int) -> Tensor:
-    """Return the ages (K,) of the `length` keys of a queue, 0 = newest, 1 = oldest.
+    """Return the ages (K,) of the K = `length` keys of a queue: 0 is the newest, 1 the oldest.
 
-    All keys of a `batch` have the same age, and the age grows evenly from batch to batch.
+    `batch` is the number of keys that enter together. They have the same age. The age grows
+    linearly from batch to batch.
     """
     batches = length // batch
     return torch.linspace(1, 0, batches).repeat_interleave(batch)
@@ -118,15 +126,16 @@ def loss(
 ) -> Tensor:
     """Compute the mean cross-entropy of finding each query's key among all keys, as a scalar.
 
-    `queries` and `keys` are (B, 128), of length 1; row i of both is of the same picture. For a
+    `queries` and `keys` are (B, 128), of length 1. Row i of both belongs to the same picture. For a
     query q with the key k, temperature t and the queue's keys k_j with the penalties a_j, the
     cross-entropy is
 
         -log( exp(q.k / t) / (exp(q.k / t) + sum_j exp(q.k_j / t - a_j)) ).
 
-    `penalties` (K,) are FakeCLR's forgetting factor times the ages (`ages_of`), so the newest key
-    counts by a factor of 1 and the oldest by exp(-factor). If `penalties` is None, all penalties
-    are 0 (InsGen). Empty places of the queue are ignored; if all are empty, the loss is 0.
+    `penalties` (K,) are FakeCLR's forgetting factor times the ages (see `ages_of`). So the newest
+    key has the weight 1, and the oldest key has the weight exp(-factor). If `penalties` is None,
+    all penalties are 0 (InsGen). Empty rows of the queue are ignored. If all rows are empty, the
+    loss is 0.
     """
     right_B1 = (queries * keys).sum(dim=1, keepdim=True) / temperature
     wrong_BK = queries @ queue.keys.to(queries).T / temperature
@@ -142,17 +151,21 @@ def loss(
 
 @torch.no_grad()
 def key_of(instances: Instances, images: Tensor, kind: str) -> Tensor:
-    """Embed pictures (B, C, H, W) of this `kind` with the slow copy of D: (B, 128), length 1."""
+    """Embed pictures (B, C, H, W) with the slow copy of D; return keys (B, 128) of length 1.
+
+    `kind` is the kind of the pictures, "fake" or "real".
+    """
     network = instances.network
     return network.embed_instances(network.trunk(images), kind)
 
 
 @torch.no_grad()
 def follow(instances: Instances, discriminator: AnyDiscriminator, momentum: float | Tensor) -> None:
-    """Move the weights of D's copy towards D by the share 1 - `momentum` of the difference.
+    """Move the weights of the slow copy of D towards D, by 1 - `momentum` of the difference.
 
-    A momentum that changes from step to step must be a scalar tensor on the device. The copy keeps
-    its own batch statistics and singular vectors. CHAIN's state is copied from D.
+    If a schedule changes the momentum, `momentum` must be a scalar tensor on the device. Batch
+    statistics and singular vectors are not copied from D, but the state of CHAIN's normalisation
+    is.
     """
     copies: list[Tensor] = list(instances.network.parameters())
     weights: list[Tensor] = list(discriminator.parameters())
@@ -167,9 +180,10 @@ def follow(instances: Instances, discriminator: AnyDiscriminator, momentum: floa
 
 @torch.no_grad()
 def push(instances: Instances, keys: Mapping[str, Tensor], group: Group = ALONE) -> None:
-    """Put the keys (B, 128) of each kind into its queue, in place of the oldest ones.
+    """Add the keys (B, 128) of each kind to the queue of this kind; remove the oldest keys.
 
-    The keys of all processes of `group` enter in the order of their ranks.
+    `keys` maps "fake" and "real" to the keys. The keys of all processes of `group` are added in the
+    order of their ranks.
     """
     for kind, local in keys.items():
         queue, new = instances.queues[kind], group.gather(local).to(instances.queues[kind].keys)
@@ -178,7 +192,10 @@ def push(instances: Instances, keys: Mapping[str, Tensor], group: Group = ALONE)
 
 
 def restart(instances: Instances | None, discriminator: AnyDiscriminator) -> None:
-    """Copy D's state to its slow copy, after D's initial weights have been replaced."""
+    """Copy D's weights and buffers to its slow copy, after D has got initial weights.
+
+    If `instances` is None, do nothing.
+    """
     if instances is not None:
         instances.network.load_state_dict(discriminator.state_dict())
 
@@ -193,15 +210,20 @@ def queue_tensors(instances: Instances) -> dict[str, Tensor]:
 
 
 def load_queues(instances: Instances, stored: Mapping[str, Tensor]) -> None:
-    """Load what `queue_tensors` returned; raise ValueError if it does not fit."""
+    """Load the queues from tensors that `queue_tensors` returned.
+
+    Raises ValueError if a tensor has another shape.
+    """
     for name, tensor in queue_tensors(instances).items():
         if stored[name].shape != tensor.shape:
-            raise ValueError(f"{name} must have shape {tuple(tensor.shape)}")
+            raise ValueError(
+                f"{name} must have shape {tuple(tensor.shape)} (got {tuple(stored[name].shape)})"
+            )
         tensor.copy_(stored[name])
 
 
 def changing_tensors(instances: Instances | None) -> list[Tensor]:
-    """Return every tensor that a step changes in place; [] if `instances` is None."""
+    """Return all tensors of `instances` that a step changes; [] if `instances` is None."""
     if instances is None:
         return []
     return [*instances.network.state_dict().values(), *queue_tensors(instances).values()]

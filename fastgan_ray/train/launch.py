@@ -1,8 +1,9 @@
-"""Train one generator with several processes of this machine, without Ray: `fastgan-ray train`.
+"""Train one generator with several processes on this machine, without Ray: `fastgan-ray train`.
 
-The calling process does not train. It starts one process for each worker, sends the first worker's
-reports to the caller's reporter, and watches all workers. If a worker dies, the calling process
-ends the other workers, because they would wait for its messages (with NCCL, forever).
+The calling process, the parent, does not train. It starts one process for each worker, sends the
+reports of the first worker to the caller's reporter, and watches all workers. If a worker dies, the
+parent ends the other workers. Otherwise they would wait for messages of the dead worker (with NCCL,
+forever).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 @dataclass(frozen=True)
 class Job:
-    """The data that every worker receives: what to train, and how to connect to other workers."""
+    """What the parent sends to each worker: the training, and how to connect to other workers."""
 
     config: RunConfig
     folder: Path
@@ -78,10 +79,10 @@ def train_together(
     resume_from: Path | None = None,
     track: Track = silently,
 ) -> None:
-    """Run `train` in `resources.workers` processes; if GPUs are used, each process has its own.
+    """Run `train` in `resources.workers` processes; with GPUs, each process uses its own GPU.
 
     Raises the same errors as `train`, and UserError if a worker dies. `track` only decides whether
-    progress is shown: the first worker prints it to standard error.
+    progress is shown. If so, the first worker prints the progress to standard error.
     """
     count, backend = config.resources.workers, _backend(config)
     context = mp.get_context("spawn")
@@ -115,9 +116,10 @@ def train_together(
 
 
 def _supervise(workers: list[Worker], reporter: Reporter, stop: Event) -> None:
-    """Forward reports until all workers have ended.
+    """Forward the workers' messages to `reporter` until all workers have ended.
 
-    After the first failure, wait at most SECONDS_TO_END for the other workers.
+    If the reporter asks to stop, set `stop`. After the first failure, wait at most SECONDS_TO_END
+    for the other workers.
     """
     deadline = float("inf")
     running = list(workers)
@@ -131,13 +133,13 @@ def _supervise(workers: list[Worker], reporter: Reporter, stop: Event) -> None:
                 if not worker.finished:
                     deadline = min(deadline, time.monotonic() + SECONDS_TO_END)
                 continue
-            _take(kind, content, worker, reporter)
+            _handle_message(kind, content, worker, reporter)
         if reporter.stopping():
             stop.set()
 
 
-def _take(kind: str, content: list[Any], worker: Worker, reporter: Reporter) -> None:
-    """Handle one message from a worker."""
+def _handle_message(kind: str, content: list[Any], worker: Worker, reporter: Reporter) -> None:
+    """Handle one message of the given `kind` from a worker."""
     if kind == "report":
         reporter.report(*content)
     elif kind == "log":
@@ -151,7 +153,10 @@ def _take(kind: str, content: list[Any], worker: Worker, reporter: Reporter) -> 
 
 
 def _raise_failure(workers: list[Worker]) -> None:
-    """Raise the error that a worker reported; if there is none, say which workers died."""
+    """Raise the error that a worker reported; if there is none, name the workers that died.
+
+    If all workers have finished without an error, do nothing.
+    """
     if all(worker.finished for worker in workers):
         return
     errors = [worker.error for worker in workers if worker.error is not None]
@@ -161,26 +166,29 @@ def _raise_failure(workers: list[Worker]) -> None:
     ranks = [rank for rank, worker in enumerate(workers) if not worker.finished]
     reason = f" ({errors[0]})" if errors else ""
     raise UserError(
-        f"resources.workers: one of the {counted(len(workers), 'process')}, rank "
-        f"{' or '.join(map(str, ranks))}, has ended too early or does not answer{reason}. Perhaps "
+        f"resources.workers: of {counted(len(workers), 'process')}, the process with rank "
+        f"{' or '.join(map(str, ranks))} ended too early or did not answer{reason}. Perhaps "
         "it was killed or ran out of memory. Continue the training with --resume."
     ) from (errors[0] if errors else None)
 
 
 def _backend(config: RunConfig) -> str:
-    """Return the backend of torch.distributed; raise UserError if there are not enough GPUs."""
+    """Return the backend of torch.distributed, "nccl" or "gloo".
+
+    Raises UserError if this machine does not have a GPU for each worker.
+    """
     device = device_of(config)
     if device.type == "mps":
         raise UserError(
-            f"resources.workers: {config.resources.workers} processes cannot share this machine's "
-            "one GPU; set train.device to cpu, or resources.workers to 1"
+            f"resources.workers is {config.resources.workers}, but this machine has one GPU, which "
+            "several processes cannot share; set train.device to cpu, or resources.workers to 1"
         )
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if count < config.resources.workers:
             raise UserError(
-                f"resources.workers: {counted(config.resources.workers, 'worker')} need a GPU "
-                f"each, but this machine has {count}. Lower resources.workers, or set "
+                f"resources.workers is {config.resources.workers}, and each worker needs a GPU, "
+                f"but this machine has {counted(count, 'GPU')}. Lower resources.workers, or set "
                 "train.device to cpu."
             )
         return "nccl"
@@ -188,7 +196,7 @@ def _backend(config: RunConfig) -> str:
 
 
 class PipeReporter:
-    """The reporter of the first worker; it sends reports to the parent, which may ask to stop."""
+    """The reporter of the first worker: it sends reports to the parent, which may ask to stop."""
 
     def __init__(self, folder: Path, messages: Connection, stop: Event) -> None:
         self.folder = folder
@@ -213,7 +221,7 @@ class PipeReporter:
 
 
 class FollowerReporter:
-    """The reporter of every worker except the first: only the first reports and decides to stop."""
+    """The reporter of all workers but the first: it ignores reports and never asks to stop."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -225,7 +233,7 @@ class FollowerReporter:
         """Do nothing; never called, because only the first worker of a group logs."""
 
     def progress(self, kimg: float, seconds: float) -> None:
-        """Do nothing."""
+        """Do nothing; the first worker reports the progress."""
 
     def stopping(self) -> bool:
         """Return False: only the first worker decides to stop."""
@@ -233,7 +241,7 @@ class FollowerReporter:
 
 
 def _work(rank: int, job: Job, messages: Connection, stop: Event) -> None:
-    """Train as one of the workers, in its own process."""
+    """Train as the worker number `rank`, in its own process; send the results to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
     first = rank == 0
@@ -249,7 +257,10 @@ def _work(rank: int, job: Job, messages: Connection, stop: Event) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process if its parent dies, so that it does not wait forever for a message."""
+    """Wait until the parent dies, then end this process.
+
+    Otherwise this process could wait forever for a message.
+    """
     parent = parent_process()
     assert parent is not None
     parent.join()
@@ -267,9 +278,10 @@ def _picklable(error: Exception) -> Exception:
 
 @contextlib.contextmanager
 def _joined(backend: str, meeting: Path, workers: int, rank: int) -> Iterator[None]:
-    """Join the group of workers within this context.
+    """Connect to the other workers within this context.
 
-    Raises PeerFailedError if a worker does not start.
+    `meeting` is the path of a file by which the workers find each other. Raises PeerFailedError if
+    a worker does not start within LONGEST_START.
     """
     if backend == "nccl":
         torch.cuda.set_device(rank)
@@ -279,7 +291,7 @@ def _joined(backend: str, meeting: Path, workers: int, rank: int) -> Iterator[No
     try:
         store.wait([str(peer) for peer in range(workers)], LONGEST_START)
     except RuntimeError as error:
-        raise PeerFailedError(f"one of the workers has not started: {error}") from error
+        raise PeerFailedError(f"one of the workers did not start: {error}") from error
     dist.init_process_group(
         backend, store=store, timeout=LONGEST_EVALUATION, world_size=workers, rank=rank
     )

@@ -1,8 +1,9 @@
-"""LeCam regularisation: keep D's logits near the moving averages of its own logits.
+"""LeCam regularisation: keep D's logits near moving averages of its earlier logits.
 
 Tseng et al. 2021, "Regularizing Generative Adversarial Networks under Limited Data". With few
-pictures, D's logits of real and of generated pictures move apart; the penalty limits how far. The
-state is on the training's device, so that no step waits for it. Checkpoints store it exactly.
+pictures, D's logits of real and of generated pictures move apart. The penalty limits the
+difference. The state is on the training's device, so no step waits for it. Checkpoints store the
+state exactly.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from torch import Tensor
 class LecamState:
     """Decaying sums of D's mean logits of real and of generated pictures, and of their weights.
 
-    All are scalars. The moving averages are `real` / `weight` and `fake` / `weight`. After t steps,
-    `weight` is 1 - decay^t, which removes the bias of the first steps, as in Adam.
+    All are scalars. The moving averages are `real` / `weight` and `fake` / `weight`. After t steps
+    of D, `weight` is 1 - decay^t. The division removes the bias of the first steps, as in Adam.
     """
 
     real: Tensor
@@ -30,16 +31,16 @@ class LecamState:
 def lecam_state(
     device: torch.device, real: float = 0.0, fake: float = 0.0, weight: float = 0.0
 ) -> LecamState:
-    """Return a state on `device`; by default, it is the state before the first step."""
+    """Return a state on `device`; the default values are the state before the first step."""
     return LecamState(*torch.tensor([real, fake, weight], device=device).unbind())
 
 
 def update(state: LecamState, means: Tensor, decay: float) -> LecamState:
-    """Compute LeCam's state after a training step from the state before it.
+    """Return LeCam's state after a step of D; `state` is the state before this step.
 
-    `means` (2,) are D's mean logits of the real and of the generated pictures of the step's batch.
-    The sums in `state` are multiplied by `decay`, which is from 0 to below 1; `means` are added
-    with the weight 1 - decay.
+    `means` (2,) are D's mean logits of the real and of the generated pictures of the batch. Each
+    sum in `state` is multiplied by `decay`, which is from 0 to below 1. Then `means` are added with
+    the weight 1 - `decay`.
     """
     new = torch.cat([means.detach(), means.new_ones(1)])
     old = torch.stack([state.real, state.fake, state.weight])
@@ -49,10 +50,11 @@ def update(state: LecamState, means: Tensor, decay: float) -> LecamState:
 def penalty(real: Tensor, fake: Tensor, state: LecamState) -> Tensor:
     """Compute LeCam's penalty on D's logits, as a scalar.
 
-    `real` and `fake` are logits (B, ...) of real and of generated pictures. If a real picture's
-    logit is above the average logit of generated pictures, the penalty is the squared difference.
-    If a generated picture's logit is below the average logit of real pictures, the penalty is the
-    squared difference, too. Otherwise the penalty is 0. The averages have no gradient.
+    `real` and `fake` are logits (B, ...) of real and of generated pictures. For a real picture, the
+    penalty is relu(logit - average logit of generated pictures)^2. For a generated picture, it is
+    relu(average logit of real pictures - logit)^2. The result is the mean over real pictures plus
+    the mean over generated pictures. The averages are the moving averages of `state` and have no
+    gradient.
     """
     average_real, average_fake = state.real / state.weight, state.fake / state.weight
     return F.relu(real - average_fake).square().mean() + F.relu(average_real - fake).square().mean()

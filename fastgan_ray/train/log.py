@@ -1,8 +1,9 @@
 """Log the means of training numbers every `train.log_every_kimg`, between evaluations.
 
-The device already sums the numbers of all steps for the evaluations. A row of the log is the
-difference of these sums between two moments, so it adds no work to a step. The CPU waits for the
-device once per row.
+The device already sums the numbers (losses, logits, gradient norms) of all steps for the
+evaluations. A row of the log has the means since the last row, which are computed from the
+differences of these sums. So the log adds no work to a step. The CPU waits for the device once for
+each row.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from fastgan_ray.train.state import LogPosition, TrainState, sums_now
 
 
 def is_log(step: int, config: RunConfig) -> bool:
-    """Return whether the training writes a row of the log after step `step`, counted from 1."""
+    """Return whether the training writes a row of the log after `step`, counted from 1."""
     images, every = config.train.images_per_step, config.train.log_every_kimg * 1000
     return every > 0 and math.floor(step * images / every) > math.floor((step - 1) * images / every)
 
 
 def start_log(state: TrainState) -> None:
-    """Start the log at this step, unless the state already has the position of the last row."""
+    """Start the log at the current step, if the state has no position of a last row."""
     if state.logged is None:
         state.logged = LogPosition(sums_now(state), dict(state.counts), state.step, state.seconds)
 
 
 def log_row(state: TrainState, config: RunConfig, device: torch.device) -> dict[str, float]:
-    """Return the means since the last row, and store the current position as that of the last row.
+    """Return a row of the log: the means of training numbers since the last row, by name.
 
-    `state.seconds` must be up to date. Numbers that no step has computed since the last row are
-    left out.
+    `state.seconds` must be up to date. The current position is stored as the position of the last
+    row. Numbers that no step has computed since the last row are left out.
     """
     assert state.logged is not None
     before, images = state.logged, config.train.images_per_step
@@ -60,6 +61,6 @@ def log_row(state: TrainState, config: RunConfig, device: torch.device) -> dict[
 
 
 def sums_were_reset(state: TrainState) -> None:
-    """Record that an evaluation has set the sums to 0, so the next log row counts from 0."""
+    """Tell the log that an evaluation has reset the sums to 0."""
     if state.logged is not None:
         state.logged = LogPosition({}, {}, state.step, state.seconds)

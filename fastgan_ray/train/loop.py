@@ -64,15 +64,16 @@ def train(
 ) -> None:
     """Train for `config.train.total_kimg` thousand images; report every evaluation.
 
-    `resume_from` is a checkpoint folder of the same training, made on any device. The next steps
-    are the same as in a run without interruption; on the CPU, they are equal bit for bit. Raises
-    UserError for bad input, DivergedError if a loss or a metric is not finite, and
-    InterruptedRunError if the reporter asks to stop before the end (the state is saved first).
-    `track` shows the progress of reading pictures and of evaluations; the reporter receives the
-    progress of the training. On the CPU, `resources.cpus` is the number of threads.
+    `resume_from` is a checkpoint of the same training, made on any device. The next steps are the
+    same as without the interruption; on the CPU, they are equal bit for bit. `track` shows the
+    progress of reading pictures and of evaluations; `reporter` receives the progress of the
+    training. On the CPU, `resources.cpus` is the number of threads.
 
-    Every process of a `group` calls this function with the same arguments; only the first process
+    Every process of a `group` calls this function with the same arguments. Only the first process
     reports metrics. A checkpoint can be resumed with any number of processes.
+
+    Raises UserError for bad input. Raises DivergedError if a loss or a metric is not finite. Raises
+    InterruptedRunError if the reporter asks to stop before the end; the state is saved first.
     """
     with cpu_threads(config.resources):
         if resume_from is None:
@@ -134,7 +135,7 @@ def _train(run: Run, reporter: Reporter, resume_from: Path | None, group: Group)
 def _restore(resume_from: Path, state: TrainState, run: Run, folder: Path, group: Group) -> None:
     """Load the checkpoint `resume_from` into `state`.
 
-    Also copy the best checkpoints of the resumed run to `folder` (see `continue_from`).
+    Also prepare the best checkpoints in `folder`, the folder of this run (see `continue_from`).
     """
     checkpoint.restore(resume_from, state, run.config)
     metadata = checkpoint.read_metadata(resume_from)
@@ -149,12 +150,12 @@ def save_between(state: TrainState, run: Run, folder: Path) -> None:
 
 
 def total_steps(config: RunConfig) -> int:
-    """Compute the smallest number of steps that shows at least `total_kimg` thousand images."""
+    """Return the smallest number of steps that shows at least `total_kimg` thousand images."""
     return math.ceil(config.train.total_kimg * 1000 / config.train.images_per_step)
 
 
 def is_evaluation(step: int, config: RunConfig) -> bool:
-    """Decide whether to evaluate after step `step`, counted from 1.
+    """Return whether to evaluate after `step`, counted from 1.
 
     An evaluation follows the first step that reaches each multiple of `eval.every_kimg`, and the
     last step of the run.
@@ -165,7 +166,7 @@ def is_evaluation(step: int, config: RunConfig) -> bool:
 
 
 def take_batches(pictures: Pictures, host_draws: Draws, draws: Draws) -> list[Tensor]:
-    """Return a step's real pictures: one batch (B, C, H, W) for each turn of D.
+    """Return a step's real pictures: a list with a batch (B, C, H, W) for each turn of D.
 
     `host_draws` and `draws` are the same draws on the CPU and on the device.
     """
@@ -178,7 +179,7 @@ def take_batches(pictures: Pictures, host_draws: Draws, draws: Draws) -> list[Te
 def _prepare(config: RunConfig, track: Track) -> Run:
     device = device_of(config)
     keep_freed_memory()
-    # `data.limit` limits the training pictures; metrics never compare with fewer pictures.
+    # `data.limit` limits only the training pictures, not the pictures of the metrics' reference.
     sets = open_sets(config, track)
     background = config.data.background
     measure_with, description = None, dict[str, Any]()
@@ -205,7 +206,10 @@ def _prepare(config: RunConfig, track: Track) -> Run:
 
 
 def _seconds_since(started: float, device: torch.device) -> float:
-    """Return the seconds since `started`, after the device has finished its work."""
+    """Return the seconds since `started`, a value of the monotonic clock.
+
+    First wait until the device has finished its work.
+    """
     wait_for(device)
     return time.monotonic() - started
 

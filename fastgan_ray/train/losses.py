@@ -1,13 +1,14 @@
 """Compute adversarial losses and gradient penalties from logits (B, L).
 
-Each loss has two functions. D's function takes the logits of real and of generated pictures, and a
-label for each logit, drawn from U(1 - label_noise, 1). G's function takes the logits of generated
-pictures; if the loss is `paired`, it also takes the logits of real pictures. All functions return a
-scalar.
+Each loss has a function for D and a function for G; both return a scalar. D's function takes the
+logits of real and of generated pictures, and a label for each logit. The labels are drawn from U(1
+- label_noise, 1). G's function takes the logits of generated pictures. If the loss is `paired`, it
+also takes the logits of real pictures.
 
-A penalty takes logits (B, L) and the tensors (B, ...) from which they were computed. It uses the
-gradient of each picture's mean logit. With batch normalisation, the pictures of a batch depend on
-each other; then the penalty uses the gradient of the sum over the batch.
+A penalty takes logits (B, L) and the tensors (B, ...) from which they were computed, and returns a
+scalar. It uses the gradient of each picture's mean logit. With batch normalisation, a picture's
+logits also depend on the other pictures of the batch. Then the penalty uses the gradient of the sum
+over the batch.
 """
 
 from __future__ import annotations
@@ -28,25 +29,25 @@ _TINY = 1e-12
 
 
 def hinge_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Compute D's hinge loss as in the published FastGAN; the labels are the margins.
+    """Compute D's hinge loss, as a scalar; all arguments are (B, L).
 
-    All arguments are (B, L); the result is a scalar.
+    As in the published FastGAN, the labels are the margins.
     """
     return F.relu(label_real - real).mean() + F.relu(label_fake + fake).mean()
 
 
 def minus_mean_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """Compute minus the mean logit: G's loss for the hinge and Wasserstein losses.
+    """Compute minus the mean of `fake` (B, L): G's loss for the hinge and Wasserstein losses.
 
-    All arguments are (B, L); the result is a scalar.
+    The result is a scalar. `real` is not used.
     """
     return -fake.mean()
 
 
 def logistic_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Compute D's non-saturating loss (Goodfellow et al. 2014): cross-entropy with soft labels.
+    """Compute D's non-saturating loss (Goodfellow et al. 2014), as a scalar.
 
-    All arguments are (B, L); the result is a scalar.
+    It is the cross-entropy with soft labels. All arguments are (B, L).
     """
     return F.binary_cross_entropy_with_logits(
         real, label_real
@@ -54,60 +55,61 @@ def logistic_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tenso
 
 
 def logistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """Compute G's non-saturating loss, -log D(G(z)).
+    """Compute G's non-saturating loss, -log D(G(z)), from logits (B, L), as a scalar.
 
-    All arguments are (B, L); the result is a scalar.
+    `real` is not used.
     """
     return F.softplus(-fake).mean()
 
 
 def least_squares_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Compute D's least-squares loss (LSGAN, Mao et al. 2017), with soft labels as targets.
+    """Compute D's least-squares loss (LSGAN, Mao et al. 2017), as a scalar.
 
-    All arguments are (B, L); the result is a scalar.
+    All arguments are (B, L). The target is `label_real` for real and 1 - `label_fake` for generated
+    pictures.
     """
     return 0.5 * ((real - label_real).square().mean() + (fake - (1 - label_fake)).square().mean())
 
 
 def least_squares_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """Compute G's least-squares loss, with the target 1.
+    """Compute G's least-squares loss with the target 1 from logits (B, L), as a scalar.
 
-    All arguments are (B, L); the result is a scalar.
+    `real` is not used.
     """
     return 0.5 * (fake - 1).square().mean()
 
 
 def wasserstein_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Compute the Wasserstein critic's loss (Arjovsky et al. 2017); labels are not used.
+    """Compute the Wasserstein critic's loss (Arjovsky et al. 2017), as a scalar.
 
-    All arguments are (B, L); the result is a scalar.
+    `real` and `fake` are (B, L). The labels are not used.
     """
     return fake.mean() - real.mean()
 
 
 def relativistic_d(real: Tensor, fake: Tensor, label_real: Tensor, label_fake: Tensor) -> Tensor:
-    """Compute D's relativistic loss (RpGAN, Jolicoeur-Martineau 2019; R3GAN, 2501.05441).
+    """Compute D's relativistic loss (RpGAN, Jolicoeur-Martineau 2019), as a scalar.
 
-    The logit of the i-th real picture must be above the logit of the i-th generated picture. Labels
-    are not used. All arguments are (B, L); the result is a scalar.
+    R3GAN (arXiv 2501.05441) uses the same loss. The logit of the i-th real picture must be above
+    the logit of the i-th generated picture. `real` and `fake` are (B, L). The labels are not used.
     """
     return F.softplus(fake - real).mean()
 
 
 def relativistic_g(fake: Tensor, real: Tensor | None = None) -> Tensor:
-    """Compute G's relativistic loss: each generated logit must be above the paired real logit.
+    """Compute G's relativistic loss, as a scalar; `real` and `fake` are (B, L).
 
-    All arguments are (B, L); the result is a scalar.
+    The logit of the i-th generated picture must be above the logit of the i-th real picture.
     """
     assert real is not None
     return F.softplus(real - fake).mean()
 
 
 def squared_gradient_norms(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """Compute, for each picture, the squared norm of the gradient of its mean logit: (B,).
+    """Compute the squared norm of the gradient of each picture's mean logit: (B,).
 
-    The gradient of logits (B, L) is taken with respect to all `inputs`. The result has an autograd
-    graph.
+    The gradient of `logits` (B, L) is taken with respect to all `inputs`, tensors (B, ...). The
+    result has an autograd graph.
     """
     gradients = torch.autograd.grad(
         logits.mean(dim=1).sum(),
@@ -121,19 +123,19 @@ def squared_gradient_norms(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def zero_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """Compute half the mean squared gradient norm of logits (B, L), as a scalar.
+    """Compute half the mean squared gradient norm of `logits` (B, L), as a scalar.
 
-    It is R1 for real pictures and R2 for generated ones (Mescheder et al. 2018). `inputs` are the
-    tensors from which the logits were computed.
+    This is R1 for real pictures and R2 for generated ones (Mescheder et al. 2018). `inputs` are the
+    tensors (B, ...) from which the logits were computed.
     """
     return 0.5 * squared_gradient_norms(logits, inputs).mean()
 
 
 def one_centred_penalty(logits: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """Compute the mean of (gradient norm - 1)^2 of logits (B, L), as a scalar.
+    """Compute the mean of (gradient norm - 1)^2 of `logits` (B, L), as a scalar.
 
-    This is the penalty of WGAN-GP (Gulrajani et al. 2017). `inputs` are the tensors from which the
-    logits were computed.
+    This is the penalty of WGAN-GP (Gulrajani et al. 2017). `inputs` are the tensors (B, ...) from
+    which the logits were computed.
     """
     return ((squared_gradient_norms(logits, inputs) + _TINY).sqrt() - 1).square().mean()
 
@@ -143,9 +145,10 @@ def gradient_gap(
 ) -> Tensor:
     """Compute DigGAN's penalty (Fang et al. 2022), as a scalar.
 
-    It is the mean squared difference between the gradient norms of real and of generated pictures.
-    The norm at the i-th real picture is compared with that at the i-th generated one. Logits are
-    (B, L); `real` and `fake` are the tensors from which they were computed.
+    It is the mean squared difference between D's gradient norms at real and at generated pictures.
+    The i-th real picture is compared with the i-th generated picture. `real_logits` and
+    `fake_logits` are (B, L). `real` and `fake` are the tensors (B, ...) from which the logits were
+    computed.
     """
     norms = [
         (squared_gradient_norms(logits, inputs) + _TINY).sqrt()
@@ -155,10 +158,11 @@ def gradient_gap(
 
 
 def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor) -> list[Tensor]:
-    """Interpolate between generated (share 0) and real pictures (share 1), with a gradient.
+    """Interpolate between generated pictures (share 0) and real pictures (share 1).
 
-    `real` and `fake` are lists of pictures (B, C, H, W) at several sizes. A picture has the same
-    share at all sizes.
+    `real` and `fake` are lists of pictures (B, C, H, W), one entry for each size. `shares_B` has a
+    share for each picture; it is the same at all sizes. The results are leaf tensors that require a
+    gradient.
     """
     return [
         torch.lerp(at_least_float32(b), at_least_float32(a), shares_B[:, None, None, None])
@@ -169,11 +173,11 @@ def interpolate(real: Sequence[Tensor], fake: Sequence[Tensor], shares_B: Tensor
 
 
 def contrastive(first_BK: Tensor, second_BK: Tensor, temperature: float) -> Tensor:
-    """Compute NT-Xent (Chen et al. 2020) of two views of each picture, as a scalar.
+    """Compute the NT-Xent loss (Chen et al. 2020) of two views of each picture, as a scalar.
 
-    `first_BK` and `second_BK` are embeddings (B, K); row i of both belongs to picture i. Each view
-    must recognise its partner among the 2B - 1 other views. Raises ValueError for fewer than two
-    pictures.
+    `first_BK` and `second_BK` are embeddings (B, K). Row i of both belongs to picture i. For each
+    view, the other view of the same picture must be recognised among the 2B - 1 other views. Raises
+    ValueError for fewer than two pictures.
     """
     count = len(first_BK)
     if count < 2:
@@ -193,7 +197,7 @@ class Loss(NamedTuple):
     paired: bool = False
     """True if G's function also needs the logits of real pictures."""
     penalty: Penalty | None = None
-    """A penalty in D's loss, on D's gradients at mixtures of real and generated pictures."""
+    """The penalty on D's gradients at mixtures of real and generated pictures, if there is one."""
     boundary: float | None = 0.0
     """The logit of an undecided D; None if only differences between logits have a meaning."""
 
@@ -210,12 +214,13 @@ LOSSES: dict[str, Loss] = {
 def top_k_loss(
     loss: Loss, fake: Tensor, real: Tensor | None, share: float | Tensor, group: Group = ALONE
 ) -> Tensor:
-    """Compute the mean of G's loss over the generated pictures with the highest logits, a scalar.
+    """Compute G's mean loss over the generated pictures with the highest logits, as a scalar.
 
-    Top-k training (Sinha et al. 2020) ignores the pictures that D judges worst. `fake` and `real`
-    are logits (B, L); `real` is None unless the loss is paired. `share` in (0, 1] is the fraction
-    of the batch that is used; at least one picture is used. If a schedule sets the fraction,
-    `share` is a scalar tensor. Pictures are ranked by their mean logits.
+    Top-k training (Sinha et al. 2020) ignores the pictures with the lowest logits. Pictures are
+    ranked by their mean logits in the batch of all processes of `group`. `fake` and `real` are
+    logits (B, L). `real` is None unless the loss is paired. `share` in (0, 1] is the fraction of
+    the batch that is used; at least one picture is used. If a schedule sets the fraction, `share`
+    is a scalar tensor.
     """
     judged = group.gather(fake.detach().mean(dim=1))
     order = judged.argsort(descending=True, stable=True)
@@ -236,11 +241,12 @@ def top_k_loss(
 
 
 def judgements(real: Tensor, fake: Tensor, boundary: float | None) -> dict[str, Tensor]:
-    """Return the mean sign of D's logits of generated pictures, and D's two accuracies.
+    """Compare D's logits with the logit of an undecided D; return three scalars by name.
 
-    The accuracies are those on real and on generated pictures. `real` and `fake` are logits (B, 1).
-    Each logit is compared with `boundary`, the logit of an undecided D. If `boundary` is None, the
-    i-th real logit is compared with the i-th generated logit.
+    `real` and `fake` are logits (B, L) of real and of generated pictures. "sign/fake" is the mean
+    sign of `fake` minus the undecided logit. "accuracy/real" and "accuracy/fake" are the fractions
+    of logits that D judged correctly. `boundary` is the undecided logit. If it is None, the i-th
+    real and the i-th generated logit are compared with each other.
     """
     of_real, of_fake = (fake, real) if boundary is None else (boundary, boundary)
     return {
@@ -259,11 +265,11 @@ def discriminator_loss(
 ) -> Tensor:
     """Compute D's loss from its logits of real and of generated pictures, as a scalar.
 
-    `real` and `fake` are logits (B, ...). `loss` is a name in LOSSES. Labels are drawn from
-    U(1 - `label_noise`, 1) with `rng`, on the device of `rng`. If `rng` is None, PyTorch's global
-    random number generator is used. The published FastGAN uses hinge with a noise of 0.2. The
-    result does not include the penalty of `wasserstein`, so add `one_centred_penalty`.
-    Raises ValueError for an unknown loss.
+    `real` and `fake` are logits (B, ...). `loss` is a key of LOSSES. Labels are drawn from U(1 -
+    `label_noise`, 1) with `rng`, on the device of `rng`. If `rng` is None, PyTorch's global random
+    number generator is used. The published FastGAN uses the hinge loss with a label noise of 0.2.
+    The gradient penalty of the loss "wasserstein" is not included; add `one_centred_penalty` to the
+    result. Raises ValueError for an unknown loss.
     """
     labels = [
         1 - label_noise * _uniform(logits, rng) if label_noise else torch.ones_like(logits)
@@ -275,8 +281,8 @@ def discriminator_loss(
 def generator_loss(fake: Tensor, real: Tensor | None = None, loss: str = "hinge") -> Tensor:
     """Compute G's loss from D's logits of generated pictures, as a scalar.
 
-    `fake` and `real` are logits (B, ...); only the loss `relativistic` needs `real`.
-    Raises ValueError for an unknown loss, or if `real` is missing.
+    `fake` and `real` are logits (B, ...) of generated and of real pictures. Only the loss
+    "relativistic" needs `real`. Raises ValueError for an unknown loss, or if `real` is missing.
     """
     member = _loss(loss)
     if member.paired and real is None:

@@ -1,8 +1,9 @@
 """Compute the mean distance of a batch of decoded pictures from their targets, as a scalar.
 
-Pictures are (kB, C, H, W) and targets (B, C, H, W) in [-1, 1]: k groups of pictures, each compared
-with all targets in order. Only the pictures get a gradient. `l1` and `l2` compare all channels. The
-networks of the other distances see three colours (`load_distance`).
+Targets are (B, C, H, W) and pictures (kB, C, H, W), in [-1, 1]. The pictures are k groups of B, and
+each group is compared with all targets in order. Only the pictures get a gradient. The distances
+`l1` and `l2` compare all channels. The other distances use networks that see three colours (see
+`load_distance`).
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ _PYRAMID_DEPTHS = 5
 def load_distance(name: str, device: torch.device, background: str = WHITE) -> Distance:
     """Load the distance `name`, a key of DISTANCES, for pictures with 1, 3 or 4 channels.
 
-    Feature networks need three colours: a grey picture is repeated in three channels, and a picture
-    with alpha is put on the colour `background` (#rrggbb). The mean absolute difference of alpha is
-    then added to the distance, because the network cannot see the alpha of pixels that have the
-    colour of the background.
+    Feature networks need three colours. So a grey picture is repeated in three channels, and a
+    picture with alpha is put on the colour `background` (#rrggbb). The network then cannot see the
+    alpha of pixels that have the colour of the background. Therefore the mean absolute difference
+    of alpha is added to the distance.
     """
     distance = DISTANCES[name](device)
     return partial(_seen_as_rgb, distance, background) if name in NETWORKS else distance
@@ -53,11 +54,11 @@ def _seen_as_rgb(distance: Distance, background: str, pictures: Tensor, targets:
 
 
 def load_embedding(name: str, device: torch.device, background: str = WHITE) -> Embedding:
-    """Load a function that turns pictures into vectors, for the distance `name` of NETWORKS.
+    """Load a function that maps pictures (B, C, H, W) in [-1, 1] to vectors (B, d).
 
-    It turns pictures (B, C, H, W) in [-1, 1] into vectors (B, d), float32 on the device. The
-    squared Euclidean distance of two vectors is the distance `name` of the two pictures. The
-    vectors are long: 8 million numbers for a picture of 256 px in LPIPS.
+    `name` is one of NETWORKS. The squared Euclidean distance of two vectors is the distance `name`
+    of the two pictures. The vectors are float32 on the device. They are long: with LPIPS, a picture
+    of 256 px has 8 million numbers.
     """
     if name == "lpips_vgg":
         network = _published_lpips().requires_grad_(False).eval().to(device)
@@ -74,10 +75,11 @@ def _embedded(
     background: str,
     pictures: Tensor,
 ) -> Tensor:
-    """Join the features of all depths to one vector for each picture.
+    """Compute one vector (d,) for each picture from its features at all depths: (B, d).
 
-    The features are scaled so that the squared distance of two vectors is the sum over depths of
-    the mean over positions, divided by `divisor`.
+    `features` returns one map (B, c, h, w) for each depth. The maps are scaled so that the squared
+    distance of two vectors is a sum over depths, divided by `divisor`. The term of a depth is the
+    mean, over positions, of the squared distance of the two features.
     """
     with torch.autocast(device.type, enabled=False), ieee_float32():
         depths = features(as_rgb(pictures.float(), background).to(device))
@@ -86,17 +88,20 @@ def _embedded(
 
 
 def l1(device: torch.device) -> Distance:
-    """Return the distance function: the mean absolute difference."""
+    """Return a function that computes the mean absolute difference."""
     return lambda pictures, targets: F.l1_loss(pictures, _repeated(targets, pictures))
 
 
 def l2(device: torch.device) -> Distance:
-    """Return the distance function: the mean squared difference."""
+    """Return a function that computes the mean squared difference."""
     return lambda pictures, targets: F.mse_loss(pictures, _repeated(targets, pictures))
 
 
 def lpips_vgg(device: torch.device) -> Distance:
-    """Return the published LPIPS on VGG-16 (Zhang et al. 2018); it needs torchvision's weights."""
+    """Return the published LPIPS distance on VGG-16 (Zhang et al. 2018).
+
+    It needs the weights of VGG-16 from torchvision.
+    """
     return lpips_distance(_published_lpips(), device)
 
 
@@ -109,7 +114,7 @@ def _published_lpips() -> Any:  # noqa: ANN401 - lpips has no types
 
 
 def lpips_network() -> Any:  # noqa: ANN401 - lpips has no types
-    """Build the network of LPIPS with its published linear layers; VGG's weights are random."""
+    """Build LPIPS' network with the published linear layers, but random weights of VGG-16."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # lpips passes deprecated arguments to torchvision
         import lpips
@@ -118,11 +123,11 @@ def lpips_network() -> Any:  # noqa: ANN401 - lpips has no types
 
 
 def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN401
-    """Return the distance function: the mean LPIPS distance, computed a few targets at a time.
+    """Return a function that computes the mean LPIPS distance, a few targets at a time.
 
-    The `forward` of the package lpips is not used. This function computes the gradient together
-    with the value, so that nothing is stored until the backward pass. It computes the features of
-    the targets only once, although k groups of pictures are compared with them.
+    The function does not use the `forward` of the package lpips. It computes the gradient together
+    with the value, so nothing is stored until the backward pass. It computes the features of each
+    target only once, even if k groups of pictures are compared with the targets.
     """
     network = network.requires_grad_(False).eval()
     network = network.to(device, memory_format=torch.channels_last)
@@ -145,9 +150,9 @@ def lpips_distance(network: Any, device: torch.device) -> Distance:  # noqa: ANN
 
 
 def _lpips(network: Any, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-    """Compute the mean LPIPS distance, and its gradient with respect to `pictures`.
+    """Compute the mean LPIPS distance, a scalar, and its gradient with respect to `pictures`.
 
-    Pictures are (kB, 3, H, W), targets (B, 3, H, W).
+    `pictures` and the gradient are (kB, 3, H, W), `targets` (B, 3, H, W).
     """
     groups = pictures.view(-1, len(targets), *pictures.shape[1:])
     count = _LPIPS_TARGETS.get(pictures.device.type, len(targets))
@@ -176,8 +181,9 @@ def _lpips(network: Any, pictures: Tensor, targets: Tensor) -> tuple[Tensor, Ten
 def _vgg_features(network: Any, images: Tensor) -> list[Tensor]:  # noqa: ANN401
     """Compute features of `images` (B, 3, H, W) at five depths of the network.
 
-    Each feature vector is scaled to length 1 and then multiplied by the square roots of LPIPS'
-    channel weights, so that the squared distance of two such vectors is their part of LPIPS.
+    Each feature vector is scaled to length 1. Then it is multiplied by the square roots of LPIPS'
+    channel weights. So the squared distance of two such vectors is the LPIPS distance at their
+    position and depth.
     """
     images = network.scaling_layer(images).contiguous(memory_format=torch.channels_last)
     depths = []
@@ -188,7 +194,7 @@ def _vgg_features(network: Any, images: Tensor) -> list[Tensor]:  # noqa: ANN401
 
 
 class _KnownGradient(torch.autograd.Function):
-    """A function that returns `value`; its gradient with respect to the pictures is `gradient`."""
+    """A function that returns `value`, and `gradient` as the derivative by the pictures."""
 
     @staticmethod
     def forward(ctx: Any, pictures: Tensor, value: Tensor, gradient: Tensor) -> Tensor:  # noqa: ANN401
@@ -203,12 +209,12 @@ class _KnownGradient(torch.autograd.Function):
 
 
 def efficientnet_lite0(device: torch.device) -> Distance:
-    """Return a distance function like LPIPS, on the features of five depths of EfficientNet-Lite0.
+    """Return a distance function like LPIPS, but with EfficientNet-Lite0 instead of VGG-16.
 
-    The features are scaled to length 1. The squared difference is summed over channels and averaged
-    over positions and depths. The distance is about as large as LPIPS, so the same
-    `reconstruction_weight` can be used for both. (Between decoded pictures and targets it is 0.7 at
-    the start of a training, and 0.5 later.)
+    The features of five depths are scaled to length 1. Their squared difference is summed over
+    channels and averaged over positions and depths. The distance is about as large as LPIPS, so the
+    same `reconstruction_weight` can be used for both. (Between decoded pictures and targets it is
+    0.7 at the start of a training, and 0.5 later.)
     """
     network = load_efficientnet("efficientnet_lite0").to(device)
 
@@ -225,9 +231,9 @@ def efficientnet_lite0(device: torch.device) -> Distance:
 def _pyramid(network: nn.Module, images: Tensor) -> list[Tensor]:
     """Compute features of `images` (B, 3, H, W) at five depths of the network.
 
-    The features are the outputs of the last block at each side of the maps. Each feature vector is
-    scaled to length 1. If a side of the images is less than 32 px, the images are first enlarged to
-    twice the size.
+    Several blocks of the network have outputs of the same height and width; the features are the
+    output of the last of these blocks. Each feature vector is scaled to length 1. If a side of the
+    images is less than 32 px, the images are first enlarged to twice the size.
     """
     if min(images.shape[-2:]) < _SMALLEST_SIDE:
         images = F.interpolate(images, scale_factor=2)
@@ -244,7 +250,7 @@ def _pyramid(network: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 def _repeated(targets: Tensor, pictures: Tensor) -> Tensor:
-    """Repeat `targets` (B, 3, H, W) k times, for `pictures` (kB, 3, H, W)."""
+    """Repeat `targets` (B, C, H, W) k times, for `pictures` (kB, C, H, W)."""
     groups = len(pictures) // len(targets)
     return targets if groups == 1 else targets.repeat(groups, 1, 1, 1)
 

@@ -1,9 +1,9 @@
 """Train G with Re-GAN (Saxena et al., CVPR 2023): sparse and dense phases after a warm-up.
 
-At the start of a sparse phase, the smallest weights of each convolution and linear layer, their
-Adam moments and their averages are set to 0. These weights get no gradient and stay exactly 0 until
-the next dense phase trains them again. The weight average, which is used for evaluation and
-sampling, is as sparse as G in a sparse phase.
+At the start of a sparse phase, the smallest weights of each convolution and linear layer are
+pruned: the weights, their Adam moments and their moving averages are set to 0. Pruned weights get
+no gradient and stay exactly 0 until the next dense phase, which trains them again. So in a sparse
+phase, the weight average, which is used for evaluation and sampling, is as sparse as G.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ PRUNED_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def period_at(images: int, config: ReganConfig) -> int:
-    """Return the number of the period that the next step belongs to, after `images` images.
+    """Return the number of the period of the next step, after `images` images.
 
-    The number is -1 in the warm-up, then 0, 1, ... Each period is a sparse or a dense phase.
+    The number is -1 in the warm-up, and then 0, 1, ... Each period is a sparse or a dense phase.
+    Without Re-GAN (sparsity 0), the number is always -1.
     """
     if config.largest("sparsity") == 0 or images < config.warmup_kimg * 1000:
         return -1
@@ -35,24 +36,25 @@ def period_at(images: int, config: ReganConfig) -> int:
 
 
 def phase_of(period: int) -> int:
-    """Return the phase of a period: WARM_UP for -1, then SPARSE and DENSE alternately."""
+    """Return the phase of a period: WARM_UP for -1, SPARSE for even and DENSE for odd numbers."""
     return WARM_UP if period < 0 else (SPARSE, DENSE)[period % 2]
 
 
 def smallest(weight: Tensor, share: float) -> Tensor:
-    """Find the smallest elements of `weight` (bool, the same shape).
+    """Find the smallest elements of `weight`; return a bool tensor of the same shape.
 
-    They are the elements with |weight| below the `share`-quantile of all |weight|. If several
-    elements are equal to the quantile, fewer than `share` of the elements are True.
+    An element is True if its absolute value is below the `share`-quantile of all absolute values.
+    If several elements are equal to the quantile, fewer than `share` of the elements are True.
     """
     size = weight.detach().abs()
     return size < size.flatten().kthvalue(int(share * size.numel()) + 1).values
 
 
 def layer_weights(network: nn.Module) -> dict[str, nn.Parameter]:
-    """Return each layer's trained weight (before spectral normalisation) by layer name.
+    """Return the trained weight of each convolution and linear layer, by the layer's name.
 
-    The layers are convolutions and linear layers.
+    With spectral normalisation, this is the weight before the normalisation. Biases are not
+    included.
     """
     return {
         name: weight
@@ -64,7 +66,7 @@ def layer_weights(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 class Regan:
-    """Re-GAN for one generator: prune and regrow its weights; with sparsity 0, do nothing."""
+    """Re-GAN for one generator: prunes and regrows its weights; does nothing with sparsity 0."""
 
     def __init__(
         self,
@@ -85,9 +87,10 @@ class Regan:
 
     @torch.no_grad()
     def begin_step(self, images: int, config: ReganConfig) -> None:
-        """Enter the phase (sparse or dense) of the next step, after `images` shown images.
+        """Enter the phase (sparse or dense) of the next step; set the learning rate of the phase.
 
-        `config` has the values of scheduled settings at this step.
+        `images` is the number of images shown so far. `config` has the values of scheduled settings
+        at this step.
         """
         period = period_at(images, config)
         if period != self.period:
@@ -99,13 +102,13 @@ class Regan:
             group["lr"] = self._rate * self.lr_factor(config)
 
     def lr_factor(self, config: ReganConfig) -> float:
-        """Return the factor of the learning rate in the current phase."""
+        """Return the factor by which the current phase multiplies the learning rate."""
         return config.dense_lr_factor if phase_of(self.period) == DENSE else 1.0
 
     def mask_gradients(self) -> None:
         """Set the gradients of pruned weights to 0, so that Adam does not change these weights.
 
-        Call it between the backward pass and Adam's step.
+        Call this function after the backward pass and before Adam's step.
         """
         for name, pruned in self.pruned.items():
             gradient = self._weights[name].grad
@@ -115,10 +118,13 @@ class Regan:
     def report(self, z_BZ: Tensor, gflop_g: float) -> dict[str, float]:
         """Measure how sparse the weight average is; return {} if Re-GAN is off.
 
-        `gflop_g` is the number of operations (10**9) of the dense generator for one picture.
-        The result has the phase, the share of the layers' weights that are exactly 0, the share of
-        multiply-adds that the layers still need, and the operations of the whole generator without
-        the multiply-adds of weights that are 0.
+        `z_BZ` is any latent (1, nz). `gflop_g` is the number of operations (10**9) of the dense
+        generator for one picture. Returns four numbers:
+
+        - regan/phase: the current phase, 0 (warm-up), 1 (sparse) or 2 (dense).
+        - regan/sparsity: the fraction of the layers' weights that are exactly 0.
+        - regan/flops_share: the fraction of the layers' multiply-adds whose weights are not 0.
+        - regan/gflop_g: the generator's operations without the multiply-adds whose weights are 0.
         """
         if self.config.largest("sparsity") == 0:
             return {}
@@ -135,7 +141,7 @@ class Regan:
         }
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything that the next step depends on, as tensors by name."""
+        """Return everything on which the next step depends, as tensors by name."""
         return {
             "period": torch.tensor(self.period),
             **{f"pruned.{name}": mask for name, mask in self.pruned.items()},
@@ -143,7 +149,7 @@ class Regan:
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore the tensors of `state()`; raise UserError if they belong to another generator."""
+        """Load a state that `state()` returned; raise UserError if it is of another generator."""
         self.period = int(state["period"])
         parts: dict[str, dict[str, Tensor]] = {"pruned": {}, "stored": {}}
         for key, tensor in state.items():
@@ -153,7 +159,7 @@ class Regan:
             weight = self._weights.get(name)
             if weight is None or weight.shape != tensor.shape:
                 raise UserError(
-                    f"regan: the checkpoint's {key} does not fit any layer of this "
+                    f"regan: the checkpoint's tensor {key} does not fit any layer of this "
                     "generator. Resume with the configuration of the checkpoint."
                 )
             parts[kind][name] = tensor.to(weight.device)
@@ -183,7 +189,11 @@ def _is_transposed(layer: nn.Module) -> bool:
 
 
 def uses_per_weight(generator: nn.Module, z_BZ: Tensor) -> dict[str, int]:
-    """Count, for each layer, at how many positions of one picture each weight is used."""
+    """Count how often each weight of a layer is used for one picture, by the layer's name.
+
+    It is the number of positions in the layer's output. For a transposed convolution it is the
+    number of positions in the input, and for a linear layer 1.
+    """
     uses: dict[str, int] = {}
     hooks = []
     for name, layer in generator.named_modules():

@@ -14,19 +14,25 @@ Metrics = Mapping[str, float | int | str]
 
 
 class Reporter(Protocol):
-    """The receiver of a run's results, in a Tune trial, a Ray Train worker or a terminal."""
+    """The receiver of a run's results: a Tune trial, a Ray Train worker or a terminal."""
 
     folder: Path
     """The existing folder to which the trainer writes checkpoints and sample grids."""
 
     def report(self, metrics: Metrics, checkpoint: Path) -> None:
-        """Receive an evaluation: scalars and paths by name, and the folder of the checkpoint."""
+        """Receive an evaluation: metrics and paths by name, and the path of the checkpoint."""
 
     def log(self, numbers: Metrics) -> None:
         """Receive the means of training numbers since the last call (`train.log_every_kimg`)."""
 
     def progress(self, kimg: float, seconds: float) -> None:
-        """Receive the position of the training after every step; must return immediately."""
+        """Receive the position of the training (kimg, seconds) after each step.
+
+        The function must return immediately.
+        """
 
     def stopping(self) -> bool:
-        """Return whether to save and stop after this step; must return immediately."""
+        """Return whether the training must save its state and stop after this step.
+
+        The function must return immediately.
+        """

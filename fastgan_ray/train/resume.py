@@ -1,4 +1,4 @@
-"""Check that a training has the settings and the pictures of the checkpoint it resumes from."""
+"""Check that a resumed training has the settings and the pictures of its checkpoint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ MUST_STAY = "eval.held_out"
 
 
 def may_change(name: str) -> bool:
-    """Return whether the setting `name` (dotted) may differ from its value in the checkpoint."""
+    """Return whether the setting `name` may differ from its value in the checkpoint.
+
+    `name` is dotted, such as "train.device".
+    """
     return name != MUST_STAY and (
         name in MAY_CHANGE
         or any(section.endswith(".") and name.startswith(section) for section in MAY_CHANGE)
@@ -38,7 +41,11 @@ def may_change(name: str) -> bool:
 
 
 def require_same_training(stored: RunConfig, config: RunConfig, folder: Path) -> None:
-    """Raise UserError if a setting that affects the steps has changed; name all such settings."""
+    """Raise UserError if a setting that affects the training steps has changed.
+
+    `stored` is the configuration in the checkpoint `folder`, and `config` the configuration of the
+    resumed training. The message names all changed settings.
+    """
     before, now = (flatten(part.model_dump()) for part in (stored, config))
     changed = [
         f"{name} is {as_text(before.get(name))!r} in the checkpoint and {as_text(value)!r} now"
@@ -48,16 +55,20 @@ def require_same_training(stored: RunConfig, config: RunConfig, folder: Path) ->
     if changed:
         raise UserError(
             f"{folder}: the checkpoint was made with other settings: {'; '.join(changed)}. "
-            "Resume with the configuration it was trained with, or start a new run."
+            "Resume with the settings of the checkpoint, or start a new run."
         )
 
 
 def require_same_pictures(metadata: dict[str, Any], digest: str, folder: Path) -> None:
-    """Raise UserError unless the checkpoint's pictures have the hash `digest`."""
+    """Raise UserError unless the checkpoint `folder` was trained with the same pictures.
+
+    `metadata` is the checkpoint's metadata. `digest` is the hash of the pictures of the resumed
+    training.
+    """
     stored = metadata.get("pictures", digest)
     if stored != digest:
         raise UserError(
-            f"{folder}: the checkpoint was made with other pictures (their digest is {stored}; "
-            f"the pictures of this run have {digest}). Resume with the data it was trained with, "
-            "or start a new run."
+            f"{folder}: the checkpoint was made with other pictures: their hash is {stored}, but "
+            f"the hash of the pictures of this run is {digest}. Resume with the pictures of the "
+            "checkpoint, or start a new run."
         )

@@ -1,4 +1,7 @@
-"""Create named random generators: each random part of a run draws from its own seeded stream."""
+"""Create the random number generators of a run: one seeded generator for each kind of choice.
+
+A generator is called a stream and has a name, such as "latents".
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,15 @@ DEVICE_STREAMS = ("noise", "dropout", "instance_noise")
 
 
 def seeded(seed: int, name: str, device: torch.device = CPU) -> torch.Generator:
-    """Return a generator for the stream `name` of a run's `seed`; streams are independent."""
+    """Return a generator on `device` for the stream `name` of a run with `seed`.
+
+    Generators with different names are independent.
+    """
     return torch.Generator(device).manual_seed(_stream_seed(seed, name))
 
 
 def streams(seed: int, device: torch.device) -> dict[str, torch.Generator]:
-    """Return all streams of a run by name: `DEVICE_STREAMS` on `device`, the others on the CPU."""
+    """Return all generators of a run by name: DEVICE_STREAMS on `device`, others on the CPU."""
     return {
         **{name: seeded(seed, name) for name in CPU_STREAMS},
         **{name: seeded(seed, name, device) for name in DEVICE_STREAMS},
@@ -44,9 +50,9 @@ def streams(seed: int, device: torch.device) -> dict[str, torch.Generator]:
 
 
 def seed_device_streams(rngs: Mapping[str, torch.Generator], seed: int, step: int) -> None:
-    """Seed the streams on the device for step `step` of a run with `seed`.
+    """Seed the generators on the device for the step `step` of a run with `seed`.
 
-    Their numbers depend only on the seed, the stream's name, the step and the kind of device.
+    The numbers that they draw depend only on the seed, the name, the step and the kind of device.
     """
     for name in DEVICE_STREAMS:
         rngs[name].manual_seed(_stream_seed(seed, f"{name} {step}"))

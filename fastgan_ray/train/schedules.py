@@ -1,8 +1,9 @@
 """Compute the values of scheduled settings at each training step, as numbers and as tensors.
 
-Numbers that are used before a step, such as augmentation strengths, come from `config_at`. Numbers
-that are used on the device, such as loss weights, are scalar tensors in the draws of the step. So a
-captured step reads them from memory and needs no new capture when they change.
+Settings that are used before a step, such as augmentation strengths, are numbers from `config_at`.
+Settings that are used on the device, such as loss weights, are scalar tensors in the draws of the
+step. A captured step reads these tensors from memory, so it need not be captured again when the
+values change.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from fastgan_ray.train.state import TrainState
 def config_at(config: RunConfig, step: int) -> RunConfig:
     """Return a configuration with the values of scheduled settings at `step`, counted from 0.
 
-    A value is the one after `step` x `images_per_step` images, so the first step has the value
-    `from`. The result still contains the schedules. Code that switches something on or off uses
-    `ScheduledSection.largest`, so that the result is the same in all steps.
+    The values are those after `step` x `images_per_step` images, so the first step has the value
+    `from` of a schedule. The result also contains the schedules. Code that switches something on or
+    off must use `ScheduledSection.largest`, so that the decision is the same at all steps.
     """
     kimg = step * config.train.images_per_step / 1000
     sections = _scheduled_sections(config)
@@ -34,7 +35,10 @@ def config_at(config: RunConfig, step: int) -> RunConfig:
 
 
 def numbers_of(config: RunConfig) -> dict[str, dict[str, Tensor]]:
-    """Return the scheduled values of a result of `config_at`, as scalars by section and name."""
+    """Return the values of scheduled settings as scalar tensors, by section and name.
+
+    `config` is a result of `config_at`.
+    """
     return {
         section: {name: torch.tensor(float(getattr(part, name))) for name in part.schedules}
         for section, part in _scheduled_sections(config).items()
@@ -42,7 +46,7 @@ def numbers_of(config: RunConfig) -> dict[str, dict[str, Tensor]]:
 
 
 def with_numbers(config: RunConfig, numbers: Mapping[str, Mapping[str, Tensor]]) -> RunConfig:
-    """Return the configuration with tensors on the device in place of scheduled values.
+    """Return `config` with scalar tensors in place of the values of scheduled settings.
 
     `numbers` is the result of `numbers_of`, on the device.
     """
@@ -55,7 +59,10 @@ def with_numbers(config: RunConfig, numbers: Mapping[str, Mapping[str, Tensor]])
 
 
 def set_decays(state: TrainState, train: TrainConfig) -> None:
-    """Set the decays of both optimisers to the values in `train`, if a schedule changes them."""
+    """Set the decays (beta1, beta2) of both optimisers, if a schedule changes them.
+
+    `train` has the values at the current step.
+    """
     if train.changes("beta1", "beta2"):
         for optimizer in (state.optimizer_g, state.optimizer_d):
             optimizer.param_groups[0]["betas"] = (train.beta1, train.beta2)
@@ -64,7 +71,7 @@ def set_decays(state: TrainState, train: TrainConfig) -> None:
 def set_rates(state: TrainState, config: RunConfig) -> None:
     """Set the learning rates and the augmentation's p on the device, if schedules change them.
 
-    `config` is the result of `with_numbers`.
+    `config` is a result of `with_numbers`.
     """
     train, regan, augment = config.train, config.regan, config.augment
     if train.changes("lr_g") or regan.changes("dense_lr_factor"):
@@ -76,7 +83,7 @@ def set_rates(state: TrainState, config: RunConfig) -> None:
 
 
 def _scheduled_sections(config: RunConfig) -> dict[str, ScheduledSection]:
-    """Return the sections of the configuration that have a schedule, by name."""
+    """Return the sections of `config` that have at least one schedule, by name."""
     return {
         name: part
         for name in ("train", "augment", "regan")

@@ -1,11 +1,12 @@
-"""Compute the losses of D's extra tasks besides reconstruction.
+"""Compute the losses of D's extra tasks, except reconstruction.
 
 Contrastive (Chen et al. 2020): D must recognise two augmented views of one real picture.
 
-AugSelf-GAN (Hou et al. 2023, arXiv 2205.15677): D predicts with which random numbers a picture was
-augmented, from the difference of its features of the picture with and without the augmentation. The
-targets are these numbers for real pictures, and the numbers with a minus sign for generated ones. G
-learns to make pictures whose augmentation D predicts as it does for real pictures.
+AugSelf-GAN (Hou et al. 2023, arXiv 2205.15677): a picture was augmented with some random numbers,
+and D must predict these numbers. D sees the difference of its features of the picture with and
+without the augmentation. For real pictures, the targets are the numbers. For generated pictures,
+the targets are the numbers with a minus sign. G learns to make pictures whose targets D predicts as
+for real pictures.
 
 InsGen and FakeCLR: D learns to distinguish each picture from earlier ones (see `instances`).
 """
@@ -29,9 +30,10 @@ Terms = dict[str, tuple[float, Tensor]]
 
 
 def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig) -> Tensor:
-    """Compute the contrastive loss: D must recognise two augmented views of one real picture.
+    """Compute the contrastive loss, a scalar: D must recognise two views of one real picture.
 
-    `pictures` are real pictures (B, C, H, W) without augmentation.
+    `pictures` are real pictures (B, C, H, W) without augmentation. `turn` has the random numbers
+    that augment the two views of each picture.
     """
     views = [augmented([pictures], drawn, state.ada.p)[0] for drawn in turn.views]
     first, second = at_least_float32(state.discriminator.embed(torch.cat(views))).chunk(2)
@@ -44,9 +46,10 @@ def contrastive_loss(state: TrainState, pictures: Tensor, turn: Turn, config: Ru
 def d_terms(
     state: TrainState, views: Views, features: Sequence[Tensor], config: RunConfig
 ) -> Terms:
-    """Return {name: (weight, term)} of AugSelf-GAN, InsGen or FakeCLR in D's loss; {} if all off.
+    """Return the terms of AugSelf-GAN, InsGen or FakeCLR in D's loss: {name: (weight, scalar)}.
 
-    `features` are the trunk's features of `views.real` and of `views.fake_for_d`.
+    Return {} if D has none of these tasks. `features` has the trunk's features of `views.real` and
+    of `views.fake_for_d`.
     """
     if config.model.task in INSTANCE_KINDS:
         of_kind = dict(zip(("real", "fake"), features, strict=True))
@@ -71,9 +74,10 @@ def d_terms(
 def g_term(
     state: TrainState, views: Views, features: Sequence[Tensor], config: RunConfig
 ) -> Tensor | None:
-    """Return the weighted term of AugSelf-GAN, InsGen or FakeCLR in G's loss; None if all are off.
+    """Return the weighted term of AugSelf-GAN, InsGen or FakeCLR in G's loss, a scalar.
 
-    `features` has one entry, the trunk's features of `views.fake`.
+    Return None if D has none of these tasks or the weight is always 0. `features` is a list with
+    one entry, the trunk's features of `views.fake`.
     """
     train = config.train
     if config.model.task in INSTANCE_KINDS and train.largest("insgen_g_weight") > 0:
@@ -87,9 +91,10 @@ def g_term(
 
 
 def end_turn(state: TrainState, views: Views, config: RunConfig) -> None:
-    """Update the state of InsGen or FakeCLR after all losses of a turn; without them, do nothing.
+    """Update the state of InsGen or FakeCLR after all losses of a turn.
 
-    The slow copy of D follows D, and the turn's keys enter the queues.
+    The weights of the slow copy of D move towards D, and the keys of the turn are added to the
+    queues. Without these tasks, do nothing.
     """
     if state.instances is not None:
         momentum = config.train.insgen_momentum
@@ -98,12 +103,12 @@ def end_turn(state: TrainState, views: Views, config: RunConfig) -> None:
 
 
 def prediction_error(predicted: Tensor, targets: Tensor, sign: int) -> Tensor:
-    """Compute the mean squared error of predicted random numbers of an augmentation, as a scalar.
+    """Compute the mean squared error of AugSelf-GAN's predictions, as a scalar.
 
-    The squared errors are averaged over the numbers of each operation, summed over the operations,
-    and averaged over the pictures. `predicted` is (B, n). `targets` (2, B, n) has the numbers and
-    their weights (see `augment.targets`); `sign` is 1 if the targets are the numbers, -1 if they
-    are minus the numbers.
+    `predicted` (B, n) are the n numbers that D predicts for each picture. `targets` (2, B, n) has
+    the true numbers and their weights (see `augment.targets`). The targets are the true numbers if
+    `sign` is 1, and minus these numbers if `sign` is -1. The squared errors are averaged over the
+    numbers of each operation, summed over the operations, and averaged over the pictures.
     """
     numbers, weights = targets
     error: Tensor = (weights * (predicted - sign * numbers).square()).sum(dim=1).mean()
@@ -113,7 +118,10 @@ def prediction_error(predicted: Tensor, targets: Tensor, sign: int) -> Tensor:
 def _instance_loss(
     state: TrainState, views: Views, features: Tensor, kind: str, config: RunConfig
 ) -> Tensor:
-    """Compute the loss of distinguishing pictures of a `kind` from those in the queue, a scalar."""
+    """Compute the loss of InsGen or FakeCLR for the pictures of one `kind`, as a scalar.
+
+    `features` are the trunk's features of these pictures.
+    """
     assert state.instances is not None
     queries = state.discriminator.embed_instances(features, kind)
     penalties = None
@@ -126,6 +134,10 @@ def _instance_loss(
 
 
 def _predicted(state: TrainState, features: Tensor, plain: Tensor) -> Tensor:
-    """Predict an augmentation from the trunk's `features`; `plain` are pictures without it."""
+    """Predict the random numbers of an augmentation: (B, n).
+
+    `features` are the trunk's features of augmented pictures. `plain` are the pictures (B, C, H, W)
+    before the augmentation.
+    """
     discriminator = state.discriminator
     return discriminator.predict_augmentation(features, discriminator.trunk(plain))

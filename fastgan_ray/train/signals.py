@@ -1,8 +1,8 @@
 """Handle Ctrl-C, SIGTERM and SIGHUP: the first signal asks to stop, the second quits at once.
 
-The first signal only sets a flag. The program checks the flag, saves and stops cleanly. SIGHUP says
-that the terminal is closed, for example because an ssh connection has ended. A closed terminal may
-send it several times, so another SIGHUP does not end the process.
+The first signal only sets a flag. The program checks the flag, saves its state and stops cleanly.
+SIGHUP says that the terminal is closed, for example because an ssh connection has ended. A closed
+terminal may send SIGHUP several times, so a second signal that is a SIGHUP is ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHOW_CURSOR = "\x1b[?25h"
 
 
 class Stop:
-    """Whether a signal has asked this process to stop, and which signal."""
+    """Says whether a signal has asked this process to stop, and which signal."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -33,7 +33,10 @@ class Stop:
         return self.signal is not None
 
     def error(self, what: str) -> InterruptedRunError:
-        """Return the error to raise after a stop; its status is 128 + the signal's number."""
+        """Return the error to raise after a stop, with the text `what`.
+
+        Its exit status is 128 + the signal's number.
+        """
         return InterruptedRunError(what, 128 + (self.signal or signal.SIGINT))
 
 
@@ -41,8 +44,9 @@ class Stop:
 def stopping(asked: Callable[[Stop], None]) -> Iterator[Stop]:
     """Within this context, let the first signal ask for a stop instead of ending the process.
 
-    The context yields a `Stop`. The first of the SIGNALS sets it and calls `asked` with it. In
-    Python only the main thread receives signals, so in other threads the context does nothing.
+    The context yields a `Stop`. The first of the SIGNALS is stored in the `Stop`, and `asked` is
+    called with the `Stop`. In Python, only the main thread receives signals, so in other threads
+    the context does nothing.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -58,9 +62,9 @@ def stopping(asked: Callable[[Stop], None]) -> Iterator[Stop]:
 
 
 def listen(stop: Stop, asked: Callable[[Stop], None]) -> None:
-    """Replace the handlers of the SIGNALS; call this in the main thread only.
+    """Install handlers of the SIGNALS that set `stop` and call `asked`; use the main thread only.
 
-    If SIGHUP is already ignored, it stays ignored, because the program then runs under `nohup`.
+    If SIGHUP is already ignored, it remains ignored, because the program then runs under `nohup`.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -92,9 +96,10 @@ def hangup_kept_from_children() -> Iterator[None]:
 
 
 def say_at_once(text: str) -> None:
-    """Write a line to standard error without a buffer, as a signal handler must.
+    """Write a line to standard error without a buffer, as a signal handler must do.
 
-    The signal may arrive while a buffered write is in progress, and Python forbids a second one.
+    A signal may arrive during a buffered write, and Python forbids a second buffered write at that
+    moment.
     """
     with contextlib.suppress(OSError):
         os.write(2, f"{text}\n".encode())

@@ -44,15 +44,17 @@ class LogPosition(NamedTuple):
 class TrainState:
     """The two networks, G's weight average, optimisers, random streams and position in the data.
 
-    `ada` has the probability of the adaptive augmentations. `lecam` has the averages of D's logits
-    that LeCam's penalty uses. `instances` has what InsGen and FakeCLR need, or is None without
-    them. `shown` has the pictures drawn from the fixed latents at the last evaluation, (N, C, h, w)
-    in 0..255; the next evaluation measures how much they have changed.
-    `sums` and `counts` have, by name, the sum and the number of the losses since the last
-    evaluation. `logged` is the position of the last row of the log, or None without a log. `start`
-    describes the weights that the training started from (`initial_weights`), or is None if they
-    were random. `group` is the group of processes that train this state together; each process
-    trains on a part of every batch.
+    - `ada` has the probability of the adaptive augmentations.
+    - `lecam` has the moving averages of D's logits for LeCam's penalty.
+    - `instances` has the state of InsGen or FakeCLR; None without these tasks.
+    - `group` is the group of processes that train together, each on a part of every batch.
+    - `start` describes the weights that the training started from (see `initial_weights`); None
+      if they were random.
+    - `shown` has the small pictures (N, C, h, w), in 0..255, that the last evaluation generated
+      from fixed latents. The next evaluation measures how much they have changed.
+    - `sums` and `counts` have the sum of each loss since the last evaluation, and the number of its
+      values, by name.
+    - `logged` is the position of the last row of the log; None without a log.
     """
 
     generator: AnyGenerator
@@ -79,7 +81,10 @@ class TrainState:
 def new_state(
     config: RunConfig, image_count: int, device: torch.device, group: Group = ALONE
 ) -> TrainState:
-    """Build the state before the first step; it depends only on the arguments."""
+    """Build the state before the first step; it depends only on the arguments.
+
+    `image_count` is the number of training pictures.
+    """
     rngs = streams(config.train.seed, device)
     channels = config.data.channels
     generator = build_generator(config.model, rngs["init"], channels)
@@ -120,7 +125,7 @@ def _adam(network: nn.Module, rate: float, betas: tuple[float, float]) -> torch.
 
 
 def accumulate_losses(state: TrainState, scalars: Mapping[str, Tensor]) -> None:
-    """Add a step's losses to the sums of the state."""
+    """Add a step's losses and norms (scalars by name) to `sums` and `counts` of the state."""
     new = {name: value for name, value in scalars.items() if name not in state.sums}
     known = [name for name in scalars if name in state.sums]
     state.sums |= {name: value.clone() for name, value in new.items()}
@@ -132,7 +137,7 @@ def accumulate_losses(state: TrainState, scalars: Mapping[str, Tensor]) -> None:
 
 
 def pop_mean_losses(state: TrainState) -> dict[str, float]:
-    """Return the mean losses by name, and reset the sums."""
+    """Return the means of the losses by name; reset the sums and counts of the state."""
     totals = sums_now(state)
     means = {name: total / state.counts[name] for name, total in totals.items()}
     state.sums, state.counts = {}, {}
@@ -140,7 +145,7 @@ def pop_mean_losses(state: TrainState) -> dict[str, float]:
 
 
 def sums_now(state: TrainState) -> dict[str, float]:
-    """Return the sums of losses by name; reading them waits for the device once."""
+    """Return the sums of the losses by name, as numbers; this waits for the device once."""
     if not state.sums:
         return {}
     values = torch.stack(list(state.sums.values())).tolist()
@@ -150,7 +155,7 @@ def sums_now(state: TrainState) -> dict[str, float]:
 def update_ema(state: TrainState, share: float | Tensor) -> None:
     """Move G's weight average towards G by `share` of the difference; 0 < share <= 1.
 
-    A share that changes from step to step must be a scalar tensor on the device.
+    If the share changes from step to step, it must be a scalar tensor on the device.
     """
     averages: list[Tensor] = list(state.ema.parameters())
     weights: list[Tensor] = list(state.generator.parameters())
@@ -166,9 +171,9 @@ def update_ema(state: TrainState, share: float | Tensor) -> None:
 def recalibrate_ema(state: TrainState, nz: int, batches: int = 4, batch_size: int = 32) -> None:
     """Measure the batch statistics and spectral vectors of the weight average; set eval mode.
 
-    The weight average has copies of G's buffers, which do not match its weights. So its buffers are
-    measured at each evaluation, always with the same latents. They depend only on the weights and
-    need not be stored in checkpoints.
+    The weight average has the averaged weights, but no averaged buffers. So G's buffers are copied
+    to it, and `batches` batches of `batch_size` latents (nz,) pass through it and update its
+    buffers. The latents are the same in every evaluation.
     """
     live = dict(state.generator.named_buffers())
     for name, buffer in state.ema.named_buffers():
@@ -183,9 +188,10 @@ def recalibrate_ema(state: TrainState, nz: int, batches: int = 4, batch_size: in
 
 @contextlib.contextmanager
 def fresh_batchnorm_statistics(network: nn.Module) -> Iterator[None]:
-    """Measure batch statistics within this context, as the plain mean over batches.
+    """Measure new batch statistics of `network` within this context.
 
-    At the end of the context, the network is in eval mode.
+    The statistics are the plain means over the batches that pass through the network in the
+    context. At the end of the context, the network is in eval mode.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]

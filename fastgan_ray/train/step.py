@@ -1,8 +1,8 @@
 """Compute one training step: train D one or more times, then train G once.
 
-G's loss uses the generated pictures of the last D step. A step depends only on the state, the
+G's loss uses the generated pictures of D's last turn. A step depends only on the state, the
 pictures and the random draws (see `draws`), and it never waits for the device. D sees each picture
-at two sizes, [full (B, C, H, W), small (B, C, h, w)], with the same augmentation. Under autocast
+at two sizes with the same augmentation: full (B, C, H, W) and small (B, C, h, w). Under autocast
 the networks compute in bfloat16; D's inputs and all losses are in float32.
 """
 
@@ -39,11 +39,12 @@ def train_step(
     distance: Distance,
     bf16: bool = False,
 ) -> Scalars:
-    """Advance `state` by one step; return losses and gradient norms by name.
+    """Advance `state` by one step; return losses, mean logits and gradient norms by name.
 
-    If D trains several times in a step, the losses of its last turn are returned. `draws` are on
-    the device. `batches` are `train.d_steps` batches of real pictures, (B, C, H, W) in [-1, 1].
-    With several processes, each process passes only its own part of each batch.
+    D trains in `train.d_steps` turns; the losses of its last turn are returned. `draws` are on the
+    device. `batches` has a batch of real pictures for each turn, (B, C, H, W) in [-1, 1]. With
+    several processes, each process passes only its own part of each batch. `distance` compares
+    decoded pictures with targets (see `perceptual`).
     """
     begin_step(state, config)
     scalars = compute_step(state, draws, batches, config, distance, bf16)
@@ -52,9 +53,10 @@ def train_step(
 
 
 def begin_step(state: TrainState, config: RunConfig) -> None:
-    """Prepare a step: enter its Re-GAN phase and seed the device's random streams.
+    """Prepare a step before it is computed on the device.
 
-    Also set the decays of the optimisers, if a schedule changes them.
+    Enter the step's phase of Re-GAN, and seed the random generators of the device. If a schedule
+    changes the decays of the optimisers, set them.
     """
     now = config_at(config, state.step)
     state.regan.begin_step(state.step * config.train.images_per_step, now.regan)
@@ -70,10 +72,10 @@ def compute_step(
     distance: Distance,
     bf16: bool,
 ) -> Scalars:
-    """Compute a step on the device; it can be captured as a CUDA graph.
+    """Compute a step on the device; return losses, mean logits and gradient norms by name.
 
-    The arguments are the same as in `train_step`. The values of scheduled settings are scalar
-    tensors in `draws`.
+    The step can be captured as a CUDA graph. The arguments are the same as in `train_step`. The
+    values of scheduled settings are scalar tensors in `draws`.
     """
     config = with_numbers(config, draws.numbers)
     set_rates(state, config)
@@ -119,7 +121,7 @@ def _set_requires_grad(optimizer: torch.optim.Optimizer, value: bool) -> None:
 def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
     """Return, for each turn of D in the next step, whether R1 and R2 are computed.
 
-    In a turn, D trains once on a batch.
+    In a turn, D trains once on one batch.
     """
     train = config.train
     first = state.step * train.d_steps
@@ -129,9 +131,9 @@ def penalties_due(state: TrainState, config: RunConfig) -> tuple[bool, ...]:
 
 
 def adapt(state: TrainState, sign: Tensor, config: RunConfig) -> None:
-    """Update the probability p of adaptive augmentation and that of CHAIN, on the device.
+    """Update the probabilities p of the adaptive augmentation and of CHAIN, on the device.
 
-    `sign` is the mean sign of D's logits of real pictures, a scalar from -1 to 1.
+    `sign` is the mean sign of D's logits of real pictures in a turn, a scalar from -1 to 1.
     """
     if state.discriminator.chain is not None:
         train = config.train
@@ -151,9 +153,10 @@ def discriminator_loss(
     config: RunConfig,
     distance: Distance,
 ) -> tuple[Tensor, Scalars]:
-    """Compute D's loss, with its autograd graph, and the parts of the loss by name.
+    """Compute D's loss, with its autograd graph; also return numbers to log by name.
 
-    If `is_due`, the loss includes the penalties R1 and R2, if they are switched on.
+    The numbers are the terms of the loss without weights, mean logits, and how often D judges
+    correctly. If `is_due`, the loss includes those of the penalties R1 and R2 that are switched on.
     """
     train, loss, rng = config.train, LOSSES[config.train.loss], state.rngs["dropout"]
     gammas = {"r1": train.r1_gamma, "r2": train.r2_gamma}
@@ -212,7 +215,7 @@ def discriminator_loss(
 
 
 def _update_lecam(state: TrainState, real: Tensor, fake: Tensor, decay: float) -> None:
-    """Update LeCam's averages in place with D's logits (B, 1), averaged over all processes."""
+    """Update LeCam's averages in place with D's logits (B, L), averaged over all processes."""
     means = torch.stack([real.mean(), fake.mean()]).detach()
     state.group.average_([means])
     changed = lecam.update(state.lecam, means, decay)
@@ -223,11 +226,10 @@ def _update_lecam(state: TrainState, real: Tensor, fake: Tensor, decay: float) -
 def generator_loss(
     state: TrainState, views: Views, config: RunConfig, real_maps: Sequence[Tensor] = ()
 ) -> Tensor:
-    """Compute G's loss, with its autograd graph.
+    """Compute G's loss, a scalar with its autograd graph.
 
-    `real_maps` are D's maps of the real pictures (see `keeping_maps`), for the alignment.
-
-    D processes the real pictures again only if the loss compares pairs of real and generated ones.
+    `real_maps` are D's feature maps of the real pictures (see `keeping_maps`), for the alignment. D
+    processes the real pictures again only if the loss is `paired`.
     """
     loss, train, rng = LOSSES[config.train.loss], config.train, state.rngs["dropout"]
     real_logits = None
@@ -258,10 +260,11 @@ def generator_loss(
 def reconstruction_error(
     real: Tensor, decoded: dict[str, Tensor], part: int | Tensor, distance: Distance
 ) -> Tensor:
-    """Compute the mean distance from decoded pictures to their targets; sum it over decoders.
+    """Compute the mean distance of decoded pictures from their targets, summed over decoders.
 
-    `decoded` has the output of each decoder. The targets are `real`, the augmented pictures (B, C,
-    H, W), resized. The decoder "part" has a cropped part of `real` as its target (`crop_part`).
+    `decoded` has the output of each decoder by name. The targets are made from `real`, the
+    augmented pictures (B, C, H, W): they are resized, and cropped for the decoder "part" (see
+    `crop_part`).
     """
     whole = [picture for name, picture in decoded.items() if name != "part"]
     parts = [picture for name, picture in decoded.items() if name == "part"]
@@ -279,10 +282,10 @@ def reconstruction_error(
 def _backward(
     state: TrainState, optimizer: torch.optim.Optimizer, loss: Tensor, norm: str, parts: Scalars
 ) -> Scalars:
-    """Compute the gradients of `loss`; return the scalars to log.
+    """Compute the gradients of `loss`; return the scalars to log by name.
 
-    They are those in `parts` (e.g. terms of the loss) and the norm of the gradients, whose key is
-    `norm`. The gradients and `parts` are averaged over the processes of the group.
+    They are the values in `parts` (e.g. terms of the loss), and the norm of the gradients under the
+    key `norm`. The gradients and `parts` are averaged over the processes of the group.
     """
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)

@@ -1,4 +1,4 @@
-"""List the layers of a run's networks with their output's shape, parameters and operations."""
+"""List the layers of a run's networks, with output shape, parameters and operations."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from fastgan_ray.models.projected import ProjectedDiscriminator
 
 
 class Layer(NamedTuple):
-    """A module that has parameters of its own."""
+    """A module that has parameters; parameters of its submodules do not count."""
 
-    name: str  # its dotted name in the network
-    kind: str
-    output: tuple[int, ...]  # shape of its output for one picture: (C, H, W) or (C,)
+    name: str  # dotted, in the network
+    kind: str  # the name of the module's class
+    output: tuple[int, ...]  # shape of the output for one picture: (C, H, W) or (C,)
     parameters: int
     gflop: float  # 10**9 multiplications and additions for one picture
 
 
 class NetworkSummary(NamedTuple):
-    """The layers of a network in the order of their use."""
+    """The layers of a network, in the order in which they run."""
 
     network: str
     layers: list[Layer]
@@ -44,7 +44,7 @@ class NetworkSummary(NamedTuple):
 
 
 def summarise_generator(config: RunConfig) -> NetworkSummary:
-    """List the layers of the generator; the operations are those for one picture."""
+    """List the layers of the generator, with the operations for one generated picture."""
     network = build_generator(_plain(config), picture_channels=config.data.channels)
     network.eval().to("meta")
     latent = torch.empty(1, config.model.nz, device="meta")
@@ -52,12 +52,11 @@ def summarise_generator(config: RunConfig) -> NetworkSummary:
 
 
 def summarise_discriminator(config: RunConfig) -> NetworkSummary:
-    """List the layers of the discriminator; the operations are those for one real picture.
+    """List the layers of the discriminator, with the operations for one real picture.
 
-    The pretrained layers of a projected discriminator are one entry without parameters, because
-    they are not trained.
-    The operations include every decoder and the heads of extra tasks. The further passes through
-    the trunk that such a task needs are not counted.
+    The frozen layers of a projected discriminator are one entry without parameters. The operations
+    include every decoder and the heads of extra tasks. Some extra tasks send more pictures through
+    the trunk; these operations are not counted.
     """
     network = build_discriminator(_plain(config), picture_channels=config.data.channels)
     network.eval().to("meta")
@@ -81,7 +80,10 @@ def summarise_discriminator(config: RunConfig) -> NetworkSummary:
 
 
 def _frozen(network: ProjectedDiscriminator, full: Tensor) -> Layer:
-    """Describe all frozen layers as one entry; its output is the largest of their four maps."""
+    """Describe all frozen layers as one entry; its output is the largest of their four maps.
+
+    `full` is one picture (1, C, H, W).
+    """
     with torch.no_grad(), reference_kernels(), FlopCounterMode(display=False) as counter:
         maps = network.mixed_features(full)
     gflop = counter.get_total_flops() / 1e9
@@ -92,14 +94,13 @@ def _frozen(network: ProjectedDiscriminator, full: Tensor) -> Layer:
 def _plain(config: RunConfig) -> ModelConfig:
     """Return the settings of the networks, but without spectral normalisation.
 
-    Spectral normalisation has no trained parameters, so the list of layers does not need it, and
-    its initialisation takes seconds.
+    Spectral normalisation has no trained parameters, and its initialisation takes seconds.
     """
     return config.model.model_copy(update={"spectral_norm": False})
 
 
 def _layers(network: nn.Module, use: Callable[[], object]) -> list[Layer]:
-    """List the layers of a network on the device "meta", in the order of their use.
+    """List the layers of a network on the device "meta", in the order in which they run.
 
     `use` is a function that runs the network once.
     """
@@ -135,7 +136,7 @@ def _layers(network: nn.Module, use: Callable[[], object]) -> list[Layer]:
 
 
 def _parameters_by_layer(network: nn.Module) -> dict[str, int]:
-    """Count the parameters of each module that has parameters of its own, by dotted name."""
+    """Count the parameters of each module, without its submodules; return them by dotted name."""
     counts: dict[str, int] = {}
     for name, parameter in network.named_parameters():
         layer = name.rpartition(".")[0]

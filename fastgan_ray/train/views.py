@@ -1,7 +1,7 @@
 """Make the pictures that D sees in one turn: generate, mix and augment them.
 
-D sees each picture at two sizes, [full (B, C, H, W), small (B, C, h, w)], with the same
-augmentation, in float32. In one turn, D trains once on a batch (see `draws`).
+D sees each picture at two sizes, full (B, C, H, W) and small (B, C, h, w), with the same
+augmentation, in float32. In one turn, D trains once on one batch (see `draws`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ Sizes = Sequence[Tensor]
 
 
 class Views(NamedTuple):
-    """The pictures of a turn, each at D's two sizes; an unused entry is empty."""
+    """The pictures of a turn, as lists of the full and the small pictures.
+
+    Other entries are described below. An entry that no loss needs is empty.
+    """
 
     real: Sizes
     """Real pictures, on which D is trained."""
@@ -71,7 +74,8 @@ def views_of(
 ) -> Views:
     """Return all pictures of a turn, made from real `pictures` (B, C, H, W) in [-1, 1].
 
-    If `with_graph`, generated pictures have an autograd graph to G's weights.
+    `turn` has the random numbers. If `with_graph`, generated pictures have an autograd graph to G's
+    weights.
     """
     train = config.train
     near_outputs: Sizes = ()
@@ -119,9 +123,10 @@ def views_of(
 def keys_of(
     state: TrainState, pictures: Tensor, turn: Turn, config: RunConfig
 ) -> dict[str, Tensor]:
-    """Make second views of generated and of real `pictures`, and embed them for InsGen or FakeCLR.
+    """Make second views of generated and of real pictures; embed them for InsGen or FakeCLR.
 
-    Returns a key (B, 128) for each picture, by kind ("fake", "real"); {} without these tasks.
+    `pictures` are real pictures (B, C, H, W). Returns keys (B, 128) by kind ("fake", "real"), or {}
+    without these tasks. FakeCLR has no kind "real".
     """
     keys = {}
     for kind, drawn in turn.key_draws.items():
@@ -133,13 +138,20 @@ def keys_of(
 
 
 def generate(state: TrainState, latents: Tensor) -> Sizes:
-    """Generate pictures from latents (B, nz), before augmentation: G's two outputs."""
+    """Generate pictures from `latents` (B, nz); return G's outputs, before any augmentation.
+
+    They are the full pictures (B, C, H, W) and the small ones (B, C, h, w).
+    """
     pictures: Sizes = state.generator(latents, state.rngs["noise"])
     return pictures
 
 
 def seen(state: TrainState, outputs: Sizes, drawn: Draw, config: RunConfig) -> list[Tensor]:
-    """Augment both of G's outputs with the same random numbers `drawn`; see `_noisy` for noise."""
+    """Return generated pictures as D sees them: augmented, and with noise if it is on.
+
+    `outputs` are G's outputs at two sizes. Both get the same random numbers `drawn`, but different
+    noise.
+    """
     return _noisy(state, augmented(outputs, drawn, state.ada.p), drawn, config)
 
 
@@ -148,16 +160,16 @@ def augment_real(
 ) -> list[Tensor]:
     """Augment real `pictures` (B, C, H, W); return them at the two sizes that D sees.
 
-    They are full (B, C, H, W) and small (B, C, h, w).
+    The sizes are full (B, C, H, W) and small (B, C, h, w). If noise is on, it is added.
     """
     (full,) = augmented([pictures], drawn, state.ada.p)
     return _noisy(state, [full, F.interpolate(full, size=small_size(config.model))], drawn, config)
 
 
 def augmented(images: Sequence[Tensor], drawn: Draw, p: Tensor) -> list[Tensor]:
-    """Augment pictures (B, C, H, W) at several sizes with the same draw; return them in float32.
+    """Augment pictures (B, C, H, W) of several sizes with the same random numbers `drawn`.
 
-    `p` is the probability of the adaptive operations.
+    The result is float32. `p` is the probability of the adaptive operations.
     """
     with torch.autocast(images[0].device.type, enabled=False):
         parameters = pipeline.gate(drawn, p)
@@ -173,7 +185,8 @@ def _noisy(state: TrainState, images: list[Tensor], drawn: Draw, config: RunConf
     """Add the Gaussian noise of `train.instance_noise` and of Diffusion-GAN, if they are on.
 
     Instance noise (Sonderby et al. 2017) has the same strength for all pictures. The noise is drawn
-    on the device, for the pictures of all processes, and is different for each size of a picture.
+    on the device, for the pictures of all processes. The two sizes of a picture get different
+    noise.
     """
     if config.train.largest("instance_noise") > 0:
         images = [image + config.train.instance_noise * _noise(state, image) for image in images]
